@@ -1,0 +1,174 @@
+"""Messages to bytes and back, with every limit checked before memory is taken.
+
+A frame on the announcement topic:
+
+    "GLA1" | u16 header length | header (MessagePack map) | 64-byte Ed25519 signature | payload
+
+The signature covers `SIGNING_CONTEXT + header`. The payload is either empty or the whole evidence blob,
+whose digest and size stand in the header, so that small evidence needs no pull. All integers outside
+MessagePack are little-endian.
+
+MessagePack allows the same value in many spellings, and msgspec takes the last of two equal keys. A
+header therefore counts only if encoding what was decoded gives back the same bytes: one message, one
+digest, one signature.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import msgspec
+
+from wire.digest import digest_of
+from wire.errors import WireError
+from wire.messages import Announcement, Greeting, Message, Reply
+
+MAGIC: Final = b"GLA1"
+SIGNING_CONTEXT: Final = b"gossipllm/announce/1\0"
+SIGNATURE_BYTES: Final = 64
+MAX_ANNOUNCEMENT_BYTES: Final = 4_096
+"""Magic, length, header and signature together; a typical announcement takes about 750 bytes."""
+MAX_INLINE_BYTES: Final = 32_768
+"""Evidence up to this size rides in the frame. A pubsub message must fit one Yamux frame (64 kB less the
+RPC around it), or two writers on one stream can interleave."""
+MAX_FRAME_BYTES: Final = MAX_ANNOUNCEMENT_BYTES + MAX_INLINE_BYTES
+MAX_GREETING_BYTES: Final = 65_536
+MAX_REPLY_BYTES: Final = 262_144
+
+M = TypeVar("M", bound=Message)
+
+_PREFIX = struct.Struct("<4sH")
+_encoder = msgspec.msgpack.Encoder()
+_announcements = msgspec.msgpack.Decoder(Announcement)
+_greetings = msgspec.msgpack.Decoder(Greeting)
+_replies = msgspec.msgpack.Decoder(Reply)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A decoded frame. Its signature has not been verified: that is the receiver's next step."""
+
+    announcement: Announcement
+    header: bytes
+    signature: bytes
+    payload: bytes
+
+    @property
+    def digest(self) -> bytes:
+        """The announcement's own digest: what `previous` of the author's next one will name."""
+        return digest_of(self.header)
+
+    @property
+    def signed(self) -> bytes:
+        return SIGNING_CONTEXT + self.header
+
+
+def encode_announcement(
+    announcement: Announcement, sign: Callable[[bytes], bytes], *, payload: bytes = b""
+) -> bytes:
+    """The frame that carries `announcement`, signed by `sign(SIGNING_CONTEXT + header)`.
+
+    Raises `ValueError` if it would pass a limit, or if the payload is not the announced evidence.
+    """
+    header = _encoder.encode(announcement)
+    bare = _PREFIX.size + len(header) + SIGNATURE_BYTES
+    if bare > MAX_ANNOUNCEMENT_BYTES:
+        raise ValueError(f"announcement takes {bare} bytes, limit {MAX_ANNOUNCEMENT_BYTES}")
+    try:
+        _check_payload(announcement, payload)
+    except WireError as error:
+        raise ValueError(str(error)) from None
+    signature = sign(SIGNING_CONTEXT + header)
+    return b"".join((_PREFIX.pack(MAGIC, len(header)), header, signature, payload))
+
+
+def decode_announcement(frame: bytes) -> Frame:
+    """The frame's parts, everything checked but the signature. Raises `WireError` and nothing else."""
+    if len(frame) > MAX_FRAME_BYTES:
+        raise WireError("frame.length", f"{len(frame)} > {MAX_FRAME_BYTES}")
+    if len(frame) < _PREFIX.size:
+        raise WireError("frame.length", f"{len(frame)} < {_PREFIX.size}")
+    magic, header_bytes = _PREFIX.unpack_from(frame)
+    if magic != MAGIC:
+        raise WireError("frame.magic", f"expected {MAGIC!r}, got {magic!r}")
+    signature_at = _PREFIX.size + header_bytes
+    payload_at = signature_at + SIGNATURE_BYTES
+    if payload_at > MAX_ANNOUNCEMENT_BYTES or payload_at > len(frame):
+        bound = min(MAX_ANNOUNCEMENT_BYTES, len(frame))
+        raise WireError("frame.header_length", f"{header_bytes} does not fit {bound} bytes")
+    header = bytes(frame[_PREFIX.size : signature_at])
+    announcement = _decode(_announcements, header, "announcement")
+    payload = bytes(frame[payload_at:])
+    _check_payload(announcement, payload)
+    return Frame(announcement, header, bytes(frame[signature_at:payload_at]), payload)
+
+
+def without_payload(frame: bytes) -> bytes:
+    """The same signed announcement with no evidence inside. `frame` must be one that decodes."""
+    _, header_bytes = _PREFIX.unpack_from(frame)
+    return frame[: _PREFIX.size + header_bytes + SIGNATURE_BYTES]
+
+
+def encode_greeting(greeting: Greeting) -> bytes:
+    return _encode_bounded(greeting, MAX_GREETING_BYTES)
+
+
+def decode_greeting(data: bytes) -> Greeting:
+    """Raises `WireError` and nothing else."""
+    _check_length("greeting", data, MAX_GREETING_BYTES)
+    return _decode(_greetings, data, "greeting")
+
+
+def encode_reply(reply: Reply) -> bytes:
+    return _encode_bounded(reply, MAX_REPLY_BYTES)
+
+
+def decode_reply(data: bytes) -> Reply:
+    """Raises `WireError` and nothing else. Its frames are still to be decoded one by one."""
+    _check_length("reply", data, MAX_REPLY_BYTES)
+    reply = _decode(_replies, data, "reply")
+    for index, frame in enumerate(reply.frames):
+        if len(frame) > MAX_ANNOUNCEMENT_BYTES:
+            raise WireError(f"reply.frames[{index}]", f"{len(frame)} > {MAX_ANNOUNCEMENT_BYTES} bytes")
+    return reply
+
+
+def _check_payload(announcement: Announcement, payload: bytes) -> None:
+    if not payload:
+        return
+    if len(payload) > MAX_INLINE_BYTES:
+        raise WireError("frame.payload", f"{len(payload)} > {MAX_INLINE_BYTES} bytes")
+    if len(payload) != announcement.evidence.size:
+        raise WireError("frame.payload", f"{len(payload)} bytes, announced {announcement.evidence.size}")
+    if digest_of(payload) != announcement.evidence.digest:
+        raise WireError("frame.payload", "digest is not the announced one")
+
+
+def _check_length(what: str, data: bytes, limit: int) -> None:
+    if len(data) > limit:
+        raise WireError(f"{what}.length", f"{len(data)} > {limit}")
+
+
+def _encode_bounded(message: Message, limit: int) -> bytes:
+    data = _encoder.encode(message)
+    if len(data) > limit:
+        raise ValueError(f"{type(message).__name__} takes {len(data)} bytes, limit {limit}")
+    return data
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[M], data: bytes, what: str) -> M:
+    # UnicodeDecodeError and RecursionError are not msgspec errors, yet hostile bytes reach both.
+    try:
+        message = decoder.decode(data)
+    except msgspec.ValidationError as error:
+        reason, _, path = str(error).partition(" - at `$")
+        field = what + path.rstrip("`") if path else what
+        raise WireError(field, reason) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError(what, f"not MessagePack: {type(error).__name__}") from None
+    if _encoder.encode(message) != data:
+        raise WireError(what, "not in canonical form")
+    return message

@@ -1,0 +1,123 @@
+"""Sparse top-k predictions on the reference set to bytes and back.
+
+For each of R rows (a position of the reference set) the K most probable next tokens, in coordinate
+form with the row implied by the position:
+
+    ids   R x K   uint16 where the vocabulary has at most 65,536 tokens, else uint32; strictly rising in a row
+    logp  R x K   bfloat16 log-probabilities, finite and at most 0
+    tail  R       bfloat16 probability of all other tokens together
+
+one after the other, little-endian, no header: R, K and V are the network's, part of the reference
+fingerprint. Log-probabilities rather than raw logits because a logit's offset is the model's own and
+carries no information; the tail because without it a row is no distribution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wire.errors import WireError
+from wire.floats import F32, bf16_bits, bf16_values, count_non_finite
+
+MASS_TOLERANCE = 0.02
+"""How far a row's probabilities may sum from 1. bfloat16 keeps 8 bits: each log-probability is off by
+at most 2^-9 of itself, which moves a row's sum by less than 0.012 for any distribution with K <= 256."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowsShape:
+    """R rows of K entries over a vocabulary of V tokens."""
+
+    rows: int
+    top: int
+    vocabulary: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.rows <= 65_536:
+            raise ValueError(f"rows must be in 1..65536, got {self.rows}")
+        if not 1 <= self.top <= min(256, self.vocabulary):
+            raise ValueError(f"top must be in 1..min(256, vocabulary), got {self.top}")
+
+    @property
+    def id_type(self) -> str:
+        return "<u2" if self.vocabulary <= 65_536 else "<u4"
+
+    @property
+    def size(self) -> int:
+        """Bytes of the encoded rows, exactly."""
+        id_bytes = 2 if self.id_type == "<u2" else 4
+        return self.rows * (self.top * (id_bytes + 2) + 2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SparseRows:
+    """Decoded predictions: `ids_RK` (uint32, rising in each row), `logp_RK`, `tail_R` (float32)."""
+
+    ids_RK: NDArray[np.uint32]
+    logp_RK: F32
+    tail_R: F32
+
+
+def encode_rows(rows: SparseRows, shape: RowsShape) -> bytes:
+    """The evidence blob, `shape.size` bytes. Raises `ValueError` where the arrays do not fit `shape`."""
+    if rows.ids_RK.shape != (shape.rows, shape.top) or rows.logp_RK.shape != rows.ids_RK.shape:
+        raise ValueError(f"rows must have shape {(shape.rows, shape.top)}, got {rows.ids_RK.shape}")
+    data = b"".join(
+        (
+            rows.ids_RK.astype(shape.id_type).tobytes(),
+            bf16_bits(np.minimum(rows.logp_RK, np.float32(0))).tobytes(),
+            bf16_bits(np.clip(rows.tail_R, 0, 1).astype(np.float32)).tobytes(),
+        )
+    )
+    try:
+        decode_rows(data, shape)
+    except WireError as error:
+        raise ValueError(f"our own predictions do not pass the check of others: {error}") from None
+    return data
+
+
+def decode_rows(data: bytes, shape: RowsShape) -> SparseRows:
+    """Checked predictions. Raises `WireError` and nothing else.
+
+    Every id lies in the vocabulary and rises along its row, so that no index wraps and none repeats;
+    every row sums to 1 within `MASS_TOLERANCE`.
+    """
+    if len(data) != shape.size:
+        raise WireError("evidence.length", f"{len(data)} bytes, the reference set has {shape.size}")
+    entries = shape.rows * shape.top
+    ids_at, logp_at = 0, entries * np.dtype(shape.id_type).itemsize
+    tail_at = logp_at + entries * 2
+    ids = np.frombuffer(data, shape.id_type, entries, ids_at).astype(np.uint32)
+    ids_RK = ids.reshape(shape.rows, shape.top)
+    logp_bits = np.frombuffer(data, "<u2", entries, logp_at)
+    tail_bits = np.frombuffer(data, "<u2", shape.rows, tail_at)
+    _check_ids(ids_RK, shape.vocabulary)
+    for field, bits in (("evidence.logp", logp_bits), ("evidence.tail", tail_bits)):
+        bad = count_non_finite(bits)
+        if bad:
+            raise WireError(field, f"{bad} values are not finite")
+    logp_RK = bf16_values(logp_bits).reshape(shape.rows, shape.top)
+    tail_R = bf16_values(tail_bits)
+    if float(logp_RK.max()) > 0:
+        raise WireError("evidence.logp", f"{float(logp_RK.max()):.4g} > 0")
+    if float(tail_R.min()) < 0 or float(tail_R.max()) > 1:
+        raise WireError("evidence.tail", "a value lies outside 0..1")
+    _check_mass(logp_RK, tail_R)
+    return SparseRows(ids_RK, logp_RK, tail_R)
+
+
+def _check_ids(ids_RK: NDArray[np.uint32], vocabulary: int) -> None:
+    if int(ids_RK.max()) >= vocabulary:
+        raise WireError("evidence.ids", f"{int(ids_RK.max())} >= vocabulary {vocabulary}")
+    if ids_RK.shape[1] > 1 and not bool(np.all(ids_RK[:, 1:] > ids_RK[:, :-1])):
+        raise WireError("evidence.ids", "not strictly rising along a row")
+
+
+def _check_mass(logp_RK: F32, tail_R: F32) -> None:
+    mass_R = np.exp(logp_RK, dtype=np.float64).sum(axis=1) + tail_R
+    off = float(np.abs(mass_R - 1).max())
+    if off > MASS_TOLERANCE:
+        raise WireError("evidence.mass", f"a row's probabilities sum {off:.3g} away from 1")
