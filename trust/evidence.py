@@ -1,0 +1,157 @@
+"""What was observed of a neighbour -> its distance from this peer, with a standard error.
+
+Three kinds of evidence, after the three strategies of Wagner, Fan and Jaggi (2024, arXiv 2404.09753), each in
+a form whose scale does not depend on the model: the cosine of the effective updates rather than of the
+factors, probabilities rather than raw logits (whose offset is the model's own), and losses on the same
+windows for everybody.
+
+Axes: R reference rows (R rank, where a factor is meant), K kept entries of a row, M the 2 K entries of both
+sides, I inputs, O outputs, W windows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+F64: TypeAlias = NDArray[np.float64]
+Floats: TypeAlias = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """A mean and its standard error, 0 where none is known."""
+
+    mean: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Factors:
+    """One module's low-rank update `B A`: `a_RI` and `b_OR`, finite. Ranks may differ between peers."""
+
+    a_RI: Floats
+    b_OR: Floats
+
+
+class Predictions(Protocol):
+    """Top-k predictions on the reference set: ids strictly rising in each row, log-probabilities of
+    these, and the probability of all other tokens together."""
+
+    @property
+    def ids_RK(self) -> NDArray[np.uint32]: ...
+    @property
+    def logp_RK(self) -> Floats: ...
+    @property
+    def tail_R(self) -> Floats: ...
+
+
+def weight_distance(mine: Mapping[str, Factors], theirs: Mapping[str, Factors]) -> Distance:
+    """1 - cosine of the effective updates `B A` of all modules as one vector, in [0, 2]; no error is known.
+
+    A module that one side lacks counts as zero there. A LoRA scale shared by all modules of a side cancels.
+    Two updates that are both zero have distance 0; a zero update has distance 1 from any other, because it
+    points nowhere. Raises `ValueError` where the shapes of a module do not fit or a value is not finite.
+    """
+    product = math.fsum(
+        _inner(mine[module], theirs[module], module) for module in mine.keys() & theirs.keys()
+    )
+    my_norm, their_norm = _norm(mine), _norm(theirs)
+    if my_norm == 0 or their_norm == 0:
+        return Distance(0.0 if my_norm == their_norm else 1.0, 0.0)
+    # Two divisions: the product of the norms of hostile but finite float32 updates exceeds float64.
+    cosine = product / my_norm / their_norm
+    return Distance(min(max(1 - cosine, 0.0), 2.0), 0.0)
+
+
+def prediction_distance(mine: Predictions, theirs: Predictions) -> Distance:
+    """Mean over rows of the total variation between top-k distributions, in [0, 1] for rows that sum to 1.
+
+    A row is the K kept probabilities and one bucket for the tail. A token that a side did not keep counts as
+    0 there, although it may hold some of that side's tail: otherwise two rows with disjoint supports and fat
+    tails would look equal. So each row errs upwards, wherever the kept probability is above the unknown one
+    (which is at most the smallest kept by the other side). It is half an L1 distance, hence a metric.
+
+    The error takes rows as independent. Rows of one window are not, so it is somewhat too small. One row
+    has error 0. Raises `ValueError` where the shapes differ, there is no row or a value is not finite.
+    """
+    if mine.ids_RK.shape != theirs.ids_RK.shape:
+        raise ValueError(
+            f"predictions must have the same shape, got {mine.ids_RK.shape} and {theirs.ids_RK.shape}"
+        )
+    my_mass_RK, their_mass_RK = _masses(mine), _masses(theirs)
+    ids_RM = np.concatenate((mine.ids_RK, theirs.ids_RK), axis=1)
+    mass_RM = np.concatenate((my_mass_RK, their_mass_RK), axis=1)
+    # An id occurs at most once on each side, so that after sorting the shared ones are neighbours, and
+    # sum |p - q| = sum p + sum q - 2 sum of min(p, q) over the shared ids.
+    order_RM = np.argsort(ids_RM, axis=1, kind="stable")
+    ids_RM = np.take_along_axis(ids_RM, order_RM, axis=1)
+    mass_RM = np.take_along_axis(mass_RM, order_RM, axis=1)
+    both = ids_RM[:, 1:] == ids_RM[:, :-1]
+    shared_R = np.where(both, np.minimum(mass_RM[:, 1:], mass_RM[:, :-1]), 0.0).sum(axis=1)
+    tails_R = np.abs(np.subtract(mine.tail_R, theirs.tail_R, dtype=np.float64))
+    total_R = my_mass_RK.sum(axis=1) + their_mass_RK.sum(axis=1) - 2 * shared_R + tails_R
+    return _mean(np.maximum(total_R / 2, 0.0), "predictions")
+
+
+def validation_distance(mine_W: Floats, theirs_W: Floats) -> Distance:
+    """How much worse the neighbour's model does on this peer's windows: mean of theirs - mine, in nats.
+
+    Negative where the neighbour does better. The windows are the same ones in the same order, so that what
+    is hard for both cancels from the error. One window has error 0. Raises `ValueError` where the lengths
+    differ or are 0, or a loss is not finite: a neighbour whose loss is not finite is to be declined before.
+    """
+    if mine_W.ndim != 1 or mine_W.shape != theirs_W.shape:
+        raise ValueError(
+            f"losses must be of the same windows, got shapes {mine_W.shape} and {theirs_W.shape}"
+        )
+    return _mean(np.subtract(theirs_W, mine_W, dtype=np.float64), "losses")
+
+
+def _inner(mine: Factors, theirs: Factors, module: str) -> float:
+    """<B1 A1, B2 A2> = tr(A1' B1' B2 A2) = sum((B1' B2) * (A1 A2')), through R x R matrices only."""
+    if mine.a_RI.shape[1] != theirs.a_RI.shape[1] or mine.b_OR.shape[0] != theirs.b_OR.shape[0]:
+        raise ValueError(f"module {module}: {_sizes(mine)} does not fit {_sizes(theirs)}")
+    for factors in (mine, theirs):
+        if factors.b_OR.shape[1] != factors.a_RI.shape[0]:
+            raise ValueError(f"module {module}: the factors of {_sizes(factors)} differ in rank")
+    b_RR = mine.b_OR.T.astype(np.float64) @ theirs.b_OR.astype(np.float64)
+    a_RR = mine.a_RI.astype(np.float64) @ theirs.a_RI.T.astype(np.float64)
+    inner = float(np.sum(b_RR * a_RR))
+    if not math.isfinite(inner):
+        raise ValueError(f"module {module}: an update must be finite")
+    return inner
+
+
+def _norm(update: Mapping[str, Factors]) -> float:
+    square = math.fsum(_inner(factors, factors, module) for module, factors in update.items())
+    return math.sqrt(max(square, 0.0))
+
+
+def _sizes(factors: Factors) -> str:
+    return f"A {factors.a_RI.shape}, B {factors.b_OR.shape}"
+
+
+def _masses(predictions: Predictions) -> F64:
+    if predictions.logp_RK.shape != predictions.ids_RK.shape:
+        raise ValueError(f"logp must have shape {predictions.ids_RK.shape}, got {predictions.logp_RK.shape}")
+    if predictions.tail_R.shape != predictions.ids_RK.shape[:1]:
+        raise ValueError(
+            f"tail must have shape {predictions.ids_RK.shape[:1]}, got {predictions.tail_R.shape}"
+        )
+    return np.exp(predictions.logp_RK, dtype=np.float64)
+
+
+def _mean(values: F64, what: str) -> Distance:
+    count = values.size
+    if count == 0:
+        raise ValueError(f"{what} must not be empty")
+    mean = float(values.mean())
+    if not math.isfinite(mean):
+        raise ValueError(f"{what} must be finite, their mean distance is {mean}")
+    return Distance(mean, float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0)

@@ -1,0 +1,129 @@
+"""The append-only record that peers and the simulator write and every inspection command reads.
+
+One file, MessagePack values one after the other, so that any streaming reader can follow it. A record
+is written with one `write` of its whole bytes. A file whose last record is torn (the machine lost
+power, or the writer is in the middle of it) is read up to there; nothing after a torn or foreign byte
+is guessed at. This file holds the types; `log.py` writes and reads them.
+
+The records are facts with a peer's name on them, never training text and never keys. They are trees of
+numbers and strings, so the garbage collector need not look at them (`gc=False`): reading many histories
+takes half the time.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+
+HISTORY_FILE = "history.msgpack"
+VERSION = 1
+
+PeerName: TypeAlias = str
+"""A peer's id as text (`12D3KooW...`); `Begun.name` says what people call it."""
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", gc=False):
+    pass
+
+
+class Begun(_Record, frozen=True, kw_only=True, tag="begun"):
+    """A peer's process started (again) at `round`."""
+
+    version: int = VERSION
+    peer: PeerName
+    name: str
+    round: int
+    base: str
+    """Fingerprint of the base model, hexadecimal, as are the other three."""
+    tokenizer: str
+    reference: str
+    layout: str
+    strategy: str
+    merge: str
+    test_loss: float
+    """Nats per token on the test split, of the adapter it goes on from; at round 0 the base model's."""
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """What was known of one neighbour when a row was computed.
+
+    `distance` is the strategy's, with its standard error (0 where the strategy has none), `age` the
+    rounds of ours since its announcement came, `its_round` its own count, `tokens` what it says it
+    processed. `weight` is its entry of the row that was finally used.
+    """
+
+    peer: PeerName
+    name: str
+    its_round: int
+    age: int
+    distance: float
+    error: float
+    weight: float
+    tokens: int
+
+
+class Round(_Record, frozen=True, kw_only=True, tag="round"):
+    """One finished round: the row that was used, what it was chosen from, and what it did.
+
+    Losses are nats per token. `trust_alone` and `trust_merged` are of this peer's trust split, before
+    and after the merge; the two test losses are only ever reported. `temperature` is the chosen one,
+    None where the row has none. `tried` lists every candidate as (temperature, loss); `guard` says
+    whether the merge was taken, shrunk toward this peer's own adapter, or refused.
+    """
+
+    peer: PeerName
+    round: int
+    self_weight: float
+    seen: tuple[Seen, ...]
+    train_loss: float
+    trust_alone: float
+    trust_merged: float
+    test_alone: float
+    test_merged: float
+    temperature: float | None
+    tried: tuple[tuple[float | None, float], ...]
+    guard: Literal["alone", "taken", "shrunk", "refused"]
+    tokens: int
+    samples: int
+    steps: int
+    train_s: float
+    gather_s: float
+    merge_s: float
+    discarded: float
+    """Frobenius norm that the merge to rank r dropped, over that of the exact merge; 0 for factor mean."""
+
+
+class Refusal(_Record, frozen=True, kw_only=True, tag="refusal"):
+    """Something of a neighbour's was not taken. `field` and `why` are escaped and cut by the writer."""
+
+    peer: PeerName
+    about: PeerName
+    field: str
+    why: str
+
+
+class Note(_Record, frozen=True, kw_only=True, tag="note"):
+    """A fact for people: the learner died and was restarted, a state file was corrupt, a link came back."""
+
+    peer: PeerName
+    level: Literal["info", "warning", "error"]
+    text: Annotated[str, msgspec.Meta(max_length=500)]
+
+
+Record: TypeAlias = Begun | Round | Refusal | Note
+
+
+class Traffic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """Bytes since the process started, sent and received, by kind (`announce`, `blob`, `known`, `wire`)."""
+
+    sent: dict[str, int]
+    received: dict[str, int]
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+    """A record as it stands in the file: when it was written (Unix seconds), and the traffic by then."""
+
+    at_s: float
+    traffic: Traffic
+    record: Record
