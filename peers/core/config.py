@@ -1,0 +1,67 @@
+"""What the core is told. Durations in seconds; the core's own clock is the driver's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gossipllm.config import LearnerConfig
+from peers.core.events import PeerId
+from peers.core.scores import ScoreConfig
+from trust.rows import TrustConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundConfig:
+    steps: int = 20
+    """Local optimiser steps of a round, 1 to 100,000. Guess; Wagner et al. (2024) take 25."""
+
+    rounds: int = 0
+    """Rounds after which this peer only serves what it has, 0 to 2^31 - 1; 0 goes on for ever."""
+
+    patience_s: float = 20.0
+    """Seconds to wait for neighbours after training, 0 to 86,400. Guess."""
+
+    quorum: int = 0
+    """Neighbours with fresh updates that end the wait early; 0 means all who lately announced something."""
+
+    most_partners: int = 16
+    """Neighbours fetched from in a round, 1 to 256. Guess: four are enough if chosen well (EL, 2310.01972)."""
+
+    explore: int = 4
+    """Of these, places drawn by lot when there are more neighbours than places, 0 to most_partners."""
+
+    guard: bool = True
+    """Whether a merge must lower this peer's loss on its trust split. Without it, joining can do harm."""
+
+    compare_every_s: float = 30.0
+    """Seconds between comparisons with a neighbour of what is known (anti-entropy), 1 to 3,600. Guess."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= 100_000:
+            raise ValueError(f"steps must be in 1..100000, got {self.steps}")
+        if not 0 <= self.rounds < 2**31:
+            raise ValueError(f"rounds must be in 0..2147483647, got {self.rounds}")
+        if not 0 <= self.patience_s <= 86_400:
+            raise ValueError(f"patience_s must be in 0..86400, got {self.patience_s}")
+        if not 1 <= self.most_partners <= 256:
+            raise ValueError(f"most_partners must be in 1..256, got {self.most_partners}")
+        if not 0 <= self.quorum <= self.most_partners:
+            raise ValueError(f"quorum must be in 0..most_partners, got {self.quorum}")
+        if not 0 <= self.explore <= self.most_partners:
+            raise ValueError(f"explore must be in 0..most_partners, got {self.explore}")
+        if not 1 <= self.compare_every_s <= 3600:
+            raise ValueError(f"compare_every_s must be in 1..3600, got {self.compare_every_s}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreConfig:
+    """`name` is for people; `network` sets apart networks of one base model; `joined` are the peers whose
+    addresses the user gave, with whom this peer must be able to talk."""
+
+    name: str
+    network: str = "gossipllm"
+    joined: frozenset[PeerId] = frozenset()
+    round: RoundConfig = field(default_factory=RoundConfig)
+    trust: TrustConfig = field(default_factory=TrustConfig)
+    scores: ScoreConfig = field(default_factory=ScoreConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)

@@ -1,0 +1,32 @@
+"""From whom to fetch: everybody in a small network, the most useful and a few others in a large one.
+
+Announcements are cheap and all of them are heard; updates are not, so their number is bounded. A pure choice of
+the best would never learn of anyone new and could be surrounded, so some places go to others, drawn by a hash
+of (this peer, the other, the round): replayable, and not to be foreseen by the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from peers.core.events import PeerId
+from wire.digest import digest_of
+
+
+def partners(
+    weights: Mapping[PeerId, float], *, me: PeerId, round_: int, most: int, explore: int
+) -> frozenset[PeerId]:
+    """At most `most` of the authors in `weights` (author -> its last weight in our row, 0 if none).
+
+    `most - explore` go to the largest weights, the rest by lot.
+    """
+    if len(weights) <= most:
+        return frozenset(weights)
+    by_weight = sorted(weights, key=lambda peer: (-weights[peer], _lot(me, peer, round_)))
+    best = by_weight[: most - explore]
+    others = sorted(by_weight[most - explore :], key=lambda peer: _lot(me, peer, round_))
+    return frozenset(best) | frozenset(others[:explore])
+
+
+def _lot(me: PeerId, peer: PeerId, round_: int) -> bytes:
+    return digest_of(f"{me}\0{peer}\0{round_}".encode())

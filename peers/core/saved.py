@@ -1,0 +1,66 @@
+"""What of a peer survives a crash: one frozen value, replaced as a whole.
+
+Two moments of a round are saved. `training`: the state in which the local steps of `round` begin.
+`published`: the state after them, together with the signed announcement of that very state. The second is
+saved *before* the announcement is published, so a crash can only repeat an announcement, never make a
+second one for the same round.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from wire.digest import Content
+from wire.messages import Fingerprints
+
+SAVED_VERSION = 1
+
+
+class Standing(msgspec.Struct, frozen=True, array_like=True):
+    """A peer's score as of a moment, in Unix seconds so that it means something after a restart."""
+
+    peer: str
+    score: float
+    at_s: float
+    banned_until_s: float
+
+
+class LocalSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the learner reported of the local steps that `frame` announces. Losses in nats per token."""
+
+    tokens: int
+    samples: int
+    steps: int
+    train_loss: float
+    trust_loss: float
+    seconds: float
+
+
+class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One generation. `frame`, `update` and `evidence` are of the last announcement made, if any."""
+
+    version: int = SAVED_VERSION
+    generation: int
+    round: int
+    stage: Literal["training", "published"]
+    fingerprints: Fingerprints
+    snapshot: Content | None
+    frame: bytes
+    update: Content | None
+    evidence: Content | None
+    local: LocalSteps | None
+    standings: tuple[Standing, ...]
+
+
+def recovered(saved: Saved, *, published_round: int) -> Saved:
+    """The state to go on from when `published_round` is the last round known to have been announced.
+
+    An older generation (its successor was corrupt) may lie before that announcement. Its round is over then,
+    since training it again would announce other bytes under the same number; its state is still good.
+    """
+    fresh = saved.stage == "published" and saved.round == published_round
+    if fresh or saved.round > published_round:
+        return saved
+    return msgspec.structs.replace(saved, round=published_round + 1, stage="training")

@@ -1,0 +1,100 @@
+"""Where in its round a peer is. One value at a time; each says what it waits for.
+
+    Opening -> Training -> Saving -> Gathering -> Choosing -> (Shrinking ->) Merging -> Training ...
+                                                                                   \\-> Resting
+
+Whenever the learner is lost, the stage is Opening again, and goes on from the state that was last saved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from peers.core.choosing import Choice
+from peers.core.events import PeerId
+from peers.core.inbox import Entry
+from trust.evidence import Distance
+from trust.rows import Candidate
+from wire.digest import Content
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A neighbour in this round's comparison: its entry, what of it was weighed, and its age by then."""
+
+    entry: Entry
+    update: Content
+    age: int
+    distance: Distance
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The learner loads (`request` is its answer's), or waits out a pause after it died (None)."""
+
+    request: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    request: int
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """The announcement is signed and waits for the disk."""
+
+    generation: int
+
+
+@dataclass(slots=True)
+class Gathering:
+    """Waiting for neighbours. `weighing`: request -> entry asked about; `weighed`: author -> member."""
+
+    since: float
+    over: bool = False
+    weighing: dict[int, Entry] = field(default_factory=lambda: dict[int, Entry]())
+    weighed: dict[PeerId, Member] = field(default_factory=lambda: dict[PeerId, Member]())
+    declined: set[PeerId] = field(default_factory=lambda: set[PeerId]())
+
+
+@dataclass(frozen=True, slots=True)
+class Choosing:
+    """Candidates are being measured. The last row measured is keeping everything."""
+
+    request: int
+    gathered_s: float
+    members: tuple[Member, ...]
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Shrinking:
+    """Nothing beat keeping everything; the best proposal is tried nearer to it."""
+
+    request: int
+    gathered_s: float
+    members: tuple[Member, ...]
+    candidates: tuple[Candidate, ...]
+    own_loss: float
+    tried: tuple[tuple[float | None, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Merging:
+    request: int
+    gathered_s: float
+    members: tuple[Member, ...]
+    choice: Choice
+    own_loss: float
+    tried: tuple[tuple[float | None, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """All rounds are done; what we have is still served, and neighbours may still ask."""
+
+
+Stage: TypeAlias = Opening | Training | Saving | Gathering | Choosing | Shrinking | Merging | Resting
+

@@ -1,0 +1,155 @@
+"""The peer: one state machine without I/O. `handle(event, now) -> effects`, and nothing else.
+
+It has two halves. `Neighbourhood` knows the others, and checks what comes from them; `Rounds` trains, waits,
+weighs and merges. This file routes events to the half that they concern, and lets the round look around
+whenever something may have arrived.
+
+`now` is seconds on a clock that never runs backwards while the process lives and that is near Unix time when it
+starts (scores and bans outlive the process). No decision depends on another peer's clock. Equal events at
+equal times give equal effects, so every run can be replayed from its log of events.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from gossipllm.work import Declined, Evaluated, Failed, Merged, Opened, Trained, Weighed
+from peers.core.admission import Keys
+from peers.core.config import CoreConfig
+from peers.core.effects import Effect, WakeAt
+from peers.core.events import (
+    Comparing,
+    Connected,
+    Deadline,
+    Disconnected,
+    Event,
+    Greeted,
+    Heard,
+    LearnerLost,
+    Misbehaved,
+    NotPulled,
+    NotStored,
+    PeerId,
+    Pulled,
+    Reopening,
+    Replied,
+    SavingAgain,
+    Started,
+    Stored,
+    Timer,
+    Woke,
+)
+from peers.core.neighbourhood import Neighbourhood
+from peers.core.rounds import Rounds
+from peers.core.saved import Saved
+from peers.core.stages import Stage
+
+
+class Core:
+    """One peer's decisions. `saved` is what was last stored, None for a peer that never ran."""
+
+    def __init__(self, config: CoreConfig, keys: Keys, saved: Saved | None) -> None:
+        self._config = config
+        self._others = Neighbourhood(config, keys)
+        self._rounds = Rounds(config, keys, self._others, saved)
+        if saved is not None:
+            self._others.scores.restore(
+                (one.peer, one.score, one.at_s, one.banned_until_s) for one in saved.standings
+            )
+
+    @property
+    def round(self) -> int:
+        return self._rounds.round
+
+    @property
+    def stage(self) -> Stage:
+        return self._rounds.stage
+
+    def welcome(self, peer: PeerId, now: float) -> bool:
+        """Whether a connection with this peer may stand."""
+        return not self._others.scores.unwelcome(peer, now)
+
+    def blob(self, digest: bytes) -> bytes | None:
+        """A blob that anyone may have: our last announcement's, or a neighbour's that we hold."""
+        content = self._rounds.own_blob(digest) or self._others.inbox.blob(digest)
+        return content.data if content else None
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """What to do about it, in order. A late or repeated event is normal and gives nothing."""
+        match event:
+            case Started():
+                return [*self._rounds.open(), self._compare_later(now)]
+            case Opened():
+                return self._rounds.opened(event, now)
+            case LearnerLost():
+                return self._rounds.lost(event.why, now)
+            case Failed():
+                return self._rounds.failed(event, now)
+            case Trained():
+                return self._rounds.trained(event, now)
+            case Weighed():
+                return self._rounds.weighed(event, now)
+            case Declined():
+                return self._rounds.declined(event, now)
+            case Evaluated():
+                return self._rounds.evaluated(event, now)
+            case Merged():
+                return self._rounds.merged(event, now)
+            case Stored():
+                return self._rounds.stored(event.generation, now)
+            case NotStored():
+                return self._rounds.not_stored(event.generation, event.why, now)
+            case Woke():
+                return self._on_woke(event.timer, now)
+            case (
+                Heard()
+                | Greeted()
+                | Replied()
+                | Connected()
+                | Disconnected()
+                | Pulled()
+                | NotPulled()
+                | Misbehaved()
+            ):
+                return [*self._on_others(event, now), *self._rounds.look(now)]
+        assert_never(event)
+
+    def _on_others(
+        self,
+        event: Heard | Greeted | Replied | Connected | Disconnected | Pulled | NotPulled | Misbehaved,
+        now: float,
+    ) -> list[Effect]:
+        match event:
+            case Heard():
+                return self._others.heard(event.frame, event.via, now)
+            case Greeted():
+                return self._others.greeted(event.greeting, event.via, now)
+            case Replied():
+                return self._others.replied(event.reply, event.via, now)
+            case Connected():
+                return self._others.connect(event.peer, now)
+            case Disconnected():
+                self._others.disconnect(event.peer)
+                return []
+            case Pulled():
+                return self._others.pulled(event.request, event.content, now)
+            case NotPulled():
+                return self._others.not_pulled(event.request, event.why, now)
+            case Misbehaved():
+                return self._others.fine(event.peer, event.field, event.why, event.fine, now)
+        assert_never(event)
+
+    def _on_woke(self, timer: Timer, now: float) -> list[Effect]:
+        match timer:
+            case Deadline():
+                return self._rounds.deadline(timer.round, now)
+            case Reopening():
+                return self._rounds.reopen()
+            case SavingAgain():
+                return self._rounds.save_again(timer.generation)
+            case Comparing():
+                return [*self._others.compare(), *self._others.fetch_missing(), self._compare_later(now)]
+        assert_never(timer)
+
+    def _compare_later(self, now: float) -> WakeAt:
+        return WakeAt(at=now + self._config.round.compare_every_s, timer=Comparing())
