@@ -1,0 +1,147 @@
+"""Who a peer is: one Ed25519 key, the peer id that follows from it, and the file that holds it.
+
+A peer id is the key itself in libp2p's spelling: base58 of an identity multihash (0x00, length) around the
+protobuf `PublicKey{Type: Ed25519, Data: 32 bytes}`. So an announcement's author, the other end of a Noise
+session and the name in a multiaddress are one and the same thing, and no table has to map them.
+
+The file holds libp2p's protobuf `PrivateKey{Type: Ed25519, Data: seed | public key}`, the 64-byte form of
+the libp2p specification, which the Go, Rust and JavaScript libraries read. The forms with 32 bytes (what
+py-libp2p writes) and 96 (an old one) are read too. libp2p itself is not imported here: the command line
+shows peer ids without paying for it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import base58
+from nacl.exceptions import CryptoError
+from nacl.signing import SigningKey, VerifyKey
+
+_PUBLIC_HEAD: Final = bytes.fromhex("002408011220")
+"""Identity multihash of 36 bytes; then protobuf field 1 (type) = 1 (Ed25519), field 2 (data) of 32 bytes."""
+_PRIVATE_HEADS: Final = {
+    64: bytes.fromhex("08011240"),
+    32: bytes.fromhex("08011220"),
+    96: bytes.fromhex("08011260"),
+}
+_KEY_BYTES: Final = 32
+_SIGNATURE_BYTES: Final = 64
+_MAX_ID_CHARACTERS: Final = 64
+"""An inlined Ed25519 id has 52. base58 decoding takes time quadratic in the length."""
+
+
+class Identity:
+    """A private key. `repr` shows the peer id only."""
+
+    __slots__ = ("_key", "peer_id", "public_key")
+
+    def __init__(self, seed: bytes) -> None:
+        if len(seed) != _KEY_BYTES:
+            raise ValueError(f"seed must have {_KEY_BYTES} bytes, got {len(seed)}")
+        self._key = SigningKey(seed)
+        self.public_key: Final = bytes(self._key.verify_key)
+        self.peer_id: Final = peer_id_of(self.public_key)
+
+    @classmethod
+    def generate(cls) -> Identity:
+        return cls(os.urandom(_KEY_BYTES))
+
+    @classmethod
+    def load(cls, path: Path) -> Identity:
+        """Raises `ValueError` naming the path if others may read the file or it holds no Ed25519 key."""
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode & 0o777
+            if os.name == "posix" and mode & 0o077:
+                raise ValueError(
+                    f"{path} is open to others (mode {mode:o}); it holds a private key: chmod 600 {path}"
+                )
+            data = file.read(256)
+        for length, head in _PRIVATE_HEADS.items():
+            if data.startswith(head) and len(data) == len(head) + length:
+                identity = cls(data[len(head) : len(head) + _KEY_BYTES])
+                if length > _KEY_BYTES and data[-_KEY_BYTES:] != identity.public_key:
+                    raise ValueError(
+                        f"{path} is damaged: its public key does not follow from its private key"
+                    )
+                return identity
+        raise ValueError(f"{path} does not hold a libp2p Ed25519 private key")
+
+    def save(self, path: Path) -> None:
+        """Atomic, synced, mode 0600; makes the folder 0700 if there is none."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        data = _PRIVATE_HEADS[64] + bytes(self._key) + self.public_key
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+    @property
+    def seed(self) -> bytes:
+        """The 32 private bytes, for the library that runs the handshake. Never log."""
+        return bytes(self._key)
+
+    def sign(self, message: bytes) -> bytes:
+        """64 bytes; the same message always gives the same signature (RFC 8032)."""
+        return self._key.sign(message).signature
+
+    def __repr__(self) -> str:
+        return f"Identity({self.peer_id})"
+
+
+def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether the key's owner signed the message. Anything malformed is simply not a signature."""
+    if len(public_key) != _KEY_BYTES or len(signature) != _SIGNATURE_BYTES:
+        return False
+    try:
+        VerifyKey(public_key).verify(message, signature)
+    except (CryptoError, ValueError):
+        return False
+    return True
+
+
+def peer_id_of(public_key: bytes) -> str:
+    """`12D3KooW...`. Raises `ValueError` unless the key has 32 bytes."""
+    if len(public_key) != _KEY_BYTES:
+        raise ValueError(f"public key must have {_KEY_BYTES} bytes, got {len(public_key)}")
+    return base58.b58encode(_PUBLIC_HEAD + public_key).decode("ascii")
+
+
+def public_key_of(peer_id: str) -> bytes:
+    """The 32 bytes inside a peer id. Raises `ValueError` unless it is an inlined Ed25519 key."""
+    shown = ascii(peer_id[:_MAX_ID_CHARACTERS])
+    if len(peer_id) > _MAX_ID_CHARACTERS or not peer_id.isascii():
+        raise ValueError(f"not a peer id: {shown}")
+    try:
+        raw = base58.b58decode(peer_id.encode("ascii"))
+    except ValueError:
+        raise ValueError(f"not a peer id: {shown}") from None
+    if not is_raw_peer_id(raw):
+        raise ValueError(f"not the id of an Ed25519 key: {shown}")
+    return raw[len(_PUBLIC_HEAD) :]
+
+
+def is_raw_peer_id(raw: bytes) -> bool:
+    """Whether these are the bytes of a peer id with an inlined Ed25519 key (38 of them)."""
+    return len(raw) == len(_PUBLIC_HEAD) + _KEY_BYTES and raw.startswith(_PUBLIC_HEAD)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The network of a peer: GossipSub for announcements, streams for everything larger, over libp2p."""

@@ -1,0 +1,56 @@
+"""The peer above the network, with its promise kept for it: nothing that it does wrong reaches libp2p.
+
+An exception of ours inside a callback of the library would end the router or the swarm, and it may be a
+stranger's frame that provokes it. It is logged with its traceback, once for each callback (the stranger may
+be able to repeat it), and answered with what hurts nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from peers.net.host import Peer, PeerId, Verdict
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class GuardedPeer:
+    """A `Peer` that never raises, around one that should not."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._peer = peer
+        self._told: set[str] = set()
+
+    def hear(self, frame: bytes, via: PeerId) -> Verdict:
+        return self._call("hear", lambda: self._peer.hear(frame, via), Verdict.IGNORE)
+
+    def greeted(self, greeting: bytes, via: PeerId) -> bytes | None:
+        return self._call("greeted", lambda: self._peer.greeted(greeting, via), None)
+
+    def blob(self, digest: bytes) -> bytes | None:
+        return self._call("blob", lambda: self._peer.blob(digest), None)
+
+    def connected(self, peer: PeerId) -> None:
+        self._call("connected", lambda: self._peer.connected(peer), None)
+
+    def disconnected(self, peer: PeerId) -> None:
+        self._call("disconnected", lambda: self._peer.disconnected(peer), None)
+
+    def misbehaved(self, peer: PeerId, field: str, why: str, fine: float) -> None:
+        self._call("misbehaved", lambda: self._peer.misbehaved(peer, field, why, fine), None)
+
+    def welcome(self, peer: PeerId) -> bool:
+        return self._call("welcome", lambda: self._peer.welcome(peer), True)
+
+    def _call(self, name: str, call: Callable[[], T], otherwise: T) -> T:
+        try:
+            return call()
+        except Exception:  # noqa: BLE001 - that is what this class is for
+            if name not in self._told:
+                self._told.add(name)
+                _log.exception("%s raised; nobody is fined for it", name)
+            return otherwise

@@ -1,0 +1,102 @@
+"""What a peer needs of a network, and what a network asks of a peer.
+
+Two sides of one boundary. `Network` is implemented by `libp2p_host.py` (the real one) and by a fake in the
+tests; both pass the same contract. `Peer` is implemented by the driver, which asks the core.
+
+The peer's side is synchronous, never raises and returns within half a millisecond or so: it runs inside
+the router's own task, where an exception of ours must not cost a neighbour its connection, and where an
+`await` would let duplicates of a frame through while the first copy is still being judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from peers.core.effects import Verdict
+from peers.core.events import PeerId
+
+__all__ = ["Network", "Peer", "PeerId", "PullFailed", "Traffic", "Unreachable", "Verdict"]
+
+
+class Unreachable(Exception):
+    """No answer from a peer within the deadline, or no connection to it."""
+
+
+class PullFailed(Exception):
+    """None of the sources gave the blob. The message says what each of them did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes of payload since the start, by kind: `announce`, `blob`, `known`."""
+
+    sent: Mapping[str, int]
+    received: Mapping[str, int]
+
+
+class Peer(Protocol):
+    """What the network asks of the peer above it. See the head of the file for the rules."""
+
+    def hear(self, frame: bytes, via: PeerId) -> Verdict:
+        """A frame came on the announcement topic, its bytes unchecked, passed on by `via`."""
+        ...
+
+    def greeted(self, greeting: bytes, via: PeerId) -> bytes | None:
+        """The answer to a greeting, or None to close the stream without one."""
+        ...
+
+    def blob(self, digest: bytes) -> bytes | None:
+        """A blob that anyone may have, or None."""
+        ...
+
+    def connected(self, peer: PeerId) -> None: ...
+
+    def disconnected(self, peer: PeerId) -> None: ...
+
+    def misbehaved(self, peer: PeerId, field: str, why: str, fine: float) -> None:
+        """A connected peer broke the protocol below the announcements; `fine` as in RELIABILITY.md 4."""
+        ...
+
+    def welcome(self, peer: PeerId) -> bool:
+        """Whether a connection with this peer may stand (it is not banned)."""
+        ...
+
+
+class Network(Protocol):
+    """One peer's place in the network, while it is up."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Full multiaddresses (`/ip4/.../tcp/.../p2p/12D3...`) at which others reach this peer."""
+        ...
+
+    def neighbours(self) -> tuple[PeerId, ...]:
+        """Peers with an open connection, sorted."""
+        ...
+
+    async def publish(self, frame: bytes) -> None:
+        """Hand the frame to the router. Best effort: anti-entropy repairs what is lost.
+
+        Raises `Unreachable` while the network is down, `ValueError` for a frame over the wire's limit.
+        """
+        ...
+
+    async def greet(self, peer: PeerId, greeting: bytes) -> bytes:
+        """Send a greeting, return the reply's bytes. Raises `Unreachable`."""
+        ...
+
+    async def pull(self, digest: bytes, size: int, sources: tuple[PeerId, ...]) -> bytes:
+        """The blob of exactly `size` bytes with this SHA-256, from the first source that gives it.
+
+        What one source began, the next continues. Raises `PullFailed`, and `ValueError` for a size over
+        the configured limit.
+        """
+        ...
+
+    async def disconnect(self, peer: PeerId) -> None:
+        """End the connection, if there is one. Whether it may come back is `Peer.welcome`'s to say."""
+        ...
+
+    def traffic(self) -> Traffic: ...

@@ -1,0 +1,167 @@
+"""TCP below libp2p: reads that fetch much, writes that are never torn, sockets that notice a dead link.
+
+What py-libp2p 0.8.1 leaves to us here, all measured or read in its source:
+- a record of Noise costs two or more reads of the socket (2 bytes of length, then pieces of the body), each
+  15 to 20 us in trio; one buffered read of 256 KiB replaces them;
+- `send_all` that is cancelled half way leaves half a record on the wire, after which the whole session is
+  noise: writes here finish or the socket is closed;
+- without TCP_USER_TIMEOUT a dead link is not noticed at all, with 15 s it is noticed after 15.3 s;
+- the task that accepted a connection waits for the end of the host, not of the connection, and holds its
+  place in the inbound limit meanwhile: after as many inbound connections as the limit, ever, the host is
+  deaf. The scope around it ends with the connection.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import sys
+from collections import Counter
+
+import trio
+from libp2p.abc import IRawConnection
+from libp2p.custom_types import THandler
+from libp2p.io.abc import ReadWriteCloser
+from libp2p.io.exceptions import ConnectionClosedError
+from libp2p.io.trio import TrioTCPStream
+from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.transport.tcp.tcp import TCP, TCPListener
+from multiaddr import Multiaddr
+
+READ_BYTES = 256 * 1024
+WRITE_DEADLINE_S = 15.0
+"""A peer that takes nothing off the wire for this long is gone. Same as the user timeout."""
+USER_TIMEOUT_MS = 15_000
+KEEPALIVE_IDLE_S, KEEPALIVE_INTERVAL_S, KEEPALIVE_COUNT = 10, 5, 3
+UNSENT_BYTES = 128 * 1024
+"""trio sets TCP_NOTSENT_LOWAT to 16 KiB, which wakes a bulk sender four times for every record."""
+
+
+class Socket(ReadWriteCloser):
+    """One TCP connection, as libp2p wants it. Reads may return less than asked, writes never do."""
+
+    def __init__(self, stream: trio.SocketStream, sockets: set[Socket]) -> None:
+        self._stream = stream
+        self._sockets = sockets
+        self._remote: tuple[str, int] | None = None
+        self.barrier: trio.CancelScope | None = None
+        sockets.add(self)
+        _set_options(stream.socket)
+
+    async def read(self, n: int | None = None) -> bytes:
+        """Some bytes, at most `n`; empty at the end."""
+        try:
+            return await self._stream.receive_some(READ_BYTES if n is None else n)
+        except trio.BrokenResourceError as error:
+            raise ConnectionClosedError(f"reset by remote: {error}", transport="tcp") from error
+        except trio.ClosedResourceError:
+            return b""
+
+    async def write(self, data: bytes) -> None:
+        """All of it, or the socket is closed; a cancelled task finishes its write first.
+
+        One writer at a time: Yamux holds a lock around every frame. A lock here would be one more place to
+        be cancelled at, between the encryption of a record and its sending.
+        """
+        try:
+            with trio.CancelScope(deadline=trio.current_time() + WRITE_DEADLINE_S, shield=True) as scope:
+                await self._stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise ConnectionClosedError(f"closed while writing: {error}", transport="tcp") from error
+        if scope.cancelled_caught:
+            self.abort()
+            raise ConnectionClosedError(f"nothing taken for {WRITE_DEADLINE_S} s", transport="tcp")
+
+    def abort(self) -> None:
+        """Close at once, without waiting for anything."""
+        self._stream.socket.close()
+        self._sockets.discard(self)
+        if self.barrier is not None:
+            self.barrier.cancel()
+
+    async def close(self) -> None:
+        self.abort()
+        await trio.lowlevel.checkpoint()
+
+    def get_remote_address(self) -> tuple[str, int] | None:
+        if self._remote is None:
+            try:
+                name = self._stream.socket.getpeername()
+            except OSError:
+                return None
+            self._remote = (str(name[0]), int(name[1]))
+        return self._remote
+
+
+class Transport(TCP):
+    """libp2p's TCP with our sockets, a limit for each remote address, and a way to close everything."""
+
+    def __init__(self, *, max_per_address: int, max_inbound: int) -> None:
+        """`max_inbound` counts connections that have not proved who they are as well."""
+        super().__init__(dns_max_retries=1)
+        self._max_inbound = max_inbound
+        self.sockets: set[Socket] = set()
+        self._max_per_address = max_per_address
+        self._inbound: Counter[str] = Counter()
+
+    async def dial(self, maddr: Multiaddr) -> IRawConnection:
+        connection = await super().dial(maddr)
+        if isinstance(connection, RawConnection) and isinstance(connection.stream, TrioTCPStream):
+            connection.stream = Socket(connection.stream.stream, self.sockets)
+        return connection
+
+    def create_listener(self, handler_function: THandler) -> TCPListener:
+        async def accepted(stream: ReadWriteCloser) -> None:
+            assert isinstance(stream, TrioTCPStream), "TCPListener hands over nothing else"
+            await self._accept(stream.stream, handler_function)
+
+        return TCPListener(accepted)
+
+    async def _accept(self, stream: trio.SocketStream, handler: THandler) -> None:
+        connection = Socket(stream, self.sockets)
+        address = (connection.get_remote_address() or ("", 0))[0]
+        crowded = not _is_local(address) and self._inbound[address] >= self._max_per_address
+        if crowded or self._inbound.total() >= self._max_inbound:
+            connection.abort()
+            return
+        self._inbound[address] += 1
+        try:
+            with trio.CancelScope() as connection.barrier:
+                await handler(connection)
+        finally:
+            connection.abort()
+            self._inbound[address] -= 1
+            if not self._inbound[address]:
+                del self._inbound[address]
+
+    def abort_all(self) -> None:
+        for connection in tuple(self.sockets):
+            connection.abort()
+
+
+def _is_local(address: str) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return parsed.is_private or parsed.is_loopback
+
+
+def _set_options(sock: trio.socket.SocketType) -> None:
+    options: list[tuple[int, int, int]] = [
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    ]
+    if sys.platform == "linux":
+        options += [
+            (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MS),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_COUNT),
+            (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES),
+        ]
+    for level, name, value in options:
+        try:
+            sock.setsockopt(level, name, value)
+        except OSError:  # The other end may be gone already; the next read says so.
+            return
