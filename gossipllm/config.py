@@ -24,7 +24,8 @@ class ModelConfig:
     """Where to compute: auto takes cuda, then mps, then cpu."""
 
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Type of the frozen base; auto takes bfloat16 where the device is fast at it. Adapters train in float32."""
+    """Type of the frozen base; auto takes bfloat16 where the device is fast at it. Adapters train
+    in float32."""
 
     threads: int = 0
     """Processor threads for the learner, 0 to let torch choose. Take 1 where several peers share a machine:

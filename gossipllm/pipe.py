@@ -67,7 +67,7 @@ class Sender(Generic[M]):
 class Receiver(Generic[M]):
     """Turns frames into messages, keeping contents until `forget`."""
 
-    def __init__(self, kind: Any) -> None:  # noqa: ANN401  a union of Structs has no better type
+    def __init__(self, kind: Any) -> None:
         self._kind = kind
         self._held: dict[bytes, Content] = {}
 
@@ -82,7 +82,7 @@ class Receiver(Generic[M]):
     def header(data: bytes) -> Header:
         try:
             header = msgspec.msgpack.decode(data, type=Header)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise PipeError(f"not a header: {error}") from None
         if any(not 0 <= size <= MAX_CONTENT_BYTES for _, size in header.contents):
             raise PipeError("a content's size is out of range")
@@ -100,7 +100,7 @@ class Receiver(Generic[M]):
 
         try:
             return msgspec.msgpack.decode(header.message, type=self._kind, dec_hook=find)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise PipeError(f"not a message: {error}") from None
 
     def forget(self) -> None:

@@ -26,7 +26,7 @@ class _Word(msgspec.Struct, frozen=True, tag=True):
     pass
 
 
-class Open(_Word, kw_only=True):
+class Open(_Word, frozen=True, kw_only=True):
     """Load the base model, the data and, where there is one, the state to go on from."""
 
     request: RequestId
@@ -34,7 +34,7 @@ class Open(_Word, kw_only=True):
     snapshot: Content | None
 
 
-class Train(_Word, kw_only=True):
+class Train(_Word, frozen=True, kw_only=True):
     """`steps` local optimiser steps of round `round`; then say what the adapter has become.
 
     The batches are a function of (configuration's seed, round, step), so that a round that is repeated
@@ -46,7 +46,7 @@ class Train(_Word, kw_only=True):
     steps: int
 
 
-class Weigh(_Word, kw_only=True):
+class Weigh(_Word, frozen=True, kw_only=True):
     """How far is this neighbour, by the configured strategy? `evidence` is its predictions blob."""
 
     request: RequestId
@@ -55,7 +55,7 @@ class Weigh(_Word, kw_only=True):
     evidence: Content
 
 
-class Evaluate(_Word, kw_only=True):
+class Evaluate(_Word, frozen=True, kw_only=True):
     """The loss on the trust split of the merge that each row would give. Changes nothing."""
 
     request: RequestId
@@ -63,7 +63,7 @@ class Evaluate(_Word, kw_only=True):
     updates: tuple[Content, ...]
 
 
-class Merge(_Word, kw_only=True):
+class Merge(_Word, frozen=True, kw_only=True):
     """Make the merge by `row` this peer's adapter. A row of `(1.0,)` and no updates changes nothing."""
 
     request: RequestId
@@ -75,7 +75,7 @@ Work: TypeAlias = Train | Weigh | Evaluate | Merge
 Request: TypeAlias = Open | Work
 
 
-class Opened(_Word, kw_only=True):
+class Opened(_Word, frozen=True, kw_only=True):
     """The learner is ready. `shapes` are the adapter's tensors in layout order; `top` and `rows` are the
     shape of the predictions. The test loss is that of the state it went on from."""
 
@@ -96,7 +96,7 @@ class Opened(_Word, kw_only=True):
     dtype: str
 
 
-class Progress(_Word, kw_only=True):
+class Progress(_Word, frozen=True, kw_only=True):
     """How far a long request is. `phase` is a word for people; `loss` and `tokens_per_s` are the last ones."""
 
     request: RequestId
@@ -107,7 +107,7 @@ class Progress(_Word, kw_only=True):
     tokens_per_s: float
 
 
-class Trained(_Word, kw_only=True):
+class Trained(_Word, frozen=True, kw_only=True):
     """The adapter after this round's local steps (`update`), its predictions, and the state to resume from.
 
     `trust_loss` is the adapter's own, before any merge.
@@ -126,7 +126,7 @@ class Trained(_Word, kw_only=True):
     seconds: float
 
 
-class Weighed(_Word, kw_only=True):
+class Weighed(_Word, frozen=True, kw_only=True):
     """`distance` (non-negative, but for validation, where a better neighbour is below 0) and its standard
     `error` (0 where there is none)."""
 
@@ -136,7 +136,7 @@ class Weighed(_Word, kw_only=True):
     error: float
 
 
-class Declined(_Word, kw_only=True):
+class Declined(_Word, frozen=True, kw_only=True):
     """What a neighbour sent cannot be weighed: the field and the reason. The neighbour is at fault."""
 
     request: RequestId
@@ -145,7 +145,7 @@ class Declined(_Word, kw_only=True):
     why: str
 
 
-class Evaluated(_Word, kw_only=True):
+class Evaluated(_Word, frozen=True, kw_only=True):
     """Mean trust loss of each row (nats per token), and the standard error of its paired difference from
     the adapter as it is (the row that keeps everything)."""
 
@@ -154,10 +154,11 @@ class Evaluated(_Word, kw_only=True):
     errors: tuple[float, ...]
 
 
-class Merged(_Word, kw_only=True):
+class Merged(_Word, frozen=True, kw_only=True):
     """The merge is this peer's adapter now. Test losses are for reports only.
 
-    `discarded` is the Frobenius norm that the reduction to the adapter's rank dropped, over the norm of the exact merge.
+    `discarded` is the Frobenius norm that the reduction to the adapter's rank dropped, over the norm of the
+    exact merge.
     """
 
     request: RequestId
@@ -169,7 +170,7 @@ class Merged(_Word, kw_only=True):
     seconds: float
 
 
-class Failed(_Word, kw_only=True):
+class Failed(_Word, frozen=True, kw_only=True):
     """The request could not be performed, and it is this peer's own matter (memory, a bad file).
 
     `users_fault` marks what the user can mend: it ends the peer with this line.

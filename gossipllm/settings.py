@@ -1,0 +1,183 @@
+"""TOML to frozen dataclasses, strictly, and back, with each field's docstring as its comment.
+
+The types understood are those that our configurations use: `str`, `int`, `float`, `bool`, `Literal`,
+`tuple[X, ...]` and other dataclasses, which become tables. A mistake is the user's: every one raises
+`UserMistake` with the file, the dotted key and what to write instead.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import textwrap
+import tomllib
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from gossipllm.mistakes import UserMistake
+
+C = TypeVar("C")
+
+
+def read_toml(path: Path, cls: type[C]) -> C:
+    """The configuration in a file. Keys that it leaves out keep their defaults."""
+    try:
+        with path.open("rb") as file:
+            values = tomllib.load(file)
+    except OSError as error:
+        raise UserMistake(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserMistake(f"{path}: no valid TOML: {error}") from None
+    return from_mapping(cls, values, str(path))
+
+
+def from_mapping(cls: type[C], mapping: Mapping[str, object], where: str) -> C:
+    """`mapping` as a `cls`. `where` (a file's name) begins every complaint."""
+    return _dataclass(cls, mapping, where, ())
+
+
+def commented_toml(config: object) -> str:
+    """A TOML file that reads back as `config`: values first, then a table for each dataclass within."""
+    return "\n".join(_table(config, ())).strip() + "\n"
+
+
+def _dataclass(cls: type[C], mapping: Mapping[str, object], where: str, path: tuple[str, ...]) -> C:
+    hints = get_type_hints(cls)
+    known = {field.name: field for field in _fields(cls)}
+    for key in mapping:
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+            raise _mistake(where, (*path, key), f"unknown key, {hint}")
+    for name, field in known.items():
+        if name not in mapping and field.default is MISSING and field.default_factory is MISSING:
+            raise _mistake(where, (*path, name), "is missing")
+    values = {key: _value(hints[key], value, where, (*path, key)) for key, value in mapping.items()}
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise _mistake(where, path, str(error)) from None
+
+
+def _value(kind: Any, value: object, where: str, path: tuple[str, ...]) -> object:
+    if is_dataclass(kind):
+        if not isinstance(value, Mapping):
+            raise _mistake(where, path, f"must be a table, got {_shown(value)}")
+        return _dataclass(cast("type[Any]", kind), cast("Mapping[str, object]", value), where, path)
+    if get_origin(kind) is Literal:
+        return _choice(get_args(kind), value, where, path)
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list):
+            raise _mistake(where, path, f"must be a list, got {_shown(value)}")
+        (element, _) = get_args(kind)
+        items = cast("list[object]", value)
+        return tuple(_value(element, item, where, (*path, str(i))) for i, item in enumerate(items))
+    return _scalar(kind, value, where, path)
+
+
+def _choice(choices: tuple[object, ...], value: object, where: str, path: tuple[str, ...]) -> object:
+    # Not `in`: True equals 1, and 1.0 equals 1.
+    if any(type(choice) is type(value) and choice == value for choice in choices):
+        return value
+    close = difflib.get_close_matches(value, [str(c) for c in choices], n=1) if isinstance(value, str) else []
+    hint = f"; did you mean {_literal(close[0])}?" if close else ""
+    listed = ", ".join(_literal(choice) for choice in choices)
+    raise _mistake(where, path, f"must be one of {listed}, got {_shown(value)}{hint}")
+
+
+def _scalar(kind: Any, value: object, where: str, path: tuple[str, ...]) -> object:
+    names = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
+    if kind not in names:
+        raise TypeError(f"{'.'.join(path)} has a type that settings do not know: {kind}")
+    if kind is float and type(value) is int:
+        return float(value)
+    # `type(...) is`, because a bool is an int to isinstance.
+    if type(value) is not kind:
+        raise _mistake(where, path, f"must be {names[kind]}, got {_shown(value)}")
+    return value
+
+
+def _table(config: object, path: tuple[str, ...]) -> Iterator[str]:
+    documented = _docstrings(type(config))
+    tables: list[tuple[str, object]] = []
+    for field in _fields(type(config)):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            tables.append((field.name, value))
+            continue
+        yield from _comment(documented.get(field.name, ""))
+        yield f"{field.name} = {_literal(value)}"
+        yield ""
+    for name, value in tables:
+        yield from _comment(documented.get(name) or _summary(type(value)))
+        yield f"[{'.'.join((*path, name))}]"
+        yield from _table(value, (*path, name))
+
+
+def _comment(text: str) -> Iterator[str]:
+    for line in textwrap.wrap(" ".join(text.split()), width=98):
+        yield f"# {line}"
+
+
+def _summary(cls: type) -> str:
+    """The class's own docstring; the one that `dataclass` makes up is its signature."""
+    text = cls.__doc__ or ""
+    return "" if text.startswith(f"{cls.__name__}(") else text.split("\n\n")[0]
+
+
+@cache
+def _docstrings(cls: type) -> dict[str, str]:
+    """Field name -> the string that stands under it in the source of `cls` or of a base."""
+    found: dict[str, str] = {}
+    for each in reversed(cls.__mro__[:-1]):
+        body = ast.parse(textwrap.dedent(inspect.getsource(each))).body[0]
+        assert isinstance(body, ast.ClassDef), "the source of a class is a class definition"
+        for statement, after in zip(body.body, body.body[1:], strict=False):
+            match statement, after:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[name] = text
+                case _:
+                    pass
+    return found
+
+
+def _literal(value: object) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case float():
+            return repr(value)
+        case str():
+            return '"' + "".join(map(_escaped, value)) + '"'
+        case tuple():
+            return "[" + ", ".join(_literal(item) for item in cast("tuple[object, ...]", value)) + "]"
+        case _:
+            raise TypeError(f"{type(value).__name__} has no form in TOML here")
+
+
+_ESCAPES = types.MappingProxyType({'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+
+
+def _escaped(character: str) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
+
+
+def _shown(value: object) -> str:
+    return repr(value) if isinstance(value, str | int | float) else f"a {type(value).__name__}"
+
+
+def _fields(cls: type) -> tuple[Field[Any], ...]:
+    return fields(cast("Any", cls))
+
+
+def _mistake(where: str, path: tuple[str, ...], what: str) -> UserMistake:
+    return UserMistake(": ".join(part for part in (where, ".".join(path), what) if part))

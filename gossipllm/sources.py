@@ -1,0 +1,104 @@
+"""A user's text on disk to documents. Read only, never logged, never sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from gossipllm.mistakes import UserMistake
+
+_BLANK_LINES: Final = re.compile(r"\n[ \t]*\n")
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One message of a conversation, as chat data sets write it."""
+
+    role: str
+    content: str
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line of a .jsonl file: a text, or a conversation. Other keys are ignored."""
+
+    text: str | None = None
+    messages: tuple[Turn, ...] | None = None
+
+
+_lines = msgspec.json.Decoder(Line)
+
+
+def read_documents(path: str, tokenizer: Any) -> list[str]:
+    """All documents under `path`, in a fixed order. Raises `UserMistake` naming file and line.
+
+    A .txt falls into documents at blank lines, or, where it has none, at every line end. A .jsonl holds
+    a document a line; conversations go through the tokenizer's chat template.
+    """
+    documents = [text for file in source_files(path) for text in _documents(file, tokenizer) if text.strip()]
+    if not documents:
+        raise UserMistake(f"data.path: {path} holds no text")
+    return documents
+
+
+def source_files(path: str) -> list[Path]:
+    """The files that `path` stands for, unread. Raises `UserMistake` where it stands for none."""
+    if not path:
+        raise UserMistake("data.path is empty; name a .txt, a folder of .txt, or a .jsonl")
+    place = Path(path).expanduser()
+    if place.is_dir():
+        files = sorted(file for file in place.rglob("*.txt") if file.is_file())
+        if not files:
+            raise UserMistake(f"data.path: {place} holds no .txt")
+        return files
+    if not place.is_file():
+        raise UserMistake(f"data.path: there is no file or folder {place}")
+    if place.suffix not in (".txt", ".jsonl"):
+        raise UserMistake(f"data.path: {place} is neither a .txt, a folder of .txt, nor a .jsonl")
+    return [place]
+
+
+def _documents(file: Path, tokenizer: Any) -> Iterator[str]:
+    text = read_text(file, "data.path")
+    if file.suffix == ".jsonl":
+        yield from _jsonl(file, text, tokenizer)
+    elif _BLANK_LINES.search(text.strip()):
+        yield from _BLANK_LINES.split(text)
+    else:
+        yield from text.splitlines()
+
+
+def read_text(file: Path, key: str) -> str:
+    try:
+        return file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserMistake(f"{key}: {file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserMistake(f"{key}: {file} is not UTF-8 (byte {error.start})") from None
+
+
+def _jsonl(file: Path, text: str, tokenizer: Any) -> Iterator[str]:
+    # Only "\n" ends a line here: JSON strings may hold U+2028 and its like unescaped.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = _lines.decode(line)
+        except msgspec.DecodeError as error:
+            raise UserMistake(f"{file}:{number}: {error}") from None
+        if record.text is not None:
+            yield record.text
+        elif record.messages:
+            yield _conversation(record.messages, tokenizer, f"{file}:{number}")
+        else:
+            raise UserMistake(f"{file}:{number}: neither `text` nor `messages`")
+
+
+def _conversation(turns: tuple[Turn, ...], tokenizer: Any, where: str) -> str:
+    if not getattr(tokenizer, "chat_template", None):
+        raise UserMistake(
+            f"{where}: has `messages`, but the model's tokenizer has no chat template; use `text`"
+        )
+    return tokenizer.apply_chat_template([msgspec.to_builtins(turn) for turn in turns], tokenize=False)

@@ -1,0 +1,128 @@
+"""The learner process: requests on standard input, answers on standard output, until the input closes.
+
+    python -m gossipllm.worker [nice]
+
+`nice` lowers the process's priority by that much. The frames are those of `pipe.py`. Whatever else prints
+goes to standard error. A thread reads, so that the process ends at once when its parent does, in the
+middle of a training step too: the parent's end of the pipe closes however the parent died. An interrupt
+from the terminal is ignored, because the parent decides. Torch is imported only once there is something
+to open.
+
+Expected failures become `Failed`; after an unexpected one the process ends with a traceback and code 1,
+since nobody knows what state it is in, and the parent starts another from the last snapshot.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from gossipllm.pipe import PREFIX, PipeError, answers_out, ends_exchange, requests_in
+from gossipllm.work import Answer, Open, Progress, Request
+
+
+def main(arguments: list[str]) -> int:
+    if arguments:
+        os.nice(int(arguments[0]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Threads that spin while they wait starve each other on a busy machine: with a load of 6 on two cores,
+    # training with two threads ran at 500 tokens/s spinning and 1,700 sleeping. torch reads this on import.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    source, sink = _private_pipes()
+    # Unbounded, but the parent sends its next request after the answer to the last.
+    requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(source, requests), daemon=True).start()
+    try:
+        _serve(requests, sink)
+    except BrokenPipeError:
+        return 0
+    except Exception:  # noqa: BLE001  the one place where a traceback is all that is left to give
+        traceback.print_exc()
+    return 1
+
+
+def _serve(requests: queue.SimpleQueue[Request], sink: BinaryIO) -> None:
+    sender = answers_out()
+
+    def send(message: Answer) -> None:
+        sink.writelines(sender.frame(message))
+        sink.flush()
+        # No answer repeats a content, so that remembering them would only cost memory.
+        sender.forget()
+
+    learner, perform = None, None
+    while True:
+        request = requests.get()
+        if isinstance(request, Open):
+            send(
+                Progress(request=request.request, phase="libraries", step=0, steps=5, loss=0, tokens_per_s=0)
+            )
+        if perform is None:
+            perform = _libraries()
+        learner, reply = perform(learner, request, send)
+        send(reply)
+
+
+def _libraries():  # noqa: ANN202  its type would need the imports, which take seconds
+    import torch
+    from transformers.utils.logging import disable_progress_bar
+
+    from gossipllm.learner import answer
+
+    # Moments that decay towards zero would slow the processor's arithmetic. Here and not where models are
+    # loaded, since it changes the arithmetic of everything else in the process too.
+    torch.set_flush_denormal(True)
+    disable_progress_bar()
+    return answer
+
+
+def _read(source: BinaryIO, requests: queue.SimpleQueue[Request]) -> None:
+    try:
+        for request in _requests(source):
+            requests.put(request)
+    except PipeError as error:
+        sys.stderr.write(f"learner: {error}\n")
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
+def _requests(source: BinaryIO) -> Iterator[Request]:
+    """Until the input ends, be it in the middle of a frame."""
+    receiver = requests_in()
+    while len(prefix := source.read(PREFIX.size)) == PREFIX.size:
+        size = receiver.header_bytes(prefix)
+        data = source.read(size)
+        if len(data) < size:
+            return
+        header = receiver.header(data)
+        contents = [source.read(count) for _, count in header.contents]
+        if any(len(read) < count for read, (_, count) in zip(contents, header.contents, strict=True)):
+            return
+        request = receiver.message(header, contents)
+        if ends_exchange(request):
+            receiver.forget()
+        yield request
+
+
+def _private_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """Our ends, on numbers of their own: 0 reads nothing from now on, 1 writes to standard error."""
+    source, sink = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return os.fdopen(source, "rb"), os.fdopen(sink, "wb")
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    sys.stderr.flush()
+    # The reading thread sits in a read that an orderly exit would wait for.
+    os._exit(code)

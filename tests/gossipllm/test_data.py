@@ -1,0 +1,176 @@
+"""Text to windows: what is refused, and what may never overlap."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gossipllm import base
+from gossipllm.config import DataConfig, ReferenceConfig
+from gossipllm.data import cut, demo_share, load_reference, load_splits, split, tokenise
+from gossipllm.mistakes import UserMistake
+from gossipllm.sources import read_documents
+
+Tok = Any
+
+
+def splits(path: Path, tokenizer: Tok, *, seed: int = 0, context: int = 64, **options: Any):
+    config = DataConfig(path=str(path), **({"window_tokens": 16} | options))
+    return load_splits(config, tokenizer, context=context, seed=seed)
+
+
+def test_the_three_splits_share_no_window_and_lose_none() -> None:
+    windows = np.arange(100 * 8, dtype=np.int32).reshape(100, 8)
+
+    dealt = split(windows, DataConfig(trust_fraction=0.2, test_fraction=0.1), seed=3)
+
+    assert (len(dealt.train_WT), len(dealt.trust_WT), len(dealt.test_WT)) == (70, 20, 10)
+    together = np.concatenate([dealt.train_WT, dealt.trust_WT, dealt.test_WT])
+    assert sorted(together[:, 0].tolist()) == windows[:, 0].tolist()
+
+
+def test_the_same_seed_splits_alike_and_another_does_not(text_file: Path, tokenizer: Tok) -> None:
+    first, again, other = (splits(text_file, tokenizer, seed=seed) for seed in (1, 1, 2))
+
+    assert np.array_equal(first.test_WT, again.test_WT)
+    assert not np.array_equal(first.test_WT, other.test_WT)
+
+
+def test_the_end_token_stands_behind_each_document(tokenizer: Tok) -> None:
+    end = tokenizer.eos_token_id
+
+    stream = tokenise(["an otter", "a heron"], tokenizer)
+
+    assert stream[-1] == end
+    assert (stream == end).sum() == 2
+    assert tokenizer.decode(stream) == "an otter<|end|>a heron<|end|>"
+
+
+def test_an_incomplete_window_is_dropped() -> None:
+    assert cut(np.arange(10, dtype=np.int32), 4).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+def test_blank_lines_part_documents_where_there_are_any(tmp_path: Path, tokenizer: Tok) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo\n\nthree\n")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "c.txt").write_text("four\nfive\n")
+
+    assert read_documents(str(tmp_path), tokenizer) == ["one\ntwo", "three\n", "four", "five"]
+
+
+def test_jsonl_gives_texts_and_conversations(tmp_path: Path, tokenizer: Tok) -> None:
+    file = tmp_path / "own.jsonl"
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
+    file.write_text(json.dumps({"text": "plain", "id": 3}) + "\n\n" + json.dumps({"messages": turns}) + "\n")
+
+    assert read_documents(str(file), tokenizer) == ["plain", "user: Hi\nassistant: Ho\n"]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("{oops", "own.jsonl:2: JSON is malformed"),
+        ('{"text": 3}', "own.jsonl:2: Expected"),
+        ('{"words": "x"}', "own.jsonl:2: neither `text` nor `messages`"),
+        ('{"messages": [{"role": "user"}]}', "own.jsonl:2: Object missing required field `content`"),
+    ],
+)
+def test_a_broken_line_is_named_by_file_and_number(
+    tmp_path: Path, tokenizer: Tok, line: str, says: str
+) -> None:
+    file = tmp_path / "own.jsonl"
+    file.write_text('{"text": "fine"}\n' + line + "\n")
+
+    with pytest.raises(UserMistake) as caught:
+        read_documents(str(file), tokenizer)
+
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.txt", b"\n \n", "holds no text"),
+        ("a.txt", b"caf\xe9", "is not UTF-8 .byte 3"),
+        ("a.pdf", b"x", "neither a .txt"),
+        ("folder", None, "holds no .txt"),
+        ("none.txt", None, "there is no file or folder"),
+    ],
+)
+def test_a_path_without_text_says_why(
+    tmp_path: Path, tokenizer: Tok, name: str, content: bytes | None, says: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+
+    with pytest.raises(UserMistake, match=says):
+        read_documents(str(tmp_path / name), tokenizer)
+
+
+def test_too_little_text_says_how_much_is_needed(tmp_path: Path, tokenizer: Tok) -> None:
+    (tmp_path / "a.txt").write_text("The otter of Lisbon sang.")
+
+    with pytest.raises(UserMistake, match="at least 80 tokens of text are needed"):
+        splits(tmp_path / "a.txt", tokenizer)
+
+
+def test_a_window_longer_than_the_context_is_the_users_mistake(text_file: Path, tokenizer: Tok) -> None:
+    with pytest.raises(UserMistake, match="window_tokens is 65, but the model takes at most 64"):
+        splits(text_file, tokenizer, window_tokens=65)
+
+
+def reference(tokenizer: Tok, **options: Any):
+    config = ReferenceConfig(**({"windows": 12, "window_tokens": 8, "top": 4} | options))
+    return load_reference(config, tokenizer, context=64, vocabulary=320)
+
+
+def test_the_embedded_reference_set_takes_all_five_texts_alike(tokenizer: Tok) -> None:
+    windows = reference(tokenizer).windows_WT
+
+    assert windows.shape == (12, 8)
+    texts = [base.corpus_file(name).read_text(encoding="utf-8") for name in base.CORPORA]
+    pieces = [tokenizer.decode(w).replace("<|end|>", "\n").strip("\n\ufffd") for w in windows]
+    counts = [sum(piece in text for piece in pieces) for text in texts]
+    assert all(count >= 2 for count in counts), "12 windows of 5 texts are 3, 3, 2, 2, 2"
+
+
+@pytest.mark.parametrize("changed", [{"seed": "x"}, {"top": 5}, {"windows": 11}, {"window_tokens": 9}])
+def test_whatever_changes_the_reference_set_renames_it(tokenizer: Tok, changed: dict[str, Any]) -> None:
+    assert reference(tokenizer).fingerprint == reference(tokenizer).fingerprint
+    assert reference(tokenizer).fingerprint != reference(tokenizer, **changed).fingerprint
+
+
+def test_where_a_reference_text_lies_does_not_rename_it(
+    tmp_path: Path, text_file: Path, tokenizer: Tok
+) -> None:
+    copy = tmp_path / "copy.txt"
+    copy.write_text(text_file.read_text())
+
+    ours, theirs = (reference(tokenizer, source=str(file)) for file in (text_file, copy))
+
+    assert ours.fingerprint == theirs.fingerprint
+
+
+def test_a_reference_text_that_is_too_short_says_so(tmp_path: Path, tokenizer: Tok) -> None:
+    (tmp_path / "a.txt").write_text("The otter of Lisbon sang.")
+
+    with pytest.raises(UserMistake, match="12 are wanted"):
+        reference(tokenizer, source=str(tmp_path / "a.txt"))
+
+
+@pytest.mark.parametrize("name", base.CORPORA)
+def test_demonstration_parts_and_reference_text_are_the_whole_and_disjoint(name: str) -> None:
+    lines = base.corpus_file(name).read_text(encoding="utf-8").splitlines()
+    parts = [demo_share(name, part=part, of=3).splitlines() for part in range(3)]
+
+    count = sum(map(len, parts))
+    assert sorted(line for part in parts for line in part) == sorted(lines[:count])
+    left = sum(len(line) + 1 for line in lines[count:])
+    assert 0.1 <= left / sum(len(line) + 1 for line in lines) < 0.15
+    sizes = [sum(map(len, part)) for part in parts]
+    assert max(sizes) - min(sizes) < 12_000

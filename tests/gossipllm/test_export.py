@@ -1,0 +1,65 @@
+"""An adapter that leaves gossipllm computes the same in PEFT."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from gossipllm.config import LearnerConfig
+from gossipllm.evaluation import window_losses
+from gossipllm.export import export_adapter
+from gossipllm.learner import Learner
+from gossipllm.mistakes import UserMistake
+from gossipllm.work import Merge, Open, Train
+
+Config = Callable[..., LearnerConfig]
+
+
+def trained(config: LearnerConfig) -> tuple[Learner, bytes, float]:
+    learner = Learner.open(Open(request=1, config=config, snapshot=None), lambda _: None)
+    learner.perform(Train(request=2, round=1, steps=5), lambda _: None)
+    merged = learner.perform(Merge(request=3, row=(1.0,), updates=()), lambda _: None)
+    return learner, merged.snapshot.data, merged.test_merged  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
+def test_peft_loads_it_and_finds_the_same_loss(config: Config, family: str, tmp_path: Path) -> None:
+    learner, snapshot, want = trained(config(family))
+
+    export_adapter(snapshot, tmp_path / "out", peers=["ada", "bob"], row={"self": 0.75, "ada": 0.25})
+
+    base = AutoModelForCausalLM.from_pretrained(config(family).model.name)
+    model = PeftModel.from_pretrained(base, str(tmp_path / "out")).eval()
+    windows = learner._test_WT  # pyright: ignore[reportPrivateUsage]
+    assert window_losses(model, windows, learner.opened.vocabulary).mean() == pytest.approx(want, abs=1e-6)
+    assert want < learner.opened.test_loss - 0.01, "an adapter that does nothing would pass, too"
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "ada, bob" in card
+    assert "| self | 0.750 |" in card
+    assert learner.opened.fingerprints.base.hex() in card
+
+
+def test_a_folder_that_holds_something_is_not_overwritten_unasked(config: Config, tmp_path: Path) -> None:
+    _, snapshot, _ = trained(config())
+    (tmp_path / "precious").write_text("x")
+
+    with pytest.raises(UserMistake, match="not empty"):
+        export_adapter(snapshot, tmp_path)
+    export_adapter(snapshot, tmp_path, overwrite=True)
+
+    assert (tmp_path / "precious").read_text() == "x"
+    assert (tmp_path / "adapter_config.json").is_file()
+
+
+def test_a_peers_name_cannot_write_into_the_card(config: Config, tmp_path: Path) -> None:
+    _, snapshot, _ = trained(config())
+
+    export_adapter(snapshot, tmp_path / "out", peers=["](http://evil)\n# ha"])
+
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "http://" not in card
+    assert "\n# ha" not in card

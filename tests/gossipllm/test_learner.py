@@ -1,0 +1,329 @@
+"""One learner, request by request, on tiny models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gossipllm.config import AdapterConfig, DataConfig, LearnerConfig, ModelConfig, TrainingConfig
+from gossipllm.data import demo_share
+from gossipllm.learner import Learner, answer
+from gossipllm.snapshots import decode_snapshot
+from gossipllm.work import (
+    Answer,
+    Declined,
+    Evaluate,
+    Evaluated,
+    Failed,
+    Merge,
+    Merged,
+    Open,
+    Opened,
+    Progress,
+    Train,
+    Trained,
+    Weigh,
+    Weighed,
+    Work,
+)
+from wire.digest import Content
+from wire.tensors import Layout, TensorSpec, decode_update
+
+Config = Callable[..., LearnerConfig]
+
+
+def silent(_: Progress) -> None:
+    pass
+
+
+def opened(config: LearnerConfig, snapshot: Content | None = None) -> Learner:
+    learner, reply = answer(None, Open(request=1, config=config, snapshot=snapshot), silent)
+    assert isinstance(reply, Opened), reply
+    assert learner is not None
+    return learner
+
+
+def ask(learner: Learner, request: Work) -> Any:
+    return answer(learner, request, silent)[1]
+
+
+def train(learner: Learner, number: int, steps: int = 5) -> Trained:
+    return ask(learner, Train(request=2, round=number, steps=steps))
+
+
+@pytest.fixture(scope="module")
+def neighbour(config: Config) -> Trained:
+    """What another peer, with other batches, published."""
+    other = opened(
+        config(training=TrainingConfig(batch_windows=4, learning_rate=1e-2, warmup_steps=2, seed=9))
+    )
+    return train(other, 1)
+
+
+def layout_of(learner: Learner) -> Layout:
+    return Layout(tuple(TensorSpec(name, shape) for name, shape in learner.opened.shapes), "bf16")
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
+def test_training_lowers_the_loss_on_text_it_has_not_seen(config: Config, family: str) -> None:
+    learner = opened(config(family))
+
+    done = train(learner, 1, steps=20)
+    merged: Merged = ask(learner, Merge(request=3, row=(1.0,), updates=()))
+
+    assert done.tokens == 20 * 4 * 23, "every position but the first bears loss"
+    assert done.samples == 80
+    assert merged.test_alone < learner.opened.test_loss - 0.05
+    assert merged.test_alone == merged.test_merged
+
+
+def test_an_untrained_adapter_is_the_base_model(config: Config) -> None:
+    losses = {
+        opened(config(adapter=AdapterConfig(rank=4, seed=seed))).opened.test_loss for seed in ("a", "b")
+    }
+
+    assert len(losses) == 1
+
+
+def test_the_embedded_model_learns_from_an_embedded_text(config: Config, tmp_path: Path) -> None:
+    (tmp_path / "own.txt").write_text(demo_share("it", part=0, of=8), encoding="utf-8")
+    data = DataConfig(path=str(tmp_path), window_tokens=64, trust_windows=2, test_windows=2)
+    whole = LearnerConfig(model=ModelConfig(device="cpu", threads=1), data=data)
+    learner = opened(replace(whole, training=TrainingConfig(batch_windows=2, warmup_steps=1)))
+
+    done = train(learner, 1, steps=4)
+
+    assert learner.opened.rows == 20 * 23
+    assert done.evidence.size <= 32_768, "small enough to ride in the announcement"
+    assert done.trust_loss < 10
+
+
+def test_what_is_published_is_the_adapter(config: Config) -> None:
+    learner = opened(config())
+
+    done = train(learner, 1)
+
+    sent = decode_update(done.update.data, layout_of(learner))
+    for name, values in learner.adapter.state().items():
+        np.testing.assert_allclose(sent[name], values, rtol=2**-8)
+    assert done.evidence.size == learner.opened.rows * (4 * (2 + 2) + 2)
+
+
+def test_a_learner_that_was_closed_goes_on_bit_for_bit(config: Config) -> None:
+    straight = opened(config())
+    train(straight, 1)
+    want = train(straight, 2)
+
+    first = train(opened(config()), 1)
+    resumed = opened(config(), snapshot=first.snapshot)
+    got = train(resumed, 2)
+
+    assert resumed.opened.round == 1
+    assert (got.update, got.evidence, got.snapshot) == (want.update, want.evidence, want.snapshot)
+
+
+def test_a_round_that_is_repeated_after_a_crash_is_the_same(config: Config) -> None:
+    learner = opened(config())
+    snapshot = train(learner, 1).snapshot
+
+    first = train(opened(config(), snapshot=snapshot), 2)
+    again = train(opened(config(), snapshot=snapshot), 2)
+
+    assert first.update == again.update
+
+
+@pytest.mark.parametrize("evidence", ["predictions", "weights", "validation"])
+def test_a_peer_is_at_no_distance_from_itself(config: Config, evidence: Any) -> None:
+    learner = opened(config(evidence=evidence))
+    mine = train(learner, 1)
+
+    weighed: Weighed = ask(learner, Weigh(request=3, author="me", update=mine.update, evidence=mine.evidence))
+
+    # Updates travel as bfloat16, so that the weights return rounded: 2^-9 of each, squared in the cosine.
+    assert weighed.distance == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("evidence", ["predictions", "weights"])
+def test_a_peer_that_learnt_otherwise_is_at_a_distance(
+    config: Config, neighbour: Trained, evidence: Any
+) -> None:
+    learner = opened(config(evidence=evidence))
+    train(learner, 1)
+
+    weighed: Weighed = ask(
+        learner, Weigh(request=3, author="x", update=neighbour.update, evidence=neighbour.evidence)
+    )
+
+    assert weighed.distance > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("evidence", "update", "blob", "field"),
+    [
+        ("predictions", None, b"short", "evidence.length"),
+        ("predictions", None, b"\xff" * 504, "evidence.ids"),
+        ("predictions", b"short", None, "update.length"),
+        ("weights", "nan", None, "update.model.layers.0.mlp.down_proj.lora_A"),
+        ("validation", "huge", None, "update"),
+        ("none", b"", None, "update.length"),
+    ],
+)
+def test_what_a_neighbour_broke_is_declined(
+    config: Config,
+    neighbour: Trained,
+    evidence: Any,
+    update: bytes | str | None,
+    blob: bytes | None,
+    field: str,
+) -> None:
+    learner = opened(config(evidence=evidence))
+    size = neighbour.update.size
+    # bfloat16, little-endian: a NaN, and 3e38, whose products overflow.
+    made = {None: neighbour.update.data, "nan": b"\xc0\x7f" * (size // 2), "huge": b"\x7f\x7f" * (size // 2)}
+    data = update if isinstance(update, bytes) else made[update]
+    before = learner.snapshot()
+
+    declined: Declined = ask(
+        learner,
+        Weigh(
+            request=3,
+            author="x",
+            update=Content.of(data),
+            evidence=Content.of(blob or neighbour.evidence.data),
+        ),
+    )
+
+    assert isinstance(declined, Declined), declined
+    assert declined.field == field
+    assert learner.snapshot() == before
+
+
+def test_evaluating_changes_nothing_and_merging_keeps_its_word(config: Config, neighbour: Trained) -> None:
+    learner = opened(config())
+    own = train(learner, 1)
+
+    tried: Evaluated = ask(
+        learner, Evaluate(request=3, rows=((1.0, 0.0), (0.5, 0.5), (0.0, 1.0)), updates=(neighbour.update,))
+    )
+    assert learner.snapshot() == own.snapshot
+    merged: Merged = ask(learner, Merge(request=4, row=(0.5, 0.5), updates=(neighbour.update,)))
+
+    assert tried.losses[0] == pytest.approx(own.trust_loss, abs=1e-9)
+    assert tried.errors[0] == 0
+    assert tried.errors[1] > 0
+    assert merged.trust_loss == pytest.approx(tried.losses[1], abs=1e-9)
+    assert merged.test_merged != merged.test_alone
+
+
+def test_merging_nothing_changes_nothing(config: Config) -> None:
+    learner = opened(config())
+    before = train(learner, 1).snapshot
+
+    merged: Merged = ask(learner, Merge(request=3, row=(1.0,), updates=()))
+
+    assert merged.snapshot == before
+    assert merged.discarded == 0
+
+
+def test_a_merge_whose_loss_is_no_number_is_refused(config: Config, neighbour: Trained) -> None:
+    learner = opened(config())
+    before = train(learner, 1).snapshot
+    huge = Content.of(b"\x7f\x7f" * (neighbour.update.size // 2))
+
+    tried: Evaluated = ask(learner, Evaluate(request=3, rows=((0.5, 0.5),), updates=(huge,)))
+    refused: Failed = ask(learner, Merge(request=4, row=(0.5, 0.5), updates=(huge,)))
+
+    assert not np.isfinite(tried.losses[0])
+    assert isinstance(refused, Failed)
+    assert not refused.users_fault
+    assert learner.snapshot() == before
+
+
+def test_moments_live_through_a_merge(config: Config, neighbour: Trained) -> None:
+    learner = opened(config())
+    before = decode_snapshot(train(learner, 1).snapshot.data)
+
+    merged: Merged = ask(learner, Merge(request=3, row=(0.5, 0.5), updates=(neighbour.update,)))
+
+    after = decode_snapshot(merged.snapshot.data)
+    assert after.header.steps == before.header.steps == 5
+    assert all(np.array_equal(after.second[name], values) for name, values in before.second.items())
+
+
+@pytest.mark.parametrize(
+    ("family", "adapter", "says"),
+    [
+        ("qwen2", {"rank": 4, "alpha": 8.0}, "another base model"),
+        ("llama", {"rank": 2}, "another adapter layout"),
+    ],
+)
+def test_a_snapshot_of_something_else_names_both(
+    config: Config, neighbour: Trained, family: str, adapter: dict[str, Any], says: str
+) -> None:
+    other = config(family, adapter=AdapterConfig(**adapter))
+
+    failed = _reply(Open(request=7, config=other, snapshot=neighbour.snapshot))
+
+    assert isinstance(failed, Failed)
+    assert failed.users_fault
+    assert says in failed.why
+    assert "there," in failed.why
+
+
+def test_bytes_that_are_no_snapshot_are_the_users_matter(config: Config, neighbour: Trained) -> None:
+    for data in (b"", b"GLS1", b"x" * 100, neighbour.snapshot.data[:-7]):
+        failed = _reply(Open(request=7, config=config(), snapshot=Content.of(data)))
+        assert isinstance(failed, Failed)
+        assert "no snapshot" in failed.why
+
+
+def test_training_that_diverges_fails_and_leaves_everything_as_it_was(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = opened(config())
+    before = train(learner, 1).snapshot
+    poisoned = learner.trainer._step  # pyright: ignore[reportPrivateUsage]
+    calls: list[int] = []
+
+    def step(windows: Any) -> float:
+        calls.append(1)
+        if len(calls) == 3:
+            raise MemoryError("no memory for this batch")
+        return poisoned(windows)
+
+    monkeypatch.setattr(learner.trainer, "_step", step)
+    failed: Failed = ask(learner, Train(request=8, round=2, steps=5))
+
+    assert failed == Failed(request=8, why="no memory for this batch", users_fault=False)
+    assert learner.snapshot() == before
+
+
+def test_a_rate_that_blows_up_says_which_setting_to_lower(config: Config) -> None:
+    learner = opened(config(training=replace(TrainingConfig(), learning_rate=1.0, warmup_steps=0)))
+    with np.errstate(all="ignore"):
+        state = {name: np.full_like(v, 1e30) for name, v in learner.adapter.state().items()}
+    learner.adapter.set_state(state)
+
+    failed: Failed = ask(learner, Train(request=8, round=1, steps=2))
+
+    assert failed.users_fault
+    assert "training.learning_rate" in failed.why
+
+
+def test_missing_text_is_the_users_mistake(config: Config) -> None:
+    failed = _reply(
+        Open(request=1, config=config(data=DataConfig(path="/nowhere.txt", window_tokens=24)), snapshot=None)
+    )
+
+    assert failed == Failed(
+        request=1, why="data.path: there is no file or folder /nowhere.txt", users_fault=True
+    )
+
+
+def _reply(request: Open) -> Answer:
+    return answer(None, request, silent)[1]

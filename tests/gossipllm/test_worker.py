@@ -1,0 +1,116 @@
+"""The learner process over real pipes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from gossipllm.config import DataConfig, LearnerConfig
+from gossipllm.pipe import PREFIX, answers_in, ends_exchange, requests_out
+from gossipllm.work import (
+    Answer,
+    Evaluate,
+    Evaluated,
+    Failed,
+    Merge,
+    Merged,
+    Open,
+    Opened,
+    Progress,
+    Request,
+    Train,
+    Trained,
+    Weigh,
+    Weighed,
+)
+
+Config = Callable[..., LearnerConfig]
+
+
+class Parent:
+    """The other end of a worker's pipes."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gossipllm.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        self.progress: list[Progress] = []
+        self._sender, self._receiver = requests_out(), answers_in()
+
+    def send(self, request: Request) -> None:
+        assert self.process.stdin is not None
+        for piece in self._sender.frame(request):
+            self.process.stdin.write(piece)
+        self.process.stdin.flush()
+        if ends_exchange(request):
+            self._sender.forget()
+
+    def ask(self, request: Request) -> Answer:
+        self.send(request)
+        while isinstance(reply := self.receive(), Progress):
+            self.progress.append(reply)
+        return reply
+
+    def receive(self) -> Answer:
+        source = self.process.stdout
+        assert source is not None
+        header = self._receiver.header(source.read(self._receiver.header_bytes(source.read(PREFIX.size))))
+        return self._receiver.message(header, [source.read(size) for _, size in header.contents])
+
+
+@pytest.fixture
+def parent() -> Iterator[Parent]:
+    parent = Parent()
+    yield parent
+    parent.process.kill()
+    parent.process.wait()
+    for pipe in (parent.process.stdin, parent.process.stdout):
+        assert pipe is not None
+        pipe.close()
+
+
+def test_a_round_over_pipes_and_an_end_when_the_parent_is_gone(parent: Parent, config: Config) -> None:
+    missing = parent.ask(Open(request=1, config=config(data=DataConfig(path="/nowhere.txt")), snapshot=None))
+    assert isinstance(missing, Failed)
+    assert missing.users_fault
+
+    opened = parent.ask(Open(request=2, config=config(), snapshot=None))
+    assert isinstance(opened, Opened)
+    assert [p.phase for p in parent.progress[-3:]] == ["text", "reference", "first loss"]
+
+    trained = parent.ask(Train(request=3, round=1, steps=3))
+    assert isinstance(trained, Trained)
+    assert parent.progress[-1].step == 3
+    update, evidence = trained.update, trained.evidence
+
+    weighed = parent.ask(Weigh(request=4, author="x", update=update, evidence=evidence))
+    assert isinstance(weighed, Weighed)
+    tried = parent.ask(Evaluate(request=5, rows=((0.5, 0.5),), updates=(update,)))
+    assert isinstance(tried, Evaluated)
+    merged = parent.ask(Merge(request=6, row=(0.5, 0.5), updates=(update,)))
+    assert isinstance(merged, Merged)
+    assert merged.trust_loss == pytest.approx(tried.losses[0], abs=1e-9)
+    again = parent.ask(Weigh(request=7, author="x", update=update, evidence=evidence))
+    assert isinstance(again, Weighed), "contents that were forgotten with the merge are sent anew"
+
+    # An interrupt is the parent's to answer, and training goes on until the pipe closes.
+    parent.process.send_signal(signal.SIGINT)
+    parent.send(Train(request=8, round=2, steps=1_000_000))
+    assert isinstance(parent.receive(), Progress)
+    assert parent.process.stdin is not None
+    parent.process.stdin.close()
+    assert parent.process.wait(timeout=20) == 0
+
+
+def test_what_is_no_frame_ends_the_worker(parent: Parent) -> None:
+    parent.process.communicate(b"\xff\xff\xff\xff", timeout=20)
+
+    assert parent.process.returncode == 1
