@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from gossipllm.config import ModelConfig
 from gossipllm.mistakes import UserMistake
-from gossipllm.models import base_fingerprint, load_base, tokenizer_fingerprint
+from gossipllm.model.models import base_fingerprint, load_base, tokenizer_fingerprint
 
 Folder = Callable[[str], Path]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipllm.merging import Stack
+from gossipllm.learning.merging import Stack
 
 ALPHA = 8.0
 SHAPES = {"attn": (24, 40), "mlp.down": (40, 24), "mlp.up": (40, 24)}

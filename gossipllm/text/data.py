@@ -24,7 +24,7 @@ from gossipllm import base as embedded
 from gossipllm.config import EMBEDDED, DataConfig, ReferenceConfig
 from gossipllm.mistakes import UserMistake
 from gossipllm.randomness import permutation
-from gossipllm.sources import read_documents, read_text
+from gossipllm.text.sources import read_documents, read_text
 from wire.digest import fingerprint_of
 from wire.logits import RowsShape
 

@@ -26,15 +26,21 @@ import numpy as np
 import torch
 
 from gossipllm.config import LearnerConfig
-from gossipllm.data import Windows
-from gossipllm.evaluation import window_losses
-from gossipllm.materials import Materials, load_materials
+from gossipllm.learning.evaluation import window_losses
+from gossipllm.learning.materials import Materials, load_materials
+from gossipllm.learning.neighbours import Neighbours
+from gossipllm.learning.predictions import predict
+from gossipllm.learning.training import Moments, Trainer
 from gossipllm.mistakes import UserMistake
-from gossipllm.names import A, B, State, modules_of
-from gossipllm.neighbours import Neighbours
-from gossipllm.predictions import predict
-from gossipllm.snapshots import Snapshot, SnapshotHeader, check_snapshot, decode_snapshot, encode_snapshot
-from gossipllm.training import Moments, Trainer
+from gossipllm.model.names import A, B, State, modules_of
+from gossipllm.model.snapshots import (
+    Snapshot,
+    SnapshotHeader,
+    check_snapshot,
+    decode_snapshot,
+    encode_snapshot,
+)
+from gossipllm.text.data import Windows
 from gossipllm.work import (
     Answer,
     Declined,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import torch
 
-from gossipllm.data import Windows
-from gossipllm.evaluation import forward
+from gossipllm.learning.evaluation import forward
+from gossipllm.text.data import Windows
 from wire.logits import RowsShape, SparseRows
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from gossipllm.config import AdapterConfig, DataConfig, LearnerConfig, ModelConfig, TrainingConfig
-from gossipllm.data import demo_share
-from gossipllm.learner import Learner, answer
-from gossipllm.snapshots import decode_snapshot
+from gossipllm.learning.learner import Learner, answer
+from gossipllm.model.snapshots import decode_snapshot
+from gossipllm.text.data import demo_share
 from gossipllm.work import (
     Answer,
     Declined,

@@ -21,9 +21,9 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from gossipllm.config import AdapterConfig
-from gossipllm.initial import initial_state
 from gossipllm.mistakes import UserMistake
-from gossipllm.names import A, B, State
+from gossipllm.model.initial import initial_state
+from gossipllm.model.names import A, B, State
 from wire.digest import fingerprint_of
 from wire.floats import F32
 from wire.tensors import Layout, TensorSpec

@@ -10,9 +10,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Final
 
-from gossipllm.adapters import Adapter
 from gossipllm.config import LearnerConfig
-from gossipllm.merging import MergedState, Stack
+from gossipllm.learning.merging import MergedState, Stack
+from gossipllm.model.adapters import Adapter
 from wire.digest import Content
 from wire.floats import F32
 from wire.tensors import decode_update

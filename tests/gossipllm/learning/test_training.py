@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gossipllm.config import TrainingConfig
-from gossipllm.training import batch, rate
+from gossipllm.learning.training import batch, rate
 
 
 def test_a_batch_is_a_function_of_seed_round_and_step() -> None:

@@ -17,8 +17,8 @@ from safetensors.numpy import save
 from gossipllm import base as embedded
 from gossipllm.config import EMBEDDED
 from gossipllm.mistakes import UserMistake
-from gossipllm.names import A
-from gossipllm.snapshots import Snapshot, decode_snapshot
+from gossipllm.model.names import A
+from gossipllm.model.snapshots import Snapshot, decode_snapshot
 
 _PEFT_PREFIX: Final = "base_model.model."
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from gossipllm.adapters import attach
 from gossipllm.config import AdapterConfig, ModelConfig
-from gossipllm.initial import initial_state
-from gossipllm.models import load_base
-from gossipllm.names import modules_of
+from gossipllm.model.adapters import attach
+from gossipllm.model.initial import initial_state
+from gossipllm.model.models import load_base
+from gossipllm.model.names import modules_of
 from wire.tensors import Layout, TensorSpec
 
 Folder = Callable[[str], Path]
@@ -31,7 +31,7 @@ def attached(folder: Path, **options: object):
 
 def test_every_process_draws_the_same_initial_a() -> None:
     script = (
-        "from gossipllm.initial import initial_state; from wire.tensors import Layout, TensorSpec;"
+        "from gossipllm.model.initial import initial_state; from wire.tensors import Layout, TensorSpec;"
         "state = initial_state(Layout((TensorSpec('m.lora_A', (4, 32)),)), 'seed');"
         "print(state['m.lora_A'].tobytes().hex())"
     )

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from gossipllm.names import A, B
+from gossipllm.model.names import A, B
 from gossipllm.randomness import symmetric
 from wire.floats import F32
 from wire.tensors import Layout, TensorSpec

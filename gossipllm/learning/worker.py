@@ -1,6 +1,6 @@
 """The learner process: requests on standard input, answers on standard output, until the input closes.
 
-    python -m gossipllm.worker [nice]
+    python -m gossipllm.learning.worker [nice]
 
 `nice` lowers the process's priority by that much. The frames are those of `pipe.py`. Whatever else prints
 goes to standard error. A thread reads, so that the process ends at once when its parent does, in the
@@ -73,7 +73,7 @@ def _libraries():  # noqa: ANN202  its type would need the imports, which take s
     import torch
     from transformers.utils.logging import disable_progress_bar
 
-    from gossipllm.learner import answer
+    from gossipllm.learning.learner import answer
 
     # Moments that decay towards zero would slow the processor's arithmetic. Here and not where models are
     # loaded, since it changes the arithmetic of everything else in the process too.

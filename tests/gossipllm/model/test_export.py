@@ -10,10 +10,10 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from gossipllm.config import LearnerConfig
-from gossipllm.evaluation import window_losses
-from gossipllm.export import export_adapter
-from gossipllm.learner import Learner
+from gossipllm.learning.evaluation import window_losses
+from gossipllm.learning.learner import Learner
 from gossipllm.mistakes import UserMistake
+from gossipllm.model.export import export_adapter
 from gossipllm.work import Merge, Open, Train
 
 Config = Callable[..., LearnerConfig]

@@ -37,7 +37,7 @@ class Parent:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gossipllm.worker"],
+            [sys.executable, "-m", "gossipllm.learning.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},

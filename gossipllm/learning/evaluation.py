@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from gossipllm.data import Windows
+from gossipllm.text.data import Windows
 from wire.floats import F32
 
 _LOGITS_AT_ONCE = 2**24

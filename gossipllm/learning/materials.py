@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gossipllm.adapters import Adapter, attach
 from gossipllm.config import LearnerConfig
-from gossipllm.data import ReferenceSet, Splits, load_reference, load_splits
-from gossipllm.models import Base, base_fingerprint, load_base, tokenizer_fingerprint
+from gossipllm.model.adapters import Adapter, attach
+from gossipllm.model.models import Base, base_fingerprint, load_base, tokenizer_fingerprint
+from gossipllm.text.data import ReferenceSet, Splits, load_reference, load_splits
 from wire.messages import Fingerprints
 
 OnPhase = Callable[[str, int], None]

@@ -32,7 +32,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gossipllm.names import A, B, State
+from gossipllm.model.names import A, B, State
 from wire.floats import F32
 
 F64 = NDArray[np.float64]

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gossipllm.adapters import Adapter
 from gossipllm.config import TrainingConfig
-from gossipllm.data import Windows
-from gossipllm.evaluation import logits, next_token_losses, to_device
+from gossipllm.learning.evaluation import logits, next_token_losses, to_device
 from gossipllm.mistakes import UserMistake
+from gossipllm.model.adapters import Adapter
 from gossipllm.randomness import permutation
+from gossipllm.text.data import Windows
 from wire.floats import F32
 
 BETAS = (0.9, 0.95)

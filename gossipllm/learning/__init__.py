@@ -1,0 +1,1 @@
+"""Learning itself: local steps, predictions, merges, measurements, and the process that does them."""
