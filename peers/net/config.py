@@ -20,17 +20,17 @@ class NetworkConfig:
     end up fully connected. Guess."""
 
     max_connections: int = 64
-    """Connections in all, 1 to 1,024. RELIABILITY.md 5 for up to 100 peers."""
+    """Connections in all, 1 to 1,024. Guess, for networks of up to 100 peers."""
 
     max_per_address: int = 8
     """Inbound connections from one public IP address, 1 to 1,024; loopback and private networks are
     exempt. Lighthouse's value."""
 
     pulls: int = 8
-    """Blobs fetched at the same time, 1 to 64. RELIABILITY.md 4."""
+    """Blobs fetched at the same time, 1 to 64. Guess."""
 
     pulls_per_peer: int = 2
-    """Of which from one peer, 1 to `pulls`. RELIABILITY.md 4."""
+    """Of which from one peer, 1 to `pulls`. Guess."""
 
     serves: int = 4
     """Blobs served at the same time, 1 to 64; whoever asks beyond that is told to come back."""
@@ -43,10 +43,10 @@ class NetworkConfig:
     """Blob bytes one peer may take at once before `upload_bytes_s` counts, at least 262,144. Guess."""
 
     max_blob_bytes: int = 512 * 2**20
-    """Largest blob to fetch, 1 to 2^31-1 bytes. Memory for it is taken at once. RELIABILITY.md 5."""
+    """Largest blob to fetch, 1 to 2^31-1 bytes. Memory for it is taken at once. Guess."""
 
     frame_deadline_s: float = 10.0
-    """Seconds from a frame's first byte to its last, 0.01 to 600. RELIABILITY.md 4."""
+    """Seconds from a frame's first byte to its last, 0.01 to 600. Guess."""
 
     answer_deadline_s: float = 10.0
     """Seconds to wait for an answer to a greeting or the head of a blob, 0.01 to 600. Guess."""

@@ -65,7 +65,7 @@ REMEMBERED_JUDGED: Final = 100_000
 """Digests of accepted and rejected messages: 32 bytes each and their table, about 12 MB when full."""
 JUDGED_TTL_S: Final = 600.0
 FRAMES_S, FRAMES_BURST = 200.0, 2_000.0
-"""Frames from one stream before we read slower. RELIABILITY.md 5: a burst after a heal must pass."""
+"""Frames from one stream before we read slower. Guess: a burst after a healed partition must pass."""
 WRITE_DEADLINE_S: Final = 10.0
 MAX_QUEUED: Final = 16
 """Half of the library's queue for one peer, beyond which it drops without a word."""

@@ -1,0 +1,356 @@
+"""What a round costs beside training: four peers on loopback, 1.0 M parameters in float32, everybody gets everything.
+
+    python benchmarks/round_overhead.py [--peers 4] [--parameters 1000000] [--rounds 5] [--no-disk]
+
+Each peer is a process with the real core, driver, libp2p host and store; only the learner pretends: it has its
+next update ready, and merges by the plain mean. A round lasts from the end of one merge to the end of the next:
+signing, saving the announcement and the update, gossip, pulling 4 MB from each of the others (verified),
+checking the numbers, averaging, saving again. Beside it, in the same processes and the same run, the same bytes
+over raw TCP sockets: what the machine can do at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import socket
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trio
+
+PARAMETERS = 1_000_000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--peers", type=int, default=4)
+    parser.add_argument("--parameters", type=int, default=PARAMETERS)
+    parser.add_argument("--rounds", type=int, default=5, help="warm rounds; one more goes before them")
+    parser.add_argument("--no-disk", action="store_true", help="keep no state: what the network alone takes")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    context = multiprocessing.get_context("spawn")
+    pipes: list[Connection] = []
+    processes: list[Any] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for index in range(options.peers):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_peer, args=(index, options, folder, theirs), daemon=True)
+            process.start()
+            pipes.append(ours)
+            processes.append(process)
+        raw = _raw_phase(pipes, options)
+        results = _gossip_phase(pipes)
+        for process in processes:
+            process.join(10)
+    _print(options, raw, results)
+
+
+def _print(options: argparse.Namespace, raw: list[float], results: list[dict[str, Any]]) -> None:
+    size = 4 * options.parameters
+    rounds = [max(one["rounds_s"][k] for one in results) for k in range(options.rounds)]
+    summary = {
+        "peers": options.peers,
+        "update_mb": size / 1e6,
+        "exchanged_mb": options.peers * (options.peers - 1) * size / 1e6,
+        "disk": not options.no_disk,
+        "raw_tcp_s": statistics.median(raw),
+        "round_s": statistics.median(rounds),
+        "rounds_s": rounds,
+        "first_round_s": max(one["first_round_s"] for one in results),
+        "cpu_s_per_round": sum(one["cpu_s"] for one in results) / options.rounds,
+        "phases_s": {
+            name: statistics.median(value for one in results for value in one["phases_s"][name])
+            for name in results[0]["phases_s"]
+        },
+    }
+    if options.json:
+        print(json.dumps(summary))
+        return
+    ratio = summary["round_s"] / summary["raw_tcp_s"]
+    print(
+        f"{options.peers} peers, {summary['update_mb']:.1f} MB each, {summary['exchanged_mb']:.0f} MB a round"
+    )
+    print(f"raw TCP, same bytes, same run   {summary['raw_tcp_s']:.3f} s (median of {len(raw)})")
+    print(
+        f"gossipllm, warm round           {summary['round_s']:.3f} s (median of {options.rounds}: "
+        f"{', '.join(f'{one:.3f}' for one in rounds)}), {ratio:.1f} times raw"
+    )
+    print(f"processor time of all peers     {summary['cpu_s_per_round']:.3f} s a round")
+    print(
+        "median phases of a peer's round: "
+        + ", ".join(f"{name} {value:.3f} s" for name, value in summary["phases_s"].items())
+    )
+    print(
+        f"first round after               {summary['first_round_s']:.2f} s from the start of the network process"
+    )
+
+
+# -- raw sockets ------------------------------------------------------------------------------------
+
+
+def _raw_phase(pipes: list[Connection], options: argparse.Namespace) -> list[float]:
+    ports = [pipe.recv() for pipe in pipes]
+    times: list[float] = []
+    for pipe in pipes:
+        pipe.send(ports)
+    for _ in range(options.rounds + 1):
+        for pipe in pipes:
+            pipe.recv()
+        began = time.perf_counter()
+        for pipe in pipes:
+            pipe.send("go")
+        for pipe in pipes:
+            pipe.recv()
+        times.append(time.perf_counter() - began)
+    return times[1:]
+
+
+def _raw_peer(index: int, options: argparse.Namespace, pipe: Connection) -> None:
+    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+    pipe.send(listener.getsockname()[1])
+    ports: list[int] = pipe.recv()
+    data = bytes(4 * options.parameters)
+    others = [port for k, port in enumerate(ports) if k != index]
+
+    def serve() -> None:
+        for _ in range(len(others)):
+            connection, _ = listener.accept()
+            threading.Thread(target=_answer, args=(connection, data, options.rounds + 1), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    sockets = [socket.create_connection(("127.0.0.1", port)) for port in others]
+    for _ in range(options.rounds + 1):
+        pipe.send("ready")
+        pipe.recv()
+        pulls = [threading.Thread(target=_fetch, args=(one, len(data))) for one in sockets]
+        for pull in pulls:
+            pull.start()
+        for pull in pulls:
+            pull.join()
+        pipe.send("done")
+    for one in sockets:
+        one.close()
+    listener.close()
+
+
+def _answer(connection: socket.socket, data: bytes, times: int) -> None:
+    with connection:
+        for _ in range(times):
+            if not connection.recv(1):
+                return
+            connection.sendall(data)
+
+
+def _fetch(connection: socket.socket, size: int) -> None:
+    connection.sendall(b"?")
+    buffer = bytearray(size)
+    view, got = memoryview(buffer), 0
+    while got < size:
+        got += connection.recv_into(view[got:])
+
+
+# -- gossip -----------------------------------------------------------------------------------------
+
+
+def _gossip_phase(pipes: list[Connection]) -> list[dict[str, Any]]:
+    address = ""
+    for pipe in pipes:
+        pipe.send(address)
+        address = address or pipe.recv()
+    results = [pipe.recv() for pipe in pipes]
+    for pipe in pipes:
+        pipe.send("end")
+    return results
+
+
+def _peer(index: int, options: argparse.Namespace, folder: str, pipe: Connection) -> None:
+    _raw_peer(index, options, pipe)
+    join = pipe.recv()
+    began = time.perf_counter()
+    trio.run(_gossip_peer, index, options, Path(folder), join, pipe, began)
+
+
+async def _gossip_peer(
+    index: int, options: argparse.Namespace, folder: Path, join: str, pipe: Connection, began: float
+) -> None:
+    from gossipllm.config import LearnerConfig
+    from peers.core.config import CoreConfig, RoundConfig
+    from peers.core.saved import Saved
+    from peers.core.state import Core
+    from peers.driver import Driver
+    from peers.identity import Identity
+    from peers.net.config import NetworkConfig
+    from peers.net.libp2p_host import open_network
+    from peers.running import DeviceKeys
+    from peers.store import Store
+    from trust.rows import TrustConfig
+
+    class NoDisk:
+        def save(self, saved: Saved) -> None:
+            """Nothing survives."""
+
+    identity = Identity.generate()
+    config = CoreConfig(
+        name=f"p{index}",
+        network="round-overhead",
+        round=RoundConfig(
+            steps=1, rounds=options.rounds + 1, patience_s=30.0, quorum=options.peers - 1, guard=False
+        ),
+        trust=TrustConfig(strategy="uniform"),
+        learner=LearnerConfig(evidence="none"),
+    )
+    watcher = _Watcher()
+    learning = _Pretender(index, options, lambda: len(network.neighbours()) == options.peers - 1, watcher)
+    keeper = NoDisk() if options.no_disk else Store(folder / f"state{index}")
+    driver = Driver(
+        Core(config, DeviceKeys(identity), None), learning=learning, keeper=keeper, watcher=watcher
+    )
+    network_config = NetworkConfig(listen="/ip4/127.0.0.1/tcp/0", join=(join,) if join else ())
+    async with open_network(identity, driver, network_config) as network:
+        if not join:
+            pipe.send(network.addresses[0])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(driver.run, network)
+            with trio.fail_after(120):
+                while len(watcher.merged_at) < options.rounds + 1:
+                    await trio.sleep(0.01)
+            cpu = watcher.cpu_s[-1] - watcher.cpu_s[0]
+            pipe.send(
+                {
+                    "rounds_s": list(np.diff(watcher.merged_at)),
+                    "first_round_s": watcher.merged_at[0] - began,
+                    "cpu_s": cpu,
+                    "phases_s": watcher.phases_s(),
+                }
+            )
+            # The others may still be pulling our last update.
+            await trio.to_thread.run_sync(pipe.recv)
+            nursery.cancel_scope.cancel()
+
+
+class _Watcher:
+    """Notes when merges end, the processor time by then, and how long the core says each phase took."""
+
+    def __init__(self) -> None:
+        self.merged_at: list[float] = []
+        self.cpu_s: list[float] = []
+        self.trained_at: list[float] = []
+        self.gather_s: list[float] = []
+
+    def report(self, record: Any, traffic: Any) -> None:
+        del traffic
+        if type(record).__name__ == "Round":
+            self.merged_at.append(time.perf_counter())
+            self.cpu_s.append(time.process_time())
+            self.gather_s.append(record.gather_s)
+
+    def progress(self, progress: Any) -> None:
+        """A pretender makes no progress."""
+
+    def phases_s(self) -> dict[str, list[float]]:
+        """Warm rounds only. What is neither gathering nor saving is the pretended training and merging."""
+        whole = np.diff(self.merged_at)
+        gather = self.gather_s[1:]
+        return {
+            "gather (announce, pull, check)": gather,
+            "the rest (save, sign, average)": [float(w) - g for w, g in zip(whole, gather, strict=True)],
+        }
+
+
+class _Pretender:
+    """A learner with its updates ready. Waits with the first round until everybody is connected."""
+
+    def __init__(
+        self, index: int, options: argparse.Namespace, complete: Callable[[], bool], watcher: _Watcher
+    ) -> None:
+        self._to_ask, self._asked = trio.open_memory_channel[Any](100)
+        self._complete = complete
+        self._watcher = watcher
+        rng = np.random.default_rng(index)
+        shape = (options.rounds + 1, options.parameters)
+        self._updates = rng.standard_normal(shape, dtype=np.float32)
+
+    def ask(self, request: Any) -> None:
+        self._to_ask.send_nowait(request)
+
+    async def run(self, answered: Callable[[Any], None], lost: Callable[[str], None]) -> None:
+        del lost
+        async for request in self._asked:
+            if type(request).__name__ == "Train" and request.round == 0:
+                while not self._complete():
+                    await trio.sleep(0.005)
+            answered(await trio.to_thread.run_sync(self._answer, request))
+
+    def _answer(self, request: Any) -> Any:
+        from gossipllm import work
+        from sim.toy import EVIDENCE, ROWS, fingerprints
+        from wire.digest import Content
+
+        match request:
+            case work.Open():
+                return work.Opened(
+                    request=request.request,
+                    fingerprints=fingerprints(),
+                    shapes=(("w", self._updates.shape[1:]),),
+                    codec="f32",
+                    rows=ROWS.rows,
+                    top=ROWS.top,
+                    vocabulary=ROWS.vocabulary,
+                    round=0,
+                    train_tokens=1,
+                    trust_tokens=1,
+                    test_tokens=1,
+                    test_loss=1.0,
+                    device="none",
+                    dtype="float32",
+                )
+            case work.Train():
+                self._own = self._updates[request.round]
+                return work.Trained(
+                    request=request.request,
+                    round=request.round,
+                    update=Content.of(self._own.tobytes()),
+                    evidence=EVIDENCE,
+                    snapshot=Content.of(b"none"),
+                    tokens=1,
+                    samples=1,
+                    steps=1,
+                    train_loss=1.0,
+                    trust_loss=1.0,
+                    seconds=0.0,
+                )
+            case work.Evaluate():
+                zeros = tuple(0.0 for _ in request.rows)
+                return work.Evaluated(request=request.request, losses=zeros, errors=zeros)
+            case work.Merge():
+                merged = self._own * np.float32(request.row[0])
+                for weight, update in zip(request.row[1:], request.updates, strict=True):
+                    merged += np.float32(weight) * np.frombuffer(update.data, "<f4")
+                assert len(request.updates) == len(request.row) - 1 > 0, "everybody gets everything"
+                return work.Merged(
+                    request=request.request,
+                    snapshot=Content.of(b"none"),
+                    trust_loss=float(merged[0]),
+                    test_alone=1.0,
+                    test_merged=1.0,
+                    discarded=0.0,
+                    seconds=0.0,
+                )
+        raise AssertionError(f"not asked of a pretender: {request}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

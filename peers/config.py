@@ -1,0 +1,105 @@
+"""`peer.toml`: one dataclass for each of its tables, put together here and taken apart for those who need them.
+
+    [peer] [network] [round] [trust] [merge] [model] [adapter] [data] [training] [reference]
+
+Tables marked "same for all peers" in their comments make up the network's fingerprint: peers that differ in
+them say so plainly and do not mix.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from gossipllm.config import (
+    AdapterConfig,
+    DataConfig,
+    LearnerConfig,
+    ModelConfig,
+    ReferenceConfig,
+    TrainingConfig,
+)
+from gossipllm.mistakes import UserMistake
+from gossipllm.settings import commented_toml, read_toml
+from peers.core.config import CoreConfig, RoundConfig
+from peers.net.addresses import parse_multiaddress
+from peers.net.config import NetworkConfig
+from trust.rows import TrustConfig
+
+_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,32}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfConfig:
+    name: str = "peer"
+    """What others see in their tables beside this peer's id, 1 to 32 characters. Not secret, not unique."""
+
+    network: str = "gossipllm"
+    """Sets apart networks of one base model, 1 to 32 characters. Same for all peers. Not secret."""
+
+    def __post_init__(self) -> None:
+        for what in ("name", "network"):
+            value: str = getattr(self, what)
+            if not _NAME.fullmatch(value):
+                raise ValueError(f"{what} must be 1 to 32 printable characters, got {value!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeConfig:
+    rule: Literal["svd", "mean"] = "svd"
+    """How adapters are merged: "svd", the best adapter of this rank for the weighted sum of the products B A
+    (FlexLoRA, 2402.11505), or "mean", the weighted mean of A and of B (FedAvg)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerConfig:
+    """All of `peer.toml`."""
+
+    peer: SelfConfig = field(default_factory=SelfConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    round: RoundConfig = field(default_factory=RoundConfig)
+    trust: TrustConfig = field(default_factory=TrustConfig)
+    merge: MergeConfig = field(default_factory=MergeConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
+
+    def learner(self) -> LearnerConfig:
+        strategy = self.trust.strategy
+        return LearnerConfig(
+            model=self.model,
+            adapter=self.adapter,
+            data=self.data,
+            training=self.training,
+            reference=self.reference,
+            evidence="none" if strategy in ("uniform", "local") else strategy,
+            merge=self.merge.rule,
+        )
+
+    def core(self) -> CoreConfig:
+        return CoreConfig(
+            name=self.peer.name,
+            network=self.peer.network,
+            joined=frozenset(parse_multiaddress(address).peer for address in self.network.join),
+            round=self.round,
+            trust=self.trust,
+            learner=self.learner(),
+        )
+
+
+def load_config(path: Path) -> PeerConfig:
+    """Read `peer.toml`. Raises `UserMistake` that names the key, the value and what is allowed."""
+    return read_toml(path, PeerConfig)
+
+
+def write_config(path: Path, config: PeerConfig) -> None:
+    """Write every key with what it means. Raises `UserMistake` where the file exists."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(commented_toml(config))
+    except FileExistsError:
+        raise UserMistake(f"{path}: exists already; edit it, or choose another folder") from None

@@ -1,0 +1,105 @@
+"""The live table: what each peer last said of itself, one row a peer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from trust.names import escaped
+
+
+@dataclass(slots=True)
+class PlayerRow:
+    """What one peer's JSON lines have told so far. `weights` is its last trust row by peer id, itself included."""
+
+    name: str
+    text: str
+    peer: str
+    doing: str = "starting"
+    address: str = ""
+    round: int = 0
+    tokens_per_s: float = 0.0
+    loss: float | None = None
+    base_loss: float | None = None
+    test_loss: float | None = None
+    neighbours: int = 0
+    sent: int = 0
+    received: int = 0
+    weights: dict[str, float] = field(default_factory=lambda: dict[str, float]())
+    rounds_done: int = 0
+    last_words: str = ""
+
+    def take(self, line: str) -> None:
+        """One line of the peer's output. What is not an event is kept as its last words."""
+        try:
+            event: dict[str, Any] = json.loads(line)
+            kind = event["event"]
+        except (ValueError, TypeError, KeyError):
+            self.last_words = line.strip() or self.last_words
+            return
+        match kind:
+            case "listening":
+                self.address = event["addresses"][0]
+            case "begun":
+                if event["round"] == 0:
+                    self.base_loss = event["test_loss"]
+            case "progress":
+                self.doing = f"{event['phase']} {event['step']}/{event['steps']}"
+                if event["tokens_per_s"] > 0:
+                    self.tokens_per_s, self.loss = event["tokens_per_s"], event["loss"]
+            case "round":
+                self.round = self.rounds_done = event["round"] + 1
+                self.test_loss = event["test_merged"]
+                self.doing = "merged"
+                self.weights = {self.peer: event["self_weight"]}
+                self.weights |= {one["peer"]: one["weight"] for one in event["seen"]}
+            case "note":
+                self.doing = "done" if event["text"].startswith("all ") else event["text"]
+            case "status":
+                self.neighbours = event["neighbours"]
+            case _:
+                """Refusals stand in the history; the table has no room for them."""
+        if "sent" in event:
+            self.sent, self.received = (sum(event[side].values()) for side in ("sent", "received"))
+
+
+def board(rows: list[PlayerRow], *, rounds: int, elapsed_s: float, title: str) -> Group:
+    """The table as it stands. Trust rows are in the order of the table, in per cent."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("peer", "text", "round", "doing", "tok/s", "loss", "near", "MB out", "in", "trust row %"):
+        left = name in ("peer", "text", "doing", "trust row %")
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            row.name,
+            row.text,
+            f"{row.rounds_done}/{rounds}",
+            Text(escaped(row.doing)[:14]),
+            f"{row.tokens_per_s:,.0f}" if row.tokens_per_s else "",
+            f"{row.loss:.3f}" if row.loss is not None else "",
+            str(row.neighbours),
+            f"{row.sent / 1e6:.1f}",
+            f"{row.received / 1e6:.1f}",
+            _trust_row(row, rows),
+        )
+    done = sum(row.rounds_done for row in rows)
+    line = f"{title}: {done} of {rounds * len(rows)} rounds, {elapsed_s:.0f} s"
+    if done:
+        line += f", about {elapsed_s / done * (rounds * len(rows) - done):.0f} s left"
+    return Group(Text(line, style="bold"), table)
+
+
+def _trust_row(row: PlayerRow, rows: list[PlayerRow]) -> Text:
+    text = Text()
+    for other in rows:
+        weight = row.weights.get(other.peer)
+        shown = " ·" if weight is None else f"{100 * weight:2.0f}"
+        much = weight is not None and weight >= 1 / (len(rows) + 1)
+        text.append(f"{shown} ", style="bold green" if much else "dim")
+    return text

@@ -1,0 +1,206 @@
+"""The command `gossipllm demo`, read from top to bottom: cast, play, compare, show."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+import trio
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from gossipllm.mistakes import UserMistake
+from peers.demo.alone import train_alone
+from peers.demo.board import PlayerRow, board
+from peers.demo.cast import CAST, Player, make_cast
+from peers.demo.processes import running
+from peers.entry import run_async
+from trust.log import read_history
+from trust.matrix import members
+from trust.summary import Summary, summary
+from trust.tables import print_summary
+
+REFRESH_S = 0.5
+
+
+@click.command()
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Folder to write.  [default: gossipllm-demo/TIME]"
+)
+@click.option("--peers", type=click.IntRange(2, len(CAST)), default=len(CAST), show_default=True)
+@click.option(
+    "--rounds", type=click.IntRange(1, 1000), default=6, show_default=True, help="Rounds of each peer."
+)
+@click.option(
+    "--steps", type=click.IntRange(1, 1000), default=12, show_default=True, help="Local steps of a round."
+)
+@click.option("--no-alone", is_flag=True, help="Leave out the comparison with training alone.")
+def demo(out: Path | None, peers: int, rounds: int, steps: int, no_alone: bool) -> None:
+    """Run a few real peers on this machine and watch who learns from whom.
+
+    Four processes find each other over libp2p on loopback, each with a different part of a text: two read
+    French, two German. The embedded English model learns both; a peer is not told who reads what, and its
+    trust row finds out. Afterwards each is compared with the same training alone. Takes about two minutes on
+    two cores and touches no network but loopback. Ctrl-C stops everything at once.
+
+    \b
+    Examples:
+      gossipllm demo
+      gossipllm demo --rounds 12 -o longer
+    """
+    folder = out or Path("gossipllm-demo") / time.strftime("%Y-%m-%d-%H%M%S")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserMistake(f"{folder} is not empty; choose another folder with -o")
+    console = Console(highlight=False)
+    threads = max(1, (os.cpu_count() or 1) // peers)
+    players = make_cast(folder, peers=peers, rounds=rounds, steps=steps, threads=threads)
+    rows = [PlayerRow(one.name, one.text, one.peer) for one in players]
+    if not run_async(_play, players, rows, folder, console):
+        console.print(f"\nstopped; what was done so far is in {folder}")
+        sys.exit(130)
+    alone: dict[str, float] = {}
+    if not no_alone:
+        alone = run_async(_compare, players, folder, console)
+        if not alone:
+            console.print(f"\nstopped; the peers had finished, see {folder}")
+            sys.exit(130)
+    _show(players, rows, alone, folder, console)
+
+
+async def _play(players: Sequence[Player], rows: list[PlayerRow], folder: Path, console: Console) -> bool:
+    """Whether the peers came to the end of their rounds; False if they were interrupted."""
+    began = time.monotonic()
+    rounds = players[0].config.round.rounds
+
+    def table() -> object:
+        return board(rows, rounds=rounds, elapsed_s=time.monotonic() - began, title="gossip")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
+        with Live(console=console, refresh_per_second=1 / REFRESH_S, get_renderable=table):  # pyright: ignore[reportArgumentType]
+            async with running(players, rows, folder / "peers.log"):
+                while not all(row.doing == "done" for row in rows):
+                    _check_alive(rows, folder)
+                    await trio.sleep(REFRESH_S / 2)
+        nursery.cancel_scope.cancel()
+        return True
+    return False
+
+
+async def _compare(players: Sequence[Player], folder: Path, console: Console) -> dict[str, float]:
+    """Test losses of training alone, by name; empty if interrupted."""
+    columns = (TextColumn("[bold]{task.description}"), BarColumn(), TimeRemainingColumn())
+    losses: dict[str, float] = {}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("the same steps alone", total=1.0)
+            losses = await train_alone(
+                players, folder / "alone.log", done=lambda share: progress.update(task, completed=share)
+            )
+        nursery.cancel_scope.cancel()
+    return losses
+
+
+async def _cancel_on_signal(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+def _check_alive(rows: Sequence[PlayerRow], folder: Path) -> None:
+    for row in rows:
+        if row.doing.startswith("ended"):
+            raise UserMistake(
+                f"the peer {row.name} {row.doing}: {row.last_words or 'see'} {folder / 'peers.log'}"
+            )
+
+
+def _show(
+    players: Sequence[Player],
+    rows: Sequence[PlayerRow],
+    alone: dict[str, float],
+    folder: Path,
+    console: Console,
+) -> None:
+    from trust.plots import save_heat_map
+
+    entries = [entry for one in players for entry in read_history(one.home.history).entries]
+    matrix = summary(members(entries), ())
+    console.print()
+    console.print("[bold]who learned from whom")
+    print_summary(matrix, console)
+    console.print()
+    console.print(_perplexities(rows, alone))
+    save_heat_map(matrix, folder / "trust.png")
+    _write_results(folder / "results.json", players, rows, alone, matrix)
+    name = players[0].name
+    console.print()
+    console.print(
+        f"written to {folder}/: trust.png, results.json, peers/ (a home folder each)", soft_wrap=True
+    )
+    console.print()
+    console.print("[bold]what to type next")
+    for what, command in (
+        ("the matrix of the first round", f"gossipllm trust show {folder} --round 0"),
+        (f"{name}'s adapter for peft", f"gossipllm export {folder}/peers/{name} -o {name}-adapter"),
+        ("a peer of your own", "gossipllm init DIR --data YOUR_TEXT"),
+    ):
+        console.print(f"  [dim]# {what}[/dim]\n  {command}", soft_wrap=True)
+
+
+def _perplexities(rows: Sequence[PlayerRow], alone: dict[str, float]) -> Table:
+    table = Table(title="perplexity on own test text", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("peer")
+    table.add_column("text")
+    for name in ("before", "alone", "together", "gain"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        together = _perplexity(row.test_loss)
+        by_itself = _perplexity(alone.get(row.name))
+        gain = "" if by_itself is None or together is None else f"{100 * (1 - together / by_itself):+.1f} %"
+        values = (_perplexity(row.base_loss), by_itself, together)
+        table.add_row(row.name, row.text, *("" if one is None else f"{one:.1f}" for one in values), gain)
+    return table
+
+
+def _perplexity(loss: float | None) -> float | None:
+    return None if loss is None else math.exp(min(loss, 50.0))
+
+
+def _write_results(
+    path: Path, players: Sequence[Player], rows: Sequence[PlayerRow], alone: dict[str, float], matrix: Summary
+) -> None:
+    """Schema 1: test losses in nats per token, trust rows by name, bytes."""
+    names = {one.peer: one.name for one in matrix.peers}
+    results = {
+        "schema": 1,
+        "rounds": players[0].config.round.rounds,
+        "steps": players[0].config.round.steps,
+        "peers": [
+            {
+                "name": row.name,
+                "text": row.text,
+                "test_loss": {
+                    "before": row.base_loss,
+                    "alone": alone.get(row.name),
+                    "together": row.test_loss,
+                },
+                "trust": {names.get(peer, peer): weight for peer, weight in row.weights.items()},
+                "sent_bytes": row.sent,
+                "received_bytes": row.received,
+            }
+            for row in rows
+        ],
+    }
+    path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

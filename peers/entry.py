@@ -1,0 +1,29 @@
+"""The door between commands and trio: a user's mistake comes out as itself, whatever nurseries it passed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar, TypeVarTuple
+
+import trio
+
+from gossipllm.mistakes import UserMistake
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
+
+
+def run_async(function: Callable[[*Args], Awaitable[T]], *args: *Args) -> T:
+    """`trio.run(function, *args)`, raising the first `UserMistake` alone where one is among what went wrong."""
+    try:
+        return trio.run(function, *args)
+    except BaseExceptionGroup as group:
+        mistakes = group.subgroup(UserMistake)
+        if mistakes is None:
+            raise
+        raise _first(mistakes) from None
+
+
+def _first(group: BaseExceptionGroup[UserMistake]) -> UserMistake:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

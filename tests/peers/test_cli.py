@@ -1,0 +1,343 @@
+"""`init`, `run` and `export` as a user meets them: real processes, exit codes, one line for each mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from gossipllm.base import corpus_file
+from trust.history import Begun, Note, Round
+from trust.log import read_history
+
+LISTEN = "/ip4/127.0.0.1/tcp/0"
+SMALL = {
+    "steps = 20": "steps = 2",
+    "patience_s = 20.0": "patience_s = 1.0",
+    "batch_windows = 8": "batch_windows = 2",
+    "window_tokens = 128": "window_tokens = 32",
+    "test_windows = 32": "test_windows = 4",
+    "trust_windows = 16": "trust_windows = 4",
+    "threads = 0": "threads = 1",
+}
+"""Changes that make a round of the embedded model take a fraction of a second."""
+
+
+def gossipllm(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gossipllm.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
+
+
+class Running:
+    """A peer in a process of its own, read line by line."""
+
+    def __init__(self, home: Path, *arguments: str) -> None:
+        command = [
+            sys.executable,
+            "-m",
+            "gossipllm.cli",
+            "run",
+            str(home),
+            "--json",
+            "--stop-with-stdin",
+            *arguments,
+        ]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        self.events: list[dict[str, Any]] = []
+
+    def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Read on to the first event that is wanted. The suite's own time limit bounds the wait."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            event = json.loads(line)
+            self.events.append(event)
+            if wanted(event):
+                return event
+        error = self.process.stderr.read() if self.process.stderr else ""
+        raise AssertionError(f"the peer ended with {self.process.wait()}: {error}")
+
+    def stop(self) -> int:
+        if self.process.stdin is not None and not self.process.stdin.closed:
+            self.process.stdin.close()
+        return self.process.wait(20)
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[..., Running]]:
+    started: list[Running] = []
+
+    def start(home: Path, *arguments: str) -> Running:
+        started.append(Running(home, *arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.process.kill()
+        with one.process:
+            """Its pipes are closed."""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home whose rounds are quick."""
+    return make_home(tmp_path / "home")
+
+
+def make_home(folder: Path, *, name: str = "anna", text: str = "fr") -> Path:
+    done = gossipllm("init", folder, "--data", corpus_file(text), "--listen", LISTEN, "--name", name)
+    assert done.returncode == 0, done.stderr
+    settings = (folder / "peer.toml").read_text()
+    for before, after in SMALL.items():
+        assert before in settings, before
+        settings = settings.replace(before, after)
+    (folder / "peer.toml").write_text(settings)
+    return folder
+
+
+def is_round(number: int) -> Callable[[dict[str, Any]], bool]:
+    return lambda event: event["event"] == "round" and event["round"] >= number
+
+
+def the_only_line(done: subprocess.CompletedProcess[str]) -> str:
+    """What a mistake printed: exit code 2, one line, no traceback."""
+    assert done.returncode == 2, done.stderr
+    lines = [line for line in done.stderr.strip().splitlines() if line]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("Error: ")
+    return lines[0]
+
+
+# -- init -------------------------------------------------------------------------------------------
+
+
+def test_a_home_is_private_and_its_settings_are_explained(home: Path) -> None:
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert stat.S_IMODE((home / "identity.key").stat().st_mode) == 0o600
+    settings = (home / "peer.toml").read_text()
+    assert 'name = "anna"' in settings
+    assert settings.count("# ") > 40
+
+
+def test_init_does_not_touch_a_home_that_exists(home: Path) -> None:
+    key = (home / "identity.key").read_bytes()
+
+    line = the_only_line(gossipllm("init", home, "--data", corpus_file("de")))
+
+    assert "is a peer's home already" in line
+    assert (home / "identity.key").read_bytes() == key
+
+
+def test_a_data_path_without_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+
+    line = the_only_line(gossipllm("init", tmp_path / "home", "--data", tmp_path / "empty"))
+
+    assert "empty holds no .txt" in line
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_malformed_multiaddress_is_named(home: Path) -> None:
+    line = the_only_line(gossipllm("run", home, "--join", "/ip4/999.1.1.1/tcp/4001"))
+
+    assert "/ip4/999.1.1.1/tcp/4001" in line
+
+
+# -- run --------------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_is_no_home_is_named(tmp_path: Path) -> None:
+    assert "gossipllm init" in the_only_line(gossipllm("run", tmp_path / "nowhere"))
+
+
+def test_an_unknown_key_comes_with_a_suggestion(home: Path) -> None:
+    settings = (home / "peer.toml").read_text().replace("learning_rate =", "learning_rat =")
+    (home / "peer.toml").write_text(settings)
+
+    line = the_only_line(gossipllm("run", home))
+
+    assert "learning_rat: unknown key, did you mean learning_rate?" in line
+
+
+def test_a_model_folder_without_weights_is_named(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text('{"model_type": "llama"}')
+    done = gossipllm(
+        "init",
+        tmp_path / "home",
+        "--data",
+        corpus_file("fr"),
+        "--model",
+        tmp_path / "model",
+        "--listen",
+        LISTEN,
+    )
+    assert done.returncode == 0, done.stderr
+
+    line = the_only_line(gossipllm("run", tmp_path / "home"))
+
+    assert str(tmp_path / "model") in line
+    assert "safetensors" in line
+
+
+def test_a_port_in_use_is_named(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = (home / "peer.toml").read_text().replace(LISTEN, f"/ip4/127.0.0.1/tcp/{port}")
+        (home / "peer.toml").write_text(settings)
+
+        line = the_only_line(gossipllm("run", home))
+
+    assert f"port {port}" in line
+
+
+def test_a_home_in_use_names_the_process_that_has_it(home: Path, run: Any) -> None:
+    first = run(home)
+    first.until(lambda event: event["event"] == "listening")
+
+    line = the_only_line(gossipllm("run", home))
+
+    assert f"pid {first.process.pid}" in line
+
+
+def test_a_peer_alone_trains_and_stops_cleanly(home: Path, run: Any) -> None:
+    peer = run(home)
+    peer.until(is_round(1))
+    learner = psutil.Process(peer.process.pid).children()[0]
+
+    peer.process.send_signal(signal.SIGINT)
+
+    assert peer.process.wait(20) == 0
+    assert not learner.is_running() or learner.status() == psutil.STATUS_ZOMBIE
+    rounds = [
+        entry.record
+        for entry in read_history(home / "history.msgpack").entries
+        if isinstance(entry.record, Round)
+    ]
+    assert [one.guard for one in rounds][:2] == ["alone", "alone"]
+
+
+def test_a_peer_killed_in_mid_round_goes_on_where_it_was(home: Path, run: Any) -> None:
+    first = run(home)
+    last = first.until(is_round(1))
+    first.until(lambda event: event["event"] == "progress" and event["phase"] == "training")
+    learner = psutil.Process(first.process.pid).children()[0]
+    first.process.kill()
+    first.process.wait(20)
+
+    second = run(home)
+    begun = second.until(lambda event: event["event"] == "begun")
+    second.until(is_round(last["round"] + 1))
+
+    assert begun["round"] > last["round"] - 1
+    psutil.wait_procs([learner], timeout=20)
+    assert not learner.is_running() or learner.status() == psutil.STATUS_ZOMBIE
+    entries = read_history(home / "history.msgpack").entries
+    numbers = [entry.record.round for entry in entries if isinstance(entry.record, Round)]
+    assert numbers == sorted(numbers)
+
+
+def test_a_dead_learner_is_replaced_while_the_network_stays(home: Path, run: Any) -> None:
+    peer = run(home)
+    listening = peer.until(lambda event: event["event"] == "listening")
+    peer.until(is_round(0))
+    os.kill(psutil.Process(peer.process.pid).children()[0].pid, signal.SIGKILL)
+
+    note = peer.until(lambda event: event["event"] == "note" and "the learner stopped" in event["text"])
+    peer.until(is_round(2))
+
+    assert "exit code -9" in note["text"]
+    assert peer.process.poll() is None
+    assert [event for event in peer.events if event["event"] == "listening"] == [listening]
+
+
+def test_a_corrupt_state_falls_back_and_says_so(home: Path, run: Any) -> None:
+    peer = run(home)
+    peer.until(is_round(1))
+    peer.stop()
+    newest = max((home / "state").glob("state.[01]"), key=lambda path: path.stat().st_mtime_ns)
+    newest.write_bytes(newest.read_bytes()[:-100])
+
+    again = run(home)
+    again.until(is_round(2))
+    again.stop()
+
+    notes = [
+        e.record.text for e in read_history(home / "history.msgpack").entries if isinstance(e.record, Note)
+    ]
+    assert any("checksum mismatch" in text and "using generation" in text for text in notes)
+
+
+def test_two_corrupt_generations_are_never_replaced_by_nothing(home: Path, run: Any) -> None:
+    peer = run(home)
+    peer.until(is_round(1))
+    peer.stop()
+    for path in (home / "state").glob("state.[01]"):
+        path.write_bytes(b"GLSTATE1" + bytes(100))
+
+    line = the_only_line(gossipllm("run", home))
+
+    assert "no generation of the state can be read" in line
+    assert list((home / "state").glob("*.corrupt-*"))
+
+
+# -- export -----------------------------------------------------------------------------------------
+
+
+def test_the_export_loads_with_peft_and_gives_the_same_loss(home: Path, run: Any, tmp_path: Path) -> None:
+    peer = run(home, "--rounds", "2")
+    peer.until(lambda event: event["event"] == "note")
+    peer.stop()
+    expected = next(event["test_merged"] for event in reversed(peer.events) if event["event"] == "round")
+
+    done = gossipllm("export", home, "-o", tmp_path / "adapter")
+
+    assert done.returncode == 0, done.stderr
+    assert _test_loss(home, tmp_path / "adapter") == pytest.approx(expected, abs=1e-4)
+    assert "anna" in (tmp_path / "adapter" / "README.md").read_text()
+
+
+def test_exporting_before_the_first_round_says_what_to_do(home: Path, tmp_path: Path) -> None:
+    line = the_only_line(gossipllm("export", home, "-o", tmp_path / "adapter"))
+
+    assert "gossipllm run" in line
+
+
+def _test_loss(home: Path, adapter: Path) -> float:
+    from peft import PeftModel
+
+    from gossipllm.text.data import load_splits
+    from gossipllm.learning.evaluation import window_losses
+    from gossipllm.model.models import load_base
+    from peers.config import load_config
+
+    config = load_config(home / "peer.toml")
+    base = load_base(config.model)
+    splits = load_splits(config.data, base.tokenizer, context=256, seed=config.training.seed)
+    model = PeftModel.from_pretrained(base.model, adapter)
+    return float(
+        window_losses(model, splits.test_WT[: config.data.test_windows], base.model.config.vocab_size).mean()
+    )
+
+
+def test_a_history_tells_what_a_peer_began_with(home: Path, run: Any) -> None:
+    peer = run(home)
+    peer.until(is_round(0))
+    peer.stop()
+
+    begun = next(
+        e.record for e in read_history(home / "history.msgpack").entries if isinstance(e.record, Begun)
+    )
+    assert begun.name == "anna"
+    assert begun.strategy == "predictions"
