@@ -1,1 +1,1 @@
-"""Many peers on one machine in virtual time: the same cores that run on devices, every message through the real codec."""
+"""Many peers on one machine in virtual time: the cores that run on devices, every message as real bytes."""
