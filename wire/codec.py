@@ -15,6 +15,7 @@ digest, one signature.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,6 +42,10 @@ MAX_REPLY_BYTES: Final = 262_144
 M = TypeVar("M", bound=Message)
 
 _PREFIX = struct.Struct("<4sH")
+_AT_FIELD = re.compile(r"(?P<reason>.*) - at `\$(?P<path>(?:\.[a-z_]+|\[\d+\])*)`")
+_UNKNOWN = "Object contains unknown field "
+_MISSING = re.compile(r"Object missing required field `(?P<name>\w+)`")
+_MAX_REASON = 120
 _encoder = msgspec.msgpack.Encoder()
 _announcements = msgspec.msgpack.Decoder(Announcement)
 _greetings = msgspec.msgpack.Decoder(Greeting)
@@ -71,13 +76,15 @@ def encode_announcement(
 ) -> bytes:
     """The frame that carries `announcement`, signed by `sign(SIGNING_CONTEXT + header)`.
 
-    Raises `ValueError` if it would pass a limit, or if the payload is not the announced evidence.
+    Raises `ValueError` if it would pass a limit, if the payload is not the announced evidence, or if a
+    field is one that others would refuse.
     """
     header = _encoder.encode(announcement)
     bare = _PREFIX.size + len(header) + SIGNATURE_BYTES
     if bare > MAX_ANNOUNCEMENT_BYTES:
         raise ValueError(f"announcement takes {bare} bytes, limit {MAX_ANNOUNCEMENT_BYTES}")
     try:
+        _decode(_announcements, header, "announcement")
         _check_payload(announcement, payload)
     except WireError as error:
         raise ValueError(str(error)) from None
@@ -113,7 +120,8 @@ def without_payload(frame: bytes) -> bytes:
 
 
 def encode_greeting(greeting: Greeting) -> bytes:
-    return _encode_bounded(greeting, MAX_GREETING_BYTES)
+    """Raises `ValueError` for a greeting that others would refuse."""
+    return _acceptable(greeting, decode_greeting)
 
 
 def decode_greeting(data: bytes) -> Greeting:
@@ -123,7 +131,8 @@ def decode_greeting(data: bytes) -> Greeting:
 
 
 def encode_reply(reply: Reply) -> bytes:
-    return _encode_bounded(reply, MAX_REPLY_BYTES)
+    """Raises `ValueError` for a reply that others would refuse."""
+    return _acceptable(reply, decode_reply)
 
 
 def decode_reply(data: bytes) -> Reply:
@@ -152,10 +161,12 @@ def _check_length(what: str, data: bytes, limit: int) -> None:
         raise WireError(f"{what}.length", f"{len(data)} > {limit}")
 
 
-def _encode_bounded(message: Message, limit: int) -> bytes:
+def _acceptable(message: M, decode: Callable[[bytes], M]) -> bytes:
     data = _encoder.encode(message)
-    if len(data) > limit:
-        raise ValueError(f"{type(message).__name__} takes {len(data)} bytes, limit {limit}")
+    try:
+        decode(data)
+    except WireError as error:
+        raise ValueError(str(error)) from None
     return data
 
 
@@ -164,11 +175,29 @@ def _decode(decoder: msgspec.msgpack.Decoder[M], data: bytes, what: str) -> M:
     try:
         message = decoder.decode(data)
     except msgspec.ValidationError as error:
-        reason, _, path = str(error).partition(" - at `$")
-        field = what + path.rstrip("`") if path else what
-        raise WireError(field, reason) from None
+        raise _refusal(what, str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise WireError(what, f"not MessagePack: {type(error).__name__}") from None
+        raise WireError(what, f"not MessagePack: {_shown(str(error))}") from None
     if _encoder.encode(message) != data:
         raise WireError(what, "not in canonical form")
     return message
+
+
+def _refusal(what: str, text: str) -> WireError:
+    """The field and the reason, from the text of msgspec's error.
+
+    That text quotes an unknown field's name as the remote chose it, and the name may imitate the rest of
+    the text: it must not become a field of ours, nor may what steers a terminal reach a log.
+    """
+    if text.startswith(_UNKNOWN):
+        return WireError(what, f"unknown field {_shown(text.removeprefix(_UNKNOWN))}")
+    at_field = _AT_FIELD.fullmatch(text)
+    path, reason = (at_field["path"], at_field["reason"]) if at_field else ("", text)
+    missing = _MISSING.fullmatch(reason)
+    if missing:
+        return WireError(f"{what}{path}.{missing['name']}", "missing")
+    return WireError(what + path, _shown(reason))
+
+
+def _shown(text: str) -> str:
+    return ascii(text[:_MAX_REASON])[1:-1]

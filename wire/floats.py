@@ -11,23 +11,31 @@ F32: TypeAlias = NDArray[np.float32]
 Bits: TypeAlias = NDArray[np.uint16] | NDArray[np.uint32]
 
 _BF16_EXPONENT = np.uint16(0x7F80)
+_BF16_QUIET = np.uint32(0x0040)
+_F32_MAGNITUDE = np.uint32(0x7FFFFFFF)
 _F32_EXPONENT = np.uint32(0x7F800000)
 
 
 def bf16_bits(values: F32) -> NDArray[np.uint16]:
     """The nearest bfloat16 of each value, ties to even, as its sixteen bits.
 
-    NaN is not preserved (its payload may round to infinity): count non-finite values in the result.
+    What lies beyond the largest bfloat16 becomes infinite, and NaN stays NaN, so that counting the
+    non-finite values of the result misses neither.
     """
     bits = values.view(np.uint32)
+    upper = bits >> np.uint32(16)
     # Adding half of the last kept bit, plus one where that bit is odd, rounds to nearest even.
-    rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-    return (rounded >> np.uint32(16)).astype("<u2")
+    rounded = (bits + np.uint32(0x7FFF) + (upper & np.uint32(1))) >> np.uint32(16)
+    # The sum carries a NaN with a full payload past the sign: 0xffffffff would become 0.
+    is_nan = (bits & _F32_MAGNITUDE) > _F32_EXPONENT
+    return np.where(is_nan, upper | _BF16_QUIET, rounded).astype("<u2")
 
 
 def bf16_values(bits: Bits) -> F32:
     """The float32 values of bfloat16 bits; exact, in memory of their own."""
-    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    wide = bits.astype(np.uint32)
+    wide <<= np.uint32(16)
+    return wide.view(np.float32)
 
 
 def count_non_finite(bits: Bits) -> int:

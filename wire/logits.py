@@ -4,7 +4,7 @@ For each of R rows (a position of the reference set) the K most probable next to
 form with the row implied by the position:
 
     ids   R x K   uint16 where the vocabulary has at most 65,536 tokens, else uint32; strictly rising in a row
-    logp  R x K   bfloat16 log-probabilities, finite and at most 0
+    logp  R x K   bfloat16 log-probabilities, in -10,000..0
     tail  R       bfloat16 probability of all other tokens together
 
 one after the other, little-endian, no header: R, K and V are the network's, part of the reference
@@ -27,6 +27,15 @@ MASS_TOLERANCE = 0.02
 at most 2^-9 of itself, which moves a row's sum by less than 0.012 for any distribution with K <= 256."""
 
 
+MIN_LOGP = -10_000.0
+"""Least log-probability. Guess: e^-104 is nothing in float32 already, and without a bound a finite number
+could be so large that the sum of a few overflows."""
+
+MAX_ROWS = 65_536
+MAX_TOP = 256
+MAX_VOCABULARY = 2**31 - 1
+
+
 @dataclass(frozen=True, slots=True)
 class RowsShape:
     """R rows of K entries over a vocabulary of V tokens."""
@@ -36,10 +45,12 @@ class RowsShape:
     vocabulary: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.rows <= 65_536:
-            raise ValueError(f"rows must be in 1..65536, got {self.rows}")
-        if not 1 <= self.top <= min(256, self.vocabulary):
-            raise ValueError(f"top must be in 1..min(256, vocabulary), got {self.top}")
+        if not 1 <= self.rows <= MAX_ROWS:
+            raise ValueError(f"rows must be in 1..{MAX_ROWS}, got {self.rows}")
+        if not 1 <= self.vocabulary <= MAX_VOCABULARY:
+            raise ValueError(f"vocabulary must be in 1..{MAX_VOCABULARY}, got {self.vocabulary}")
+        if not 1 <= self.top <= min(MAX_TOP, self.vocabulary):
+            raise ValueError(f"top must be in 1..min({MAX_TOP}, vocabulary), got {self.top}")
 
     @property
     def id_type(self) -> str:
@@ -62,14 +73,25 @@ class SparseRows:
 
 
 def encode_rows(rows: SparseRows, shape: RowsShape) -> bytes:
-    """The evidence blob, `shape.size` bytes. Raises `ValueError` where the arrays do not fit `shape`."""
-    if rows.ids_RK.shape != (shape.rows, shape.top) or rows.logp_RK.shape != rows.ids_RK.shape:
-        raise ValueError(f"rows must have shape {(shape.rows, shape.top)}, got {rows.ids_RK.shape}")
+    """The evidence blob, `shape.size` bytes. Raises `ValueError` where the arrays do not fit `shape`.
+
+    Log-probabilities are clipped to `MIN_LOGP`..0 and tails to 0..1: a sum in float32 may end a little
+    outside, and a model may exclude a token altogether.
+    """
+    expected = (shape.rows, shape.top)
+    if rows.ids_RK.shape != expected or rows.logp_RK.shape != expected or rows.tail_R.shape != expected[:1]:
+        got = (rows.ids_RK.shape, rows.logp_RK.shape, rows.tail_R.shape)
+        raise ValueError(f"ids, logp and tail must have {shape.rows} rows of {shape.top}, got shapes {got}")
+    # Checked before the cast, in which a large or negative id would become another one.
+    if int(rows.ids_RK.min()) < 0 or int(rows.ids_RK.max()) >= shape.vocabulary:
+        raise ValueError(f"ids must be in 0..{shape.vocabulary - 1}, got up to {int(rows.ids_RK.max())}")
+    logp_RK = np.clip(rows.logp_RK, MIN_LOGP, 0).astype(np.float32)
+    tail_R = np.clip(rows.tail_R, 0, 1).astype(np.float32)
     data = b"".join(
         (
             rows.ids_RK.astype(shape.id_type).tobytes(),
-            bf16_bits(np.minimum(rows.logp_RK, np.float32(0))).tobytes(),
-            bf16_bits(np.clip(rows.tail_R, 0, 1).astype(np.float32)).tobytes(),
+            bf16_bits(logp_RK).tobytes(),
+            bf16_bits(tail_R).tobytes(),
         )
     )
     try:
@@ -101,8 +123,9 @@ def decode_rows(data: bytes, shape: RowsShape) -> SparseRows:
             raise WireError(field, f"{bad} values are not finite")
     logp_RK = bf16_values(logp_bits).reshape(shape.rows, shape.top)
     tail_R = bf16_values(tail_bits)
-    if float(logp_RK.max()) > 0:
-        raise WireError("evidence.logp", f"{float(logp_RK.max()):.4g} > 0")
+    low, high = float(logp_RK.min()), float(logp_RK.max())
+    if low < MIN_LOGP or high > 0:
+        raise WireError("evidence.logp", f"{low:.4g}..{high:.4g} is not within {MIN_LOGP:g}..0")
     if float(tail_R.min()) < 0 or float(tail_R.max()) > 1:
         raise WireError("evidence.tail", "a value lies outside 0..1")
     _check_mass(logp_RK, tail_R)

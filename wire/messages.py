@@ -41,19 +41,19 @@ class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What all messages share: frozen, no unknown fields."""
 
 
-class BlobRef(Message, kw_only=True):
+class BlobRef(Message, frozen=True, kw_only=True):
     """A blob that can be pulled: SHA-256 of its bytes, and how many there are."""
 
     digest: Digest
     size: Annotated[int, msgspec.Meta(ge=1, le=MAX_BLOB_BYTES)]
 
 
-class Fingerprints(Message, kw_only=True):
+class Fingerprints(Message, frozen=True, kw_only=True):
     """What two peers must share before their numbers mean the same.
 
     `base`: weights of the frozen model. `tokenizer`: its vocabulary and rules. `reference`: the
     reference set and how many entries of each prediction travel. `layout`: names and shapes of the
-    adapter's tensors and their type on the wire.
+    adapter's tensors, their type on the wire, and what else their meaning hangs on (scale, initial A).
     """
 
     base: Digest
@@ -62,7 +62,7 @@ class Fingerprints(Message, kw_only=True):
     layout: Digest
 
 
-class Announcement(Message, kw_only=True):
+class Announcement(Message, frozen=True, kw_only=True):
     """A peer's state as of a round, by reference. Signed; see `codec.encode_announcement`.
 
     `author` is the raw Ed25519 public key, of which the libp2p peer id is a function. `previous` is
@@ -87,14 +87,14 @@ class Announcement(Message, kw_only=True):
     sent_at_s: Count
 
 
-class Latest(Message, array_like=True, kw_only=True):
+class Latest(Message, frozen=True, array_like=True, kw_only=True):
     """The newest round that somebody holds of an author."""
 
     author: Key
     round: Round
 
 
-class Greeting(Message, kw_only=True):
+class Greeting(Message, frozen=True, kw_only=True):
     """Sent on every new connection, and from time to time: who we are, what we already hold.
 
     Anti-entropy: the answer brings what the greeter lacks, since GossipSub repairs neither a late
@@ -107,7 +107,7 @@ class Greeting(Message, kw_only=True):
     latest: Annotated[tuple[Latest, ...], msgspec.Meta(max_length=MAX_KNOWN)]
 
 
-class Reply(Message, kw_only=True):
+class Reply(Message, frozen=True, kw_only=True):
     """The answer to a greeting: who we are, and signed announcements newer than the greeter's."""
 
     v: Literal[1] = 1

@@ -6,14 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from trust.history import HISTORY_FILE, Begun, Entry, Record, Round, Seen, Traffic
 from trust.log import HistoryWriter
-
-# The same examples every time, and no failure because a machine is busy.
-settings.register_profile("repeatable", derandomize=True, deadline=None)
-settings.load_profile("repeatable")
 
 MakeRound = Callable[..., Round]
 MakeEntry = Callable[[Record], Entry]

@@ -1,0 +1,188 @@
+"""The frame around an announcement, and the one spelling of every message."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wire.codec import (
+    MAX_ANNOUNCEMENT_BYTES,
+    MAX_FRAME_BYTES,
+    MAX_GREETING_BYTES,
+    MAX_INLINE_BYTES,
+    MAX_REPLY_BYTES,
+    decode_announcement,
+    decode_greeting,
+    decode_reply,
+    encode_announcement,
+    encode_greeting,
+    without_payload,
+)
+from wire.digest import digest_of
+from wire.errors import WireError
+from wire.messages import BlobRef
+
+Make = Callable[..., Any]
+
+
+def unsigned(_: bytes) -> bytes:
+    return bytes(64)
+
+
+def refused(frame: bytes) -> tuple[str, str]:
+    with pytest.raises(WireError) as caught:
+        decode_announcement(frame)
+    return caught.value.field, caught.value.why
+
+
+def ref_of(payload: bytes) -> BlobRef:
+    return BlobRef(digest=digest_of(payload), size=len(payload))
+
+
+@given(st.binary(min_size=1, max_size=200))
+def test_evidence_rides_along_and_comes_off(make_announcement: Make, payload: bytes) -> None:
+    announcement = make_announcement(evidence=ref_of(payload))
+    whole = encode_announcement(announcement, unsigned, payload=payload)
+    bare = encode_announcement(announcement, unsigned)
+    frame = decode_announcement(whole)
+    assert frame.payload == payload
+    assert whole == bare + payload
+    assert without_payload(whole) == without_payload(bare) == bare
+    # The signature and the digest are of the header, so carrying the evidence changes neither.
+    assert decode_announcement(bare).digest == frame.digest == digest_of(frame.header)
+    assert decode_announcement(bare).signed == frame.signed
+
+
+def test_the_largest_payload_passes_and_one_byte_more_does_not(make_announcement: Make) -> None:
+    most = bytes(MAX_INLINE_BYTES)
+    frame = encode_announcement(make_announcement(evidence=ref_of(most)), unsigned, payload=most)
+    assert decode_announcement(frame).payload == most
+    more = bytes(MAX_INLINE_BYTES + 1)
+    announcement = make_announcement(evidence=ref_of(more))
+    with pytest.raises(ValueError, match=r"frame\.payload: 32769 > 32768 bytes"):
+        encode_announcement(announcement, unsigned, payload=more)
+    assert refused(encode_announcement(announcement, unsigned) + more) == (
+        "frame.payload",
+        "32769 > 32768 bytes",
+    )
+
+
+def test_a_payload_that_is_not_the_announced_evidence_is_refused(make_announcement: Make) -> None:
+    bare = encode_announcement(make_announcement(evidence=ref_of(b"abc")), unsigned)
+    assert refused(bare + b"abd") == ("frame.payload", "digest is not the announced one")
+    assert refused(bare + b"ab") == ("frame.payload", "2 bytes, announced 3")
+    assert refused(bare + b"abcd") == ("frame.payload", "4 bytes, announced 3")
+
+
+def test_frames_that_are_cut_or_begin_otherwise_are_refused(make_announcement: Make) -> None:
+    frame = encode_announcement(make_announcement(), unsigned)
+    for length in range(len(frame)):
+        field, _ = refused(frame[:length])
+        assert field == ("frame.length" if length < 6 else "frame.header_length")
+    assert refused(b"GLA2" + frame[4:]) == ("frame.magic", "expected b'GLA1', got b'GLA2'")
+    assert refused(frame + bytes(MAX_FRAME_BYTES)) == (
+        "frame.length",
+        f"{len(frame) + MAX_FRAME_BYTES} > {MAX_FRAME_BYTES}",
+    )
+
+
+def test_the_headers_length_is_held_against_the_frame_and_the_limit(framed: Make) -> None:
+    most = MAX_ANNOUNCEMENT_BYTES - 70
+    assert refused(framed(bytes(most)))[0] == "announcement"
+    assert refused(framed(bytes(most + 1))) == ("frame.header_length", "4027 does not fit 4096 bytes")
+    short = struct.pack("<4sH", b"GLA1", 65_535) + bytes(100)
+    assert refused(short) == ("frame.header_length", "65535 does not fit 106 bytes")
+    assert refused(framed(b"")) == ("announcement", "not MessagePack: Input data was truncated")
+
+
+def test_what_would_pass_the_limit_is_not_sent(make_announcement: Make) -> None:
+    with pytest.raises(ValueError, match="limit 4096"):
+        encode_announcement(make_announcement(name="x" * 4_000), unsigned)
+
+
+def respelt(fields: dict[str, Any], name: str, value: bytes) -> bytes:
+    """The message with one value given in bytes of our own."""
+    parts = [
+        msgpack.packb(key) + (value if key == name else msgpack.packb(one)) for key, one in fields.items()
+    ]
+    return bytes([0x80 | len(fields)]) + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("name", "spelling"),
+    [
+        ("round", b"\xcc\x07"),
+        ("round", b"\xcd\0\x07"),
+        ("round", b"\xce\0\0\0\x07"),
+        ("round", b"\xcf" + bytes(7) + b"\x07"),
+        ("round", b"\xd0\x07"),
+        ("round", b"\xd3" + bytes(7) + b"\x07"),
+        ("name", b"\xd9\x03ann"),
+        ("name", b"\xda\0\x03ann"),
+        ("name", b"\xdb\0\0\0\x03ann"),
+        ("net", b"\xc5\0\x20" + b"n" * 32),
+        ("net", b"\xc6\0\0\0\x20" + b"n" * 32),
+        ("capabilities", b"\xdc\0\x01\xa3svd"),
+        ("capabilities", b"\xdd\0\0\0\x01\xa3svd"),
+    ],
+)
+def test_another_spelling_of_the_same_value_is_refused(
+    name: str, spelling: bytes, make_announcement: Make, as_plain: Make, framed: Make
+) -> None:
+    header = respelt(as_plain(make_announcement()), name, spelling)
+    assert msgpack.unpackb(header) == as_plain(make_announcement())
+    assert refused(framed(header)) == ("announcement", "not in canonical form")
+
+
+def test_another_order_another_head_and_a_repeated_field_are_refused(
+    make_announcement: Make, as_plain: Make, framed: Make
+) -> None:
+    fields = as_plain(make_announcement())
+    packed = msgpack.packb(fields)
+    assert packed[:1] == b"\x8e"
+    swapped = dict(reversed(fields.items()))
+    long_head = b"\xde\0\x0e" + packed[1:]
+    for header in (msgpack.packb(swapped), long_head):
+        assert msgpack.unpackb(header) == fields
+        assert refused(framed(header)) == ("announcement", "not in canonical form")
+    for extra in (msgpack.packb("round") + b"\x07", msgpack.packb("round") + b"\x09"):
+        for repeated in (b"\x8f" + extra + packed[1:], b"\x8f" + packed[1:] + extra):
+            assert refused(framed(repeated)) == ("announcement", "not in canonical form")
+
+
+def test_bytes_behind_the_header_are_refused(
+    make_announcement: Make, make_greeting: Make, as_plain: Make, framed: Make
+) -> None:
+    for more in (b"\xc0", b"\0", bytes(100)):
+        field, why = refused(framed(msgpack.packb(as_plain(make_announcement())) + more))
+        assert field == "announcement"
+        assert "trailing characters" in why
+        with pytest.raises(WireError, match="trailing characters"):
+            decode_greeting(encode_greeting(make_greeting()) + more)
+
+
+def test_lengths_are_the_first_thing_that_is_checked() -> None:
+    for decode, limit, field in (
+        (decode_announcement, MAX_FRAME_BYTES, "frame.length"),
+        (decode_greeting, MAX_GREETING_BYTES, "greeting.length"),
+        (decode_reply, MAX_REPLY_BYTES, "reply.length"),
+    ):
+        with pytest.raises(WireError) as caught:
+            decode(bytes(limit + 1))
+        assert (caught.value.field, caught.value.why) == (field, f"{limit + 1} > {limit}")
+        with pytest.raises(WireError) as caught:
+            decode(b"")
+        assert caught.value.field in {"frame.length", "greeting", "reply"}
+
+
+def test_text_that_is_not_utf_8_is_refused(make_announcement: Make, as_plain: Make, framed: Make) -> None:
+    for name in (b"\xa1\xff", b"\xa3\xed\xa0\x80", b"\xa2\xc0\x80"):  # none, a surrogate, overlong
+        field, why = refused(framed(respelt(as_plain(make_announcement()), "name", name)))
+        assert field == "announcement"
+        assert "utf-8" in why

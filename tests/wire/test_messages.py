@@ -1,0 +1,308 @@
+"""Messages to bytes and back, their bounds, and what an independent MessagePack library makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgpack
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wire.codec import (
+    decode_announcement,
+    decode_greeting,
+    decode_reply,
+    encode_announcement,
+    encode_greeting,
+    encode_reply,
+)
+from wire.digest import fingerprint_of
+from wire.errors import WireError
+from wire.messages import (
+    MAX_BLOB_BYTES,
+    MAX_FRAMES,
+    MAX_KNOWN,
+    MAX_ROUND,
+    Announcement,
+    BlobRef,
+    Fingerprints,
+    Greeting,
+    Latest,
+    Message,
+    Reply,
+    network_id,
+)
+
+Make = Callable[..., Any]
+
+DIGESTS = st.binary(min_size=32, max_size=32)
+ROUNDS = st.integers(0, MAX_ROUND)
+COUNTS = st.integers(0, 2**53)
+REFS = st.builds(BlobRef, digest=DIGESTS, size=st.integers(1, MAX_BLOB_BYTES))
+FINGERPRINTS = st.builds(Fingerprints, base=DIGESTS, tokenizer=DIGESTS, reference=DIGESTS, layout=DIGESTS)
+ANNOUNCEMENTS = st.builds(
+    Announcement,
+    v=st.just(1),
+    net=DIGESTS,
+    fingerprints=FINGERPRINTS,
+    author=DIGESTS,
+    name=st.text(max_size=32),
+    round=ROUNDS,
+    previous=DIGESTS,
+    update=REFS,
+    evidence=REFS,
+    tokens=COUNTS,
+    samples=COUNTS,
+    steps=COUNTS,
+    capabilities=st.lists(st.text(min_size=1, max_size=32), max_size=16).map(tuple),
+    sent_at_s=COUNTS,
+)
+LATEST = st.lists(st.builds(Latest, author=DIGESTS, round=ROUNDS), max_size=20).map(tuple)
+GREETINGS = st.builds(Greeting, v=st.just(1), net=DIGESTS, fingerprints=FINGERPRINTS, latest=LATEST)
+FRAMES = st.lists(st.binary(max_size=100), max_size=20).map(tuple)
+REPLIES = st.builds(Reply, v=st.just(1), net=DIGESTS, fingerprints=FINGERPRINTS, frames=FRAMES)
+
+
+def encoded_header(announcement: Announcement) -> bytes:
+    return decode_announcement(encode_announcement(announcement, lambda _: bytes(64))).header
+
+
+@given(ANNOUNCEMENTS, st.binary(min_size=64, max_size=64))
+def test_an_announcement_comes_back(announcement: Announcement, signature: bytes) -> None:
+    signed: list[bytes] = []
+
+    def sign(message: bytes) -> bytes:
+        signed.append(message)
+        return signature
+
+    frame = decode_announcement(encode_announcement(announcement, sign))
+    assert frame.announcement == announcement
+    assert frame.signature == signature
+    assert frame.payload == b""
+    assert signed == [frame.signed] == [b"gossipllm/announce/1\0" + frame.header]
+
+
+@given(GREETINGS)
+def test_a_greeting_comes_back(greeting: Greeting) -> None:
+    assert decode_greeting(encode_greeting(greeting)) == greeting
+
+
+@given(REPLIES)
+def test_a_reply_comes_back(reply: Reply) -> None:
+    assert decode_reply(encode_reply(reply)) == reply
+
+
+@given(ANNOUNCEMENTS, GREETINGS, REPLIES)
+def test_another_library_reads_the_same_and_writes_the_same(
+    as_plain: Callable[[Message], Any],
+    framed: Make,
+    announcement: Announcement,
+    greeting: Greeting,
+    reply: Reply,
+) -> None:
+    header = encoded_header(announcement)
+    for message, data in (
+        (announcement, header),
+        (greeting, encode_greeting(greeting)),
+        (reply, encode_reply(reply)),
+    ):
+        assert msgpack.unpackb(data, raw=False, strict_map_key=True) == as_plain(message)
+        assert msgpack.packb(as_plain(message)) == data
+    assert decode_announcement(framed(as_plain(announcement))).announcement == announcement
+
+
+def test_fields_are_in_the_order_of_the_page(make_announcement: Make) -> None:
+    assert list(msgpack.unpackb(encoded_header(make_announcement()))) == [
+        *("v", "net", "fingerprints", "author", "name", "round", "previous", "update", "evidence"),
+        *("tokens", "samples", "steps", "capabilities", "sent_at_s"),
+    ]
+
+
+REF = {"digest": b"d" * 32, "size": 1}
+OUT_OF_BOUNDS: list[tuple[dict[str, Any], str]] = [
+    ({"v": 0}, "v"),
+    ({"v": 2}, "v"),
+    ({"v": True}, "v"),
+    ({"net": b"n" * 31}, "net"),
+    ({"net": b"n" * 33}, "net"),
+    ({"net": "n" * 32}, "net"),
+    ({"net": None}, "net"),
+    ({"fingerprints": []}, "fingerprints"),
+    ({"author": b"a" * 31}, "author"),
+    ({"author": b"a" * 33}, "author"),
+    ({"name": "x" * 33}, "name"),
+    ({"name": b"x"}, "name"),
+    ({"round": -1}, "round"),
+    ({"round": MAX_ROUND + 1}, "round"),
+    ({"round": 2**64 - 1}, "round"),
+    ({"round": -(2**63)}, "round"),
+    ({"round": True}, "round"),
+    ({"round": 7.0}, "round"),
+    ({"round": float("nan")}, "round"),
+    ({"round": "7"}, "round"),
+    ({"round": msgpack.ExtType(1, b"")}, "round"),
+    ({"round": msgpack.Timestamp(7)}, "round"),
+    ({"previous": b""}, "previous"),
+    ({"update": {**REF, "size": 0}}, "update.size"),
+    ({"update": {**REF, "size": MAX_BLOB_BYTES + 1}}, "update.size"),
+    ({"update": {**REF, "digest": b"d" * 33}}, "update.digest"),
+    ({"update": {"digest": b"d" * 32}}, "update.size"),
+    ({"update": {**REF, "codec": "gzip"}}, ""),
+    ({"update": [b"d" * 32, 1]}, "update"),
+    ({"evidence": {**REF, "size": 0}}, "evidence.size"),
+    ({"evidence": {**REF, "size": MAX_BLOB_BYTES + 1}}, "evidence.size"),
+    ({"tokens": -1}, "tokens"),
+    ({"tokens": 2**53 + 1}, "tokens"),
+    ({"samples": 2**53 + 1}, "samples"),
+    ({"steps": 2**53 + 1}, "steps"),
+    ({"capabilities": ["c"] * 17}, "capabilities"),
+    ({"capabilities": [""]}, "capabilities[0]"),
+    ({"capabilities": ["c", "c" * 33]}, "capabilities[1]"),
+    ({"capabilities": [1]}, "capabilities[0]"),
+    ({"capabilities": "c"}, "capabilities"),
+    ({"sent_at_s": -1}, "sent_at_s"),
+    ({"sent_at_s": 2**53 + 1}, "sent_at_s"),
+    ({"sent_at_s": 1.5}, "sent_at_s"),
+]
+
+
+@pytest.mark.parametrize(("change", "field"), OUT_OF_BOUNDS)
+def test_each_bound_of_an_announcement_is_checked_and_named(
+    change: dict[str, Any], field: str, make_announcement: Make, as_plain: Make, framed: Make
+) -> None:
+    with pytest.raises(WireError) as caught:
+        decode_announcement(framed({**as_plain(make_announcement()), **change}))
+    assert caught.value.field == f"announcement.{field}".rstrip(".")
+
+
+@pytest.mark.parametrize("name", ["base", "tokenizer", "reference", "layout"])
+def test_each_fingerprint_is_checked_and_named(
+    name: str, make_announcement: Make, make_greeting: Make, as_plain: Make, framed: Make
+) -> None:
+    for wrong in (b"f" * 31, b"f" * 33, "f" * 32, 5):
+        for message, decode, what in (
+            (make_announcement(), lambda fields: decode_announcement(framed(fields)), "announcement"),
+            (make_greeting(), lambda fields: decode_greeting(msgpack.packb(fields)), "greeting"),
+        ):
+            fields = as_plain(message)
+            fields["fingerprints"][name] = wrong
+            with pytest.raises(WireError) as caught:
+                decode(fields)
+            assert caught.value.field == f"{what}.fingerprints.{name}"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"v": 2}, "v"),
+        ({"net": b""}, "net"),
+        ({"latest": [[b"a" * 32, 1]] * (MAX_KNOWN + 1)}, "latest"),
+        ({"latest": [[b"a" * 32]]}, "latest[0]"),
+        ({"latest": [[b"a" * 32, 1, 1]]}, "latest[0]"),
+        ({"latest": [{"author": b"a" * 32, "round": 1}]}, "latest[0]"),
+        ({"latest": [[b"a" * 32, 1], [b"a" * 31, 1]]}, "latest[1][0]"),
+        ({"latest": [[b"a" * 32, -1]]}, "latest[0][1]"),
+        ({"latest": [[b"a" * 32, MAX_ROUND + 1]]}, "latest[0][1]"),
+        ({"latest": [[b"a" * 32, False]]}, "latest[0][1]"),
+        ({"more": 1}, ""),
+    ],
+)
+def test_each_bound_of_a_greeting_is_checked_and_named(
+    change: dict[str, Any], field: str, make_greeting: Make, as_plain: Make
+) -> None:
+    with pytest.raises(WireError) as caught:
+        decode_greeting(msgpack.packb({**as_plain(make_greeting()), **change}))
+    assert caught.value.field == f"greeting.{field}".rstrip(".")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"v": 0}, "v"),
+        ({"net": b""}, "net"),
+        ({"frames": [b""] * (MAX_FRAMES + 1)}, "frames"),
+        ({"frames": [b"", bytes(4_097)]}, "frames[1]"),
+        ({"frames": ["text"]}, "frames[0]"),
+        ({"frames": {}}, "frames"),
+        ({"more": 1}, ""),
+    ],
+)
+def test_each_bound_of_a_reply_is_checked_and_named(
+    change: dict[str, Any], field: str, make_reply: Make, as_plain: Make
+) -> None:
+    with pytest.raises(WireError) as caught:
+        decode_reply(msgpack.packb({**as_plain(make_reply()), **change}))
+    assert caught.value.field == f"reply.{field}".rstrip(".")
+
+
+def test_a_missing_field_is_named(
+    make_announcement: Make, make_greeting: Make, make_reply: Make, as_plain: Make, framed: Make
+) -> None:
+    for what, message, decode in (
+        ("announcement", make_announcement(), lambda fields: decode_announcement(framed(fields))),
+        ("greeting", make_greeting(), lambda fields: decode_greeting(msgpack.packb(fields))),
+        ("reply", make_reply(), lambda fields: decode_reply(msgpack.packb(fields))),
+    ):
+        whole = as_plain(message)
+        for missing in whole:
+            with pytest.raises(WireError) as caught:
+                decode({name: value for name, value in whole.items() if name != missing})
+            # The version has a default where messages are made, so its absence shows in the bytes only.
+            expected = (what, "not in canonical form") if missing == "v" else (f"{what}.{missing}", "missing")
+            assert (caught.value.field, caught.value.why) == expected
+
+
+def test_an_unknown_field_is_shown_but_cannot_pass_for_ours(
+    make_announcement: Make, as_plain: Make, framed: Make
+) -> None:
+    for name, why in (
+        ("enc", "unknown field `enc`"),
+        ("a\n\x1b[31m\u202e", r"unknown field `a\n\x1b[31m\u202e`"),
+        ("x" * 3_000, "unknown field `" + "x" * 119),
+        ("a` - at `$.round", "unknown field `a` - at `$.round`"),
+    ):
+        with pytest.raises(WireError) as caught:
+            decode_announcement(framed({**as_plain(make_announcement()), name: 1}))
+        assert (caught.value.field, caught.value.why) == ("announcement", why)
+
+
+def test_the_largest_greeting_and_the_largest_reply_fit_their_limits(
+    make_announcement: Make, make_greeting: Make, make_reply: Make, as_plain: Make
+) -> None:
+    full = as_plain(make_greeting(0))
+    full["latest"] = [[bytes([index % 256]) * 32, MAX_ROUND] for index in range(MAX_KNOWN)]
+    assert len(decode_greeting(msgpack.packb(full)).latest) == MAX_KNOWN
+    frames = [bytes(4_096)] * MAX_FRAMES
+    assert len(decode_reply(encode_reply(make_reply(*frames))).frames) == MAX_FRAMES
+    widest = make_announcement(name="\U0001f600" * 32, capabilities=("\U0001f600" * 32,) * 16)
+    assert len(encode_announcement(widest, lambda _: bytes(64))) <= 4_096
+
+
+def test_what_others_would_refuse_is_not_sent(
+    make_announcement: Make, make_greeting: Make, make_reply: Make
+) -> None:
+    for change, field in (
+        ({"round": -1}, "announcement.round"),
+        ({"name": "x" * 33}, "announcement.name"),
+        ({"net": b"short"}, "announcement.net"),
+        ({"tokens": True}, "announcement.tokens"),
+    ):
+        with pytest.raises(ValueError, match=field):
+            encode_announcement(make_announcement(**change), lambda _: bytes(64))
+    with pytest.raises(ValueError, match=r"greeting\.latest: Expected `array` of length <= 1000"):
+        encode_greeting(make_greeting(1_001))
+    with pytest.raises(ValueError, match=r"reply\.frames\[0\]: 4097 > 4096 bytes"):
+        encode_reply(make_reply(bytes(4_097)))
+
+
+@given(st.text(max_size=10), FINGERPRINTS, st.text(max_size=10), FINGERPRINTS)
+def test_networks_differ_where_a_name_or_a_fingerprint_does(
+    name: str, prints: Fingerprints, other_name: str, others: Fingerprints
+) -> None:
+    assert (network_id(name, prints) == network_id(other_name, others)) == (
+        (name, prints) == (other_name, others)
+    )
+    parts = [name.encode(), prints.base, prints.tokenizer, prints.reference, prints.layout]
+    assert network_id(name, prints) == fingerprint_of("gossipllm/1", parts)
