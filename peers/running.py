@@ -64,14 +64,10 @@ def run_home(home: Home, config: PeerConfig, output: Output, *, stop_with_stdin:
 
 
 async def _run(home: Home, config: PeerConfig, output: Output, stop_with_stdin: bool) -> Ending:
-    try:
-        identity = Identity.load(home.identity)
-    except ValueError as error:
-        raise UserMistake(str(error)) from None
-    store = Store(home.state)
+    identity, store, writer = _opened(home)
     found = store.load()
     ending = Ending(0, "stopped")
-    with HistoryWriter(home.history, peer=identity.peer_id, now=time.time()) as history:
+    with writer as history:
         telling = Telling(history, output)
         for text in found.notes:
             note = Note(peer=identity.peer_id, level="warning", text=text)
@@ -89,6 +85,21 @@ async def _run(home: Home, config: PeerConfig, output: Output, stop_with_stdin: 
                 ending = await driver.run(network)
             nursery.cancel_scope.cancel()
     return ending
+
+
+def _opened(home: Home) -> tuple[Identity, Store, HistoryWriter]:
+    """What the home keeps. Raises `UserMistake` for files that are foreign, unsafe or cannot be written."""
+    try:
+        identity = Identity.load(home.identity)
+        return (
+            identity,
+            Store(home.state),
+            HistoryWriter(home.history, peer=identity.peer_id, now=time.time()),
+        )
+    except OSError as error:
+        raise UserMistake(f"{error.filename or home.folder}: {error.strerror}") from None
+    except ValueError as error:
+        raise UserMistake(str(error)) from None
 
 
 async def _stop_on_signal(scope: trio.CancelScope) -> None:

@@ -1,8 +1,9 @@
 """A learner whose arithmetic is obvious, and signatures that cost nothing, for worlds about everything else.
 
 The adapter is a vector of `DIMENSION` numbers, the loss its mean squared distance from this peer's target, a
-training step a move of a tenth of the way there. So a peer alone converges to its own target, peers with one
-target help each other, and what a merge does can be computed by hand.
+training step a move of a tenth of the way to the target plus `lean`, which is what is particular to this peer's
+own text. So a peer alone converges to its target plus its lean, peers with one target and different leans help
+each other, and what a merge does can be computed by hand.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from gossipllm.work import (
-    Answer,
     Evaluate,
     Evaluated,
     Merge,
@@ -27,6 +27,7 @@ from gossipllm.work import (
     Weigh,
     Weighed,
 )
+from peers.core.events import Learned
 from wire.digest import Content, fingerprint_of
 from wire.floats import F32
 from wire.logits import RowsShape, SparseRows, encode_rows
@@ -40,7 +41,7 @@ STEP = 0.1
 TRAIN_S = 1.0
 """Virtual seconds of a round's local steps on a device of speed 1; everything else is free."""
 
-_EVIDENCE = Content.of(
+EVIDENCE = Content.of(
     encode_rows(
         SparseRows(
             np.zeros((1, 1), np.uint32), np.log(np.full((1, 1), 0.5, np.float32)), np.full(1, 0.5, np.float32)
@@ -84,14 +85,24 @@ class ToyKeys:
 
 
 class ToyLearner:
-    """Answers every request at once; how long it took is the world's business."""
+    """Answers every request at once, and says that training took `train_s`; the world lets it take as long."""
 
-    def __init__(self, target: F32, *, base: str = "toy", start: F32 | None = None) -> None:
+    def __init__(
+        self,
+        target: F32,
+        *,
+        lean: F32 | None = None,
+        base: str = "toy",
+        start: F32 | None = None,
+        train_s: float = TRAIN_S,
+    ) -> None:
         self._target = target
+        self._aim = target if lean is None else target + lean
         self._base = base
+        self._train_s = train_s
         self._w: F32 = np.zeros(DIMENSION, np.float32) if start is None else start
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Learned:
         match request:
             case Open():
                 return self._open(request)
@@ -140,24 +151,25 @@ class ToyLearner:
 
     def _train(self, request: Train) -> Trained:
         kept = np.float32((1 - STEP) ** request.steps)
-        self._w = self._target + (self._w - self._target) * kept
+        self._w = (self._aim + (self._w - self._aim) * kept).astype(np.float32)
         return Trained(
             request=request.request,
             round=request.round,
             update=self._content(),
-            evidence=_EVIDENCE,
+            evidence=EVIDENCE,
             snapshot=self._content(),
             tokens=request.steps,
             samples=request.steps,
             steps=request.steps,
             train_loss=self._loss(self._w),
             trust_loss=self._loss(self._w),
-            seconds=TRAIN_S,
+            seconds=self._train_s,
         )
 
     def _mixed(self, row: tuple[float, ...], updates: tuple[Content, ...]) -> F32:
         vectors = [self._w, *map(_vector, updates)]
-        return sum((np.float32(w) * v for w, v in zip(row, vectors, strict=True)), np.zeros_like(self._w))
+        mixed = sum(w * v.astype(np.float64) for w, v in zip(row, vectors, strict=True))
+        return np.asarray(mixed, np.float32)
 
     def _loss(self, w: F32) -> float:
         return float(np.mean((w - self._target) ** 2))

@@ -1,7 +1,7 @@
 """May this announcement count? Checks in the order of their cost, each with its verdict.
 
-ACCEPT passes a frame on, IGNORE drops it (nobody is at fault: a duplicate, another network, too many at once),
-REJECT drops it and fines whoever passed it on. Only a frame that passed every check changes what is
+ACCEPT passes a frame on, IGNORE drops it (nobody is at fault: a duplicate, another network, too many at
+once), REJECT drops it and fines whoever passed it on. Only a frame that passed every check changes what is
 remembered here, so a forged or early frame cannot block the real one.
 
 There is no window of rounds around our own. A round is local: a late joiner is at round 0 when the others
@@ -13,6 +13,7 @@ announcements for one round: the second is a proof of equivocation, kept, and th
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -33,7 +34,6 @@ less than a fifth of a second is no training."""
 MALFORMED_FINE = -10.0
 FORGED_FINE = -25.0
 EQUIVOCATION_FINE = -100.0
-BAD_CONTENT_FINE = -50.0
 
 
 class Keys(Protocol):
@@ -91,7 +91,7 @@ Admission = Accepted | Ignored | Rejected | Equivocated
 
 @dataclass(slots=True)
 class _Author:
-    rounds: OrderedDict[int, bytes] = field(default_factory=lambda: OrderedDict[int, bytes]())
+    rounds: OrderedDict[int, bytes] = field(default_factory=OrderedDict[int, bytes])
     tokens: float = BURST
     at_s: float = 0.0
 
@@ -99,13 +99,17 @@ class _Author:
 class Ledger:
     """What was accepted of whom: round -> digest of the announcement, for the last rounds of each author."""
 
-    def __init__(self, *, net: bytes, fingerprints: Fingerprints, update_bytes: int, evidence_bytes: int) -> None:
+    def __init__(
+        self, *, net: bytes, fingerprints: Fingerprints, update_bytes: int, evidence_bytes: int
+    ) -> None:
         self._net = net
         self._fingerprints = fingerprints
         self._sizes = (update_bytes, evidence_bytes)
         self._authors: OrderedDict[bytes, _Author] = OrderedDict()
 
-    def admit(self, data: bytes, keys: Keys, now_s: float) -> Admission:
+    def admit(
+        self, data: bytes, keys: Keys, now_s: float, *, banned: Callable[[PeerId], bool] = lambda _: False
+    ) -> Admission:
         """Check a frame from outside. At most one signature is verified."""
         try:
             frame = decode_announcement(data)
@@ -117,15 +121,29 @@ class Ledger:
             return refused
         if announcement.author == keys.public_key:
             return Ignored("announcement.author", "our own")
-        known = self._authors.get(announcement.author)
-        before = known.rounds.get(announcement.round) if known else None
+        author = keys.peer_id_of(announcement.author)
+        if banned(author):
+            return Ignored("announcement.author", "banned")
+        return self._known_before(frame) or self._signed(frame, author, keys, now_s)
+
+    def _known_before(self, frame: Frame) -> Ignored | None:
+        known = self._authors.get(frame.announcement.author)
+        if known is None:
+            return None
+        round_ = frame.announcement.round
+        before = known.rounds.get(round_)
         if before == frame.digest:
             return Ignored("announcement.round", "duplicate")
-        if known and before is None and announcement.round < max(known.rounds):
-            return Ignored("announcement.round", f"{announcement.round}, known to {max(known.rounds)}")
+        if before is None and round_ < max(known.rounds):
+            return Ignored("announcement.round", f"{round_}, known to {max(known.rounds)}")
+        return None
+
+    def _signed(self, frame: Frame, author: PeerId, keys: Keys, now_s: float) -> Admission:
+        announcement = frame.announcement
         if not keys.verify(announcement.author, frame.signed, frame.signature):
             return Rejected("announcement.signature", "does not verify for its author", FORGED_FINE)
-        author = keys.peer_id_of(announcement.author)
+        known = self._authors.get(announcement.author)
+        before = known.rounds.get(announcement.round) if known else None
         if before is not None:
             return Equivocated(author, announcement.round, before, frame.digest)
         # Only now: a forger must not be able to spend what belongs to the author it names.

@@ -1,9 +1,9 @@
 """From evidence to one row, by measurement: the temperature and the guard.
 
-The strategy proposes rows, one for each temperature (`trust.rows`). The learner measures on this peer's trust split
-what each of them would give, and the best is taken. The guard is in the same comparison: keeping to oneself
-is always among the candidates, so a merge that makes the trust loss worse is never taken as it is. Where
-nothing beats keeping to oneself, the best of the proposals is tried again at half, a quarter and an
+The strategy proposes rows, one for each temperature (`trust.rows`). The learner measures on this peer's trust
+split what each of them would give, and the best is taken. The guard is in the same comparison: keeping to
+oneself is always among the candidates, so a merge that makes the trust loss worse is never taken as it is.
+Where nothing beats keeping to oneself, the best of the proposals is tried again at half, a quarter and an
 eighth of its distance from it, and only if none of these is better is the merge refused.
 """
 
@@ -37,9 +37,13 @@ def alone(neighbours: int) -> Row:
 
 
 def choice_of(candidates: Sequence[Candidate], losses: Sequence[float], bound: float) -> Choice | None:
-    """The candidate of least loss if that is below `bound`, else None. A loss that is no number never wins."""
+    """The candidate of least loss if that is below `bound`, else None.
+
+    A loss that is no number never wins. A bound that is none is no bound: whoever has lost its own way may
+    take any way that is measured to be one.
+    """
     index = chosen(candidates, losses)
-    if index is None or not losses[index] < bound:
+    if index is None or losses[index] >= bound:
         return None
     return Choice(candidates[index].row, candidates[index].temperature, losses[index], "taken")
 

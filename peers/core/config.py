@@ -19,13 +19,15 @@ class RoundConfig:
     """Rounds after which this peer only serves what it has, 0 to 2^31 - 1; 0 goes on for ever."""
 
     patience_s: float = 20.0
-    """Seconds to wait for neighbours after training, 0 to 86,400. Guess."""
+    """Seconds to wait for neighbours after training at most, 0 to 86,400. Never longer than the local steps
+    took (but up to 5 s), so that a fast peer is not held to the pace of a slow one. Guess."""
 
     quorum: int = 0
     """Neighbours with fresh updates that end the wait early; 0 means all who lately announced something."""
 
     most_partners: int = 16
-    """Neighbours fetched from in a round, 1 to 256. Guess: four are enough if chosen well (EL, 2310.01972)."""
+    """Neighbours fetched from and merged with in a round, 1 to 256. Guess: four are enough if chosen well
+    (EL, 2310.01972)."""
 
     explore: int = 4
     """Of these, places drawn by lot when there are more neighbours than places, 0 to most_partners."""

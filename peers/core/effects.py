@@ -96,6 +96,4 @@ class Stop:
     why: str
 
 
-Effect: TypeAlias = (
-    Request | Store | Publish | Pull | Greet | Judge | Answer | WakeAt | Drop | Report | Stop
-)
+Effect: TypeAlias = Request | Store | Publish | Pull | Greet | Judge | Answer | WakeAt | Drop | Report | Stop

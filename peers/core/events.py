@@ -1,8 +1,8 @@
 """What happens to a peer: everything the core is ever told, in the past tense.
 
 The learner's answers (`gossipllm.work`) are events as they are. Bytes from others arrive unchecked, as
-`Heard`, `Greeted`, `Replied` and `Pulled`: checking them is a decision, and decisions are the core's. What the
-network finds wrong below that level comes as `Misbehaved`.
+`Heard`, `Greeted`, `Replied` and `Pulled`: checking them is a decision, and decisions are the core's. What
+the network finds wrong below that level comes as `Misbehaved`.
 """
 
 from __future__ import annotations

@@ -3,38 +3,58 @@
 Messages carry state, never increments, so the newest one makes the older ones worthless and nothing is lost
 with a lost message. An entry is complete when both its update and its predictions are here and checked; until
 the newer one is, the older complete one still counts.
+
+Age counts rounds of ours, and a round's doors close when it begins to choose: what comes while it chooses and
+merges is for the next round, and no older there than what comes while that one trains.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 from peers.core.events import PeerId
 from wire.digest import Content
-from wire.messages import Announcement
+from wire.messages import Announcement, BlobRef
 
 MAX_AUTHORS = 1_000
 
+Kind: TypeAlias = Literal["evidence", "update"]
+"""In the order in which they are fetched: the smaller first."""
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, eq=False)
 class Entry:
     """One author's announcement, with what of it has been fetched. `frame` is bare: without evidence.
 
-    `age` counts rounds of ours since the announcement came.
+    `turn` is the round of ours for which it came; `refused` that its content is not fit to be used; `failures`
+    how often fetching from this author failed since it last did not.
     """
 
     author: PeerId
     announcement: Announcement
     frame: bytes
     via: PeerId
-    update: Content | None = None
     evidence: Content | None = None
-    age: int = 0
+    update: Content | None = None
+    turn: int = 0
+    refused: bool = False
+    failures: int = 0
 
     @property
     def complete(self) -> bool:
         return self.update is not None and self.evidence is not None
+
+    def ref(self, kind: Kind) -> BlobRef:
+        return self.announcement.evidence if kind == "evidence" else self.announcement.update
+
+    def content(self, kind: Kind) -> Content | None:
+        return self.evidence if kind == "evidence" else self.update
+
+    def missing(self) -> tuple[Kind, ...]:
+        kinds: tuple[Kind, ...] = ("evidence", "update")
+        return tuple(kind for kind in kinds if self.content(kind) is None)
 
 
 class Inbox:
@@ -43,6 +63,8 @@ class Inbox:
     def __init__(self) -> None:
         self._complete: dict[PeerId, Entry] = {}
         self._newest: dict[PeerId, Entry] = {}
+        self._turn = 0
+        self._doors_open = True
 
     def newest(self) -> Iterator[Entry]:
         """The newest announcement of each author, complete or not."""
@@ -52,46 +74,94 @@ class Inbox:
         """The newest complete state of each author."""
         return iter(self._complete.values())
 
+    @property
+    def turns(self) -> int:
+        """Rounds of ours that ended."""
+        return self._turn
+
     def newest_of(self, author: PeerId) -> Entry | None:
         return self._newest.get(author)
 
-    def put(self, entry: Entry) -> None:
-        """A newer announcement of this author. The one that was longest silent goes when there are too many."""
-        self._newest[entry.author] = entry
-        if entry.complete:
-            self._complete[entry.author] = entry
-        if len(self._newest) > MAX_AUTHORS:
-            self.remove(max(self._newest.values(), key=lambda one: (one.age, one.author)).author)
+    def age(self, entry: Entry) -> int:
+        """Rounds of ours that ended since the announcement came."""
+        return max(0, self._turn - entry.turn)
 
-    def hold(self, content: Content) -> None:
-        """Put a fetched blob wherever it belongs: two authors may have announced the same bytes.
+    def staleness(self, entry: Entry, our_round: int) -> int:
+        """By how many rounds this state is behind us: its age, or by its author's count if that is less.
 
-        A blob of an announcement that a newer one replaced in the meantime belongs nowhere.
+        So a peer that runs ahead of us is never stale, and neither is one that joined late and is at round 0.
         """
-        for entry in self._newest.values():
-            if entry.update is None and content.digest == entry.announcement.update.digest:
-                entry.update = content
-            if entry.evidence is None and content.digest == entry.announcement.evidence.digest:
-                entry.evidence = content
-            if entry.complete:
-                self._complete[entry.author] = entry
+        return min(self.age(entry), max(0, our_round - entry.announcement.round))
+
+    def put(self, entry: Entry, *, dear: Container[PeerId] = ()) -> bool:
+        """Take a newer announcement; False where it is not newer than what is here.
+
+        Where there are too many authors, the one longest silent goes, and none of `dear` while there are
+        others: identities cost nothing, and a flood of them must not push out those that are worth something.
+        """
+        known = self._newest.get(entry.author)
+        if known is not None and known.announcement.round >= entry.announcement.round:
+            return False
+        entry.turn = self._turn if self._doors_open else self._turn + 1
+        entry.failures = known.failures if known else 0
+        self._newest[entry.author] = entry
+        if len(self._newest) > MAX_AUTHORS:
+            self.remove(
+                max(
+                    self._newest.values(), key=lambda one: (one.author not in dear, self.age(one), one.author)
+                ).author
+            )
+        return True
+
+    def hold(self, entry: Entry, kind: Kind, content: Content) -> None:
+        """Give an entry a blob that was checked; `content` is what the entry's reference names.
+
+        The entry may have been replaced by a newer one meanwhile, and still be the newest that is complete: a
+        neighbour that announces faster than we fetch would otherwise never be heard.
+        """
+        if kind == "evidence":
+            entry.evidence = content
+        else:
+            entry.update = content
+        newest = self._newest.get(entry.author)
+        if newest is not None:
+            newest.failures = 0
+        if not entry.complete or newest is None:
+            return
+        known = self._complete.get(entry.author)
+        if known is None or known.announcement.round < entry.announcement.round:
+            self._complete[entry.author] = entry
 
     def remove(self, author: PeerId) -> None:
         self._newest.pop(author, None)
         self._complete.pop(author, None)
 
-    def grow_older(self, *, forget_after: int) -> None:
-        """One more round of ours has passed; blobs older than `forget_after` rounds are let go."""
-        for entry in {id(one): one for one in (*self._newest.values(), *self._complete.values())}.values():
-            entry.age += 1
-        for author in [one.author for one in self._complete.values() if one.age > forget_after]:
-            stale = self._complete.pop(author)
-            stale.update = stale.evidence = None
+    def let_go(self, author: PeerId) -> None:
+        """Forget the author's blobs, and remember that it was heard."""
+        stale = self._complete.pop(author, None)
+        if stale is not None and self._newest[author] is stale:
+            # A new one: a round that is going on may still count on the old.
+            self._newest[author] = replace(stale, update=None, evidence=None)
+
+    def close(self) -> None:
+        """A round begins to choose: what comes from now on is for the next one."""
+        self._doors_open = False
+
+    def turn(self, *, forget_after: int) -> None:
+        """One more round of ours has ended; blobs older than `forget_after` rounds are let go."""
+        self._turn += 1
+        self._doors_open = True
+        for author in [one.author for one in self._complete.values() if self.age(one) > forget_after]:
+            self.let_go(author)
+
+    def find(self, kind: Kind, digest: bytes) -> Content | None:
+        """A blob of anyone's that was checked as this kind."""
+        for entry in (*self._complete.values(), *self._newest.values()):
+            content = entry.content(kind)
+            if content is not None and content.digest == digest:
+                return content
+        return None
 
     def blob(self, digest: bytes) -> Content | None:
-        """A blob of anyone's that was verified, to use again or to pass on to whoever asks."""
-        for entry in (*self._complete.values(), *self._newest.values()):
-            for content in (entry.update, entry.evidence):
-                if content is not None and content.digest == digest:
-                    return content
-        return None
+        """A blob of either kind, to pass on to whoever asks."""
+        return self.find("update", digest) or self.find("evidence", digest)

@@ -8,15 +8,13 @@ afterwards, we tell a neighbour what we hold and it answers with what is newer.
 
 from __future__ import annotations
 
-import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from peers.core.admission import (
-    BAD_CONTENT_FINE,
     EQUIVOCATION_FINE,
     MALFORMED_FINE,
     Accepted,
-    Admission,
     Equivocated,
     Ignored,
     Keys,
@@ -24,14 +22,16 @@ from peers.core.admission import (
     Rejected,
     mismatch,
 )
+from peers.core.complaints import Complaints
 from peers.core.config import CoreConfig
-from peers.core.effects import Answer, Drop, Effect, Greet, Judge, Pull, Report, Stop, Verdict
+from peers.core.effects import Answer, Drop, Effect, Greet, Judge, Stop, Verdict
 from peers.core.events import PeerId
 from peers.core.inbox import Entry, Inbox
 from peers.core.partners import partners
+from peers.core.pulls import Pulls
 from peers.core.scores import Scores
-from trust.history import Refusal
 from wire.codec import (
+    decode_announcement,
     decode_greeting,
     decode_reply,
     encode_greeting,
@@ -40,29 +40,27 @@ from wire.codec import (
 )
 from wire.digest import Content, short
 from wire.errors import WireError
-from wire.logits import RowsShape, decode_rows
+from wire.logits import RowsShape
 from wire.messages import (
     MAX_FRAMES,
     MAX_KNOWN,
-    BlobRef,
     Fingerprints,
     Greeting,
     Latest,
     Reply,
     network_id,
 )
-from wire.tensors import Layout, check_update
+from wire.tensors import Layout
 
-MAX_NORM_RATIO = 100.0
-"""A tensor whose root mean square exceeds ours and the neighbours' median this many times is refused. Guess,
-wide on purpose: to a newcomer, whose own update is still small, everybody's is large, and what is
-merely harmful the guard on the trust split catches. There is no lower bound: a small update does little."""
-LARGE_NORM_FINE = -5.0
-MAX_SILENCE = 1_000
-"""Rounds after which a peer that says nothing is forgotten."""
-REPORT_AGAIN_S = 3600.0
-"""Seconds before the same complaint about the same peer is reported again."""
-MAX_COMPLAINTS = 4096
+AWAITED_ROUNDS = 2
+"""Rounds of ours in which somebody who said nothing is still waited for. Guess."""
+FAILED_FETCHES = 2
+"""Fetches from an author that must fail, one after the other, before it is not waited for. Guess."""
+MAX_MET = 1_000
+"""Peers of whom we remember when we met them; the earliest goes first."""
+HELD_PER_PARTNER = 2
+"""Neighbours whose updates are held, for each one fetched from: partners change, and what was fetched of the
+last ones counts for some rounds. Guess; it bounds the memory that others can make us use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,16 +74,16 @@ class Terms:
 
     @classmethod
     def of(cls, network: str, fingerprints: Fingerprints, layout: Layout, rows: RowsShape) -> Terms:
-        return cls(
-            fingerprints=fingerprints, layout=layout, rows=rows, net=network_id(network, fingerprints)
-        )
+        return cls(fingerprints=fingerprints, layout=layout, rows=rows, net=network_id(network, fingerprints))
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
-    author: PeerId
-    ref: BlobRef
-    kind: str
+class _Ground:
+    """What stands on the terms, and so begins with them."""
+
+    terms: Terms
+    ledger: Ledger
+    pulls: Pulls
 
 
 class Neighbourhood:
@@ -94,19 +92,18 @@ class Neighbourhood:
     def __init__(self, config: CoreConfig, keys: Keys) -> None:
         self._config = config
         self._keys = keys
-        self._terms: Terms | None = None
-        self._ledger: Ledger | None = None
+        self._ground: _Ground | None = None
         self._connected: dict[PeerId, None] = {}
-        self._silence: dict[PeerId, int] = {}
-        self._wanted: dict[int, _Wanted] = {}
-        self._next_request = 0
+        self._met: dict[PeerId, int] = {}
+        self._found_kin = False
         self._compared = 0
-        self._complaints: dict[tuple[PeerId, str], float] = {}
-        self._norms: dict[str, float] = {}
-        self._others_norms: dict[PeerId, dict[str, float]] = {}
+        self._complaints = Complaints(keys.peer_id)
         self._own_frame = b""
+        self._own_latest: Latest | None = None
         self._weights: dict[PeerId, float] = {}
         self._round = 0
+        self._chosen: frozenset[PeerId] | None = None
+        self._fetching = config.trust.strategy != "local"
         self.inbox = Inbox()
         self.scores = Scores(config.scores)
 
@@ -114,62 +111,108 @@ class Neighbourhood:
 
     @property
     def net(self) -> bytes:
-        assert self._terms is not None, "the terms are known once the learner is open"
-        return self._terms.net
+        assert self._ground is not None, "the terms are known once the learner is open"
+        return self._ground.terms.net
 
-    def awaited(self) -> int:
-        """Connected peers of our network that can be expected to announce something this round.
+    def awaited(self) -> frozenset[PeerId]:
+        """Connected peers that can be expected to announce something this round.
 
-        One that was silent for two rounds of ours has finished, is slow or is gone: not worth the patience.
+        One that was silent for two rounds of ours has finished, is slow or is gone; one of which we have heard
+        nothing in the two rounds since we met is no better, and neither is one that announces what twice in a
+        row could not be fetched: not worth the patience.
         """
-        return len([one for one in self._connected if self._silence.get(one, 2) < 2])
+        chosen = self.partners()
+        return frozenset(peer for peer in self._connected if self._is_awaited(peer, chosen))
+
+    def _is_awaited(self, peer: PeerId, chosen: frozenset[PeerId]) -> bool:
+        newest = self.inbox.newest_of(peer)
+        if newest is not None:
+            # One that ran ahead of us is due again when we have caught up, not when its word is old by our count.
+            behind = self.inbox.staleness(newest, self._round)
+            lively = behind < AWAITED_ROUNDS and self.inbox.age(newest) <= self._config.trust.max_age
+            hopeful = not newest.refused and newest.failures < FAILED_FETCHES
+            return lively and hopeful and peer in chosen
+        met = self._met.get(peer)
+        return self._fetching and met is not None and self.inbox.turns - met < AWAITED_ROUNDS
+
+    def partners(self) -> frozenset[PeerId]:
+        """Those lately heard whose updates are worth fetching in this round."""
+        if not self._fetching:
+            return frozenset()
+        if self._chosen is None:
+            oldest = self._config.trust.max_age
+            lately = (one.author for one in self.inbox.newest() if self.inbox.age(one) <= oldest)
+            self._chosen = partners(
+                {author: self._weights.get(author, 0.0) for author in lately},
+                me=self._keys.peer_id,
+                round_=self._round,
+                most=self._config.round.most_partners,
+                explore=self._config.round.explore,
+            )
+        return self._chosen
 
     def usable(self) -> list[Entry]:
-        """Complete entries young enough for a merge, of authors in good standing, in order of author."""
-        oldest = self._config.trust.max_age
-        return sorted(
-            (one for one in self.inbox.complete() if one.age <= oldest), key=lambda one: one.author
-        )
+        """Complete entries of partners, young enough for a merge, in order of author."""
+        oldest, chosen = self._config.trust.max_age, self.partners()
+        young = (one for one in self.inbox.complete() if self.inbox.age(one) <= oldest)
+        return sorted((one for one in young if one.author in chosen), key=lambda one: one.author)
 
     def own(self, frame: bytes, norms: dict[str, float]) -> None:
         """Our own latest announcement, to give to whoever compares, and our tensors' sizes as a yardstick."""
-        self._own_frame = without_payload(frame) if frame else b""
-        self._norms = norms
+        assert self._ground is not None, "an announcement follows the terms"
+        announcement = decode_announcement(frame).announcement
+        self._own_frame = without_payload(frame)
+        self._own_latest = Latest(author=announcement.author, round=announcement.round)
+        self._round = max(self._round, announcement.round)
+        self._ground.pulls.own(norms)
+
+    def turn(self, weights: dict[PeerId, float], round_: int) -> None:
+        """Our round `round_` ended with this row: what is here is a round older, partners are drawn anew."""
+        self._weights = weights
+        self._round = round_ + 1
+        self._chosen = None
+        self.inbox.turn(forget_after=self._config.trust.max_age)
+
+    def rest(self) -> None:
+        """Nothing will be merged any more, so nothing need be fetched."""
+        self._fetching = False
 
     # -- connections --------------------------------------------------------------------------------
 
     def open(self, terms: Terms) -> list[Effect]:
-        self._terms = terms
-        if self._ledger is None:
-            self._ledger = Ledger(
-                net=terms.net,
-                fingerprints=terms.fingerprints,
-                update_bytes=terms.layout.size,
-                evidence_bytes=terms.rows.size,
-            )
-        return [self._greeting(peer) for peer in self._connected]
+        ledger = Ledger(
+            net=terms.net,
+            fingerprints=terms.fingerprints,
+            update_bytes=terms.layout.size,
+            evidence_bytes=terms.rows.size,
+        )
+        self._ground = _Ground(terms, ledger, Pulls(terms.layout, terms.rows))
+        return [self._greeting(terms, peer) for peer in self._connected]
 
     def connect(self, peer: PeerId, now: float) -> list[Effect]:
         if self.scores.unwelcome(peer, now):
             return [Drop(peer=peer)]
         self._connected[peer] = None
-        return [self._greeting(peer)] if self._terms else []
+        return [self._greeting(self._ground.terms, peer)] if self._ground else []
 
     def disconnect(self, peer: PeerId) -> None:
         self._connected.pop(peer, None)
 
     def compare(self) -> list[Effect]:
         """Greet the next neighbour in turn."""
-        if not self._connected or self._terms is None:
+        if not self._connected or self._ground is None:
             return []
         self._compared += 1
-        return [self._greeting(list(self._connected)[self._compared % len(self._connected)])]
+        peer = list(self._connected)[self._compared % len(self._connected)]
+        return [self._greeting(self._ground.terms, peer)]
 
     def fine(self, peer: PeerId, field: str, why: str, amount: float, now: float) -> list[Effect]:
+        """Report what a peer did, and let it cost `amount` (negative, or 0)."""
         self.scores.fine(peer, amount, now)
-        effects = self._complain(peer, field, why, now)
+        effects: list[Effect] = [*self._complaints.about(peer, field, why, now)]
         if self.scores.banned(peer, now):
             self.inbox.remove(peer)
+            self._chosen = None
         if self.scores.unwelcome(peer, now) and peer in self._connected:
             effects.append(Drop(peer=peer))
         return effects
@@ -181,12 +224,13 @@ class Neighbourhood:
             greeting = decode_greeting(data)
         except WireError as error:
             return [Answer(reply=None), *self.fine(via, error.field, error.why, MALFORMED_FINE, now)]
-        if self._terms is None:
+        if self._ground is None:
             return [Answer(reply=None)]
-        kin = greeting.net == self._terms.net
+        terms = self._ground.terms
+        kin = greeting.net == terms.net
         frames = self._newer_than({one.author: one.round for one in greeting.latest}) if kin else ()
-        reply = Reply(v=1, net=self._terms.net, fingerprints=self._terms.fingerprints, frames=frames)
-        met = self._meet(via, greeting.net, greeting.fingerprints, now)
+        reply = Reply(v=1, net=terms.net, fingerprints=terms.fingerprints, frames=frames)
+        met = self._meet(terms, via, greeting.net, greeting.fingerprints, now)
         return [Answer(reply=encode_reply(reply)), *met]
 
     def replied(self, data: bytes, via: PeerId, now: float) -> list[Effect]:
@@ -194,192 +238,162 @@ class Neighbourhood:
             reply = decode_reply(data)
         except WireError as error:
             return self.fine(via, error.field, error.why, MALFORMED_FINE, now)
-        if self._terms is None:
+        if self._ground is None:
             return []
-        effects = self._meet(via, reply.net, reply.fingerprints, now)
+        effects = self._meet(self._ground.terms, via, reply.net, reply.fingerprints, now)
         for frame in reply.frames:
-            _, more = self._admit(frame, via, now)
+            _, more = self._admit(self._ground, frame, via, now)
             effects += more
         return effects
 
-    def _greeting(self, peer: PeerId) -> Greet:
-        assert self._terms is not None, "greetings begin when the terms are known"
+    def _greeting(self, terms: Terms, peer: PeerId) -> Greet:
         latest = [
             Latest(author=one.announcement.author, round=one.announcement.round)
             for one in self.inbox.newest()
         ]
+        own = [self._own_latest] if self._own_latest else []
         greeting = Greeting(
             v=1,
-            net=self._terms.net,
-            fingerprints=self._terms.fingerprints,
-            latest=tuple(latest[-MAX_KNOWN:]),
+            net=terms.net,
+            fingerprints=terms.fingerprints,
+            latest=tuple((own + latest)[:MAX_KNOWN]),
         )
         return Greet(peer=peer, greeting=encode_greeting(greeting))
 
     def _newer_than(self, known: dict[bytes, int]) -> tuple[bytes, ...]:
-        frames = [self._own_frame] if self._own_frame else []
-        for one in self.inbox.newest():
-            if known.get(one.announcement.author, -1) < one.announcement.round:
-                frames.append(one.frame)
+        """Announcements that the other lacks, the youngest first; none so old that nobody would merge it."""
+        own, oldest = self._own_latest, self._config.trust.max_age
+        frames = [self._own_frame] if own and known.get(own.author, -1) < own.round else []
+        newer = [
+            one
+            for one in self.inbox.newest()
+            if known.get(one.announcement.author, -1) < one.announcement.round
+            and self.inbox.age(one) <= oldest
+        ]
+        frames += [one.frame for one in sorted(newer, key=self.inbox.age)]
         return tuple(frames[:MAX_FRAMES])
 
-    def _meet(self, peer: PeerId, net: bytes, theirs: Fingerprints, now: float) -> list[Effect]:
-        assert self._terms is not None, "callers have checked"
-        if net == self._terms.net:
-            self._silence.setdefault(peer, 0)
+    def _meet(self, terms: Terms, peer: PeerId, net: bytes, theirs: Fingerprints, now: float) -> list[Effect]:
+        if net == terms.net:
+            self._found_kin = True
+            self._met.setdefault(peer, self.inbox.turns)
+            if len(self._met) > MAX_MET:
+                del self._met[next(iter(self._met))]
             return []
-        self._silence.pop(peer, None)
-        differs = mismatch(theirs, self._terms.fingerprints)
+        self._met.pop(peer, None)
+        differs = mismatch(theirs, terms.fingerprints)
         field, why = differs or ("net", f"another network name than {self._config.network!r}")
-        if peer in self._config.joined and not self._silence:
+        if peer in self._config.joined and not self._found_kin:
             return [Stop(code=2, why=f"the network of {peer} differs in its {field}: {why}. {_cure(field)}")]
-        return self._complain(peer, field, why, now)
+        return [*self._complaints.about(peer, field, why, now)]
 
     # -- announcements ------------------------------------------------------------------------------
 
     def heard(self, data: bytes, via: PeerId, now: float) -> list[Effect]:
-        verdict, effects = self._admit(data, via, now)
+        if self._ground is None:
+            return [Judge(verdict=Verdict.IGNORE)]
+        verdict, effects = self._admit(self._ground, data, via, now)
         return [Judge(verdict=verdict), *effects]
 
-    def _admit(self, data: bytes, via: PeerId, now: float) -> tuple[Verdict, list[Effect]]:
-        if self._ledger is None:
-            return Verdict.IGNORE, []
-        verdict: Admission = self._ledger.admit(data, self._keys, now)
-        match verdict:
+    def _admit(
+        self, ground: _Ground, data: bytes, via: PeerId, now: float
+    ) -> tuple[Verdict, Sequence[Effect]]:
+        banned = self.scores.banned
+        match ground.ledger.admit(data, self._keys, now, banned=lambda author: banned(author, now)):
             case Rejected(field, why, amount):
                 return Verdict.REJECT, self.fine(via, field, why, amount, now)
             case Ignored(field, why, mismatch=True):
-                return Verdict.IGNORE, self._complain(via, field, why, now)
+                return Verdict.IGNORE, self._complaints.about(via, field, why, now)
             case Ignored():
                 return Verdict.IGNORE, []
             case Equivocated(author, round_, first, second):
                 why = f"round {round_}: two announcements {short(first)}, {short(second)}"
-                return Verdict.IGNORE, self.fine(
-                    author, "announcement.round", why, EQUIVOCATION_FINE, now
-                )
-            case Accepted(frame, author):
-                if self.scores.banned(author, now):
-                    return Verdict.IGNORE, []
-                evidence = Content(frame.announcement.evidence.digest, frame.payload)
-                entry = Entry(author, frame.announcement, without_payload(data), via)
-                if frame.payload:
-                    bad = self._evidence_fault(evidence)
-                    if bad is not None:
-                        return Verdict.IGNORE, self.fine(author, *bad, now)
-                    entry.evidence = evidence
-                self._silence[author] = 0
-                self.inbox.put(entry)
-                return Verdict.ACCEPT, self._fetch(entry)
+                # Passed on, once: whoever has the first only learns of the fork by the second.
+                return Verdict.ACCEPT, self.fine(author, "announcement.round", why, EQUIVOCATION_FINE, now)
+            case Accepted() as accepted:
+                return self._take(ground, accepted, data, via, now)
+
+    def _take(
+        self, ground: _Ground, accepted: Accepted, data: bytes, via: PeerId, now: float
+    ) -> tuple[Verdict, Sequence[Effect]]:
+        announcement, payload = accepted.frame.announcement, accepted.frame.payload
+        entry = Entry(accepted.author, announcement, without_payload(data), via)
+        if payload:
+            evidence = Content(announcement.evidence.digest, payload)
+            fault = ground.pulls.check_evidence(evidence)
+            if fault is not None:
+                return Verdict.IGNORE, self.fine(accepted.author, fault.field, fault.why, fault.fine, now)
+            entry.evidence = evidence
+        worth = {author for author, weight in self._weights.items() if weight > 0}
+        if not self.inbox.put(entry, dear=worth | self._connected.keys()):
+            return Verdict.IGNORE, []
+        self._chosen = None
+        return Verdict.ACCEPT, self._fetch(ground, entry)
 
     # -- blobs --------------------------------------------------------------------------------------
 
-    def turn(self, weights: dict[PeerId, float], round_: int) -> None:
-        """Our round `round_` ended with this row: what is here is a round older, partners are drawn anew."""
-        self._weights = weights
-        self._round = round_
-        self._others_norms = {one: norms for one, norms in self._others_norms.items() if one in weights}
-        self._silence = {one: rounds + 1 for one, rounds in self._silence.items() if rounds < MAX_SILENCE}
-        self.inbox.grow_older(forget_after=self._config.trust.max_age)
-
     def fetch_missing(self) -> list[Effect]:
-        """Ask again for what is missing of this round's partners: a pull may have failed."""
+        """Ask for what is missing of this round's partners; what was asked for and failed, again."""
+        if self._ground is None:
+            return []
         effects: list[Effect] = []
-        for entry in self.inbox.newest():
-            if entry.age <= self._config.trust.max_age:
-                effects += self._fetch(entry)
+        for entry in tuple(self.inbox.newest()):
+            effects += self._fetch(self._ground, entry)
         return effects
 
     def pulled(self, request: int, content: Content, now: float) -> list[Effect]:
-        wanted = self._wanted.pop(request, None)
-        if wanted is None or content.digest != wanted.ref.digest:
+        fetch = self._ground.pulls.end(request) if self._ground else None
+        if self._ground is None or fetch is None or content.digest != fetch.entry.ref(fetch.kind).digest:
             return []
-        bad = self._check(wanted, content)
-        if bad is not None:
-            return self.fine(wanted.author, *bad, now)
-        self.inbox.hold(content)
-        return []
+        entry = fetch.entry
+        if self.inbox.newest_of(entry.author) is None:
+            return []
+        fault = self._ground.pulls.check(fetch, content)
+        if fault is None:
+            self.inbox.hold(entry, fetch.kind, content)
+            self._make_room()
+            return self.fetch_missing()
+        entry.refused = True
+        fined = self.fine(entry.author, fault.field, fault.why, fault.fine, now)
+        return [*fined, *self.fetch_missing()]
 
     def not_pulled(self, request: int, why: str, now: float) -> list[Effect]:
-        wanted = self._wanted.pop(request, None)
-        if wanted is None:
+        fetch = self._ground.pulls.end(request) if self._ground else None
+        if self._ground is None or fetch is None:
             return []
-        return self._complain(wanted.author, f"{wanted.kind}.pull", why, now)
+        author = fetch.entry.author
+        complaint = self._complaints.about(author, f"{fetch.kind}.pull", why, now)
+        newest = self.inbox.newest_of(author)
+        if newest is None:
+            return [*complaint]
+        newest.failures += 1
+        if newest is fetch.entry:
+            return [*complaint]
+        return [*complaint, *self._fetch(self._ground, newest)]
 
-    def _fetch(self, entry: Entry) -> list[Effect]:
-        """Pulls for whatever is missing of this entry, if its author is one of this round's partners."""
-        weights = {one.author: self._weights.get(one.author, 0.0) for one in self.inbox.newest()}
-        chosen = partners(
-            weights,
-            me=self._keys.peer_id,
-            round_=self._round,
-            most=self._config.round.most_partners,
-            explore=self._config.round.explore,
-        )
-        if entry.author not in chosen:
+    def _fetch(self, ground: _Ground, entry: Entry) -> list[Effect]:
+        """Pulls for what is missing of this entry, if it is worth them and its author's last ones ended."""
+        if entry.refused or entry.complete or entry.author not in self.partners():
             return []
-        asked = {one.ref.digest for one in self._wanted.values()}
-        announcement = entry.announcement
-        for ref in (announcement.evidence, announcement.update):
-            held = self.inbox.blob(ref.digest)
+        for kind in entry.missing():
+            held = self.inbox.find(kind, entry.ref(kind).digest)
             if held is not None:
-                self.inbox.hold(held)
-        missing = [
-            (kind, ref)
-            for kind, ref, held in (
-                ("evidence", announcement.evidence, entry.evidence),
-                ("update", announcement.update, entry.update),
-            )
-            if held is None and ref.digest not in asked
-        ]
-        return [self._pull(entry, kind, ref) for kind, ref in missing]
-
-    def _pull(self, entry: Entry, kind: str, ref: BlobRef) -> Pull:
-        self._next_request += 1
-        self._wanted[self._next_request] = _Wanted(entry.author, ref, kind)
-        others = [one for one in self._connected if one not in (entry.author, entry.via)]
-        near = [one for one in (entry.author, entry.via) if one in self._connected]
-        sources = tuple(dict.fromkeys(near or [entry.author])) + tuple(others[:2])
-        return Pull(request=self._next_request, digest=ref.digest, size=ref.size, sources=sources)
-
-    def _check(self, wanted: _Wanted, content: Content) -> tuple[str, str, float] | None:
-        """What is wrong with a blob as (field, why, fine of its author), if anything is."""
-        if wanted.kind == "evidence":
-            return self._evidence_fault(content)
-        assert self._terms is not None, "nothing is pulled before the terms are known"
-        try:
-            norms = check_update(content.data, self._terms.layout)
-        except WireError as error:
-            return error.field, error.why, BAD_CONTENT_FINE
-        for name, theirs in norms.items():
-            usual = max(self._norms.get(name, theirs), self._usual_norm(name))
-            if usual > 0 and theirs > MAX_NORM_RATIO * usual:
-                why = f"root mean square is {theirs / usual:.3g} times the usual"
-                return f"update.{name}", why, LARGE_NORM_FINE
-        self._others_norms[wanted.author] = norms
-        return None
-
-    def _usual_norm(self, name: str) -> float:
-        return statistics.median([norms[name] for norms in self._others_norms.values()] or [0.0])
-
-    def _evidence_fault(self, content: Content) -> tuple[str, str, float] | None:
-        assert self._terms is not None, "nothing is admitted before the terms are known"
-        try:
-            decode_rows(content.data, self._terms.rows)
-        except WireError as error:
-            return error.field, error.why, BAD_CONTENT_FINE
-        return None
-
-    # -- reports ------------------------------------------------------------------------------------
-
-    def _complain(self, peer: PeerId, field: str, why: str, now: float) -> list[Effect]:
-        """Report a refusal, unless the same was reported of the same peer within the hour."""
-        last = self._complaints.get((peer, field))
-        if last is not None and now - last < REPORT_AGAIN_S:
+                self.inbox.hold(entry, kind, held)
+        if ground.pulls.busy(entry.author):
             return []
-        if len(self._complaints) >= MAX_COMPLAINTS:
-            self._complaints.pop(next(iter(self._complaints)))
-        self._complaints[peer, field] = now
-        return [Report(record=Refusal(peer=self._keys.peer_id, about=peer, field=field, why=why))]
+        connected = tuple(self._connected)
+        return [ground.pulls.begin(entry, kind, connected) for kind in entry.missing()]
+
+    def _make_room(self) -> None:
+        """Where too much is held, let go of what was fetched of partners no more, the oldest first."""
+        held = list(self.inbox.complete())
+        excess = len(held) - HELD_PER_PARTNER * self._config.round.most_partners
+        if excess <= 0:
+            return
+        chosen = self.partners()
+        others = [one for one in held if one.author not in chosen]
+        for one in sorted(others, key=self.inbox.age, reverse=True)[:excess]:
+            self.inbox.let_go(one.author)
 
 
 def _cure(field: str) -> str:

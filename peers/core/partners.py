@@ -1,8 +1,8 @@
 """From whom to fetch: everybody in a small network, the most useful and a few others in a large one.
 
-Announcements are cheap and all of them are heard; updates are not, so their number is bounded. A pure choice of
-the best would never learn of anyone new and could be surrounded, so some places go to others, drawn by a hash
-of (this peer, the other, the round): replayable, and not to be foreseen by the others.
+Announcements are cheap and all of them are heard; updates are not, so their number is bounded. A pure choice
+of the best would never learn of anyone new and could be surrounded, so some places go to others, drawn by a
+hash of (this peer, the other, the round): replayable, and another one for each peer and round.
 """
 
 from __future__ import annotations

@@ -2,15 +2,18 @@
 
     Opened               -> Train                       or, after a crash, back to where the round was
     Trained              -> Store(published)            the signed announcement, on disk before anyone sees it
-    Stored               -> Publish, WakeAt(deadline)
+    Stored               -> Publish, WakeAt(deadline)   not before, whatever happens in between
     a neighbour is here  -> Weigh                       as they come, while we wait
     all here, or too late-> Evaluate(candidate rows)    measured on our own trust split
     Evaluated            -> Merge(row)                  or once more, nearer to ourselves
     Merged               -> Store(training), Report, Train
 
-There is no barrier: the wait ends when everybody who lately announced something has, or when patience ends, and a
-peer without neighbours does not wait at all. Rows and merges take whoever is here; the rest of the mass stays
-at home.
+There is no barrier: the wait ends when everybody who lately announced something has, or when patience ends,
+and a peer without neighbours does not wait at all. Rows and merges take whoever is here; the rest of the mass
+stays at home.
+
+When the learner dies, the round goes on from what was last saved. If it died over a merge, it would die over
+the same merge again: after `MERGE_TRIES` the round ends alone, so that no neighbour's update can stop us.
 """
 
 from __future__ import annotations
@@ -33,16 +36,18 @@ from gossipllm.work import (
     Opened,
     Train,
     Trained,
-    Weigh,
     Weighed,
 )
-from peers.core.admission import BAD_CONTENT_FINE, Keys, mismatch
+from peers.core.admission import Keys, mismatch
+from peers.core.announcing import announcement_frame
 from peers.core.choosing import Choice, alone, choice_of, shrunk_rows
 from peers.core.config import CoreConfig
 from peers.core.effects import Effect, Publish, Report, Stop, Store, WakeAt
 from peers.core.events import Deadline, Reopening, SavingAgain
-from peers.core.inbox import Entry
+from peers.core.gathering import Gatherer
 from peers.core.neighbourhood import Neighbourhood, Terms
+from peers.core.pulls import BAD_CONTENT_FINE
+from peers.core.records import begun_record, round_record
 from peers.core.saved import LocalSteps, Saved, Standing
 from peers.core.stages import (
     Choosing,
@@ -57,18 +62,21 @@ from peers.core.stages import (
     Training,
 )
 from trust.evidence import Distance
-from trust.history import Begun, Note, Round, Seen
+from trust.history import Note
 from trust.rows import Candidate, candidate_rows
-from wire.codec import MAX_INLINE_BYTES, decode_announcement, encode_announcement
-from wire.digest import NO_DIGEST, Content
+from wire.digest import Content
 from wire.logits import RowsShape
-from wire.messages import Announcement, BlobRef
 from wire.tensors import Layout, TensorSpec, check_update
 
 SAVE_AGAIN_S = 5.0
 """Seconds after which a full disk is tried again. Guess."""
 MAX_PAUSE_S = 30.0
-"""Longest pause before a learner that keeps dying is started again; the first is one second."""
+"""Longest pause before a learner that keeps dying is started again. The first is one second, each is twice
+the last, and a round that ends well begins anew."""
+MERGE_TRIES = 2
+"""Times that a round's merge may cost us the learner. Guess: once may be chance."""
+SHORT_ROUND_S = 5.0
+"""Seconds worth waiting however short the local steps were, because news takes time to travel. Guess."""
 
 
 class Rounds:
@@ -80,9 +88,14 @@ class Rounds:
         self._config = config
         self._keys = keys
         self._others = neighbourhood
+        self._gather = Gatherer(config, neighbourhood)
         self._saved = saved
         self._request = 0
         self._deaths = 0
+        self._spoiled = 0
+        self._stored = -1
+        self._complained_of_disk = False
+        self._shown: tuple[Content, ...] = ()
         self._layout: Layout | None = None
         self.stage: Stage = Opening(None)
 
@@ -91,13 +104,8 @@ class Rounds:
         return self._saved.round if self._saved else 0
 
     def own_blob(self, digest: bytes) -> Content | None:
-        """The update or the predictions of our last announcement."""
-        if self._saved is None:
-            return None
-        for content in (self._saved.update, self._saved.evidence):
-            if content is not None and content.digest == digest:
-                return content
-        return None
+        """The update or the predictions of the last announcement that we published."""
+        return next((content for content in self._shown if content.digest == digest), None)
 
     # -- opening ------------------------------------------------------------------------------------
 
@@ -123,13 +131,16 @@ class Rounds:
         effects = self._others.open(terms) if first else []
         if self._saved is None:
             self._saved = _beginning(event)
-        return [*effects, Report(record=self._begun(event)), *self._resume(now)]
+        begun = begun_record(self._keys.peer_id, self._config, round_=self.round, opened=event)
+        return [*effects, Report(record=begun), *self._resume(now)]
 
     def lost(self, why: str, now: float) -> list[Effect]:
         """The learner died: say so, pause, and go on from what was last saved."""
-        if isinstance(self.stage, Opening) and self.stage.request is None:
+        if self.stage == Opening(None) or isinstance(self.stage, Resting):
             return []
-        pause_s = min(MAX_PAUSE_S, 2.0**self._deaths)
+        if isinstance(self.stage, Gathering | Choosing | Shrinking | Merging):
+            self._spoiled += 1
+        pause_s = MAX_PAUSE_S if self._deaths >= 5 else min(MAX_PAUSE_S, 2.0**self._deaths)
         self._deaths += 1
         self.stage = Opening(None)
         text = f"the learner stopped ({why}); starting it again in {pause_s:.0f} s from round {self.round}"
@@ -139,17 +150,30 @@ class Rounds:
         return self.open() if self.stage == Opening(None) else []
 
     def failed(self, event: Failed, now: float) -> list[Effect]:
+        if not self._awaits(event.request):
+            return []
         if event.users_fault:
             return [Stop(code=2, why=event.why)]
         return self.lost(event.why, now)
 
+    def _awaits(self, request: int) -> bool:
+        match self.stage:
+            case Gathering(weighing=weighing):
+                return request in weighing
+            case Saving() | Resting():
+                return False
+            case stage:
+                return request == stage.request
+
     def _resume(self, now: float) -> list[Effect]:
         saved = self._saved
         assert saved is not None, "an open learner has a state"
+        if saved.stage == "published":
+            # What was read from the disk may lack its entry in the list of published rounds; what the learner
+            # died over may not have come to the disk at all. Storing it (again) is sure.
+            return self._publish(saved, now) if self._stored == saved.generation else self._store(saved)
         if saved.frame:
             self._show(saved)
-        if saved.stage == "published":
-            return self._publish(saved, now)
         return self._train()
 
     # -- local steps and the announcement -----------------------------------------------------------
@@ -158,6 +182,7 @@ class Rounds:
         limit = self._config.round.rounds
         if limit and self.round >= limit:
             self.stage = Resting()
+            self._others.rest()
             return [self._note("info", f"all {limit} rounds are done; still serving what was learned")]
         request = self._new_request()
         self.stage = Training(request)
@@ -166,9 +191,8 @@ class Rounds:
     def trained(self, event: Trained, now: float) -> list[Effect]:
         if not isinstance(self.stage, Training) or event.request != self.stage.request:
             return []
-        assert self._saved is not None and self._layout is not None, "training follows opening"
-        self._deaths = 0
-        frame = self._announcement(self._saved, event, now)
+        assert self._saved is not None, "training follows opening"
+        frame = self._frame(self._saved, event, now)
         local = LocalSteps(
             tokens=event.tokens,
             samples=event.samples,
@@ -188,59 +212,59 @@ class Rounds:
             local=local,
             standings=self._standings(),
         )
-        self.stage = Saving(self._saved.generation)
-        return [Store(saved=self._saved)]
+        return self._store(self._saved)
+
+    def _store(self, saved: Saved) -> list[Effect]:
+        self.stage = Saving(saved.generation)
+        return [Store(saved=saved)]
 
     def stored(self, generation: int, now: float) -> list[Effect]:
+        self._stored = max(self._stored, generation)
+        self._complained_of_disk = False
         if self.stage != Saving(generation):
             return []
         assert self._saved is not None, "saving follows training"
-        self._show(self._saved)
         return self._publish(self._saved, now)
 
     def not_stored(self, generation: int, why: str, now: float) -> list[Effect]:
-        note = self._note("error", f"state of round {self.round} is not saved: {why}")
-        if self.stage != Saving(generation):
-            return [note]
-        return [note, WakeAt(at=now + SAVE_AGAIN_S, timer=SavingAgain(generation=generation))]
+        """Try again, until it is stored or a later state takes its place; complain once."""
+        if self._saved is None or generation != self._saved.generation:
+            return []
+        again = WakeAt(at=now + SAVE_AGAIN_S, timer=SavingAgain(generation=generation))
+        if self._complained_of_disk:
+            return [again]
+        self._complained_of_disk = True
+        return [self._note("error", f"the state of round {self.round} is not saved: {why}"), again]
 
     def save_again(self, generation: int) -> list[Effect]:
-        if self.stage != Saving(generation) or self._saved is None:
+        if self._saved is None or generation != self._saved.generation or self._stored >= generation:
             return []
         return [Store(saved=self._saved)]
 
-    def _announcement(self, saved: Saved, event: Trained, now: float) -> bytes:
-        previous = decode_announcement(saved.frame).digest if saved.frame else NO_DIGEST
-        inline = event.evidence.size <= MAX_INLINE_BYTES
-        return encode_announcement(
-            Announcement(
-                v=1,
-                net=self._others.net,
-                fingerprints=saved.fingerprints,
-                author=self._keys.public_key,
-                name=self._config.name,
-                round=saved.round,
-                previous=previous,
-                update=BlobRef(digest=event.update.digest, size=event.update.size),
-                evidence=BlobRef(digest=event.evidence.digest, size=event.evidence.size),
-                tokens=event.tokens,
-                samples=event.samples,
-                steps=event.steps,
-                capabilities=(),
-                sent_at_s=max(0, int(now)),
-            ),
-            self._keys.sign,
-            payload=event.evidence.data if inline else b"",
+    def _frame(self, saved: Saved, trained: Trained, now: float) -> bytes:
+        return announcement_frame(
+            saved, trained, self._keys, net=self._others.net, name=self._config.name, now=now
         )
 
     def _show(self, saved: Saved) -> None:
-        assert saved.update is not None and self._layout is not None, "a frame announces an update"
+        """From now on, this announcement is the one that others hear of and fetch from."""
+        assert saved.update is not None, "a frame announces an update"
+        assert saved.evidence is not None, "a frame announces predictions"
+        assert self._layout is not None, "an announcement follows opening"
+        self._shown = (saved.update, saved.evidence)
         self._others.own(saved.frame, check_update(saved.update.data, self._layout))
 
     def _publish(self, saved: Saved, now: float) -> list[Effect]:
-        self.stage = Gathering(since=now)
-        deadline = WakeAt(at=now + self._config.round.patience_s, timer=Deadline(round=saved.round))
-        return [Publish(frame=saved.frame), deadline, *self._others.fetch_missing(), *self.look(now)]
+        assert saved.local is not None, "an announcement follows local steps"
+        self._show(saved)
+        stage = self.stage = Gathering(since=now)
+        publish = Publish(frame=saved.frame)
+        if self._spoiled >= MERGE_TRIES:
+            text = f"merging stopped the learner {self._spoiled} times; round {self.round} ends alone"
+            return [publish, self._note("warning", text), *self._choose(stage, now)]
+        patience_s = min(self._config.round.patience_s, max(SHORT_ROUND_S, saved.local.seconds))
+        deadline = WakeAt(at=now + patience_s, timer=Deadline(round=saved.round))
+        return [publish, deadline, *self._others.fetch_missing(), *self.look(now)]
 
     # -- the neighbours -----------------------------------------------------------------------------
 
@@ -255,72 +279,58 @@ class Rounds:
         stage = self.stage
         if not isinstance(stage, Gathering):
             return []
-        effects = self._ask(stage, fresh_only=True)
-        fresh = sum(1 for one in stage.weighed.values() if one.age == 0) + len(stage.declined)
-        if not stage.over and fresh < self._needed():
-            return effects
-        effects += self._ask(stage, fresh_only=False)
+        effects: list[Effect] = []
+        if not stage.leaving:
+            effects += self._gather.ask(stage, self.round, self._new_request, fresh_only=True)
+            if not stage.over and self._gather.waits(stage):
+                return effects
+            stage.leaving = True
+            effects += self._gather.ask(stage, self.round, self._new_request, fresh_only=False)
         return effects if stage.weighing else [*effects, *self._choose(stage, now)]
 
     def weighed(self, event: Weighed, now: float) -> list[Effect]:
         if not isinstance(self.stage, Gathering):
             return []
-        entry = self.stage.weighing.pop(event.request, None)
-        if entry is None:
+        member = self.stage.weighing.pop(event.request, None)
+        if member is None:
             return []
-        self._count_in(self.stage, entry, Distance(event.distance, event.error))
-        return self.look(now)
+        author, distance = member.entry.author, Distance(event.distance, event.error)
+        if self._gather.is_measure(distance):
+            self.stage.weighed[author] = dataclasses.replace(member, distance=distance)
+            return self.look(now)
+        self.stage.declined.add(author)
+        # No fine: it may as well be our own predictions that are no numbers.
+        why = f"{event.distance:.3g}, with an error of {event.error:.3g}"
+        return [*self._others.fine(author, "distance", why, 0.0, now), *self.look(now)]
 
     def declined(self, event: Declined, now: float) -> list[Effect]:
         if not isinstance(self.stage, Gathering) or event.request not in self.stage.weighing:
             return []
-        author = self.stage.weighing.pop(event.request).author
+        author = self.stage.weighing.pop(event.request).entry.author
         self.stage.declined.add(author)
         fined = self._others.fine(author, event.field, event.why, BAD_CONTENT_FINE, now)
         return [*fined, *self.look(now)]
 
-    def _needed(self) -> int:
-        awaited = min(self._others.awaited(), self._config.round.most_partners)
-        return min(awaited, self._config.round.quorum or awaited)
-
-    def _ask(self, stage: Gathering, *, fresh_only: bool) -> list[Effect]:
-        effects: list[Effect] = []
-        for entry in self._others.usable():
-            if (fresh_only and entry.age > 0) or _asked_about(stage, entry):
-                continue
-            if self._config.learner.evidence == "none":
-                self._count_in(stage, entry, Distance(0.0, 0.0))
-                continue
-            assert entry.update is not None and entry.evidence is not None, "usable entries are complete"
-            request = self._new_request()
-            stage.weighing[request] = entry
-            effects.append(
-                Weigh(request=request, author=entry.author, update=entry.update, evidence=entry.evidence)
-            )
-        return effects
-
-    def _count_in(self, stage: Gathering, entry: Entry, distance: Distance) -> None:
-        assert entry.update is not None, "usable entries are complete"
-        stage.weighed[entry.author] = Member(entry, entry.update, entry.age, distance)
-
     # -- the row ------------------------------------------------------------------------------------
 
     def _choose(self, stage: Gathering, now: float) -> list[Effect]:
-        members = tuple(stage.weighed[author] for author in sorted(stage.weighed))
+        assert self._saved is not None, "gathering follows training"
+        assert self._saved.local is not None, "gathering follows training"
+        self._others.inbox.close()
+        members = self._gather.members(stage, now)
         candidates = candidate_rows(
             self._config.trust, [one.distance for one in members], [one.age for one in members]
         )
         gathered_s = now - stage.since
         nobody = alone(len(members))
         if all(one.row == nobody for one in candidates):
-            assert self._saved is not None and self._saved.local is not None, "gathering follows training"
             own_loss = self._saved.local.trust_loss
             return self._merge(gathered_s, members, Choice(nobody, None, own_loss, "alone"), own_loss, ())
         request = self._new_request()
         self.stage = Choosing(request, gathered_s, members, candidates)
         return [_evaluate(request, candidates, members)]
 
-    def evaluated(self, event: Evaluated, now: float) -> list[Effect]:
+    def evaluated(self, event: Evaluated) -> list[Effect]:
         stage = self.stage
         if not isinstance(stage, Choosing | Shrinking) or event.request != stage.request:
             return []
@@ -360,9 +370,15 @@ class Rounds:
         if not isinstance(stage, Merging) or event.request != stage.request:
             return []
         assert self._saved is not None, "merging follows training"
-        record = self._record(stage, event)
-        weights = {one.peer: one.weight for one in record.seen}
-        self._others.turn(weights, self.round)
+        assert self._saved.local is not None, "merging follows training"
+        if stage.choice.row[0] < 1 and not math.isfinite(event.trust_loss):
+            self._spoiled = MERGE_TRIES - 1
+            return self.lost(f"the merge has a loss of {event.trust_loss}", now)
+        self._deaths = self._spoiled = 0
+        record = round_record(
+            self._keys.peer_id, round_=self.round, local=self._saved.local, stage=stage, merged=event
+        )
+        self._others.turn({one.peer: one.weight for one in record.seen}, self.round)
         self._saved = msgspec.structs.replace(
             self._saved,
             generation=self._saved.generation + 1,
@@ -372,43 +388,6 @@ class Rounds:
             standings=self._standings(),
         )
         return [Report(record=record), Store(saved=self._saved), *self._train()]
-
-    def _record(self, stage: Merging, event: Merged) -> Round:
-        assert self._saved is not None and self._saved.local is not None, "merging follows training"
-        local = self._saved.local
-        return Round(
-            peer=self._keys.peer_id,
-            round=self.round,
-            self_weight=stage.choice.row[0],
-            seen=tuple(
-                Seen(
-                    peer=one.entry.author,
-                    name=one.entry.announcement.name,
-                    its_round=one.entry.announcement.round,
-                    age=one.age,
-                    distance=one.distance.mean,
-                    error=one.distance.error,
-                    weight=weight,
-                    tokens=one.entry.announcement.tokens,
-                )
-                for one, weight in zip(stage.members, stage.choice.row[1:], strict=True)
-            ),
-            train_loss=local.train_loss,
-            trust_alone=stage.own_loss,
-            trust_merged=event.trust_loss,
-            test_alone=event.test_alone,
-            test_merged=event.test_merged,
-            temperature=stage.choice.temperature,
-            tried=stage.tried,
-            guard=stage.choice.guard,
-            tokens=local.tokens,
-            samples=local.samples,
-            steps=local.steps,
-            train_s=local.seconds,
-            gather_s=stage.gathered_s,
-            merge_s=event.seconds,
-            discarded=event.discarded,
-        )
 
     # -- small things -------------------------------------------------------------------------------
 
@@ -421,29 +400,6 @@ class Rounds:
 
     def _note(self, level: Literal["info", "warning", "error"], text: str) -> Report:
         return Report(record=Note(peer=self._keys.peer_id, level=level, text=text[:500]))
-
-    def _begun(self, event: Opened) -> Begun:
-        return Begun(
-            peer=self._keys.peer_id,
-            name=self._config.name,
-            round=self.round,
-            base=event.fingerprints.base.hex(),
-            tokenizer=event.fingerprints.tokenizer.hex(),
-            reference=event.fingerprints.reference.hex(),
-            layout=event.fingerprints.layout.hex(),
-            strategy=self._config.trust.strategy,
-            merge=self._config.learner.merge,
-            test_loss=event.test_loss,
-        )
-
-
-def _asked_about(stage: Gathering, entry: Entry) -> bool:
-    member = stage.weighed.get(entry.author)
-    return (
-        entry.author in stage.declined
-        or (member is not None and member.entry is entry)
-        or any(one is entry for one in stage.weighing.values())
-    )
 
 
 def _evaluate(request: int, candidates: Sequence[Candidate], members: Sequence[Member]) -> Evaluate:

@@ -1,9 +1,12 @@
 """Who may stay: a score for every peer that ever broke a rule, forgotten by halves.
 
-A score lies in [-100, 100], starts at 0 and halves its distance from 0 every `half_life_s`. Bad bytes cost the
-one who sent them, bad content costs its author; nobody is fined for what it could not have known. Below
-`disconnect_at` the connection goes, below `ban_at` the peer stays out for `ban_s`. The values are those of the
-Lighthouse client of Ethereum. Times are the caller's, in seconds.
+A score lies in [-100, 0], starts at 0 and halves its distance from 0 every `half_life_s`. Bad bytes cost the
+one who sent them, bad content costs its author; nobody is fined for what it could not have known. At
+`disconnect_at` the connection goes, at `ban_at` the peer stays out for `ban_s`. The values are those of the
+Lighthouse client of Ethereum.
+
+Times are the caller's, in seconds. They outlive the process, and the clock may have been set back in between:
+a standing from the future counts as one of now, so that nobody stays out for longer than `ban_s`.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_PEERS = 10_000
-"""Standings kept; the mildest go first. Identities are free, so this must be bounded."""
+"""Standings kept. Identities are free, so this must be bounded; a tenth goes at once, so that a flood does
+not cost a search each: first those who are not banned, the mildest of them first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,29 +69,44 @@ class Scores:
         )
 
     def score(self, peer: str, now_s: float) -> float:
-        one = self._standings.get(peer)
-        if one is None:
-            return 0.0
-        age_s = max(0.0, now_s - one.at_s)
-        return one.score * math.exp2(-age_s / self._config.half_life_s)
+        one = self._standing(peer, now_s)
+        return self._decayed(one, now_s) if one else 0.0
 
     def fine(self, peer: str, amount: float, now_s: float) -> None:
         """Lower the score by `amount` (given as a negative number); ban where it falls far enough."""
-        if amount > 0:
+        if not amount <= 0:
             raise ValueError(f"a fine must not be positive, got {amount}")
-        score = max(-100.0, self.score(peer, now_s) + amount)
-        one = self._standings.setdefault(peer, _Standing(0.0, now_s))
-        one.score, one.at_s = score, now_s
-        if score <= self._config.ban_at:
+        if amount == 0:
+            return
+        one = self._standing(peer, now_s) or self._standings.setdefault(peer, _Standing(0.0, now_s))
+        one.score, one.at_s = max(-100.0, self._decayed(one, now_s) + amount), now_s
+        if one.score <= self._config.ban_at:
             one.banned_until_s = now_s + self._config.ban_s
         if len(self._standings) > MAX_PEERS:
-            mildest = max(self._standings, key=lambda name: (self.score(name, now_s), name))
-            del self._standings[mildest]
+            self._forget_the_mildest(now_s)
 
     def banned(self, peer: str, now_s: float) -> bool:
-        one = self._standings.get(peer)
+        one = self._standing(peer, now_s)
         return one is not None and now_s < one.banned_until_s
 
     def unwelcome(self, peer: str, now_s: float) -> bool:
         """Whether a connection with this peer should not stand."""
         return self.banned(peer, now_s) or self.score(peer, now_s) <= self._config.disconnect_at
+
+    def _standing(self, peer: str, now_s: float) -> _Standing | None:
+        one = self._standings.get(peer)
+        if one is not None:
+            one.at_s = min(one.at_s, now_s)
+            one.banned_until_s = min(one.banned_until_s, now_s + self._config.ban_s)
+        return one
+
+    def _decayed(self, one: _Standing, now_s: float) -> float:
+        return one.score * math.exp2(-(now_s - one.at_s) / self._config.half_life_s)
+
+    def _forget_the_mildest(self, now_s: float) -> None:
+        mildest = sorted(
+            self._standings,
+            key=lambda peer: (self.banned(peer, now_s), -self.score(peer, now_s), peer),
+        )
+        for peer in mildest[: MAX_PEERS // 10]:
+            del self._standings[peer]

@@ -21,10 +21,14 @@ from wire.digest import Content
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A neighbour in this round's comparison: its entry, what of it was weighed, and its age by then."""
+    """A neighbour in this round's comparison: its entry, what of it counts, and its staleness when we asked.
+
+    The contents stand beside the entry because the inbox may let go of them while the round goes on.
+    """
 
     entry: Entry
     update: Content
+    evidence: Content
     age: int
     distance: Distance
 
@@ -50,13 +54,18 @@ class Saving:
 
 @dataclass(slots=True)
 class Gathering:
-    """Waiting for neighbours. `weighing`: request -> entry asked about; `weighed`: author -> member."""
+    """Waiting for neighbours. `weighing`: request -> whom we asked about; `weighed`: author -> member.
+
+    `over` says that patience ended, `leaving` that nobody is asked about any more: a neighbour that announces
+    again and again must not keep us here.
+    """
 
     since: float
     over: bool = False
-    weighing: dict[int, Entry] = field(default_factory=lambda: dict[int, Entry]())
-    weighed: dict[PeerId, Member] = field(default_factory=lambda: dict[PeerId, Member]())
-    declined: set[PeerId] = field(default_factory=lambda: set[PeerId]())
+    leaving: bool = False
+    weighing: dict[int, Member] = field(default_factory=dict[int, Member])
+    weighed: dict[PeerId, Member] = field(default_factory=dict[PeerId, Member])
+    declined: set[PeerId] = field(default_factory=set[PeerId])
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,4 +106,3 @@ class Resting:
 
 
 Stage: TypeAlias = Opening | Training | Saving | Gathering | Choosing | Shrinking | Merging | Resting
-

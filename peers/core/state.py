@@ -4,8 +4,8 @@ It has two halves. `Neighbourhood` knows the others, and checks what comes from 
 weighs and merges. This file routes events to the half that they concern, and lets the round look around
 whenever something may have arrived.
 
-`now` is seconds on a clock that never runs backwards while the process lives and that is near Unix time when it
-starts (scores and bans outlive the process). No decision depends on another peer's clock. Equal events at
+`now` is seconds on a clock that never runs backwards while the process lives and that is near Unix time when
+it starts (scores and bans outlive the process). No decision depends on another peer's clock. Equal events at
 equal times give equal effects, so every run can be replayed from its log of events.
 """
 
@@ -25,6 +25,7 @@ from peers.core.events import (
     Event,
     Greeted,
     Heard,
+    Learned,
     LearnerLost,
     Misbehaved,
     NotPulled,
@@ -78,29 +79,13 @@ class Core:
         """What to do about it, in order. A late or repeated event is normal and gives nothing."""
         match event:
             case Started():
-                return [*self._rounds.open(), self._compare_later(now)]
-            case Opened():
-                return self._rounds.opened(event, now)
-            case LearnerLost():
-                return self._rounds.lost(event.why, now)
-            case Failed():
-                return self._rounds.failed(event, now)
-            case Trained():
-                return self._rounds.trained(event, now)
-            case Weighed():
-                return self._rounds.weighed(event, now)
-            case Declined():
-                return self._rounds.declined(event, now)
-            case Evaluated():
-                return self._rounds.evaluated(event, now)
-            case Merged():
-                return self._rounds.merged(event, now)
-            case Stored():
-                return self._rounds.stored(event.generation, now)
-            case NotStored():
-                return self._rounds.not_stored(event.generation, event.why, now)
+                effects = [*self._rounds.open(), self._compare_later(now)]
             case Woke():
-                return self._on_woke(event.timer, now)
+                effects = self._on_woke(event.timer, now)
+            case Stored():
+                effects = self._rounds.stored(event.generation, now)
+            case NotStored():
+                effects = self._rounds.not_stored(event.generation, event.why, now)
             case (
                 Heard()
                 | Greeted()
@@ -111,33 +96,59 @@ class Core:
                 | NotPulled()
                 | Misbehaved()
             ):
-                return [*self._on_others(event, now), *self._rounds.look(now)]
-        assert_never(event)
+                effects = [*self._on_others(event, now), *self._rounds.look(now)]
+            case _:
+                effects = self._on_learner(event, now)
+        return effects
+
+    def _on_learner(self, event: Learned | LearnerLost, now: float) -> list[Effect]:
+        match event:
+            case Opened():
+                effects = self._rounds.opened(event, now)
+            case Trained():
+                effects = self._rounds.trained(event, now)
+            case Weighed():
+                effects = self._rounds.weighed(event, now)
+            case Declined():
+                effects = self._rounds.declined(event, now)
+            case Evaluated():
+                effects = self._rounds.evaluated(event)
+            case Merged():
+                effects = self._rounds.merged(event, now)
+            case Failed():
+                effects = self._rounds.failed(event, now)
+            case LearnerLost():
+                effects = self._rounds.lost(event.why, now)
+            case _:
+                assert_never(event)
+        return effects
 
     def _on_others(
         self,
         event: Heard | Greeted | Replied | Connected | Disconnected | Pulled | NotPulled | Misbehaved,
         now: float,
     ) -> list[Effect]:
+        effects: list[Effect] = []
         match event:
             case Heard():
-                return self._others.heard(event.frame, event.via, now)
+                effects = self._others.heard(event.frame, event.via, now)
             case Greeted():
-                return self._others.greeted(event.greeting, event.via, now)
+                effects = self._others.greeted(event.greeting, event.via, now)
             case Replied():
-                return self._others.replied(event.reply, event.via, now)
+                effects = self._others.replied(event.reply, event.via, now)
             case Connected():
-                return self._others.connect(event.peer, now)
+                effects = self._others.connect(event.peer, now)
             case Disconnected():
                 self._others.disconnect(event.peer)
-                return []
             case Pulled():
-                return self._others.pulled(event.request, event.content, now)
+                effects = self._others.pulled(event.request, event.content, now)
             case NotPulled():
-                return self._others.not_pulled(event.request, event.why, now)
+                effects = self._others.not_pulled(event.request, event.why, now)
             case Misbehaved():
-                return self._others.fine(event.peer, event.field, event.why, event.fine, now)
-        assert_never(event)
+                effects = self._others.fine(event.peer, event.field, event.why, event.fine, now)
+            case _:
+                assert_never(event)
+        return effects
 
     def _on_woke(self, timer: Timer, now: float) -> list[Effect]:
         match timer:

@@ -16,6 +16,9 @@ from peers.net.config import NetworkConfig
 CAST = (("amelie", "fr"), ("basile", "fr"), ("clara", "de"), ("dirk", "de"))
 """Two peers for each of two languages: enough for everybody to have somebody to learn from, and somebody not to."""
 
+PARTS = 4
+"""Each peer reads a quarter of its language's text: too little to learn the language from alone."""
+
 LANGUAGES = {"fr": "French", "de": "German"}
 
 
@@ -42,7 +45,7 @@ def make_cast(folder: Path, *, peers: int, rounds: int, steps: int, threads: int
     for index, (name, language) in enumerate(cast):
         alike = [other for other, theirs in cast if theirs == language]
         text = folder / "text" / f"{name}.txt"
-        text.write_text(demo_share(language, part=alike.index(name), of=len(alike)), encoding="utf-8")
+        text.write_text(demo_share(language, part=alike.index(name), of=PARTS), encoding="utf-8")
         config = PeerConfig(
             peer=SelfConfig(name=name, network="gossipllm-demo"),
             network=NetworkConfig(listen="/ip4/127.0.0.1/tcp/0"),
@@ -50,7 +53,7 @@ def make_cast(folder: Path, *, peers: int, rounds: int, steps: int, threads: int
             model=ModelConfig(threads=threads),
             data=DataConfig(path=str(text.absolute()), trust_windows=8, test_windows=24),
             training=TrainingConfig(
-                learning_rate=5e-3,
+                learning_rate=1e-2,
                 warmup_steps=min(5, rounds * steps - 1),
                 decay_steps=rounds * steps,
                 seed=index,

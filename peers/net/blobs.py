@@ -29,7 +29,7 @@ from peers.net.faults import Fault
 from peers.net.framing import finish, read_exactly
 from peers.net.host import PeerId, PullFailed, Unreachable
 from peers.net.meter import Meter
-from peers.net.stack.yamux import BulkReader, BulkWriter
+from peers.net.stack.yamux import FRAME_BYTES, BulkReader, BulkWriter
 from wire.digest import short
 from wire.errors import WireError
 from wire.pull import (
@@ -44,10 +44,10 @@ from wire.pull import (
     encode_pull_response,
 )
 
-PIECE_BYTES: Final = 256 * 1024
+PIECE_BYTES: Final = FRAME_BYTES
 MIN_RATE_BYTES_S: Final = 16_384
 GRACE_S: Final = 5.0
-"""A transfer must have brought `MIN_RATE_BYTES_S` for each second after these. RELIABILITY.md 4."""
+"""A transfer must have brought `MIN_RATE_BYTES_S` for each second after these. Guess: a slow mobile link."""
 WRITE_DEADLINE_S: Final = 30.0
 """For one piece; 256 KiB at the least rate take 16 s."""
 BUSY_ROUNDS: Final = 5

@@ -1,7 +1,8 @@
 """What a remote can do wrong below the announcements, and what it costs.
 
-The fines are those of RELIABILITY.md 4 and 7. They are only reported here: what a score does is decided
-above. Whatever text goes along is ours or is escaped and cut before it gets here.
+The fines are guesses in proportion to scores, where -20 disconnects and -50 bans. They are only reported
+here: what a score does is decided above. Whatever text goes along is ours or is escaped and cut before it
+gets here.
 """
 
 from __future__ import annotations

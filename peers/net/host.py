@@ -56,7 +56,7 @@ class Peer(Protocol):
     def disconnected(self, peer: PeerId) -> None: ...
 
     def misbehaved(self, peer: PeerId, field: str, why: str, fine: float) -> None:
-        """A connected peer broke the protocol below the announcements; `fine` as in RELIABILITY.md 4."""
+        """A connected peer broke the protocol below the announcements; `fine` is negative or 0."""
         ...
 
     def welcome(self, peer: PeerId) -> bool:

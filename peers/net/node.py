@@ -36,7 +36,7 @@ from wire.messages import ANNOUNCE_TOPIC, BLOB_PROTOCOL, KNOWN_PROTOCOL
 _log = logging.getLogger(__name__)
 
 REQUESTS_S, REQUESTS_BURST = 4.0, 16.0
-"""Greetings and questions for addresses that one peer may ask. RELIABILITY.md 5."""
+"""Greetings and questions for addresses that one peer may ask. Guess."""
 HALF_OPEN: Final = 32
 """Inbound connections beyond the limit that may be in their handshake, which ends within 10 s. Guess."""
 DRAIN_S: Final = 0.3

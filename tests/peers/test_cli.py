@@ -110,6 +110,13 @@ def is_round(number: int) -> Callable[[dict[str, Any]], bool]:
     return lambda event: event["event"] == "round" and event["round"] >= number
 
 
+def sees(name: str) -> Callable[[dict[str, Any]], bool]:
+    """A round in which this neighbour's present state was weighed."""
+    return lambda event: (
+        event["event"] == "round" and any(one["name"] == name and one["age"] == 0 for one in event["seen"])
+    )
+
+
 def the_only_line(done: subprocess.CompletedProcess[str]) -> str:
     """What a mistake printed: exit code 2, one line, no traceback."""
     assert done.returncode == 2, done.stderr
@@ -260,6 +267,27 @@ def test_a_dead_learner_is_replaced_while_the_network_stays(home: Path, run: Any
     assert "exit code -9" in note["text"]
     assert peer.process.poll() is None
     assert [event for event in peer.events if event["event"] == "listening"] == [listening]
+
+
+def test_a_neighbour_that_comes_back_is_taken_up_again(home: Path, run: Any, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        listen = f"/ip4/127.0.0.1/tcp/{free.getsockname()[1]}"
+    settings = (home / "peer.toml").read_text().replace(LISTEN, listen)
+    (home / "peer.toml").write_text(settings)
+    anna = run(home)
+    address = anna.until(lambda event: event["event"] == "listening")["addresses"][0]
+    bruno = run(make_home(tmp_path / "other", name="bruno"), "--join", address)
+    anna.until(sees("bruno"))
+    bruno.until(sees("anna"))
+
+    anna.process.kill()
+    anna.process.wait(20)
+    bruno.until(lambda event: event["event"] == "status" and event["neighbours"] == 0)
+    alone = bruno.until(lambda event: event["event"] == "round" and not event["seen"])
+    again = run(home)
+
+    again.until(sees("bruno"))
+    assert bruno.until(sees("anna"))["round"] > alone["round"]
 
 
 def test_a_corrupt_state_falls_back_and_says_so(home: Path, run: Any) -> None:

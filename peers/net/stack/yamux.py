@@ -19,10 +19,12 @@ from libp2p.abc import IMuxedConn, IMuxedStream, INetStream, ISecureConn
 from libp2p.custom_types import TProtocol
 from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
+from libp2p.security.noise.io import MAX_PLAINTEXT_LENGTH
 from libp2p.stream_muxer.exceptions import MuxedStreamError
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux.yamux import (
     DEFAULT_WINDOW_SIZE,
+    HEADER_SIZE,
     PROTOCOL_ID,
     TYPE_DATA,
     YAMUX_HEADER_FORMAT,
@@ -38,8 +40,9 @@ GRANT_BYTES = 4 * 2**20
 """Window granted ahead of a bulk read. Guess: enough for 20 MB/s at 200 ms of latency."""
 OTHER_BYTES = 2 * 2**20
 """Room for the unread bytes of streams that are not bulk: eight full windows."""
-FRAME_BYTES = 256 * 1024
-"""Other streams of the connection wait this long: a quarter of a second at 1 MB/s."""
+FRAME_BYTES = 4 * MAX_PLAINTEXT_LENGTH - HEADER_SIZE
+"""A frame and its header fill four records of Noise, without a fifth for a few bytes. Other streams of the
+connection wait this long: a quarter of a second at 1 MB/s."""
 FRAME_DEADLINE_S = 60.0
 WINDOW_POLL_S = 0.001
 

@@ -1,0 +1,61 @@
+"""What the history keeps of a round and of a start: the core's values in the words of `trust.history`."""
+
+from __future__ import annotations
+
+from gossipllm.work import Merged, Opened
+from peers.core.config import CoreConfig
+from peers.core.events import PeerId
+from peers.core.saved import LocalSteps
+from peers.core.stages import Merging
+from trust.history import Begun, Round, Seen
+
+
+def begun_record(peer: PeerId, config: CoreConfig, *, round_: int, opened: Opened) -> Begun:
+    return Begun(
+        peer=peer,
+        name=config.name,
+        round=round_,
+        base=opened.fingerprints.base.hex(),
+        tokenizer=opened.fingerprints.tokenizer.hex(),
+        reference=opened.fingerprints.reference.hex(),
+        layout=opened.fingerprints.layout.hex(),
+        strategy=config.trust.strategy,
+        merge=config.learner.merge,
+        test_loss=opened.test_loss,
+    )
+
+
+def round_record(peer: PeerId, *, round_: int, local: LocalSteps, stage: Merging, merged: Merged) -> Round:
+    return Round(
+        peer=peer,
+        round=round_,
+        self_weight=stage.choice.row[0],
+        seen=tuple(
+            Seen(
+                peer=one.entry.author,
+                name=one.entry.announcement.name,
+                its_round=one.entry.announcement.round,
+                age=one.age,
+                distance=one.distance.mean,
+                error=one.distance.error,
+                weight=weight,
+                tokens=one.entry.announcement.tokens,
+            )
+            for one, weight in zip(stage.members, stage.choice.row[1:], strict=True)
+        ),
+        train_loss=local.train_loss,
+        trust_alone=stage.own_loss,
+        trust_merged=merged.trust_loss,
+        test_alone=merged.test_alone,
+        test_merged=merged.test_merged,
+        temperature=stage.choice.temperature,
+        tried=stage.tried,
+        guard=stage.choice.guard,
+        tokens=local.tokens,
+        samples=local.samples,
+        steps=local.steps,
+        train_s=local.seconds,
+        gather_s=stage.gathered_s,
+        merge_s=merged.seconds,
+        discarded=merged.discarded,
+    )

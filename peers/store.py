@@ -1,0 +1,202 @@
+"""State that survives a crash: two generations on disk, each whole or not there.
+
+Generation g lies in the file `state.(g mod 2)`, so a new one replaces the one before the last and the last stays
+as it is until the new one is complete: written to a temporary file, flushed to the disk, renamed, and the
+folder flushed. A file is
+
+    "GLSTATE1" | SHA-256 of the rest | u32 header length | header | contents
+
+in the framing of `gossipllm.pipe`. What does not match its checksum is named, kept aside and never used.
+
+`published` remembers which rounds were announced: 40 bytes each, appended and flushed before `save` returns,
+and so before anything is published. An older generation may have to serve where the newest was damaged; without
+this list it would announce other bytes for a round that the world has already seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gossipllm.mistakes import UserMistake
+from gossipllm.pipe import PREFIX, PipeError, Receiver, Sender
+from peers.core.saved import SAVED_VERSION, Saved, recovered
+from wire.digest import digest_of
+
+_MAGIC: Final = b"GLSTATE1"
+_DIGEST_AT: Final = len(_MAGIC)
+_BODY_AT: Final = _DIGEST_AT + 32
+_PUBLISHED: Final = struct.Struct("<I32sI")
+_BEGIN_ANEW: Final = (
+    "begin anew as somebody else, with: gossipllm init NEW_FOLDER. (The same identity would announce its rounds a "
+    "second time, for which others ban it.)"
+)
+
+
+class _Damaged(Exception):
+    """The file is not what was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was on disk. `notes` say what had to be passed over; None means a home that never ran."""
+
+    saved: Saved | None
+    notes: tuple[str, ...]
+
+
+class Store:
+    """The state of one home. One process at a time: hold the home's lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700)
+            # Without this, a loss of power could take the folder along, with the memory of what was published.
+            _flush_folder(folder.parent)
+
+    def load(self) -> Found:
+        """The newest generation that is whole.
+
+        Raises `UserMistake` where there are state files and none can be read: starting afresh would throw away
+        what was learned, and only the owner may decide that.
+        """
+        good: list[Saved] = []
+        damages: list[str] = []
+        for path in self._slots():
+            try:
+                good.append(_read(path))
+            except FileNotFoundError:
+                continue
+            except _Damaged as damage:
+                damages.append(f"{path.name}: {damage}; {_keep_aside(path)}")
+            except OSError as error:
+                damages.append(f"{path.name}: cannot be read ({error.strerror})")
+        last = self._last_published()
+        if good:
+            newest = max(good, key=lambda one: one.generation)
+            notes = tuple(f"{damage}; using generation {newest.generation}" for damage in damages)
+            return Found(recovered(newest, published_round=last), notes)
+        if damages:
+            raise UserMistake(
+                f"{self._folder}: no generation of the state can be read ({'; '.join(damages)}). Restore the "
+                f"folder from a copy, or {_BEGIN_ANEW}"
+            )
+        if last >= 0:
+            raise UserMistake(
+                f"{self._folder}: the state files are gone, yet round {last} was announced. Restore them from a "
+                f"copy, or {_BEGIN_ANEW}"
+            )
+        return Found(None, ())
+
+    def save(self, saved: Saved) -> None:
+        """Make it durable. Blocks; raises `OSError` and leaves the earlier generations as they were."""
+        path = self._slots()[saved.generation % 2]
+        fresh = path.with_suffix(".new")
+        pieces = Sender[Saved]().frame(saved)
+        try:
+            _write(fresh, [_MAGIC, digest_of(*pieces), *pieces])
+            fresh.replace(path)
+            if saved.stage == "published":
+                self._remember_published(saved.round, digest_of(saved.frame))
+            _flush_folder(self._folder)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            raise OSError(error.errno, f"{self._reason(error, pieces)} at {self._folder}") from error
+
+    def _reason(self, error: OSError, pieces: list[bytes]) -> str:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            return error.strerror or str(error)
+        need = sum(map(len, pieces)) / 1e6
+        free = shutil.disk_usage(self._folder).free / 1e6
+        return f"the disk is full: need {need:.1f} MB, {free:.1f} MB free"
+
+    def _slots(self) -> tuple[Path, Path]:
+        return self._folder / "state.0", self._folder / "state.1"
+
+    # -- the list of published rounds ---------------------------------------------------------------
+
+    def _remember_published(self, round_: int, digest: bytes) -> None:
+        record = struct.pack("<I32s", round_, digest)
+        record += struct.pack("<I", zlib.crc32(record))
+        with (self._folder / "published").open("ab", buffering=0) as file:
+            # A torn record of a crash would shift all later ones: continue at a whole record.
+            file.truncate(file.tell() - file.tell() % _PUBLISHED.size)
+            if file.write(record) != len(record):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+
+    def _last_published(self) -> int:
+        """The last round known to have been announced, -1 for none. Raises `UserMistake`."""
+        path = self._folder / "published"
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return -1
+        except OSError as error:
+            raise UserMistake(f"{path}: cannot be read ({error.strerror})") from None
+        whole = len(data) - len(data) % _PUBLISHED.size
+        rounds = (
+            round_
+            for round_, digest, check in _PUBLISHED.iter_unpack(data[:whole])
+            if zlib.crc32(struct.pack("<I32s", round_, digest)) == check
+        )
+        return max(rounds, default=-1)
+
+
+def _keep_aside(path: Path) -> str:
+    """Copy a damaged file, once however often it is found, and say where to: its slot will be written again."""
+    try:
+        aside = path.with_name(f"{path.name}.corrupt-{int(path.stat().st_mtime)}")
+        if not aside.exists():
+            shutil.copy2(path, aside)
+    except OSError as error:
+        return f"no copy could be kept ({error.strerror})"
+    return f"a copy is kept as {aside.name}"
+
+
+def _read(path: Path) -> Saved:
+    data = path.read_bytes()
+    if len(data) < _BODY_AT + PREFIX.size or data[:_DIGEST_AT] != _MAGIC:
+        raise _Damaged("not a state file" if data else "empty")
+    body = memoryview(data)[_BODY_AT:]
+    if digest_of(body) != data[_DIGEST_AT:_BODY_AT]:
+        raise _Damaged("checksum mismatch")
+    receiver = Receiver[Saved](Saved)
+    try:
+        at = PREFIX.size + receiver.header_bytes(bytes(body[: PREFIX.size]))
+        header = receiver.header(bytes(body[PREFIX.size : at]))
+        contents: list[bytes] = []
+        for _, size in header.contents:
+            contents.append(bytes(body[at : at + size]))
+            at += size
+        saved = receiver.message(header, contents)
+    except PipeError as error:
+        raise _Damaged(str(error)) from None
+    if saved.version != SAVED_VERSION:
+        raise _Damaged(f"written by another version ({saved.version}, this one reads {SAVED_VERSION})")
+    return saved
+
+
+def _write(path: Path, pieces: list[bytes]) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.writelines(pieces)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,170 @@
+"""Which announcements count: each rule once, and what a refused one must not change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from peers.core.admission import (
+    BURST,
+    FORGED_FINE,
+    MALFORMED_FINE,
+    MAX_AUTHORS,
+    PER_SECOND,
+    REMEMBERED_ROUNDS,
+    Accepted,
+    Equivocated,
+    Ignored,
+    Ledger,
+    Rejected,
+)
+from peers.identity import Identity
+from peers.running import DeviceKeys
+from sim.toy import LAYOUT, ROWS, ToyKeys, fingerprints
+from wire.messages import BlobRef
+
+ME = ToyKeys.of("me")
+
+
+@pytest.fixture
+def ledger(script: Any) -> Ledger:
+    return Ledger(
+        net=script.NET, fingerprints=fingerprints(), update_bytes=LAYOUT.size, evidence_bytes=ROWS.size
+    )
+
+
+@pytest.fixture
+def alice(script: Any) -> Any:
+    return script.Someone("alice")
+
+
+def test_a_first_announcement_is_accepted_in_the_name_of_its_author(ledger: Ledger, alice: Any) -> None:
+    verdict = ledger.admit(alice.announce(7), ME, 0.0)
+
+    assert isinstance(verdict, Accepted)
+    assert verdict.author == alice.id
+
+
+def test_later_rounds_are_accepted_and_earlier_ones_are_not(ledger: Ledger, alice: Any) -> None:
+    assert isinstance(ledger.admit(alice.announce(5), ME, 0.0), Accepted)
+    assert isinstance(ledger.admit(alice.announce(9), ME, 0.0), Accepted)
+    assert ledger.admit(alice.announce(7), ME, 0.0) == Ignored("announcement.round", "7, known to 9")
+
+
+def test_a_duplicate_is_ignored_with_or_without_its_evidence(ledger: Ledger, alice: Any) -> None:
+    ledger.admit(alice.announce(3), ME, 0.0)
+
+    assert ledger.admit(alice.announce(3), ME, 0.0) == Ignored("announcement.round", "duplicate")
+    assert ledger.admit(alice.announce(3, inline=False), ME, 0.0) == Ignored(
+        "announcement.round", "duplicate"
+    )
+
+
+def test_our_own_announcement_is_ignored(ledger: Ledger, script: Any) -> None:
+    mine = script.Someone("me").announce(3)
+    assert ledger.admit(mine, ME, 0.0) == Ignored("announcement.author", "our own")
+
+
+@pytest.mark.parametrize("field", ["base", "tokenizer", "reference", "layout"])
+def test_another_network_is_named_by_what_differs(ledger: Ledger, alice: Any, field: str) -> None:
+    theirs = {name: getattr(fingerprints(), name) for name in ("base", "tokenizer", "reference", "layout")}
+    theirs[field] = bytes(32)
+    frame = alice.announce(0, fingerprints=type(fingerprints())(**theirs))
+
+    verdict = ledger.admit(frame, ME, 0.0)
+
+    assert isinstance(verdict, Ignored)
+    assert verdict.mismatch
+    assert verdict.field == field
+    assert "theirs 00000000, ours " in verdict.why
+
+
+def test_another_network_name_is_ignored(ledger: Ledger, alice: Any) -> None:
+    verdict = ledger.admit(alice.announce(0, net=bytes(32)), ME, 0.0)
+    assert isinstance(verdict, Ignored)
+    assert (verdict.field, verdict.mismatch) == ("net", True)
+
+
+@pytest.mark.parametrize("which", ["update", "evidence"])
+def test_another_size_is_ignored(ledger: Ledger, alice: Any, which: str) -> None:
+    verdict = ledger.admit(
+        alice.announce(0, inline=False, **{which: BlobRef(digest=bytes(32), size=1)}), ME, 0.0
+    )
+    assert isinstance(verdict, Ignored)
+    assert verdict.field == f"announcement.{which}.size"
+
+
+def test_garbage_is_rejected_at_the_cost_of_who_sent_it(ledger: Ledger) -> None:
+    verdict = ledger.admit(b"garbage", ME, 0.0)
+    assert isinstance(verdict, Rejected)
+    assert verdict.fine == MALFORMED_FINE
+
+
+def test_a_forged_signature_is_rejected(ledger: Ledger, script: Any) -> None:
+    keys = DeviceKeys(Identity(bytes(32)))
+    alice, mallory = (DeviceKeys(Identity(bytes([seed]) * 32)) for seed in (1, 2))
+    forged = script.Someone("alice", keys=alice).announce(3, sign=mallory.sign)
+    genuine = script.Someone("alice", keys=alice).announce(3)
+
+    verdict = ledger.admit(forged, keys, 0.0)
+
+    assert verdict == Rejected("announcement.signature", "does not verify for its author", FORGED_FINE)
+    assert isinstance(ledger.admit(genuine, keys, 0.0), Accepted)
+
+
+def test_two_announcements_for_one_round_are_a_proof_against_their_author(ledger: Ledger, alice: Any) -> None:
+    ledger.admit(alice.announce(3), ME, 0.0)
+
+    verdict = ledger.admit(alice.announce(3, tokens=2), ME, 0.0)
+
+    assert isinstance(verdict, Equivocated)
+    assert (verdict.author, verdict.round) == (alice.id, 3)
+    assert verdict.first != verdict.second
+
+
+def test_a_forger_cannot_frame_an_author_for_equivocation(ledger: Ledger, alice: Any) -> None:
+    ledger.admit(alice.announce(3), ME, 0.0)
+    forged = alice.announce(3, tokens=2, sign=lambda _: bytes(64))
+    assert isinstance(ledger.admit(forged, ME, 0.0), Rejected)
+
+
+def test_equivocation_is_seen_as_many_rounds_back_as_are_remembered(ledger: Ledger, alice: Any) -> None:
+    for round_ in range(REMEMBERED_ROUNDS + 1):
+        ledger.admit(alice.announce(round_), ME, 0.0)
+
+    assert isinstance(ledger.admit(alice.announce(1, tokens=2), ME, 0.0), Equivocated)
+    assert isinstance(ledger.admit(alice.announce(0, tokens=2), ME, 0.0), Ignored)
+
+
+def test_an_author_that_announces_too_fast_is_slowed_and_not_blocked(ledger: Ledger, alice: Any) -> None:
+    verdicts = [ledger.admit(alice.announce(round_), ME, 0.0) for round_ in range(BURST + 1)]
+
+    assert all(isinstance(one, Accepted) for one in verdicts[:-1])
+    assert isinstance(verdicts[-1], Ignored)
+    assert isinstance(ledger.admit(alice.announce(BURST), ME, 1 / PER_SECOND), Accepted)
+
+
+def test_forged_frames_cost_their_victim_nothing(ledger: Ledger, alice: Any) -> None:
+    ledger.admit(alice.announce(0), ME, 0.0)
+    for round_ in range(1, 3 * BURST):
+        ledger.admit(alice.announce(round_, sign=lambda _: bytes(64)), ME, 0.0)
+
+    assert isinstance(ledger.admit(alice.announce(1), ME, 0.0), Accepted)
+
+
+def test_a_banned_author_is_ignored_before_its_signature_is_verified(ledger: Ledger, alice: Any) -> None:
+    forged = alice.announce(3, sign=lambda _: bytes(64))
+
+    verdict = ledger.admit(forged, ME, 0.0, banned=lambda author: author == alice.id)
+
+    assert verdict == Ignored("announcement.author", "banned")
+
+
+def test_the_ledger_is_bounded(ledger: Ledger, script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MAX_AUTHORS == 10_000
+    monkeypatch.setattr("peers.core.admission.MAX_AUTHORS", 20)
+    for name in range(100):
+        ledger.admit(script.Someone(str(name)).announce(0), ME, 0.0)
+
+    assert len(ledger._authors) == 20
