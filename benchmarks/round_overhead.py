@@ -4,9 +4,9 @@
 
 Each peer is a process with the real core, driver, libp2p host and store; only the learner pretends: it has its
 next update ready, and merges by the plain mean. A round lasts from when the last peer has merged to when the
-last one has merged again: signing, saving the announcement and the update, gossip, pulling 4 MB from each of the others (verified),
-checking the numbers, averaging, saving again. Beside it, in the same processes and the same run, the same bytes
-over raw TCP sockets: what the machine can do at all.
+last one has merged again: signing, saving the announcement and the update, gossip, pulling 4 MB from each of the
+others (verified), checking the numbers, averaging, saving again. Beside it, in the same processes and the same
+run, the same bytes over raw TCP sockets: what the machine can do at all.
 """
 
 from __future__ import annotations

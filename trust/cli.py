@@ -129,7 +129,7 @@ def _file(path: Path, history: History) -> FileSummary:
 
 def _draw(shown: Summary, png: Path) -> None:
     # matplotlib takes half a second to import, and only this needs it.
-    from trust.plots import save_heat_map  # noqa: PLC0415
+    from trust.plots import save_heat_map
 
     try:
         save_heat_map(shown, png)

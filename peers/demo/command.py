@@ -42,7 +42,7 @@ REFRESH_S = 0.5
     "--rounds", type=click.IntRange(1, 1000), default=6, show_default=True, help="Rounds of each peer."
 )
 @click.option(
-    "--steps", type=click.IntRange(1, 1000), default=12, show_default=True, help="Local steps of a round."
+    "--steps", type=click.IntRange(1, 1000), default=8, show_default=True, help="Local steps of a round."
 )
 @click.option("--no-alone", is_flag=True, help="Leave out the comparison with training alone.")
 def demo(out: Path | None, peers: int, rounds: int, steps: int, no_alone: bool) -> None:

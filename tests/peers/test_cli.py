@@ -345,9 +345,9 @@ def test_exporting_before_the_first_round_says_what_to_do(home: Path, tmp_path: 
 def _test_loss(home: Path, adapter: Path) -> float:
     from peft import PeftModel
 
-    from gossipllm.text.data import load_splits
     from gossipllm.learning.evaluation import window_losses
     from gossipllm.model.models import load_base
+    from gossipllm.text.data import load_splits
     from peers.config import load_config
 
     config = load_config(home / "peer.toml")

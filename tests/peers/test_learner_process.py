@@ -34,7 +34,9 @@ class Listener:
 
 
 def _children() -> list[psutil.Process]:
-    return [one for one in psutil.Process().children() if "gossipllm.learning.worker" in " ".join(one.cmdline())]
+    return [
+        one for one in psutil.Process().children() if "gossipllm.learning.worker" in " ".join(one.cmdline())
+    ]
 
 
 @pytest.fixture
