@@ -131,7 +131,9 @@ def _seconds(*command: str) -> float:
 
 
 def _memory_mb(code: str) -> float:
-    with subprocess.Popen([sys.executable, "-c", f"{code}\ninput()"], stdin=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", f"import sys\n{code}\nsys.stdin.read()"], stdin=subprocess.PIPE
+    ) as process:
         time.sleep(0.1)
         own = psutil.Process(process.pid)
         previous = -1

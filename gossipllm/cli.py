@@ -59,13 +59,23 @@ def root() -> None:
     """
 
 
+INTERRUPTED: Final = 130
+"""The exit code that shells give a program ended by Ctrl-C."""
+
+
 def main() -> None:
     """The program. A user's mistake ends it with one line on standard error and exit code 2."""
     try:
-        root()
+        # Not standalone: click would turn Ctrl-C into exit code 1, as if something had failed.
+        sys.exit(root.main(standalone_mode=False))
+    except click.ClickException as mistake:
+        mistake.show()
+        sys.exit(mistake.exit_code)
     except UserMistake as mistake:
         click.echo(f"Error: {mistake}", err=True)
         sys.exit(2)
+    except click.Abort:
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

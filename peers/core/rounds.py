@@ -172,8 +172,6 @@ class Rounds:
             # What was read from the disk may lack its entry in the list of published rounds; what the learner
             # died over may not have come to the disk at all. Storing it (again) is sure.
             return self._publish(saved, now) if self._stored == saved.generation else self._store(saved)
-        if saved.frame:
-            self._show(saved)
         return self._train()
 
     # -- local steps and the announcement -----------------------------------------------------------
@@ -385,6 +383,9 @@ class Rounds:
             round=self.round + 1,
             stage="training",
             snapshot=event.snapshot,
+            # Served from memory from here on. After a crash others have it, or soon our next one.
+            update=None,
+            evidence=None,
             standings=self._standings(),
         )
         return [Report(record=record), Store(saved=self._saved), *self._train()]

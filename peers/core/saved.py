@@ -39,7 +39,7 @@ class LocalSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One generation. `frame`, `update` and `evidence` are of the last announcement made, if any."""
+    """One generation. `frame` is the last announcement made, if any; its blobs are kept while `published`."""
 
     version: int = SAVED_VERSION
     generation: int

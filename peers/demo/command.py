@@ -19,6 +19,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from gossipllm.cli import INTERRUPTED
 from gossipllm.mistakes import UserMistake
 from peers.demo.alone import train_alone
 from peers.demo.board import PlayerRow, board
@@ -67,13 +68,14 @@ def demo(out: Path | None, peers: int, rounds: int, steps: int, no_alone: bool) 
     rows = [PlayerRow(one.name, one.text, one.peer) for one in players]
     if not run_async(_play, players, rows, folder, console):
         console.print(f"\nstopped; what was done so far is in {folder}")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
+    console.print()
     alone: dict[str, float] = {}
     if not no_alone:
         alone = run_async(_compare, players, folder, console)
         if not alone:
             console.print(f"\nstopped; the peers had finished, see {folder}")
-            sys.exit(130)
+            sys.exit(INTERRUPTED)
     _show(players, rows, alone, folder, console)
 
 

@@ -123,8 +123,8 @@ def test_the_root_mean_square_agrees_with_float64() -> None:
     layout = Layout((TensorSpec("a", (300, 1000)),), "f32")
     update = random_update(layout, 1)
     expected = np.sqrt(np.mean(update["a"].astype(np.float64) ** 2))
-    # Both add 300,000 squares in float64, in another order.
-    assert check_update(encode_update(update, layout), layout)["a"] == pytest.approx(expected, rel=1e-12)
+    # 300,000 squares added in float32, in blocks: a few units of its last place, and only a ratio of 100 counts.
+    assert check_update(encode_update(update, layout), layout)["a"] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("codec", CODECS)

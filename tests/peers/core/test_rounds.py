@@ -513,7 +513,6 @@ def test_a_peer_that_crashed_in_the_next_round_trains_it_again(bench: Any, scrip
     effects = after.answer(opening)
 
     assert script.only(effects, Train).round == 1
-    assert after.core.blob(saved.update.digest) is not None
     assert [one.round for one in script.records(effects) if isinstance(one, Begun)] == [1]
 
 
