@@ -155,7 +155,7 @@ def _check_data(config: DataConfig) -> None:
 
 
 def _last_row(home: Home) -> tuple[tuple[str, ...], dict[str, float]]:
-    """Names of the neighbours ever merged from, and the last row by name; empty before the first merge."""
+    """Names of the neighbours that ever had a hundredth of the weight, and the last row by name."""
     from trust.history import Begun, Round
     from trust.log import read_history
 
@@ -164,7 +164,9 @@ def _last_row(home: Home) -> tuple[tuple[str, ...], dict[str, float]]:
     records = [entry.record for entry in read_history(home.history).entries]
     own = next((one.name for one in reversed(records) if isinstance(one, Begun)), "self")
     rounds = [one for one in records if isinstance(one, Round)]
-    names = dict.fromkeys(seen.name or seen.peer for one in rounds for seen in one.seen if seen.weight > 0)
+    names = dict.fromkeys(
+        seen.name or seen.peer for one in rounds for seen in one.seen if seen.weight >= 0.01
+    )
     if not rounds:
         return (), {}
     row = {own: rounds[-1].self_weight}

@@ -86,7 +86,7 @@ def _card(state: Snapshot, peers: Sequence[str], row: Mapping[str, float]) -> st
         "",
         f"- base model: {name}, fingerprint `{header.base.hex()}`",
         f"- adapter: rank {header.rank}, alpha {header.alpha:g}, on {len(state.adapter) // 2} linear layers",
-        f"- rounds: {header.round}, local optimiser steps: {header.steps}",
+        f"- rounds: {header.round + 1 if header.steps else 0}, local optimiser steps: {header.steps}",
         f"- neighbours learnt from: {', '.join(map(_plain, peers)) or 'none'}",
     ]
     if row:
@@ -97,8 +97,7 @@ def _card(state: Snapshot, peers: Sequence[str], row: Mapping[str, float]) -> st
         "```python",
         "from peft import PeftModel",
         "from transformers import AutoModelForCausalLM",
-        "",
-        f"base = AutoModelForCausalLM.from_pretrained({_base_name(header.model_name)!r})",
+        *_loading(header.model_name),
         'model = PeftModel.from_pretrained(base, "this folder")',
         "```",
         "",
@@ -106,6 +105,17 @@ def _card(state: Snapshot, peers: Sequence[str], row: Mapping[str, float]) -> st
         "",
     ]
     return "\n".join(lines)
+
+
+def _loading(model_name: str) -> tuple[str, ...]:
+    """How the base is loaded. The embedded one lies where gossipllm is installed, which differs by device."""
+    if model_name == EMBEDDED:
+        return (
+            "from gossipllm.base import model_folder",
+            "",
+            "base = AutoModelForCausalLM.from_pretrained(model_folder())",
+        )
+    return ("", f"base = AutoModelForCausalLM.from_pretrained({model_name!r})")
 
 
 def _plain(name: str) -> str:

@@ -19,7 +19,7 @@ class PlayerRow:
     """What one peer's JSON lines have told so far. `weights` is its last trust row by peer id, itself included."""
 
     name: str
-    text: str
+    language: str
     peer: str
     doing: str = "starting"
     address: str = ""
@@ -72,20 +72,21 @@ class PlayerRow:
 def board(rows: list[PlayerRow], *, rounds: int, elapsed_s: float, title: str) -> Group:
     """The table as it stands. Trust rows are in the order of the table, in per cent."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for name in ("peer", "text", "round", "doing", "tok/s", "loss", "near", "MB out", "in", "trust row %"):
+    # Narrow enough for a terminal of 80 columns.
+    for name in ("peer", "text", "round", "doing", "tok/s", "loss", "near", "sent", "got", "trust row %"):
         left = name in ("peer", "text", "doing", "trust row %")
         table.add_column(name, justify="left" if left else "right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.name,
-            row.text,
+            row.language,
             f"{row.rounds_done}/{rounds}",
-            Text(escaped(row.doing)[:14]),
+            Text(escaped(row.doing)[:12]),
             f"{row.tokens_per_s:,.0f}" if row.tokens_per_s else "",
-            f"{row.loss:.3f}" if row.loss is not None else "",
+            f"{row.loss:.2f}" if row.loss is not None else "",
             str(row.neighbours),
-            f"{row.sent / 1e6:.1f}",
-            f"{row.received / 1e6:.1f}",
+            f"{row.sent / 1e6:.1f}M",
+            f"{row.received / 1e6:.1f}M",
             _trust_row(row, rows),
         )
     done = sum(row.rounds_done for row in rows)

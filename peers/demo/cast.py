@@ -19,15 +19,13 @@ CAST = (("amelie", "fr"), ("basile", "fr"), ("clara", "de"), ("dirk", "de"))
 PARTS = 4
 """Each peer reads a quarter of its language's text: too little to learn the language from alone."""
 
-LANGUAGES = {"fr": "French", "de": "German"}
-
 
 @dataclass(frozen=True, slots=True)
 class Player:
-    """One peer of the demo. `text` is its language, as a word."""
+    """One peer of the demo. `language` is that of its text: "fr" or "de"."""
 
     name: str
-    text: str
+    language: str
     home: Home
     config: PeerConfig
     peer: str
@@ -64,5 +62,5 @@ def make_cast(folder: Path, *, peers: int, rounds: int, steps: int, threads: int
         identity = Identity.generate()
         identity.save(home.identity)
         write_config(home.config, config)
-        players.append(Player(name, LANGUAGES[language], home, config, identity.peer_id))
+        players.append(Player(name, language, home, config, identity.peer_id))
     return tuple(players)

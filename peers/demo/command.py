@@ -65,7 +65,7 @@ def demo(out: Path | None, peers: int, rounds: int, steps: int, no_alone: bool) 
     console = Console(highlight=False)
     threads = max(1, (os.cpu_count() or 1) // peers)
     players = make_cast(folder, peers=peers, rounds=rounds, steps=steps, threads=threads)
-    rows = [PlayerRow(one.name, one.text, one.peer) for one in players]
+    rows = [PlayerRow(one.name, one.language, one.peer) for one in players]
     if not run_async(_play, players, rows, folder, console):
         console.print(f"\nstopped; what was done so far is in {folder}")
         sys.exit(INTERRUPTED)
@@ -165,14 +165,14 @@ def _perplexities(rows: Sequence[PlayerRow], alone: dict[str, float]) -> Table:
     table = Table(title="perplexity on own test text", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("peer")
     table.add_column("text")
-    for name in ("before", "alone", "together", "gain"):
+    for name in ("before", "trained alone", "together", "gain"):
         table.add_column(name, justify="right")
     for row in rows:
         together = _perplexity(row.test_loss)
         by_itself = _perplexity(alone.get(row.name))
         gain = "" if by_itself is None or together is None else f"{100 * (1 - together / by_itself):+.1f} %"
         values = (_perplexity(row.base_loss), by_itself, together)
-        table.add_row(row.name, row.text, *("" if one is None else f"{one:.1f}" for one in values), gain)
+        table.add_row(row.name, row.language, *("" if one is None else f"{one:.1f}" for one in values), gain)
     return table
 
 
@@ -192,7 +192,7 @@ def _write_results(
         "peers": [
             {
                 "name": row.name,
-                "text": row.text,
+                "language": row.language,
                 "test_loss": {
                     "before": row.base_loss,
                     "alone": alone.get(row.name),
