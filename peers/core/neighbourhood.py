@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gossipllm.work import Opened
 from peers.core.admission import (
     EQUIVOCATION_FINE,
     MALFORMED_FINE,
@@ -50,7 +51,7 @@ from wire.messages import (
     Reply,
     network_id,
 )
-from wire.tensors import Layout
+from wire.tensors import Layout, TensorSpec
 
 AWAITED_ROUNDS = 2
 """Rounds of ours in which somebody who said nothing is still waited for. Guess."""
@@ -73,8 +74,13 @@ class Terms:
     net: bytes
 
     @classmethod
-    def of(cls, network: str, fingerprints: Fingerprints, layout: Layout, rows: RowsShape) -> Terms:
-        return cls(fingerprints=fingerprints, layout=layout, rows=rows, net=network_id(network, fingerprints))
+    def of(cls, network: str, opened: Opened) -> Terms:
+        return cls(
+            fingerprints=opened.fingerprints,
+            layout=Layout(tuple(TensorSpec(name, shape) for name, shape in opened.shapes), opened.codec),
+            rows=RowsShape(rows=opened.rows, top=opened.top, vocabulary=opened.vocabulary),
+            net=network_id(network, opened.fingerprints),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ from peers.core.gathering import Gatherer
 from peers.core.neighbourhood import Neighbourhood, Terms
 from peers.core.pulls import BAD_CONTENT_FINE
 from peers.core.records import begun_record, round_record
-from peers.core.saved import LocalSteps, Saved, Standing
+from peers.core.saved import LocalSteps, Saved, Standing, beginning
 from peers.core.stages import (
     Choosing,
     Gathering,
@@ -65,8 +65,7 @@ from trust.evidence import Distance
 from trust.history import Note
 from trust.rows import Candidate, candidate_rows
 from wire.digest import Content
-from wire.logits import RowsShape
-from wire.tensors import Layout, TensorSpec, check_update
+from wire.tensors import Layout, check_update
 
 SAVE_AGAIN_S = 5.0
 """Seconds after which a full disk is tried again. Guess."""
@@ -125,12 +124,11 @@ class Rounds:
                 why = why.replace("theirs", "saved").replace("ours", "now")
                 return [Stop(code=2, why=f"the {field} is not the one this home began with: {why}")]
         first = self._layout is None
-        self._layout = _layout_of(event)
-        rows = RowsShape(rows=event.rows, top=event.top, vocabulary=event.vocabulary)
-        terms = Terms.of(self._config.network, event.fingerprints, self._layout, rows)
+        terms = Terms.of(self._config.network, event)
+        self._layout = terms.layout
         effects = self._others.open(terms) if first else []
         if self._saved is None:
-            self._saved = _beginning(event)
+            self._saved = beginning(event.fingerprints)
         begun = begun_record(self._keys.peer_id, self._config, round_=self.round, opened=event)
         return [*effects, Report(record=begun), *self._resume(now)]
 
@@ -406,22 +404,3 @@ class Rounds:
 def _evaluate(request: int, candidates: Sequence[Candidate], members: Sequence[Member]) -> Evaluate:
     rows = (*(one.row for one in candidates), alone(len(members)))
     return Evaluate(request=request, rows=rows, updates=tuple(one.update for one in members))
-
-
-def _layout_of(event: Opened) -> Layout:
-    return Layout(tuple(TensorSpec(name, shape) for name, shape in event.shapes), event.codec)
-
-
-def _beginning(event: Opened) -> Saved:
-    return Saved(
-        generation=0,
-        round=0,
-        stage="training",
-        fingerprints=event.fingerprints,
-        snapshot=None,
-        frame=b"",
-        update=None,
-        evidence=None,
-        local=None,
-        standings=(),
-    )

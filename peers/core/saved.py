@@ -54,6 +54,22 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     standings: tuple[Standing, ...]
 
 
+def beginning(fingerprints: Fingerprints) -> Saved:
+    """The state of a peer that never ran."""
+    return Saved(
+        generation=0,
+        round=0,
+        stage="training",
+        fingerprints=fingerprints,
+        snapshot=None,
+        frame=b"",
+        update=None,
+        evidence=None,
+        local=None,
+        standings=(),
+    )
+
+
 def recovered(saved: Saved, *, published_round: int) -> Saved:
     """The state to go on from when `published_round` is the last round known to have been announced.
 
