@@ -11,6 +11,7 @@ neighbours, one greeting for each connection.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -119,14 +120,18 @@ class Driver:
     async def run(self, network: Network) -> Ending:
         """Live in this network until the core stops the peer. Cancel to stop it from outside."""
         self._network = network
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            nursery.start_soon(self._save)
-            nursery.start_soon(self._learning.run, self._answered, self._lost)
-            self._tell(Started())
-            for peer in network.neighbours():
-                self._tell(Connected(peer=peer))
-            await trio.sleep_forever()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._save)
+                nursery.start_soon(self._learning.run, self._answered, self._lost)
+                self._tell(Started())
+                for peer in network.neighbours():
+                    self._tell(Connected(peer=peer))
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
+            await self._save_the_last()
         assert self._ending is not None, "only the core's Stop cancels the driver's own nursery"
         return self._ending
 
@@ -217,6 +222,18 @@ class Driver:
                 self._tell(NotStored(generation=saved.generation, why=error.strerror or str(error)))
             else:
                 self._tell(Stored(generation=saved.generation))
+
+    async def _save_the_last(self) -> None:
+        """What was decided just before the end is kept too; a save under way has ended with its task."""
+        last: Saved | None = None
+        with contextlib.suppress(trio.WouldBlock):
+            while True:
+                last = self._to_be_saved.receive_nowait()
+        if last is None:
+            return
+        # A full disk costs the last step, not the state before it, and nobody is left to tell.
+        with trio.CancelScope(shield=True), contextlib.suppress(OSError):
+            await trio.to_thread.run_sync(self._keeper.save, last)
 
     async def _publish(self, network: Network, effect: Publish) -> None:
         try:

@@ -21,9 +21,9 @@ class PlayerRow:
     name: str
     language: str
     peer: str
+    rounds: int
     doing: str = "starting"
     address: str = ""
-    round: int = 0
     tokens_per_s: float = 0.0
     loss: float | None = None
     base_loss: float | None = None
@@ -34,6 +34,10 @@ class PlayerRow:
     weights: dict[str, float] = field(default_factory=lambda: dict[str, float]())
     rounds_done: int = 0
     last_words: str = ""
+
+    @property
+    def done(self) -> bool:
+        return self.rounds_done >= self.rounds
 
     def take(self, line: str) -> None:
         """One line of the peer's output. What is not an event is kept as its last words."""
@@ -54,13 +58,13 @@ class PlayerRow:
                 if event["tokens_per_s"] > 0:
                     self.tokens_per_s, self.loss = event["tokens_per_s"], event["loss"]
             case "round":
-                self.round = self.rounds_done = event["round"] + 1
+                self.rounds_done = event["round"] + 1
                 self.test_loss = event["test_merged"]
-                self.doing = "merged"
+                self.doing = "done" if self.done else "merged"
                 self.weights = {self.peer: event["self_weight"]}
                 self.weights |= {one["peer"]: one["weight"] for one in event["seen"]}
             case "note":
-                self.doing = "done" if event["text"].startswith("all ") else event["text"]
+                self.doing = "done" if self.done else event["text"]
             case "status":
                 self.neighbours = event["neighbours"]
             case _:
@@ -69,7 +73,7 @@ class PlayerRow:
             self.sent, self.received = (sum(event[side].values()) for side in ("sent", "received"))
 
 
-def board(rows: list[PlayerRow], *, rounds: int, elapsed_s: float, title: str) -> Group:
+def board(rows: list[PlayerRow], *, elapsed_s: float, title: str) -> Group:
     """The table as it stands. Trust rows are in the order of the table, in per cent."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     # Narrow enough for a terminal of 80 columns.
@@ -80,7 +84,7 @@ def board(rows: list[PlayerRow], *, rounds: int, elapsed_s: float, title: str) -
         table.add_row(
             row.name,
             row.language,
-            f"{row.rounds_done}/{rounds}",
+            f"{row.rounds_done}/{row.rounds}",
             Text(escaped(row.doing)[:12]),
             f"{row.tokens_per_s:,.0f}" if row.tokens_per_s else "",
             f"{row.loss:.2f}" if row.loss is not None else "",
@@ -89,10 +93,12 @@ def board(rows: list[PlayerRow], *, rounds: int, elapsed_s: float, title: str) -
             f"{row.received / 1e6:.1f}M",
             _trust_row(row, rows),
         )
-    done = sum(row.rounds_done for row in rows)
-    line = f"{title}: {done} of {rounds * len(rows)} rounds, {elapsed_s:.0f} s"
-    if done:
-        line += f", about {elapsed_s / done * (rounds * len(rows) - done):.0f} s left"
+    done, whole = (
+        sum(column) for column in zip(*((row.rounds_done, row.rounds) for row in rows), strict=True)
+    )
+    line = f"{title}: {done} of {whole} rounds, {elapsed_s:.0f} s"
+    if 0 < done < whole:
+        line += f", about {elapsed_s / done * (whole - done):.0f} s left"
     return Group(Text(line, style="bold"), table)
 
 

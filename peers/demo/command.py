@@ -65,7 +65,7 @@ def demo(out: Path | None, peers: int, rounds: int, steps: int, no_alone: bool) 
     console = Console(highlight=False)
     threads = max(1, (os.cpu_count() or 1) // peers)
     players = make_cast(folder, peers=peers, rounds=rounds, steps=steps, threads=threads)
-    rows = [PlayerRow(one.name, one.language, one.peer) for one in players]
+    rows = [PlayerRow(one.name, one.language, one.peer, rounds) for one in players]
     if not run_async(_play, players, rows, folder, console):
         console.print(f"\nstopped; what was done so far is in {folder}")
         sys.exit(INTERRUPTED)
@@ -82,16 +82,15 @@ def demo(out: Path | None, peers: int, rounds: int, steps: int, no_alone: bool) 
 async def _play(players: Sequence[Player], rows: list[PlayerRow], folder: Path, console: Console) -> bool:
     """Whether the peers came to the end of their rounds; False if they were interrupted."""
     began = time.monotonic()
-    rounds = players[0].config.round.rounds
 
     def table() -> object:
-        return board(rows, rounds=rounds, elapsed_s=time.monotonic() - began, title="gossip")
+        return board(rows, elapsed_s=time.monotonic() - began, title="gossip")
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
         with Live(console=console, refresh_per_second=1 / REFRESH_S, get_renderable=table):  # pyright: ignore[reportArgumentType]
             async with running(players, rows, folder / "peers.log"):
-                while not all(row.doing == "done" for row in rows):
+                while not all(row.done for row in rows):
                     _check_alive(rows, folder)
                     await trio.sleep(REFRESH_S / 2)
         nursery.cancel_scope.cancel()

@@ -66,7 +66,7 @@ async def _read(process: trio.Process, row: PlayerRow) -> None:
             row.take(line.decode(errors="replace"))
         pending = pending[-MAX_LINE_BYTES:]
     code = await process.wait()
-    if row.doing != "done":
+    if not row.done:
         row.doing = f"ended ({code})"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ import trio
 
 from gossipllm.work import Open, Progress, Request
 from peers.core.config import CoreConfig, RoundConfig
+from peers.core.stages import Saving
 from peers.core.state import Core
 from peers.driver import Clock, Driver, Ending
 from peers.net.host import Traffic
@@ -135,6 +137,28 @@ async def test_a_state_is_saved_before_it_is_published(cast: Any, until: Any) ->
 
     assert one.network.traffic().sent["announce"] == 0
     assert not one.memory.saved
+
+
+async def test_what_was_decided_just_before_the_end_is_saved_too(hub: Any, until: Any) -> None:
+    keys, diary, memory = ToyKeys.of("one"), Diary(), Memory()
+    core = Core(CoreConfig(name="one", round=RoundConfig(steps=1, patience_s=0.0)), keys, None)
+    driver = Driver(core, learning=ToyLearning([1, 1, 1, 1]), keeper=memory, watcher=diary)
+    gate = threading.Event()
+
+    def hold(saved: Any) -> None:
+        if saved.generation == 2:
+            gate.wait(10)
+        Memory.save(memory, saved)
+
+    memory.save = hold  # type: ignore[method-assign]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(driver.run, hub.join(driver, keys.peer_id))
+        # Generation 2 is held on its way to the disk, and generation 3 waits behind it.
+        await until(lambda: isinstance(core.stage, Saving) and core.stage.generation == 3)
+        nursery.cancel_scope.cancel()
+        gate.set()
+
+    assert [saved.generation for saved in memory.saved] == [1, 2, 3]
 
 
 async def test_a_learner_that_dies_is_started_again_from_what_was_saved(cast: Any, until: Any) -> None:
