@@ -49,6 +49,7 @@ class Sender(Generic[M]):
 
         def name(value: object) -> bytes:
             if not isinstance(value, Content):
+                # How msgspec wants to be told of a type that nobody can encode.
                 raise NotImplementedError(type(value).__name__)
             if value.digest not in self._sent:
                 fresh[value.digest] = value

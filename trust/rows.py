@@ -10,9 +10,8 @@ either: there is one candidate for each in the configuration, and the peer takes
 best on its own trust split (`chosen`).
 
 The peer itself has distance 0 by definition, which says nothing: with 0, a low temperature means training
-alone and a high one plain averaging, with nothing useful between (nine peers on three topics: no gain over
-training alone, against 4 % with the rule below). So the peer counts as its own nearest neighbour. Losses are
-different: there a peer's own distance of 0 is measured, and stays.
+alone and a high one plain averaging, with nothing useful between. So the peer counts as its own nearest
+neighbour. Losses are different: there a peer's own distance of 0 is measured, and stays.
 
 With one neighbour nearness has nothing to compare: every temperature gives 1/2, and whether to merge at all
 is the guard's decision, which `shrunk` serves.

