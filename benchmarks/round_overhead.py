@@ -195,7 +195,6 @@ def _peer(index: int, options: argparse.Namespace, folder: str, pipe: Connection
 async def _gossip_peer(
     index: int, options: argparse.Namespace, folder: Path, join: str, pipe: Connection, began: float
 ) -> None:
-    from gossipllm.config import LearnerConfig
     from peers.core.config import CoreConfig, RoundConfig
     from peers.core.saved import Saved
     from peers.core.state import Core
@@ -219,7 +218,6 @@ async def _gossip_peer(
             steps=1, rounds=options.rounds + 1, patience_s=30.0, quorum=options.peers - 1, guard=False
         ),
         trust=TrustConfig(strategy="uniform"),
-        learner=LearnerConfig(evidence="none"),
     )
     watcher = _Watcher()
     learning = _Pretender(index, options, lambda: len(network.neighbours()) == options.peers - 1, watcher)
@@ -309,6 +307,7 @@ class _Pretender:
                     rows=ROWS.rows,
                     top=ROWS.top,
                     vocabulary=ROWS.vocabulary,
+                    raw=False,
                     round=0,
                     train_tokens=1,
                     trust_tokens=1,

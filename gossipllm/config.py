@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from trust.config import Evidence
+
 EMBEDDED = "embedded"
 """The name of the model and of the reference text that ship with the package."""
 
@@ -49,11 +51,21 @@ class AdapterConfig:
     seed: str = "gossipllm"
     """Public seed of the initial factor A. Same for all peers: averages of unlike A destroy the signal."""
 
+    start: Literal["shared", "own"] = "shared"
+    """Where A begins: "shared" by all peers, or drawn by each on its "own" and uniform within 1/sqrt(rank), as
+    in the code of Wagner et al. (2024), for reproduction. Same for all peers."""
+
+    train: Literal["both", "b"] = "both"
+    """Which factors are trained and travel: "both", or only "b" with A frozen at the shared start (FFA-LoRA,
+    2403.12313), which makes averages exact and updates smaller. Same for all peers."""
+
     def __post_init__(self) -> None:
         if not 1 <= self.rank <= 256:
             raise ValueError(f"rank must be in 1..256, got {self.rank}")
         if not 0 < self.alpha <= 4096:
             raise ValueError(f"alpha must be in (0, 4096], got {self.alpha}")
+        if self.train == "b" and self.start == "own":
+            raise ValueError('train = "b" needs start = "shared": frozen factors of unlike A cannot be merged')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +115,10 @@ class TrainingConfig:
     decay_steps: int = 0
     """Steps over which the rate falls along a cosine to a tenth; 0 keeps it. For runs of known length."""
 
+    schedule: Literal["linear", "onecycle"] = "linear"
+    """Shape of the rate: a "linear" warm-up, or "onecycle" as Wagner et al. (2024) trained, which rises along
+    a cosine from a hundredth of the peak and falls along one to a fifth at decay_steps."""
+
     weight_decay: float = 1e-3
     """Decoupled weight decay on the adapter, 0 to 1. Wagner et al. (2024), released code."""
 
@@ -125,6 +141,8 @@ class TrainingConfig:
             raise ValueError(
                 f"decay_steps must be 0 or above warmup_steps ({self.warmup_steps}), got {self.decay_steps}"
             )
+        if self.schedule == "onecycle" and not self.decay_steps:
+            raise ValueError('schedule = "onecycle" needs decay_steps, the length of the run')
         if not 0 <= self.weight_decay <= 1:
             raise ValueError(f"weight_decay must be in 0..1, got {self.weight_decay}")
         if not self.clip_norm > 0:
@@ -152,6 +170,10 @@ class ReferenceConfig:
     """Most probable tokens sent of each position, 1 to 256. In small trials 4
     told topics apart."""
 
+    positions: Literal["all", "last"] = "all"
+    """What is sent of each window: log-probabilities at "all" positions, or raw logits at the "last" one only,
+    as in the code of Wagner et al. (2024), for reproduction. Same for all peers."""
+
     def __post_init__(self) -> None:
         if not 1 <= self.windows <= 4096:
             raise ValueError(f"windows must be in 1..4096, got {self.windows}")
@@ -173,10 +195,13 @@ class LearnerConfig:
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
-    evidence: Literal["predictions", "weights", "validation", "none"] = "predictions"
-    """How a neighbour's distance is measured: by its predictions on the reference set, by its adapter's
-    weights, by its loss on this peer's trust windows, or not at all."""
+    evidence: tuple[Evidence, ...] = ("predictions",)
+    """What is measured of each neighbour; nothing where it is empty."""
 
     merge: Literal["svd", "mean"] = "svd"
     """How adapters become one: svd is the exact mixture brought to the adapter's rank, mean averages the
     factors apart as in Wagner et al. (2024)."""
+
+    mixing: Literal["parameters", "updates"] = "parameters"
+    """What the row weighs: the adapters, as in the code of Wagner et al. (2024), or what each gained by its
+    last local steps, added to one's own start, as in their text. For the latter, updates carry both."""

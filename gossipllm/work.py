@@ -63,6 +63,16 @@ class Evaluate(_Word, frozen=True, kw_only=True):
     updates: tuple[Content, ...]
 
 
+class Fit(_Word, frozen=True, kw_only=True):
+    """Learn a row: `steps` steps down the gradient of the trust loss, from `row` on. Changes nothing else."""
+
+    request: RequestId
+    row: tuple[float, ...]
+    updates: tuple[Content, ...]
+    steps: int
+    rate: float
+
+
 class Merge(_Word, frozen=True, kw_only=True):
     """Make the merge by `row` this peer's adapter. A row of `(1.0,)` and no updates changes nothing."""
 
@@ -71,7 +81,7 @@ class Merge(_Word, frozen=True, kw_only=True):
     updates: tuple[Content, ...]
 
 
-Work: TypeAlias = Train | Weigh | Evaluate | Merge
+Work: TypeAlias = Train | Weigh | Evaluate | Fit | Merge
 Request: TypeAlias = Open | Work
 
 
@@ -86,6 +96,8 @@ class Opened(_Word, frozen=True, kw_only=True):
     rows: int
     top: int
     vocabulary: int
+    raw: bool
+    """Whether the predictions are raw logits (`ReferenceConfig.positions`)."""
     round: int
     """The round that the snapshot was taken in; 0 without one."""
     train_tokens: int
@@ -127,13 +139,17 @@ class Trained(_Word, frozen=True, kw_only=True):
 
 
 class Weighed(_Word, frozen=True, kw_only=True):
-    """`distance` (non-negative, but for validation, where a better neighbour is below 0) and its standard
-    `error` (0 where there is none)."""
+    """One distance, with its standard error (0 where there is none), for each kind of evidence that the
+    configuration names, in its order.
+
+    `own` is the same measure of this peer's own adapter: 0, but where distances are not from it ("progress").
+    """
 
     request: RequestId
     author: str
-    distance: float
-    error: float
+    distances: tuple[float, ...]
+    errors: tuple[float, ...]
+    own: tuple[float, ...]
 
 
 class Declined(_Word, frozen=True, kw_only=True):
@@ -152,6 +168,14 @@ class Evaluated(_Word, frozen=True, kw_only=True):
     request: RequestId
     losses: tuple[float, ...]
     errors: tuple[float, ...]
+
+
+class Fitted(_Word, frozen=True, kw_only=True):
+    """The row that was learned, a distribution, and the trust loss before each step."""
+
+    request: RequestId
+    row: tuple[float, ...]
+    losses: tuple[float, ...]
 
 
 class Merged(_Word, frozen=True, kw_only=True):
@@ -181,4 +205,4 @@ class Failed(_Word, frozen=True, kw_only=True):
     users_fault: bool
 
 
-Answer: TypeAlias = Opened | Progress | Trained | Weighed | Declined | Evaluated | Merged | Failed
+Answer: TypeAlias = Opened | Progress | Trained | Weighed | Declined | Evaluated | Fitted | Merged | Failed

@@ -1,4 +1,7 @@
-"""What a learner works on: model, adapter, windows and reference set, with the names others know them by."""
+"""What learners work on: the base with its fleet, the reference set, the form of updates; and what names them.
+
+Of these a process has one, however many learners it runs. The text is each learner's own.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gossipllm.config import LearnerConfig
-from gossipllm.model.adapters import Adapter, attach
+from gossipllm.learning.fleet import Fleet
+from gossipllm.learning.updates import UpdateFormat
+from gossipllm.model.adapters import Blueprint
 from gossipllm.model.models import Base, base_fingerprint, load_base, tokenizer_fingerprint
 from gossipllm.text.data import ReferenceSet, Splits, load_reference, load_splits
 from wire.messages import Fingerprints
@@ -17,28 +22,41 @@ OnPhase = Callable[[str, int], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Materials:
-    base: Base
-    adapter: Adapter
-    splits: Splits
+    fleet: Fleet
+    updates: UpdateFormat
     reference: ReferenceSet
     fingerprints: Fingerprints
 
+    @property
+    def base(self) -> Base:
+        return self.fleet.base
+
+    @property
+    def blueprint(self) -> Blueprint:
+        return self.fleet.blueprint
+
 
 def load_materials(config: LearnerConfig, on_phase: OnPhase) -> Materials:
-    """Everything that `config` names, the adapter fresh. Raises `UserMistake`."""
+    """What `config` names, but for the text. Raises `UserMistake`."""
     on_phase("model", 1)
     base = load_base(config.model)
-    # Named before the adapter goes on, which renames the base's own tensors.
-    name, vocabulary = base_fingerprint(base.model), base.vocabulary
-    adapter = attach(base.model, config.adapter)
-    on_phase("text", 2)
-    splits = load_splits(config.data, base.tokenizer, context=base.context, seed=config.training.seed)
-    on_phase("reference", 3)
-    reference = load_reference(config.reference, base.tokenizer, context=base.context, vocabulary=vocabulary)
+    # Named before the fleet goes on, which renames the base's own tensors.
+    name = base_fingerprint(base.model)
+    on_phase("reference", 2)
+    reference = load_reference(
+        config.reference, base.tokenizer, context=base.context, vocabulary=base.vocabulary
+    )
+    fleet = Fleet(base, config.adapter)
+    updates = UpdateFormat(fleet.blueprint, config.mixing)
     fingerprints = Fingerprints(
         base=name,
         tokenizer=tokenizer_fingerprint(base.tokenizer),
         reference=reference.fingerprint,
-        layout=adapter.fingerprint,
+        layout=updates.fingerprint,
     )
-    return Materials(base, adapter, splits, reference, fingerprints)
+    return Materials(fleet, updates, reference, fingerprints)
+
+
+def load_text(config: LearnerConfig, base: Base) -> Splits:
+    """The learner's own text. Raises `UserMistake`."""
+    return load_splits(config.data, base.tokenizer, context=base.context, seed=config.training.seed)

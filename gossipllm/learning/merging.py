@@ -9,7 +9,8 @@ which has up to sum_j rank_j dimensions and has to come back as one B A of the p
 `svd` takes the best approximation of M of that rank (FlexLoRA, arXiv 2402.11505) without forming M: with
 the adapters' A stacked as rows and their B as columns, QR gives orthonormal bases of both, in which M is a
 small core. Only the core knows the row, so that a peer that tries ten rows pays for one QR. `mean` averages
-A and B apart, as Wagner et al. (2024) do; it misses M by the weighted covariance of the factors.
+A and B apart, as Wagner et al. (2024) do; it misses M by the weighted covariance of the factors, which is
+nothing where A is frozen and everybody's.
 
 M leaves open which of its infinitely many factorisations to take. The usual one splits the singular values
 evenly, which is wrong twice here: directions in which M is small would come back with both factors near
@@ -83,13 +84,13 @@ class Stack:
         self._groups = [_grouped(tuple(names), states) for names in shapes.values()]
 
     def merge(self, row: Sequence[float], rule: Rule) -> MergedState:
-        """The merge by `row`: K weights, non-negative, summing to 1.
+        """The merge by `row`: K weights that sum to 1, some of them below 0 where differences are mixed.
 
         A row that gives everything to one adapter of the own rank returns its tensors bit for bit.
         """
         row_K = _checked(row, len(self._states))
         alone = int(np.argmax(row_K))
-        if row_K[alone] == 1.0 and self._ranks[alone] == self._ranks[0]:
+        if np.count_nonzero(row_K) == 1 and self._ranks[alone] == self._ranks[0]:
             return MergedState({name: value.copy() for name, value in self._states[alone].items()}, 0.0)
         return self.svd(row_K) if rule == "svd" else self.mean(row_K)
 
@@ -185,6 +186,6 @@ def _checked(row: Sequence[float], count: int) -> F64:
     row_K = np.asarray(row, np.float64)
     if row_K.shape != (count,):
         raise ValueError(f"row must have {count} weights, got {row_K.shape}")
-    if not np.all(np.isfinite(row_K)) or row_K.min() < 0 or abs(row_K.sum() - 1) > 1e-6:
-        raise ValueError(f"row must be non-negative and sum to 1, got {row_K.tolist()}")
+    if not np.all(np.isfinite(row_K)) or abs(row_K.sum() - 1) > 1e-6:
+        raise ValueError(f"row must be finite and sum to 1, got {row_K.tolist()}")
     return row_K / row_K.sum()

@@ -1,36 +1,29 @@
-"""What the current adapter predicts on the reference set: a peer's evidence.
+"""Logits to what is sent of them: a peer's evidence.
 
-Axes: R rows (a window's position, window by window), K most probable tokens, V vocabulary.
+Axes: R rows (a window's position, window by window), K kept tokens, V vocabulary.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from gossipllm.learning.evaluation import forward
-from gossipllm.text.data import Windows
-from wire.logits import RowsShape, SparseRows
+from wire.floats import F32
 
 
-@torch.inference_mode()
-def predict(model: torch.nn.Module, windows_WT: Windows, shape: RowsShape) -> SparseRows:
-    """The `shape.top` most probable next tokens at every position but the last of each window.
+def likeliest(logits_RV: torch.Tensor, top: int) -> tuple[NDArray[np.uint32], F32, F32]:
+    """The `top` most probable tokens of each row: ids rising, log-probabilities, and the mass of all others."""
+    values_RK, ids_RK = logits_RV.float().topk(top, dim=-1)
+    ids_RK, order_RK = ids_RK.sort(dim=-1)
+    whole_R1 = torch.logsumexp(logits_RV.float(), dim=-1, keepdim=True)
+    logp_RK = (values_RK.gather(-1, order_RK) - whole_R1).clamp(max=0)
+    tail_R = (1 - logp_RK.double().exp().sum(dim=-1)).clamp(0, 1).float()
+    return ids_RK.cpu().numpy().astype("uint32"), logp_RK.cpu().numpy(), tail_R.cpu().numpy()
 
-    The last position is left out because no token follows it, so that rows and losses pair up.
-    """
-    ids: list[torch.Tensor] = []
-    logs: list[torch.Tensor] = []
-    tails: list[torch.Tensor] = []
-    for logits_BTV, _ in forward(model, windows_WT, shape.vocabulary):
-        logp_RV = torch.log_softmax(logits_BTV[:, :-1].float(), dim=-1).flatten(0, 1)
-        top_RK, ids_RK = logp_RV.topk(shape.top, dim=-1)
-        ids_RK, order_RK = ids_RK.sort(dim=-1)
-        top_RK = top_RK.gather(-1, order_RK)
-        ids.append(ids_RK)
-        logs.append(top_RK)
-        tails.append((1 - top_RK.double().exp().sum(dim=-1)).clamp(0, 1).float())
-    return SparseRows(
-        torch.cat(ids).cpu().numpy().astype("uint32"),
-        torch.cat(logs).clamp(max=0).cpu().numpy(),
-        torch.cat(tails).cpu().numpy(),
-    )
+
+def largest(logits_RV: torch.Tensor, top: int) -> tuple[NDArray[np.uint32], F32]:
+    """The `top` largest logits of each row, as they are: ids rising, values."""
+    values_RK, ids_RK = logits_RV.float().topk(top, dim=-1)
+    ids_RK, order_RK = ids_RK.sort(dim=-1)
+    return ids_RK.cpu().numpy().astype("uint32"), values_RK.gather(-1, order_RK).cpu().numpy()

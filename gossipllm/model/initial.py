@@ -22,6 +22,21 @@ def initial_state(layout: Layout, seed: str) -> dict[str, F32]:
     return {spec.name: _initial(spec, seed) for spec in layout.tensors}
 
 
+def own_start(layout: Layout, seed: int) -> dict[str, F32]:
+    """A start of a peer's own, for reproduction: A uniform within 1/sqrt(rank) whatever the width, B zero.
+
+    The released code of Wagner et al. (2024) draws so: its A is stored transposed, and Kaiming's bound is taken
+    of the wrong axis.
+    """
+    state: dict[str, F32] = {}
+    for spec in layout.tensors:
+        state[spec.name] = np.zeros(spec.shape, np.float32)
+        if spec.name.endswith(A):
+            draws = symmetric("gossipllm/lora_A/own/1", (seed, spec.name.removesuffix(A)), spec.count)
+            state[spec.name] = (draws / math.sqrt(spec.shape[0])).astype(np.float32).reshape(spec.shape)
+    return state
+
+
 def _initial(spec: TensorSpec, seed: str) -> F32:
     if spec.name.endswith(B):
         return np.zeros(spec.shape, np.float32)

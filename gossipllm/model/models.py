@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from gossipllm import base as embedded
 from gossipllm.config import EMBEDDED, ModelConfig
 from gossipllm.mistakes import UserMistake
+from gossipllm.model.attention import use_short_attention
 from wire.digest import fingerprint_of
 
 _FUNCTION_KEYS: Final = (
@@ -84,18 +85,24 @@ def load_base(config: ModelConfig) -> Base:
     if config.threads:
         torch.set_num_threads(config.threads)
     device = pick_device(config.device)
-    source = str(embedded.model_folder()) if config.name == EMBEDDED else config.name
-    folder = Path(source).expanduser()
-    if folder.is_dir():
-        _check_folder(folder)
-        source = str(folder)
-    elif source.startswith(("/", ".", "~")):
-        # No hub name begins so, and asking the hub takes half a minute where there is no network.
-        raise UserMistake(f"model.name: there is no folder {source}")
-    tokenizer = _load_tokenizer(source)
+    source = _source(config.name, "model.name")
+    if Path(source).is_dir():
+        _check_folder(Path(source))
+    tokenizer = load_tokenizer(config.name, "model.name")
     dtype = pick_dtype(config.dtype, device)
-    model: Any = _load_model(source, dtype)
-    return Base(model.to(device), tokenizer, device, dtype)
+    model: Any = _load_model(source, dtype).to(device)
+    use_short_attention(model)
+    return Base(model, tokenizer, device, dtype)
+
+
+def load_tokenizer(name: str, key: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model, without its weights. `key` is where the user named it, for complaints."""
+    source = _source(name, key)
+    loader: Any = AutoTokenizer
+    try:
+        return loader.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise _not_loaded(source, "tokenizer", error, key) from None
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -177,12 +184,16 @@ def _check_folder(folder: Path) -> None:
         raise UserMistake(f"model.name: {folder} holds no tokenizer (tokenizer.json)")
 
 
-def _load_tokenizer(source: str) -> PreTrainedTokenizerBase:
-    loader: Any = AutoTokenizer
-    try:
-        return loader.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise _not_loaded(source, "tokenizer", error) from None
+def _source(name: str, key: str) -> str:
+    """What transformers loads from: a folder or a name on the hub."""
+    source = str(embedded.model_folder()) if name == EMBEDDED else name
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        return str(folder)
+    if source.startswith(("/", ".", "~")):
+        # No hub name begins so, and asking the hub takes half a minute where there is no network.
+        raise UserMistake(f"{key}: there is no folder {source}")
+    return source
 
 
 def _load_model(source: str, dtype: torch.dtype) -> PreTrainedModel:
@@ -192,7 +203,7 @@ def _load_model(source: str, dtype: torch.dtype) -> PreTrainedModel:
             source, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
     except (OSError, ValueError) as error:
-        raise _not_loaded(source, "model", error) from None
+        raise _not_loaded(source, "model", error, "model.name") from None
     # A weight that the file lacks would be drawn at random, differently on every peer.
     if found["missing_keys"]:
         missing: list[str] = sorted(found["missing_keys"])
@@ -200,10 +211,8 @@ def _load_model(source: str, dtype: torch.dtype) -> PreTrainedModel:
     return model.eval().requires_grad_(False)
 
 
-def _not_loaded(source: str, what: str, error: Exception) -> UserMistake:
+def _not_loaded(source: str, what: str, error: Exception, key: str) -> UserMistake:
     reason = " ".join(str(error).split())[:160]
     if Path(source).is_dir():
-        return UserMistake(f"model.name: the {what} in {source} cannot be read: {reason}")
-    return UserMistake(
-        f'model.name: "{source}" is no folder here, and the hub did not give its {what}: {reason}'
-    )
+        return UserMistake(f"{key}: the {what} in {source} cannot be read: {reason}")
+    return UserMistake(f'{key}: "{source}" is no folder here, and the hub did not give its {what}: {reason}')

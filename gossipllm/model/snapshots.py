@@ -2,8 +2,9 @@
 
     "GLS1" | u32 header length | header (MessagePack map) | safetensors
 
-The safetensors part holds float32 tensors: `adapter/<name>`, and `first/<name>`, `second/<name>` once there
-was an optimiser step. No torch here, so that an adapter can be exported without loading a model.
+The safetensors part holds float32 tensors: `adapter/<name>`; `start/<name>` where the state from which the last
+local steps began is needed; `first/<name>` and `second/<name>` once there was an optimiser step. No torch here,
+so that an adapter can be exported without loading a model.
 """
 
 from __future__ import annotations
@@ -44,13 +45,19 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
 class Snapshot:
     header: SnapshotHeader
     adapter: Mapping[str, F32]
+    start: Mapping[str, F32]
     first: Mapping[str, F32]
     second: Mapping[str, F32]
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
     header = msgspec.msgpack.encode(snapshot.header)
-    kinds = {"adapter": snapshot.adapter, "first": snapshot.first, "second": snapshot.second}
+    kinds = {
+        "adapter": snapshot.adapter,
+        "start": snapshot.start,
+        "first": snapshot.first,
+        "second": snapshot.second,
+    }
     tensors = {
         f"{kind}/{name}": np.ascontiguousarray(values)
         for kind, held in kinds.items()
@@ -70,11 +77,11 @@ def decode_snapshot(data: bytes) -> Snapshot:
         raise UserMistake(f"the saved state is no snapshot of this program: {error}") from None
     if magic != _MAGIC:
         raise UserMistake("the saved state is no snapshot of this program: it does not begin like one")
-    kinds: dict[str, dict[str, F32]] = {"adapter": {}, "first": {}, "second": {}}
+    kinds: dict[str, dict[str, F32]] = {"adapter": {}, "start": {}, "first": {}, "second": {}}
     for name, values in tensors.items():
         kind, _, rest = name.partition("/")
         kinds.setdefault(kind, {})[rest] = values
-    return Snapshot(header, kinds["adapter"], kinds["first"], kinds["second"])
+    return Snapshot(header, kinds["adapter"], kinds["start"], kinds["first"], kinds["second"])
 
 
 def check_snapshot(header: SnapshotHeader, *, base: bytes, tokenizer: bytes, layout: bytes) -> None:

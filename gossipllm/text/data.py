@@ -81,13 +81,18 @@ def split(windows_WT: Windows, config: DataConfig, *, seed: int) -> Splits:
 
 def tokenise(documents: list[str], tokenizer: Any) -> NDArray[np.int32]:
     """One stream of ids, the end-of-text token behind each document where the tokenizer has one."""
+    return np.concatenate(tokenised(documents, tokenizer))
+
+
+def tokenised(documents: list[str], tokenizer: Any) -> list[NDArray[np.int32]]:
+    """The ids of each document, as `tokenise` strings them together."""
     end: list[int] = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    stream: list[NDArray[np.int32]] = []
+    streams: list[NDArray[np.int32]] = []
     # `verbose=False` keeps transformers from warning that a document is longer than the context.
     for first in range(0, len(documents), 1024):
         ids = tokenizer(documents[first : first + 1024], add_special_tokens=False, verbose=False)["input_ids"]
-        stream += [np.array(document + end, np.int32) for document in ids]
-    return np.concatenate(stream)
+        streams += [np.array(document + end, np.int32) for document in ids]
+    return streams
 
 
 def cut(stream: NDArray[np.int32], length: int) -> Windows:
@@ -111,8 +116,10 @@ def load_reference(config: ReferenceConfig, tokenizer: Any, *, context: int, voc
         count = config.windows // len(texts) + (i < config.windows % len(texts))
         chosen.append(_chosen(name, text, count, config, tokenizer))
     windows_WT = np.concatenate(chosen)
-    shape = RowsShape(len(windows_WT) * (length - 1), config.top, vocabulary)
-    numbers = (*windows_WT.shape, shape.top, vocabulary)
+    last = config.positions == "last"
+    rows = len(windows_WT) * (1 if last else length - 1)
+    shape = RowsShape(rows, config.top, vocabulary, raw=last)
+    numbers = (*windows_WT.shape, shape.top, vocabulary, *(("last",) if last else ()))
     parts = (",".join(map(str, numbers)).encode(), windows_WT.astype("<u4").tobytes())
     return ReferenceSet(windows_WT, shape, fingerprint_of("gossipllm/reference/1", parts))
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from gossipllm.config import AdapterConfig, DataConfig, LearnerConfig, ModelConfig, TrainingConfig
-from gossipllm.learning.learner import Learner, answer
-from gossipllm.model.snapshots import decode_snapshot
+from gossipllm.learning.crew import answer
+from gossipllm.learning.learner import Learner
+from gossipllm.model.snapshots import decode_snapshot, encode_snapshot
 from gossipllm.text.data import demo_share
 from gossipllm.work import (
     Answer,
@@ -42,10 +43,14 @@ def silent(_: Progress) -> None:
 
 
 def opened(config: LearnerConfig, snapshot: Content | None = None) -> Learner:
+    return introduced(config, snapshot)[0]
+
+
+def introduced(config: LearnerConfig, snapshot: Content | None = None) -> tuple[Learner, Opened]:
     learner, reply = answer(None, Open(request=1, config=config, snapshot=snapshot), silent)
     assert isinstance(reply, Opened), reply
     assert learner is not None
-    return learner
+    return learner, reply
 
 
 def ask(learner: Learner, request: Work) -> Any:
@@ -65,26 +70,26 @@ def neighbour(config: Config) -> Trained:
     return train(other, 1)
 
 
-def layout_of(learner: Learner) -> Layout:
-    return Layout(tuple(TensorSpec(name, shape) for name, shape in learner.opened.shapes), "bf16")
+def layout_of(reply: Opened) -> Layout:
+    return Layout(tuple(TensorSpec(name, shape) for name, shape in reply.shapes), "bf16")
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
 def test_training_lowers_the_loss_on_text_it_has_not_seen(config: Config, family: str) -> None:
-    learner = opened(config(family))
+    learner, before = introduced(config(family))
 
     done = train(learner, 1, steps=20)
     merged: Merged = ask(learner, Merge(request=3, row=(1.0,), updates=()))
 
     assert done.tokens == 20 * 4 * 23, "every position but the first bears loss"
     assert done.samples == 80
-    assert merged.test_alone < learner.opened.test_loss - 0.05
+    assert merged.test_alone < before.test_loss - 0.05
     assert merged.test_alone == merged.test_merged
 
 
 def test_an_untrained_adapter_is_the_base_model(config: Config) -> None:
     losses = {
-        opened(config(adapter=AdapterConfig(rank=4, seed=seed))).opened.test_loss for seed in ("a", "b")
+        introduced(config(adapter=AdapterConfig(rank=4, seed=seed)))[1].test_loss for seed in ("a", "b")
     }
 
     assert len(losses) == 1
@@ -94,24 +99,24 @@ def test_the_embedded_model_learns_from_an_embedded_text(config: Config, tmp_pat
     (tmp_path / "own.txt").write_text(demo_share("it", part=0, of=8), encoding="utf-8")
     data = DataConfig(path=str(tmp_path), window_tokens=64, trust_windows=2, test_windows=2)
     whole = LearnerConfig(model=ModelConfig(device="cpu", threads=1), data=data)
-    learner = opened(replace(whole, training=TrainingConfig(batch_windows=2, warmup_steps=1)))
+    learner, reply = introduced(replace(whole, training=TrainingConfig(batch_windows=2, warmup_steps=1)))
 
     done = train(learner, 1, steps=4)
 
-    assert learner.opened.rows == 20 * 23
+    assert reply.rows == 20 * 23
     assert done.evidence.size <= 32_768, "small enough to ride in the announcement"
     assert done.trust_loss < 10
 
 
 def test_what_is_published_is_the_adapter(config: Config) -> None:
-    learner = opened(config())
+    learner, reply = introduced(config())
 
     done = train(learner, 1)
 
-    sent = decode_update(done.update.data, layout_of(learner))
-    for name, values in learner.adapter.state().items():
+    sent = decode_update(done.update.data, layout_of(reply))
+    for name, values in learner.state.items():
         np.testing.assert_allclose(sent[name], values, rtol=2**-8)
-    assert done.evidence.size == learner.opened.rows * (4 * (2 + 2) + 2)
+    assert done.evidence.size == reply.rows * (4 * (2 + 2) + 2)
 
 
 def test_a_learner_that_was_closed_goes_on_bit_for_bit(config: Config) -> None:
@@ -120,10 +125,10 @@ def test_a_learner_that_was_closed_goes_on_bit_for_bit(config: Config) -> None:
     want = train(straight, 2)
 
     first = train(opened(config()), 1)
-    resumed = opened(config(), snapshot=first.snapshot)
+    resumed, reply = introduced(config(), snapshot=first.snapshot)
     got = train(resumed, 2)
 
-    assert resumed.opened.round == 1
+    assert reply.round == 1
     assert (got.update, got.evidence, got.snapshot) == (want.update, want.evidence, want.snapshot)
 
 
@@ -139,27 +144,27 @@ def test_a_round_that_is_repeated_after_a_crash_is_the_same(config: Config) -> N
 
 @pytest.mark.parametrize("evidence", ["predictions", "weights", "validation"])
 def test_a_peer_is_at_no_distance_from_itself(config: Config, evidence: Any) -> None:
-    learner = opened(config(evidence=evidence))
+    learner = opened(config(evidence=(evidence,)))
     mine = train(learner, 1)
 
     weighed: Weighed = ask(learner, Weigh(request=3, author="me", update=mine.update, evidence=mine.evidence))
 
     # Updates travel as bfloat16, so that the weights return rounded: 2^-9 of each, squared in the cosine.
-    assert weighed.distance == pytest.approx(0, abs=1e-5)
+    assert weighed.distances == pytest.approx((0,), abs=1e-5)
 
 
 @pytest.mark.parametrize("evidence", ["predictions", "weights"])
 def test_a_peer_that_learnt_otherwise_is_at_a_distance(
     config: Config, neighbour: Trained, evidence: Any
 ) -> None:
-    learner = opened(config(evidence=evidence))
+    learner = opened(config(evidence=(evidence,)))
     train(learner, 1)
 
     weighed: Weighed = ask(
         learner, Weigh(request=3, author="x", update=neighbour.update, evidence=neighbour.evidence)
     )
 
-    assert weighed.distance > 1e-3
+    assert weighed.distances[0] > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -181,7 +186,7 @@ def test_what_a_neighbour_broke_is_declined(
     blob: bytes | None,
     field: str,
 ) -> None:
-    learner = opened(config(evidence=evidence))
+    learner = opened(config(evidence=() if evidence == "none" else (evidence,)))
     size = neighbour.update.size
     # bfloat16, little-endian: a NaN, and 3e38, whose products overflow.
     made = {None: neighbour.update.data, "nan": b"\xc0\x7f" * (size // 2), "huge": b"\x7f\x7f" * (size // 2)}
@@ -282,37 +287,34 @@ def test_bytes_that_are_no_snapshot_are_the_users_matter(config: Config, neighbo
         assert "no snapshot" in failed.why
 
 
-def test_training_that_diverges_fails_and_leaves_everything_as_it_was(
+def test_steps_that_memory_does_not_suffice_for_leave_everything_as_it_was(
     config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learner = opened(config())
     before = train(learner, 1).snapshot
-    poisoned = learner.trainer._step  # pyright: ignore[reportPrivateUsage]
-    calls: list[int] = []
 
-    def step(windows: Any) -> float:
-        calls.append(1)
-        if len(calls) == 3:
-            raise MemoryError("no memory for this batch")
-        return poisoned(windows)
+    def full(*_: object) -> Any:
+        raise MemoryError("no memory for this batch")
 
-    monkeypatch.setattr(learner.trainer, "_step", step)
+    monkeypatch.setattr(learner.materials.fleet, "_steps", full)
     failed: Failed = ask(learner, Train(request=8, round=2, steps=5))
 
     assert failed == Failed(request=8, why="no memory for this batch", users_fault=False)
     assert learner.snapshot() == before
 
 
-def test_a_rate_that_blows_up_says_which_setting_to_lower(config: Config) -> None:
-    learner = opened(config(training=replace(TrainingConfig(), learning_rate=1.0, warmup_steps=0)))
-    with np.errstate(all="ignore"):
-        state = {name: np.full_like(v, 1e30) for name, v in learner.adapter.state().items()}
-    learner.adapter.set_state(state)
+def test_a_rate_that_blows_up_says_which_setting_to_lower(config: Config, neighbour: Trained) -> None:
+    saved = decode_snapshot(neighbour.snapshot.data)
+    huge = replace(saved, adapter={name: np.full_like(v, 1e30) for name, v in saved.adapter.items()})
+    training = replace(TrainingConfig(), learning_rate=1.0, warmup_steps=0)
+    learner = opened(config(training=training), snapshot=Content.of(encode_snapshot(huge)))
+    before = learner.snapshot()
 
     failed: Failed = ask(learner, Train(request=8, round=1, steps=2))
 
     assert failed.users_fault
     assert "training.learning_rate" in failed.why
+    assert learner.snapshot() == before
 
 
 def test_missing_text_is_the_users_mistake(config: Config) -> None:

@@ -168,7 +168,7 @@ def test_ranks_above_the_width_are_merged_too() -> None:
     np.testing.assert_allclose(product(merged.state, "m"), mixture([0.5, 0.5], states, "m"), atol=1e-6)
 
 
-@pytest.mark.parametrize("row", [[0.5], [0.7, 0.7], [1.5, -0.5], [float("nan"), 1.0]])
+@pytest.mark.parametrize("row", [[0.5], [0.7, 0.7], [float("nan"), 1.0]])
 def test_what_is_no_row_is_refused(row: list[float]) -> None:
     with pytest.raises(ValueError, match="row must"):
         Stack([adapter(0), adapter(1)], alpha=ALPHA).merge(row, "svd")

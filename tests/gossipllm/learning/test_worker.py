@@ -84,7 +84,7 @@ def test_a_round_over_pipes_and_an_end_when_the_parent_is_gone(parent: Parent, c
 
     opened = parent.ask(Open(request=2, config=config(), snapshot=None))
     assert isinstance(opened, Opened)
-    assert [p.phase for p in parent.progress[-3:]] == ["text", "reference", "first loss"]
+    assert [p.phase for p in parent.progress[-3:]] == ["reference", "text", "first loss"]
 
     trained = parent.ask(Train(request=3, round=1, steps=3))
     assert isinstance(trained, Trained)

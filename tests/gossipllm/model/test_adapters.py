@@ -25,8 +25,12 @@ LAYOUT = Layout((TensorSpec("h.0.attn.lora_A", (4, 32)), TensorSpec("h.0.attn.lo
 
 
 def attached(folder: Path, **options: object):
-    base = load_base(ModelConfig(name=str(folder), device="cpu", dtype="bfloat16", threads=1))
+    base = load_base(ModelConfig(name=str(folder), device="cpu", dtype="float32", threads=1))
     return attach(base.model, AdapterConfig(**({"rank": 4, "alpha": 8.0} | options)))  # pyright: ignore[reportArgumentType]
+
+
+def layout(folder: Path) -> Layout:
+    return attached(folder).blueprint.layout
 
 
 def test_every_process_draws_the_same_initial_a() -> None:
@@ -80,7 +84,7 @@ def test_modules_and_seeds_draw_apart() -> None:
     [("llama", 2 * 7), ("gpt2", 2 * 4), ("qwen2", 2 * 7)],
 )
 def test_all_linear_layers_but_the_head_are_adapted(model_folder: Folder, family: str, modules: int) -> None:
-    names = modules_of(attached(model_folder(family)).layout)
+    names = modules_of(layout(model_folder(family)))
 
     assert len(names) == modules
     assert names == tuple(sorted(names))
@@ -88,41 +92,52 @@ def test_all_linear_layers_but_the_head_are_adapted(model_folder: Folder, family
 
 
 def test_shapes_are_of_inputs_and_outputs_whatever_the_family_stores(model_folder: Folder) -> None:
-    shapes = {spec.name: spec.shape for spec in attached(model_folder("gpt2")).layout.tensors}
+    shapes = {spec.name: spec.shape for spec in layout(model_folder("gpt2")).tensors}
 
     assert shapes["transformer.h.0.attn.c_attn.lora_A"] == (4, 32)
     assert shapes["transformer.h.0.attn.c_attn.lora_B"] == (96, 4)
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
-def test_an_adapter_computes_alpha_over_rank_b_a(model_folder: Folder, family: str) -> None:
-    adapter = attached(model_folder(family))
-    name, rng = modules_of(adapter.layout)[0], np.random.default_rng(0)
-    state = adapter.state()
-    b = rng.normal(size=state[name + ".lora_B"].shape).astype(np.float32)
-    module = adapter.model.get_submodule("base_model.model." + name).float()
-    x = torch.randn(3, state[name + ".lora_A"].shape[1], generator=torch.Generator().manual_seed(0))
-    before = module(x).detach().numpy()
+def test_each_adapter_adds_alpha_over_rank_b_a_to_its_own_rows(model_folder: Folder, family: str) -> None:
+    found = attached(model_folder(family))
+    name, rng = modules_of(found.blueprint.layout)[0], torch.Generator().manual_seed(0)
+    layer = found.layers[name]
+    a_shape, b_shape = (
+        next(spec.shape for spec in found.blueprint.layout.tensors if spec.name == name + factor)
+        for factor in (".lora_A", ".lora_B")
+    )
+    a, b = torch.randn(2, *a_shape, generator=rng), torch.randn(2, *b_shape, generator=rng)
+    x = torch.randn(6, 5, a_shape[1], generator=rng)
+    frozen = layer(x)
 
-    adapter.set_state(state | {name + ".lora_B": b})
+    layer.a_PRI, layer.b_POR = a, b
 
-    want = x.numpy() @ (8.0 / 4 * b @ state[name + ".lora_A"]).T
-    np.testing.assert_allclose(module(x).detach().numpy() - before, want, atol=1e-5)
+    for mine, rows in ((0, slice(0, 3)), (1, slice(3, 6))):
+        want = frozen[rows] + 8.0 / 4 * x[rows] @ a[mine].T @ b[mine].T
+        torch.testing.assert_close(layer(x)[rows], want, atol=1e-4, rtol=1e-5)
 
 
-def test_adapters_are_float32_over_a_bfloat16_base_and_set_exactly(model_folder: Folder) -> None:
-    adapter = attached(model_folder("llama"))
-    rng = np.random.default_rng(1)
-    state = {s.name: rng.normal(size=s.shape).astype(np.float32) for s in adapter.layout.tensors}
+def test_a_start_of_ones_own_is_wide_and_nobody_elses(model_folder: Folder) -> None:
+    blueprint = attached(model_folder("llama"), start="own").blueprint
+    one, other = blueprint.start(1), blueprint.start(2)
+    name = modules_of(blueprint.layout)[0] + ".lora_A"
 
-    adapter.set_state(state)
+    assert 0.4 < np.abs(one[name]).max() <= 0.5, "uniform within 1/sqrt(rank)"
+    assert not np.array_equal(one[name], other[name])
+    assert blueprint.fingerprint != attached(model_folder("llama")).blueprint.fingerprint
 
-    assert all(np.array_equal(adapter.state()[name], values) for name, values in state.items())
+
+def test_with_a_frozen_only_b_travels(model_folder: Folder) -> None:
+    blueprint = attached(model_folder("llama"), train="b").blueprint
+
+    assert {spec.name[-2:] for spec in blueprint.trained.tensors} == {"_B"}
+    assert len(blueprint.trained.tensors) * 2 == len(blueprint.layout.tensors)
 
 
 def test_another_scale_or_seed_is_another_layout(model_folder: Folder) -> None:
     names = {
-        attached(model_folder("llama"), **options).fingerprint
+        attached(model_folder("llama"), **options).blueprint.fingerprint
         for options in ({}, {"alpha": 4.0}, {"seed": "x"})
     }
 

@@ -6,41 +6,45 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from gossipllm.config import LearnerConfig
-from gossipllm.learning.evaluation import window_losses
-from gossipllm.learning.learner import Learner
+from gossipllm.learning.crew import answer
 from gossipllm.mistakes import UserMistake
 from gossipllm.model.export import export_adapter
-from gossipllm.work import Merge, Open, Train
+from gossipllm.text.data import load_splits
+from gossipllm.work import Merge, Open, Opened, Train
 
 Config = Callable[..., LearnerConfig]
 
 
-def trained(config: LearnerConfig) -> tuple[Learner, bytes, float]:
-    learner = Learner.open(Open(request=1, config=config, snapshot=None), lambda _: None)
-    learner.perform(Train(request=2, round=1, steps=5), lambda _: None)
-    merged = learner.perform(Merge(request=3, row=(1.0,), updates=()), lambda _: None)
-    return learner, merged.snapshot.data, merged.test_merged  # pyright: ignore[reportAttributeAccessIssue]
+def trained(config: LearnerConfig) -> tuple[Opened, bytes, float]:
+    learner, opened = answer(None, Open(request=1, config=config, snapshot=None), lambda _: None)
+    answer(learner, Train(request=2, round=1, steps=5), lambda _: None)
+    _, merged = answer(learner, Merge(request=3, row=(1.0,), updates=()), lambda _: None)
+    return opened, merged.snapshot.data, merged.test_merged  # pyright: ignore[reportReturnType, reportAttributeAccessIssue]
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
 def test_peft_loads_it_and_finds_the_same_loss(config: Config, family: str, tmp_path: Path) -> None:
-    learner, snapshot, want = trained(config(family))
+    opened, snapshot, want = trained(config(family))
 
     export_adapter(snapshot, tmp_path / "out", peers=["ada", "bob"], row={"self": 0.75, "ada": 0.25})
 
     base = AutoModelForCausalLM.from_pretrained(config(family).model.name)
     model = PeftModel.from_pretrained(base, str(tmp_path / "out")).eval()
-    windows = learner._test_WT  # pyright: ignore[reportPrivateUsage]
-    assert window_losses(model, windows, learner.opened.vocabulary).mean() == pytest.approx(want, abs=1e-6)
-    assert want < learner.opened.test_loss - 0.01, "an adapter that does nothing would pass, too"
+    data = config(family).data
+    tokenizer = AutoTokenizer.from_pretrained(config(family).model.name)
+    splits = load_splits(data, tokenizer, context=64, seed=config(family).training.seed)
+    tokens = torch.tensor(splits.test_WT[: data.test_windows], dtype=torch.int64)
+    assert model(input_ids=tokens, labels=tokens).loss.item() == pytest.approx(want, abs=1e-5)
+    assert want < opened.test_loss - 0.01, "an adapter that does nothing would pass, too"
     card = (tmp_path / "out" / "README.md").read_text()
     assert "ada, bob" in card
     assert "| self | 0.750 |" in card
-    assert learner.opened.fingerprints.base.hex() in card
+    assert opened.fingerprints.base.hex() in card
 
 
 def test_a_folder_that_holds_something_is_not_overwritten_unasked(config: Config, tmp_path: Path) -> None:

@@ -1,0 +1,38 @@
+"""In which order a learner reads its text: a function of (seed, round, step), so a repeated round is the same.
+
+Axes: W windows, S steps, B windows of a batch.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gossipllm.config import TrainingConfig
+from gossipllm.randomness import permutation, words
+
+
+def batches(windows: int, config: TrainingConfig, *, round_number: int, steps: int) -> NDArray[np.int64]:
+    """`(S, B)`, indices of the windows of each step.
+
+    A round walks through one shuffle of all windows after another; no batch holds a window twice.
+    """
+    size = min(config.batch_windows, windows)
+    each = windows // size
+    rows = np.empty((steps, size), np.int64)
+    for step in range(steps):
+        first = (step % each) * size
+        rows[step] = _order(config.seed, round_number, step // each, windows)[first : first + size]
+    return rows
+
+
+def drawn(windows: int, count: int, parts: tuple[str | int, ...]) -> NDArray[np.int64]:
+    """`count` indices with replacement: nearly uniform, off by less than windows / 2^32."""
+    return (words("gossipllm/drawn/1", parts, count) % np.uint32(windows)).astype(np.int64)
+
+
+@lru_cache(maxsize=64)
+def _order(seed: int, round_number: int, pass_: int, windows: int) -> NDArray[np.int64]:
+    return permutation("gossipllm/batches/1", (seed, round_number, pass_), windows)

@@ -1,0 +1,143 @@
+"""Learners at work: one on a device, or many in a simulation, on one set of materials.
+
+Each answer is a generator that stops wherever it needs the model. Those that stop at the same time have their
+jobs performed together, so that nine peers' local steps, or nine peers' candidate merges, are one pass through
+the base instead of nine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from gossipllm.config import LearnerConfig
+from gossipllm.learning.fleet import Fleet, Meter
+from gossipllm.learning.jobs import Job, Task
+from gossipllm.learning.learner import Learner, OnProgress
+from gossipllm.learning.materials import Materials, OnPhase, load_materials, load_text
+from gossipllm.mistakes import UserMistake
+from gossipllm.model.models import Base
+from gossipllm.text.data import Splits
+from gossipllm.work import Answer, Failed, Open, Progress, Request
+from wire.errors import WireError
+from wire.tensors import Layout
+
+OPENING_STEPS: Final = 5
+
+
+class Crew:
+    """Learners of one configuration but for their data and seeds."""
+
+    def __init__(self, config: LearnerConfig, on_phase: OnPhase) -> None:
+        self._materials: Materials = load_materials(config, on_phase)
+
+    @property
+    def base(self) -> Base:
+        return self._materials.base
+
+    @property
+    def layout(self) -> Layout:
+        """What of an adapter travels."""
+        return self._materials.updates.layout
+
+    @property
+    def meter(self) -> Meter:
+        return self._materials.fleet.meter
+
+    def hire(self, config: LearnerConfig, splits: Splits) -> Learner:
+        """One more learner, on text that is cut already."""
+        return Learner(config, self._materials, splits)
+
+    def answer(self, questions: Sequence[tuple[Learner, Request]]) -> list[Answer]:
+        """The answers, in order. At most one question of a learner that changes it may be among them."""
+        tasks = [_safe(learner, request, _silent) for learner, request in questions]
+        return together(tasks, self._materials.fleet)
+
+
+def answer(
+    learner: Learner | None, request: Request, on_progress: OnProgress
+) -> tuple[Learner | None, Answer]:
+    """Perform a request on a device, whose learner is made by `Open`."""
+    if isinstance(request, Open):
+
+        def on_phase(name: str, step: int) -> None:
+            on_progress(opening(request.request, name, step))
+
+        try:
+            materials = load_materials(request.config, on_phase)
+            on_phase("text", 3)
+            learner = Learner(request.config, materials, load_text(request.config, materials.base))
+        except UserMistake as mistake:
+            return None, Failed(request=request.request, why=str(mistake), users_fault=True)
+        on_phase("first loss", OPENING_STEPS - 1)
+    if learner is None:
+        raise ValueError("the first request must be Open")
+    (reply,) = together([_safe(learner, request, on_progress)], learner.materials.fleet)
+    return (None if isinstance(request, Open) and isinstance(reply, Failed) else learner), reply
+
+
+def opening(request: int, phase: str, step: int) -> Progress:
+    """How far `Open` is, for people."""
+    return Progress(request=request, phase=phase, step=step, steps=OPENING_STEPS, loss=0.0, tokens_per_s=0.0)
+
+
+def together(tasks: Sequence[Task[Answer]], fleet: Fleet) -> list[Answer]:
+    """Run all tasks to their ends, side by side."""
+    answers: dict[int, Answer] = {}
+    waiting: dict[int, Job] = {}
+
+    def go_on(index: int, result: Any) -> None:
+        try:
+            task = tasks[index]
+            waiting[index] = task.throw(result) if isinstance(result, Exception) else task.send(result)
+        except StopIteration as stop:
+            answers[index] = stop.value
+
+    for index in range(len(tasks)):
+        go_on(index, None)
+    while waiting:
+        jobs = dict(waiting)
+        waiting.clear()
+        for index, result in zip(jobs, _performed(fleet, list(jobs.values())), strict=True):
+            go_on(index, result)
+    return [answers[index] for index in range(len(tasks))]
+
+
+def _performed(fleet: Fleet, jobs: Sequence[Job]) -> list[Any]:
+    """Results, or for each job what kept all of them from being performed."""
+    try:
+        return fleet.perform(jobs)
+    except (MemoryError, RuntimeError) as error:
+        return [error] * len(jobs)
+
+
+def _safe(learner: Learner, request: Request, on_progress: OnProgress) -> Task[Answer]:
+    """What was expected to go wrong becomes `Failed` with one line; what nobody expected is raised."""
+    try:
+        return (yield from learner.answer(request, on_progress))
+    except UserMistake as mistake:
+        return Failed(request=request.request, why=str(mistake), users_fault=True)
+    except WireError as error:
+        why = f"a neighbour's content: {error}"
+        return Failed(request=request.request, why=why, users_fault=False)
+    except np.linalg.LinAlgError as error:
+        return Failed(request=request.request, why=f"the merge: {error}", users_fault=False)
+    except (MemoryError, OSError, RuntimeError) as error:
+        if not _is_exhaustion(error):
+            raise
+        line = " ".join(str(error).split())[:200] or type(error).__name__
+        return Failed(request=request.request, why=line, users_fault=False)
+
+
+def _is_exhaustion(error: Exception) -> bool:
+    """torch says that a processor's memory is full with a bare RuntimeError."""
+    if isinstance(error, RuntimeError):
+        return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+    return True
+
+
+def _silent(_: Progress) -> None:
+    pass

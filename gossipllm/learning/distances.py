@@ -1,0 +1,125 @@
+"""How far a neighbour is, by each kind of evidence that `config.Evidence` names.
+
+Axes: W windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from gossipllm.config import Evidence
+from gossipllm.learning.batches import drawn
+from gossipllm.learning.jobs import Task, losses_of
+from gossipllm.learning.updates import Update
+from gossipllm.model.names import A, B, State
+from gossipllm.text.data import Windows
+from trust.evidence import (
+    Distance,
+    Factors,
+    Predictions,
+    prediction_distance,
+    progress_distance,
+    validation_distance,
+    weight_distance,
+)
+from trust.published import logit_distance, parameter_distance, perplexity_distance, row_cosine_distance
+from wire.errors import WireError
+from wire.floats import F32
+from wire.logits import LogitRows, SparseRows
+
+Blob: TypeAlias = SparseRows | LogitRows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mine:
+    """This peer's side of a comparison. `trust_losses_W` are of its adapter as it is."""
+
+    state: State
+    start: State
+    blob: Blob
+    trust_WT: Windows
+    trust_losses_W: F32
+    start_loss: float | None
+    """Mean trust loss of `start`, where "progress" is measured."""
+    draw: tuple[str | int, ...]
+    """What the windows of "perplexity" are drawn by, besides the neighbour."""
+
+
+def measured(kind: Evidence, mine: Mine, author: str, theirs: Update, blob: Blob) -> Task[Distance]:
+    """Raises `WireError` where what the neighbour sent cannot be measured."""
+    match kind:
+        case "predictions":
+            return prediction_distance(_rows(mine.blob), _rows(blob))
+        case "logits":
+            return logit_distance(_logits(mine.blob), _logits(blob))
+        case "weights" | "parameters" | "row-cosines":
+            return _by_factors(kind, mine.state, theirs.state)
+        case "validation" | "progress" | "perplexity":
+            return (yield from _by_losses(kind, mine, author, theirs.state))
+
+
+def _by_factors(
+    kind: Literal["weights", "parameters", "row-cosines"], mine: State, theirs: State
+) -> Distance:
+    match kind:
+        case "weights":
+            return weight_distance(_factors(mine), _factors(theirs))
+        case "parameters":
+            return parameter_distance(mine, theirs)
+        case "row-cosines":
+            return row_cosine_distance(mine, theirs)
+
+
+def _by_losses(
+    kind: Literal["validation", "progress", "perplexity"], mine: Mine, author: str, theirs: State
+) -> Task[Distance]:
+    if kind == "perplexity":
+        # As published: windows drawn anew for each pair, for the own model and for the other's apart.
+        count = len(mine.trust_WT)
+        own = drawn(count, count, (*mine.draw, "own"))
+        other = drawn(count, count, (*mine.draw, author))
+        (theirs_W,) = yield from losses_of((theirs,), mine.trust_WT[other], "trust")
+        return perplexity_distance(mine.trust_losses_W[own], _finite(theirs_W))
+    (theirs_W,) = yield from losses_of((theirs,), mine.trust_WT, "trust")
+    if kind == "progress":
+        return progress(mine, theirs, _finite(theirs_W))
+    return validation_distance(mine.trust_losses_W, _finite(theirs_W))
+
+
+def progress(mine: Mine, state: State, losses_W: F32) -> Distance:
+    """FedFomo's measure of an adapter with these trust losses."""
+    assert mine.start_loss is not None, "progress is measured from the start"
+    square = sum(float(np.sum((state[name] - mine.start[name]) ** 2, dtype=np.float64)) for name in state)
+    return progress_distance(mine.start_loss, float(losses_W.mean(dtype=np.float64)), square**0.5)
+
+
+def own_measures(kinds: Sequence[Evidence], mine: Mine) -> tuple[float, ...]:
+    """The same measures of this peer itself."""
+    return tuple(
+        progress(mine, mine.state, mine.trust_losses_W).mean if kind == "progress" else 0.0 for kind in kinds
+    )
+
+
+def _factors(state: State) -> dict[str, Factors]:
+    modules = [name.removesuffix(A) for name in state if name.endswith(A)]
+    return {module: Factors(state[module + A], state[module + B]) for module in modules}
+
+
+def _finite(losses_W: F32) -> F32:
+    if not np.all(np.isfinite(losses_W)):
+        raise WireError("update", "its loss on this peer's text is not finite")
+    return losses_W
+
+
+def _rows(blob: Blob) -> Predictions:
+    assert isinstance(blob, SparseRows), "the reference set is of log-probabilities"
+    return blob
+
+
+def _logits(blob: Blob) -> LogitRows:
+    assert isinstance(blob, LogitRows), "the reference set is of raw logits"
+    return blob

@@ -1,0 +1,106 @@
+"""AdamW for P adapters at once, each with its own count of steps and its own rate.
+
+The arithmetic is torch's (Loshchilov and Hutter, arXiv 1711.05101), to rounding; a test holds the two against
+each other. Its own, because torch's keeps one count of steps for a tensor, and here peers that joined late
+share one.
+
+Moments and the count of steps live through a merge. Wagner et al. (2024) keep them in their released
+code, and so do we: `merging.py` returns factors in coordinates near the previous ones, so that a moment
+still belongs to the entry it was measured on. Starting them anew would cost a warm-up in every round.
+
+Axes: P adapters, N parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import torch
+
+from gossipllm.config import TrainingConfig
+from wire.floats import F32
+
+BETAS: Final = (0.9, 0.95)
+EPSILON: Final = 1e-8
+FINAL_RATE_SHARE: Final = 0.1
+
+
+@dataclass(slots=True, eq=False)
+class Moments:
+    """AdamW's memory: running means of gradients and of their squares by tensor, after `steps` steps."""
+
+    steps: int = 0
+    first: Mapping[str, F32] = field(default_factory=dict[str, F32])
+    second: Mapping[str, F32] = field(default_factory=dict[str, F32])
+
+
+class AdamW:
+    """Moments of P adapters. `first_PN` and `second_PN` are changed in place, and so is what `step` is given."""
+
+    def __init__(
+        self,
+        configs: Sequence[TrainingConfig],
+        *,
+        first_PN: torch.Tensor,
+        second_PN: torch.Tensor,
+        taken: Sequence[int],
+    ) -> None:
+        self.first_PN = first_PN
+        self.second_PN = second_PN
+        self.taken = list(taken)
+        self._configs = configs
+
+    def step(self, theta_PN: torch.Tensor, gradient_PN: torch.Tensor) -> torch.Tensor:
+        """Clip each adapter's gradient by its norm and take a step; the norms before, `(P,)`.
+
+        `gradient_PN` is scratch space afterwards.
+        """
+        norm_P1 = gradient_PN.square().sum(dim=1, keepdim=True).sqrt()
+        clip_P1 = self._column([one.clip_norm for one in self._configs], theta_PN)
+        gradient_PN.mul_((clip_P1 / (norm_P1 + 1e-6)).clamp_(max=1.0))
+        rates = [rate(steps, one) for steps, one in zip(self.taken, self._configs, strict=True)]
+        self.taken = [steps + 1 for steps in self.taken]
+        small, large = BETAS
+        decay = [1 - r * one.weight_decay for r, one in zip(rates, self._configs, strict=True)]
+        size = [r / (1 - small**steps) for r, steps in zip(rates, self.taken, strict=True)]
+        spread = [math.sqrt(1 - large**steps) for steps in self.taken]
+        self.first_PN.lerp_(gradient_PN, 1 - small)
+        self.second_PN.mul_(large).addcmul_(gradient_PN, gradient_PN, value=1 - large)
+        torch.sqrt(self.second_PN, out=gradient_PN)
+        gradient_PN.div_(self._column(spread, theta_PN)).add_(EPSILON)
+        theta_PN.mul_(self._column(decay, theta_PN))
+        theta_PN.sub_(self.first_PN.div(gradient_PN).mul_(self._column(size, theta_PN)))
+        return norm_P1.squeeze(1)
+
+    @staticmethod
+    def _column(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:
+        return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None]
+
+
+def rate(step: int, config: TrainingConfig) -> float:
+    """The learning rate of the step after `step` steps.
+
+    "linear": a linear warm-up, then constant or a cosine, which reaches `FINAL_RATE_SHARE` of the peak at
+    `decay_steps` and stays there. "onecycle": torch's `OneCycleLR` with its two cosines, from a hundredth of the
+    peak to a fifth, as the released code of Wagner et al. (2024) sets it.
+    """
+    peak, warmup = config.learning_rate, config.warmup_steps
+    if config.schedule == "onecycle":
+        # OneCycleLR reaches the peak one step before the end of its warm-up, and the end at the last step.
+        top, end = max(warmup - 1, 1), config.decay_steps - 1
+        if step <= top:
+            return _along_cosine(peak / 100, peak, step / top)
+        return _along_cosine(peak, peak / 5, min(1.0, (step - top) / max(end - top, 1)))
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    if not config.decay_steps:
+        return peak
+    share = min(1.0, (step - warmup) / (config.decay_steps - warmup))
+    return _along_cosine(peak, peak * FINAL_RATE_SHARE, share)
+
+
+def _along_cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2

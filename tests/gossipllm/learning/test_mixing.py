@@ -1,0 +1,181 @@
+"""What a row gives: parameters, updates, frozen factors; and rows that are learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gossipllm.config import AdapterConfig, LearnerConfig, TrainingConfig
+from gossipllm.learning.crew import Crew
+from gossipllm.learning.learner import Learner
+from gossipllm.text.data import load_splits
+from gossipllm.work import (
+    Evaluate,
+    Evaluated,
+    Fit,
+    Fitted,
+    Merge,
+    Merged,
+    Open,
+    Opened,
+    Train,
+    Trained,
+    Weigh,
+    Weighed,
+)
+
+Config = Callable[..., LearnerConfig]
+
+
+def crew_of(config: LearnerConfig, peers: int) -> tuple[Crew, list[Learner]]:
+    crew = Crew(config, lambda *_: None)
+    learners = [hired(crew, config, seed) for seed in range(peers)]
+    for reply in crew.answer([(one, Open(request=1, config=config, snapshot=None)) for one in learners]):
+        assert isinstance(reply, Opened), reply
+    return crew, learners
+
+
+def hired(crew: Crew, config: LearnerConfig, seed: int) -> Learner:
+    splits = load_splits(config.data, crew.base.tokenizer, context=crew.base.context, seed=seed)
+    return crew.hire(replace(config, training=replace(config.training, seed=seed)), splits)
+
+
+def trained(crew: Crew, learners: list[Learner], number: int = 1) -> list[Trained]:
+    return crew.answer([(one, Train(request=2, round=number, steps=4)) for one in learners])  # pyright: ignore[reportReturnType]
+
+
+def merged(crew: Crew, learner: Learner, row: tuple[float, ...], others: list[Trained]) -> Any:
+    (reply,) = crew.answer([(learner, Merge(request=3, row=row, updates=tuple(o.update for o in others)))])
+    assert isinstance(reply, Merged), reply
+    return reply
+
+
+def test_a_crew_trains_each_as_it_would_alone(config: Config) -> None:
+    crew, learners = crew_of(config(), 3)
+    together = trained(crew, learners)
+    alone_crew, alone = crew_of(config(), 3)
+
+    for learner, done in zip(alone, together, strict=True):
+        (by_itself,) = trained(alone_crew, [learner])
+        assert by_itself.train_loss == pytest.approx(done.train_loss, rel=1e-5)
+        assert by_itself.tokens == done.tokens
+
+
+def test_with_equal_starts_mixing_updates_is_mixing_parameters(config: Config) -> None:
+    states: list[Any] = []
+    for mixing in ("parameters", "updates"):
+        crew, learners = crew_of(config(mixing=mixing, merge="mean"), 2)
+        other = trained(crew, learners)[1]
+        merged(crew, learners[0], (0.3, 0.7), [other])
+        states.append(learners[0].state)
+
+    for name, value in states[0].items():
+        np.testing.assert_allclose(states[1][name], value, atol=1e-3)
+
+
+def test_mixing_updates_keeps_ones_own_place(config: Config) -> None:
+    crew, learners = crew_of(config(mixing="updates", merge="mean"), 2)
+    first = trained(crew, learners)
+    merged(crew, learners[0], (1.0, 0.0), [first[1]])
+    start = {name: value.copy() for name, value in learners[0].state.items()}
+    their_start = dict(learners[1].state)
+    second = trained(crew, learners, 2)
+    gain = {name: value - their_start[name] for name, value in learners[1].state.items()}
+
+    merged(crew, learners[0], (0.0, 1.0), [second[1]])
+
+    for name, value in learners[0].state.items():
+        np.testing.assert_allclose(value, start[name] + gain[name], atol=4e-3, err_msg=name)
+
+
+def test_a_learner_that_mixes_updates_resumes_with_its_start(config: Config) -> None:
+    crew, learners = crew_of(config(mixing="updates"), 1)
+    (done,) = trained(crew, learners)
+    again = hired(crew, config(mixing="updates"), 0)
+
+    crew.answer([(again, Open(request=1, config=config(mixing="updates"), snapshot=done.snapshot))])
+
+    assert again.snapshot() == done.snapshot
+
+
+def test_with_a_frozen_the_mean_is_exact_and_half_the_bytes_travel(config: Config) -> None:
+    crew, learners = crew_of(config(adapter=AdapterConfig(rank=4, alpha=8.0, train="b"), merge="mean"), 2)
+    whole, _ = crew_of(config(), 1)
+    _, other = trained(crew, learners)
+
+    reply = merged(crew, learners[0], (0.5, 0.5), [other])
+
+    assert reply.discarded == pytest.approx(0, abs=1e-6)
+    full = sum(spec.count for spec in whole.layout.tensors)
+    assert other.update.size < 0.7 * full * 2
+
+
+def test_own_starts_make_factors_unlike(config: Config) -> None:
+    shared, ours = crew_of(config(merge="mean"), 2)
+    own, theirs = crew_of(config(merge="mean", adapter=AdapterConfig(rank=4, alpha=8.0, start="own")), 2)
+    kept = merged(shared, ours[0], (0.5, 0.5), [trained(shared, ours)[1]])
+    lost = merged(own, theirs[0], (0.5, 0.5), [trained(own, theirs)[1]])
+
+    assert kept.discarded < 0.6 * lost.discarded, "averages of unlike A lose most of the mixture"
+
+
+def test_a_learned_row_prefers_who_helps(config: Config) -> None:
+    crew, learners = crew_of(config(training=TrainingConfig(batch_windows=4, learning_rate=1e-2)), 3)
+    replies = trained(crew, learners)
+    for number in range(2, 5):
+        replies[1] = trained(crew, [learners[1]], number)[0]
+    updates = (replies[1].update, replies[2].update)
+    harmful = crew.answer([(learners[2], Train(request=5, round=9, steps=1))])[0]
+    assert isinstance(harmful, Trained)
+
+    uniform = (1 / 3,) * 3
+    (fitted,) = crew.answer([(learners[0], Fit(request=4, row=uniform, updates=updates, steps=12, rate=0.3))])
+    assert isinstance(fitted, Fitted)
+    (tried,) = crew.answer([(learners[0], Evaluate(request=5, rows=(uniform, fitted.row), updates=updates))])
+    assert isinstance(tried, Evaluated)
+
+    assert sum(fitted.row) == pytest.approx(1)
+    assert max(fitted.row) == fitted.row[1], "three rounds ahead on text of the same kind"
+    assert tried.losses[1] < tried.losses[0]
+    assert fitted.losses[0] > fitted.losses[-1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "positions"),
+    [
+        ("progress", "all"),
+        ("parameters", "all"),
+        ("row-cosines", "all"),
+        ("perplexity", "all"),
+        ("logits", "last"),
+    ],
+)
+def test_published_evidence_is_measured(config: Config, kind: Any, positions: Any) -> None:
+    made = config()
+    made = replace(made, evidence=(kind,), reference=replace(made.reference, positions=positions))
+    crew, learners = crew_of(made, 2)
+    mine, other = trained(crew, learners)
+
+    replies = crew.answer(
+        [
+            (learners[0], Weigh(request=3, author="x", update=one.update, evidence=one.evidence))
+            for one in (mine, other)
+        ]
+    )
+
+    itself, neighbour = replies
+    assert isinstance(itself, Weighed)
+    assert isinstance(neighbour, Weighed)
+    if kind == "progress":
+        assert itself.distances[0] == pytest.approx(itself.own[0], rel=0.05), "rounding of the update"
+        assert itself.own[0] < 0, "training gained something"
+    elif kind == "perplexity":
+        assert itself.distances != (0.0,), "windows are drawn anew for each pair"
+    else:
+        assert itself.own == (0.0,)
+        assert itself.distances[0] == pytest.approx(0, abs=1e-3)
+        assert neighbour.distances[0] > itself.distances[0]

@@ -1,0 +1,65 @@
+"""AdamW by rows against torch's, and the schedules."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from gossipllm.config import TrainingConfig
+from gossipllm.learning.optimiser import AdamW, rate
+
+
+def test_the_steps_are_those_of_torch() -> None:
+    generator = torch.Generator().manual_seed(0)
+    theta = torch.randn(2, 50, generator=generator)
+    configs = [
+        TrainingConfig(learning_rate=0.1, warmup_steps=0, clip_norm=1.0, weight_decay=0.1),
+        TrainingConfig(learning_rate=0.01, warmup_steps=3, clip_norm=100.0, weight_decay=0.0),
+    ]
+    ours = theta.clone()
+    adamw = AdamW(configs, first_PN=torch.zeros(2, 50), second_PN=torch.zeros(2, 50), taken=(0, 0))
+    theirs = [theta[i].clone().requires_grad_() for i in range(2)]
+    optimisers = [
+        torch.optim.AdamW([value], betas=(0.9, 0.95), weight_decay=config.weight_decay)
+        for value, config in zip(theirs, configs, strict=True)
+    ]
+
+    for step in range(8):
+        gradient = torch.randn(2, 50, generator=generator)
+        for value, row, optimiser, config in zip(theirs, gradient, optimisers, configs, strict=True):
+            value.grad = row.clone()
+            torch.nn.utils.clip_grad_norm_([value], config.clip_norm)
+            optimiser.param_groups[0]["lr"] = rate(step, config)
+            optimiser.step()
+        norms = adamw.step(ours, gradient.clone())
+        torch.testing.assert_close(norms, gradient.norm(dim=1))
+
+    torch.testing.assert_close(ours, torch.stack([value.detach() for value in theirs]), rtol=1e-6, atol=1e-7)
+
+
+def test_the_rate_rises_then_stays() -> None:
+    config = TrainingConfig(learning_rate=1.0, warmup_steps=4)
+
+    assert [rate(step, config) for step in range(6)] == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+
+
+def test_a_decaying_rate_ends_at_a_tenth_and_stays_there() -> None:
+    config = TrainingConfig(learning_rate=1.0, warmup_steps=2, decay_steps=12)
+
+    assert rate(2, config) == 1.0
+    assert rate(7, config) == pytest.approx(0.55), "half of the cosine"
+    assert rate(12, config) == rate(100, config) == pytest.approx(0.1)
+
+
+def test_one_cycle_is_torchs() -> None:
+    config = TrainingConfig(learning_rate=2e-3, warmup_steps=10, decay_steps=500, schedule="onecycle")
+    optimiser = torch.optim.AdamW([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=2e-3, total_steps=500, pct_start=0.02, div_factor=100, final_div_factor=0.05
+    )
+
+    for step in range(500):
+        assert rate(step, config) == pytest.approx(optimiser.param_groups[0]["lr"], rel=1e-6), step
+        optimiser.step()
+        if step < 499:
+            theirs.step()
