@@ -26,7 +26,7 @@ from gossipllm.settings import commented_toml, read_toml
 from peers.core.config import CoreConfig, RoundConfig
 from peers.net.addresses import parse_multiaddress
 from peers.net.config import NetworkConfig
-from trust.rows import TrustConfig
+from trust.rows import TrustConfig, evidence_of
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,32}")
 
@@ -52,6 +52,11 @@ class MergeConfig:
     """How adapters are merged: "svd", the best adapter of this rank for the weighted sum of the products B A
     (FlexLoRA, 2402.11505), or "mean", the weighted mean of A and of B (FedAvg)."""
 
+    mixing: Literal["parameters", "updates"] = "parameters"
+    """What is weighed: "parameters", the adapters, or "updates", what each gained by its last local steps, added to
+    where one's own steps began. Wagner et al. (2024) run the first and print the second; with rows that differ
+    from peer to peer, the second lets adapters drift apart."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerConfig:
@@ -68,16 +73,25 @@ class PeerConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
 
+    def __post_init__(self) -> None:
+        kinds, positions = evidence_of(self.trust), self.reference.positions
+        for kind, needed in (("logits", "last"), ("predictions", "all")):
+            if kind in kinds and positions != needed:
+                raise ValueError(
+                    f'reference.positions must be "{needed}" for trust.strategy = "{self.trust.strategy}" '
+                    f'with trust.form = "{self.trust.form}", got "{positions}"'
+                )
+
     def learner(self) -> LearnerConfig:
-        strategy = self.trust.strategy
         return LearnerConfig(
             model=self.model,
             adapter=self.adapter,
             data=self.data,
             training=self.training,
             reference=self.reference,
-            evidence="none" if strategy in ("uniform", "local") else strategy,
+            evidence=evidence_of(self.trust),
             merge=self.merge.rule,
+            mixing=self.merge.mixing,
         )
 
     def core(self) -> CoreConfig:

@@ -1,9 +1,10 @@
 """What was observed of a neighbour -> its distance from this peer, with a standard error.
 
-Three kinds of evidence, after the three strategies of Wagner, Fan and Jaggi (2024, arXiv 2404.09753), each in
+Three kinds of evidence after the three strategies of Wagner, Fan and Jaggi (2024, arXiv 2404.09753), each in
 a form whose scale does not depend on the model: the cosine of the effective updates rather than of the
 factors, probabilities rather than raw logits (whose offset is the model's own), and losses on the same
-windows for everybody.
+windows for everybody. And FedFomo's (2012.08565): what a neighbour gained for how far it went. Their forms as
+published are in `published.py`.
 
 Axes: R reference rows (R rank, where a factor is meant), K kept entries of a row, M the 2 K entries of both
 sides, I inputs, O outputs, W windows.
@@ -21,6 +22,9 @@ from numpy.typing import NDArray
 
 F64: TypeAlias = NDArray[np.float64]
 Floats: TypeAlias = NDArray[np.floating[Any]]
+
+MAX_DISTANCE = 1e100
+"""Largest distance and error: beyond it they are as good as infinite, and sums and squares of some stay finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ def prediction_distance(mine: Predictions, theirs: Predictions) -> Distance:
     shared_R = np.where(both, np.minimum(mass_RM[:, 1:], mass_RM[:, :-1]), 0.0).sum(axis=1)
     tails_R = np.abs(np.subtract(mine.tail_R, theirs.tail_R, dtype=np.float64))
     total_R = my_mass_RK.sum(axis=1) + their_mass_RK.sum(axis=1) - 2 * shared_R + tails_R
-    return _mean(np.maximum(total_R / 2, 0.0), "predictions")
+    return mean_distance(np.maximum(total_R / 2, 0.0), "predictions")
 
 
 def validation_distance(mine_W: Floats, theirs_W: Floats) -> Distance:
@@ -110,7 +114,36 @@ def validation_distance(mine_W: Floats, theirs_W: Floats) -> Distance:
         raise ValueError(
             f"losses must be of the same windows, got shapes {mine_W.shape} and {theirs_W.shape}"
         )
-    return _mean(np.subtract(theirs_W, mine_W, dtype=np.float64), "losses")
+    return mean_distance(np.subtract(theirs_W, mine_W, dtype=np.float64), "losses")
+
+
+def progress_distance(before_loss: float, after_loss: float, step_norm: float) -> Distance:
+    """Minus the loss gained for the distance gone, (after - before) / norm: FedFomo's measure (arXiv 2012.08565,
+    equation 3), negated so that less is better. Below 0 where the step lowers the loss.
+
+    Losses of this peer's windows, in nats; the norm of the step from the parameters before to those weighed. 0
+    where that is 0, and held within 1e100 either way. No error is known. Raises `ValueError` for a loss that is not
+    finite or a norm that is none.
+    """
+    if not (math.isfinite(before_loss) and math.isfinite(after_loss)):
+        raise ValueError(f"losses must be finite, got {before_loss} and {after_loss}")
+    if not 0 <= step_norm < math.inf:
+        raise ValueError(f"step_norm must be finite and at least 0, got {step_norm}")
+    if step_norm == 0:
+        return Distance(0.0, 0.0)
+    return Distance(min(max((after_loss - before_loss) / step_norm, -MAX_DISTANCE), MAX_DISTANCE), 0.0)
+
+
+def mean_distance(values: F64, what: str) -> Distance:
+    """Mean of independent values, with its standard error, 0 for one value. Raises `ValueError` naming `what`
+    where there is none or one is not finite."""
+    count = values.size
+    if count == 0:
+        raise ValueError(f"{what} must not be empty")
+    mean = float(values.mean())
+    if not math.isfinite(mean):
+        raise ValueError(f"{what} must be finite, their mean distance is {mean}")
+    return Distance(mean, float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0)
 
 
 def _inner(mine: Factors, theirs: Factors, module: str) -> float:
@@ -145,13 +178,3 @@ def _masses(predictions: Predictions) -> F64:
             f"tail must have shape {predictions.ids_RK.shape[:1]}, got {predictions.tail_R.shape}"
         )
     return np.exp(predictions.logp_RK, dtype=np.float64)
-
-
-def _mean(values: F64, what: str) -> Distance:
-    count = values.size
-    if count == 0:
-        raise ValueError(f"{what} must not be empty")
-    mean = float(values.mean())
-    if not math.isfinite(mean):
-        raise ValueError(f"{what} must be finite, their mean distance is {mean}")
-    return Distance(mean, float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0)

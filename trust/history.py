@@ -50,7 +50,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     `distance` is the strategy's, with its standard error (0 where the strategy has none), `age` the
     rounds of ours since its announcement came, `its_round` its own count, `tokens` what it says it
-    processed. `weight` is its entry of the row that was finally used.
+    processed. `weight` is its entry of the row that was finally used. Where the strategy has distances of
+    several kinds, `distance` is the first and `distances` are all of them; otherwise `distances` is empty.
     """
 
     peer: PeerName
@@ -61,6 +62,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     error: float
     weight: float
     tokens: int
+    distances: tuple[float, ...] = ()
 
 
 class Round(_Record, frozen=True, kw_only=True, tag="round"):

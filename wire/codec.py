@@ -18,7 +18,6 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import msgspec
@@ -52,8 +51,7 @@ _greetings = msgspec.msgpack.Decoder(Greeting)
 _replies = msgspec.msgpack.Decoder(Reply)
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """A decoded frame. Its signature has not been verified: that is the receiver's next step."""
 
     announcement: Announcement
@@ -111,6 +109,12 @@ def decode_announcement(frame: bytes) -> Frame:
     payload = bytes(frame[payload_at:])
     _check_payload(announcement, payload)
     return Frame(announcement, header, bytes(frame[signature_at:payload_at]), payload)
+
+
+def announcement_digest(frame: bytes) -> bytes:
+    """`Frame.digest`, at the cost of a hash. `frame` must be one that decodes."""
+    _, header_bytes = _PREFIX.unpack_from(frame)
+    return digest_of(frame[_PREFIX.size : _PREFIX.size + header_bytes])
 
 
 def without_payload(frame: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Sparse top-k predictions on the reference set to bytes and back.
+"""Sparse top-k predictions on the reference set to bytes and back, in one of two forms.
 
 For each of R rows (a position of the reference set) the K most probable next tokens, in coordinate
 form with the row implied by the position:
@@ -10,6 +10,13 @@ form with the row implied by the position:
 one after the other, little-endian, no header: R, K and V are the network's, part of the reference
 fingerprint. Log-probabilities rather than raw logits because a logit's offset is the model's own and
 carries no information; the tail because without it a row is no distribution.
+
+The other form is for networks that reproduce published work, and which of the two it is is part of the reference
+fingerprint as well: the ids as above, then
+
+    logits  R x K   float32, in -10,000..10,000
+
+and nothing else. Not rounded, because differences of large logits are what is compared.
 """
 
 from __future__ import annotations
@@ -31,6 +38,9 @@ MIN_LOGP = -10_000.0
 """Least log-probability. Guess: e^-104 is nothing in float32 already, and without a bound a finite number
 could be so large that the sum of a few overflows."""
 
+MAX_LOGIT = 10_000.0
+"""Largest raw logit, either way. Guess: those of language models stay in the hundreds."""
+
 MAX_ROWS = 65_536
 MAX_TOP = 256
 MAX_VOCABULARY = 2**31 - 1
@@ -38,11 +48,12 @@ MAX_VOCABULARY = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class RowsShape:
-    """R rows of K entries over a vocabulary of V tokens."""
+    """R rows of K entries over a vocabulary of V tokens; of raw logits, or of log-probabilities and a tail."""
 
     rows: int
     top: int
     vocabulary: int
+    raw: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.rows <= MAX_ROWS:
@@ -60,7 +71,7 @@ class RowsShape:
     def size(self) -> int:
         """Bytes of the encoded rows, exactly."""
         id_bytes = 2 if self.id_type == "<u2" else 4
-        return self.rows * (self.top * (id_bytes + 2) + 2)
+        return self.rows * (self.top * (id_bytes + 4) if self.raw else self.top * (id_bytes + 2) + 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,28 +83,37 @@ class SparseRows:
     tail_R: F32
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LogitRows:
+    """Decoded raw logits: `ids_RK` (uint32, rising in each row), `logits_RK` (float32)."""
+
+    ids_RK: NDArray[np.uint32]
+    logits_RK: F32
+
+
+def check_evidence(data: bytes, shape: RowsShape) -> None:
+    """Raises `WireError` where `data` is not the evidence that a network of this shape exchanges."""
+    if shape.raw:
+        decode_logits(data, shape)
+    else:
+        decode_rows(data, shape)
+
+
 def encode_rows(rows: SparseRows, shape: RowsShape) -> bytes:
     """The evidence blob, `shape.size` bytes. Raises `ValueError` where the arrays do not fit `shape`.
 
     Log-probabilities are clipped to `MIN_LOGP`..0 and tails to 0..1: a sum in float32 may end a little
     outside, and a model may exclude a token altogether.
     """
+    _expect(shape, raw=False)
     expected = (shape.rows, shape.top)
     if rows.ids_RK.shape != expected or rows.logp_RK.shape != expected or rows.tail_R.shape != expected[:1]:
         got = (rows.ids_RK.shape, rows.logp_RK.shape, rows.tail_R.shape)
         raise ValueError(f"ids, logp and tail must have {shape.rows} rows of {shape.top}, got shapes {got}")
-    # Checked before the cast, in which a large or negative id would become another one.
-    if int(rows.ids_RK.min()) < 0 or int(rows.ids_RK.max()) >= shape.vocabulary:
-        raise ValueError(f"ids must be in 0..{shape.vocabulary - 1}, got up to {int(rows.ids_RK.max())}")
+    ids = _encoded_ids(rows.ids_RK, shape)
     logp_RK = np.clip(rows.logp_RK, MIN_LOGP, 0).astype(np.float32)
     tail_R = np.clip(rows.tail_R, 0, 1).astype(np.float32)
-    data = b"".join(
-        (
-            rows.ids_RK.astype(shape.id_type).tobytes(),
-            bf16_bits(logp_RK).tobytes(),
-            bf16_bits(tail_R).tobytes(),
-        )
-    )
+    data = ids + bf16_bits(logp_RK).tobytes() + bf16_bits(tail_R).tobytes()
     try:
         decode_rows(data, shape)
     except WireError as error:
@@ -107,16 +127,11 @@ def decode_rows(data: bytes, shape: RowsShape) -> SparseRows:
     Every id lies in the vocabulary and rises along its row, so that no index wraps and none repeats;
     every row sums to 1 within `MASS_TOLERANCE`.
     """
-    if len(data) != shape.size:
-        raise WireError("evidence.length", f"{len(data)} bytes, the reference set has {shape.size}")
+    _expect(shape, raw=False)
+    ids_RK, logp_at = _decoded_ids(data, shape)
     entries = shape.rows * shape.top
-    ids_at, logp_at = 0, entries * np.dtype(shape.id_type).itemsize
-    tail_at = logp_at + entries * 2
-    ids = np.frombuffer(data, shape.id_type, entries, ids_at).astype(np.uint32)
-    ids_RK = ids.reshape(shape.rows, shape.top)
     logp_bits = np.frombuffer(data, "<u2", entries, logp_at)
-    tail_bits = np.frombuffer(data, "<u2", shape.rows, tail_at)
-    _check_ids(ids_RK, shape.vocabulary)
+    tail_bits = np.frombuffer(data, "<u2", shape.rows, logp_at + entries * 2)
     for field, bits in (("evidence.logp", logp_bits), ("evidence.tail", tail_bits)):
         bad = count_non_finite(bits)
         if bad:
@@ -132,11 +147,63 @@ def decode_rows(data: bytes, shape: RowsShape) -> SparseRows:
     return SparseRows(ids_RK, logp_RK, tail_R)
 
 
-def _check_ids(ids_RK: NDArray[np.uint32], vocabulary: int) -> None:
-    if int(ids_RK.max()) >= vocabulary:
-        raise WireError("evidence.ids", f"{int(ids_RK.max())} >= vocabulary {vocabulary}")
-    if ids_RK.shape[1] > 1 and not bool(np.all(ids_RK[:, 1:] > ids_RK[:, :-1])):
+def encode_logits(rows: LogitRows, shape: RowsShape) -> bytes:
+    """The evidence blob of raw logits, `shape.size` bytes, clipped to `MAX_LOGIT` either way.
+
+    Raises `ValueError` where the arrays do not fit `shape` or a logit is not a number.
+    """
+    _expect(shape, raw=True)
+    expected = (shape.rows, shape.top)
+    if rows.ids_RK.shape != expected or rows.logits_RK.shape != expected:
+        got = (rows.ids_RK.shape, rows.logits_RK.shape)
+        raise ValueError(f"ids and logits must have {shape.rows} rows of {shape.top}, got shapes {got}")
+    ids = _encoded_ids(rows.ids_RK, shape)
+    data = ids + np.clip(rows.logits_RK, -MAX_LOGIT, MAX_LOGIT).astype("<f4").tobytes()
+    try:
+        decode_logits(data, shape)
+    except WireError as error:
+        raise ValueError(f"our own logits do not pass the check of others: {error}") from None
+    return data
+
+
+def decode_logits(data: bytes, shape: RowsShape) -> LogitRows:
+    """Checked raw logits. Raises `WireError` and nothing else, for ids as `decode_rows`."""
+    _expect(shape, raw=True)
+    ids_RK, logits_at = _decoded_ids(data, shape)
+    bits = np.frombuffer(data, "<u4", shape.rows * shape.top, logits_at)
+    bad = count_non_finite(bits)
+    if bad:
+        raise WireError("evidence.logits", f"{bad} values are not finite")
+    logits_RK = bits.view("<f4").astype(np.float32).reshape(shape.rows, shape.top)
+    low, high = float(logits_RK.min()), float(logits_RK.max())
+    if low < -MAX_LOGIT or high > MAX_LOGIT:
+        raise WireError("evidence.logits", f"{low:.4g}..{high:.4g} is not within {MAX_LOGIT:g} of 0")
+    return LogitRows(ids_RK, logits_RK)
+
+
+def _expect(shape: RowsShape, *, raw: bool) -> None:
+    if shape.raw != raw:
+        raise ValueError(f"shape.raw must be {raw} for this form of evidence, got {shape.raw}")
+
+
+def _encoded_ids(ids_RK: NDArray[np.uint32], shape: RowsShape) -> bytes:
+    # Checked before the cast, in which a large or negative id would become another one.
+    if int(ids_RK.min()) < 0 or int(ids_RK.max()) >= shape.vocabulary:
+        raise ValueError(f"ids must be in 0..{shape.vocabulary - 1}, got up to {int(ids_RK.max())}")
+    return ids_RK.astype(shape.id_type).tobytes()
+
+
+def _decoded_ids(data: bytes, shape: RowsShape) -> tuple[NDArray[np.uint32], int]:
+    """The checked ids with which both forms begin, and where they end."""
+    if len(data) != shape.size:
+        raise WireError("evidence.length", f"{len(data)} bytes, the reference set has {shape.size}")
+    entries = shape.rows * shape.top
+    ids_RK = np.frombuffer(data, shape.id_type, entries).astype(np.uint32).reshape(shape.rows, shape.top)
+    if int(ids_RK.max()) >= shape.vocabulary:
+        raise WireError("evidence.ids", f"{int(ids_RK.max())} >= vocabulary {shape.vocabulary}")
+    if shape.top > 1 and not bool(np.all(ids_RK[:, 1:] > ids_RK[:, :-1])):
         raise WireError("evidence.ids", "not strictly rising along a row")
+    return ids_RK, entries * np.dtype(shape.id_type).itemsize
 
 
 def _check_mass(logp_RK: F32, tail_R: F32) -> None:

@@ -9,7 +9,7 @@ announcement states. A blob of any other length than the layout implies is refus
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf, prod, sqrt
 from typing import Literal
 
@@ -28,26 +28,30 @@ _SMALLEST_SUM = 1e-30
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One tensor of an adapter: its name and shape."""
+    """One tensor of an adapter: its name, its shape, and of how many numbers it is."""
 
     name: str
     shape: tuple[int, ...]
+    count: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if any(length < 1 for length in self.shape):
             raise ValueError(f"{self.name} must have lengths of at least 1, got {self.shape}")
-
-    @property
-    def count(self) -> int:
-        return prod(self.shape)
+        object.__setattr__(self, "count", prod(self.shape))
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The adapter's tensors in the order in which they travel, and the type in which they do."""
+    """The adapter's tensors in the order in which they travel, and the type in which they do.
+
+    `count` is the number of parameters, `size` the bytes of an update, exactly. Both are looked up for every
+    update that comes, so they are computed once.
+    """
 
     tensors: tuple[TensorSpec, ...]
     codec: Codec = "bf16"
+    count: int = field(init=False, repr=False, compare=False)
+    size: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.codec not in _WIDTH:
@@ -55,16 +59,8 @@ class Layout:
         twice = len(self.tensors) - len({spec.name for spec in self.tensors})
         if twice:
             raise ValueError(f"names of tensors must differ, {twice} of them are repeated")
-
-    @property
-    def count(self) -> int:
-        """Number of parameters."""
-        return sum(spec.count for spec in self.tensors)
-
-    @property
-    def size(self) -> int:
-        """Bytes of an update, exactly."""
-        return self.count * _WIDTH[self.codec]
+        object.__setattr__(self, "count", sum(spec.count for spec in self.tensors))
+        object.__setattr__(self, "size", self.count * _WIDTH[self.codec])
 
     @property
     def fingerprint(self) -> bytes:
@@ -105,8 +101,8 @@ def check_update(data: bytes, layout: Layout) -> dict[str, float]:
     norms: dict[str, float] = {}
     for spec, bits in _pieces(data, layout):
         flat = _floats(bits)
-        with np.errstate(all="ignore"):
-            total = float(np.dot(flat, flat))
+        # Not np.dot, which warns of what overflows: that costs more than a small tensor does.
+        total = float(np.vdot(flat, flat))
         if not _SMALLEST_SUM < total < inf:
             # Not a number, or values whose squares float32 cannot hold: both take a closer look.
             _check_finite(spec, bits)

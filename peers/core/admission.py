@@ -17,6 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from peers.core.events import PeerId
 from wire.codec import Frame, decode_announcement
 from wire.digest import short
@@ -54,8 +56,7 @@ class Keys(Protocol):
     def peer_id_of(self, public_key: bytes) -> PeerId: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     frame: Frame
     author: PeerId
 
@@ -181,6 +182,8 @@ class Ledger:
 
 def mismatch(theirs: Fingerprints, ours: Fingerprints) -> tuple[str, str] | None:
     """The first fingerprint in which two networks differ, as (field, why); None where they agree."""
+    if theirs == ours:
+        return None
     for name in ("base", "tokenizer", "reference", "layout"):
         their, our = getattr(theirs, name), getattr(ours, name)
         if their != our:

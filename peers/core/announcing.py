@@ -5,7 +5,7 @@ from __future__ import annotations
 from gossipllm.work import Trained
 from peers.core.admission import Keys
 from peers.core.saved import Saved
-from wire.codec import MAX_INLINE_BYTES, decode_announcement, encode_announcement
+from wire.codec import MAX_INLINE_BYTES, announcement_digest, encode_announcement
 from wire.digest import NO_DIGEST
 from wire.messages import Announcement, BlobRef
 
@@ -14,7 +14,7 @@ def announcement_frame(
     saved: Saved, trained: Trained, keys: Keys, *, net: bytes, name: str, now: float
 ) -> bytes:
     """The frame for the local steps of `saved.round`; `saved.frame` is the announcement before, if any."""
-    previous = decode_announcement(saved.frame).digest if saved.frame else NO_DIGEST
+    previous = announcement_digest(saved.frame) if saved.frame else NO_DIGEST
     inline = trained.evidence.size <= MAX_INLINE_BYTES
     return encode_announcement(
         Announcement(

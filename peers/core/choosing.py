@@ -23,11 +23,10 @@ SHRINK_TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A row with the loss that was measured for it, and how it came about."""
+    """A row, and how it came about."""
 
     row: Row
     temperature: float | None
-    loss: float
     guard: Guard
 
 
@@ -45,7 +44,7 @@ def choice_of(candidates: Sequence[Candidate], losses: Sequence[float], bound: f
     index = chosen(candidates, losses)
     if index is None or losses[index] >= bound:
         return None
-    return Choice(candidates[index].row, candidates[index].temperature, losses[index], "taken")
+    return Choice(candidates[index].row, candidates[index].temperature, "taken")
 
 
 def shrunk_rows(candidates: Sequence[Candidate], losses: Sequence[float]) -> tuple[Candidate, ...]:

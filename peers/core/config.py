@@ -35,6 +35,14 @@ class RoundConfig:
     guard: bool = True
     """Whether a merge must lower this peer's loss on its trust split. Without it, joining can do harm."""
 
+    barrier: bool = False
+    """Whether to wait for this round's update of every connected peer, up to patience_s however short one's own
+    steps were: synchronous rounds, as Wagner et al. (2024) simulate them. Without it a slow peer holds up nobody."""
+
+    warmup_rounds: int = 0
+    """Rounds before the first merge, 0 to 2^31 - 1. They end alone, without waiting, fetching or comparing. Wagner
+    et al. (2024) train 100 steps before the first merge: 3 rounds of 25, and the fourth ends with it."""
+
     compare_every_s: float = 30.0
     """Seconds between comparisons with a neighbour of what is known (anti-entropy), 1 to 3,600. Guess."""
 
@@ -51,6 +59,10 @@ class RoundConfig:
             raise ValueError(f"quorum must be in 0..most_partners, got {self.quorum}")
         if not 0 <= self.explore <= self.most_partners:
             raise ValueError(f"explore must be in 0..most_partners, got {self.explore}")
+        if self.barrier and not self.patience_s > 0:
+            raise ValueError(f"patience_s must be above 0 with a barrier, got {self.patience_s}")
+        if not 0 <= self.warmup_rounds < 2**31:
+            raise ValueError(f"warmup_rounds must be in 0..2147483647, got {self.warmup_rounds}")
         if not 1 <= self.compare_every_s <= 3600:
             raise ValueError(f"compare_every_s must be in 1..3600, got {self.compare_every_s}")
 
@@ -58,7 +70,8 @@ class RoundConfig:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreConfig:
     """`name` is for people; `network` sets apart networks of one base model; `joined` are the peers whose
-    addresses the user gave, with whom this peer must be able to talk."""
+    addresses the user gave, with whom this peer must be able to talk. Of neighbours, the learner measures what
+    `trust` needs, whatever `learner.evidence` says."""
 
     name: str
     network: str = "gossipllm"

@@ -6,14 +6,19 @@ effects as they are. Within one list the order matters: the driver begins effect
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
+
+import msgspec
 
 from gossipllm.work import Request
 from peers.core.events import PeerId, Timer
 from peers.core.saved import Saved
 from trust.history import Record
+
+
+class _Wish(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """What all effects share: frozen, without cycles, and named where they are written down."""
 
 
 class Verdict(Enum):
@@ -24,20 +29,17 @@ class Verdict(Enum):
     REJECT = "reject"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Store:
+class Store(_Wish, frozen=True, kw_only=True):
     """Make this state survive a crash; answer `Stored` or `NotStored`. Later generations never overtake."""
 
     saved: Saved
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Publish:
+class Publish(_Wish, frozen=True, kw_only=True):
     frame: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pull:
+class Pull(_Wish, frozen=True, kw_only=True):
     """Fetch a blob from the first of `sources` that gives it; answer `Pulled` or `NotPulled`."""
 
     request: int
@@ -46,50 +48,43 @@ class Pull:
     sources: tuple[PeerId, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Greet:
+class Greet(_Wish, frozen=True, kw_only=True):
     """Send this greeting; the answer is `Replied`, or nothing."""
 
     peer: PeerId
     greeting: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judge:
+class Judge(_Wish, frozen=True, kw_only=True):
     """The answer to `Heard`."""
 
     verdict: Verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(_Wish, frozen=True, kw_only=True):
     """The answer to `Greeted`; None closes the stream without one."""
 
     reply: bytes | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WakeAt:
+class WakeAt(_Wish, frozen=True, kw_only=True):
     at: float
     timer: Timer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drop:
+class Drop(_Wish, frozen=True, kw_only=True):
     """Close the connection with this peer."""
 
     peer: PeerId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(_Wish, frozen=True, kw_only=True):
     """A fact for the history and for people."""
 
     record: Record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stop:
+class Stop(_Wish, frozen=True, kw_only=True):
     """End this peer: code 0 when its rounds are done, 2 for what its user can mend."""
 
     code: int

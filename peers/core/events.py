@@ -7,123 +7,111 @@ the network finds wrong below that level comes as `Misbehaved`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
-from gossipllm.work import Declined, Evaluated, Failed, Merged, Opened, Trained, Weighed
+import msgspec
+
+from gossipllm.work import Declined, Evaluated, Failed, Fitted, Merged, Opened, Trained, Weighed
 from wire.digest import Content
 
 PeerId: TypeAlias = str
 """A libp2p peer id as text, a function of the peer's public key."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deadline:
+class _Told(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
+    """What all events and timers share: frozen, without cycles, and named where they are written down."""
+
+
+class Deadline(_Told, frozen=True, kw_only=True):
     """Patience with the neighbours of this round is over."""
 
     round: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reopening:
+class Reopening(_Told, frozen=True, kw_only=True):
     """Time to start the learner again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavingAgain:
+class SavingAgain(_Told, frozen=True, kw_only=True):
     """Time to try once more what the disk refused."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparing:
+class Comparing(_Told, frozen=True, kw_only=True):
     """Time to compare what we know with a neighbour (anti-entropy)."""
 
 
 Timer: TypeAlias = Deadline | Reopening | SavingAgain | Comparing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
+class Started(_Told, frozen=True, kw_only=True):
     """The process runs; the state on disk was given to the core when it was made."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LearnerLost:
+class LearnerLost(_Told, frozen=True, kw_only=True):
     """The learner's process died by itself. Whatever was asked of it will not be answered."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
+class Heard(_Told, frozen=True, kw_only=True):
     """A frame came on the announcement topic. The answer is a `Judge` among the effects."""
 
     frame: bytes
     via: PeerId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Greeted:
+class Greeted(_Told, frozen=True, kw_only=True):
     """A neighbour greets us. The answer is an `Answer` among the effects."""
 
     greeting: bytes
     via: PeerId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replied:
+class Replied(_Told, frozen=True, kw_only=True):
     """A neighbour answered our greeting."""
 
     reply: bytes
     via: PeerId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connected:
+class Connected(_Told, frozen=True, kw_only=True):
     peer: PeerId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disconnected:
+class Disconnected(_Told, frozen=True, kw_only=True):
     peer: PeerId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pulled:
+class Pulled(_Told, frozen=True, kw_only=True):
     """A blob came; its length and digest are the announced ones, its meaning unchecked."""
 
     request: int
     content: Content
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotPulled:
+class NotPulled(_Told, frozen=True, kw_only=True):
     request: int
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored:
+class Stored(_Told, frozen=True, kw_only=True):
     """This generation of our state survives a crash."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotStored:
+class NotStored(_Told, frozen=True, kw_only=True):
     generation: int
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Woke:
+class Woke(_Told, frozen=True, kw_only=True):
     timer: Timer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Misbehaved:
+class Misbehaved(_Told, frozen=True, kw_only=True):
     """A connected peer broke the protocol below the announcements; `fine` is negative."""
 
     peer: PeerId
@@ -132,7 +120,7 @@ class Misbehaved:
     fine: float
 
 
-Learned: TypeAlias = Opened | Trained | Weighed | Declined | Evaluated | Merged | Failed
+Learned: TypeAlias = Opened | Trained | Weighed | Declined | Evaluated | Fitted | Merged | Failed
 
 Event: TypeAlias = (
     Started

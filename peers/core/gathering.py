@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gossipllm.work import Weigh
+from gossipllm.work import Weigh, Weighed
 from peers.core.config import CoreConfig
 from peers.core.inbox import Entry
 from peers.core.neighbourhood import Neighbourhood
 from peers.core.stages import Gathering, Member
-from trust.evidence import Distance
-
-MAX_DISTANCE = 1e100
-"""Beyond this, a distance is as good as infinite; `trust.rows` takes none."""
-UNWEIGHED = Distance(0.0, 0.0)
-"""For strategies that weigh nobody, and until the answer comes."""
+from trust.evidence import MAX_DISTANCE, Distance
+from trust.rows import evidence_of, is_measure
 
 
 class Gatherer:
@@ -23,6 +19,7 @@ class Gatherer:
     def __init__(self, config: CoreConfig, neighbourhood: Neighbourhood) -> None:
         self._config = config
         self._others = neighbourhood
+        self._kinds = evidence_of(config.trust)
 
     def ask(
         self, stage: Gathering, our_round: int, new_request: Callable[[], int], *, fresh_only: bool
@@ -30,46 +27,55 @@ class Gatherer:
         """Questions about everybody who is here and was not asked about; what needs no question counts at once."""
         questions: list[Weigh] = []
         for entry in self._others.usable():
-            age = self._others.inbox.staleness(entry, our_round)
-            if (fresh_only and age > 0) or _asked_about(stage, entry):
+            author = entry.author
+            # Once for each announcement; an author whose content was declined had its turn.
+            if stage.asked.get(author) is entry or author in stage.declined:
                 continue
+            if fresh_only and not self._is_fresh(entry, our_round):
+                continue
+            stage.asked[author] = entry
             assert entry.update is not None, "usable entries are complete"
             assert entry.evidence is not None, "usable entries are complete"
-            member = Member(entry, entry.update, entry.evidence, age, UNWEIGHED)
-            if self._config.learner.evidence == "none":
-                stage.weighed[entry.author] = member
+            age = self._others.inbox.staleness(entry, our_round)
+            member = Member(entry, entry.update, entry.evidence, age)
+            if not self._kinds:
+                stage.weighed[author] = member
                 continue
             request = new_request()
             stage.weighing[request] = member
             questions.append(
-                Weigh(request=request, author=entry.author, update=member.update, evidence=member.evidence)
+                Weigh(request=request, author=author, update=member.update, evidence=member.evidence)
             )
         return questions
 
-    def waits(self, stage: Gathering) -> bool:
+    def waits(self, stage: Gathering, our_round: int) -> bool:
         """Whether somebody whose news is not weighed yet is worth waiting for."""
-        fresh = {author for author, one in stage.weighed.items() if one.age == 0} | stage.declined
-        quorum = self._config.round.quorum
-        return not (self._others.awaited() <= fresh or (quorum and len(fresh) >= quorum))
+        weighed = stage.weighed.items()
+        done = {author for author, one in weighed if self._is_fresh(one.entry, our_round)} | stage.declined
+        if 0 < self._config.round.quorum <= len(done):
+            return False
+        return any(self._others.is_awaited(peer) for peer in self._others.connected if peer not in done)
 
-    def is_measure(self, distance: Distance) -> bool:
-        """Whether rows can be made of it. Only losses may be better than our own, below 0."""
-        least = -MAX_DISTANCE if self._config.trust.strategy == "validation" else 0.0
-        return least <= distance.mean <= MAX_DISTANCE and 0.0 <= distance.error <= MAX_DISTANCE
+    def measured(self, member: Member, answer: Weighed) -> Member | None:
+        """The member with its distances; None where rows cannot be made of them."""
+        if not len(answer.distances) == len(answer.errors) == len(answer.own) == len(self._kinds):
+            return None
+        pairs = zip(answer.distances, answer.errors, strict=True)
+        distances = tuple(Distance(mean, error) for mean, error in pairs)
+        good = all(is_measure(kind, one) for kind, one in zip(self._kinds, distances, strict=True))
+        if not good or not all(abs(own) <= MAX_DISTANCE for own in answer.own):
+            return None
+        return Member(member.entry, member.update, member.evidence, member.age, distances, answer.own)
 
     def members(self, stage: Gathering, now: float) -> tuple[Member, ...]:
         """Who was weighed and is still in good standing, the nearest where they are too many, by author."""
         banned = self._others.scores.banned
         here = [one for one in stage.weighed.values() if not banned(one.entry.author, now)]
-        nearest = sorted(here, key=lambda one: (one.distance.mean, one.entry.author))
+        nearest = sorted(here, key=lambda one: (*(each.mean for each in one.distances), one.entry.author))
         return tuple(sorted(nearest[: self._config.round.most_partners], key=lambda one: one.entry.author))
 
-
-def _asked_about(stage: Gathering, entry: Entry) -> bool:
-    """Once for each announcement; an author whose content was declined had its turn."""
-    member = stage.weighed.get(entry.author)
-    return (
-        entry.author in stage.declined
-        or (member is not None and member.entry is entry)
-        or any(one.entry is entry for one in stage.weighing.values())
-    )
+    def _is_fresh(self, entry: Entry, our_round: int) -> bool:
+        """Whether it is this round's: with a barrier by its author's count, else by when it came."""
+        if self._config.round.barrier:
+            return entry.announcement.round >= our_round
+        return self._others.inbox.is_current(entry, our_round)

@@ -74,6 +74,26 @@ class Inbox:
         """The newest complete state of each author."""
         return iter(self._complete.values())
 
+    def lately(self, max_age: int) -> list[Entry]:
+        """The newest announcement of each author of whom we heard within so many rounds."""
+        since = self._turn - max_age
+        return [entry for entry in self._newest.values() if entry.turn >= since]
+
+    def lately_complete(self, max_age: int) -> list[Entry]:
+        """The newest complete state of each author, of those that came within so many rounds."""
+        since = self._turn - max_age
+        return [entry for entry in self._complete.values() if entry.turn >= since]
+
+    @property
+    def held(self) -> int:
+        """Authors of whom a complete state is here."""
+        return len(self._complete)
+
+    @property
+    def full(self) -> bool:
+        """Whether the next author that is new pushes out another."""
+        return len(self._newest) >= MAX_AUTHORS
+
     @property
     def turns(self) -> int:
         """Rounds of ours that ended."""
@@ -91,7 +111,13 @@ class Inbox:
 
         So a peer that runs ahead of us is never stale, and neither is one that joined late and is at round 0.
         """
-        return min(self.age(entry), max(0, our_round - entry.announcement.round))
+        if self.is_current(entry, our_round):
+            return 0
+        return min(self._turn - entry.turn, our_round - entry.announcement.round)
+
+    def is_current(self, entry: Entry, our_round: int) -> bool:
+        """Whether it is not stale at all."""
+        return entry.turn >= self._turn or entry.announcement.round >= our_round
 
     def put(self, entry: Entry, *, dear: Container[PeerId] = ()) -> bool:
         """Take a newer announcement; False where it is not newer than what is here.
@@ -156,10 +182,11 @@ class Inbox:
 
     def find(self, kind: Kind, digest: bytes) -> Content | None:
         """A blob of anyone's that was checked as this kind."""
-        for entry in (*self._complete.values(), *self._newest.values()):
-            content = entry.content(kind)
-            if content is not None and content.digest == digest:
-                return content
+        for entries in (self._complete, self._newest):
+            for entry in entries.values():
+                content = entry.evidence if kind == "evidence" else entry.update
+                if content is not None and content.digest == digest:
+                    return content
         return None
 
     def blob(self, digest: bytes) -> Content | None:

@@ -8,8 +8,9 @@ afterwards, we tell a neighbour what we hold and it answers with what is newer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import KeysView, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from gossipllm.work import Opened
 from peers.core.admission import (
@@ -78,7 +79,7 @@ class Terms:
         return cls(
             fingerprints=opened.fingerprints,
             layout=Layout(tuple(TensorSpec(name, shape) for name, shape in opened.shapes), opened.codec),
-            rows=RowsShape(rows=opened.rows, top=opened.top, vocabulary=opened.vocabulary),
+            rows=RowsShape(rows=opened.rows, top=opened.top, vocabulary=opened.vocabulary, raw=opened.raw),
             net=network_id(network, opened.fingerprints),
         )
 
@@ -109,7 +110,7 @@ class Neighbourhood:
         self._weights: dict[PeerId, float] = {}
         self._round = 0
         self._chosen: frozenset[PeerId] | None = None
-        self._fetching = config.trust.strategy != "local"
+        self._merging = config.trust.strategy != "local"
         self.inbox = Inbox()
         self.scores = Scores(config.scores)
 
@@ -120,48 +121,64 @@ class Neighbourhood:
         assert self._ground is not None, "the terms are known once the learner is open"
         return self._ground.terms.net
 
-    def awaited(self) -> frozenset[PeerId]:
-        """Connected peers that can be expected to announce something this round.
+    @property
+    def weights(self) -> Mapping[PeerId, float]:
+        """What each neighbour had of the last round's row."""
+        return self._weights
+
+    @property
+    def _fetching(self) -> bool:
+        """Whether anything will be merged in this round."""
+        return self._merging and self._round >= self._config.round.warmup_rounds
+
+    @property
+    def connected(self) -> KeysView[PeerId]:
+        """In the order in which they came."""
+        return self._connected.keys()
+
+    def is_awaited(self, peer: PeerId) -> bool:
+        """Whether this connected peer can be expected to announce something this round.
 
         One that was silent for two rounds of ours has finished, is slow or is gone; one of which we have heard
         nothing in the two rounds since we met is no better, and neither is one that announces what twice in a
-        row could not be fetched: not worth the patience.
+        row could not be fetched: not worth the patience. With a barrier, all that are connected are waited for, and
+        only whoever was silent for more than `max_age` rounds is given up.
         """
-        chosen = self.partners()
-        return frozenset(peer for peer in self._connected if self._is_awaited(peer, chosen))
-
-    def _is_awaited(self, peer: PeerId, chosen: frozenset[PeerId]) -> bool:
         newest = self.inbox.newest_of(peer)
+        if self._config.round.barrier:
+            if newest is None:
+                return self._fetching and peer in self._met
+            return not newest.refused and peer in self.partners()
         if newest is not None:
             # One that ran ahead of us is due again when we have caught up, not when its word is old by our count.
             behind = self.inbox.staleness(newest, self._round)
             lively = behind < AWAITED_ROUNDS and self.inbox.age(newest) <= self._config.trust.max_age
             hopeful = not newest.refused and newest.failures < FAILED_FETCHES
-            return lively and hopeful and peer in chosen
+            return lively and hopeful and peer in self.partners()
         met = self._met.get(peer)
         return self._fetching and met is not None and self.inbox.turns - met < AWAITED_ROUNDS
 
     def partners(self) -> frozenset[PeerId]:
         """Those lately heard whose updates are worth fetching in this round."""
-        if not self._fetching:
-            return frozenset()
         if self._chosen is None:
-            oldest = self._config.trust.max_age
-            lately = (one.author for one in self.inbox.newest() if self.inbox.age(one) <= oldest)
-            self._chosen = partners(
-                {author: self._weights.get(author, 0.0) for author in lately},
-                me=self._keys.peer_id,
-                round_=self._round,
-                most=self._config.round.most_partners,
-                explore=self._config.round.explore,
-            )
+            self._chosen = self._drawn() if self._fetching else frozenset()
         return self._chosen
+
+    def _drawn(self) -> frozenset[PeerId]:
+        lately = self.inbox.lately(self._config.trust.max_age)
+        return partners(
+            {one.author: self._weights.get(one.author, 0.0) for one in lately},
+            me=self._keys.peer_id,
+            round_=self._round,
+            most=self._config.round.most_partners,
+            explore=self._config.round.explore,
+        )
 
     def usable(self) -> list[Entry]:
         """Complete entries of partners, young enough for a merge, in order of author."""
-        oldest, chosen = self._config.trust.max_age, self.partners()
-        young = (one for one in self.inbox.complete() if self.inbox.age(one) <= oldest)
-        return sorted((one for one in young if one.author in chosen), key=lambda one: one.author)
+        chosen = self.partners()
+        young = self.inbox.lately_complete(self._config.trust.max_age)
+        return sorted([one for one in young if one.author in chosen], key=_author)
 
     def own(self, frame: bytes, norms: dict[str, float]) -> None:
         """Our own latest announcement, to give to whoever compares, and our tensors' sizes as a yardstick."""
@@ -169,7 +186,10 @@ class Neighbourhood:
         announcement = decode_announcement(frame).announcement
         self._own_frame = without_payload(frame)
         self._own_latest = Latest(author=announcement.author, round=announcement.round)
+        before = self._fetching
         self._round = max(self._round, announcement.round)
+        if self._fetching != before:
+            self._chosen = None
         self._ground.pulls.own(norms)
 
     def turn(self, weights: dict[PeerId, float], round_: int) -> None:
@@ -181,7 +201,8 @@ class Neighbourhood:
 
     def rest(self) -> None:
         """Nothing will be merged any more, so nothing need be fetched."""
-        self._fetching = False
+        self._merging = False
+        self._chosen = None
 
     # -- connections --------------------------------------------------------------------------------
 
@@ -330,11 +351,15 @@ class Neighbourhood:
             if fault is not None:
                 return Verdict.IGNORE, self.fine(accepted.author, fault.field, fault.why, fault.fine, now)
             entry.evidence = evidence
-        worth = {author for author, weight in self._weights.items() if weight > 0}
-        if not self.inbox.put(entry, dear=worth | self._connected.keys()):
+        if not self.inbox.put(entry, dear=self._dear() if self.inbox.full else ()):
             return Verdict.IGNORE, []
-        self._chosen = None
+        if self._chosen is not None and entry.author not in self._chosen:
+            self._chosen = None
         return Verdict.ACCEPT, self._fetch(ground, entry)
+
+    def _dear(self) -> set[PeerId]:
+        """Who is connected, and who was worth something to us."""
+        return {author for author, weight in self._weights.items() if weight > 0} | self._connected.keys()
 
     # -- blobs --------------------------------------------------------------------------------------
 
@@ -343,7 +368,7 @@ class Neighbourhood:
         if self._ground is None:
             return []
         effects: list[Effect] = []
-        for entry in tuple(self.inbox.newest()):
+        for entry in [one for one in self.inbox.newest() if not one.complete]:
             effects += self._fetch(self._ground, entry)
         return effects
 
@@ -392,14 +417,16 @@ class Neighbourhood:
 
     def _make_room(self) -> None:
         """Where too much is held, let go of what was fetched of partners no more, the oldest first."""
-        held = list(self.inbox.complete())
-        excess = len(held) - HELD_PER_PARTNER * self._config.round.most_partners
+        excess = self.inbox.held - HELD_PER_PARTNER * self._config.round.most_partners
         if excess <= 0:
             return
         chosen = self.partners()
-        others = [one for one in held if one.author not in chosen]
+        others = [one for one in self.inbox.complete() if one.author not in chosen]
         for one in sorted(others, key=self.inbox.age, reverse=True)[:excess]:
             self.inbox.let_go(one.author)
+
+
+_author = attrgetter("author")
 
 
 def _cure(field: str) -> str:

@@ -11,12 +11,14 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from peers.core.effects import Pull
 from peers.core.events import PeerId
 from peers.core.inbox import Entry, Kind
 from wire.digest import Content
 from wire.errors import WireError
-from wire.logits import RowsShape, decode_rows
+from wire.logits import RowsShape, check_evidence
 from wire.tensors import Layout, check_update
 
 MAX_NORM_RATIO = 100.0
@@ -29,6 +31,8 @@ WITNESSES = 2
 BAD_CONTENT_FINE = -50.0
 MAX_NORMS = 64
 """Authors whose tensors' sizes are remembered, the last ones."""
+MAX_GOOD = 64
+"""Digests of predictions that passed the check: the same bytes need no second look."""
 MAX_OPEN = 64
 """Fetches on their way at a time. Guess; partners are fewer, and authors come and go."""
 RELAYS = 2
@@ -44,8 +48,7 @@ class Fault:
     fine: float
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
+class Fetch(msgspec.Struct, frozen=True):
     entry: Entry
     kind: Kind
 
@@ -59,6 +62,7 @@ class Pulls:
         self._open: dict[int, Fetch] = {}
         self._last_request = 0
         self._own_norms: dict[str, float] = {}
+        self._good: dict[bytes, None] = {}
         self._norms: dict[PeerId, dict[str, float]] = {}
 
     def own(self, norms: dict[str, float]) -> None:
@@ -66,7 +70,9 @@ class Pulls:
         self._own_norms = norms
 
     def busy(self, author: PeerId) -> bool:
-        return len(self._open) >= MAX_OPEN or any(one.entry.author == author for one in self._open.values())
+        if len(self._open) >= MAX_OPEN:
+            return True
+        return author in [one.entry.author for one in self._open.values()]
 
     def begin(self, entry: Entry, kind: Kind, connected: Sequence[PeerId]) -> Pull:
         self._last_request += 1
@@ -84,10 +90,15 @@ class Pulls:
         return self._open.pop(request, None)
 
     def check_evidence(self, content: Content) -> Fault | None:
+        if content.digest in self._good:
+            return None
         try:
-            decode_rows(content.data, self._rows)
+            check_evidence(content.data, self._rows)
         except WireError as error:
             return Fault(error.field, error.why, BAD_CONTENT_FINE)
+        self._good[content.digest] = None
+        if len(self._good) > MAX_GOOD:
+            del self._good[next(iter(self._good))]
         return None
 
     def check(self, fetch: Fetch, content: Content) -> Fault | None:

@@ -8,6 +8,7 @@ from peers.core.events import PeerId
 from peers.core.saved import LocalSteps
 from peers.core.stages import Merging
 from trust.history import Begun, Round, Seen
+from trust.rows import TrustConfig
 
 
 def begun_record(peer: PeerId, config: CoreConfig, *, round_: int, opened: Opened) -> Begun:
@@ -19,7 +20,7 @@ def begun_record(peer: PeerId, config: CoreConfig, *, round_: int, opened: Opene
         tokenizer=opened.fingerprints.tokenizer.hex(),
         reference=opened.fingerprints.reference.hex(),
         layout=opened.fingerprints.layout.hex(),
-        strategy=config.trust.strategy,
+        strategy=_strategy(config.trust),
         merge=config.learner.merge,
         test_loss=opened.test_loss,
     )
@@ -36,15 +37,16 @@ def round_record(peer: PeerId, *, round_: int, local: LocalSteps, stage: Merging
                 name=one.entry.announcement.name,
                 its_round=one.entry.announcement.round,
                 age=one.age,
-                distance=one.distance.mean,
-                error=one.distance.error,
+                distance=one.distances[0].mean if one.distances else 0.0,
+                error=one.distances[0].error if one.distances else 0.0,
+                distances=tuple(each.mean for each in one.distances) if len(one.distances) > 1 else (),
                 weight=weight,
                 tokens=one.entry.announcement.tokens,
             )
-            for one, weight in zip(stage.members, stage.choice.row[1:], strict=True)
+            for one, weight in zip(stage.company.members, stage.choice.row[1:], strict=True)
         ),
         train_loss=local.train_loss,
-        trust_alone=stage.own_loss,
+        trust_alone=stage.company.own_loss,
         trust_merged=merged.trust_loss,
         test_alone=merged.test_alone,
         test_merged=merged.test_merged,
@@ -55,7 +57,11 @@ def round_record(peer: PeerId, *, round_: int, local: LocalSteps, stage: Merging
         samples=local.samples,
         steps=local.steps,
         train_s=local.seconds,
-        gather_s=stage.gathered_s,
+        gather_s=stage.company.gathered_s,
         merge_s=merged.seconds,
         discarded=merged.discarded,
     )
+
+
+def _strategy(trust: TrustConfig) -> str:
+    return trust.strategy if trust.form == "ours" else f"{trust.strategy} {trust.form}"

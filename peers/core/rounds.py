@@ -4,13 +4,12 @@
     Trained              -> Store(published)            the signed announcement, on disk before anyone sees it
     Stored               -> Publish, WakeAt(deadline)   not before, whatever happens in between
     a neighbour is here  -> Weigh                       as they come, while we wait
-    all here, or too late-> Evaluate(candidate rows)    measured on our own trust split
-    Evaluated            -> Merge(row)                  or once more, nearer to ourselves
+    all here, or too late-> Fit, Evaluate, Merge        the row: `deciding.py`
     Merged               -> Store(training), Report, Train
 
-There is no barrier: the wait ends when everybody who lately announced something has, or when patience ends,
-and a peer without neighbours does not wait at all. Rows and merges take whoever is here; the rest of the mass
-stays at home.
+There is no barrier, unless one is asked for: the wait ends when everybody who lately announced something has, or
+when patience ends, and a peer without neighbours does not wait at all. Rows and merges take whoever is here; the
+rest of the mass stays at home.
 
 When the learner dies, the round goes on from what was last saved. If it died over a merge, it would die over
 the same merge again: after `MERGE_TRIES` the round ends alone, so that no neighbour's update can stop us.
@@ -27,10 +26,9 @@ import msgspec
 
 from gossipllm.work import (
     Declined,
-    Evaluate,
     Evaluated,
     Failed,
-    Merge,
+    Fitted,
     Merged,
     Open,
     Opened,
@@ -40,8 +38,8 @@ from gossipllm.work import (
 )
 from peers.core.admission import Keys, mismatch
 from peers.core.announcing import announcement_frame
-from peers.core.choosing import Choice, alone, choice_of, shrunk_rows
 from peers.core.config import CoreConfig
+from peers.core.deciding import Decider, Step
 from peers.core.effects import Effect, Publish, Report, Stop, Store, WakeAt
 from peers.core.events import Deadline, Reopening, SavingAgain
 from peers.core.gathering import Gatherer
@@ -51,8 +49,9 @@ from peers.core.records import begun_record, round_record
 from peers.core.saved import LocalSteps, Saved, Standing, beginning
 from peers.core.stages import (
     Choosing,
+    Company,
+    Fitting,
     Gathering,
-    Member,
     Merging,
     Opening,
     Resting,
@@ -61,9 +60,8 @@ from peers.core.stages import (
     Stage,
     Training,
 )
-from trust.evidence import Distance
 from trust.history import Note
-from trust.rows import Candidate, candidate_rows
+from trust.rows import evidence_of
 from wire.digest import Content
 from wire.tensors import Layout, check_update
 
@@ -88,6 +86,8 @@ class Rounds:
         self._keys = keys
         self._others = neighbourhood
         self._gather = Gatherer(config, neighbourhood)
+        self._decide = Decider(config, self._new_request)
+        self._learner = dataclasses.replace(config.learner, evidence=evidence_of(config.trust))
         self._saved = saved
         self._request = 0
         self._deaths = 0
@@ -112,7 +112,7 @@ class Rounds:
         snapshot = self._saved.snapshot if self._saved else None
         request = self._new_request()
         self.stage = Opening(request)
-        return [Open(request=request, config=self._config.learner, snapshot=snapshot)]
+        return [Open(request=request, config=self._learner, snapshot=snapshot)]
 
     def opened(self, event: Opened, now: float) -> list[Effect]:
         if not isinstance(self.stage, Opening) or event.request != self.stage.request:
@@ -136,7 +136,7 @@ class Rounds:
         """The learner died: say so, pause, and go on from what was last saved."""
         if self.stage == Opening(None) or isinstance(self.stage, Resting):
             return []
-        if isinstance(self.stage, Gathering | Choosing | Shrinking | Merging):
+        if isinstance(self.stage, Gathering | Fitting | Choosing | Shrinking | Merging):
             self._spoiled += 1
         pause_s = MAX_PAUSE_S if self._deaths >= 5 else min(MAX_PAUSE_S, 2.0**self._deaths)
         self._deaths += 1
@@ -258,9 +258,14 @@ class Rounds:
         if self._spoiled >= MERGE_TRIES:
             text = f"merging stopped the learner {self._spoiled} times; round {self.round} ends alone"
             return [publish, self._note("warning", text), *self._choose(stage, now)]
-        patience_s = min(self._config.round.patience_s, max(SHORT_ROUND_S, saved.local.seconds))
-        deadline = WakeAt(at=now + patience_s, timer=Deadline(round=saved.round))
+        if saved.round < self._config.round.warmup_rounds:
+            return [publish, *self._choose(stage, now)]
+        deadline = WakeAt(at=now + self._patience_s(saved.local), timer=Deadline(round=saved.round))
         return [publish, deadline, *self._others.fetch_missing(), *self.look(now)]
+
+    def _patience_s(self, local: LocalSteps) -> float:
+        most = self._config.round.patience_s
+        return most if self._config.round.barrier else min(most, max(SHORT_ROUND_S, local.seconds))
 
     # -- the neighbours -----------------------------------------------------------------------------
 
@@ -278,7 +283,7 @@ class Rounds:
         effects: list[Effect] = []
         if not stage.leaving:
             effects += self._gather.ask(stage, self.round, self._new_request, fresh_only=True)
-            if not stage.over and self._gather.waits(stage):
+            if not stage.over and self._gather.waits(stage, self.round):
                 return effects
             stage.leaving = True
             effects += self._gather.ask(stage, self.round, self._new_request, fresh_only=False)
@@ -290,13 +295,13 @@ class Rounds:
         member = self.stage.weighing.pop(event.request, None)
         if member is None:
             return []
-        author, distance = member.entry.author, Distance(event.distance, event.error)
-        if self._gather.is_measure(distance):
-            self.stage.weighed[author] = dataclasses.replace(member, distance=distance)
+        author, measured = member.entry.author, self._gather.measured(member, event)
+        if measured is not None:
+            self.stage.weighed[author] = measured
             return self.look(now)
         self.stage.declined.add(author)
         # No fine: it may as well be our own predictions that are no numbers.
-        why = f"{event.distance:.3g}, with an error of {event.error:.3g}"
+        why = f"{_text(event.distances)}, with an error of {_text(event.errors)}"
         return [*self._others.fine(author, "distance", why, 0.0, now), *self.look(now)]
 
     def declined(self, event: Declined, now: float) -> list[Effect]:
@@ -307,59 +312,35 @@ class Rounds:
         fined = self._others.fine(author, event.field, event.why, BAD_CONTENT_FINE, now)
         return [*fined, *self.look(now)]
 
-    # -- the row ------------------------------------------------------------------------------------
+    # -- the row, and the merge -----------------------------------------------------------------------
 
     def _choose(self, stage: Gathering, now: float) -> list[Effect]:
         assert self._saved is not None, "gathering follows training"
         assert self._saved.local is not None, "gathering follows training"
         self._others.inbox.close()
-        members = self._gather.members(stage, now)
-        candidates = candidate_rows(
-            self._config.trust, [one.distance for one in members], [one.age for one in members]
+        company = Company(
+            members=self._gather.members(stage, now),
+            gathered_s=now - stage.since,
+            own_loss=self._saved.local.trust_loss,
+            previous=self._others.weights,
         )
-        gathered_s = now - stage.since
-        nobody = alone(len(members))
-        if all(one.row == nobody for one in candidates):
-            own_loss = self._saved.local.trust_loss
-            return self._merge(gathered_s, members, Choice(nobody, None, own_loss, "alone"), own_loss, ())
-        request = self._new_request()
-        self.stage = Choosing(request, gathered_s, members, candidates)
-        return [_evaluate(request, candidates, members)]
+        return self._step(self._decide.begin(company))
+
+    def fitted(self, event: Fitted) -> list[Effect]:
+        stage = self.stage
+        if not isinstance(stage, Fitting) or event.request != stage.request:
+            return []
+        return self._step(self._decide.fitted(stage, event))
 
     def evaluated(self, event: Evaluated) -> list[Effect]:
         stage = self.stage
         if not isinstance(stage, Choosing | Shrinking) or event.request != stage.request:
             return []
-        *losses, own_loss = event.losses
-        tried = tuple((one.temperature, loss) for one, loss in zip(stage.candidates, losses, strict=True))
-        guarded = self._config.round.guard
-        choice = choice_of(stage.candidates, losses, own_loss if guarded else math.inf)
-        if isinstance(stage, Shrinking):
-            shrunk = choice and dataclasses.replace(choice, guard="shrunk")
-            refused = Choice(alone(len(stage.members)), None, own_loss, "refused")
-            return self._merge(stage.gathered_s, stage.members, shrunk or refused, own_loss, stage.tried)
-        if choice is not None:
-            return self._merge(stage.gathered_s, stage.members, choice, own_loss, tried)
-        nearer = shrunk_rows(stage.candidates, losses)
-        request = self._new_request()
-        self.stage = Shrinking(request, stage.gathered_s, stage.members, nearer, own_loss, tried)
-        return [_evaluate(request, nearer, stage.members)]
+        return self._step(self._decide.evaluated(stage, event))
 
-    # -- the merge ----------------------------------------------------------------------------------
-
-    def _merge(
-        self,
-        gathered_s: float,
-        members: tuple[Member, ...],
-        choice: Choice,
-        own_loss: float,
-        tried: tuple[tuple[float | None, float], ...],
-    ) -> list[Effect]:
-        request = self._new_request()
-        self.stage = Merging(request, gathered_s, members, choice, own_loss, tried)
-        taken = [(w, one.update) for w, one in zip(choice.row[1:], members, strict=True) if w > 0]
-        row = (choice.row[0], *(weight for weight, _ in taken))
-        return [Merge(request=request, row=row, updates=tuple(update for _, update in taken))]
+    def _step(self, step: Step) -> list[Effect]:
+        self.stage, question = step
+        return [question]
 
     def merged(self, event: Merged, now: float) -> list[Effect]:
         stage = self.stage
@@ -401,6 +382,5 @@ class Rounds:
         return Report(record=Note(peer=self._keys.peer_id, level=level, text=text[:500]))
 
 
-def _evaluate(request: int, candidates: Sequence[Candidate], members: Sequence[Member]) -> Evaluate:
-    rows = (*(one.row for one in candidates), alone(len(members)))
-    return Evaluate(request=request, rows=rows, updates=tuple(one.update for one in members))
+def _text(numbers: Sequence[float]) -> str:
+    return " and ".join(f"{number:.3g}" for number in numbers)

@@ -1,15 +1,18 @@
 """Where in its round a peer is. One value at a time; each says what it waits for.
 
-    Opening -> Training -> Saving -> Gathering -> Choosing -> (Shrinking ->) Merging -> Training ...
-                                                                                   \\-> Resting
+    Opening -> Training -> Saving -> Gathering -> (Fitting ->) Choosing -> (Shrinking ->) Merging -> Training ...
+                                                                                                \\-> Resting
 
 Whenever the learner is lost, the stage is Opening again, and goes on from the state that was last saved.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
+
+import msgspec
 
 from peers.core.choosing import Choice
 from peers.core.events import PeerId
@@ -19,18 +22,19 @@ from trust.rows import Candidate
 from wire.digest import Content
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(msgspec.Struct, frozen=True):
     """A neighbour in this round's comparison: its entry, what of it counts, and its staleness when we asked.
 
-    The contents stand beside the entry because the inbox may let go of them while the round goes on.
+    The contents stand beside the entry because the inbox may let go of them while the round goes on. `distances`
+    and `own` are as the learner measured them, empty until it has, or where nothing is to be measured.
     """
 
     entry: Entry
     update: Content
     evidence: Content
     age: int
-    distance: Distance
+    distances: tuple[Distance, ...] = ()
+    own: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +61,37 @@ class Gathering:
     """Waiting for neighbours. `weighing`: request -> whom we asked about; `weighed`: author -> member.
 
     `over` says that patience ended, `leaving` that nobody is asked about any more: a neighbour that announces
-    again and again must not keep us here.
+    again and again must not keep us here. `asked` is the announcement of each author that we last asked about.
     """
 
     since: float
     over: bool = False
     leaving: bool = False
+    asked: dict[PeerId, Entry] = field(default_factory=dict[PeerId, Entry])
     weighing: dict[int, Member] = field(default_factory=dict[int, Member])
     weighed: dict[PeerId, Member] = field(default_factory=dict[PeerId, Member])
     declined: set[PeerId] = field(default_factory=set[PeerId])
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """Who takes part in this round's row, and how long they took to gather.
+
+    `own_loss` is this peer's on its trust split after its local steps; `previous` the last round's weights.
+    """
+
+    members: tuple[Member, ...]
+    gathered_s: float
+    own_loss: float
+    previous: Mapping[PeerId, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """A row is being learned."""
+
+    request: int
+    company: Company
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +99,7 @@ class Choosing:
     """Candidates are being measured. The last row measured is keeping everything."""
 
     request: int
-    gathered_s: float
-    members: tuple[Member, ...]
+    company: Company
     candidates: tuple[Candidate, ...]
 
 
@@ -83,20 +108,18 @@ class Shrinking:
     """Nothing beat keeping everything; the best proposal is tried nearer to it."""
 
     request: int
-    gathered_s: float
-    members: tuple[Member, ...]
+    company: Company
     candidates: tuple[Candidate, ...]
-    own_loss: float
     tried: tuple[tuple[float | None, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Merging:
+    """`tried` lists what was measured, none where there was nothing to choose between."""
+
     request: int
-    gathered_s: float
-    members: tuple[Member, ...]
+    company: Company
     choice: Choice
-    own_loss: float
     tried: tuple[tuple[float | None, float], ...]
 
 
@@ -105,4 +128,6 @@ class Resting:
     """All rounds are done; what we have is still served, and neighbours may still ask."""
 
 
-Stage: TypeAlias = Opening | Training | Saving | Gathering | Choosing | Shrinking | Merging | Resting
+Stage: TypeAlias = (
+    Opening | Training | Saving | Gathering | Fitting | Choosing | Shrinking | Merging | Resting
+)

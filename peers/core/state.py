@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from gossipllm.work import Declined, Evaluated, Failed, Merged, Opened, Trained, Weighed
+from gossipllm.work import Declined, Evaluated, Failed, Fitted, Merged, Opened, Trained, Weighed
 from peers.core.admission import Keys
 from peers.core.config import CoreConfig
 from peers.core.effects import Effect, WakeAt
@@ -113,6 +113,8 @@ class Core:
                 effects = self._rounds.declined(event, now)
             case Evaluated():
                 effects = self._rounds.evaluated(event)
+            case Fitted():
+                effects = self._rounds.fitted(event)
             case Merged():
                 effects = self._rounds.merged(event, now)
             case Failed():

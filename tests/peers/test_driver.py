@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pytest
 import trio
 
@@ -18,7 +17,8 @@ from peers.core.stages import Saving
 from peers.core.state import Core
 from peers.driver import Clock, Driver, Ending
 from peers.net.host import Traffic
-from sim.toy import ToyKeys, ToyLearner
+from sim.keys import ToyKeys
+from sim.toy import ToyLearner
 from trust.history import Note, Record, Round
 
 
@@ -27,7 +27,7 @@ class ToyLearning:
 
     def __init__(self, target: list[float], *, base: str = "toy", die_at: float = math.inf) -> None:
         self._to_ask, self._asked = trio.open_memory_channel[Request](100)
-        self._make = lambda: ToyLearner(np.array(target, np.float32), base=base)
+        self._make = lambda: ToyLearner(target, base=base)
         self._die_at = die_at
         self.opened = 0
 

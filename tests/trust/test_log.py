@@ -218,3 +218,22 @@ def test_closing_twice_is_closing_once(tmp_path: Path) -> None:
     writer = HistoryWriter(tmp_path / "history.msgpack", peer="a", now=0.0)
     writer.close()
     writer.close()
+
+
+def test_a_history_from_before_there_were_several_distances_can_be_read(written) -> None:
+    path, entries = written
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(path.read_bytes())
+    old = b""
+    for entry in unpacker:
+        for seen in entry["record"].get("seen", ()):
+            del seen["distances"]
+        old += msgpack.packb(entry)
+    assert list(decoded(old).entries) == entries
+
+
+def test_several_distances_come_back(make_entry, make_round) -> None:
+    one = make_round("a", 1, {"b": 0.25})
+    seen = msgspec.structs.replace(one.seen[0], distances=(0.5, -1.0))
+    entry = make_entry(msgspec.structs.replace(one, seen=(seen,)))
+    assert decoded(msgspec.msgpack.encode(entry)).entries == (entry,)

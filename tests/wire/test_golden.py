@@ -16,7 +16,15 @@ import wire
 from wire import codec, logits, messages
 from wire.codec import decode_announcement, encode_announcement
 from wire.digest import NO_DIGEST, digest_of, fingerprint_of
-from wire.logits import RowsShape, SparseRows, decode_rows, encode_rows
+from wire.logits import (
+    LogitRows,
+    RowsShape,
+    SparseRows,
+    decode_logits,
+    decode_rows,
+    encode_logits,
+    encode_rows,
+)
 from wire.messages import Announcement, BlobRef, Fingerprints, Greeting, Reply, network_id
 from wire.tensors import Layout, TensorSpec, decode_update, encode_update
 
@@ -83,6 +91,19 @@ def example() -> tuple[Announcement, bytes, bytes]:
         sent_at_s=1_700_000_000,
     )
     return announcement, update, evidence
+
+
+def test_the_bytes_of_raw_logits_are_those_of_the_page() -> None:
+    shape = RowsShape(rows=1, top=2, vocabulary=5, raw=True)
+    logits = LogitRows(np.array([[0, 3]], np.uint32), np.array([[-31.5, -33.0]], np.float32))
+    data = encode_logits(logits, shape)
+    windows = np.array([[1, 2, 3]], "<u4").tobytes()
+    reference = fingerprint_of("gossipllm/reference/1", [b"1,3,2,5,last", windows])
+
+    assert data.hex() == "000003000000fcc1000004c2"
+    assert decode_logits(data, shape).logits_RK.tolist() == [[-31.5, -33.0]]
+    assert "`0000 0300 0000fcc1 000004c2`" in PAGE
+    assert f"`{reference.hex()}`" in PAGE
 
 
 def test_the_bytes_of_an_update_and_of_evidence() -> None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from gossipllm.work import Evaluate, Merge, Open, Request, Train, Weigh
+from gossipllm.work import Evaluate, Fit, Merge, Open, Request, Train, Weigh
 from peers.core.config import CoreConfig, RoundConfig
 from peers.core.effects import Effect, Pull, Report, Store, WakeAt
 from peers.core.events import (
@@ -26,7 +26,8 @@ from peers.core.events import (
 )
 from peers.core.saved import Saved
 from peers.core.state import Core
-from sim.toy import EVIDENCE, LAYOUT, ROWS, ToyKeys, ToyLearner, fingerprints
+from sim.keys import ToyKeys
+from sim.toy import EVIDENCE, LAYOUT, ROWS, ToyLearner, fingerprints
 from trust.history import Note, Record
 from wire.codec import encode_announcement, encode_greeting
 from wire.digest import NO_DIGEST, Content
@@ -52,7 +53,7 @@ def every(effects: Sequence[Effect], kind: type[E]) -> list[E]:
 
 
 def requests(effects: Sequence[Effect]) -> list[Request]:
-    return [one for one in effects if isinstance(one, Open | Train | Weigh | Evaluate | Merge)]
+    return [one for one in effects if isinstance(one, Open | Train | Weigh | Evaluate | Fit | Merge)]
 
 
 def records(effects: Sequence[Effect]) -> list[Record]:
@@ -119,7 +120,7 @@ class Bench:
         self.config = CoreConfig(name="me", round=RoundConfig(**rounds), **options)
         self.keys = ToyKeys.of("me")
         self.core = Core(self.config, self.keys, saved)
-        self.learner = ToyLearner(np.array(target, np.float32))
+        self.learner = ToyLearner(target)
         self.now = 1000.0
 
     def tell(self, event: Event, *, after: float = 0.0) -> list[Effect]:

@@ -21,7 +21,8 @@ from peers.core.admission import (
 )
 from peers.identity import Identity
 from peers.running import DeviceKeys
-from sim.toy import LAYOUT, ROWS, ToyKeys, fingerprints
+from sim.keys import ToyKeys
+from sim.toy import LAYOUT, ROWS, fingerprints
 from wire.messages import BlobRef
 
 ME = ToyKeys.of("me")

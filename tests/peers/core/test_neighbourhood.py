@@ -415,12 +415,12 @@ def test_who_announces_what_cannot_be_fetched_is_not_waited_for(bench: Any, scri
     bench.meet(alice)
     for round_ in range(2):
         pull = script.only(bench.tell(Heard(frame=alice.announce(round_), via=alice.id)), Pull)
-        assert alice.id in bench.core._others.awaited()
+        assert bench.core._others.is_awaited(alice.id)
         bench.tell(NotPulled(request=pull.request, why="not here"))
-    assert not bench.core._others.awaited()
+    assert not bench.core._others.is_awaited(alice.id)
 
     bench.receive(alice, 2)
-    assert alice.id in bench.core._others.awaited()
+    assert bench.core._others.is_awaited(alice.id)
     assert effects
 
 
@@ -433,7 +433,7 @@ def test_to_greet_again_and_again_is_not_to_have_something_to_say(
         effects = bench.publish(bench.answer(effects))
         effects = bench.answer(bench.lose_patience(effects))
         bench.tell(alice.greet())
-    assert not bench.core._others.awaited()
+    assert not bench.core._others.is_awaited(alice.id)
 
 
 def test_resting_nothing_is_fetched(script: Any, alice: Any) -> None:

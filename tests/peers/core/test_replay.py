@@ -11,21 +11,24 @@ from typing import Any
 import pytest
 
 from peers.core.state import Core
-from sim.world import Happened, World
+from sim.trace import Happened
+from sim.world import World
 
 WORLD = """
 from peers.core.config import CoreConfig, RoundConfig
-from sim.world import Conditions, World
+from sim.conditions import ComputeConfig, Conditions, LinkConfig
+from sim.toy import add_toy
+from sim.world import World
 
 def world(seed):
-    world = World(seed=seed, conditions=Conditions(loss=0.1))
+    conditions = Conditions(link=LinkConfig(loss=0.1), compute=ComputeConfig(step_s=0.5, answer_s=0.0))
+    world = World(seed=seed, conditions=conditions, logged=True)
     rounds = RoundConfig(steps=2, most_partners=3, explore=2)
     peers = [
-        world.add(CoreConfig(name=f"p{n}", round=rounds), [1.0, float(n % 2), 0.0, 0.0], speed=1 + n / 4)
+        add_toy(world, CoreConfig(name=f"p{n}", round=rounds), [1.0, float(n % 2), 0.0, 0.0], speed=1 + n / 4)
         for n in range(6)
     ]
-    for peer in peers:
-        world.start(peer)
+    world.begin()
     world.run(seconds=4)
     world.crash(peers[0])
     world.cut(peers[1], peers[2])

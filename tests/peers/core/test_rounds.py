@@ -28,6 +28,12 @@ from trust.history import Begun
 from trust.rows import TrustConfig
 from wire.codec import decode_announcement
 
+
+def weighed(weigh: Weigh, mean: float, error: float) -> Weighed:
+    """An answer with one distance and its error."""
+    return Weighed(request=weigh.request, author=weigh.author, distances=(mean,), errors=(error,), own=(0.0,))
+
+
 # -- the plain round --------------------------------------------------------------------------------
 
 
@@ -250,7 +256,7 @@ def test_a_distance_that_is_none_is_declined_without_a_fine(
     bench.receive(alice)
     weigh = script.only(bench.publish(bench.answer(effects)), Weigh)
 
-    effects = bench.tell(Weighed(request=weigh.request, author=alice.id, distance=distance, error=error))
+    effects = bench.tell(weighed(weigh, distance, error))
 
     assert script.only(effects, Merge).row == (1.0,)
     assert [one.field for one in script.records(effects)] == ["distance"]
@@ -263,7 +269,7 @@ def test_a_distance_below_zero_is_one_where_losses_are_compared(script: Any) -> 
     effects = bench.start()
     bench.receive(alice)
     weigh = script.only(bench.publish(bench.answer(effects)), Weigh)
-    effects = bench.tell(Weighed(request=weigh.request, author=alice.id, distance=-1.0, error=0.1))
+    effects = bench.tell(weighed(weigh, -1.0, 0.1))
     assert script.every(effects, Evaluate)
 
 

@@ -1,0 +1,106 @@
+"""Rounds as the published experiments had them: some without merging first, and then all peers in step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gossipllm.work import Evaluate, Merge, Weigh
+from peers.core.config import RoundConfig
+from peers.core.effects import Pull
+from peers.core.events import Heard
+
+
+def test_warm_up_rounds_end_alone_and_fetch_nothing(script: Any) -> None:
+    bench = script.Bench(rounds={"warmup_rounds": 2})
+    alice = script.Someone("alice")
+    effects = bench.start()
+    bench.meet(alice)
+    for round_ in range(2):
+        heard = bench.tell(Heard(frame=alice.announce(round_), via=alice.id))
+        assert not script.every(heard, Pull)
+        effects = bench.publish(bench.answer(effects))
+        assert not script.every(effects, Pull)
+        assert script.only(effects, Merge).row == (1.0,)
+        effects = bench.answer(effects)
+        (record,) = script.records(effects)
+        assert (record.guard, record.seen, record.gather_s) == ("alone", (), 0.0)
+
+    bench.receive(alice, 2)
+    assert script.every(bench.publish(bench.answer(effects)), Weigh), "the third merges"
+
+
+def barrier(script: Any, **rounds: Any) -> Any:
+    return script.Bench(rounds={"barrier": True, "patience_s": 100.0, **rounds})
+
+
+def test_a_barrier_waits_as_long_as_patience_says(script: Any) -> None:
+    bench = barrier(script)
+    alice = script.Someone("alice")
+    effects = bench.start()
+    bench.meet(alice)
+    waiting = bench.publish(bench.answer(effects))
+    before = bench.now
+    bench.lose_patience(waiting)
+    assert bench.now - before == 100.0
+
+
+def test_a_barrier_waits_for_this_rounds_update_of_everybody(script: Any) -> None:
+    """A neighbour's last round does not count, although it came in this one."""
+    bench = barrier(script, warmup_rounds=1)
+    alice, bob = script.Someone("alice"), script.Someone("bob")
+    effects = bench.start()
+    bench.meet(alice, bob)
+    effects = bench.answer(bench.publish(bench.answer(effects)))
+    bench.receive(alice, 0)
+    bench.receive(bob, 1)
+    effects = bench.publish(bench.answer(effects))
+    (weigh,) = script.every(effects, Weigh)
+    assert weigh.author == bob.id
+    assert bench.answer(effects) == []
+    assert script.every(bench.answer(bench.receive(alice, 1)), Evaluate)
+
+
+def test_a_barrier_goes_on_waiting_for_whoever_is_slow(script: Any) -> None:
+    """Without one, who said nothing in two rounds is not waited for."""
+    bench = barrier(script)
+    alice = script.Someone("alice")
+    effects = bench.start()
+    bench.meet(alice)
+    bench.receive(alice, 0)
+    effects = bench.finish(bench.publish(bench.answer(effects)))
+    waited = []
+    for _ in range(6):
+        effects = bench.publish(bench.answer(effects))
+        waited.append(not script.every(effects, Weigh) and not script.every(effects, Merge))
+        effects = bench.finish(bench.lose_patience(effects) if waited[-1] else effects)
+    assert waited == [True] * 4 + [False] * 2, "given up after max_age rounds of silence"
+
+
+def test_a_barrier_lets_go_of_whoever_left_or_is_ahead(script: Any) -> None:
+    bench = barrier(script)
+    alice = script.Someone("alice")
+    effects = bench.start()
+    bench.meet(alice)
+    bench.receive(alice, 7)
+    assert script.every(bench.publish(bench.answer(effects)), Weigh)
+
+
+def test_a_barrier_does_not_wait_for_an_update_that_was_refused(script: Any) -> None:
+    bench = barrier(script)
+    alice = script.Someone("alice", update=script.update_of([1e6, 0.0, 0.0, 0.0]))
+    effects = bench.start()
+    bench.meet(alice)
+    bench.publish(bench.answer(effects))
+    assert script.only(bench.receive(alice), Merge).row == (1.0,)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [({"barrier": True, "patience_s": 0.0}, "patience_s"), ({"warmup_rounds": -1}, "warmup_rounds")],
+)
+def test_rounds_out_of_range_name_their_field(wrong: dict[str, Any], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        replace(RoundConfig(), **wrong)

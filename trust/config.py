@@ -1,0 +1,154 @@
+"""What a user says about trust, checked, and what must be measured of neighbours for it. No arithmetic here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, get_args
+
+Evidence: TypeAlias = Literal[
+    "predictions", "weights", "validation", "progress", "parameters", "row-cosines", "perplexity", "logits"
+]
+"""What a learner can measure of a neighbour: "predictions", total variation of the log-probabilities on the
+reference set; "weights", cosine of the effective updates; "validation", difference of the losses on the own
+trust windows; "progress", FedFomo's gain of loss for distance gone (negated). And as Wagner et al. (2024) and
+their code have it, for reproduction: "parameters", cosine of all factors as one vector; "row-cosines", mean
+cosine of the factors' rows; "perplexity", difference of perplexities on windows drawn anew; "logits", L1 distance
+of raw top-k logits at the last position of each reference window, all other tokens counted as 0."""
+
+SIGNED: Final[frozenset[Evidence]] = frozenset({"validation", "progress", "perplexity"})
+"""Evidence by which a neighbour may be better than the peer itself: distances below 0."""
+
+Strategy: TypeAlias = Literal[
+    "predictions", "weights", "validation", "learned", "fomo", "product", "fixed", "uniform", "local"
+]
+Form: TypeAlias = Literal["ours", "paper-text", "paper-code"]
+Factor: TypeAlias = Literal["predictions", "weights", "validation"]
+
+_PUBLISHED: Final[dict[tuple[Strategy, Form], Evidence]] = {
+    ("weights", "paper-text"): "parameters",
+    ("weights", "paper-code"): "row-cosines",
+    ("validation", "paper-text"): "validation",
+    ("validation", "paper-code"): "perplexity",
+    ("predictions", "paper-text"): "logits",
+    ("predictions", "paper-code"): "logits",
+}
+
+_SUM_TOLERANCE = 1e-9
+"""Weights are written in decimal; a row of thirds must pass. `fixed_shares` brings their sum back to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustConfig:
+    strategy: Strategy = "predictions"
+    """What trust is made of: "predictions" (total variation on the reference set), "weights" (cosine of the
+    updates), "validation" (their loss on this peer's trust split); "product" (several of these together);
+    "learned" (the row itself, down the gradient of the loss on the trust split); "fomo" (gain of loss for distance
+    gone: FedFomo, 2012.08565); "fixed" (the weights in `fixed`), "uniform" (plain averaging), "local" (alone).
+    The first three after Wagner, Fan and Jaggi (2024), arXiv 2404.09753."""
+
+    form: Form = "ours"
+    """How the first three become rows: "ours", or, for comparison, "paper-text" as Wagner et al. (2024) print
+    it and "paper-code" as their released code has it. Their forms know no temperatures and no age, and
+    "predictions" in them needs [reference] positions = "last"."""
+
+    temperatures: tuple[float, ...] = (4.0, 2.0, 1.0, 0.5, 0.25, 0.125, 0.0625)
+    """Temperatures to try, in units of the median distance, falling; 1 to 16 of them, each in 0.001 to 1,000
+    and each costing one evaluation of a merge on the trust split. Octaves, from nearly uniform to nearly
+    nearest-only; guess."""
+
+    product_of: tuple[Factor, ...] = ("predictions", "weights")
+    """For "product": two or three of "predictions", "weights" and "validation", whose weights are multiplied, so
+    that a neighbour must be near by each of them. Guess: the two that cost no pass through the model."""
+
+    fixed: tuple[str, ...] = ()
+    """For "fixed": "PEER=WEIGHT" for each neighbour that gets something, by its id or its announced name, weights
+    from 0 to 1 and together at most 1. What is left, and what belongs to absent peers, stays with this peer. A name
+    is anyone's to take: namesakes share the weight. An id is not."""
+
+    learned_steps: int = 12
+    """For "learned": steps on the row in each round, 1 to 1,000, each one pass forward and one backward on the
+    trust split, however many neighbours there are. Guess."""
+
+    learned_rate: float = 0.5
+    """For "learned": size of a step, above 0 to 100, in the logarithms of the weights. Guess."""
+
+    age_decay: float = 0.5
+    """A neighbour heard of `age` rounds ago counts `(1 + age) ** -age_decay`; 0 to 4, 0 for no decay. Only for
+    "predictions", "weights", "validation" and "product" in our form. Form and value of asynchronous federated
+    optimisation, arXiv 1903.03934."""
+
+    max_age: int = 4
+    """Rounds after which a neighbour's last word counts no more, whatever the strategy, 0 to 1,000. Guess."""
+
+    def __post_init__(self) -> None:
+        for name, kind in (("strategy", Strategy), ("form", Form)):
+            value: str = getattr(self, name)
+            if value not in get_args(kind):
+                raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}")
+        if self.form != "ours" and (self.strategy, self.form) not in _PUBLISHED:
+            raise ValueError(f'form must be "ours" for strategy {self.strategy!r}, got {self.form!r}')
+        self._check_temperatures()
+        unknown = [factor for factor in self.product_of if factor not in get_args(Factor)]
+        if unknown or len(self.product_of) < 2 or len(set(self.product_of)) < len(self.product_of):
+            raise ValueError(
+                f"product_of must be at least two different ones of {', '.join(get_args(Factor))}, "
+                f"got {', '.join(self.product_of) or 'none'}"
+            )
+        fixed_shares(self.fixed)
+        if not 1 <= self.learned_steps <= 1000:
+            raise ValueError(f"learned_steps must be in 1..1000, got {self.learned_steps}")
+        if not 0 < self.learned_rate <= 100:
+            raise ValueError(f"learned_rate must be in (0, 100], got {self.learned_rate}")
+        if not 0 <= self.age_decay <= 4:
+            raise ValueError(f"age_decay must be in 0..4, got {self.age_decay}")
+        if not 0 <= self.max_age <= 1000:
+            raise ValueError(f"max_age must be in 0..1000, got {self.max_age}")
+
+    def _check_temperatures(self) -> None:
+        if not 1 <= len(self.temperatures) <= 16:
+            raise ValueError(f"temperatures must be 1 to 16 numbers, got {len(self.temperatures)}")
+        for temperature in self.temperatures:
+            if not 0.001 <= temperature <= 1000:
+                raise ValueError(f"temperatures must be in 0.001..1000, got {temperature}")
+        if any(b >= a for a, b in zip(self.temperatures, self.temperatures[1:], strict=False)):
+            raise ValueError(f"temperatures must fall, got {self.temperatures}")
+
+
+def evidence_of(config: TrustConfig) -> tuple[Evidence, ...]:
+    """What a learner must measure of each neighbour, in the order in which rows expect it; may be nothing."""
+    match config.strategy:
+        case "predictions" | "weights" | "validation":
+            return (_PUBLISHED.get((config.strategy, config.form), config.strategy),)
+        case "product":
+            return config.product_of
+        case "fomo":
+            return ("progress",)
+        case "learned" | "fixed" | "uniform" | "local":
+            return ()
+
+
+def fixed_shares(entries: Sequence[str]) -> dict[str, float]:
+    """`PEER=WEIGHT` lines as peer -> weight, together at most 1. Raises `ValueError` that quotes the wrong one."""
+    shares: dict[str, float] = {}
+    for entry in entries:
+        # From the right, because a name may hold "=".
+        who, _, text = entry.rpartition("=")
+        weight = _number(text)
+        if not who or not 0 <= weight <= 1:
+            raise ValueError(f'fixed must be "PEER=WEIGHT" with a weight in 0..1, got {entry!r}')
+        if who in shares:
+            raise ValueError(f"fixed must name each peer once, got {who!r} twice")
+        shares[who] = weight
+    total = math.fsum(shares.values())
+    if total > 1 + _SUM_TOLERANCE:
+        raise ValueError(f"fixed weights must sum to at most 1, got {total:.9g}")
+    return {who: weight / max(total, 1.0) for who, weight in shares.items()}
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
