@@ -31,37 +31,40 @@ class Line(msgspec.Struct, frozen=True):
 _lines = msgspec.json.Decoder(Line)
 
 
-def read_documents(path: str, tokenizer: Any) -> list[str]:
+def read_documents(path: str, tokenizer: Any, *, key: str = "data.path") -> list[str]:
     """All documents under `path`, in a fixed order. Raises `UserMistake` naming file and line.
 
     A .txt falls into documents at blank lines, or, where it has none, at every line end. A .jsonl holds
-    a document a line; conversations go through the tokenizer's chat template.
+    a document a line; conversations go through the tokenizer's chat template. `key` is where the user
+    gave the path, for complaints.
     """
-    documents = [text for file in source_files(path) for text in _documents(file, tokenizer) if text.strip()]
+    documents = [
+        text for file in source_files(path, key) for text in _documents(file, tokenizer, key) if text.strip()
+    ]
     if not documents:
-        raise UserMistake(f"data.path: {path} holds no text")
+        raise UserMistake(f"{key}: {path} holds no text")
     return documents
 
 
-def source_files(path: str) -> list[Path]:
+def source_files(path: str, key: str = "data.path") -> list[Path]:
     """The files that `path` stands for, unread. Raises `UserMistake` where it stands for none."""
     if not path:
-        raise UserMistake("data.path is empty; name a .txt, a folder of .txt, or a .jsonl")
+        raise UserMistake(f"{key} is empty; name a .txt, a folder of .txt, or a .jsonl")
     place = Path(path).expanduser()
     if place.is_dir():
         files = sorted(file for file in place.rglob("*.txt") if file.is_file())
         if not files:
-            raise UserMistake(f"data.path: {place} holds no .txt")
+            raise UserMistake(f"{key}: {place} holds no .txt")
         return files
     if not place.is_file():
-        raise UserMistake(f"data.path: there is no file or folder {place}")
+        raise UserMistake(f"{key}: there is no file or folder {place}")
     if place.suffix not in (".txt", ".jsonl"):
-        raise UserMistake(f"data.path: {place} is neither a .txt, a folder of .txt, nor a .jsonl")
+        raise UserMistake(f"{key}: {place} is neither a .txt, a folder of .txt, nor a .jsonl")
     return [place]
 
 
-def _documents(file: Path, tokenizer: Any) -> Iterator[str]:
-    text = read_text(file, "data.path")
+def _documents(file: Path, tokenizer: Any, key: str) -> Iterator[str]:
+    text = read_text(file, key)
     if file.suffix == ".jsonl":
         yield from _jsonl(file, text, tokenizer)
     elif _BLANK_LINES.search(text.strip()):

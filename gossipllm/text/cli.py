@@ -1,0 +1,143 @@
+"""`gossipllm data`: look at text before training on it. Loads a tokenizer, no model."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gossipllm.config import EMBEDDED
+from gossipllm.mistakes import UserMistake
+from gossipllm.text.data import tokenise
+from gossipllm.text.overlap import F64, as_if_equally_long, between_halves, counts, jaccard
+from gossipllm.text.sources import read_documents
+from trust.names import short_names
+
+_NAME_WIDTH: Final = 16
+_CELL_WIDTH: Final = 5
+_UNLIKE_LENGTHS: Final = 1.5
+"""Ratio of lengths from which the table says that it matters: no overlap can then exceed 2/3."""
+
+
+@click.group()
+def data() -> None:
+    """Look at text before training on it."""
+
+
+@data.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH PATH...")
+@click.option(
+    "--model",
+    default=EMBEDDED,
+    show_default=True,
+    metavar="NAME",
+    help="Whose tokenizer to count with: embedded, a folder, or a name on the Hugging Face hub.",
+)
+@click.option("--equal", is_flag=True, help="Compare as if all texts were as long as the shortest.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document (below) instead of a table.")
+def overlap(paths: tuple[str, ...], model: str, equal: bool, as_json: bool) -> None:
+    """Print how far texts overlap in the tokens that they use.
+
+    Each PATH is one text: a .txt, a folder of .txt, or a .jsonl, as a peer would read it. Peers whose texts
+    overlap more have more to learn from each other, as a rule.
+
+    \b
+    Examples:
+      gossipllm data overlap anna.txt bert.txt notes/
+      gossipllm data overlap *.jsonl --equal --model ~/models/gpt2
+
+    \b
+    JSON, schema 1 (null where a text is too short to be halved):
+      schema, model, equal
+      texts[]         path, tokens, halves
+      overlap[][]     a row for each text, in the order of texts
+    """
+    if len(paths) < 2:
+        raise UserMistake("overlap compares texts: give two paths or more")
+    streams = _streams(paths, model)
+    vocabulary = 1 + max(int(stream.max()) for stream in streams)
+    counts_NV = np.stack([counts(stream, vocabulary) for stream in streams])
+    overlap_NN = jaccard(as_if_equally_long(counts_NV) if equal else counts_NV)
+    lengths = [len(stream) for stream in streams]
+    halves = [between_halves(stream, vocabulary) for stream in streams]
+    if as_json:
+        texts = [
+            {"path": path, "tokens": length, "halves": None if math.isnan(half) else half}
+            for path, length, half in zip(paths, lengths, halves, strict=True)
+        ]
+        found = {"schema": 1, "model": model, "equal": equal, "texts": texts, "overlap": overlap_NN.tolist()}
+        click.echo(json.dumps(found, indent=2))
+        return
+    _print(_names(paths), lengths, halves, overlap_NN, equal=equal)
+
+
+def _streams(paths: tuple[str, ...], model: str) -> list[Any]:
+    from gossipllm.model.models import load_tokenizer
+
+    tokenizer: Any = load_tokenizer(model, "--model")
+    return [tokenise(read_documents(path, tokenizer, key="PATH"), tokenizer) for path in paths]
+
+
+def _names(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """The last part of each path, cut; where that is ambiguous, with the end of what comes before."""
+    places = [Path(path).expanduser().resolve() for path in paths]
+    return short_names([(str(place.parent), place.name) for place in places], _NAME_WIDTH)
+
+
+def _print(
+    names: tuple[str, ...], lengths: list[int], halves: list[float], overlap_NN: F64, *, equal: bool
+) -> None:
+    """Never wider than the console: a matrix that is too wide comes in blocks of columns."""
+    console = Console(highlight=False)
+    fixed = len(str(len(names))) + 1 + max(map(len, names)) + 2 + 11 + 8
+    block = max(1, (console.width - fixed) // _CELL_WIDTH)
+    for begin in range(0, len(names), block):
+        columns = range(begin, min(begin + block, len(names)))
+        console.print(_table(names, lengths, halves, overlap_NN, columns))
+        console.print()
+    console.print(Text(_reading(lengths, equal=equal), style="dim"))
+
+
+def _table(
+    names: tuple[str, ...], lengths: list[int], halves: list[float], overlap_NN: F64, columns: range
+) -> Table:
+    table = Table(box=None, padding=0, pad_edge=False, header_style="bold")
+    table.add_column("text", no_wrap=True)
+    table.add_column("tokens", justify="right", no_wrap=True, width=11)
+    table.add_column("halves", justify="right", no_wrap=True, width=8)
+    for column in columns:
+        table.add_column(str(column + 1), justify="right", no_wrap=True, width=_CELL_WIDTH)
+    digits = len(str(len(names)))
+    for row, (name, length, half) in enumerate(zip(names, lengths, halves, strict=True)):
+        label = Text(f"{row + 1:>{digits}} {name}  ", style="bold")
+        cells = ("·" if row == column else _share(overlap_NN[row, column]) for column in columns)
+        table.add_row(label, f"{length:,}", _share(half), *cells)
+    return table
+
+
+def _share(value: float) -> str:
+    return "?" if math.isnan(value) else f"{value:.2f}"
+
+
+def _reading(lengths: list[int], *, equal: bool) -> str:
+    text = (
+        "Tokens that two texts have in common, over all that either has, repetitions counted: 1 for the same "
+        "tokens as often, 0 for none in common.\nhalves: the same between two halves of one text, about the most "
+        "that another text of its kind and length can reach."
+    )
+    ratio = max(lengths) / min(lengths)
+    if equal:
+        text += "\nCounts are scaled to the shortest text; halves are not."
+    elif ratio > _UNLIKE_LENGTHS:
+        text += (
+            f"\nThe longest text is {ratio:.1f} times the shortest, so that these two cannot exceed "
+            f"{1 / ratio:.2f}: add --equal to compare as if all were as long."
+        )
+    return text
