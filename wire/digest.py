@@ -12,6 +12,8 @@ NO_DIGEST = bytes(DIGEST_BYTES)
 
 def digest_of(*parts: bytes | bytearray | memoryview) -> bytes:
     """SHA-256 of the concatenated parts, 32 bytes."""
+    if len(parts) == 1:
+        return hashlib.sha256(parts[0]).digest()
     hasher = hashlib.sha256()
     for part in parts:
         hasher.update(part)

@@ -37,8 +37,8 @@ Name = Annotated[str, msgspec.Meta(max_length=32)]
 Capability = Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
 
 
-class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What all messages share: frozen, no unknown fields."""
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """What all messages share: frozen, no unknown fields, and no cycles for the garbage collector to look for."""
 
 
 class BlobRef(Message, frozen=True, kw_only=True):

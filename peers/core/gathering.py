@@ -26,6 +26,10 @@ class Gatherer:
     ) -> list[Weigh]:
         """Questions about everybody who is here and was not asked about; what needs no question counts at once."""
         questions: list[Weigh] = []
+        looked = fresh_only, self._others.inbox.changes, self._others.partners()
+        if looked == stage.looked:
+            return questions
+        stage.looked = looked
         for entry in self._others.usable():
             author = entry.author
             # Once for each announcement; an author whose content was declined had its turn.
@@ -50,11 +54,14 @@ class Gatherer:
 
     def waits(self, stage: Gathering, our_round: int) -> bool:
         """Whether somebody whose news is not weighed yet is worth waiting for."""
-        weighed = stage.weighed.items()
-        done = {author for author, one in weighed if self._is_fresh(one.entry, our_round)} | stage.declined
-        if 0 < self._config.round.quorum <= len(done):
+        weighed, quorum = stage.weighed, self._config.round.quorum
+        done = {author for author, one in weighed.items() if self._is_fresh(one.entry, our_round)}
+        if 0 < quorum <= len(done | stage.declined):
             return False
-        return any(self._others.is_awaited(peer) for peer in self._others.connected if peer not in done)
+        for peer in self._others.connected:
+            if peer not in done and peer not in stage.declined and self._others.is_awaited(peer):
+                return True
+        return False
 
     def measured(self, member: Member, answer: Weighed) -> Member | None:
         """The member with its distances; None where rows cannot be made of them."""

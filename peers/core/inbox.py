@@ -53,14 +53,16 @@ class Entry:
         return self.evidence if kind == "evidence" else self.update
 
     def missing(self) -> tuple[Kind, ...]:
-        kinds: tuple[Kind, ...] = ("evidence", "update")
-        return tuple(kind for kind in kinds if self.content(kind) is None)
+        if self.evidence is None:
+            return ("evidence", "update") if self.update is None else ("evidence",)
+        return ("update",) if self.update is None else ()
 
 
 class Inbox:
-    """Entries by author."""
+    """Entries by author. `changes` counts how often what is complete became something else."""
 
     def __init__(self) -> None:
+        self.changes = 0
         self._complete: dict[PeerId, Entry] = {}
         self._newest: dict[PeerId, Entry] = {}
         self._turn = 0
@@ -157,14 +159,17 @@ class Inbox:
         known = self._complete.get(entry.author)
         if known is None or known.announcement.round < entry.announcement.round:
             self._complete[entry.author] = entry
+            self.changes += 1
 
     def remove(self, author: PeerId) -> None:
         self._newest.pop(author, None)
         self._complete.pop(author, None)
+        self.changes += 1
 
     def let_go(self, author: PeerId) -> None:
         """Forget the author's blobs, and remember that it was heard."""
         stale = self._complete.pop(author, None)
+        self.changes += 1
         if stale is not None and self._newest[author] is stale:
             # A new one: a round that is going on may still count on the old.
             self._newest[author] = replace(stale, update=None, evidence=None)
@@ -176,6 +181,7 @@ class Inbox:
     def turn(self, *, forget_after: int) -> None:
         """One more round of ours has ended; blobs older than `forget_after` rounds are let go."""
         self._turn += 1
+        self.changes += 1
         self._doors_open = True
         for author in [one.author for one in self._complete.values() if self.age(one) > forget_after]:
             self.let_go(author)

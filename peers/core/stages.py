@@ -61,12 +61,14 @@ class Gathering:
     """Waiting for neighbours. `weighing`: request -> whom we asked about; `weighed`: author -> member.
 
     `over` says that patience ended, `leaving` that nobody is asked about any more: a neighbour that announces
-    again and again must not keep us here. `asked` is the announcement of each author that we last asked about.
+    again and again must not keep us here. `asked` is the announcement of each author that we last asked about,
+    `looked` what there was to ask about when we last looked: while it is the same, nobody new is here.
     """
 
     since: float
     over: bool = False
     leaving: bool = False
+    looked: tuple[bool, int, frozenset[PeerId]] | None = None
     asked: dict[PeerId, Entry] = field(default_factory=dict[PeerId, Entry])
     weighing: dict[int, Member] = field(default_factory=dict[int, Member])
     weighed: dict[PeerId, Member] = field(default_factory=dict[PeerId, Member])

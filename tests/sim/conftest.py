@@ -11,15 +11,26 @@ import pytest
 from peers.core.config import CoreConfig, RoundConfig
 from peers.core.effects import Publish, Store
 from peers.core.events import Stored
-from sim.world import Conditions, Node, World
+from sim.conditions import ComputeConfig, Conditions, LinkConfig
+from sim.node import Node
+from sim.toy import add_toy
+from sim.world import World
 from wire.codec import decode_announcement
 
 CONFIG = {"steps": 2, "patience_s": 2.0, "compare_every_s": 5.0}
+COMPUTE = ComputeConfig(step_s=0.5, answer_s=0.0)
+"""A second for local steps, and all else at once: what stories about networks and crashes count in."""
 
 
-def announced(node: Node) -> list[tuple[int, bytes]]:
-    """Every (round, digest) that a peer ever published, in all its lives."""
-    frames = [decode_announcement(frame) for frame in node.published]
+def published(world: World, node: Node) -> list[bytes]:
+    """Every frame that a peer ever published, in all its lives."""
+    effects = [effect for one in world.log if one.peer == node.index for effect in one.effects]
+    return [effect.frame for effect in effects if isinstance(effect, Publish)]
+
+
+def announced(world: World, node: Node) -> list[tuple[int, bytes]]:
+    """Its (round, digest) of each."""
+    frames = [decode_announcement(frame) for frame in published(world, node)]
     return [(one.announcement.round, one.digest) for one in frames]
 
 
@@ -33,6 +44,7 @@ def knows(node: Node, other: Node) -> int:
 def check(world: World, *, outsiders: tuple[str, ...] = ()) -> None:
     """What no history of honest peers may violate, whatever was done to them."""
     ids = {node.keys.peer_id for node in world.nodes}
+    assert world.log, "what happened is known"
     for node in world.nodes:
         for record in node.rounds:
             weights = [record.self_weight, *(seen.weight for seen in record.seen)]
@@ -42,10 +54,10 @@ def check(world: World, *, outsiders: tuple[str, ...] = ()) -> None:
             assert len({seen.peer for seen in record.seen}) == len(record.seen)
             assert record.trust_merged <= record.trust_alone + 1e-6, "a merge never does harm"
         digests: dict[int, set[bytes]] = {}
-        for round_, digest in announced(node):
+        for round_, digest in announced(world, node):
             digests.setdefault(round_, set()).add(digest)
         assert all(len(one) == 1 for one in digests.values()), f"{node.config.name} announced a round twice"
-        rounds = [round_ for round_, _ in announced(node)]
+        rounds = [round_ for round_, _ in announced(world, node)]
         assert rounds == sorted(rounds), f"{node.config.name} went back"
         for other in ids - {node.keys.peer_id}:
             assert node.core.welcome(other, world.now), f"{node.config.name} banned an honest peer"
@@ -68,8 +80,8 @@ class Worlds:
     """What a test of worlds needs, in one fixture."""
 
     World = World
-    Conditions = Conditions
-    CoreConfig = CoreConfig
+    CONFIG = CONFIG
+    published = staticmethod(published)
     announced = staticmethod(announced)
     knows = staticmethod(knows)
     check = staticmethod(check)
@@ -81,18 +93,19 @@ class Worlds:
         speeds: Callable[[int], float] = lambda n: 1 + n / 7,
         start: bool = True,
         rounds: dict[str, Any] | None = None,
-        **conditions: Any,
+        conditions: Conditions | None = None,
+        **link: Any,
     ) -> World:
-        """One peer for each target, all started."""
-        world = World(seed=seed, conditions=Conditions(**conditions))
+        """One peer for each target, all begun; `link` where nothing else of the conditions matters."""
+        conditions = conditions or Conditions(link=LinkConfig(**link), compute=COMPUTE)
+        world = World(seed=seed, conditions=conditions, logged=True)
         for number, target in enumerate(targets):
             config = CoreConfig(name=f"p{number}", round=RoundConfig(**{**CONFIG, **(rounds or {})}))
             # Everybody's own text leans another way, so that there is something to learn from each other.
             lean = [0.5 * math.sin(number + axis) for axis in range(4)]
-            world.add(config, target, lean=lean, speed=speeds(number))
+            add_toy(world, config, target, lean=lean, speed=speeds(number))
         if start:
-            for node in world.nodes:
-                world.start(node)
+            world.begin()
         return world
 
 

@@ -13,7 +13,8 @@ from peers.core.effects import Drop
 from peers.core.events import Connected, Greeted, Heard, Pulled, Replied
 from peers.identity import Identity
 from peers.running import DeviceKeys
-from sim.toy import EVIDENCE, fingerprints
+from sim.conditions import ComputeConfig, Conditions
+from sim.toy import EVIDENCE, add_toy, fingerprints
 from sim.world import World
 from trust.history import Refusal
 from wire.codec import decode_announcement, encode_announcement, encode_reply
@@ -63,16 +64,16 @@ def ref(content: Content) -> BlobRef:
 @pytest.fixture
 def town() -> World:
     """Four honest peers with real keys, some rounds old, and somebody connected to all of them."""
-    world = World(seed=4)
+    conditions = Conditions(compute=ComputeConfig(step_s=0.5, answer_s=0.0))
+    world = World(seed=4, conditions=conditions, logged=True)
     for number in range(4):
         config = CoreConfig(
             name=f"p{number}", round=RoundConfig(steps=2, patience_s=2.0, compare_every_s=5.0)
         )
         lean = [0.0, 0.0, 0.0, 0.0]
         lean[number] = 0.5
-        world.add(config, [1.0, 1.0, 1.0, 1.0], lean=lean, keys=identity(number))
-    for node in world.nodes:
-        world.start(node)
+        add_toy(world, config, [1.0, 1.0, 1.0, 1.0], lean=lean, keys=identity(number))
+    world.begin()
     world.run(seconds=5)
     world.outsiders[MALLORY.peer_id] = {}
     for node in world.nodes:
@@ -222,7 +223,7 @@ def test_announcements_without_end(town: World, worlds: Any) -> None:
 
 def test_old_frames_again(town: World, worlds: Any) -> None:
     """A whole history, in reverse, from the first: nothing of it counts."""
-    history = [data for node in town.nodes for data in node.published]
+    history = [data for node in town.nodes for data in worlds.published(town, node)]
     latest = {node.keys.peer_id: node.core.round for node in town.nodes}
     for node in town.nodes:
         node.seen.clear()

@@ -9,7 +9,8 @@ import pytest
 
 from peers.core.events import LearnerLost, Misbehaved
 from peers.core.stages import Resting
-from sim.world import Node, World
+from sim.node import Node
+from sim.world import World
 
 NORTH = [3.0, 0.0, 0.0, 0.0]
 SOUTH = [0.0, 0.0, 0.0, 3.0]

@@ -1,0 +1,94 @@
+"""What happens to peers and when, in words: the phrases of `[churn]`.
+
+    peer-8 at 40                                it joins then
+    peer-3 from 20 to 60                        it is gone between
+    peer-0 peer-1 | peer-2 from 10 to 30        the groups cannot reach each other; whoever is not named reaches all
+
+Times are virtual seconds since the world began. Every mistake is a `ValueError` of one line that says how the
+phrase should look.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Joining:
+    peer: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """`until_s` is later than `since_s`."""
+
+    peer: str
+    since_s: float
+    until_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """At least two groups, none empty; nobody is in two of them."""
+
+    groups: tuple[frozenset[str], ...]
+    since_s: float
+    until_s: float
+
+
+def joining(phrase: str) -> Joining:
+    match phrase.split():
+        case [peer, "at", at]:
+            return Joining(peer, _seconds(at, phrase))
+        case _:
+            raise ValueError(f'must be like "peer-8 at 40", got {phrase!r}')
+
+
+def outage(phrase: str) -> Outage:
+    match phrase.split():
+        case [peer, "from", since, "to", until]:
+            return Outage(peer, *_span(since, until, phrase))
+        case _:
+            raise ValueError(f'must be like "peer-3 from 20 to 60", got {phrase!r}')
+
+
+def split(phrase: str) -> Split:
+    match phrase.split():
+        case [*names, "from", since, "to", until] if "|" in names:
+            groups = [part.split() for part in " ".join(names).split("|")]
+        case _:
+            raise ValueError(f'must be like "peer-0 peer-1 | peer-2 from 10 to 30", got {phrase!r}')
+    named = [name for group in groups for name in group]
+    if not all(groups):
+        raise ValueError(f"must name a peer on each side of every |, got {phrase!r}")
+    if len(set(named)) < len(named):
+        raise ValueError(f"must name each peer once, got {phrase!r}")
+    return Split(tuple(map(frozenset, groups)), *_span(since, until, phrase))
+
+
+def must_be_known(names: Iterable[str], known: Iterable[str]) -> None:
+    """Raises `ValueError` for the first name, by the alphabet, that no peer has."""
+    listed = list(known)
+    for name in sorted(set(names) - set(listed)):
+        shown = ", ".join(listed) if len(listed) <= 8 else f"{listed[0]}, {listed[1]}, ..., {listed[-1]}"
+        raise ValueError(f"no peer is called {name!r}; there are {shown}")
+
+
+def _span(since: str, until: str, phrase: str) -> tuple[float, float]:
+    first, last = _seconds(since, phrase), _seconds(until, phrase)
+    if not first < last:
+        raise ValueError(f"must end after it begins, got {phrase!r}")
+    return first, last
+
+
+def _seconds(text: str, phrase: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= 1e9:
+        raise ValueError(f"times must be seconds in 0..1e9, got {text!r} in {phrase!r}")
+    return seconds

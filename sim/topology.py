@@ -1,0 +1,60 @@
+"""Who may be connected with whom: everybody, or a random regular graph."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+_TRIES = 10_000
+"""Graphs drawn before giving up. With two neighbours each, most draws fall into several rings."""
+
+
+def random_regular(peers: int, degree: int, rng: random.Random) -> list[list[int]]:
+    """For each of `peers` its `degree` neighbours, rising; symmetric, connected, nobody its own neighbour.
+
+    Stubs are paired at random, pairs that would repeat are drawn again: nearly uniform over all such graphs
+    (Steger and Wormald 1999, Combinatorics, Probability and Computing 8). Raises `ValueError` where there is no
+    such graph.
+    """
+    if not degree < peers:
+        raise ValueError(f"degree must be below the number of peers, {peers}, got {degree}")
+    if peers * degree % 2:
+        raise ValueError(f"peers times degree must be even, got {peers} and {degree}")
+    for _ in range(_TRIES):
+        neighbours = _paired(peers, degree, rng)
+        if neighbours is not None and _is_connected(neighbours):
+            return [sorted(one) for one in neighbours]
+    raise ValueError(f"found no connected graph of {peers} peers with degree {degree}")
+
+
+def _paired(peers: int, degree: int, rng: random.Random) -> list[set[int]] | None:
+    """A regular graph, connected or not; None where the last stubs fit no more."""
+    neighbours: list[set[int]] = [set() for _ in range(peers)]
+    stubs = [peer for peer in range(peers) for _ in range(degree)]
+    while stubs:
+        rng.shuffle(stubs)
+        left: list[int] = []
+        for one, other in zip(stubs[::2], stubs[1::2], strict=True):
+            if one == other or other in neighbours[one]:
+                left += one, other
+            else:
+                neighbours[one].add(other)
+                neighbours[other].add(one)
+        if len(left) == len(stubs) and _is_stuck(left, neighbours):
+            return None
+        stubs = left
+    return neighbours
+
+
+def _is_stuck(stubs: Sequence[int], neighbours: Sequence[set[int]]) -> bool:
+    ends = set(stubs)
+    return not any(ends - neighbours[one] - {one} for one in ends)
+
+
+def _is_connected(neighbours: Sequence[set[int]]) -> bool:
+    reached, border = {0}, [0]
+    while border:
+        found = neighbours[border.pop()] - reached
+        reached |= found
+        border += found
+    return len(reached) == len(neighbours)
