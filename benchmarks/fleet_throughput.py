@@ -5,9 +5,9 @@
 
 The first prints, for models of three sizes with random weights, tokens a second of training: P adapters one
 after the other through peft and torch's AdamW (in float32, and in bfloat16 where the processor multiplies it
-natively), and P at once by the fleet in the type that it chooses. The two take turns, and the ratio is that of
-their best rounds, because other programs only ever make a round slower. The second prints the peak memory of training 1 and 16
-adapters over a base of 30 million parameters, each in a process of its own.
+natively), and P at once by the fleet in the type that it chooses. They take turns, and the ratio is that of
+their best rounds, because other programs only ever make a round slower. The second prints the peak memory of
+training 1 and 16 adapters over a base of 30 million parameters, each in a process of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -46,7 +47,7 @@ TRAINING = TrainingConfig(learning_rate=1e-3)
 
 
 def model_of(size: dict[str, int], dtype: torch.dtype, device: torch.device) -> Any:
-    torch.manual_seed(0)
+    cast("Any", torch).manual_seed(0)
     width = size["width"]
     config = LlamaConfig(
         vocab_size=size["vocabulary"],
@@ -78,12 +79,16 @@ def by_fleet(size: dict[str, int], peers: int, steps: int) -> Callable[[], None]
     fleet, texts_PWT = fleet_of(size), texts(size, peers)
     order_SB = np.arange(steps * size["batch"]).reshape(steps, -1) % texts_PWT.shape[1]
     start = fleet.blueprint.start(0)
-    jobs = [Steps(start, Moments(), text, order_SB, TRAINING, lambda *_: None) for text in texts_PWT]
+    jobs = [Steps(start, Moments(), text, order_SB, TRAINING, _silent) for text in texts_PWT]
 
     def run() -> None:
         fleet.perform(jobs)
 
     return run
+
+
+def _silent(*_: object) -> None:
+    pass
 
 
 def by_peft(size: dict[str, int], peers: int, steps: int, dtype: torch.dtype) -> Callable[[], None]:
@@ -156,13 +161,14 @@ def peak(peers: int) -> None:
 
 
 def _peak_mb() -> float:
-    with open("/proc/self/status", encoding="ascii") as status:
-        line = next(line for line in status if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--peers", type=int, default=8)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=3)

@@ -20,6 +20,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "init": ("peers.cli:init", "Make a home folder for a peer on this device."),
     "run": ("peers.cli:run", "Run the peer of a home folder: train, gossip, merge."),
     "trust": ("trust.cli:trust", "Who learns from whom, and how much."),
+    "sim": ("sim.cli:sim", "Many peers on this machine, in virtual time: compare methods."),
+    "data": ("gossipllm.text.cli:data", "Look at text before training on it."),
     "export": ("peers.cli:export", "Write what a peer learned as a PEFT adapter."),
 }
 """Command -> (module:attribute, the line that `gossipllm --help` shows)."""

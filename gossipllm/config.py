@@ -65,7 +65,9 @@ class AdapterConfig:
         if not 0 < self.alpha <= 4096:
             raise ValueError(f"alpha must be in (0, 4096], got {self.alpha}")
         if self.train == "b" and self.start == "own":
-            raise ValueError('train = "b" needs start = "shared": frozen factors of unlike A cannot be merged')
+            raise ValueError(
+                'train = "b" needs start = "shared": frozen factors of unlike A cannot be merged'
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from gossipllm.learning.learner import Learner, OnProgress
 from gossipllm.learning.materials import Materials, OnPhase, load_materials, load_text
 from gossipllm.mistakes import UserMistake
 from gossipllm.model.models import Base
-from gossipllm.text.data import Splits
+from gossipllm.text.data import ReferenceSet, Splits
 from gossipllm.work import Answer, Failed, Open, Progress, Request
 from wire.errors import WireError
 from wire.tensors import Layout
@@ -39,6 +39,10 @@ class Crew:
         return self._materials.base
 
     @property
+    def reference(self) -> ReferenceSet:
+        return self._materials.reference
+
+    @property
     def layout(self) -> Layout:
         """What of an adapter travels."""
         return self._materials.updates.layout
@@ -55,6 +59,10 @@ class Crew:
         """The answers, in order. At most one question of a learner that changes it may be among them."""
         tasks = [_safe(learner, request, _silent) for learner, request in questions]
         return together(tasks, self._materials.fleet)
+
+    def perform(self, jobs: Sequence[Job]) -> list[Any]:
+        """Jobs of one's own, as the learners' are performed."""
+        return self._materials.fleet.perform(jobs)
 
 
 def answer(

@@ -138,16 +138,26 @@ class Fleet:
         return [SparseRows(ids[one], logs[one], tails[one]) for one in _cuts(jobs[0].shape.rows, len(jobs))]
 
     def _last_logits(self, jobs: Sequence[LastLogits]) -> list[LogitRows]:
-        passes = self._forward([job.state for job in jobs], [job.windows_WT for job in jobs], "evidence")
+        passes = self._forward(
+            [job.state for job in jobs], [job.windows_WT for job in jobs], "evidence", last=True
+        )
         parts = [largest(logits_BTV[:, -1], jobs[0].shape.top) for logits_BTV, _ in passes]
         ids, values = (np.concatenate(each) for each in zip(*parts, strict=True))
         return [LogitRows(ids[one], values[one]) for one in _cuts(jobs[0].shape.rows, len(jobs))]
 
     @torch.inference_mode()
     def _forward(
-        self, states: Sequence[State], windows: Sequence[Windows], purpose: Purpose
+        self,
+        states: Sequence[State],
+        windows: Sequence[Windows],
+        purpose: Purpose,
+        *,
+        last: bool = False,
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """`(logits_BTV, tokens_BT)`, adapter by adapter and window by window, as many at once as memory allows."""
+        """`(logits_BTV, tokens_BT)`, adapter by adapter and window by window, as many at once as memory allows.
+
+        With `last` there are logits of the last position only.
+        """
         count, length = windows[0].shape
         at_once = max(1, _LOGITS_AT_ONCE // (length * self._vocabulary))
         adapters = max(1, at_once // count)
@@ -160,7 +170,7 @@ class Fleet:
                     )
                     tokens_BT = self.tokens(block_PBT)
                     self.meter.forward[purpose] += tokens_BT.numel()
-                    yield self.logits(tokens_BT), tokens_BT
+                    yield self.logits(tokens_BT, last=last), tokens_BT
 
     # -- training -----------------------------------------------------------------------------------
 
@@ -261,8 +271,8 @@ class Fleet:
             for layer in self._layers.values():
                 layer.a_PRI = layer.b_POR = None
 
-    def logits(self, tokens_BT: torch.Tensor) -> torch.Tensor:
-        output: Any = self.base.model(input_ids=tokens_BT, use_cache=False)
+    def logits(self, tokens_BT: torch.Tensor, *, last: bool = False) -> torch.Tensor:
+        output: Any = self.base.model(input_ids=tokens_BT, use_cache=False, logits_to_keep=int(last))
         return output.logits
 
     def tokens(self, windows_PBT: np.ndarray[Any, Any]) -> torch.Tensor:

@@ -13,9 +13,8 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel, masking_utils
+from transformers.integrations import sdpa_attention
 
 LONGEST: Final = 256
 """Tokens of a window up to which probabilities are kept: 128 kB a head and window at most, in bfloat16."""
@@ -24,11 +23,11 @@ _NAME: Final = "gossipllm"
 
 def use_short_attention(model: PreTrainedModel) -> None:
     """Let `model` take this attention where it is faster. Only for models that would use torch's own."""
-    config: Any = model.config
-    if config._attn_implementation != "sdpa" or next(model.parameters()).device.type != "cpu":
+    chosen: object = getattr(model.config, "_attn_implementation", None)
+    if chosen != "sdpa" or next(model.parameters()).device.type != "cpu":
         return
     cast("Any", AttentionInterface).register(_NAME, _attention)
-    cast("Any", AttentionMaskInterface).register(_NAME, sdpa_mask)
+    cast("Any", AttentionMaskInterface).register(_NAME, cast("Any", masking_utils).sdpa_mask)
     cast("Any", model).set_attn_implementation(_NAME)
 
 
@@ -51,8 +50,9 @@ def _attention(
         and options.get("sliding_window") is None
     )
     if not short:
-        whole: Any = sdpa_attention_forward
-        return whole(module, query, key, value, attention_mask, **options)
+        return cast("Any", sdpa_attention).sdpa_attention_forward(
+            module, query, key, value, attention_mask, **options
+        )
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
@@ -77,9 +77,7 @@ class _Attention(torch.autograd.Function):
         return p_BHTT @ v_BHTD
 
     @staticmethod
-    def backward(
-        ctx: Any, *slopes: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
+    def backward(ctx: Any, *slopes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
         q_BHTD, k_BHTD, v_BHTD, p_BHTT = ctx.saved_tensors
         (slope_BHTD,) = slopes
         slope_p_BHTT = (slope_BHTD @ v_BHTD.transpose(2, 3)).float()

@@ -90,7 +90,8 @@ def load_base(config: ModelConfig) -> Base:
         _check_folder(Path(source))
     tokenizer = load_tokenizer(config.name, "model.name")
     dtype = pick_dtype(config.dtype, device)
-    model: Any = _load_model(source, dtype).to(device)
+    loaded: Any = _load_model(source, dtype)
+    model: PreTrainedModel = loaded.to(device)
     use_short_attention(model)
     return Base(model, tokenizer, device, dtype)
 
