@@ -66,7 +66,7 @@ PUBLISHED_MB = {2: 690, 4: 745, 8: 845}
 TRAINING = TrainingConfig(batch_windows=8, learning_rate=1e-2, warmup_steps=5)
 THEIRS: dict[str, tuple[Evidence, int, ReferenceConfig]] = {
     "S1": ("row-cosines", 2, ReferenceConfig(windows=1, window_tokens=2, top=1)),
-    "S2": ("perplexity", 96, ReferenceConfig(windows=1, window_tokens=2, top=1)),
+    "S2": ("perplexity", 16, ReferenceConfig(windows=1, window_tokens=2, top=1)),
     "S3": ("logits", 2, ReferenceConfig(windows=32, window_tokens=128, top=100, positions="last")),
 }
 OURS: dict[str, tuple[Evidence, int, ReferenceConfig]] = {

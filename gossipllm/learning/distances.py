@@ -47,6 +47,8 @@ class Mine:
     """Mean trust loss of `start`, where "progress" is measured."""
     draw: tuple[str | int, ...]
     """What the windows of "perplexity" are drawn by, besides the neighbour."""
+    draws: int
+    """How many they are."""
 
 
 def measured(kind: Evidence, mine: Mine, author: str, theirs: Update, blob: Blob) -> Task[Distance]:
@@ -79,9 +81,7 @@ def _by_losses(
 ) -> Task[Distance]:
     if kind == "perplexity":
         # As published: windows drawn anew for each pair, for the own model and for the other's apart.
-        count = len(mine.trust_WT)
-        own = drawn(count, count, (*mine.draw, "own"))
-        other = drawn(count, count, (*mine.draw, author))
+        own, other = (drawn(len(mine.trust_WT), mine.draws, (*mine.draw, who)) for who in ("own", author))
         (theirs_W,) = yield from losses_of((theirs,), mine.trust_WT[other], "trust")
         return perplexity_distance(mine.trust_losses_W[own], _finite(theirs_W))
     (theirs_W,) = yield from losses_of((theirs,), mine.trust_WT, "trust")

@@ -23,7 +23,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Final, assert_never
 
 import numpy as np
 
@@ -71,6 +71,9 @@ from wire.floats import F32
 from wire.logits import decode_logits, decode_rows, encode_logits, encode_rows
 
 OnProgress = Callable[[Progress], None]
+
+PUBLISHED_BATCHES: Final = 12
+"""Batches on which the released code of Wagner et al. (2024) measures a perplexity."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -276,6 +279,7 @@ class Learner:
             trust_losses_W=(yield from self._own_trust_losses()),
             start_loss=self._start_loss,
             draw=(self.config.training.seed, self.round),
+            draws=PUBLISHED_BATCHES * self.config.training.batch_windows,
         )
 
     def _evaluate(self, request: Evaluate) -> Task[Evaluated]:

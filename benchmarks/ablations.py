@@ -1,0 +1,113 @@
+"""What each default of trust and merging is worth: one change at a time, on three languages.
+
+    python benchmarks/ablations.py --data FOLDER [--out FOLDER] [--seeds 0,1] [--jobs 2]
+
+The data set, the base and the schedule are those of `paper_table.py` for `multi-wiki`, with high and with low
+heterogeneity. Prints, for each change, the test perplexity after the last merge and its paired difference from the
+default on the same seed, and writes both tables in markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from corpora import load
+from paper_table import Cell, Heterogeneity, run, scenario_of, write_texts
+from rich.console import Console
+from small_base import TINY, small_base
+
+from gossipllm.mistakes import UserMistake
+from gossipllm.settings import commented_toml
+from sim.metrics import RunMetrics
+from sim.scenarios import Scenario, load_scenario
+
+CHANGES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
+    # name, method, settings of the scenario
+    ("default", "s3", ()),
+    ("temperature 1 only", "s3", ("trust.temperatures=[1.0]",)),
+    ("temperature 1/4 only", "s3", ("trust.temperatures=[0.25]",)),
+    ("temperature 1/16 only", "s3", ("trust.temperatures=[0.0625]",)),
+    ("temperatures 1, 1/4", "s3", ("trust.temperatures=[1.0, 0.25]",)),
+    ("no guard", "s3+noguard", ()),
+    ("factor mean", "s3+mean", ()),
+    ("A frozen", "s3+frozen", ()),
+    ("4 partners", "s3", ("round.most_partners=4", "round.explore=1")),
+    ("5 reference windows", "s3", ("reference.windows=5",)),
+    ("top 2", "s3", ("reference.top=2",)),
+    ("top 32", "s3", ("reference.top=32",)),
+    ("4 trust windows", "s3", ("data.trust_windows=4",)),
+    ("s1*s3", "s1*s3", ()),
+    ("learned", "learned", ()),
+    ("learned, 4 steps", "learned", ("trust.learned_steps=4",)),
+    ("learned, rate 0.2", "learned", ("trust.learned_rate=0.2",)),
+    ("learned, rate 1", "learned", ("trust.learned_rate=1.0",)),
+)
+
+
+def ablate(base: Scenario, out: Path, console: Console, jobs: int) -> dict[str, list[RunMetrics]]:
+    found: dict[str, list[RunMetrics]] = {}
+    file = out / "scenario.toml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(commented_toml(base), encoding="utf-8")
+    for number, (name, method, settings) in enumerate(CHANGES):
+        console.print(f"{name} ({number + 1} of {len(CHANGES)})")
+        scenario = load_scenario(str(file), (f'methods=["{method}"]', *settings))
+        found[name] = run(scenario, out / f"change-{number}", console, jobs)
+    return found
+
+
+def table(title: str, found: Mapping[str, Sequence[RunMetrics]]) -> str:
+    default = {run.seed: _after(run) for run in found["default"]}
+    lines = [f"### {title}", "", "| change | perplexity | against the default |", "| --- | ---: | ---: |"]
+    for name, runs in found.items():
+        differences = [_after(run) - default[run.seed] for run in runs]
+        lines.append(f"| {name} | {_spread([_after(run) for run in runs])} | {_spread(differences, '+')} |")
+    return "\n".join(lines) + "\n"
+
+
+def _after(run: RunMetrics) -> float:
+    return statistics.fmean(peer.after for peer in run.peers if peer.after is not None)
+
+
+def _spread(values: list[float], sign: str = "") -> str:
+    std = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):{sign}.2f}{std}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("results/ablations"))
+    parser.add_argument("--kinds", default="high,low")
+    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    options.steps, options.rounds, options.trust_windows = 20, 10, 16
+    options.device, options.methods = "auto", "s3"
+    console, out = Console(stderr=True, highlight=False), options.out.resolve()
+    corpus = load(options.data, "multi-wiki")
+    write_texts(corpus, out / "texts")
+    model = small_base(corpus.base, TINY, out / "bases", told=console.print)
+    pages: list[str] = []
+    kinds: list[Heterogeneity] = options.kinds.split(",")
+    for kind in kinds:
+        cell = Cell(corpus="multi-wiki", kind=kind)
+        scenario = scenario_of(cell, corpus, out / "texts", model, options)
+        pages.append(table(cell.name, ablate(scenario, out / kind, console, options.jobs)))
+        print(pages[-1], flush=True)
+    (out / "ablations.md").write_text("\n".join(pages), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserMistake as mistake:
+        raise SystemExit(f"Error: {mistake}") from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None

@@ -1,0 +1,192 @@
+"""A round of nine peers with trust by predictions, against a round without trust.
+
+    python benchmarks/trust_cost.py [--rounds 3] [--threads 1] [--strategies predictions,weights,validation,learned]
+
+Nine learners on the embedded model read three of the embedded texts, with the defaults of a peer: 20 steps of 8
+windows, 16 trust windows, seven temperatures, 20 reference windows. Without trust a round is training and the mean
+of all; with it there are also predictions, a distance for each pair, the measuring of every candidate row, and the
+merge (SVD). What only reports, the test losses, is in neither. Processor seconds; the two take turns, and the ratio is
+that of their least ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from dataclasses import replace
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import torch
+
+from gossipllm.config import DataConfig, LearnerConfig, ModelConfig, ReferenceConfig, TrainingConfig
+from gossipllm.learning.crew import Crew
+from gossipllm.learning.learner import Learner
+from gossipllm.text.data import cut, demo_share, split, tokenise
+from gossipllm.work import (
+    Evaluate,
+    Evaluated,
+    Failed,
+    Fit,
+    Fitted,
+    Merge,
+    Open,
+    Request,
+    Train,
+    Trained,
+    Weigh,
+    Weighed,
+)
+from peers.core.config import RoundConfig
+from trust.config import TrustConfig, evidence_of
+from trust.evidence import Distance
+from trust.rows import Neighbour, Row, candidate_rows, chosen, starting_row
+
+PEERS = 9
+TEXTS = ("fr", "de", "it")
+
+
+class Nine:
+    """Learners, and how a round of theirs goes."""
+
+    def __init__(self, strategy: Any) -> None:
+        self.trust = TrustConfig(strategy=strategy)
+        predicts = "predictions" in evidence_of(self.trust)
+        reference = ReferenceConfig() if predicts else ReferenceConfig(windows=1, window_tokens=2, top=1)
+        self.config = LearnerConfig(
+            model=ModelConfig(threads=torch.get_num_threads()),
+            # Two windows: a peer reports test losses in any case, and they are not what is compared.
+            data=DataConfig(path="-", test_windows=2),
+            training=TrainingConfig(learning_rate=1e-2),
+            reference=reference,
+            evidence=evidence_of(self.trust),
+            merge="mean" if strategy == "uniform" else "svd",
+        )
+        self.crew = Crew(self.config, _silent)
+        self.learners = [self._hired(peer) for peer in range(PEERS)]
+        self._ask([(one, Open(request=1, config=self.config, snapshot=None)) for one in self.learners])
+        self._round = 0
+
+    def _hired(self, peer: int) -> Learner:
+        lines = demo_share(TEXTS[peer % 3], part=peer // 3, of=3).splitlines()
+        stream = tokenise([line for line in lines if line], self.crew.base.tokenizer)
+        windows_WT = cut(stream, self.config.data.window_tokens)
+        config = replace(self.config, training=replace(self.config.training, seed=peer))
+        return self.crew.hire(config, split(windows_WT, config.data, seed=peer))
+
+    def _ask(self, questions: list[tuple[Learner, Request]]) -> list[Any]:
+        answers = self.crew.answer(questions)
+        failed = [one for one in answers if isinstance(one, Failed)]
+        if failed:
+            raise SystemExit(failed[0].why)
+        return answers
+
+    def round(self) -> None:
+        steps = RoundConfig().steps
+        train = Train(request=2, round=self._round, steps=steps)
+        trained: list[Trained] = self._ask([(one, train) for one in self.learners])
+        self._round += 1
+        others = [[t for j, t in enumerate(trained) if j != i] for i in range(PEERS)]
+        rows = self._rows(trained, others)
+        self._ask(
+            [
+                (one, Merge(request=6, row=row, updates=tuple(t.update for t in theirs)))
+                for one, row, theirs in zip(self.learners, rows, others, strict=True)
+            ]
+        )
+
+    def _rows(self, trained: list[Trained], others: list[list[Trained]]) -> list[Row]:
+        neighbours = self._neighbours(trained, others)
+        if self.trust.strategy == "learned":
+            return self._learned(neighbours, others)
+        candidates = [candidate_rows(self.trust, theirs) for theirs in neighbours]
+        if self.trust.strategy == "uniform":
+            return [mine[0].row for mine in candidates]
+        tried: list[Evaluated] = self._ask(
+            [
+                (
+                    one,
+                    Evaluate(
+                        request=5,
+                        rows=tuple(c.row for c in mine),
+                        updates=tuple(t.update for t in theirs),
+                    ),
+                )
+                for one, mine, theirs in zip(self.learners, candidates, others, strict=True)
+            ]
+        )
+        return [
+            mine[chosen(mine, found.losses) or 0].row for mine, found in zip(candidates, tried, strict=True)
+        ]
+
+    def _neighbours(self, trained: list[Trained], others: list[list[Trained]]) -> list[list[Neighbour]]:
+        if not self.config.evidence:
+            nobody: tuple[Distance, ...] = ()
+            return [[Neighbour(str(j), str(j), nobody, (), 0) for j in range(PEERS - 1)] for _ in trained]
+        questions: list[tuple[Learner, Request]] = [
+            (one, Weigh(request=4, author=str(j), update=t.update, evidence=t.evidence))
+            for one, theirs in zip(self.learners, others, strict=True)
+            for j, t in enumerate(theirs)
+        ]
+        answers: list[Weighed] = self._ask(questions)
+        found = [
+            Neighbour(
+                str(j),
+                str(j),
+                tuple(Distance(m, e) for m, e in zip(a.distances, a.errors, strict=True)),
+                a.own,
+                0,
+            )
+            for j, a in enumerate(answers)
+        ]
+        return [found[i * (PEERS - 1) : (i + 1) * (PEERS - 1)] for i in range(PEERS)]
+
+    def _learned(self, neighbours: list[list[Neighbour]], others: list[list[Trained]]) -> list[Row]:
+        fitted: list[Fitted] = self._ask(
+            [
+                (
+                    one,
+                    Fit(
+                        request=5,
+                        row=starting_row({}, mine),
+                        updates=tuple(t.update for t in theirs),
+                        steps=self.trust.learned_steps,
+                        rate=self.trust.learned_rate,
+                    ),
+                )
+                for one, mine, theirs in zip(self.learners, neighbours, others, strict=True)
+            ]
+        )
+        return [one.row for one in fitted]
+
+
+def _silent(*_: object) -> None:
+    pass
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--strategies", default="predictions,weights,validation,learned")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    names = ["uniform", *options.strategies.split(",")]
+    groups = {name: Nine(name) for name in names}
+    least = dict.fromkeys(names, float("inf"))
+    for number in range(options.rounds + 1):
+        for name, nine in groups.items():
+            began = time.process_time()
+            nine.round()
+            if number:  # the first one warms up
+                least[name] = min(least[name], time.process_time() - began)
+    for name, seconds in least.items():
+        print(f"{name:12} {seconds:6.2f} CPU s a round of {PEERS}, ratio {seconds / least['uniform']:.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+"""A comparison for people: two tables for a terminal of 80 columns or more, and the same in markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sim.summary import BASELINES, Comparison, MethodSummary, Spread
+
+_WIDE: Final = 100
+"""Columns of a terminal from which on everything is shown."""
+_NONE: Final = "-"
+
+_MEANING: Final = {
+    "before, after": "perplexity on own test text around the last merge, mean over peers",
+    "±": "standard deviation over seeds",
+    "vs": "difference on the same seed (theory: theoretical), below 0 is better",
+    "worst": "the peer that fares worst against training alone",
+    "KL": "divergence of the row from the theoretical one, in nats",
+    "rank": "Spearman's correlation of the two, itself left out",
+    "same": "weight on text of one's own kind",
+    "peers": "1 / sum of squared weights, itself counted",
+    "kB": "sent for a peer and a round",
+    "forward, backward": "thousands of tokens through the model, for a peer and a round",
+}
+_SECONDS: Final = {"s": "a run by the wall's clock"}
+
+
+def print_comparison(shown: Comparison, seconds: Mapping[str, float], console: Console) -> None:
+    """Fits the console from 80 columns on."""
+    wide = console.width >= _WIDE
+    perplexities = _perplexity_rows(shown)
+    heads = _perplexity_heads()
+    if not wide:
+        # What stood before the merge is in the curves too.
+        heads, perplexities = _without(heads, perplexities, "before")
+        perplexities = [tuple(map(_closer, row)) for row in perplexities]
+    console.print(_table("perplexity", heads, perplexities, wide=wide))
+    console.print()
+    console.print(_table("trust and cost", _TRUST_HEADS, _trust_rows(shown, seconds), wide=wide))
+    legend = Table.grid(padding=(0, 2, 0, 0))
+    for term, meaning in (_MEANING | _SECONDS).items():
+        legend.add_row(Text(term, style="dim"), Text(meaning, style="dim"))
+    console.print(legend)
+    unfinished = [row.method for row in shown.methods if not row.finished]
+    if unfinished:
+        console.print(
+            Text(f"not every peer did all its rounds within limit_s: {', '.join(unfinished)}", style="yellow")
+        )
+
+
+def markdown(shown: Comparison) -> str:
+    """Both tables and what their columns mean, without the wall clock: equal runs give equal files."""
+    seeds = ", ".join(map(str, shown.seeds))
+    base = "" if shown.base is None else f" Untrained, the perplexity is {shown.base:.1f}."
+    parts = [
+        f"# {shown.scenario}",
+        f"{shown.peers} peers, {shown.rounds} rounds, seeds {seeds}.{base}",
+        _markdown_table(_perplexity_heads(), _perplexity_rows(shown)),
+        _markdown_table(_TRUST_HEADS[:-1], [row[:-1] for row in _trust_rows(shown, {})]),
+        "\n".join(f"* {term}: {meaning}" for term, meaning in _MEANING.items()),
+        "\n".join(f"* **{row.method}**: {row.about}" for row in shown.methods),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+_TRUST_HEADS: Final = ("method", "KL", "rank", "same", "peers", "kB", "forward", "backward", "s")
+
+
+def _perplexity_heads() -> tuple[str, ...]:
+    return ("method", "before", "after", "vs local", "vs fedavg", "vs theory", "worst")
+
+
+def _perplexity_rows(shown: Comparison) -> list[tuple[Text, ...]]:
+    return [
+        (
+            Text(row.method, style="bold"),
+            Text(_number(row.before).split(" ")[0]),
+            _plain(row.after),
+            *(_difference(row.against.get(name)) for name in BASELINES),
+            _difference(row.worst),
+        )
+        for row in shown.methods
+    ]
+
+
+def _trust_rows(shown: Comparison, seconds: Mapping[str, float]) -> list[tuple[Text, ...]]:
+    return [_trust_row(row, seconds.get(row.method)) for row in shown.methods]
+
+
+def _trust_row(row: MethodSummary, seconds: float | None) -> tuple[Text, ...]:
+    cells = (
+        f"{row.divergence.mean:.2f}",
+        _NONE if row.correlation is None else f"{row.correlation.mean:.2f}",
+        f"{row.same.mean:.2f}",
+        f"{row.effective.mean:.1f}",
+        f"{row.sent_bytes / 1e3:,.1f}",
+        f"{row.forward_tokens / 1e3:,.1f}",
+        f"{row.backward_tokens / 1e3:,.1f}",
+        _NONE if seconds is None else f"{seconds:,.0f}",
+    )
+    return (Text(row.method, style="bold"), *map(Text, cells))
+
+
+def _plain(value: Spread) -> Text:
+    return Text(_number(value))
+
+
+def _difference(value: Spread | None) -> Text:
+    """Green where it is below 0 by more than two standard deviations, red where it is above."""
+    if value is None:
+        return Text(_NONE, style="dim")
+    sure = value.std is not None and abs(value.mean) > 2 * value.std
+    return Text(_number(value, sign="+"), style=("green" if value.mean < 0 else "red") if sure else "")
+
+
+def _number(value: Spread, *, sign: str = "") -> str:
+    """The mean in four digits, more or less, and the deviation to the same place."""
+    places = 2 if abs(value.mean) < 100 else 1
+    deviation = "" if value.std is None else f" ±{value.std:.{places}f}"
+    return f"{value.mean:{sign},.{places}f}{deviation}"
+
+
+def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Text]], *, wide: bool) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 2 if wide else 0, 0, 0),
+        pad_edge=False,
+    )
+    for head in heads:
+        table.add_column(head, justify="left" if head == "method" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _without(
+    heads: Sequence[str], rows: Sequence[Sequence[Text]], head: str
+) -> tuple[tuple[str, ...], list[tuple[Text, ...]]]:
+    place = heads.index(head)
+    return (*heads[:place], *heads[place + 1 :]), [(*row[:place], *row[place + 1 :]) for row in rows]
+
+
+def _closer(cell: Text) -> Text:
+    return Text(cell.plain.replace(" ±", "±"), style=cell.style)
+
+
+def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[Text]]) -> str:
+    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1), *([cell.plain for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
