@@ -6,7 +6,7 @@ Three data sets (`corpora.py` says what stands for which), each dealt with low h
 3/4 and 1/4) and high (one category a peer), all methods, several seeds. The base is a model of 0.17 million
 parameters that is trained here first on text that no peer holds, mostly English (`small_base.py`); rank 4 and
 alpha 32 as published, the learning rate is that of a small model. As published, everybody waits for everybody,
-a fifth of the steps pass before the first merge, and the last merge is followed by no training.
+everybody trains alone for a while before the first merge, and the last merge is followed by no training.
 
 Every run is a run of `gossipllm sim`: what is there already is not run again, so an interrupted table goes on
 where it stopped, and each cell's folder can be inspected with `gossipllm trust show`. Prints the tables and
@@ -28,7 +28,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from corpora import NAMES, Corpus, load
 from rich.console import Console
@@ -117,7 +117,10 @@ def cells(options: argparse.Namespace) -> list[Cell]:
         chosen.append(Cell(corpus="multi-wiki", kind="variants"))
     if options.released:
         chosen += [Cell(corpus=name, kind="released") for name in ("multi-wiki", "codes-wiki")]
-    return chosen
+    for cell in chosen:
+        if cell.kind not in get_args(Heterogeneity):
+            raise UserMistake(f"--kinds {cell.kind}: known are {', '.join(get_args(Heterogeneity))}")
+    return [cell for cell in chosen if cell.corpus in sets]
 
 
 def scenario_of(
@@ -149,9 +152,10 @@ def scenario_of(
             test_windows=32,
             partition=partition,
         ),
-        # Two of the rounds pass before the first merge, as 100 of 500 steps do in the published schedule.
+        # A fifth of the rounds end without a merge, and the next one trains before it merges: somewhat more than the
+        # published 100 of 500 steps.
         round=RoundConfig(
-            steps=steps, rounds=rounds, warmup_rounds=rounds // 5, barrier=True, patience_s=86_400.0
+            steps=steps, rounds=rounds, warmup_rounds=_warmup(rounds), barrier=True, patience_s=86_400.0
         ),
         model=ModelConfig(name=str(model), device=options.device, threads=1),
         adapter=AdapterConfig(rank=4, alpha=32.0),
@@ -160,6 +164,11 @@ def scenario_of(
         ),
         reference=ReferenceConfig(source=str(texts / "reference.txt")),
     )
+
+
+def _warmup(rounds: int) -> int:
+    """Rounds that end without a merge."""
+    return rounds // 5
 
 
 def write_texts(corpus: Corpus, folder: Path) -> None:
@@ -229,20 +238,27 @@ def main() -> None:
             scenario = scenario_of(cell, corpus, texts, model, options)
             comparison = comparison_of(scenario, run(scenario, out / cell.name, console, options.jobs))
             print_comparison(comparison, {}, Console(highlight=False))
-            pages.append(markdown(comparison))
-            (out / "paper_table.md").write_text("\n".join(pages), encoding="utf-8")
+            tables, legend = page(comparison)
+            pages.append(tables)
+            (out / "paper_table.md").write_text("\n".join((*pages, legend)), encoding="utf-8")
     console.print(f"{(time.perf_counter() - began) / 60:.0f} minutes; written to {out / 'paper_table.md'}")
+
+
+def page(comparison: Comparison) -> tuple[str, str]:
+    """A cell's tables under a small heading, and what their columns mean, which all cells share."""
+    tables, mark, legend = markdown(comparison).partition("* before, after")
+    return tables.replace("# ", "#### ", 1).rstrip() + "\n", mark + legend
 
 
 def head(options: argparse.Namespace) -> str:
     # Where the text lies on this machine says nothing to others.
-    words = [("FOLDER" if word == str(options.data) else word) for word in sys.argv[1:]]
+    words = [{str(options.data): "FOLDER", str(options.out): "OUT"}.get(word, word) for word in sys.argv[1:]]
     return (
         f"## {datetime.now(UTC).date().isoformat()} Table 4 of Wagner et al. (2024), small\n\n"
         f"`python benchmarks/paper_table.py {shlex.join(words)}`, {platform.machine()}\n\n"
         f"Base: Llama, {TINY.layers} layers of width {TINY.width}, vocabulary {TINY.vocabulary}, trained on "
         f"{TINY.tokens / 1e6:.1f} million tokens. {options.rounds} rounds of {options.steps} steps, the first "
-        f"merge after {options.rounds // 5 + 1} rounds; rank 4, alpha 32, {options.trust_windows} trust windows "
+        f"merge after {_warmup(options.rounds) + 1} rounds; rank 4, alpha 32, {options.trust_windows} trust windows "
         f"of {TINY.context} tokens.\n"
     )
 

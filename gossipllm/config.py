@@ -183,7 +183,7 @@ class ReferenceConfig:
             raise ValueError(f"window_tokens must be in 2..4096, got {self.window_tokens}")
         if not 1 <= self.top <= 256:
             raise ValueError(f"top must be in 1..256, got {self.top}")
-        rows = self.windows * (self.window_tokens - 1)
+        rows = self.windows * (1 if self.positions == "last" else self.window_tokens - 1)
         if rows > 65_536:
             raise ValueError(f"windows * (window_tokens - 1) must be at most 65536, got {rows}")
 

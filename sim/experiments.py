@@ -106,6 +106,11 @@ def _run(
                 raise UserMistake(node.stopped.why)
         if all(node.core.round >= rounds or node.stopped is not None for node in world.nodes):
             break
+    if not any(node.rounds for node in world.nodes):
+        raise UserMistake(
+            f"no peer finished a round within limit_s = {scenario.limit_s:g} virtual seconds; raise it, or lower "
+            f"conditions.compute.step_s"
+        )
     return all(node.core.round >= rounds for node in world.nodes)
 
 

@@ -140,7 +140,8 @@ def method_named(name: str) -> Method:
 
 def reference_of(method: Method, reference: ReferenceConfig) -> ReferenceConfig:
     """The reference set that the method pays for."""
-    return replace(reference, **(method.reference if method.predicts else _UNREAD))
+    changes = {"positions": "all", **method.reference} if method.predicts else _UNREAD
+    return replace(reference, **changes)
 
 
 def trust_of(method: Method, trust: TrustConfig, *, fixed: Mapping[str, float]) -> TrustConfig:

@@ -13,7 +13,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable, Generator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
@@ -23,6 +23,12 @@ from typing import Any, Final, TypeAlias, cast
 from gossipllm.mistakes import UserMistake
 
 FAREWELL_S: Final = 5.0
+_ONE_THREAD: Final = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "passive",
+    "TOKENIZERS_PARALLELISM": "false",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +79,13 @@ class _Pool:
     def __init__(self, function: str, jobs: int) -> None:
         context = get_context("spawn")
         self._workers: dict[Connection, BaseProcess] = {}
-        for _ in range(jobs):
-            ours, theirs = cast("tuple[Connection, Connection]", context.Pipe())
-            process = context.Process(target=_serve, args=(theirs, function), daemon=True)
-            process.start()
-            theirs.close()
-            self._workers[ours] = process
+        with _inherited():
+            for _ in range(jobs):
+                ours, theirs = cast("tuple[Connection, Connection]", context.Pipe())
+                process = context.Process(target=_serve, args=(theirs, function), daemon=True)
+                process.start()
+                theirs.close()
+                self._workers[ours] = process
 
     def run(self, tasks: list[Any]) -> Generator[News]:
         waiting = list(enumerate(tasks))[::-1]
@@ -123,10 +130,31 @@ class _Pool:
                 process.join()
 
 
+@contextmanager
+def _inherited() -> Generator[None]:
+    """What processes that are started in here have from their first instruction on.
+
+    One thread each, because more would fight over the processors: it is read when numpy or torch is imported, and a
+    process begins by importing its parent's main module. The interrupt is ignored from before the first import.
+    """
+    before = dict(os.environ)
+    os.environ.update(_ONE_THREAD)
+    main_thread = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN) if main_thread else None
+    try:
+        yield
+    finally:
+        if main_thread:
+            signal.signal(signal.SIGINT, handler)
+        for name in _ONE_THREAD:
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                del os.environ[name]
+
+
 def _serve(connection: Connection, function: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # One thread each, read when numpy and torch are imported; more would fight over the processors.
-    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive", TOKENIZERS_PARALLELISM="false")
     threading.Thread(target=_end_with_parent, daemon=True).start()
     module, _, name = function.partition(":")
     perform: Callable[[Any, Callable[[int], None]], Any] | None = None

@@ -50,7 +50,11 @@ def print_comparison(shown: Comparison, seconds: Mapping[str, float], console: C
     unfinished = [row.method for row in shown.methods if not row.finished]
     if unfinished:
         console.print(
-            Text(f"not every peer did all its rounds within limit_s: {', '.join(unfinished)}", style="yellow")
+            Text(
+                f"a peer stopped, or limit_s came, before all rounds were done: {', '.join(unfinished)}; "
+                f"events.jsonl.gz says why",
+                style="yellow",
+            )
         )
 
 

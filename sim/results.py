@@ -94,13 +94,14 @@ def run_folder(out: Path, method: str, seed: int) -> Path:
 def configurations(scenario: Scenario) -> dict[tuple[str, int], str]:
     """A digest for each (method, seed): of everything that its result depends on.
 
-    The texts, the base model's files, our own code and the versions of the libraries are in it. Raises
-    `UserMistake` where a text is missing.
+    The texts, the base model's files (of a model from a hub its name only), our own code and the versions of the
+    libraries are in it. Raises `UserMistake` where a text is missing.
     """
     about = commented_toml(replace(scenario, name="any", seeds=(0,), methods=("local",)))
     common = (
         about,
         check_sources(scenario.data.sources),
+        "" if scenario.reference.source == EMBEDDED else check_sources((scenario.reference.source,)),
         _model_digest(scenario),
         _code_digest(),
         *versions(),

@@ -166,14 +166,15 @@ def _paired(
 
 
 def _worst(mine: Mapping[int, RunMetrics], alone: Mapping[int, RunMetrics]) -> Spread | None:
-    return spread(
-        max(
+    by_seed = [
+        [
             one.after - other.after
             for one, other in zip(mine[seed].peers, alone[seed].peers, strict=True)
             if one.after is not None and other.after is not None
-        )
+        ]
         for seed in sorted(mine.keys() & alone.keys())
-    )
+    ]
+    return spread(max(differences) for differences in by_seed if differences)
 
 
 def _for_each_round(

@@ -23,7 +23,6 @@ from gossipllm.model.models import Base
 from gossipllm.text.data import ReferenceSet, Splits
 from gossipllm.work import Answer, Failed, Open, Progress, Request
 from wire.errors import WireError
-from wire.tensors import Layout
 
 OPENING_STEPS: Final = 5
 
@@ -41,11 +40,6 @@ class Crew:
     @property
     def reference(self) -> ReferenceSet:
         return self._materials.reference
-
-    @property
-    def layout(self) -> Layout:
-        """What of an adapter travels."""
-        return self._materials.updates.layout
 
     @property
     def meter(self) -> Meter:
@@ -78,8 +72,8 @@ def answer(
             materials = load_materials(request.config, on_phase)
             on_phase("text", 3)
             learner = Learner(request.config, materials, load_text(request.config, materials.base))
-        except UserMistake as mistake:
-            return None, Failed(request=request.request, why=str(mistake), users_fault=True)
+        except Exception as error:  # noqa: BLE001  raised again unless it was expected
+            return None, _failed(request, error)
         on_phase("first loss", OPENING_STEPS - 1)
     if learner is None:
         raise ValueError("the first request must be Open")
@@ -126,18 +120,22 @@ def _safe(learner: Learner, request: Request, on_progress: OnProgress) -> Task[A
     """What was expected to go wrong becomes `Failed` with one line; what nobody expected is raised."""
     try:
         return (yield from learner.answer(request, on_progress))
-    except UserMistake as mistake:
-        return Failed(request=request.request, why=str(mistake), users_fault=True)
-    except WireError as error:
-        why = f"a neighbour's content: {error}"
-        return Failed(request=request.request, why=why, users_fault=False)
-    except np.linalg.LinAlgError as error:
+    except Exception as error:  # noqa: BLE001  raised again unless it was expected
+        return _failed(request, error)
+
+
+def _failed(request: Request, error: Exception) -> Failed:
+    """For what can be expected to go wrong; raises `error` again where it cannot."""
+    if isinstance(error, UserMistake):
+        return Failed(request=request.request, why=str(error), users_fault=True)
+    if isinstance(error, WireError):
+        return Failed(request=request.request, why=f"a neighbour's content: {error}", users_fault=False)
+    if isinstance(error, np.linalg.LinAlgError):
         return Failed(request=request.request, why=f"the merge: {error}", users_fault=False)
-    except (MemoryError, OSError, RuntimeError) as error:
-        if not _is_exhaustion(error):
-            raise
+    if isinstance(error, MemoryError | OSError | RuntimeError) and _is_exhaustion(error):
         line = " ".join(str(error).split())[:200] or type(error).__name__
         return Failed(request=request.request, why=line, users_fault=False)
+    raise error
 
 
 def _is_exhaustion(error: Exception) -> bool:

@@ -93,7 +93,8 @@ def _by_losses(
 def progress(mine: Mine, state: State, losses_W: F32) -> Distance:
     """FedFomo's measure of an adapter with these trust losses."""
     assert mine.start_loss is not None, "progress is measured from the start"
-    square = sum(float(np.sum((state[name] - mine.start[name]) ** 2, dtype=np.float64)) for name in state)
+    # In float64: squares of finite float32 numbers need not be finite in float32.
+    square = sum(float(np.sum((state[name].astype(np.float64) - mine.start[name]) ** 2)) for name in state)
     return progress_distance(mine.start_loss, float(losses_W.mean(dtype=np.float64)), square**0.5)
 
 

@@ -8,8 +8,8 @@
     Merge     a row -> the adapter
 
 What a request needs of neighbours comes with it as contents; decoded updates, their common bases and the
-merges that `Evaluate` tried are kept until the next `Merge` or `Train`, so that merging what was tried is
-free (`neighbours.py`).
+merges that `Evaluate` tried are kept, the merges until the adapter changes, the rest until the next `Merge`, so
+that merging what was tried is free (`neighbours.py`).
 
 Every answer is a `Task`: where it needs the model it yields a job, and who performs the job, alone or together
 with those of other learners, is not its matter (`crew.py`). An adapter is changed by `Train` and `Merge` only,
@@ -166,7 +166,8 @@ class Learner:
             round=self.round,
             steps=self._now.moments.steps,
         )
-        start: State = self._now.start if config.mixing == "updates" else {}
+        needed = config.mixing == "updates" or "progress" in config.evidence
+        start: State = self._now.start if needed else {}
         moments = self._now.moments
         return Content.of(
             encode_snapshot(Snapshot(header, self._now.state, start, moments.first, moments.second))
@@ -177,6 +178,8 @@ class Learner:
         check_snapshot(header, base=mine.base, tokenizer=mine.tokenizer, layout=mine.layout)
         moments = Moments(header.steps, snapshot.first, snapshot.second)
         self._become(_Standing(snapshot.adapter, snapshot.start or snapshot.adapter, moments))
+        self._published = self._start_loss = None
+        self._neighbours.forget()
         self.round = header.round
 
     def _become(self, standing: _Standing, trust_losses_W: F32 | None = None) -> None:
@@ -210,6 +213,8 @@ class Learner:
         except ValueError as error:
             raise _diverged(error) from None
         trust_losses_W = yield from self._trust_losses(done.state)
+        if not np.isfinite(trust_losses_W).all():
+            raise _diverged("its loss on the trust split is not finite")
         if "progress" in self.config.evidence:
             self._start_loss = _mean((yield from self._trust_losses(before.state)))
         self._become(_Standing(done.state, before.state, done.moments), trust_losses_W)
@@ -298,9 +303,9 @@ class Learner:
         )
 
     def _fit(self, request: Fit) -> Task[Fitted]:
-        others = [self._neighbours.decoded(update).state for update in request.updates]
+        origin, moves = self._neighbours.moves(request.updates, state=self.state, start=self._now.start)
         row_K, losses = yield from learned_row(
-            request.row, (self.state, *others), self._trust_WT, steps=request.steps, rate=request.rate
+            request.row, moves, self._trust_WT, origin=origin, steps=request.steps, rate=request.rate
         )
         return Fitted(request=request.request, row=tuple(row_K.tolist()), losses=tuple(losses))
 
@@ -316,6 +321,7 @@ class Learner:
             trust_losses_W = yield from self._trust_losses(merged.state)
             if not (np.isfinite(test_merged) and np.isfinite(trust_losses_W).all()):
                 # Finite numbers can still be too large to compute with; nothing that follows would recover.
+                self._neighbours.forget()
                 why = "refused a merge whose loss is not finite"
                 return Failed(request=request.request, why=why, users_fault=False)
             discarded = merged.discarded
@@ -347,8 +353,8 @@ class Learner:
         return _mean(losses_W)
 
 
-def _diverged(error: ValueError) -> UserMistake:
-    return UserMistake(f"training diverged ({error}); lower training.learning_rate")
+def _diverged(why: object) -> UserMistake:
+    return UserMistake(f"training diverged ({why}); lower training.learning_rate")
 
 
 def _mean(losses_W: F32) -> float:

@@ -62,6 +62,15 @@ class Neighbours:
                 self._merges.popitem(last=False)
         return self._merges[key]
 
+    def moves(
+        self, updates: Sequence[Content], *, state: State, start: State
+    ) -> tuple[State | None, list[State]]:
+        """`(o, m)`: a row w gives `o + sum_j w_j m_j`, one's own move first; None stands for no offset."""
+        everybody = [Update(state, start), *(self.decoded(update) for update in updates)]
+        if self._config.mixing == "parameters":
+            return None, [one.state for one in everybody]
+        return start, [_gain(one) for one in everybody]
+
     def _weights(self, row: tuple[float, ...]) -> tuple[float, ...]:
         """The row as weights of the stack's adapters."""
         if self._config.mixing == "parameters":
@@ -88,3 +97,8 @@ class Neighbours:
     def forget_merges(self) -> None:
         self._stack = None
         self._merges.clear()
+
+
+def _gain(update: Update) -> State:
+    assert update.start is not None, "the format carries the start"
+    return {name: value - update.start[name] for name, value in update.state.items()}

@@ -28,7 +28,7 @@ _PREFIX: Final = struct.Struct("<4sI")
 
 
 class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """What the tensors belong to. `layout` is the adapter's fingerprint (names, shapes, scale, seed)."""
+    """What the tensors belong to. `layout` is the fingerprint of updates (names, shapes, scale, start, mixing)."""
 
     base: bytes
     tokenizer: bytes
@@ -89,7 +89,7 @@ def check_snapshot(header: SnapshotHeader, *, base: bytes, tokenizer: bytes, lay
     for what, saved, here in (
         ("base model", header.base, base),
         ("tokenizer", header.tokenizer, tokenizer),
-        ("adapter layout (rank, alpha, seed)", header.layout, layout),
+        ("form of adapter (rank, alpha, seed, start, train, mixing)", header.layout, layout),
     ):
         if saved != here:
             raise UserMistake(

@@ -37,6 +37,9 @@ class Gatherer:
                 continue
             if fresh_only and not self._is_fresh(entry, our_round):
                 continue
+            if self._config.learner.mixing == "updates" and self._others.inbox.age(entry) > 0:
+                # What it gained may be in our adapter already; a state may be mixed twice, a gain may not.
+                continue
             stage.asked[author] = entry
             assert entry.update is not None, "usable entries are complete"
             assert entry.evidence is not None, "usable entries are complete"

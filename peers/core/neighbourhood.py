@@ -147,8 +147,10 @@ class Neighbourhood:
         newest = self.inbox.newest_of(peer)
         if self._config.round.barrier:
             if newest is None:
-                return self._fetching and peer in self._met
-            return not newest.refused and peer in self.partners()
+                met = self._met.get(peer)
+                most = self._config.trust.max_age
+                return self._fetching and met is not None and self.inbox.turns - met <= most
+            return not newest.refused and newest.failures < FAILED_FETCHES and peer in self.partners()
         if newest is not None:
             # One that ran ahead of us is due again when we have caught up, not when its word is old by our count.
             behind = self.inbox.staleness(newest, self._round)

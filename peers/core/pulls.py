@@ -120,7 +120,8 @@ class Pulls:
             del self._norms[next(iter(self._norms))]
         for name, theirs in norms.items():
             median = statistics.median([one[name] for one in others] or [0.0])
-            usual = max(self._own_norms.get(name, 0.0), median)
+            # Where nobody has anything yet, as B at the start, the largest of our own tensors is the measure.
+            usual = max(self._own_norms.get(name, 0.0), median) or max(self._own_norms.values(), default=0.0)
             if 0 < usual * MAX_NORM_RATIO < theirs:
                 why = f"root mean square is {theirs / usual:.3g} times the usual"
                 return Fault(f"update.{name}", why, LARGE_NORM_FINE if len(others) >= WITNESSES else 0.0)

@@ -264,7 +264,7 @@ def test_moments_live_through_a_merge(config: Config, neighbour: Trained) -> Non
     ("family", "adapter", "says"),
     [
         ("qwen2", {"rank": 4, "alpha": 8.0}, "another base model"),
-        ("llama", {"rank": 2}, "another adapter layout"),
+        ("llama", {"rank": 2}, "another form of adapter"),
     ],
 )
 def test_a_snapshot_of_something_else_names_both(

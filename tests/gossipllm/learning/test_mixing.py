@@ -27,6 +27,7 @@ from gossipllm.work import (
     Weigh,
     Weighed,
 )
+from wire.digest import Content
 
 Config = Callable[..., LearnerConfig]
 
@@ -104,14 +105,14 @@ def test_a_learner_that_mixes_updates_resumes_with_its_start(config: Config) -> 
 
 def test_with_a_frozen_the_mean_is_exact_and_half_the_bytes_travel(config: Config) -> None:
     crew, learners = crew_of(config(adapter=AdapterConfig(rank=4, alpha=8.0, train="b"), merge="mean"), 2)
-    whole, _ = crew_of(config(), 1)
+    whole, both = crew_of(config(), 1)
+    (full,) = trained(whole, both)
     _, other = trained(crew, learners)
 
     reply = merged(crew, learners[0], (0.5, 0.5), [other])
 
     assert reply.discarded == pytest.approx(0, abs=1e-6)
-    full = sum(spec.count for spec in whole.layout.tensors)
-    assert other.update.size < 0.7 * full * 2
+    assert other.update.size < 0.7 * full.update.size
 
 
 def test_own_starts_make_factors_unlike(config: Config) -> None:
@@ -179,3 +180,65 @@ def test_published_evidence_is_measured(config: Config, kind: Any, positions: An
         assert itself.own == (0.0,)
         assert itself.distances[0] == pytest.approx(0, abs=1e-3)
         assert neighbour.distances[0] > itself.distances[0]
+
+
+def test_a_row_learned_for_updates_is_learned_for_gains(config: Config) -> None:
+    """A neighbour far away that gained nothing: its state would be taken, its gain is worth nothing."""
+    for mixing in ("parameters", "updates"):
+        crew, learners = crew_of(config(mixing=mixing, merge="mean"), 2)
+        own, _ = trained(crew, learners)
+        for number in range(2, 6):
+            (other,) = trained(crew, [learners[1]], number)
+        idle = crew.answer([(learners[1], Train(request=9, round=6, steps=0))])[0]
+        assert isinstance(idle, Trained)
+
+        (fitted,) = crew.answer(
+            [(learners[0], Fit(request=4, row=(0.5, 0.5), updates=(idle.update,), steps=12, rate=0.3))]
+        )
+
+        assert isinstance(fitted, Fitted)
+        assert (fitted.row[1] > 0.5) == (mixing == "parameters")
+        assert own.update != other.update
+
+
+def test_a_neighbour_of_huge_numbers_spoils_no_learned_row_but_its_own(config: Config) -> None:
+    crew, learners = crew_of(config(), 2)
+    own, _ = trained(crew, learners)
+    huge = Content.of(b"\x7f\x7f" * (own.update.size // 2))
+
+    (fitted,) = crew.answer(
+        [(learners[0], Fit(request=4, row=(0.5, 0.5), updates=(huge,), steps=5, rate=0.3))]
+    )
+
+    assert isinstance(fitted, Fitted)
+    assert sum(fitted.row) == pytest.approx(1)
+    assert len(fitted.losses) == 1, "no more passes are spent on what is no number"
+
+
+def test_progress_of_a_huge_update_is_a_number(config: Config) -> None:
+    crew, learners = crew_of(config(evidence=("progress",)), 2)
+    own, _ = trained(crew, learners)
+    # 3e19 in every A beside a B of nothing computes like the base, and its square is no float32.
+    data = bytearray(len(own.update.data))
+    first = len(next(iter(learners[0].state.values())).ravel()) * 2
+    data[:first] = b"\xd0\x5f" * (first // 2)
+
+    (weighed,) = crew.answer(
+        [(learners[0], Weigh(request=3, author="x", update=Content.of(bytes(data)), evidence=own.evidence))]
+    )
+
+    assert isinstance(weighed, Weighed)
+    assert np.isfinite(weighed.distances[0])
+
+
+def test_fedfomo_measures_from_the_same_place_after_a_crash(config: Config) -> None:
+    made = config(evidence=("progress",))
+    crew, learners = crew_of(made, 2)
+    own, other = trained(crew, learners)
+    again = hired(crew, made, 0)
+    crew.answer([(again, Open(request=1, config=made, snapshot=own.snapshot))])
+
+    weigh = Weigh(request=3, author="x", update=other.update, evidence=other.evidence)
+    before, after = crew.answer([(learners[0], weigh), (again, weigh)])
+
+    assert before == after

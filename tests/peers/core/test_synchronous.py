@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gossipllm.config import LearnerConfig
 from gossipllm.work import Evaluate, Merge, Weigh
 from peers.core.config import RoundConfig
 from peers.core.effects import Pull
@@ -104,3 +105,32 @@ def test_a_barrier_does_not_wait_for_an_update_that_was_refused(script: Any) -> 
 def test_rounds_out_of_range_name_their_field(wrong: dict[str, Any], named: str) -> None:
     with pytest.raises(ValueError, match=named):
         replace(RoundConfig(), **wrong)
+
+
+def test_a_barrier_gives_up_a_connection_that_never_says_anything(script: Any) -> None:
+    bench = barrier(script)
+    silent = script.Someone("silent")
+    effects = bench.start()
+    bench.meet(silent)
+    for _ in range(bench.config.trust.max_age + 1):
+        effects = bench.finish(bench.lose_patience(bench.publish(bench.answer(effects))))
+
+    effects = bench.publish(bench.answer(effects))
+
+    assert script.every(effects, Merge), "the sixth round waits for nobody"
+
+
+def test_what_a_neighbour_gained_is_mixed_once(script: Any) -> None:
+    """A state may be merged again while no newer one comes; a gain may not."""
+    for mixing, rows in (("parameters", 2), ("updates", 1)):
+        bench = script.Bench(learner=LearnerConfig(mixing=mixing))
+        alice = script.Someone("alice")
+        effects = bench.start()
+        bench.meet(alice)
+        bench.receive(alice, 0)
+        effects = bench.finish(bench.publish(bench.answer(effects)))
+
+        effects = bench.lose_patience(bench.publish(bench.answer(effects)))
+
+        asked = [one for one in effects if isinstance(one, Weigh | Merge)]
+        assert isinstance(asked[0], Weigh) == (rows == 2), mixing
