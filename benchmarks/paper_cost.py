@@ -9,7 +9,7 @@ to them is only as good as that; the ratio of our defaults to the published evid
 
 A round's evidence is everything from the updates at hand to all distances of all peers: strategy 2 takes
 12 x 8 windows for each ordered pair (the own model included), strategy 3 the last position of 4 x 8 windows,
-the 100 largest logits of it, strategy 1 the factors. Ours, by default: 16 windows of the trust split for each
+the 100 largest logits of it, strategy 1 the factors. Ours, by default: 8 windows of the trust split for each
 neighbour, once for one's own; and the 8 most probable tokens at 23 positions of 20 reference windows.
 
 That the smaller evidence is as good is measured on peers trained on five of the embedded texts, two peers
@@ -71,7 +71,7 @@ THEIRS: dict[str, tuple[Evidence, int, ReferenceConfig]] = {
 }
 OURS: dict[str, tuple[Evidence, int, ReferenceConfig]] = {
     "S1": ("weights", 2, ReferenceConfig(windows=1, window_tokens=2, top=1)),
-    "S2": ("validation", DataConfig().trust_windows, ReferenceConfig(windows=1, window_tokens=2, top=1)),
+    "S2": ("validation", DataConfig().weigh_windows, ReferenceConfig(windows=1, window_tokens=2, top=1)),
     "S3": ("predictions", 2, ReferenceConfig()),
 }
 

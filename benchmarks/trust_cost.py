@@ -4,9 +4,10 @@
 
 Nine learners on the embedded model read three of the embedded texts, with the defaults of a peer: 20 steps of 8
 windows, 16 trust windows, seven temperatures, 20 reference windows; windows of 64 tokens, to be done sooner. Without
-trust a round is training and the mean of all; with it there are also predictions, a distance for each pair, the
-measuring of every candidate row, and the merge (SVD). What only reports, the test losses, is in neither. Processor
-seconds; the strategies take turns, and the ratio is that of their least ones.
+trust a round is the local steps and the mean of all nine adapters, and nothing else. With it there are also the
+predictions, a distance for each pair, the own loss and that of every candidate row on the trust split, and the merge
+(SVD); two test windows, which only report, are in it too. Processor seconds; the strategies take turns, and the
+ratio is that of their least ones.
 """
 
 from __future__ import annotations
@@ -23,9 +24,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import torch
 
 from gossipllm.config import DataConfig, LearnerConfig, ModelConfig, ReferenceConfig, TrainingConfig
+from gossipllm.learning.batches import batches
 from gossipllm.learning.crew import Crew
+from gossipllm.learning.jobs import Steps
 from gossipllm.learning.learner import Learner
-from gossipllm.text.data import cut, demo_share, split, tokenise
+from gossipllm.learning.merging import Stack
+from gossipllm.learning.optimiser import Moments
+from gossipllm.text.data import Windows, cut, demo_share, split, tokenise
 from gossipllm.work import (
     Evaluate,
     Evaluated,
@@ -43,7 +48,7 @@ from gossipllm.work import (
 from peers.core.config import RoundConfig
 from trust.config import TrustConfig, evidence_of
 from trust.evidence import Distance
-from trust.rows import Neighbour, Row, candidate_rows, chosen, starting_row
+from trust.rows import Candidate, Neighbour, Row, candidate_rows, chosen, starting_row
 
 PEERS = 9
 TEXTS = ("fr", "de", "it")
@@ -66,6 +71,7 @@ class Nine:
             merge="mean" if strategy == "uniform" else "svd",
         )
         self.crew = Crew(self.config, _silent)
+        self._texts: list[Windows] = []
         self.learners = [self._hired(peer) for peer in range(PEERS)]
         self._ask([(one, Open(request=1, config=self.config, snapshot=None)) for one in self.learners])
         self._round = 0
@@ -75,7 +81,9 @@ class Nine:
         stream = tokenise([line for line in lines if line], self.crew.base.tokenizer)
         windows_WT = cut(stream, self.config.data.window_tokens)
         config = replace(self.config, training=replace(self.config.training, seed=peer))
-        return self.crew.hire(config, split(windows_WT, config.data, seed=peer))
+        splits = split(windows_WT, config.data, seed=peer)
+        self._texts.append(splits.train_WT)
+        return self.crew.hire(config, splits)
 
     def _ask(self, questions: list[tuple[Learner, Request]]) -> list[Any]:
         answers = self.crew.answer(questions)
@@ -86,6 +94,9 @@ class Nine:
 
     def round(self) -> None:
         steps = RoundConfig().steps
+        if self.trust.strategy == "uniform":
+            self._round_without_trust(steps)
+            return
         train = Train(request=2, round=self._round, steps=steps)
         trained: list[Trained] = self._ask([(one, train) for one in self.learners])
         self._round += 1
@@ -98,13 +109,30 @@ class Nine:
             ]
         )
 
+    def _round_without_trust(self, steps: int) -> None:
+        """The least that training together takes: local steps, and plain averaging by each of the nine."""
+        jobs = [
+            Steps(
+                one.state,
+                Moments(),
+                text_WT,
+                _order(len(text_WT), one, self._round, steps),
+                one.config.training,
+                _silent,
+            )
+            for one, text_WT in zip(self.learners, self._texts, strict=True)
+        ]
+        self._round += 1
+        states = [done.state for done in self.crew.perform(jobs)]
+        for _ in states:
+            Stack(states, alpha=self.config.adapter.alpha).merge([1 / PEERS] * PEERS, "mean")
+
     def _rows(self, trained: list[Trained], others: list[list[Trained]]) -> list[Row]:
         neighbours = self._neighbours(trained, others)
         if self.trust.strategy == "learned":
-            return self._learned(neighbours, others)
-        candidates = [candidate_rows(self.trust, theirs) for theirs in neighbours]
-        if self.trust.strategy == "uniform":
-            return [mine[0].row for mine in candidates]
+            candidates = [(Candidate(None, row),) for row in self._learned(neighbours, others)]
+        else:
+            candidates = [candidate_rows(self.trust, theirs) for theirs in neighbours]
         tried: list[Evaluated] = self._ask(
             [
                 (
@@ -161,6 +189,10 @@ class Nine:
             ]
         )
         return [one.row for one in fitted]
+
+
+def _order(windows: int, learner: Learner, round_number: int, steps: int) -> Any:
+    return batches(windows, learner.config.training, round_number=round_number, steps=steps)
 
 
 def _silent(*_: object) -> None:

@@ -85,7 +85,12 @@ class DataConfig:
     """Share of the text that only measures, 0.01 to 0.4. Guess."""
 
     trust_windows: int = 16
-    """At most this many windows of the trust share are used at a time, 2 to 4,096. Guess."""
+    """At most this many windows of the trust share are used at a time, 2 to 4,096. Guess; fewer were tried in
+    sim/FINDINGS.md."""
+
+    weigh_windows: int = 8
+    """Of these, windows on which each neighbour's own loss is measured where trust is made of that, 2 to 4,096. Half
+    as many recover the same rows (sim/FINDINGS.md), and rows are measured on all of them anyway."""
 
     test_windows: int = 32
     """At most this many windows of the test share are measured, 2 to 4,096. Guess."""
@@ -97,7 +102,7 @@ class DataConfig:
             value: float = getattr(self, name)
             if not 0.01 <= value <= 0.4:
                 raise ValueError(f"{name} must be in 0.01..0.4, got {value}")
-        for name in ("trust_windows", "test_windows"):
+        for name in ("trust_windows", "weigh_windows", "test_windows"):
             count: int = getattr(self, name)
             if not 2 <= count <= 4096:
                 raise ValueError(f"{name} must be in 2..4096, got {count}")

@@ -183,6 +183,7 @@ def _learner_config(scenario: Scenario, method: Method, seed: int, *, index: int
         data=DataConfig(
             window_tokens=data.window_tokens,
             trust_windows=data.trust_windows,
+            weigh_windows=data.weigh_windows,
             test_windows=data.test_windows,
         ),
         training=replace(

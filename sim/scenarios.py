@@ -42,6 +42,9 @@ class TextConfig:
     trust_windows: int = 12
     """At most this many windows of a peer's trust split are used at a time, 2 to 4,096. Guess."""
 
+    weigh_windows: int = 8
+    """Of these, windows on which each neighbour's own loss is measured, 2 to 4,096."""
+
     test_windows: int = 24
     """At most this many windows of a peer's test split are measured, 2 to 4,096. Guess."""
 
@@ -55,7 +58,7 @@ class TextConfig:
             raise ValueError(f"sources must differ, got {', '.join(self.sources)}")
         if not 8 <= self.window_tokens <= 131_072:
             raise ValueError(f"window_tokens must be in 8..131072, got {self.window_tokens}")
-        for name in ("trust_windows", "test_windows"):
+        for name in ("trust_windows", "weigh_windows", "test_windows"):
             count: int = getattr(self, name)
             if not 2 <= count <= 4096:
                 raise ValueError(f"{name} must be in 2..4096, got {count}")

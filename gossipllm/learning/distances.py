@@ -36,7 +36,8 @@ Blob: TypeAlias = SparseRows | LogitRows
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mine:
-    """This peer's side of a comparison. `trust_losses_W` are of its adapter as it is."""
+    """This peer's side of a comparison. `trust_WT` are the windows to weigh on, `trust_losses_W` the losses of its
+    adapter on them as it is."""
 
     state: State
     start: State

@@ -44,10 +44,10 @@ from gossipllm.text.data import Windows
 from wire.floats import F32
 from wire.logits import LogitRows, SparseRows
 
-PASS_BYTES: Final = 2**29
+PASS_BYTES: Final = 2**28
 """Memory that the activations of a training pass may take; one adapter's batch goes whole all the same. Guess."""
-_LOGITS_AT_ONCE: Final = 2**24
-"""Logits of a pass that only measures: 64 MB as float32. Guess."""
+_LOGITS_AT_ONCE: Final = 2**23
+"""Logits of a pass that only measures: 32 MB as float32. Guess."""
 _REPORT_EVERY_S: Final = 0.3
 
 J = TypeVar("J")

@@ -102,7 +102,7 @@ class Learner:
         self._now = _Standing(start, start, Moments())
         self._published: Blob | None = None
         self._trust_losses_W: F32 | None = None
-        self._start_loss: float | None = None
+        self._start_losses_W: F32 | None = None
 
     @property
     def state(self) -> State:
@@ -178,7 +178,7 @@ class Learner:
         check_snapshot(header, base=mine.base, tokenizer=mine.tokenizer, layout=mine.layout)
         moments = Moments(header.steps, snapshot.first, snapshot.second)
         self._become(_Standing(snapshot.adapter, snapshot.start or snapshot.adapter, moments))
-        self._published = self._start_loss = None
+        self._published = self._start_losses_W = None
         self._neighbours.forget()
         self.round = header.round
 
@@ -216,7 +216,7 @@ class Learner:
         if not np.isfinite(trust_losses_W).all():
             raise _diverged("its loss on the trust split is not finite")
         if "progress" in self.config.evidence:
-            self._start_loss = _mean((yield from self._trust_losses(before.state)))
+            self._start_losses_W = yield from self._trust_losses(before.state)
         self._become(_Standing(done.state, before.state, done.moments), trust_losses_W)
         self._published = blob
         self.round = request.round
@@ -274,28 +274,34 @@ class Learner:
         if self._published is None:
             # After a restart: what the adapter as it is predicts stands for what was last published.
             self._published, _ = yield from self._predicted(self.state)
-        if self._start_loss is None and "progress" in self.config.evidence:
-            self._start_loss = _mean((yield from self._trust_losses(self._now.start)))
+        if self._start_losses_W is None and "progress" in self.config.evidence:
+            self._start_losses_W = yield from self._trust_losses(self._now.start)
+        few = slice(self.config.data.weigh_windows)
         return Mine(
             state=self.state,
             start=self._now.start,
             blob=self._published,
-            trust_WT=self._trust_WT,
-            trust_losses_W=(yield from self._own_trust_losses()),
-            start_loss=self._start_loss,
+            trust_WT=self._trust_WT[few],
+            trust_losses_W=(yield from self._own_trust_losses())[few],
+            start_loss=None if self._start_losses_W is None else _mean(self._start_losses_W[few]),
             draw=(self.config.training.seed, self.round),
             draws=PUBLISHED_BATCHES * self.config.training.batch_windows,
         )
 
     def _evaluate(self, request: Evaluate) -> Task[Evaluated]:
         own_W = yield from self._own_trust_losses()
-        merges = [
+        tried = [
             self._neighbours.merged(row, request.updates, state=self.state, start=self._now.start)
             for row in request.rows
         ]
-        tried = tuple(merged.state for merged in merges if merged is not None)
-        measured_W = iter((yield from losses_of(tried, self._trust_WT, "trust")) if tried else ())
-        losses = [own_W if merged is None else next(measured_W) for merged in merges]
+        new = [one for one in tried if one is not None and one.trust_losses_W is None]
+        if new:
+            states = tuple(one.merged.state for one in new)
+            for one, losses_W in zip(
+                new, (yield from losses_of(states, self._trust_WT, "trust")), strict=True
+            ):
+                one.trust_losses_W = losses_W
+        losses = [own_W if one is None or one.trust_losses_W is None else one.trust_losses_W for one in tried]
         return Evaluated(
             request=request.request,
             losses=tuple(_mean(loss_W) for loss_W in losses),
@@ -314,11 +320,14 @@ class Learner:
         now = self._now
         test_alone = test_merged = yield from self._test_loss(now.state)
         trust_losses_W = yield from self._own_trust_losses()
-        merged = self._neighbours.merged(request.row, request.updates, state=now.state, start=now.start)
+        tried = self._neighbours.merged(request.row, request.updates, state=now.state, start=now.start)
         discarded = 0.0
-        if merged is not None:
+        if tried is not None:
+            merged = tried.merged
             test_merged = yield from self._test_loss(merged.state)
-            trust_losses_W = yield from self._trust_losses(merged.state)
+            trust_losses_W = tried.trust_losses_W
+            if trust_losses_W is None:
+                trust_losses_W = yield from self._trust_losses(merged.state)
             if not (np.isfinite(test_merged) and np.isfinite(trust_losses_W).all()):
                 # Finite numbers can still be too large to compute with; nothing that follows would recover.
                 self._neighbours.forget()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from gossipllm.config import LearnerConfig
@@ -19,9 +20,18 @@ from gossipllm.learning.merging import MergedState, Stack
 from gossipllm.learning.updates import Update, UpdateFormat
 from gossipllm.model.names import State
 from wire.digest import Content
+from wire.floats import F32
 
 HELD_UPDATES: Final = 64
 HELD_MERGES: Final = 32
+
+
+@dataclass(slots=True, eq=False)
+class Tried:
+    """A merge, and its losses on the trust split once they were measured."""
+
+    merged: MergedState
+    trust_losses_W: F32 | None = None
 
 
 class Neighbours:
@@ -32,7 +42,7 @@ class Neighbours:
         self._config = config
         self._decoded: OrderedDict[bytes, Update] = OrderedDict()
         self._stack: tuple[tuple[bytes, ...], Stack] | None = None
-        self._merges: OrderedDict[tuple[tuple[float, ...], tuple[bytes, ...]], MergedState] = OrderedDict()
+        self._merges: OrderedDict[tuple[tuple[float, ...], tuple[bytes, ...]], Tried] = OrderedDict()
 
     def decoded(self, update: Content) -> Update:
         """Raises `WireError`."""
@@ -44,7 +54,7 @@ class Neighbours:
 
     def merged(
         self, row: tuple[float, ...], updates: Sequence[Content], *, state: State, start: State
-    ) -> MergedState | None:
+    ) -> Tried | None:
         """The merge by `row` with the own adapter, which is `state` and was `start` before its local steps.
 
         None where the row keeps everything. `state` and `start` may only change after `forget_merges`.
@@ -57,7 +67,7 @@ class Neighbours:
         key = (row, digests)
         if key not in self._merges:
             stack = self._stacked(digests, updates, Update(state, start))
-            self._merges[key] = stack.merge(self._weights(row), self._config.merge)
+            self._merges[key] = Tried(stack.merge(self._weights(row), self._config.merge))
             if len(self._merges) > HELD_MERGES:
                 self._merges.popitem(last=False)
         return self._merges[key]
