@@ -32,7 +32,7 @@ CHANGES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     ("temperature 1/4 only", "s3", ("trust.temperatures=[0.25]",)),
     ("temperature 1/16 only", "s3", ("trust.temperatures=[0.0625]",)),
     ("temperatures 1, 1/4", "s3", ("trust.temperatures=[1.0, 0.25]",)),
-    ("temperatures 4, 1, 1/4, 1/16", "s3", ("trust.temperatures=[4.0, 1.0, 0.25, 0.0625]",)),
+    ("7 temperatures", "s3", ("trust.temperatures=[4.0, 2.0, 1.0, 0.5, 0.25, 0.125, 0.0625]",)),
     ("no guard", "s3+noguard", ()),
     ("factor mean", "s3+mean", ()),
     ("A frozen", "s3+frozen", ()),

@@ -3,7 +3,7 @@
     python benchmarks/trust_cost.py [--rounds 1] [--threads 1] [--strategies predictions,weights,validation,learned]
 
 Nine learners on the embedded model read three of the embedded texts, with the defaults of a peer: 20 steps of 8
-windows, 16 trust windows, seven temperatures, 20 reference windows; windows of 64 tokens, to be done sooner. Without
+windows, 16 trust windows, four temperatures, 20 reference windows; windows of 64 tokens, to be done sooner. Without
 trust a round is the local steps and the mean of all nine adapters, and nothing else. With it there are also the
 predictions, a distance for each pair, the own loss and that of every candidate row on the trust split, and the merge
 (SVD); two test windows, which only report, are in it too. Processor seconds; the strategies take turns, and the

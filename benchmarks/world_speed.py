@@ -2,7 +2,7 @@
 
 Every peer is the real core; every announcement, greeting and reply is encoded, signed, decoded and checked by the
 real codec at every receiver; every update is fetched, its digest and its numbers checked; rows are made from
-distances by the default strategy (predictions, seven temperatures) and measured under the guard; every state is
+distances by the default strategy (predictions, four temperatures) and measured under the guard; every state is
 stored. In it too: the trace, a digest over every event and effect. Not in it: learning (the toy learner moves four
 numbers), Ed25519 (a keyed digest takes its place), sockets and files. The toy's predictions are the same bytes
 every time, and a peer that found them good once does not decode them again. Peers sit on a random graph without

@@ -167,15 +167,13 @@ class ReferenceConfig:
     """Public seed that picks the windows. Same for all peers."""
 
     windows: int = 20
-    """Windows of the reference set, 1 to 4,096. In small
-    trials 32 positions already told topics apart."""
+    """Windows of the reference set, 1 to 4,096. Five told languages apart, too (sim/FINDINGS.md)."""
 
     window_tokens: int = 24
     """Tokens of each window, 2 to 4,096; every position but the first is predicted. Guess."""
 
     top: int = 8
-    """Most probable tokens sent of each position, 1 to 256. In small trials 4
-    told topics apart."""
+    """Most probable tokens sent of each position, 1 to 256. Two told languages apart, too (sim/FINDINGS.md)."""
 
     positions: Literal["all", "last"] = "all"
     """What is sent of each window: log-probabilities at "all" positions, or raw logits at the "last" one only,

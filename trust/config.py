@@ -53,14 +53,15 @@ class TrustConfig:
     it and "paper-code" as their released code has it. Their forms know no temperatures and no age, and
     "predictions" in them needs [reference] positions = "last"."""
 
-    temperatures: tuple[float, ...] = (4.0, 2.0, 1.0, 0.5, 0.25, 0.125, 0.0625)
+    temperatures: tuple[float, ...] = (4.0, 1.0, 0.25, 0.0625)
     """Temperatures to try, in units of the median distance, falling; 1 to 16 of them, each in 0.001 to 1,000
-    and each costing one evaluation of a merge on the trust split. Octaves, from nearly uniform to nearly
-    nearest-only; guess."""
+    and each costing one evaluation of a merge on the trust split. From nearly uniform to nearly nearest-only, two
+    octaves apart: seven one octave apart did no better, and one alone did worse (sim/FINDINGS.md)."""
 
     product_of: tuple[Factor, ...] = ("predictions", "weights")
     """For "product": two or three of "predictions", "weights" and "validation", whose weights are multiplied, so
-    that a neighbour must be near by each of them. Guess: the two that cost no pass through the model."""
+    that a neighbour must be near by each of them. The two that cost no pass through the model; together as
+    good as each alone (sim/FINDINGS.md)."""
 
     fixed: tuple[str, ...] = ()
     """For "fixed": "PEER=WEIGHT" for each neighbour that gets something, by its id or its announced name, weights
@@ -69,10 +70,11 @@ class TrustConfig:
 
     learned_steps: int = 12
     """For "learned": steps on the row in each round, 1 to 1,000, each one pass forward and one backward on the
-    trust split, however many neighbours there are. Guess."""
+    trust split, however many neighbours there are. Compared with 4 in sim/FINDINGS.md."""
 
     learned_rate: float = 0.5
-    """For "learned": size of a step, above 0 to 100, in the logarithms of the weights. Guess."""
+    """For "learned": size of a step, above 0 to 100, in the logarithms of the weights. Compared with 1 in
+    sim/FINDINGS.md."""
 
     age_decay: float = 0.5
     """A neighbour heard of `age` rounds ago counts `(1 + age) ** -age_decay`; 0 to 4, 0 for no decay. Only for

@@ -33,7 +33,8 @@ class RoundConfig:
     """Of these, places drawn by lot when there are more neighbours than places, 0 to most_partners."""
 
     guard: bool = True
-    """Whether a merge must lower this peer's loss on its trust split. Without it, joining can do harm."""
+    """Whether a merge must lower this peer's loss on its trust split. Without it, joining can do harm: plain
+    averaging left peers worse off than alone (sim/FINDINGS.md)."""
 
     barrier: bool = False
     """Whether to wait for this round's update of every connected peer, up to patience_s however short one's own
