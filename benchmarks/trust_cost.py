@@ -20,6 +20,8 @@ from dataclasses import replace
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Threads of the linear algebra that spin while they wait would count as work.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import torch
 

@@ -90,7 +90,7 @@ class DataConfig:
 
     weigh_windows: int = 8
     """Of these, windows on which each neighbour's own loss is measured where trust is made of that, 2 to 4,096. Half
-    as many recover the same rows (sim/FINDINGS.md), and rows are measured on all of them anyway."""
+    as many did as well (sim/FINDINGS.md), and rows are measured on all trust windows anyway."""
 
     test_windows: int = 32
     """At most this many windows of the test share are measured, 2 to 4,096. Guess."""

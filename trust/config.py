@@ -56,7 +56,7 @@ class TrustConfig:
     temperatures: tuple[float, ...] = (4.0, 1.0, 0.25, 0.0625)
     """Temperatures to try, in units of the median distance, falling; 1 to 16 of them, each in 0.001 to 1,000
     and each costing one evaluation of a merge on the trust split. From nearly uniform to nearly nearest-only, two
-    octaves apart: seven one octave apart did no better, and one alone did worse (sim/FINDINGS.md)."""
+    octaves apart: seven one octave apart did no better, and 1 or 1/4 alone did worse (sim/FINDINGS.md)."""
 
     product_of: tuple[Factor, ...] = ("predictions", "weights")
     """For "product": two or three of "predictions", "weights" and "validation", whose weights are multiplied, so
@@ -70,10 +70,10 @@ class TrustConfig:
 
     learned_steps: int = 12
     """For "learned": steps on the row in each round, 1 to 1,000, each one pass forward and one backward on the
-    trust split, however many neighbours there are. Compared with 4 in sim/FINDINGS.md."""
+    trust split, however many neighbours there are. Guess; good in sim/FINDINGS.md."""
 
     learned_rate: float = 0.5
-    """For "learned": size of a step, above 0 to 100, in the logarithms of the weights. Compared with 1 in
+    """For "learned": size of a step, above 0 to 100, in the logarithms of the weights. Guess; good in
     sim/FINDINGS.md."""
 
     age_decay: float = 0.5
