@@ -1,13 +1,14 @@
 """TOML to frozen dataclasses, strictly, and back, with each field's docstring as its comment.
 
-The types understood are those that our configurations use: `str`, `int`, `float`, `bool`, `Literal`,
-`tuple[X, ...]` and other dataclasses, which become tables. A mistake is the user's: every one raises
+The types understood are those that our configurations use: `str`, `int`, `float`, `bool`, `Literal`, unions of
+these, `tuple[X, ...]` and other dataclasses, which become tables. A mistake is the user's: every one raises
 `UserMistake` with the file, the dotted key and what to write instead.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import inspect
 import textwrap
@@ -17,11 +18,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from gossipllm.mistakes import UserMistake
 
 C = TypeVar("C")
+
+_SCALARS: Final = types.MappingProxyType(
+    {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
+)
 
 
 def read_toml(path: Path, cls: type[C]) -> C:
@@ -77,7 +82,22 @@ def _value(kind: Any, value: object, where: str, path: tuple[str, ...]) -> objec
         (element, _) = get_args(kind)
         items = cast("list[object]", value)
         return tuple(_value(element, item, where, (*path, str(i))) for i, item in enumerate(items))
+    if get_origin(kind) in (Union, types.UnionType):
+        return _either(get_args(kind), value, where, path)
     return _scalar(kind, value, where, path)
+
+
+def _either(kinds: tuple[Any, ...], value: object, where: str, path: tuple[str, ...]) -> object:
+    """By the first of `kinds`, scalars and choices, that takes it."""
+    for kind in kinds:
+        with contextlib.suppress(UserMistake):
+            return _value(kind, value, where, path)
+    wanted = " or ".join(_wanted(kind) for kind in kinds)
+    raise _mistake(where, path, f"must be {wanted}, got {_shown(value)}")
+
+
+def _wanted(kind: Any) -> str:
+    return _SCALARS.get(kind) or ", ".join(_literal(choice) for choice in get_args(kind))
 
 
 def _choice(choices: tuple[object, ...], value: object, where: str, path: tuple[str, ...]) -> object:
@@ -91,14 +111,13 @@ def _choice(choices: tuple[object, ...], value: object, where: str, path: tuple[
 
 
 def _scalar(kind: Any, value: object, where: str, path: tuple[str, ...]) -> object:
-    names = {str: "text in quotes", int: "a whole number", float: "a number", bool: "true or false"}
-    if kind not in names:
+    if kind not in _SCALARS:
         raise TypeError(f"{'.'.join(path)} has a type that settings do not know: {kind}")
     if kind is float and type(value) is int:
         return float(value)
     # `type(...) is`, because a bool is an int to isinstance.
     if type(value) is not kind:
-        raise _mistake(where, path, f"must be {names[kind]}, got {_shown(value)}")
+        raise _mistake(where, path, f"must be {_SCALARS[kind]}, got {_shown(value)}")
     return value
 
 

@@ -25,6 +25,8 @@ Strategy: TypeAlias = Literal[
 ]
 Form: TypeAlias = Literal["ours", "paper-text", "paper-code"]
 Factor: TypeAlias = Literal["predictions", "weights", "validation"]
+Reduction: TypeAlias = Literal["tokens", "sequences"]
+"""What a peer's loss is a mean over: its loss-bearing tokens, or its windows' own means."""
 
 _PUBLISHED: Final[dict[tuple[Strategy, Form], Evidence]] = {
     ("weights", "paper-text"): "parameters",
@@ -84,6 +86,23 @@ class TrustConfig:
     max_age: int = 4
     """Rounds after which a neighbour's last word counts no more, whatever the strategy, 0 to 1,000. Guess."""
 
+    tokens_power: float = 0.0
+    """How much the amount of text counts: weights are multiplied by each peer's share of the text to this power,
+    one's own included; 0 to 8, 0 for not at all. With "uniform" and 1 it is token-weighted averaging. Not for
+    "fixed" and "local". Off, because counts are the neighbours' own claims."""
+
+    tokens_alpha: float | Literal["auto"] = "auto"
+    """What a share of the text is: this part of it by tokens that bear loss, the rest by samples; 0 to 1, 0 as in
+    federated averaging (1602.05629). "auto" makes the weighted mean of losses the loss on all text together:
+    1 where the training loss is a mean over tokens, 0 where it is one over sequences."""
+
+    tokens_count: Literal["processed", "total"] = "processed"
+    """Which text counts: "processed", what a peer trained on since it last published, or "total", all that it has."""
+
+    tokens_cap: float = 2.0
+    """The most that a share of the text counts, in units of the median over whoever is here (of an even number
+    the lower one), this peer included; 1 to 1,000. Nobody buys more by claiming tokens. Guess."""
+
     def __post_init__(self) -> None:
         for name, kind in (("strategy", Strategy), ("form", Form)):
             value: str = getattr(self, name)
@@ -107,6 +126,18 @@ class TrustConfig:
             raise ValueError(f"age_decay must be in 0..4, got {self.age_decay}")
         if not 0 <= self.max_age <= 1000:
             raise ValueError(f"max_age must be in 0..1000, got {self.max_age}")
+        self._check_tokens()
+
+    def _check_tokens(self) -> None:
+        if not 0 <= self.tokens_power <= 8:
+            raise ValueError(f"tokens_power must be in 0..8, got {self.tokens_power}")
+        alpha = self.tokens_alpha
+        if alpha != "auto" and (isinstance(alpha, str) or not 0 <= alpha <= 1):
+            raise ValueError(f'tokens_alpha must be in 0..1 or "auto", got {alpha!r}')
+        if self.tokens_count not in ("processed", "total"):
+            raise ValueError(f"tokens_count must be one of processed, total, got {self.tokens_count!r}")
+        if not 1 <= self.tokens_cap <= 1000:
+            raise ValueError(f"tokens_cap must be in 1..1000, got {self.tokens_cap}")
 
     def _check_temperatures(self) -> None:
         if not 1 <= len(self.temperatures) <= 16:
@@ -129,6 +160,14 @@ def evidence_of(config: TrustConfig) -> tuple[Evidence, ...]:
             return ("progress",)
         case "learned" | "fixed" | "uniform" | "local":
             return ()
+
+
+def alpha_of(config: TrustConfig, reduction: Reduction) -> float:
+    """`tokens_alpha` as a number. With "auto" it follows from what the training loss is a mean over, so that
+    peers' mean losses, weighted by their shares, are the mean loss on all their text together."""
+    if config.tokens_alpha != "auto":
+        return config.tokens_alpha
+    return 1.0 if reduction == "tokens" else 0.0
 
 
 def fixed_shares(entries: Sequence[str]) -> dict[str, float]:

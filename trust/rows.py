@@ -8,38 +8,45 @@ Our form of rows from distances is in `softmax.py`. The published forms (Wagner,
 2404.09753) are one softmax of minus the distances, own distance 0: their constants depend on the model, on the
 unit of the evidence or on the number of peers, and are kept as they are, for comparison.
 
-A learned row comes from the learner; here is only where it begins (`starting_row`).
+How much text each speaks for may be multiplied into any of them, except where the weights are given ("fixed") or
+there is nothing to weigh ("local"). A learned row comes from the learner; here is only where it begins
+(`starting_row`), and `token_weighted` is for it too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
-from trust.config import SIGNED, Evidence, Form, Strategy, TrustConfig, evidence_of, fixed_shares
+from trust.config import SIGNED, Evidence, Form, Strategy, TrustConfig, alpha_of, evidence_of, fixed_shares
 from trust.evidence import MAX_DISTANCE, Distance
-from trust.priors import age_priors
+from trust.priors import NO_TEXT, Counts, age_priors, token_weighted
 from trust.softmax import near, paired, product, softmax
 
 __all__ = (
     "Candidate",
+    "Counts",
     "Evidence",
     "Form",
     "Neighbour",
     "Row",
     "Strategy",
     "TrustConfig",
+    "alpha_of",
     "candidate_rows",
     "chosen",
     "evidence_of",
     "is_measure",
     "shrunk",
     "starting_row",
+    "token_weighted",
 )
 
 Row: TypeAlias = tuple[float, ...]
+Weighting: TypeAlias = Callable[[Sequence[float]], Row]
 
 CODE_SHARPNESS = 10.0
 """Released code of Wagner et al. (2024): logit distances, made to sum to 1 over the row, count ten times."""
@@ -51,13 +58,16 @@ UNIFORM_SHARE = 0.1
 @dataclass(frozen=True, slots=True)
 class Neighbour:
     """What counts of a neighbour for a row. `distances` are by the kinds of `evidence_of`, in its order;
-    `own` is the same measure of the peer itself, and `age` in rounds."""
+    `own` is the same measure of the peer itself, and `age` in rounds. `tokens` and `samples` are what it claims
+    of its text, by the count that `tokens_count` names."""
 
     peer: str
     name: str
     distances: tuple[Distance, ...]
     own: tuple[float, ...]
     age: int
+    tokens: int = 0
+    samples: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +78,13 @@ class Candidate:
     row: Row
 
 
-def candidate_rows(config: TrustConfig, neighbours: Sequence[Neighbour]) -> tuple[Candidate, ...]:
+def candidate_rows(
+    config: TrustConfig, neighbours: Sequence[Neighbour], me: Counts = NO_TEXT, *, alpha: float = 1.0
+) -> tuple[Candidate, ...]:
     """The rows worth trying, highest temperature first.
 
-    What age takes from a neighbour goes to the peer itself. Rows that come out the same are listed once,
+    `me` is this peer's own text and `alpha` that of `alpha_of`; both are read only where `tokens_power` is above 0.
+    What age then takes from a neighbour goes to the peer itself. Rows that come out the same are listed once,
     under the highest temperature, because each costs an evaluation. Never empty: without neighbours, or
     alone by choice, the one candidate keeps everything. Permuting the neighbours permutes the rows, exactly.
     Raises `ValueError` for neighbours whose measures are not those of `evidence_of(config)`, for one that is not
@@ -80,18 +93,21 @@ def candidate_rows(config: TrustConfig, neighbours: Sequence[Neighbour]) -> tupl
     _check(evidence_of(config), neighbours)
     if not neighbours:
         return (Candidate(None, (1.0,)),)
+    counts = (me, *(Counts(one.tokens, one.samples) for one in neighbours))
+    weighted = partial(token_weighted, counts=counts, config=config, alpha=alpha)
     match config.strategy:
         case "predictions" | "weights" | "validation" if config.form != "ours":
-            rows = (Candidate(None, _undecayed(config, neighbours, _published(config, neighbours))),)
+            weights = weighted(_published(config, neighbours))
+            rows = (Candidate(None, _undecayed(config, neighbours, weights)),)
         case "predictions" | "weights" | "validation" | "product":
-            rows = _soft_rows(config, neighbours)
+            rows = _soft_rows(config, neighbours, weighted)
         case "fomo":
-            rows = (Candidate(None, _undecayed(config, neighbours, _fomo(neighbours))),)
+            rows = (Candidate(None, _undecayed(config, neighbours, weighted(_fomo(neighbours)))),)
         case "fixed":
             rows = (Candidate(None, _undecayed(config, neighbours, _fixed(config, neighbours))),)
         case "uniform":
-            # Plain averaging, as in federated averaging (arXiv 1602.05629).
-            weights = [1 / (len(neighbours) + 1)] * (len(neighbours) + 1)
+            # Plain averaging; with the amounts of text as in federated averaging (arXiv 1602.05629).
+            weights = weighted([1 / (len(neighbours) + 1)] * (len(neighbours) + 1))
             rows = (Candidate(None, _undecayed(config, neighbours, weights)),)
         case "local":
             rows = (Candidate(None, (1.0, *(0.0 for _ in neighbours))),)
@@ -136,8 +152,10 @@ def shrunk(row: Row) -> Row:
     return ((row[0] + 1) / 2, *(weight / 2 for weight in row[1:]))
 
 
-def _soft_rows(config: TrustConfig, neighbours: Sequence[Neighbour]) -> tuple[Candidate, ...]:
-    """Our form: one row for each temperature, and what age takes."""
+def _soft_rows(
+    config: TrustConfig, neighbours: Sequence[Neighbour], weighted: Weighting
+) -> tuple[Candidate, ...]:
+    """Our form: one row for each temperature, the amounts of text, and what age takes."""
     kinds = [
         paired(distances) if kind in SIGNED else near(distances)
         for kind, distances in zip(evidence_of(config), _by_kind(neighbours), strict=True)
@@ -146,7 +164,7 @@ def _soft_rows(config: TrustConfig, neighbours: Sequence[Neighbour]) -> tuple[Ca
     priors = age_priors([one.age for one in neighbours], decay=config.age_decay, max_age=config.max_age)
     rows: dict[Row, Candidate] = {}
     for temperature in config.temperatures:
-        row = _row(softmax(distances, temperature=temperature), priors)
+        row = _row(weighted(softmax(distances, temperature=temperature)), priors)
         rows.setdefault(row, Candidate(temperature, row))
     return tuple(rows.values())
 

@@ -33,6 +33,7 @@ class Outer:
     """A name. With "quotes"."""
 
     level: Literal[1, 2] = 1
+    share: float | Literal["auto"] = "auto"
     on: bool = False
     inner: Inner = field(default_factory=Inner)
     """The table's comment."""
@@ -44,9 +45,16 @@ def test_a_written_configuration_reads_back() -> None:
     assert from_mapping(LearnerConfig, tomllib.loads(commented_toml(config)), "peer.toml") == config
 
 
-@given(name=st.text(), words=st.lists(st.text()), rate=st.floats(allow_nan=False))
-def test_any_values_read_back(name: str, words: list[str], rate: float) -> None:
-    config = Outer(name=name, on=True, inner=Inner(words=tuple(words), rate=rate))
+@given(
+    name=st.text(),
+    words=st.lists(st.text()),
+    rate=st.floats(allow_nan=False),
+    share=st.floats(allow_nan=False) | st.just("auto"),
+)
+def test_any_values_read_back(
+    name: str, words: list[str], rate: float, share: float | Literal["auto"]
+) -> None:
+    config = Outer(name=name, on=True, share=share, inner=Inner(words=tuple(words), rate=rate))
 
     assert from_mapping(Outer, tomllib.loads(commented_toml(config)), "") == config
 
@@ -61,7 +69,7 @@ def test_a_docstring_stands_above_its_key() -> None:
 def test_every_setting_of_a_learner_is_explained() -> None:
     lines = commented_toml(LearnerConfig()).splitlines()
 
-    bare = [line for above, line in pairwise(lines) if " = " in line and above[:1] != "#"]
+    bare = [line for above, line in pairwise(lines) if " = " in line and "#" not in (line[:1], above[:1])]
     assert bare == []
 
 
@@ -79,7 +87,7 @@ def test_every_setting_of_a_learner_is_explained() -> None:
         ({"model": {"dtype": "bfloat"}}, 'did you mean "bfloat16"?'),
         ({"model": "embedded"}, "peer.toml: model: must be a table, got 'embedded'"),
         ({"training": {"batch_windows": 0}}, "peer.toml: training: batch_windows must be in 1..4096, got 0"),
-        ({"merge": ["svd"]}, 'peer.toml: merge: must be one of "svd", "mean", got a list'),
+        ({"merge": ["svd"]}, 'peer.toml: merge: must be one of "svd", "mean", "pad", got a list'),
     ],
 )
 def test_a_wrong_value_is_named_with_what_to_write(values: dict[str, Any], says: str) -> None:
@@ -92,6 +100,14 @@ def test_a_wrong_value_is_named_with_what_to_write(values: dict[str, Any], says:
 def test_true_is_not_one() -> None:
     with pytest.raises(UserMistake, match="level: must be one of 1, 2, got True"):
         from_mapping(Outer, {"level": True}, "")
+
+
+@pytest.mark.parametrize("wrong", ["atuo", True, [0.5]])
+def test_a_union_takes_what_any_of_its_types_takes(wrong: object) -> None:
+    assert from_mapping(Outer, {"share": 1}, "").share == 1.0
+    assert from_mapping(Outer, {"share": "auto"}, "").share == "auto"
+    with pytest.raises(UserMistake, match='share: must be a number or "auto", got'):
+        from_mapping(Outer, {"share": wrong}, "")
 
 
 def test_a_whole_number_serves_as_a_number() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from trust.config import Evidence, Form, Strategy, TrustConfig, evidence_of, fixed_shares
+from trust.config import Evidence, Form, Strategy, TrustConfig, alpha_of, evidence_of, fixed_shares
 
 
 @pytest.mark.parametrize(
@@ -74,11 +74,26 @@ def test_what_was_never_published_has_no_published_form(strategy: Strategy, form
         {"age_decay": math.nan},
         {"max_age": -1},
         {"max_age": 1001},
+        {"tokens_power": -0.1},
+        {"tokens_power": 8.5},
+        {"tokens_power": math.nan},
+        {"tokens_alpha": 1.1},
+        {"tokens_alpha": math.nan},
+        {"tokens_alpha": "automatic"},
+        {"tokens_count": "unique"},
+        {"tokens_cap": 0.9},
+        {"tokens_cap": math.nan},
     ],
 )
 def test_a_configuration_out_of_range_names_its_field(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         replace(TrustConfig(), **wrong)
+
+
+def test_alpha_follows_the_reduction_of_the_loss_unless_it_is_given() -> None:
+    assert alpha_of(TrustConfig(), "tokens") == 1.0
+    assert alpha_of(TrustConfig(), "sequences") == 0.0
+    assert alpha_of(TrustConfig(tokens_alpha=0.25), "tokens") == 0.25
 
 
 def test_shares_are_by_peer_and_names_may_hold_anything() -> None:

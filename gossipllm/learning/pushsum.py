@@ -1,0 +1,263 @@
+"""The exact weighted mean of what all peers hold, found by neighbours alone: push-sum.
+
+Each peer has a mass: numerators x, at first weight * theta, and a denominator y, at first its weight. A push splits
+the mass into equal shares, one for each receiver and one that stays; what is received is added. The network's
+sums of x and of y never change, so x / y tends to sum(weight * theta) / sum(weight) wherever every peer
+reaches every other again and again, along edges that need not be mutual and may change from round to round
+(Kempe, Dobra and Gehrke 2003; with local steps between pushes, Assran et al., arXiv 1811.10792).
+
+    theta, weight -> Mass.begin
+    push(receivers) -> totals for each        receive(sender, totals, round=...)
+    add(delta, weight): a local step          estimate() -> x / y
+
+**Loss, repetition, delay.** A message does not carry a share. It carries all that its sender ever pushed along this
+edge, and the receiver takes the difference to what it had (running sums: Hadjicostis, Vaidya and
+Dominguez-Garcia 2016). The next message that arrives brings what lost ones did not; a repeated one brings
+nothing; one that is overtaken is known by its round and ignored. Until then `sent` there less `received` here is the
+mass in flight.
+
+**Exactly.** In floating point a sum of differences is not the difference of sums, and mass would leak. So mass is
+counted in whole units of 2^-40, as 64-bit integers, and totals modulo 2^64: they may wrap around, their differences
+do not. What a division leaves over stays at home. The network's sums are conserved to the last bit under any schedule.
+
+**Range.** A peer begins with at most 2^13 in each numerator and in the weight, so that the mass of five hundred peers,
+all at the limit, fits into one. Weights are relative: let them be about 1. No push leaves a peer, or gives to another,
+less than 2^-20 of denominator: that peer pushes nothing until it receives. So a denominator that is not 0 has
+at least 20 bits. What a push rounds moves an estimate by a millionth at worst, by 1e-12 where y is about 1.
+
+**Those who leave.** `hand_over` gives everything to a neighbour. Who vanishes without it takes its mass and what is in
+flight to it. Numerators and denominator are lost together, so the others' mean remains a weighted mean of
+what the peers brought, with other weights. There is no way to reclaim: acknowledged or not, a share that a peer
+received just before it vanished may already have been pushed on, and would then count twice. So push to whom you
+have heard from lately; what is in flight to one that is only slow comes to it when it returns.
+
+**Those who lie.** Push-sum trusts everybody: a peer that invents mass moves everyone's mean. Only what no honest peer
+can send is refused. Where that is not enough, merge by rows of trust.
+
+Axes: N numerators; M = N + 1, the denominator last. A peer keeps two vectors of M for each neighbour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wire.errors import WireError
+
+F64: TypeAlias = NDArray[np.float64]
+I64: TypeAlias = NDArray[np.int64]
+U64: TypeAlias = NDArray[np.uint64]
+Array: TypeAlias = F64 | I64 | U64
+
+UNIT: Final = 2.0**-40
+"""Twelve decimal digits at 1, below what float32 resolves there, and 2^23 before an integer overflows."""
+
+MAX_MASS: Final = 2.0**13
+"""The largest numerator, and weight, to begin with or to add in one step."""
+
+LEAST_WEIGHT: Final = 2.0**-10
+"""The smallest weight above 0: a thousandth of the usual 1 still has nine decimal digits."""
+
+_LEAST_PUSHED: Final = 2**20
+"""The smallest share of denominator, in units: 2^-20."""
+
+_MOST_HELD: Final = 2**62
+"""Bound of a peer's mass in units, so that a sum of two stays below 2^63."""
+
+_GONE: Final = 2**63 - 1
+"""The last round of one that is gone for good: no message is newer."""
+
+_SENT: Final = "sent/"
+_RECEIVED: Final = "received/"
+_ROUND: Final = "round/"
+
+
+class Mass:
+    """One peer's numerators and denominator, and the totals of its edges.
+
+    Neighbours go by a name that is theirs for good: one that lost its totals and begins anew needs a new one.
+    """
+
+    def __init__(self, state_M: I64, estimate_N: F64) -> None:
+        self._state_M = state_M
+        self._estimate_N = estimate_N
+        self._sent: dict[str, U64] = {}
+        self._received: dict[str, U64] = {}
+        self._rounds: dict[str, int] = {}
+
+    @classmethod
+    def begin(cls, theta_N: F64, weight: float) -> Mass:
+        """`theta_N` with its weight: 0 for a peer that only wants to know, else `LEAST_WEIGHT` to `MAX_MASS`.
+
+        Raises `ValueError` where weight * theta is not finite or above `MAX_MASS`.
+        """
+        if weight and not LEAST_WEIGHT <= weight <= MAX_MASS:
+            raise ValueError(f"weight must be 0 or in {LEAST_WEIGHT:g}..{MAX_MASS:g}, got {weight}")
+        theta_N = np.array(theta_N, dtype=np.float64)
+        if theta_N.ndim != 1 or not np.all(np.isfinite(theta_N)):
+            raise ValueError(f"theta must be one axis of finite numbers, got shape {theta_N.shape}")
+        return cls(_with_denominator(_units(theta_N, weight), round(weight / UNIT)), theta_N)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Array]) -> Mass:
+        """What `arrays` gave; `KeyError` where something is missing."""
+        mass = cls(arrays["state"].astype(np.int64), arrays["estimate"].astype(np.float64))
+        for key, values in arrays.items():
+            if key.startswith(_SENT):
+                mass._sent[key.removeprefix(_SENT)] = values.astype(np.uint64)
+            elif key.startswith(_RECEIVED):
+                mass._received[key.removeprefix(_RECEIVED)] = values.astype(np.uint64)
+            elif key.startswith(_ROUND):
+                mass._rounds[key.removeprefix(_ROUND)] = int(values[0])
+        return mass
+
+    @property
+    def sent(self) -> Mapping[str, U64]:
+        """Totals pushed to each receiver, `(M,)`: the last message to each, to be sent again at will."""
+        return self._sent
+
+    @property
+    def received(self) -> Mapping[str, U64]:
+        """Totals last received from each sender, `(M,)`."""
+        return self._received
+
+    @property
+    def state_M(self) -> I64:
+        """What is held here, in units."""
+        return self._state_M
+
+    def push(self, receivers: Collection[str]) -> dict[str, U64]:
+        """Split the mass equally among `receivers` and ourselves; the totals to send to each, `(M,)`.
+
+        What the division leaves over stays here. Where the shares would be too small, no mass moves, and the totals
+        are those of the last push. Raises `ValueError` for a receiver that was forgotten.
+        """
+        names = set(receivers)
+        self._check_receivers(names)
+        share_M = self._state_M // (len(names) + 1)
+        if share_M[-1] < _LEAST_PUSHED:
+            share_M = np.zeros_like(share_M)
+        for name in names:
+            self._give(name, share_M)
+        return {name: self._sent[name] for name in receivers}
+
+    def hand_over(self, heir: str) -> U64:
+        """Give everything to one neighbour, before leaving; the totals to send to it. The estimate stays."""
+        self._check_receivers({heir})
+        self.estimate()
+        self._give(heir, self._state_M)
+        return self._sent[heir]
+
+    def receive(self, sender: str, totals_M: U64, *, round: int) -> bool:  # noqa: A002 - a round is called a round
+        """Take what `sender` pushed since its last message; False for a message no newer than that one.
+
+        `round` is the sender's, and grows with each of its pushes. Raises `WireError`, and takes nothing, where
+        the weight fell or the mass is more than all peers together can have.
+        """
+        if not 0 <= round < _GONE:
+            raise ValueError(f"round must be in [0, 2^63 - 1), got {round}")
+        if totals_M.shape != self._state_M.shape:
+            raise WireError("pushsum.totals", f"{totals_M.size} numbers, here are {self._state_M.size}")
+        if round <= self._rounds.get(sender, round - 1):
+            return False
+        news_M = (totals_M - self._received.get(sender, _nothing(self._state_M))).view(np.int64)
+        if news_M[-1] < 0:
+            raise WireError("pushsum.weight", "the total fell")
+        held_M = self._state_M + news_M
+        if not (_within(news_M) and _within(held_M)):
+            raise WireError("pushsum.totals", "more mass than there can be")
+        self._state_M = held_M
+        self._received[sender] = totals_M.copy()
+        self._rounds[sender] = round
+        return True
+
+    def add(self, delta_N: F64, weight: float) -> None:
+        """A local step: weight * delta more in the numerators, so that the network's mean moves by its weighted part.
+
+        Raises `ValueError` where weight * delta, or what is held with it, is out of range.
+        """
+        step_N = _units(np.asarray(delta_N, dtype=np.float64), weight)
+        if step_N.shape != self._estimate_N.shape:
+            raise ValueError(f"delta must have shape {self._estimate_N.shape}, got {step_N.shape}")
+        held_M = self._state_M + _with_denominator(step_N, 0)
+        if not _within(held_M):
+            raise ValueError(f"numerators must stay below {_MOST_HELD * UNIT:g}")
+        self._state_M = held_M
+
+    def moved_to(self, theta_N: F64, weight: float) -> None:
+        """The local step that went from the last `estimate()` to `theta_N`, whatever was received meanwhile."""
+        self.add(theta_N - self._estimate_N, weight)
+
+    def estimate(self) -> F64:
+        """x / y, `(N,)`. Without a denominator, because nothing came yet or all was handed over, the last one, which
+        at first is theta."""
+        if self._state_M[-1] > 0:
+            self._estimate_N = self._state_M[:-1] / self._state_M[-1]
+        return self._estimate_N.copy()
+
+    def forget(self, neighbour: str) -> None:
+        """Drop the totals of one that is gone for good. What was in flight to it is lost, and nothing that still
+        comes from it is taken: without its totals it would count twice."""
+        self._sent.pop(neighbour, None)
+        self._received.pop(neighbour, None)
+        self._rounds[neighbour] = _GONE
+
+    def arrays(self) -> dict[str, Array]:
+        """All of it, for a snapshot. Save it after a push and before the totals are sent: a peer that resumes from
+        before a push holds what others have already."""
+        return {
+            "state": self._state_M,
+            "estimate": self._estimate_N,
+            **{_SENT + name: totals for name, totals in self._sent.items()},
+            **{_RECEIVED + name: totals for name, totals in self._received.items()},
+            **{_ROUND + name: np.array([number]) for name, number in self._rounds.items()},
+        }
+
+    def _check_receivers(self, names: Collection[str]) -> None:
+        for name in names:
+            if self._rounds.get(name) == _GONE:
+                raise ValueError(f"receivers must not be forgotten, got {name!r}")
+
+    def _give(self, name: str, share_M: I64) -> None:
+        self._sent[name] = self._sent.get(name, _nothing(share_M)) + share_M.view(np.uint64)
+        self._state_M = self._state_M - share_M
+
+
+def encode_totals(totals_M: U64) -> bytes:
+    """8 bytes for each number, little-endian, modulo 2^64."""
+    return totals_M.astype("<u8").tobytes()
+
+
+def decode_totals(data: bytes, parameters: int) -> U64:
+    """`(M,)` for N `parameters`. Raises `WireError` for any other length; any numbers are totals."""
+    size = 8 * (parameters + 1)
+    if len(data) != size:
+        raise WireError("pushsum.length", f"{len(data)} bytes, {parameters} parameters have {size}")
+    return np.frombuffer(data, dtype="<u8").astype(np.uint64)
+
+
+def _units(values_N: F64, weight: float) -> I64:
+    """weight * values in whole units, to the nearest."""
+    # What overflows here is infinite, and refused below.
+    with np.errstate(over="ignore", invalid="ignore"):
+        mass_N = values_N * weight
+    if not np.all(np.abs(mass_N) <= MAX_MASS):
+        raise ValueError(
+            f"weight times values must be finite and at most {MAX_MASS:g}, got {np.abs(mass_N).max()}"
+        )
+    return np.rint(mass_N / UNIT).astype(np.int64)
+
+
+def _with_denominator(numerators_N: I64, denominator: int) -> I64:
+    return np.concatenate((numerators_N, np.array([denominator], dtype=np.int64)))
+
+
+def _within(mass_M: I64) -> bool:
+    return bool(np.all((mass_M > -_MOST_HELD) & (mass_M < _MOST_HELD)))
+
+
+def _nothing(like_M: I64) -> U64:
+    return np.zeros(like_M.shape, dtype=np.uint64)
