@@ -27,6 +27,7 @@ from wire.codec import (
 from wire.digest import digest_of
 from wire.errors import WireError
 from wire.messages import BlobRef
+from wire.units import Offer
 
 Make = Callable[..., Any]
 
@@ -85,7 +86,7 @@ def test_frames_that_are_cut_or_begin_otherwise_are_refused(make_announcement: M
     for length in range(len(frame)):
         field, _ = refused(frame[:length])
         assert field == ("frame.length" if length < 6 else "frame.header_length")
-    assert refused(b"GLA2" + frame[4:]) == ("frame.magic", "expected b'GLA1', got b'GLA2'")
+    assert refused(b"GLA1" + frame[4:]) == ("frame.magic", "expected b'GLA2', got b'GLA1'")
     assert refused(frame + bytes(MAX_FRAME_BYTES)) == (
         "frame.length",
         f"{len(frame) + MAX_FRAME_BYTES} > {MAX_FRAME_BYTES}",
@@ -95,23 +96,15 @@ def test_frames_that_are_cut_or_begin_otherwise_are_refused(make_announcement: M
 def test_the_headers_length_is_held_against_the_frame_and_the_limit(framed: Make) -> None:
     most = MAX_ANNOUNCEMENT_BYTES - 70
     assert refused(framed(bytes(most)))[0] == "announcement"
-    assert refused(framed(bytes(most + 1))) == ("frame.header_length", "4027 does not fit 4096 bytes")
-    short = struct.pack("<4sH", b"GLA1", 65_535) + bytes(100)
+    assert refused(framed(bytes(most + 1))) == ("frame.header_length", "6075 does not fit 6144 bytes")
+    short = struct.pack("<4sH", b"GLA2", 65_535) + bytes(100)
     assert refused(short) == ("frame.header_length", "65535 does not fit 106 bytes")
     assert refused(framed(b"")) == ("announcement", "not MessagePack: Input data was truncated")
 
 
 def test_what_would_pass_the_limit_is_not_sent(make_announcement: Make) -> None:
-    with pytest.raises(ValueError, match="limit 4096"):
-        encode_announcement(make_announcement(name="x" * 4_000), unsigned)
-
-
-def respelt(fields: dict[str, Any], name: str, value: bytes) -> bytes:
-    """The message with one value given in bytes of our own."""
-    parts = [
-        msgpack.packb(key) + (value if key == name else msgpack.packb(one)) for key, one in fields.items()
-    ]
-    return bytes([0x80 | len(fields)]) + b"".join(parts)
+    with pytest.raises(ValueError, match="limit 6144"):
+        encode_announcement(make_announcement(name="x" * 6_000), unsigned)
 
 
 @pytest.mark.parametrize(
@@ -130,12 +123,16 @@ def respelt(fields: dict[str, Any], name: str, value: bytes) -> bytes:
         ("net", b"\xc6\0\0\0\x20" + b"n" * 32),
         ("capabilities", b"\xdc\0\x01\xa3svd"),
         ("capabilities", b"\xdd\0\0\0\x01\xa3svd"),
+        ("offer", b"\x92\xcc\x08\xc4\x01\x05"),
+        ("offer", b"\x92\x08\xc5\0\x01\x05"),
+        ("offer", b"\xdc\0\x02\x08\xc4\x01\x05"),
+        ("importance", b"\xc5\0\x0c" + bytes(12)),
     ],
 )
 def test_another_spelling_of_the_same_value_is_refused(
-    name: str, spelling: bytes, make_announcement: Make, as_plain: Make, framed: Make
+    name: str, spelling: bytes, make_announcement: Make, as_plain: Make, framed: Make, with_bytes: Make
 ) -> None:
-    header = respelt(as_plain(make_announcement()), name, spelling)
+    header = with_bytes(as_plain(make_announcement()), name, spelling)
     assert msgpack.unpackb(header) == as_plain(make_announcement())
     assert refused(framed(header)) == ("announcement", "not in canonical form")
 
@@ -145,14 +142,14 @@ def test_another_order_another_head_and_a_repeated_field_are_refused(
 ) -> None:
     fields = as_plain(make_announcement())
     packed = msgpack.packb(fields)
-    assert packed[:1] == b"\x8e"
+    assert packed[:3] == b"\xde\0\x15"
     swapped = dict(reversed(fields.items()))
-    long_head = b"\xde\0\x0e" + packed[1:]
+    long_head = b"\xdf\0\0\0\x15" + packed[3:]
     for header in (msgpack.packb(swapped), long_head):
         assert msgpack.unpackb(header) == fields
         assert refused(framed(header)) == ("announcement", "not in canonical form")
     for extra in (msgpack.packb("round") + b"\x07", msgpack.packb("round") + b"\x09"):
-        for repeated in (b"\x8f" + extra + packed[1:], b"\x8f" + packed[1:] + extra):
+        for repeated in (b"\xde\0\x16" + extra + packed[3:], b"\xde\0\x16" + packed[3:] + extra):
             assert refused(framed(repeated)) == ("announcement", "not in canonical form")
 
 
@@ -181,8 +178,33 @@ def test_lengths_are_the_first_thing_that_is_checked() -> None:
         assert caught.value.field in {"frame.length", "greeting", "reply"}
 
 
-def test_text_that_is_not_utf_8_is_refused(make_announcement: Make, as_plain: Make, framed: Make) -> None:
+def test_an_offer_without_its_bitmap_is_another_spelling(
+    make_announcement: Make, as_plain: Make, framed: Make
+) -> None:
+    everything = {**as_plain(make_announcement()), "offer": [8, b""]}
+    assert decode_announcement(framed(everything)).announcement.offer == Offer(8)
+    assert refused(framed({**everything, "offer": [8]})) == ("announcement", "not in canonical form")
+
+
+def test_a_receiver_or_a_context_that_stands_twice_is_refused(
+    make_announcement: Make, as_plain: Make, framed: Make
+) -> None:
+    fields = as_plain(make_announcement())
+    for name in ("shares", "contexts"):
+        key, blob = fields[name][0]
+        twice = {**fields, name: [[key, blob], [b"x" * 32, blob], [key, {**blob, "size": 1}]]}
+        assert refused(framed(twice)) == (f"announcement.{name}", "two of them have one key")
+        twice[name][0][0] = b"y" * 32
+        assert len(getattr(decode_announcement(framed(twice)).announcement, name)) == 3
+    share = make_announcement().shares[0]
+    with pytest.raises(ValueError, match=r"announcement\.shares: two of them have one key"):
+        encode_announcement(make_announcement(shares=(share, share)), unsigned)
+
+
+def test_text_that_is_not_utf_8_is_refused(
+    make_announcement: Make, as_plain: Make, framed: Make, with_bytes: Make
+) -> None:
     for name in (b"\xa1\xff", b"\xa3\xed\xa0\x80", b"\xa2\xc0\x80"):  # none, a surrogate, overlong
-        field, why = refused(framed(respelt(as_plain(make_announcement()), "name", name)))
+        field, why = refused(framed(with_bytes(as_plain(make_announcement()), "name", name)))
         assert field == "announcement"
         assert "utf-8" in why

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wire.codec import (
+    MAX_ANNOUNCEMENT_BYTES,
     decode_announcement,
     decode_greeting,
     decode_reply,
@@ -20,31 +21,46 @@ from wire.codec import (
 )
 from wire.digest import fingerprint_of
 from wire.errors import WireError
+from wire.importance import MAX_LAYERS
 from wire.messages import (
     MAX_BLOB_BYTES,
+    MAX_CAPACITY,
+    MAX_CONTEXTS,
     MAX_FRAMES,
     MAX_KNOWN,
     MAX_ROUND,
+    MAX_SHARES,
     Announcement,
     BlobRef,
+    ContextRef,
     Fingerprints,
     Greeting,
     Latest,
     Message,
     Reply,
+    ShareRef,
     network_id,
 )
+from wire.units import MAX_RANK, MAX_UNITS, Offer
 
 Make = Callable[..., Any]
+
+
+def several(
+    one: st.SearchStrategy[Any], most: int, key: Callable[[Any], bytes]
+) -> st.SearchStrategy[tuple[Any, ...]]:
+    return st.lists(one, max_size=most, unique_by=key).map(tuple)
+
 
 DIGESTS = st.binary(min_size=32, max_size=32)
 ROUNDS = st.integers(0, MAX_ROUND)
 COUNTS = st.integers(0, 2**53)
 REFS = st.builds(BlobRef, digest=DIGESTS, size=st.integers(1, MAX_BLOB_BYTES))
 FINGERPRINTS = st.builds(Fingerprints, base=DIGESTS, tokenizer=DIGESTS, reference=DIGESTS, layout=DIGESTS)
+OFFERS = st.builds(Offer, st.integers(0, MAX_RANK), st.binary(max_size=20))
 ANNOUNCEMENTS = st.builds(
     Announcement,
-    v=st.just(1),
+    v=st.just(2),
     net=DIGESTS,
     fingerprints=FINGERPRINTS,
     author=DIGESTS,
@@ -52,10 +68,19 @@ ANNOUNCEMENTS = st.builds(
     round=ROUNDS,
     previous=DIGESTS,
     update=REFS,
+    offer=OFFERS,
     evidence=REFS,
     tokens=COUNTS,
     samples=COUNTS,
     steps=COUNTS,
+    tokens_total=COUNTS,
+    samples_total=COUNTS,
+    capacity=st.integers(1, MAX_CAPACITY),
+    importance=st.binary(max_size=20),
+    shares=several(st.builds(ShareRef, to=DIGESTS, blob=REFS), MAX_SHARES, lambda share: share.to),
+    contexts=several(
+        st.builds(ContextRef, key=DIGESTS, blob=REFS), MAX_CONTEXTS, lambda context: context.key
+    ),
     capabilities=st.lists(st.text(min_size=1, max_size=32), max_size=16).map(tuple),
     sent_at_s=COUNTS,
 )
@@ -81,7 +106,7 @@ def test_an_announcement_comes_back(announcement: Announcement, signature: bytes
     assert frame.announcement == announcement
     assert frame.signature == signature
     assert frame.payload == b""
-    assert signed == [frame.signed] == [b"gossipllm/announce/1\0" + frame.header]
+    assert signed == [frame.signed] == [b"gossipllm/announce/2\0" + frame.header]
 
 
 @given(GREETINGS)
@@ -115,15 +140,16 @@ def test_another_library_reads_the_same_and_writes_the_same(
 
 def test_fields_are_in_the_order_of_the_page(make_announcement: Make) -> None:
     assert list(msgpack.unpackb(encoded_header(make_announcement()))) == [
-        *("v", "net", "fingerprints", "author", "name", "round", "previous", "update", "evidence"),
-        *("tokens", "samples", "steps", "capabilities", "sent_at_s"),
+        *("v", "net", "fingerprints", "author", "name", "round", "previous", "update", "offer", "evidence"),
+        *("tokens", "samples", "steps", "tokens_total", "samples_total", "capacity", "importance"),
+        *("shares", "contexts", "capabilities", "sent_at_s"),
     ]
 
 
 REF = {"digest": b"d" * 32, "size": 1}
 OUT_OF_BOUNDS: list[tuple[dict[str, Any], str]] = [
-    ({"v": 0}, "v"),
-    ({"v": 2}, "v"),
+    ({"v": 1}, "v"),
+    ({"v": 3}, "v"),
     ({"v": True}, "v"),
     ({"net": b"n" * 31}, "net"),
     ({"net": b"n" * 33}, "net"),
@@ -151,12 +177,37 @@ OUT_OF_BOUNDS: list[tuple[dict[str, Any], str]] = [
     ({"update": {"digest": b"d" * 32}}, "update.size"),
     ({"update": {**REF, "codec": "gzip"}}, ""),
     ({"update": [b"d" * 32, 1]}, "update"),
+    ({"offer": [8]}, ""),
+    ({"offer": [8, b"", b""]}, "offer"),
+    ({"offer": {"rank": 8, "units": b""}}, "offer"),
+    ({"offer": [-1, b""]}, "offer[0]"),
+    ({"offer": [MAX_RANK + 1, b""]}, "offer[0]"),
+    ({"offer": [True, b""]}, "offer[0]"),
+    ({"offer": [8, ""]}, "offer[1]"),
+    ({"offer": [8, bytes(MAX_UNITS // 8 + 1)]}, "offer[1]"),
     ({"evidence": {**REF, "size": 0}}, "evidence.size"),
     ({"evidence": {**REF, "size": MAX_BLOB_BYTES + 1}}, "evidence.size"),
     ({"tokens": -1}, "tokens"),
     ({"tokens": 2**53 + 1}, "tokens"),
     ({"samples": 2**53 + 1}, "samples"),
     ({"steps": 2**53 + 1}, "steps"),
+    ({"tokens_total": -1}, "tokens_total"),
+    ({"tokens_total": 2**53 + 1}, "tokens_total"),
+    ({"samples_total": 2**53 + 1}, "samples_total"),
+    ({"capacity": 0}, "capacity"),
+    ({"capacity": MAX_CAPACITY + 1}, "capacity"),
+    ({"capacity": 1.0}, "capacity"),
+    ({"importance": bytes(4 * MAX_LAYERS + 1)}, "importance"),
+    ({"importance": [1.0]}, "importance"),
+    ({"shares": [[b"s" * 32, REF]] * (MAX_SHARES + 1)}, "shares"),
+    ({"shares": [[b"s" * 31, REF]]}, "shares[0][0]"),
+    ({"shares": [[b"s" * 32, {**REF, "size": 0}]]}, "shares[0][1].size"),
+    ({"shares": [[b"s" * 32]]}, "shares[0]"),
+    ({"shares": [[b"s" * 32, REF, 1]]}, "shares[0]"),
+    ({"shares": [{"to": b"s" * 32, "blob": REF}]}, "shares[0]"),
+    ({"contexts": [[b"k" * 32, REF]] * (MAX_CONTEXTS + 1)}, "contexts"),
+    ({"contexts": [[b"k" * 33, REF]]}, "contexts[0][0]"),
+    ({"contexts": [[b"k" * 32, b"d" * 32]]}, "contexts[0][1]"),
     ({"capabilities": ["c"] * 17}, "capabilities"),
     ({"capabilities": [""]}, "capabilities[0]"),
     ({"capabilities": ["c", "c" * 33]}, "capabilities[1]"),
@@ -223,7 +274,7 @@ def test_each_bound_of_a_greeting_is_checked_and_named(
         ({"v": 0}, "v"),
         ({"net": b""}, "net"),
         ({"frames": [b""] * (MAX_FRAMES + 1)}, "frames"),
-        ({"frames": [b"", bytes(4_097)]}, "frames[1]"),
+        ({"frames": [b"", bytes(6_145)]}, "frames[1]"),
         ({"frames": ["text"]}, "frames[0]"),
         ({"frames": {}}, "frames"),
         ({"more": 1}, ""),
@@ -274,10 +325,29 @@ def test_the_largest_greeting_and_the_largest_reply_fit_their_limits(
     full = as_plain(make_greeting(0))
     full["latest"] = [[bytes([index % 256]) * 32, MAX_ROUND] for index in range(MAX_KNOWN)]
     assert len(decode_greeting(msgpack.packb(full)).latest) == MAX_KNOWN
-    frames = [bytes(4_096)] * MAX_FRAMES
+    frames = [bytes(MAX_ANNOUNCEMENT_BYTES)] * MAX_FRAMES
     assert len(decode_reply(encode_reply(make_reply(*frames))).frames) == MAX_FRAMES
-    widest = make_announcement(name="\U0001f600" * 32, capabilities=("\U0001f600" * 32,) * 16)
-    assert len(encode_announcement(widest, lambda _: bytes(64))) <= 4_096
+
+
+def test_the_largest_announcement_fits_its_limit(make_announcement: Make) -> None:
+    ref = BlobRef(digest=bytes(32), size=MAX_BLOB_BYTES)
+    counts = ("tokens", "samples", "steps", "tokens_total", "samples_total", "sent_at_s")
+    widest = make_announcement(
+        name="\U0001f600" * 32,
+        round=MAX_ROUND,
+        update=ref,
+        evidence=ref,
+        offer=Offer(MAX_RANK, b"\x55" * (MAX_UNITS // 8)),
+        capacity=MAX_CAPACITY,
+        importance=bytes(4 * MAX_LAYERS),
+        shares=tuple(ShareRef(to=bytes([index]) * 32, blob=ref) for index in range(MAX_SHARES)),
+        contexts=tuple(ContextRef(key=bytes([index]) * 32, blob=ref) for index in range(MAX_CONTEXTS)),
+        capabilities=("\U0001f600" * 32,) * 16,
+        **dict.fromkeys(counts, 2**53),
+    )
+    frame = encode_announcement(widest, lambda _: bytes(64))
+    assert len(frame) == 6_003 <= MAX_ANNOUNCEMENT_BYTES
+    assert decode_announcement(frame).announcement == widest
 
 
 def test_what_others_would_refuse_is_not_sent(
@@ -288,13 +358,15 @@ def test_what_others_would_refuse_is_not_sent(
         ({"name": "x" * 33}, "announcement.name"),
         ({"net": b"short"}, "announcement.net"),
         ({"tokens": True}, "announcement.tokens"),
+        ({"offer": Offer(257)}, r"announcement\.offer\[0\]"),
+        ({"capacity": 0}, "announcement.capacity"),
     ):
         with pytest.raises(ValueError, match=field):
             encode_announcement(make_announcement(**change), lambda _: bytes(64))
     with pytest.raises(ValueError, match=r"greeting\.latest: Expected `array` of length <= 1000"):
         encode_greeting(make_greeting(1_001))
-    with pytest.raises(ValueError, match=r"reply\.frames\[0\]: 4097 > 4096 bytes"):
-        encode_reply(make_reply(bytes(4_097)))
+    with pytest.raises(ValueError, match=r"reply\.frames\[0\]: 6145 > 6144 bytes"):
+        encode_reply(make_reply(bytes(6_145)))
 
 
 @given(st.text(max_size=10), FINGERPRINTS, st.text(max_size=10), FINGERPRINTS)
@@ -305,4 +377,4 @@ def test_networks_differ_where_a_name_or_a_fingerprint_does(
         (name, prints) == (other_name, others)
     )
     parts = [name.encode(), prints.base, prints.tokenizer, prints.reference, prints.layout]
-    assert network_id(name, prints) == fingerprint_of("gossipllm/1", parts)
+    assert network_id(name, prints) == fingerprint_of("gossipllm/2", parts)
