@@ -22,6 +22,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "trust": ("trust.cli:trust", "Who learns from whom, and how much."),
     "sim": ("sim.cli:sim", "Many peers on this machine, in virtual time: compare methods."),
     "data": ("gossipllm.text.cli:data", "Look at text before training on it."),
+    "eval": ("peers.evaluating:evaluate", "Measure a model on tasks, and beside it what peers have learned."),
     "export": ("peers.cli:export", "Write what a peer learned as a PEFT adapter."),
 }
 """Command -> (module:attribute, the line that `gossipllm --help` shows)."""

@@ -43,10 +43,23 @@ class ModelConfig:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterConfig:
     rank: int = 8
-    """Rank of the LoRA factors, 1 to 256. Same for all peers. Guess: low ranks suffice for one domain."""
+    """Rank of this peer's LoRA factors, 1 to 256. Peers may differ in it where the merge rule is "svd" or "pad": a
+    phone may take 2 and a desktop 16. Guess: low ranks suffice for one domain."""
+
+    most_rank: int = 64
+    """Largest rank taken of neighbours, rank to 256: what bounds the size of what is fetched of them. Guess."""
+
+    prune: float = 1.0
+    """Share of its ranks that this peer's adapter goes on with after a round whose local steps lowered the weight of
+    the others, the last ones: above 0 to 1, 1 for never. Peers may differ in it. Needs merge.rule = "pad". HetLoRA
+    (2401.06432) takes 0.99, which takes one rank at a time."""
+
+    modules: tuple[str, ...] = ()
+    """Which linear layers this peer adapts, by the last parts of their names, as "q_proj" or "attn.c_proj"; all where
+    it is empty. Peers may differ in it: they merge what they have in common."""
 
     alpha: float = 16.0
-    """LoRA scale: the update is alpha / rank * B A. Above 0. The usual 2 * rank."""
+    """LoRA scale: the update is alpha / rank * B A. Above 0. Same for all peers. The usual 2 * rank."""
 
     seed: str = "gossipllm"
     """Public seed of the initial factor A. Same for all peers: averages of unlike A destroy the signal."""
@@ -55,19 +68,143 @@ class AdapterConfig:
     """Where A begins: "shared" by all peers, or drawn by each on its "own" and uniform within 1/sqrt(rank), as
     in the code of Wagner et al. (2024), for reproduction. Same for all peers."""
 
-    train: Literal["both", "b"] = "both"
-    """Which factors are trained and travel: "both", or only "b" with A frozen at the shared start (FFA-LoRA,
-    2403.12313), which makes averages exact and updates smaller. Same for all peers."""
+    train: Literal["both", "b", "heads", "full", "bias"] = "both"
+    """What is trained and travels: "both" factors; only "b" with A frozen at the shared start (FFA-LoRA,
+    2403.12313), which makes averages exact and updates smaller; "heads", LoRA on attention only, in which each head
+    has rows and columns of its own and what heads would share is frozen; "full", all weights of the blocks, of the
+    final norm and of an untied head; "bias", the biases of the blocks and of the final norm (BitFit, 2106.10199). The
+    last two know no rank. Same for all peers."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.rank <= 256:
             raise ValueError(f"rank must be in 1..256, got {self.rank}")
+        if not self.rank <= self.most_rank <= 256:
+            raise ValueError(f"most_rank must be in rank ({self.rank})..256, got {self.most_rank}")
+        if not 0 < self.prune <= 1:
+            raise ValueError(f"prune must be in (0, 1], got {self.prune}")
+        if not all(name.strip() for name in self.modules) or len(set(self.modules)) < len(self.modules):
+            raise ValueError(f"modules must be different names, got {', '.join(self.modules)}")
         if not 0 < self.alpha <= 4096:
             raise ValueError(f"alpha must be in (0, 4096], got {self.alpha}")
-        if self.train == "b" and self.start == "own":
+        if self.train in ("b", "heads") and self.start == "own":
             raise ValueError(
-                'train = "b" needs start = "shared": frozen factors of unlike A cannot be merged'
+                f'train = "{self.train}" needs start = "shared": frozen factors of unlike A cannot be merged'
             )
+        if self.modules and self.train in ("heads", "full", "bias"):
+            raise ValueError(
+                f'modules must be empty with train = "{self.train}", which says itself what is trained'
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayersConfig:
+    """Training a few blocks at a time, after LEFF (Shen et al., NeurIPS 2025), with no server."""
+
+    count: int = 0
+    """Blocks trained in a round, neighbouring ones, drawn anew each round; 0 for all, or for as many as `memory_mb`
+    holds. Peers may differ in it. At most the model's blocks."""
+
+    memory_mb: int = 0
+    """Memory that a training step may take, in MB of 10^6 bytes, from which the number of blocks follows by an estimate
+    (base, context, adapter, a batch's activations; the libraries' some hundred MB come on top); 0 where `count` says
+    it. 0 to 1,000,000."""
+
+    sampling: Literal["importance", "uniform", "round-robin"] = "importance"
+    """How the blocks of a round are drawn: by "importance", the sum of (gradient * weight)^2 that this peer and its
+    neighbours measured; "uniform"; or in turn."""
+
+    temperature: float = 1.0
+    """Temperature of the softmax over standardised importances, 0.01 to 100. Guess."""
+
+    floor: float = 0.1
+    """Share of the draws that is uniform, 0.01 to 1: no block is forgotten. Guess."""
+
+    smoothing: float = 0.5
+    """How much of a block's importance is kept when it is measured again, 0 to 0.99. Guess."""
+
+    probe_every: int = 0
+    """Rounds between probes of all blocks, block by block, 0 to 10,000; 0 for none: importance then is what training
+    happens to tell of the blocks it trains."""
+
+    context: Literal["none", "int8", "int4", "drop", "distil"] = "none"
+    """What the other blocks are while a window of blocks is trained: as they are; in 8 or 4 bits; partly dropped
+    (Offsite-Tuning, 2302.04870); or distilled into fewer blocks (LEFF)."""
+
+    ratio: float = 0.5
+    """Share of the other blocks that "drop" and "distil" leave, 0.05 to 1. LEFF studies a curve of it."""
+
+    contexts: Literal["make", "fetch"] = "make"
+    """Whether this peer distils contexts itself, and gives them to others, or fetches them from neighbours and, until
+    it has one, drops blocks. Only for "distil"."""
+
+    distil_steps: int = 100
+    """Optimiser steps of distilling one block, 1 to 100,000. Same for all who exchange contexts. Guess."""
+
+    distil_alpha: float = 0.5
+    """Weight of the attention maps against the hidden states in distilling, 0 to 1. Same for all who exchange
+    contexts. Guess."""
+
+    checkpoint: bool = False
+    """Whether only the inputs of blocks are kept for the backward pass and the rest is computed again: less memory,
+    a third more time."""
+
+    missing: Literal["renorm", "self"] = "renorm"
+    """Of a block that some do not offer: whether their weights go to those who do, as in LEFF, or to this peer's own
+    block, which is more careful and slower to learn from others."""
+
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("count", 0, 256),
+            ("memory_mb", 0, 1_000_000),
+            ("temperature", 0.01, 100),
+            ("floor", 0.01, 1),
+            ("smoothing", 0, 0.99),
+            ("probe_every", 0, 10_000),
+            ("ratio", 0.05, 1),
+            ("distil_steps", 1, 100_000),
+            ("distil_alpha", 0, 1),
+        ):
+            value: float = getattr(self, name)
+            if not least <= value <= most:
+                raise ValueError(f"{name} must be in {least}..{most}, got {value}")
+        if self.count and self.memory_mb:
+            raise ValueError("count and memory_mb exclude each other: one of them decides how many blocks")
+        if self.context != "none" and not self.partial:
+            raise ValueError(
+                f'context = "{self.context}" needs count or memory_mb: else there are no other blocks'
+            )
+
+    @property
+    def partial(self) -> bool:
+        """Whether only some blocks are trained in a round."""
+        return bool(self.count or self.memory_mb)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadsConfig:
+    """Which attention heads this peer trains, where adapter.train = "heads". Owners follow from the peers that are
+    here by rendezvous hashing: nobody deals them out."""
+
+    copies: int = 0
+    """Peers that own each head, 1 to 64: 1 for disjoint parts, more for redundancy; 0 for everybody owns all."""
+
+    capacity: int = 100
+    """This peer's part of the work relative to others', 1 to 1,000: twice the capacity owns twice the heads."""
+
+    epoch_rounds: int = 1
+    """Rounds after which the heads are dealt anew, 1 to 10,000. Guess."""
+
+    mode: Literal["mask", "subnet"] = "mask"
+    """How others' heads are left out of training: "mask", the whole model is computed and only the own heads
+    change; or "subnet", only the own heads are computed, and what they say counts as much as all heads would."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.copies <= 64:
+            raise ValueError(f"copies must be in 0..64, got {self.copies}")
+        if not 1 <= self.capacity <= 1000:
+            raise ValueError(f"capacity must be in 1..1000, got {self.capacity}")
+        if not 1 <= self.epoch_rounds <= 10_000:
+            raise ValueError(f"epoch_rounds must be in 1..10000, got {self.epoch_rounds}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +268,14 @@ class TrainingConfig:
 
     clip_norm: float = 1.0
     """Largest gradient norm, above 0. Guess: guards small batches."""
+
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    """What takes the steps: AdamW, or plain gradient descent without momentum, weight decay or clipping, for
+    comparison with theory."""
+
+    reduction: Literal["tokens", "sequences"] = "tokens"
+    """What the loss is the mean of: all "tokens" that bear loss, or the means of "sequences", in which a short one
+    counts as much as a long one."""
 
     seed: int = 0
     """Seed of the split and of the batches, 0 to 2^31 - 1."""
@@ -203,10 +348,49 @@ class LearnerConfig:
     evidence: tuple[Evidence, ...] = ("predictions",)
     """What is measured of each neighbour; nothing where it is empty."""
 
-    merge: Literal["svd", "mean"] = "svd"
+    layers: LayersConfig = field(default_factory=LayersConfig)
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
+    merge: Literal["svd", "mean", "pad"] = "svd"
     """How adapters become one: svd is the exact mixture brought to the adapter's rank, mean averages the
-    factors apart as in Wagner et al. (2024)."""
+    factors apart as in Wagner et al. (2024), pad does so after bringing ranks together with zeros (HetLoRA)."""
 
-    mixing: Literal["parameters", "updates"] = "parameters"
+    mixing: Literal["parameters", "updates", "push-sum"] = "parameters"
     """What the row weighs: the adapters, as in the code of Wagner et al. (2024), or what each gained by its
-    last local steps, added to one's own start, as in their text. For the latter, updates carry both."""
+    last local steps, added to one's own start, as in their text. For the latter, updates carry both. With push-sum
+    there is no row: mass is pushed along edges, and all come to the mean that tokens weight."""
+
+    tokens_alpha: float = 1.0
+    """For push-sum: how far peers are weighted by tokens rather than samples, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        train, parts = self.adapter.train, self.layers.partial or self.heads.copies > 0
+        if train != "heads" and (self.heads.copies or self.heads.mode == "subnet"):
+            raise ValueError(
+                f'heads are dealt out and computed apart with adapter.train = "heads", got "{train}"'
+            )
+        if self.layers.partial and self.heads.copies:
+            raise ValueError(
+                "layers.count and layers.memory_mb exclude heads.copies: one of them says what is trained"
+            )
+        whole = [kind for kind in self.evidence if kind in ("parameters", "row-cosines")]
+        if whole and (parts or train in ("full", "bias")):
+            raise ValueError(
+                f'evidence "{whole[0]}" is of whole LoRA adapters: no layers, no heads, no train = "{train}"'
+            )
+        if self.adapter.prune < 1:
+            if train != "both" or self.merge != "pad" or self.mixing != "parameters":
+                raise ValueError(
+                    'adapter.prune below 1 needs merge.rule = "pad", merge.mixing = "parameters" and '
+                    f'adapter.train = "both", got "{self.merge}", "{self.mixing}" and "{train}"'
+                )
+            if whole:
+                raise ValueError(
+                    f'evidence "{whole[0]}" is of adapters of one rank, and adapter.prune below 1 lowers it'
+                )
+        if self.mixing == "push-sum" and (parts or self.adapter.modules or self.adapter.start == "own"):
+            raise ValueError(
+                'mixing = "push-sum" is the mean of whole adapters of one form: layers.count, layers.memory_mb and '
+                'heads.copies must be 0, adapter.modules empty, adapter.start "shared"'
+            )
+        if not 0 <= self.tokens_alpha <= 1:
+            raise ValueError(f"tokens_alpha must be in 0..1, got {self.tokens_alpha}")

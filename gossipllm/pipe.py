@@ -3,7 +3,7 @@
     u32 header length | header | the bytes of each content that the header lists, in that order
 
 The header is `[contents, message]`, where `contents` lists `[digest, size]` and the message names contents by digest.
-Both ends remember what has crossed since the last `Merge`, so a neighbour's update goes to the learner once
+Both ends remember what has crossed since the last `Merge` or `Absorb`, so a neighbour's update goes to the learner once
 although `Weigh`, several `Evaluate` and `Merge` refer to it. The two ends are processes of one program
 and trust each other; the limits guard against a broken pipe, not against malice.
 """
@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from gossipllm.work import Answer, Merge, Request
+from gossipllm.work import Absorb, Answer, Merge, Request
 from wire.digest import Content
 
 PREFIX: Final = struct.Struct("<I")
@@ -126,4 +126,4 @@ def answers_in() -> Receiver[Answer]:
 
 def ends_exchange(message: Request) -> bool:
     """Whether contents sent so far are not needed after this request. Both ends ask it, so they agree."""
-    return isinstance(message, Merge)
+    return isinstance(message, Merge | Absorb)

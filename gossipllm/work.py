@@ -18,12 +18,29 @@ from gossipllm.config import LearnerConfig
 from wire.digest import Content
 from wire.messages import Fingerprints
 from wire.tensors import Codec
+from wire.units import Offer, Unit
 
 RequestId: TypeAlias = int
 
 
 class _Word(msgspec.Struct, frozen=True, tag=True):
     pass
+
+
+class PushedShare(msgspec.Struct, frozen=True, kw_only=True):
+    """All the mass that has gone from one peer to another until `round`. `peer` is the other end of it: who
+    receives where it is sent, who sent where it is received."""
+
+    peer: str
+    round: int
+    content: Content
+
+
+class MadeContext(msgspec.Struct, frozen=True, kw_only=True):
+    """A compressed context, and the name of what it is a function of."""
+
+    key: bytes
+    content: Content
 
 
 class Open(_Word, frozen=True, kw_only=True):
@@ -38,12 +55,20 @@ class Train(_Word, frozen=True, kw_only=True):
     """`steps` local optimiser steps of round `round`; then say what the adapter has become.
 
     The batches are a function of (configuration's seed, round, step), so that a round that is repeated
-    after a crash sees the same text.
+    after a crash sees the same text. `units` is a bitmap of the network's units to train and to offer
+    (`wire.units`), empty for all that this peer's adapter has; `context` what else the model is compressed to,
+    where the configuration wants a context that somebody has made. `probe` asks for the importance of all layers,
+    not only of those that are trained. `receivers` are the neighbours to push mass to, where mixing is by
+    push-sum.
     """
 
     request: RequestId
     round: int
     steps: int
+    units: bytes = b""
+    context: Content | None = None
+    probe: bool = False
+    receivers: tuple[str, ...] = ()
 
 
 class Weigh(_Word, frozen=True, kw_only=True):
@@ -81,18 +106,36 @@ class Merge(_Word, frozen=True, kw_only=True):
     updates: tuple[Content, ...]
 
 
-Work: TypeAlias = Train | Weigh | Evaluate | Fit | Merge
+class Absorb(_Word, frozen=True, kw_only=True):
+    """Take in what neighbours pushed: the round of each, and all that it has pushed to this peer until then.
+    Answered by `Merged`."""
+
+    request: RequestId
+    shares: tuple[PushedShare, ...]
+
+
+Work: TypeAlias = Train | Weigh | Evaluate | Fit | Merge | Absorb
 Request: TypeAlias = Open | Work
 
 
 class Opened(_Word, frozen=True, kw_only=True):
-    """The learner is ready. `shapes` are the adapter's tensors in layout order; `top` and `rows` are the
-    shape of the predictions. The test loss is that of the state it went on from."""
+    """The learner is ready. `units` are those of the network's schema, `offer` what of them this peer's adapter has;
+    `top` and `rows` are the shape of the predictions. The test loss is that of the state it went on from.
+
+    `layers` is how many blocks the model has, `window` how many of them are trained at a time, and `context_keys`
+    names the context of each such window by its first block, where contexts are made and fetched. `mass` is the
+    length of what is pushed, 0 where mixing is not by push-sum.
+    """
 
     request: RequestId
     fingerprints: Fingerprints
-    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    units: tuple[Unit, ...]
     codec: Codec
+    offer: Offer
+    layers: int = 0
+    window: int = 0
+    context_keys: tuple[bytes, ...] = ()
+    mass: int = 0
     rows: int
     top: int
     vocabulary: int
@@ -122,12 +165,16 @@ class Progress(_Word, frozen=True, kw_only=True):
 class Trained(_Word, frozen=True, kw_only=True):
     """The adapter after this round's local steps (`update`), its predictions, and the state to resume from.
 
-    `trust_loss` is the adapter's own, before any merge.
+    `trust_loss` is the adapter's own, before any merge. `offer` is what the update holds. `importance` has a number
+    for each layer that was measured, None for the others, and nothing where layers are not chosen by it. `shares` are
+    what was pushed to each receiver, `contexts` those that this round made, for others too. `note` says to people
+    what did not go as configured, where something did not.
     """
 
     request: RequestId
     round: int
     update: Content
+    offer: Offer
     evidence: Content
     snapshot: Content
     tokens: int
@@ -136,6 +183,10 @@ class Trained(_Word, frozen=True, kw_only=True):
     train_loss: float
     trust_loss: float
     seconds: float
+    importance: tuple[float | None, ...] = ()
+    shares: tuple[PushedShare, ...] = ()
+    contexts: tuple[MadeContext, ...] = ()
+    note: str = ""
 
 
 class Weighed(_Word, frozen=True, kw_only=True):
@@ -182,7 +233,7 @@ class Merged(_Word, frozen=True, kw_only=True):
     """The merge is this peer's adapter now. Test losses are for reports only.
 
     `discarded` is the Frobenius norm that the reduction to the adapter's rank dropped, over the norm of the
-    exact merge.
+    exact merge. `refused` are the peers whose shares no honest peer can have sent, where mixing is by push-sum.
     """
 
     request: RequestId
@@ -192,6 +243,7 @@ class Merged(_Word, frozen=True, kw_only=True):
     test_merged: float
     discarded: float
     seconds: float
+    refused: tuple[str, ...] = ()
 
 
 class Failed(_Word, frozen=True, kw_only=True):

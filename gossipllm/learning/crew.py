@@ -2,12 +2,13 @@
 
 Each answer is a generator that stops wherever it needs the model. Those that stop at the same time have their
 jobs performed together, so that nine peers' local steps, or nine peers' candidate merges, are one pass through
-the base instead of nine.
+the base instead of nine. Learners whose adapters differ in rank or modules, or who train different parts, go through
+the same base one group after the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -28,9 +29,11 @@ OPENING_STEPS: Final = 5
 
 
 class Crew:
-    """Learners of one configuration but for their data and seeds."""
+    """Learners of one configuration but for their data and seeds, and for what peers of a network may choose: rank
+    and modules of adapters, windows of layers, heads."""
 
     def __init__(self, config: LearnerConfig, on_phase: OnPhase) -> None:
+        self._config = config
         self._materials: Materials = load_materials(config, on_phase)
 
     @property
@@ -43,20 +46,19 @@ class Crew:
 
     @property
     def meter(self) -> Meter:
-        return self._materials.fleet.meter
+        return self._materials.meter
 
     def hire(self, config: LearnerConfig, splits: Splits) -> Learner:
-        """One more learner, on text that is cut already."""
+        """One more learner, on text that is cut already. Raises `UserMistake`."""
         return Learner(config, self._materials, splits)
 
     def answer(self, questions: Sequence[tuple[Learner, Request]]) -> list[Answer]:
         """The answers, in order. At most one question of a learner that changes it may be among them."""
-        tasks = [_safe(learner, request, _silent) for learner, request in questions]
-        return together(tasks, self._materials.fleet)
+        return together([(_safe(learner, request, _silent), learner) for learner, request in questions])
 
     def perform(self, jobs: Sequence[Job]) -> list[Any]:
-        """Jobs of one's own, as the learners' are performed."""
-        return self._materials.fleet.perform(jobs)
+        """Jobs of one's own, on adapters as the crew's configuration has them."""
+        return self._materials.fleet(self._config.adapter).perform(jobs)
 
 
 def answer(
@@ -77,7 +79,7 @@ def answer(
         on_phase("first loss", OPENING_STEPS - 1)
     if learner is None:
         raise ValueError("the first request must be Open")
-    (reply,) = together([_safe(learner, request, on_progress)], learner.materials.fleet)
+    (reply,) = together([(_safe(learner, request, on_progress), learner)])
     return (None if isinstance(request, Open) and isinstance(reply, Failed) else learner), reply
 
 
@@ -86,14 +88,15 @@ def opening(request: int, phase: str, step: int) -> Progress:
     return Progress(request=request, phase=phase, step=step, steps=OPENING_STEPS, loss=0.0, tokens_per_s=0.0)
 
 
-def together(tasks: Sequence[Task[Answer]], fleet: Fleet) -> list[Answer]:
-    """Run all tasks to their ends, side by side."""
+def together(tasks: Sequence[tuple[Task[Answer], Learner]]) -> list[Answer]:
+    """Run all tasks to their ends, side by side, each on the fleet that its learner has at the time: to open a
+    snapshot may change it."""
     answers: dict[int, Answer] = {}
     waiting: dict[int, Job] = {}
 
     def go_on(index: int, result: Any) -> None:
         try:
-            task = tasks[index]
+            task, _ = tasks[index]
             waiting[index] = task.throw(result) if isinstance(result, Exception) else task.send(result)
         except StopIteration as stop:
             answers[index] = stop.value
@@ -103,9 +106,21 @@ def together(tasks: Sequence[Task[Answer]], fleet: Fleet) -> list[Answer]:
     while waiting:
         jobs = dict(waiting)
         waiting.clear()
-        for index, result in zip(jobs, _performed(fleet, list(jobs.values())), strict=True):
-            go_on(index, result)
+        results: dict[int, Any] = {}
+        for fleet, members in _by_fleet(tasks, jobs).items():
+            results.update(zip(members, _performed(fleet, [jobs[index] for index in members]), strict=True))
+        for index in jobs:
+            go_on(index, results[index])
     return [answers[index] for index in range(len(tasks))]
+
+
+def _by_fleet(
+    tasks: Sequence[tuple[Task[Answer], Learner]], waiting: Iterable[int]
+) -> dict[Fleet, list[int]]:
+    members: dict[Fleet, list[int]] = {}
+    for index in waiting:
+        members.setdefault(tasks[index][1].fleet, []).append(index)
+    return members
 
 
 def _performed(fleet: Fleet, jobs: Sequence[Job]) -> list[Any]:

@@ -1,11 +1,14 @@
 """How far a neighbour is, by each kind of evidence that `config.Evidence` names.
 
+Adapters may differ in rank and hold different units. "weights" compares what both have; losses are those of the
+neighbour's units in the place of one's own; the published forms, which know of no such differences, refuse them.
+
 Axes: W windows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -14,7 +17,9 @@ import numpy as np
 from gossipllm.config import Evidence
 from gossipllm.learning.batches import drawn
 from gossipllm.learning.jobs import Task, losses_of
+from gossipllm.learning.merging import completed
 from gossipllm.learning.updates import Update
+from gossipllm.model.blueprint import Blueprint
 from gossipllm.model.names import A, B, State
 from gossipllm.text.data import Windows
 from trust.evidence import (
@@ -39,6 +44,7 @@ class Mine:
     """This peer's side of a comparison. `trust_WT` are the windows to weigh on, `trust_losses_W` the losses of its
     adapter on them as it is."""
 
+    blueprint: Blueprint
     state: State
     start: State
     blob: Blob
@@ -60,21 +66,34 @@ def measured(kind: Evidence, mine: Mine, author: str, theirs: Update, blob: Blob
         case "logits":
             return logit_distance(_logits(mine.blob), _logits(blob))
         case "weights" | "parameters" | "row-cosines":
-            return _by_factors(kind, mine.state, theirs.state)
+            return _by_factors(kind, mine, theirs)
         case "validation" | "progress" | "perplexity":
-            return (yield from _by_losses(kind, mine, author, theirs.state))
+            state = completed(theirs, mine.state, mine.blueprint)
+            return (yield from _by_losses(kind, mine, author, state))
 
 
 def _by_factors(
-    kind: Literal["weights", "parameters", "row-cosines"], mine: State, theirs: State
+    kind: Literal["weights", "parameters", "row-cosines"], mine: Mine, theirs: Update
 ) -> Distance:
-    match kind:
-        case "weights":
-            return weight_distance(_factors(mine), _factors(theirs))
-        case "parameters":
-            return parameter_distance(mine, theirs)
-        case "row-cosines":
-            return row_cosine_distance(mine, theirs)
+    blueprint = mine.blueprint
+    if kind == "weights":
+        common = [unit for unit in blueprint.own if unit in set(theirs.units)]
+        if not common:
+            raise WireError("offer.units", "holds nothing of what this peer's adapter has")
+        pieces = blueprint.pieces(mine.state, common)
+        return weight_distance(
+            _factors(blueprint, pieces, common, blueprint.rank),
+            _factors(blueprint, theirs.state, common, theirs.offer.rank),
+        )
+    if theirs.units != blueprint.own or theirs.offer.rank != blueprint.rank:
+        raise WireError(
+            "offer",
+            f'"{kind}" compares whole adapters of one rank and one set of modules; "weights" compares any',
+        )
+    state = completed(theirs, mine.state, blueprint)
+    return (parameter_distance if kind == "parameters" else row_cosine_distance)(
+        _matrices(mine.state), _matrices(state)
+    )
 
 
 def _by_losses(
@@ -106,9 +125,28 @@ def own_measures(kinds: Sequence[Evidence], mine: Mine) -> tuple[float, ...]:
     )
 
 
-def _factors(state: State) -> dict[str, Factors]:
-    modules = [name.removesuffix(A) for name in state if name.endswith(A)]
-    return {module: Factors(state[module + A], state[module + B]) for module in modules}
+def _factors(
+    blueprint: Blueprint, pieces: Mapping[str, F32], units: Sequence[int], rank: int
+) -> dict[str, Factors]:
+    """The update that each piece stands for, as a product: with its other factor, which may be a frozen one."""
+    factors: dict[str, Factors] = {}
+    frozen = blueprint.frozen_at(rank)
+    for cut in blueprint.cuts(units):
+        module, piece = blueprint.anatomy.by_name[cut.tensor].module, pieces[cut.piece]
+        if not cut.tensor.endswith((A, B)):
+            # A difference is itself: one row, beside a factor of 1.
+            factors[cut.piece] = Factors(piece.reshape(1, -1), np.ones((1, 1), np.float32))
+        elif cut.tensor.endswith(B):
+            a_RI = frozen[module + A] if module + A in frozen else pieces[module + A]
+            factors[cut.piece] = Factors(a_RI, piece)
+        elif module + B in frozen:
+            factors[cut.piece] = Factors(piece, frozen[module + B])
+    return factors
+
+
+def _matrices(state: State) -> State:
+    """Vectors as one row each: the published forms know matrices."""
+    return {name: np.atleast_2d(value) for name, value in state.items()}
 
 
 def _finite(losses_W: F32) -> F32:

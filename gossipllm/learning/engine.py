@@ -1,9 +1,8 @@
-"""Adapters beside the layers of one frozen base, as the rows of a matrix.
+"""Adapters beside the layers of one frozen base, any number of one shape in one pass.
 
-An adapter is a vector of its trained tensors, one after the other, and P of them are the rows of a matrix; their
-tensors in the layers are views of it. So what is done to all parameters (clipping, AdamW, a cast) is one operation
-on a matrix, with each peer's own norm, rate and count of steps, and memory grows by four vectors an adapter: itself,
-its gradient and two moments. The base is held once.
+A pass goes through the base or through a context: a model of the same names with less of what is not trained
+(`gossipllm.model.contexts`). Tensors of an adapter that are not trained in a pass are there as constants, so that
+gradients and moments are as long as what is trained. The base is held once, whatever adapters go beside it.
 
 Axes: P adapters, N their parameters; B windows of a pass, P equal groups of them; T positions, V tokens of the
 vocabulary.
@@ -13,21 +12,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 import torch
 
-from gossipllm.config import AdapterConfig
-from gossipllm.learning.jobs import Purpose
-from gossipllm.learning.losses import token_losses
-from gossipllm.model.adapters import attach
+from gossipllm.learning.jobs import Purpose, Reduction, Surroundings
+from gossipllm.learning.losses import pooled, token_losses, tokens_and_mask
+from gossipllm.learning.vectors import Vectors
+from gossipllm.model.blueprint import Blueprint
+from gossipllm.model.contexts.compressing import checkpointed
 from gossipllm.model.models import Base
 from gossipllm.model.names import A, B, State
-from wire.floats import F32
-from wire.tensors import TensorSpec
+from gossipllm.model.sites import Site
 
 
 @dataclass(slots=True)
@@ -39,83 +38,125 @@ class Meter:
 
 
 class Engine:
-    """A base with room for adapters beside it. The layers hold what is being computed: one thread at a time."""
+    """A base with sites, and adapters of one blueprint. The sites hold what is computed: one thread at a time."""
 
-    def __init__(self, base: Base, config: AdapterConfig) -> None:
+    def __init__(self, base: Base, blueprint: Blueprint, meter: Meter) -> None:
         self.base = base
-        self.meter = Meter()
+        self.blueprint = blueprint
+        self.meter = meter
         self.vocabulary = base.vocabulary
-        self.token_bytes = _training_bytes(base)
-        attached = attach(base.model, config)
-        self.blueprint = attached.blueprint
-        self._layers = attached.layers
-        trained = self.blueprint.trained
-        self._places = _places(trained.tensors)
-        self.parameters = trained.count
-        frozen: State = self.blueprint.shared if trained is not self.blueprint.layout else {}
+        self.token_bytes = training_bytes(base)
+        self.whole = Vectors(blueprint.trained.tensors, base.device)
+        self._parts: dict[tuple[str, ...], Vectors] = {}
+        self._sites = _sites_of(base.model)
         self._frozen = {
             name: torch.tensor(value, dtype=base.dtype, device=base.device)[None]
-            for name, value in frozen.items()
-            if name not in self._places
+            for name, value in blueprint.frozen.items()
         }
 
+    def vectors(self, names: tuple[str, ...]) -> Vectors:
+        """Of these trained tensors; of all where none is named."""
+        if not names or len(names) == len(self.whole.places):
+            return self.whole
+        if names not in self._parts:
+            specs = [spec for spec in self.blueprint.trained.tensors if spec.name in names]
+            self._parts[names] = Vectors(specs, self.base.device)
+        return self._parts[names]
+
+    def live(
+        self, states: Sequence[State], *, but: Vectors | None = None, kept: frozenset[int] | None = None
+    ) -> dict[str, torch.Tensor]:
+        """These adapters, `(P, ...)` by name, without what stands in `but`, at the layers that are `kept`.
+
+        Differences from the base that are zero are left out: of an adapter as large as the base, what was never
+        trained takes no memory.
+        """
+        if but is None and kept is None and self.blueprint.schema.ranked:
+            held = self.whole
+        else:
+            held = Vectors(
+                [
+                    spec
+                    for spec in self.blueprint.trained.tensors
+                    if (but is None or spec.name not in but.places)
+                    and (kept is None or self.blueprint.layer_of(spec.name) in kept)
+                    and (self.blueprint.schema.ranked or any(state[spec.name].any() for state in states))
+                ],
+                self.base.device,
+            )
+        return held.views(held.rows(states).to(self.base.dtype))
+
+    def base_weight(self, name: str) -> torch.Tensor | None:
+        """`(N,)` float32: what of the base a tensor of differences is added to; None for a factor of LoRA."""
+        if name.endswith((A, B)):
+            return None
+        module, _, which = name.rpartition(".")
+        (site,) = (site for site in self._sites if site.name == module)
+        return cast("torch.Tensor", getattr(site.frozen, which)).detach().flatten().float()
+
     @contextmanager
-    def mounted(self, tensors: Mapping[str, torch.Tensor]) -> Generator[None]:
+    def mounted(
+        self, tensors: Mapping[str, torch.Tensor], surroundings: Surroundings | None = None
+    ) -> Generator[None]:
         """Let passes go through these adapters, `(P, ...)` by name."""
-        for name, layer in self._layers.items():
-            layer.b_POR = tensors[name + B]
-            layer.a_PRI = tensors.get(name + A)
-            if layer.a_PRI is None:
-                layer.a_PRI = self._frozen[name + A].expand(len(layer.b_POR), -1, -1)
+        count = max(map(len, tensors.values()), default=1)
+        frozen = {
+            name: value.expand(count, *value.shape[1:])
+            for name, value in self._frozen.items()
+            if surroundings is None
+            or surroundings.kept is None
+            or self.blueprint.layer_of(name) in surroundings.kept
+        }
+        everything = {**frozen, **tensors}
+        sites = self._sites if surroundings is None else _sites_of(surroundings.model)
+        for site in sites:
+            site.mount(everything, scale=self.blueprint.scale)
         try:
-            yield
+            with ExitStack() as stack:
+                if surroundings is not None and surroundings.checkpointed is not None:
+                    stack.enter_context(checkpointed(surroundings.model, surroundings.checkpointed))
+                yield
         finally:
-            for layer in self._layers.values():
-                layer.a_PRI = layer.b_POR = None
+            for site in sites:
+                site.unmount()
 
-    def logits(self, tokens_BT: torch.Tensor, *, last: bool = False) -> torch.Tensor:
+    def logits(
+        self, tokens_BT: torch.Tensor, *, last: bool = False, surroundings: Surroundings | None = None
+    ) -> torch.Tensor:
         """`(B, T, V)`, or `(B, 1, V)` of the last position only."""
-        output: Any = self.base.model(input_ids=tokens_BT, use_cache=False, logits_to_keep=int(last))
-        return output.logits
-
-    def tokens(self, windows_PBT: np.ndarray[Any, Any]) -> torch.Tensor:
-        flat_BT = windows_PBT.reshape(-1, windows_PBT.shape[-1])
-        return torch.tensor(flat_BT, dtype=torch.int64, device=self.base.device)
-
-    def vectors(self, states: Sequence[State]) -> torch.Tensor:
-        """`(P, N)` float32; what a state lacks is zero, as moments are before the first step."""
-        rows = np.zeros((len(states), self.parameters), np.float32)
-        for row, state in zip(rows, states, strict=True):
-            for name, (place, _) in self._places.items():
-                if name in state:
-                    row[place] = state[name].ravel()
-        return torch.tensor(rows, device=self.base.device)
-
-    def states(self, theta_PN: torch.Tensor) -> list[dict[str, F32]]:
-        """A copy of each vector, as tensors by name."""
-        rows = theta_PN.float().cpu().numpy()
-        return [
-            {name: row[place].reshape(shape).copy() for name, (place, shape) in self._places.items()}
-            for row in rows
-        ]
-
-    def views(self, theta_PN: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The tensors of P vectors, by name, on the same memory."""
-        count = len(theta_PN)
-        return {name: theta_PN[:, place].view(count, *shape) for name, (place, shape) in self._places.items()}
+        model: Any = self.base.model if surroundings is None else surroundings.model
+        return model(input_ids=tokens_BT, use_cache=False, logits_to_keep=int(last)).logits
 
 
 class Slopes:
     """Losses and gradients of P adapters: the graph's leaves are views of one matrix."""
 
-    def __init__(self, engine: Engine, adapters: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        vectors: Vectors,
+        states: Sequence[State],
+        *,
+        reduction: Reduction = "tokens",
+        surroundings: Surroundings | None = None,
+    ) -> None:
         self._engine = engine
+        self._reduction: Reduction = reduction
+        self._surroundings = surroundings
         self._live_PN = torch.zeros(
-            adapters, engine.parameters, dtype=engine.base.dtype, device=engine.base.device
+            len(states), vectors.count, dtype=engine.base.dtype, device=engine.base.device
         )
-        self.leaves = engine.views(self._live_PN)
-        for leaf in self.leaves.values():
+        self._leaves = vectors.views(self._live_PN)
+        for leaf in self._leaves.values():
             leaf.requires_grad_()
+        kept = None if surroundings is None else surroundings.kept
+        self._constants = engine.live(states, but=vectors, kept=kept)
+
+    @contextmanager
+    def mounted(self) -> Generator[None]:
+        """Where `at` can be asked."""
+        with self._engine.mounted({**self._constants, **self._leaves}, self._surroundings):
+            yield
 
     def at(
         self, theta_PN: torch.Tensor, windows_PBT: np.ndarray[Any, Any], purpose: Purpose
@@ -123,33 +164,56 @@ class Slopes:
         """Mean loss of each adapter, `(P,)`, and its gradient, `(P, N)`, both float32."""
         with torch.no_grad():
             self._live_PN.copy_(theta_PN)
-        tokens_BT = self._engine.tokens(windows_PBT)
-        logits_BTV = self._engine.logits(tokens_BT)
-        loss_P = token_losses(logits_BTV, tokens_BT).reshape(len(theta_PN), -1).mean(dim=1)
+        loss_P = mean_losses(
+            self._engine, windows_PBT, reduction=self._reduction, surroundings=self._surroundings
+        )
         # Adapters share no parameter, so the gradient of the sum is each one's own.
-        slopes = torch.autograd.grad(loss_P.sum(), list(self.leaves.values()))
-        self._engine.meter.forward[purpose] += tokens_BT.numel()
-        self._engine.meter.backward[purpose] += tokens_BT.numel()
+        slopes = torch.autograd.grad(loss_P.sum(), list(self._leaves.values()))
+        self._engine.meter.forward[purpose] += windows_PBT.size
+        self._engine.meter.backward[purpose] += windows_PBT.size
         return loss_P.detach(), torch.cat([slope.flatten(1) for slope in slopes], dim=1).float()
 
 
-def _places(specs: Sequence[TensorSpec]) -> dict[str, tuple[slice, tuple[int, ...]]]:
-    """Where each tensor lies in the vector, and its shape."""
-    places: dict[str, tuple[slice, tuple[int, ...]]] = {}
-    first = 0
-    for spec in specs:
-        places[spec.name] = (slice(first, first + spec.count), spec.shape)
-        first += spec.count
-    return places
+def mean_losses(
+    engine: Engine,
+    windows_PBT: np.ndarray[Any, Any],
+    *,
+    reduction: Reduction,
+    surroundings: Surroundings | None = None,
+) -> torch.Tensor:
+    """`(P,)`: each mounted adapter's mean loss on its windows."""
+    tokens_BT, bears_BU = tokens_and_mask(windows_PBT, engine.base.device)
+    losses_BU = token_losses(engine.logits(tokens_BT, surroundings=surroundings), tokens_BT)
+    return pooled(losses_BU, bears_BU, groups=len(windows_PBT), reduction=reduction)
 
 
-def _training_bytes(base: Base) -> int:
+def training_bytes(base: Base) -> int:
     """About what a training pass keeps of one token, from the sizes of a transformer's layers."""
-    config = cast("Any", base.model.config).get_text_config()
+    return layer_bytes(base) * int(_shape(base).num_hidden_layers) + head_bytes(base)
+
+
+def layer_bytes(base: Base) -> int:
+    """About what a training pass keeps of one token in one layer."""
+    config = _shape(base)
     width = int(config.hidden_size)
     inner = int(getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * width)
-    layers = int(config.num_hidden_layers)
-    item = base.dtype.itemsize
-    # A layer keeps about a dozen tensors of its width, some of them float32, and four of the inner width; the
-    # head keeps the logits and their gradient.
-    return layers * (width * (8 * item + 24) + inner * 4 * item) + base.vocabulary * 2 * item
+    # A layer keeps about a dozen tensors of its width, some of them float32, and four of the inner width.
+    return width * (8 * base.dtype.itemsize + 24) + inner * 4 * base.dtype.itemsize
+
+
+def head_bytes(base: Base) -> int:
+    """What it keeps at the head: a token's logits and their gradient."""
+    return base.vocabulary * 2 * base.dtype.itemsize
+
+
+def input_bytes(base: Base) -> int:
+    """A block's input, of one token."""
+    return int(_shape(base).hidden_size) * base.dtype.itemsize
+
+
+def _shape(base: Base) -> Any:
+    return cast("Any", base.model.config).get_text_config()
+
+
+def _sites_of(model: torch.nn.Module) -> list[Site]:
+    return [module for module in model.modules() if isinstance(module, Site)]

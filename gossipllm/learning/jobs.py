@@ -4,31 +4,49 @@ A learner's answer is a generator (`Task`) that yields a job where it needs one 
 learner on a device runs through alone; the learners of a simulation run side by side, and what they need at
 the same moment goes through the base together (`crew.py`).
 
-Axes: W windows, T positions.
+Windows may hold tokens that bear no loss (`gossipllm.text.data.Windows`); all means are over those that do.
+
+Axes: W windows, T positions; S steps, B windows of a batch; L layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from transformers import PreTrainedModel
 
 from gossipllm.config import TrainingConfig
 from gossipllm.learning.optimiser import Moments
+from gossipllm.model.contexts.config import Window
 from gossipllm.model.names import State
 from gossipllm.text.data import Windows
 from wire.floats import F32
 from wire.logits import LogitRows, RowsShape, SparseRows
 
-Purpose: TypeAlias = Literal["train", "trust", "evidence", "test", "row"]
+Purpose: TypeAlias = Literal["train", "trust", "evidence", "test", "row", "probe"]
 """What a pass through the model is for: local steps; losses that decide; predictions; losses that are only
-reported; learning a row."""
+reported; learning a row; how much each layer matters."""
+
+Reduction: TypeAlias = Literal["tokens", "sequences"]
+"""What a loss is the mean of (`TrainingConfig.reduction`)."""
 
 OnStep: TypeAlias = Callable[[int, float, float], None]
 """`(step, loss, tokens_per_s)`, called every now and then and after the last step."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Surroundings:
+    """What passes go through while a part of an adapter is trained: a model of the base's names."""
+
+    model: PreTrainedModel
+    kept: frozenset[int] | None = None
+    """The layers at which the adapter takes part besides where it is trained; None: all that the model has."""
+    checkpointed: Window | None = None
+    """The window from which on only blocks' inputs are kept for the backward pass."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +78,11 @@ class LastLogits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Steps:
-    """Optimiser steps, one for each row of `batches`, which holds indices of windows: `Stepped`."""
+    """Optimiser steps, one for each row of `batches`, which holds indices of windows: `Stepped`.
+
+    Of the adapter `tensors` are trained, where it names any, and of these what `masks` has 1 at; all else stays as
+    it is. `surroundings` are what it is trained within, None for the base.
+    """
 
     state: State
     moments: Moments
@@ -68,11 +90,19 @@ class Steps:
     batches_SB: NDArray[np.int64]
     config: TrainingConfig
     on_step: OnStep
+    tensors: tuple[str, ...] = ()
+    masks: Mapping[str, F32] | None = None
+    surroundings: Surroundings | None = None
+    measure: bool = False
+    """Whether to say how much each trained layer matters."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stepped:
-    """The adapter after its steps. `tokens` bear loss; `loss` is the mean over the steps, in nats."""
+    """The adapter after its steps. `tokens` bear loss; `loss` is the mean over the steps, in nats.
+
+    `importance` has a number for each layer that was trained and None for the others, where it was asked for.
+    """
 
     state: dict[str, F32]
     moments: Moments
@@ -80,6 +110,7 @@ class Stepped:
     tokens: int
     loss: float
     seconds: float
+    importance: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,6 +119,7 @@ class Slope:
 
     state: State
     windows_WT: Windows
+    reduction: Reduction = "tokens"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +128,16 @@ class Sloped:
     gradient: State
 
 
-Job: TypeAlias = Losses | Predictions | LastLogits | Steps | Slope
+@dataclass(frozen=True, slots=True, eq=False)
+class Probe:
+    """How much each layer of the adapter matters for the loss on these windows, block by block: `(L,)`."""
+
+    state: State
+    windows_BT: Windows
+    reduction: Reduction = "tokens"
+
+
+Job: TypeAlias = Losses | Predictions | LastLogits | Steps | Slope | Probe
 R = TypeVar("R")
 Task: TypeAlias = Generator[Job, Any, R]
 """What is sent in is the result of the job that was yielded; a job that failed is thrown in."""
@@ -118,5 +159,9 @@ def stepped(job: Steps) -> Task[Stepped]:
     return (yield job)
 
 
-def slope_of(state: State, windows_WT: Windows) -> Task[Sloped]:
-    return (yield Slope(state, windows_WT))
+def slope_of(state: State, windows_WT: Windows, reduction: Reduction = "tokens") -> Task[Sloped]:
+    return (yield Slope(state, windows_WT, reduction))
+
+
+def probed(job: Probe) -> Task[tuple[float, ...]]:
+    return (yield job)

@@ -6,13 +6,14 @@
     Evaluate  rows -> the trust loss that each merge would give
     Fit       a row -> one that was learned from it
     Merge     a row -> the adapter
+    Absorb    what was pushed here -> the adapter, where mixing is by push-sum
 
 What a request needs of neighbours comes with it as contents; decoded updates, their common bases and the
 merges that `Evaluate` tried are kept, the merges until the adapter changes, the rest until the next `Merge`, so
 that merging what was tried is free (`neighbours.py`).
 
 Every answer is a `Task`: where it needs the model it yields a job, and who performs the job, alone or together
-with those of other learners, is not its matter (`crew.py`). An adapter is changed by `Train` and `Merge` only,
+with those of other learners, is not its matter (`crew.py`). `Train`, `Merge` and `Absorb` alone change an adapter,
 in one assignment after everything that may fail.
 
 Axes: W windows.
@@ -21,31 +22,33 @@ Axes: W windows.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final, assert_never
 
+import msgspec
 import numpy as np
 
 from gossipllm.config import LearnerConfig
-from gossipllm.learning.batches import batches
+from gossipllm.learning.averages import mean_loss
+from gossipllm.learning.contexts import windows_of
 from gossipllm.learning.distances import Blob, Mine, measured, own_measures
-from gossipllm.learning.jobs import Steps, Task, last_logits_of, losses_of, predictions_of, stepped
+from gossipllm.learning.fleet import Fleet
+from gossipllm.learning.jobs import Task, losses_of
 from gossipllm.learning.materials import Materials
+from gossipllm.learning.measuring import Measuring
 from gossipllm.learning.neighbours import Neighbours
-from gossipllm.learning.optimiser import Moments
+from gossipllm.learning.pruning import kept_rank, narrowed, without_tail
+from gossipllm.learning.pushing import mass_length
 from gossipllm.learning.rows import learned_row
-from gossipllm.mistakes import UserMistake
+from gossipllm.learning.standing import Standing, resumed, saved
+from gossipllm.learning.training import OnProgress, Training, diverged
+from gossipllm.learning.updates import UpdateFormat
+from gossipllm.learning.windows import window_count
+from gossipllm.model.blueprint import Blueprint
 from gossipllm.model.names import State
-from gossipllm.model.snapshots import (
-    Snapshot,
-    SnapshotHeader,
-    check_snapshot,
-    decode_snapshot,
-    encode_snapshot,
-)
-from gossipllm.text.data import Splits
+from gossipllm.text.data import Splits, Windows
 from gossipllm.work import (
+    Absorb,
     Answer,
     Declined,
     Evaluate,
@@ -57,8 +60,8 @@ from gossipllm.work import (
     Merged,
     Open,
     Opened,
-    Progress,
     Request,
+    RequestId,
     Train,
     Trained,
     Weigh,
@@ -68,85 +71,100 @@ from trust.evidence import Distance
 from wire.digest import Content
 from wire.errors import WireError
 from wire.floats import F32
-from wire.logits import decode_logits, decode_rows, encode_logits, encode_rows
-
-OnProgress = Callable[[Progress], None]
 
 PUBLISHED_BATCHES: Final = 12
 """Batches on which the released code of Wagner et al. (2024) measures a perplexity."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Standing:
-    """The adapter, from where its last local steps began, and the optimiser's memory."""
-
-    state: State
-    start: State
-    moments: Moments
 
 
 class Learner:
     """Answers `Open` first."""
 
     def __init__(self, config: LearnerConfig, materials: Materials, splits: Splits) -> None:
+        """Raises `UserMistake` where the configuration asks for what the base does not have."""
         self.config = config
-        self.round = 0
         self.materials = materials
-        self._updates = materials.updates
-        self._reference = materials.reference
+        blueprint = materials.blueprint(config.adapter)
+        self._updates = UpdateFormat(blueprint, config.mixing)
+        self._fingerprints = materials.fingerprints(self._updates)
+        self._window = window_count(config, materials.base, blueprint)
         self._train_WT = splits.train_WT
-        self._trust_WT = splits.trust_WT[: config.data.trust_windows]
-        self._test_WT = splits.test_WT[: config.data.test_windows]
-        self._neighbours = Neighbours(materials.updates, config)
-        start = materials.blueprint.start(config.training.seed)
-        self._now = _Standing(start, start, Moments())
+        self._measuring = Measuring(config, splits, materials.reference)
+        self._training = Training(config, materials, splits.train_WT)
+        self._neighbours = Neighbours(self._updates, config)
+        self._now = Standing.fresh(config, blueprint)
         self._published: Blob | None = None
         self._trust_losses_W: F32 | None = None
         self._start_losses_W: F32 | None = None
+
+    @property
+    def fleet(self) -> Fleet:
+        """Who performs its jobs. Another one once the adapter's rank has changed."""
+        return self.materials.fleet(self._blueprint.config)
+
+    @property
+    def round(self) -> int:
+        return self._now.round
 
     @property
     def state(self) -> State:
         """The adapter as it is. Not to be written to."""
         return self._now.state
 
+    @property
+    def _blueprint(self) -> Blueprint:
+        return self._now.blueprint
+
     def answer(self, request: Request, on_progress: OnProgress) -> Task[Answer]:
         """Raises `UserMistake` for what the user can mend, and whatever the jobs raise."""
+        task: Task[Answer]
         match request:
             case Open():
-                return (yield from self._open(request))
+                task = self._open(request)
             case Train():
-                return (yield from self._train(request, on_progress))
+                task = self._train(request, on_progress)
             case Weigh():
-                return (yield from self._weigh(request))
+                task = self._weigh(request)
             case Evaluate():
-                return (yield from self._evaluate(request))
+                task = self._evaluate(request)
             case Fit():
-                return (yield from self._fit(request))
+                task = self._fit(request)
             case Merge():
-                return (yield from self._merge(request))
+                task = self._merge(request)
+            case Absorb():
+                task = self._absorb(request)
             case _:
                 assert_never(request)
+        return (yield from task)
 
     # -- the state ----------------------------------------------------------------------------------
 
     def _open(self, request: Open) -> Task[Opened]:
         if request.snapshot is not None:
-            self._resume(decode_snapshot(request.snapshot.data))
-        shape, layout = self._reference.shape, self._updates.layout
-        test_loss = yield from self._test_loss(self.state)
+            configured = self.materials.blueprint(self.config.adapter)
+            self._become(resumed(request.snapshot, configured, self._fingerprints))
+            self._published = self._start_losses_W = None
+            self._neighbours.forget()
+        schema, shape, layers = self._updates.schema, self.materials.reference.shape, self.config.layers
+        windows = windows_of(self.materials.base, self._window) if layers.context == "distil" else []
+        test_loss = yield from self._measuring.test_loss(self.state)
         return Opened(
             request=request.request,
-            fingerprints=self.materials.fingerprints,
-            shapes=tuple((spec.name, spec.shape) for spec in layout.tensors),
-            codec=layout.codec,
+            fingerprints=self._fingerprints,
+            units=schema.units,
+            codec=schema.codec,
+            offer=self._blueprint.offer,
+            layers=self._blueprint.layers,
+            window=self._window,
+            context_keys=tuple(self.materials.contexts.key(window, layers) for window in windows),
+            mass=mass_length(self._blueprint.trained) if self._now.pushed is not None else 0,
             rows=shape.rows,
             top=shape.top,
             vocabulary=shape.vocabulary,
             raw=shape.raw,
             round=self.round,
-            train_tokens=self._train_WT.size,
-            trust_tokens=self._trust_WT.size,
-            test_tokens=self._test_WT.size,
+            train_tokens=_tokens(self._train_WT),
+            trust_tokens=_tokens(self._measuring.trust_WT),
+            test_tokens=_tokens(self._measuring.test_WT),
             test_loss=test_loss,
             device=str(self.materials.base.device),
             dtype=str(self.materials.base.dtype).removeprefix("torch."),
@@ -154,35 +172,12 @@ class Learner:
 
     def snapshot(self) -> Content:
         """All that resuming needs; equal states give equal bytes."""
-        config, names = self.config, self.materials.fingerprints
-        header = SnapshotHeader(
-            base=names.base,
-            tokenizer=names.tokenizer,
-            layout=names.layout,
-            model_name=config.model.name,
-            rank=config.adapter.rank,
-            alpha=config.adapter.alpha,
-            fan_in_fan_out=self.materials.blueprint.fan_in_fan_out,
-            round=self.round,
-            steps=self._now.moments.steps,
-        )
-        needed = config.mixing == "updates" or "progress" in config.evidence
-        start: State = self._now.start if needed else {}
-        moments = self._now.moments
-        return Content.of(
-            encode_snapshot(Snapshot(header, self._now.state, start, moments.first, moments.second))
-        )
+        return saved(self._now, self.config, self._fingerprints)
 
-    def _resume(self, snapshot: Snapshot) -> None:
-        header, mine = snapshot.header, self.materials.fingerprints
-        check_snapshot(header, base=mine.base, tokenizer=mine.tokenizer, layout=mine.layout)
-        moments = Moments(header.steps, snapshot.first, snapshot.second)
-        self._become(_Standing(snapshot.adapter, snapshot.start or snapshot.adapter, moments))
-        self._published = self._start_losses_W = None
-        self._neighbours.forget()
-        self.round = header.round
-
-    def _become(self, standing: _Standing, trust_losses_W: F32 | None = None) -> None:
+    def _become(self, standing: Standing, trust_losses_W: F32 | None = None) -> None:
+        if standing.blueprint is not self._blueprint:
+            self._updates = UpdateFormat(standing.blueprint, self.config.mixing)
+            self._neighbours = Neighbours(self._updates, self.config)
         self._now = standing
         self._trust_losses_W = trust_losses_W
         self._neighbours.forget_merges()
@@ -190,72 +185,53 @@ class Learner:
     # -- local steps --------------------------------------------------------------------------------
 
     def _train(self, request: Train, on_progress: OnProgress) -> Task[Trained]:
-        def on_step(step: int, loss: float, tokens_per_s: float) -> None:
-            on_progress(
-                Progress(
-                    request=request.request,
-                    phase="training",
-                    step=step,
-                    steps=request.steps,
-                    loss=loss,
-                    tokens_per_s=tokens_per_s,
-                )
-            )
-
-        before, config = self._now, self.config.training
-        order_SB = batches(len(self._train_WT), config, round_number=request.round, steps=request.steps)
-        done = yield from stepped(
-            Steps(before.state, before.moments, self._train_WT, order_SB, config, on_step)
-        )
-        blob, evidence = yield from self._predicted(done.state)
+        before = self._now
+        local = yield from self._training.perform(request, before, on_progress)
+        done, kept = local.done, kept_rank(before.state, local.standing.state, before.blueprint)
+        # Until all that may fail is done, the fleet is of the rank that was trained.
+        state, start = (without_tail(one, kept) for one in (local.standing.state, before.state))
+        standing = narrowed(local.standing, kept)
+        updates = UpdateFormat(standing.blueprint, self.config.mixing)
+        blob, evidence = yield from self._measuring.predicted(state)
         try:
-            update = self._updates.encoded(done.state, before.state)
+            update = updates.encoded(standing.state, standing.start, standing.units)
         except ValueError as error:
-            raise _diverged(error) from None
-        trust_losses_W = yield from self._trust_losses(done.state)
+            raise diverged(error) from None
+        trust_losses_W = yield from self._measuring.trust_losses(state)
         if not np.isfinite(trust_losses_W).all():
-            raise _diverged("its loss on the trust split is not finite")
+            raise diverged("its loss on the trust split is not finite")
         if "progress" in self.config.evidence:
-            self._start_losses_W = yield from self._trust_losses(before.state)
-        self._become(_Standing(done.state, before.state, done.moments), trust_losses_W)
+            self._start_losses_W = yield from self._measuring.trust_losses(start)
+        self._become(standing, trust_losses_W)
         self._published = blob
-        self.round = request.round
         return Trained(
             request=request.request,
             round=request.round,
             update=Content.of(update),
+            offer=updates.schema.offer(standing.units, standing.blueprint.rank),
             evidence=Content.of(evidence),
             snapshot=self.snapshot(),
             tokens=done.tokens,
             samples=done.samples,
             steps=request.steps,
             train_loss=done.loss,
-            trust_loss=_mean(trust_losses_W),
+            trust_loss=self._measuring.trust_loss(trust_losses_W),
             seconds=done.seconds,
+            importance=local.importance,
+            shares=local.shares,
+            contexts=() if local.within.made is None else (local.within.made,),
+            note=local.within.note,
         )
-
-    def _predicted(self, state: State) -> Task[tuple[Blob, bytes]]:
-        """What an adapter predicts, as it is and as others receive it."""
-        windows_WT, shape = self._reference.windows_WT, self._reference.shape
-        try:
-            if shape.raw:
-                evidence = encode_logits((yield from last_logits_of(state, windows_WT, shape)), shape)
-            else:
-                evidence = encode_rows((yield from predictions_of(state, windows_WT, shape)), shape)
-        except ValueError as error:
-            raise _diverged(error) from None
-        return self._decoded(evidence), evidence
-
-    def _decoded(self, evidence: bytes) -> Blob:
-        shape = self._reference.shape
-        return decode_logits(evidence, shape) if shape.raw else decode_rows(evidence, shape)
 
     # -- neighbours ---------------------------------------------------------------------------------
 
     def _weigh(self, request: Weigh) -> Task[Weighed | Declined]:
         distances: list[Distance] = []
         try:
-            update, blob = self._neighbours.decoded(request.update), self._decoded(request.evidence.data)
+            update, blob = (
+                self._neighbours.decoded(request.update),
+                self._measuring.decoded(request.evidence.data),
+            )
             mine = yield from self._mine()
             for kind in self.config.evidence:
                 distance = yield from measured(kind, mine, request.author, update, blob)
@@ -273,17 +249,18 @@ class Learner:
     def _mine(self) -> Task[Mine]:
         if self._published is None:
             # After a restart: what the adapter as it is predicts stands for what was last published.
-            self._published, _ = yield from self._predicted(self.state)
+            self._published, _ = yield from self._measuring.predicted(self.state)
         if self._start_losses_W is None and "progress" in self.config.evidence:
-            self._start_losses_W = yield from self._trust_losses(self._now.start)
+            self._start_losses_W = yield from self._measuring.trust_losses(self._now.start)
         few = slice(self.config.data.weigh_windows)
         return Mine(
+            blueprint=self._blueprint,
             state=self.state,
             start=self._now.start,
             blob=self._published,
-            trust_WT=self._trust_WT[few],
+            trust_WT=self._measuring.trust_WT[few],
             trust_losses_W=(yield from self._own_trust_losses())[few],
-            start_loss=None if self._start_losses_W is None else _mean(self._start_losses_W[few]),
+            start_loss=None if self._start_losses_W is None else mean_loss(self._start_losses_W[few], None),
             draw=(self.config.training.seed, self.round),
             draws=PUBLISHED_BATCHES * self.config.training.batch_windows,
         )
@@ -291,55 +268,85 @@ class Learner:
     def _evaluate(self, request: Evaluate) -> Task[Evaluated]:
         own_W = yield from self._own_trust_losses()
         tried = [
-            self._neighbours.merged(row, request.updates, state=self.state, start=self._now.start)
+            self._neighbours.merged(
+                row, request.updates, state=self.state, start=self._now.start, own_units=self._now.units
+            )
             for row in request.rows
         ]
         new = [one for one in tried if one is not None and one.trust_losses_W is None]
         if new:
             states = tuple(one.merged.state for one in new)
             for one, losses_W in zip(
-                new, (yield from losses_of(states, self._trust_WT, "trust")), strict=True
+                new, (yield from losses_of(states, self._measuring.trust_WT, "trust")), strict=True
             ):
                 one.trust_losses_W = losses_W
         losses = [own_W if one is None or one.trust_losses_W is None else one.trust_losses_W for one in tried]
         return Evaluated(
             request=request.request,
-            losses=tuple(_mean(loss_W) for loss_W in losses),
-            errors=tuple(_standard_error(loss_W - own_W) for loss_W in losses),
+            losses=tuple(self._measuring.trust_loss(loss_W) for loss_W in losses),
+            errors=tuple(self._measuring.trust_error(loss_W - own_W) for loss_W in losses),
         )
 
     def _fit(self, request: Fit) -> Task[Fitted]:
         origin, moves = self._neighbours.moves(request.updates, state=self.state, start=self._now.start)
         row_K, losses = yield from learned_row(
-            request.row, moves, self._trust_WT, origin=origin, steps=request.steps, rate=request.rate
+            request.row,
+            moves,
+            self._measuring.trust_WT,
+            origin=origin,
+            steps=request.steps,
+            rate=request.rate,
+            reduction=self.config.training.reduction,
         )
         return Fitted(request=request.request, row=tuple(row_K.tolist()), losses=tuple(losses))
 
     def _merge(self, request: Merge) -> Task[Merged | Failed]:
-        began = time.perf_counter()
-        now = self._now
-        test_alone = test_merged = yield from self._test_loss(now.state)
-        trust_losses_W = yield from self._own_trust_losses()
-        tried = self._neighbours.merged(request.row, request.updates, state=now.state, start=now.start)
-        discarded = 0.0
-        if tried is not None:
-            merged = tried.merged
-            test_merged = yield from self._test_loss(merged.state)
-            trust_losses_W = tried.trust_losses_W
-            if trust_losses_W is None:
-                trust_losses_W = yield from self._trust_losses(merged.state)
+        began, now = time.perf_counter(), self._now
+        tried = self._neighbours.merged(
+            request.row, request.updates, state=now.state, start=now.start, own_units=now.units
+        )
+        if tried is None:
+            return (yield from self._move(request.request, began, now, self._trust_losses_W))
+        to, discarded = replace(now, state=tried.merged.state), tried.merged.discarded
+        return (yield from self._move(request.request, began, to, tried.trust_losses_W, discarded=discarded))
+
+    def _absorb(self, request: Absorb) -> Task[Merged | Failed]:
+        began, now = time.perf_counter(), self._now
+        if now.pushed is None:
+            raise ValueError("Absorb is for mixing by push-sum")
+        pushed, refused = now.pushed.absorbed(request.shares)
+        state = pushed.estimate(now.state, self._blueprint.trained)
+        to = replace(now, state=state, pushed=pushed)
+        reply = yield from self._move(request.request, began, to, None)
+        return msgspec.structs.replace(reply, refused=refused) if isinstance(reply, Merged) else reply
+
+    def _move(
+        self,
+        request: RequestId,
+        began: float,
+        to: Standing,
+        trust_losses_W: F32 | None,
+        *,
+        discarded: float = 0.0,
+    ) -> Task[Merged | Failed]:
+        """Let the learner be `to`, whose trust losses may be known, unless its losses are no numbers. `began` is when
+        the request came, by the performance counter."""
+        test_alone = test_merged = yield from self._measuring.test_loss(self.state)
+        if trust_losses_W is None:
+            trust_losses_W = yield from self._measuring.trust_losses(to.state)
+        if to is not self._now:
+            test_merged = yield from self._measuring.test_loss(to.state)
             if not (np.isfinite(test_merged) and np.isfinite(trust_losses_W).all()):
                 # Finite numbers can still be too large to compute with; nothing that follows would recover.
                 self._neighbours.forget()
                 why = "refused a merge whose loss is not finite"
-                return Failed(request=request.request, why=why, users_fault=False)
-            discarded = merged.discarded
-            self._become(_Standing(merged.state, now.start, now.moments), trust_losses_W)
+                return Failed(request=request, why=why, users_fault=False)
+        self._become(to, trust_losses_W)
         self._neighbours.forget()
         return Merged(
-            request=request.request,
+            request=request,
             snapshot=self.snapshot(),
-            trust_loss=_mean(trust_losses_W),
+            trust_loss=self._measuring.trust_loss(trust_losses_W),
             test_alone=test_alone,
             test_merged=test_merged,
             discarded=discarded,
@@ -350,25 +357,10 @@ class Learner:
 
     def _own_trust_losses(self) -> Task[F32]:
         if self._trust_losses_W is None:
-            self._trust_losses_W = yield from self._trust_losses(self.state)
+            self._trust_losses_W = yield from self._measuring.trust_losses(self.state)
         return self._trust_losses_W
 
-    def _trust_losses(self, state: State) -> Task[F32]:
-        (losses_W,) = yield from losses_of((state,), self._trust_WT, "trust")
-        return losses_W
 
-    def _test_loss(self, state: State) -> Task[float]:
-        (losses_W,) = yield from losses_of((state,), self._test_WT, "test")
-        return _mean(losses_W)
-
-
-def _diverged(why: object) -> UserMistake:
-    return UserMistake(f"training diverged ({why}); lower training.learning_rate")
-
-
-def _mean(losses_W: F32) -> float:
-    return float(losses_W.mean(dtype=np.float64))
-
-
-def _standard_error(differences_W: F32) -> float:
-    return float(differences_W.std(ddof=1, dtype=np.float64)) / len(differences_W) ** 0.5
+def _tokens(windows_WT: Windows) -> int:
+    """All that may bear loss, the first of each window too."""
+    return int((windows_WT >= 0).sum())

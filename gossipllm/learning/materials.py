@@ -1,17 +1,21 @@
-"""What learners work on: the base with its fleet, the reference set, the form of updates; and what names them.
+"""What learners work on: the base with sites for adapters, its fleets, the reference set; and what names them.
 
-Of these a process has one, however many learners it runs. The text is each learner's own.
+Of these a process has one, however many learners it runs. The text is each learner's own, and so are the rank of its
+adapter and the modules it adapts: learners of one choice have a fleet in common.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from gossipllm.config import LearnerConfig
+from gossipllm.config import AdapterConfig, LearnerConfig
+from gossipllm.learning.contexts import Contexts
+from gossipllm.learning.engine import Meter
 from gossipllm.learning.fleet import Fleet
 from gossipllm.learning.updates import UpdateFormat
-from gossipllm.model.adapters import Blueprint
+from gossipllm.model.adapters import Attached, attach
+from gossipllm.model.blueprint import Blueprint
 from gossipllm.model.models import Base, base_fingerprint, load_base, tokenizer_fingerprint
 from gossipllm.text.data import ReferenceSet, Splits, load_reference, load_splits
 from wire.messages import Fingerprints
@@ -22,39 +26,58 @@ OnPhase = Callable[[str, int], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Materials:
-    fleet: Fleet
-    updates: UpdateFormat
+    """`base_name` and `tokenizer_name` are fingerprints, `meter` counts the passes of all fleets."""
+
+    base: Base
+    base_name: bytes
+    tokenizer_name: bytes
     reference: ReferenceSet
-    fingerprints: Fingerprints
+    attached: Attached
+    contexts: Contexts
+    meter: Meter = field(default_factory=Meter)
+    _fleets: dict[tuple[int, tuple[str, ...]], Fleet] = field(
+        default_factory=dict[tuple[int, tuple[str, ...]], Fleet]
+    )
 
-    @property
-    def base(self) -> Base:
-        return self.fleet.base
+    def blueprint(self, adapter: AdapterConfig) -> Blueprint:
+        """Raises `UserMistake`."""
+        return self.attached.blueprint(adapter)
 
-    @property
-    def blueprint(self) -> Blueprint:
-        return self.fleet.blueprint
+    def fleet(self, adapter: AdapterConfig) -> Fleet:
+        """The one for adapters of this rank and of these modules."""
+        choice = (adapter.rank, adapter.modules)
+        if choice not in self._fleets:
+            self._fleets[choice] = Fleet(self.base, adapter, attached=self.attached, meter=self.meter)
+        return self._fleets[choice]
+
+    def fingerprints(self, updates: UpdateFormat) -> Fingerprints:
+        """What others must have in common with a learner whose updates are of this form."""
+        return Fingerprints(
+            base=self.base_name,
+            tokenizer=self.tokenizer_name,
+            reference=self.reference.fingerprint,
+            layout=updates.fingerprint,
+        )
 
 
 def load_materials(config: LearnerConfig, on_phase: OnPhase) -> Materials:
     """What `config` names, but for the text. Raises `UserMistake`."""
     on_phase("model", 1)
     base = load_base(config.model)
-    # Named before the fleet goes on, which renames the base's own tensors.
+    # Named before sites are put in, which renames the base's own tensors.
     name = base_fingerprint(base.model)
     on_phase("reference", 2)
     reference = load_reference(
         config.reference, base.tokenizer, context=base.context, vocabulary=base.vocabulary
     )
-    fleet = Fleet(base, config.adapter)
-    updates = UpdateFormat(fleet.blueprint, config.mixing)
-    fingerprints = Fingerprints(
-        base=name,
-        tokenizer=tokenizer_fingerprint(base.tokenizer),
-        reference=reference.fingerprint,
-        layout=updates.fingerprint,
+    return Materials(
+        base,
+        name,
+        tokenizer_fingerprint(base.tokenizer),
+        reference,
+        attach(base.model, config.adapter),
+        Contexts(base, name, reference),
     )
-    return Materials(fleet, updates, reference, fingerprints)
 
 
 def load_text(config: LearnerConfig, base: Base) -> Splits:

@@ -1,185 +1,248 @@
-"""A row of weights over adapters to one adapter.
+"""A row of weights over adapters to one adapter, unit by unit.
 
-What a row w over adapters j aims at is the exact mixture of their updates,
+A unit is merged over its holders: the neighbours that offer it, and this peer where it trained it. What the row gives
+to others of them goes by the rule for what is missing: "renorm" deals it among the holders in proportion, as LEFF
+does for layers (Shen et al., NeurIPS 2025), "self" gives it to this peer's own unit. A unit that nobody holds stays
+as it is, bit for bit; what is not offered never counts as zeros.
 
-    M = sum_j w_j s_j B_j A_j,    s_j = alpha / rank_j,
+Mixing parameters, a row w gives `sum_j w_j x_j`. Mixing updates, it gives `s_0 + sum_j w_j (x_j - s_j)`, where
+s are the adapters from which the last local steps began (Wagner et al. 2024, algorithm 1, with the sign of a
+step forward); that is again a sum of adapters, here called voices, whose weights sum to 1, some of them negative.
 
-which has up to sum_j rank_j dimensions and has to come back as one B A of the peer's own rank.
+What becomes of a unit's voices depends on what is trained of it. Both factors: `products.py`. One factor beside a
+frozen one that all have in common, or differences from the base: their weighted mean, which is exact. Where the ranks
+of frozen factors differ, the smaller is the beginning of the larger, so the mean is taken over the largest; what of it
+lies beyond the own rank is projected on what the own frozen factor spans (rule "svd"), or cut off.
 
-`svd` takes the best approximation of M of that rank (FlexLoRA, arXiv 2402.11505) without forming M: with
-the adapters' A stacked as rows and their B as columns, QR gives orthonormal bases of both, in which M is a
-small core. Only the core knows the row, so that a peer that tries ten rows pays for one QR. `mean` averages
-A and B apart, as Wagner et al. (2024) do; it misses M by the weighted covariance of the factors, which is
-nothing where A is frozen and everybody's.
-
-M leaves open which of its infinitely many factorisations to take. The usual one splits the singular values
-evenly, which is wrong twice here: directions in which M is small would come back with both factors near
-zero, where neither has a gradient, and AdamW's moments would belong to coordinates that are gone. We keep A
-where it was: the new A is the previous one projected on the rows that M needs, its singular values held
-above a floor, and B follows from B A = M. So adapters with one A in common merge to that A and the mean of
-the B; equal adapters merge to themselves; and where the previous A is of no use, the floor turns the
-projection into the nearest rotation of it (Procrustes).
-
-Axes: K adapters, entry 0 the peer's own; R_j ranks, S their sum; I inputs, O outputs; P, Q dimensions of
-the bases of inputs and outputs, at most S; N modules of equal shape, computed together in float64.
+Axes: K peers, entry 0 the own one; V voices; X of a factor, what is not its rank.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gossipllm.learning.products import F64, Missed, Products, narrow, resized
+from gossipllm.learning.updates import Mixing, Update
+from gossipllm.model.blueprint import Blueprint, Cut
 from gossipllm.model.names import A, B, State
 from wire.floats import F32
 
-F64 = NDArray[np.float64]
-Rule = Literal["svd", "mean"]
-
-_FLOOR: Final = 0.1
-"""Least singular value of the new A, of the previous A's root mean square: B's condition stays below 10
-times that of the previous A. Guess."""
-_FRESH_RMS: Final = 3**-0.5
-"""Root mean square singular value of a fresh A, whose entries are uniform within 1/sqrt(I)."""
-_NEGLIGIBLE: Final = 1e-7
-"""Singular values below this share of the largest are rounding of the float32 factors."""
+Rule = Literal["svd", "mean", "pad"]
+Missing = Literal["renorm", "self"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MergedState:
-    """`discarded` is the norm of what the result lacks of the exact mixture, over the mixture's norm."""
+    """`discarded` is the norm of what the result lacks of the exact mixture, over the mixture's norm; differences and
+    factors beside an equal frozen one lack nothing and do not count."""
 
     state: dict[str, F32]
     discarded: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Group:
-    """Modules of equal shape: bases, and each adapter's factors in them."""
+class Own:
+    """This peer's adapter, what it was before its last local steps, and the units that these trained."""
 
-    modules: tuple[str, ...]
-    inputs_NIP: F64
-    outputs_NOQ: F64
-    a_NSP: F64
-    """All adapters' A below each other: A_j^T = inputs a_j^T."""
-    b_NQS: F64
-    """All adapters' B side by side: B_j = outputs b_j."""
+    state: State
+    start: State
+    units: Collection[int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Voice:
+    """Somebody's pieces, whole or of some units, by name."""
+
+    rank: int
+    pieces: Mapping[str, F32]
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Units of equal shapes with the same holders. `peers` are entry 0 and the neighbours that hold them."""
+
+    peers: tuple[int, ...]
+    own_holds: bool
+    voices: tuple[_Voice, ...]
+    cuts: tuple[tuple[Cut, ...], ...]
+    scales: tuple[float, ...]
+
+    @cached_property
+    def products(self) -> Products:
+        """Of units that have both factors."""
+        return Products(
+            [[(voice.pieces[a.piece], voice.pieces[b.piece]) for voice in self.voices] for a, b in self.cuts],
+            self.scales,
+        )
 
 
 class Stack:
-    """Adapters made ready to be merged by any number of rows. States must hold the same modules."""
+    """Adapters made ready to be merged by any number of rows."""
 
-    def __init__(self, states: Sequence[State], *, alpha: float) -> None:
-        modules = tuple(name.removesuffix(A) for name in states[0] if name.endswith(A))
-        self._states = tuple(states)
-        self._ranks = [int(state[modules[0] + A].shape[0]) for state in states]
-        self._alpha = alpha
-        shapes: dict[tuple[int, int], list[str]] = {}
-        for module in modules:
-            a, b = states[0][module + A], states[0][module + B]
-            shapes.setdefault((a.shape[1], b.shape[0]), []).append(module)
-        self._groups = [_grouped(tuple(names), states) for names in shapes.values()]
+    def __init__(
+        self, blueprint: Blueprint, own: Own, updates: Sequence[Update], *, mixing: Mixing = "parameters"
+    ) -> None:
+        self._blueprint = blueprint
+        self._own = own
+        self._peers = 1 + len(updates)
+        self._ranks = [blueprint.rank, *(update.offer.rank for update in updates)]
+        self._gains = mixing == "updates"
+        mine = [own.state, own.start] if self._gains else [own.state]
+        voices = [[_Voice(blueprint.rank, blueprint.pieces(state, blueprint.own)) for state in mine]]
+        for update in updates:
+            theirs = [update.state]
+            if self._gains:
+                assert update.start is not None, "the format carries the start"
+                theirs.append(update.start)
+            voices.append([_Voice(update.offer.rank, pieces) for pieces in theirs])
+        self._groups = self._grouped(
+            voices, [frozenset(own.units), *(frozenset(one.units) for one in updates)]
+        )
 
-    def merge(self, row: Sequence[float], rule: Rule) -> MergedState:
-        """The merge by `row`: K weights that sum to 1, some of them below 0 where differences are mixed.
+    def merge(self, row: Sequence[float], rule: Rule, missing: Missing = "renorm") -> MergedState:
+        """The merge by `row`: K weights that sum to 1.
 
-        A row that gives everything to one adapter of the own rank returns its tensors bit for bit.
+        A unit for which all weight falls on one adapter of the own rank is that adapter's bit for bit. Raises
+        `ValueError` where the row is none, and where ranks differ under "mean".
         """
-        row_K = _checked(row, len(self._states))
-        alone = int(np.argmax(row_K))
-        if np.count_nonzero(row_K) == 1 and self._ranks[alone] == self._ranks[0]:
-            return MergedState({name: value.copy() for name, value in self._states[alone].items()}, 0.0)
-        return self.svd(row_K) if rule == "svd" else self.mean(row_K)
-
-    def svd(self, row_K: F64) -> MergedState:
-        """The best approximation of the mixture that the own rank allows."""
-        scales = [self._alpha / rank for rank in self._ranks]
-        weights_S = np.repeat(row_K * scales, self._ranks)
-        rank, own_scale = self._ranks[0], scales[0]
-        state: dict[str, F32] = {}
-        dropped = whole = 0.0
-        for group in self._groups:
-            core_NQP = (group.b_NQS * weights_S) @ group.a_NSP / own_scale
-            u_NQM, sigma_NM, vt_NMP = np.linalg.svd(core_NQP, full_matrices=False)
-            whole += float((sigma_NM**2).sum())
-            dropped += float((sigma_NM[:, rank:] ** 2).sum())
-            a_NRP, b_NQR = _near(group.a_NSP[:, :rank], u_NQM, sigma_NM, vt_NMP)
-            _put(state, group, a_NRP, b_NQR)
-        ordered = {name: state[name] for name in self._states[0]}
-        return MergedState(ordered, (dropped / whole) ** 0.5 if whole else 0.0)
-
-    def mean(self, row_K: F64) -> MergedState:
-        """Factors averaged apart. Raises `ValueError` where the ranks differ."""
-        if len(set(self._ranks)) > 1:
+        row_K = _checked(row, self._peers)
+        if rule == "mean" and len(set(self._ranks)) > 1:
             raise ValueError(f"the factor mean needs equal ranks, got {self._ranks}")
-        state: dict[str, F32] = {}
-        for name in self._states[0]:
-            wide = sum(
-                weight * held[name].astype(np.float64)
-                for weight, held in zip(row_K, self._states, strict=True)
-                if weight
-            )
-            state[name] = np.asarray(wide, np.float32)
-        return MergedState(state, self._mean_error(row_K))
-
-    def _mean_error(self, row_K: F64) -> float:
-        rank = self._ranks[0]
-        weights_S = np.repeat(row_K, rank)
-        average_SR = np.kron(row_K[:, None], np.eye(rank))
-        missed = whole = 0.0
+        pieces: dict[str, F32] = {}
+        missed = Missed()
+        alone: list[tuple[_Group, F64]] = []
         for group in self._groups:
-            exact = (group.b_NQS * weights_S) @ group.a_NSP
-            mean = (group.b_NQS @ average_SR) @ (average_SR.T @ group.a_NSP)
-            missed += float(((exact - mean) ** 2).sum())
-            whole += float((exact**2).sum())
-        return (missed / whole) ** 0.5 if whole else 0.0
+            weights_V = self._weights(row_K, group, missing)
+            only = self._only(group, weights_V)
+            if only is None:
+                merged, lacking = self._merged(group, weights_V, rule)
+                missed += lacking
+            else:
+                merged = {cut.piece: only.pieces[cut.piece] for cuts in group.cuts for cut in cuts}
+                alone.append((group, weights_V))
+            pieces |= merged
+        if missed.lacking:
+            # What was taken as it is lacks nothing, and belongs to what the share is a share of.
+            exact = (group.products.exactly(weights) for group, weights in alone if _has_both(group.cuts[0]))
+            missed = sum(exact, missed)
+        state = self._blueprint.placed(pieces, self._blueprint.own, self._own.state)
+        return MergedState(state, missed.share)
+
+    def _only(self, group: _Group, weights_V: F64) -> _Voice | None:
+        """The voice of the own rank that has all weight."""
+        voice = group.voices[int(np.argmax(weights_V))]
+        return voice if np.count_nonzero(weights_V) == 1 and voice.rank == self._blueprint.rank else None
+
+    def _merged(self, group: _Group, weights_V: F64, rule: Rule) -> tuple[dict[str, F32], Missed]:
+        merged: dict[str, F32] = {}
+        if _has_both(group.cuts[0]):
+            products = group.products
+            pairs, missed = products.svd(weights_V) if rule == "svd" else products.averaged(weights_V)
+            for (a, b), (a_RI, b_OR) in zip(group.cuts, pairs, strict=True):
+                merged |= {a.piece: a_RI, b.piece: b_OR}
+            return merged, missed
+        missed = Missed()
+        for cut in (cut for cuts in group.cuts for cut in cuts):
+            merged[cut.piece], lacking = self._average(cut, group, weights_V, rule)
+            missed += lacking
+        return merged, missed
+
+    # -- weights ------------------------------------------------------------------------------------
+
+    def _weights(self, row_K: F64, group: _Group, missing: Missing) -> F64:
+        """The row as weights of a group's voices, which sum to 1."""
+        taken = row_K[list(group.peers)]
+        if len(group.peers) < self._peers or not group.own_holds:
+            if missing == "self":
+                taken[0] += row_K.sum() - taken.sum()
+            else:
+                taken[0] *= group.own_holds
+                total = taken.sum()
+                taken = taken / total if total > 0 else np.eye(len(taken))[0]
+        if not self._gains:
+            return taken
+        return np.array(
+            [taken[0], 1 - taken[0], *(part for weight in taken[1:] for part in (weight, -weight))]
+        )
+
+    def _grouped(self, voices: Sequence[Sequence[_Voice]], holders: Sequence[frozenset[int]]) -> list[_Group]:
+        schema = self._blueprint.schema
+        alike: dict[tuple[tuple[tuple[int, ...], ...], tuple[int, ...], bool], list[int]] = {}
+        for unit in self._blueprint.own:
+            shapes = tuple(shape for _, shape in schema.units[unit].tensors)
+            peers = (0, *(peer for peer in range(1, self._peers) if unit in holders[peer]))
+            alike.setdefault((shapes, peers, unit in holders[0]), []).append(unit)
+        groups: list[_Group] = []
+        for (_, peers, own_holds), units in alike.items():
+            present = tuple(voice for peer in peers for voice in voices[peer])
+            cuts = tuple(self._blueprint.cuts([unit]) for unit in units)
+            scales = tuple(self._blueprint.scale_at(voice.rank) for voice in present)
+            groups.append(_Group(peers, own_holds, present, cuts, scales))
+        return groups
+
+    # -- one factor, or none ------------------------------------------------------------------------
+
+    def _average(self, cut: Cut, group: _Group, weights_V: F64, rule: Rule) -> tuple[F32, Missed]:
+        terms = [term for term in zip(weights_V, group.scales, group.voices, strict=True) if term[0]]
+        rank, axis = self._blueprint.rank, _rank_axis(cut)
+        if axis is None or all(voice.rank == rank for _, _, voice in terms):
+            mean = sum(weight * voice.pieces[cut.piece].astype(np.float64) for weight, _, voice in terms)
+            return narrow(mean), Missed()
+        most = max(rank, *(voice.rank for _, _, voice in terms))
+        wide_XS = np.zeros(())
+        for weight, scale, voice in terms:
+            factor = voice.pieces[cut.piece].astype(np.float64)
+            held_XS = resized(factor.T if axis == 0 else factor, 1, most)
+            wide_XS = wide_XS + weight * (scale / group.scales[0]) * held_XS
+        gram_SS = self._gram(cut, most)
+        kept_XR = wide_XS[:, :rank]
+        if rule == "svd":
+            onto_SR = gram_SS[:, :rank] @ np.linalg.pinv(gram_SS[:rank, :rank], hermitian=True)
+            kept_XR = kept_XR + wide_XS[:, rank:] @ onto_SR[rank:]
+        lacking_XS = wide_XS - resized(kept_XR, 1, most)
+        missed = Missed(*(max(float(((x @ gram_SS) * x).sum()), 0.0) for x in (lacking_XS, wide_XS)))
+        return narrow(kept_XR.T if axis == 0 else kept_XR), missed
+
+    def _gram(self, cut: Cut, rank: int) -> F64:
+        """Inner products of the rows of the frozen A beside a trained B, or of the columns of a frozen B."""
+        module = self._blueprint.anatomy.by_name[cut.tensor].module
+        frozen = self._blueprint.frozen_at(rank)
+        factor_SI = (frozen[module + A] if cut.tensor.endswith(B) else frozen[module + B].T).astype(
+            np.float64
+        )
+        return factor_SI @ factor_SI.T
 
 
-def _near(previous_NRP: F64, u_NQM: F64, sigma_NM: F64, vt_NMP: F64) -> tuple[F64, F64]:
-    """Factors of the best approximation, A as near to the previous as its row space allows.
+def completed(update: Update, own: State, blueprint: Blueprint) -> State:
+    """A whole adapter of the own rank and units: theirs where they offer it, `own` elsewhere.
 
-    Rows that the mixture needs are spanned by its leading right singular vectors; what the rank leaves
-    over is filled with the directions in which the previous A is strongest besides.
+    An adapter of another rank becomes the best approximation that the own rank allows, in coordinates near `own`'s.
     """
-    rank = min(previous_NRP.shape[1], vt_NMP.shape[1])
-    largest_N1 = sigma_NM[:, :1]
-    kept_NR: NDArray[np.bool_] = (sigma_NM[:, :rank] > _NEGLIGIBLE * largest_N1) & (largest_N1 > 0)
-    v_NRP = vt_NMP[:, :rank] * kept_NR[..., None]
-    rest_NRP = previous_NRP - (previous_NRP @ v_NRP.swapaxes(1, 2)) @ v_NRP
-    _, _, spare_NMP = np.linalg.svd(rest_NRP, full_matrices=False)
-    # Kept directions stand first, so position i >= kept takes spare direction i - kept.
-    kept_N1 = np.count_nonzero(kept_NR, axis=1).reshape(-1, 1)
-    position = np.arange(rank, dtype=np.int64).reshape(1, rank) - kept_N1
-    spare_NRP = np.take_along_axis(spare_NMP, np.maximum(position, 0)[..., None], axis=1)
-    rows_NRP = np.where(kept_NR[..., None], v_NRP, spare_NRP)
-    p_NRT, s_NT, q_NTR = np.linalg.svd(previous_NRP @ rows_NRP.swapaxes(1, 2), full_matrices=False)
-    rms_N1 = np.sqrt((previous_NRP**2).sum(axis=(1, 2)) / previous_NRP.shape[1])[:, None]
-    s_NT = np.maximum(s_NT, _FLOOR * np.where(rms_N1 > 0, rms_N1, _FRESH_RMS))
-    a_NRP = (p_NRT * s_NT[:, None]) @ q_NTR @ rows_NRP
-    mixture_NQR = u_NQM[..., :rank] * (sigma_NM[:, :rank] * kept_NR)[:, None]
-    b_NQR = (mixture_NQR @ q_NTR.swapaxes(1, 2) / s_NT[:, None]) @ p_NRT.swapaxes(1, 2)
-    return a_NRP, b_NQR
+    row = (0.0, 1.0)
+    # Own units count as not held, so that what is not offered is kept and what is offered is theirs alone.
+    return Stack(blueprint, Own(own, own, ()), [update]).merge(row, "svd").state
 
 
-def _grouped(modules: tuple[str, ...], states: Sequence[State]) -> _Group:
-    a_NSI = np.stack([np.concatenate([state[m + A] for state in states]) for m in modules]).astype(np.float64)
-    b_NOS = np.stack([np.concatenate([state[m + B] for state in states], axis=1) for m in modules])
-    inputs_NIP, a_NPS = np.linalg.qr(a_NSI.swapaxes(1, 2))
-    outputs_NOQ, b_NQS = np.linalg.qr(b_NOS.astype(np.float64))
-    return _Group(modules, inputs_NIP, outputs_NOQ, a_NPS.swapaxes(1, 2), b_NQS)
+def started(update: Update, own: State, blueprint: Blueprint) -> State:
+    """The same of what the update was before its author's last local steps. Mixing updates only."""
+    assert update.start is not None, "the format carries the start"
+    return completed(Update(update.offer, update.units, update.start, None), own, blueprint)
 
 
-def _put(state: dict[str, F32], group: _Group, a_NRP: F64, b_NQR: F64) -> None:
-    # Factors near float32's limit may pass it: infinite, so that whoever evaluates them will see.
-    with np.errstate(over="ignore"):
-        a_NRI = (a_NRP @ group.inputs_NIP.swapaxes(1, 2)).astype(np.float32)
-        b_NOR = (group.outputs_NOQ @ b_NQR).astype(np.float32)
-    for module, a_RI, b_OR in zip(group.modules, a_NRI, b_NOR, strict=True):
-        state[module + A] = a_RI
-        state[module + B] = b_OR
+def _has_both(cuts: Sequence[Cut]) -> bool:
+    return len(cuts) == 2 and cuts[0].tensor.endswith(A) and cuts[1].tensor.endswith(B)
+
+
+def _rank_axis(cut: Cut) -> int | None:
+    """Along which axis of a piece its rank lies; None for a difference, which has none."""
+    if cut.tensor.endswith(A):
+        return 0
+    return 1 if cut.tensor.endswith(B) else None
 
 
 def _checked(row: Sequence[float], count: int) -> F64:

@@ -2,24 +2,21 @@
 
 Decoded updates, their common bases, and the merges that were tried, so that the row that wins need not be
 computed again. The oldest go first where a bound is met; what is gone is made anew when it is asked for.
-
-Mixing parameters, a row w gives `sum_j w_j x_j`. Mixing updates, it gives `s_0 + sum_j w_j (x_j - s_j)`, where
-s are the adapters from which the last local steps began (Wagner et al. 2024, algorithm 1, with the sign of a
-step forward); that is again a sum of adapters whose weights sum to 1, some of them negative.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from gossipllm.config import LearnerConfig
-from gossipllm.learning.merging import MergedState, Stack
+from gossipllm.learning.merging import MergedState, Own, Stack, completed, started
 from gossipllm.learning.updates import Update, UpdateFormat
 from gossipllm.model.names import State
 from wire.digest import Content
+from wire.errors import WireError
 from wire.floats import F32
 
 HELD_UPDATES: Final = 64
@@ -47,17 +44,24 @@ class Neighbours:
     def decoded(self, update: Content) -> Update:
         """Raises `WireError`."""
         if update.digest not in self._decoded:
-            self._decoded[update.digest] = self._format.decoded(update.data)
+            self._decoded[update.digest] = self._checked(self._format.decoded(update.data))
             if len(self._decoded) > HELD_UPDATES:
                 self._decoded.popitem(last=False)
         return self._decoded[update.digest]
 
     def merged(
-        self, row: tuple[float, ...], updates: Sequence[Content], *, state: State, start: State
+        self,
+        row: tuple[float, ...],
+        updates: Sequence[Content],
+        *,
+        state: State,
+        start: State,
+        own_units: Collection[int] | None = None,
     ) -> Tried | None:
         """The merge by `row` with the own adapter, which is `state` and was `start` before its local steps.
 
-        None where the row keeps everything. `state` and `start` may only change after `forget_merges`.
+        `own_units` are those that these steps trained, None for all. None is returned where the row keeps
+        everything. All three may only change after `forget_merges`.
         """
         if len(row) != len(updates) + 1:
             raise ValueError(f"row must have {len(updates) + 1} weights, got {len(row)}")
@@ -66,8 +70,9 @@ class Neighbours:
         digests = tuple(update.digest for update in updates)
         key = (row, digests)
         if key not in self._merges:
-            stack = self._stacked(digests, updates, Update(state, start))
-            self._merges[key] = Tried(stack.merge(self._weights(row), self._config.merge))
+            units = self._format.blueprint.own if own_units is None else own_units
+            stack = self._stacked(digests, updates, Own(state, start, units))
+            self._merges[key] = Tried(stack.merge(row, self._config.merge, self._config.layers.missing))
             if len(self._merges) > HELD_MERGES:
                 self._merges.popitem(last=False)
         return self._merges[key]
@@ -75,29 +80,33 @@ class Neighbours:
     def moves(
         self, updates: Sequence[Content], *, state: State, start: State
     ) -> tuple[State | None, list[State]]:
-        """`(o, m)`: a row w gives `o + sum_j w_j m_j`, one's own move first; None stands for no offset."""
-        everybody = [Update(state, start), *(self.decoded(update) for update in updates)]
-        if self._config.mixing == "parameters":
-            return None, [one.state for one in everybody]
-        return start, [_gain(one) for one in everybody]
+        """`(o, m)`: a row w gives `o + sum_j w_j m_j`, one's own move first; None stands for no offset.
 
-    def _weights(self, row: tuple[float, ...]) -> tuple[float, ...]:
-        """The row as weights of the stack's adapters."""
-        if self._config.mixing == "parameters":
-            return row
-        others = [weight for taken in row[1:] for weight in (taken, -taken)]
-        return (row[0], 1 - row[0], *others)
+        Of what a neighbour does not offer, its move is one's own.
+        """
+        blueprint = self._format.blueprint
+        others = [self.decoded(update) for update in updates]
+        states = [state, *(completed(one, state, blueprint) for one in others)]
+        if self._config.mixing != "updates":
+            return None, states
+        starts = [start, *(started(one, start, blueprint) for one in others)]
+        return start, [_gain(*pair) for pair in zip(states, starts, strict=True)]
 
-    def _stacked(self, digests: tuple[bytes, ...], updates: Sequence[Content], own: Update) -> Stack:
+    def _checked(self, update: Update) -> Update:
+        rank = self._format.blueprint.rank
+        if self._config.merge == "mean" and update.offer.rank != rank:
+            raise WireError(
+                "offer.rank",
+                f'{update.offer.rank} is not adapter.rank here ({rank}), which merge.rule = "mean" needs; '
+                f'"svd" and "pad" merge unequal ranks',
+            )
+        return update
+
+    def _stacked(self, digests: tuple[bytes, ...], updates: Sequence[Content], own: Own) -> Stack:
         if self._stack is None or self._stack[0] != digests:
-            everybody = [own, *(self.decoded(update) for update in updates)]
-            states: list[State] = []
-            for one in everybody:
-                states.append(one.state)
-                if self._config.mixing == "updates":
-                    assert one.start is not None, "the format carries the start"
-                    states.append(one.start)
-            self._stack = (digests, Stack(states, alpha=self._config.adapter.alpha))
+            others = [self.decoded(update) for update in updates]
+            stack = Stack(self._format.blueprint, own, others, mixing=self._config.mixing)
+            self._stack = (digests, stack)
         return self._stack[1]
 
     def forget(self) -> None:
@@ -109,6 +118,5 @@ class Neighbours:
         self._merges.clear()
 
 
-def _gain(update: Update) -> State:
-    assert update.start is not None, "the format carries the start"
-    return {name: value - update.start[name] for name, value in update.state.items()}
+def _gain(state: State, start: State) -> State:
+    return {name: value - start[name] for name, value in state.items()}

@@ -1,4 +1,4 @@
-"""AdamW for P adapters at once, each with its own count of steps and its own rate.
+"""AdamW, or plain gradient descent, for P adapters at once, each with its own count of steps and its own rate.
 
 The arithmetic is torch's (Loshchilov and Hutter, arXiv 1711.05101), to rounding; a test holds the two against
 each other. Its own, because torch's keeps one count of steps for a tensor, and here peers that joined late
@@ -6,7 +6,9 @@ share one.
 
 Moments and the count of steps live through a merge. Wagner et al. (2024) keep them in their released
 code, and so do we: `merging.py` returns factors in coordinates near the previous ones, so that a moment
-still belongs to the entry it was measured on. Starting them anew would cost a warm-up in every round.
+still belongs to the entry it was measured on. Starting them anew would cost a warm-up in every round. Where a
+round trains other units than the last did, there is nothing to keep: moments begin at zero, their bias correction
+with them, while the rate's schedule goes on.
 
 Axes: P adapters, N parameters.
 """
@@ -16,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 import torch
 
@@ -30,15 +32,41 @@ FINAL_RATE_SHARE: Final = 0.1
 
 @dataclass(slots=True, eq=False)
 class Moments:
-    """AdamW's memory: running means of gradients and of their squares by tensor, after `steps` steps."""
+    """The optimiser's memory after `steps` steps: running means of gradients and of their squares by tensor.
+
+    They were begun at step `since`, and are of what was trained as `units` says: a bitmap as in `wire.units`.
+    """
 
     steps: int = 0
     first: Mapping[str, F32] = field(default_factory=dict[str, F32])
     second: Mapping[str, F32] = field(default_factory=dict[str, F32])
+    since: int = 0
+    units: bytes = b""
+
+    def of(self, units: bytes) -> Moments:
+        """What of them serves to train these units."""
+        if units == self.units:
+            return self
+        return Moments(self.steps, since=self.steps, units=units)
+
+
+class Optimiser(Protocol):
+    """Takes the steps of P adapters. `mask_PN` is 1 where an entry may change and 0 elsewhere; None: all may."""
+
+    taken: list[int]
+
+    def step(
+        self, theta_PN: torch.Tensor, gradient_PN: torch.Tensor, mask_PN: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Change `theta_PN`; the norms of the gradients that count, before any clipping, `(P,)`.
+
+        `gradient_PN` is scratch space afterwards.
+        """
+        ...
 
 
 class AdamW:
-    """Moments of P adapters. `first_PN` and `second_PN` are changed in place, and so is what `step` is given."""
+    """`first_PN` and `second_PN` are changed in place. Gradients are clipped by each adapter's own norm."""
 
     def __init__(
         self,
@@ -47,37 +75,61 @@ class AdamW:
         first_PN: torch.Tensor,
         second_PN: torch.Tensor,
         taken: Sequence[int],
+        since: Sequence[int] | None = None,
     ) -> None:
         self.first_PN = first_PN
         self.second_PN = second_PN
         self.taken = list(taken)
+        self._since = list(since or [0] * len(self.taken))
         self._configs = configs
 
-    def step(self, theta_PN: torch.Tensor, gradient_PN: torch.Tensor) -> torch.Tensor:
-        """Clip each adapter's gradient by its norm and take a step; the norms before, `(P,)`.
-
-        `gradient_PN` is scratch space afterwards.
-        """
+    def step(
+        self, theta_PN: torch.Tensor, gradient_PN: torch.Tensor, mask_PN: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        if mask_PN is not None:
+            gradient_PN.mul_(mask_PN)
         norm_P1 = gradient_PN.square().sum(dim=1, keepdim=True).sqrt()
-        clip_P1 = self._column([one.clip_norm for one in self._configs], theta_PN)
+        clip_P1 = _column([one.clip_norm for one in self._configs], theta_PN)
         gradient_PN.mul_((clip_P1 / (norm_P1 + 1e-6)).clamp_(max=1.0))
         rates = [rate(steps, one) for steps, one in zip(self.taken, self._configs, strict=True)]
         self.taken = [steps + 1 for steps in self.taken]
+        ages = [steps - since for steps, since in zip(self.taken, self._since, strict=True)]
         small, large = BETAS
         decay = [1 - r * one.weight_decay for r, one in zip(rates, self._configs, strict=True)]
-        size = [r / (1 - small**steps) for r, steps in zip(rates, self.taken, strict=True)]
-        spread = [math.sqrt(1 - large**steps) for steps in self.taken]
+        size = [r / (1 - small**age) for r, age in zip(rates, ages, strict=True)]
+        spread = [math.sqrt(1 - large**age) for age in ages]
         self.first_PN.lerp_(gradient_PN, 1 - small)
         self.second_PN.mul_(large).addcmul_(gradient_PN, gradient_PN, value=1 - large)
         torch.sqrt(self.second_PN, out=gradient_PN)
-        gradient_PN.div_(self._column(spread, theta_PN)).add_(EPSILON)
-        theta_PN.mul_(self._column(decay, theta_PN))
-        theta_PN.sub_(self.first_PN.div(gradient_PN).mul_(self._column(size, theta_PN)))
+        gradient_PN.div_(_column(spread, theta_PN)).add_(EPSILON)
+        decay_P1 = _column(decay, theta_PN)
+        # Moments begin at zero where entries may not change, and stay there: only the decay would move them.
+        theta_PN.mul_(decay_P1 if mask_PN is None else torch.where(mask_PN > 0, decay_P1, 1.0))
+        theta_PN.sub_(self.first_PN.div(gradient_PN).mul_(_column(size, theta_PN)))
         return norm_P1.squeeze(1)
 
-    @staticmethod
-    def _column(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:
-        return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None]
+
+class Descent:
+    """theta - rate * gradient, and nothing else: what theory speaks of."""
+
+    def __init__(self, configs: Sequence[TrainingConfig], *, taken: Sequence[int]) -> None:
+        self.taken = list(taken)
+        self._configs = configs
+
+    def step(
+        self, theta_PN: torch.Tensor, gradient_PN: torch.Tensor, mask_PN: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        if mask_PN is not None:
+            gradient_PN.mul_(mask_PN)
+        norm_P = gradient_PN.square().sum(dim=1).sqrt()
+        rates = [rate(steps, one) for steps, one in zip(self.taken, self._configs, strict=True)]
+        self.taken = [steps + 1 for steps in self.taken]
+        theta_PN.sub_(gradient_PN.mul_(_column(rates, theta_PN)))
+        return norm_P
+
+
+def _column(values: Sequence[float], like: torch.Tensor) -> torch.Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None]
 
 
 def rate(step: int, config: TrainingConfig) -> float:

@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gossipllm.learning.jobs import Task, slope_of
+from gossipllm.learning.jobs import Reduction, Task, slope_of
 from gossipllm.model.names import State
 from gossipllm.text.data import Windows
 from wire.floats import F32
@@ -45,8 +45,10 @@ def learned_row(
     origin: State | None,
     steps: int,
     rate: float,
+    reduction: Reduction = "tokens",
 ) -> Task[tuple[F64, list[float]]]:
-    """The row after `steps` steps of size `rate` in its logits, and the loss before each of them.
+    """The row after `steps` steps of size `rate` in its logits, and the loss before each of them, which is the
+    mean that `reduction` says.
 
     Ends early where a loss or a gradient is no number: the row so far, which whoever asked will measure.
     """
@@ -56,7 +58,7 @@ def learned_row(
     losses: list[float] = []
     for step in range(1, steps + 1):
         row_K = _softmax(logits_K)
-        at = yield from slope_of(_mixed(row_K, moves, origin), windows_WT)
+        at = yield from slope_of(_mixed(row_K, moves, origin), windows_WT, reduction)
         losses.append(at.loss)
         partial_K = np.array(
             [sum(float(np.vdot(at.gradient[name], move[name])) for name in at.gradient) for move in moves]

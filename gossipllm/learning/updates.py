@@ -1,68 +1,85 @@
-"""An update: what of an adapter travels, as tensors in one layout.
+"""An update: what of an adapter travels, which is the units that its author trained.
 
-Mixing parameters takes the adapter's trained tensors as they are. Mixing updates takes what they gained since
+Mixing parameters takes them as they are. Mixing updates takes what they gained since
 the start of the round; for that both travel, because messages carry states and never differences: a lost
 message must not leave anyone with a wrong sum.
+
+What others offer may be of another rank than one's own, and of other units; `merging.completed` makes a whole adapter
+of one's own form of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
 
-from gossipllm.model.adapters import Blueprint
+from gossipllm.model.blueprint import Blueprint
 from gossipllm.model.names import State
 from wire.digest import fingerprint_of
+from wire.errors import WireError
 from wire.floats import F32
-from wire.tensors import Layout, TensorSpec, decode_update, encode_update
+from wire.units import Offer, Schema, Unit, decode_offered, encode_offered, offer_of
 
+Mixing = Literal["parameters", "updates", "push-sum"]
 _START: Final = "start/"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Update:
-    """A whole adapter, and the one from which its last local steps began where that travels too."""
+    """What somebody offers: the pieces of its units by name (`Blueprint.cuts`), and those from which its last local
+    steps began where they travel too. `units` are the offered ones, rising."""
 
-    state: State
-    start: State | None
+    offer: Offer
+    units: tuple[int, ...]
+    state: Mapping[str, F32]
+    start: Mapping[str, F32] | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UpdateFormat:
     blueprint: Blueprint
-    mixing: Literal["parameters", "updates"]
+    mixing: Mixing
 
     @cached_property
-    def layout(self) -> Layout:
-        trained = self.blueprint.trained
-        if self.mixing == "parameters":
-            return trained
-        starts = tuple(TensorSpec(_START + spec.name, spec.shape) for spec in trained.tensors)
-        return Layout((*trained.tensors, *starts), trained.codec)
+    def schema(self) -> Schema:
+        """The blueprint's units, with all that travels of each."""
+        schema = self.blueprint.schema
+        if self.mixing != "updates":
+            return schema
+        doubled = [
+            Unit(
+                unit.name,
+                unit.layer,
+                (*unit.tensors, *((_START + name, shape) for name, shape in unit.tensors)),
+            )
+            for unit in schema.units
+        ]
+        return Schema(tuple(doubled), schema.codec)
 
-    @property
+    @cached_property
     def fingerprint(self) -> bytes:
+        """32 bytes that differ by what others must have in common with this peer, by no rank and no set of modules."""
         if self.mixing == "parameters":
             return self.blueprint.fingerprint
-        return fingerprint_of("gossipllm/updates/1", [self.blueprint.fingerprint])
+        return fingerprint_of(f"gossipllm/{self.mixing}/1", [self.blueprint.fingerprint])
 
-    def encoded(self, state: State, start: State) -> bytes:
-        """Raises `ValueError` where a number is not finite."""
-        starts = {_START + name: value for name, value in start.items()}
-        return encode_update({**state, **starts}, self.layout)
+    def encoded(self, state: State, start: State, units: Collection[int]) -> bytes:
+        """The update that offers these units of the own ones. Raises `ValueError` where a number is not finite."""
+        tensors = self.blueprint.pieces(state, units)
+        if self.mixing == "updates":
+            before = self.blueprint.pieces(start, units)
+            tensors |= {_START + name: value for name, value in before.items()}
+        return encode_offered(tensors, self.schema, self.schema.offer(units, self.blueprint.rank))
 
     def decoded(self, data: bytes) -> Update:
         """Raises `WireError`."""
-        tensors = decode_update(data, self.layout)
+        most = self.blueprint.config.most_rank
+        rank = offer_of(data, self.schema).rank
+        if rank > most:
+            raise WireError("offer.rank", f"{rank}, and adapter.most_rank here is {most}")
+        offer, tensors = decode_offered(data, self.schema)
         now = {name: value for name, value in tensors.items() if not name.startswith(_START)}
         before = {name[len(_START) :]: tensors[name] for name in tensors if name.startswith(_START)}
-        return Update(self._whole(now), self._whole(before) if before else None)
-
-    def _whole(self, trained: Mapping[str, F32]) -> State:
-        """In layout order, with what everybody has where it is frozen."""
-        if len(trained) == len(self.blueprint.layout.tensors):
-            return trained
-        whole = {**self.blueprint.shared, **trained}
-        return {spec.name: whole[spec.name] for spec in self.blueprint.layout.tensors}
+        return Update(offer, self.schema.indices(offer), now, before or None)

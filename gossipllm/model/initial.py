@@ -2,12 +2,14 @@
 
 With an A of each peer's own, averages of factors would mix unlike coordinates, and the distance between two
 adapters would measure their seeds. These numbers are part of the protocol: they may not
-change. No torch here.
+change. A draw does not depend on the rank, so that of two ranks the smaller one's A is the first rows of the larger
+one's: peers of unequal ranks start in one subspace. No torch here.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 
@@ -17,9 +19,13 @@ from wire.floats import F32
 from wire.tensors import Layout, TensorSpec
 
 
-def initial_state(layout: Layout, seed: str) -> dict[str, F32]:
-    """Where all peers start: A uniform within 1/sqrt(inputs) (Kaiming with a = sqrt 5), B zero."""
-    return {spec.name: _initial(spec, seed) for spec in layout.tensors}
+def initial_state(layout: Layout, seed: str, *, mirrored: Collection[str] = ()) -> dict[str, F32]:
+    """Where all peers start: A uniform within 1/sqrt(inputs) (Kaiming with a = sqrt 5), B zero.
+
+    Of the modules that are `mirrored`, A is zero and B uniform within 1/sqrt(outputs): it does to gradients what A
+    otherwise does to inputs. What is no factor, a difference from the base, is zero.
+    """
+    return {spec.name: _initial(spec, seed, mirrored) for spec in layout.tensors}
 
 
 def own_start(layout: Layout, seed: int) -> dict[str, F32]:
@@ -37,9 +43,17 @@ def own_start(layout: Layout, seed: int) -> dict[str, F32]:
     return state
 
 
-def _initial(spec: TensorSpec, seed: str) -> F32:
-    if spec.name.endswith(B):
-        return np.zeros(spec.shape, np.float32)
-    bound = 1 / math.sqrt(spec.shape[1])
-    draws = symmetric("gossipllm/lora_A/1", (seed, spec.name.removesuffix(A)), spec.count)
-    return (draws * bound).astype(np.float32).reshape(spec.shape)
+def _initial(spec: TensorSpec, seed: str, mirrored: Collection[str]) -> F32:
+    for factor, label in ((A, "gossipllm/lora_A/1"), (B, "gossipllm/lora_B/1")):
+        module = spec.name.removesuffix(factor)
+        if module != spec.name and (module in mirrored) == (factor == B):
+            return _drawn(spec, label, (seed, module), by_columns=factor == B)
+    return np.zeros(spec.shape, np.float32)
+
+
+def _drawn(spec: TensorSpec, label: str, parts: tuple[str, ...], *, by_columns: bool) -> F32:
+    """Rank by rank: the rows of an A, the columns of a B."""
+    rank, width = reversed(spec.shape) if by_columns else spec.shape
+    draws = symmetric(label, parts, spec.count) * (1 / math.sqrt(width))
+    drawn_RN = draws.astype(np.float32).reshape(rank, width)
+    return np.ascontiguousarray(drawn_RN.T) if by_columns else drawn_RN

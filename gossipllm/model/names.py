@@ -10,6 +10,9 @@ from wire.tensors import Layout
 
 A: Final = ".lora_A"
 B: Final = ".lora_B"
+WEIGHT: Final = ".weight"
+BIAS: Final = ".bias"
+"""Differences from the base's tensor of that name."""
 
 State: TypeAlias = Mapping[str, F32]
 """An adapter's tensors by name, float32, all of one layout and in its order."""
@@ -17,4 +20,5 @@ State: TypeAlias = Mapping[str, F32]
 
 def modules_of(layout: Layout) -> tuple[str, ...]:
     """Names of the adapted modules, in layout order."""
-    return tuple(spec.name.removesuffix(A) for spec in layout.tensors if spec.name.endswith(A))
+    modules = (spec.name.rpartition(".")[0] for spec in layout.tensors)
+    return tuple(dict.fromkeys(modules))

@@ -3,7 +3,8 @@
     "GLS1" | u32 header length | header (MessagePack map) | safetensors
 
 The safetensors part holds float32 tensors: `adapter/<name>`; `start/<name>` where the state from which the last
-local steps began is needed; `first/<name>` and `second/<name>` once there was an optimiser step. No torch here,
+local steps began is needed; `first/<name>` and `second/<name>` once there was an optimiser step, of the tensors that it
+moved. And the integers of `mass/<name>` where mixing is by push-sum. No torch here,
 so that an adapter can be exported without loading a model.
 """
 
@@ -11,24 +12,31 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from gossipllm.mistakes import UserMistake
 from wire.digest import short
 from wire.floats import F32
+from wire.tensors import Layout
 
 _MAGIC: Final = b"GLS1"
 _PREFIX: Final = struct.Struct("<4sI")
 
 
 class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """What the tensors belong to. `layout` is the fingerprint of updates (names, shapes, scale, start, mixing)."""
+    """What the tensors belong to. `layout` is the fingerprint of updates (units, scale, start, mixing).
+
+    `rank` is 0 where adapters have none. `units` is the bitmap of those that the last local steps trained, empty for
+    all; the moments are of these, and were begun at step `since`. `tokens` and `samples` are the counts that the mass
+    of push-sum holds.
+    """
 
     base: bytes
     tokenizer: bytes
@@ -36,9 +44,14 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     model_name: str
     rank: int
     alpha: float
+    train: Literal["both", "b", "heads", "full", "bias"] = "both"
     fan_in_fan_out: bool
     round: int
     steps: int
+    since: int = 0
+    units: bytes = b""
+    tokens: int = 0
+    samples: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,15 +61,17 @@ class Snapshot:
     start: Mapping[str, F32]
     first: Mapping[str, F32]
     second: Mapping[str, F32]
+    mass: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
     header = msgspec.msgpack.encode(snapshot.header)
-    kinds = {
+    kinds: dict[str, Mapping[str, NDArray[Any]]] = {
         "adapter": snapshot.adapter,
         "start": snapshot.start,
         "first": snapshot.first,
         "second": snapshot.second,
+        "mass": snapshot.mass,
     }
     tensors = {
         f"{kind}/{name}": np.ascontiguousarray(values)
@@ -77,22 +92,36 @@ def decode_snapshot(data: bytes) -> Snapshot:
         raise UserMistake(f"the saved state is no snapshot of this program: {error}") from None
     if magic != _MAGIC:
         raise UserMistake("the saved state is no snapshot of this program: it does not begin like one")
-    kinds: dict[str, dict[str, F32]] = {"adapter": {}, "start": {}, "first": {}, "second": {}}
+    kinds: dict[str, dict[str, NDArray[Any]]] = {}
     for name, values in tensors.items():
         kind, _, rest = name.partition("/")
         kinds.setdefault(kind, {})[rest] = values
-    return Snapshot(header, kinds["adapter"], kinds["start"], kinds["first"], kinds["second"])
+    adapter, start, first, second, mass = (
+        kinds.get(kind, {}) for kind in ("adapter", "start", "first", "second", "mass")
+    )
+    return Snapshot(header, adapter, start, first, second, mass)
 
 
-def check_snapshot(header: SnapshotHeader, *, base: bytes, tokenizer: bytes, layout: bytes) -> None:
-    """Raises `UserMistake` naming both sides where the state belongs to something else."""
+def check_snapshot(
+    snapshot: Snapshot, *, base: bytes, tokenizer: bytes, layout: bytes, state: Layout
+) -> None:
+    """Raises `UserMistake` naming both sides where the snapshot belongs to something else. `state` is the layout of
+    one's own adapters."""
+    header = snapshot.header
     for what, saved, here in (
         ("base model", header.base, base),
         ("tokenizer", header.tokenizer, tokenizer),
-        ("form of adapter (rank, alpha, seed, start, train, mixing)", header.layout, layout),
+        ("form of adapter (alpha, seed, start, train, mixing)", header.layout, layout),
     ):
         if saved != here:
             raise UserMistake(
                 f"the saved state belongs to another {what}: {short(saved)} there, {short(here)} here; "
                 f"use the configuration it was made with, or a new home folder"
             )
+    shapes = {spec.name: spec.shape for spec in state.tensors}
+    if {name: value.shape for name, value in snapshot.adapter.items()} != shapes:
+        raise UserMistake(
+            f"the saved state is of an adapter of rank {header.rank} with {len(snapshot.adapter)} tensors, which is "
+            f"not what adapter.rank and adapter.modules now say ({len(shapes)} tensors); "
+            f"use the configuration it was made with, or a new home folder"
+        )

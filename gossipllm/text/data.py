@@ -4,6 +4,10 @@ Documents are tokenised, joined with the end-of-text token between them, and cut
 length, which are shuffled once by the seed and dealt to three splits: train; trust (decides whom to
 listen to); test (decides nothing). All tokens of a conversation bear loss, the questions too.
 
+Windows made of samples (`gossipllm.text.samples`) hold tokens that bear no loss: a question before its answer, and
+what fills a short window up. Such an entry is `~token`, below zero. Filling stands at the right, where a causal model
+needs no mask for it.
+
 Of the embedded texts only the last tenth serves as reference, so that demonstrations can train on the rest.
 
 Axes: W windows, T tokens of a window.
@@ -29,7 +33,7 @@ from wire.digest import fingerprint_of
 from wire.logits import RowsShape
 
 Windows = NDArray[np.int32]
-"""`(W, T)` token ids."""
+"""`(W, T)` token ids; a negative entry x stands for token `~x`, which bears no loss as a target."""
 
 MIN_TRUST = MIN_TEST = 2
 """A standard error needs two windows."""
@@ -99,6 +103,21 @@ def cut(stream: NDArray[np.int32], length: int) -> Windows:
     """`(W, length)`; the last, incomplete window is dropped."""
     count = len(stream) // length
     return stream[: count * length].reshape(count, length)
+
+
+def decoded(windows: Windows) -> Windows:
+    """The ids that a model reads, whether they bear loss or not."""
+    return np.where(windows < 0, ~windows, windows)
+
+
+def bearing(windows: Windows) -> NDArray[np.bool_]:
+    """`(..., T-1)`: which targets bear loss. The first entry of a window is nobody's target."""
+    return windows[..., 1:] >= 0
+
+
+def targets(windows: Windows) -> NDArray[np.int64]:
+    """`(...)`: how many targets of each window bear loss."""
+    return bearing(windows).sum(axis=-1, dtype=np.int64)
 
 
 def load_reference(config: ReferenceConfig, tokenizer: Any, *, context: int, vocabulary: int) -> ReferenceSet:

@@ -3,6 +3,8 @@
 A category is one kind of text (a language, a topic) as pieces of tokens. A peer receives pieces until its
 budgets for training, trust and test are met, all three with the same shares of the categories.
 
+Question-and-answer data are dealt by `gossipllm.text.sample_partitions` instead.
+
 Pieces are chunks rather than documents, so that a peer's three splits come from the same documents. Were
 whole documents dealt, the test text would be about other things than the training text, and training
 alone would be blamed for that. The price, the same for every method: a test window may continue a
@@ -24,7 +26,7 @@ import numpy as np
 
 from gossipllm.mistakes import UserMistake
 from gossipllm.randomness import permutation
-from gossipllm.text.data import MIN_TEST, MIN_TRUST, Splits, Windows, cut, tokenise, tokenised
+from gossipllm.text.data import MIN_TEST, MIN_TRUST, Splits, Windows, cut, targets, tokenise, tokenised
 from gossipllm.text.dealing import LABEL, Category, Part, Tokens, category_stocks, length_stocks
 from gossipllm.text.proportions import F64, I64, apportioned, dirichlet, mixed
 
@@ -84,7 +86,17 @@ class Share:
 
     splits: Splits
     tokens_C: I64
-    """Training tokens of each category."""
+    """Training tokens of each category; of samples, those that bear loss."""
+
+    @property
+    def samples(self) -> int:
+        """Windows to train on."""
+        return len(self.splits.train_WT)
+
+    @property
+    def targets(self) -> int:
+        """Training tokens that bear loss: of a whole window all but the first."""
+        return int(targets(self.splits.train_WT).sum())
 
 
 def categorised(

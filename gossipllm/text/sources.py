@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from gossipllm.mistakes import UserMistake
+
+T = TypeVar("T")
 
 _BLANK_LINES: Final = re.compile(r"\n[ \t]*\n")
 
@@ -83,25 +85,34 @@ def read_text(file: Path, key: str) -> str:
 
 
 def _jsonl(file: Path, text: str, tokenizer: Any) -> Iterator[str]:
+    for where, record in decoded_lines(file, text, _lines):
+        if record.text is not None:
+            yield record.text
+        elif record.messages:
+            yield conversation(record.messages, tokenizer, where)
+        else:
+            raise UserMistake(f"{where}: neither `text` nor `messages`")
+
+
+def decoded_lines(file: Path, text: str, decoder: msgspec.json.Decoder[T]) -> Iterator[tuple[str, T]]:
+    """Each record of a .jsonl with the words that say where it stands. Raises `UserMistake` for a line that is none."""
     # Only "\n" ends a line here: JSON strings may hold U+2028 and its like unescaped.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
+        where = f"{file}:{number}"
         try:
-            record = _lines.decode(line)
+            record = decoder.decode(line)
         except msgspec.DecodeError as error:
-            raise UserMistake(f"{file}:{number}: {error}") from None
-        if record.text is not None:
-            yield record.text
-        elif record.messages:
-            yield _conversation(record.messages, tokenizer, f"{file}:{number}")
-        else:
-            raise UserMistake(f"{file}:{number}: neither `text` nor `messages`")
+            raise UserMistake(f"{where}: {error}") from None
+        yield where, record
 
 
-def _conversation(turns: tuple[Turn, ...], tokenizer: Any, where: str) -> str:
+def conversation(turns: tuple[Turn, ...], tokenizer: Any, where: str, *, asking: bool = False) -> str:
+    """The turns in the tokenizer's chat template; `asking` leaves it open for the next answer."""
     if not getattr(tokenizer, "chat_template", None):
         raise UserMistake(
             f"{where}: has `messages`, but the model's tokenizer has no chat template; use `text`"
         )
-    return tokenizer.apply_chat_template([msgspec.to_builtins(turn) for turn in turns], tokenize=False)
+    plain = [msgspec.to_builtins(turn) for turn in turns]
+    return tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=asking)

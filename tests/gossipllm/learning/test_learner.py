@@ -33,7 +33,7 @@ from gossipllm.work import (
     Work,
 )
 from wire.digest import Content
-from wire.tensors import Layout, TensorSpec, decode_update
+from wire.units import Schema, decode_offered
 
 Config = Callable[..., LearnerConfig]
 
@@ -70,8 +70,10 @@ def neighbour(config: Config) -> Trained:
     return train(other, 1)
 
 
-def layout_of(reply: Opened) -> Layout:
-    return Layout(tuple(TensorSpec(name, shape) for name, shape in reply.shapes), "bf16")
+def filled(update: Content, pair: bytes) -> Content:
+    """An update of the same offer, every number of which is this bfloat16."""
+    head = 4 + int.from_bytes(update.data[2:4], "little")
+    return Content.of(update.data[:head] + pair * ((update.size - head) // 2))
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
@@ -113,7 +115,8 @@ def test_what_is_published_is_the_adapter(config: Config) -> None:
 
     done = train(learner, 1)
 
-    sent = decode_update(done.update.data, layout_of(reply))
+    offer, sent = decode_offered(done.update.data, Schema(reply.units, reply.codec))
+    assert offer == done.offer == reply.offer
     for name, values in learner.state.items():
         np.testing.assert_allclose(sent[name], values, rtol=2**-8)
     assert done.evidence.size == reply.rows * (4 * (2 + 2) + 2)
@@ -187,10 +190,13 @@ def test_what_a_neighbour_broke_is_declined(
     field: str,
 ) -> None:
     learner = opened(config(evidence=() if evidence == "none" else (evidence,)))
-    size = neighbour.update.size
     # bfloat16, little-endian: a NaN, and 3e38, whose products overflow.
-    made = {None: neighbour.update.data, "nan": b"\xc0\x7f" * (size // 2), "huge": b"\x7f\x7f" * (size // 2)}
-    data = update if isinstance(update, bytes) else made[update]
+    made = {
+        None: neighbour.update,
+        "nan": filled(neighbour.update, b"\xc0\x7f"),
+        "huge": filled(neighbour.update, b"\x7f\x7f"),
+    }
+    data = update if isinstance(update, bytes) else made[update].data
     before = learner.snapshot()
 
     declined: Declined = ask(
@@ -238,7 +244,7 @@ def test_merging_nothing_changes_nothing(config: Config) -> None:
 def test_a_merge_whose_loss_is_no_number_is_refused(config: Config, neighbour: Trained) -> None:
     learner = opened(config())
     before = train(learner, 1).snapshot
-    huge = Content.of(b"\x7f\x7f" * (neighbour.update.size // 2))
+    huge = filled(neighbour.update, b"\x7f\x7f")
 
     tried: Evaluated = ask(learner, Evaluate(request=3, rows=((0.5, 0.5),), updates=(huge,)))
     refused: Failed = ask(learner, Merge(request=4, row=(0.5, 0.5), updates=(huge,)))
@@ -296,7 +302,7 @@ def test_steps_that_memory_does_not_suffice_for_leave_everything_as_it_was(
     def full(*_: object) -> Any:
         raise MemoryError("no memory for this batch")
 
-    monkeypatch.setattr(learner.materials.fleet, "_steps", full)
+    monkeypatch.setattr("gossipllm.learning.fleet.local_steps", full)
     failed: Failed = ask(learner, Train(request=8, round=2, steps=5))
 
     assert failed == Failed(request=8, why="no memory for this batch", users_fault=False)

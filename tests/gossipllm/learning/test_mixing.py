@@ -182,6 +182,32 @@ def test_published_evidence_is_measured(config: Config, kind: Any, positions: An
         assert neighbour.distances[0] > itself.distances[0]
 
 
+@pytest.mark.parametrize("reduction", ["tokens", "sequences"])
+def test_a_row_is_learned_for_the_mean_that_trust_losses_are(config: Config, reduction: Any) -> None:
+    """Of windows that bear loss on unequally many tokens the two means differ."""
+    made = config(
+        training=TrainingConfig(batch_windows=4, learning_rate=1e-2, reduction=reduction), merge="mean"
+    )
+    crew, (_, author) = crew_of(made, 2)
+    (other,) = trained(crew, [author])
+    splits = load_splits(made.data, crew.base.tokenizer, context=crew.base.context, seed=0)
+    trust_WT = splits.trust_WT.copy()
+    trust_WT[::2, 4:] = ~0
+    learner = crew.hire(made, replace(splits, trust_WT=trust_WT))
+    row = (0.5, 0.5)
+
+    fitted, tried = crew.answer(
+        [
+            (learner, Fit(request=4, row=row, updates=(other.update,), steps=1, rate=0.3)),
+            (learner, Evaluate(request=5, rows=(row,), updates=(other.update,))),
+        ]
+    )
+
+    assert isinstance(fitted, Fitted)
+    assert isinstance(tried, Evaluated)
+    assert fitted.losses[0] == pytest.approx(tried.losses[0], rel=1e-5)
+
+
 def test_a_row_learned_for_updates_is_learned_for_gains(config: Config) -> None:
     """A neighbour far away that gained nothing: its state would be taken, its gain is worth nothing."""
     for mixing in ("parameters", "updates"):
@@ -204,7 +230,7 @@ def test_a_row_learned_for_updates_is_learned_for_gains(config: Config) -> None:
 def test_a_neighbour_of_huge_numbers_spoils_no_learned_row_but_its_own(config: Config) -> None:
     crew, learners = crew_of(config(), 2)
     own, _ = trained(crew, learners)
-    huge = Content.of(b"\x7f\x7f" * (own.update.size // 2))
+    huge = Content.of(own.update.data[:4] + b"\x7f\x7f" * (own.update.size // 2 - 2))
 
     (fitted,) = crew.answer(
         [(learners[0], Fit(request=4, row=(0.5, 0.5), updates=(huge,), steps=5, rate=0.3))]
@@ -219,12 +245,11 @@ def test_progress_of_a_huge_update_is_a_number(config: Config) -> None:
     crew, learners = crew_of(config(evidence=("progress",)), 2)
     own, _ = trained(crew, learners)
     # 3e19 in every A beside a B of nothing computes like the base, and its square is no float32.
-    data = bytearray(len(own.update.data))
-    first = len(next(iter(learners[0].state.values())).ravel()) * 2
-    data[:first] = b"\xd0\x5f" * (first // 2)
+    first = len(next(iter(learners[0].state.values())).ravel())
+    data = own.update.data[:4] + b"\xd0\x5f" * first + bytes(own.update.size - 4 - 2 * first)
 
     (weighed,) = crew.answer(
-        [(learners[0], Weigh(request=3, author="x", update=Content.of(bytes(data)), evidence=own.evidence))]
+        [(learners[0], Weigh(request=3, author="x", update=Content.of(data), evidence=own.evidence))]
     )
 
     assert isinstance(weighed, Weighed)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gossipllm.config import TrainingConfig
-from gossipllm.learning.optimiser import AdamW, rate
+from gossipllm.learning.optimiser import AdamW, Descent, rate
 
 
 def test_the_steps_are_those_of_torch() -> None:
@@ -63,3 +63,44 @@ def test_one_cycle_is_torchs() -> None:
         optimiser.step()
         if step < 499:
             theirs.step()
+
+
+def test_moments_begun_later_are_corrected_from_there_and_the_rate_goes_on() -> None:
+    config = TrainingConfig(learning_rate=0.1, warmup_steps=4, weight_decay=0.0, clip_norm=1e9)
+    fresh, later = (torch.zeros(1, 3) for _ in range(2))
+    gradient = torch.tensor([[1.0, -2.0, 3.0]])
+    for theta, taken, since in ((fresh, 0, 0), (later, 3, 3)):
+        adamw = AdamW(
+            [config], first_PN=torch.zeros(1, 3), second_PN=torch.zeros(1, 3), taken=[taken], since=[since]
+        )
+        adamw.step(theta, gradient.clone())
+
+    # The first step of AdamW is the rate, whatever the gradient.
+    torch.testing.assert_close(fresh, -0.025 * gradient.sign())
+    torch.testing.assert_close(later, -0.1 * gradient.sign())
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_masked_entries_stay_and_count_for_no_norm(kind: str) -> None:
+    config = TrainingConfig(learning_rate=0.1, warmup_steps=0, weight_decay=0.5)
+    theta, gradient = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 100.0]])
+    optimiser = (
+        Descent([config], taken=[0])
+        if kind == "sgd"
+        else AdamW([config], first_PN=torch.zeros(1, 2), second_PN=torch.zeros(1, 2), taken=[0])
+    )
+
+    norms = optimiser.step(theta, gradient, torch.tensor([[1.0, 0.0]]))
+
+    assert norms.item() == pytest.approx(3.0)
+    assert theta[0, 1].item() == 2.0
+    assert theta[0, 0].item() < 1.0
+
+
+def test_descent_is_the_rate_times_the_gradient_and_nothing_else() -> None:
+    config = TrainingConfig(learning_rate=0.5, warmup_steps=0, weight_decay=1.0, clip_norm=0.1)
+    theta = torch.tensor([[1.0, 2.0]])
+
+    Descent([config], taken=[0]).step(theta, torch.tensor([[4.0, -8.0]]))
+
+    torch.testing.assert_close(theta, torch.tensor([[-1.0, 6.0]]))

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from gossipllm.config import DataConfig, LearnerConfig
-from gossipllm.pipe import PREFIX, answers_in, ends_exchange, requests_out
+from gossipllm.pipe import PREFIX, answers_in, ends_exchange, requests_in, requests_out
 from gossipllm.work import (
+    Absorb,
     Answer,
     Evaluate,
     Evaluated,
@@ -22,12 +23,14 @@ from gossipllm.work import (
     Open,
     Opened,
     Progress,
+    PushedShare,
     Request,
     Train,
     Trained,
     Weigh,
     Weighed,
 )
+from wire.digest import Content
 
 Config = Callable[..., LearnerConfig]
 
@@ -108,6 +111,28 @@ def test_a_round_over_pipes_and_an_end_when_the_parent_is_gone(parent: Parent, c
     assert parent.process.stdin is not None
     parent.process.stdin.close()
     assert parent.process.wait(timeout=20) == 0
+
+
+def test_contents_within_lists_cross_once_and_anew_after_an_absorb() -> None:
+    sender, receiver = requests_out(), requests_in()
+    context = Content.of(b"a context")
+    shares = (PushedShare(peer="x", round=3, content=Content.of(b"a share")),)
+    train = Train(request=1, round=3, steps=2, units=b"\5", context=context, receivers=("x", "y"))
+    exchange: list[tuple[Request, int]] = [
+        (train, 1),
+        (train, 0),
+        (Absorb(request=2, shares=shares), 1),
+        (train, 1),
+    ]
+
+    for request, contents in exchange:
+        _, head, *bodies = sender.frame(request)
+        header = receiver.header(head)
+        assert len(bodies) == contents
+        assert receiver.message(header, bodies) == request
+        if ends_exchange(request):
+            sender.forget()
+            receiver.forget()
 
 
 def test_what_is_no_frame_ends_the_worker(parent: Parent) -> None:

@@ -1,4 +1,4 @@
-"""Where all peers start, and what an adapter's tensors are called."""
+"""Beside which modules adapters stand, what their tensors are called, and where all peers start."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
+from transformers import PreTrainedModel
 
 from gossipllm.config import AdapterConfig, ModelConfig
-from gossipllm.model.adapters import attach
+from gossipllm.mistakes import UserMistake
+from gossipllm.model.adapters import Attached, attach
+from gossipllm.model.blocks import blocks_name, final_norm_of, own_head_of
+from gossipllm.model.blueprint import Blueprint
+from gossipllm.model.counts import bias_count, window_count
 from gossipllm.model.initial import initial_state
 from gossipllm.model.models import load_base
 from gossipllm.model.names import modules_of
+from gossipllm.model.sites import Site
 from wire.tensors import Layout, TensorSpec
 
 Folder = Callable[[str], Path]
@@ -24,13 +30,15 @@ Folder = Callable[[str], Path]
 LAYOUT = Layout((TensorSpec("h.0.attn.lora_A", (4, 32)), TensorSpec("h.0.attn.lora_B", (96, 4))))
 
 
-def attached(folder: Path, **options: object):
+def attached(folder: Path, **options: Any) -> tuple[PreTrainedModel, Attached, Blueprint]:
     base = load_base(ModelConfig(name=str(folder), device="cpu", dtype="float32", threads=1))
-    return attach(base.model, AdapterConfig(**({"rank": 4, "alpha": 8.0} | options)))  # pyright: ignore[reportArgumentType]
+    config = AdapterConfig(**({"rank": 4, "alpha": 8.0} | options))
+    found = attach(base.model, config)
+    return base.model, found, found.blueprint(config)
 
 
-def layout(folder: Path) -> Layout:
-    return attached(folder).blueprint.layout
+def blueprint(folder: Path, **options: Any) -> Blueprint:
+    return attached(folder, **options)[2]
 
 
 def test_every_process_draws_the_same_initial_a() -> None:
@@ -84,7 +92,7 @@ def test_modules_and_seeds_draw_apart() -> None:
     [("llama", 2 * 7), ("gpt2", 2 * 4), ("qwen2", 2 * 7)],
 )
 def test_all_linear_layers_but_the_head_are_adapted(model_folder: Folder, family: str, modules: int) -> None:
-    names = modules_of(layout(model_folder(family)))
+    names = modules_of(blueprint(model_folder(family)).layout)
 
     assert len(names) == modules
     assert names == tuple(sorted(names))
@@ -92,53 +100,141 @@ def test_all_linear_layers_but_the_head_are_adapted(model_folder: Folder, family
 
 
 def test_shapes_are_of_inputs_and_outputs_whatever_the_family_stores(model_folder: Folder) -> None:
-    shapes = {spec.name: spec.shape for spec in layout(model_folder("gpt2")).tensors}
+    shapes = {spec.name: spec.shape for spec in blueprint(model_folder("gpt2")).layout.tensors}
 
     assert shapes["transformer.h.0.attn.c_attn.lora_A"] == (4, 32)
     assert shapes["transformer.h.0.attn.c_attn.lora_B"] == (96, 4)
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
-def test_each_adapter_adds_alpha_over_rank_b_a_to_its_own_rows(model_folder: Folder, family: str) -> None:
-    found = attached(model_folder(family))
-    name, rng = modules_of(found.blueprint.layout)[0], torch.Generator().manual_seed(0)
-    layer = found.layers[name]
-    a_shape, b_shape = (
-        next(spec.shape for spec in found.blueprint.layout.tensors if spec.name == name + factor)
-        for factor in (".lora_A", ".lora_B")
+def test_of_two_ranks_the_smaller_starts_as_the_beginning_of_the_larger() -> None:
+    """What peers of unequal ranks have in common, besides the base."""
+    small, large = (
+        initial_state(
+            Layout(
+                (
+                    TensorSpec("m.lora_A", (rank, 32)),
+                    TensorSpec("o.lora_A", (rank, 8)),
+                    TensorSpec("o.lora_B", (24, rank)),
+                )
+            ),
+            "seed",
+            mirrored=["o"],
+        )
+        for rank in (2, 16)
     )
-    a, b = torch.randn(2, *a_shape, generator=rng), torch.randn(2, *b_shape, generator=rng)
-    x = torch.randn(6, 5, a_shape[1], generator=rng)
-    frozen = layer(x)
 
-    layer.a_PRI, layer.b_POR = a, b
-
-    for mine, rows in ((0, slice(0, 3)), (1, slice(3, 6))):
-        want = frozen[rows] + 8.0 / 4 * x[rows] @ a[mine].T @ b[mine].T
-        torch.testing.assert_close(layer(x)[rows], want, atol=1e-4, rtol=1e-5)
+    assert np.array_equal(small["m.lora_A"], large["m.lora_A"][:2])
+    assert np.array_equal(small["o.lora_B"], large["o.lora_B"][:, :2])
+    assert small["o.lora_B"].any()
+    assert not large["o.lora_A"].any()
 
 
 def test_a_start_of_ones_own_is_wide_and_nobody_elses(model_folder: Folder) -> None:
-    blueprint = attached(model_folder("llama"), start="own").blueprint
-    one, other = blueprint.start(1), blueprint.start(2)
-    name = modules_of(blueprint.layout)[0] + ".lora_A"
+    form = blueprint(model_folder("llama"), start="own")
+    one, other = form.start(1), form.start(2)
+    name = modules_of(form.layout)[0] + ".lora_A"
 
     assert 0.4 < np.abs(one[name]).max() <= 0.5, "uniform within 1/sqrt(rank)"
     assert not np.array_equal(one[name], other[name])
-    assert blueprint.fingerprint != attached(model_folder("llama")).blueprint.fingerprint
+    assert form.fingerprint != blueprint(model_folder("llama")).fingerprint
 
 
 def test_with_a_frozen_only_b_travels(model_folder: Folder) -> None:
-    blueprint = attached(model_folder("llama"), train="b").blueprint
+    form = blueprint(model_folder("llama"), train="b")
 
-    assert {spec.name[-2:] for spec in blueprint.trained.tensors} == {"_B"}
-    assert len(blueprint.trained.tensors) * 2 == len(blueprint.layout.tensors)
+    assert {spec.name[-2:] for spec in form.trained.tensors} == {"_B"}
+    assert len(form.trained.tensors) * 2 == len(form.layout.tensors)
+    assert form.frozen.keys() | {spec.name for spec in form.trained.tensors} == set(form.start(0))
 
 
-def test_another_scale_or_seed_is_another_layout(model_folder: Folder) -> None:
+@pytest.mark.parametrize(
+    ("family", "wanted"),
+    [
+        (
+            "llama",
+            {
+                "model.norm.weight",
+                "model.layers.1.mlp.up_proj.weight",
+                "model.layers.0.input_layernorm.weight",
+            },
+        ),
+        ("qwen2", {"lm_head.weight", "model.layers.0.self_attn.q_proj.bias"}),
+        (
+            "gpt2",
+            {"transformer.ln_f.bias", "transformer.h.0.attn.c_attn.weight", "transformer.h.1.ln_2.weight"},
+        ),
+    ],
+)
+def test_full_training_is_of_blocks_final_norm_and_a_head_of_its_own(
+    model_folder: Folder, family: str, wanted: set[str]
+) -> None:
+    form = blueprint(model_folder(family), train="full")
+    names = {spec.name for spec in form.layout.tensors}
+
+    assert wanted <= names
+    assert ("lm_head.weight" in names) == (family == "qwen2")
+    assert not any("embed" in name or "wte" in name or "wpe" in name for name in names)
+    counted = window_count(
+        load_base(ModelConfig(name=str(model_folder(family)), device="cpu")).model, form.layers
+    )
+    assert form.layout.count == counted
+    assert form.rank == 0
+    assert not any(values.any() for values in form.start(0).values())
+
+
+def test_biases_are_those_of_blocks_and_final_norm(model_folder: Folder) -> None:
+    form = blueprint(model_folder("gpt2"), train="bias")
+
+    assert {spec.name.rpartition(".")[2] for spec in form.layout.tensors} == {"bias"}
+    assert form.layout.count == bias_count(
+        load_base(ModelConfig(name=str(model_folder("gpt2")), device="cpu")).model
+    )
+
+
+def test_a_model_without_biases_says_so(model_folder: Folder) -> None:
+    with pytest.raises(UserMistake, match="no biases"):
+        attached(model_folder("llama"), train="bias")
+
+
+def test_another_scale_or_seed_is_another_network(model_folder: Folder) -> None:
     names = {
-        attached(model_folder("llama"), **options).blueprint.fingerprint
-        for options in ({}, {"alpha": 4.0}, {"seed": "x"})
+        blueprint(model_folder("llama"), **options).fingerprint
+        for options in (
+            {},
+            {"alpha": 4.0},
+            {"seed": "x"},
+            {"train": "b"},
+            {"train": "full"},
+            {"train": "heads"},
+        )
     }
 
-    assert len(names) == 3
+    assert len(names) == 6
+
+
+def test_one_base_serves_every_rank_and_every_set_of_modules(model_folder: Folder) -> None:
+    _, found, form = attached(model_folder("llama"))
+    few = found.blueprint(AdapterConfig(rank=16, alpha=8.0, modules=("q_proj", "mlp.up_proj")))
+
+    assert few.fingerprint == form.fingerprint
+    assert few.schema is form.schema
+    assert modules_of(few.layout) == tuple(
+        name for name in modules_of(form.layout) if name.endswith(("q_proj", "up_proj"))
+    )
+    assert few.offer != form.offer
+
+
+def test_a_module_that_the_model_does_not_have_is_named(model_folder: Folder) -> None:
+    with pytest.raises(UserMistake, match="no linear layer 'c_attn'; it has down_proj, gate_proj"):
+        attached(model_folder("llama"), modules=("c_attn",))
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_model_is_found_its_way_about_with_sites_in_it(model_folder: Folder, family: str) -> None:
+    """Contexts are made of bases that have sites already."""
+    plain = load_base(ModelConfig(name=str(model_folder(family)), device="cpu")).model
+    model, _, _ = attached(model_folder(family), train="full")
+
+    assert blocks_name(model) == blocks_name(plain)
+    assert isinstance(final_norm_of(model), Site)
+    assert (own_head_of(model) is None) == (own_head_of(plain) is None)

@@ -1,0 +1,62 @@
+"""What a learner asks the model about an adapter, always the whole base: losses on its own splits, predictions.
+
+Axes: W windows.
+"""
+
+from __future__ import annotations
+
+from gossipllm.config import LearnerConfig
+from gossipllm.learning.averages import mean_loss, standard_error, weights_of
+from gossipllm.learning.distances import Blob
+from gossipllm.learning.jobs import Task, last_logits_of, losses_of, predictions_of
+from gossipllm.learning.training import diverged
+from gossipllm.model.names import State
+from gossipllm.text.data import ReferenceSet, Splits
+from wire.floats import F32
+from wire.logits import decode_logits, decode_rows, encode_logits, encode_rows
+
+
+class Measuring:
+    """Of one learner's trust and test splits, and the reference set."""
+
+    def __init__(self, config: LearnerConfig, splits: Splits, reference: ReferenceSet) -> None:
+        self.trust_WT = splits.trust_WT[: config.data.trust_windows]
+        self.test_WT = splits.test_WT[: config.data.test_windows]
+        reduction = config.training.reduction
+        self._trust_weights_W = weights_of(self.trust_WT, reduction)
+        self._test_weights_W = weights_of(self.test_WT, reduction)
+        self._reference = reference
+
+    def predicted(self, state: State) -> Task[tuple[Blob, bytes]]:
+        """What an adapter predicts, as others receive it, decoded and in bytes. Raises `UserMistake`."""
+        windows_WT, shape = self._reference.windows_WT, self._reference.shape
+        try:
+            if shape.raw:
+                evidence = encode_logits((yield from last_logits_of(state, windows_WT, shape)), shape)
+            else:
+                evidence = encode_rows((yield from predictions_of(state, windows_WT, shape)), shape)
+        except ValueError as error:
+            raise diverged(error) from None
+        return self.decoded(evidence), evidence
+
+    def decoded(self, evidence: bytes) -> Blob:
+        """Raises `WireError`."""
+        shape = self._reference.shape
+        return decode_logits(evidence, shape) if shape.raw else decode_rows(evidence, shape)
+
+    def trust_losses(self, state: State) -> Task[F32]:
+        """`(W,)`"""
+        (losses_W,) = yield from losses_of((state,), self.trust_WT, "trust")
+        return losses_W
+
+    def trust_loss(self, losses_W: F32) -> float:
+        """The mean of trust losses."""
+        return mean_loss(losses_W, self._trust_weights_W)
+
+    def trust_error(self, differences_W: F32) -> float:
+        """The standard error of the mean of differences of trust losses."""
+        return standard_error(differences_W, self._trust_weights_W)
+
+    def test_loss(self, state: State) -> Task[float]:
+        (losses_W,) = yield from losses_of((state,), self.test_WT, "test")
+        return mean_loss(losses_W, self._test_weights_W)

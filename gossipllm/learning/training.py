@@ -1,0 +1,145 @@
+"""A learner's local steps: which part of its adapter, within what, and what comes of them besides the adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gossipllm.config import LearnerConfig
+from gossipllm.learning.batches import batches
+from gossipllm.learning.contexts import Within
+from gossipllm.learning.jobs import OnStep, Probe, Stepped, Steps, Task, probed, stepped
+from gossipllm.learning.materials import Materials
+from gossipllm.learning.pushing import flat
+from gossipllm.learning.standing import Standing
+from gossipllm.mistakes import UserMistake
+from gossipllm.model.blueprint import Blueprint
+from gossipllm.model.contexts.config import Window
+from gossipllm.model.subnets import owned
+from gossipllm.text.data import Windows
+from gossipllm.work import Progress, PushedShare, Train
+from wire.digest import Content
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Local:
+    """What local steps make of a learner, and what of it is said."""
+
+    standing: Standing
+    done: Stepped
+    within: Within
+    importance: tuple[float | None, ...]
+    shares: tuple[PushedShare, ...]
+
+
+class Training:
+    """Of one learner's text."""
+
+    def __init__(self, config: LearnerConfig, materials: Materials, train_WT: Windows) -> None:
+        self._config = config
+        self._materials = materials
+        self._train_WT = train_WT
+
+    def perform(self, request: Train, before: Standing, on_progress: OnProgress) -> Task[Local]:
+        """Changes nothing. Raises `UserMistake` where the steps diverge."""
+
+        def report(phase: str, step: int = 0, loss: float = 0.0, tokens_per_s: float = 0.0) -> None:
+            on_progress(
+                Progress(
+                    request=request.request,
+                    phase=phase,
+                    step=step,
+                    steps=request.steps,
+                    loss=loss,
+                    tokens_per_s=tokens_per_s,
+                )
+            )
+
+        blueprint = before.blueprint
+        units = blueprint.units_of(request.units)
+        if not units:
+            raise ValueError("units must be some that this peer's adapter has")
+        window = self._window(blueprint, units)
+        within = self._within(blueprint, units, window, request.context, lambda: report("distilling"))
+
+        def on_step(step: int, loss: float, tokens_per_s: float) -> None:
+            report("training", step, loss, tokens_per_s)
+
+        try:
+            done = yield from stepped(self._steps(request, before, units, within, on_step))
+        except UserMistake as error:
+            if window is None or not within.fetched:
+                raise
+            # It may be the context: bytes of a stranger that predict well can still be steep.
+            within = self._materials.contexts.dropped(window, self._config.layers, str(error))
+            done = yield from stepped(self._steps(request, before, units, within, on_step))
+        importance = done.importance
+        if request.probe and self._config.layers.partial:
+            report("probing", request.steps)
+            importance = yield from probed(self._probe(request.round, done))
+        pushed, shares = before.pushed, tuple[PushedShare, ...]()
+        if pushed is not None:
+            layout = blueprint.trained
+            gain_N = flat(done.state, layout) - flat(before.state, layout)
+            try:
+                pushed = pushed.after(
+                    gain_N, tokens=done.tokens, samples=done.samples, alpha=self._config.tokens_alpha
+                )
+            except ValueError as error:
+                raise diverged(error) from None
+            pushed, shares = pushed.pushed(request.receivers, request.round)
+        standing = Standing(blueprint, request.round, done.state, before.state, units, done.moments, pushed)
+        return Local(standing, done, within, importance, shares)
+
+    def _steps(
+        self, request: Train, before: Standing, units: tuple[int, ...], within: Within, on_step: OnStep
+    ) -> Steps:
+        blueprint, config = before.blueprint, self._config.training
+        offer = blueprint.schema.offer(units, blueprint.rank)
+        return Steps(
+            before.state,
+            before.moments.of(offer.units),
+            self._train_WT,
+            batches(len(self._train_WT), config, round_number=request.round, steps=request.steps),
+            config,
+            on_step,
+            tensors=() if units == blueprint.own else blueprint.tensors_of(units),
+            masks=blueprint.masks_of(units),
+            surroundings=within.surroundings,
+            measure=self._config.layers.partial,
+        )
+
+    def _window(self, blueprint: Blueprint, units: tuple[int, ...]) -> Window | None:
+        """The blocks that these units span, where blocks are what a round trains some of."""
+        layers = {blueprint.schema.units[index].layer for index in units} - {-1}
+        if not self._config.layers.partial or not layers:
+            return None
+        return Window(min(layers), max(layers) - min(layers) + 1)
+
+    def _within(
+        self,
+        blueprint: Blueprint,
+        units: tuple[int, ...],
+        window: Window | None,
+        given: Content | None,
+        on_distil: Callable[[], None],
+    ) -> Within:
+        """What the passes of local steps go through."""
+        contexts = self._materials.contexts
+        if window is not None:
+            return contexts.within(window, self._config.layers, given=given, on_distil=on_distil)
+        if self._config.heads.mode == "subnet" and units != blueprint.own:
+            return contexts.subnet(owned(blueprint, units))
+        return Within(None)
+
+    def _probe(self, round_number: int, done: Stepped) -> Probe:
+        """By the round's first batch."""
+        config = self._config.training
+        (rows,) = batches(len(self._train_WT), config, round_number=round_number, steps=1)
+        return Probe(done.state, self._train_WT[rows], config.reduction)
+
+
+def diverged(why: object) -> UserMistake:
+    return UserMistake(f"training diverged ({why}); lower training.learning_rate")

@@ -1,0 +1,195 @@
+"""A few blocks fitted to do the work of many, with one block of the large model in memory at a time (LEFF).
+
+Each student stands for a run of neighbouring blocks, begins as the first of them, and learns to make of the run's
+input what the run made of it, and to attend as its last block does:
+
+    E = (1 - alpha) MSE(H_teacher, H_student) + alpha KL(A_teacher || A_student)
+
+The large model goes over the reference windows block by block. Hidden states between blocks lie on disk; in memory
+are one block of the teacher, one student in float32 with its optimiser, and the finished students. The result is a
+function of the base, the window, the configuration and the reference windows, to rounding: processors add in
+different orders.
+
+Axes: W windows of the reference set, T tokens, B windows at a time, H width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass, field
+from itertools import count, pairwise
+from math import prod
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from gossipllm.model.blocks import Fill, parameters_of
+from gossipllm.model.contexts.config import ContextConfig, Window
+from gossipllm.model.contexts.running import Passage
+from gossipllm.randomness import permutation
+from gossipllm.text.data import Windows, decoded
+
+Rows = NDArray[np.int64]
+"""`(B,)` of the windows."""
+DTYPE: Final = torch.bfloat16
+"""Of fitted tensors: they travel, and a fitted block is off by more than the rounding."""
+_CLIP: Final = 1.0
+"""Largest gradient norm. Guess."""
+
+
+def runs(window: Window, config: ContextConfig, blocks: int) -> list[range]:
+    """The blocks that each student stands for; it takes the place of the first of them.
+
+    No run spans the window, so students are shared between the two sides by their length, at least one each if
+    there are two; with one student, the longer side has it and the blocks of the other are left out.
+    """
+    outside = window.outside(blocks)
+    students = config.kept(len(outside))
+    before, behind = window.first, blocks - window.end
+    least = 1 if students > 1 else 0
+    share = int(students * before / max(1, len(outside)) + 0.5)
+    lowest = max(students - behind, min(least, before))
+    highest = min(before, students - min(least, behind))
+    first = min(max(share, lowest), highest)
+    return [*_cut(range(before), first), *_cut(range(window.end, blocks), students - first)]
+
+
+def distil(
+    model: PreTrainedModel,
+    window: Window,
+    config: ContextConfig,
+    reference_WT: Windows,
+    *,
+    fill: Fill | None = None,
+) -> dict[str, torch.Tensor]:
+    """The students' tensors in bfloat16, named as those of the blocks whose places they take.
+
+    `fill` gives blocks of a model on the meta device their numbers when their turn comes; they are let go after.
+    Raises `ValueError` where there are no reference windows or the window does not fit.
+    """
+    if not len(reference_WT):
+        raise ValueError("reference_WT must hold at least one window")
+    passage = Passage(model)
+    todo = {run[0]: run for run in runs(window, config, len(passage.blocks))}
+    ends = {run[-1]: run for run in todo.values()}
+    students: dict[int, torch.nn.Module] = {}
+    batches = _batches(len(reference_WT), config.batch_windows)
+    with TemporaryDirectory(prefix="gossipllm-") as folder, torch.no_grad():
+        device = cast("Any", model.get_input_embeddings()).weight.device
+        hidden = _Hidden(Path(folder), len(reference_WT), device)
+        for rows in batches:
+            ids_BT = torch.tensor(decoded(reference_WT[rows]), dtype=torch.int64, device=device)
+            hidden.write(0, rows, passage.enter(ids_BT))
+        for index, block in enumerate(passage.blocks[: max(ends, default=-1) + 1]):
+            if fill is not None:
+                fill(f"{passage.name}.{index}", block)
+            if index in todo:
+                students[index] = deepcopy(block).float()
+            past = {index}
+            if (run := ends.get(index)) is not None:
+                _Fit(passage, block, run, hidden, config).fit(students[run[0]])
+                students[run[0]].to(DTYPE)
+                del todo[run[0]]
+                past.add(run[0])
+            for rows in batches:
+                hidden.write(index + 1, rows, passage.through(block, index, hidden.read(index, rows))[0])
+            if fill is not None:
+                block.to("meta")
+            for each in past - todo.keys():
+                hidden.forget(each)
+    return {
+        f"{passage.name}.{index}.{key}": value
+        for index, student in students.items()
+        for key, value in parameters_of(student).items()
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """One student and its teacher: the last block of `run`."""
+
+    passage: Passage
+    teacher: torch.nn.Module
+    run: range
+    hidden: _Hidden
+    config: ContextConfig
+
+    def fit(self, student: torch.nn.Module) -> None:
+        """A run of one block is its own student."""
+        if len(self.run) == 1:
+            return
+        config = self.config
+        parameters = list(student.requires_grad_().parameters())
+        optimiser = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0)
+        order = _order(config, self.run[0], self.hidden.windows)
+        for step in range(config.steps):
+            for group in optimiser.param_groups:
+                group["lr"] = config.learning_rate * (1 - step / config.steps)
+            with torch.enable_grad():
+                error = self._error(student, next(order))
+                cast("Any", error).backward()
+            torch.nn.utils.clip_grad_norm_(parameters, _CLIP)
+            cast("Any", optimiser).step()
+            optimiser.zero_grad()
+        student.requires_grad_(False)
+
+    def _error(self, student: torch.nn.Module, rows: Rows) -> torch.Tensor:
+        index, alpha = self.run[-1], self.config.alpha
+        with torch.no_grad():
+            want_BTH, want_BATT = self.passage.through(self.teacher, index, self.hidden.read(index, rows))
+        given_BTH = self.hidden.read(self.run[0], rows).float()
+        made_BTH, made_BATT = self.passage.through(student, index, given_BTH)
+        least = torch.finfo(torch.float32).tiny  # the future has no attention, and its logarithm no value
+        apart_BATT = want_BATT.float().clamp_min(least).log() - made_BATT.float().clamp_min(least).log()
+        divergence = (want_BATT.float() * apart_BATT).sum(dim=-1).mean()
+        return (1 - alpha) * torch.nn.functional.mse_loss(made_BTH, want_BTH.float()) + alpha * divergence
+
+
+@dataclass(frozen=True, eq=False)
+class _Hidden:
+    """The hidden states that enter block `index`, `(W, T, H)`, in files that are mapped: the system may drop what it
+    has read of them."""
+
+    folder: Path
+    windows: int
+    device: torch.device
+    held: dict[int, torch.Tensor] = field(default_factory=dict)
+
+    def write(self, index: int, rows: Rows, hidden_BTH: torch.Tensor) -> None:
+        if index not in self.held:
+            shape = (self.windows, *hidden_BTH.shape[1:])
+            file = str(self.folder / str(index))
+            mapped = torch.from_file(file, shared=True, size=prod(shape), dtype=hidden_BTH.dtype)
+            self.held[index] = mapped.view(shape)
+        self.held[index][rows] = hidden_BTH.cpu()
+
+    def read(self, index: int, rows: Rows) -> torch.Tensor:
+        return self.held[index][rows].to(self.device)
+
+    def forget(self, index: int) -> None:
+        del self.held[index]
+        (self.folder / str(index)).unlink()
+
+
+def _cut(blocks: range, parts: int) -> list[range]:
+    """`parts` runs; the s-th ends at the ceil(s / ratio)-th block, as in LEFF."""
+    ends = [-(-(part + 1) * len(blocks) // parts) for part in range(parts)]
+    return [blocks[start:end] for start, end in pairwise([0, *ends])]
+
+
+def _batches(windows: int, size: int) -> list[Rows]:
+    return [np.arange(first, min(first + size, windows)) for first in range(0, windows, size)]
+
+
+def _order(config: ContextConfig, block: int, windows: int) -> Iterator[Rows]:
+    """Batches without end: all windows in a new order each time, each batch of the same size."""
+    size = min(config.batch_windows, windows)
+    for epoch in count():
+        shuffled = permutation("gossipllm/distil/1", (config.seed, block, epoch), windows)
+        yield from shuffled[: windows // size * size].reshape(-1, size)

@@ -1,0 +1,147 @@
+"""Linear layers whose frozen weights are held in 8 or 4 bits, and gradients through them.
+
+Eight bits: one scale for each output. Four bits: one half-precision scale for each group of 64 inputs, two weights
+a byte, the group's largest weight at -8 as in ggml's Q4_0, so that all sixteen levels serve; 4.25 bits a weight.
+Weights are widened a slice at a time, in the forward pass and again in the backward pass, and autograd keeps only
+what is packed. The gradient goes to the input; the weights have none.
+
+Axes: N rows, I inputs, O outputs; G groups of 64 inputs, the last filled up with zeros; H half a group.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+import torch
+from transformers.pytorch_utils import Conv1D
+
+from gossipllm.model.blocks import Linear, linears_of, replace
+
+GROUP: Final = 64
+"""Inputs that share a scale in four bits, as in bitsandbytes; 32 would be closer and take 4.5 bits a weight."""
+_SLICE: Final = 2**21
+"""Weights widened at a time: 8 MB in float32, whatever the layer's size. Guess."""
+
+
+class PackedLinear(torch.nn.Module, ABC):
+    """A frozen linear layer that holds no wide weights. Its bias is the original's own tensor."""
+
+    bias: torch.nn.Parameter | None
+
+    def __init__(self, bias: torch.nn.Parameter | None, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.bias = bias
+        self.inputs = inputs
+        self.outputs = outputs
+
+    @abstractmethod
+    def wide(self, rows: slice, dtype: torch.dtype) -> torch.Tensor:
+        """`(rows, I)` of the weights, before `after`."""
+
+    def after(self, rows: slice) -> torch.Tensor | None:
+        """What each of these outputs is multiplied by, where that is cheaper than scaling weights."""
+        del rows
+
+    def slices(self) -> Iterator[slice]:
+        step = max(1, _SLICE // self.inputs)
+        return (slice(first, min(first + step, self.outputs)) for first in range(0, self.outputs, step))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = cast("torch.Tensor", cast("Any", _Product).apply(x.reshape(-1, self.inputs), self))
+        if self.bias is not None:
+            y = y + self.bias.to(y.dtype)
+        return y.view(*x.shape[:-1], self.outputs)
+
+
+class Int8Linear(PackedLinear):
+    """`w_OI` of -127..127 and a float32 scale for each output."""
+
+    w_OI: torch.Tensor
+    scale_O: torch.Tensor
+
+    def __init__(self, weight_OI: torch.Tensor, bias: torch.nn.Parameter | None) -> None:
+        super().__init__(bias, weight_OI.shape[1], weight_OI.shape[0])
+        scale_O = weight_OI.float().abs().amax(dim=1) / 127
+        self.register_buffer("scale_O", scale_O)
+        packed = (weight_OI.float() / _divisor(scale_O)[:, None]).round_().to(torch.int8)
+        self.register_buffer("w_OI", packed)
+
+    def wide(self, rows: slice, dtype: torch.dtype) -> torch.Tensor:
+        # Whole numbers up to 127 are exact in bfloat16 too.
+        return self.w_OI[rows].to(dtype)
+
+    def after(self, rows: slice) -> torch.Tensor:
+        return self.scale_O[rows]
+
+
+class Int4Linear(PackedLinear):
+    """`w_OGH` bytes: the low half a weight of the group's first half, the high half one of its second."""
+
+    w_OGH: torch.Tensor
+    scale_OG: torch.Tensor
+
+    def __init__(self, weight_OI: torch.Tensor, bias: torch.nn.Parameter | None) -> None:
+        outputs, inputs = weight_OI.shape
+        super().__init__(bias, inputs, outputs)
+        filled = torch.nn.functional.pad(weight_OI.float(), (0, -inputs % GROUP))
+        grouped = filled.view(outputs, -1, GROUP)
+        peak_OG1 = grouped.gather(-1, grouped.abs().argmax(dim=-1, keepdim=True))
+        scale_OG = (peak_OG1.squeeze(-1) / -8).to(torch.float16)
+        self.register_buffer("scale_OG", scale_OG)
+        levels = (
+            (grouped / _divisor(scale_OG.float())[..., None]).round_().clamp_(-8, 7).add_(8).to(torch.uint8)
+        )
+        low, high = levels[..., : GROUP // 2], levels[..., GROUP // 2 :]
+        self.register_buffer("w_OGH", low | (high << 4))
+
+    def wide(self, rows: slice, dtype: torch.dtype) -> torch.Tensor:
+        packed = self.w_OGH[rows]
+        grouped = torch.empty(*packed.shape[:2], GROUP, dtype=dtype, device=packed.device)
+        grouped[..., : GROUP // 2] = packed & 15
+        grouped[..., GROUP // 2 :] = packed >> 4
+        grouped.sub_(8).mul_(self.scale_OG[rows].to(dtype)[..., None])
+        return grouped.flatten(1)[:, : self.inputs]
+
+
+def pack(module: torch.nn.Module, bits: int) -> None:
+    """Replace every linear layer within `module`, one at a time, so that wide and packed never stand together."""
+    for name, linear in linears_of(module).items():
+        replace(module, name, packed(linear, bits))
+
+
+def packed(linear: Linear, bits: int) -> PackedLinear:
+    """`linear` in 8 or 4 bits. `Conv1D` stores its weights the other way round."""
+    kind = {8: Int8Linear, 4: Int4Linear}[bits]
+    weight = linear.weight.detach()
+    return kind(weight.T if isinstance(linear, Conv1D) else weight, linear.bias)
+
+
+def _divisor(scale: torch.Tensor) -> torch.Tensor:
+    """Where all weights are zero, so is the scale, and anything may divide them."""
+    return torch.where(scale == 0, 1.0, scale)
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_NI: torch.Tensor, layer: PackedLinear) -> torch.Tensor:
+        ctx.layer = layer
+        y_NO = x_NI.new_empty(len(x_NI), layer.outputs)
+        for rows in layer.slices():
+            torch.mm(x_NI, layer.wide(rows, x_NI.dtype).T, out=y_NO[:, rows])
+            if (scale := layer.after(rows)) is not None:
+                y_NO[:, rows] *= scale
+        return y_NO
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (slope_NO,) = slopes
+        layer: PackedLinear = ctx.layer
+        slope_NI = slope_NO.new_zeros(len(slope_NO), layer.inputs)
+        for rows in layer.slices():
+            part = slope_NO[:, rows]
+            if (scale := layer.after(rows)) is not None:
+                part = part * scale.to(part.dtype)
+            slope_NI.addmm_(part, layer.wide(rows, part.dtype))
+        return slope_NI, None

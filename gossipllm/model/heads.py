@@ -1,0 +1,110 @@
+"""Which rows and columns of an attention's linear layers belong to which heads.
+
+A group is a key/value head with its query heads; without grouped queries that is one head. Groups lie in the layers'
+rows one after the other, query, key and value in layers of their own or one below the other in one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from transformers import PreTrainedModel
+
+from gossipllm.mistakes import UserMistake
+
+_APART: Final = ("q_proj", "k_proj", "v_proj")
+_FUSED: Final = ("c_attn", "qkv_proj")
+_OUT: Final = ("o_proj", "out_proj", "c_proj")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """`count` rows for each group, from row `first` on, of the module's outputs; `mark` tells fused parts apart."""
+
+    module: str
+    mark: str
+    first: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """The linear layers of one attention. Its output's columns are `width` for each of the `groups`."""
+
+    name: str
+    rows: tuple[Rows, ...]
+    out: str
+    width: int
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSizes:
+    """Numbers of rows of one group in query, and in key or value; and how many groups there are."""
+
+    query: int
+    key: int
+    groups: int
+
+
+def head_sizes(model: PreTrainedModel) -> HeadSizes:
+    config: Any = cast("Any", model.config).get_text_config()
+    heads = int(config.num_attention_heads)
+    groups = int(getattr(config, "num_key_value_heads", None) or heads)
+    width = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+    return HeadSizes(width * heads // groups, width, groups)
+
+
+def attentions_of(linears: Mapping[str, tuple[int, int]], sizes: HeadSizes) -> tuple[Attention, ...]:
+    """The attentions among linear layers that are given with their inputs and outputs.
+
+    Raises `UserMistake` where there is none, or where sizes do not tell the heads apart.
+    """
+    parents: dict[str, dict[str, str]] = {}
+    for module in linears:
+        parent, _, child = module.rpartition(".")
+        parents.setdefault(parent, {})[child] = module
+    found = [
+        attention
+        for parent, children in parents.items()
+        if (attention := _attention(parent, children, linears, sizes)) is not None
+    ]
+    if not found:
+        raise UserMistake(
+            'adapter.train = "heads": the attention of this model is not of a known form; use "both", which adapts '
+            "all linear layers"
+        )
+    return tuple(found)
+
+
+def _attention(
+    parent: str, children: Mapping[str, str], linears: Mapping[str, tuple[int, int]], sizes: HeadSizes
+) -> Attention | None:
+    outs = [children[name] for name in _OUT if name in children]
+    if not outs:
+        return None
+    counts = (sizes.query, sizes.key, sizes.key)
+    if all(name in children for name in _APART):
+        rows = tuple(Rows(children[name], "", 0, count) for name, count in zip(_APART, counts, strict=True))
+    elif fused := [children[name] for name in _FUSED if name in children]:
+        firsts = (0, counts[0] * sizes.groups, (counts[0] + counts[1]) * sizes.groups)
+        rows = tuple(
+            Rows(fused[0], mark, first, count)
+            for mark, first, count in zip("qkv", firsts, counts, strict=True)
+        )
+    else:
+        return None
+    for module in {one.module for one in rows}:
+        outputs = sum(one.count for one in rows if one.module == module) * sizes.groups
+        if linears[module][1] != outputs:
+            raise UserMistake(
+                f'adapter.train = "heads": {module} has {linears[module][1]} outputs, its heads would have {outputs}'
+            )
+    if linears[outs[0]][0] != sizes.query * sizes.groups:
+        raise UserMistake(
+            f'adapter.train = "heads": {outs[0]} has {linears[outs[0]][0]} inputs, its heads would have '
+            f"{sizes.query * sizes.groups}"
+        )
+    return Attention(parent, rows, outs[0], sizes.query, sizes.groups)

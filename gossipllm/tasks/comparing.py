@@ -1,0 +1,154 @@
+"""A base and what goes beside it, each measured on the same examples: from files to a report."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from gossipllm.config import ModelConfig
+from gossipllm.mistakes import UserMistake
+from gossipllm.model.models import Base, base_fingerprint, load_base, load_tokenizer
+from gossipllm.model.snapshots import Snapshot
+from gossipllm.tasks.catalogue import TASKS, Metric, SampleSource, Task, TaskName, read_examples
+from gossipllm.tasks.evaluation import Measured, Measures, on_examples, on_text
+from gossipllm.tasks.examples import Example
+from gossipllm.tasks.metrics import BertModel
+from gossipllm.tasks.mounting import folder_on, snapshot_on
+from gossipllm.tasks.progress import Stages
+from gossipllm.tasks.report import Report, Result, shown
+from gossipllm.text.sources import read_documents
+from wire.digest import short
+
+_WINDOW: Final = 1024
+"""Longest window of plain text unless something else is asked for. Guess."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What goes beside the base: the saved state of a home, or, where there is none, a folder in PEFT's format."""
+
+    place: Path
+    snapshot: Snapshot | None
+
+    @property
+    def name(self) -> str:
+        return self.place.resolve().name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What to measure. `limit` counts examples or documents; `window` is of plain text, 0 for the default."""
+
+    task: TaskName
+    data: Path
+    pair: str
+    limit: int
+    metrics: tuple[Metric, ...]
+    new_tokens: int
+    batch: int
+    window: int
+    bert: BertModel
+    show: int
+
+    @property
+    def about(self) -> Task:
+        return TASKS[self.task]
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """One of the two is empty."""
+
+    documents: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
+
+
+def compared(asked: Asked, config: ModelConfig, beside: list[Beside], stages: Stages) -> Report:
+    """The base's results, then those with each of `beside`. Raises `UserMistake` for all that a user can mend."""
+    # The data first, because reading fails sooner than loading.
+    data = _read(asked, load_tokenizer(config.name, "MODEL_OR_HOME"))
+    base = load_base(config)
+    _check(base, asked, beside)
+    measured: list[Measured] = []
+    results: list[Result] = []
+    for one in (None, *beside):
+        began = time.monotonic()
+        name = Path(config.name).name if one is None else one.name
+        found = _measured(base, one, asked, data, stages, name)
+        measured.append(found)
+        results.append(
+            Result(
+                name=name,
+                adapter=None if one is None else str(one.place),
+                scores=found.scores,
+                cut=found.cut,
+                seconds=time.monotonic() - began,
+            )
+        )
+    return Report(
+        task=asked.task,
+        data=str(asked.data),
+        pair=asked.pair,
+        model=config.name,
+        examples=len(data.documents) + len(data.examples),
+        metrics=asked.metrics,
+        new_tokens=asked.new_tokens,
+        results=tuple(results),
+        signatures=measured[0].signatures,
+        versions={name: version(name) for name in ("gossipllm", "torch", "transformers")},
+        shown=shown(data.examples, measured, asked.show),
+    )
+
+
+def _read(asked: Asked, tokenizer: Any) -> _Data:
+    if asked.task == "text":
+        return _Data(documents=tuple(read_documents(str(asked.data), tokenizer, key="--data")[: asked.limit]))
+    source = SampleSource(asked.task, asked.pair, asked.data.expanduser())
+    return _Data(examples=read_examples(source, tokenizer, key="--data")[: asked.limit])
+
+
+def _check(base: Base, asked: Asked, beside: list[Beside]) -> None:
+    """Raises `UserMistake` where lengths exceed the model's context, or a home is of another base."""
+    if asked.window > base.context:
+        raise UserMistake(
+            f"--window-tokens is {asked.window}, but the model takes at most {base.context} tokens"
+        )
+    if asked.new_tokens >= base.context:
+        raise UserMistake(
+            f"--max-new-tokens is {asked.new_tokens}, but the model takes {base.context} tokens with the question"
+        )
+    snapshots = {one.place: one.snapshot for one in beside if one.snapshot is not None}
+    here = base_fingerprint(base.model) if snapshots else b""
+    for place, snapshot in snapshots.items():
+        if snapshot.header.base != here:
+            raise UserMistake(
+                f"{place} was trained on another base model: {short(snapshot.header.base)} there, {short(here)} here; "
+                f"name its own, {snapshot.header.model_name}"
+            )
+
+
+def _measured(
+    base: Base, beside: Beside | None, asked: Asked, data: _Data, stages: Stages, name: str
+) -> Measured:
+    if beside is None:
+        mounted = nullcontext()
+    elif beside.snapshot is not None:
+        mounted = snapshot_on(base, beside.snapshot)
+    else:
+        mounted = folder_on(base, beside.place)
+    with mounted:
+        if data.documents:
+            window = asked.window or min(base.context, _WINDOW)
+            return on_text(base, data.documents, window_tokens=window, stages=stages, name=name)
+        measures = Measures(
+            metrics=asked.metrics,
+            new_tokens=asked.new_tokens,
+            batch=asked.batch,
+            one_line=asked.about.one_line,
+            bert=asked.bert,
+        )
+        return on_examples(base, data.examples, measures, stages, name)

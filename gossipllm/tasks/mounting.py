@@ -1,0 +1,58 @@
+"""An adapter beside a base for as long as it is measured: a peer's own state, or a folder in PEFT's format."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gossipllm.config import AdapterConfig
+from gossipllm.mistakes import UserMistake
+from gossipllm.model.adapters import attach
+from gossipllm.model.blocks import replace
+from gossipllm.model.models import Base
+from gossipllm.model.snapshots import Snapshot
+
+
+@contextmanager
+def snapshot_on(base: Base, snapshot: Snapshot) -> Generator[None]:
+    """Let the base compute with what a peer saved on it, whatever kind of adapter that is."""
+    header = snapshot.header
+    sites = attach(base.model, AdapterConfig(train=header.train)).sites
+    tensors = {
+        name: torch.tensor(value, dtype=base.dtype, device=base.device)[None]
+        for name, value in snapshot.adapter.items()
+    }
+    scale = header.alpha / header.rank if header.rank else 1.0
+    for site in sites.values():
+        site.mount(tensors, scale=scale)
+    try:
+        yield
+    finally:
+        for name, site in sites.items():
+            replace(base.model, name, site.frozen)
+
+
+@contextmanager
+def folder_on(base: Base, folder: Path) -> Generator[None]:
+    """Let the base compute with the PEFT adapter of `folder`. Raises `UserMistake` where it does not belong there."""
+    # peft takes half a second to import, and only this needs it.
+    from peft import PeftModel
+
+    wrapper: Any = PeftModel
+    try:
+        with warnings.catch_warnings():
+            # peft looks at what transformers is about to rename, which is nothing that a user could mend.
+            warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+            mounted = wrapper.from_pretrained(base.model, str(folder), is_trainable=False)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserMistake(f"--adapter: {folder} does not fit this model: {reason}") from None
+    try:
+        yield
+    finally:
+        mounted.unload()

@@ -1,0 +1,158 @@
+"""Files of tasks to examples, in the formats in which the data sets are published.
+
+What a model is shown is plain text with labels, one line each, so that any model can learn it. Every reader raises
+`UserMistake` naming the file, the line and what is wrong; `key` is where the user gave the path.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from gossipllm.mistakes import UserMistake
+from gossipllm.tasks.examples import Choose, Generate
+from gossipllm.text.sources import Turn, conversation, decoded_lines, read_text
+
+_LANGUAGES: Final = {
+    "cs": "Czech",
+    "de": "German",
+    "en": "English",
+    "es": "Spanish",
+    "fr": "French",
+    "it": "Italian",
+    "ja": "Japanese",
+    "nl": "Dutch",
+    "pl": "Polish",
+    "pt": "Portuguese",
+    "ru": "Russian",
+    "zh": "Chinese",
+}
+"""Names that prompts use; other languages are called by their code."""
+
+
+class _Instruction(msgspec.Struct, frozen=True):
+    instruction: str | None = None
+    context: str = ""
+    response: str = ""
+    messages: tuple[Turn, ...] | None = None
+
+
+class _Premise(msgspec.Struct, frozen=True):
+    premise: str
+    choice1: str
+    choice2: str
+    question: Literal["cause", "effect"]
+    label: Annotated[int, msgspec.Meta(ge=0, le=1)]
+
+
+_instructions = msgspec.json.Decoder(_Instruction)
+_premises = msgspec.json.Decoder(_Premise)
+_languages = msgspec.json.Decoder(dict[str, Any])
+
+
+def read_e2e(file: Path, key: str) -> tuple[Generate, ...]:
+    """A .csv with columns `mr` and `ref`: the E2E NLG challenge (Novikova et al. 2017, 1706.09254).
+
+    Rows of one meaning representation are one example with several references, in the order of their first row.
+    """
+    references: dict[str, list[str]] = {}
+    for where, row in _csv_rows(file, read_text(file, key), ("mr", "ref")):
+        if not row["mr"].strip() or not row["ref"].strip():
+            raise UserMistake(f"{where}: {'mr' if not row['mr'].strip() else 'ref'} is empty")
+        references.setdefault(row["mr"].strip(), []).append(row["ref"].strip())
+    found = [Generate(f"Facts: {facts}\nText:", tuple(texts)) for facts, texts in references.items()]
+    return tuple(_some(found, file))
+
+
+def read_instructions(file: Path, key: str, tokenizer: Any) -> tuple[Generate, ...]:
+    """A .jsonl with `instruction`, `context` (may be empty or missing) and `response`, as Dolly's; or with `messages`,
+    of which the last answers the others, in the tokenizer's chat template."""
+    found: list[Generate] = []
+    for where, record in decoded_lines(file, read_text(file, key), _instructions):
+        if record.messages is not None:
+            found.append(_answered(record.messages, tokenizer, where))
+            continue
+        if record.instruction is None:
+            raise UserMistake(f"{where}: neither `instruction` nor `messages`")
+        if not record.instruction.strip() or not record.response.strip():
+            empty = "response" if record.instruction.strip() else "instruction"
+            raise UserMistake(f"{where}: `{empty}` is empty")
+        given = f"Context: {record.context.strip()}\n" if record.context.strip() else ""
+        prompt = f"Instruction: {record.instruction.strip()}\n{given}Response:"
+        found.append(Generate(prompt, (record.response.strip(),)))
+    return tuple(_some(found, file))
+
+
+def read_copa(file: Path, key: str) -> tuple[Choose, ...]:
+    """A .jsonl with `premise`, `choice1`, `choice2`, `question` and `label`: COPA (Roemmele et al. 2011).
+
+    Premise, connective and choice make one sentence, as in the evaluation harness of Gao et al.
+    """
+    found: list[Choose] = []
+    for where, record in decoded_lines(file, read_text(file, key), _premises):
+        choices = tuple(choice.strip() for choice in (record.choice1, record.choice2))
+        premise = record.premise.strip()
+        if not premise or not all(choices):
+            raise UserMistake(f"{where}: an empty premise or choice")
+        connective = "because" if record.question == "cause" else "therefore"
+        lowered = tuple(choice[0].lower() + choice[1:] for choice in choices)
+        found.append(Choose(f"{premise.removesuffix('.')} {connective}", lowered, record.label))
+    return tuple(_some(found, file))
+
+
+def read_translation(file: Path, key: str, pair: str) -> tuple[Generate, ...]:
+    """A .jsonl with a sentence for each language code; `pair` is from-to, as "en-fr"."""
+    source, _, target = pair.partition("-")
+    if not source or not target or source == target:
+        raise UserMistake(f'a pair of languages is from-to, as "en-fr", got "{pair}"')
+    found: list[Generate] = []
+    for where, record in decoded_lines(file, read_text(file, key), _languages):
+        sentences: list[str] = []
+        for code in (source, target):
+            sentence: Any = record.get(code)
+            if not isinstance(sentence, str) or not sentence.strip():
+                held = ", ".join(sorted(name for name in record if name != "id"))
+                raise UserMistake(f'{where}: no sentence for "{code}"; this line has {held}')
+            sentences.append(sentence.strip())
+        prompt = f"{_LANGUAGES.get(source, source)}: {sentences[0]}\n{_LANGUAGES.get(target, target)}:"
+        found.append(Generate(prompt, (sentences[1],)))
+    return tuple(_some(found, file))
+
+
+def _answered(turns: tuple[Turn, ...], tokenizer: Any, where: str) -> Generate:
+    if len(turns) < 2 or turns[-1].role != "assistant" or not turns[-1].content.strip():
+        raise UserMistake(f"{where}: `messages` must end with an answer of the assistant to something")
+    asked = conversation(turns[:-1], tokenizer, where, asking=True)
+    # Some templates write the mark that every sample begins with.
+    return Generate(asked.removeprefix(tokenizer.bos_token or ""), (turns[-1].content.strip(),), blank="")
+
+
+def _csv_rows(file: Path, text: str, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    while True:
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            # The line where the row begins: what a quote that nobody closes swallows ends with the file.
+            raise UserMistake(f"{file}:{rows.line_num + 1}: {error}") from None
+        missing = [column for column in columns if column not in (rows.fieldnames or ())]
+        if missing:
+            raise UserMistake(
+                f"{file}:1: no column {' nor '.join(missing)}; the first line names the columns"
+            )
+        if row is None:
+            return
+        if None in row or None in row.values():
+            raise UserMistake(f"{file}:{rows.line_num}: not as many cells as columns")
+        yield f"{file}:{rows.line_num}", row
+
+
+def _some(found: list[Any], file: Path) -> list[Any]:
+    if not found:
+        raise UserMistake(f"{file} holds no examples")
+    return found

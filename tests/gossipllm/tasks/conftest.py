@@ -1,0 +1,65 @@
+"""A tiny base of each family, and states that peers could have saved on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gossipllm.config import AdapterConfig, ModelConfig
+from gossipllm.model.adapters import attach
+from gossipllm.model.models import Base, base_fingerprint, load_base
+from gossipllm.model.snapshots import Snapshot, SnapshotHeader
+
+
+@pytest.fixture
+def base(model_folder: Callable[[str], Path]) -> Callable[..., Base]:
+    """A base of its own for each test, its weights stretched so that its answers are not all alike."""
+
+    def load(family: str = "llama") -> Base:
+        made = load_base(
+            ModelConfig(name=str(model_folder(family)), device="cpu", dtype="float32", threads=1)
+        )
+        generator = torch.Generator().manual_seed(3)
+        with torch.no_grad():
+            for parameter in made.model.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.15)
+        return made
+
+    return load
+
+
+@pytest.fixture
+def saved(model_folder: Callable[[str], Path]) -> Callable[..., Snapshot]:
+    """A snapshot of a family's base in which all trained tensors were drawn at random."""
+
+    def make(base: Base, train: Any = "both", *, seed: int = 0) -> Snapshot:
+        name = str(model_folder("llama"))
+        fingerprint = base_fingerprint(base.model)
+        twin = load_base(ModelConfig(name=base.model.name_or_path, device="cpu", dtype="float32", threads=1))
+        config = AdapterConfig(rank=4, alpha=8.0, train=train)
+        blueprint = attach(twin.model, config).blueprint(config)
+        draws = np.random.default_rng(seed)
+        state = {
+            spec.name: draws.normal(0, 0.2, spec.shape).astype(np.float32)
+            for spec in blueprint.layout.tensors
+        }
+        header = SnapshotHeader(
+            base=fingerprint,
+            tokenizer=b"",
+            layout=b"",
+            model_name=name,
+            rank=blueprint.rank,
+            alpha=8.0,
+            train=train,
+            fan_in_fan_out=blueprint.fan_in_fan_out,
+            round=1,
+            steps=1,
+        )
+        return Snapshot(header, state, {}, {}, {})
+
+    return make

@@ -1,0 +1,110 @@
+"""Greedy answers against a loop that reads everything again for each token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+import torch
+
+from gossipllm.model.models import Base
+from gossipllm.tasks.generation import answers, room
+from gossipllm.text.samples import encoded_contexts
+
+CONTEXTS = [
+    "The heron",
+    "",
+    "In the year 1500 the otter of Lisbon sang 3 times ere winter",
+    "The badger of Zadar",
+]
+
+
+def written(base: Base, contexts: list[str], **options: Any) -> list[str]:
+    given = {"new_tokens": 12, "batch": 4, "one_line": False, "done": lambda _: None}
+    return answers(base, contexts, **(given | options))
+
+
+def one_by_one(base: Base, context: str, new_tokens: int) -> str:
+    tokenizer: Any = base.tokenizer
+    ids = encoded_contexts([context], tokenizer)[0].tolist()
+    start = len(ids)
+    with torch.inference_mode():
+        for _ in range(new_tokens):
+            logits = cast("Any", base.model)(input_ids=torch.tensor([ids]), use_cache=False).logits
+            ids.append(int(logits[0, -1].argmax()))
+            if ids[-1] == tokenizer.eos_token_id:
+                break
+    return tokenizer.decode(ids[start:], skip_special_tokens=True).strip()
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
+def test_a_batch_gives_what_each_context_gives_alone(base: Callable[..., Base], family: str) -> None:
+    model = base(family)
+
+    together = written(model, CONTEXTS)
+
+    assert together == [one_by_one(model, context, 12) for context in CONTEXTS]
+    assert together == written(model, CONTEXTS, batch=1)
+    assert len(set(together)) > 1, "a model that always says the same shows nothing"
+
+
+def test_a_models_own_way_of_drawing_does_not_count(base: Callable[..., Base]) -> None:
+    model = base()
+    plain = written(model, CONTEXTS)
+    for name, value in (("do_sample", True), ("temperature", 9.0), ("repetition_penalty", 5.0)):
+        setattr(cast("Any", model.model).generation_config, name, value)
+
+    assert written(model, CONTEXTS) == plain
+
+
+def test_an_answer_ends_with_the_text_or_its_line(base: Callable[..., Base]) -> None:
+    model = base()
+    tokenizer: Any = model.tokenizer
+    (line,) = tokenizer("\n")["input_ids"]
+
+    assert written(_saying(model, [70, 71, tokenizer.eos_token_id, 72]), ["a"]) == [
+        tokenizer.decode([70, 71])
+    ]
+    assert written(_saying(model, [70, line, 71, 72]), ["a"], one_line=True) == [tokenizer.decode([70])]
+    longer = written(_saying(model, [70, line, 71, 72]), ["a"], new_tokens=4)
+    assert longer == [tokenizer.decode([70, line, 71, 72])]
+
+
+def test_progress_counts_every_context_once(base: Callable[..., Base]) -> None:
+    finished: list[int] = []
+
+    written(base(), CONTEXTS, batch=3, done=finished.append)
+
+    assert finished == [3, 1]
+
+
+def test_a_context_without_room_for_an_answer_loses_its_beginning(base: Callable[..., Base]) -> None:
+    model = base()
+    tokenizer: Any = model.tokenizer
+    ids = encoded_contexts(["The otter of Lisbon sang. " * 40], tokenizer)[0].tolist()
+    kept = torch.tensor([ids[-room(model, 20) :]])
+    assert kept.shape == (1, 44)
+    with torch.inference_mode():
+        first = int(cast("Any", model.model)(input_ids=kept).logits[0, -1].argmax())
+
+    (answer,) = written(model, ["The otter of Lisbon sang. " * 40], new_tokens=20)
+
+    assert answer.startswith(tokenizer.decode([first]).strip())
+
+
+def _saying(base: Base, tokens: list[int]) -> Base:
+    """The base, made to say these tokens, then the first of them."""
+    start: list[int] = []
+
+    def forced(module: Any, args: Any, kwargs: Any, output: Any) -> Any:
+        start.append(1)
+        output.logits[..., :] = 0
+        output.logits[..., tokens[(len(start) - 1) % len(tokens)]] = 1
+        return output
+
+    model = cast("Any", base.model)
+    for handle in list(model._forward_hooks):
+        del model._forward_hooks[handle]
+    model.register_forward_hook(forced, with_kwargs=True)
+    return base

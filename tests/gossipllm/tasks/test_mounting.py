@@ -1,0 +1,90 @@
+"""What goes beside a base computes what it should, and leaves the base as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import torch
+
+from gossipllm.mistakes import UserMistake
+from gossipllm.model.export import export_adapter
+from gossipllm.model.models import Base, base_fingerprint
+from gossipllm.model.snapshots import Snapshot, encode_snapshot
+from gossipllm.tasks.generation import answers
+from gossipllm.tasks.mounting import folder_on, snapshot_on
+
+TOKENS = torch.tensor([[5, 6, 7, 8, 9], [50, 40, 30, 20, 10]])
+
+Bases = Callable[..., Base]
+Saves = Callable[..., Snapshot]
+
+
+def logits(base: Base) -> torch.Tensor:
+    with torch.inference_mode():
+        return cast("Any", base.model)(input_ids=TOKENS).logits.clone()
+
+
+@pytest.mark.parametrize("train", ["both", "b", "heads"])
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_saved_state_computes_what_peft_makes_of_its_export(
+    base: Bases, saved: Saves, tmp_path: Path, family: str, train: str
+) -> None:
+    model = base(family)
+    snapshot = saved(model, train)
+    export_adapter(encode_snapshot(snapshot), tmp_path / "out")
+    before = logits(model)
+
+    with snapshot_on(model, snapshot):
+        own = logits(model)
+    with folder_on(model, tmp_path / "out"):
+        theirs = logits(model)
+
+    torch.testing.assert_close(own, theirs, atol=1e-4, rtol=1e-4)  # float32, products in another order
+    assert (own - before).abs().max() > 0.1
+    assert torch.equal(logits(model), before)
+
+
+@pytest.mark.parametrize(
+    ("family", "train"), [("llama", "full"), ("gpt2", "full"), ("gpt2", "bias"), ("qwen2", "bias")]
+)
+def test_saved_differences_compute_what_the_changed_weights_do(
+    base: Bases, saved: Saves, family: str, train: str
+) -> None:
+    model, changed = base(family), base(family)
+    snapshot = saved(model, train)
+    with torch.no_grad():
+        for name, value in snapshot.adapter.items():
+            changed.model.get_parameter(name).add_(torch.tensor(value))
+    before, fingerprint = logits(model), base_fingerprint(model.model)
+
+    with snapshot_on(model, snapshot):
+        torch.testing.assert_close(logits(model), logits(changed), atol=1e-3, rtol=1e-3)
+
+    assert torch.equal(logits(model), before)
+    assert base_fingerprint(model.model) == fingerprint
+    assert (logits(changed) - before).abs().max() > 0.1
+
+
+def test_answers_are_written_with_what_is_beside_the_base(base: Bases, saved: Saves) -> None:
+    model = base()
+    options: dict[str, Any] = {"new_tokens": 8, "batch": 2, "one_line": False, "done": lambda _: None}
+    plain = answers(model, ["The heron", "The otter of"], **options)
+
+    with snapshot_on(model, saved(model)):
+        together = answers(model, ["The heron", "The otter of"], **options)
+        alone = [answers(model, [one], **options)[0] for one in ("The heron", "The otter of")]
+
+    assert together == alone != plain
+
+
+def test_an_adapter_of_other_shapes_is_the_users_mistake(base: Bases, saved: Saves, tmp_path: Path) -> None:
+    export_adapter(encode_snapshot(saved(base("gpt2"))), tmp_path / "out")
+
+    with (
+        pytest.raises(UserMistake, match=r"--adapter: .* does not fit this model"),
+        folder_on(base("llama"), tmp_path / "out"),
+    ):
+        pass

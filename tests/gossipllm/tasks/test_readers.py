@@ -1,0 +1,168 @@
+"""Files as the data sets are published become examples; a wrong line is named by file, line and fault."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gossipllm.mistakes import UserMistake
+from gossipllm.tasks.catalogue import SampleSource, TaskName, load_samples, read_examples, sample_source
+from gossipllm.tasks.examples import Choose, Example, Generate, pairs
+from gossipllm.text.data import targets
+from gossipllm.text.samples import Pair
+
+Read = Callable[..., tuple[Example, ...]]
+
+COPA = {
+    "id": "1",
+    "question": "cause",
+    "premise": "My body cast a shadow over the grass.",
+    "choice1": "The sun was rising.",
+    "choice2": "The grass was cut.",
+    "label": 0,
+}
+
+
+@pytest.fixture
+def read(tmp_path: Path, tokenizer: Any) -> Read:
+    """Writes a file of a task and reads it."""
+
+    def reading(task: TaskName, text: str, pair: str = "") -> tuple[Example, ...]:
+        file = tmp_path / "data"
+        file.write_text(text, encoding="utf-8")
+        return read_examples(SampleSource(task, pair, file), tokenizer, key="--data")
+
+    return reading
+
+
+def lines(*records: dict[str, Any]) -> str:
+    return "\n".join(json.dumps(record, ensure_ascii=False) for record in records)
+
+
+def test_facts_with_several_sentences_are_one_example(read: Read) -> None:
+    text = 'mr,ref\n"name[A], area[x]","A is in x, \n""A""."\nname[B],B is.\n"name[A], area[x]",In x is A.\n'
+
+    examples = read("e2e", text)
+
+    assert examples == (
+        Generate("Facts: name[A], area[x]\nText:", ('A is in x, \n"A".', "In x is A.")),
+        Generate("Facts: name[B]\nText:", ("B is.",)),
+    )
+    assert pairs(examples)[1] == Pair("Facts: name[A], area[x]\nText:", " In x is A.")
+
+
+def test_instructions_come_with_their_context_where_there_is_one(read: Read) -> None:
+    plain = {"id": 1, "instruction": "Tope or Rope?", "context": "", "response": "Tope"}
+    given = {"instruction": "Who?", "context": "Ada wrote.", "response": "Ada", "category": "x"}
+
+    assert read("instructions", lines(plain, given)) == (
+        Generate("Instruction: Tope or Rope?\nResponse:", ("Tope",)),
+        Generate("Instruction: Who?\nContext: Ada wrote.\nResponse:", ("Ada",)),
+    )
+
+
+def test_of_a_conversation_the_last_answer_is_the_target(read: Read) -> None:
+    turns = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello"},
+        {"role": "user", "content": "Bye"},
+        {"role": "assistant", "content": "So long"},
+    ]
+
+    examples = read("instructions", lines({"messages": turns}))
+
+    assert examples == (Generate("user: Hi\nassistant: Hello\nuser: Bye\n", ("So long",), blank=""),)
+
+
+def test_a_premise_and_its_choices_make_sentences(read: Read) -> None:
+    effect = {**COPA, "question": "effect", "label": 1}
+
+    assert read("copa", lines(COPA, effect)) == (
+        Choose(
+            "My body cast a shadow over the grass because", ("the sun was rising.", "the grass was cut."), 0
+        ),
+        Choose(
+            "My body cast a shadow over the grass therefore", ("the sun was rising.", "the grass was cut."), 1
+        ),
+    )
+    assert pairs(read("copa", lines(COPA)))[0].target == " the sun was rising."
+
+
+def test_a_pair_of_languages_picks_two_sentences_of_a_line(read: Read) -> None:
+    record = {"id": "n1", "en": "Good day", "fr": "Bonjour", "xx": "Zut"}
+
+    assert read("translation", lines(record), "en-fr") == (
+        Generate("English: Good day\nFrench:", ("Bonjour",)),
+    )
+    assert read("translation", lines(record), "fr-xx")[0].context == "French: Bonjour\nxx:"
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "says"),
+    [
+        ("e2e", "", "data:1: no column mr nor ref"),
+        ("e2e", "mr,text\na,b\n", "data:1: no column ref"),
+        ("e2e", "mr,ref\na,b\nc\n", "data:3: not as many cells as columns"),
+        ("e2e", "mr,ref\na,b,c\n", "data:2: not as many cells as columns"),
+        ("e2e", "mr,ref\na,b\nc, \n", "data:3: ref is empty"),
+        ("e2e", 'mr,ref\na,"b\n', "data:2: unexpected end of data"),
+        ("e2e", "mr,ref\n", "data holds no examples"),
+        ("instructions", '{"instruction": "a", "response": "b"}\n{"text": "c"}', "data:2: neither `instr"),
+        ("instructions", '\n{"instruction": "a", "response": " "}', "data:2: `response` is empty"),
+        ("instructions", "{", "data:1: Input data was truncated"),
+        ("instructions", '{"messages": []}', "data:1: `messages` must end with an answer"),
+        ("instructions", " \n", "data holds no examples"),
+        ("copa", lines({**COPA, "label": 2}), "data:1: Expected `int` <= 1 - at `$.label`"),
+        ("copa", lines({**COPA, "question": "why"}), "data:1: Invalid enum value 'why'"),
+        ("copa", lines({**COPA, "choice2": " "}), "data:1: an empty premise or choice"),
+        ("translation", lines({"id": "1", "en": "a", "de": "b"}), 'data:1: no sentence for "fr"; this line has de, en'),
+    ],
+)  # fmt: skip
+def test_a_wrong_line_is_named_with_what_is_wrong(read: Read, task: TaskName, text: str, says: str) -> None:
+    with pytest.raises(UserMistake) as caught:
+        read(task, text, "en-fr")
+
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("pair", ["", "en", "en-", "-fr", "en-en"])
+def test_a_pair_of_languages_has_two(read: Read, pair: str) -> None:
+    with pytest.raises(UserMistake, match="a pair of languages is from-to"):
+        read("translation", lines({"en": "a"}), pair)
+
+
+def test_a_file_that_is_not_there_is_named_with_where_it_was_asked_for(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    source = SampleSource("e2e", "", tmp_path / "none.csv")
+    with pytest.raises(UserMistake, match=r"--data: there is no file .*none\.csv"):
+        read_examples(source, tokenizer, key="--data")
+
+
+def test_sources_of_samples_name_their_task() -> None:
+    assert sample_source("e2e:a/b.csv") == SampleSource("e2e", "", Path("a/b.csv"))
+    assert sample_source("translation:en-fr:p.jsonl") == SampleSource("translation", "en-fr", Path("p.jsonl"))
+    for plain in ("embedded:fr", "notes.txt", "text:notes.txt"):
+        assert sample_source(plain) is None
+    for wrong in ("e2e", "copa:", "translation:en-fr"):
+        with pytest.raises(UserMistake, match="is no source of samples; write"):
+            sample_source(wrong)
+
+
+def test_samples_of_a_file_fit_into_a_window(tmp_path: Path, tokenizer: Any) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("mr,ref\nname[A],A sang ere winter came.\nname[B],B slept.\n", encoding="utf-8")
+
+    short, whole = (
+        load_samples(SampleSource("e2e", "", file), tokenizer, longest=n, key="k") for n in (9, 99)
+    )
+
+    assert len(short) == len(whole) == 2
+    assert max(map(len, short)) == 9
+    assert tokenizer.decode(whole[1][whole[1] >= 0]) == " B slept.<|end|>"
+    assert targets(whole[1]) == targets(short[1]) > 0
