@@ -30,6 +30,8 @@ from typing import Any
 import numpy as np
 import trio
 
+from wire.units import Offer, Schema, Unit, decode_offered, encode_offered
+
 PARAMETERS = 1_000_000
 
 
@@ -267,6 +269,10 @@ class _Watcher:
         )
 
 
+WHOLE = Offer(0)
+"""All there is: the one tensor has no rank."""
+
+
 class _Pretender:
     """A learner with its updates ready. Waits with the first round until everybody is connected."""
 
@@ -280,6 +286,7 @@ class _Pretender:
         rng = np.random.default_rng(index)
         shape = (options.rounds + 1, options.parameters)
         self._updates = rng.standard_normal(shape, dtype=np.float32)
+        self._schema = Schema((Unit("w", 0, (("w", self._updates.shape[1:]),)),), "f32")
 
     def ask(self, request: Any) -> None:
         self._to_ask.send_nowait(request)
@@ -302,7 +309,8 @@ class _Pretender:
                 return work.Opened(
                     request=request.request,
                     fingerprints=fingerprints(),
-                    shapes=(("w", self._updates.shape[1:]),),
+                    units=self._schema.units,
+                    offer=WHOLE,
                     codec="f32",
                     rows=ROWS.rows,
                     top=ROWS.top,
@@ -322,7 +330,8 @@ class _Pretender:
                 return work.Trained(
                     request=request.request,
                     round=request.round,
-                    update=Content.of(self._own.tobytes()),
+                    update=Content.of(encode_offered({"w": self._own}, self._schema, WHOLE)),
+                    offer=WHOLE,
                     evidence=EVIDENCE,
                     snapshot=Content.of(b"none"),
                     tokens=1,
@@ -338,7 +347,7 @@ class _Pretender:
             case work.Merge():
                 merged = self._own * np.float32(request.row[0])
                 for weight, update in zip(request.row[1:], request.updates, strict=True):
-                    merged += np.float32(weight) * np.frombuffer(update.data, "<f4")
+                    merged += np.float32(weight) * decode_offered(update.data, self._schema)[1]["w"]
                 # In the first round somebody may not have been met yet; it is not counted.
                 complete = len(request.updates) == self._others or self._round == 0
                 assert complete, "in a warm round everybody gets everything"

@@ -30,8 +30,9 @@ from gossipllm.learning.batches import batches
 from gossipllm.learning.crew import Crew
 from gossipllm.learning.jobs import Steps
 from gossipllm.learning.learner import Learner
-from gossipllm.learning.merging import Stack
+from gossipllm.learning.merging import Own, Stack
 from gossipllm.learning.optimiser import Moments
+from gossipllm.learning.updates import Update
 from gossipllm.text.data import Windows, cut, demo_share, split, tokenise
 from gossipllm.work import (
     Evaluate,
@@ -126,8 +127,14 @@ class Nine:
         ]
         self._round += 1
         states = [done.state for done in self.crew.perform(jobs)]
+        adapter = self.learners[0].fleet.blueprint
+        everything = adapter.own
+        theirs = [
+            Update(adapter.offer, everything, adapter.pieces(state, everything), None) for state in states[1:]
+        ]
+        own = Own(states[0], states[0], everything)
         for _ in states:
-            Stack(states, alpha=self.config.adapter.alpha).merge([1 / PEERS] * PEERS, "mean")
+            Stack(adapter, own, theirs).merge([1 / PEERS] * PEERS, "mean")
 
     def _rows(self, trained: list[Trained], others: list[list[Trained]]) -> list[Row]:
         neighbours = self._neighbours(trained, others)

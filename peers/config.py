@@ -1,6 +1,6 @@
 """`peer.toml`: one dataclass for each of its tables, put together here and taken apart for those who need them.
 
-    [peer] [network] [round] [trust] [merge] [model] [adapter] [data] [training] [reference]
+    [peer] [network] [round] [trust] [merge] [layers] [heads] [model] [adapter] [data] [training] [reference]
 
 Tables marked "same for all peers" in their comments make up the network's fingerprint: peers that differ in
 them say so plainly and do not mix.
@@ -16,6 +16,8 @@ from typing import Literal
 from gossipllm.config import (
     AdapterConfig,
     DataConfig,
+    HeadsConfig,
+    LayersConfig,
     LearnerConfig,
     ModelConfig,
     ReferenceConfig,
@@ -26,7 +28,7 @@ from gossipllm.settings import commented_toml, read_toml
 from peers.core.config import CoreConfig, RoundConfig
 from peers.net.addresses import parse_multiaddress
 from peers.net.config import NetworkConfig
-from trust.rows import TrustConfig, evidence_of
+from trust.rows import TrustConfig, alpha_of, evidence_of
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,32}")
 
@@ -48,14 +50,17 @@ class SelfConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeConfig:
-    rule: Literal["svd", "mean"] = "svd"
+    rule: Literal["svd", "mean", "pad"] = "svd"
     """How adapters are merged: "svd", the best adapter of this rank for the weighted sum of the products B A
-    (FlexLoRA, 2402.11505), or "mean", the weighted mean of A and of B (FedAvg)."""
+    (FlexLoRA, 2402.11505), "mean", the weighted mean of A and of B (FedAvg), which needs equal ranks, or "pad", that
+    mean after smaller ranks are filled up with zeros and larger ones cut (HetLoRA, 2401.06432)."""
 
-    mixing: Literal["parameters", "updates"] = "parameters"
+    mixing: Literal["parameters", "updates", "push-sum"] = "parameters"
     """What is weighed: "parameters", the adapters, or "updates", what each gained by its last local steps, added to
     where one's own steps began. Wagner et al. (2024) run the first and print the second; with rows that differ
-    from peer to peer, the second lets adapters drift apart."""
+    from peer to peer, the second lets adapters drift apart. Or "push-sum" (1811.10792): no trust row, but the exact
+    mean over the whole network weighted by tokens (trust.tokens_alpha), for peers that trust each other. Same for
+    all peers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +72,8 @@ class PeerConfig:
     round: RoundConfig = field(default_factory=RoundConfig)
     trust: TrustConfig = field(default_factory=TrustConfig)
     merge: MergeConfig = field(default_factory=MergeConfig)
+    layers: LayersConfig = field(default_factory=LayersConfig)
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -82,6 +89,9 @@ class PeerConfig:
                     f'with trust.form = "{self.trust.form}", got "{positions}"'
                 )
 
+        # What must hold between the learner's tables is checked where they come together.
+        self.learner()
+
     def learner(self) -> LearnerConfig:
         return LearnerConfig(
             model=self.model,
@@ -90,8 +100,11 @@ class PeerConfig:
             training=self.training,
             reference=self.reference,
             evidence=evidence_of(self.trust),
+            layers=self.layers,
+            heads=self.heads,
             merge=self.merge.rule,
             mixing=self.merge.mixing,
+            tokens_alpha=alpha_of(self.trust, self.training.reduction),
         )
 
     def core(self) -> CoreConfig:

@@ -20,8 +20,8 @@ from typing import Protocol, assert_never
 
 import trio
 
+from gossipllm.work import Absorb, Evaluate, Fit, Merge, Open, Progress, Train, Weigh
 from gossipllm.work import Answer as LearnerAnswer
-from gossipllm.work import Evaluate, Fit, Merge, Open, Progress, Train, Weigh
 from peers.core.effects import (
     Answer,
     Drop,
@@ -179,7 +179,7 @@ class Driver:
         network = self._network
         assert network is not None, "effects begin in run"
         match effect:
-            case Open() | Train() | Weigh() | Evaluate() | Fit() | Merge():
+            case Open() | Train() | Weigh() | Evaluate() | Fit() | Merge() | Absorb():
                 self._learning.ask(effect)
             case Store():
                 self._to_save.send_nowait(effect.saved)

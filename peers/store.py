@@ -65,8 +65,8 @@ class Store:
     def load(self) -> Found:
         """The newest generation that is whole.
 
-        Raises `UserMistake` where there are state files and none can be read: starting afresh would throw away
-        what was learned, and only the owner may decide that.
+        Raises `UserMistake` where there are state files and none can be read, or one is of an earlier version:
+        starting afresh would throw away what was learned, and only the owner may decide that.
         """
         good: list[Saved] = []
         damages: list[str] = []
@@ -181,6 +181,11 @@ def _read(path: Path) -> Saved:
         saved = receiver.message(header, contents)
     except PipeError as error:
         raise _Damaged(str(error)) from None
+    if saved.version < SAVED_VERSION:
+        raise UserMistake(
+            f"{path}: an earlier version of gossipllm wrote this state, for networks of an earlier protocol. Go on "
+            f"with that version, or {_BEGIN_ANEW}"
+        )
     if saved.version != SAVED_VERSION:
         raise _Damaged(f"written by another version ({saved.version}, this one reads {SAVED_VERSION})")
     return saved

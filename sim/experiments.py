@@ -9,29 +9,29 @@ on its configuration and its seed alone, never on what ran before it in the proc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
-from gossipllm.config import DataConfig, LearnerConfig
+from gossipllm.config import LearnerConfig
 from gossipllm.learning.crew import Crew
 from gossipllm.mistakes import UserMistake
-from gossipllm.randomness import words
 from gossipllm.text.partitions import Category, Share, partition, theoretical
-from peers.core.config import CoreConfig
+from gossipllm.text.sample_partitions import partition_samples
+from gossipllm.text.samples import padding_id
 from sim.agenda import EPOCH
+from sim.configurations import core_config, learner_config
 from sim.keys import ToyKeys
 from sim.learners import CrewLearner, Desk
-from sim.methods import Method, method_named, reference_of, round_of, trust_of
+from sim.methods import method_named
 from sim.metrics import PeerEnd, RunMetrics, run_metrics
 from sim.node import Node
 from sim.scenarios import Scenario
 from sim.texts import category_names, load_categories
 from sim.trace import Happened
 from sim.world import World
-from trust.config import evidence_of
-from trust.evidence import F64
 from trust.history import Begun, Entry, Round
 from trust.matrix import members
+from wire.digest import Content
 
 SLICE_S: Final = 1.0
 """Virtual seconds between looks at a run: whether it is over, how far it is, what happened meanwhile."""
@@ -39,10 +39,12 @@ SLICE_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What a run leaves. `entries` are all peers' records in order of virtual time."""
+    """What a run leaves. `entries` are all peers' records in order of virtual time, `snapshots` what each peer's disk
+    holds of its adapter (`gossipllm.model.snapshots`), nothing where it never came to save any."""
 
     metrics: RunMetrics
     entries: tuple[Entry, ...]
+    snapshots: tuple[Content | None, ...]
 
 
 def simulate(
@@ -58,13 +60,13 @@ def simulate(
     Raises `UserMistake` for what the scenario's author can mend.
     """
     method = method_named(name)
-    crew = Crew(_learner_config(scenario, method, seed, index=0), lambda _phase, _step: None)
-    shares = _shares(scenario, seed, crew)
+    crew = Crew(learner_config(scenario, method, seed, 0), lambda _phase, _step: None)
+    shares = shares_of(scenario, seed, crew)
     oracle_NN = theoretical(shares)
     world = World(seed=seed, conditions=scenario.conditions, logged=True)
     desk = Desk(crew)
     for index, share in enumerate(shares):
-        config = _core_config(scenario, method, seed, index, oracle_NN)
+        config = core_config(scenario, method, seed, index, oracle_NN)
         world.add(
             config, _hiring(desk, crew, config.learner, share), keys=ToyKeys.of(f"{seed} {config.name}")
         )
@@ -82,7 +84,8 @@ def simulate(
         backward=crew.meter.backward,
     )
     entries = sorted((entry for node in world.nodes for entry in node.history), key=lambda one: one.at_s)
-    return Outcome(metrics, tuple(entries))
+    disks = (node.disk for node in world.nodes)
+    return Outcome(metrics, tuple(entries), tuple(None if disk is None else disk.snapshot for disk in disks))
 
 
 def _run(
@@ -129,13 +132,25 @@ def _hiring(
     return hire
 
 
-def _shares(scenario: Scenario, seed: int, crew: Crew) -> tuple[Share, ...]:
+def shares_of(scenario: Scenario, seed: int, crew: Crew) -> tuple[Share, ...]:
+    """Who holds what, replayed by the seed. Raises `UserMistake` where there is too little."""
     data = scenario.data
     if data.window_tokens > crew.base.context:
         raise UserMistake(
             f"data.window_tokens is {data.window_tokens}, but the model takes at most {crew.base.context} tokens"
         )
     categories = _categories(scenario, crew.base.tokenizer)
+    if data.of_samples:
+        return partition_samples(
+            categories,
+            data.partition,
+            peers=scenario.peers,
+            train_samples=data.train_samples,
+            trust_samples=data.trust_samples,
+            test_samples=data.test_samples,
+            seed=seed,
+            pad=padding_id(crew.base.tokenizer),
+        )
     return partition(
         categories, data.partition, peers=scenario.peers, window_tokens=data.window_tokens, seed=seed
     )
@@ -147,53 +162,11 @@ _loaded: dict[object, tuple[Category, ...]] = {}
 def _categories(scenario: Scenario, tokenizer: Any) -> tuple[Category, ...]:
     """Tokenised once for all runs of a process."""
     data = scenario.data
-    key = (scenario.model.name, data.sources, data.partition.kind, data.partition.chunk_tokens)
+    partition = data.partition
+    key = (scenario.model.name, data.sources, data.window_tokens, partition.kind, partition.chunk_tokens)
     if key not in _loaded:
-        _loaded[key] = load_categories(data.sources, tokenizer, data.partition)
+        _loaded[key] = load_categories(data.sources, tokenizer, partition, longest=data.window_tokens)
     return _loaded[key]
-
-
-def _core_config(scenario: Scenario, method: Method, seed: int, index: int, oracle_NN: F64) -> CoreConfig:
-    given = {
-        name: float(weight)
-        for j, (name, weight) in enumerate(zip(scenario.names, oracle_NN[index], strict=True))
-        if j != index and weight > 0
-    }
-    return CoreConfig(
-        name=scenario.names[index],
-        network="simulation",
-        round=round_of(method, scenario.round, peers=scenario.peers),
-        trust=trust_of(method, scenario.trust, fixed=given),
-        learner=_learner_config(scenario, method, seed, index=index),
-    )
-
-
-def _learner_config(scenario: Scenario, method: Method, seed: int, *, index: int) -> LearnerConfig:
-    """Peers of a run differ in the seed of their batches, runs in all seeds but that of the reference set."""
-    data, adapter = scenario.data, scenario.adapter
-    own_seed = int(words("gossipllm/simulation/1", (seed, index), 1)[0]) >> 1
-    return LearnerConfig(
-        model=scenario.model if scenario.model.threads else replace(scenario.model, threads=1),
-        adapter=replace(
-            adapter,
-            seed=f"{adapter.seed} {seed}",
-            start=method.start or adapter.start,
-            train=method.train or adapter.train,
-        ),
-        data=DataConfig(
-            window_tokens=data.window_tokens,
-            trust_windows=data.trust_windows,
-            weigh_windows=data.weigh_windows,
-            test_windows=data.test_windows,
-        ),
-        training=replace(
-            scenario.annealed, seed=own_seed, learning_rate=scenario.training.learning_rate * method.rate
-        ),
-        reference=reference_of(method, scenario.reference),
-        evidence=evidence_of(trust_of(method, scenario.trust, fixed={})),
-        merge=method.merge or scenario.merge,
-        mixing=method.mixing,
-    )
 
 
 def _ends(world: World, scenario: Scenario, shares: Sequence[Share]) -> list[PeerEnd]:
@@ -202,6 +175,8 @@ def _ends(world: World, scenario: Scenario, shares: Sequence[Share]) -> list[Pee
         PeerEnd(
             peer=node.id,
             name=node.config.name,
+            device=scenario.label(node.index),
+            targets=share.targets,
             category=names[int(share.tokens_C.argmax())],
             base_loss=next((one.test_loss for one in node.records if isinstance(one, Begun)), None),
             rounds=_rounds(node),

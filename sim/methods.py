@@ -4,6 +4,9 @@
     A*B           both kinds of evidence together (of s1, s2 and s3)
     NAME+CHANGE   one difference from NAME; several may follow each other
 
+What is trained in parts, and how much text counts, is said by the scenario's tables [layers], [heads] and [trust];
+a method takes no notice of them unless its name says so: `fedavg+layers` trains windows of blocks, `fedavg` all.
+
 Methods that weigh no predictions set the reference set to its minimum, one window of two tokens, so that they
 do not pay for evidence that nobody reads: what a method costs is what *it* needs.
 
@@ -20,7 +23,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from gossipllm.config import ReferenceConfig
+from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig
 from gossipllm.mistakes import UserMistake
 from peers.core.config import RoundConfig
 from trust.config import Factor, Form, Strategy, TrustConfig
@@ -36,10 +39,17 @@ class Method:
     """Of a product, what is multiplied."""
     form: Form = "ours"
     guard: bool | None = None
-    merge: Literal["svd", "mean"] | None = None
-    mixing: Literal["parameters", "updates"] = "parameters"
+    merge: Literal["svd", "mean", "pad"] | None = None
+    mixing: Literal["parameters", "updates", "push-sum"] = "parameters"
     start: Literal["shared", "own"] | None = None
-    train: Literal["both", "b"] | None = None
+    train: Literal["both", "b", "heads"] | None = None
+    tokens: bool = False
+    """Whether weights are multiplied by how much text peers have: by the scenario's power, or 1 where that is 0."""
+    layers: bool = False
+    """Whether windows of blocks are trained, as [layers] says, and not all of them."""
+    heads: bool = False
+    """Whether attention heads are dealt out, as [heads] says, and not trained by everybody."""
+    missing: Literal["renorm", "self"] | None = None
     rate: float = 1.0
     """What the scenario's learning rate is multiplied by."""
     reference: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -73,6 +83,20 @@ _PUBLISHED_ROWS: Final[dict[str, Any]] = {"windows": 200, "positions": "last", "
 METHODS: Final[dict[str, Method]] = {
     "local": Method(about="everybody trains alone", strategy="local"),
     "fedavg": Method(about="plain averaging over all peers", strategy="uniform", guard=False, merge="mean"),
+    "tokens": Method(
+        about="averaging weighted by how much text each trained on",
+        strategy="uniform",
+        guard=False,
+        merge="mean",
+        tokens=True,
+    ),
+    "pushsum": Method(
+        about="the exact mean over the network, weighted by text, by pushing mass along edges",
+        strategy="uniform",
+        guard=False,
+        merge="mean",
+        mixing="push-sum",
+    ),
     "theoretical": Method(
         about="fixed rows P P' from the true mixtures of texts, which no peer knows",
         strategy="fixed",
@@ -107,12 +131,20 @@ METHODS: Final[dict[str, Method]] = {
 CHANGES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "updates": ("mix what each gained by its local steps, not the adapters", {"mixing": "updates"}),
     "mean": ("average the factors A and B apart", {"merge": "mean"}),
+    "pad": ("average A and B apart, smaller ranks filled up with zeros (HetLoRA)", {"merge": "pad"}),
     "svd": ("best adapter of this rank for the weighted sum of the products B A", {"merge": "svd"}),
     "frozen": (
         "FFA-LoRA: A stays at the shared start, only B is trained and sent",
         {"train": "b", "merge": "mean"},
     ),
     "shared": ("one start of A for everybody, with the rate for it", {"start": "shared", "rate": 1.0}),
+    "tokens": ("weights times how much text each trained on", {"tokens": True}),
+    "layers": ("train a window of blocks each round, as [layers] says", {"layers": True}),
+    "heads": (
+        "LoRA on attention, heads dealt out as [heads] says",
+        {"train": "heads", "heads": True},
+    ),
+    "self": ("of what neighbours did not train, their weights go to one's own", {"missing": "self"}),
     "guard": ("refuse merges that raise the own trust loss", {"guard": True}),
     "noguard": ("take every merge", {"guard": False}),
 }
@@ -133,8 +165,8 @@ def method_named(name: str) -> Method:
         if change not in CHANGES:
             raise UserMistake(f"method {name}: unknown change +{change}, {suggestion(change, CHANGES)}")
         method = replace(method, **CHANGES[change][1])
-    if method.train == "b" and method.start == "own":
-        raise UserMistake(f"method {name}: +frozen needs a shared start of A, which {base} has not")
+    if why := _contradiction(method):
+        raise UserMistake(f"method {name}: {why}")
     return method
 
 
@@ -149,6 +181,7 @@ def trust_of(method: Method, trust: TrustConfig, *, fixed: Mapping[str, float]) 
     return replace(
         trust,
         strategy=method.strategy,
+        tokens_power=(trust.tokens_power or 1.0) if method.tokens else 0.0,
         form=method.form,
         product_of=method.factors or trust.product_of,
         fixed=tuple(f"{name}={weight!r}" for name, weight in fixed.items())
@@ -166,11 +199,44 @@ def round_of(method: Method, config: RoundConfig, *, peers: int) -> RoundConfig:
     return replace(config, guard=guard, most_partners=most)
 
 
+def adapter_of(method: Method, adapter: AdapterConfig) -> AdapterConfig:
+    """The adapter with what the method says of its start and of what is trained of it."""
+    return replace(adapter, start=method.start or adapter.start, train=method.train or adapter.train)
+
+
+def layers_of(method: Method, layers: LayersConfig) -> LayersConfig:
+    """The scenario's windows of blocks, or none where the method trains all."""
+    missing = method.missing or layers.missing
+    return replace(layers, missing=missing) if method.layers else LayersConfig(missing=missing)
+
+
+def heads_of(method: Method, heads: HeadsConfig) -> HeadsConfig:
+    """The scenario's share of heads, or all."""
+    return heads if method.heads else HeadsConfig()
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """The end of a complaint about a name: the nearest one, and all there are."""
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1)
     return (f"did you mean {close[0]}? " if close else "") + f"known are {', '.join(names)}"
+
+
+def _contradiction(method: Method) -> str:
+    """What in a method does not go together, if anything."""
+    parts = method.layers or method.heads
+    if method.train in ("b", "heads") and method.start == "own":
+        change = {"b": "frozen", "heads": "heads"}[method.train]
+        return f"+{change} needs a shared start of A, which the method has not"
+    if method.layers and method.heads:
+        return "+layers and +heads exclude each other"
+    if parts and method.mixing == "push-sum":
+        return "push-sum mixes whole adapters, with neither +layers nor +heads"
+    if parts and method.form != "ours" and method.strategy == "weights":
+        return "the published cosines compare whole adapters, with neither +layers nor +heads"
+    if method.tokens and (method.strategy in ("local", "fixed") or method.mixing == "push-sum"):
+        return "+tokens has no row to weigh"
+    return ""
 
 
 def _row(name: str, base: str) -> Method:

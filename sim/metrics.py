@@ -22,7 +22,7 @@ from trust.evidence import F64
 from trust.history import Round
 from trust.measures import divergences, effective_collaborators, rank_correlations
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 FLOOR: Final = 0.01
 """Share of the uniform row that is mixed into both rows before their divergence is taken: without it, a single 0
@@ -40,10 +40,14 @@ class PeerMetrics(msgspec.Struct, frozen=True, kw_only=True):
     alone before its first; `divergence` KL(oracle || row) in nats (`FLOOR`), `correlation` Spearman's with the
     oracle, its own weight aside (null where either row treats all alike); `same` the weight on peers whose
     largest category is its own, itself included; `effective` 1 / sum w^2. Bytes are of the whole run, by kind.
+    `device` says in a few words what sets the peer apart from others, nothing where all are alike; `targets` are
+    the tokens of its training text that bear loss.
     """
 
     name: str
     category: str
+    device: str
+    targets: int
     rounds: int
     base: float | None
     before: float | None
@@ -103,6 +107,8 @@ class PeerEnd(msgspec.Struct, frozen=True, kw_only=True):
     peer: str
     name: str
     category: str
+    device: str = ""
+    targets: int = 1
     base_loss: float | None
     rounds: tuple[Round, ...]
     sent: dict[str, int]
@@ -156,6 +162,8 @@ def _peer(
     return PeerMetrics(
         name=end.name,
         category=end.category,
+        device=end.device,
+        targets=end.targets,
         rounds=len(end.rounds),
         base=None if end.base_loss is None else perplexity(end.base_loss),
         before=perplexity(last.test_alone) if last else None,

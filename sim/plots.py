@@ -186,13 +186,14 @@ def _ticks(axes: Axes, labels: Sequence[str], *, left: bool) -> None:
 
 
 def _labels(runs: Mapping[str, Sequence[RunMetrics]]) -> list[str]:
-    """A peer's number and the kind of text that it holds most of, where seeds agree on that."""
+    """A peer's number, the kind of text that it holds most of, where seeds agree on that, and what sets it apart."""
     of_all = [run for of_method in runs.values() for run in of_method]
     names: list[str] = []
     for place, one in enumerate(of_all[0].peers):
         kinds = {run.peers[place].category for run in of_all}
         number = one.name.removeprefix("peer-")
-        names.append(f"{number} {kinds.pop()}" if len(kinds) == 1 else number)
+        kind = kinds.pop() if len(kinds) == 1 else ""
+        names.append(" ".join(filter(None, (number, kind, one.device))))
     return names
 
 

@@ -1,4 +1,6 @@
-"""A comparison for people: two tables for a terminal of 80 columns or more, and the same in markdown."""
+"""A comparison for people: tables for a terminal of 80 columns or more, and the same in markdown.
+
+One more table, where peers are of several kinds, says what each kind has of a method."""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sim.summary import BASELINES, Comparison, MethodSummary, Spread
+from sim.summary import BASELINES, Comparison, DeviceSummary, MethodSummary, Spread
 
 _WIDE: Final = 100
 """Columns of a terminal from which on everything is shown."""
@@ -28,6 +30,10 @@ _MEANING: Final = {
     "kB": "sent for a peer and a round",
     "forward, backward": "thousands of tokens through the model, for a peer and a round",
 }
+_KINDS: Final = {
+    "pooled": "perplexity over the text of all peers together, more text counting more",
+    "(...)": "difference from training alone on the same seed",
+}
 _SECONDS: Final = {"s": "a run by the wall's clock"}
 
 
@@ -43,8 +49,11 @@ def print_comparison(shown: Comparison, seconds: Mapping[str, float], console: C
     console.print(_table("perplexity", heads, perplexities, wide=wide))
     console.print()
     console.print(_table("trust and cost", _TRUST_HEADS, _trust_rows(shown, seconds), wide=wide))
+    if kinds := _kind_heads(shown):
+        console.print()
+        console.print(_table("by kind of peer", kinds, _kind_rows(shown, kinds), wide=wide))
     legend = Table.grid(padding=(0, 2, 0, 0))
-    for term, meaning in (_MEANING | _SECONDS).items():
+    for term, meaning in (_meaning(shown) | _SECONDS).items():
         legend.add_row(Text(term, style="dim"), Text(meaning, style="dim"))
     console.print(legend)
     unfinished = [row.method for row in shown.methods if not row.finished]
@@ -67,7 +76,8 @@ def markdown(shown: Comparison) -> str:
         f"{shown.peers} peers, {shown.rounds} rounds, seeds {seeds}.{base}",
         _markdown_table(_perplexity_heads(), _perplexity_rows(shown)),
         _markdown_table(_TRUST_HEADS[:-1], [row[:-1] for row in _trust_rows(shown, {})]),
-        "\n".join(f"* {term}: {meaning}" for term, meaning in _MEANING.items()),
+        *([_markdown_table(kinds, _kind_rows(shown, kinds))] if (kinds := _kind_heads(shown)) else []),
+        "\n".join(f"* {term}: {meaning}" for term, meaning in _meaning(shown).items()),
         "\n".join(f"* **{row.method}**: {row.about}" for row in shown.methods),
     ]
     return "\n\n".join(parts) + "\n"
@@ -109,6 +119,38 @@ def _trust_row(row: MethodSummary, seconds: float | None) -> tuple[Text, ...]:
         _NONE if seconds is None else f"{seconds:,.0f}",
     )
     return (Text(row.method, style="bold"), *map(Text, cells))
+
+
+def _meaning(shown: Comparison) -> dict[str, str]:
+    return _MEANING | _KINDS if _kind_heads(shown) else _MEANING
+
+
+def _kind_heads(shown: Comparison) -> tuple[str, ...]:
+    """Nothing where all peers are alike."""
+    kinds = list(dict.fromkeys(kind for row in shown.methods for kind in row.devices))
+    return ("method", *kinds, "pooled") if kinds else ()
+
+
+def _kind_rows(shown: Comparison, heads: Sequence[str]) -> list[tuple[Text, ...]]:
+    return [
+        (
+            Text(row.method, style="bold"),
+            *(_kind(row.devices.get(kind)) for kind in heads[1:-1]),
+            Text(_number(row.pooled).split(" ")[0]),
+        )
+        for row in shown.methods
+    ]
+
+
+def _kind(value: DeviceSummary | None) -> Text:
+    """The mean, and in brackets the difference from training alone, coloured as differences are."""
+    if value is None:
+        return Text(_NONE, style="dim")
+    text = Text(_number(value.after).split(" ")[0])
+    if value.against_local is not None:
+        difference = _difference(value.against_local)
+        text.append(f" ({difference.plain.split(' ')[0]})", style=difference.style)
+    return text
 
 
 def _plain(value: Spread) -> Text:

@@ -3,6 +3,8 @@
 A scenario says who the peers are, what they read and what the world is like; which *methods* are compared on
 it stands in one line, and what a method changes in `methods.py`. A seed of `seeds` decides everything that
 is left to chance: who gets which text, the order of batches, the initial adapter, delays and losses.
+
+The tables [layers] and [heads], and how text counts in [trust], are for the methods that name them (`methods.py`).
 """
 
 from __future__ import annotations
@@ -14,15 +16,25 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
-from gossipllm.config import AdapterConfig, ModelConfig, ReferenceConfig, TrainingConfig
+from gossipllm.config import (
+    AdapterConfig,
+    HeadsConfig,
+    LayersConfig,
+    LearnerConfig,
+    ModelConfig,
+    ReferenceConfig,
+    TrainingConfig,
+)
 from gossipllm.mistakes import UserMistake
 from gossipllm.settings import commented_toml, from_mapping, read_toml
 from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import RoundConfig
 from sim.conditions import Conditions
-from sim.methods import method_named, suggestion
+from sim.devices import DevicesConfig
+from sim.methods import Method, adapter_of, heads_of, layers_of, method_named, suggestion
 from sim.phrases import joining, must_be_known, outage, split
-from trust.rows import TrustConfig
+from sim.texts import are_samples
+from trust.config import TrustConfig
 
 DEFAULT: Final = "languages"
 """The scenario of `gossipllm sim` alone."""
@@ -34,10 +46,22 @@ class TextConfig:
 
     sources: tuple[str, ...] = ("embedded:fr", "embedded:de", "embedded:it")
     """One for each category of text: "embedded:fr" (or de, it, en, java), a .txt, a folder of .txt, or a
-    .jsonl. The embedded texts come without their last tenth, which is the reference set's."""
+    .jsonl. The embedded texts come without their last tenth, which is the reference set's. Or samples, each with a
+    window of its own, dealt whole: "lines:" before any of these for a sample of each line, or "e2e:PATH",
+    "instructions:PATH", "copa:PATH", "translation:PATH" for questions whose answers alone bear loss."""
 
     window_tokens: int = 64
-    """Tokens of one training sequence, 8 to 131,072; at most the model's context."""
+    """Tokens of one training sequence, 8 to 131,072; at most the model's context. Of samples the longest."""
+
+    train_samples: int = 64
+    """Samples that a peer trains on, where sources hold samples; their tokens then count for nothing in [partition].
+    1 to 10,000,000. Guess."""
+
+    trust_samples: int = 12
+    """Samples of a peer that decide whom to trust, 2 to 4,096. Guess."""
+
+    test_samples: int = 24
+    """Samples of a peer that only measure, 2 to 4,096. Guess."""
 
     trust_windows: int = 12
     """At most this many windows of a peer's trust split are used at a time, 2 to 4,096. Guess."""
@@ -56,12 +80,21 @@ class TextConfig:
             raise ValueError("sources must name at least one text, got none")
         if len(set(self.sources)) < len(self.sources):
             raise ValueError(f"sources must differ, got {', '.join(self.sources)}")
+        if len({are_samples(source) for source in self.sources}) > 1:
+            raise ValueError(f"sources must be all texts or all samples, got {', '.join(self.sources)}")
         if not 8 <= self.window_tokens <= 131_072:
             raise ValueError(f"window_tokens must be in 8..131072, got {self.window_tokens}")
-        for name in ("trust_windows", "weigh_windows", "test_windows"):
+        for name in ("trust_windows", "weigh_windows", "test_windows", "trust_samples", "test_samples"):
             count: int = getattr(self, name)
             if not 2 <= count <= 4096:
                 raise ValueError(f"{name} must be in 2..4096, got {count}")
+        if not 1 <= self.train_samples <= 10_000_000:
+            raise ValueError(f"train_samples must be in 1..10000000, got {self.train_samples}")
+
+    @property
+    def of_samples(self) -> bool:
+        """Whether the sources hold samples rather than running text."""
+        return are_samples(self.sources[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +113,10 @@ class Scenario:
     methods: tuple[str, ...] = ("local", "fedavg", "theoretical", "s3")
     """What is compared, a row of the table each; `gossipllm sim --list` lists all."""
 
-    merge: Literal["svd", "mean"] = "svd"
+    merge: Literal["svd", "mean", "pad"] = "svd"
     """How adapters are merged where the method leaves it open: "svd", the best adapter of this rank for the
-    weighted sum of the products B A, or "mean", the weighted mean of A and of B."""
+    weighted sum of the products B A; "mean", the weighted mean of A and of B, for equal ranks; or "pad", that mean
+    after smaller ranks are filled up with zeros."""
 
     anneal: bool = True
     """Whether the learning rate falls over the whole run: training.decay_steps, where it is 0, becomes the
@@ -94,9 +128,15 @@ class Scenario:
     data: TextConfig = field(default_factory=TextConfig)
     round: RoundConfig = field(default_factory=lambda: RoundConfig(steps=6, rounds=6))
     trust: TrustConfig = field(default_factory=TrustConfig)
-    """The grid of temperatures and how age counts; strategy and form are the method's."""
+    """The grid of temperatures, how age and how text counts; strategy and form are the method's. `tokens_power` is for
+    methods that weigh text only, and 1 where it is 0."""
     model: ModelConfig = field(default_factory=ModelConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    layers: LayersConfig = field(default_factory=LayersConfig)
+    """Windows of blocks, for methods +layers."""
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
+    """Who owns which heads, for methods +heads."""
+    devices: DevicesConfig = field(default_factory=DevicesConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
     conditions: Conditions = field(default_factory=Conditions)
@@ -113,7 +153,7 @@ class Scenario:
         if not self.methods or len(set(self.methods)) < len(self.methods):
             raise ValueError(f"methods must be different names, at least one, got {', '.join(self.methods)}")
         for name in self.methods:
-            method_named(name)
+            self._check_method(name, method_named(name))
         if not 1 <= self.round.rounds <= 100_000:
             raise ValueError(f"round.rounds must be in 1..100000, got {self.round.rounds}")
         if not 1 <= self.limit_s <= 1e9:
@@ -125,6 +165,29 @@ class Scenario:
             )
 
         self._check_conditions()
+
+    def _check_method(self, name: str, method: Method) -> None:
+        """What a method needs of the tables, with the key that lacks it."""
+        kinds = range(min(self.peers, self.devices.kinds))
+        try:
+            for index in kinds:
+                self.learner(method, index)
+        except ValueError as error:
+            raise ValueError(f"method {name}: {error}") from None
+        if method.layers and not (self.layers.partial or any(self.devices.blocks)):
+            raise ValueError(
+                f"method {name}: layers.count, layers.memory_mb or devices.blocks must say how many blocks"
+            )
+        if method.heads and not self.heads.copies:
+            raise ValueError(f"method {name}: heads.copies must be at least 1, got 0")
+        train = adapter_of(method, self.adapter).train
+        rule = method.merge or self.merge
+        mean = rule == "mean" or method.mixing == "push-sum" or train == "heads"
+        if mean and method.strategy != "local" and len(set(self.devices.ranks)) > 1:
+            raise ValueError(
+                f"method {name}: devices.ranks must be equal where A and B are averaged apart; +svd and +pad are for "
+                f"unequal ones"
+            )
 
     def _check_conditions(self) -> None:
         """What conditions can only say of peers that are known."""
@@ -150,6 +213,28 @@ class Scenario:
         """Local steps of a peer in the whole run."""
         return self.round.rounds * self.round.steps
 
+    def learner(self, method: Method, index: int) -> LearnerConfig:
+        """What a method asks of peer `index`'s learner; all but data, seeds and what is measured.
+
+        Raises `ValueError` where the scenario does not allow it.
+        """
+        layers, heads = layers_of(method, self.layers), heads_of(method, self.heads)
+        return LearnerConfig(
+            model=self.model,
+            adapter=self.devices.adapter(index, adapter_of(method, self.adapter)),
+            layers=self.devices.layers(index, layers) if method.layers else layers,
+            heads=self.devices.heads(index, heads) if method.heads else heads,
+            merge=method.merge or self.merge,
+            mixing=method.mixing,
+        )
+
+    def label(self, index: int) -> str:
+        """What sets peer `index` apart beside the kind of its text; nothing where all are alike."""
+        if self.data.of_samples and self.data.partition.kind == "length":
+            bands = ("short", "medium", "long") if self.peers > 2 else ("short", "long")
+            return bands[index * len(bands) // self.peers]
+        return self.devices.label(index)
+
     @property
     def annealed(self) -> TrainingConfig:
         """The training configuration with its length filled in."""
@@ -159,12 +244,16 @@ class Scenario:
 
 
 def load_scenario(name: str, settings: Iterable[str] = ()) -> Scenario:
-    """A scenario by the path of its file, or by the name of one that ships; then `key=value` settings.
+    """A scenario by the path of its file, or by the name of one that ships; then `key=value` settings."""
+    return with_settings(read_toml(_file(name), Scenario), settings)
+
+
+def with_settings(scenario: Scenario, settings: Iterable[str]) -> Scenario:
+    """The scenario with `key=value` settings.
 
     Keys are dotted, values TOML; what is no TOML is taken as text, so that `partition.kind=iid` needs no
     quotes in a shell. Raises `UserMistake`.
     """
-    scenario = read_toml(_file(name), Scenario)
     assignments = [_assignment(setting) for setting in settings]
     if not assignments:
         return scenario

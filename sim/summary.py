@@ -10,6 +10,7 @@ wall clock, which has a file of its own.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,12 +33,21 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
     n: int
 
 
+class DeviceSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Peers of one kind under one method: perplexity after the last merge, and paired against training alone."""
+
+    after: Spread
+    against_local: Spread | None
+
+
 class MethodSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the table. Perplexities are means over peers, of which `before` and `after` stand around the last
     merge; differences below 0 are better than the baseline.
 
     `against` has a paired difference of `after` for each baseline that ran on a common seed. `worst` is the largest
-    difference of one peer from the same peer trained alone. `sent` is in bytes, `forward` and `backward` in
+    difference of one peer from the same peer trained alone. `pooled` is the perplexity after the last merge over the
+    text of all peers together: peers count as much as their training text. `devices` has an entry for each kind of
+    peer where there are several. `sent` is in bytes, `forward` and `backward` in
     tokens through the model, all for a peer and a round; of the passes, purpose "test" only reports.
     """
 
@@ -48,6 +58,8 @@ class MethodSummary(msgspec.Struct, frozen=True, kw_only=True):
     after: Spread
     against: dict[str, Spread]
     worst: Spread | None
+    pooled: Spread
+    devices: dict[str, DeviceSummary]
     divergence: Spread
     correlation: Spread | None
     same: Spread
@@ -129,6 +141,8 @@ def _method(name: str, about: str, by_method: Mapping[str, Mapping[int, RunMetri
         after=_over(runs, _after),
         against=against,
         worst=None if name == "local" else _worst(mine, by_method.get("local", {})),
+        pooled=_over(runs, _pooled),
+        devices=_devices(mine, by_method.get("local", {})),
         divergence=_over(runs, lambda run: _mean(run, lambda one: one.divergence)),
         correlation=spread(
             _mean(run, lambda one: one.correlation)
@@ -157,6 +171,30 @@ def _mean(run: RunMetrics, value: Callable[[PeerMetrics], float | None]) -> floa
 
 def _after(run: RunMetrics) -> float:
     return _mean(run, lambda one: one.after)
+
+
+def _pooled(run: RunMetrics) -> float:
+    known = [(one.targets, math.log(one.after)) for one in run.peers if one.after is not None]
+    whole = sum(targets for targets, _ in known)
+    return math.exp(math.fsum(targets * loss for targets, loss in known) / whole) if whole else 0.0
+
+
+def _devices(mine: Mapping[int, RunMetrics], alone: Mapping[int, RunMetrics]) -> dict[str, DeviceSummary]:
+    """In the order in which kinds first occur; nothing where there is but one."""
+    kinds = list(dict.fromkeys(one.device for run in mine.values() for one in run.peers))
+    if len(kinds) < 2:
+        return {}
+
+    def after(kind: str) -> Callable[[RunMetrics], float]:
+        return lambda run: _mean(run, lambda one: one.after if one.device == kind else None)
+
+    return {
+        kind: DeviceSummary(
+            after=_over(list(mine.values()), after(kind)),
+            against_local=None if mine is alone else _paired(mine, alone, after(kind)),
+        )
+        for kind in kinds
+    }
 
 
 def _paired(

@@ -5,28 +5,35 @@ training step a move of a tenth of the way to the target plus `lean`, which is w
 own text. So a peer alone converges to its target plus its lean, peers with one target and different leans help
 each other, and what a merge does can be computed by hand.
 
+A network is of one `Form`. Ordinarily the vector is one unit; in a "split" network each number is a unit of its own,
+the one of a block of that index, so that peers may have some of them only (`AdapterConfig.modules`) and train windows
+or their own part; in a "ranked" one each stands there as often as the adapter's rank says. What is not offered does
+not count: merging goes number by number over those who hold it.
+
 No numpy: on four numbers it costs several times what the arithmetic does.
 """
 
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable, Sequence
 from operator import mul
-from typing import TypeAlias
 
-import numpy as np
+import msgspec
 
+from gossipllm.config import LearnerConfig
 from gossipllm.work import (
+    Absorb,
     Evaluate,
     Evaluated,
     Fit,
     Fitted,
+    MadeContext,
     Merge,
     Merged,
     Open,
     Opened,
+    PushedShare,
     Request,
     Train,
     Trained,
@@ -37,42 +44,42 @@ from peers.core.admission import Keys
 from peers.core.config import CoreConfig
 from peers.core.events import Learned
 from sim.node import Node
+from sim.toy_mass import ToyMass
+from sim.toy_units import (
+    DIMENSION,
+    EVIDENCE,
+    ROWS,
+    SCHEMAS,
+    Form,
+    Held,
+    Vector,
+    context_key,
+    fingerprints,
+    merged,
+    part_bytes,
+    part_vector,
+    whole_bytes,
+    whole_vector,
+)
 from sim.world import World
-from wire.digest import Content, fingerprint_of
-from wire.logits import RowsShape, SparseRows, encode_rows
-from wire.messages import Fingerprints
-from wire.tensors import Layout, TensorSpec
+from wire.digest import Content
+from wire.units import Offer
 
-Vector: TypeAlias = tuple[float, ...]
-
-DIMENSION = 4
-LAYOUT = Layout((TensorSpec("w", (DIMENSION,)),), "f32")
-ROWS = RowsShape(rows=1, top=1, vocabulary=2)
 STEP = 0.1
 TRAIN_S = 1.0
 """Seconds that training is said to have taken, where no world says otherwise."""
 ZERO: Vector = (0.0,) * DIMENSION
 
-EVIDENCE = Content.of(
-    encode_rows(
-        SparseRows(
-            np.zeros((1, 1), np.uint32), np.log(np.full((1, 1), 0.5, np.float32)), np.full(1, 0.5, np.float32)
-        ),
-        ROWS,
-    )
-)
-
-_WIRE = struct.Struct(f"<{DIMENSION}f")
-"""What `LAYOUT` says, for four numbers at a time."""
+SCHEMA = SCHEMAS["whole"]
+WHOLE = Offer(0)
 
 
-def fingerprints(base: str = "toy") -> Fingerprints:
-    return Fingerprints(
-        base=fingerprint_of("toy/base", [base.encode()]),
-        tokenizer=fingerprint_of("toy/tokenizer", []),
-        reference=fingerprint_of("toy/reference", []),
-        layout=LAYOUT.fingerprint,
-    )
+class _Kept(msgspec.Struct):
+    """A snapshot where the vector is not all there is to keep."""
+
+    w: Vector
+    trained: tuple[int, ...]
+    mass: ToyMass | None
 
 
 def add_toy(
@@ -83,14 +90,25 @@ def add_toy(
     lean: Sequence[float] = ZERO,
     speed: float | None = None,
     base: str = "toy",
+    form: Form = "whole",
+    tokens: int = 1,
+    busy: int | None = None,
     keys: Keys | None = None,
 ) -> Node:
     """A peer with a toy learner that wants to go to `target`; `lean` is what its own text adds to that."""
-    return world.add(config, lambda: ToyLearner(target, lean=lean, base=base), speed=speed, keys=keys)
+
+    def learner() -> ToyLearner:
+        return ToyLearner(target, lean=lean, base=base, form=form, tokens=tokens, busy=busy)
+
+    return world.add(config, learner, speed=speed, keys=keys)
 
 
 class ToyLearner:
-    """Answers every question when it is asked, and says that training took `train_s`."""
+    """Answers every question when it is asked, and says that training took `train_s`.
+
+    A step is over `tokens` tokens, and after `busy` rounds, where that is given, steps change nothing any more, so
+    that what mixing does by itself can be seen.
+    """
 
     def __init__(
         self,
@@ -98,20 +116,30 @@ class ToyLearner:
         *,
         lean: Sequence[float] = ZERO,
         base: str = "toy",
+        form: Form = "whole",
+        tokens: int = 1,
+        busy: int | None = None,
         train_s: float = TRAIN_S,
     ) -> None:
         self._target: Vector = tuple(map(float, target))
         self._aim: Vector = tuple(float(t) + float(own) for t, own in zip(target, lean, strict=True))
-        self._fingerprints = fingerprints(base)
+        self._fingerprints = fingerprints(base, form)
+        self._form: Form = form
+        self._schema = SCHEMAS[form]
+        self._tokens = tokens
+        self._busy = busy
         self._train_s = train_s
-        self._kinds = 1
+        self._config = LearnerConfig()
         self._w: Vector = ZERO
+        self._own: tuple[int, ...] = ()
+        self._trained: tuple[int, ...] = ()
+        self.mass: ToyMass | None = None
 
     def ask(self, request: Request) -> Callable[[], Learned]:
         answer = self.answer(request)
         return lambda: answer
 
-    def answer(self, request: Request) -> Learned:
+    def answer(self, request: Request) -> Learned:  # noqa: PLR0911 - one for each question
         match request:
             case Open():
                 return self._open(request)
@@ -126,16 +154,43 @@ class ToyLearner:
                 return self._fit(request)
             case Merge():
                 return self._merge(request)
+            case Absorb():
+                return self._absorb(request)
+
+    @property
+    def _plain(self) -> bool:
+        """Whether the vector is all there is."""
+        return self.mass is None and self._form == "whole"
+
+    # -- opening ------------------------------------------------------------------------------------
 
     def _open(self, request: Open) -> Opened:
-        self._kinds = len(request.config.evidence)
-        if request.snapshot is not None:
-            self._w = _vector(request.snapshot)
+        config = self._config = request.config
+        names = config.adapter.modules
+        units = self._schema.units
+        self._own = tuple(n for n, unit in enumerate(units) if not names or unit.name in names)
+        self._trained = self._own
+        pushes = config.mixing == "push-sum"
+        if request.snapshot is None:
+            self.mass = ToyMass.begin(self._w, self._weight()) if pushes else None
+        elif pushes or self._form != "whole":
+            kept = msgspec.msgpack.decode(request.snapshot.data, type=_Kept)
+            self._w, self._trained, self.mass = kept.w, kept.trained, kept.mass
+        else:
+            self._w = _whole(request.snapshot)
+        layers = config.layers
+        window = (layers.count or 1) if layers.partial else 0
+        starts = range(DIMENSION - window + 1) if layers.context == "distil" else ()
         return Opened(
             request=request.request,
             fingerprints=self._fingerprints,
-            shapes=tuple((spec.name, spec.shape) for spec in LAYOUT.tensors),
-            codec=LAYOUT.codec,
+            units=units,
+            codec=self._schema.codec,
+            offer=self._schema.offer(self._own, config.adapter.rank),
+            layers=DIMENSION,
+            window=window,
+            context_keys=tuple(context_key(start) for start in starts),
+            mass=DIMENSION + 1 if pushes else 0,
             rows=ROWS.rows,
             top=ROWS.top,
             vocabulary=ROWS.vocabulary,
@@ -149,35 +204,92 @@ class ToyLearner:
             dtype="float32",
         )
 
+    def _weight(self) -> float:
+        """Of this peer's mass, from what it trains on in a step: so many tokens, one sample."""
+        alpha = self._config.tokens_alpha
+        return alpha * self._tokens + (1 - alpha)
+
+    # -- training -----------------------------------------------------------------------------------
+
     def _train(self, request: Train) -> Trained:
-        kept = (1 - STEP) ** request.steps
-        content = self._become(
-            tuple(aim + (w - aim) * kept for aim, w in zip(self._aim, self._w, strict=True))
-        )
+        self._trained = self._indices(request.units)
+        importance = self._importance(probe=request.probe)
+        self._step(request)
+        shares: tuple[PushedShare, ...] = ()
+        if self.mass is not None:
+            shares = tuple(
+                PushedShare(peer=peer, round=request.round, content=Content.of(told))
+                for peer, told in self.mass.push(request.receivers).items()
+            )
         loss = self._loss(self._w)
+        update = self._update()
         return Trained(
             request=request.request,
             round=request.round,
-            update=content,
+            update=update,
+            offer=self._offer(),
             evidence=EVIDENCE,
-            snapshot=content,
-            tokens=request.steps,
+            snapshot=self._snapshot(update),
+            tokens=request.steps * self._tokens,
             samples=request.steps,
             steps=request.steps,
             train_loss=loss,
             trust_loss=loss,
             seconds=self._train_s,
+            importance=importance,
+            shares=shares,
+            contexts=self._contexts(),
         )
 
+    def _step(self, request: Train) -> None:
+        if self._busy is not None and request.round >= self._busy:
+            return
+        kept = (1 - STEP) ** request.steps
+        moving = range(DIMENSION) if self._form == "whole" else self._trained
+        w = [
+            aim + (now - aim) * kept if n in moving else now
+            for n, (aim, now) in enumerate(zip(self._aim, self._w, strict=True))
+        ]
+        if self.mass is not None:
+            self.mass.add([new - old for new, old in zip(w, self._w, strict=True)], self._weight())
+            w = self.mass.estimate()
+        self._become(w)
+
+    def _importance(self, *, probe: bool) -> Held:
+        """(gradient * parameter)^2 for a parameter that counts from its aim; of what is trained, or of all."""
+        if not self._config.layers.partial:
+            return ()
+        held = range(DIMENSION) if probe else self._trained
+        return tuple(
+            (now - aim) ** 4 if n in held else None
+            for n, (now, aim) in enumerate(zip(self._w, self._aim, strict=True))
+        )
+
+    def _contexts(self) -> tuple[MadeContext, ...]:
+        layers = self._config.layers
+        if layers.context != "distil" or layers.contexts != "make":
+            return ()
+        key = context_key(self._trained[0])
+        return (MadeContext(key=key, content=Content.of(key * 4)),)
+
+    def _indices(self, bitmap: bytes) -> tuple[int, ...]:
+        if not bitmap:
+            return self._own
+        held = int.from_bytes(bitmap, "little")
+        return tuple(n for n in range(len(self._schema.units)) if held >> n & 1)
+
+    # -- neighbours ---------------------------------------------------------------------------------
+
     def _weigh(self, request: Weigh) -> Weighed:
-        """Mean absolute difference, whatever the kind of evidence."""
-        theirs = _vector(request.update)
-        far = sum(abs(v - w) for v, w in zip(theirs, self._w, strict=True)) / DIMENSION
-        nothing = (0.0,) * self._kinds
+        """Mean absolute difference of what both have, whatever the kind of evidence."""
+        theirs = self._held(request.update)
+        apart = [abs(v - w) for v, w in zip(theirs, self._w, strict=True) if v is not None]
+        kinds = len(self._config.evidence)
+        nothing = (0.0,) * kinds
         return Weighed(
             request=request.request,
             author=request.author,
-            distances=(far,) * self._kinds,
+            distances=(sum(apart) / len(apart),) * kinds,
             errors=nothing,
             own=nothing,
         )
@@ -199,13 +311,25 @@ class ToyLearner:
         return Fitted(request=request.request, row=row, losses=tuple(losses))
 
     def _merge(self, request: Merge) -> Merged:
+        if self._form == "whole":
+            w = tuple(sum(map(mul, request.row, axis)) for axis in self._axes(request.updates))
+        else:
+            w = self._merged(request.row, self._by_unit(request.updates))
+        return self._moved(request.request, w)
+
+    def _absorb(self, request: Absorb) -> Merged:
+        assert self.mass is not None, "only where mass is pushed"
+        for share in request.shares:
+            self.mass.receive(share.peer, share.round, share.content.data)
+        return self._moved(request.request, self.mass.estimate())
+
+    def _moved(self, request: int, w: Sequence[float]) -> Merged:
         before = self._loss(self._w)
-        axes = self._axes(request.updates)
-        content = self._become(tuple(sum(map(mul, request.row, axis)) for axis in axes))
+        self._become(w)
         after = self._loss(self._w)
         return Merged(
-            request=request.request,
-            snapshot=content,
+            request=request,
+            snapshot=self._snapshot(self._update()),
             trust_loss=after,
             test_alone=before,
             test_merged=after,
@@ -214,6 +338,9 @@ class ToyLearner:
         )
 
     def _losses(self, rows: Sequence[Vector], updates: Sequence[Content]) -> Vector:
+        if self._form != "whole":
+            by_unit = self._by_unit(updates)
+            return tuple(self._loss(self._merged(row, by_unit)) for row in rows)
         a, b, c, d = self._axes(updates)
         to_a, to_b, to_c, to_d = self._target
         losses: list[float] = []
@@ -225,21 +352,53 @@ class ToyLearner:
         return tuple(losses)
 
     def _axes(self, updates: Sequence[Content]) -> list[Vector]:
-        """Axis by axis, this peer's number and then everybody's."""
-        return list(zip(self._w, *map(_vector, updates), strict=True))
+        """Axis by axis, this peer's number and then everybody's; what somebody has not is as this peer's own."""
+        if self._form == "whole":
+            return list(zip(self._w, *map(_whole, updates), strict=True))
+        filled = [
+            tuple(own if one is None else one for one, own in zip(self._held(update), self._w, strict=True))
+            for update in updates
+        ]
+        return list(zip(self._w, *filled, strict=True))
 
-    def _loss(self, w: Vector) -> float:
+    def _by_unit(self, updates: Sequence[Content]) -> list[Held]:
+        """Unit by unit, this peer's number, if it trained it, and then everybody's."""
+        own: Held = tuple(w if n in self._trained else None for n, w in enumerate(self._w))
+        return list(zip(own, *map(self._held, updates), strict=True))
+
+    def _merged(self, row: Sequence[float], held_by: Sequence[Held]) -> Vector:
+        return merged(row, self._w, held_by, self._config.layers.missing)
+
+    def _loss(self, w: Sequence[float]) -> float:
         return _mean_square([a - b for a, b in zip(w, self._target, strict=True)])
 
-    def _become(self, w: Vector) -> Content:
-        """What a neighbour will read is what this peer is, to the last bit."""
-        data = _WIRE.pack(*w)
-        self._w = _WIRE.unpack(data)
-        return Content.of(data)
+    # -- bytes --------------------------------------------------------------------------------------
+
+    def _become(self, w: Sequence[float]) -> None:
+        """What a neighbour will read is what this peer is, to the last bit; where mass is kept, that decides."""
+        self._w = tuple(w) if self.mass is not None else whole_vector(whole_bytes(w))
+
+    def _update(self) -> Content:
+        if self._form == "whole":
+            return Content.of(whole_bytes(self._w))
+        return Content.of(part_bytes(self._w, self._trained, self._offer()))
+
+    def _offer(self) -> Offer:
+        return (
+            WHOLE if self._form == "whole" else self._schema.offer(self._trained, self._config.adapter.rank)
+        )
+
+    def _held(self, update: Content) -> Held:
+        return _whole(update) if self._form == "whole" else part_vector(update.data)
+
+    def _snapshot(self, update: Content) -> Content:
+        if self._plain:
+            return update
+        return Content.of(msgspec.msgpack.encode(_Kept(self._w, self._trained, self.mass)))
 
 
-def _vector(content: Content) -> Vector:
-    return _WIRE.unpack(content.data)
+def _whole(content: Content) -> Vector:
+    return whole_vector(content.data)
 
 
 def _mean_square(values: Sequence[float]) -> float:

@@ -16,7 +16,7 @@ from typing import assert_never
 
 import msgspec
 
-from gossipllm.work import Evaluate, Fit, Merge, Merged, Open, Request, Train, Trained, Weigh
+from gossipllm.work import Absorb, Evaluate, Fit, Merge, Merged, Open, Request, Train, Trained, Weigh
 from peers.core.admission import Keys
 from peers.core.config import CoreConfig
 from peers.core.effects import Answer, Drop, Effect, Greet, Judge, Publish, Pull, Report, Stop, Store, WakeAt
@@ -181,7 +181,7 @@ class World:
         match effect:
             case Judge() | Answer():
                 """Taken from the effects by the network, which asked."""
-            case Open() | Train() | Weigh() | Evaluate() | Fit() | Merge():
+            case Open() | Train() | Weigh() | Evaluate() | Fit() | Merge() | Absorb():
                 self._ask(node, effect)
             case Pull():
                 self._network.pull(node, effect)

@@ -17,7 +17,8 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 HISTORY_FILE = "history.msgpack"
-VERSION = 1
+VERSION = 2
+"""Version 2 says in its rounds what was trained and offered; records of version 1 read as if that were not known."""
 
 PeerName: TypeAlias = str
 """A peer's id as text (`12D3KooW...`); `Begun.name` says what people call it."""
@@ -51,7 +52,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     `distance` is the strategy's, with its standard error (0 where the strategy has none), `age` the
     rounds of ours since its announcement came, `its_round` its own count, `tokens` what it says it
     processed. `weight` is its entry of the row that was finally used. Where the strategy has distances of
-    several kinds, `distance` is the first and `distances` are all of them; otherwise `distances` is empty.
+    several kinds, `distance` is the first and `distances` are all of them; otherwise `distances` is empty. `rank` is
+    that of its adapter, 0 where it has none or that is not known.
     """
 
     peer: PeerName
@@ -63,6 +65,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     weight: float
     tokens: int
     distances: tuple[float, ...] = ()
+    rank: int = 0
 
 
 class Round(_Record, frozen=True, kw_only=True, tag="round"):
@@ -72,6 +75,9 @@ class Round(_Record, frozen=True, kw_only=True, tag="round"):
     and after the merge; the two test losses are only ever reported. `temperature` is the chosen one,
     None where the row has none. `tried` lists every candidate as (temperature, loss); `guard` says
     whether the merge was taken, shrunk toward this peer's own adapter, or refused.
+
+    Where mass is pushed along edges instead (push-sum) there is no row: the peer's own weight is 1, that of whoever
+    was seen 0, and `absorbed` counts the shares taken in; the guard says "taken" where there were any.
     """
 
     peer: PeerName
@@ -94,6 +100,17 @@ class Round(_Record, frozen=True, kw_only=True, tag="round"):
     merge_s: float
     discarded: float
     """Frobenius norm that the merge to rank r dropped, over that of the exact merge; 0 for factor mean."""
+    tokens_total: int = 0
+    """All that this peer ever trained on, as of this round; 0 where not known, and so for samples."""
+    samples_total: int = 0
+    offered: int = 0
+    """Units of the adapter that were trained and offered; 0 where not known."""
+    window: int | None = None
+    """First block of those that were trained, None where they were not a window of blocks."""
+    importance: tuple[float | None, ...] = ()
+    """Of each layer, the running mean of what this peer measured, None where it never did; empty where layers are
+    not chosen."""
+    absorbed: int = 0
 
 
 class Refusal(_Record, frozen=True, kw_only=True, tag="refusal"):

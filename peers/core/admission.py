@@ -20,6 +20,8 @@ from typing import Protocol
 import msgspec
 
 from peers.core.events import PeerId
+from peers.core.offers import Offers
+from peers.core.terms import Terms
 from wire.codec import Frame, decode_announcement
 from wire.digest import short
 from wire.errors import WireError
@@ -57,8 +59,11 @@ class Keys(Protocol):
 
 
 class Accepted(msgspec.Struct, frozen=True):
+    """`obstacle` says what of our own choices keeps us from using it, as (field, why); it is passed on all the same."""
+
     frame: Frame
     author: PeerId
+    obstacle: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +105,9 @@ class _Author:
 class Ledger:
     """What was accepted of whom: round -> digest of the announcement, for the last rounds of each author."""
 
-    def __init__(
-        self, *, net: bytes, fingerprints: Fingerprints, update_bytes: int, evidence_bytes: int
-    ) -> None:
-        self._net = net
-        self._fingerprints = fingerprints
-        self._sizes = (update_bytes, evidence_bytes)
+    def __init__(self, terms: Terms, offers: Offers) -> None:
+        self._terms = terms
+        self._offers = offers
         self._authors: OrderedDict[bytes, _Author] = OrderedDict()
 
     def admit(
@@ -125,7 +127,11 @@ class Ledger:
         author = keys.peer_id_of(announcement.author)
         if banned(author):
             return Ignored("announcement.author", "banned")
-        return self._known_before(frame) or self._signed(frame, author, keys, now_s)
+        return (
+            self._known_before(frame)
+            or self._impossible(announcement)
+            or self._signed(frame, author, keys, now_s)
+        )
 
     def _known_before(self, frame: Frame) -> Ignored | None:
         known = self._authors.get(frame.announcement.author)
@@ -137,6 +143,13 @@ class Ledger:
             return Ignored("announcement.round", "duplicate")
         if before is None and round_ < max(known.rounds):
             return Ignored("announcement.round", f"{round_}, known to {max(known.rounds)}")
+        return None
+
+    def _impossible(self, announcement: Announcement) -> Rejected | None:
+        try:
+            self._offers.check(announcement)
+        except WireError as error:
+            return Rejected(error.field, error.why, MALFORMED_FINE)
         return None
 
     def _signed(self, frame: Frame, author: PeerId, keys: Keys, now_s: float) -> Admission:
@@ -151,20 +164,17 @@ class Ledger:
         if known and not _spend(known, now_s):
             return Ignored("rate.author", f"more than {BURST} at once or {PER_SECOND} a second")
         self._remember(announcement, frame.digest, now_s)
-        return Accepted(frame, author)
+        return Accepted(frame, author, self._offers.obstacle(announcement.offer))
 
     def _other_network(self, announcement: Announcement) -> Ignored | None:
-        difference = mismatch(announcement.fingerprints, self._fingerprints)
+        difference = mismatch(announcement.fingerprints, self._terms.fingerprints)
         if difference is not None:
             return Ignored(*difference, mismatch=True)
-        if announcement.net != self._net:
+        if announcement.net != self._terms.net:
             return Ignored("net", "another network of the same model", mismatch=True)
-        for name, ref, ours in (
-            ("update", announcement.update, self._sizes[0]),
-            ("evidence", announcement.evidence, self._sizes[1]),
-        ):
-            if ref.size != ours:
-                return Ignored(f"announcement.{name}.size", f"{ref.size} bytes, ours {ours}", mismatch=True)
+        theirs, ours = announcement.evidence.size, self._terms.rows.size
+        if theirs != ours:
+            return Ignored("announcement.evidence.size", f"{theirs} bytes, ours {ours}", mismatch=True)
         return None
 
     def _remember(self, announcement: Announcement, digest: bytes, now_s: float) -> None:

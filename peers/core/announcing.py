@@ -2,37 +2,71 @@
 
 from __future__ import annotations
 
-from gossipllm.work import Trained
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gossipllm.work import PushedShare
 from peers.core.admission import Keys
 from peers.core.saved import Saved
+from trust.importance import Importance
 from wire.codec import MAX_INLINE_BYTES, announcement_digest, encode_announcement
-from wire.digest import NO_DIGEST
-from wire.messages import Announcement, BlobRef
+from wire.digest import NO_DIGEST, Content
+from wire.importance import MAX_LAYERS, encode_importance
+from wire.messages import Announcement, BlobRef, ContextRef, ShareRef
+from wire.units import Offer
 
 
-def announcement_frame(
-    saved: Saved, trained: Trained, keys: Keys, *, net: bytes, name: str, now: float
-) -> bytes:
-    """The frame for the local steps of `saved.round`; `saved.frame` is the announcement before, if any."""
-    previous = announcement_digest(saved.frame) if saved.frame else NO_DIGEST
-    inline = trained.evidence.size <= MAX_INLINE_BYTES
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What is announced beside the state itself. `shares` go with the keys of their receivers."""
+
+    offer: Offer
+    capacity: int
+    shares: Sequence[tuple[bytes, PushedShare]]
+    contexts: tuple[ContextRef, ...]
+
+
+def announcement_frame(state: Saved, news: News, keys: Keys, *, net: bytes, name: str, now: float) -> bytes:
+    """The frame for the local steps that `state` is the outcome of. Its own is still the last one, if any."""
+    local, update, evidence = state.local, state.update, state.evidence
+    assert local is not None, "an announcement follows local steps"
+    assert update is not None, "an announcement is of an update"
+    assert evidence is not None, "an announcement is of predictions"
+    inline = evidence.size <= MAX_INLINE_BYTES
     return encode_announcement(
         Announcement(
-            v=1,
+            v=2,
             net=net,
-            fingerprints=saved.fingerprints,
+            fingerprints=state.fingerprints,
             author=keys.public_key,
             name=name,
-            round=saved.round,
-            previous=previous,
-            update=BlobRef(digest=trained.update.digest, size=trained.update.size),
-            evidence=BlobRef(digest=trained.evidence.digest, size=trained.evidence.size),
-            tokens=trained.tokens,
-            samples=trained.samples,
-            steps=trained.steps,
+            round=state.round,
+            previous=announcement_digest(state.frame) if state.frame else NO_DIGEST,
+            update=_ref(update),
+            offer=news.offer,
+            evidence=_ref(evidence),
+            tokens=local.tokens,
+            samples=local.samples,
+            steps=local.steps,
+            tokens_total=state.tokens_total,
+            samples_total=state.samples_total,
+            capacity=news.capacity,
+            importance=_importance(state.importance),
+            shares=tuple(ShareRef(to=key, blob=_ref(share.content)) for key, share in news.shares),
+            contexts=news.contexts,
             capabilities=(),
             sent_at_s=max(0, int(now)),
         ),
         keys.sign,
-        payload=trained.evidence.data if inline else b"",
+        payload=evidence.data if inline else b"",
     )
+
+
+def _ref(content: Content) -> BlobRef:
+    return BlobRef(digest=content.digest, size=content.size)
+
+
+def _importance(importance: Importance) -> bytes:
+    """Empty where nothing is known, or the model is deeper than an announcement can say."""
+    known = any(value is not None for value in importance)
+    return encode_importance(importance) if known and len(importance) <= MAX_LAYERS else b""

@@ -47,6 +47,10 @@ class RoundConfig:
     compare_every_s: float = 30.0
     """Seconds between comparisons with a neighbour of what is known (anti-entropy), 1 to 3,600. Guess."""
 
+    most_context_mb: int = 512
+    """Largest compressed context fetched of a neighbour, in MB of 10^6 bytes, 1 to 2,000. Guess: an 8-bit context of
+    half a billion parameters."""
+
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= 100_000:
             raise ValueError(f"steps must be in 1..100000, got {self.steps}")
@@ -66,6 +70,8 @@ class RoundConfig:
             raise ValueError(f"warmup_rounds must be in 0..2147483647, got {self.warmup_rounds}")
         if not 1 <= self.compare_every_s <= 3600:
             raise ValueError(f"compare_every_s must be in 1..3600, got {self.compare_every_s}")
+        if not 1 <= self.most_context_mb <= 2000:
+            raise ValueError(f"most_context_mb must be in 1..2000, got {self.most_context_mb}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """From those who gathered to one row: proposed, learned or fixed, measured, guarded, merged.
 
+    mass was pushed     -> Absorb               all of it: there is no row
     learned rows        -> Fit                  from the last round's row on
     rows of evidence    -> Evaluate             all of them and keeping everything, on our own trust split
     one row, no guard   -> Merge                as it is: there is nothing to choose between
@@ -16,11 +17,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from gossipllm.work import Evaluate, Evaluated, Fit, Fitted, Merge, Request
+from gossipllm.work import Absorb, Evaluate, Evaluated, Fit, Fitted, Merge, Request
 from peers.core.choosing import Choice, alone, choice_of, shrunk_rows
 from peers.core.config import CoreConfig
+from peers.core.saved import LocalSteps, Saved
 from peers.core.stages import Choosing, Company, Fitting, Member, Merging, Shrinking, Stage
-from trust.rows import Candidate, Neighbour, candidate_rows, starting_row
+from trust.rows import (
+    Candidate,
+    Counts,
+    Neighbour,
+    TrustConfig,
+    alpha_of,
+    candidate_rows,
+    starting_row,
+    token_weighted,
+)
 from wire.digest import Content
 
 Step: TypeAlias = tuple[Stage, Request]
@@ -35,11 +46,15 @@ class Decider:
     def __init__(self, config: CoreConfig, new_request: Callable[[], int]) -> None:
         self._config = config
         self._new_request = new_request
+        self._alpha = alpha_of(config.trust, config.learner.training.reduction)
 
     def begin(self, company: Company) -> Step:
-        neighbours = [_neighbour(one) for one in company.members]
+        if self._config.learner.mixing == "push-sum":
+            return self.absorb(company)
+        neighbours = [self._neighbour(one) for one in company.members]
         if not neighbours or self._config.trust.strategy != "learned":
-            return self._measure(company, candidate_rows(self._config.trust, neighbours))
+            rows = candidate_rows(self._config.trust, neighbours, company.me, alpha=self._alpha)
+            return self._measure(company, rows)
         request = self._new_request()
         fit = Fit(
             request=request,
@@ -56,7 +71,9 @@ class Decider:
         row = _row(answer.row, len(company.members) + 1)
         if row is None:
             return self._merge(company, Choice(alone(len(company.members)), None, "refused"), ())
-        return self._measure(company, (Candidate(None, row),))
+        counts = [company.me, *(self._counts(one) for one in company.members)]
+        weighted = token_weighted(row, counts, self._config.trust, alpha=self._alpha)
+        return self._measure(company, (Candidate(None, weighted),))
 
     def evaluated(self, stage: Choosing | Shrinking, answer: Evaluated) -> Step:
         *losses, own_loss = answer.losses
@@ -73,6 +90,12 @@ class Decider:
         request = self._new_request()
         return Shrinking(request, company, nearer, tried), _evaluate(request, nearer, company.members)
 
+    def absorb(self, company: Company) -> Step:
+        """Take in what was pushed to us. The row that stands for it keeps everything: mass knows no row."""
+        choice = Choice(alone(len(company.members)), None, "taken" if company.shares else "alone")
+        request = self._new_request()
+        return Merging(request, company, choice, ()), Absorb(request=request, shares=company.shares)
+
     def _measure(self, company: Company, candidates: tuple[Candidate, ...]) -> Step:
         nobody = alone(len(company.members))
         if all(one.row == nobody for one in candidates):
@@ -86,19 +109,38 @@ class Decider:
     def _merge(self, company: Company, choice: Choice, tried: tuple[tuple[float | None, float], ...]) -> Step:
         request = self._new_request()
         others = zip(choice.row[1:], company.members, strict=True)
-        taken = [(weight, one.update) for weight, one in others if weight > 0]
+        taken = [(weight, _update(one)) for weight, one in others if weight > 0]
         row = (choice.row[0], *(weight for weight, _ in taken))
         merge = Merge(request=request, row=row, updates=tuple(update for _, update in taken))
         return Merging(request, company, choice, tried), merge
 
+    def _neighbour(self, member: Member) -> Neighbour:
+        entry, counts = member.entry, self._counts(member)
+        return Neighbour(
+            entry.author, entry.announcement.name, member.distances, member.own, member.age, *counts
+        )
 
-def _neighbour(member: Member) -> Neighbour:
-    entry = member.entry
-    return Neighbour(entry.author, entry.announcement.name, member.distances, member.own, member.age)
+    def _counts(self, member: Member) -> Counts:
+        announced = member.entry.announcement
+        if self._config.trust.tokens_count == "total":
+            return Counts(announced.tokens_total, announced.samples_total)
+        return Counts(announced.tokens, announced.samples)
+
+
+def own_counts(saved: Saved, local: LocalSteps, trust: TrustConfig) -> Counts:
+    """This peer's text, by the count that `tokens_count` names."""
+    if trust.tokens_count == "total":
+        return Counts(saved.tokens_total, saved.samples_total)
+    return Counts(local.tokens, local.samples)
+
+
+def _update(member: Member) -> Content:
+    assert member.update is not None, "a row is over updates"
+    return member.update
 
 
 def _updates(members: Sequence[Member]) -> tuple[Content, ...]:
-    return tuple(one.update for one in members)
+    return tuple(_update(one) for one in members)
 
 
 def _evaluate(request: int, candidates: Sequence[Candidate], members: Sequence[Member]) -> Evaluate:

@@ -19,7 +19,8 @@ class Gatherer:
     def __init__(self, config: CoreConfig, neighbourhood: Neighbourhood) -> None:
         self._config = config
         self._others = neighbourhood
-        self._kinds = evidence_of(config.trust)
+        # Mass that was pushed to us is taken in whatever anybody thinks of it.
+        self._kinds = () if config.learner.mixing == "push-sum" else evidence_of(config.trust)
 
     def ask(
         self, stage: Gathering, our_round: int, new_request: Callable[[], int], *, fresh_only: bool
@@ -41,17 +42,17 @@ class Gatherer:
                 # What it gained may be in our adapter already; a state may be mixed twice, a gain may not.
                 continue
             stage.asked[author] = entry
-            assert entry.update is not None, "usable entries are complete"
-            assert entry.evidence is not None, "usable entries are complete"
             age = self._others.inbox.staleness(entry, our_round)
             member = Member(entry, entry.update, entry.evidence, age)
             if not self._kinds:
                 stage.weighed[author] = member
                 continue
+            assert entry.update is not None, "usable entries are complete"
+            assert entry.evidence is not None, "usable entries are complete"
             request = new_request()
             stage.weighing[request] = member
             questions.append(
-                Weigh(request=request, author=author, update=member.update, evidence=member.evidence)
+                Weigh(request=request, author=author, update=entry.update, evidence=entry.evidence)
             )
         return questions
 

@@ -1,8 +1,8 @@
 """What others last announced: for each author the newest complete state, and the newer one on its way.
 
 Messages carry state, never increments, so the newest one makes the older ones worthless and nothing is lost
-with a lost message. An entry is complete when both its update and its predictions are here and checked; until
-the newer one is, the older complete one still counts.
+with a lost message. An entry is complete when all that is wanted of it is here and checked, ordinarily its update and
+its predictions; until the newer one is, the older complete one still counts.
 
 Age counts rounds of ours, and a round's doors close when it begins to choose: what comes while it chooses and
 merges is for the next round, and no older there than what comes while that one trains.
@@ -10,7 +10,7 @@ merges is for the next round, and no older there than what comes while that one 
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -28,34 +28,38 @@ Kind: TypeAlias = Literal["evidence", "update"]
 class Entry:
     """One author's announcement, with what of it has been fetched. `frame` is bare: without evidence.
 
-    `turn` is the round of ours for which it came; `refused` that its content is not fit to be used; `failures`
-    how often fetching from this author failed since it last did not.
+    `refs` is what is wanted of it, in the order in which it is fetched, and `fit` whether what this peer chose for
+    itself lets it be used. `turn` is the round of ours for which it came; `refused` that its content cannot be
+    used; `failures` how often fetching from this author failed since it last did not.
     """
 
     author: PeerId
     announcement: Announcement
     frame: bytes
     via: PeerId
+    refs: Mapping[Kind, BlobRef]
     evidence: Content | None = None
     update: Content | None = None
     turn: int = 0
+    fit: bool = True
     refused: bool = False
     failures: int = 0
 
     @property
     def complete(self) -> bool:
-        return self.update is not None and self.evidence is not None
+        # Asked of every entry, again and again.
+        return (self.update is not None or "update" not in self.refs) and (
+            self.evidence is not None or "evidence" not in self.refs
+        )
 
     def ref(self, kind: Kind) -> BlobRef:
-        return self.announcement.evidence if kind == "evidence" else self.announcement.update
+        return self.refs[kind]
 
     def content(self, kind: Kind) -> Content | None:
         return self.evidence if kind == "evidence" else self.update
 
     def missing(self) -> tuple[Kind, ...]:
-        if self.evidence is None:
-            return ("evidence", "update") if self.update is None else ("evidence",)
-        return ("update",) if self.update is None else ()
+        return () if self.complete else tuple(kind for kind in self.refs if self.content(kind) is None)
 
 
 class Inbox:
@@ -139,6 +143,7 @@ class Inbox:
                     self._newest.values(), key=lambda one: (one.author not in dear, self.age(one), one.author)
                 ).author
             )
+        self._settle(entry)
         return True
 
     def hold(self, entry: Entry, kind: Kind, content: Content) -> None:
@@ -154,7 +159,11 @@ class Inbox:
         newest = self._newest.get(entry.author)
         if newest is not None:
             newest.failures = 0
-        if not entry.complete or newest is None:
+        self._settle(entry)
+
+    def _settle(self, entry: Entry) -> None:
+        """Let it count, if it is complete and newer than what does, and its author was not removed meanwhile."""
+        if not entry.complete or entry.author not in self._newest:
             return
         known = self._complete.get(entry.author)
         if known is None or known.announcement.round < entry.announcement.round:

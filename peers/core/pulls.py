@@ -8,7 +8,7 @@ that failed is tried again when the round publishes and whenever we compare, by 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -16,10 +16,12 @@ import msgspec
 from peers.core.effects import Pull
 from peers.core.events import PeerId
 from peers.core.inbox import Entry, Kind
+from peers.core.terms import Terms
 from wire.digest import Content
 from wire.errors import WireError
-from wire.logits import RowsShape, check_evidence
-from wire.tensors import Layout, check_update
+from wire.logits import check_evidence
+from wire.messages import Announcement
+from wire.units import check_offered, offer_of
 
 MAX_NORM_RATIO = 100.0
 """A tensor whose root mean square exceeds ours and the other neighbours' median this many times is refused.
@@ -56,18 +58,17 @@ class Fetch(msgspec.Struct, frozen=True):
 class Pulls:
     """Fetches on their way, and the check of what they bring."""
 
-    def __init__(self, layout: Layout, rows: RowsShape) -> None:
-        self._layout = layout
-        self._rows = rows
+    def __init__(self, terms: Terms, requests: Iterator[int]) -> None:
+        self._terms = terms
+        self._requests = requests
         self._open: dict[int, Fetch] = {}
-        self._last_request = 0
         self._own_norms: dict[str, float] = {}
         self._good: dict[bytes, None] = {}
         self._norms: dict[PeerId, dict[str, float]] = {}
 
     def own(self, norms: dict[str, float]) -> None:
-        """The root mean square of each of our own tensors, a yardstick for others'."""
-        self._own_norms = norms
+        """The root mean square of each of our own tensors that we announce, a yardstick for others'."""
+        self._own_norms.update(norms)
 
     def busy(self, author: PeerId) -> bool:
         if len(self._open) >= MAX_OPEN:
@@ -75,14 +76,14 @@ class Pulls:
         return author in [one.entry.author for one in self._open.values()]
 
     def begin(self, entry: Entry, kind: Kind, connected: Sequence[PeerId]) -> Pull:
-        self._last_request += 1
-        self._open[self._last_request] = Fetch(entry, kind)
+        request = next(self._requests)
+        self._open[request] = Fetch(entry, kind)
         ref = entry.ref(kind)
         return Pull(
-            request=self._last_request,
+            request=request,
             digest=ref.digest,
             size=ref.size,
-            sources=self._sources(entry, connected),
+            sources=_sources(entry, connected, turn=request),
         )
 
     def end(self, request: int) -> Fetch | None:
@@ -93,7 +94,7 @@ class Pulls:
         if content.digest in self._good:
             return None
         try:
-            check_evidence(content.data, self._rows)
+            check_evidence(content.data, self._terms.rows)
         except WireError as error:
             return Fault(error.field, error.why, BAD_CONTENT_FINE)
         self._good[content.digest] = None
@@ -105,11 +106,19 @@ class Pulls:
         """What is wrong with a blob that came, if anything is."""
         if fetch.kind == "evidence":
             return self.check_evidence(content)
+        if self._terms.pushes:
+            # Any bits are a share, and its length was announced and checked.
+            return None
         try:
-            norms = check_update(content.data, self._layout)
+            self._check_offer(fetch.entry.announcement, content)
+            norms = check_offered(content.data, self._terms.schema)
         except WireError as error:
             return Fault(error.field, error.why, BAD_CONTENT_FINE)
         return self._check_norms(fetch.entry.author, norms)
+
+    def _check_offer(self, announcement: Announcement, content: Content) -> None:
+        if offer_of(content.data, self._terms.schema) != announcement.offer:
+            raise WireError("update.offer", "not the one that was announced")
 
     def _check_norms(self, author: PeerId, norms: dict[str, float]) -> Fault | None:
         others = [one for other, one in self._norms.items() if other != author]
@@ -119,18 +128,21 @@ class Pulls:
         if len(self._norms) > MAX_NORMS:
             del self._norms[next(iter(self._norms))]
         for name, theirs in norms.items():
-            median = statistics.median([one[name] for one in others] or [0.0])
+            # Not everybody holds everything, and a root mean square is comparable whatever the rank.
+            holders = [one[name] for one in others if name in one]
+            median = statistics.median(holders or [0.0])
             # Where nobody has anything yet, as B at the start, the largest of our own tensors is the measure.
             usual = max(self._own_norms.get(name, 0.0), median) or max(self._own_norms.values(), default=0.0)
             if 0 < usual * MAX_NORM_RATIO < theirs:
                 why = f"root mean square is {theirs / usual:.3g} times the usual"
-                return Fault(f"update.{name}", why, LARGE_NORM_FINE if len(others) >= WITNESSES else 0.0)
+                return Fault(f"update.{name}", why, LARGE_NORM_FINE if len(holders) >= WITNESSES else 0.0)
         return None
 
-    def _sources(self, entry: Entry, connected: Sequence[PeerId]) -> tuple[PeerId, ...]:
-        """The author and the one who told us, where they are near, then others in turn."""
-        near = [one for one in dict.fromkeys((entry.author, entry.via)) if one in connected]
-        others = [one for one in connected if one not in near]
-        start = self._last_request % len(others) if others else 0
-        relays = (others[start:] + others[:start])[:RELAYS]
-        return tuple(near + relays) or (entry.author,)
+
+def _sources(entry: Entry, connected: Sequence[PeerId], *, turn: int) -> tuple[PeerId, ...]:
+    """The author and the one who told us, where they are near, then others in turn."""
+    near = [one for one in dict.fromkeys((entry.author, entry.via)) if one in connected]
+    others = [one for one in connected if one not in near]
+    start = turn % len(others) if others else 0
+    relays = (others[start:] + others[:start])[:RELAYS]
+    return tuple(near + relays) or (entry.author,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gossipllm.work import Merged, Opened
 from peers.core.config import CoreConfig
 from peers.core.events import PeerId
-from peers.core.saved import LocalSteps
+from peers.core.saved import Saved
 from peers.core.stages import Merging
 from trust.history import Begun, Round, Seen
 from trust.rows import TrustConfig
@@ -26,10 +26,12 @@ def begun_record(peer: PeerId, config: CoreConfig, *, round_: int, opened: Opene
     )
 
 
-def round_record(peer: PeerId, *, round_: int, local: LocalSteps, stage: Merging, merged: Merged) -> Round:
+def round_record(peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged) -> Round:
+    local = saved.local
+    assert local is not None, "a merge follows local steps"
     return Round(
         peer=peer,
-        round=round_,
+        round=saved.round,
         self_weight=stage.choice.row[0],
         seen=tuple(
             Seen(
@@ -42,6 +44,7 @@ def round_record(peer: PeerId, *, round_: int, local: LocalSteps, stage: Merging
                 distances=tuple(each.mean for each in one.distances) if len(one.distances) > 1 else (),
                 weight=weight,
                 tokens=one.entry.announcement.tokens,
+                rank=one.entry.announcement.offer.rank,
             )
             for one, weight in zip(stage.company.members, stage.choice.row[1:], strict=True)
         ),
@@ -60,6 +63,12 @@ def round_record(peer: PeerId, *, round_: int, local: LocalSteps, stage: Merging
         gather_s=stage.company.gathered_s,
         merge_s=merged.seconds,
         discarded=merged.discarded,
+        tokens_total=saved.tokens_total,
+        samples_total=saved.samples_total,
+        offered=local.offered,
+        window=local.window if local.window >= 0 else None,
+        importance=saved.importance,
+        absorbed=len(stage.company.shares) - len(merged.refused),
     )
 
 

@@ -5,7 +5,10 @@
     Stored               -> Publish, WakeAt(deadline)   not before, whatever happens in between
     a neighbour is here  -> Weigh                       as they come, while we wait
     all here, or too late-> Fit, Evaluate, Merge        the row: `deciding.py`
+                         or Absorb                      what was pushed to us, where that takes the place of rows
     Merged               -> Store(training), Report, Train
+
+What is trained next is planned in between (`planning.py`), and saved with the state that it follows from.
 
 There is no barrier, unless one is asked for: the wait ends when everybody who lately announced something has, or
 when patience ends, and a peer without neighbours does not wait at all. Rows and merges take whoever is here; the
@@ -22,8 +25,6 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-import msgspec
-
 from gossipllm.work import (
     Declined,
     Evaluated,
@@ -32,21 +33,24 @@ from gossipllm.work import (
     Merged,
     Open,
     Opened,
+    PushedShare,
     Train,
     Trained,
     Weighed,
 )
 from peers.core.admission import Keys, mismatch
-from peers.core.announcing import announcement_frame
+from peers.core.advancing import Advance
 from peers.core.config import CoreConfig
-from peers.core.deciding import Decider, Step
+from peers.core.deciding import Decider, Step, own_counts
 from peers.core.effects import Effect, Publish, Report, Stop, Store, WakeAt
-from peers.core.events import Deadline, Reopening, SavingAgain
+from peers.core.events import Deadline, PeerId, Reopening
 from peers.core.gathering import Gatherer
-from peers.core.neighbourhood import Neighbourhood, Terms
+from peers.core.neighbourhood import Neighbourhood
+from peers.core.planning import Planner
 from peers.core.pulls import BAD_CONTENT_FINE
 from peers.core.records import begun_record, round_record
-from peers.core.saved import LocalSteps, Saved, Standing, beginning
+from peers.core.saved import LocalSteps, Saved, beginning
+from peers.core.saving import Disk
 from peers.core.stages import (
     Choosing,
     Company,
@@ -60,13 +64,12 @@ from peers.core.stages import (
     Stage,
     Training,
 )
+from peers.core.terms import Terms
 from trust.history import Note
-from trust.rows import evidence_of
+from trust.rows import alpha_of, evidence_of
 from wire.digest import Content
-from wire.tensors import Layout, check_update
+from wire.units import check_offered
 
-SAVE_AGAIN_S = 5.0
-"""Seconds after which a full disk is tried again. Guess."""
 MAX_PAUSE_S = 30.0
 """Longest pause before a learner that keeps dying is started again. The first is one second, each is twice
 the last, and a round that ends well begins anew."""
@@ -74,6 +77,14 @@ MERGE_TRIES = 2
 """Times that a round's merge may cost us the learner. Guess: once may be chance."""
 SHORT_ROUND_S = 5.0
 """Seconds worth waiting however short the local steps were, because news takes time to travel. Guess."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Ready:
+    """What is known once the learner is open."""
+
+    planner: Planner
+    advance: Advance
 
 
 class Rounds:
@@ -87,15 +98,19 @@ class Rounds:
         self._others = neighbourhood
         self._gather = Gatherer(config, neighbourhood)
         self._decide = Decider(config, self._new_request)
-        self._learner = dataclasses.replace(config.learner, evidence=evidence_of(config.trust))
+        self._learner = dataclasses.replace(
+            config.learner,
+            evidence=evidence_of(config.trust),
+            tokens_alpha=alpha_of(config.trust, config.learner.training.reduction),
+        )
         self._saved = saved
         self._request = 0
         self._deaths = 0
         self._spoiled = 0
-        self._stored = -1
-        self._complained_of_disk = False
+        self._disk = Disk(keys.peer_id)
+        self._said = ""
         self._shown: tuple[Content, ...] = ()
-        self._layout: Layout | None = None
+        self._opened: _Ready | None = None
         self.stage: Stage = Opening(None)
 
     @property
@@ -103,8 +118,16 @@ class Rounds:
         return self._saved.round if self._saved else 0
 
     def own_blob(self, digest: bytes) -> Content | None:
-        """The update or the predictions of the last announcement that we published."""
-        return next((content for content in self._shown if content.digest == digest), None)
+        """A blob of the last announcement that we published."""
+        shown = next((content for content in self._shown if content.digest == digest), None)
+        if shown is None and self._opened is not None:
+            return self._others.fetching.contexts.blob(digest)
+        return shown
+
+    @property
+    def _ready(self) -> _Ready:
+        assert self._opened is not None, "nothing is trained before the learner is open"
+        return self._opened
 
     # -- opening ------------------------------------------------------------------------------------
 
@@ -123,10 +146,12 @@ class Rounds:
                 field, why = differs
                 why = why.replace("theirs", "saved").replace("ours", "now")
                 return [Stop(code=2, why=f"the {field} is not the one this home began with: {why}")]
-        first = self._layout is None
-        terms = Terms.of(self._config.network, event)
-        self._layout = terms.layout
-        effects = self._others.open(terms) if first else []
+        effects: list[Effect] = []
+        if self._opened is None:
+            terms = Terms.of(self._config.network, event)
+            planner = Planner(self._keys.peer_id, terms, self._learner)
+            self._opened = _Ready(planner, Advance(self._config, self._keys, self._others, planner))
+            effects = self._others.open(terms)
         if self._saved is None:
             self._saved = beginning(event.fingerprints)
         begun = begun_record(self._keys.peer_id, self._config, round_=self.round, opened=event)
@@ -169,7 +194,7 @@ class Rounds:
         if saved.stage == "published":
             # What was read from the disk may lack its entry in the list of published rounds; what the learner
             # died over may not have come to the disk at all. Storing it (again) is sure.
-            return self._publish(saved, now) if self._stored == saved.generation else self._store(saved)
+            return self._publish(saved, now) if self._disk.holds(saved.generation) else self._store(saved)
         return self._train()
 
     # -- local steps and the announcement -----------------------------------------------------------
@@ -180,75 +205,56 @@ class Rounds:
             self.stage = Resting()
             self._others.rest()
             return [self._note("info", f"all {limit} rounds are done; still serving what was learned")]
+        assert self._saved is not None, "an open learner has a state"
+        saved = self._saved = self._ready.advance.to_training(self._saved)
+        planner, contexts = self._ready.planner, self._others.fetching.contexts
+        receivers = self._others.receivers(saved.round)
         request = self._new_request()
-        self.stage = Training(request)
-        return [Train(request=request, round=self.round, steps=self._config.round.steps)]
+        self.stage = Training(request, receivers)
+        train = Train(
+            request=request,
+            round=saved.round,
+            steps=self._config.round.steps,
+            units=saved.plan.units,
+            context=contexts.held.get(planner.context_key(saved.plan) or b""),
+            probe=planner.probes(saved.round),
+            receivers=tuple(receivers),
+        )
+        return [train]
 
     def trained(self, event: Trained, now: float) -> list[Effect]:
-        if not isinstance(self.stage, Training) or event.request != self.stage.request:
+        stage = self.stage
+        if not isinstance(stage, Training) or event.request != stage.request:
             return []
         assert self._saved is not None, "training follows opening"
-        frame = self._frame(self._saved, event, now)
-        local = LocalSteps(
-            tokens=event.tokens,
-            samples=event.samples,
-            steps=event.steps,
-            train_loss=event.train_loss,
-            trust_loss=event.trust_loss,
-            seconds=event.seconds,
-        )
-        self._saved = msgspec.structs.replace(
-            self._saved,
-            generation=self._saved.generation + 1,
-            stage="published",
-            snapshot=event.snapshot,
-            frame=frame,
-            update=event.update,
-            evidence=event.evidence,
-            local=local,
-            standings=self._standings(),
-        )
-        return self._store(self._saved)
+        self._others.fetching.contexts.made(event.contexts)
+        self._saved = self._ready.advance.from_training(self._saved, event, stage.receivers, now)
+        return [*self._told(event.note), *self._store(self._saved)]
 
     def _store(self, saved: Saved) -> list[Effect]:
         self.stage = Saving(saved.generation)
         return [Store(saved=saved)]
 
     def stored(self, generation: int, now: float) -> list[Effect]:
-        self._stored = max(self._stored, generation)
-        self._complained_of_disk = False
+        self._disk.stored(generation)
         if self.stage != Saving(generation):
             return []
         assert self._saved is not None, "saving follows training"
         return self._publish(self._saved, now)
 
     def not_stored(self, generation: int, why: str, now: float) -> list[Effect]:
-        """Try again, until it is stored or a later state takes its place; complain once."""
-        if self._saved is None or generation != self._saved.generation:
-            return []
-        again = WakeAt(at=now + SAVE_AGAIN_S, timer=SavingAgain(generation=generation))
-        if self._complained_of_disk:
-            return [again]
-        self._complained_of_disk = True
-        return [self._note("error", f"the state of round {self.round} is not saved: {why}"), again]
+        return self._disk.not_stored(self._saved, generation, why, now)
 
     def save_again(self, generation: int) -> list[Effect]:
-        if self._saved is None or generation != self._saved.generation or self._stored >= generation:
-            return []
-        return [Store(saved=self._saved)]
-
-    def _frame(self, saved: Saved, trained: Trained, now: float) -> bytes:
-        return announcement_frame(
-            saved, trained, self._keys, net=self._others.net, name=self._config.name, now=now
-        )
+        return self._disk.save_again(self._saved, generation)
 
     def _show(self, saved: Saved) -> None:
         """From now on, this announcement is the one that others hear of and fetch from."""
         assert saved.update is not None, "a frame announces an update"
         assert saved.evidence is not None, "a frame announces predictions"
-        assert self._layout is not None, "an announcement follows opening"
-        self._shown = (saved.update, saved.evidence)
-        self._others.own(saved.frame, check_update(saved.update.data, self._layout))
+        self._shown = (saved.update, saved.evidence, *(share.content for share in saved.shares))
+        self._others.own(saved.frame, check_offered(saved.update.data, self._others.terms.schema))
+        self._others.fetching.contexts.want(self._ready.planner.context_key(saved.plan))
 
     def _publish(self, saved: Saved, now: float) -> list[Effect]:
         assert saved.local is not None, "an announcement follows local steps"
@@ -257,9 +263,9 @@ class Rounds:
         publish = Publish(frame=saved.frame)
         if self._spoiled >= MERGE_TRIES:
             text = f"merging stopped the learner {self._spoiled} times; round {self.round} ends alone"
-            return [publish, self._note("warning", text), *self._choose(stage, now)]
+            return [publish, self._note("warning", text), *self._choose(stage, now, alone=True)]
         if saved.round < self._config.round.warmup_rounds:
-            return [publish, *self._choose(stage, now)]
+            return [publish, *self._others.fetching.fetch_context(), *self._choose(stage, now)]
         deadline = WakeAt(at=now + self._patience_s(saved.local), timer=Deadline(round=saved.round))
         return [publish, deadline, *self._others.fetch_missing(), *self.look(now)]
 
@@ -314,15 +320,18 @@ class Rounds:
 
     # -- the row, and the merge -----------------------------------------------------------------------
 
-    def _choose(self, stage: Gathering, now: float) -> list[Effect]:
-        assert self._saved is not None, "gathering follows training"
-        assert self._saved.local is not None, "gathering follows training"
+    def _choose(self, stage: Gathering, now: float, *, alone: bool = False) -> list[Effect]:
+        saved = self._saved
+        assert saved is not None, "gathering follows training"
+        assert saved.local is not None, "gathering follows training"
         self._others.inbox.close()
         company = Company(
             members=self._gather.members(stage, now),
             gathered_s=now - stage.since,
-            own_loss=self._saved.local.trust_loss,
+            own_loss=saved.local.trust_loss,
             previous=self._others.weights,
+            me=own_counts(saved, saved.local, self._config.trust),
+            shares=() if alone else self._others.shares(now),
         )
         return self._step(self._decide.begin(company))
 
@@ -348,26 +357,25 @@ class Rounds:
             return []
         assert self._saved is not None, "merging follows training"
         assert self._saved.local is not None, "merging follows training"
-        if stage.choice.row[0] < 1 and not math.isfinite(event.trust_loss):
+        if stage.choice.guard in ("taken", "shrunk") and not math.isfinite(event.trust_loss):
             self._spoiled = MERGE_TRIES - 1
             return self.lost(f"the merge has a loss of {event.trust_loss}", now)
         self._deaths = self._spoiled = 0
-        record = round_record(
-            self._keys.peer_id, round_=self.round, local=self._saved.local, stage=stage, merged=event
-        )
-        self._others.turn({one.peer: one.weight for one in record.seen}, self.round)
-        self._saved = msgspec.structs.replace(
-            self._saved,
-            generation=self._saved.generation + 1,
-            round=self.round + 1,
-            stage="training",
-            snapshot=event.snapshot,
-            # Served from memory from here on. After a crash others have it, or soon our next one.
-            update=None,
-            evidence=None,
-            standings=self._standings(),
-        )
-        return [Report(record=record), Store(saved=self._saved), *self._train()]
+        refused = self._absorbed(stage.company.shares, event.refused, now)
+        record = round_record(self._keys.peer_id, saved=self._saved, stage=stage, merged=event)
+        self._saved = self._ready.advance.from_merging(self._saved, event)
+        self._others.turn({one.peer: one.weight for one in record.seen}, record.round)
+        return [*refused, Report(record=record), Store(saved=self._saved), *self._train()]
+
+    def _absorbed(self, shares: Sequence[PushedShare], refused: Sequence[PeerId], now: float) -> list[Effect]:
+        """What was pushed to us is taken in, but for what cannot be mass."""
+        self._others.fetching.arrived.remove(shares)
+        effects: list[Effect] = []
+        for peer in refused:
+            effects += self._others.fine(
+                peer, "share", "no mass that anybody can have", BAD_CONTENT_FINE, now
+            )
+        return effects
 
     # -- small things -------------------------------------------------------------------------------
 
@@ -375,8 +383,10 @@ class Rounds:
         self._request += 1
         return self._request
 
-    def _standings(self) -> tuple[Standing, ...]:
-        return tuple(Standing(*row) for row in self._others.scores.rows())
+    def _told(self, note: str) -> list[Effect]:
+        """What the learner has to say to people, once until it says something else."""
+        said, self._said = self._said, note
+        return [self._note("warning", note)] if note and note != said else []
 
     def _note(self, level: Literal["info", "warning", "error"], text: str) -> Report:
         return Report(record=Note(peer=self._keys.peer_id, level=level, text=text[:500]))

@@ -8,14 +8,17 @@ second one for the same round.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
+from gossipllm.work import PushedShare
+from trust.importance import Importance
 from wire.digest import Content
 from wire.messages import Fingerprints
 
-SAVED_VERSION = 1
+SAVED_VERSION = 2
+"""Version 1 belonged to networks of another protocol, in which nobody is any more."""
 
 
 class Standing(msgspec.Struct, frozen=True, array_like=True):
@@ -27,8 +30,23 @@ class Standing(msgspec.Struct, frozen=True, array_like=True):
     banned_until_s: float
 
 
+class Plan(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What local steps train. `units` is a bitmap of the network's units (`wire.units`), empty for all that this
+    peer's adapter has; `window` the first block of a window of blocks, -1 where it is none."""
+
+    units: bytes = b""
+    window: int = -1
+
+
+WHOLE: Final = Plan()
+
+
 class LocalSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the learner reported of the local steps that `frame` announces. Losses in nats per token."""
+    """What the learner reported of the local steps that `frame` announces. Losses in nats per token.
+
+    `offered` counts the units of the update; `window` is the first block of those that were trained, -1 where that was
+    no window of blocks.
+    """
 
     tokens: int
     samples: int
@@ -36,10 +54,17 @@ class LocalSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     train_loss: float
     trust_loss: float
     seconds: float
+    offered: int = 0
+    window: int = -1
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One generation. `frame` is the last announcement made, if any; its blobs are kept while `published`."""
+    """One generation. `frame` is the last announcement made, if any; its blobs are kept while `published`.
+
+    The totals count all tokens and samples that were ever processed. `importance` is the running mean of what was
+    measured of each layer and `measured` how often it was; nothing where layers are not chosen. `plan` is what the
+    next local steps train, kept so that a round that is repeated after a crash is the same round.
+    """
 
     version: int = SAVED_VERSION
     generation: int
@@ -52,6 +77,12 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     evidence: Content | None
     local: LocalSteps | None
     standings: tuple[Standing, ...]
+    shares: tuple[PushedShare, ...] = ()
+    tokens_total: int = 0
+    samples_total: int = 0
+    importance: Importance = ()
+    measured: tuple[int, ...] = ()
+    plan: Plan = WHOLE
 
 
 def beginning(fingerprints: Fingerprints) -> Saved:

@@ -14,24 +14,26 @@ from typing import TypeAlias
 
 import msgspec
 
+from gossipllm.work import PushedShare
 from peers.core.choosing import Choice
 from peers.core.events import PeerId
 from peers.core.inbox import Entry
 from trust.evidence import Distance
-from trust.rows import Candidate
+from trust.rows import Candidate, Counts
 from wire.digest import Content
 
 
 class Member(msgspec.Struct, frozen=True):
     """A neighbour in this round's comparison: its entry, what of it counts, and its staleness when we asked.
 
-    The contents stand beside the entry because the inbox may let go of them while the round goes on. `distances`
-    and `own` are as the learner measured them, empty until it has, or where nothing is to be measured.
+    The update is None where none was wanted: what was pushed to us stands in `Company.shares`. The contents stand
+    beside the entry because the inbox may let go of them while the round goes on. `distances` and `own` are as the
+    learner measured them, empty until it has, or where nothing is to be measured.
     """
 
     entry: Entry
-    update: Content
-    evidence: Content
+    update: Content | None
+    evidence: Content | None
     age: int
     distances: tuple[Distance, ...] = ()
     own: tuple[float, ...] = ()
@@ -46,7 +48,10 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Training:
+    """`receivers` are whom mass is pushed to, with their keys."""
+
     request: int
+    receivers: Mapping[PeerId, bytes] = field(default_factory=dict[PeerId, bytes])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +84,17 @@ class Gathering:
 class Company:
     """Who takes part in this round's row, and how long they took to gather.
 
-    `own_loss` is this peer's on its trust split after its local steps; `previous` the last round's weights.
+    `own_loss` is this peer's on its trust split after its local steps; `previous` the last round's weights; `me` its
+    own text, by the count that `tokens_count` names. `shares` are what was pushed to it, where that takes the place
+    of a row.
     """
 
     members: tuple[Member, ...]
     gathered_s: float
     own_loss: float
     previous: Mapping[PeerId, float]
+    me: Counts
+    shares: tuple[PushedShare, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,8 @@ class Shrinking:
 
 @dataclass(frozen=True, slots=True)
 class Merging:
-    """`tried` lists what was measured, none where there was nothing to choose between."""
+    """`tried` lists what was measured, none where there was nothing to choose between. Where mass is pushed, what
+    came is being taken in, and the row is all one's own."""
 
     request: int
     company: Company

@@ -1,4 +1,8 @@
-"""The comparison: the same steps on the same text from the same start, with nobody to learn from."""
+"""The comparison: the same steps on the same text from the same start, with nobody to learn from.
+
+Who trains windows of blocks does so alone as well, one after the other; attention heads are all one's own where there
+is nobody to share them with.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ from gossipllm.mistakes import UserMistake
 from gossipllm.work import Answer, Failed, Merge, Merged, Open, Opened, Progress, Request, Train, Trained
 from peers.demo.cast import Player
 from peers.learner_process import LearnerProcess
+from trust.importance import round_robin
+from wire.units import Schema
 
 AT_ONCE = 2
 """Learners at the same time; each uses one thread."""
@@ -64,10 +70,22 @@ async def _train(player: Player, log: Path, one_more: Callable[[], None]) -> flo
         assert isinstance(opened, Opened), "an answer answers its question"
         for round_ in range(player.config.round.rounds):
             steps = player.config.round.steps
-            trained = await ask(Train(request=round_ + 1, round=round_, steps=steps))
+            units = _window(opened, round_)
+            trained = await ask(Train(request=round_ + 1, round=round_, steps=steps, units=units))
             assert isinstance(trained, Trained), "an answer answers its question"
             one_more()
         merged = await ask(Merge(request=-1, row=(1.0,), updates=()))
         assert isinstance(merged, Merged), "an answer answers its question"
         nursery.cancel_scope.cancel()
     return merged.test_merged
+
+
+def _window(opened: Opened, round_: int) -> bytes:
+    """The bitmap of the units that are trained in this round; empty for all."""
+    if not opened.window:
+        return b""
+    schema = Schema(opened.units, opened.codec)
+    first = round_robin(round_, opened.layers - opened.window + 1)
+    blocks = (-1, *range(first, first + opened.window))
+    chosen = [unit for unit in schema.indices(opened.offer) if opened.units[unit].layer in blocks]
+    return schema.offer(chosen, opened.offer.rank).units

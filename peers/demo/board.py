@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +17,17 @@ from trust.names import escaped
 
 @dataclass(slots=True)
 class PlayerRow:
-    """What one peer's JSON lines have told so far. `weights` is its last trust row by peer id, itself included."""
+    """What one peer's JSON lines have told so far. `weights` is its last trust row by peer id, itself included.
+
+    `particular` is what `shown` makes of its last round, and of an empty event before the first.
+    """
 
     name: str
     language: str
     peer: str
     rounds: int
+    shown: Callable[[Mapping[str, Any]], str] = lambda _: ""
+    particular: str = ""
     doing: str = "starting"
     address: str = ""
     tokens_per_s: float = 0.0
@@ -34,6 +40,9 @@ class PlayerRow:
     weights: dict[str, float] = field(default_factory=lambda: dict[str, float]())
     rounds_done: int = 0
     last_words: str = ""
+
+    def __post_init__(self) -> None:
+        self.particular = self.shown({})
 
     @property
     def done(self) -> bool:
@@ -60,6 +69,7 @@ class PlayerRow:
             case "round":
                 self.rounds_done = event["round"] + 1
                 self.test_loss = event["test_merged"]
+                self.particular = self.shown(event)
                 self.doing = "done" if self.done else "merged"
                 self.weights = {self.peer: event["self_weight"]}
                 self.weights |= {one["peer"]: one["weight"] for one in event["seen"]}
@@ -73,17 +83,32 @@ class PlayerRow:
             self.sent, self.received = (sum(event[side].values()) for side in ("sent", "received"))
 
 
-def board(rows: list[PlayerRow], *, elapsed_s: float, title: str) -> Group:
-    """The table as it stands. Trust rows are in the order of the table, in per cent."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+def board(rows: list[PlayerRow], *, elapsed_s: float, title: str, column: str) -> Group:
+    """The table as it stands. Trust rows are in the order of the table, in per cent; `column` heads what is
+    particular, which is left out where it is empty."""
     # Narrow enough for a terminal of 80 columns.
-    for name in ("peer", "text", "round", "doing", "tok/s", "loss", "near", "sent", "got", "trust row %"):
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0 if column else 1, 0, 0), pad_edge=False)
+    particular = (column,) if column else ()
+    for name in (
+        "peer",
+        "text",
+        *particular,
+        "round",
+        "doing",
+        "tok/s",
+        "loss",
+        "near",
+        "sent",
+        "got",
+        "trust row %",
+    ):
         left = name in ("peer", "text", "doing", "trust row %")
         table.add_column(name, justify="left" if left else "right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.name,
             row.language,
+            *((row.particular,) if column else ()),
             f"{row.rounds_done}/{row.rounds}",
             Text(escaped(row.doing)[:12]),
             f"{row.tokens_per_s:,.0f}" if row.tokens_per_s else "",

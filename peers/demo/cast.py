@@ -1,4 +1,4 @@
-"""Who plays in the demo: peers with names, each with a part of a text in its own language."""
+"""Who plays in the demo: peers with names, each with a text and a configuration of its own."""
 
 from __future__ import annotations
 
@@ -9,15 +9,12 @@ from gossipllm.config import DataConfig, ModelConfig, TrainingConfig
 from gossipllm.text.data import demo_share
 from peers.config import PeerConfig, SelfConfig, write_config
 from peers.core.config import RoundConfig
+from peers.demo.scenarios import Reading, Scenario
 from peers.home import Home
 from peers.identity import Identity
 from peers.net.config import NetworkConfig
 
-CAST = (("amelie", "fr"), ("basile", "fr"), ("clara", "de"), ("dirk", "de"))
-"""Two peers for each of two languages: enough for everybody to have somebody to learn from, and somebody not to."""
-
-PARTS = 4
-"""Each peer reads a quarter of its language's text: too little to learn the language from alone."""
+CAST = ("amelie", "basile", "clara", "dirk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +28,20 @@ class Player:
     peer: str
 
 
-def make_cast(folder: Path, *, peers: int, rounds: int, steps: int, threads: int) -> tuple[Player, ...]:
+def make_cast(
+    scenario: Scenario, folder: Path, *, peers: int, rounds: int, steps: int, threads: int
+) -> tuple[Player, ...]:
     """Write texts and homes for the first `peers` of the cast into `folder`.
 
-    With two peers they are of one language, since a peer without a relative has nothing to gain.
+    With two peers of several languages they are of one, since a peer without a relative has nothing to gain.
     """
-    cast = CAST[:peers]
     (folder / "text").mkdir(parents=True)
     (folder / "peers").mkdir()
     players: list[Player] = []
-    for index, (name, language) in enumerate(cast):
-        alike = [other for other, theirs in cast if theirs == language]
+    for index, (name, reading) in enumerate(zip(CAST[:peers], scenario.readings, strict=False)):
         text = folder / "text" / f"{name}.txt"
-        text.write_text(demo_share(language, part=alike.index(name), of=PARTS), encoding="utf-8")
-        config = PeerConfig(
+        text.write_text(_text(reading), encoding="utf-8")
+        shared = PeerConfig(
             peer=SelfConfig(name=name, network="gossipllm-demo"),
             network=NetworkConfig(listen="/ip4/127.0.0.1/tcp/0"),
             round=RoundConfig(steps=steps, rounds=rounds, patience_s=60.0, compare_every_s=5.0),
@@ -57,10 +54,15 @@ def make_cast(folder: Path, *, peers: int, rounds: int, steps: int, threads: int
                 seed=index,
             ),
         )
+        config = scenario.configured(shared, index)
         home = Home(folder / "peers" / name)
         home.folder.mkdir(mode=0o700)
         identity = Identity.generate()
         identity.save(home.identity)
         write_config(home.config, config)
-        players.append(Player(name, language, home, config, identity.peer_id))
+        players.append(Player(name, reading.language, home, config, identity.peer_id))
     return tuple(players)
+
+
+def _text(reading: Reading) -> str:
+    return "".join(demo_share(reading.language, part=part, of=reading.of) for part in reading.parts)

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -25,6 +26,7 @@ from peers.demo.alone import train_alone
 from peers.demo.board import PlayerRow, board
 from peers.demo.cast import CAST, Player, make_cast
 from peers.demo.processes import running
+from peers.demo.scenarios import DEFAULT, SCENARIOS, Scenario
 from peers.entry import run_async
 from trust.log import read_history
 from trust.matrix import members
@@ -34,7 +36,17 @@ from trust.tables import print_summary
 REFRESH_S = 0.5
 
 
-@click.command()
+@click.command(
+    epilog="\b\nScenarios:\n" + "\n".join(f"  {name:<10} {one.about}" for name, one in SCENARIOS.items())
+)
+@click.option(
+    "--scenario",
+    "name",
+    type=click.Choice(list(SCENARIOS)),
+    default=DEFAULT,
+    show_default=True,
+    metavar="NAME",
+)
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="Folder to write.  [default: gossipllm-demo/TIME]"
 )
@@ -46,27 +58,33 @@ REFRESH_S = 0.5
     "--steps", type=click.IntRange(1, 1000), default=8, show_default=True, help="Local steps of a round."
 )
 @click.option("--no-alone", is_flag=True, help="Leave out the comparison with training alone.")
-def demo(out: Path | None, peers: int, rounds: int, steps: int, no_alone: bool) -> None:
+def demo(name: str, out: Path | None, peers: int, rounds: int, steps: int, no_alone: bool) -> None:
     """Run a few real peers on this machine and watch who learns from whom.
 
     Four processes find each other over libp2p on loopback, each with a different part of a text: two read
     French, two German. The embedded English model learns both; a peer is not told who reads what, and its
-    trust row finds out. Afterwards each is compared with the same training alone. Takes about two minutes on
-    two cores and touches no network but loopback. Ctrl-C stops everything at once.
+    trust row finds out. Other scenarios show other ways to divide the work. Afterwards each is compared with the
+    same training alone. Takes about two minutes on two cores and touches no network but loopback. Ctrl-C stops
+    everything at once.
 
     \b
     Examples:
       gossipllm demo
       gossipllm demo --rounds 12 -o longer
+      gossipllm demo --scenario ranks
     """
+    scenario = SCENARIOS[name]
     folder = out or Path("gossipllm-demo") / time.strftime("%Y-%m-%d-%H%M%S")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserMistake(f"{folder} is not empty; choose another folder with -o")
     console = Console(highlight=False)
     threads = max(1, (os.cpu_count() or 1) // peers)
-    players = make_cast(folder, peers=peers, rounds=rounds, steps=steps, threads=threads)
-    rows = [PlayerRow(one.name, one.language, one.peer, rounds) for one in players]
-    if not run_async(_play, players, rows, folder, console):
+    players = make_cast(scenario, folder, peers=peers, rounds=rounds, steps=steps, threads=threads)
+    rows = [
+        PlayerRow(one.name, one.language, one.peer, rounds, partial(scenario.particular, one.config))
+        for one in players
+    ]
+    if not run_async(_play, players, rows, scenario.column, folder, console):
         console.print(f"\nstopped; what was done so far is in {folder}")
         sys.exit(INTERRUPTED)
     console.print()
@@ -76,15 +94,19 @@ def demo(out: Path | None, peers: int, rounds: int, steps: int, no_alone: bool) 
         if not alone:
             console.print(f"\nstopped; the peers had finished, see {folder}")
             sys.exit(INTERRUPTED)
-    _show(players, rows, alone, folder, console)
+    _show(scenario, players, rows, alone, folder, console)
+    _write_results(folder / "results.json", name, players, rows, alone)
+    _say_what_next(players[0].name, folder, console)
 
 
-async def _play(players: Sequence[Player], rows: list[PlayerRow], folder: Path, console: Console) -> bool:
+async def _play(
+    players: Sequence[Player], rows: list[PlayerRow], column: str, folder: Path, console: Console
+) -> bool:
     """Whether the peers came to the end of their rounds; False if they were interrupted."""
     began = time.monotonic()
 
     def table() -> object:
-        return board(rows, elapsed_s=time.monotonic() - began, title="gossip")
+        return board(rows, elapsed_s=time.monotonic() - began, title="gossip", column=column)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
@@ -128,6 +150,7 @@ def _check_alive(rows: Sequence[PlayerRow], folder: Path) -> None:
 
 
 def _show(
+    scenario: Scenario,
     players: Sequence[Player],
     rows: Sequence[PlayerRow],
     alone: dict[str, float],
@@ -136,16 +159,22 @@ def _show(
 ) -> None:
     from trust.plots import save_heat_map
 
-    entries = [entry for one in players for entry in read_history(one.home.history).entries]
-    matrix = summary(members(entries), ())
+    matrix = _matrix(players)
     console.print()
     console.print("[bold]who learned from whom")
     print_summary(matrix, console)
     console.print()
-    console.print(_perplexities(rows, alone))
+    console.print(_perplexities(rows, alone, scenario.column))
+    console.print(f"[bold]what to look at[/bold]  {scenario.watch}")
     save_heat_map(matrix, folder / "trust.png")
-    _write_results(folder / "results.json", players, rows, alone, matrix)
-    name = players[0].name
+
+
+def _matrix(players: Sequence[Player]) -> Summary:
+    entries = [entry for one in players for entry in read_history(one.home.history).entries]
+    return summary(members(entries), ())
+
+
+def _say_what_next(name: str, folder: Path, console: Console) -> None:
     console.print()
     console.print(
         f"written to {folder}/: trust.png, results.json, peers/ (a home folder each)", soft_wrap=True
@@ -160,10 +189,12 @@ def _show(
         console.print(f"  [dim]# {what}[/dim]\n  {command}", soft_wrap=True)
 
 
-def _perplexities(rows: Sequence[PlayerRow], alone: dict[str, float]) -> Table:
+def _perplexities(rows: Sequence[PlayerRow], alone: dict[str, float], column: str) -> Table:
     table = Table(title="perplexity on own test text", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("peer")
     table.add_column("text")
+    if column:
+        table.add_column(column)
     for name in ("before", "trained alone", "together", "gain"):
         table.add_column(name, justify="right")
     for row in rows:
@@ -171,7 +202,9 @@ def _perplexities(rows: Sequence[PlayerRow], alone: dict[str, float]) -> Table:
         by_itself = _perplexity(alone.get(row.name))
         gain = "" if by_itself is None or together is None else f"{100 * (1 - together / by_itself):+.1f} %"
         values = (_perplexity(row.base_loss), by_itself, together)
-        table.add_row(row.name, row.language, *("" if one is None else f"{one:.1f}" for one in values), gain)
+        particular = (row.particular,) if column else ()
+        shown = (row.name, row.language, *particular)
+        table.add_row(*shown, *("" if one is None else f"{one:.1f}" for one in values), gain)
     return table
 
 
@@ -180,18 +213,20 @@ def _perplexity(loss: float | None) -> float | None:
 
 
 def _write_results(
-    path: Path, players: Sequence[Player], rows: Sequence[PlayerRow], alone: dict[str, float], matrix: Summary
+    path: Path, scenario: str, players: Sequence[Player], rows: Sequence[PlayerRow], alone: dict[str, float]
 ) -> None:
-    """Schema 1: test losses in nats per token, trust rows by name, bytes."""
-    names = {one.peer: one.name for one in matrix.peers}
+    """Schema 2: test losses in nats per token, trust rows by name, bytes, and what is particular in words."""
+    names = {one.peer: one.name for one in players}
     results = {
-        "schema": 1,
+        "schema": 2,
+        "scenario": scenario,
         "rounds": players[0].config.round.rounds,
         "steps": players[0].config.round.steps,
         "peers": [
             {
                 "name": row.name,
                 "language": row.language,
+                "particular": row.particular,
                 "test_loss": {
                     "before": row.base_loss,
                     "alone": alone.get(row.name),

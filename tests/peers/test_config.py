@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gossipllm.config import ReferenceConfig
+from gossipllm.config import ReferenceConfig, TrainingConfig
 from gossipllm.mistakes import UserMistake
 from peers.config import MergeConfig, PeerConfig, load_config, write_config
 from trust.rows import TrustConfig
@@ -54,6 +55,30 @@ def test_predictions_need_the_positions_of_their_form(tmp_path: Path, text: str,
     (tmp_path / "peer.toml").write_text(text)
     with pytest.raises(UserMistake, match=f'reference.positions must be "{needed}"'):
         load_config(tmp_path / "peer.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[heads]\ncopies = 1", "adapter.train"),
+        ('[merge]\nmixing = "push-sum"\n[layers]\ncount = 1', "push-sum"),
+        ('[adapter]\ntrain = "heads"\n[heads]\ncopies = 1\n[layers]\ncount = 1', "heads.copies"),
+    ],
+)
+def test_what_contradicts_itself_between_tables_is_a_line_and_no_traceback(
+    tmp_path: Path, text: str, named: str
+) -> None:
+    (tmp_path / "peer.toml").write_text(text)
+    with pytest.raises(UserMistake, match=named):
+        load_config(tmp_path / "peer.toml")
+
+
+@pytest.mark.parametrize(("reduction", "alpha"), [("tokens", 1.0), ("sequences", 0.0)])
+def test_how_tokens_count_follows_from_what_the_loss_is_a_mean_of(reduction: Any, alpha: float) -> None:
+    config = PeerConfig(training=TrainingConfig(reduction=reduction))
+    assert config.core().learner.tokens_alpha == alpha
+    fixed = PeerConfig(training=TrainingConfig(reduction=reduction), trust=TrustConfig(tokens_alpha=0.25))
+    assert fixed.core().learner.tokens_alpha == 0.25
 
 
 def test_what_needs_no_predictions_goes_with_any_positions() -> None:

@@ -20,6 +20,7 @@ from peers.net.host import Traffic
 from sim.keys import ToyKeys
 from sim.toy import ToyLearner
 from trust.history import Note, Record, Round
+from wire.codec import MAGIC
 
 
 class ToyLearning:
@@ -192,7 +193,7 @@ async def test_garbage_is_rejected_and_changes_nothing(
     stranger = hub.join(new_peer(), "stranger")
 
     await stranger.publish(b"garbage")
-    await stranger.publish(b"GLA1" + b"\xff" * 60)
+    await stranger.publish(MAGIC + b"\xff" * 60)
 
     assert any(getattr(record, "field", "") == "frame.header_length" for record in one.diary.records)
     assert [record.self_weight for record in one.diary.rounds] == rows

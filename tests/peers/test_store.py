@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from gossipllm.mistakes import UserMistake
-from peers.core.saved import LocalSteps, Saved, Standing
+from gossipllm.work import PushedShare
+from peers.core.saved import LocalSteps, Plan, Saved, Standing
 from peers.store import Store
 from sim.toy import EVIDENCE, fingerprints
 from wire.digest import Content
@@ -161,10 +162,39 @@ def test_where_no_generation_can_be_read_the_owner_decides(folder: Path, damage:
             Store(folder).load()
 
 
+def test_a_state_of_an_earlier_version_is_left_as_it_is_and_the_way_out_named(folder: Path) -> None:
+    store = Store(folder)
+    store.save(msgspec.structs.replace(state(2), version=1))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(
+        UserMistake, match=r"an earlier version of gossipllm wrote this state.*gossipllm init"
+    ):
+        Store(folder).load()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_is_planned_pushed_and_counted_comes_back(folder: Path) -> None:
+    share = PushedShare(peer="12D3", round=0, content=Content.of(b"mass"))
+    rich = msgspec.structs.replace(
+        state(1),
+        shares=(share,),
+        tokens_total=7,
+        samples_total=3,
+        importance=(0.5, None),
+        measured=(2, 0),
+        plan=Plan(b"\x03", 1),
+    )
+    Store(folder).save(rich)
+    found = Store(folder).load().saved
+    assert found == rich
+    assert found is not None
+    assert found.shares[0].content.data == b"mass"
+
+
 def test_a_state_of_another_version_is_named(folder: Path) -> None:
     store = Store(folder)
     store.save(msgspec.structs.replace(state(2), version=9))
-    with pytest.raises(UserMistake, match=r"written by another version \(9, this one reads 1\)"):
+    with pytest.raises(UserMistake, match=r"written by another version \(9, this one reads 2\)"):
         store.load()
 
 

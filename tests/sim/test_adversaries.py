@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from peers.core.config import CoreConfig, RoundConfig
-from peers.core.effects import Drop
+from peers.core.effects import Drop, Pull
 from peers.core.events import Connected, Greeted, Heard, Pulled, Replied
 from peers.identity import Identity
 from peers.running import DeviceKeys
@@ -19,7 +19,8 @@ from sim.world import World
 from trust.history import Refusal
 from wire.codec import decode_announcement, encode_announcement, encode_reply
 from wire.digest import NO_DIGEST, Content
-from wire.messages import Announcement, BlobRef, Reply, network_id
+from wire.messages import Announcement, BlobRef, ContextRef, Reply, ShareRef, network_id
+from wire.units import Offer
 
 NET = network_id("gossipllm", fingerprints())
 
@@ -42,10 +43,17 @@ def frame(
         "round": round_,
         "previous": NO_DIGEST,
         "update": ref(update([0.0, 0.0, 0.0, 0.0])),
+        "offer": Offer(0),
         "evidence": ref(EVIDENCE),
         "tokens": 1,
         "samples": 1,
         "steps": 1,
+        "tokens_total": 1,
+        "samples_total": 1,
+        "capacity": 100,
+        "importance": b"",
+        "shares": (),
+        "contexts": (),
         "capabilities": (),
         "sent_at_s": 0,
     }
@@ -54,7 +62,7 @@ def frame(
 
 
 def update(values: list[float]) -> Content:
-    return Content.of(np.array(values, "<f4").tobytes())
+    return Content.of(bytes(4) + np.array(values, "<f4").tobytes())
 
 
 def ref(content: Content) -> BlobRef:
@@ -210,13 +218,13 @@ def test_announcements_without_end(town: World, worlds: Any) -> None:
 
     def attack(_: int) -> None:
         for _ in range(100):
-            data = frame(next(rounds), update=BlobRef(digest=bytes(32), size=16))
+            data = frame(next(rounds), update=BlobRef(digest=bytes(32), size=20))
             for node in town.nodes:
                 town.tell(node, Heard(frame=data, via=RELAY))
 
     throw(town, attack, seconds=5)
     for one in town.nodes:
-        open_pulls = one.core._others._ground.pulls._open  # type: ignore[union-attr]
+        open_pulls = one.core._others.fetching.pulls._open  # type: ignore[union-attr]
         assert len(open_pulls) <= 8
     unharmed(worlds, town, rounds=14)
 
@@ -239,3 +247,58 @@ def test_old_frames_again(town: World, worlds: Any) -> None:
     town.run(seconds=20)
     unharmed(worlds, town)
     assert all(decode_announcement(data) for data in history)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"update": BlobRef(digest=bytes(32), size=2**31 - 1)},
+        {"update": BlobRef(digest=bytes(32), size=1)},
+        {"offer": Offer(8)},
+        {"offer": Offer(0, b"\x01")},
+        {"offer": Offer(0, bytes(1024))},
+        {"importance": b"\0\0\xc0\x7f" * 4},
+        {"importance": b"\0\0\x80\x7f" * 4},
+        {"importance": b"\0\0\x80\xc0" * 4},
+        {"importance": bytes(1024)},
+        {"shares": tuple(ShareRef(to=bytes([n] * 32), blob=ref(EVIDENCE)) for n in range(8))},
+    ],
+)
+def test_lies_about_what_is_offered(town: World, worlds: Any, lie: dict[str, Any]) -> None:
+    """Whoever passes them on could have known: they are refused at the door, and nothing is fetched."""
+
+    def attack(second: int) -> None:
+        for node in town.nodes:
+            town.tell(node, Heard(frame=frame(second, **lie), via=MALLORY.peer_id))
+
+    throw(town, attack, seconds=8)
+    assert is_out(town)
+    for node in town.nodes:
+        assert node.core._others.inbox.newest_of(MALLORY.peer_id) is None
+    unharmed(worlds, town, rounds=14)
+
+
+def test_claims_that_are_allowed_and_absurd(town: World, worlds: Any) -> None:
+    """All tokens of the world, the largest capacity and importances, contexts of two gigabytes: nobody gives anything
+    for them, and nobody is fined."""
+    contexts = tuple(
+        ContextRef(key=bytes([n] * 32), blob=BlobRef(digest=bytes(32), size=2**31 - 1)) for n in range(4)
+    )
+    claims = {
+        "tokens": 2**53,
+        "samples": 2**53,
+        "tokens_total": 2**53,
+        "samples_total": 2**53,
+        "capacity": 1000,
+        "importance": b"\xff\xff\x7f\x7f" * 4,
+        "contexts": contexts,
+    }
+
+    def attack(second: int) -> None:
+        for node in town.nodes:
+            town.tell(node, Heard(frame=frame(second, **claims), via=RELAY))
+
+    throw(town, attack)
+    unharmed(worlds, town)
+    pulled = [effect.size for one in town.log for effect in one.effects if isinstance(effect, Pull)]
+    assert max(pulled) < 1000

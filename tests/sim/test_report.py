@@ -49,13 +49,17 @@ def record(peer: int, row: list[float], *, before: float, after: float, number: 
     )
 
 
-def run(method: str, seed: int, after: list[float], rows=None, *, finished: bool = True) -> RunMetrics:
+def run(
+    method: str, seed: int, after: list[float], rows=None, *, finished: bool = True, devices=("", "", "")
+) -> RunMetrics:
     rows = np.eye(3).tolist() if rows is None else rows
     ends = [
         PeerEnd(
             peer=f"p{i}",
             name=f"peer-{i}",
             category=KINDS[i],
+            device=devices[i],
+            targets=(1, 1, 2)[i],
             base_loss=math.log(100),
             rounds=(record(i, rows[i], before=after[i] + 1, after=after[i]),),
             sent={"blob": 1000},
@@ -142,6 +146,40 @@ def test_the_tables_fit_the_terminal_with_the_longest_names_and_numbers(width):
     assert max(map(len, text.splitlines())) <= width
     assert "s3-code+updates" in text
     assert "…" not in text
+
+
+UNLIKE = {"devices": ("rank 2", "rank 16", "rank 16")}
+KINDS_OF_PEERS = (
+    run("local", 0, [10.0, 20.0, 30.0], **UNLIKE),
+    run("local", 1, [40.0, 50.0, 60.0], **UNLIKE),
+    run("s3", 0, [9.0, 18.0, 30.0], ORACLE.tolist(), **UNLIKE),
+    run("s3", 1, [39.0, 47.0, 61.0], ORACLE.tolist(), **UNLIKE),
+)
+
+
+def test_each_kind_of_peer_is_compared_with_itself_alone():
+    local, s3 = table(*KINDS_OF_PEERS).methods
+    assert list(s3.devices) == ["rank 2", "rank 16"]
+    assert s3.devices["rank 2"].after.mean == pytest.approx((9 + 39) / 2)
+    assert s3.devices["rank 2"].against_local.mean == pytest.approx(-1)
+    assert s3.devices["rank 16"].against_local.mean == pytest.approx((-1 - 1) / 2)
+    assert local.devices["rank 16"].against_local is None
+
+
+def test_text_of_all_peers_together_counts_each_as_much_as_it_has():
+    (local,) = table(run("local", 0, [10.0, 20.0, 30.0])).methods
+    assert local.pooled.mean == pytest.approx((10 * 20 * 30**2) ** (1 / 4))
+
+
+def test_kinds_of_peers_have_a_table_where_there_are_several():
+    assert "by kind of peer" not in printed(table(*TWO_SEEDS), 80)
+    for width in (80, 120):
+        text = printed(table(*KINDS_OF_PEERS), width)
+        assert "by kind of peer" in text
+        assert "24.00 (-1.00)" in text
+        assert max(map(len, text.splitlines())) <= width
+    assert "| s3 | 24.00 (-1.00) | 39.00 (-1.00) |" in markdown(table(*KINDS_OF_PEERS))
+    assert "pooled" not in markdown(table(*TWO_SEEDS))
 
 
 def test_a_run_that_did_not_end_is_named():

@@ -8,6 +8,7 @@ import pytest
 
 from gossipllm.mistakes import UserMistake
 from gossipllm.settings import commented_toml, read_toml
+from sim.methods import method_named
 from sim.scenarios import DEFAULT, Scenario, load_scenario, shipped
 
 
@@ -52,6 +53,25 @@ def test_settings_change_single_keys_in_the_syntax_of_toml():
         ("seeds=[1, 1]", "seeds must be different"),
         ("round.rounds=0", "round.rounds must be in 1.."),
         ("training.warmup_steps=30", "must be below the 30 steps of the run"),
+        (
+            'methods=["s3+layers"]',
+            "method s3+layers: layers.count, layers.memory_mb or devices.blocks must say",
+        ),
+        ('methods=["s3+heads"]', "method s3+heads: heads.copies must be at least 1, got 0"),
+        (
+            "devices.ranks=[2, 16]",
+            "method fedavg: devices.ranks must be equal where A and B are averaged apart",
+        ),
+        ("devices.ranks=[0]", "devices: ranks must each be in 1..256, got 0"),
+        ("devices.blocks=[1, 257]", "devices: blocks must each be in 0..256, got 1, 257"),
+        (
+            'devices.modules=["q_proj q_proj"]',
+            "devices: modules must name each of a set once, got 'q_proj q_proj'",
+        ),
+        ('data.sources=["embedded:fr", "lines:embedded:de"]', "sources must be all texts or all samples"),
+        ('data.sources=["e2e:"]', "write e2e:PATH"),
+        ("data.trust_samples=1", "data: trust_samples must be in 2..4096, got 1"),
+        ('merge="median"', 'merge: must be one of "svd", "mean", "pad", got'),
         ('conditions.churn.late=["peer-9 at 3"]', "no peer is called 'peer-9'"),
     ],
 )
@@ -76,3 +96,43 @@ def test_the_learning_rate_falls_over_the_run_unless_its_length_is_given():
     assert scenario.annealed.decay_steps == 20
     assert load_scenario(DEFAULT, ["training.decay_steps=7"]).annealed.decay_steps == 7
     assert load_scenario(DEFAULT, ["anneal=false"]).annealed.decay_steps == 0
+
+
+def test_lists_of_devices_are_cycled_over_the_peers():
+    settings = ["devices.ranks=[2, 16]", 'devices.modules=["q_proj v_proj", ""]', 'methods=["s3"]']
+    scenario = load_scenario(DEFAULT, settings)
+    adapters = [scenario.learner(method_named("s3"), index).adapter for index in range(3)]
+    assert [one.rank for one in adapters] == [2, 16, 2]
+    assert [one.modules for one in adapters] == [("q_proj", "v_proj"), (), ("q_proj", "v_proj")]
+    assert {one.most_rank for one in adapters} == {64}
+    assert [scenario.label(index) for index in range(2)] == ["rank 2, q_proj v_proj", "rank 16, all modules"]
+
+
+def test_blocks_and_capacities_are_for_methods_that_deal_out_blocks_and_heads():
+    settings = ["devices.blocks=[1, 0]", "devices.capacities=[1, 3]", "heads.copies=2"]
+    scenario = load_scenario(DEFAULT, settings)
+    windows = {
+        name: [scenario.learner(method_named(name), index).layers.count for index in range(2)]
+        for name in ("s3", "s3+layers")
+    }
+    parts = {
+        name: [scenario.learner(method_named(name), index).heads.capacity for index in range(2)]
+        for name in ("s3", "s3+heads")
+    }
+    assert windows == {"s3": [0, 0], "s3+layers": [1, 0]}
+    assert parts == {"s3": [100, 100], "s3+heads": [1, 3]}
+
+
+def test_who_trains_all_blocks_needs_no_context_for_others():
+    settings = ["devices.blocks=[1, 0]", "layers.count=1", 'layers.context="int8"', 'methods=["s3+layers"]']
+    scenario = load_scenario(DEFAULT, settings)
+    learners = [scenario.learner(method_named("s3+layers"), index) for index in range(2)]
+    assert [one.layers.context for one in learners] == ["int8", "none"]
+
+
+def test_peers_whose_samples_differ_in_length_are_named_for_it():
+    scenario = load_scenario("tokens")
+    assert [scenario.label(index) for index in range(6)] == [
+        "short", "short", "medium", "medium", "long", "long"
+    ]  # fmt: skip
+    assert load_scenario(DEFAULT).label(0) == ""

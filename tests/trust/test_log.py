@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trust.history import Note, Refusal
+from trust.history import VERSION, Note, Refusal
 from trust.log import HistoryWriter, NoHistoryError, decoded, read_history
 
 
@@ -148,14 +148,36 @@ def test_a_foreign_file_is_refused_and_left_as_it_is(tmp_path: Path, foreign: by
 @pytest.mark.parametrize("news", [{}, {"new_field": 1}])
 def test_a_history_of_a_later_version_is_not_continued(written, make_begun, make_entry, news: dict) -> None:
     path, entries = written
-    later = msgspec.to_builtins(make_entry(make_begun("a", version=2)))
+    later = msgspec.to_builtins(make_entry(make_begun("a", version=VERSION + 1)))
     later["record"].update(news)
     data = path.read_bytes() + msgpack.packb(later)
     path.write_bytes(data)
     assert list(read_history(path).entries) == entries
-    with pytest.raises(NoHistoryError, match="of version 2, and this program reads 1"):
+    with pytest.raises(NoHistoryError, match=f"of version {VERSION + 1}, and this program reads {VERSION}"):
         HistoryWriter(path, peer="a", now=0.0)
     assert path.read_bytes() == data
+
+
+def test_a_history_of_the_first_version_is_read_and_continued(
+    tmp_path, written, make_begun, make_entry
+) -> None:
+    """Its rounds do not say what was trained and offered."""
+    _, entries = written
+    path = tmp_path / "old.msgpack"
+    newer = ("tokens_total", "samples_total", "offered", "window", "importance", "absorbed")
+    for entry in entries:
+        old = msgspec.to_builtins(entry)
+        for field in newer:
+            old["record"].pop(field, None)
+        for seen in old["record"].get("seen", ()):
+            del seen["rank"]
+        with path.open("ab") as file:
+            file.write(msgpack.packb(old))
+    with HistoryWriter(path, peer="a", now=0.0) as writer:
+        writer.append(make_entry(make_begun("a", version=VERSION)))
+    history = read_history(path)
+    assert list(history.entries[:-1]) == entries
+    assert history.torn == 0
 
 
 @given(st.binary(max_size=200), st.booleans())

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pytest
 
-from gossipllm.work import Evaluate, Fit, Merge, Open, Request, Train, Weigh
+from gossipllm.work import Absorb, Evaluate, Fit, Merge, Open, Request, Train, Weigh
 from peers.core.config import CoreConfig, RoundConfig
 from peers.core.effects import Effect, Pull, Report, Store, WakeAt
 from peers.core.events import (
@@ -27,11 +27,13 @@ from peers.core.events import (
 from peers.core.saved import Saved
 from peers.core.state import Core
 from sim.keys import ToyKeys
-from sim.toy import EVIDENCE, LAYOUT, ROWS, ToyLearner, fingerprints
+from sim.toy import EVIDENCE, ROWS, SCHEMA, ToyLearner, fingerprints
+from sim.toy_units import Form
 from trust.history import Note, Record
 from wire.codec import encode_announcement, encode_greeting
 from wire.digest import NO_DIGEST, Content
 from wire.messages import Announcement, BlobRef, Greeting, Latest, network_id
+from wire.units import Offer
 
 E = TypeVar("E")
 NET = network_id("gossipllm", fingerprints())
@@ -39,8 +41,8 @@ TARGET = (1.0, 0.0, 0.0, 0.0)
 
 
 def update_of(values: Sequence[float]) -> Content:
-    """An update's bytes, whatever numbers it holds."""
-    return Content.of(np.array(values, "<f4").tobytes())
+    """An update's bytes, whatever numbers it holds: all units, no rank."""
+    return Content.of(bytes(4) + np.array(values, "<f4").tobytes())
 
 
 def only(effects: Sequence[Effect], kind: type[E]) -> E:
@@ -53,7 +55,7 @@ def every(effects: Sequence[Effect], kind: type[E]) -> list[E]:
 
 
 def requests(effects: Sequence[Effect]) -> list[Request]:
-    return [one for one in effects if isinstance(one, Open | Train | Weigh | Evaluate | Fit | Merge)]
+    return [one for one in effects if isinstance(one, Open | Train | Weigh | Evaluate | Fit | Merge | Absorb)]
 
 
 def records(effects: Sequence[Effect]) -> list[Record]:
@@ -89,10 +91,17 @@ class Someone:
             "round": round_,
             "previous": NO_DIGEST,
             "update": BlobRef(digest=self.update.digest, size=self.update.size),
+            "offer": Offer(0),
             "evidence": BlobRef(digest=self.evidence.digest, size=self.evidence.size),
             "tokens": 1,
             "samples": 1,
             "steps": 1,
+            "tokens_total": 1,
+            "samples_total": 1,
+            "capacity": 100,
+            "importance": b"",
+            "shares": (),
+            "contexts": (),
             "capabilities": (),
             "sent_at_s": 0,
         }
@@ -114,13 +123,18 @@ class Bench:
     """A core, a toy learner to answer it, and a clock that moves when told."""
 
     def __init__(
-        self, *, saved: Saved | None = None, target: Sequence[float] = TARGET, **options: Any
+        self,
+        *,
+        saved: Saved | None = None,
+        target: Sequence[float] = TARGET,
+        form: Form = "whole",
+        **options: Any,
     ) -> None:
         rounds = {"steps": 1, **options.pop("rounds", {})}
         self.config = CoreConfig(name="me", round=RoundConfig(**rounds), **options)
         self.keys = ToyKeys.of("me")
         self.core = Core(self.config, self.keys, saved)
-        self.learner = ToyLearner(target)
+        self.learner = ToyLearner(target, form=form)
         self.now = 1000.0
 
     def tell(self, event: Event, *, after: float = 0.0) -> list[Effect]:
@@ -153,7 +167,7 @@ class Bench:
         while True:
             request = asked.pop(0)
             effects = self.tell(self.learner.answer(request))
-            if isinstance(request, Merge):
+            if isinstance(request, Merge | Absorb):
                 return effects
             asked += requests(effects)
 
@@ -182,7 +196,7 @@ class Script:
     Bench = Bench
     Someone = Someone
     NET = NET
-    LAYOUT = LAYOUT
+    SCHEMA = SCHEMA
     ROWS = ROWS
     EVIDENCE = EVIDENCE
     update_of = staticmethod(update_of)

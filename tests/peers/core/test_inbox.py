@@ -15,7 +15,9 @@ def entry(script: Any) -> Any:
     def of(name: str, round_: int, *, whole: bool = True, **fields: Any) -> Entry:
         someone = script.Someone(name, **fields)
         frame = someone.announce(round_)
-        made = Entry(someone.id, decode_announcement(frame).announcement, frame, someone.id)
+        announcement = decode_announcement(frame).announcement
+        refs = {"evidence": announcement.evidence, "update": announcement.update}
+        made = Entry(someone.id, announcement, frame, someone.id, refs)
         if whole:
             made.evidence, made.update = someone.evidence, None
         return made

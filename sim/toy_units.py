@@ -1,0 +1,106 @@
+"""What peers of a toy network share and send: an adapter of `DIMENSION` numbers, as bytes and number by number."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+
+from wire.digest import Content, fingerprint_of
+from wire.logits import RowsShape, SparseRows, encode_rows
+from wire.messages import Fingerprints
+from wire.units import RANK, Offer, Schema, Unit
+
+Vector: TypeAlias = tuple[float, ...]
+Held: TypeAlias = tuple[float | None, ...]
+"""Number by number, None where it is not there."""
+Form: TypeAlias = Literal["whole", "split", "ranked"]
+
+DIMENSION = 4
+ROWS = RowsShape(rows=1, top=1, vocabulary=2)
+EVIDENCE = Content.of(
+    encode_rows(
+        SparseRows(
+            np.zeros((1, 1), np.uint32), np.log(np.full((1, 1), 0.5, np.float32)), np.full(1, 0.5, np.float32)
+        ),
+        ROWS,
+    )
+)
+
+_WHOLE = struct.Struct(f"<HH{DIMENSION}f")
+"""An update that holds everything, without a rank: what most worlds exchange."""
+_HEAD = struct.Struct("<HH")
+
+
+def _schema(form: Form) -> Schema:
+    if form == "whole":
+        return Schema((Unit("w", 0, (("w", (DIMENSION,)),)),), "f32")
+    shape = (RANK,) if form == "ranked" else (1,)
+    return Schema(tuple(Unit(f"w{n}", n, ((f"w{n}", shape),)) for n in range(DIMENSION)), "f32")
+
+
+SCHEMAS: Final[dict[Form, Schema]] = {
+    "whole": _schema("whole"),
+    "split": _schema("split"),
+    "ranked": _schema("ranked"),
+}
+
+
+def fingerprints(base: str = "toy", form: Form = "whole") -> Fingerprints:
+    return Fingerprints(
+        base=fingerprint_of("toy/base", [base.encode()]),
+        tokenizer=fingerprint_of("toy/tokenizer", []),
+        reference=fingerprint_of("toy/reference", []),
+        layout=SCHEMAS[form].fingerprint,
+    )
+
+
+def context_key(first: int) -> bytes:
+    """Of the window that begins at this block."""
+    return fingerprint_of("toy/context", [str(first).encode()])
+
+
+def whole_bytes(w: Sequence[float]) -> bytes:
+    return _WHOLE.pack(0, 0, *w)
+
+
+def whole_vector(data: bytes) -> Vector:
+    return _WHOLE.unpack(data)[2:]
+
+
+def part_bytes(w: Sequence[float], units: Sequence[int], offer: Offer) -> bytes:
+    """These units, each as often as the rank says."""
+    numbers = [w[n] for n in units for _ in range(offer.rank or 1)]
+    head = _HEAD.pack(offer.rank, len(offer.units)) + offer.units
+    return head + struct.pack(f"<{len(numbers)}f", *numbers)
+
+
+def part_vector(data: bytes) -> Held:
+    rank, length = _HEAD.unpack_from(data)
+    body = _HEAD.size + length
+    bitmap = int.from_bytes(data[_HEAD.size : body], "little") if length else -1
+    numbers = iter(struct.unpack_from(f"<{(len(data) - body) // 4}f", data, body)[:: rank or 1])
+    return tuple(next(numbers) if bitmap >> n & 1 else None for n in range(DIMENSION))
+
+
+def merged(
+    row: Sequence[float],
+    now: Vector,
+    held_by: Sequence[Held],
+    missing: Literal["renorm", "self"],
+) -> Vector:
+    """`held_by` has, number by number, this peer's and then everybody's; what nobody holds stays as it is `now`."""
+    result: list[float] = []
+    for own, numbers in zip(now, held_by, strict=True):
+        held = [(weight, number) for weight, number in zip(row, numbers, strict=True) if number is not None]
+        whole = math.fsum(weight for weight, _ in held)
+        if not whole:
+            result.append(own)
+        elif missing == "renorm":
+            result.append(math.fsum(weight / whole * number for weight, number in held))
+        else:
+            result.append(math.fsum(weight * number for weight, number in held) + (1 - whole) * own)
+    return tuple(result)
