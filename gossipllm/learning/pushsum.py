@@ -25,11 +25,11 @@ all at the limit, fits into one. Weights are relative: let them be about 1. No p
 less than 2^-20 of denominator: that peer pushes nothing until it receives. So a denominator that is not 0 has
 at least 20 bits. What a push rounds moves an estimate by a millionth at worst, by 1e-12 where y is about 1.
 
-**Those who leave.** `hand_over` gives everything to a neighbour. Who vanishes without it takes its mass and what is in
-flight to it. Numerators and denominator are lost together, so the others' mean remains a weighted mean of
-what the peers brought, with other weights. There is no way to reclaim: acknowledged or not, a share that a peer
-received just before it vanished may already have been pushed on, and would then count twice. So push to whom you
-have heard from lately; what is in flight to one that is only slow comes to it when it returns.
+**Those who leave** take their mass along, and what is in flight to them. Numerators and denominator are lost
+together, so the others' mean remains a weighted mean of what the peers brought, with other weights. There is no way to
+reclaim: acknowledged or not, a share that a peer received just before it vanished may already have been pushed on, and
+would then count twice. So push to whom you have heard from lately; what is in flight to one that is only slow comes
+to it when it returns.
 
 **Those who lie.** Push-sum trusts everybody: a peer that invents mass moves everyone's mean. Only what no honest peer
 can send is refused. Where that is not enough, merge by rows of trust.
@@ -66,9 +66,6 @@ _LEAST_PUSHED: Final = 2**20
 
 _MOST_HELD: Final = 2**62
 """Bound of a peer's mass in units, so that a sum of two stays below 2^63."""
-
-_GONE: Final = 2**63 - 1
-"""The last round of one that is gone for good: no message is newer."""
 
 _SENT: Final = "sent/"
 _RECEIVED: Final = "received/"
@@ -133,10 +130,9 @@ class Mass:
         """Split the mass equally among `receivers` and ourselves; the totals to send to each, `(M,)`.
 
         What the division leaves over stays here. Where the shares would be too small, no mass moves, and the totals
-        are those of the last push. Raises `ValueError` for a receiver that was forgotten.
+        are those of the last push.
         """
         names = set(receivers)
-        self._check_receivers(names)
         share_M = self._state_M // (len(names) + 1)
         if share_M[-1] < _LEAST_PUSHED:
             share_M = np.zeros_like(share_M)
@@ -144,21 +140,14 @@ class Mass:
             self._give(name, share_M)
         return {name: self._sent[name] for name in receivers}
 
-    def hand_over(self, heir: str) -> U64:
-        """Give everything to one neighbour, before leaving; the totals to send to it. The estimate stays."""
-        self._check_receivers({heir})
-        self.estimate()
-        self._give(heir, self._state_M)
-        return self._sent[heir]
-
     def receive(self, sender: str, totals_M: U64, *, round: int) -> bool:  # noqa: A002 - a round is called a round
         """Take what `sender` pushed since its last message; False for a message no newer than that one.
 
         `round` is the sender's, and grows with each of its pushes. Raises `WireError`, and takes nothing, where
         the weight fell or the mass is more than all peers together can have.
         """
-        if not 0 <= round < _GONE:
-            raise ValueError(f"round must be in [0, 2^63 - 1), got {round}")
+        if round < 0:
+            raise ValueError(f"round must be at least 0, got {round}")
         if totals_M.shape != self._state_M.shape:
             raise WireError("pushsum.totals", f"{totals_M.size} numbers, here are {self._state_M.size}")
         if round <= self._rounds.get(sender, round - 1):
@@ -187,23 +176,11 @@ class Mass:
             raise ValueError(f"numerators must stay below {_MOST_HELD * UNIT:g}")
         self._state_M = held_M
 
-    def moved_to(self, theta_N: F64, weight: float) -> None:
-        """The local step that went from the last `estimate()` to `theta_N`, whatever was received meanwhile."""
-        self.add(theta_N - self._estimate_N, weight)
-
     def estimate(self) -> F64:
-        """x / y, `(N,)`. Without a denominator, because nothing came yet or all was handed over, the last one, which
-        at first is theta."""
+        """x / y, `(N,)`. Without a denominator, because nothing came yet, what it began with."""
         if self._state_M[-1] > 0:
             self._estimate_N = self._state_M[:-1] / self._state_M[-1]
         return self._estimate_N.copy()
-
-    def forget(self, neighbour: str) -> None:
-        """Drop the totals of one that is gone for good. What was in flight to it is lost, and nothing that still
-        comes from it is taken: without its totals it would count twice."""
-        self._sent.pop(neighbour, None)
-        self._received.pop(neighbour, None)
-        self._rounds[neighbour] = _GONE
 
     def arrays(self) -> dict[str, Array]:
         """All of it, for a snapshot. Save it after a push and before the totals are sent: a peer that resumes from
@@ -215,11 +192,6 @@ class Mass:
             **{_RECEIVED + name: totals for name, totals in self._received.items()},
             **{_ROUND + name: np.array([number]) for name, number in self._rounds.items()},
         }
-
-    def _check_receivers(self, names: Collection[str]) -> None:
-        for name in names:
-            if self._rounds.get(name) == _GONE:
-                raise ValueError(f"receivers must not be forgotten, got {name!r}")
 
     def _give(self, name: str, share_M: I64) -> None:
         self._sent[name] = self._sent.get(name, _nothing(share_M)) + share_M.view(np.uint64)

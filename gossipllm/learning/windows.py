@@ -6,8 +6,8 @@ the base, which stays whole for measuring; the context's own copies; the adapter
 activations of a batch. What the interpreter and its libraries take, some hundred MB, comes on top.
 
 Held against how much the resident memory of a fresh process grew by loading a model with random weights and taking
-two steps on one core: a Llama of 8 blocks of width 256 (150 to 380 MB) and GPT-2's shape with 6 blocks (490 to 1,350
-MB), both in float32 and bfloat16, windows of 128 and 512 tokens, all blocks and two of them, with checkpoints, dropped
+two steps on one core: a Llama of 8 blocks of width 256 (80 to 410 MB) and GPT-2's shape with 6 and 12 blocks (490 to
+2,070 MB), in float32 and bfloat16, windows of 128 and 512 tokens, all blocks and two of them, with checkpoints, dropped
 and 8-bit contexts, LoRA and full training. The estimate was 1.00 to 1.28 times what was taken, the most for the Llama.
 """
 

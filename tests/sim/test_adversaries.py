@@ -119,7 +119,7 @@ def is_out(world: World) -> bool:
 def test_garbage(town: World, worlds: Any) -> None:
     def attack(second: int) -> None:
         for node in town.nodes:
-            for data in (b"", b"GLA1" + bytes(100 + second), frame(second)[:-1], frame(second) + b"x"):
+            for data in (b"", b"GLA2" + bytes(100 + second), frame(second)[:-1], frame(second) + b"x"):
                 town.tell(node, Heard(frame=data, via=MALLORY.peer_id))
             town.tell(node, Greeted(greeting=bytes(second), via=MALLORY.peer_id))
             town.tell(node, Replied(reply=b"\x81" * second, via=MALLORY.peer_id))

@@ -20,6 +20,7 @@ from peers.identity import Identity
 from peers.net import libp2p_host
 from peers.net.host import Unreachable
 from peers.net.libp2p_host import Libp2pNetwork, PortInUse, open_network
+from wire.codec import MAX_FRAME_BYTES
 
 
 async def test_who_joined_through_one_are_connected_to_all(real: Any) -> None:
@@ -154,8 +155,8 @@ async def test_another_version_of_libp2p_is_refused(monkeypatch: Any, new_peer: 
 async def test_a_frame_over_the_limit_is_our_callers_mistake(real: Any) -> None:
     with trio.fail_after(10):
         async with real(1) as (alone,):
-            with pytest.raises(ValueError, match="limit 36864"):
-                await alone.network.publish(bytes(36_865))
+            with pytest.raises(ValueError, match=f"limit {MAX_FRAME_BYTES}"):
+                await alone.network.publish(bytes(MAX_FRAME_BYTES + 1))
 
 
 async def test_a_burst_of_announcements_arrives_whole(real: Any, until: Any) -> None:
