@@ -2,9 +2,10 @@
 
     python benchmarks/head_training.py [--data FOLDER] [--out FOLDER] [--seeds 0,1] [--jobs 2] [--json]
 
-Four peers that read one language and average plainly. Each head is trained by one of them, by two, or by all, drawn
-anew each round; everybody sends the rows and columns of its own heads only. The base is the embedded model (4 blocks of
-4 heads), LoRA of rank 8 on attention. Text: the embedded French one, or multi/fr.txt of --data, of which there is more.
+Four peers that read one language and average plainly, each head over those who trained it. A head is trained by one of
+them, by two, or by all, drawn anew each round; everybody sends the rows and columns of its own heads only. The base is
+the embedded model (4 blocks of 4 heads), LoRA of rank 8 on attention. Text: the embedded French one, or multi/fr.txt
+of --data, of which there is more.
 
 Others' heads are left out in two ways. "mask": the whole model is computed, and gradients of others' heads are dropped.
 "subnet": only the own heads are computed, forward and backward, in the place of all.
@@ -15,7 +16,8 @@ Others' heads are left out in two ways. "mask": the whole model is computed, and
     MB            sent by a peer in the whole run, all messages counted
 
 For each way, perplexity on own test text after a quarter, a half and all of the rounds, as a mean over peers; ± is over
-seeds.
+seeds. In the first round nobody knows of others yet, so everybody trains all heads.
+About five minutes on two free cores.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from paper_table import run
 from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
-from gossipllm.config import AdapterConfig, HeadsConfig, ModelConfig, TrainingConfig
+from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ModelConfig, TrainingConfig
 from gossipllm.learning.crew import Crew
 from gossipllm.mistakes import UserMistake
 from gossipllm.text.partitions import PartitionConfig
@@ -109,6 +111,7 @@ def scenario_of(options: argparse.Namespace, way: Way) -> Scenario:
         round=RoundConfig(steps=options.steps, rounds=options.rounds, barrier=True, patience_s=86_400.0),
         model=ModelConfig(threads=1),
         adapter=AdapterConfig(train="heads"),
+        layers=LayersConfig(missing="renorm"),
         heads=HeadsConfig(copies=way.copies, mode="subnet" if way.subnet else "mask"),
         training=TrainingConfig(
             learning_rate=1e-2, warmup_steps=min(options.steps, options.rounds * options.steps - 1)

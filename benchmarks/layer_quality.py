@@ -8,7 +8,8 @@ Four tables, each of test perplexity after the last merge, with its difference o
 
     sampling     8, 16 and 24 peers, Dirichlet 0.1 and 1: windows drawn by importance, uniformly, in turn
     context      what the other blocks are meanwhile: as they are, in 8 or 4 bits, 3/4 to 1/4 kept or distilled
-    missing      whose weights count for a block that some did not train: those who did (renorm), or oneself (self)
+    missing      whose weights count for a block that some did not train: of those who did (renorm, as in LEFF), of
+                 those and oneself (kept), or all, those of absent ones for one's own (self)
     budget       against LoRA on all blocks that sends as many bytes, and against one that takes as much memory; and all
                  parameters of the window instead of LoRA
 
@@ -17,7 +18,8 @@ Base: a Llama of 8 blocks of width 96 that has read mostly English, trained here
 (`small_base.py`). LoRA of rank 8. Equal bytes are had by a smaller rank, equal memory by smaller batches, both of as
 many steps; memory is estimated as the program itself estimates it where [layers] memory_mb is given.
 
-"kB" is what a peer sends in a round, "MB" the estimated memory of a training step without libraries.
+"kB" is what a peer sends in a round, "MB" the estimated memory of a training step without libraries. About an hour on
+two free cores.
 """
 
 from __future__ import annotations
@@ -99,7 +101,12 @@ CONTEXT: Final = (
         for share, ratio in (("3/4", 0.75), ("1/2", 0.5), ("1/4", 0.25))
     ),
 )
-MISSING: Final = (_WHOLE, _IMPORTANT, Case("window, own block for who did not", "fedavg+layers+self"))
+MISSING: Final = (
+    _WHOLE,
+    _IMPORTANT,
+    Case("window, one's own block counts too", "fedavg+layers+kept"),
+    Case("window, own block for who did not", "fedavg+layers+self"),
+)
 
 
 Cell = tuple[int, float]
@@ -171,7 +178,7 @@ def scenario_of(texts: Path, model: Path, options: argparse.Namespace, cell: Cel
         round=RoundConfig(steps=options.steps, rounds=options.rounds, barrier=True, patience_s=86_400.0),
         model=ModelConfig(name=str(model), threads=1),
         adapter=AdapterConfig(rank=RANK),
-        layers=LayersConfig(count=WINDOW, distil_steps=options.distil_steps),
+        layers=LayersConfig(count=WINDOW, missing="renorm", distil_steps=options.distil_steps),
         training=TrainingConfig(batch_windows=BATCH, learning_rate=1e-2, warmup_steps=options.steps // 2),
         reference=ReferenceConfig(source=str(texts / "reference.txt")),
     )
@@ -267,8 +274,8 @@ def main() -> None:
     parser.add_argument("--tables", default=",".join(TABLES))
     parser.add_argument("--peers", default="8,16,24", help="the first is that of all tables but the first")
     parser.add_argument("--seeds", default="0,1")
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=8, help="local steps of a round")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=6, help="local steps of a round")
     parser.add_argument("--tokens", type=int, default=8_192, help="of a peer to train on")
     parser.add_argument("--distil-steps", type=int, default=100)
     parser.add_argument("--base-tokens", type=int, default=DEEP.tokens, help="that the base is trained on")

@@ -148,9 +148,11 @@ class LayersConfig:
     """Whether only the inputs of blocks are kept for the backward pass and the rest is computed again: less memory,
     a third more time."""
 
-    missing: Literal["renorm", "self"] = "renorm"
-    """Of a block that some do not offer: whether their weights go to those who do, as in LEFF, or to this peer's own
-    block, which is more careful and slower to learn from others."""
+    missing: Literal["renorm", "kept", "self"] = "kept"
+    """Whose weights count for a block that some do not offer: of those who trained it alone, as in LEFF ("renorm"); of
+    those and of this peer, whose own block counts, trained or not ("kept"); or of all, what others do not offer going
+    to this peer's own block ("self"). With rows that trust few, "renorm" takes over whole what only a stranger
+    trained, and "kept" did best (sim/FINDINGS.md)."""
 
     def __post_init__(self) -> None:
         for name, least, most in (

@@ -76,6 +76,8 @@ def sim(
       gossipllm sim --methods local,s2,s3,s1*s3 --seeds 0..4
       gossipllm sim --methods s3,s3+noguard,s3+mean --rounds 12
       gossipllm sim mixture --set data.partition.major=0.6
+      gossipllm sim ranks
+      gossipllm sim languages -m s3,s3+layers --set layers.count=1
       gossipllm sim my.toml --set 'data.sources=["wiki.txt", "java"]' -o out
       gossipllm trust show results/languages/s3/seed-0
 

@@ -49,7 +49,7 @@ class Method:
     """Whether windows of blocks are trained, as [layers] says, and not all of them."""
     heads: bool = False
     """Whether attention heads are dealt out, as [heads] says, and not trained by everybody."""
-    missing: Literal["renorm", "self"] | None = None
+    missing: Literal["renorm", "kept", "self"] | None = None
     rate: float = 1.0
     """What the scenario's learning rate is multiplied by."""
     reference: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -144,6 +144,8 @@ CHANGES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
         "LoRA on attention, heads dealt out as [heads] says",
         {"train": "heads", "heads": True},
     ),
+    "renorm": ("only those who trained a block count for it, as in LEFF", {"missing": "renorm"}),
+    "kept": ("one's own block counts besides those who trained it", {"missing": "kept"}),
     "self": ("of what neighbours did not train, their weights go to one's own", {"missing": "self"}),
     "guard": ("refuse merges that raise the own trust loss", {"guard": True}),
     "noguard": ("take every merge", {"guard": False}),

@@ -90,16 +90,21 @@ def merged(
     row: Sequence[float],
     now: Vector,
     held_by: Sequence[Held],
-    missing: Literal["renorm", "self"],
+    missing: Literal["renorm", "kept", "self"],
 ) -> Vector:
     """`held_by` has, number by number, this peer's and then everybody's; what nobody holds stays as it is `now`."""
     result: list[float] = []
     for own, numbers in zip(now, held_by, strict=True):
-        held = [(weight, number) for weight, number in zip(row, numbers, strict=True) if number is not None]
+        mine = own if missing == "kept" else numbers[0]
+        held = [
+            (weight, number)
+            for weight, number in zip(row, (mine, *numbers[1:]), strict=True)
+            if number is not None
+        ]
         whole = math.fsum(weight for weight, _ in held)
         if not whole:
             result.append(own)
-        elif missing == "renorm":
+        elif missing != "self":
             result.append(math.fsum(weight / whole * number for weight, number in held))
         else:
             result.append(math.fsum(weight * number for weight, number in held) + (1 - whole) * own)

@@ -2,8 +2,9 @@
 
 A unit is merged over its holders: the neighbours that offer it, and this peer where it trained it. What the row gives
 to others of them goes by the rule for what is missing: "renorm" deals it among the holders in proportion, as LEFF
-does for layers (Shen et al., NeurIPS 2025), "self" gives it to this peer's own unit. A unit that nobody holds stays
-as it is, bit for bit; what is not offered never counts as zeros.
+does for layers (Shen et al., NeurIPS 2025), "kept" too, but with this peer among them, whether it trained the unit or
+not, and "self" gives it to this peer's own unit. A unit that nobody holds stays as it is, bit for bit; what is
+not offered never counts as zeros.
 
 Mixing parameters, a row w gives `sum_j w_j x_j`. Mixing updates, it gives `s_0 + sum_j w_j (x_j - s_j)`, where
 s are the adapters from which the last local steps began (Wagner et al. 2024, algorithm 1, with the sign of a
@@ -33,7 +34,7 @@ from gossipllm.model.names import A, B, State
 from wire.floats import F32
 
 Rule = Literal["svd", "mean", "pad"]
-Missing = Literal["renorm", "self"]
+Missing = Literal["renorm", "kept", "self"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,7 +162,7 @@ class Stack:
             if missing == "self":
                 taken[0] += row_K.sum() - taken.sum()
             else:
-                taken[0] *= group.own_holds
+                taken[0] *= group.own_holds or missing == "kept"
                 total = taken.sum()
                 taken = taken / total if total > 0 else np.eye(len(taken))[0]
         if not self._gains:

@@ -71,7 +71,7 @@ def alone(form: Form, learner: LearnerConfig, *, seconds: float) -> float:
 
 
 @pytest.mark.parametrize("sampling", ["importance", "uniform", "round-robin"])
-@pytest.mark.parametrize("missing", ["renorm", "self"])
+@pytest.mark.parametrize("missing", ["renorm", "kept", "self"])
 def test_every_block_is_trained_by_somebody_and_each_learns_what_it_did_not_train(
     worlds: Any, sampling: Any, missing: Any
 ) -> None:

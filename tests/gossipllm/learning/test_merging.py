@@ -34,7 +34,7 @@ def merge(
     row: Sequence[float],
     rule: Rule = "svd",
     *,
-    missing: Literal["renorm", "self"] = "renorm",
+    missing: Literal["renorm", "kept", "self"] = "renorm",
     held: Sequence[int] | None = None,
 ) -> MergedState:
     mine = Own(own, own, form.own if held is None else held)
@@ -148,6 +148,24 @@ def test_what_absent_ones_had_goes_to_ones_own_where_missing_is_self(
                 for weight, state in zip(weights, (own, other, third), strict=True)
             )
             np.testing.assert_allclose(cut.of(merged[cut.tensor]), mean, atol=1e-6)
+
+
+@pytest.mark.parametrize("train", KINDS)
+def test_ones_own_unit_counts_untrained_where_it_is_kept(
+    shape: Shape, draw: Draw, offered: Offered, train: str
+) -> None:
+    form = shape(train=train)
+    own, other, third = (draw(form, seed) for seed in range(3))
+    few, row = form.own[:2], [0.6, 0.2, 0.2]
+
+    updates = [offered(form, other, few), offered(form, third, form.own[2:])]
+    merged = merge(form, own, updates, row, "mean", missing="kept", held=()).state
+
+    for unit in form.own:
+        holder = other if unit in few else third
+        for cut in form.cuts([unit]):
+            want = 0.75 * cut.of(own[cut.tensor]) + 0.25 * cut.of(holder[cut.tensor])
+            np.testing.assert_allclose(cut.of(merged[cut.tensor]), want, atol=1e-6)
 
 
 @pytest.mark.parametrize("rule", RULES)

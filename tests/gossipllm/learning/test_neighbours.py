@@ -59,7 +59,7 @@ def test_a_merge_that_was_tried_is_not_made_again(shape: Shape, draw: Draw, sent
     assert held.merged((0.5, 0.5), [update], state=own, start=own) is not first
 
 
-@pytest.mark.parametrize(("missing", "own_share"), [("renorm", 0.0), ("self", 0.5)])
+@pytest.mark.parametrize(("missing", "own_share"), [("renorm", 0.0), ("kept", 0.5), ("self", 0.5)])
 def test_the_configuration_says_where_missing_weight_goes(
     shape: Shape, draw: Draw, sent: Sent, missing: Any, own_share: float
 ) -> None:
