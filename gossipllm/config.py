@@ -124,7 +124,7 @@ class LayersConfig:
 
     probe_every: int = 0
     """Rounds between probes of all blocks, block by block, 0 to 10,000; 0 for none: importance then is what training
-    happens to tell of the blocks it trains."""
+    happens to tell of the blocks it trains. Needs `count` or `memory_mb`."""
 
     context: Literal["none", "int8", "int4", "drop", "distil"] = "none"
     """What the other blocks are while a window of blocks is trained: as they are; in 8 or 4 bits; partly dropped
@@ -146,7 +146,7 @@ class LayersConfig:
 
     checkpoint: bool = False
     """Whether only the inputs of blocks are kept for the backward pass and the rest is computed again: less memory,
-    a third more time."""
+    a third more time. Needs `count` or `memory_mb`; `count` may be all of the blocks."""
 
     missing: Literal["renorm", "kept", "self"] = "kept"
     """Whose weights count for a block that some do not offer: of those who trained it alone, as in LEFF ("renorm"); of
@@ -175,6 +175,11 @@ class LayersConfig:
             raise ValueError(
                 f'context = "{self.context}" needs count or memory_mb: else there are no other blocks'
             )
+        for name in ("checkpoint", "probe_every"):
+            if getattr(self, name) and not self.partial:
+                raise ValueError(
+                    f"{name} is of training in windows of blocks and needs count, which may be all blocks, or memory_mb"
+                )
 
     @property
     def partial(self) -> bool:
@@ -198,7 +203,8 @@ class HeadsConfig:
 
     mode: Literal["mask", "subnet"] = "mask"
     """How others' heads are left out of training: "mask", the whole model is computed and only the own heads
-    change; or "subnet", only the own heads are computed, and what they say counts as much as all heads would."""
+    change; or "subnet", only the own heads are computed, and what they say counts as much as all heads would. The
+    latter needs `copies` above 0."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.copies <= 64:
@@ -207,6 +213,8 @@ class HeadsConfig:
             raise ValueError(f"capacity must be in 1..1000, got {self.capacity}")
         if not 1 <= self.epoch_rounds <= 10_000:
             raise ValueError(f"epoch_rounds must be in 1..10000, got {self.epoch_rounds}")
+        if self.mode == "subnet" and not self.copies:
+            raise ValueError('mode = "subnet" needs copies above 0: with 0 every peer owns all heads')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,10 +374,8 @@ class LearnerConfig:
 
     def __post_init__(self) -> None:
         train, parts = self.adapter.train, self.layers.partial or self.heads.copies > 0
-        if train != "heads" and (self.heads.copies or self.heads.mode == "subnet"):
-            raise ValueError(
-                f'heads are dealt out and computed apart with adapter.train = "heads", got "{train}"'
-            )
+        if train != "heads" and self.heads.copies:
+            raise ValueError(f'heads.copies needs adapter.train = "heads", got "{train}"')
         if self.layers.partial and self.heads.copies:
             raise ValueError(
                 "layers.count and layers.memory_mb exclude heads.copies: one of them says what is trained"

@@ -89,6 +89,12 @@ class PeerConfig:
                     f'with trust.form = "{self.trust.form}", got "{positions}"'
                 )
 
+        fetches = self.layers.context == "distil" and self.layers.contexts == "fetch"
+        if fetches and self.round.most_context_mb * 10**6 > self.network.max_blob_bytes:
+            raise ValueError(
+                f"round.most_context_mb must fit network.max_blob_bytes ({self.network.max_blob_bytes}), "
+                f"got {self.round.most_context_mb}"
+            )
         # What must hold between the learner's tables is checked where they come together.
         self.learner()
 

@@ -2,6 +2,7 @@
 
 Adapters may differ in rank and hold different units. "weights" compares what both have; losses are those of the
 neighbour's units in the place of one's own; the published forms, which know of no such differences, refuse them.
+Means of losses count windows as training does, but for "perplexity", which counts all alike, as published.
 
 Axes: W windows.
 """
@@ -15,6 +16,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from gossipllm.config import Evidence
+from gossipllm.learning.averages import F64, mean_loss, standard_error
 from gossipllm.learning.batches import drawn
 from gossipllm.learning.jobs import Task, losses_of
 from gossipllm.learning.merging import completed
@@ -42,7 +44,7 @@ Blob: TypeAlias = SparseRows | LogitRows
 @dataclass(frozen=True, slots=True, eq=False)
 class Mine:
     """This peer's side of a comparison. `trust_WT` are the windows to weigh on, `trust_losses_W` the losses of its
-    adapter on them as it is."""
+    adapter on them as it is, `weights_W` how much each counts in a mean (`averages.weights_of`)."""
 
     blueprint: Blueprint
     state: State
@@ -50,6 +52,7 @@ class Mine:
     blob: Blob
     trust_WT: Windows
     trust_losses_W: F32
+    weights_W: F64 | None
     start_loss: float | None
     """Mean trust loss of `start`, where "progress" is measured."""
     draw: tuple[str | int, ...]
@@ -107,7 +110,14 @@ def _by_losses(
     (theirs_W,) = yield from losses_of((theirs,), mine.trust_WT, "trust")
     if kind == "progress":
         return progress(mine, theirs, _finite(theirs_W))
-    return validation_distance(mine.trust_losses_W, _finite(theirs_W))
+    return _validation(mine, _finite(theirs_W))
+
+
+def _validation(mine: Mine, theirs_W: F32) -> Distance:
+    if mine.weights_W is None:
+        return validation_distance(mine.trust_losses_W, theirs_W)
+    differences_W = theirs_W - mine.trust_losses_W
+    return Distance(mean_loss(differences_W, mine.weights_W), standard_error(differences_W, mine.weights_W))
 
 
 def progress(mine: Mine, state: State, losses_W: F32) -> Distance:
@@ -115,7 +125,7 @@ def progress(mine: Mine, state: State, losses_W: F32) -> Distance:
     assert mine.start_loss is not None, "progress is measured from the start"
     # In float64: squares of finite float32 numbers need not be finite in float32.
     square = sum(float(np.sum((state[name].astype(np.float64) - mine.start[name]) ** 2)) for name in state)
-    return progress_distance(mine.start_loss, float(losses_W.mean(dtype=np.float64)), square**0.5)
+    return progress_distance(mine.start_loss, mean_loss(losses_W, mine.weights_W), square**0.5)
 
 
 def own_measures(kinds: Sequence[Evidence], mine: Mine) -> tuple[float, ...]:

@@ -252,15 +252,17 @@ class Learner:
             self._published, _ = yield from self._measuring.predicted(self.state)
         if self._start_losses_W is None and "progress" in self.config.evidence:
             self._start_losses_W = yield from self._measuring.trust_losses(self._now.start)
-        few = slice(self.config.data.weigh_windows)
+        few, weights_W = slice(self.config.data.weigh_windows), self._measuring.weigh_weights_W
+        start_W = self._start_losses_W
         return Mine(
             blueprint=self._blueprint,
             state=self.state,
             start=self._now.start,
             blob=self._published,
-            trust_WT=self._measuring.trust_WT[few],
+            trust_WT=self._measuring.weigh_WT,
             trust_losses_W=(yield from self._own_trust_losses())[few],
-            start_loss=None if self._start_losses_W is None else mean_loss(self._start_losses_W[few], None),
+            weights_W=weights_W,
+            start_loss=None if start_W is None else mean_loss(start_W[few], weights_W),
             draw=(self.config.training.seed, self.round),
             draws=PUBLISHED_BATCHES * self.config.training.batch_windows,
         )

@@ -17,12 +17,15 @@ from wire.logits import decode_logits, decode_rows, encode_logits, encode_rows
 
 
 class Measuring:
-    """Of one learner's trust and test splits, and the reference set."""
+    """Of one learner's trust and test splits, and the reference set. `weigh_WT` are the first of the trust windows, on
+    which each neighbour is measured by itself."""
 
     def __init__(self, config: LearnerConfig, splits: Splits, reference: ReferenceSet) -> None:
         self.trust_WT = splits.trust_WT[: config.data.trust_windows]
         self.test_WT = splits.test_WT[: config.data.test_windows]
         reduction = config.training.reduction
+        self.weigh_WT = self.trust_WT[: config.data.weigh_windows]
+        self.weigh_weights_W = weights_of(self.weigh_WT, reduction)
         self._trust_weights_W = weights_of(self.trust_WT, reduction)
         self._test_weights_W = weights_of(self.test_WT, reduction)
         self._reference = reference

@@ -87,7 +87,7 @@ def _found(model: PreTrainedModel, train: Train) -> dict[str, torch.nn.Module]:
             found = {name: module for name, module in found.items() if name in wanted}
         missing = "linear layers"
     else:
-        found = {name: module for name, module in _trainable(model).items() if _tensors(module, train)}
+        found = {name: module for name, module in _trainable(model, train).items() if _tensors(module, train)}
         missing = "biases" if train == "bias" else "weights in its blocks"
     if not found:
         raise UserMistake(f"model.name: this model has no {missing} to adapt")
@@ -101,11 +101,14 @@ def _linears(model: PreTrainedModel) -> dict[str, torch.nn.Module]:
     }
 
 
-def _trainable(model: PreTrainedModel) -> dict[str, torch.nn.Module]:
-    """Linear layers and norms of the blocks, the final norm and a head of its own, sorted by name."""
-    head = own_head_of(model)
-    outside = [final_norm_of(model), *([head] if head is not None else [])]
-    prefix = blocks_name(model) + "."
+def _trainable(model: PreTrainedModel, train: Train) -> dict[str, torch.nn.Module]:
+    """Linear layers and norms of the blocks, the final norm and, with "full", a head of its own, sorted by name."""
+    head = own_head_of(model) if train == "full" else None
+    try:
+        outside = [final_norm_of(model), *([head] if head is not None else [])]
+        prefix = blocks_name(model) + "."
+    except ValueError as error:
+        raise UserMistake(f'adapter.train = "{train}" is not for this model: {error}; take "both"') from None
     return {
         name: module
         for name, module in _modules(model)

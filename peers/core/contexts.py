@@ -2,7 +2,8 @@
 
 A context is a pure function of what its key names, so whoever made it, it should be the same bytes. Where
 neighbours announce different ones under one key, somebody is wrong: the one is fetched whose announcers weigh most
-in our last row. The learner looks into it before it uses it.
+in our last row, of those that failed least often: what is announced and never given must not stand in the way of
+what is. The learner looks into it before it uses it.
 
 They are large, so few are held, one is on its way at a time, and none is kept on disk: a peer that has none trains
 without, and nobody waits.
@@ -25,6 +26,8 @@ MAX_FETCHED = 2
 """Fetched contexts held: that of the window being trained, and that of the next."""
 MAX_SOURCES = 4
 """Announcers of a context that are asked for it, one after the other."""
+MAX_FAILED = 64
+"""Blobs remembered that could not be had; the one that failed longest ago goes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +44,10 @@ class Contexts:
         self._made: dict[bytes, Content] = {}
         self._fetched: dict[bytes, Content] = {}
         self._wanted: bytes | None = None
-        self._open: tuple[int, bytes, bytes] | None = None
-        """Request, key and digest of the one on its way."""
+        self._open: tuple[int, bytes, BlobRef] | None = None
+        """Request, key and blob of the one on its way."""
+        self._failed: dict[BlobRef, int] = {}
+        """How often each could not be had."""
 
     # -- for others ---------------------------------------------------------------------------------
 
@@ -91,19 +96,23 @@ class Contexts:
         if source is None:
             return []
         request = next(self._requests)
-        self._open = request, key, source.ref.digest
+        self._open = request, key, source.ref
         return [Pull(request=request, digest=source.ref.digest, size=source.ref.size, sources=source.peers)]
 
     def ends(self, request: int, content: Content | None) -> bool:
         """Take the answer to a pull of ours, None where it failed; False where it is not one of ours."""
         if self._open is None or self._open[0] != request:
             return False
-        _, key, digest = self._open
+        _, key, ref = self._open
         self._open = None
-        if content is not None and content.digest == digest:
+        if content is not None and content.digest == ref.digest:
             self._fetched[key] = content
             while len(self._fetched) > MAX_FETCHED:
                 del self._fetched[next(iter(self._fetched))]
+        else:
+            self._failed[ref] = self._failed.pop(ref, 0) + 1
+            while len(self._failed) > MAX_FAILED:
+                del self._failed[next(iter(self._failed))]
         return True
 
     def _source(
@@ -122,9 +131,10 @@ class Contexts:
         if not announcers:
             return None
 
-        def standing(ref: BlobRef) -> tuple[float, int, bytes, int]:
+        def standing(ref: BlobRef) -> tuple[int, float, int, bytes, int]:
             peers = announcers[ref]
-            return math.fsum(weights.get(peer, 0.0) for peer in peers), len(peers), ref.digest, ref.size
+            weight = math.fsum(weights.get(peer, 0.0) for peer in peers)
+            return -self._failed.get(ref, 0), weight, len(peers), ref.digest, ref.size
 
         best = max(announcers, key=standing)
         near = [peer for peer in announcers[best] if peer in connected]

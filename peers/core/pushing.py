@@ -17,6 +17,10 @@ from peers.core.partners import partners
 from wire.digest import Content
 from wire.messages import MAX_SHARES
 
+BAD_SHARE_FINE = -5.0
+"""For a share that cannot be taken in. No ban at once: a peer that lost its newest state to a bad disk goes on from the
+one before, and its totals are below what it pushed last until it has pushed as much again."""
+
 
 def receivers(
     entries: Sequence[Entry], *, me: PeerId, round_: int, near: Callable[[PeerId], bool]

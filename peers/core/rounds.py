@@ -48,6 +48,7 @@ from peers.core.gathering import Gatherer
 from peers.core.neighbourhood import Neighbourhood
 from peers.core.planning import Planner
 from peers.core.pulls import BAD_CONTENT_FINE
+from peers.core.pushing import BAD_SHARE_FINE
 from peers.core.records import begun_record, round_record
 from peers.core.saved import LocalSteps, Saved, beginning
 from peers.core.saving import Disk
@@ -68,6 +69,7 @@ from peers.core.terms import Terms
 from trust.history import Note
 from trust.rows import alpha_of, evidence_of
 from wire.digest import Content
+from wire.messages import MAX_BLOB_BYTES
 from wire.units import check_offered
 
 MAX_PAUSE_S = 30.0
@@ -150,6 +152,11 @@ class Rounds:
         if self._opened is None:
             terms = Terms.of(self._config.network, event)
             planner = Planner(self._keys.peer_id, terms, self._learner)
+            # Of a window nothing is known yet, and it is far below.
+            most = 0 if planner.by_window else max(terms.schema.size(terms.offer), terms.share_bytes)
+            if most > MAX_BLOB_BYTES:
+                why = f"what this peer would announce takes {most} bytes, and others refuse more than {MAX_BLOB_BYTES}"
+                return [Stop(code=2, why=f"{why}; train less of the model, with [adapter] or [layers]")]
             self._opened = _Ready(planner, Advance(self._config, self._keys, self._others, planner))
             effects = self._others.open(terms)
         if self._saved is None:
@@ -368,13 +375,12 @@ class Rounds:
         return [*refused, Report(record=record), Store(saved=self._saved), *self._train()]
 
     def _absorbed(self, shares: Sequence[PushedShare], refused: Sequence[PeerId], now: float) -> list[Effect]:
-        """What was pushed to us is taken in, but for what cannot be mass."""
+        """What was pushed to us is taken in, but for what the learner refused."""
         self._others.fetching.arrived.remove(shares)
         effects: list[Effect] = []
         for peer in refused:
-            effects += self._others.fine(
-                peer, "share", "no mass that anybody can have", BAD_CONTENT_FINE, now
-            )
+            why = "less was pushed than before, or more than there can be"
+            effects += self._others.fine(peer, "share", why, BAD_SHARE_FINE, now)
         return effects
 
     # -- small things -------------------------------------------------------------------------------

@@ -180,9 +180,11 @@ class BlobPuller:
         self._rng = rng or random.Random()
 
     async def pull(self, digest: bytes, size: int, sources: tuple[PeerId, ...]) -> bytes:
-        """As `Network.pull`. Raises `ValueError` for a size that we refuse to hold."""
-        if not 1 <= size <= self._max_bytes:
-            raise ValueError(f"size must be in 1..{self._max_bytes}, got {size}")
+        """As `Network.pull`. A size is the announcer's word, so one that we refuse to hold is a failure like others."""
+        if size > self._max_bytes:
+            raise PullFailed(
+                f"blob {short(digest)} has {size} bytes, network.max_blob_bytes is {self._max_bytes}"
+            )
         async with self._places:
             transfer = _Transfer(digest, size)
             told: dict[PeerId, str] = {}

@@ -63,6 +63,10 @@ def test_predictions_need_the_positions_of_their_form(tmp_path: Path, text: str,
         ("[heads]\ncopies = 1", "adapter.train"),
         ('[merge]\nmixing = "push-sum"\n[layers]\ncount = 1', "push-sum"),
         ('[adapter]\ntrain = "heads"\n[heads]\ncopies = 1\n[layers]\ncount = 1', "heads.copies"),
+        (
+            '[layers]\ncount = 1\ncontext = "distil"\ncontexts = "fetch"\n[round]\nmost_context_mb = 600',
+            "network.max_blob_bytes",
+        ),
     ],
 )
 def test_what_contradicts_itself_between_tables_is_a_line_and_no_traceback(

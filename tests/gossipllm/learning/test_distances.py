@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ def mine(form: Blueprint, state: State) -> Mine:
         blob=blob,
         trust_WT=WINDOWS,
         trust_losses_W=np.ones(2, np.float32),
+        weights_W=None,
         start_loss=None,
         draw=(0,),
         draws=2,
@@ -138,3 +140,20 @@ def test_losses_are_measured_of_what_they_offer_in_the_place_of_ones_own(
     with pytest.raises(StopIteration) as done:
         task.send([np.full(2, 3.0, np.float32)])
     assert done.value.value.mean == 2
+
+
+def test_windows_count_in_means_of_losses_as_in_training(shape: Shape, draw: Draw, offered: Offered) -> None:
+    form = shape()
+    one, theirs = draw(form, 0), draw(form, 1)
+    side = replace(mine(form, one), weights_W=np.array([1.0, 3.0]), start_loss=3.5)
+
+    def told(kind: Evidence) -> Distance:
+        task = measured(kind, side, "ada", offered(form, theirs), side.blob)
+        next(task)
+        with pytest.raises(StopIteration) as done:
+            task.send([np.array([2.0, 4.0], np.float32)])
+        return done.value.value
+
+    assert told("validation").mean == pytest.approx((1 * 1 + 3 * 3) / 4)
+    assert told("validation").error > 0
+    assert told("progress").mean == pytest.approx(0), "(1 * 2 + 3 * 4) / 4 is where it started"

@@ -15,7 +15,7 @@ from gossipllm.learning.crew import Crew
 from gossipllm.learning.learner import Learner
 from gossipllm.mistakes import UserMistake
 from gossipllm.model.snapshots import decode_snapshot
-from gossipllm.text.data import load_splits
+from gossipllm.text.data import Splits, load_splits
 from gossipllm.work import Evaluate, Evaluated, Merge, Merged, Open, Opened, Train, Trained, Weigh, Weighed
 from wire.digest import Content
 from wire.units import Schema, decode_offered
@@ -98,7 +98,7 @@ def test_who_trains_all_layers_tells_of_none(config: Config) -> None:
 
 
 def test_peers_of_two_windows_give_each_other_what_they_trained(config: Config) -> None:
-    made = config(layers=LayersConfig(count=1))
+    made = config(layers=LayersConfig(count=1, missing="renorm"))
     crew, learner, reply = crew_of(made)
     other = hired(crew, made, 1)
     opened(crew, other)
@@ -134,6 +134,33 @@ def test_another_window_is_weighed_and_evaluated(config: Config, evidence: Any) 
     assert isinstance(weighed, Weighed)
     assert isinstance(tried, Evaluated)
     assert np.isfinite([*weighed.distances, *tried.losses]).all()
+
+
+def test_a_neighbour_is_weighed_by_the_tokens_by_which_its_merge_is_evaluated(config: Config) -> None:
+    """Trust windows that hold unlike numbers of tokens, as samples do."""
+    made = config(evidence=("validation",))
+    crew = Crew(made, lambda *_: None)
+    splits = load_splits(made.data, crew.base.tokenizer, context=crew.base.context, seed=0)
+    trust_WT = splits.trust_WT.copy()
+    for window, window_T in enumerate(trust_WT[:8]):
+        window_T[3 * window + 2 :] = ~window_T[3 * window + 2 :]
+    learner = crew.hire(made, Splits(splits.train_WT, trust_WT, splits.test_WT))
+    other = hired(crew, made, 1)
+    opened(crew, learner)
+    opened(crew, other)
+    mine, theirs = train(crew, learner), train(crew, other)
+
+    weighed, tried = crew.answer(
+        [
+            (learner, Weigh(request=3, author="x", update=theirs.update, evidence=theirs.evidence)),
+            (learner, Evaluate(request=4, rows=((0.0, 1.0),), updates=(theirs.update,))),
+        ]
+    )
+
+    assert isinstance(weighed, Weighed)
+    assert isinstance(tried, Evaluated)
+    assert weighed.distances[0] == pytest.approx(tried.losses[0] - mine.trust_loss, abs=1e-5)
+    assert weighed.errors[0] == pytest.approx(tried.errors[0], rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -313,6 +340,7 @@ def test_a_base_that_has_no_such_window_is_said_in_one_line(config: Config) -> N
     ("sections", "says"),
     [
         ({"heads": HeadsConfig(copies=2)}, 'adapter.train = "heads"'),
+        ({"heads": HeadsConfig(copies=1, mode="subnet")}, 'adapter.train = "heads"'),
         ({"evidence": ("parameters",), "layers": LayersConfig(count=1)}, "whole LoRA adapters"),
         ({"mixing": "push-sum", "layers": LayersConfig(count=1)}, "push-sum"),
         ({"mixing": "push-sum", "adapter": AdapterConfig(modules=("q_proj",))}, "push-sum"),
@@ -332,3 +360,18 @@ def test_a_base_that_has_no_such_window_is_said_in_one_line(config: Config) -> N
 def test_sections_that_contradict_each_other_are_named(sections: Any, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         LearnerConfig(model=ModelConfig(), **sections)
+
+
+@pytest.mark.parametrize(
+    ("section", "settings", "says"),
+    [
+        (LayersConfig, {"context": "drop"}, "needs count or memory_mb"),
+        (LayersConfig, {"count": 1, "memory_mb": 100}, "exclude each other"),
+        (LayersConfig, {"checkpoint": True}, "checkpoint is of training in windows"),
+        (LayersConfig, {"probe_every": 5}, "probe_every is of training in windows"),
+        (HeadsConfig, {"mode": "subnet"}, "needs copies above 0"),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_named(section: Any, settings: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        section(**settings)

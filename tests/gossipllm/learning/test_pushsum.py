@@ -60,11 +60,11 @@ class Network:
 
 @st.composite
 def schedules(draw: st.DrawFn) -> list[tuple[object, ...]]:
-    """Pushes along any edges, deliveries of any message so far, steps."""
-    push = st.tuples(st.sampled_from(PEERS), st.sets(st.sampled_from(PEERS)))
+    """Pushes along any edges, deliveries of any message so far, steps: so many that edges are used again and again."""
+    push = st.tuples(st.sampled_from(PEERS), st.sets(st.sampled_from(PEERS), min_size=2))
     deliver = st.tuples(st.integers(0, 10**6))
     step = st.tuples(st.sampled_from(PEERS), values, st.floats(0, 10))
-    return draw(st.lists(push | deliver | step, max_size=60))
+    return draw(st.lists(push | deliver | deliver | step, min_size=30, max_size=60))
 
 
 @SOME

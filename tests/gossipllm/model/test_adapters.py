@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from transformers import PreTrainedModel
+from transformers import OPTConfig, OPTForCausalLM, PhiConfig, PhiForCausalLM, PreTrainedModel
 
 from gossipllm.config import AdapterConfig, ModelConfig
 from gossipllm.mistakes import UserMistake
@@ -28,6 +28,8 @@ from wire.tensors import Layout, TensorSpec
 Folder = Callable[[str], Path]
 
 LAYOUT = Layout((TensorSpec("h.0.attn.lora_A", (4, 32)), TensorSpec("h.0.attn.lora_B", (96, 4))))
+
+SMALL: Any = {"vocab_size": 32, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
 def attached(folder: Path, **options: Any) -> tuple[PreTrainedModel, Attached, Blueprint]:
@@ -189,6 +191,28 @@ def test_biases_are_those_of_blocks_and_final_norm(model_folder: Folder) -> None
     assert form.layout.count == bias_count(
         load_base(ModelConfig(name=str(model_folder("gpt2")), device="cpu")).model
     )
+
+
+def test_the_bias_of_a_head_of_its_own_is_none_of_them() -> None:
+    model: Any = PhiForCausalLM(PhiConfig(**SMALL, intermediate_size=24))
+
+    config = AdapterConfig(train="bias")
+    form = attach(model, config).blueprint(config)
+
+    assert model.get_output_embeddings().bias is not None
+    assert form.layout.count == bias_count(model)
+    assert not any("lm_head" in spec.name for spec in form.layout.tensors)
+
+
+@pytest.mark.parametrize("train", ["full", "bias"])
+def test_a_model_without_a_final_norm_says_so(train: Any) -> None:
+    """As OPT's of 350 million parameters."""
+    shape: Any = SMALL | {"ffn_dim": 24, "word_embed_proj_dim": 8, "do_layer_norm_before": False}
+
+    with pytest.raises(
+        UserMistake, match=f'adapter.train = "{train}" is not for this model: OPT.* has no norm'
+    ):
+        attach(OPTForCausalLM(OPTConfig(**shape)), AdapterConfig(train=train))
 
 
 def test_a_model_without_biases_says_so(model_folder: Folder) -> None:

@@ -151,6 +151,23 @@ def test_of_two_that_differ_the_one_of_those_we_trust_is_fetched(script: Any, al
     assert (blind.digest, set(blind.sources)) == (forged.digest, {bob.id, carol.id})
 
 
+def test_what_many_announce_and_nobody_gives_does_not_stand_in_the_way(script: Any, alice: Any) -> None:
+    bench = bench_that(script, "fetch")
+    bench.start()
+    sybils = [script.Someone("bob"), script.Someone("carol")]
+    withheld = ref(1, content=Content.of(b"never given"))
+    for someone, one in ((alice, ref(1)), *((sybil, withheld) for sybil in sybils)):
+        bench.tell(Connected(peer=someone.id))
+        bench.tell(announced(someone, 0, one))
+    contexts, others = bench.core._others.fetching.contexts, bench.core._others
+    contexts.want(context_key(1))
+    (first,) = contexts.fetch(others.lately(), {}, others.connected)
+    assert first.digest == withheld.blob.digest
+    bench.tell(NotPulled(request=first.request, why="not here"))
+    (second,) = contexts.fetch(others.lately(), {}, others.connected)
+    assert (second.digest, second.sources) == (context(1).digest, (alice.id,))
+
+
 def test_who_lies_about_the_size_alone_spoils_no_fetch_from_others(script: Any, alice: Any) -> None:
     bench = bench_that(script, "fetch")
     bench.start()

@@ -161,18 +161,19 @@ def test_a_learner_lost_while_it_takes_mass_in_is_given_it_again(bench: Any, scr
     assert script.only(following, Absorb).shares == first.shares, "the mass is still there"
 
 
-def test_mass_that_nobody_can_have_costs_its_sender(bench: Any, script: Any) -> None:
+def test_shares_that_cannot_be_taken_cost_their_sender_and_no_ban_at_once(bench: Any, script: Any) -> None:
     effects = bench.start()
     alice = Pusher(script, "alice")
     met(bench, alice)
-    push(bench, script, alice, 0)
-    absorbing = bench.publish(bench.answer(effects))
-    merged = bench.answer_to(absorbing)
-    assert isinstance(merged, Merged)
-    ended = bench.tell(msgspec.structs.replace(merged, refused=(alice.id,)))
-    assert ("share", alice.id) in [
-        (one.field, one.about) for one in script.records(ended) if isinstance(one, Refusal)
-    ]
+    for round_ in range(4):
+        assert bench.core.welcome(alice.id, bench.now), "an honest peer may have lost its newest state"
+        push(bench, script, alice, round_)
+        absorbing = bench.publish(bench.answer(effects))
+        merged = bench.answer_to(absorbing)
+        assert isinstance(merged, Merged)
+        effects = bench.tell(msgspec.structs.replace(merged, refused=(alice.id,)))
+        refusals = [one for one in script.records(effects) if isinstance(one, Refusal)]
+        assert [(one.field, one.about) for one in refusals] == [("share", alice.id)] * (not round_)
     assert not bench.core.welcome(alice.id, bench.now)
 
 

@@ -533,6 +533,16 @@ def test_another_base_than_the_saved_state_has_stops_the_peer(bench: Any, script
     assert stop.why.startswith("the base is not the one this home began with: saved 00000000, now ")
 
 
+def test_an_adapter_too_large_to_announce_stops_the_peer_before_it_trains(bench: Any, script: Any) -> None:
+    opened = bench.answer_to(bench.tell(Started()))
+    unit = msgspec.structs.replace(opened.units[0], tensors=(("w", (2**15, 2**15)),))
+
+    stop = script.only(bench.tell(msgspec.structs.replace(opened, units=(unit,))), Stop)
+
+    assert stop.code == 2
+    assert "takes 4294967300 bytes, and others refuse more than 2147483647" in stop.why
+
+
 def test_fewer_rounds_than_were_done_already_means_rest(bench: Any, script: Any) -> None:
     effects = bench.start()
     for _ in range(3):
