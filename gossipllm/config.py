@@ -9,7 +9,7 @@ default comes from.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from trust.config import Evidence
 
@@ -135,7 +135,8 @@ class LayersConfig:
 
     contexts: Literal["make", "fetch"] = "make"
     """Whether this peer distils contexts itself, and gives them to others, or fetches them from neighbours and, until
-    it has one, drops blocks. Only for "distil"."""
+    it has one, drops blocks. Only for "distil". Who makes them offers the last four that it made, and those made
+    earlier no more: neighbours that fetch find the windows of its last rounds."""
 
     distil_steps: int = 100
     """Optimiser steps of distilling one block, 1 to 100,000. Same for all who exchange contexts. Guess."""
@@ -346,6 +347,10 @@ class ReferenceConfig:
             raise ValueError(f"windows * (window_tokens - 1) must be at most 65536, got {rows}")
 
 
+_WHOLE_FORMS: Final[dict[Evidence, str]] = {"parameters": "paper-text", "row-cosines": "paper-code"}
+"""Evidence that compares whole LoRA adapters, and the trust.form that asks for it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnerConfig:
     """Everything that a learner needs to know; what a snapshot is only valid with."""
@@ -373,32 +378,50 @@ class LearnerConfig:
     """For push-sum: how far peers are weighted by tokens rather than samples, 0 to 1."""
 
     def __post_init__(self) -> None:
-        train, parts = self.adapter.train, self.layers.partial or self.heads.copies > 0
+        train, part = self.adapter.train, self._part
         if train != "heads" and self.heads.copies:
-            raise ValueError(f'heads.copies needs adapter.train = "heads", got "{train}"')
-        if self.layers.partial and self.heads.copies:
             raise ValueError(
-                "layers.count and layers.memory_mb exclude heads.copies: one of them says what is trained"
+                f'heads.copies needs adapter.train = "heads", got "{train}": set that, or heads.copies = 0'
             )
-        whole = [kind for kind in self.evidence if kind in ("parameters", "row-cosines")]
-        if whole and (parts or train in ("full", "bias")):
+        if self.layers.partial and self.heads.copies:
+            raise ValueError(f"{part} excludes heads.copies: set one of them to 0")
+        form = next((_WHOLE_FORMS[kind] for kind in self.evidence if kind in _WHOLE_FORMS), None)
+        if form and (part or train in ("full", "bias")):
+            other = (
+                f"{part} must be 0"
+                if part
+                else f'adapter.train must be "both", "b" or "heads", not "{train}"'
+            )
             raise ValueError(
-                f'evidence "{whole[0]}" is of whole LoRA adapters: no layers, no heads, no train = "{train}"'
+                f'trust.form = "{form}" weighs whole LoRA adapters: {other}; or set trust.form = "ours"'
             )
         if self.adapter.prune < 1:
-            if train != "both" or self.merge != "pad" or self.mixing != "parameters":
+            for key, value, needed in (
+                ("merge.rule", self.merge, "pad"),
+                ("merge.mixing", self.mixing, "parameters"),
+                ("adapter.train", train, "both"),
+            ):
+                if value != needed:
+                    raise ValueError(
+                        f'adapter.prune below 1 needs {key} = "{needed}", got "{value}": set that, or adapter.prune = 1'
+                    )
+            if form:
                 raise ValueError(
-                    'adapter.prune below 1 needs merge.rule = "pad", merge.mixing = "parameters" and '
-                    f'adapter.train = "both", got "{self.merge}", "{self.mixing}" and "{train}"'
+                    f'trust.form = "{form}" weighs adapters of one rank, and adapter.prune below 1 lowers it: '
+                    'set trust.form = "ours" or adapter.prune = 1'
                 )
-            if whole:
-                raise ValueError(
-                    f'evidence "{whole[0]}" is of adapters of one rank, and adapter.prune below 1 lowers it'
-                )
-        if self.mixing == "push-sum" and (parts or self.adapter.modules or self.adapter.start == "own"):
+        if self.mixing == "push-sum" and (part or self.adapter.modules or self.adapter.start == "own"):
+            alike = "adapter.modules empty" if self.adapter.modules else 'adapter.start = "shared"'
             raise ValueError(
-                'mixing = "push-sum" is the mean of whole adapters of one form: layers.count, layers.memory_mb and '
-                'heads.copies must be 0, adapter.modules empty, adapter.start "shared"'
+                'merge.mixing = "push-sum" is the mean of whole adapters of one form and needs '
+                f"{f'{part} = 0' if part else alike}: set that, or another merge.mixing"
             )
         if not 0 <= self.tokens_alpha <= 1:
             raise ValueError(f"tokens_alpha must be in 0..1, got {self.tokens_alpha}")
+
+    @property
+    def _part(self) -> str:
+        """The key that lets a round train a part of the adapter only; empty where none does."""
+        if self.layers.partial:
+            return "layers.count" if self.layers.count else "layers.memory_mb"
+        return "heads.copies" if self.heads.copies else ""

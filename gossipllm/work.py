@@ -123,8 +123,8 @@ class Opened(_Word, frozen=True, kw_only=True):
     `top` and `rows` are the shape of the predictions. The test loss is that of the state it went on from.
 
     `layers` is how many blocks the model has, `window` how many of them are trained at a time, and `context_keys`
-    names the context of each such window by its first block, where contexts are made and fetched. `mass` is the
-    length of what is pushed, 0 where mixing is not by push-sum.
+    names the context of each such window by its first block, where contexts are made and fetched; none of them is
+    longer than `context_bytes`. `mass` is the length of what is pushed, 0 where mixing is not by push-sum.
     """
 
     request: RequestId
@@ -135,6 +135,7 @@ class Opened(_Word, frozen=True, kw_only=True):
     layers: int = 0
     window: int = 0
     context_keys: tuple[bytes, ...] = ()
+    context_bytes: int = 0
     mass: int = 0
     rows: int
     top: int
@@ -167,8 +168,9 @@ class Trained(_Word, frozen=True, kw_only=True):
 
     `trust_loss` is the adapter's own, before any merge. `offer` is what the update holds. `importance` has a number
     for each layer that was measured, None for the others, and nothing where layers are not chosen by it. `shares` are
-    what was pushed to each receiver, `contexts` those that this round made, for others too. `note` says to people
-    what did not go as configured, where something did not.
+    what was pushed to each receiver, `contexts` those that this round made, for others too. `context_refused` says
+    that the context that came with the request is none, or a bad one, and was not trained within. `note` says to
+    people what did not go as configured, where something did not.
     """
 
     request: RequestId
@@ -186,6 +188,7 @@ class Trained(_Word, frozen=True, kw_only=True):
     importance: tuple[float | None, ...] = ()
     shares: tuple[PushedShare, ...] = ()
     contexts: tuple[MadeContext, ...] = ()
+    context_refused: bool = False
     note: str = ""
 
 

@@ -46,6 +46,7 @@ from peers.core.events import Learned
 from sim.node import Node
 from sim.toy_mass import ToyMass
 from sim.toy_units import (
+    CONTEXT_BYTES,
     DIMENSION,
     EVIDENCE,
     ROWS,
@@ -190,6 +191,7 @@ class ToyLearner:
             layers=DIMENSION,
             window=window,
             context_keys=tuple(context_key(start) for start in starts),
+            context_bytes=CONTEXT_BYTES if starts else 0,
             mass=DIMENSION + 1 if pushes else 0,
             rows=ROWS.rows,
             top=ROWS.top,
@@ -270,7 +272,7 @@ class ToyLearner:
         if layers.context != "distil" or layers.contexts != "make":
             return ()
         key = context_key(self._trained[0])
-        return (MadeContext(key=key, content=Content.of(key * 4)),)
+        return (MadeContext(key=key, content=Content.of(key * (CONTEXT_BYTES // len(key)))),)
 
     def _indices(self, bitmap: bytes) -> tuple[int, ...]:
         if not bitmap:

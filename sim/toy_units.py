@@ -20,6 +20,7 @@ Held: TypeAlias = tuple[float | None, ...]
 Form: TypeAlias = Literal["whole", "split", "ranked"]
 
 DIMENSION = 4
+CONTEXT_BYTES = 128
 ROWS = RowsShape(rows=1, top=1, vocabulary=2)
 EVIDENCE = Content.of(
     encode_rows(

@@ -8,8 +8,8 @@ part go through one model together. Each shares with the base all that is not ch
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import torch
@@ -21,7 +21,13 @@ from gossipllm.model.blocks import blocks_of
 from gossipllm.model.contexts.compressing import compressed
 from gossipllm.model.contexts.config import ContextConfig, Window
 from gossipllm.model.contexts.distilled import distil
-from gossipllm.model.contexts.encoding import context_key, decode_context, encode_context, fitted_shapes
+from gossipllm.model.contexts.encoding import (
+    context_key,
+    decode_context,
+    encode_context,
+    fitted_shapes,
+    most_bytes,
+)
 from gossipllm.model.contexts.fidelity import fidelity
 from gossipllm.model.models import Base
 from gossipllm.model.subnets import subnet
@@ -45,11 +51,13 @@ OnDistil = Callable[[], None]
 @dataclass(frozen=True, slots=True, eq=False)
 class Within:
     """What to train a window within, None for the base as it is. `made` is a context that was distilled for it,
-    `fetched` whether a stranger made it; `note` says what did not go as configured."""
+    `fetched` whether a stranger made it, `refused` whether that one was not used because it is a bad one; `note` says
+    what did not go as configured."""
 
     surroundings: Surroundings | None
     made: MadeContext | None = None
     fetched: bool = False
+    refused: bool = False
     note: str = ""
 
 
@@ -77,9 +85,9 @@ class Contexts:
             try:
                 return Within(self._fetched(window, config, given), fetched=True)
             except WireError as error:
-                return self.dropped(window, config, f"the fetched context: {error}")
+                return self.refused(window, config, f"the fetched context: {error}")
         if config.contexts == "fetch":
-            return self.dropped(window, config, "no context was fetched yet")
+            return self._dropped(window, config, "no context was fetched yet")
         return self._made(window, config, on_distil)
 
     def subnet(self, groups: Mapping[int, frozenset[int]]) -> Within:
@@ -87,7 +95,16 @@ class Contexts:
         name = ("subnet", *sorted((block, *sorted(some)) for block, some in groups.items()))
         return Within(self._kept(name, lambda: Surroundings(subnet(self._base.model, groups)), most=HELD))
 
-    def dropped(self, window: Window, config: LayersConfig, why: str) -> Within:
+    def refused(self, window: Window, config: LayersConfig, why: str) -> Within:
+        """Blocks left out, because the context that was fetched is a bad one."""
+        return replace(self._dropped(window, config, why), refused=True)
+
+    def most_bytes(self, windows: Sequence[Window], config: LayersConfig) -> int:
+        """How long what is distilled for any of these windows can be, encoded; 0 without windows."""
+        model, operator = self._base.model, _operator(config)
+        return max((most_bytes(fitted_shapes(model, window, operator)) for window in windows), default=0)
+
+    def _dropped(self, window: Window, config: LayersConfig, why: str) -> Within:
         """For want of a better one."""
         return Within(self._plain(window, config, "drop"), note=f"left blocks out: {why}")
 

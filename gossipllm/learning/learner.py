@@ -156,6 +156,7 @@ class Learner:
             layers=self._blueprint.layers,
             window=self._window,
             context_keys=tuple(self.materials.contexts.key(window, layers) for window in windows),
+            context_bytes=self.materials.contexts.most_bytes(windows, layers),
             mass=mass_length(self._blueprint.trained) if self._now.pushed is not None else 0,
             rows=shape.rows,
             top=shape.top,
@@ -220,6 +221,7 @@ class Learner:
             importance=local.importance,
             shares=local.shares,
             contexts=() if local.within.made is None else (local.within.made,),
+            context_refused=local.within.refused,
             note=local.within.note,
         )
 

@@ -66,12 +66,12 @@ class Pushed:
         return Pushed(mass, tokens, samples)
 
     def pushed(self, receivers: Collection[str], round_number: int) -> tuple[Pushed, tuple[PushedShare, ...]]:
-        """With less mass, and what it now has pushed to each."""
+        """With less mass, and what it now has pushed to each of those that it has room for (`pushsum.MOST_EDGES`)."""
         mass = self._copy()
         totals = mass.push(receivers)
         shares = tuple(
-            PushedShare(peer=peer, round=round_number, content=Content.of(encode_totals(totals[peer])))
-            for peer in receivers
+            PushedShare(peer=peer, round=round_number, content=Content.of(encode_totals(totals_M)))
+            for peer, totals_M in totals.items()
         )
         return Pushed(mass, self.tokens, self.samples), shares
 

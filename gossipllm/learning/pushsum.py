@@ -34,6 +34,11 @@ to it when it returns.
 **Those who lie.** Push-sum trusts everybody: a peer that invents mass moves everyone's mean. Only what no honest peer
 can send is refused. Where that is not enough, merge by rows of trust.
 
+**Room.** Totals cannot be let go of: without them, the next message of an edge would count twice. So in its life
+a mass pushes to `MOST_EDGES` different receivers and takes from as many senders, the first ones, and knows of no
+others: it gives them nothing, and what they push here stays in flight, as with one that left. A peer that has met
+more must begin anew, under a new name, to reach them.
+
 Axes: N numerators; M = N + 1, the denominator last. A peer keeps two vectors of M for each neighbour.
 """
 
@@ -60,6 +65,9 @@ MAX_MASS: Final = 2.0**13
 
 LEAST_WEIGHT: Final = 2.0**-10
 """The smallest weight above 0: a thousandth of the usual 1 still has nine decimal digits."""
+
+MOST_EDGES: Final = 32
+"""Receivers in a mass's life, and senders; each costs 8 bytes for every number, here and in snapshots. Guess."""
 
 _LEAST_PUSHED: Final = 2**20
 """The smallest share of denominator, in units: 2^-20."""
@@ -130,18 +138,19 @@ class Mass:
         """Split the mass equally among `receivers` and ourselves; the totals to send to each, `(M,)`.
 
         What the division leaves over stays here. Where the shares would be too small, no mass moves, and the totals
-        are those of the last push.
+        are those of the last push. Receivers beyond `MOST_EDGES` get nothing, the last ones named here.
         """
-        names = set(receivers)
+        names = self._admitted(receivers)
         share_M = self._state_M // (len(names) + 1)
         if share_M[-1] < _LEAST_PUSHED:
             share_M = np.zeros_like(share_M)
         for name in names:
             self._give(name, share_M)
-        return {name: self._sent[name] for name in receivers}
+        return {name: self._sent[name] for name in names}
 
     def receive(self, sender: str, totals_M: U64, *, round: int) -> bool:  # noqa: A002 - a round is called a round
-        """Take what `sender` pushed since its last message; False for a message no newer than that one.
+        """Take what `sender` pushed since its last message; False for a message no newer than that one, and for
+        a sender beyond `MOST_EDGES`.
 
         `round` is the sender's, and grows with each of its pushes. Raises `WireError`, and takes nothing, where
         the weight fell or the mass is more than all peers together can have.
@@ -151,6 +160,8 @@ class Mass:
         if totals_M.shape != self._state_M.shape:
             raise WireError("pushsum.totals", f"{totals_M.size} numbers, here are {self._state_M.size}")
         if round <= self._rounds.get(sender, round - 1):
+            return False
+        if sender not in self._received and len(self._received) >= MOST_EDGES:
             return False
         news_M = (totals_M - self._received.get(sender, _nothing(self._state_M))).view(np.int64)
         if news_M[-1] < 0:
@@ -192,6 +203,16 @@ class Mass:
             **{_RECEIVED + name: totals for name, totals in self._received.items()},
             **{_ROUND + name: np.array([number]) for name, number in self._rounds.items()},
         }
+
+    def _admitted(self, receivers: Collection[str]) -> list[str]:
+        """Each once, in their order: those pushed to before, and new ones as long as there is room."""
+        names, room = list[str](), MOST_EDGES - len(self._sent)
+        for name in dict.fromkeys(receivers):
+            new = name not in self._sent
+            if room > 0 or not new:
+                names.append(name)
+                room -= new
+        return names
 
     def _give(self, name: str, share_M: I64) -> None:
         self._sent[name] = self._sent.get(name, _nothing(share_M)) + share_M.view(np.uint64)

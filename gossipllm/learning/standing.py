@@ -81,14 +81,16 @@ def resumed(content: Content, blueprint: Blueprint, names: Fingerprints) -> Stan
         snapshot, base=names.base, tokenizer=names.tokenizer, layout=names.layout, state=blueprint.layout
     )
     header = snapshot.header
+    # safetensors gives tensors back in another order each time; sums over them would differ in their last bits.
+    adapter = {spec.name: snapshot.adapter[spec.name] for spec in blueprint.layout.tensors}
     pushed = None
     if snapshot.mass:
         pushed = Pushed.restored(snapshot.mass, tokens=header.tokens, samples=header.samples)
     return Standing(
         blueprint,
         header.round,
-        snapshot.adapter,
-        {**snapshot.adapter, **snapshot.start},
+        adapter,
+        {**adapter, **snapshot.start},
         blueprint.units_of(header.units),
         Moments(header.steps, snapshot.first, snapshot.second, header.since, header.units),
         pushed,

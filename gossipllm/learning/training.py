@@ -73,7 +73,7 @@ class Training:
             if window is None or not within.fetched:
                 raise
             # It may be the context: bytes of a stranger that predict well can still be steep.
-            within = self._materials.contexts.dropped(window, self._config.layers, str(error))
+            within = self._materials.contexts.refused(window, self._config.layers, str(error))
             done = yield from stepped(self._steps(request, before, units, within, on_step))
         importance = done.importance
         if request.probe and self._config.layers.partial:

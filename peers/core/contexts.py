@@ -3,7 +3,7 @@
 A context is a pure function of what its key names, so whoever made it, it should be the same bytes. Where
 neighbours announce different ones under one key, somebody is wrong: the one is fetched whose announcers weigh most
 in our last row, of those that failed least often: what is announced and never given must not stand in the way of
-what is. The learner looks into it before it uses it.
+what is. The learner looks into it before it uses it, and what it refused is let go of and not fetched again.
 
 They are large, so few are held, one is on its way at a time, and none is kept on disk: a peer that has none trains
 without, and nobody waits.
@@ -27,7 +27,7 @@ MAX_FETCHED = 2
 MAX_SOURCES = 4
 """Announcers of a context that are asked for it, one after the other."""
 MAX_FAILED = 64
-"""Blobs remembered that could not be had; the one that failed longest ago goes first."""
+"""Blobs remembered that could not be had, and that the learner refused; the one that failed longest ago goes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,8 @@ class Contexts:
         """Request, key and blob of the one on its way."""
         self._failed: dict[BlobRef, int] = {}
         """How often each could not be had."""
+        self._refused: dict[bytes, None] = {}
+        """Digests of those that the learner would not train within."""
 
     # -- for others ---------------------------------------------------------------------------------
 
@@ -115,6 +117,14 @@ class Contexts:
                 del self._failed[next(iter(self._failed))]
         return True
 
+    def refused(self, content: Content) -> None:
+        """The learner found it to be a bad one: another one is fetched, or none."""
+        self._fetched = {key: held for key, held in self._fetched.items() if held.digest != content.digest}
+        self._refused.pop(content.digest, None)
+        self._refused[content.digest] = None
+        while len(self._refused) > MAX_FAILED:
+            del self._refused[next(iter(self._refused))]
+
     def _source(
         self,
         key: bytes,
@@ -141,5 +151,10 @@ class Contexts:
         return _Source(best, tuple((near or announcers[best])[:MAX_SOURCES]))
 
     def _announced(self, entry: Entry) -> list[ContextRef]:
-        contexts = entry.announcement.contexts
-        return [one for one in contexts if one.key in self._keys and one.blob.size <= self._most_bytes]
+        return [
+            one
+            for one in entry.announcement.contexts
+            if one.key in self._keys
+            and one.blob.size <= self._most_bytes
+            and one.blob.digest not in self._refused
+        ]

@@ -56,9 +56,8 @@ class Fetching:
         self._pushes = terms.pushes
         self.pulls = Pulls(terms, requests)
         self.arrived = Arrived(self._most_held)
-        self.contexts = Contexts(
-            terms.context_keys, most_bytes=config.round.most_context_mb * 10**6, requests=requests
-        )
+        most_bytes = min(terms.context_bytes, config.round.most_context_mb * 10**6)
+        self.contexts = Contexts(terms.context_keys, most_bytes=most_bytes, requests=requests)
 
     def fetch(self, entry: Entry) -> list[Effect]:
         """Pulls for what is missing of this entry, if it is worth them and its author's last ones ended."""

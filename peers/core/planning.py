@@ -11,7 +11,10 @@ their rounds apart, a fast one more of them, and an epoch must mean the same to 
 newest rounds that everybody here announced, in units of `epoch_rounds`. All hear about the same announcements, so
 they find about the same median; who has run far ahead, or says so, does not move it. They are dealt when a round
 ends and everybody's announcement of it is in. Where two peers disagree for a moment, a head is trained twice or not
-at all, which a merge by units bears.
+at all, which a merge by units bears. Dealing takes a hash for each peer and unit, so in a large network the heads
+are dealt among `MOST_DEALT` peers, in each epoch those whose hash of (peer, epoch) is smallest. Everybody else takes
+what would be its part if it were one of them too, so that all have about as much to train, and heads have more
+owners than `HeadsConfig.copies`.
 
 Units in no block, as a final norm, go with every window.
 """
@@ -47,6 +50,9 @@ from wire.units import Offer
 
 BONUS: Final = 0.5
 """How much a layer that was never measured is preferred, in standard deviations of the importances. Guess."""
+MOST_DEALT: Final = 64
+"""Peers that heads are dealt among: the most copies that can be asked for. A thousand would hold the network up for
+seconds."""
 MOST_IMPORTANCE: Final = 3e38
 """Above it, a measurement is that of steps that have lost their way, and no announcement can hold it."""
 
@@ -144,11 +150,13 @@ class Planner:
         dealt = [index for index in self._own if units[index].layer >= 0]
         if not dealt:
             return WHOLE
+        epoch = now // self._heads.epoch_rounds
+        among = {*sorted(capacities, key=lambda peer: _lot(peer, f"epoch {epoch}"))[:MOST_DEALT], self._me}
         mine = owned(
             self._me,
-            capacities,
+            {peer: capacities[peer] for peer in among},
             [units[index].name for index in dealt],
-            epoch=now // self._heads.epoch_rounds,
+            epoch=epoch,
             copies=self._heads.copies,
         )
         return Plan(self._bitmap([dealt[place] for place in sorted(mine)]))

@@ -216,14 +216,15 @@ class Rounds:
         saved = self._saved = self._ready.advance.to_training(self._saved)
         planner, contexts = self._ready.planner, self._others.fetching.contexts
         receivers = self._others.receivers(saved.round)
+        context = contexts.held.get(planner.context_key(saved.plan) or b"")
         request = self._new_request()
-        self.stage = Training(request, receivers)
+        self.stage = Training(request, receivers, context)
         train = Train(
             request=request,
             round=saved.round,
             steps=self._config.round.steps,
             units=saved.plan.units,
-            context=contexts.held.get(planner.context_key(saved.plan) or b""),
+            context=context,
             probe=planner.probes(saved.round),
             receivers=tuple(receivers),
         )
@@ -234,7 +235,10 @@ class Rounds:
         if not isinstance(stage, Training) or event.request != stage.request:
             return []
         assert self._saved is not None, "training follows opening"
-        self._others.fetching.contexts.made(event.contexts)
+        contexts = self._others.fetching.contexts
+        contexts.made(event.contexts)
+        if event.context_refused and stage.context is not None:
+            contexts.refused(stage.context)
         self._saved = self._ready.advance.from_training(self._saved, event, stage.receivers, now)
         return [*self._told(event.note), *self._store(self._saved)]
 

@@ -48,10 +48,11 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """`receivers` are whom mass is pushed to, with their keys."""
+    """`receivers` are whom mass is pushed to, with their keys; `context` the fetched one that the learner was given."""
 
     request: int
     receivers: Mapping[PeerId, bytes] = field(default_factory=dict[PeerId, bytes])
+    context: Content | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class Terms:
     layers: int
     window: int
     context_keys: tuple[bytes, ...]
+    context_bytes: int
     mass: int
 
     @classmethod
@@ -39,6 +40,7 @@ class Terms:
             layers=opened.layers,
             window=opened.window,
             context_keys=opened.context_keys,
+            context_bytes=opened.context_bytes,
             mass=opened.mass,
         )
 

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, LearnerConfig, ModelConfig
+from gossipllm.config import (
+    AdapterConfig,
+    HeadsConfig,
+    LayersConfig,
+    LearnerConfig,
+    ModelConfig,
+    TrainingConfig,
+)
 from gossipllm.learning import contexts
 from gossipllm.learning.crew import Crew
 from gossipllm.learning.learner import Learner
@@ -21,6 +28,7 @@ from wire.digest import Content
 from wire.units import Schema, decode_offered
 
 Config = Callable[..., LearnerConfig]
+HEADS, DEALT, WINDOWS = AdapterConfig(train="heads"), HeadsConfig(copies=1), LayersConfig(count=1)
 
 
 def hired(crew: Crew, config: LearnerConfig, seed: int = 0) -> Learner:
@@ -106,8 +114,11 @@ def test_peers_of_two_windows_give_each_other_what_they_trained(config: Config) 
     mine = dict(learner.state)
     theirs = train(crew, other, units=layer_units(reply, 1))
 
-    merge(crew, learner, (0.5, 0.5), theirs)
+    (tried,) = crew.answer([(learner, Evaluate(request=4, rows=((0.5, 0.5),), updates=(theirs.update,)))])
+    merged = merge(crew, learner, (0.5, 0.5), theirs)
 
+    assert isinstance(tried, Evaluated)
+    assert tried.losses == (merged.trust_loss,), "what was tried is what is merged"
     for name, value in learner.state.items():
         if ".layers.0." in name:
             assert np.array_equal(value, mine[name]), "nobody else held it"
@@ -144,7 +155,8 @@ def test_a_neighbour_is_weighed_by_the_tokens_by_which_its_merge_is_evaluated(co
     trust_WT = splits.trust_WT.copy()
     for window, window_T in enumerate(trust_WT[:8]):
         window_T[3 * window + 2 :] = ~window_T[3 * window + 2 :]
-    learner = crew.hire(made, Splits(splits.train_WT, trust_WT, splits.test_WT))
+    # The test windows are the same ones, so that losses on both can be compared.
+    learner = crew.hire(made, Splits(splits.train_WT, trust_WT, trust_WT))
     other = hired(crew, made, 1)
     opened(crew, learner)
     opened(crew, other)
@@ -161,6 +173,7 @@ def test_a_neighbour_is_weighed_by_the_tokens_by_which_its_merge_is_evaluated(co
     assert isinstance(tried, Evaluated)
     assert weighed.distances[0] == pytest.approx(tried.losses[0] - mine.trust_loss, abs=1e-5)
     assert weighed.errors[0] == pytest.approx(tried.errors[0], rel=1e-3)
+    assert merge(crew, learner, (1.0,)).test_alone == pytest.approx(mine.trust_loss, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +213,7 @@ def test_a_snapshot_remembers_what_was_trained_for_the_merge(config: Config) -> 
 
     merged = [merge(crew, one, (0.5, 0.5), theirs).snapshot for one in (learner, again)]
 
+    assert list(again.state) == list(learner.state), "safetensors knows no order, but sums depend on it"
     assert merged[0] == merged[1]
 
 
@@ -216,6 +230,22 @@ def test_a_window_learns_within_every_context(config: Config, context: Any, chec
 
     assert done.note == ""
     assert after.test_alone < before, "measured on the whole base"
+
+
+def test_within_distilled_blocks_the_adapter_takes_no_part(config: Config) -> None:
+    """Whatever it has become there: distilled blocks do the work of others."""
+    training = TrainingConfig(batch_windows=4, learning_rate=1e-2, warmup_steps=0)
+    made = config(layers=LayersConfig(count=1, context="distil", distil_steps=1), training=training)
+    crew, fresh, reply = crew_of(made)
+    moved = hired(crew, made)
+    opened(crew, moved)
+    train(crew, moved, 1, units=layer_units(reply, 1))
+
+    for learner in (fresh, moved):
+        train(crew, learner, 2, units=layer_units(reply, 0))
+
+    for name, value in fresh.state.items():
+        assert np.array_equal(value, moved.state[name]) == (".layers.0." in name), name
 
 
 def test_a_context_that_one_made_another_trains_within(config: Config) -> None:
@@ -235,8 +265,9 @@ def test_a_context_that_one_made_another_trains_within(config: Config) -> None:
     assert context.key == reply.context_keys[0]
     assert "no context was fetched" in without.note
     assert without.update != made.update
-    assert within.note == ""
+    assert (within.note, within.context_refused, without.context_refused) == ("", False, False)
     assert within.update == made.update
+    assert context.content.size <= told.context_bytes < 1.5 * context.content.size + 20_000
     assert train(crew, maker, 2, units=units).contexts == (), "said once"
 
 
@@ -247,6 +278,7 @@ def test_a_context_that_is_none_is_not_used_and_stops_nobody(config: Config) -> 
     done = train(crew, learner, units=layer_units(reply, 0), context=Content.of(b"nothing of the kind"))
 
     assert "not safetensors" in done.note
+    assert done.context_refused
 
 
 @pytest.mark.parametrize(("near", "says"), [(0.0, "nats from the base"), (9.0, "training diverged")])
@@ -265,6 +297,7 @@ def test_a_context_of_wild_numbers_stops_nobody(
     done = train(fetching, fetcher, units=layer_units(reply, 0), context=Content.of(wild))
 
     assert says in done.note
+    assert done.context_refused
     assert np.isfinite(done.train_loss)
 
 
@@ -339,11 +372,34 @@ def test_a_base_that_has_no_such_window_is_said_in_one_line(config: Config) -> N
 @pytest.mark.parametrize(
     ("sections", "says"),
     [
-        ({"heads": HeadsConfig(copies=2)}, 'adapter.train = "heads"'),
+        ({"heads": HeadsConfig(copies=2)}, 'adapter.train = "heads".*: set that, or heads.copies = 0'),
         ({"heads": HeadsConfig(copies=1, mode="subnet")}, 'adapter.train = "heads"'),
-        ({"evidence": ("parameters",), "layers": LayersConfig(count=1)}, "whole LoRA adapters"),
-        ({"mixing": "push-sum", "layers": LayersConfig(count=1)}, "push-sum"),
-        ({"mixing": "push-sum", "adapter": AdapterConfig(modules=("q_proj",))}, "push-sum"),
+        ({"adapter": HEADS, "heads": DEALT, "layers": WINDOWS}, r"layers\.count excludes heads\.copies: set"),
+        (
+            {"evidence": ("parameters",), "layers": WINDOWS},
+            r'"paper-text".*: layers\.count must be 0; or set trust\.form = "ours"',
+        ),
+        (
+            {"evidence": ("row-cosines",), "layers": LayersConfig(memory_mb=100)},
+            r'"paper-code".*: layers\.memory_mb must be 0; or set trust\.form',
+        ),
+        (
+            {"evidence": ("parameters",), "adapter": HEADS, "heads": DEALT},
+            r"heads\.copies must be 0; or set trust\.form",
+        ),
+        (
+            {"evidence": ("parameters",), "adapter": AdapterConfig(train="full")},
+            r'adapter\.train must be .*, not "full"; or set trust\.form',
+        ),
+        ({"mixing": "push-sum", "layers": WINDOWS}, r'merge\.mixing = "push-sum".* layers\.count = 0'),
+        (
+            {"mixing": "push-sum", "adapter": AdapterConfig(modules=("q_proj",))},
+            r'merge\.mixing = "push-sum".* adapter\.modules empty',
+        ),
+        (
+            {"mixing": "push-sum", "adapter": AdapterConfig(start="own")},
+            r'merge\.mixing = "push-sum".* adapter\.start = "shared"',
+        ),
         ({"tokens_alpha": 1.5}, "tokens_alpha"),
         ({"adapter": AdapterConfig(prune=0.99)}, 'merge.rule = "pad"'),
         ({"adapter": AdapterConfig(prune=0.99, train="b"), "merge": "pad"}, 'adapter.train = "both"'),

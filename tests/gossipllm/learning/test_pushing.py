@@ -13,6 +13,7 @@ from gossipllm.config import LearnerConfig, TrainingConfig
 from gossipllm.learning.crew import Crew
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.pushing import Pushed
+from gossipllm.learning.pushsum import MOST_EDGES
 from gossipllm.text.data import Splits, load_splits
 from gossipllm.work import Absorb, Merged, Open, Opened, PushedShare, Train, Trained
 from wire.digest import Content
@@ -139,6 +140,17 @@ def exchanged(peers: list[Pushed], number: int) -> list[Pushed]:
     ]
 
 
+def test_tokens_and_samples_count_as_the_configuration_says(pushing: LearnerConfig) -> None:
+    ends: list[float] = []
+    for alpha in (0.0, 1.0):
+        crew, learners = crew_of(replace(pushing, tokens_alpha=alpha))
+        for number in range(1, 4):
+            a_round(crew, learners, number)
+        ends.append(sum(float(np.abs(value).sum()) for value in learners[0].state.values()))
+
+    assert ends[0] != pytest.approx(ends[1], rel=1e-5)
+
+
 def test_it_learns(pushing: LearnerConfig) -> None:
     crew, learners = crew_of(replace(pushing, training=TrainingConfig(batch_windows=4, learning_rate=1e-2)))
 
@@ -177,3 +189,16 @@ def test_a_share_that_comes_twice_counts_once_and_one_that_is_none_is_refused(pu
     assert isinstance(reply, Merged)
     assert reply.refused == ("cy",)
     assert reply.snapshot == before
+
+
+def test_receivers_that_there_is_no_room_for_are_sent_no_share() -> None:
+    one, names = (
+        Pushed.begin({"x": np.ones(1, np.float32)}, ONE),
+        [f"peer {n}" for n in range(MOST_EDGES + 5)],
+    )
+
+    one, shares = one.pushed(names, 1)
+    assert [share.peer for share in shares] == names[:MOST_EDGES]
+
+    _, later = one.pushed(names[-6:], 2)
+    assert [share.peer for share in later] == names[MOST_EDGES - 1 : MOST_EDGES]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from gossipllm.learning.pushsum import (
     LEAST_WEIGHT,
     MAX_MASS,
+    MOST_EDGES,
     U64,
     UNIT,
     Mass,
@@ -296,3 +297,25 @@ def test_a_step_out_of_range_is_named() -> None:
         mass.add(np.array([MAX_MASS, 0.0]), 1.0)
     with pytest.raises(ValueError, match="round must be"):
         mass.receive("a", totals(0, 0, 0), round=-1)
+
+
+def test_no_more_edges_than_there_is_room_for_and_no_mass_is_lost() -> None:
+    """A peer that meets ever more identities, some of which it pushes to and all of which push to it."""
+    mass, met = Mass.begin(np.array([1.0, 2.0]), 1.0), 3 * MOST_EDGES
+    share_M = Mass.begin(np.array([1.0, 0.0]), 1.0).push(["here"])["here"]
+    taken = [mass.receive(f"sender {n}", share_M, round=0) for n in range(met)]
+    assert taken == [n < MOST_EDGES for n in range(met)], (
+        "what is not taken stays in flight, and is not refused"
+    )
+    held = mass.state_M.copy()
+
+    pushed = [name for n in range(met) for name in mass.push([f"receiver {n}"])]
+
+    assert pushed == [f"receiver {n}" for n in range(MOST_EDGES)]
+    assert len(mass.arrays()) <= 2 + 3 * MOST_EDGES
+    in_flight = sum(totals.view(np.int64) for totals in mass.sent.values())
+    np.testing.assert_array_equal(mass.state_M + in_flight, held)
+    assert mass.receive("sender 0", share_M + share_M, round=1), "those known are heard on"
+    assert set(mass.push(["receiver 9", "a stranger"])) == {"receiver 9"}
+    again = Mass.from_arrays(mass.arrays())
+    assert not again.receive("a stranger", share_M, round=0)

@@ -93,6 +93,19 @@ def test_what_does_not_fit_is_counted(base: Callable[..., Base]) -> None:
     assert measured(base(), ASKED, "chrf", "perplexity").cut == 0
 
 
+def test_of_a_cut_target_the_bytes_that_are_left_count(base: Callable[..., Base]) -> None:
+    model = base()
+    # Each repetition is as many tokens as bytes: of what is left there are as many of both.
+    long = Generate("A", ("\u0394" * 200,), blank="")
+
+    found = measured(model, (long,), "perplexity")
+
+    bits = math.log2(found.scores["perplexity"])
+    assert found.cut == 1
+    assert found.scores["tokens"] < model.context
+    assert found.scores["bits_per_byte"] == pytest.approx(bits, rel=0.05)
+
+
 @pytest.mark.parametrize("window", [8, 64])
 def test_text_counts_every_token_once_and_its_bytes(base: Callable[..., Base], window: int) -> None:
     model = base()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from gossipllm.config import LayersConfig, LearnerConfig
 from gossipllm.work import MadeContext, Train
+from peers.core.contexts import MAX_FAILED
 from peers.core.effects import Publish, Pull
 from peers.core.events import Connected, Heard, NotPulled, Pulled
-from sim.toy_units import context_key, fingerprints
+from sim.toy_units import CONTEXT_BYTES, context_key, fingerprints
 from wire.codec import decode_announcement
 from wire.digest import Content
 from wire.messages import MAX_CONTEXTS, BlobRef, ContextRef, network_id
@@ -123,6 +125,43 @@ def test_one_that_came_too_late_serves_a_later_round(script: Any, alice: Any) ->
     effects = bench.publish(bench.answer(effects))
     train = script.only(bench.finish(bench.lose_patience(effects)), Train)
     assert train.context == context(2)
+
+
+def test_one_that_the_learner_refused_is_dropped_and_anothers_is_fetched(script: Any, alice: Any) -> None:
+    bench = bench_that(script, "fetch")
+    bad, bob = Content.of(b"bad"), script.Someone("bob")
+    effects = trained(bench, script, alice, ref(2, content=bad))
+    pull = script.every(effects, Pull)[-1]
+    bench.tell(Pulled(request=pull.request, content=bad))
+    effects = bench.finish(bench.lose_patience(effects))
+    assert script.only(effects, Train).context == bad
+    bench.tell(Connected(peer=bob.id))
+    bench.tell(announced(bob, 0, ref(2)))
+    answer = bench.answer_to(effects)
+    effects = bench.publish(bench.tell(msgspec.structs.replace(answer, context_refused=True)))
+    assert bench.core.blob(bad.digest) is None, "and passed on to nobody"
+    (again,) = of_contexts(script.every(effects, Pull))
+    assert (again.digest, again.sources) == (context(2).digest, (bob.id,))
+
+
+def test_one_that_the_learner_refused_is_not_fetched_again(script: Any, alice: Any) -> None:
+    bench = bench_that(script, "fetch")
+    trained(bench, script, alice, ref(2))
+    contexts, others = bench.core._others.fetching.contexts, bench.core._others
+    contexts.refused(context(2))
+    assert not contexts.within_reach(others.lately())
+    for n in range(MAX_FAILED):
+        contexts.refused(Content.of(bytes([n])))
+    assert contexts.within_reach(others.lately()) == {context_key(2)}, "the last ones are remembered"
+
+
+def test_nobody_fetches_more_than_a_context_of_this_model_can_have(script: Any, alice: Any) -> None:
+    bench = bench_that(script, "fetch")
+    effects = trained(bench, script, alice, ref(1, size=CONTEXT_BYTES + 1))
+    assert not of_contexts(script.every(effects, Pull))
+    at_most = bench_that(script, "fetch")
+    effects = trained(at_most, script, alice, ref(1, size=CONTEXT_BYTES))
+    assert of_contexts(script.every(effects, Pull))
 
 
 def test_nobody_fetches_what_is_absurdly_large_or_of_no_window(script: Any, alice: Any) -> None:

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, LearnerConfig
 from gossipllm.work import Open, Opened
+from peers.core import planning
 from peers.core.inbox import Entry
 from peers.core.planning import Around, Planner
 from peers.core.saved import WHOLE, Plan
 from peers.core.terms import Terms
 from sim.toy import ToyLearner
 from sim.toy_units import context_key
+from trust.ownership import owned
 from wire.codec import decode_announcement
 from wire.importance import encode_importance
 
@@ -224,6 +226,39 @@ def test_peers_of_different_pace_mean_the_same_epoch(heard: Any) -> None:
         entries = [heard(name, 30) for name in rounds if name != me]
         same.append(units(by_heads(me).heads(own, Around(entries=entries))))
     assert parts == same
+
+
+def test_in_a_crowd_heads_are_dealt_among_few_and_all_agree_who_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(planning, "MOST_DEALT", 3)
+    seen: list[set[str]] = []
+
+    def dealing(me: str, peers: dict[str, float], *args: Any, **kwargs: Any) -> frozenset[int]:
+        seen.append(set(peers))
+        return owned(me, peers, *args, **kwargs)
+
+    monkeypatch.setattr(planning, "owned", dealing)
+    names = [f"p{n}" for n in range(10)]
+    by_epoch: set[frozenset[str]] = set()
+    for round_ in range(8):
+        seen.clear()
+        for me in names:
+            entries: Any = [Claim(name, round_) for name in names if name != me]
+            assert units(by_heads(me).heads(round_, Around(entries=entries)))
+        common = set[str].intersection(*seen)
+        assert len(common) == 3
+        assert seen == [common | {me} for me in names], "everybody else counts itself besides"
+        by_epoch.add(frozenset(common))
+    assert len(by_epoch) > 1, "others in the next epoch"
+
+
+class Claim:
+    """As much of an announcement as dealing reads."""
+
+    def __init__(self, author: str, round_: int) -> None:
+        self.author, self.announcement = author, self
+        self.round, self.capacity = round_, 100
 
 
 def test_who_is_alone_trains_all_heads() -> None:
