@@ -128,7 +128,8 @@ class LayersConfig:
 
     context: Literal["none", "int8", "int4", "drop", "distil"] = "none"
     """What the other blocks are while a window of blocks is trained: as they are; in 8 or 4 bits; partly dropped
-    (Offsite-Tuning, 2302.04870); or distilled into fewer blocks (LEFF)."""
+    (Offsite-Tuning, 2302.04870); or distilled into fewer blocks (LEFF). The base stays beside it, to measure with, so
+    only the last two save memory."""
 
     ratio: float = 0.5
     """Share of the other blocks that "drop" and "distil" leave, 0.05 to 1. LEFF studies a curve of it."""

@@ -21,6 +21,7 @@ from gossipllm.learning import contexts
 from gossipllm.learning.crew import Crew
 from gossipllm.learning.learner import Learner
 from gossipllm.mistakes import UserMistake
+from gossipllm.model.contexts.config import Window
 from gossipllm.model.snapshots import decode_snapshot
 from gossipllm.text.data import Splits, load_splits
 from gossipllm.work import Evaluate, Evaluated, Merge, Merged, Open, Opened, Train, Trained, Weigh, Weighed
@@ -230,6 +231,20 @@ def test_a_window_learns_within_every_context(config: Config, context: Any, chec
 
     assert done.note == ""
     assert after.test_alone < before, "measured on the whole base"
+
+
+def test_checkpoints_are_kept_where_they_are_asked_for_and_nowhere_else(config: Config) -> None:
+    crew = Crew(config(), lambda *_: None)
+    held = contexts.Contexts(crew.base, b"", crew.reference)
+
+    def within(**settings: Any) -> Any:
+        layers = LayersConfig(count=1, **settings)
+        return held.within(Window(1), layers, given=None, on_distil=lambda: None).surroundings
+
+    assert within() is None, "the base as it is"
+    assert within(checkpoint=True).checkpointed == Window(1)
+    assert within(context="drop", checkpoint=True).checkpointed == Window(1)
+    assert within(context="drop").checkpointed is None
 
 
 def test_within_distilled_blocks_the_adapter_takes_no_part(config: Config) -> None:

@@ -12,8 +12,9 @@ import pytest
 from gossipllm.config import LearnerConfig, TrainingConfig
 from gossipllm.learning.crew import Crew
 from gossipllm.learning.learner import Learner
-from gossipllm.learning.pushing import Pushed
+from gossipllm.learning.pushing import Pushed, mass_length
 from gossipllm.learning.pushsum import MOST_EDGES
+from gossipllm.model.blueprint import Blueprint
 from gossipllm.text.data import Splits, load_splits
 from gossipllm.work import Absorb, Merged, Open, Opened, PushedShare, Train, Trained
 from wire.digest import Content
@@ -138,6 +139,21 @@ def exchanged(peers: list[Pushed], number: int) -> list[Pushed]:
         )[0]
         for me, (one, _) in zip(NAMES, pushed, strict=True)
     ]
+
+
+@pytest.mark.parametrize("train", ["both", "b", "heads", "full", "bias"])
+def test_what_is_frozen_has_no_mass(shape: Callable[..., Blueprint], draw: Any, train: str) -> None:
+    form = shape(train=train)
+    state = draw(form, 1)
+
+    pushed = Pushed.begin(state, form.trained)
+    found = pushed.estimate(state, form.trained)
+
+    assert len(pushed.mass.state_M) == mass_length(form.trained) == form.trained.count + 3
+    assert found.keys() == state.keys()
+    for name, value in state.items():
+        assert (found[name] is value) == (name in form.frozen), name
+        np.testing.assert_allclose(found[name], value, atol=1e-11)
 
 
 def test_tokens_and_samples_count_as_the_configuration_says(pushing: LearnerConfig) -> None:
