@@ -16,7 +16,7 @@ The base is the embedded model of 4.3 million parameters; rank 8, windows of at 
 of each peer's own test samples after the last merge, as a mean over peers and over the text of all together, in which
 long answers count more. ROUGE-L is of greedy answers to questions that no peer holds, a mean over the three tasks, by
 the first peer's adapter, which after a merge is everybody's ("local": mean over the peers).
-About 25 minutes on two free cores.
+About 40 minutes on two free cores.
 """
 
 from __future__ import annotations
