@@ -19,6 +19,7 @@ from corpora import load
 from paper_table import Cell, Heterogeneity, run, scenario_of, write_texts
 from rich.console import Console
 from small_base import TINY, small_base
+from spread import spread
 
 from gossipllm.mistakes import UserMistake
 from gossipllm.settings import commented_toml
@@ -67,17 +68,12 @@ def table(title: str, found: Mapping[str, Sequence[RunMetrics]]) -> str:
     lines = [f"### {title}", "", "| change | perplexity | against the default |", "| --- | ---: | ---: |"]
     for name, runs in found.items():
         differences = [_after(run) - default[run.seed] for run in runs]
-        lines.append(f"| {name} | {_spread([_after(run) for run in runs])} | {_spread(differences, '+')} |")
+        lines.append(f"| {name} | {spread([_after(run) for run in runs])} | {spread(differences, '+')} |")
     return "\n".join(lines) + "\n"
 
 
 def _after(run: RunMetrics) -> float:
     return statistics.fmean(peer.after for peer in run.peers if peer.after is not None)
-
-
-def _spread(values: list[float], sign: str = "") -> str:
-    std = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):{sign}.2f}{std}"
 
 
 def main() -> None:

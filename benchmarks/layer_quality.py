@@ -38,6 +38,7 @@ from corpora import load
 from paper_table import run, write_texts
 from rich.console import Console
 from small_base import SmallBase, small_base
+from spread import spread
 from transformers.utils.logging import disable_progress_bar
 
 from gossipllm.config import AdapterConfig, LayersConfig, ModelConfig, ReferenceConfig, TrainingConfig
@@ -253,15 +254,10 @@ def markdown(rows: Sequence[Row]) -> str:
         ]
         for row in of_cell:
             against = [value - whole[seed] for seed, value in row.after.items() if seed in whole]
-            cells = (_spread([*row.after.values()]), _spread(against, "+"))
+            cells = (spread([*row.after.values()]), spread(against, "+"))
             lines.append(f"| {row.name} | {' | '.join(cells)} | {row.sent_kb:,.0f} | {row.step_mb:,.1f} |")
         pages.append("\n".join(lines) + "\n")
     return "\n".join(pages)
-
-
-def _spread(values: Sequence[float], sign: str = "") -> str:
-    deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):{sign}.2f}{deviation}"
 
 
 def main() -> None:

@@ -33,6 +33,7 @@ from typing import Final, Literal, TypeVar
 
 import msgspec
 from rich.console import Console
+from spread import spread
 from token_runs import BASELINES, LABEL, PEERS, Result, Run
 
 from gossipllm.config import TrainingConfig
@@ -201,19 +202,14 @@ def table(partition: str, results: Sequence[Result]) -> str:
         title = name if name in BASELINES else f"alpha {name}"
         both = [(one, by_name["0"][seed]) for seed, one in of_seed.items() if seed in by_name["0"]]
         cells = (
-            _spread([statistics.fmean(one.perplexities) for one in of_seed.values()]),
-            _spread([one.pooled for one in of_seed.values()]),
-            _spread([one.pooled - zero.pooled for one, zero in both], "+"),
-            _spread([one.rouge_l for one in of_seed.values()]),
-            _spread([one.rouge_l - zero.rouge_l for one, zero in both], "+"),
+            spread([statistics.fmean(one.perplexities) for one in of_seed.values()]),
+            spread([one.pooled for one in of_seed.values()]),
+            spread([one.pooled - zero.pooled for one, zero in both], "+"),
+            spread([one.rouge_l for one in of_seed.values()]),
+            spread([one.rouge_l - zero.rouge_l for one, zero in both], "+"),
         )
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def _spread(values: Sequence[float], sign: str = "") -> str:
-    deviation = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):{sign}.2f}{deviation}"
 
 
 def main() -> None:
