@@ -15,9 +15,7 @@ No numpy: on four numbers it costs several times what the arithmetic does.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from operator import mul
 
 import msgspec
 
@@ -45,6 +43,7 @@ from peers.core.config import CoreConfig
 from peers.core.events import Learned
 from sim.node import Node
 from sim.toy_mass import ToyMass
+from sim.toy_stack import ToyStack, loss_of
 from sim.toy_units import (
     CONTEXT_BYTES,
     DIMENSION,
@@ -56,9 +55,7 @@ from sim.toy_units import (
     Vector,
     context_key,
     fingerprints,
-    merged,
     part_bytes,
-    part_vector,
     whole_bytes,
     whole_vector,
 )
@@ -149,7 +146,8 @@ class ToyLearner:
             case Weigh():
                 return self._weigh(request)
             case Evaluate():
-                losses = self._losses(request.rows, request.updates)
+                stack = self._stack(request.updates)
+                losses = stack.losses(request.rows, self._target, self._config.layers.missing)
                 return Evaluated(request=request.request, losses=losses, errors=(0.0,) * len(losses))
             case Fit():
                 return self._fit(request)
@@ -157,11 +155,6 @@ class ToyLearner:
                 return self._merge(request)
             case Absorb():
                 return self._absorb(request)
-
-    @property
-    def _plain(self) -> bool:
-        """Whether the vector is all there is."""
-        return self.mass is None and self._form == "whole"
 
     # -- opening ------------------------------------------------------------------------------------
 
@@ -178,7 +171,7 @@ class ToyLearner:
             kept = msgspec.msgpack.decode(request.snapshot.data, type=_Kept)
             self._w, self._trained, self.mass = kept.w, kept.trained, kept.mass
         else:
-            self._w = _whole(request.snapshot)
+            self._w = whole_vector(request.snapshot.data)
         layers = config.layers
         window = (layers.count or 1) if layers.partial else 0
         starts = range(DIMENSION - window + 1) if layers.context == "distil" else ()
@@ -283,40 +276,26 @@ class ToyLearner:
     # -- neighbours ---------------------------------------------------------------------------------
 
     def _weigh(self, request: Weigh) -> Weighed:
-        """Mean absolute difference of what both have, whatever the kind of evidence."""
-        theirs = self._held(request.update)
-        apart = [abs(v - w) for v, w in zip(theirs, self._w, strict=True) if v is not None]
+        """How far apart the vectors are, whatever the kind of evidence."""
+        (apart,) = self._stack([request.update]).apart()
         kinds = len(self._config.evidence)
         nothing = (0.0,) * kinds
         return Weighed(
             request=request.request,
             author=request.author,
-            distances=(sum(apart) / len(apart),) * kinds,
+            distances=(apart,) * kinds,
             errors=nothing,
             own=nothing,
         )
 
     def _fit(self, request: Fit) -> Fitted:
-        """Exponentiated gradient (Kivinen and Warmuth 1997), which keeps the row a distribution."""
-        axes = self._axes(request.updates)
-        row, losses = request.row, list[float]()
-        for _ in range(request.steps):
-            off = [sum(map(mul, row, axis)) - t for axis, t in zip(axes, self._target, strict=True)]
-            losses.append(_mean_square(off))
-            slopes = [2 * sum(map(mul, off, vector)) / DIMENSION for vector in zip(*axes, strict=True)]
-            lowest = min(slopes)
-            grown = [
-                weight * math.exp(-request.rate * (slope - lowest))
-                for weight, slope in zip(row, slopes, strict=True)
-            ]
-            row = tuple(weight / math.fsum(grown) for weight in grown)
-        return Fitted(request=request.request, row=row, losses=tuple(losses))
+        row, losses = self._stack(request.updates).fit(
+            request.row, self._target, steps=request.steps, rate=request.rate
+        )
+        return Fitted(request=request.request, row=row, losses=losses)
 
     def _merge(self, request: Merge) -> Merged:
-        if self._form == "whole":
-            w = tuple(sum(map(mul, request.row, axis)) for axis in self._axes(request.updates))
-        else:
-            w = self._merged(request.row, self._by_unit(request.updates))
+        w = self._stack(request.updates).merge(request.row, self._config.layers.missing)
         return self._moved(request.request, w)
 
     def _absorb(self, request: Absorb) -> Merged:
@@ -339,40 +318,11 @@ class ToyLearner:
             seconds=0.0,
         )
 
-    def _losses(self, rows: Sequence[Vector], updates: Sequence[Content]) -> Vector:
-        if self._form != "whole":
-            by_unit = self._by_unit(updates)
-            return tuple(self._loss(self._merged(row, by_unit)) for row in rows)
-        a, b, c, d = self._axes(updates)
-        to_a, to_b, to_c, to_d = self._target
-        losses: list[float] = []
-        # Axis by axis in full: this is asked eight times a round.
-        for row in rows:
-            off_a, off_b = sum(map(mul, row, a)) - to_a, sum(map(mul, row, b)) - to_b
-            off_c, off_d = sum(map(mul, row, c)) - to_c, sum(map(mul, row, d)) - to_d
-            losses.append((off_a * off_a + off_b * off_b + off_c * off_c + off_d * off_d) / DIMENSION)
-        return tuple(losses)
-
-    def _axes(self, updates: Sequence[Content]) -> list[Vector]:
-        """Axis by axis, this peer's number and then everybody's; what somebody has not is as this peer's own."""
-        if self._form == "whole":
-            return list(zip(self._w, *map(_whole, updates), strict=True))
-        filled = [
-            tuple(own if one is None else one for one, own in zip(self._held(update), self._w, strict=True))
-            for update in updates
-        ]
-        return list(zip(self._w, *filled, strict=True))
-
-    def _by_unit(self, updates: Sequence[Content]) -> list[Held]:
-        """Unit by unit, this peer's number, if it trained it, and then everybody's."""
-        own: Held = tuple(w if n in self._trained else None for n, w in enumerate(self._w))
-        return list(zip(own, *map(self._held, updates), strict=True))
-
-    def _merged(self, row: Sequence[float], held_by: Sequence[Held]) -> Vector:
-        return merged(row, self._w, held_by, self._config.layers.missing)
+    def _stack(self, updates: Sequence[Content]) -> ToyStack:
+        return ToyStack(self._form, self._w, self._trained, updates)
 
     def _loss(self, w: Sequence[float]) -> float:
-        return _mean_square([a - b for a, b in zip(w, self._target, strict=True)])
+        return loss_of(w, self._target)
 
     # -- bytes --------------------------------------------------------------------------------------
 
@@ -390,18 +340,7 @@ class ToyLearner:
             WHOLE if self._form == "whole" else self._schema.offer(self._trained, self._config.adapter.rank)
         )
 
-    def _held(self, update: Content) -> Held:
-        return _whole(update) if self._form == "whole" else part_vector(update.data)
-
     def _snapshot(self, update: Content) -> Content:
-        if self._plain:
+        if self.mass is None and self._form == "whole":
             return update
         return Content.of(msgspec.msgpack.encode(_Kept(self._w, self._trained, self.mass)))
-
-
-def _whole(content: Content) -> Vector:
-    return whole_vector(content.data)
-
-
-def _mean_square(values: Sequence[float]) -> float:
-    return sum(map(mul, values, values)) / len(values)

@@ -8,9 +8,13 @@ from gossipllm.work import Weigh, Weighed
 from peers.core.config import CoreConfig
 from peers.core.inbox import Entry
 from peers.core.neighbourhood import Neighbourhood
+from peers.core.saved import LocalSteps
 from peers.core.stages import Gathering, Member
 from trust.evidence import MAX_DISTANCE, Distance
 from trust.rows import evidence_of, is_measure
+
+SHORT_ROUND_S = 5.0
+"""Seconds worth waiting however short the local steps were, because news takes time to travel. Guess."""
 
 
 class Gatherer:
@@ -55,6 +59,11 @@ class Gatherer:
                 Weigh(request=request, author=author, update=entry.update, evidence=entry.evidence)
             )
         return questions
+
+    def patience_s(self, local: LocalSteps) -> float:
+        """Seconds from the announcement on: with a barrier all that are allowed, else about as long as one trained."""
+        most = self._config.round.patience_s
+        return most if self._config.round.barrier else min(most, max(SHORT_ROUND_S, local.seconds))
 
     def waits(self, stage: Gathering, our_round: int) -> bool:
         """Whether somebody whose news is not weighed yet is worth waiting for."""

@@ -1,4 +1,4 @@
-"""A peer that only records, a network that only calls, and a wait with a deadline.
+"""A peer that only records, a network that only calls, a wait with a deadline, and states to save.
 
 `--import-mode=importlib` lets no test import another file under `tests/`, so what several folders share
 comes as fixtures.
@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import trio
 
+from peers.core.saved import LocalSteps, Saved, Standing
 from peers.identity import Identity
 from peers.net.host import Peer, PeerId, PullFailed, Traffic, Unreachable, Verdict
-from wire.digest import digest_of
+from peers.store import Store
+from sim.toy import EVIDENCE, fingerprints
+from wire.digest import Content, digest_of
 
 
 @dataclass
@@ -203,6 +207,31 @@ async def wait_until(condition: Callable[[], bool], *, within_s: float = 10.0) -
             await trio.sleep(0.005)
 
 
+def state_of(generation: int, *, size: int = 300) -> Saved:
+    """A peer's state as it would be: generation 2r+1 announces round r, 2r+2 begins round r+1."""
+    round_, announces = divmod(generation, 2)
+    update = Content.of(f"update {round_}".encode() * size)
+    return Saved(
+        generation=generation,
+        round=round_,
+        stage="published" if announces else "training",
+        fingerprints=fingerprints(),
+        snapshot=Content.of(f"snapshot {generation}".encode() * size),
+        frame=f"frame {round_}".encode(),
+        update=update,
+        evidence=EVIDENCE,
+        local=LocalSteps(tokens=1, samples=2, steps=3, train_loss=1.5, trust_loss=float("inf"), seconds=0.1),
+        standings=(Standing("12D3", -60.0, 1e9, 2e9),),
+    )
+
+
+def filled_store(folder: Path, *generations: int) -> Store:
+    store = Store(folder)
+    for generation in generations:
+        store.save(state_of(generation))
+    return store
+
+
 @pytest.fixture
 def hub() -> Hub:
     return Hub()
@@ -216,3 +245,19 @@ def new_peer() -> type[RecordingPeer]:
 @pytest.fixture
 def until() -> Callable[..., Awaitable[None]]:
     return wait_until
+
+
+@pytest.fixture
+def state() -> Callable[..., Saved]:
+    return state_of
+
+
+@pytest.fixture
+def filled() -> Callable[..., Store]:
+    return filled_store
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where a store may begin."""
+    return tmp_path / "state"

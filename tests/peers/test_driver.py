@@ -56,13 +56,20 @@ class Memory:
 
     def __init__(self) -> None:
         self.saved: list[Any] = []
+        self.kept: list[Any] = []
         self.full = 0
+        self.full_for_company = False
 
     def save(self, saved: Any) -> None:
         if self.full:
             self.full -= 1
             raise OSError(28, "the disk is full")
         self.saved.append(saved)
+
+    def keep(self, company: Any) -> None:
+        if self.full_for_company:
+            raise OSError(28, "the disk is full")
+        self.kept.append(company)
 
 
 class Diary:
@@ -102,7 +109,8 @@ class Cast:
     ) -> Any:
         keys = ToyKeys.of(name)
         defaults: dict[str, Any] = {"steps": 2, "rounds": 3, "patience_s": 0.5, "compare_every_s": 1.0}
-        config = CoreConfig(name=name, joined=joined, round=RoundConfig(**{**defaults, **rounds}))
+        limits = RoundConfig(**{**defaults, **rounds})
+        config = CoreConfig(name=name, joined=joined, round=limits, keep_neighbours=True)
         memory, diary = Memory(), Diary()
         core = Core(config, keys, None)
         driver = Driver(core, learning=learning, keeper=memory, watcher=diary)
@@ -128,6 +136,30 @@ async def test_two_peers_train_exchange_and_merge(cast: Any, until: Any) -> None
     assert [seen.name for seen in one.diary.rounds[-1].seen] == ["two"]
     assert one.diary.progressed > 0
     assert one.network.traffic().received["blob"] > 0
+
+
+async def test_what_was_merged_last_is_kept(cast: Any, until: Any) -> None:
+    one = cast.add("one", ToyLearning([1, 1, 1, 1]))
+    cast.add("two", ToyLearning([1, 1, 1, 1]))
+
+    await until(lambda: len(one.diary.rounds) == 3 and [k.round for k in one.memory.kept][-1:] == [2])
+
+    assert [member.name for member in one.memory.kept[-1].members] == ["two"]
+    assert one.memory.kept[-1].self_weight == one.diary.rounds[-1].self_weight
+
+
+async def test_a_full_disk_is_said_once_and_costs_no_round(cast: Any, until: Any) -> None:
+    one = cast.add("one", ToyLearning([1, 1, 1, 1]))
+    one.memory.full_for_company = True
+    cast.add("two", ToyLearning([1, 1, 1, 1]))
+
+    await until(lambda: len(one.diary.rounds) == 3)
+
+    notes = [record for record in one.diary.records if isinstance(record, Note) and "not kept" in record.text]
+    assert [(note.level, note.text) for note in notes] == [
+        ("warning", "what was merged in round 0 is not kept for looking at it: the disk is full")
+    ]
+    assert not one.memory.kept
 
 
 async def test_a_state_is_saved_before_it_is_published(cast: Any, until: Any) -> None:

@@ -1,24 +1,33 @@
-"""Forms of adapter over one small model that has shapes and no numbers, and adapters of these forms."""
+"""Forms of adapter over one small model that has shapes and no numbers, adapters of these forms, and small crews."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from gossipllm.config import AdapterConfig
+from gossipllm.config import AdapterConfig, LearnerConfig
+from gossipllm.learning.crew import Crew
+from gossipllm.learning.learner import Learner
+from gossipllm.learning.merging import MergedState, Own, Stack
 from gossipllm.learning.updates import Update, UpdateFormat
 from gossipllm.model.adapters import Attached, attach
 from gossipllm.model.blueprint import Blueprint
 from gossipllm.model.names import State
+from gossipllm.text.data import load_splits
+from gossipllm.work import Merge, Merged, Open, Opened, Train, Trained
+from wire.digest import Content
+from wire.units import Schema
 
 Shape = Callable[..., Blueprint]
 Draw = Callable[..., State]
 Offered = Callable[..., Update]
+Rule = Literal["svd", "mean", "pad"]
 
 
 @pytest.fixture(scope="session")
@@ -90,3 +99,98 @@ def sent() -> Callable[..., bytes]:
         return UpdateFormat(form, mixing).encoded(state, form.start(0), held)
 
     return make
+
+
+def merge_states(
+    form: Blueprint,
+    own: State,
+    updates: Sequence[Update],
+    row: Sequence[float],
+    rule: Rule = "svd",
+    *,
+    missing: Literal["renorm", "kept", "self"] = "renorm",
+    held: Sequence[int] | None = None,
+) -> MergedState:
+    mine = Own(own, own, form.own if held is None else held)
+    return Stack(form, mine, updates).merge(row, rule, missing)
+
+
+def effect_of(form: Blueprint, state: State, unit: int) -> np.ndarray:
+    """What a unit of an adapter adds to the base, as one vector."""
+    parts: list[np.ndarray] = []
+    for cut in form.cuts([unit]):
+        module, _, end = cut.tensor.rpartition(".")
+        if end not in ("lora_A", "lora_B"):
+            parts.append(state[cut.tensor].astype(np.float64))
+            continue
+        a, b = (state[f"{module}.{factor}"].astype(np.float64) for factor in ("lora_A", "lora_B"))
+        a, b = (cut.of(a), b) if end == "lora_A" else (a, cut.of(b))
+        parts.append(form.scale * b @ a)
+    return np.concatenate([part.ravel() for part in parts])
+
+
+def mixture_of(row: Sequence[float], voices: Sequence[tuple[Blueprint, State]], unit: int) -> np.ndarray:
+    return np.sum(
+        [w * effect_of(form, state, unit) for w, (form, state) in zip(row, voices, strict=True)], axis=0
+    )
+
+
+@pytest.fixture(scope="session")
+def merge() -> Callable[..., MergedState]:
+    return merge_states
+
+
+@pytest.fixture(scope="session")
+def effect() -> Callable[..., np.ndarray]:
+    return effect_of
+
+
+@pytest.fixture(scope="session")
+def mixture() -> Callable[..., np.ndarray]:
+    return mixture_of
+
+
+class Crews:
+    """Learners in a crew, asked one thing at a time."""
+
+    @staticmethod
+    def hired(crew: Crew, config: LearnerConfig, seed: int = 0) -> Learner:
+        splits = load_splits(config.data, crew.base.tokenizer, context=crew.base.context, seed=seed)
+        return crew.hire(replace(config, training=replace(config.training, seed=seed)), splits)
+
+    @staticmethod
+    def opened(crew: Crew, learner: Learner, snapshot: Content | None = None) -> Opened:
+        (reply,) = crew.answer([(learner, Open(request=1, config=learner.config, snapshot=snapshot))])
+        assert isinstance(reply, Opened), reply
+        return reply
+
+    @staticmethod
+    def crew_of(config: LearnerConfig) -> tuple[Crew, Learner, Opened]:
+        crew = Crew(config, lambda *_: None)
+        learner = Crews.hired(crew, config)
+        return crew, learner, Crews.opened(crew, learner)
+
+    @staticmethod
+    def layer_units(reply: Opened, layer: int) -> bytes:
+        """The bitmap of the units of a block and of no block, as the network process draws it."""
+        schema = Schema(reply.units, reply.codec)
+        own = schema.indices(reply.offer)
+        return schema.offer([i for i in own if schema.units[i].layer in (-1, layer)], reply.offer.rank).units
+
+    @staticmethod
+    def train(crew: Crew, learner: Learner, number: int = 1, **asked: Any) -> Trained:
+        (done,) = crew.answer([(learner, Train(request=2, round=number, steps=3, **asked))])
+        assert isinstance(done, Trained), done
+        return done
+
+    @staticmethod
+    def merge(crew: Crew, learner: Learner, row: tuple[float, ...], *others: Trained) -> Merged:
+        request = Merge(request=3, row=row, updates=tuple(one.update for one in others))
+        (reply,) = crew.answer([(learner, request)])
+        assert isinstance(reply, Merged), reply
+        return reply
+
+
+@pytest.fixture
+def crews() -> type[Crews]:
+    return Crews

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossipllm.learning.merging import MergedState, Own, Stack, completed
+from gossipllm.learning.merging import Own, Stack
 from gossipllm.learning.updates import Update
 from gossipllm.model.blueprint import Blueprint
 from gossipllm.model.names import State
@@ -27,40 +27,6 @@ KINDS = ("both", "b", "heads", "full", "bias")
 rows = st.lists(st.floats(0.05, 1), min_size=3, max_size=3).map(lambda parts: [p / sum(parts) for p in parts])
 
 
-def merge(
-    form: Blueprint,
-    own: State,
-    updates: Sequence[Update],
-    row: Sequence[float],
-    rule: Rule = "svd",
-    *,
-    missing: Literal["renorm", "kept", "self"] = "renorm",
-    held: Sequence[int] | None = None,
-) -> MergedState:
-    mine = Own(own, own, form.own if held is None else held)
-    return Stack(form, mine, updates).merge(row, rule, missing)
-
-
-def effect(form: Blueprint, state: State, unit: int) -> np.ndarray:
-    """What a unit of an adapter adds to the base, as one vector."""
-    parts: list[np.ndarray] = []
-    for cut in form.cuts([unit]):
-        module, _, end = cut.tensor.rpartition(".")
-        if end not in ("lora_A", "lora_B"):
-            parts.append(state[cut.tensor].astype(np.float64))
-            continue
-        a, b = (state[f"{module}.{factor}"].astype(np.float64) for factor in ("lora_A", "lora_B"))
-        a, b = (cut.of(a), b) if end == "lora_A" else (a, cut.of(b))
-        parts.append(form.scale * b @ a)
-    return np.concatenate([part.ravel() for part in parts])
-
-
-def mixture(row: Sequence[float], voices: Sequence[tuple[Blueprint, State]], unit: int) -> np.ndarray:
-    return np.sum(
-        [w * effect(form, state, unit) for w, (form, state) in zip(row, voices, strict=True)], axis=0
-    )
-
-
 def same(one: State, other: State) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(one[name], other[name]) for name in one)
 
@@ -72,7 +38,7 @@ def same(one: State, other: State) -> bool:
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("chosen", [0, 1])
 def test_a_row_with_one_entry_gives_that_adapter_bit_for_bit(
-    shape: Shape, draw: Draw, offered: Offered, train: str, rule: Rule, chosen: int
+    shape: Shape, draw: Draw, offered: Offered, train: str, rule: Rule, chosen: int, merge: Any
 ) -> None:
     form = shape(train=train)
     states = [draw(form, 0), draw(form, 1)]
@@ -86,7 +52,7 @@ def test_a_row_with_one_entry_gives_that_adapter_bit_for_bit(
 @pytest.mark.parametrize("train", KINDS)
 @pytest.mark.parametrize("rule", RULES)
 def test_equal_adapters_merge_to_themselves(
-    shape: Shape, draw: Draw, offered: Offered, train: str, rule: Rule
+    shape: Shape, draw: Draw, offered: Offered, train: str, rule: Rule, merge: Any
 ) -> None:
     form = shape(train=train)
     own = draw(form, 3)
@@ -102,7 +68,14 @@ def test_equal_adapters_merge_to_themselves(
 @FEWER
 @given(data=st.data(), row=rows)
 def test_each_unit_is_merged_over_its_holders_alone(
-    shape: Shape, draw: Draw, offered: Offered, train: str, rule: Rule, data: st.DataObject, row: list[float]
+    shape: Shape,
+    draw: Draw,
+    offered: Offered,
+    train: str,
+    rule: Rule,
+    data: st.DataObject,
+    row: list[float],
+    merge: Any,
 ) -> None:
     form = shape(train=train)
     some = st.sets(st.sampled_from(form.own), min_size=1)
@@ -130,7 +103,7 @@ def test_each_unit_is_merged_over_its_holders_alone(
 @FEWER
 @given(units=st.integers(1, 3), row=rows)
 def test_what_absent_ones_had_goes_to_ones_own_where_missing_is_self(
-    shape: Shape, draw: Draw, offered: Offered, train: str, units: int, row: list[float]
+    shape: Shape, draw: Draw, offered: Offered, train: str, units: int, row: list[float], merge: Any
 ) -> None:
     form = shape(train=train)
     own, other, third = (draw(form, seed) for seed in range(3))
@@ -152,7 +125,7 @@ def test_what_absent_ones_had_goes_to_ones_own_where_missing_is_self(
 
 @pytest.mark.parametrize("train", KINDS)
 def test_ones_own_unit_counts_untrained_where_it_is_kept(
-    shape: Shape, draw: Draw, offered: Offered, train: str
+    shape: Shape, draw: Draw, offered: Offered, train: str, merge: Any
 ) -> None:
     form = shape(train=train)
     own, other, third = (draw(form, seed) for seed in range(3))
@@ -170,7 +143,7 @@ def test_ones_own_unit_counts_untrained_where_it_is_kept(
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_unit_that_nobody_holds_with_weight_stays_bit_for_bit(
-    shape: Shape, draw: Draw, offered: Offered, rule: Rule
+    shape: Shape, draw: Draw, offered: Offered, rule: Rule, merge: Any
 ) -> None:
     form = shape()
     own, other = draw(form, 0), draw(form, 1)
@@ -184,7 +157,7 @@ def test_a_unit_that_nobody_holds_with_weight_stays_bit_for_bit(
 @FEWER
 @given(row=rows)
 def test_a_peer_that_leaves_leaves_the_ratios_of_the_others(
-    shape: Shape, draw: Draw, offered: Offered, row: list[float]
+    shape: Shape, draw: Draw, offered: Offered, row: list[float], merge: Any
 ) -> None:
     form = shape(train="full")
     states = [draw(form, seed) for seed in range(3)]
@@ -200,7 +173,7 @@ def test_a_peer_that_leaves_leaves_the_ratios_of_the_others(
 @pytest.mark.parametrize("train", ["b", "heads"])
 @pytest.mark.parametrize("rule", RULES)
 def test_what_is_frozen_is_never_touched(
-    shape: Shape, draw: Draw, offered: Offered, train: str, rule: Rule
+    shape: Shape, draw: Draw, offered: Offered, train: str, rule: Rule, merge: Any
 ) -> None:
     form = shape(train=train)
     own, other = draw(form, 0), draw(form, 1)
@@ -209,138 +182,6 @@ def test_what_is_frozen_is_never_touched(
 
     assert form.frozen
     assert all(np.array_equal(merged[name], values) for name, values in form.frozen.items())
-
-
-# -- unequal ranks ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("mine", "theirs"), [(16, 2), (2, 16), (8, 4)])
-@pytest.mark.parametrize("train", ["both", "b", "heads"])
-def test_svd_is_the_best_that_the_own_rank_allows(
-    shape: Shape, draw: Draw, offered: Offered, train: str, mine: int, theirs: int
-) -> None:
-    form, other = shape(train=train, rank=mine), shape(train=train, rank=theirs)
-    own, state, row = draw(form, 0), draw(other, 1), [0.3, 0.7]
-
-    merged = merge(form, own, [offered(other, state)], row)
-
-    lacking = whole = 0.0
-    for unit in form.own:
-        exact = mixture(row, [(form, own), (other, state)], unit)
-        got = effect(form, merged.state, unit)
-        lacking += float(((exact - got) ** 2).sum())
-        whole += float((exact**2).sum())
-        if train == "both":
-            (cut, _) = form.cuts([unit])
-            sigma = np.linalg.svd(exact.reshape(-1, own[cut.tensor].shape[1]), compute_uv=False)
-            best = float((sigma[mine:] ** 2).sum())
-            assert float(((exact - got) ** 2).sum()) == pytest.approx(best, abs=1e-9)
-    assert merged.discarded == pytest.approx((lacking / whole) ** 0.5, abs=1e-5)
-
-
-@pytest.mark.parametrize("train", ["b", "heads"])
-def test_beside_frozen_factors_a_smaller_rank_merges_exactly_into_a_larger_one(
-    shape: Shape, draw: Draw, offered: Offered, train: str
-) -> None:
-    form, other = shape(train=train, rank=16), shape(train=train, rank=2)
-    own, state, row = draw(form, 0), draw(other, 1), [0.3, 0.7]
-
-    for rule in ("svd", "pad"):
-        merged = merge(form, own, [offered(other, state)], row, rule)
-
-        for unit in form.own:
-            exact = mixture(row, [(form, own), (other, state)], unit)
-            np.testing.assert_allclose(effect(form, merged.state, unit), exact, atol=1e-6)
-        assert merged.discarded < 1e-6
-
-
-@pytest.mark.parametrize("train", ["b", "heads"])
-def test_projecting_a_larger_rank_misses_less_than_cutting_it_off(
-    shape: Shape, draw: Draw, offered: Offered, train: str
-) -> None:
-    form, other = shape(train=train, rank=2), shape(train=train, rank=16)
-    own, update = draw(form, 0), offered(other, draw(other, 1))
-
-    projected, cut = (merge(form, own, [update], [0.5, 0.5], rule).discarded for rule in ("svd", "pad"))
-
-    assert 0 < projected < cut
-
-
-def test_svd_of_unequal_ranks_is_the_exact_mixture_where_the_rank_suffices(
-    shape: Shape, draw: Draw, offered: Offered
-) -> None:
-    forms = [shape(rank=rank) for rank in (7, 2, 4)]
-    states = [draw(form, seed) for seed, form in enumerate(forms)]
-    for name, values in states[0].items():
-        # One direction of the seven is used, so that 1 + 2 + 4 = 7.
-        (values[1:] if name.endswith("A") else values[:, 1:])[...] = 0
-    row = [0.2, 0.5, 0.3]
-
-    merged = merge(
-        forms[0], states[0], [offered(*pair) for pair in zip(forms[1:], states[1:], strict=True)], row
-    )
-
-    for unit in forms[0].own:
-        exact = mixture(row, list(zip(forms, states, strict=True)), unit)
-        np.testing.assert_allclose(effect(forms[0], merged.state, unit), exact, atol=1e-6)
-    assert merged.discarded < 1e-5
-
-
-def test_padding_keeps_products_and_averages_factors(shape: Shape, draw: Draw, offered: Offered) -> None:
-    """HetLoRA with the scales in B: the smaller adapter alone would come out as itself."""
-    form, other = shape(rank=4), shape(rank=2)
-    own, state = draw(form, 0), draw(other, 1)
-
-    merged = merge(form, own, [offered(other, state)], [0.25, 0.75], "pad").state
-    alone = merge(form, own, [offered(other, state)], [0.0, 1.0], "pad").state
-
-    for unit in form.own:
-        np.testing.assert_allclose(effect(form, alone, unit), effect(other, state, unit), atol=1e-6)
-        a, b = (cut.tensor for cut in form.cuts([unit]))
-        np.testing.assert_allclose(merged[a][:2], 0.25 * own[a][:2] + 0.75 * state[a], atol=1e-6)
-        np.testing.assert_allclose(merged[a][2:], 0.25 * own[a][2:], atol=1e-6)
-        np.testing.assert_allclose(merged[b][:, :2], 0.25 * own[b][:, :2] + 0.75 * 2 * state[b], atol=1e-6)
-
-
-def test_the_mean_of_unequal_ranks_is_refused(shape: Shape, draw: Draw, offered: Offered) -> None:
-    form, other = shape(), shape(rank=3)
-
-    with pytest.raises(ValueError, match="equal ranks"):
-        merge(form, draw(form, 0), [offered(other, draw(other, 1))], [0.5, 0.5], "mean")
-
-
-@pytest.mark.parametrize("ranks", [(4, 4), (4, 2), (2, 16)])
-@pytest.mark.parametrize("modules", [(), ("q_proj", "v_proj")])
-def test_an_offer_completed_is_theirs_where_they_offer_it_and_ones_own_elsewhere(
-    shape: Shape, draw: Draw, offered: Offered, ranks: tuple[int, int], modules: tuple[str, ...]
-) -> None:
-    form, other = shape(rank=ranks[0]), shape(rank=ranks[1], modules=modules)
-    own, state = draw(form, 0), draw(other, 1)
-
-    whole = completed(offered(other, state), own, form)
-
-    assert list(whole) == list(own)
-    for unit in form.own:
-        if unit not in other.own:
-            assert all(np.array_equal(whole[name], own[name]) for name in form.tensors_of([unit]))
-        elif ranks[0] >= ranks[1]:
-            np.testing.assert_allclose(effect(form, whole, unit), effect(other, state, unit), atol=1e-6)
-    if ranks[0] == ranks[1]:
-        assert all(np.array_equal(whole[name], state[name]) for name in state)
-
-
-def test_peers_of_unlike_modules_merge_what_they_have_in_common(
-    shape: Shape, draw: Draw, offered: Offered
-) -> None:
-    form, other = shape(modules=("q_proj", "down_proj")), shape(modules=("q_proj", "v_proj"))
-    own, state = draw(form, 0), draw(other, 1)
-
-    merged = merge(form, own, [offered(other, state)], [0.5, 0.5], "mean").state
-
-    assert list(merged) == list(own)
-    for name, values in merged.items():
-        want = 0.5 * own[name] + 0.5 * state[name] if "q_proj" in name else own[name]
-        np.testing.assert_allclose(values, want, atol=1e-7)
 
 
 # -- mixing updates --------------------------------------------------------------------------------------
@@ -375,7 +216,7 @@ def test_mixing_updates_adds_the_weighted_gains_to_the_own_start(
 
 
 def test_gains_are_mixed_exactly_by_svd_whatever_the_ranks(
-    shape: Shape, draw: Draw, offered: Offered
+    shape: Shape, draw: Draw, offered: Offered, effect: Any, mixture: Any
 ) -> None:
     form, other = shape(rank=16), shape(rank=2)
     states, starts = [draw(form, 0), draw(other, 1)], [draw(form, 0), draw(other, 3)]
@@ -400,7 +241,9 @@ def test_gains_are_mixed_exactly_by_svd_whatever_the_ranks(
 
 
 @pytest.mark.parametrize("row", [[0.5], [0.7, 0.7], [float("nan"), 1.0]])
-def test_what_is_no_row_is_refused(shape: Shape, draw: Draw, offered: Offered, row: list[float]) -> None:
+def test_what_is_no_row_is_refused(
+    shape: Shape, draw: Draw, offered: Offered, row: list[float], merge: Any
+) -> None:
     form = shape()
 
     with pytest.raises(ValueError, match="row must"):
@@ -411,7 +254,7 @@ def test_what_is_no_row_is_refused(shape: Shape, draw: Draw, offered: Offered, r
 @pytest.mark.parametrize("train", KINDS)
 @pytest.mark.parametrize("rule", ["svd", "pad"])
 def test_the_largest_numbers_that_can_be_sent_are_merged_without_a_word(
-    shape: Shape, draw: Draw, offered: Offered, train: str, rule: Rule
+    shape: Shape, draw: Draw, offered: Offered, train: str, rule: Rule, merge: Any
 ) -> None:
     """The loss of such a merge says what it is worth."""
     form, other = shape(train=train, rank=16), shape(train=train, rank=2)

@@ -11,7 +11,7 @@ import pytest
 
 from gossipllm.work import Absorb, Evaluate, Fit, Merge, Open, Request, Train, Weigh
 from peers.core.config import CoreConfig, RoundConfig
-from peers.core.effects import Effect, Pull, Report, Store, WakeAt
+from peers.core.effects import Effect, Judge, Pull, Report, Store, Verdict, WakeAt
 from peers.core.events import (
     Connected,
     Deadline,
@@ -29,7 +29,7 @@ from peers.core.state import Core
 from sim.keys import ToyKeys
 from sim.toy import EVIDENCE, ROWS, SCHEMA, ToyLearner, fingerprints
 from sim.toy_units import Form
-from trust.history import Note, Record
+from trust.history import Note, Record, Refusal
 from wire.codec import encode_announcement, encode_greeting
 from wire.digest import NO_DIGEST, Content
 from wire.messages import Announcement, BlobRef, Greeting, Latest, network_id
@@ -64,6 +64,16 @@ def records(effects: Sequence[Effect]) -> list[Record]:
 
 def notes(effects: Sequence[Effect]) -> list[str]:
     return [one.text for one in records(effects) if isinstance(one, Note)]
+
+
+def refusals(effects: Sequence[Effect]) -> list[tuple[str, str]]:
+    """Whom each is about, and which field."""
+    return [(one.about, one.field) for one in records(effects) if isinstance(one, Refusal)]
+
+
+def verdict(effects: Sequence[Effect]) -> Verdict:
+    """The first."""
+    return every(effects, Judge)[0].verdict
 
 
 @dataclass
@@ -204,6 +214,8 @@ class Script:
     every = staticmethod(every)
     records = staticmethod(records)
     notes = staticmethod(notes)
+    refusals = staticmethod(refusals)
+    verdict = staticmethod(verdict)
 
 
 @pytest.fixture
@@ -214,3 +226,20 @@ def script() -> type[Script]:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+@pytest.fixture
+def open_bench(bench: Bench) -> Bench:
+    """Its learner is open and asked to train."""
+    bench.start()
+    return bench
+
+
+@pytest.fixture
+def alice() -> Someone:
+    return Someone("alice")
+
+
+@pytest.fixture
+def bob() -> Someone:
+    return Someone("bob")

@@ -11,7 +11,7 @@ from gossipllm.config import LearnerConfig
 from gossipllm.work import Absorb, Merged, PushedShare, Train
 from peers.core.effects import Publish, Pull, Store
 from peers.core.events import Connected, Heard, LearnerLost, Pulled, Woke
-from peers.core.rounds import MERGE_TRIES
+from peers.core.lives import MERGE_TRIES
 from peers.core.stages import Gathering
 from sim.toy_mass import ToyMass
 from trust.history import Refusal

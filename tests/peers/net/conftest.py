@@ -1,7 +1,8 @@
-"""Networks to test on: several peers connected with each other, fake and real, and an attacker."""
+"""Networks to test on: several peers connected with each other, fake and real; an attacker, and a scene for it."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,16 +15,21 @@ from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as new_x25519_key
 from libp2p.custom_types import TProtocol
 from libp2p.network.config import ConnectionConfig
+from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11
+from libp2p.pubsub.pb import rpc_pb2
+from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_ID
 from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.utils import encode_uvarint
 from multiaddr import Multiaddr
 
 from peers.identity import Identity
 from peers.net.config import NetworkConfig
 from peers.net.host import Network
 from peers.net.libp2p_host import Libp2pNetwork, open_network
+from wire.messages import ANNOUNCE_TOPIC
 
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 
@@ -135,6 +141,42 @@ class Attacker:
         await self.connect()
         return await self.host.new_stream(self.victim_id, [TProtocol(protocol)])
 
+    async def send(self, *parts: bytes | rpc_pb2.RPC, protocol: str = str(PROTOCOL_ID_V11)) -> INetStream:
+        stream = await self.open(protocol)
+        for part in parts:
+            await stream.write(part if isinstance(part, bytes) else self.framed(part.SerializeToString()))
+        return stream
+
+    async def publish(self, *messages: rpc_pb2.Message) -> None:
+        await self.send(rpc_pb2.RPC(publish=messages))
+
+    @staticmethod
+    def framed(data: bytes) -> bytes:
+        return encode_uvarint(len(data)) + data
+
+    @staticmethod
+    def message(identity: Identity | None = None, data: bytes = b"hello", **changes: Any) -> rpc_pb2.Message:
+        """A message as an honest author signs it, then changed."""
+        identity = identity or Identity.generate()
+        made = rpc_pb2.Message(
+            data=data,
+            topicIDs=[ANNOUNCE_TOPIC],
+            from_id=ID.from_string(identity.peer_id).to_bytes(),
+            seqno=os.urandom(8),
+        )
+        made.signature = identity.sign(PUBSUB_SIGNING_PREFIX.encode() + made.SerializeToString())
+        for name, value in changes.items():
+            if name == "topicIDs":
+                del made.topicIDs[:]
+                made.topicIDs.extend(value)
+            else:
+                setattr(made, name, value)
+        return made
+
+    @staticmethod
+    def control(**entries: Any) -> rpc_pb2.RPC:
+        return rpc_pb2.RPC(control=rpc_pb2.ControlMessage(**entries))
+
 
 @pytest.fixture
 def attacker_on() -> Callable[[Member], AbstractAsyncContextManager[Attacker]]:
@@ -154,3 +196,25 @@ def attacker_on() -> Callable[[Member], AbstractAsyncContextManager[Attacker]]:
             await host.get_network().close()
 
     return attacking
+
+
+@pytest.fixture
+async def scene(real: Any, attacker_on: Any, until: Any, caplog: pytest.LogCaptureFixture) -> Any:
+    """Victim, honest peer and attacker; the call at the end asserts that the honest one is still heard,
+    that nobody else was fined, and that nothing was logged by the library at a stranger's bidding."""
+    async with real(2, frame_deadline_s=0.3, answer_deadline_s=0.5) as (victim, honest):
+        victim.peer.blobs[bytes(32)] = b"three"
+        async with attacker_on(victim) as attacker:
+
+            async def still_works() -> None:
+                frame = b"honest " + os.urandom(4)
+                await honest.network.publish(frame)
+                await until(lambda: frame in victim.peer.frames())
+                back = b"answer " + os.urandom(4)
+                await victim.network.publish(back)
+                await until(lambda: back in honest.peer.frames())
+                assert [fault for fault in victim.peer.faults if fault[0] == honest.id] == []
+                assert honest.peer.faults == []
+                assert [record for record in caplog.records if record.name.startswith("libp2p")] == []
+
+            yield victim, attacker, still_works

@@ -1,0 +1,62 @@
+"""What of the model is trained, and in which form it travels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterConfig:
+    rank: int = 8
+    """Rank of this peer's LoRA factors, 1 to 256. Peers may differ in it where the merge rule is "svd" or "pad": a
+    phone may take 2 and a desktop 16. Guess: low ranks suffice for one domain."""
+
+    most_rank: int = 64
+    """Largest rank taken of neighbours, rank to 256: what bounds the size of what is fetched of them. Guess."""
+
+    prune: float = 1.0
+    """Share of its ranks that this peer's adapter goes on with after a round whose local steps lowered the weight of
+    the others, the last ones: above 0 to 1, 1 for never. Peers may differ in it. Needs merge.rule = "pad". HetLoRA
+    (2401.06432) takes 0.99, which takes one rank at a time."""
+
+    modules: tuple[str, ...] = ()
+    """Which linear layers this peer adapts, by the last parts of their names, as "q_proj" or "attn.c_proj"; all where
+    it is empty. Peers may differ in it: they merge what they have in common."""
+
+    alpha: float = 16.0
+    """LoRA scale: the update is alpha / rank * B A. Above 0. Same for all peers. The usual 2 * rank."""
+
+    seed: str = "gossipllm"
+    """Public seed of the initial factor A. Same for all peers: averages of unlike A destroy the signal."""
+
+    start: Literal["shared", "own"] = "shared"
+    """Where A begins: "shared" by all peers, or drawn by each on its "own" and uniform within 1/sqrt(rank), as
+    in the code of Wagner et al. (2024), for reproduction. Same for all peers."""
+
+    train: Literal["both", "b", "heads", "full", "bias"] = "both"
+    """What is trained and travels: "both" factors; only "b" with A frozen at the shared start (FFA-LoRA,
+    2403.12313), which makes averages exact and updates smaller; "heads", LoRA on attention only, in which each head
+    has rows and columns of its own and what heads would share is frozen; "full", all weights of the blocks, of the
+    final norm and of an untied head; "bias", the biases of the blocks and of the final norm (BitFit, 2106.10199). The
+    last two know no rank. Same for all peers."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.rank <= 256:
+            raise ValueError(f"rank must be in 1..256, got {self.rank}")
+        if not self.rank <= self.most_rank <= 256:
+            raise ValueError(f"most_rank must be in rank ({self.rank})..256, got {self.most_rank}")
+        if not 0 < self.prune <= 1:
+            raise ValueError(f"prune must be in (0, 1], got {self.prune}")
+        if not all(name.strip() for name in self.modules) or len(set(self.modules)) < len(self.modules):
+            raise ValueError(f"modules must be different names, got {', '.join(self.modules)}")
+        if not 0 < self.alpha <= 4096:
+            raise ValueError(f"alpha must be in (0, 4096], got {self.alpha}")
+        if self.train in ("b", "heads") and self.start == "own":
+            raise ValueError(
+                f'train = "{self.train}" needs start = "shared": frozen factors of unlike A cannot be merged'
+            )
+        if self.modules and self.train in ("heads", "full", "bias"):
+            raise ValueError(
+                f'modules must be empty with train = "{self.train}", which says itself what is trained'
+            )

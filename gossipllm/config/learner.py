@@ -1,0 +1,92 @@
+"""All of it together, and which of it excludes what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from gossipllm.config.adapter import AdapterConfig
+from gossipllm.config.model import ModelConfig
+from gossipllm.config.parts import HeadsConfig, LayersConfig
+from gossipllm.config.text import DataConfig, ReferenceConfig
+from gossipllm.config.training import TrainingConfig
+from trust.config import Evidence
+
+_WHOLE_FORMS: Final[dict[Evidence, str]] = {"parameters": "paper-text", "row-cosines": "paper-code"}
+"""Evidence that compares whole LoRA adapters, and the trust.form that asks for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnerConfig:
+    """Everything that a learner needs to know; what a snapshot is only valid with."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
+    evidence: tuple[Evidence, ...] = ("predictions",)
+    """What is measured of each neighbour; nothing where it is empty."""
+
+    layers: LayersConfig = field(default_factory=LayersConfig)
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
+    merge: Literal["svd", "mean", "pad"] = "svd"
+    """How adapters become one: svd is the exact mixture brought to the adapter's rank, mean averages the
+    factors apart as in Wagner et al. (2024), pad does so after bringing ranks together with zeros (HetLoRA)."""
+
+    mixing: Literal["parameters", "updates", "push-sum"] = "parameters"
+    """What the row weighs: the adapters, as in the code of Wagner et al. (2024), or what each gained by its
+    last local steps, added to one's own start, as in their text. For the latter, updates carry both. With push-sum
+    there is no row: mass is pushed along edges, and all come to the mean that tokens weight."""
+
+    tokens_alpha: float = 1.0
+    """For push-sum: how far peers are weighted by tokens rather than samples, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        train, part = self.adapter.train, self._part
+        if train != "heads" and self.heads.copies:
+            raise ValueError(
+                f'heads.copies needs adapter.train = "heads", got "{train}": set that, or heads.copies = 0'
+            )
+        if self.layers.partial and self.heads.copies:
+            raise ValueError(f"{part} excludes heads.copies: set one of them to 0")
+        form = next((_WHOLE_FORMS[kind] for kind in self.evidence if kind in _WHOLE_FORMS), None)
+        if form and (part or train in ("full", "bias")):
+            other = (
+                f"{part} must be 0"
+                if part
+                else f'adapter.train must be "both", "b" or "heads", not "{train}"'
+            )
+            raise ValueError(
+                f'trust.form = "{form}" weighs whole LoRA adapters: {other}; or set trust.form = "ours"'
+            )
+        if self.adapter.prune < 1:
+            for key, value, needed in (
+                ("merge.rule", self.merge, "pad"),
+                ("merge.mixing", self.mixing, "parameters"),
+                ("adapter.train", train, "both"),
+            ):
+                if value != needed:
+                    raise ValueError(
+                        f'adapter.prune below 1 needs {key} = "{needed}", got "{value}": set that, or adapter.prune = 1'
+                    )
+            if form:
+                raise ValueError(
+                    f'trust.form = "{form}" weighs adapters of one rank, and adapter.prune below 1 lowers it: '
+                    'set trust.form = "ours" or adapter.prune = 1'
+                )
+        if self.mixing == "push-sum" and (part or self.adapter.modules or self.adapter.start == "own"):
+            alike = "adapter.modules empty" if self.adapter.modules else 'adapter.start = "shared"'
+            raise ValueError(
+                'merge.mixing = "push-sum" is the mean of whole adapters of one form and needs '
+                f"{f'{part} = 0' if part else alike}: set that, or another merge.mixing"
+            )
+        if not 0 <= self.tokens_alpha <= 1:
+            raise ValueError(f"tokens_alpha must be in 0..1, got {self.tokens_alpha}")
+
+    @property
+    def _part(self) -> str:
+        """The key that lets a round train a part of the adapter only; empty where none does."""
+        if self.layers.partial:
+            return "layers.count" if self.layers.count else "layers.memory_mb"
+        return "heads.copies" if self.heads.copies else ""

@@ -1,0 +1,32 @@
+"""The frozen base model and where it computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+EMBEDDED = "embedded"
+"""The name of the model and of the reference text that ship with the package."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    name: str = EMBEDDED
+    """The frozen base model: "embedded", a folder, or a name on the Hugging Face hub. Same for all peers."""
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute: auto takes cuda, then mps, then cpu."""
+
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type of the frozen base; auto takes bfloat16 where the device is fast at it. Adapters train
+    in float32."""
+
+    threads: int = 0
+    """Processor threads for the learner, 0 to let torch choose. Take 1 where several peers share a machine:
+    more threads than idle cores make training several times slower."""
+
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise ValueError('name must be "embedded", a folder or a hub name, got an empty string')
+        if not 0 <= self.threads <= 1024:
+            raise ValueError(f"threads must be in 0..1024, got {self.threads}")

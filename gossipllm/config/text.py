@@ -1,0 +1,79 @@
+"""What is learned from: a peer's own text and its splits, and the public reference set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gossipllm.config.model import EMBEDDED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataConfig:
+    path: str = ""
+    """Your text, read only: a .txt, a folder of .txt, or a .jsonl with `text` or `messages`."""
+
+    window_tokens: int = 128
+    """Tokens of one training sequence, 8 to 131,072; at most the model's context. Guess."""
+
+    trust_fraction: float = 0.1
+    """Share of the text that decides whom to trust and is never trained on, 0.01 to 0.4. Guess."""
+
+    test_fraction: float = 0.1
+    """Share of the text that only measures, 0.01 to 0.4. Guess."""
+
+    trust_windows: int = 16
+    """At most this many windows of the trust share are used at a time, 2 to 4,096. Guess; fewer were tried in
+    sim/FINDINGS.md."""
+
+    weigh_windows: int = 8
+    """Of these, windows on which each neighbour's own loss is measured where trust is made of that, 2 to 4,096. Half
+    as many did as well (sim/FINDINGS.md), and rows are measured on all trust windows anyway."""
+
+    test_windows: int = 32
+    """At most this many windows of the test share are measured, 2 to 4,096. Guess."""
+
+    def __post_init__(self) -> None:
+        if not 8 <= self.window_tokens <= 131_072:
+            raise ValueError(f"window_tokens must be in 8..131072, got {self.window_tokens}")
+        for name in ("trust_fraction", "test_fraction"):
+            value: float = getattr(self, name)
+            if not 0.01 <= value <= 0.4:
+                raise ValueError(f"{name} must be in 0.01..0.4, got {value}")
+        for name in ("trust_windows", "weigh_windows", "test_windows"):
+            count: int = getattr(self, name)
+            if not 2 <= count <= 4096:
+                raise ValueError(f"{name} must be in 2..4096, got {count}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceConfig:
+    source: str = EMBEDDED
+    """Public text on which all peers predict: "embedded" or a .txt. Same for all peers, never private."""
+
+    seed: str = "gossipllm"
+    """Public seed that picks the windows. Same for all peers."""
+
+    windows: int = 20
+    """Windows of the reference set, 1 to 4,096. Five told languages apart, too (sim/FINDINGS.md)."""
+
+    window_tokens: int = 24
+    """Tokens of each window, 2 to 4,096; every position but the first is predicted. Guess."""
+
+    top: int = 8
+    """Most probable tokens sent of each position, 1 to 256. Two told languages apart, too (sim/FINDINGS.md)."""
+
+    positions: Literal["all", "last"] = "all"
+    """What is sent of each window: log-probabilities at "all" positions, or raw logits at the "last" one only,
+    as in the code of Wagner et al. (2024), for reproduction. Same for all peers."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.windows <= 4096:
+            raise ValueError(f"windows must be in 1..4096, got {self.windows}")
+        if not 2 <= self.window_tokens <= 4096:
+            raise ValueError(f"window_tokens must be in 2..4096, got {self.window_tokens}")
+        if not 1 <= self.top <= 256:
+            raise ValueError(f"top must be in 1..256, got {self.top}")
+        rows = self.windows * (1 if self.positions == "last" else self.window_tokens - 1)
+        if rows > 65_536:
+            raise ValueError(f"windows * (window_tokens - 1) must be at most 65536, got {rows}")

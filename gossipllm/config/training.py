@@ -1,0 +1,64 @@
+"""The local steps: their batches, their optimiser and its rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    batch_windows: int = 8
+    """Sequences in one optimiser step, 1 to 4,096. Guess."""
+
+    learning_rate: float = 2e-3
+    """Peak rate of AdamW, above 0 to 1. Wagner et al. (2024), section 4."""
+
+    warmup_steps: int = 10
+    """Steps over which the rate rises from 0, 0 to 1,000,000. Wagner et al.: 2 % of 500."""
+
+    decay_steps: int = 0
+    """Steps over which the rate falls along a cosine to a tenth; 0 keeps it. For runs of known length."""
+
+    schedule: Literal["linear", "onecycle"] = "linear"
+    """Shape of the rate: a "linear" warm-up, or "onecycle" as Wagner et al. (2024) trained, which rises along
+    a cosine from a hundredth of the peak and falls along one to a fifth at decay_steps."""
+
+    weight_decay: float = 1e-3
+    """Decoupled weight decay on the adapter, 0 to 1. Wagner et al. (2024), released code."""
+
+    clip_norm: float = 1.0
+    """Largest gradient norm, above 0. Guess: guards small batches."""
+
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    """What takes the steps: AdamW, or plain gradient descent without momentum, weight decay or clipping, for
+    comparison with theory."""
+
+    reduction: Literal["tokens", "sequences"] = "tokens"
+    """What the loss is the mean of: all "tokens" that bear loss, or the means of "sequences", in which a short one
+    counts as much as a long one."""
+
+    seed: int = 0
+    """Seed of the split and of the batches, 0 to 2^31 - 1."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_windows <= 4096:
+            raise ValueError(f"batch_windows must be in 1..4096, got {self.batch_windows}")
+        if not 0 < self.learning_rate <= 1:
+            raise ValueError(f"learning_rate must be in (0, 1], got {self.learning_rate}")
+        for name in ("warmup_steps", "decay_steps"):
+            steps: int = getattr(self, name)
+            if not 0 <= steps <= 1_000_000:
+                raise ValueError(f"{name} must be in 0..1000000, got {steps}")
+        if self.decay_steps and self.decay_steps <= self.warmup_steps:
+            raise ValueError(
+                f"decay_steps must be 0 or above warmup_steps ({self.warmup_steps}), got {self.decay_steps}"
+            )
+        if self.schedule == "onecycle" and not self.decay_steps:
+            raise ValueError('schedule = "onecycle" needs decay_steps, the length of the run')
+        if not 0 <= self.weight_decay <= 1:
+            raise ValueError(f"weight_decay must be in 0..1, got {self.weight_decay}")
+        if not self.clip_norm > 0:
+            raise ValueError(f"clip_norm must be above 0, got {self.clip_norm}")
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed must be in 0..2147483647, got {self.seed}")
