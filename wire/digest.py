@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from itertools import chain
 
 DIGEST_BYTES = 32
 NO_DIGEST = bytes(DIGEST_BYTES)
@@ -26,7 +27,8 @@ def fingerprint_of(label: str, parts: Iterable[bytes]) -> bytes:
     Each part is preceded by its length (8 bytes, little-endian); the label comes first.
     """
     hasher = hashlib.sha256()
-    for part in (label.encode(), *parts):
+    # Chained rather than unpacked: the parts may be a whole model, read one by one.
+    for part in chain((label.encode(),), parts):
         hasher.update(len(part).to_bytes(8, "little"))
         hasher.update(part)
     return hasher.digest()

@@ -3,12 +3,17 @@
 For windows of blocks, contexts in which the others are compressed (`gossipllm.model.contexts`); for heads, the base
 without those of others (`gossipllm.model.subnets`). Learners on one base share them, so that those who train the same
 part go through one model together. Each shares with the base all that is not changed.
+
+A learner alone in its process has no such copies in 8 or 4 bits: its base itself is held so, and training opens the
+window in it (`gossipllm.model.contexts.held`). Learners that share a base train windows side by side, each of which
+must be packed for the others, so there the base stays whole beside the copies.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -29,6 +34,7 @@ from gossipllm.model.contexts.encoding import (
     most_bytes,
 )
 from gossipllm.model.contexts.fidelity import fidelity
+from gossipllm.model.contexts.held import HeldPacked
 from gossipllm.model.models import Base
 from gossipllm.model.subnets import subnet
 from gossipllm.text.data import ReferenceSet
@@ -62,10 +68,14 @@ class Within:
 
 
 class Contexts:
-    """Called between passes only, when no adapter is mounted."""
+    """Called between passes only, when no adapter is mounted. `packed` is what holds the base in few bits, where it
+    is held so."""
 
-    def __init__(self, base: Base, name: bytes, reference: ReferenceSet) -> None:
+    def __init__(
+        self, base: Base, name: bytes, reference: ReferenceSet, *, packed: HeldPacked | None = None
+    ) -> None:
         self._base = base
+        self._packed = packed
         self._name = name
         self._reference = reference
         self._held: OrderedDict[tuple[object, ...], Surroundings] = OrderedDict()
@@ -90,6 +100,13 @@ class Contexts:
             return self._dropped(window, config, "no context was fetched yet")
         return self._made(window, config, on_distil)
 
+    def opened(self, window: Window | None) -> AbstractContextManager[None]:
+        """Let local steps find these blocks of the base in full precision, where it is held in few bits. Raises
+        `UserMistake` where its files are not what they were."""
+        if window is None or self._packed is None:
+            return nullcontext()
+        return self._packed.opened(window)
+
     def subnet(self, groups: Mapping[int, frozenset[int]]) -> Within:
         """The base with these groups of heads only, by block. Raises `UserMistake` where they do not stand apart."""
         name = ("subnet", *sorted((block, *sorted(some)) for block, some in groups.items()))
@@ -109,6 +126,8 @@ class Contexts:
         return Within(self._plain(window, config, "drop"), note=f"left blocks out: {why}")
 
     def _plain(self, window: Window, config: LayersConfig, operator: Operator) -> Surroundings | None:
+        if self._packed is not None and operator in ("int8", "int4"):
+            operator = "none"
         if operator == "none" and not config.checkpoint:
             return None
         # Of "none", what is trained within is the base itself, whatever the ratio.

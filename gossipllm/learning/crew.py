@@ -8,7 +8,8 @@ the same base one group after the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ from gossipllm.learning.jobs import Job, Task
 from gossipllm.learning.learner import Learner, OnProgress
 from gossipllm.learning.materials import Materials, OnPhase, load_materials, load_text
 from gossipllm.mistakes import UserMistake
+from gossipllm.model.loading import loading_told
 from gossipllm.model.models import Base
 from gossipllm.text.data import ReferenceSet, Splits
 from gossipllm.work import Answer, Failed, Open, Progress, Request
@@ -71,7 +73,8 @@ def answer(
             on_progress(opening(request.request, name, step))
 
         try:
-            materials = load_materials(request.config, on_phase)
+            with loading_told(_now_and_then(request.request, on_progress)):
+                materials = load_materials(request.config, on_phase, alone=True)
             on_phase("text", 3)
             learner = Learner(request.config, materials, load_text(request.config, materials.base))
         except Exception as error:  # noqa: BLE001  raised again unless it was expected
@@ -81,6 +84,21 @@ def answer(
         raise ValueError("the first request must be Open")
     (reply,) = together([(_safe(learner, request, on_progress), learner)])
     return (None if isinstance(request, Open) and isinstance(reply, Failed) else learner), reply
+
+
+def _now_and_then(request: int, on_progress: OnProgress) -> Callable[[int, int], None]:
+    """Tells how many of the base's weights are in place, at most every fifth of a second: there may be thousands."""
+    last_s = 0.0
+
+    def told(done: int, total: int) -> None:
+        nonlocal last_s
+        if time.monotonic() - last_s >= 0.2:
+            last_s = time.monotonic()
+            on_progress(
+                Progress(request=request, phase="weights", step=done, steps=total, loss=0.0, tokens_per_s=0.0)
+            )
+
+    return told
 
 
 def opening(request: int, phase: str, step: int) -> Progress:

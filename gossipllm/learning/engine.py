@@ -24,9 +24,10 @@ from gossipllm.learning.losses import pooled, token_losses, tokens_and_mask
 from gossipllm.learning.vectors import Vectors
 from gossipllm.model.blueprint import Blueprint
 from gossipllm.model.contexts.compressing import checkpointed
+from gossipllm.model.contexts.quantised import PackedLinear
 from gossipllm.model.models import Base
-from gossipllm.model.names import A, B, State
-from gossipllm.model.sites import Site
+from gossipllm.model.names import WEIGHT, A, B, State
+from gossipllm.model.sites import LinearSite, Site
 
 
 @dataclass(slots=True)
@@ -92,6 +93,10 @@ class Engine:
             return None
         module, _, which = name.rpartition(".")
         (site,) = (site for site in self._sites if site.name == module)
+        if isinstance(site.frozen, PackedLinear) and name.endswith(WEIGHT):
+            assert isinstance(site, LinearSite), "linear layers alone are packed"
+            weight_OI = site.frozen.whole(torch.float32)
+            return (weight_OI if site.outputs_first else weight_OI.T).flatten()
         return cast("torch.Tensor", getattr(site.frozen, which)).detach().flatten().float()
 
     @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from gossipllm.config import AdapterConfig, LearnerConfig
 from gossipllm.learning.contexts import Contexts
@@ -16,10 +17,19 @@ from gossipllm.learning.fleet import Fleet
 from gossipllm.learning.updates import UpdateFormat
 from gossipllm.model.adapters import Attached, attach
 from gossipllm.model.blueprint import Blueprint
-from gossipllm.model.models import Base, base_fingerprint, load_base, tokenizer_fingerprint
+from gossipllm.model.contexts.held import HeldPacked
+from gossipllm.model.heap import hand_back_at_once
+from gossipllm.model.models import (
+    Base,
+    base_fingerprint,
+    load_base,
+    open_base,
+    tokenizer_fingerprint,
+)
 from gossipllm.text.data import ReferenceSet, Splits, load_reference, load_splits
 from wire.messages import Fingerprints
 
+_BITS: Final = {"int8": 8, "int4": 4}
 OnPhase = Callable[[str, int], None]
 """`(phase, step)`, a word for people and a number that rises from 1."""
 
@@ -60,23 +70,30 @@ class Materials:
         )
 
 
-def load_materials(config: LearnerConfig, on_phase: OnPhase) -> Materials:
-    """What `config` names, but for the text. Raises `UserMistake`."""
+def load_materials(config: LearnerConfig, on_phase: OnPhase, *, alone: bool = False) -> Materials:
+    """What `config` names, but for the text. `alone` says that one learner works on it, so that a context in 8 or 4
+    bits can be what the base itself is held in. Raises `UserMistake`."""
     on_phase("model", 1)
-    base = load_base(config.model)
-    # Named before sites are put in, which renames the base's own tensors.
-    name = base_fingerprint(base.model)
+    if alone and config.layers.memory_mb:
+        hand_back_at_once()
+    bits = _BITS.get(config.layers.context, 0) if alone else 0
+    base, weights = open_base(config.model) if bits else (load_base(config.model), None)
+    # Named before sites are put in, which renames the base's own tensors, and before a weight is rounded.
+    name = base_fingerprint(base.model, weights)
     on_phase("reference", 2)
     reference = load_reference(
         config.reference, base.tokenizer, context=base.context, vocabulary=base.vocabulary
     )
+    # Before a layer is packed, too: sites look at what they stand around.
+    attached = attach(base.model, config.adapter)
+    packed = None if weights is None else HeldPacked(base.model, weights, bits)
     return Materials(
         base,
         name,
         tokenizer_fingerprint(base.tokenizer),
         reference,
-        attach(base.model, config.adapter),
-        Contexts(base, name, reference),
+        attached,
+        Contexts(base, name, reference, packed=packed),
     )
 
 

@@ -67,13 +67,15 @@ class Training:
         def on_step(step: int, loss: float, tokens_per_s: float) -> None:
             report("training", step, loss, tokens_per_s)
 
+        contexts = self._materials.contexts
         try:
-            done = yield from stepped(self._steps(request, before, units, within, on_step))
+            with contexts.opened(window):
+                done = yield from stepped(self._steps(request, before, units, within, on_step))
         except UserMistake as error:
             if window is None or not within.fetched:
                 raise
             # It may be the context: bytes of a stranger that predict well can still be steep.
-            within = self._materials.contexts.refused(window, self._config.layers, str(error))
+            within = contexts.refused(window, self._config.layers, str(error))
             done = yield from stepped(self._steps(request, before, units, within, on_step))
         importance = done.importance
         if request.probe and self._config.layers.partial:

@@ -59,7 +59,12 @@ def own_head_of(model: PreTrainedModel) -> torch.nn.Module | None:
 
 def parameters_of(block: torch.nn.Module) -> dict[str, torch.Tensor]:
     """A block's parameters under the names that they have where no adapter stands around its layers."""
-    return {name.replace(".frozen.", "."): value for name, value in block.named_parameters()}
+    return {plain(name): value for name, value in block.named_parameters()}
+
+
+def plain(name: str) -> str:
+    """What a tensor is called where no adapter stands around its module."""
+    return name.replace(".frozen.", ".")
 
 
 def linears_of(module: torch.nn.Module) -> dict[str, Linear]:

@@ -10,7 +10,7 @@ Weights are read from safetensors only, and code that comes with a model is neve
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
@@ -22,6 +22,8 @@ from gossipllm import base as embedded
 from gossipllm.config import EMBEDDED, ModelConfig
 from gossipllm.mistakes import UserMistake
 from gossipllm.model.attention import use_short_attention
+from gossipllm.model.blocks import blocks_name
+from gossipllm.model.weights import Weights, hollow_model, weights_of
 from wire.digest import fingerprint_of
 
 _FUNCTION_KEYS: Final = (
@@ -82,18 +84,35 @@ class Base:
 
 def load_base(config: ModelConfig) -> Base:
     """The model that `config.name` names, frozen. Raises `UserMistake` where it cannot be had."""
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    device = pick_device(config.device)
-    source = _source(config.name, "model.name")
-    if Path(source).is_dir():
-        _check_folder(Path(source))
+    source, device, dtype = _prepared(config)
     tokenizer = load_tokenizer(config.name, "model.name")
-    dtype = pick_dtype(config.dtype, device)
     loaded: Any = _load_model(source, dtype)
     model: PreTrainedModel = loaded.to(device)
     use_short_attention(model)
     return Base(model, tokenizer, device, dtype)
+
+
+def open_base(config: ModelConfig) -> tuple[Base, Weights]:
+    """The same, but its blocks are hollow: `Weights.fill` gives them their numbers, one after the other. Raises
+    `UserMistake` also where the model's files cannot be read so."""
+    source, device, dtype = _prepared(config)
+    tokenizer = load_tokenizer(config.name, "model.name")
+    try:
+        model = hollow_model(source, dtype)
+        blocks = blocks_name(model)
+    except (OSError, ValueError) as error:
+        raise _not_loaded(source, "model", error, "model.name") from None
+    try:
+        weights = weights_of(model, source, dtype=dtype, device=device)
+    except OSError as error:
+        raise _not_loaded(source, "model", error, "model.name") from None
+    weights.fill(model, but=f"{blocks}.")
+    # One by one: `to` would move the hollow blocks too.
+    for name, buffer in list(model.named_buffers()):
+        parent, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(parent), leaf, buffer.to(device))
+    use_short_attention(model)
+    return Base(model, tokenizer, device, dtype), weights
 
 
 def load_tokenizer(name: str, key: str) -> PreTrainedTokenizerBase:
@@ -138,19 +157,27 @@ def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-def base_fingerprint(model: PreTrainedModel) -> bytes:
-    """32 bytes: the weights as bfloat16, tied ones once, by sorted name; and the settings that steer them."""
+def base_fingerprint(model: PreTrainedModel, weights: Weights | None = None) -> bytes:
+    """32 bytes: the weights as bfloat16, tied ones once, by sorted name; and the settings that steer them.
+
+    With `weights` the numbers are read from there, one tensor at a time: those of the whole model, whatever of it is
+    hollow. Adapters must not stand around its layers yet, which would rename them.
+    """
+    return fingerprint_of("gossipllm/base/1", _named_parts(model, weights))
+
+
+def _named_parts(model: PreTrainedModel, weights: Weights | None) -> Iterator[bytes]:
     config: dict[str, Any] = cast("Any", model.config).get_text_config().to_dict()
     settings = {key: config[key] for key in _FUNCTION_KEYS if config.get(key) is not None}
-    parts = [json.dumps(settings, sort_keys=True).encode()]
+    yield json.dumps(settings, sort_keys=True).encode()
     seen: set[int] = set()
     for name, tensor in sorted(model.state_dict(keep_vars=True).items()):
         if id(tensor) in seen:
             continue
         seen.add(id(tensor))
-        shape = ",".join(map(str, tensor.shape))
-        parts += [name.encode(), shape.encode(), _bf16_bytes(tensor.detach())]
-    return fingerprint_of("gossipllm/base/1", parts)
+        yield name.encode()
+        yield ",".join(map(str, tensor.shape)).encode()
+        yield _bf16_bytes(tensor.detach() if weights is None else weights.read(name))
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> bytes:
@@ -174,6 +201,17 @@ def _bf16_bytes(tensor: torch.Tensor) -> bytes:
         return tensor.cpu().contiguous().numpy().tobytes()
     rounded = tensor.to(torch.bfloat16).contiguous().cpu()
     return rounded.view(torch.int16).numpy().tobytes()
+
+
+def _prepared(config: ModelConfig) -> tuple[str, torch.device, torch.dtype]:
+    """What to load from, onto what, in which type."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = pick_device(config.device)
+    source = _source(config.name, "model.name")
+    if Path(source).is_dir():
+        _check_folder(Path(source))
+    return source, device, pick_dtype(config.dtype, device)
 
 
 def _check_folder(folder: Path) -> None:

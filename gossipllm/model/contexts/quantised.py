@@ -2,8 +2,8 @@
 
 Eight bits: one scale for each output. Four bits: one half-precision scale for each group of 64 inputs, two weights
 a byte, the group's largest weight at -8 as in ggml's Q4_0, so that all sixteen levels serve; 4.25 bits a weight.
-Weights are widened a slice at a time, in the forward pass and again in the backward pass, and autograd keeps only
-what is packed. The gradient goes to the input; the weights have none.
+Weights are packed a slice at a time, and widened so in the forward pass and again in the backward pass; autograd keeps
+only what is packed. The gradient goes to the input; the weights have none.
 
 Axes: N rows, I inputs, O outputs; G groups of 64 inputs, the last filled up with zeros; H half a group.
 """
@@ -22,7 +22,7 @@ from gossipllm.model.blocks import Linear, linears_of, replace
 GROUP: Final = 64
 """Inputs that share a scale in four bits, as in bitsandbytes; 32 would be closer and take 4.5 bits a weight."""
 _SLICE: Final = 2**21
-"""Weights widened at a time: 8 MB in float32, whatever the layer's size. Guess."""
+"""Weights packed or widened at a time: 8 MB in float32, whatever the layer's size. Guess."""
 
 
 class PackedLinear(torch.nn.Module, ABC):
@@ -44,6 +44,12 @@ class PackedLinear(torch.nn.Module, ABC):
         """What each of these outputs is multiplied by, where that is cheaper than scaling weights."""
         del rows
 
+    def whole(self, dtype: torch.dtype) -> torch.Tensor:
+        """`(O, I)`: all of the weights that it multiplies by."""
+        every = slice(0, self.outputs)
+        weight_OI, scale_O = self.wide(every, dtype), self.after(every)
+        return weight_OI if scale_O is None else weight_OI * scale_O[:, None].to(dtype)
+
     def slices(self) -> Iterator[slice]:
         step = max(1, _SLICE // self.inputs)
         return (slice(first, min(first + step, self.outputs)) for first in range(0, self.outputs, step))
@@ -62,11 +68,15 @@ class Int8Linear(PackedLinear):
     scale_O: torch.Tensor
 
     def __init__(self, weight_OI: torch.Tensor, bias: torch.nn.Parameter | None) -> None:
-        super().__init__(bias, weight_OI.shape[1], weight_OI.shape[0])
-        scale_O = weight_OI.float().abs().amax(dim=1) / 127
-        self.register_buffer("scale_O", scale_O)
-        packed = (weight_OI.float() / _divisor(scale_O)[:, None]).round_().to(torch.int8)
-        self.register_buffer("w_OI", packed)
+        outputs, inputs = weight_OI.shape
+        super().__init__(bias, inputs, outputs)
+        self.register_buffer("scale_O", weight_OI.new_empty(outputs, dtype=torch.float32))
+        self.register_buffer("w_OI", weight_OI.new_empty(outputs, inputs, dtype=torch.int8))
+        for rows in self.slices():
+            wide = weight_OI[rows].float()
+            scale = wide.abs().amax(dim=1) / 127
+            self.scale_O[rows] = scale
+            self.w_OI[rows] = (wide / _divisor(scale)[:, None]).round_().to(torch.int8)
 
     def wide(self, rows: slice, dtype: torch.dtype) -> torch.Tensor:
         # Whole numbers up to 127 are exact in bfloat16 too.
@@ -85,16 +95,19 @@ class Int4Linear(PackedLinear):
     def __init__(self, weight_OI: torch.Tensor, bias: torch.nn.Parameter | None) -> None:
         outputs, inputs = weight_OI.shape
         super().__init__(bias, inputs, outputs)
-        filled = torch.nn.functional.pad(weight_OI.float(), (0, -inputs % GROUP))
-        grouped = filled.view(outputs, -1, GROUP)
-        peak_OG1 = grouped.gather(-1, grouped.abs().argmax(dim=-1, keepdim=True))
-        scale_OG = (peak_OG1.squeeze(-1) / -8).to(torch.float16)
-        self.register_buffer("scale_OG", scale_OG)
-        levels = (
-            (grouped / _divisor(scale_OG.float())[..., None]).round_().clamp_(-8, 7).add_(8).to(torch.uint8)
-        )
-        low, high = levels[..., : GROUP // 2], levels[..., GROUP // 2 :]
-        self.register_buffer("w_OGH", low | (high << 4))
+        groups = -(-inputs // GROUP)
+        self.register_buffer("scale_OG", weight_OI.new_empty(outputs, groups, dtype=torch.float16))
+        self.register_buffer("w_OGH", weight_OI.new_empty(outputs, groups, GROUP // 2, dtype=torch.uint8))
+        for rows in self.slices():
+            filled = torch.nn.functional.pad(weight_OI[rows].float(), (0, -inputs % GROUP))
+            grouped = filled.view(len(filled), -1, GROUP)
+            peak_OG1 = grouped.gather(-1, grouped.abs().argmax(dim=-1, keepdim=True))
+            scale_OG = (peak_OG1.squeeze(-1) / -8).to(torch.float16)
+            self.scale_OG[rows] = scale_OG
+            levels = (grouped / _divisor(scale_OG.float())[..., None]).round_().clamp_(-8, 7).add_(8)
+            levels = levels.to(torch.uint8)
+            low, high = levels[..., : GROUP // 2], levels[..., GROUP // 2 :]
+            self.w_OGH[rows] = low | (high << 4)
 
     def wide(self, rows: slice, dtype: torch.dtype) -> torch.Tensor:
         packed = self.w_OGH[rows]
@@ -116,6 +129,11 @@ def packed(linear: Linear, bits: int) -> PackedLinear:
     kind = {8: Int8Linear, 4: Int4Linear}[bits]
     weight = linear.weight.detach()
     return kind(weight.T if isinstance(linear, Conv1D) else weight, linear.bias)
+
+
+def packed_in(module: torch.nn.Module) -> list[PackedLinear]:
+    """Every packed layer within."""
+    return [inner for inner in module.modules() if isinstance(inner, PackedLinear)]
 
 
 def _divisor(scale: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,238 @@
+"""A learner alone in its process, whose base is held in 8 or 4 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gossipllm.config import AdapterConfig, LayersConfig, LearnerConfig, TrainingConfig
+from gossipllm.learning.crew import Crew, together
+from gossipllm.learning.jobs import Losses, Probe
+from gossipllm.learning.learner import Learner
+from gossipllm.learning.materials import Materials, load_materials, load_text
+from gossipllm.learning.windows import step_bytes
+from gossipllm.model.blocks import blocks_of, linears_of
+from gossipllm.model.contexts.config import Window
+from gossipllm.model.contexts.quantised import packed_in
+from gossipllm.model.snapshots import decode_snapshot
+from gossipllm.text.data import load_splits
+from gossipllm.work import Evaluate, Evaluated, Fit, Merge, Merged, Open, Opened, Request, Train, Trained
+from wire.digest import Content
+from wire.units import Schema
+
+Config = Callable[..., LearnerConfig]
+BITS = ["int8", "int4"]
+
+
+def silent(*_: object) -> None:
+    pass
+
+
+def ask(learner: Learner, request: Request) -> Any:
+    (reply,) = together([(learner.answer(request, silent), learner)])
+    return reply
+
+
+def opened(learner: Learner, snapshot: Content | None = None) -> Opened:
+    reply = ask(learner, Open(request=1, config=learner.config, snapshot=snapshot))
+    assert isinstance(reply, Opened), reply
+    return reply
+
+
+def alone(config: LearnerConfig, snapshot: Content | None = None) -> tuple[Learner, Opened]:
+    materials = load_materials(config, silent, alone=True)
+    learner = Learner(config, materials, load_text(config, materials.base))
+    return learner, opened(learner, snapshot)
+
+
+def windowed(config: Config, context: Any, family: str = "llama", **sections: Any) -> LearnerConfig:
+    return config(family, layers=LayersConfig(count=1, context=context), **sections)
+
+
+def units_of(reply: Opened, layer: int) -> bytes:
+    schema = Schema(reply.units, reply.codec)
+    own = schema.indices(reply.offer)
+    return schema.offer([i for i in own if schema.units[i].layer in (-1, layer)], reply.offer.rank).units
+
+
+def train(learner: Learner, reply: Opened, number: int, layer: int, **asked: Any) -> Trained:
+    done = ask(learner, Train(request=2, round=number, steps=3, units=units_of(reply, layer), **asked))
+    assert isinstance(done, Trained), done
+    return done
+
+
+def measured(materials: Materials, config: LearnerConfig, state: Any) -> np.ndarray[Any, Any]:
+    windows_WT = load_text(config, materials.base).test_WT
+    (((losses_W,)),) = materials.fleet(config.adapter).perform([Losses((state,), windows_WT, "test")])
+    return losses_W
+
+
+@pytest.mark.parametrize("context", BITS)
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_its_base_is_packed_and_called_what_it_is_called_elsewhere(
+    config: Config, family: str, context: Any
+) -> None:
+    learner, reply = alone(windowed(config, context, family))
+    blocks = blocks_of(learner.materials.base.model)
+
+    assert packed_in(blocks)
+    assert not linears_of(blocks), "and nothing else beside it"
+    other = Crew(windowed(config, "none", family), silent)
+    there = other.hire(windowed(config, "none", family), learner_splits(other, learner))
+    (elsewhere,) = other.answer([(there, Open(request=1, config=there.config, snapshot=None))])
+    assert isinstance(elsewhere, Opened)
+    assert reply.fingerprints == elsewhere.fingerprints
+    # Random weights of 32 inputs are rounded more coarsely than trained ones.
+    assert reply.test_loss == pytest.approx(elsewhere.test_loss, abs=1e-3 if context == "int8" else 3e-2)
+    assert reply.test_loss != elsewhere.test_loss
+
+
+def learner_splits(crew: Crew, learner: Learner) -> Any:
+    return load_splits(learner.config.data, crew.base.tokenizer, context=crew.base.context, seed=0)
+
+
+@pytest.mark.parametrize("context", BITS)
+@pytest.mark.parametrize("kind", ["both", "b", "heads", "full", "bias"])
+def test_it_learns_window_by_window_whatever_is_trained(config: Config, kind: Any, context: Any) -> None:
+    made = windowed(config, context, "gpt2", adapter=AdapterConfig(rank=4, alpha=8.0, train=kind))
+    learner, reply = alone(made)
+
+    for number in range(1, 6):
+        train(learner, reply, number, number % 2)
+    done = train(learner, reply, 6, 0, probe=True)
+
+    assert done.trust_loss < reply.test_loss
+    assert done.note == ""
+    assert all(value is not None and value > 0 for value in done.importance), "a probe tells of all layers"
+
+
+@pytest.mark.parametrize("context", BITS)
+def test_what_it_measures_does_not_depend_on_the_window_that_was_trained_last(
+    config: Config, context: Any
+) -> None:
+    made = windowed(config, context)
+    learner, reply = alone(made)
+    state = dict(learner.state)
+    losses = [measured(learner.materials, made, state)]
+    for number, layer in enumerate((0, 1, 0), start=1):
+        train(learner, reply, number, layer)
+        losses.append(measured(learner.materials, made, state))
+
+    assert all(np.array_equal(one, losses[0]) for one in losses)
+    assert not linears_of(blocks_of(learner.materials.base.model))
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_probe_weighs_by_what_is_packed(config: Config, family: str) -> None:
+    """Importance is (gradient * weight)^2, and of differences the weight is the base's, which lies there in 8 bits."""
+    made = windowed(config, "int8", family, adapter=AdapterConfig(rank=4, alpha=8.0, train="full"))
+    importances: list[tuple[float, ...]] = []
+    for materials in (load_materials(made, silent, alone=True), load_materials(made, silent)):
+        windows_BT = load_text(made, materials.base).train_WT[:4]
+        state = materials.blueprint(made.adapter).start(0)
+        (importance,) = materials.fleet(made.adapter).perform([Probe(state, windows_BT)])
+        importances.append(importance)
+
+    np.testing.assert_allclose(importances[0], importances[1], rtol=0.05)
+
+
+@pytest.mark.parametrize("context", BITS)
+def test_it_goes_on_from_a_snapshot_bit_for_bit(config: Config, context: Any) -> None:
+    made = windowed(config, context)
+    straight, reply = alone(made)
+    train(straight, reply, 1, 0)
+    middle = train(straight, reply, 2, 1)
+    want = train(straight, reply, 3, 1)
+
+    again, told = alone(made, middle.snapshot)
+    got = train(again, told, 3, 1)
+
+    assert decode_snapshot(middle.snapshot.data).header.steps == 6
+    assert (got.update, got.evidence, got.snapshot) == (want.update, want.evidence, want.snapshot)
+
+
+@pytest.mark.parametrize("context", BITS)
+def test_what_it_sends_merges_where_the_base_is_whole_and_the_other_way_round(
+    config: Config, context: Any
+) -> None:
+    packed, reply = alone(config(layers=LayersConfig(count=1, context=context, missing="renorm")))
+    whole, there = alone(config(layers=LayersConfig(count=1, missing="renorm")))
+    ours, theirs = train(packed, reply, 1, 0), train(whole, there, 1, 1)
+
+    for learner, update in ((whole, ours.update), (packed, theirs.update)):
+        tried = ask(learner, Evaluate(request=3, rows=((0.5, 0.5),), updates=(update,)))
+        merged = ask(learner, Merge(request=4, row=(0.5, 0.5), updates=(update,)))
+        assert isinstance(tried, Evaluated)
+        assert isinstance(merged, Merged)
+        assert tried.losses == (merged.trust_loss,)
+        assert merged.test_merged < reply.test_loss
+
+    for name, value in whole.state.items():
+        np.testing.assert_allclose(value, packed.state[name], atol=2e-3, err_msg=name)
+
+
+def test_a_row_is_learned_through_packed_blocks(config: Config) -> None:
+    learner, reply = alone(windowed(config, "int4"))
+    other, _ = alone(windowed(config, "int4"))
+    train(learner, reply, 1, 0)
+    theirs = train(other, reply, 1, 1)
+
+    fitted = ask(learner, Fit(request=3, row=(1.0, 0.0), updates=(theirs.update,), steps=3, rate=0.1))
+
+    assert np.isfinite(fitted.losses).all()
+    assert sum(fitted.row) == pytest.approx(1)
+
+
+def test_a_window_that_diverges_leaves_the_base_packed(config: Config) -> None:
+    wild = TrainingConfig(batch_windows=4, learning_rate=1.0, warmup_steps=0, optimiser="sgd")
+    learner, reply = alone(windowed(config, "int8", training=wild))
+    state = {name: np.full_like(value, np.nan) for name, value in learner.state.items()}
+    learner._now = replace(learner._now, state=state)
+
+    with pytest.raises(Exception, match="diverged"):
+        train(learner, reply, 1, 0)
+
+    assert not linears_of(blocks_of(learner.materials.base.model))
+
+
+def test_checkpoints_are_kept_on_the_packed_base_itself(config: Config) -> None:
+    made = config(layers=LayersConfig(count=1, context="int8", checkpoint=True))
+    learner, reply = alone(made)
+    plain, _ = alone(windowed(config, "int8"))
+
+    within = learner.materials.contexts.within(Window(1), made.layers, given=None, on_distil=silent)
+    assert within.surroundings is not None
+    assert within.surroundings.model is learner.materials.base.model
+    assert train(learner, reply, 1, 1).update == train(plain, reply, 1, 1).update
+
+
+def test_learners_that_share_a_base_leave_it_whole(config: Config) -> None:
+    crew = Crew(windowed(config, "int8"), silent)
+
+    assert not packed_in(crew.base.model)
+
+
+@pytest.mark.parametrize("context", ["none", "drop"])
+def test_other_contexts_leave_the_base_whole_also_where_it_is_alone(config: Config, context: Any) -> None:
+    learner, _ = alone(windowed(config, context))
+
+    assert not packed_in(learner.materials.base.model)
+
+
+def test_memory_is_estimated_by_what_is_held(config: Config) -> None:
+    """So that a peer that is alone trains more blocks in the same memory."""
+    needed: dict[tuple[str, bool], list[int]] = {}
+    for context, one in (("none", True), ("int8", True), ("int8", False), ("int4", True)):
+        made = windowed(config, context)
+        materials = load_materials(made, silent, alone=one)
+        blueprint = materials.blueprint(made.adapter)
+        needed[context, one] = [step_bytes(made, materials.base, blueprint, count) for count in (1, 2)]
+
+    assert (
+        needed["int4", True][0] < needed["int8", True][0] < needed["none", True][0] < needed["int8", False][0]
+    )
+    assert needed["int4", True][1] == needed["none", True][1], "with every block open nothing is saved"
