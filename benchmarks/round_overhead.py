@@ -198,6 +198,7 @@ async def _gossip_peer(
     index: int, options: argparse.Namespace, folder: Path, join: str, pipe: Connection, began: float
 ) -> None:
     from peers.core.config import CoreConfig, RoundConfig
+    from peers.core.kept import KeptCompany
     from peers.core.saved import Saved
     from peers.core.state import Core
     from peers.driver import Driver
@@ -211,6 +212,9 @@ async def _gossip_peer(
     class NoDisk:
         def save(self, saved: Saved) -> None:
             """Nothing survives."""
+
+        def keep(self, company: KeptCompany) -> None:
+            """Nor does this."""
 
     identity = Identity.generate()
     config = CoreConfig(

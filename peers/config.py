@@ -41,6 +41,10 @@ class SelfConfig:
     network: str = "gossipllm"
     """Sets apart networks of one base model, 1 to 32 characters. Same for all peers. Not secret."""
 
+    keep_neighbours: bool = True
+    """Whether what was merged last stays in state/company until the next merge, for `gossipllm eval` and `gossipllm
+    trust explain` to measure: written once a round, at most round.most_partners times the size of an update."""
+
     def __post_init__(self) -> None:
         for what in ("name", "network"):
             value: str = getattr(self, what)
@@ -121,6 +125,7 @@ class PeerConfig:
             round=self.round,
             trust=self.trust,
             learner=self.learner(),
+            keep_neighbours=self.peer.keep_neighbours,
         )
 
 

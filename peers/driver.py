@@ -28,6 +28,7 @@ from peers.core.effects import (
     Effect,
     Greet,
     Judge,
+    Keep,
     Publish,
     Pull,
     Report,
@@ -53,11 +54,12 @@ from peers.core.events import (
     Stored,
     Woke,
 )
+from peers.core.kept import KeptCompany
 from peers.core.saved import Saved
 from peers.core.state import Core
 from peers.learner_process import Learning
 from peers.net.host import Network, PullFailed, Traffic, Unreachable
-from trust.history import Record
+from trust.history import Note, Record
 from wire.digest import Content
 
 
@@ -66,6 +68,10 @@ class Keeper(Protocol):
 
     def save(self, saved: Saved) -> None:
         """Make it durable; blocks. Raises `OSError`."""
+        ...
+
+    def keep(self, company: KeptCompany) -> None:
+        """In place of the last one; blocks. Raises `OSError`."""
         ...
 
 
@@ -115,6 +121,9 @@ class Driver:
         self._network: Network | None = None
         self._nursery: trio.Nursery | None = None
         self._to_save, self._to_be_saved = trio.open_memory_channel[Saved](math.inf)
+        self._to_keep: KeptCompany | None = None
+        self._keeping = trio.Lock()
+        self._keeps = True
         self._ending: Ending | None = None
 
     async def run(self, network: Network) -> Ending:
@@ -183,6 +192,8 @@ class Driver:
                 self._learning.ask(effect)
             case Store():
                 self._to_save.send_nowait(effect.saved)
+            case Keep():
+                nursery.start_soon(self._keep, network, effect.company)
             case Publish():
                 nursery.start_soon(self._publish, network, effect)
             case Pull():
@@ -234,6 +245,24 @@ class Driver:
         # A full disk costs the last step, not the state before it, and nobody is left to tell.
         with trio.CancelScope(shield=True), contextlib.suppress(OSError):
             await trio.to_thread.run_sync(self._keeper.save, last)
+
+    async def _keep(self, network: Network, company: KeptCompany) -> None:
+        """One after the other, and only the newest. A failure is said, once, and costs nobody a round."""
+        self._to_keep = company
+        async with self._keeping:
+            if self._to_keep is not company:
+                return
+            try:
+                await trio.to_thread.run_sync(self._keeper.keep, company)
+            except OSError as error:
+                why = error.strerror or str(error)
+                text = f"what was merged in round {company.round} is not kept for looking at it: {why}"[:500]
+                if self._keeps:
+                    note = Note(peer=company.peer, level="warning", text=text)
+                    self._watcher.report(note, network.traffic())
+                self._keeps = False
+            else:
+                self._keeps = True
 
     async def _publish(self, network: Network, effect: Publish) -> None:
         try:

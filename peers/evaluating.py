@@ -17,16 +17,25 @@ from gossipllm.mistakes import UserMistake
 from gossipllm.tasks.catalogue import TASKS, Metric, TaskName
 from gossipllm.tasks.metrics import BertModel, check_libraries
 from gossipllm.tasks.progress import showing
-from peers.config import load_config
+from peers.company import read_company
+from peers.config import PeerConfig, load_config
 from peers.home import Home
+from trust.names import escaped
 
 if TYPE_CHECKING:
     from gossipllm.tasks.comparing import Beside
+    from gossipllm.tasks.neighbours import Neighbour
 
 
 @click.command("eval")
 @click.argument("model", metavar="MODEL_OR_HOME")
-@click.option("--task", type=click.Choice(list(TASKS)), required=True, help="What to measure on; see above.")
+@click.option(
+    "--task",
+    type=click.Choice(list(TASKS)),
+    default="text",
+    show_default=True,
+    help="What to measure on; see above.",
+)
 @click.option(
     "--data", type=click.Path(path_type=Path), required=True, metavar="PATH", help="The task's file."
 )
@@ -37,6 +46,12 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     metavar="DIR",
     help="A peer's home or a PEFT adapter to compare with the base; may be repeated.",
+)
+@click.option(
+    "--neighbours/--no-neighbours",
+    default=True,
+    show_default=True,
+    help="Of a home, also measure each neighbour's adapter as last merged.",
 )
 @click.option(
     "--pair", default="en-fr", show_default=True, metavar="FROM-TO", help="Languages of a translation."
@@ -88,6 +103,7 @@ def evaluate(
     task: str,
     data: Path,
     places: tuple[Path, ...],
+    neighbours: bool,
     pair: str,
     limit: int | None,
     metrics: str | None,
@@ -104,9 +120,11 @@ def evaluate(
 ) -> None:
     """Measure a model on a task, and beside it what peers have learned.
 
-    MODEL_OR_HOME is "embedded", a folder, a name on the Hugging Face hub, or a peer's home: then its base model and
-    what the peer last saved. Answers are greedy, so a repeated run gives the same. Every answer and its likelihood
-    come after the same prompts that `sim` trains on.
+    MODEL_OR_HOME is "embedded", a folder, a name on the Hugging Face hub, or a peer's home: then its base model,
+    what the peer last saved, and what it last merged of each neighbour (peer.keep_neighbours). Of what a neighbour
+    does not offer, the peer's own part stands in its place, and an adapter of another rank is brought to the peer's
+    own, as when the peer weighs it. Answers are greedy, so a repeated run gives the same. Every answer and its
+    likelihood come after the same prompts that `sim` trains on.
 
     \b
     Tasks, the files that they read, and their metrics:
@@ -119,7 +137,7 @@ def evaluate(
 
     \b
     Examples:
-      gossipllm eval ~/.gossipllm --task text --data notes.txt
+      gossipllm eval ~/.gossipllm --data notes.txt
       gossipllm eval embedded --task e2e --data e2e/test.csv --limit 100 --show 3
       gossipllm eval embedded --task copa --data copa/test.jsonl --adapter anna --adapter bert
       gossipllm eval ~/models/gpt2 --task translation --data pud.jsonl --pair en-de --json
@@ -129,7 +147,7 @@ def evaluate(
     \b
     JSON, schema 1 (numbers that are not finite are null; scores are per cent, but for the last line's):
       schema, task, data, pair, model, examples, metrics[], new_tokens
-      results[]       name, adapter (null for the base), scores{}, cut, seconds
+      results[]       name, adapter (a folder; null for the base; a neighbour's id), scores{}, cut, seconds
       signatures{}    what was computed, by metric, in its library's words
       versions{}      of gossipllm, torch and transformers
       shown[]         context, expected[], answers[] (one for each of results)
@@ -141,6 +159,7 @@ def evaluate(
     from transformers.utils.logging import disable_progress_bar
 
     from gossipllm.tasks.comparing import Asked, compared
+    from gossipllm.tasks.listing import print_listing
     from gossipllm.tasks.report import json_of, print_report
 
     disable_progress_bar()
@@ -156,14 +175,18 @@ def evaluate(
         bert=BertModel(bert, bert_layer),
         show=show,
     )
-    config, beside = _subject(model, places)
+    config, beside = _subject(model, places, neighbours=neighbours)
     config = _replaced(config, device=device, dtype=dtype, threads=threads)
     with showing(Console(stderr=True)) as stages:
-        report = compared(asked, config, beside, stages)
+        report = compared(asked, config, beside, stages, left_out=_left_out)
     if as_json:
         click.echo(json_of(report))
     else:
-        print_report(report, Console(highlight=False))
+        (print_listing if task == "text" else print_report)(report, Console(highlight=False))
+
+
+def _left_out(name: str, why: str) -> None:
+    click.echo(f"warning: the adapter of {name} cannot be measured: {why}", err=True)
 
 
 def _named(task: str) -> TaskName:
@@ -184,19 +207,35 @@ def _metrics(given: str | None, task: TaskName) -> tuple[Metric, ...]:
     return tuple(name for name in TASKS[task].possible if name in wanted)
 
 
-def _subject(model: str, places: tuple[Path, ...]) -> tuple[ModelConfig, list[Beside]]:
-    """The base model, and what goes beside it. A home as MODEL_OR_HOME is both."""
+def _subject(
+    model: str, places: tuple[Path, ...], *, neighbours: bool
+) -> tuple[ModelConfig, list[Beside | Neighbour]]:
+    """The base model, and what goes beside it. A home as MODEL_OR_HOME is both, and has neighbours."""
     folder = Path(model).expanduser()
     if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
         raise UserMistake(f"{model} is an adapter; name its base model, and give it with --adapter {model}")
     if model != EMBEDDED and (folder / "peer.toml").is_file():
         home = Home(folder)
         home.check()
-        places = (folder, *places)
-        config = load_config(home.config).model
-    else:
-        config = _model_config(model)
-    return config, [_beside(place.expanduser()) for place in places]
+        config = load_config(home.config)
+        merged = _neighbours(home, config) if neighbours else []
+        return config.model, [_beside(folder), *merged, *(_beside(place.expanduser()) for place in places)]
+    return _model_config(model), [_beside(place.expanduser()) for place in places]
+
+
+def _neighbours(home: Home, config: PeerConfig) -> list[Neighbour]:
+    """Those of the last merge, by weight."""
+    from gossipllm.model.snapshots import decode_snapshot
+    from gossipllm.tasks.neighbours import Neighbour
+
+    company = read_company(home.state)
+    if company is None:
+        return []
+    own, learner = decode_snapshot(company.snapshot.data), config.learner()
+    return [
+        Neighbour(escaped(one.name or one.peer), one.peer, one.update, own, learner)
+        for one in sorted(company.members, key=lambda one: -one.weight)
+    ]
 
 
 def _model_config(model: str) -> ModelConfig:

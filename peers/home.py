@@ -3,7 +3,9 @@
     peer.toml         configuration, written by `gossipllm init`, edited by its owner
     identity.key      Ed25519 private key (0600)
     history.msgpack   append-only record of rounds, rows, losses, bytes and refusals
-    state/            two generations of everything that a crash must not lose
+    state/            two generations of everything that a crash must not lose; and `company`, what was merged last
+                      (`company.py`): an adapter and at most round.most_partners updates, unless
+                      peer.keep_neighbours is off
     addresses.json    where neighbours were last reached
     learner.log       what the learner's process had to say
     lock              held while a process uses the folder; names its pid

@@ -1,12 +1,8 @@
 """State that survives a crash: two generations on disk, each whole or not there.
 
 Generation g lies in the file `state.(g mod 2)`, so a new one replaces the one before the last and the last stays
-as it is until the new one is complete: written to a temporary file, flushed to the disk, renamed, and the
-folder flushed. A file is
-
-    "GLSTATE1" | SHA-256 of the rest | u32 header length | header | contents
-
-in the framing of `gossipllm.pipe`. What does not match its checksum is named, kept aside and never used.
+as it is until the new one is complete and its name on the disk (`sealed.py`). What does not match its checksum is
+named, kept aside and never used.
 
 `published` remembers which rounds were announced: 40 bytes each, appended and flushed before `save` returns,
 and so before anything is published. An older generation may have to serve where the newest was damaged; without
@@ -15,7 +11,6 @@ this list it would announce other bytes for a round that the world has already s
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import shutil
@@ -26,22 +21,18 @@ from pathlib import Path
 from typing import Final
 
 from gossipllm.mistakes import UserMistake
-from gossipllm.pipe import PREFIX, PipeError, Receiver, Sender
+from peers.company import write_company
+from peers.core.kept import KeptCompany
 from peers.core.saved import SAVED_VERSION, Saved, recovered
+from peers.sealed import DamagedError, flush_folder, read_sealed, refused, sealed, write_sealed
 from wire.digest import digest_of
 
 _MAGIC: Final = b"GLSTATE1"
-_DIGEST_AT: Final = len(_MAGIC)
-_BODY_AT: Final = _DIGEST_AT + 32
 _PUBLISHED: Final = struct.Struct("<I32sI")
 _BEGIN_ANEW: Final = (
     "begin anew as somebody else, with: gossipllm init NEW_FOLDER. (The same identity would announce its rounds a "
     "second time, for which others ban it.)"
 )
-
-
-class _Damaged(Exception):
-    """The file is not what was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +51,7 @@ class Store:
         if not folder.is_dir():
             folder.mkdir(mode=0o700)
             # Without this, a loss of power could take the folder along, with the memory of what was published.
-            _flush_folder(folder.parent)
+            flush_folder(folder.parent)
 
     def load(self) -> Found:
         """The newest generation that is whole.
@@ -75,7 +66,7 @@ class Store:
                 good.append(_read(path))
             except FileNotFoundError:
                 continue
-            except _Damaged as damage:
+            except DamagedError as damage:
                 damages.append(f"{path.name}: {damage}; {_keep_aside(path)}")
             except OSError as error:
                 damages.append(f"{path.name}: cannot be read ({error.strerror})")
@@ -98,26 +89,18 @@ class Store:
 
     def save(self, saved: Saved) -> None:
         """Make it durable. Blocks; raises `OSError` and leaves the earlier generations as they were."""
-        path = self._slots()[saved.generation % 2]
-        fresh = path.with_suffix(".new")
-        pieces = Sender[Saved]().frame(saved)
+        pieces = sealed(saved, _MAGIC)
         try:
-            _write(fresh, [_MAGIC, digest_of(*pieces), *pieces])
-            fresh.replace(path)
+            write_sealed(self._slots()[saved.generation % 2], pieces)
             if saved.stage == "published":
                 self._remember_published(saved.round, digest_of(saved.frame))
-            _flush_folder(self._folder)
+            flush_folder(self._folder)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                fresh.unlink(missing_ok=True)
-            raise OSError(error.errno, f"{self._reason(error, pieces)} at {self._folder}") from error
+            raise refused(error, pieces, self._folder) from error
 
-    def _reason(self, error: OSError, pieces: list[bytes]) -> str:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            return error.strerror or str(error)
-        need = sum(map(len, pieces)) / 1e6
-        free = shutil.disk_usage(self._folder).free / 1e6
-        return f"the disk is full: need {need:.1f} MB, {free:.1f} MB free"
+    def keep(self, company: KeptCompany) -> None:
+        """Let it take the place of the last one. Blocks; raises `OSError` and leaves the last one as it was."""
+        write_company(self._folder, company)
 
     def _slots(self) -> tuple[Path, Path]:
         return self._folder / "state.0", self._folder / "state.1"
@@ -164,44 +147,12 @@ def _keep_aside(path: Path) -> str:
 
 
 def _read(path: Path) -> Saved:
-    data = path.read_bytes()
-    if len(data) < _BODY_AT + PREFIX.size or data[:_DIGEST_AT] != _MAGIC:
-        raise _Damaged("not a state file" if data else "empty")
-    body = memoryview(data)[_BODY_AT:]
-    if digest_of(body) != data[_DIGEST_AT:_BODY_AT]:
-        raise _Damaged("checksum mismatch")
-    receiver = Receiver[Saved](Saved)
-    try:
-        at = PREFIX.size + receiver.header_bytes(bytes(body[: PREFIX.size]))
-        header = receiver.header(bytes(body[PREFIX.size : at]))
-        contents: list[bytes] = []
-        for _, size in header.contents:
-            contents.append(bytes(body[at : at + size]))
-            at += size
-        saved = receiver.message(header, contents)
-    except PipeError as error:
-        raise _Damaged(str(error)) from None
+    saved: Saved = read_sealed(path, _MAGIC, Saved)
     if saved.version < SAVED_VERSION:
         raise UserMistake(
             f"{path}: an earlier version of gossipllm wrote this state, for networks of an earlier protocol. Go on "
             f"with that version, or {_BEGIN_ANEW}"
         )
     if saved.version != SAVED_VERSION:
-        raise _Damaged(f"written by another version ({saved.version}, this one reads {SAVED_VERSION})")
+        raise DamagedError(f"written by another version ({saved.version}, this one reads {SAVED_VERSION})")
     return saved
-
-
-def _write(path: Path, pieces: list[bytes]) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.writelines(pieces)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -19,7 +19,20 @@ import msgspec
 from gossipllm.work import Absorb, Evaluate, Fit, Merge, Merged, Open, Request, Train, Trained, Weigh
 from peers.core.admission import Keys
 from peers.core.config import CoreConfig
-from peers.core.effects import Answer, Drop, Effect, Greet, Judge, Publish, Pull, Report, Stop, Store, WakeAt
+from peers.core.effects import (
+    Answer,
+    Drop,
+    Effect,
+    Greet,
+    Judge,
+    Keep,
+    Publish,
+    Pull,
+    Report,
+    Stop,
+    Store,
+    WakeAt,
+)
 from peers.core.events import Event, Heard, Learned, PeerId, Started, Stored, Woke
 from peers.core.saved import Saved
 from peers.core.state import Core
@@ -181,6 +194,8 @@ class World:
         match effect:
             case Judge() | Answer():
                 """Taken from the effects by the network, which asked."""
+            case Keep():
+                """For who asks afterwards; of a world, the trace tells all."""
             case Open() | Train() | Weigh() | Evaluate() | Fit() | Merge() | Absorb():
                 self._ask(node, effect)
             case Pull():

@@ -17,8 +17,9 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 HISTORY_FILE = "history.msgpack"
-VERSION = 2
-"""Version 2 says in its rounds what was trained and offered; records of version 1 read as if that were not known."""
+VERSION = 3
+"""Version 2 says in its rounds what was trained and offered, version 3 also all that a row was computed from. Records
+of an earlier version read as if that were not known."""
 
 PeerName: TypeAlias = str
 """A peer's id as text (`12D3KooW...`); `Begun.name` says what people call it."""
@@ -44,16 +45,27 @@ class Begun(_Record, frozen=True, kw_only=True, tag="begun"):
     merge: str
     test_loss: float
     """Nats per token on the test split, of the adapter it goes on from; at round 0 the base model's."""
+    program: str = ""
+    """Version of gossipllm, empty where not known."""
+    trust: str = ""
+    """The whole `TrustConfig` as a JSON object, empty where not known."""
+    alpha: float = 1.0
+    """What `tokens_alpha` came to."""
+    guarded: bool = True
+    """Whether merges that make the trust loss worse are shrunk or refused."""
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
+class Seen(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False
+):
     """What was known of one neighbour when a row was computed.
 
     `distance` is the strategy's, with its standard error (0 where the strategy has none), `age` the
     rounds of ours since its announcement came, `its_round` its own count, `tokens` what it says it
     processed. `weight` is its entry of the row that was finally used. Where the strategy has distances of
-    several kinds, `distance` is the first and `distances` are all of them; otherwise `distances` is empty. `rank` is
-    that of its adapter, 0 where it has none or that is not known.
+    several kinds, `distance` is the first and `distances` are all of them; otherwise `distances` is empty, and so for
+    `errors`. `own` is the same measure of the peer itself, by kind, empty where that is 0 of each. `rank` is
+    that of its adapter, 0 where it has none or that is not known. `samples` and the totals are claims like `tokens`.
     """
 
     peer: PeerName
@@ -66,6 +78,11 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     tokens: int
     distances: tuple[float, ...] = ()
     rank: int = 0
+    errors: tuple[float, ...] = ()
+    own: tuple[float, ...] = ()
+    samples: int = 0
+    tokens_total: int = 0
+    samples_total: int = 0
 
 
 class Round(_Record, frozen=True, kw_only=True, tag="round"):

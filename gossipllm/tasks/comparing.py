@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -11,17 +12,20 @@ from typing import Any, Final
 
 from gossipllm.config import ModelConfig
 from gossipllm.mistakes import UserMistake
-from gossipllm.model.models import Base, base_fingerprint, load_base, load_tokenizer
+from gossipllm.model.loading import load_base_told
+from gossipllm.model.models import Base, base_fingerprint, load_tokenizer
 from gossipllm.model.snapshots import Snapshot
 from gossipllm.tasks.catalogue import TASKS, Metric, SampleSource, Task, TaskName, read_examples
 from gossipllm.tasks.evaluation import Measured, Measures, on_examples, on_text
 from gossipllm.tasks.examples import Example
 from gossipllm.tasks.metrics import BertModel
 from gossipllm.tasks.mounting import folder_on, snapshot_on
+from gossipllm.tasks.neighbours import Neighbour, laid_over
 from gossipllm.tasks.progress import Stages
 from gossipllm.tasks.report import Report, Result, shown
 from gossipllm.text.sources import read_documents
 from wire.digest import short
+from wire.errors import WireError
 
 _WINDOW: Final = 1024
 """Longest window of plain text unless something else is asked for. Guess."""
@@ -67,23 +71,37 @@ class _Data:
     examples: tuple[Example, ...] = ()
 
 
-def compared(asked: Asked, config: ModelConfig, beside: list[Beside], stages: Stages) -> Report:
-    """The base's results, then those with each of `beside`. Raises `UserMistake` for all that a user can mend."""
+def compared(
+    asked: Asked,
+    config: ModelConfig,
+    beside: Sequence[Beside | Neighbour],
+    stages: Stages,
+    *,
+    left_out: Callable[[str, str], None] = lambda _name, _why: None,
+) -> Report:
+    """The base's results, then those with each of `beside`. Raises `UserMistake` for all that a user can mend.
+
+    A neighbour whose update cannot be read any more is left out, and `left_out` is told its name and why.
+    """
     # The data first, because reading fails sooner than loading.
     data = _read(asked, load_tokenizer(config.name, "MODEL_OR_HOME"))
-    base = load_base(config)
+    base = load_base_told(config, stages.begin)
     _check(base, asked, beside)
     measured: list[Measured] = []
     results: list[Result] = []
     for one in (None, *beside):
         began = time.monotonic()
         name = Path(config.name).name if one is None else one.name
-        found = _measured(base, one, asked, data, stages, name)
+        try:
+            found = _measured(base, one, asked, data, stages, name)
+        except WireError as error:
+            left_out(name, f"{error.field}: {error.why}")
+            continue
         measured.append(found)
         results.append(
             Result(
                 name=name,
-                adapter=None if one is None else str(one.place),
+                adapter=None if one is None else one.peer if isinstance(one, Neighbour) else str(one.place),
                 scores=found.scores,
                 cut=found.cut,
                 seconds=time.monotonic() - began,
@@ -111,7 +129,7 @@ def _read(asked: Asked, tokenizer: Any) -> _Data:
     return _Data(examples=read_examples(source, tokenizer, key="--data")[: asked.limit])
 
 
-def _check(base: Base, asked: Asked, beside: list[Beside]) -> None:
+def _check(base: Base, asked: Asked, beside: Sequence[Beside | Neighbour]) -> None:
     """Raises `UserMistake` where lengths exceed the model's context, or a home is of another base."""
     if asked.window > base.context:
         raise UserMistake(
@@ -121,7 +139,8 @@ def _check(base: Base, asked: Asked, beside: list[Beside]) -> None:
         raise UserMistake(
             f"--max-new-tokens is {asked.new_tokens}, but the model takes {base.context} tokens with the question"
         )
-    snapshots = {one.place: one.snapshot for one in beside if one.snapshot is not None}
+    homes = [one for one in beside if isinstance(one, Beside)]
+    snapshots = {one.place: one.snapshot for one in homes if one.snapshot is not None}
     here = base_fingerprint(base.model) if snapshots else b""
     for place, snapshot in snapshots.items():
         if snapshot.header.base != here:
@@ -132,10 +151,13 @@ def _check(base: Base, asked: Asked, beside: list[Beside]) -> None:
 
 
 def _measured(
-    base: Base, beside: Beside | None, asked: Asked, data: _Data, stages: Stages, name: str
+    base: Base, beside: Beside | Neighbour | None, asked: Asked, data: _Data, stages: Stages, name: str
 ) -> Measured:
+    """Raises `WireError` where a neighbour's update is none of this base's."""
     if beside is None:
         mounted = nullcontext()
+    elif isinstance(beside, Neighbour):
+        mounted = snapshot_on(base, laid_over(base, beside))
     elif beside.snapshot is not None:
         mounted = snapshot_on(base, beside.snapshot)
     else:

@@ -78,7 +78,8 @@ class RoundConfig:
 class CoreConfig:
     """`name` is for people; `network` sets apart networks of one base model; `joined` are the peers whose
     addresses the user gave, with whom this peer must be able to talk. Of neighbours, the learner measures what
-    `trust` needs, whatever `learner.evidence` says."""
+    `trust` needs, whatever `learner.evidence` says. `keep_neighbours` says whether what was merged
+    last is kept until the next merge (`Keep`)."""
 
     name: str
     network: str = "gossipllm"
@@ -87,3 +88,4 @@ class CoreConfig:
     trust: TrustConfig = field(default_factory=TrustConfig)
     scores: ScoreConfig = field(default_factory=ScoreConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
+    keep_neighbours: bool = False

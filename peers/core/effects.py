@@ -13,6 +13,7 @@ import msgspec
 
 from gossipllm.work import Request
 from peers.core.events import PeerId, Timer
+from peers.core.kept import KeptCompany
 from peers.core.saved import Saved
 from trust.history import Record
 
@@ -33,6 +34,12 @@ class Store(_Wish, frozen=True, kw_only=True):
     """Make this state survive a crash; answer `Stored` or `NotStored`. Later generations never overtake."""
 
     saved: Saved
+
+
+class Keep(_Wish, frozen=True, kw_only=True):
+    """Let this round's company take the place of the last one's, for whoever asks afterwards. No answer."""
+
+    company: KeptCompany
 
 
 class Publish(_Wish, frozen=True, kw_only=True):
@@ -91,4 +98,6 @@ class Stop(_Wish, frozen=True, kw_only=True):
     why: str
 
 
-Effect: TypeAlias = Request | Store | Publish | Pull | Greet | Judge | Answer | WakeAt | Drop | Report | Stop
+Effect: TypeAlias = (
+    Request | Store | Keep | Publish | Pull | Greet | Judge | Answer | WakeAt | Drop | Report | Stop
+)

@@ -1,14 +1,18 @@
-"""What the history keeps of a round and of a start: the core's values in the words of `trust.history`."""
+"""What is kept of a round and of a start: the core's values in the words of `trust.history`, and its company."""
 
 from __future__ import annotations
 
+import msgspec
+
+from gossipllm import __version__
 from gossipllm.work import Merged, Opened
 from peers.core.config import CoreConfig
 from peers.core.events import PeerId
+from peers.core.kept import KeptCompany, KeptMember
 from peers.core.saved import Saved
-from peers.core.stages import Merging
+from peers.core.stages import Member, Merging
 from trust.history import Begun, Round, Seen
-from trust.rows import TrustConfig
+from trust.rows import TrustConfig, alpha_of
 
 
 def begun_record(peer: PeerId, config: CoreConfig, *, round_: int, opened: Opened) -> Begun:
@@ -23,6 +27,10 @@ def begun_record(peer: PeerId, config: CoreConfig, *, round_: int, opened: Opene
         strategy=_strategy(config.trust),
         merge=config.learner.merge,
         test_loss=opened.test_loss,
+        program=__version__,
+        trust=msgspec.json.encode(config.trust).decode(),
+        alpha=alpha_of(config.trust, config.learner.training.reduction),
+        guarded=config.round.guard,
     )
 
 
@@ -34,18 +42,7 @@ def round_record(peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged) 
         round=saved.round,
         self_weight=stage.choice.row[0],
         seen=tuple(
-            Seen(
-                peer=one.entry.author,
-                name=one.entry.announcement.name,
-                its_round=one.entry.announcement.round,
-                age=one.age,
-                distance=one.distances[0].mean if one.distances else 0.0,
-                error=one.distances[0].error if one.distances else 0.0,
-                distances=tuple(each.mean for each in one.distances) if len(one.distances) > 1 else (),
-                weight=weight,
-                tokens=one.entry.announcement.tokens,
-                rank=one.entry.announcement.offer.rank,
-            )
+            _seen(one, weight)
             for one, weight in zip(stage.company.members, stage.choice.row[1:], strict=True)
         ),
         train_loss=local.train_loss,
@@ -69,6 +66,51 @@ def round_record(peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged) 
         window=local.window if local.window >= 0 else None,
         importance=saved.importance,
         absorbed=len(stage.company.shares) - len(merged.refused),
+    )
+
+
+def kept_company(peer: PeerId, *, saved: Saved, stage: Merging) -> KeptCompany | None:
+    """What this round's row was over; None where it was over no update."""
+    taken = zip(stage.company.members, stage.choice.row[1:], strict=True)
+    kept = tuple(
+        KeptMember(
+            peer=one.entry.author,
+            name=one.entry.announcement.name,
+            its_round=one.entry.announcement.round,
+            weight=weight,
+            update=one.update,
+            evidence=one.evidence,
+        )
+        for one, weight in taken
+        if one.update is not None
+    )
+    if not kept:
+        return None
+    assert saved.snapshot is not None, "a merge follows local steps"
+    return KeptCompany(
+        peer=peer, round=saved.round, snapshot=saved.snapshot, self_weight=stage.choice.row[0], members=kept
+    )
+
+
+def _seen(one: Member, weight: float) -> Seen:
+    announced = one.entry.announcement
+    several = len(one.distances) > 1
+    return Seen(
+        peer=one.entry.author,
+        name=announced.name,
+        its_round=announced.round,
+        age=one.age,
+        distance=one.distances[0].mean if one.distances else 0.0,
+        error=one.distances[0].error if one.distances else 0.0,
+        distances=tuple(each.mean for each in one.distances) if several else (),
+        errors=tuple(each.error for each in one.distances) if several else (),
+        own=one.own if any(one.own) else (),
+        weight=weight,
+        tokens=announced.tokens,
+        samples=announced.samples,
+        tokens_total=announced.tokens_total,
+        samples_total=announced.samples_total,
+        rank=announced.offer.rank,
     )
 
 

@@ -14,16 +14,14 @@ There is no barrier, unless one is asked for: the wait ends when everybody who l
 when patience ends, and a peer without neighbours does not wait at all. Rows and merges take whoever is here; the
 rest of the mass stays at home.
 
-When the learner dies, the round goes on from what was last saved. If it died over a merge, it would die over
-the same merge again: after `MERGE_TRIES` the round ends alone, so that no neighbour's update can stop us.
+When the learner dies (`lives.py`), the round goes on from what was last saved. If it died over a merge, it would
+die over the same merge again: after `MERGE_TRIES` the round ends alone, so that no neighbour's update can stop us.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 from gossipllm.work import (
     Declined,
@@ -31,26 +29,24 @@ from gossipllm.work import (
     Failed,
     Fitted,
     Merged,
-    Open,
     Opened,
     PushedShare,
     Train,
     Trained,
     Weighed,
 )
-from peers.core.admission import Keys, mismatch
-from peers.core.advancing import Advance
+from peers.core.admission import Keys
 from peers.core.config import CoreConfig
 from peers.core.deciding import Decider, Step, own_counts
-from peers.core.effects import Effect, Publish, Report, Stop, Store, WakeAt
-from peers.core.events import Deadline, PeerId, Reopening
+from peers.core.effects import Effect, Keep, Publish, Report, Stop, Store, WakeAt
+from peers.core.events import Deadline, PeerId
 from peers.core.gathering import Gatherer
+from peers.core.lives import MERGE_TRIES, Lives, Ready, note
 from peers.core.neighbourhood import Neighbourhood
-from peers.core.planning import Planner
 from peers.core.pulls import BAD_CONTENT_FINE
 from peers.core.pushing import BAD_SHARE_FINE
-from peers.core.records import begun_record, round_record
-from peers.core.saved import LocalSteps, Saved, beginning
+from peers.core.records import begun_record, kept_company, round_record
+from peers.core.saved import Saved, beginning
 from peers.core.saving import Disk
 from peers.core.stages import (
     Choosing,
@@ -65,28 +61,8 @@ from peers.core.stages import (
     Stage,
     Training,
 )
-from peers.core.terms import Terms
-from trust.history import Note
-from trust.rows import alpha_of, evidence_of
 from wire.digest import Content
-from wire.messages import MAX_BLOB_BYTES
 from wire.units import check_offered
-
-MAX_PAUSE_S = 30.0
-"""Longest pause before a learner that keeps dying is started again. The first is one second, each is twice
-the last, and a round that ends well begins anew."""
-MERGE_TRIES = 2
-"""Times that a round's merge may cost us the learner. Guess: once may be chance."""
-SHORT_ROUND_S = 5.0
-"""Seconds worth waiting however short the local steps were, because news takes time to travel. Guess."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Ready:
-    """What is known once the learner is open."""
-
-    planner: Planner
-    advance: Advance
 
 
 class Rounds:
@@ -100,19 +76,11 @@ class Rounds:
         self._others = neighbourhood
         self._gather = Gatherer(config, neighbourhood)
         self._decide = Decider(config, self._new_request)
-        self._learner = dataclasses.replace(
-            config.learner,
-            evidence=evidence_of(config.trust),
-            tokens_alpha=alpha_of(config.trust, config.learner.training.reduction),
-        )
+        self._lives = Lives(config, keys, neighbourhood)
         self._saved = saved
         self._request = 0
-        self._deaths = 0
-        self._spoiled = 0
         self._disk = Disk(keys.peer_id)
-        self._said = ""
         self._shown: tuple[Content, ...] = ()
-        self._opened: _Ready | None = None
         self.stage: Stage = Opening(None)
 
     @property
@@ -122,43 +90,29 @@ class Rounds:
     def own_blob(self, digest: bytes) -> Content | None:
         """A blob of the last announcement that we published."""
         shown = next((content for content in self._shown if content.digest == digest), None)
-        if shown is None and self._opened is not None:
+        if shown is None and self._lives.ready is not None:
             return self._others.fetching.contexts.blob(digest)
         return shown
 
     @property
-    def _ready(self) -> _Ready:
-        assert self._opened is not None, "nothing is trained before the learner is open"
-        return self._opened
+    def _ready(self) -> Ready:
+        ready = self._lives.ready
+        assert ready is not None, "nothing is trained before the learner is open"
+        return ready
 
     # -- opening ------------------------------------------------------------------------------------
 
     def open(self) -> list[Effect]:
-        snapshot = self._saved.snapshot if self._saved else None
         request = self._new_request()
         self.stage = Opening(request)
-        return [Open(request=request, config=self._learner, snapshot=snapshot)]
+        return [self._lives.open(request, self._saved)]
 
     def opened(self, event: Opened, now: float) -> list[Effect]:
         if not isinstance(self.stage, Opening) or event.request != self.stage.request:
             return []
-        if self._saved is not None:
-            differs = mismatch(self._saved.fingerprints, event.fingerprints)
-            if differs is not None:
-                field, why = differs
-                why = why.replace("theirs", "saved").replace("ours", "now")
-                return [Stop(code=2, why=f"the {field} is not the one this home began with: {why}")]
-        effects: list[Effect] = []
-        if self._opened is None:
-            terms = Terms.of(self._config.network, event)
-            planner = Planner(self._keys.peer_id, terms, self._learner)
-            # Of a window nothing is known yet, and it is far below.
-            most = 0 if planner.by_window else max(terms.schema.size(terms.offer), terms.share_bytes)
-            if most > MAX_BLOB_BYTES:
-                why = f"what this peer would announce takes {most} bytes, and others refuse more than {MAX_BLOB_BYTES}"
-                return [Stop(code=2, why=f"{why}; train less of the model, with [adapter] or [layers]")]
-            self._opened = _Ready(planner, Advance(self._config, self._keys, self._others, planner))
-            effects = self._others.open(terms)
+        effects = self._lives.opened(event, self._saved)
+        if isinstance(effects, Stop):
+            return [effects]
         if self._saved is None:
             self._saved = beginning(event.fingerprints)
         begun = begun_record(self._keys.peer_id, self._config, round_=self.round, opened=event)
@@ -168,13 +122,9 @@ class Rounds:
         """The learner died: say so, pause, and go on from what was last saved."""
         if self.stage == Opening(None) or isinstance(self.stage, Resting):
             return []
-        if isinstance(self.stage, Gathering | Fitting | Choosing | Shrinking | Merging):
-            self._spoiled += 1
-        pause_s = MAX_PAUSE_S if self._deaths >= 5 else min(MAX_PAUSE_S, 2.0**self._deaths)
-        self._deaths += 1
+        over_merge = isinstance(self.stage, Gathering | Fitting | Choosing | Shrinking | Merging)
         self.stage = Opening(None)
-        text = f"the learner stopped ({why}); starting it again in {pause_s:.0f} s from round {self.round}"
-        return [self._note("warning", text), WakeAt(at=now + pause_s, timer=Reopening())]
+        return self._lives.lost(why, now, round_=self.round, over_merge=over_merge)
 
     def reopen(self) -> list[Effect]:
         return self.open() if self.stage == Opening(None) else []
@@ -211,7 +161,8 @@ class Rounds:
         if limit and self.round >= limit:
             self.stage = Resting()
             self._others.rest()
-            return [self._note("info", f"all {limit} rounds are done; still serving what was learned")]
+            text = f"all {limit} rounds are done; still serving what was learned"
+            return [note(self._keys.peer_id, "info", text)]
         assert self._saved is not None, "an open learner has a state"
         saved = self._saved = self._ready.advance.to_training(self._saved)
         planner, contexts = self._ready.planner, self._others.fetching.contexts
@@ -240,7 +191,7 @@ class Rounds:
         if event.context_refused and stage.context is not None:
             contexts.refused(stage.context)
         self._saved = self._ready.advance.from_training(self._saved, event, stage.receivers, now)
-        return [*self._told(event.note), *self._store(self._saved)]
+        return [*self._lives.told(event.note), *self._store(self._saved)]
 
     def _store(self, saved: Saved) -> list[Effect]:
         self.stage = Saving(saved.generation)
@@ -272,17 +223,13 @@ class Rounds:
         self._show(saved)
         stage = self.stage = Gathering(since=now)
         publish = Publish(frame=saved.frame)
-        if self._spoiled >= MERGE_TRIES:
-            text = f"merging stopped the learner {self._spoiled} times; round {self.round} ends alone"
-            return [publish, self._note("warning", text), *self._choose(stage, now, alone=True)]
+        if self._lives.spoiled >= MERGE_TRIES:
+            text = f"merging stopped the learner {self._lives.spoiled} times; round {self.round} ends alone"
+            return [publish, note(self._keys.peer_id, "warning", text), *self._choose(stage, now, alone=True)]
         if saved.round < self._config.round.warmup_rounds:
             return [publish, *self._others.fetching.fetch_context(), *self._choose(stage, now)]
-        deadline = WakeAt(at=now + self._patience_s(saved.local), timer=Deadline(round=saved.round))
+        deadline = WakeAt(at=now + self._gather.patience_s(saved.local), timer=Deadline(round=saved.round))
         return [publish, deadline, *self._others.fetch_missing(), *self.look(now)]
-
-    def _patience_s(self, local: LocalSteps) -> float:
-        most = self._config.round.patience_s
-        return most if self._config.round.barrier else min(most, max(SHORT_ROUND_S, local.seconds))
 
     # -- the neighbours -----------------------------------------------------------------------------
 
@@ -369,14 +316,21 @@ class Rounds:
         assert self._saved is not None, "merging follows training"
         assert self._saved.local is not None, "merging follows training"
         if stage.choice.guard in ("taken", "shrunk") and not math.isfinite(event.trust_loss):
-            self._spoiled = MERGE_TRIES - 1
+            self._lives.spoiled = MERGE_TRIES - 1
             return self.lost(f"the merge has a loss of {event.trust_loss}", now)
-        self._deaths = self._spoiled = 0
+        self._lives.ended_well()
         refused = self._absorbed(stage.company.shares, event.refused, now)
         record = round_record(self._keys.peer_id, saved=self._saved, stage=stage, merged=event)
+        kept = self._kept(self._saved, stage)
         self._saved = self._ready.advance.from_merging(self._saved, event)
         self._others.turn({one.peer: one.weight for one in record.seen}, record.round)
-        return [*refused, Report(record=record), Store(saved=self._saved), *self._train()]
+        return [*refused, Report(record=record), *kept, Store(saved=self._saved), *self._train()]
+
+    def _kept(self, saved: Saved, stage: Merging) -> list[Effect]:
+        if not self._config.keep_neighbours:
+            return []
+        company = kept_company(self._keys.peer_id, saved=saved, stage=stage)
+        return [Keep(company=company)] if company else []
 
     def _absorbed(self, shares: Sequence[PushedShare], refused: Sequence[PeerId], now: float) -> list[Effect]:
         """What was pushed to us is taken in, but for what the learner refused."""
@@ -392,14 +346,6 @@ class Rounds:
     def _new_request(self) -> int:
         self._request += 1
         return self._request
-
-    def _told(self, note: str) -> list[Effect]:
-        """What the learner has to say to people, once until it says something else."""
-        said, self._said = self._said, note
-        return [self._note("warning", note)] if note and note != said else []
-
-    def _note(self, level: Literal["info", "warning", "error"], text: str) -> Report:
-        return Report(record=Note(peer=self._keys.peer_id, level=level, text=text[:500]))
 
 
 def _text(numbers: Sequence[float]) -> str:
