@@ -7,6 +7,7 @@ afterwards, two neighbours tell each other which rounds of whom they hold, and t
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Final
 
 from peers.core.admission import mismatch
 from peers.core.complaints import Complaints
@@ -21,13 +22,14 @@ from wire.messages import MAX_FRAMES, MAX_KNOWN, Fingerprints, Greeting, Latest,
 MAX_MET = 1_000
 """Peers of whom we remember when we met them; the earliest goes first."""
 
-_CURES = {
+CURES: Final = {
     "base": "Set [model] name in peer.toml to the base model of that network",
     "tokenizer": "Use the tokenizer that comes with the base model of that network",
     "reference": "Set [reference] in peer.toml as that network has it",
     "layout": "Set [adapter] in peer.toml as that network has it",
     "net": "Set [peer] network in peer.toml to that network's name",
 }
+"""What to do about a field in which two networks differ."""
 
 
 class Greetings:
@@ -93,7 +95,7 @@ class Greetings:
         differs = mismatch(theirs, terms.fingerprints)
         field, why = differs or ("net", f"another network name than {self._config.network!r}")
         if peer in self._config.joined and not self._found_kin:
-            return [Stop(code=2, why=f"the network of {peer} differs in its {field}: {why}. {_CURES[field]}")]
+            return [Stop(code=2, why=f"the network of {peer} differs in its {field}: {why}. {CURES[field]}")]
         return [*self._complaints.about(peer, field, why, now)]
 
     def _newer_than(self, known: dict[bytes, int]) -> tuple[bytes, ...]:

@@ -1,0 +1,1 @@
+"""`gossipllm chat`: talk with what a peer has learned, or with its base."""

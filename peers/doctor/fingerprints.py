@@ -1,0 +1,18 @@
+"""What a home's peer would say it has in common with others, without its text and without training. Loads the model."""
+
+from __future__ import annotations
+
+from gossipllm.learning.materials import load_materials
+from gossipllm.learning.updates import UpdateFormat
+from peers.config import PeerConfig
+from wire.messages import Fingerprints
+
+
+def fingerprints_of(config: PeerConfig) -> Fingerprints:
+    """Raises `UserMistake` where the settings ask for what is not there."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    learner = config.learner()
+    materials = load_materials(learner, lambda _phase, _step: None)
+    return materials.fingerprints(UpdateFormat(materials.blueprint(learner.adapter), learner.mixing))
