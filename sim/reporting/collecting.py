@@ -1,0 +1,213 @@
+"""A folder -> the document of its report.
+
+a peer's home, or a folder of homes   one run; the configurations are the homes'
+METHOD/seed-N of a simulation         one run; the scenario is two folders above
+a simulation's results, or a METHOD   all of its runs, and the table that compares them
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from gossipllm import __version__
+from gossipllm.tasks.progress import Stages
+from sim.reporting.document import Document, FilePart, Fingerprint, RunPart, Text
+from sim.reporting.series import Simulated, run_part
+from sim.reporting.settings import configuration
+from sim.results import METRICS, SCENARIO
+from sim.summary import Comparison
+from trust.history import HISTORY_FILE, Begun
+from trust.inspection.reading import Run, check_recorded, history_files
+from trust.log import History, decoded
+from trust.mistakes import UsersMistake
+from trust.names import escaped
+
+_SIMULATED = (f"seed-*/{HISTORY_FILE}", f"*/seed-*/{HISTORY_FILE}")
+
+_HISTORY_BYTES = 11e6
+"""Histories up to this size are shown with every round: a page has a quarter of their bytes at most
+(benchmarks/report_size.py), and is to stay below 3 MB. Of larger ones rounds are left out, evenly."""
+
+_PRINTS = ("base", "tokenizer", "reference", "layout")
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The files of one run; `folder` is where a simulation put it, None for peers that really ran."""
+
+    files: tuple[Path, ...]
+    folder: Path | None
+
+
+def collect(path: Path, stages: Stages, *, config: bool) -> Document:
+    """Raises `UsersMistake` where there is no history in `path`, or no finished round in any."""
+    sources = _sources(path)
+    root = _root(path, sources)
+    whole_bytes = sum(file.stat().st_size for source in sources for file in source.files)
+    share = min(1.0, _HISTORY_BYTES / max(whole_bytes, 1))
+    done = stages.begin("reading", sum(len(source.files) for source in sources))
+    runs: list[RunPart] = []
+    files: list[FilePart] = []
+    prints: Counter[tuple[str, str]] = Counter()
+    programs: set[str] = set()
+    notes: list[str] = []
+    for source in sources:
+        histories: dict[Path, History] = {}
+        for file in source.files:
+            histories[file], part = _read(file, root)
+            files.append(part)
+            done(1)
+        run = Run(path, histories)
+        if len(sources) == 1:
+            check_recorded(path, run.files, run.members)
+        if not any(member.rounds for member in run.members):
+            notes.append(f"{_shown(source.files[0], root)}: no round was finished, so it is not shown.")
+            continue
+        runs.append(run_part(run, _simulated(source), share=share))
+        prints.update(_fingerprints(run))
+        programs |= {f"gossipllm {one.program}" for one in _begun(run) if one.program}
+    if not runs:
+        raise UsersMistake(f"no peer in {path} has finished a round yet; try again in a while")
+    comparison = _comparison(path, sources, root, notes)
+    order = [one.method for one in comparison.methods] if comparison else []
+    runs.sort(key=lambda run: _place(run, order))
+    return Document(
+        title=escaped(_heading(path, sources, comparison, runs)),
+        program=f"gossipllm {__version__}",
+        first=next(index for index, run in enumerate(runs) if run.method == runs[-1].method),
+        runs=tuple(runs),
+        comparison=comparison,
+        configuration=_configuration(sources, root) if config else (),
+        versions=_versions(sources, root, programs),
+        fingerprints=tuple(
+            Fingerprint(what=what, value=value, peers=count)
+            for (what, value), count in sorted(prints.items(), key=lambda one: _PRINTS.index(one[0][0]))
+        ),
+        files=tuple(files),
+        notes=tuple(escaped(note, 400) for note in notes),
+    )
+
+
+def _sources(path: Path) -> list[_Source]:
+    if path.is_dir():
+        for pattern in _SIMULATED:
+            # A simulation that is under way writes into seed-N.part.
+            files = sorted((one for one in path.glob(pattern) if one.parent.suffix != ".part"), key=_order)
+            if files:
+                return [_Source((file,), file.parent) for file in files]
+    found = tuple(history_files(path))
+    alone = found[0].parent if len(found) == 1 and (found[0].parent / METRICS).is_file() else None
+    return [_Source(found, alone)]
+
+
+def _order(file: Path) -> tuple[str, int, str]:
+    seed = file.parent.name.removeprefix("seed-")
+    return file.parent.parent.name, int(seed) if seed.isdecimal() else 0, seed
+
+
+def _place(run: RunPart, order: Sequence[str]) -> tuple[int, str, int]:
+    method = run.method or ""
+    return (order.index(method) if method in order else len(order)), method, run.seed or 0
+
+
+def _root(path: Path, sources: Sequence[_Source]) -> Path:
+    """The folder that paths are told from: what stands above it is nobody's business."""
+    folder = sources[0].folder
+    if folder is not None:
+        return folder.resolve().parents[1]
+    return path.resolve() if path.is_dir() else path.resolve().parent
+
+
+def _shown(file: Path, root: Path) -> str:
+    file = file.resolve()
+    # A home may be a link to somewhere else.
+    told = file.relative_to(root.parent) if file.is_relative_to(root.parent) else Path(*file.parts[-2:])
+    return escaped(told.as_posix(), 1000)
+
+
+def _read(file: Path, root: Path) -> tuple[History, FilePart]:
+    """Read once, so that the digest is of the very bytes that are shown, also while a peer writes."""
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise UsersMistake(f"{file} cannot be read: {error.strerror}") from None
+    history = decoded(data)
+    return history, FilePart(
+        path=_shown(file, root),
+        bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+        records=len(history.entries),
+        torn_bytes=history.torn,
+        why=escaped(history.why),
+    )
+
+
+def _simulated(source: _Source) -> Simulated | None:
+    """What metrics.json says, or at least the names of the folders."""
+    if source.folder is None:
+        return None
+    try:
+        return msgspec.json.decode((source.folder / METRICS).read_bytes(), type=Simulated)
+    except (OSError, msgspec.DecodeError):
+        method, seed = source.folder.resolve().parts[-2:]
+        number = seed.removeprefix("seed-")
+        return Simulated(method=method, seed=int(number) if number.isdecimal() else 0)
+
+
+def _comparison(path: Path, sources: Sequence[_Source], root: Path, notes: list[str]) -> Comparison | None:
+    file = root / "table.json"
+    if sources[0].folder is None or path.resolve() != root or not file.is_file():
+        return None
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Comparison)
+    except (OSError, msgspec.DecodeError):
+        notes.append(f"{_shown(file, root)} is of another version; run the simulation again to compare.")
+        return None
+
+
+def _heading(
+    path: Path, sources: Sequence[_Source], comparison: Comparison | None, runs: Sequence[RunPart]
+) -> str:
+    if comparison is not None:
+        return comparison.scenario
+    if sources[0].folder is not None:
+        name = sources[0].folder.resolve().parents[1].name
+        return f"{name}: {runs[0].title}" if len(runs) == 1 else name
+    return path.resolve().name if path.is_dir() else path.resolve().parent.name
+
+
+def _configuration(sources: Sequence[_Source], root: Path) -> tuple[Text, ...]:
+    if sources[0].folder is not None:
+        return configuration([(SCENARIO, root / SCENARIO)])
+    configs = [file.parent / "peer.toml" for source in sources for file in source.files]
+    return configuration([(_shown(config, root), config) for config in configs])
+
+
+def _versions(sources: Sequence[_Source], root: Path, programs: set[str]) -> tuple[str, ...]:
+    written = root / "versions.json"
+    if sources[0].folder is not None and written.is_file():
+        try:
+            found = msgspec.json.decode(written.read_bytes(), type=tuple[str, ...])
+            programs = programs | set(found)
+        except (OSError, msgspec.DecodeError):
+            pass
+    return tuple(escaped(one) for one in sorted(programs))
+
+
+def _fingerprints(run: Run) -> Iterator[tuple[str, str]]:
+    """Of each peer's last start."""
+    last = {one.peer: one for one in _begun(run)}
+    for one in last.values():
+        for what in _PRINTS:
+            value: str = getattr(one, what)
+            yield what, escaped(value)
+
+
+def _begun(run: Run) -> Iterator[Begun]:
+    return (one.record for one in run.entries if isinstance(one.record, Begun))

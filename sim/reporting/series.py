@@ -1,0 +1,181 @@
+"""The records of one run -> what a page shows of them."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from sim.reporting.document import Glimpse, Measured, PeerPart, RunPart, Series, Totals
+from sim.reporting.layout import places
+from trust.config import TrustConfig, evidence_of
+from trust.evidence import F64
+from trust.history import Begun, PeerName, Refusal, Round, Seen
+from trust.inspection.reading import Run
+from trust.inspection.traffic import Bytes, totals
+from trust.matrix import Member, trust_matrix
+from trust.names import escaped, short_names
+
+_LABEL_WIDTH = 14
+
+
+class SimulatedPeer(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    category: str = ""
+    device: str = ""
+
+
+class Simulated(msgspec.Struct, frozen=True, kw_only=True):
+    """What is used of metrics.json, and stands in it in every version."""
+
+    method: str
+    seed: int
+    finished: bool | None = None
+    peers: tuple[SimulatedPeer, ...] = ()
+
+
+def run_part(run: Run, simulated: Simulated | None, *, share: float) -> RunPart:
+    """At most `share` of the rounds, in (0, 1], evenly spaced; each peer's last one is always among them."""
+    recorded = sorted({number for member in run.members for number in member.rounds})
+    last = {max(member.rounds) for member in run.members if member.rounds}
+    held = sorted(set(evenly(recorded, max(2, math.floor(share * len(recorded))))) | last)
+    kept = [
+        Member(one.peer, one.name, {n: one.rounds[n] for n in held if n in one.rounds}) for one in run.members
+    ]
+    peers = _peers(kept)
+    begun = [one.record for one in run.entries if isinstance(one.record, Begun)]
+    times = [one.at_s for one in run.entries]
+    return RunPart(
+        title=escaped(f"{simulated.method}, seed {simulated.seed}") if simulated else "",
+        method=escaped(simulated.method) if simulated else None,
+        seed=simulated.seed if simulated else None,
+        finished=simulated.finished if simulated else None,
+        strategy=escaped(begun[-1].strategy) if begun else "",
+        kinds=_kinds(begun),
+        recorded=len(recorded),
+        rounds=tuple(held),
+        began_s=min(times, default=math.nan),
+        ended_s=max(times, default=math.nan),
+        peers=_parts(run, kept, peers, simulated),
+    )
+
+
+def evenly(numbers: Sequence[int], count: int) -> list[int]:
+    """At most `count` of them, 2 or more, the first and the last included."""
+    if len(numbers) <= count:
+        return list(numbers)
+    return [numbers[round(step * (len(numbers) - 1) / (count - 1))] for step in range(count)]
+
+
+def _peers(kept: Sequence[Member]) -> dict[PeerName, str]:
+    """All that anyone speaks of, with their names: in the order of the latest matrix, then who has left."""
+    matrix = trust_matrix(kept)
+    peers = dict(zip(matrix.peers, matrix.names, strict=True))
+    for one in (one for member in kept for record in member.rounds.values() for one in record.seen):
+        peers.setdefault(one.peer, one.name)
+    return peers
+
+
+def _parts(
+    run: Run, kept: Sequence[Member], peers: Mapping[PeerName, str], simulated: Simulated | None
+) -> tuple[PeerPart, ...]:
+    place = {peer: index for index, peer in enumerate(peers)}
+    labels = short_names(list(peers.items()), _LABEL_WIDTH)
+    points = places(_mean_rows(kept, place))
+    known = {one.name: one for one in simulated.peers} if simulated else {}
+    rounds = {member.peer: list(member.rounds.values()) for member in kept}
+    whole = _totals(run)
+    return tuple(
+        PeerPart(
+            peer=escaped(peer),
+            name=escaped(name),
+            label=label,
+            category=escaped(known[name].category) if name in known else "",
+            device=escaped(known[name].device) if name in known else "",
+            place=point,
+            series=_series(rounds.get(peer, []), place),
+            totals=whole.get(peer),
+        )
+        for (peer, name), label, point in zip(peers.items(), labels, points, strict=True)
+    )
+
+
+def _mean_rows(kept: Sequence[Member], place: Mapping[PeerName, int]) -> F64:
+    """Each peer's mean row over the rounds that are held, 0 where it never wrote one."""
+    rows_PP = np.zeros((len(place), len(place)))
+    for member in kept:
+        for record in member.rounds.values():
+            for one in record.seen:
+                rows_PP[place[member.peer], place[one.peer]] += one.weight / len(member.rounds)
+    return rows_PP
+
+
+def _series(records: Sequence[Round], place: Mapping[PeerName, int]) -> Series:
+    records = sorted(records, key=lambda record: record.round)
+    return Series(
+        rounds=tuple(one.round for one in records),
+        self_weight=tuple(rounded(one.self_weight) for one in records),
+        seen=tuple(tuple(_glimpse(seen, place) for seen in one.seen) for one in records),
+        trust_alone=tuple(rounded(one.trust_alone, 5) for one in records),
+        trust_merged=tuple(rounded(one.trust_merged, 5) for one in records),
+        test_alone=tuple(rounded(one.test_alone, 5) for one in records),
+        test_merged=tuple(rounded(one.test_merged, 5) for one in records),
+        temperature=tuple(None if one.temperature is None else rounded(one.temperature) for one in records),
+        guard=tuple(one.guard for one in records),
+    )
+
+
+def _glimpse(seen: Seen, place: Mapping[PeerName, int]) -> Glimpse:
+    several = len(seen.distances) > 1
+    return Glimpse(
+        peer=place[seen.peer],
+        weight=rounded(seen.weight),
+        distance=_each(seen.distances) if several else rounded(seen.distance),
+        error=_each(seen.errors) if several and seen.errors else rounded(seen.error),
+        age=seen.age,
+        its_round=seen.its_round,
+    )
+
+
+def _each(values: tuple[float, ...]) -> Measured:
+    return tuple(map(rounded, values))
+
+
+def rounded(value: float, digits: int = 4) -> float:
+    """To this many significant digits: a page holds a hundred thousand of them."""
+    return float(f"{value:.{digits}g}")
+
+
+def _totals(run: Run) -> dict[PeerName, Totals]:
+    traffic = totals(run.entries)
+    refusals = Counter(one.record.peer for one in run.entries if isinstance(one.record, Refusal))
+    return {
+        member.peer: _of_member(member, traffic.get(member.peer, Bytes()), refusals[member.peer])
+        for member in run.members
+    }
+
+
+def _of_member(member: Member, traffic: Bytes, refusals: int) -> Totals:
+    records = member.rounds.values()
+    return Totals(
+        rounds=len(records),
+        tokens=sum(one.tokens for one in records),
+        refusals=refusals,
+        train_s=rounded(math.fsum(one.train_s for one in records)),
+        gather_s=rounded(math.fsum(one.gather_s for one in records)),
+        merge_s=rounded(math.fsum(one.merge_s for one in records)),
+        sent={escaped(kind): count for kind, count in sorted(traffic.sent.items())},
+        received={escaped(kind): count for kind, count in sorted(traffic.received.items())},
+    )
+
+
+def _kinds(begun: Sequence[Begun]) -> tuple[str, ...]:
+    """What the distances of a row are of; nothing where that is not known, or there are none."""
+    try:
+        config = msgspec.json.decode(begun[-1].trust, type=TrustConfig)
+    except (IndexError, ValueError):
+        return ()
+    return tuple(evidence_of(config))

@@ -1,0 +1,74 @@
+"""Which rounds a page holds, and what it says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from sim.reporting.series import evenly, rounded, run_part
+from trust.config import TrustConfig
+from trust.history import HISTORY_FILE
+from trust.inspection.reading import read_run
+
+
+@pytest.mark.parametrize(
+    ("count", "kept"), [(2, [0, 9]), (4, [0, 3, 6, 9]), (10, list(range(10))), (99, list(range(10)))]
+)
+def test_rounds_are_kept_evenly_with_both_ends(count: int, kept: list[int]) -> None:
+    assert evenly(range(10), count) == kept
+
+
+def test_numbers_keep_four_digits() -> None:
+    assert rounded(0.123456) == 0.1235
+    assert rounded(1234567.0) == 1235000.0
+
+
+def test_a_page_without_room_keeps_each_peers_last_round_and_counts_all(
+    tmp_path: Path, write_history, make_begun, make_round, row
+) -> None:
+    """anna went on to round 19, bert was gone after round 6."""
+    for index, rounds in ((0, 20), (1, 7)):
+        records = [make_round(index, n, row(index, n)) for n in range(rounds)]
+        write_history(tmp_path / str(index) / HISTORY_FILE, [make_begun(index), *records])
+    part = run_part(read_run(tmp_path), None, share=0.15)
+    anna, bert, carl = part.peers
+    assert (part.recorded, part.rounds) == (20, (0, 6, 10, 19))
+    assert (anna.series.rounds, bert.series.rounds) == ((0, 6, 10, 19), (0, 6))
+    assert anna.totals is not None
+    assert (anna.totals.rounds, anna.totals.train_s) == (20, 40.0)
+    # carl wrote nothing that is here; the others speak of it.
+    assert (carl.name, carl.totals, carl.series.rounds) == ("carl", None, ())
+
+
+def test_a_neighbour_that_left_early_keeps_its_column(
+    tmp_path: Path, write_history, make_begun, make_round
+) -> None:
+    records = [make_round(0, 0, {1: 0.5}), make_round(0, 1, {2: 0.25})]
+    write_history(tmp_path / HISTORY_FILE, [make_begun(0), *records])
+    part = run_part(read_run(tmp_path), None, share=1.0)
+    assert [one.name for one in part.peers] == ["anna", "carl", "bert"]
+    assert [[one.peer for one in seen] for seen in part.peers[0].series.seen] == [[2], [1]]
+
+
+def test_distances_of_several_kinds_come_with_their_names(
+    tmp_path: Path, write_history, make_begun, make_round
+) -> None:
+    config = TrustConfig(strategy="product", product_of=("predictions", "weights"))
+    begun = msgspec.structs.replace(make_begun(0), trust=msgspec.json.encode(config).decode())
+    record = make_round(0, 0, {1: 0.5})
+    seen = msgspec.structs.replace(record.seen[0], distances=(0.5, 0.75), errors=(0.1, 0.0))
+    write_history(tmp_path / HISTORY_FILE, [begun, msgspec.structs.replace(record, seen=(seen,))])
+    part = run_part(read_run(tmp_path), None, share=1.0)
+    assert part.kinds == ("predictions", "weights")
+    glimpse = part.peers[0].series.seen[0][0]
+    assert (glimpse.distance, glimpse.error) == ((0.5, 0.75), (0.1, 0.0))
+
+
+def test_numbers_that_are_not_finite_are_null(tmp_path: Path, write_history, make_begun, make_round) -> None:
+    record = make_round(0, 0, {1: 0.5}, test_merged=float("nan"), trust_merged=float("inf"))
+    write_history(tmp_path / HISTORY_FILE, [make_begun(0), record])
+    part = run_part(read_run(tmp_path), None, share=1.0)
+    series = msgspec.json.decode(msgspec.json.encode(part))["peers"][0]["series"]
+    assert (series["test_merged"], series["trust_merged"]) == ([None], [None])
