@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check lint types imports wheel clean help
+.PHONY: demo test check lint types imports wheel docs clean help
 
 help:
 	@echo "make demo    four peers on this machine, from nothing to a trust matrix"
 	@echo "make test    the whole test suite"
 	@echo "make check   lint, types, import contracts"
 	@echo "make wheel   build the wheel, install it in an empty environment and run it"
+	@echo "make docs    the documentation as web pages, in build/docs"
 	@echo "make clean   remove what the above made"
 
 demo: $(VENV)/.ready
@@ -35,8 +36,12 @@ imports: $(VENV)/.ready-dev
 wheel: $(VENV)/.ready-dev
 	$(BIN)/python tests/wheel_check.py
 
+# mkdocs-material prints twelve lines about its successor where this is not set.
+docs: $(VENV)/.ready-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/mkdocs.yml
+
 clean:
-	rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # One dependency of libp2p (fastecdsa) has no wheels: it is compiled here, against Python's and GMP's headers.
 $(VENV)/.python:

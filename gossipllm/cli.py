@@ -1,12 +1,11 @@
 """The root of the command line: a table of names, each imported only when it is called.
 
-So `gossipllm --help` answers at once, no command loads what another needs, and every package owns its own
-commands without this one knowing them (imports point downwards; the table holds strings).
+Every package owns its own commands, and this one does not know them (`trust.lazy`).
 """
 
 from __future__ import annotations
 
-import importlib
+import os
 import sys
 from typing import Final
 
@@ -14,6 +13,7 @@ import click
 
 from gossipllm import __version__
 from gossipllm.mistakes import UserMistake
+from trust.lazy import LazyGroup
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": ("peers.demo.command:demo", "Four real peers on this machine, from nothing to a trust matrix."),
@@ -22,34 +22,21 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "trust": ("trust.cli:trust", "Who learns from whom, and how much."),
     "sim": ("sim.cli:sim", "Many peers on this machine, in virtual time: compare methods."),
     "data": ("gossipllm.text.cli:data", "Look at text before training on it."),
+    "report": ("sim.reporting.command:report", "One page of everything about a run, to open in a browser."),
     "eval": ("peers.evaluating:evaluate", "Measure a model on tasks, and beside it what peers have learned."),
+    "chat": ("peers.chatting.command:chat", "Talk with what a peer has learned, or with its base."),
     "export": ("peers.cli:export", "Write what a peer learned as a PEFT adapter."),
+    "doctor": (
+        "peers.doctor.command:doctor",
+        "Check this device: Python, torch, disk, clock, ports, network.",
+    ),
 }
 """Command -> (module:attribute, the line that `gossipllm --help` shows)."""
 
 
-class _Lazy(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        del ctx
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        command = getattr(importlib.import_module(module), attribute)
-        assert isinstance(command, click.Command), f"{cmd_name} names a command"
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
-
-
 @click.group(
-    cls=_Lazy,
+    cls=LazyGroup,
+    table=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Start with: gossipllm demo",
 )
@@ -79,6 +66,10 @@ def main() -> None:
         sys.exit(2)
     except click.Abort:
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. What is still buffered must not be complained of at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import textwrap
 import tomllib
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -48,7 +48,37 @@ def from_mapping(cls: type[C], mapping: Mapping[str, object], where: str) -> C:
 
 def commented_toml(config: object) -> str:
     """A TOML file that reads back as `config`: values first, then a table for each dataclass within."""
-    return "\n".join(_table(config, ())).strip() + "\n"
+    lines: list[str] = []
+    for table in described(config):
+        if table.name:
+            lines += [*_comment(table.about), f"[{table.name}]"]
+        for setting in table.settings:
+            lines += [*_comment(setting.about), f"{setting.name} = {setting.value}", ""]
+    return "\n".join(lines).strip() + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A key, its value as TOML, what may stand there, and its docstring."""
+
+    name: str
+    value: str
+    kind: str
+    about: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A dataclass: its dotted name, "" for the outermost, and what it says of itself."""
+
+    name: str
+    about: str
+    settings: tuple[Setting, ...]
+
+
+def described(config: object) -> list[Table]:
+    """Everything that `config` holds, in the order of the file."""
+    return [*_tables(config, (), "")]
 
 
 def _dataclass(cls: type[C], mapping: Mapping[str, object], where: str, path: tuple[str, ...]) -> C:
@@ -96,6 +126,15 @@ def _either(kinds: tuple[Any, ...], value: object, where: str, path: tuple[str, 
     raise _mistake(where, path, f"must be {wanted}, got {_shown(value)}")
 
 
+def _kind_text(kind: Any) -> str:
+    """What may stand there, in words."""
+    if get_origin(kind) is tuple:
+        return f"a list, each {_kind_text(get_args(kind)[0])}"
+    if get_origin(kind) in (Union, types.UnionType):
+        return " or ".join(_kind_text(each) for each in get_args(kind))
+    return f"one of {_wanted(kind)}" if get_origin(kind) is Literal else _wanted(kind)
+
+
 def _wanted(kind: Any) -> str:
     return _SCALARS.get(kind) or ", ".join(_literal(choice) for choice in get_args(kind))
 
@@ -121,21 +160,18 @@ def _scalar(kind: Any, value: object, where: str, path: tuple[str, ...]) -> obje
     return value
 
 
-def _table(config: object, path: tuple[str, ...]) -> Iterator[str]:
-    documented = _docstrings(type(config))
-    tables: list[tuple[str, object]] = []
-    for field in _fields(type(config)):
-        value = getattr(config, field.name)
+def _tables(config: object, path: tuple[str, ...], about: str) -> Iterator[Table]:
+    documented, hints = _docstrings(type(config)), get_type_hints(type(config))
+    values = {field.name: getattr(config, field.name) for field in _fields(type(config))}
+    settings = (
+        Setting(name, _literal(value), _kind_text(hints[name]), " ".join(documented.get(name, "").split()))
+        for name, value in values.items()
+        if not is_dataclass(value)
+    )
+    yield Table(".".join(path), about, tuple(settings))
+    for name, value in values.items():
         if is_dataclass(value):
-            tables.append((field.name, value))
-            continue
-        yield from _comment(documented.get(field.name, ""))
-        yield f"{field.name} = {_literal(value)}"
-        yield ""
-    for name, value in tables:
-        yield from _comment(documented.get(name) or _summary(type(value)))
-        yield f"[{'.'.join((*path, name))}]"
-        yield from _table(value, (*path, name))
+            yield from _tables(value, (*path, name), documented.get(name) or _summary(type(value)))
 
 
 def _comment(text: str) -> Iterator[str]:

@@ -54,8 +54,19 @@ _EVENTS: Final = "events.jsonl.gz"
 _REPEATABLE: Final = (HISTORY_FILE, _EVENTS, METRICS, _RUN)
 _PACKAGES: Final = ("sim", "peers", "gossipllm", "trust", "wire")
 _LIBRARIES: Final = ("torch", "transformers", "tokenizers", "numpy", "msgspec")
-_SHOWING: Final = ("sim/cli.py", "sim/plots.py", "sim/report.py", "sim/summary.py", "sim/results.py")
-"""Sources that only show results: runs stay valid when these change."""
+_SHOWING: Final = (
+    "sim/cli.py",
+    "sim/plots.py",
+    "sim/report.py",
+    "sim/reporting/",
+    "sim/summary.py",
+    "sim/results.py",
+    "trust/inspection/",
+    "peers/chatting/",
+    "peers/doctor/",
+    "peers/explaining/",
+)
+"""Sources that only show results or have no part in a run: runs stay valid when these change."""
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -192,7 +203,7 @@ def _code_digest() -> str:
     lines = (
         f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}"
         for name, file in sorted(found)
-        if name not in _SHOWING
+        if not name.startswith(_SHOWING)
     )
     return _digest(*lines)
 
