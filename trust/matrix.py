@@ -88,7 +88,9 @@ def trust_matrix(known: Sequence[Member], *, at_round: int | None = None) -> Mat
 
 
 def _names_from_others(records: Iterable[Round | None]) -> dict[PeerName, str]:
-    return {one.peer: one.name for record in records if record for one in record.seen}
+    """Where they call a peer by several names, that of the last id, so that no order of files matters."""
+    known = sorted((record for record in records if record), key=lambda record: record.peer)
+    return {one.peer: one.name for record in known for one in record.seen}
 
 
 def _order(name: str) -> tuple[tuple[int, str], ...]:

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Sequence
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from trust.evidence import F64
+
+FLOOR: Final = 0.01
+"""Share of the uniform row that is mixed into both rows before their divergence is taken: without it, a single 0
+where the oracle has weight makes it infinite, and one refused merge hides all the rest. Guess."""
 
 
 def entropy(row: Sequence[float]) -> float:
@@ -74,6 +79,19 @@ def divergences(oracle: ArrayLike, matrix: ArrayLike) -> F64:
         terms_PP = np.where(truth_PP > 0, truth_PP * np.log(truth_PP / rows_PP), 0.0)
     terms_PP[np.isnan(truth_PP) | np.isnan(rows_PP)] = np.nan
     return terms_PP.sum(axis=1)
+
+
+def floored(matrix: ArrayLike) -> F64:
+    """`FLOOR` of the uniform row mixed into each row."""
+    rows_PP = _square(matrix)
+    return (1 - FLOOR) * rows_PP + FLOOR / len(rows_PP)
+
+
+def distance(oracle: ArrayLike, matrix: ArrayLike) -> float:
+    """Frobenius norm of the difference, over the rows that both know; nan where there is none."""
+    truth_PP, rows_PP = _pair(oracle, matrix)
+    known_P = ~(np.isnan(truth_PP) | np.isnan(rows_PP)).any(axis=1)
+    return float(np.linalg.norm((truth_PP - rows_PP)[known_P])) if known_P.any() else math.nan
 
 
 def rank_correlations(oracle: ArrayLike, matrix: ArrayLike) -> F64:

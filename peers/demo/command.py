@@ -28,10 +28,10 @@ from peers.demo.cast import CAST, Player, make_cast
 from peers.demo.processes import running
 from peers.demo.scenarios import DEFAULT, SCENARIOS, Scenario
 from peers.entry import run_async
+from trust.inspection.summary import Summary, summary
+from trust.inspection.tables import print_summary
 from trust.log import read_history
 from trust.matrix import members
-from trust.summary import Summary, summary
-from trust.tables import print_summary
 
 REFRESH_S = 0.5
 
@@ -157,7 +157,7 @@ def _show(
     folder: Path,
     console: Console,
 ) -> None:
-    from trust.plots import save_heat_map
+    from trust.inspection.plots import save_heat_map
 
     matrix = _matrix(players)
     console.print()

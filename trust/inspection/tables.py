@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from trust.inspection.summary import RowSummary, Summary
 from trust.names import short_names
-from trust.summary import RowSummary, Summary
 
 _NAME_WIDTH = 12
 _CELL_WIDTH = 5

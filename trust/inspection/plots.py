@@ -15,8 +15,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from trust.inspection.summary import Summary
 from trust.names import short_names
-from trust.summary import Summary
 
 _FRAME = "#c2410c"
 """Colour of the frame around a peer's own weight: apart from every blue, also for the colour-blind."""

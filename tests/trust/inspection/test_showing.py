@@ -14,8 +14,8 @@ from rich.console import Console
 
 from trust.cli import trust
 from trust.matrix import members
-from trust.summary import summary
-from trust.tables import print_summary
+from trust.inspection.summary import summary
+from trust.inspection.tables import print_summary
 
 
 def show(*arguments: object) -> Result:

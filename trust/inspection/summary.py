@@ -10,10 +10,12 @@ import math
 from collections.abc import Iterable, Sequence
 
 import msgspec
+import numpy as np
 
+from trust.evidence import F64
 from trust.history import PeerName, Round
 from trust.matrix import Matrix, Member, trust_matrix
-from trust.measures import effective_collaborators, entropy
+from trust.measures import asymmetry, effective_collaborators, entropy
 from trust.names import escaped
 
 SCHEMA = 1
@@ -33,7 +35,7 @@ class RowSummary(msgspec.Struct, frozen=True, kw_only=True):
     `effective` is the effective number of collaborators, 1 / sum of squared weights, itself counted;
     `entropy` is in nats. `trust_alone` and `trust_merged` are losses on the peer's trust split before and
     after the merge, in nats per token; `test_alone` and `test_merged` those on its test split. `guard` is
-    alone, taken, shrunk or refused.
+    alone, taken, shrunk or refused. The last two are None where nothing was compared with (`Against`).
     """
 
     peer: PeerName
@@ -49,33 +51,76 @@ class RowSummary(msgspec.Struct, frozen=True, kw_only=True):
     test_merged: float
     temperature: float | None
     guard: str
+    divergence: float | None = None
+    correlation: float | None = None
 
 
 class FileSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A file that was read: its whole records, the bytes after them, and why these were not read.
 
-    A peer that is writing leaves a few such bytes for a moment.
+    A peer that is writing leaves a few such bytes for a moment. `records` is null where only the end of a large
+    file was decoded.
     """
 
     path: str
-    records: int
+    records: int | None
     torn_bytes: int
     why: str
 
 
+class Against(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the rows are from those of a known matrix, the oracle in `path`.
+
+    A row's `divergence` is KL(oracle row || row) in nats, with `floor` of the uniform row mixed into both; its
+    `correlation` Spearman's coefficient, the own weight aside, null where either row treats all others alike.
+    Here are their means over the rows that have one, and `frobenius`, the norm of the difference of all rows.
+    """
+
+    path: str
+    floor: float
+    divergence: float
+    correlation: float
+    frobenius: float
+
+
+class PeerBytes(msgspec.Struct, frozen=True, kw_only=True):
+    """What a peer sent and received by kind since its first start."""
+
+    peer: PeerName
+    name: str
+    sent: dict[str, int]
+    received: dict[str, int]
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The whole document. `round` is the one asked for, null for each peer's latest; `rows` has an entry for
-    each peer that recorded it, in the order of `peers`."""
+    each peer that recorded it, in the order of `peers`, which is by `order`. `groups` are the ids of the clusters
+    in that order, empty where they were not asked for. `asymmetry` is 0 where trust is mutual, 1 where it is one-sided.
+    """
 
     schema: int = SCHEMA
     round: int | None
     peers: tuple[Peer, ...]
     rows: tuple[RowSummary, ...]
     files: tuple[FileSummary, ...]
+    asymmetry: float
+    order: str = "name"
+    groups: tuple[tuple[PeerName, ...], ...] = ()
+    against: Against | None = None
+    bytes: tuple[PeerBytes, ...] | None = None
 
     @property
     def matrix(self) -> tuple[tuple[float, ...], ...]:
         return tuple(row.weights for row in self.rows)
+
+    @property
+    def square_PP(self) -> F64:
+        """`matrix` with a row of nan for each peer that has none."""
+        place = {peer.peer: index for index, peer in enumerate(self.peers)}
+        rows_PP = np.full((len(place), len(place)), np.nan)
+        for row in self.rows:
+            rows_PP[place[row.peer]] = row.weights
+        return rows_PP
 
 
 def summary(known: Sequence[Member], files: Iterable[FileSummary], *, at_round: int | None = None) -> Summary:
@@ -91,14 +136,24 @@ def summary(known: Sequence[Member], files: Iterable[FileSummary], *, at_round: 
         for index, peer in enumerate(matrix.peers)
         if (record := records.get(peer)) is not None
     )
-    return Summary(round=at_round, peers=peers, rows=tuple(rows), files=tuple(files))
+    return Summary(
+        round=at_round,
+        peers=peers,
+        rows=tuple(rows),
+        files=tuple(files),
+        asymmetry=asymmetry(matrix.rows_PP),
+    )
 
 
 def rounds_text(known: Iterable[Member]) -> str:
-    """Which rounds somebody recorded, in runs: `1 to 12, 14`. Empty where there is none."""
-    numbers = sorted({number for member in known for number in member.rounds})
+    """Which rounds somebody recorded."""
+    return runs_text(number for member in known for number in member.rounds)
+
+
+def runs_text(numbers: Iterable[int]) -> str:
+    """Whole numbers in runs: `1 to 12, 14`. Empty where there is none."""
     runs: list[tuple[int, int]] = []
-    for number in numbers:
+    for number in sorted(set(numbers)):
         if runs and number == runs[-1][1] + 1:
             runs[-1] = (runs[-1][0], number)
         else:

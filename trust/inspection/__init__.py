@@ -1,0 +1,1 @@
+"""Looking at who trusts whom: everything here only reads what peers and the simulator wrote."""

@@ -1,0 +1,41 @@
+"""How a weight looks: per cent on a colour, the same as in `trust show`."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Final
+
+from rich.style import Style
+
+_COLOURS: Final = ((0, 34, 78), (87, 93, 109), (165, 156, 116), (253, 231, 55))
+"""Four points of cividis (Nunez et al. 2018), which looks the same to the colour-blind."""
+
+
+def weight_text(weight: float, *, own: bool) -> str:
+    """At most four characters: `*100`, `38`, `<1`, `·` for nothing, `?` where the row is not known."""
+    if math.isnan(weight):
+        return "?"
+    mark = "*" if own else ""
+    if not weight > 0:
+        return mark + "·"
+    return mark + ("<1" if weight < 0.005 else f"{100 * weight:.0f}")
+
+
+def weight_style(weight: float, top: float, *, own: bool) -> Style:
+    """`top`: the greatest weight of the matrix, which has the brightest colour."""
+    if not 0 < weight < math.inf:
+        return Style(dim=True)
+    return _style(round(100 * math.sqrt(min(weight / top, 1.0))), own)
+
+
+@lru_cache(maxsize=256)
+def _style(percent: int, own: bool) -> Style:
+    place = percent / 100 * (len(_COLOURS) - 1)
+    below = min(int(place), len(_COLOURS) - 2)
+    part = place - below
+    red, green, blue = (
+        round(a + (b - a) * part) for a, b in zip(_COLOURS[below], _COLOURS[below + 1], strict=True)
+    )
+    ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else "white"
+    return Style(color=ink, bgcolor=f"rgb({red},{green},{blue})", bold=own)
