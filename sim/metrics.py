@@ -20,13 +20,9 @@ import numpy as np
 
 from trust.evidence import F64
 from trust.history import Round
-from trust.measures import divergences, effective_collaborators, rank_correlations
+from trust.measures import divergences, effective_collaborators, floored, rank_correlations
 
 SCHEMA: Final = 2
-
-FLOOR: Final = 0.01
-"""Share of the uniform row that is mixed into both rows before their divergence is taken: without it, a single 0
-where the oracle has weight makes it infinite, and one refused merge hides all the rest. Guess."""
 
 _LARGEST_LOSS: Final = 50.0
 """Nats a token beyond which a perplexity says nothing more."""
@@ -37,7 +33,7 @@ class PeerMetrics(msgspec.Struct, frozen=True, kw_only=True):
 
     `rounds` it has done. `before` and `after` are the test perplexities around its last merge, `base` that of the
     untrained adapter; null where it did not come so far. `row` is its last row over all peers in order, itself
-    alone before its first; `divergence` KL(oracle || row) in nats (`FLOOR`), `correlation` Spearman's with the
+    alone before its first; `divergence` KL(oracle || row) in nats (`trust.measures.FLOOR`), `correlation` Spearman's with the
     oracle, its own weight aside (null where either row treats all alike); `same` the weight on peers whose
     largest category is its own, itself included; `effective` 1 / sum w^2. Bytes are of the whole run, by kind.
     `device` says in a few words what sets the peer apart from others, nothing where all are alike; `targets` are
@@ -128,9 +124,7 @@ def run_metrics(
     backward: Mapping[str, int],
 ) -> RunMetrics:
     rows_NN = np.array([_row(end, ends) for end in ends])
-    divergence_N = divergences(
-        *((1 - FLOOR) * each_NN + FLOOR / len(ends) for each_NN in (oracle_NN, rows_NN))
-    )
+    divergence_N = divergences(floored(oracle_NN), floored(rows_NN))
     correlation_N = rank_correlations(oracle_NN, rows_NN)
     return RunMetrics(
         method=method,

@@ -100,9 +100,14 @@ def _places(shown: Summary, oracle: Oracle, path: Path) -> list[int | None]:
     number = {peer: index for index, (peer, _) in enumerate(peers)}
     known = {text for pair in peers for text in pair}
     place = [number[named(name, peers)] if name in known else None for name in oracle.names]
+    if len(found := [one for one in place if one is not None]) > len(set(found)):
+        twice = next(one for one in found if found.count(one) > 1)
+        raise UsersMistake(
+            f"{path} speaks of {escaped(peers[twice][1] or peers[twice][0])} by name and by id"
+        )
     lacking = [name or peer for index, (peer, name) in enumerate(peers) if index not in place]
     if lacking:
-        raise UsersMistake(f"{path} lacks {_listed(lacking)}; name them as `gossipllm trust show` does, or by id")
+        raise UsersMistake(f"{path} lacks {_listed(lacking)}; call peers by their names or ids")
     return place
 
 
@@ -115,9 +120,13 @@ def _from_csv(path: Path, text: str) -> Oracle:
     except csv.Error as error:
         raise UsersMistake(f"{path}, line {reader.line_num}: {error}") from None
     if len(rows) < 2:
-        raise UsersMistake(f"{path} holds no matrix; its first row must name the peers, and one row follow for each")
+        raise UsersMistake(
+            f"{path} holds no matrix; its first row must name the peers, and one row follow for each"
+        )
     (line, head), *body = rows
-    names = _once(path, [(f"line {line}, column {column}", name) for column, name in enumerate(head[1:], start=2)])
+    names = _once(
+        path, [(f"line {line}, column {column}", name) for column, name in enumerate(head[1:], start=2)]
+    )
     owners = _once(path, [(f"line {line}, column 1", row[0]) for line, row in body])
     for one, others, what in ((names, owners, "row"), (owners, names, "column")):
         if lacking := [name for name in one if name not in set(others)]:
@@ -163,12 +172,15 @@ def _from_metrics(path: Path, text: str) -> Oracle:
         raise UsersMistake(f"{path} is no metrics.json of a simulation: {escaped(str(error))}") from None
     names = _once(path, [(f"peers[{place}]", peer.name) for place, peer in enumerate(metrics.peers)])
     if not names or [len(row) for row in metrics.oracle] != [len(names)] * len(names):
-        raise UsersMistake(f"{path}: oracle must have {len(names)} rows of as many weights, one for each of its peers")
+        raise UsersMistake(
+            f"{path}: oracle must have {len(names)} rows of as many weights, one for each of its peers"
+        )
     for place, row in enumerate(metrics.oracle):
         if not all(weight >= 0 and math.isfinite(weight) for weight in row):
             raise UsersMistake(f"{path}: oracle[{place}] must be weights from 0")
     return Oracle(
-        names, np.array([_shares(row, f"{path}: oracle[{place}]") for place, row in enumerate(metrics.oracle)])
+        names,
+        np.array([_shares(row, f"{path}: oracle[{place}]") for place, row in enumerate(metrics.oracle)]),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from trust.history import Begun, PeerName, Round
 from trust.inspection.pieces import pieces
-from trust.inspection.reading import history_files
+from trust.inspection.reading import history_files, simulated
 from trust.inspection.summary import FileSummary, runs_text
 from trust.inspection.tail import read_tail
 from trust.inspection.traffic import Bytes, Meter
@@ -48,6 +48,10 @@ def read_latest(
     paths are of runs of their own.
     """
     files = {file.resolve(): (path, file) for path in paths for file in history_files(path)}
+    if len(files) > 1 and any(map(simulated, files)):
+        raise UsersMistake(
+            f"a run of a simulation is a whole one, and these are {len(files)} histories; give one"
+        )
     meter = Meter() if count_bytes else None
     found = [(path, _read(file, at_round, meter, small)) for path, file in files.values()]
     _check_one_run(found)
@@ -57,7 +61,11 @@ def read_latest(
         names |= one.names
         rows |= one.rows
     if not rows:
-        _complain(paths, {file: one.file for (_, file), (_, one) in zip(files.values(), found, strict=True)}, at_round)
+        _complain(
+            paths,
+            {file: one.file for (_, file), (_, one) in zip(files.values(), found, strict=True)},
+            at_round,
+        )
     return Latest(
         members=tuple(
             Member(peer, names.get(peer, ""), {rows[peer].round: rows[peer]} if peer in rows else {})
@@ -123,7 +131,7 @@ def _complain(paths: Sequence[Path], files: Mapping[Path, FileSummary], at_round
     for file in files.values():
         if file.torn_bytes and file.records == 0:
             raise UsersMistake(f"{file.path} is no history: {file.why}")
-    if at_round is not None and (numbers := set().union(*map(_rounds, files))):
+    if at_round is not None and (numbers := [number for file in files for number in _rounds(file)]):
         raise UsersMistake(f"no peer in {where} recorded round {at_round}; there are {runs_text(numbers)}")
     raise UsersMistake(f"no peer in {where} has finished a round yet; try again in a while")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import msgspec
 import numpy as np
@@ -36,29 +36,26 @@ def ordered(shown: Summary, order: Order) -> Summary:
         places, sizes = clustered(shown.square_PP)
         return msgspec.structs.replace(_permuted(shown, order, places), groups=_groups(shown, places, sizes))
     value = {row.peer: row.self_weight if order == "self" else row.effective for row in shown.rows}
-    places = sorted(range(len(shown.peers)), key=lambda place: _descending(value.get(shown.peers[place].peer)))
+    places = sorted(
+        range(len(shown.peers)), key=lambda place: _descending(value.get(shown.peers[place].peer))
+    )
     return _permuted(shown, order, places)
 
 
 def clustered(rows_PP: F64) -> tuple[list[int], list[int]]:
     """(Places in their order, sizes of the clusters in that order). nan in unknown rows."""
-    # SciPy takes a third of a second to import.
-    from scipy.cluster.hierarchy import leaves_list, linkage
-    from scipy.spatial.distance import squareform
-
     mutual_PP = mutual(rows_PP)
     if len(mutual_PP) < 3:
         return list(range(len(mutual_PP))), [len(mutual_PP)]
-    tree = np.asarray(linkage(squareform(1 - mutual_PP, checks=False), "average", optimal_ordering=True))
-    places = [int(place) for place in leaves_list(tree)]
-    cluster_of = _best_cut(mutual_PP, [(int(merge[0]), int(merge[1])) for merge in tree])
+    merges, places = _tree(1 - mutual_PP)
+    cluster_of = _best_cut(mutual_PP, merges)
     kinds = [cluster_of[place] for place in places]
     return places, [kinds.count(kind) for kind in dict.fromkeys(kinds)]
 
 
 def mutual(rows_PP: F64) -> F64:
     """Symmetric, in [0, 1], 0 on the diagonal. Of a pair of which one row is unknown, the other's word counts."""
-    others_PP = rows_PP.copy()
+    others_PP = rows_PP.clip(0.0)
     np.fill_diagonal(others_PP, 0.0)
     taken_P = others_PP.sum(axis=1, keepdims=True)
     shares_PP = np.divide(others_PP, taken_P, out=others_PP, where=taken_P > 0)
@@ -67,6 +64,19 @@ def mutual(rows_PP: F64) -> F64:
     mutual_PP = np.divide(sums_PP, words_PP, out=np.zeros_like(sums_PP), where=words_PP > 0)
     np.fill_diagonal(mutual_PP, 0.0)
     return np.clip(mutual_PP, 0.0, 1.0)
+
+
+def _tree(distances_PP: F64) -> tuple[list[tuple[int, int]], list[int]]:
+    """(Which two are joined, the n-th pair as number P + n; the order of the leaves)."""
+    # SciPy takes a third of a second to import, and has no types.
+    from scipy.cluster import hierarchy
+
+    pairs = distances_PP[np.triu_indices(len(distances_PP), k=1)]
+    untyped = cast("Any", hierarchy)
+    tree = untyped.linkage(pairs, "average", optimal_ordering=True)
+    return [(int(one), int(other)) for one, other, *_ in tree], [
+        int(place) for place in untyped.leaves_list(tree)
+    ]
 
 
 def _best_cut(mutual_PP: F64, merges: Sequence[tuple[int, int]]) -> list[int]:

@@ -42,10 +42,11 @@ def heat_map(shown: Summary) -> Figure:
     figure = Figure(figsize=inches, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    top = max((weight for weights in shown.matrix for weight in weights if weight > 0), default=1.0)
+    top = max((weight for weights in shown.matrix for weight in weights if 0 < weight < np.inf), default=1.0)
     # The square root keeps .01 and .03 apart beside a self weight of .5.
     image = axes.imshow(shown.matrix, cmap="Blues", norm=PowerNorm(0.5, vmin=0.0, vmax=top), aspect="equal")
     _print_weights(axes, shown, top, size)
+    _part_groups(axes, shown)
     _label(axes, shown, size, widest=cell)
     axes.set_title(f"Trust, {_rounds(shown)}", fontsize=12, fontweight="bold", pad=10)
     # The bar stands beside the drawn square, and is at most four inches tall.
@@ -62,7 +63,7 @@ def _print_weights(axes: Axes, shown: Summary, top: float, size: float) -> None:
             if weight > 0:
                 ink = "white" if weight > 0.36 * top else "#1f2937"
                 bold = "bold" if own else "normal"
-                text = "<.01" if weight < 0.005 else f"{weight:.2f}".removeprefix("0")
+                text = "<.01" if weight < 0.005 else f"{min(weight, 9.99):.2f}".removeprefix("0")
                 axes.text(
                     column, row, text, ha="center", va="center", fontsize=size, color=ink, fontweight=bold
                 )
@@ -72,6 +73,18 @@ def _print_weights(axes: Axes, shown: Summary, top: float, size: float) -> None:
                 )
                 axes.add_patch(frame)
                 frame.set_clip_on(False)
+
+
+def _part_groups(axes: Axes, shown: Summary) -> None:
+    """Lines between clusters."""
+    first = {group[0]: number for number, group in enumerate(shown.groups)}
+    group_of = {peer: number for number, group in enumerate(shown.groups) for peer in group}
+    for column, peer in enumerate(shown.peers):
+        if first.get(peer.peer):
+            axes.axvline(column - 0.5, color="#111827", linewidth=1.2)
+    for number in range(1, len(shown.rows)):
+        if group_of.get(shown.rows[number].peer) != group_of.get(shown.rows[number - 1].peer):
+            axes.axhline(number - 0.5, color="#111827", linewidth=1.2)
 
 
 def _label(axes: Axes, shown: Summary, size: float, *, widest: float) -> None:

@@ -70,11 +70,16 @@ def history_files(path: Path) -> list[Path]:
         raise UsersMistake(
             f"no {HISTORY_FILE} in {path} or two folders below; give a peer's home, or a run's folder"
         )
-    if len(runs := [file.parent for file in files if _SEED.fullmatch(file.parent.name)]) > 1:
-        some = ", ".join(escaped(str(run)) for run in runs[:4])
+    if len(runs := [file.parent for file in files if simulated(file)]) > 1:
+        some = ", ".join(escaped(str(run.relative_to(path))) for run in runs[:4])
         more = f" and {len(runs) - 4} more" if len(runs) > 4 else ""
-        raise UsersMistake(f"{path} holds {len(runs)} runs of a simulation; give one of {some}{more}")
+        raise UsersMistake(f"{path} holds {len(runs)} runs of a simulation; give one of {some}{more} in it")
     return files
+
+
+def simulated(file: Path) -> bool:
+    """Whether that history is a whole run of a simulation, with other peers than those beside it."""
+    return _SEED.fullmatch(file.absolute().parent.name) is not None
 
 
 def history_at(file: Path) -> History:

@@ -115,12 +115,12 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def square_PP(self) -> F64:
-        """`matrix` with a row of nan for each peer that has none."""
+        """`matrix` with a row of nan for each peer that has none, or one of which not all is a number."""
         place = {peer.peer: index for index, peer in enumerate(self.peers)}
         rows_PP = np.full((len(place), len(place)), np.nan)
         for row in self.rows:
             rows_PP[place[row.peer]] = row.weights
-        return rows_PP
+        return _finite(rows_PP)
 
 
 def summary(known: Sequence[Member], files: Iterable[FileSummary], *, at_round: int | None = None) -> Summary:
@@ -141,8 +141,12 @@ def summary(known: Sequence[Member], files: Iterable[FileSummary], *, at_round: 
         peers=peers,
         rows=tuple(rows),
         files=tuple(files),
-        asymmetry=asymmetry(matrix.rows_PP),
+        asymmetry=asymmetry(_finite(matrix.rows_PP)),
     )
+
+
+def _finite(rows_PP: F64) -> F64:
+    return np.where(np.isfinite(rows_PP).all(axis=1, keepdims=True), rows_PP, np.nan)
 
 
 def rounds_text(known: Iterable[Member]) -> str:

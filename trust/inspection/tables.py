@@ -3,127 +3,222 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Final
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.style import Style
 from rich.text import Text
 
-from trust.inspection.summary import RowSummary, Summary
+from trust.inspection.grid import BOLD, DIM, Cell, Column, Grid
+from trust.inspection.summary import PeerBytes, RowSummary, Summary
+from trust.inspection.traffic import bytes_text
+from trust.inspection.unread import unread
+from trust.inspection.watching.shades import weight_style, weight_text
 from trust.names import short_names
 
-_NAME_WIDTH = 12
-_CELL_WIDTH = 5
-"""`*100`, and a space."""
+_NAME_WIDTH: Final = 12
+_CELL_WIDTH: Final = 4
+"""`*100`."""
 
-_COLOURS = ((0, 34, 78), (87, 93, 109), (165, 156, 116), (253, 231, 55))
-"""Four points of cividis (Nunez et al. 2018), which looks the same to the colour-blind."""
-
-_GUARD_STYLES = {"taken": "green", "shrunk": "yellow", "refused": "red", "alone": "dim"}
+_GUARDS: Final = {
+    "taken": Style(color="green"),
+    "shrunk": Style(color="yellow"),
+    "refused": Style(color="red"),
+    "alone": DIM,
+}
+_BETTER: Final = Style(color="green")
+_WORSE: Final = Style(color="red")
 
 
 def print_summary(shown: Summary, console: Console) -> None:
-    """Never wider than the console: a matrix that is too wide comes in blocks of columns.
+    """Never wider than the console: what is too wide comes in blocks of columns.
 
     Without a terminal, or with NO_COLOR, the same text without colour (rich sees to it).
     """
     names = short_names([(peer.peer, peer.name) for peer in shown.peers], _NAME_WIDTH)
-    for table in _matrix_tables(shown, names, console.width):
-        console.print(table)
-        console.print()
-    console.print(Text("weights in per cent; * own weight, · nothing", style="dim"))
-    console.print()
-    console.print(_rows_table(shown, names))
-    console.print()
-    console.print(
-        Text("effective: number of collaborators, 1 / sum of squared weights, itself counted", style="dim")
-    )
-    console.print(Text("alone, merged: loss on the peer's trust split in nats per token", style="dim"))
-    for file in shown.files:
-        if file.torn_bytes:
-            text = f"{file.path}: {file.torn_bytes} bytes not read, {file.why} (normal while writing)"
-            console.print(Text(text, style="dim"))
-
-
-def _matrix_tables(shown: Summary, names: tuple[str, ...], width: int) -> list[Table]:
-    """Columns are headed by names where all fit beside each other, by numbers otherwise."""
-    columns = len(names)
-    longest = max(map(len, names))
-    named = max(_CELL_WIDTH, longest + 1)
-    label = max(longest, len("who learns"))
-    if label + columns * named <= width:
-        return [_block(shown, names, names, range(columns), (label, named))]
-    digits = len(str(columns))
-    labels = tuple(f"{number:>{digits}} {name}" for number, name in enumerate(names, start=1))
-    heads = tuple(str(number + 1) for number in range(columns))
-    label += digits + 1
-    block = max(1, (width - label) // _CELL_WIDTH)
-    parts = (range(begin, min(begin + block, columns)) for begin in range(0, columns, block))
-    return [_block(shown, labels, heads, part, (label, _CELL_WIDTH)) for part in parts]
-
-
-def _block(
-    shown: Summary, labels: tuple[str, ...], heads: tuple[str, ...], columns: range, widths: tuple[int, int]
-) -> Table:
-    table = Table(box=None, padding=0, pad_edge=False, header_style="bold")
-    table.add_column("who learns", no_wrap=True, width=widths[0])
-    for column in columns:
-        table.add_column(Text(heads[column]), justify="right", no_wrap=True, width=widths[1])
-    number = {peer.peer: index for index, peer in enumerate(shown.peers)}
-    top = max((weight for weights in shown.matrix for weight in weights if weight > 0), default=1.0)
-    for row in shown.rows:
-        index = number[row.peer]
-        cells = (_cell(row.weights[column], top, widths[1], own=column == index) for column in columns)
-        table.add_row(Text(labels[index], style="bold"), *cells)
-    return table
-
-
-def _cell(weight: float, top: float, width: int, *, own: bool) -> Text:
-    if math.isnan(weight):
-        return Text("?".rjust(width))
-    mark = "*" if own else ""
-    if not weight > 0:
-        return Text((mark + "·").rjust(width), style="dim")
-    text = mark + ("<1" if weight < 0.005 else f"{100 * weight:.0f}")
-    red, green, blue = _colour(math.sqrt(min(weight / top, 1.0)))
-    ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else "white"
-    filled = f"{'bold ' if own else ''}{ink} on rgb({red},{green},{blue})"
-    # One blank on the left stays uncoloured and sets the cells apart.
-    return Text(" ").append(text.rjust(width - 1), style=filled)
-
-
-def _colour(share: float) -> tuple[int, int, int]:
-    place = share * (len(_COLOURS) - 1)
-    below = min(int(place), len(_COLOURS) - 2)
-    part = place - below
-    red, green, blue = (
-        round(a + (b - a) * part) for a, b in zip(_COLOURS[below], _COLOURS[below + 1], strict=True)
-    )
-    return red, green, blue
-
-
-def _rows_table(shown: Summary, names: tuple[str, ...]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-    table.add_column("peer", no_wrap=True)
-    for head in ("round", "self", "effective", "alone", "merged", "change"):
-        table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("guard", no_wrap=True)
-    name_of = {peer.peer: name for peer, name in zip(shown.peers, names, strict=True)}
-    for row in shown.rows:
-        table.add_row(
-            Text(name_of[row.peer], style="bold"),
-            str(row.round),
-            f"{row.self_weight:.2f}",
-            f"{row.effective:.1f}",
-            f"{row.trust_alone:.4f}",
-            f"{row.trust_merged:.4f}",
-            _change(row),
-            Text(row.guard, style=_GUARD_STYLES.get(row.guard, "")),
+    _print(console, _matrix(shown, names, console.width))
+    _say(console, "weights in per cent; * own weight, · nothing", *_about_order(shown))
+    _print(console, _rows(shown, names))
+    _say(console, *_about_rows(shown))
+    if shown.bytes is not None:
+        _print(
+            console, _bytes(shown.bytes, dict(zip((peer.peer for peer in shown.peers), names, strict=True)))
         )
-    return table
+        _say(console, "bytes since a peer's first start; ↑ sent, ↓ received")
+    for line in unread(shown.files):
+        console.print(Text(line, style=DIM))
 
 
-def _change(row: RowSummary) -> Text:
-    change = row.trust_merged - row.trust_alone
-    if not math.isfinite(change):
-        return Text("?")
-    return Text(f"{change:+.4f}", style="green" if change < 0 else "red" if change > 0 else "")
+def _print(console: Console, grid: Grid) -> None:
+    # It keeps to the width by itself; cropping would go through all cells once more.
+    console.print(grid, crop=False)
+    console.print()
+
+
+def _say(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(Text(line, style=DIM))
+    console.print()
+
+
+def _matrix(shown: Summary, names: Sequence[str], width: int) -> Grid:
+    """Columns are headed by names where all fit beside each other, by numbers otherwise."""
+    first = _first_of_groups(shown)
+    rules = 2 * max(len(first) - 1, 0)
+    named = sum(1 + max(_CELL_WIDTH, cell_len(name)) for name in names)
+    label = max(cell_len("who learns"), *map(cell_len, names))
+    heads, labels = names, names
+    if label + named + rules > width:
+        digits = len(str(len(names)))
+        heads = tuple(str(number) for number in range(1, len(names) + 1))
+        labels = tuple(f"{number:>{digits}} {name}" for number, name in enumerate(names, start=1))
+    place = {peer.peer: index for index, peer in enumerate(shown.peers)}
+    top = max(
+        (weight for weights in shown.matrix for weight in weights if 0 < weight < math.inf), default=1.0
+    )
+    columns = [
+        Column(
+            head=head,
+            cells=[
+                _weight(row, column, place[row.peer], top, max(_CELL_WIDTH, cell_len(head)))
+                for row in shown.rows
+            ],
+            gap=1,
+            ruled=shown.peers[column].peer in first,
+        )
+        for column, head in enumerate(heads)
+    ]
+    who = Column("who learns", [(labels[place[row.peer]], BOLD) for row in shown.rows])
+    group_of = {peer: number for number, group in enumerate(shown.groups) for peer in group}
+    kinds = [group_of.get(row.peer) for row in shown.rows]
+    ruled = {number for number in range(1, len(kinds)) if kinds[number] != kinds[number - 1]}
+    return Grid(who, [[column] for column in columns], ruled=ruled)
+
+
+def _first_of_groups(shown: Summary) -> set[str]:
+    return {group[0] for group in shown.groups}
+
+
+def _weight(row: RowSummary, column: int, own: int, top: float, width: int) -> Cell:
+    weight = row.weights[column]
+    # A history may be anybody's: whoever takes a thousand times itself gets no wider column.
+    text = weight_text(min(weight, 9.99), own=column == own).rjust(width)
+    return text, weight_style(weight, top, own=column == own)
+
+
+def _about_order(shown: Summary) -> Iterable[str]:
+    match shown.order:
+        case "cluster" if len(shown.groups) > 1:
+            yield f"{len(shown.groups)} clusters: who takes most from each other stands together"
+        case "cluster":
+            yield "by clusters, none of which stands apart"
+        case "self":
+            yield "by own weight, the greatest first"
+        case "effective":
+            yield "by effective number of collaborators, the greatest first"
+        case _:
+            pass
+
+
+def _rows(shown: Summary, names: Sequence[str]) -> Grid:
+    name_of = {peer.peer: name for peer, name in zip(shown.peers, names, strict=True)}
+    column = partial(_column, shown.rows)
+    parts = [
+        [
+            Column("round", [(str(row.round), None) for row in shown.rows] + _foot(shown.rows, "")),
+            column("self", lambda row: row.self_weight, ".2f"),
+            column("effective", lambda row: row.effective, ".1f"),
+            column("entropy", lambda row: row.entropy, ".2f"),
+            Column(
+                "guard",
+                [(row.guard, _GUARDS.get(row.guard)) for row in shown.rows] + _foot(shown.rows, ""),
+                right=False,
+            ),
+        ],
+        [
+            column("alone", lambda row: row.trust_alone, ".4f"),
+            column("merged", lambda row: row.trust_merged, ".4f"),
+            column("change", lambda row: row.trust_merged - row.trust_alone, "+.4f", signed=True),
+        ],
+    ]
+    if shown.against:
+        parts.append(
+            [
+                column("KL", lambda row: row.divergence, ".4f"),
+                column("Spearman", lambda row: row.correlation, ".2f"),
+            ]
+        )
+    label = Column("peer", [(name_of[row.peer], BOLD) for row in shown.rows] + _foot(shown.rows, "mean"))
+    return Grid(label, parts)
+
+
+def _column(
+    rows: Sequence[RowSummary],
+    head: str,
+    value: Callable[[RowSummary], float | None],
+    form: str,
+    *,
+    signed: bool = False,
+) -> Column:
+    values = [math.nan if (number := value(row)) is None else number for row in rows]
+    known = [number for number in values if math.isfinite(number)]
+    mean = _number(math.fsum(known) / len(known), form) if known else "?"
+    return Column(
+        head,
+        [(_number(number, form), _sign(number) if signed else None) for number in values] + _foot(rows, mean),
+    )
+
+
+def _number(value: float, form: str) -> str:
+    if not math.isfinite(value):
+        return "?"
+    return format(value, form if abs(value) < 1e5 else ".1e")
+
+
+def _foot(rows: Sequence[RowSummary], text: str) -> list[Cell]:
+    """One row has no need of a mean."""
+    return [(text, DIM)] if len(rows) > 1 else []
+
+
+def _sign(change: float) -> Style | None:
+    return _BETTER if change < 0 else _WORSE if change > 0 else None
+
+
+def _about_rows(shown: Summary) -> Iterable[str]:
+    asymmetry = f"{shown.asymmetry:.2f}" if math.isfinite(shown.asymmetry) else "?"
+    yield f"asymmetry of the matrix: {asymmetry} (0 where trust is mutual, 1 where it is one-sided)"
+    yield "effective: number of collaborators, 1 / sum of squared weights, itself counted; entropy in nats"
+    yield "alone, merged: loss on the peer's trust split in nats per token"
+    if against := shown.against:
+        yield (
+            f"KL of the known row and this one in nats, {100 * against.floor:.0f} % of the uniform row in both; "
+            "Spearman without the own weight"
+        )
+        yield f"Frobenius norm of the difference: {against.frobenius:.4f}, from {against.path}"
+
+
+def _bytes(peers: Sequence[PeerBytes], name_of: dict[str, str]) -> Grid:
+    kinds = sorted({kind for peer in peers for kind in (*peer.sent, *peer.received)})
+    parts = [
+        [
+            _amounts(f"{kind} ↑", [peer.sent.get(kind, 0) for peer in peers]),
+            _amounts(f"{kind} ↓", [peer.received.get(kind, 0) for peer in peers]),
+        ]
+        for kind in kinds
+    ]
+    parts.append(
+        [
+            _amounts("all ↑", [sum(peer.sent.values()) for peer in peers]),
+            _amounts("all ↓", [sum(peer.received.values()) for peer in peers]),
+        ]
+    )
+    total: list[Cell] = [("total", DIM)] if len(peers) > 1 else []
+    return Grid(Column("peer", [(name_of[peer.peer], BOLD) for peer in peers] + total), parts)
+
+
+def _amounts(head: str, counts: Sequence[int]) -> Column:
+    cells: list[Cell] = [(bytes_text(count), None if count else DIM) for count in counts]
+    return Column(head, [*cells, (bytes_text(sum(counts)), DIM)] if len(counts) > 1 else cells)

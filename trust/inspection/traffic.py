@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
 
 from trust.history import Begun, Entry, PeerName
+from trust.inspection.summary import PeerBytes, Summary
+from trust.names import escaped
+
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 @dataclass(slots=True)
@@ -41,6 +48,27 @@ def totals(entries: Iterable[Entry]) -> dict[PeerName, Bytes]:
     meter = Meter()
     meter.feed(entries)
     return meter.totals
+
+
+def counted(shown: Summary, traffic: Mapping[PeerName, Bytes]) -> Summary:
+    """With `bytes` filled in, for the peers shown that wrote a history."""
+    known = {escaped(peer): bytes_ for peer, bytes_ in traffic.items()}
+    return msgspec.structs.replace(
+        shown,
+        bytes=tuple(
+            PeerBytes(peer=peer.peer, name=peer.name, sent=dict(found.sent), received=dict(found.received))
+            for peer in shown.peers
+            if (found := known.get(peer.peer))
+        ),
+    )
+
+
+def bytes_text(count: float) -> str:
+    """Seven characters at most up to a petabyte: `999 B`, `1.2 kB`, `12 MB`."""
+    unit = 0
+    while count >= 999.5 and unit < len(_UNITS) - 1:
+        count, unit = count / 1000, unit + 1
+    return f"{count:.1f} {_UNITS[unit]}" if unit and count < 9.95 else f"{count:.0f} {_UNITS[unit]}"
 
 
 def _fell(now: Bytes, last: Bytes) -> bool:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
+from rich.cells import cell_len
 from rich.console import Console
 
 from trust.cli import trust
-from trust.matrix import members
+from trust.inspection.ordering import ordered
 from trust.inspection.summary import summary
 from trust.inspection.tables import print_summary
+from trust.inspection.traffic import counted, totals
+from trust.matrix import members
 
 
 def show(*arguments: object) -> Result:
@@ -54,7 +59,11 @@ def test_a_run_is_shown_as_a_matrix_with_its_losses(run: Path) -> None:
     assert ["anna", "*50", "38", "12"] in lines
     assert ["bert", "·", "*100", "·"] in lines
     # 1 / (1/4 + 9/64 + 1/64) = 64/26.
-    assert ["anna", "2", "0.50", "2.5", "2.5000", "2.2500", "-0.2500", "taken"] in lines
+    # -(ln(1/2)/2 + 3/8 ln(3/8) + ln(1/8)/8) = 0.97.
+    assert ["anna", "2", "0.50", "2.5", "0.97", "taken", "2.5000", "2.2500", "-0.2500"] in lines
+    assert ["mean", "0.75", "1.7", "0.49", "2.5000", "2.2500", "-0.2500"] in lines
+    # Only anna and bert have rows: |0.375 - 0| / |0.375 + 0|.
+    assert "asymmetry of the matrix: 1.00" in result.stdout
     assert "\x1b" not in result.stdout
 
 
@@ -80,6 +89,75 @@ def test_json_is_the_documented_document(run: Path) -> None:
         assert field in told
 
 
+def test_json_of_all_that_can_be_asked_for_is_documented(run: Path, tmp_path: Path) -> None:
+    oracle = tmp_path / "oracle.csv"
+    oracle.write_text(",anna,bert,ID-C\nanna,2,1,1\nbert,1,2,1\nID-C,0,0,1\n")
+    document = json.loads(show(run, "--json", "--bytes", "--order", "cluster", "--against", oracle).stdout)
+    told = CliRunner().invoke(trust, ["show", "--help"]).stdout
+    for fields in (document, document["rows"][0], document["against"], document["bytes"][0]):
+        assert not [field for field in fields if field not in told]
+    assert document["order"] == "cluster"
+    assert sorted(peer for group in document["groups"] for peer in group) == ["id-a", "id-b", "id-c"]
+    assert document["against"]["path"] == str(oracle)
+    assert {row["name"]: row["divergence"] > 0 for row in document["rows"]} == {"anna": True, "bert": True}
+    # Every process of the fixture says 7 bytes, once.
+    assert document["bytes"][0]["sent"] == {"blob": 7}
+
+
+def test_a_comparison_and_bytes_stand_below_the_matrix(run: Path, tmp_path: Path) -> None:
+    oracle = tmp_path / "oracle.csv"
+    oracle.write_text(",anna,bert,ID-C\nanna,2,1,1\nbert,1,2,1\nID-C,0,0,1\n")
+    result = show(run, "--bytes", "--against", oracle)
+    assert result.exit_code == 0
+    assert "KL  Spearman" in result.stdout
+    assert "Frobenius norm of the difference: " in result.stdout
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["anna", "7", "B", "0", "B", "7", "B", "0", "B"] in lines
+    assert ["total", "14", "B", "0", "B", "14", "B", "0", "B"] in lines
+
+
+def test_a_bad_oracle_is_one_line(run: Path, tmp_path: Path) -> None:
+    oracle = tmp_path / "oracle.csv"
+    oracle.write_text(",anna\nanna,x\n")
+    assert 'oracle.csv, line 2, column 2: "x" is no weight' in complaint(show(run, "--against", oracle))
+
+
+def test_clusters_are_parted_by_rules(tmp_path: Path, make_home, make_round) -> None:
+    for a, b in (("a", "c"), ("b", "d"), ("c", "a"), ("d", "b")):
+        make_home(tmp_path / a, a, make_round(a, 1, {b: 0.5}))
+    lines = show(tmp_path, "--order", "cluster").stdout.splitlines()
+    assert {frozenset(line.split()[0] for line in part) for part in (lines[1:3], lines[4:6])} == {
+        frozenset("AC"),
+        frozenset("BD"),
+    }
+    assert lines[0].split().index("│") == 4
+    assert set(lines[3]) == {"─", "┼"}
+    assert len(lines[3]) == max(len(line) for line in lines[:6])
+    assert "2 clusters" in lines[8]
+
+
+def test_several_homes_make_one_matrix(run: Path) -> None:
+    together = show(run / "peers" / "one", run / "peers" / "two")
+    assert together.stdout == show(run).stdout
+
+
+def test_no_number_of_a_foreign_history_breaks_a_table(tmp_path: Path, make_home, make_round) -> None:
+    for peer, weights in (
+        ("a", {"b": 1e300}),
+        ("b", {"a": float("inf"), "c": -5.0}),
+        ("c", {"a": float("nan")}),
+    ):
+        record = msgspec.structs.replace(
+            make_round(peer, 1, weights), trust_merged=1e300, test_merged=math.inf
+        )
+        make_home(tmp_path / "homes" / peer, peer, record)
+    for order in ("name", "cluster", "self", "effective"):
+        result = show(tmp_path, "--order", order, "--bytes", "--png", tmp_path / "trust.png")
+        assert result.exception is None
+        assert max(map(len, result.stdout.splitlines())) <= 100
+        assert json.loads(show(tmp_path, "--order", order, "--json").stdout)["schema"] == 1
+
+
 def test_a_round_can_be_asked_for(run: Path) -> None:
     document = json.loads(show(run, "--json", "--round", 2).stdout)
     assert [row["name"] for row in document["rows"]] == ["anna"]
@@ -96,7 +174,7 @@ def test_a_live_history_is_shown_up_to_the_record_being_written(run: Path) -> No
     result = show(run)
     assert result.exit_code == 0
     assert "bytes not read" in result.stdout
-    (file, _) = json.loads(show(run, "--json").stdout)["files"]
+    file, _ = json.loads(show(run, "--json").stdout)["files"]
     assert (file["records"], file["torn_bytes"] > 0) == (2, True)
 
 
@@ -139,18 +217,30 @@ def test_a_heat_map_that_cannot_be_written_is_one_line(run: Path, tmp_path: Path
     assert "cannot be written" in complaint(show(run, "--png", tmp_path / "no" / "trust.png"))
 
 
-@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize("order", ["name", "cluster"])
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
 @pytest.mark.parametrize("count", [2, 30])
-def test_nothing_is_wider_than_the_terminal(width: int, count: int, make_entry, make_round) -> None:
+def test_nothing_is_wider_than_the_terminal(width: int, count: int, order, make_entry, make_round) -> None:
     peers = [f"12D3KooW{n:044}" for n in range(count)]
     rounds = [make_round(me, 7, {other: 1 / count for other in peers if other != me}) for me in peers]
     out = io.StringIO()
-    shown = summary(members(map(make_entry, rounds)), [])
+    entries = [make_entry(record) for record in rounds]
+    shown = counted(ordered(summary(members(entries), []), order), totals(entries))
     print_summary(shown, Console(file=out, width=width))
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     # Every peer's own weight stands somewhere, however many blocks of columns there are.
     assert sum(line.count("*") for line in lines) == count + 1
+
+
+def test_names_in_wide_letters_keep_columns_straight(make_entry, make_round) -> None:
+    names = {"a": "東京の大きな学校", "b": "bert", "c": "漢字"}
+    rounds = [make_round(me, 1, dict.fromkeys(set("abc") - {me}, 0.25), names=names) for me in "abc"]
+    out = io.StringIO()
+    print_summary(summary(members(map(make_entry, rounds)), []), Console(file=out, width=60))
+    lines = out.getvalue().splitlines()
+    assert max(map(cell_len, lines)) <= 60
+    assert len({cell_len(line) for line in lines[:4]}) == 1
 
 
 def test_colour_is_off_where_the_user_says_so(monkeypatch, make_entry, make_round) -> None:
