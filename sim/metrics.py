@@ -33,8 +33,8 @@ class PeerMetrics(msgspec.Struct, frozen=True, kw_only=True):
 
     `rounds` it has done. `before` and `after` are the test perplexities around its last merge, `base` that of the
     untrained adapter; null where it did not come so far. `row` is its last row over all peers in order, itself
-    alone before its first; `divergence` KL(oracle || row) in nats (`trust.measures.FLOOR`), `correlation` Spearman's with the
-    oracle, its own weight aside (null where either row treats all alike); `same` the weight on peers whose
+    alone before its first; `divergence` KL(oracle || row) in nats (`trust.measures.FLOOR`), `correlation` Spearman's
+    with the oracle, its own weight aside (null where either row treats all alike); `same` the weight on peers whose
     largest category is its own, itself included; `effective` 1 / sum w^2. Bytes are of the whole run, by kind.
     `device` says in a few words what sets the peer apart from others, nothing where all are alike; `targets` are
     the tokens of its training text that bear loss.
