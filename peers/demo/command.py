@@ -96,7 +96,7 @@ def demo(name: str, out: Path | None, peers: int, rounds: int, steps: int, no_al
             sys.exit(INTERRUPTED)
     _show(scenario, players, rows, alone, folder, console)
     _write_results(folder / "results.json", name, players, rows, alone)
-    _say_what_next(players[0].name, folder, console)
+    _say_what_next(players[0].name, players[1].name, folder, console)
 
 
 async def _play(
@@ -174,7 +174,7 @@ def _matrix(players: Sequence[Player]) -> Summary:
     return summary(members(entries), ())
 
 
-def _say_what_next(name: str, folder: Path, console: Console) -> None:
+def _say_what_next(name: str, other: str, folder: Path, console: Console) -> None:
     console.print()
     console.print(
         f"written to {folder}/: trust.png, results.json, peers/ (a home folder each)", soft_wrap=True
@@ -183,6 +183,9 @@ def _say_what_next(name: str, folder: Path, console: Console) -> None:
     console.print("[bold]what to type next")
     for what, command in (
         ("the matrix of the first round", f"gossipllm trust show {folder} --round 0"),
+        (f"why {name} gives {other} so much", f"gossipllm trust explain {folder} {name} {other}"),
+        ("everything as one page for a browser", f"gossipllm report {folder} -o report.html"),
+        (f"what {name} learned, beside the base", f"gossipllm chat {folder}/peers/{name} --both"),
         (f"{name}'s adapter for peft", f"gossipllm export {folder}/peers/{name} -o {name}-adapter"),
         ("a peer of your own", "gossipllm init DIR --data YOUR_TEXT"),
     ):
