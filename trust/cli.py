@@ -12,9 +12,12 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "show": ("trust.inspection.showing:show", "The trust matrix: who learns from whom."),
     "watch": ("trust.inspection.watching.command:watch", "The same, live, while peers run."),
     "explain": ("peers.explaining.command:explain", "Why one peer listens to another as much as it does."),
-    "history": ("trust.inspection.charting:history", "How a peer's weights moved over the rounds."),
-    "diff": ("trust.inspection.differing:diff", "What differs between two runs."),
-    "export": ("trust.inspection.exporting:export", "Everything as csv, json, npz, parquet or GraphML."),
+    "history": ("trust.inspection.charting.command:history", "How a peer's weights moved over the rounds."),
+    "diff": ("trust.inspection.comparing.command:diff", "What differs between two runs."),
+    "export": (
+        "trust.inspection.exporting.command:export",
+        "Everything as csv, json, npz, parquet or GraphML.",
+    ),
 }
 
 

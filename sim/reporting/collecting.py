@@ -34,6 +34,9 @@ _HISTORY_BYTES = 11e6
 """Histories up to this size are shown with every round: a page has a quarter of their bytes at most
 (benchmarks/report_size.py), and is to stay below 3 MB. Of larger ones rounds are left out, evenly."""
 
+_UNREADABLE = (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What reading a JSON file of anybody's may raise."""
+
 _PRINTS = ("base", "tokenizer", "reference", "layout")
 
 
@@ -154,7 +157,7 @@ def _simulated(source: _Source) -> Simulated | None:
         return None
     try:
         return msgspec.json.decode((source.folder / METRICS).read_bytes(), type=Simulated)
-    except (OSError, msgspec.DecodeError):
+    except _UNREADABLE:
         method, seed = source.folder.resolve().parts[-2:]
         number = seed.removeprefix("seed-")
         return Simulated(method=method, seed=int(number) if number.isdecimal() else 0)
@@ -166,7 +169,7 @@ def _comparison(path: Path, sources: Sequence[_Source], root: Path, notes: list[
         return None
     try:
         return msgspec.json.decode(file.read_bytes(), type=Comparison)
-    except (OSError, msgspec.DecodeError):
+    except _UNREADABLE:
         notes.append(f"{_shown(file, root)} is of another version; run the simulation again to compare.")
         return None
 
@@ -195,7 +198,7 @@ def _versions(sources: Sequence[_Source], root: Path, programs: set[str]) -> tup
         try:
             found = msgspec.json.decode(written.read_bytes(), type=tuple[str, ...])
             programs = programs | set(found)
-        except (OSError, msgspec.DecodeError):
+        except _UNREADABLE:
             pass
     return tuple(escaped(one) for one in sorted(programs))
 

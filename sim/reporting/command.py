@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
@@ -13,6 +12,7 @@ from gossipllm.tasks.progress import Quiet, showing
 from sim.reporting.collecting import collect
 from sim.reporting.document import Document
 from sim.reporting.page import GENERATOR, page
+from trust.inspection.writing import write_whole
 from trust.mistakes import UsersMistake
 
 _HEAD_BYTES = 2048
@@ -90,8 +90,9 @@ def report(path: Path, out: Path, no_config: bool, force: bool, as_json: bool, q
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(document), indent=1).decode())
         return
-    size = _write(out, page(document))
-    click.echo(f"written to {out} ({size / 1e6:.2f} MB); open it in a browser")
+    data = page(document).encode()
+    write_whole(out, lambda file: file.write(data))
+    click.echo(f"written to {out} ({len(data) / 1e6:.2f} MB); open it in a browser")
 
 
 def _collected(path: Path, *, config: bool, quiet: bool) -> Document:
@@ -117,16 +118,3 @@ def _is_report(file: Path) -> bool:
             return f'content="{GENERATOR} '.encode() in opened.read(_HEAD_BYTES)
     except OSError:
         return False
-
-
-def _write(out: Path, text: str) -> int:
-    """Beside its place first, so that a page is there whole or not at all."""
-    data = text.encode()
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(out)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise UsersMistake(f"{out} cannot be written: {error.strerror}") from None
-    return len(data)

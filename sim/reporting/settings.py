@@ -54,7 +54,7 @@ def _read(file: Path) -> str | None:
 def _values(text: str) -> dict[str, object] | None:
     try:
         return dict(_flat(tomllib.loads(text)))
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return None
 
 

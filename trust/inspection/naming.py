@@ -1,4 +1,4 @@
-"""Everybody that a run speaks of, by name."""
+"""What everybody is called that a run speaks of."""
 
 from __future__ import annotations
 
@@ -15,3 +15,9 @@ def names_of(known: Sequence[Member]) -> dict[PeerName, str]:
     for one in (one for member in known for record in member.rounds.values() for one in record.seen):
         names[one.peer] = names.get(one.peer) or one.name
     return names
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """The first `most` of them, and how many more there are. Empty where there is none."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

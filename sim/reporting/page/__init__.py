@@ -28,7 +28,7 @@ def page(document: Document) -> str:
     script = "\n".join(("(() => {", '"use strict";', *map(_part, _SCRIPTS), "})();"))
     filled = sections(document) | {
         "policy": f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; "
-        "img-src data:; base-uri 'none'; form-action 'none'",
+        "base-uri 'none'; form-action 'none'",
         "generator": f"{GENERATOR} {html.escape(document.program)}",
         "title": html.escape(document.title),
         "style": style,

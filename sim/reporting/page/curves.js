@@ -25,12 +25,12 @@ function curvesView(show) {
     const values = shown.flatMap((index) => lossesOf(index).flat()).filter(known);
     let low = Math.min(...values), high = Math.max(...values);
     if (!values.length) [low, high] = [0, 1];
-    const margin = (high - low) * 0.05 || 0.5;
+    const margin = (high - low) * 0.05 || Math.max(0.5, Math.abs(high) * 0.05);
     low -= margin;
     high += margin;
     const first = rounds[0], span = rounds[rounds.length - 1] - first || 1;
     const x = (round) => CURVES_LEFT + ((width - CURVES_LEFT - 12) * (round - first)) / span;
-    const y = (loss) => 10 + ((CURVES_HEIGHT - CURVES_BELOW - 10) * (high - loss)) / (high - low);
+    const y = (loss) => 10 + (CURVES_HEIGHT - CURVES_BELOW - 10) * ((high - loss) / (high - low));
     const picture = svg("svg", { viewBox: `0 0 ${width} ${CURVES_HEIGHT}`, role: "img", "aria-label": "Loss of each peer over the rounds; the values at the chosen round stand in the table beside it" });
     for (const loss of ticks(low, high, 5))
       picture.append(svg("line", { class: "grid", x1: CURVES_LEFT, x2: width - 12, y1: y(loss), y2: y(loss) }),

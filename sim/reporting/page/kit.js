@@ -89,6 +89,7 @@ function ticks(low, high, count) {
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = power * [1, 2, 5, 10].find((factor) => power * factor >= raw * 0.999);
   const found = [];
-  for (let n = Math.ceil(low / step - 1e-9); n * step <= high + step * 1e-9; n++) found.push(Number((n * step).toPrecision(12)));
+  // Beyond 2^53 the next number is the same one: the count must end it.
+  for (let n = Math.ceil(low / step - 1e-9); n * step <= high + step * 1e-9 && found.length <= count + 1; n++) found.push(Number((n * step).toPrecision(12)));
   return found;
 }

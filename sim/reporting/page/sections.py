@@ -41,10 +41,17 @@ def _facts(document: Document, run: RunPart) -> str:
     facts = [_counted(peers, "peer"), _counted(run.recorded, "round")]
     if len(document.runs) > 1:
         facts.insert(0, _counted(len(document.runs), "run"))
-    if run.method is None and math.isfinite(run.began_s):
-        began = datetime.fromtimestamp(run.began_s, UTC)
-        facts.append(f"{began:%d %B %Y}".lstrip("0"))
+    if run.method is None and (day := _day(run.began_s)):
+        facts.append(day)
     return " · ".join(facts)
+
+
+def _day(at_s: float) -> str:
+    """Nothing for what no calendar has: a history may be anybody's."""
+    try:
+        return f"{datetime.fromtimestamp(at_s, UTC):%d %B %Y}".lstrip("0")
+    except (OverflowError, ValueError, OSError):
+        return ""
 
 
 def _notes(document: Document) -> Iterable[str]:
@@ -78,7 +85,7 @@ def _menu(document: Document) -> str:
 def _matrix(run: RunPart) -> str:
     heads = "".join(f'<th scope="col"><span>{_label(peer)}</span></th>' for peer in run.peers)
     weights = [_weights(index, run) for index in range(len(run.peers))]
-    top = max((weight for row in weights for weight in row if weight > 0), default=1.0)
+    top = max((weight for row in weights for weight in row if 0 < weight < math.inf), default=1.0)
     rows = "".join(
         f'<tr><th scope="row">{_label(peer)}</th>'
         + "".join(_cell(weight, top, own=index == column) for column, weight in enumerate(row))
@@ -103,6 +110,8 @@ def _weights(index: int, run: RunPart) -> list[float]:
 
 def _cell(weight: float, top: float, *, own: bool) -> str:
     mark = " own" if own else ""
+    if not math.isfinite(weight):
+        return f'<td class="none{mark}">?</td>'
     if not weight > 0:
         return f'<td class="none{mark}">·</td>'
     level = max(1, math.ceil(math.sqrt(min(weight / top, 1.0)) * _LEVELS))
@@ -126,19 +135,24 @@ def _numbers(index: int, run: RunPart) -> tuple[str, ...]:
     return (
         peer.label,
         str(series.rounds[-1]),
-        f"{series.self_weight[-1]:.2f}",
-        f"{effective_collaborators(_weights(index, run)):.1f}",
-        *(f"{one[-1]:.4f}" for one in (series.trust_alone, series.trust_merged)),
-        *(f"{one[-1]:.4f}" for one in (series.test_alone, series.test_merged)),
+        _fixed(series.self_weight[-1], 2),
+        _fixed(effective_collaborators(_weights(index, run)), 1),
+        *(_fixed(one[-1], 4) for one in (series.trust_alone, series.trust_merged)),
+        *(_fixed(one[-1], 4) for one in (series.test_alone, series.test_merged)),
         series.guard[-1],
-        *(f"{one / max(totals.rounds, 1):.2f}" for one in (totals.train_s, totals.gather_s, totals.merge_s)),
+        *(_fixed(one / totals.rounds, 2) for one in (totals.train_s, totals.gather_s, totals.merge_s)),
         *(f"{sum(one.values()) / 1e6:,.1f} MB" for one in (totals.sent, totals.received)),
     )
 
 
+def _fixed(value: float, places: int) -> str:
+    """As the script writes it."""
+    return f"{value:.{places}f}" if math.isfinite(value) else "?"
+
+
 def _configuration(document: Document) -> str:
     texts = "".join(
-        f"<details><summary>{escape(one.path)}</summary><pre>{escape(one.text)}</pre></details>"
+        f'<details><summary>{escape(one.path)}</summary><pre tabindex="0">{escape(one.text)}</pre></details>'
         for one in document.configuration
     )
     return texts or "<p>Left out.</p>"

@@ -214,6 +214,20 @@ def test_names_of_others_do_nothing(
     one.check()
 
 
+@pytest.mark.parametrize("losses", [(1e17, 1e17), (1e18, 1e18 + 2e13), (1e308, 0.0), (float("nan"), 2.0)])
+def test_losses_of_any_size_are_drawn(
+    browser: Browser, tmp_path: Path, write_history, make_begun, make_round, losses: tuple[float, float]
+) -> None:
+    rounds = [
+        make_round(0, number, {1: 0.5}, test_alone=loss, test_merged=loss)
+        for number, loss in enumerate(losses)
+    ]
+    write_history(tmp_path / "run" / "history.msgpack", [make_begun(0), *rounds])
+    one = opened(browser, made(tmp_path / "run", tmp_path / "a.html"), SIZES["wide"])
+    assert one.page.locator("#curves svg").is_visible()
+    one.check()
+
+
 def test_without_a_script_the_last_matrix_and_its_numbers_are_there(
     browser: Browser, demo: Path, tmp_path: Path, size: tuple[int, int]
 ) -> None:
@@ -223,6 +237,9 @@ def test_without_a_script_the_last_matrix_and_its_numbers_are_there(
     assert one.page.locator("#peers tbody tr").first.inner_text().split()[:3] == ["anna", "3", "0.79"]
     assert not one.page.locator("#network").is_visible()
     assert "Without JavaScript" in one.text("body")
+    for scroller in ("#matrix", "#peers"):
+        one.page.locator(scroller).focus()
+        assert one.page.locator(f"{scroller}:focus").count() == 1
     assert one.troubles == []
     assert one.asked == [one.address]
 

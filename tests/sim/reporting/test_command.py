@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sim.reporting.command import report
-from trust.history import HISTORY_FILE
+from trust.history import HISTORY_FILE, Entry, Traffic
+from trust.log import HistoryWriter
 
 HOSTILE = '</script><script>document.title="owned"</script><img src=x onerror=alert(1)>{{data}}'
 
@@ -223,3 +225,35 @@ def test_a_report_needs_no_model_code(demo: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", code, str(demo), str(tmp_path / "a.html")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize("at_s", [1e300, -1e300, float("nan")])
+def test_a_time_that_no_calendar_has_is_left_out(
+    tmp_path: Path, make_begun, make_round, row, at_s: float
+) -> None:
+    with HistoryWriter(tmp_path / HISTORY_FILE, peer="", now=0.0) as writer:
+        for record in (make_begun(0), make_round(0, 0, row(0, 0))):
+            writer.append(Entry(at_s=at_s, traffic=Traffic(sent={}, received={}), record=record))
+    assert run(tmp_path, "-o", tmp_path / "out.html", "-q").exit_code == 0
+
+
+@pytest.mark.parametrize("weight", [float("inf"), float("nan")])
+def test_numbers_that_are_none_are_question_marks(
+    tmp_path: Path, write_history, make_begun, make_round, weight: float
+) -> None:
+    odd = make_round(0, 0, {1: weight, 2: 0.25}, self_weight=0.5, test_merged=weight)
+    write_history(tmp_path / HISTORY_FILE, [make_begun(0), odd])
+    assert run(tmp_path, "-o", tmp_path / "out.html", "-q").exit_code == 0
+    shown = (tmp_path / "out.html").read_text()
+    assert '<td class="none">?</td>' in shown
+    assert "<td>?</td>" in shown
+    assert not re.search("<td[^>]*>(nan|inf)<", shown)
+
+
+@pytest.mark.parametrize("name", ["scenario.toml", "table.json", "versions.json"])
+@pytest.mark.parametrize("data", [b'["\xff"]', b"[" * 5000, b"a = " + b"[" * 5000])
+def test_a_file_of_results_that_cannot_be_read_is_no_hindrance(
+    simulation, tmp_path: Path, name: str, data: bytes
+) -> None:
+    (simulation.folder / name).write_bytes(data)
+    assert run(simulation.folder, "-o", tmp_path / "out.html", "-q").exit_code == 0

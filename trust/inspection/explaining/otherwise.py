@@ -16,7 +16,9 @@ _FORMS = {"paper-text": "paper", "paper-code": "paper's code"}
 
 def movement(sheet: Sheet) -> None:
     history = sheet.told.history
-    known = [(one.weight, one.round) for one in history if one.weight is not None]
+    known = [
+        (one.weight, one.round) for one in history if one.weight is not None and math.isfinite(one.weight)
+    ]
     if len(history) < 2 or not known:
         return
     sheet.head("Over the rounds")
@@ -29,7 +31,7 @@ def movement(sheet: Sheet) -> None:
         sheet.say(
             ", ".join(f"{name} {words.percent(weight)} in round {at}" for name, (weight, at) in (one, other))
         )
-    absent = len(history) - len(known)
+    absent = sum(one.weight is None for one in history)
     if absent:
         sheet.say(f"{sheet.them} took no part in {absent} of {len(history)} rounds.")
 
@@ -112,7 +114,7 @@ def _range(one: WouldBe) -> str:
 
 def _sparks(history: Sequence[Moved]) -> str:
     """Heights from 0 to the most; a dot where the neighbour took no part."""
-    top = max((one.weight for one in history if one.weight), default=1.0)
+    top = max((one.weight for one in history if one.weight and 0 < one.weight < math.inf), default=1.0)
     return "".join(_spark(one.weight, top) for one in history)
 
 

@@ -5,6 +5,8 @@ First the weight and how it came about, here; then how it was before and would b
 
 from __future__ import annotations
 
+import math
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -59,10 +61,11 @@ def _weights(sheet: Sheet) -> None:
     bars = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     for justify in ("left", "right", "left"):
         bars.add_column(justify=justify, no_wrap=True)
-    top = max((one.weight for one in told.row if one.weight > 0), default=1.0)
+    top = max((one.weight for one in told.row if 0 < one.weight < math.inf), default=1.0)
     shown = _shown(sheet)
     for one in shown:
-        bar = Text("█" * round(_BAR * one.weight / top) if one.weight > 0 else "", style="green")
+        length = round(_BAR * one.weight / top) if 0 < one.weight < math.inf else 0
+        bar = Text("█" * length, style="green")
         asked = one.peer == told.neighbour.peer
         name = Text(f"{'>' if asked else ' '} {sheet.names[one.peer]}", style="bold" if asked else "")
         bars.add_row(name, words.percent(one.weight), bar)

@@ -58,10 +58,10 @@ def of_rows(told: Explanation, me: str) -> str:
         )
     if told.strategy in _ROWS:
         return _ROWS[told.strategy].format(me=me)
-    if told.form != "ours":
-        return "The nearer, the more: a softmax of minus the distances, as published, with no temperature to choose."
     if not told.strategy:
         return "How the row was made was not recorded."
+    if told.form != "ours":
+        return "The nearer, the more: a softmax of minus the distances, as published, with no temperature to choose."
     nearest = (
         "" if told.strategy == "validation" else f" {me} itself counts as near as its nearest neighbour."
     )
@@ -167,6 +167,8 @@ def _steepness(temperature: float | None) -> str:
     """One median distance farther is a factor of exp(-1 / temperature)."""
     if temperature is None:
         return " How steeply a weight falls with the distance is the temperature's matter: high treats all alike."
+    if not temperature > 0:
+        return " The temperature that was recorded is none."
     factor = math.exp(min(1 / temperature, 60.0))
     told = f"1/{factor:,.0f} of the weight" if factor >= 10 else f"{100 / factor:.0f} % of the weight"
     if factor > _NOTHING:

@@ -38,10 +38,6 @@ _HOME: Final = ("peer.toml", "*/peer.toml", "*/*/peer.toml")
 """What a home has before its peer ever ran."""
 
 
-_SEED: Final = "seed-"
-"""How the folder of one run of a simulation begins."""
-
-
 @dataclass(frozen=True, slots=True)
 class News:
     """Entries since the last look; those of one peer in the order in which it wrote them.
@@ -193,16 +189,10 @@ class _File:
 
 def _check(path: Path) -> None:
     try:
-        files = history_files(path)
+        history_files(path)
     except UsersMistake:
         if not path.is_dir() or not any(next(path.glob(pattern), None) for pattern in _HOME):
             raise
-        return
-    runs = [file.parent for file in files if file.parent.name.startswith(_SEED)]
-    if len(runs) > 1:
-        some = ", ".join(escaped(str(run.relative_to(path))) for run in runs[:4])
-        more = f" and {len(runs) - 4} more" if len(runs) > 4 else ""
-        raise UsersMistake(f"{path} holds {len(runs)} runs, of the same peers; give one of {some}{more}")
 
 
 def _found(path: Path) -> list[Path]:

@@ -41,7 +41,10 @@ in its last round. guard: what became of the merge.
 
 def cell_page(scene: Scene, learner: PeerName, other: PeerName, width: int) -> Text:
     """Why `learner` takes what it takes from `other`, which may be itself."""
-    one = scene.board.peers[learner]
+    one = scene.board.peers.get(learner)
+    if one is None:
+        # A file was replaced, and all is read again.
+        return Text(f"Nothing is known of {scene.name(learner)} any more.")
     name, source = scene.name(learner), scene.name(other)
     title = f"{name} keeps of its own" if learner == other else f"{name} learns from {source}"
     lines = [Text(title, BOLD), *_chart(one, other, width)]

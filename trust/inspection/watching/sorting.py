@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Final, Literal, TypeAlias, cast
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from trust.evidence import F64
 from trust.history import PeerName
+from trust.inspection.ordering import clustered
 from trust.inspection.watching.board import Board
 
 Sort: TypeAlias = Literal["name", "self", "loss", "cluster"]
@@ -48,16 +48,9 @@ def _loss(board: Board, peer: PeerName) -> float:
 
 
 def _clustered(board: Board, learners: list[PeerName]) -> list[PeerName]:
-    """Who trusts each other stands together. Deterministic, whatever the order of the files."""
-    if len(learners) < 3:
-        return learners
-    # SciPy takes a fifth of a second to import, and only this order needs it.
-    from scipy.cluster import hierarchy
-
+    """As `trust show --order cluster` has it. Deterministic, whatever the order of the files."""
     size = len(learners)
-    rows_PP = np.nan_to_num(board.matrix.rows_PP[:size, :size], posinf=0.0, neginf=0.0).clip(0.0, 1.0)
-    mutual_PP = rows_PP + rows_PP.T
-    apart = mutual_PP.max() - mutual_PP[np.triu_indices(size, k=1)]
-    tree = cast("F64", hierarchy.linkage(apart, "average", optimal_ordering=True))  # pyright: ignore[reportUnknownMemberType]
-    leaves = cast("list[int]", hierarchy.leaves_list(tree).tolist())  # pyright: ignore[reportUnknownMemberType]
-    return [learners[leaf] for leaf in leaves]
+    rows_PP = board.matrix.rows_PP[:size, :size]
+    known_PP = np.where(np.isfinite(rows_PP).all(axis=1, keepdims=True), rows_PP, np.nan)
+    places, _ = clustered(known_PP)
+    return [learners[place] for place in places]

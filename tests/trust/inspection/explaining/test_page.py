@@ -235,3 +235,24 @@ def test_sparks_end_where_a_line_does(written: Any, make_entry: Any, make_round:
     assert isinstance(rounds[0], Round)
     text = page(told_of(case_of(written([make_entry(one) for one in rounds]), "id-a", "id-b", None)))
     assert "round 260 to 299" in text
+
+
+@pytest.mark.parametrize("weights", [(math.nan, 0.5), (math.inf, 0.5), (0.5, math.nan), (0.5, math.inf)])
+def test_weights_that_are_no_numbers_break_nothing(
+    written: Any, make_entry: Any, make_round: Any, weights: tuple[float, ...]
+) -> None:
+    rounds = [make_round("id-a", number, {"id-b": weight}) for number, weight in enumerate(weights)]
+    run = written([make_entry(record) for record in rounds])
+    for other in ("id-a", "id-b"):
+        assert "Over the rounds" in page(told_of(case_of(run, "id-a", other, None)))
+
+
+@pytest.mark.parametrize("temperature", [0.0, -0.5])
+def test_a_temperature_that_is_none_is_told(written: Any, story: Story, temperature: float) -> None:
+    run = written(story(temperature=temperature))
+    assert "temperature that was recorded is none" in page(told_of(case_of(run, "anna", "bert", None)))
+
+
+def test_how_a_row_was_made_is_not_guessed(written: Any, make_entry: Any, make_round: Any) -> None:
+    run = written([make_entry(make_round("id-a", 0, {"id-b": 0.5}))])
+    assert "How the row was made was not recorded." in page(told_of(case_of(run, "id-a", "id-b", None)))

@@ -151,6 +151,22 @@ def test_an_open_cell_follows_the_rounds(run, play, screen, append, make_round) 
     play(run, script)
 
 
+def test_an_open_cell_outlives_the_peer_that_it_is_about(
+    tmp_path, run, play, screen, make_home, make_round
+) -> None:
+    """Its file is replaced by that of somebody else."""
+    other = make_home(tmp_path / "other", "id-z", make_round("id-z", 0, {}))
+
+    async def script(app, pilot) -> None:
+        await pilot.press("enter")
+        (other / HISTORY_FILE).replace(run / "peers" / "one" / HISTORY_FILE)
+        app.look()
+        await pilot.pause()
+        assert "Nothing is known of ID-A any more." in "\n".join(screen(app))
+
+    play(run, script)
+
+
 def test_a_neighbour_that_was_not_seen_says_when_it_last_was(run, play, screen, append, make_round) -> None:
     append(run / "peers" / "one", "id-a", make_round("id-a", 3, {"id-b": 0.5}))
 

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from trust.history import Entry, Traffic
+from trust.inspection.ordering import clustered
 from trust.inspection.watching.board import Board
 from trust.inspection.watching.sorting import SORTS, in_order
 
@@ -57,3 +58,15 @@ def test_one_peer_is_in_order_too(sort, make_begun) -> None:
     board = Board()
     board.feed([Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=make_begun("a"))])
     assert in_order(board, sort) == ("a",)
+
+
+def test_clusters_are_those_of_trust_show(board) -> None:
+    matrix = board.matrix
+    places, _ = clustered(matrix.rows_PP[:5, :5])
+    assert in_order(board, "cluster")[:5] == tuple(matrix.peers[place] for place in places)
+
+
+def test_a_row_that_is_no_numbers_stands_somewhere(board, make_round) -> None:
+    record = make_round("d", 1, {"a": math.inf, "b": math.nan})
+    board.feed([Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=record)])
+    assert sorted(in_order(board, "cluster")) == list("abcdex")

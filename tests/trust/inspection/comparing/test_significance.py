@@ -7,7 +7,7 @@ import math
 import pytest
 from scipy import stats
 
-from trust.inspection.significance import LEVEL, paired, smallest_wilcoxon, verdict
+from trust.inspection.comparing.significance import LEVEL, paired, smallest_wilcoxon, verdict
 
 
 def test_the_numbers_are_those_of_paired_tests() -> None:

@@ -14,14 +14,20 @@ from typing import Any, Final, cast
 import msgspec
 
 from trust.history import Begun
+from trust.inspection.comparing.sides import Side
 from trust.inspection.reading import Run
-from trust.inspection.sides import Side
 from trust.names import escaped
 
 _LEFT_OUT: Final = ("name", "seeds", "methods", "peer", "network", "data.path", "trust.strategy")
 """The strategy is said by the history, where a simulation's method may have set it."""
 _FINGERPRINTS: Final = ("reference", "layout")
 """Beside those of base and tokenizer, without which nothing can be compared."""
+
+_UNREADABLE: Final = (msgspec.DecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError)
+"""What reading a file of anybody's may raise."""
+
+_LONGEST: Final = 10_000
+"""Characters of a value that are compared. Sources of text are a list of paths, which may be long."""
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,14 +73,16 @@ def _fingerprints(begun: Begun) -> dict[str, str]:
 def _trust(begun: Begun) -> dict[str, str]:
     try:
         return _flat({"trust": msgspec.json.decode(begun.trust, type=dict[str, Any])})
-    except msgspec.DecodeError:
+    except _UNREADABLE:
         return {}
 
 
 def _versions(side: Side) -> dict[str, str]:
+    if side.results is None:
+        return {}
     try:
-        lines = msgspec.json.decode(_read((side.results or Path()) / "versions.json"), type=list[str])
-    except msgspec.DecodeError:
+        lines = msgspec.json.decode(_read(side.results / "versions.json"), type=list[str])
+    except _UNREADABLE:
         return {}
     return {escaped(name): escaped(version) for name, _, version in (line.partition(" ") for line in lines)}
 
@@ -84,7 +92,7 @@ def _configurations(side: Side, run: Run) -> Iterator[dict[str, str]]:
     for path in (side.results / "scenario.toml",) if side.results else homes:
         try:
             yield _flat(tomllib.loads(_read(path).decode()))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        except _UNREADABLE:
             continue
 
 
@@ -110,12 +118,12 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def _text(value: object) -> str:
-    return escaped(msgspec.json.encode(value).decode().strip('"'))
+    return escaped(msgspec.json.encode(value).decode().strip('"'), _LONGEST)
 
 
 def _joined(each: Iterable[Mapping[str, str]]) -> dict[str, str]:
     values: dict[str, set[str]] = {}
     for one in each:
         for name, value in one.items():
-            values.setdefault(name, set()).add(escaped(value))
+            values.setdefault(name, set()).add(escaped(value, _LONGEST))
     return {name: " | ".join(sorted(found)) for name, found in values.items()}

@@ -42,12 +42,12 @@ def paired(differences: Sequence[float]) -> Paired:
     """Two-sided tests of these differences against 0. Raises `ValueError` for none."""
     if not differences:
         raise ValueError("differences must not be empty")
-    n, mean = len(differences), statistics.fmean(differences)
-    if n == 1 or not math.isfinite(mean):
-        return Paired(n=n, mean=mean, std=None, low=None, high=None, t_p=None, wilcoxon_p=None)
+    n, middle = len(differences), mean(differences)
+    if n == 1 or not math.isfinite(middle):
+        return Paired(n=n, mean=middle, std=None, low=None, high=None, t_p=None, wilcoxon_p=None)
     std = statistics.stdev(differences)
-    if std <= _NEGLIGIBLE * abs(mean):
-        return Paired(n=n, mean=mean, std=std, low=mean, high=mean, t_p=None, wilcoxon_p=None)
+    if std <= _NEGLIGIBLE * abs(middle):
+        return Paired(n=n, mean=middle, std=std, low=middle, high=middle, t_p=None, wilcoxon_p=None)
     from scipy import stats  # most of a second, for those with several seeds only
 
     tests = cast("Any", stats)
@@ -59,13 +59,18 @@ def paired(differences: Sequence[float]) -> Paired:
         w = tests.wilcoxon([value for value in differences if value])
     return Paired(
         n=n,
-        mean=mean,
+        mean=middle,
         std=std,
         low=float(low),
         high=float(high),
         t_p=float(t.pvalue),
         wilcoxon_p=float(w.pvalue),
     )
+
+
+def mean(values: Sequence[float]) -> float:
+    """nan where infinities of both signs meet, for which `statistics.fmean` raises. At least one."""
+    return sum(values) / len(values)
 
 
 def smallest_wilcoxon(n: int) -> float:

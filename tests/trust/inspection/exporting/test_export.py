@@ -19,7 +19,7 @@ from pyarrow import parquet
 
 from trust.cli import trust
 from trust.history import HISTORY_FILE, Refusal
-from trust.inspection.long_form import COLUMNS
+from trust.inspection.exporting.long_form import COLUMNS
 from trust.inspection.writing import write_whole
 from trust.log import HistoryWriter
 from trust.mistakes import UsersMistake
@@ -296,3 +296,15 @@ def test_each_format_loads_only_what_it_needs(run: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(run)], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_graphml_has_no_weight_that_is_no_number(tmp_path: Path, make_home, make_round) -> None:
+    record = msgspec.structs.replace(make_round("a", 0, {"b": 0.5}), self_weight=math.nan)
+    home = make_home(tmp_path / "home", "a", record)
+    graph = nx.read_graphml(written(home, "out.graphml"))
+    assert "self_weight" not in graph.nodes["a"]
+    assert graph.nodes["a"]["trust_alone"] == 2.5
+
+
+def test_a_name_that_no_file_can_have_is_one_line(run: Path, tmp_path: Path) -> None:
+    assert "cannot be written" in complaint(export(run, "-o", tmp_path / f"{'x' * 300}.csv"))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trust.history import HISTORY_FILE
+from trust.inspection.naming import listed
 from trust.mistakes import UsersMistake
 
 _SEED = re.compile(r"seed-(\d+)")
@@ -86,6 +87,4 @@ def _seeds(folder: Path) -> dict[int | None, Path]:
 
 
 def _listed(items: dict[str, Side] | dict[int | None, Path]) -> str:
-    names = [str(item) for item in items if item not in ("", None)]
-    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-    return (", ".join(names[:12]) or "none") + more
+    return listed([str(item) for item in items if item not in ("", None)], 12) or "none"

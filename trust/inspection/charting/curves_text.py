@@ -16,7 +16,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trust.inspection.curves import Curves, Line, lines_of, ticks
+from trust.inspection.charting.curves import Curves, Line, lines_of, ticks
+from trust.inspection.naming import listed
+from trust.inspection.numbers import number_text
 from trust.inspection.unread import unread
 
 PALETTE: Final = (
@@ -71,11 +73,11 @@ def _numbers(lines: Sequence[Line], count: int) -> Table:
     for head in ("first", "last", "mean", "rounds"):
         table.add_column(head, justify="right", no_wrap=True)
     for line in lines:
-        mean = math.fsum(line.weights) / len(line.weights)
+        mean = sum(line.weights) / len(line.weights)
         table.add_row(
             Text(line.mark, style=_style(line)),
             Text(line.label, style="bold"),
-            *(f"{100 * weight:.1f}" for weight in (line.weights[0], line.weights[-1], mean)),
+            *(number_text(100 * weight, ".1f") for weight in (line.weights[0], line.weights[-1], mean)),
             f"{line.seen} of {count}",
         )
     return table
@@ -99,7 +101,11 @@ def _print_distance(shown: Curves, rounds: Sequence[int], console: Console, *, d
         line = Line("d", "", tuple(measured.get(number, math.nan) for number in rounds), 0, 0)
         console.print(_plot(rounds, [line], "round", console.width, _LOWER_HEIGHT, scale=1))
         console.print()
-    console.print(Text(f"first {first:.4f} ± {first_error:.4f}, last {last:.4f} ± {last_error:.4f}"))
+    console.print(Text(f"first {_measured(first, first_error)}, last {_measured(last, last_error)}"))
+
+
+def _measured(distance: float, error: float) -> str:
+    return f"{number_text(distance, '.4f')} ± {number_text(error, '.4f')}"
 
 
 def _remarks(shown: Curves) -> list[str]:
@@ -108,10 +114,14 @@ def _remarks(shown: Curves) -> list[str]:
         "shrunk": "merge shrunk towards itself in round",
     }
     remarks = [
-        f"{text} {_listed(found)}"
+        f"{text} {listed(list(map(str, found)), 10)}"
         for guard, text in said.items()
         if (found := [row.round for row in shown.rounds if row.guard == guard])
     ]
+    if pushed := [row.round for row in shown.rounds if row.absorbed]:
+        remarks.append(
+            f"mass was pushed along edges, without a row, in round {listed(list(map(str, pushed)), 10)}"
+        )
     return remarks + unread(shown.files)
 
 
@@ -169,11 +179,6 @@ def _rgb(line: Line) -> tuple[int, int, int]:
 def _style(line: Line) -> str:
     red, green, blue = _rgb(line)
     return f"bold rgb({red},{green},{blue})"
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    more = f" and {len(numbers) - 10} more" if len(numbers) > 10 else ""
-    return ", ".join(map(str, numbers[:10])) + more
 
 
 def _cut(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Sequence
 
@@ -10,8 +9,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trust.inspection.differences import BytesChange, Comparison, Differences, Pair
-from trust.inspection.measures_text import NAME_WIDTH, listed, losses, overview, plain_table, range_text
+from trust.inspection.comparing.differences import BytesChange, Comparison, Differences, Pair
+from trust.inspection.comparing.measures_text import (
+    NAME_WIDTH,
+    losses,
+    overview,
+    plain_table,
+    range_text,
+)
+from trust.inspection.comparing.significance import mean
+from trust.inspection.naming import listed
+from trust.inspection.numbers import number_text
+from trust.inspection.traffic import bytes_text
 from trust.inspection.unread import unread
 from trust.names import short_names
 
@@ -83,7 +92,7 @@ def _settings(one: Comparison) -> list[Table | Text]:
     # A run of an earlier version lacks all that came since: many names, and little to say of each.
     for side, lacking in (("A", "second"), ("B", "first")):
         if alone := [setting.name for setting in one.settings if getattr(setting, lacking) is None]:
-            body.append(Text(f"only {side} has: {listed(alone)}", style="dim"))
+            body.append(Text(f"only {side} has: {listed(alone, 8)}", style="dim"))
     return body
 
 
@@ -95,8 +104,8 @@ def _weights(one: Comparison) -> list[Table | Text]:
         return [Text("no round was recorded by most peers on both sides")]
     rows = sum(each.rows for each in one.pairs)
     summary = Text(
-        f"round {range_text(rounds)}, {rows} rows: Frobenius norm {statistics.fmean(norms):.3f}, "
-        f"{100 * statistics.fmean(moved):.1f} % of a row moved"
+        f"round {range_text(rounds)}, {rows} row{'' if rows == 1 else 's'}: "
+        f"Frobenius norm {number_text(mean(norms), '.3f')}, {number_text(100 * mean(moved), '.1f')} % of a row moved"
     )
     changes = _mean_changes(one.pairs)[:_MOST_WEIGHTS]
     if not changes:
@@ -112,9 +121,9 @@ def _weights(one: Comparison) -> list[Table | Text]:
         table.add_row(
             Text(short[who], style="bold"),
             Text("itself" if who == whom else short[whom]),
-            f"{100 * first:.1f}",
-            f"{100 * second:.1f}",
-            f"{100 * (second - first):+.1f}",
+            number_text(100 * first, ".1f"),
+            number_text(100 * second, ".1f"),
+            number_text(100 * (second - first), "+.1f"),
         )
     return [summary, table]
 
@@ -144,7 +153,7 @@ def _bytes(one: Comparison) -> list[Table | Text]:
         table.add_column(head, justify="right", no_wrap=True)
     for (way, kind), (first, second) in sorted(sums.items(), reverse=True):
         ratio = f"{second / first:.2f}" if first else ""
-        sizes = (_size(value / len(one.pairs)) for value in (first, second))
+        sizes = (bytes_text(value / len(one.pairs)) for value in (first, second))
         table.add_row(way, Text(kind or "all", style="" if kind else "bold"), *sizes, ratio)
     return [table]
 
@@ -160,10 +169,3 @@ def _totals(changes: Sequence[BytesChange]) -> list[BytesChange]:
         )
         for way in dict.fromkeys(one.way for one in changes)
     ]
-
-
-def _size(count: float) -> str:
-    for unit, bytes_each in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= bytes_each:
-            return f"{count / bytes_each:.1f} {unit}"
-    return f"{count:.0f} B"

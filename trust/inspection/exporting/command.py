@@ -93,7 +93,7 @@ def export(
     if threshold is not None and chosen != "graphml":
         raise UsersMistake(f"--threshold is for graphml; {chosen} has every weight")
     printed = str(output) == "-"
-    if output.exists() and not (force or printed):
+    if not (force or printed) and _exists(output):
         raise UsersMistake(f"{output} exists; choose another name, or --force to replace it")
     run = read_run(path)
     check_round(path, run.members, at_round)
@@ -111,6 +111,13 @@ def export(
         click.echo(text, err=True)
 
 
+def _exists(output: Path) -> bool:
+    try:
+        return output.exists()
+    except OSError as error:
+        raise UsersMistake(f"{output} cannot be written: {error.strerror}") from None
+
+
 def _chosen(output: Path, form: str | None) -> str:
     suffix = output.suffix.removeprefix(".").lower()
     chosen = form or (suffix if suffix in FORMATS else None)
@@ -125,22 +132,22 @@ def _write(file: BinaryIO, run: Run, form: str, *, at_round: int | None, thresho
     # Each imported for its own sake: numpy is there anyway, pyarrow and networkx take their time.
     match form:
         case "csv":
-            from trust.inspection.long_form import write_csv
+            from trust.inspection.exporting.long_form import write_csv
 
             write_csv(file, run.members, at_round=at_round)
         case "parquet":
-            from trust.inspection.long_form import write_parquet
+            from trust.inspection.exporting.long_form import write_parquet
 
             write_parquet(file, run.members, at_round=at_round)
         case "json":
-            from trust.inspection.whole_history import write_json
+            from trust.inspection.exporting.whole_history import write_json
 
             write_json(file, run, at_round=at_round)
         case "npz":
-            from trust.inspection.arrays import write_npz
+            from trust.inspection.exporting.arrays import write_npz
 
             write_npz(file, run.members, at_round=at_round)
         case _:
-            from trust.inspection.graphml import write_graphml
+            from trust.inspection.exporting.graphml import write_graphml
 
             write_graphml(file, run.members, at_round=at_round, threshold=threshold)

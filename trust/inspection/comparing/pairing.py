@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from trust.history import Begun, PeerName, Round
-from trust.inspection.differences import BytesChange, Pair, PeerChange, WeightChange
-from trust.inspection.naming import names_of
+from trust.inspection.comparing.differences import BytesChange, Pair, PeerChange, WeightChange
+from trust.inspection.comparing.significance import mean
+from trust.inspection.naming import listed, names_of
 from trust.inspection.reading import Run
 from trust.inspection.traffic import totals
 from trust.mistakes import UsersMistake
@@ -48,7 +49,7 @@ def pair(first: Run, second: Run, *, seeds: tuple[int | None, int | None]) -> Pa
         if number in mine and number in other:
             rows = _row(mine[number]), {back.get(p, p): w for p, w in _row(other[number]).items()}
             changes.append(_changes(labels[peer], *rows, strangers | labels))
-    moved = [math.fsum(abs(one.change) for one in row) / 2 for row in changes]
+    moved = [sum(abs(one.change) for one in row) / 2 for row in changes]
     weights = sorted(
         (one for row in changes for one in row if one.first or one.second), key=lambda one: -abs(one.change)
     )
@@ -57,8 +58,8 @@ def pair(first: Run, second: Run, *, seeds: tuple[int | None, int | None]) -> Pa
         second_seed=seeds[1],
         round=number,
         rows=len(changes),
-        frobenius=math.sqrt(math.fsum(one.change**2 for one in weights)) if changes else None,
-        moved=math.fsum(moved) / len(moved) if moved else None,
+        frobenius=math.hypot(*(one.change for one in weights)) if changes else None,
+        moved=mean(moved) if moved else None,
         weights=tuple(weights),
         peers=tuple(
             _peer(labels[peer], (peer, same[peer]), mine, other) for peer, (mine, other) in rounds.items()
@@ -155,7 +156,7 @@ def _bytes(first: Run, second: Run) -> tuple[BytesChange, ...]:
 
 def _listed(run: Run, names: dict[PeerName, str]) -> str:
     called = [escaped(names[member.peer] or member.peer) for member in run.members if member.rounds]
-    return ", ".join(called[:8]) + (f" and {len(called) - 8} more" if len(called) > 8 else "")
+    return listed(called, 8)
 
 
 def _joined(prints: Iterable[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,12 +9,12 @@ import click
 import msgspec
 from rich.console import Console
 
-from trust.inspection.differences import Comparison, Differences, Measure, Pair, PeerChange
-from trust.inspection.pairing import pair
+from trust.inspection.comparing.differences import Comparison, Differences, Measure, Pair, PeerChange
+from trust.inspection.comparing.pairing import pair
+from trust.inspection.comparing.settings import Setting, differing_settings
+from trust.inspection.comparing.sides import Side, paired_seeds, paired_sides
+from trust.inspection.comparing.significance import mean, paired, verdict
 from trust.inspection.reading import read_run
-from trust.inspection.settings import Setting, differing_settings
-from trust.inspection.sides import Side, paired_seeds, paired_sides
-from trust.inspection.significance import paired, verdict
 from trust.inspection.summary import FileSummary
 from trust.names import escaped
 
@@ -65,7 +64,7 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
         return
-    from trust.inspection.differences_text import print_differences
+    from trust.inspection.comparing.differences_text import print_differences
 
     print_differences(found, Console(highlight=False))
 
@@ -97,13 +96,13 @@ def _measure(
     name: str, pairs: Sequence[Pair], values: Callable[[PeerChange], tuple[float, float]]
 ) -> Measure:
     """Runs are what chance deals, so peers of a run are averaged before anything is tested."""
-    first = [statistics.fmean(values(peer)[0] for peer in one.peers) for one in pairs]
-    second = [statistics.fmean(values(peer)[1] for peer in one.peers) for one in pairs]
+    first = [mean([values(peer)[0] for peer in one.peers]) for one in pairs]
+    second = [mean([values(peer)[1] for peer in one.peers]) for one in pairs]
     found = paired([b - a for a, b in zip(first, second, strict=True)])
     return Measure(
         name=name,
-        first=statistics.fmean(first),
-        second=statistics.fmean(second),
+        first=mean(first),
+        second=mean(second),
         n=found.n,
         mean=found.mean,
         std=found.std,

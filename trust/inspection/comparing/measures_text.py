@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
-from trust.inspection.differences import Comparison, Measure, PeerChange
-from trust.inspection.significance import LEVEL, smallest_wilcoxon
+from trust.inspection.comparing.differences import Comparison, Measure, PeerChange
+from trust.inspection.comparing.significance import LEVEL, mean, smallest_wilcoxon
+from trust.inspection.naming import listed
+from trust.inspection.numbers import number_text
 from trust.names import short_names
 
 NAME_WIDTH = 12
@@ -32,7 +33,7 @@ def losses(one: Comparison) -> list[Table | Text]:
             table,
             Text(label, style="bold"),
             [
-                statistics.fmean(values)
+                mean(values)
                 for values in zip(
                     *((p.first_loss, p.second_loss, p.first_perplexity, p.second_perplexity) for p in peers),
                     strict=True,
@@ -56,7 +57,11 @@ def overview(comparisons: Sequence[Comparison]) -> list[Table | Text]:
     ):
         loss = one.measures[0]
         p = "" if loss.t_p is None else f"{loss.t_p:.2g}"
-        values = f"{loss.first:.4f}", f"{loss.second:.4f}", f"{loss.mean:+.4f}"
+        values = (
+            number_text(loss.first, ".4f"),
+            number_text(loss.second, ".4f"),
+            number_text(loss.mean, "+.4f"),
+        )
         table.add_row(Text(label, style="bold"), *values, str(loss.n), p)
     caution = (
         f"p: how often chance alone would give this much (paired t-test); of {len(comparisons)} rows, one in "
@@ -67,10 +72,6 @@ def overview(comparisons: Sequence[Comparison]) -> list[Table | Text]:
 
 def plain_table() -> Table:
     return Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-
-
-def listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def range_text(numbers: set[int]) -> str:
@@ -84,10 +85,10 @@ def _add_loss(table: Table, name: Text, values: Sequence[float]) -> None:
     style = "green" if change < 0 else "red" if change > 0 else ""
     table.add_row(
         name,
-        f"{first:.4f}",
-        f"{second:.4f}",
-        Text(f"{change:+.4f}", style=style),
-        *(f"{value:.5g}" for value in perplexities),
+        number_text(first, ".4f"),
+        number_text(second, ".4f"),
+        Text(number_text(change, "+.4f"), style=style),
+        *(number_text(value, ".5g") for value in perplexities),
     )
 
 
@@ -101,7 +102,7 @@ def _remarks(one: Comparison) -> list[Text]:
         )
     for side, alone in (("A", {n for p in one.pairs for n in p.first_only}), ("B", _second_only(one))):
         if alone:
-            remarks.append(Text(f"only in {side}: {listed(sorted(alone))}", style="dim"))
+            remarks.append(Text(f"only in {side}: {listed(sorted(alone), 8)}", style="dim"))
     return remarks
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from trust.history import PeerName
-from trust.inspection.settings import Setting
+from trust.inspection.comparing.settings import Setting
 from trust.inspection.summary import FileSummary
 
 SCHEMA: Final = 1

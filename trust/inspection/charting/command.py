@@ -8,7 +8,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from trust.inspection.curves import curves
+from trust.inspection.charting.curves import curves
 from trust.inspection.reading import read_run
 
 
@@ -46,13 +46,14 @@ def history(
       rounds[]                  round, self_weight,
                                 weights[], distances[], errors[], ages[] (one
                                 for each of peers; weight 0 and null where it
-                                was not seen), temperature, guard
+                                was not seen), absorbed (shares, by push-sum),
+                                temperature, guard
       files[]                   path, records, torn_bytes, why
     """
     shown = curves(read_run(path), learner, other, last=last)
     if png is not None:
         # matplotlib takes half a second to import, and only this needs it.
-        from trust.inspection.curves_png import curves_png
+        from trust.inspection.charting.curves_png import curves_png
         from trust.inspection.writing import write_whole
 
         picture = curves_png(shown)
@@ -60,7 +61,7 @@ def history(
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(shown), indent=2).decode())
         return
-    from trust.inspection.curves_text import print_curves
+    from trust.inspection.charting.curves_text import print_curves
 
     print_curves(shown, Console(highlight=False))
     if png is not None:

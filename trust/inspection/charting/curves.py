@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from trust.history import PeerName, Round, Seen
-from trust.inspection.naming import names_of
+from trust.inspection.naming import listed, names_of
 from trust.inspection.reading import Run, named
 from trust.inspection.summary import FileSummary, Peer
 from trust.matrix import Member
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 class RowAt(msgspec.Struct, frozen=True, kw_only=True):
     """The row of one round. Of `Curves.peers[p]`: its weight, 0 where it was not seen, and its distance, the
-    standard error of that and its age in rounds, null where it was not seen."""
+    standard error of that and its age in rounds, null where it was not seen. `absorbed` is as in `Round`."""
 
     round: int
     self_weight: float
@@ -38,6 +38,7 @@ class RowAt(msgspec.Struct, frozen=True, kw_only=True):
     distances: tuple[float | None, ...]
     errors: tuple[float | None, ...]
     ages: tuple[int | None, ...]
+    absorbed: int
     temperature: float | None
     guard: str
 
@@ -106,7 +107,7 @@ def lines_of(shown: Curves) -> tuple[Line, ...]:
         for index, label in enumerate(labels[:MOST_LINES])
     ]
     if rest := len(labels) - len(lines):
-        sums = tuple(math.fsum(row.weights[MOST_LINES:]) for row in shown.rounds)
+        sums = tuple(sum(row.weights[MOST_LINES:]) for row in shown.rounds)
         seen = sum(any(age is not None for age in row.ages[MOST_LINES:]) for row in shown.rounds)
         lines.append(Line("+", f"{rest} more" if rest > 1 else labels[-1], sums, None, seen))
     if shown.about in (None, shown.peer):
@@ -145,6 +146,7 @@ def _row(record: Round, others: Iterable[PeerName]) -> RowAt:
         distances=_each(seen, lambda one: one.distance),
         errors=_each(seen, lambda one: one.error),
         ages=_each(seen, lambda one: one.age),
+        absorbed=record.absorbed,
         temperature=record.temperature,
         guard=record.guard,
     )
@@ -181,6 +183,4 @@ def _called(peer: PeerName | None, names: dict[PeerName, str]) -> str:
 
 
 def _listed(peers: Iterable[PeerName], names: dict[PeerName, str]) -> str:
-    called = [_called(peer, names) for peer in peers]
-    more = f" and {len(called) - 12} more" if len(called) > 12 else ""
-    return (", ".join(called[:12]) or "nobody") + more
+    return listed([_called(peer, names) for peer in peers], 12) or "nobody"

@@ -278,3 +278,55 @@ def test_nothing_is_wider_than_the_terminal_and_names_stay_text(tmp_path: Path, 
     assert result.exit_code == 0
     assert "\x1b" not in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 60
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("versions.json", b'["\xff"]'),
+        ("versions.json", b"[" * 5000),
+        ("scenario.toml", b"a = " + b"[" * 5000),
+        ("scenario.toml", b'a = "\xff"'),
+    ],
+)
+def test_a_file_beside_a_run_that_cannot_be_read_is_passed_over(
+    tmp_path: Path, write: Write, at, name: str, data: bytes
+) -> None:
+    first, second = (seeds(write, at, tmp_path / where / "s3", [2.0]) for where in ("one", "two"))
+    (tmp_path / "one" / name).write_bytes(data)
+    assert compared(first, second)[0]["settings"] == []
+
+
+def test_long_settings_are_compared_to_their_end(tmp_path: Path, write: Write, at) -> None:
+    first, second = (seeds(write, at, tmp_path / where / "s3", [2.0]) for where in ("one", "two"))
+    for folder, last in (("one", "de"), ("two", "fr")):
+        sources = [f"/texts/{'x' * 80}/{part}.jsonl" for part in ("it", "en", "java", last)]
+        (tmp_path / folder / "scenario.toml").write_text(f"[data]\nsources = {json.dumps(sources)}\n")
+    (one,) = compared(first, second)[0]["settings"]
+    assert one["name"] == "data.sources"
+    assert "de.jsonl" in one["first"]
+    assert "fr.jsonl" in one["second"]
+
+
+def test_versions_of_whatever_folder_one_stands_in_are_none_of_a_run(
+    tmp_path: Path, write: Write, at, monkeypatch
+) -> None:
+    simulated = seeds(write, at, tmp_path / "sim" / "s3", [2.0])
+    (tmp_path / "sim" / "versions.json").write_text('["torch 2.0"]')
+    home = write(tmp_path / "home", at("a0", 0, {}))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "versions.json").write_text('["torch 1.0"]')
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert "torch" not in {setting["name"] for setting in compared(simulated, home)[0]["settings"]}
+
+
+def test_numbers_of_any_size_are_compared(tmp_path: Path, write: Write, at) -> None:
+    odd = [at("a", 0, {"b": -1e200}, math.inf), at("b", 0, {"a": 1e200}, -math.inf)]
+    first = write(tmp_path / "one", *odd)
+    second = write(tmp_path / "two", at("a", 0, {"b": 0.5}), at("b", 0, {"a": 0.5}))
+    (one,) = compared(first, second)
+    assert one["measures"][0]["first"] is None
+    assert one["pairs"][0]["frobenius"] == pytest.approx(2e200)
+    printed = diff(first, second).stdout
+    assert max(map(len, printed.splitlines())) <= 60
+    assert "Frobenius norm 2.0e+200, 1.0e+202 % of a row moved" in " ".join(printed.split())

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from trust.inspection.curves import Curves, Line, lines_of
-from trust.inspection.curves_text import PALETTE
+from trust.inspection.charting.curves import Curves, Line, lines_of
+from trust.inspection.charting.curves_text import PALETTE
 
 _INK = "#1f2937"
 _GREY = "#9ca3af"

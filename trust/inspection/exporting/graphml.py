@@ -37,8 +37,8 @@ def write_graphml(file: BinaryIO, known: Sequence[Member], *, at_round: int | No
 def _about(record: Round | None) -> dict[str, int | float | str]:
     if record is None:
         return {}
-    losses = _finite({loss: getattr(record, loss) for loss in _LOSSES})
-    return {"round": record.round, "self_weight": record.self_weight, **losses, "guard": record.guard}
+    numbers = _finite({name: getattr(record, name) for name in ("self_weight", *_LOSSES)})
+    return {"round": record.round, **numbers, "guard": record.guard}
 
 
 def _finite(numbers: Mapping[str, float]) -> dict[str, float]:

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from trust.cli import trust
-from trust.inspection.curves import Curves, curves, lines_of, ticks
-from trust.inspection.curves_text import print_curves
+from trust.inspection.charting.curves import Curves, curves, lines_of, ticks
+from trust.inspection.charting.curves_text import print_curves
 from trust.inspection.reading import read_run
 
 
@@ -238,3 +238,35 @@ def test_the_document_needs_neither_plotext_nor_matplotlib(run: Path) -> None:
 def test_the_document_can_be_read_back(run: Path) -> None:
     found = msgspec.json.decode(chart(run, "anna", "--json").stdout, type=Curves)
     assert found == curves(read_run(run), "anna", None, last=None)
+
+
+def test_weights_of_any_size_are_told_in_few_characters(tmp_path: Path, make_home, make_round) -> None:
+    odd = [(-math.inf, math.inf), (math.inf, -math.inf), (1e300, -1e300)]
+    rounds = [
+        msgspec.structs.replace(make_round("a", number, {"b": weight}), self_weight=own)
+        for number, (own, weight) in enumerate(odd)
+    ]
+    result = chart(make_home(tmp_path / "a", "a", *rounds), "a")
+    assert result.exit_code == 0
+    assert ["a", "B", "?", "-1.0e+302", "?", "3", "of", "3"] in [
+        line.split() for line in result.stdout.splitlines()
+    ]
+
+
+def test_neighbours_without_a_line_of_their_own_may_have_any_weights(
+    tmp_path: Path, make_home, make_round
+) -> None:
+    weights = {f"peer-{n}": 0.1 for n in range(7)} | {"peer-8": math.inf, "peer-9": -math.inf}
+    home = make_home(tmp_path / "a", "a", make_round("a", 0, weights))
+    *_, more, _ = lines_of(curves(read_run(home), "a", None, last=None))
+    assert math.isnan(more.weights[0])
+
+
+def test_rounds_in_which_mass_was_pushed_are_told_of(tmp_path: Path, make_home, make_round) -> None:
+    rounds = [
+        msgspec.structs.replace(make_round("a", number, {"b": 0.0}), absorbed=absorbed)
+        for number, absorbed in ((0, 0), (1, 2))
+    ]
+    home = make_home(tmp_path / "a", "a", *rounds)
+    assert "mass was pushed along edges, without a row, in round 1" in chart(home, "a").stdout
+    assert [row["absorbed"] for row in json.loads(chart(home, "a", "--json").stdout)["rounds"]] == [0, 2]

@@ -1,0 +1,1 @@
+"""How a row moved over the rounds: the curves of `gossipllm trust history`."""
