@@ -127,7 +127,7 @@ def export(folder: Path, out: Path, merged: bool, overwrite: bool) -> None:
 
     home = Home(folder)
     home.check()
-    found = Store(home.state).load()
+    found = Store.look(home.state)
     if found.saved is None or found.saved.snapshot is None:
         raise UserMistake(
             f"{folder}: nothing to export before the first round; run it with: gossipllm run {folder}"

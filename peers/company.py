@@ -27,6 +27,11 @@ def write_company(folder: Path, company: KeptCompany) -> None:
         raise refused(error, pieces, folder) from error
 
 
+def forget_company(folder: Path) -> None:
+    """Raises `OSError`."""
+    (folder / COMPANY_FILE).unlink(missing_ok=True)
+
+
 def read_company(folder: Path) -> KeptCompany | None:
     """None where there is none, it is damaged, or another version wrote it."""
     try:

@@ -9,9 +9,9 @@ them say so plainly and do not mix.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from gossipllm.config import (
     AdapterConfig,
@@ -30,6 +30,10 @@ from peers.net.addresses import parse_multiaddress
 from peers.net.config import NetworkConfig
 from trust.rows import TrustConfig, alpha_of, evidence_of
 
+_OF_ROWS: Final = ("round.guard", "merge.rule")
+"""What steers rows and merges, outside [trust]."""
+_OF_MASS: Final = ("trust.tokens_alpha", "trust.max_age")
+"""What of [trust] counts also where there is no row."""
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,32}")
 
 
@@ -43,7 +47,8 @@ class SelfConfig:
 
     keep_neighbours: bool = True
     """Whether what was merged last stays in state/company until the next merge, for `gossipllm eval` and `gossipllm
-    trust explain` to measure: written once a round, at most round.most_partners times the size of an update."""
+    trust explain` to measure: written once a round, at most round.most_partners times the size of an update. With
+    "push-sum" nothing is: no adapters are exchanged."""
 
     def __post_init__(self) -> None:
         for what in ("name", "network"):
@@ -93,6 +98,8 @@ class PeerConfig:
                     f'with trust.form = "{self.trust.form}", got "{positions}"'
                 )
 
+        if self.merge.mixing == "push-sum":
+            self._check_pushing()
         fetches = self.layers.context == "distil" and self.layers.contexts == "fetch"
         if fetches and self.round.most_context_mb * 10**6 > self.network.max_blob_bytes:
             raise ValueError(
@@ -101,6 +108,19 @@ class PeerConfig:
             )
         # What must hold between the learner's tables is checked where they come together.
         self.learner()
+
+    def _check_pushing(self) -> None:
+        """Mass that is pushed knows no row, so whatever would make, guard or merge by one is left as it comes."""
+        tables = (("trust", self.trust), ("round", self.round), ("merge", self.merge))
+        for table, config in tables:
+            for field_ in fields(config):
+                key = f"{table}.{field_.name}"
+                idle = key in _OF_ROWS or (table == "trust" and key not in _OF_MASS)
+                if idle and getattr(config, field_.name) != field_.default:
+                    raise ValueError(
+                        f'{key} does nothing with merge.mixing = "push-sum", which makes no trust row: leave it out, '
+                        "or set another merge.mixing"
+                    )
 
     def learner(self) -> LearnerConfig:
         return LearnerConfig(

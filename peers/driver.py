@@ -252,6 +252,8 @@ class Driver:
         async with self._keeping:
             if self._to_keep is not company:
                 return
+            # Whose updates would stay in memory until the next merge.
+            self._to_keep = None
             try:
                 await trio.to_thread.run_sync(self._keeper.keep, company)
             except OSError as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from gossipllm.config import EMBEDDED, ModelConfig
+from gossipllm.config import ModelConfig
 from gossipllm.mistakes import UserMistake
 from gossipllm.tasks.catalogue import TASKS, Metric, TaskName
 from gossipllm.tasks.metrics import BertModel, check_libraries
@@ -23,7 +23,7 @@ from peers.home import Home
 from trust.names import escaped
 
 if TYPE_CHECKING:
-    from gossipllm.tasks.comparing import Beside
+    from gossipllm.tasks.learned import Learned
     from gossipllm.tasks.neighbours import Neighbour
 
 
@@ -209,18 +209,17 @@ def _metrics(given: str | None, task: TaskName) -> tuple[Metric, ...]:
 
 def _subject(
     model: str, places: tuple[Path, ...], *, neighbours: bool
-) -> tuple[ModelConfig, list[Beside | Neighbour]]:
+) -> tuple[ModelConfig, list[Learned | Neighbour]]:
     """The base model, and what goes beside it. A home as MODEL_OR_HOME is both, and has neighbours."""
-    folder = Path(model).expanduser()
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
-        raise UserMistake(f"{model} is an adapter; name its base model, and give it with --adapter {model}")
-    if model != EMBEDDED and (folder / "peer.toml").is_file():
-        home = Home(folder)
-        home.check()
-        config = load_config(home.config)
-        merged = _neighbours(home, config) if neighbours else []
-        return config.model, [_beside(folder), *merged, *(_beside(place.expanduser()) for place in places)]
-    return _model_config(model), [_beside(place.expanduser()) for place in places]
+    from peers.learned import home_named, learned_at, model_named
+
+    home = home_named(model)
+    given = [learned_at(place.expanduser()) for place in places]
+    if home is None:
+        return model_named(model), [*given]
+    config = load_config(home.config)
+    merged = _neighbours(home, config) if neighbours else []
+    return config.model, [learned_at(home.folder), *merged, *given]
 
 
 def _neighbours(home: Home, config: PeerConfig) -> list[Neighbour]:
@@ -238,34 +237,5 @@ def _neighbours(home: Home, config: PeerConfig) -> list[Neighbour]:
     ]
 
 
-def _model_config(model: str) -> ModelConfig:
-    try:
-        return ModelConfig(name=model)
-    except ValueError as error:
-        raise UserMistake(f"MODEL_OR_HOME: {error}") from None
-
-
 def _replaced(config: ModelConfig, **given: Any) -> ModelConfig:
     return dataclasses.replace(config, **{name: value for name, value in given.items() if value is not None})
-
-
-def _beside(place: Path) -> Beside:
-    from gossipllm.tasks.comparing import Beside
-
-    if not (place / "peer.toml").is_file():
-        for name in ("adapter_config.json", "adapter_model.safetensors"):
-            if not (place / name).is_file():
-                raise UserMistake(
-                    f"--adapter: {place} has no {name}, so it is neither a peer's home nor an adapter"
-                )
-        return Beside(place, None)
-    from gossipllm.model.snapshots import decode_snapshot
-    from peers.store import Store
-
-    Home(place).check()
-    saved = Store(Home(place).state).load().saved
-    if saved is None or saved.snapshot is None:
-        raise UserMistake(
-            f"{place}: nothing to measure before the first round; run it with: gossipllm run {place}"
-        )
-    return Beside(place, decode_snapshot(saved.snapshot.data))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import trio
 
 from gossipllm.mistakes import UserMistake
+from peers.company import forget_company
 from peers.config import PeerConfig
 from peers.core.events import PeerId
 from peers.core.state import Core
@@ -64,7 +65,7 @@ def run_home(home: Home, config: PeerConfig, output: Output, *, stop_with_stdin:
 
 
 async def _run(home: Home, config: PeerConfig, output: Output, stop_with_stdin: bool) -> Ending:
-    identity, store, writer = _opened(home)
+    identity, store, writer = _opened(home, config)
     found = store.load()
     ending = Ending(0, "stopped")
     with writer as history:
@@ -87,10 +88,12 @@ async def _run(home: Home, config: PeerConfig, output: Output, stop_with_stdin: 
     return ending
 
 
-def _opened(home: Home) -> tuple[Identity, Store, HistoryWriter]:
+def _opened(home: Home, config: PeerConfig) -> tuple[Identity, Store, HistoryWriter]:
     """What the home keeps. Raises `UserMistake` for files that are foreign, unsafe or cannot be written."""
     try:
         identity = Identity.load(home.identity)
+        if not config.peer.keep_neighbours:
+            forget_company(home.state)
         return (
             identity,
             Store(home.state),

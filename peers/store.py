@@ -16,6 +16,7 @@ import os
 import shutil
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -59,39 +60,18 @@ class Store:
         Raises `UserMistake` where there are state files and none can be read, or one is of an earlier version:
         starting afresh would throw away what was learned, and only the owner may decide that.
         """
-        good: list[Saved] = []
-        damages: list[str] = []
-        for path in self._slots():
-            try:
-                good.append(_read(path))
-            except FileNotFoundError:
-                continue
-            except DamagedError as damage:
-                damages.append(f"{path.name}: {damage}; {_keep_aside(path)}")
-            except OSError as error:
-                damages.append(f"{path.name}: cannot be read ({error.strerror})")
-        last = self._last_published()
-        if good:
-            newest = max(good, key=lambda one: one.generation)
-            notes = tuple(f"{damage}; using generation {newest.generation}" for damage in damages)
-            return Found(recovered(newest, published_round=last), notes)
-        if damages:
-            raise UserMistake(
-                f"{self._folder}: no generation of the state can be read ({'; '.join(damages)}). Restore the "
-                f"folder from a copy, or {_BEGIN_ANEW}"
-            )
-        if last >= 0:
-            raise UserMistake(
-                f"{self._folder}: the state files are gone, yet round {last} was announced. Restore them from a "
-                f"copy, or {_BEGIN_ANEW}"
-            )
-        return Found(None, ())
+        return _found(self._folder, lambda path: f"; {_keep_aside(path)}")
+
+    @staticmethod
+    def look(folder: Path) -> Found:
+        """The same, for those who only read: no folder is made, and no copy of what is damaged."""
+        return _found(folder, lambda _: "")
 
     def save(self, saved: Saved) -> None:
         """Make it durable. Blocks; raises `OSError` and leaves the earlier generations as they were."""
         pieces = sealed(saved, _MAGIC)
         try:
-            write_sealed(self._slots()[saved.generation % 2], pieces)
+            write_sealed(_slots(self._folder)[saved.generation % 2], pieces)
             if saved.stage == "published":
                 self._remember_published(saved.round, digest_of(saved.frame))
             flush_folder(self._folder)
@@ -102,37 +82,73 @@ class Store:
         """Let it take the place of the last one. Blocks; raises `OSError` and leaves the last one as it was."""
         write_company(self._folder, company)
 
-    def _slots(self) -> tuple[Path, Path]:
-        return self._folder / "state.0", self._folder / "state.1"
-
-    # -- the list of published rounds ---------------------------------------------------------------
-
     def _remember_published(self, round_: int, digest: bytes) -> None:
         record = struct.pack("<I32s", round_, digest)
         record += struct.pack("<I", zlib.crc32(record))
-        with (self._folder / "published").open("ab", buffering=0) as file:
+        with _published(self._folder).open("ab", buffering=0) as file:
             # A torn record of a crash would shift all later ones: continue at a whole record.
             file.truncate(file.tell() - file.tell() % _PUBLISHED.size)
             if file.write(record) != len(record):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             os.fsync(file.fileno())
 
-    def _last_published(self) -> int:
-        """The last round known to have been announced, -1 for none. Raises `UserMistake`."""
-        path = self._folder / "published"
+
+def _found(folder: Path, noticed: Callable[[Path], str]) -> Found:
+    """`noticed` is told of a damaged file, and what it returns is added to what is said of it."""
+    good: list[Saved] = []
+    damages: list[str] = []
+    for path in _slots(folder):
         try:
-            data = path.read_bytes()
+            good.append(_read(path))
         except FileNotFoundError:
-            return -1
+            continue
+        except DamagedError as damage:
+            damages.append(f"{path.name}: {damage}{noticed(path)}")
         except OSError as error:
-            raise UserMistake(f"{path}: cannot be read ({error.strerror})") from None
-        whole = len(data) - len(data) % _PUBLISHED.size
-        rounds = (
-            round_
-            for round_, digest, check in _PUBLISHED.iter_unpack(data[:whole])
-            if zlib.crc32(struct.pack("<I32s", round_, digest)) == check
+            damages.append(f"{path.name}: cannot be read ({error.strerror})")
+    last = _last_published(folder)
+    if good:
+        newest = max(good, key=lambda one: one.generation)
+        notes = tuple(f"{damage}; using generation {newest.generation}" for damage in damages)
+        return Found(recovered(newest, published_round=last), notes)
+    if damages:
+        raise UserMistake(
+            f"{folder}: no generation of the state can be read ({'; '.join(damages)}). Restore the folder from a "
+            f"copy, or {_BEGIN_ANEW}"
         )
-        return max(rounds, default=-1)
+    if last >= 0:
+        raise UserMistake(
+            f"{folder}: the state files are gone, yet round {last} was announced. Restore them from a copy, or "
+            f"{_BEGIN_ANEW}"
+        )
+    return Found(None, ())
+
+
+def _slots(folder: Path) -> tuple[Path, Path]:
+    return folder / "state.0", folder / "state.1"
+
+
+def _published(folder: Path) -> Path:
+    """The list of published rounds."""
+    return folder / "published"
+
+
+def _last_published(folder: Path) -> int:
+    """The last round known to have been announced, -1 for none. Raises `UserMistake`."""
+    path = _published(folder)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return -1
+    except OSError as error:
+        raise UserMistake(f"{path}: cannot be read ({error.strerror})") from None
+    whole = len(data) - len(data) % _PUBLISHED.size
+    rounds = (
+        round_
+        for round_, digest, check in _PUBLISHED.iter_unpack(data[:whole])
+        if zlib.crc32(struct.pack("<I32s", round_, digest)) == check
+    )
+    return max(rounds, default=-1)
 
 
 def _keep_aside(path: Path) -> str:

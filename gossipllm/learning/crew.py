@@ -165,14 +165,14 @@ def _failed(request: Request, error: Exception) -> Failed:
         return Failed(request=request.request, why=f"a neighbour's content: {error}", users_fault=False)
     if isinstance(error, np.linalg.LinAlgError):
         return Failed(request=request.request, why=f"the merge: {error}", users_fault=False)
-    if isinstance(error, MemoryError | OSError | RuntimeError) and _is_exhaustion(error):
+    if isinstance(error, MemoryError | OSError | RuntimeError) and is_exhaustion(error):
         line = " ".join(str(error).split())[:200] or type(error).__name__
         return Failed(request=request.request, why=line, users_fault=False)
     raise error
 
 
-def _is_exhaustion(error: Exception) -> bool:
-    """torch says that a processor's memory is full with a bare RuntimeError."""
+def is_exhaustion(error: Exception) -> bool:
+    """Whether memory or a disk is full. torch says that a processor's memory is with a bare RuntimeError."""
     if isinstance(error, RuntimeError):
         return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
     return True

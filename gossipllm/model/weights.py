@@ -148,9 +148,10 @@ def _places(source: str) -> dict[str, _Place]:
             raise _unreadable(f"it has no {_SINGLE}")
         try:
             shards: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        except (ValueError, KeyError, TypeError):
+            names = sorted(set(shards.values()))
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise _unreadable(f"{index} lists no files") from None
-        files = [each for name in sorted(set(shards.values())) if (each := _file(source, name)) is not None]
+        files = [each for name in names if (each := _file(source, name)) is not None]
     places: dict[str, _Place] = {}
     for file in files:
         changed = _changed(file)

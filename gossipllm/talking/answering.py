@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from transformers import GenerationConfig
@@ -16,13 +16,17 @@ from gossipllm.randomness import words
 from gossipllm.talking.decoding import Decoding
 from gossipllm.text.samples import padding_id
 
+_COLDEST: Final = 1e-6
+"""Lowest temperature that tokens are drawn at: logits of thousands, divided by it, are far within float32."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
     """How tokens are chosen."""
 
     temperature: float = 0.8
-    """Divides the logits; 0 always takes the likeliest token. Guess."""
+    """Divides the logits; 0, and what is so near to it that float32 would overflow, always takes the likeliest token.
+    Guess."""
 
     top_p: float = 0.95
     """Draws from the likeliest tokens that have this much of the probability together, in (0, 1] (1904.09751)."""
@@ -89,14 +93,15 @@ class Speaker:
 
     def _settings(self, sampling: Sampling) -> GenerationConfig:
         make: Any = GenerationConfig
+        drawn = sampling.temperature >= _COLDEST
         draws = {"temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
         return make(
             max_new_tokens=sampling.new_tokens,
-            do_sample=sampling.temperature > 0,
+            do_sample=drawn,
             use_cache=True,
             eos_token_id=sorted(self._stops) or None,
             pad_token_id=padding_id(self._tokenizer),
-            **(draws if sampling.temperature > 0 else {}),
+            **(draws if drawn else {}),
         )
 
 

@@ -14,10 +14,10 @@ from gossipllm.config import ModelConfig
 from gossipllm.mistakes import UserMistake
 from gossipllm.model.loading import load_base_told
 from gossipllm.model.models import Base, base_fingerprint, load_tokenizer
-from gossipllm.model.snapshots import Snapshot
 from gossipllm.tasks.catalogue import TASKS, Metric, SampleSource, Task, TaskName, read_examples
 from gossipllm.tasks.evaluation import Measured, Measures, on_examples, on_text
 from gossipllm.tasks.examples import Example
+from gossipllm.tasks.learned import Learned
 from gossipllm.tasks.metrics import BertModel
 from gossipllm.tasks.mounting import folder_on, snapshot_on
 from gossipllm.tasks.neighbours import Neighbour, laid_over
@@ -29,18 +29,6 @@ from wire.errors import WireError
 
 _WINDOW: Final = 1024
 """Longest window of plain text unless something else is asked for. Guess."""
-
-
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """What goes beside the base: the saved state of a home, or, where there is none, a folder in PEFT's format."""
-
-    place: Path
-    snapshot: Snapshot | None
-
-    @property
-    def name(self) -> str:
-        return self.place.resolve().name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +62,7 @@ class _Data:
 def compared(
     asked: Asked,
     config: ModelConfig,
-    beside: Sequence[Beside | Neighbour],
+    beside: Sequence[Learned | Neighbour],
     stages: Stages,
     *,
     left_out: Callable[[str, str], None] = lambda _name, _why: None,
@@ -129,7 +117,7 @@ def _read(asked: Asked, tokenizer: Any) -> _Data:
     return _Data(examples=read_examples(source, tokenizer, key="--data")[: asked.limit])
 
 
-def _check(base: Base, asked: Asked, beside: Sequence[Beside | Neighbour]) -> None:
+def _check(base: Base, asked: Asked, beside: Sequence[Learned | Neighbour]) -> None:
     """Raises `UserMistake` where lengths exceed the model's context, or a home is of another base."""
     if asked.window > base.context:
         raise UserMistake(
@@ -139,7 +127,7 @@ def _check(base: Base, asked: Asked, beside: Sequence[Beside | Neighbour]) -> No
         raise UserMistake(
             f"--max-new-tokens is {asked.new_tokens}, but the model takes {base.context} tokens with the question"
         )
-    homes = [one for one in beside if isinstance(one, Beside)]
+    homes = [one for one in beside if isinstance(one, Learned)]
     snapshots = {one.place: one.snapshot for one in homes if one.snapshot is not None}
     here = base_fingerprint(base.model) if snapshots else b""
     for place, snapshot in snapshots.items():
@@ -151,7 +139,7 @@ def _check(base: Base, asked: Asked, beside: Sequence[Beside | Neighbour]) -> No
 
 
 def _measured(
-    base: Base, beside: Beside | Neighbour | None, asked: Asked, data: _Data, stages: Stages, name: str
+    base: Base, beside: Learned | Neighbour | None, asked: Asked, data: _Data, stages: Stages, name: str
 ) -> Measured:
     """Raises `WireError` where a neighbour's update is none of this base's."""
     if beside is None:

@@ -23,14 +23,14 @@ def snapshot_on(base: Base, snapshot: Snapshot) -> Generator[None]:
     """Let the base compute with what a peer saved on it, whatever kind of adapter that is."""
     header = snapshot.header
     sites = attach(base.model, AdapterConfig(train=header.train)).sites
-    tensors = {
-        name: torch.tensor(value, dtype=base.dtype, device=base.device)[None]
-        for name, value in snapshot.adapter.items()
-    }
-    scale = header.alpha / header.rank if header.rank else 1.0
-    for site in sites.values():
-        site.mount(tensors, scale=scale)
     try:
+        tensors = {
+            name: torch.tensor(value, dtype=base.dtype, device=base.device)[None]
+            for name, value in snapshot.adapter.items()
+        }
+        scale = header.alpha / header.rank if header.rank else 1.0
+        for site in sites.values():
+            site.mount(tensors, scale=scale)
         yield
     finally:
         for name, site in sites.items():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import io
 import json
 import secrets
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 from rich.console import Console
@@ -145,6 +146,9 @@ def chat(
         new_tokens=new_tokens or min(_NEW_TOKENS, base.context // 2),
         seed=secrets.randbelow(2**31) if seed is None else seed,
     )
+    if isinstance(stdin := cast("Any", sys.stdin), io.TextIOWrapper):
+        # Bytes that are no text, which no tokenizer takes.
+        stdin.reconfigure(errors="replace")
     speaking = _speaking(subject, both=both)
     screen = _Console(quiet=as_json)
     with voices(base, subject.learned) as made:
@@ -152,7 +156,7 @@ def chat(
         if interactive:
             _converse(session, screen)
             return
-        prompts = sys.stdin if prompt is None else [prompt]
+        prompts = sys.stdin if prompt is None else [_text(prompt)]
         for text, said in session.each(line.rstrip("\n") for line in prompts):
             if as_json:
                 click.echo(_json(subject, session, sampling, text, said))
@@ -171,6 +175,11 @@ def _loaded(config: ModelConfig) -> Base:
         return load_base(config)
     with showing(err) as stages:
         return load_base_told(config, stages.begin)
+
+
+def _text(word: str) -> str:
+    """A word of the command line, in which bytes that are no text stand as halves of characters."""
+    return word.encode("utf-8", "replace").decode("utf-8")
 
 
 def _speaking(subject: Subject, *, both: bool) -> tuple[Voice, ...]:

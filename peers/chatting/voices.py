@@ -8,8 +8,8 @@ from typing import Literal, TypeAlias
 
 from gossipllm.mistakes import UserMistake
 from gossipllm.model.models import Base, base_fingerprint
+from gossipllm.tasks.learned import Learned
 from gossipllm.tasks.mounting import folder_on, snapshot_on
-from peers.chatting.subject import Learned
 from wire.digest import short
 
 Voice: TypeAlias = Literal["base", "adapter"]

@@ -327,7 +327,8 @@ class Rounds:
         return [*refused, Report(record=record), *kept, Store(saved=self._saved), *self._train()]
 
     def _kept(self, saved: Saved, stage: Merging) -> list[Effect]:
-        if not self._config.keep_neighbours:
+        # Where mass is pushed, what came from a neighbour is a share of it and no adapter.
+        if not self._config.keep_neighbours or self._config.learner.mixing == "push-sum":
             return []
         company = kept_company(self._keys.peer_id, saved=saved, stage=stage)
         return [Keep(company=company)] if company else []

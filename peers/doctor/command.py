@@ -116,10 +116,9 @@ def examined(
         whose = "this home's" if own.identity else "a throwaway one: the call leaves no trace there"
         yield Finding("ok", "identity", whose)
         yield from _awaited(attempt.reached(own.identity or Identity.generate()), waiting)
-    if not quick:
-        yield from _computing(own.config)
+    computes = False if quick else (yield from _computing(own.config))
     if attempt is not None and attempt.theirs is not None:
-        ours = yield from _fingerprints(own, waiting, quick=quick)
+        ours = yield from _fingerprints(own, waiting, computes=computes)
         if own.config is not None and ours is not None:
             yield from joining.compared(attempt.theirs, ours, own.config.peer.network)
 
@@ -161,15 +160,15 @@ def _sockets(home: Home | None, config: PeerConfig | None) -> Findings:
 
 
 def _fingerprints(
-    own: _Own, waiting: Waiting, *, quick: bool
+    own: _Own, waiting: Waiting, *, computes: bool
 ) -> Generator[Finding, None, Fingerprints | None]:
-    """This home's, computed from what its settings name; with `quick` those that were last saved."""
+    """This home's, computed from what its settings name; where nothing computes, those that were last saved."""
     if own.config is None:
         yield Finding("ok", "fits", "not compared: add --home DIR to compare it with a home's network")
         return None
-    if quick:
+    if not computes:
         if own.saved is None:
-            yield Finding("ok", "fits", "not compared: that takes torch here; leave out --quick")
+            yield Finding("ok", "fits", "not compared: that takes torch here, and no --quick")
         return None if own.saved is None else own.saved.fingerprints
     from peers.doctor.fingerprints import fingerprints_of
 
@@ -181,11 +180,14 @@ def _fingerprints(
         return None
 
 
-def _computing(config: PeerConfig | None) -> Findings:
+def _computing(config: PeerConfig | None) -> Generator[Finding, None, bool]:
+    """Whether there is anything that computes."""
     from peers.doctor import computing
 
     loaded = list(computing.torch_itself())
     yield from loaded
-    if loaded[-1].level != "fail":
-        yield from computing.devices()
-        yield from computing.speeds(ModelConfig() if config is None else config.model)
+    if loaded[-1].level == "fail":
+        return False
+    yield from computing.devices()
+    yield from computing.speeds(ModelConfig() if config is None else config.model)
+    return True

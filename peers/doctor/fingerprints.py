@@ -14,5 +14,6 @@ def fingerprints_of(config: PeerConfig) -> Fingerprints:
 
     disable_progress_bar()
     learner = config.learner()
-    materials = load_materials(learner, lambda _phase, _step: None)
+    # As the peer will hold it: where that is in few bits, the whole may not fit.
+    materials = load_materials(learner, lambda _phase, _step: None, alone=True)
     return materials.fingerprints(UpdateFormat(materials.blueprint(learner.adapter), learner.mixing))

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import stat
-import tempfile
-from pathlib import Path
 
 from gossipllm.mistakes import UserMistake
 from peers.config import PeerConfig, load_config
@@ -69,18 +66,10 @@ def held_by(home: Home) -> str:
 
 def saved_of(home: Home) -> Found | UserMistake:
     """What was last saved, or why it cannot be read."""
-    if not home.state.is_dir():
-        return Found(None, ())
-    # A store keeps a copy of what is damaged beside it. It shall do so in a folder that goes away.
-    with tempfile.TemporaryDirectory() as aside:
-        for file in home.state.iterdir():
-            if file.name in ("state.0", "state.1", "published"):
-                Path(aside, file.name).symlink_to(file.absolute())
-        try:
-            found = Store(Path(aside)).load()
-        except UserMistake as error:
-            return UserMistake(_without_copies(str(error)).replace(aside, str(home.state)))
-        return Found(found.saved, tuple(_without_copies(note) for note in found.notes))
+    try:
+        return Store.look(home.state)
+    except UserMistake as error:
+        return error
 
 
 def state(found: Found | UserMistake) -> Findings:
@@ -119,8 +108,3 @@ def _described(saved: Saved | None) -> str:
     if saved is None:
         return "none yet: the peer has not run"
     return f"whole: round {saved.round}, generation {saved.generation}"
-
-
-def _without_copies(text: str) -> str:
-    """Of the store's notes, without what it says of copies: here none stays."""
-    return re.sub(r"; (a copy is kept as [^;)]+|no copy could be kept \([^)]*\))", "", text)

@@ -79,7 +79,7 @@ def compared(theirs: Greeting, ours: Fingerprints, network: str) -> Findings:
         their, our = getattr(theirs.fingerprints, name), getattr(ours, name)
         if their != our:
             differ = True
-            yield Finding("fail", name, f"theirs {short(their)}, ours {short(our)}", f"{CURES[name]}")
+            yield Finding("fail", name, f"theirs {short(their)}, ours {short(our)}", CURES[name])
     if differ:
         return
     if theirs.net != network_id(network, ours):

@@ -96,14 +96,23 @@ def free_memory() -> int | None:
         free += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
     except (OSError, ValueError):
         return None
-    group = Path("/sys/fs/cgroup")
     try:
-        limit = (group / "memory.max").read_text(encoding="ascii").strip()
-        used = (group / "memory.current").read_text(encoding="ascii")
-        free += [] if limit == "max" else [max(0, int(limit) - int(used))]
+        free += free_in_group(Path("/sys/fs/cgroup"))
     except (OSError, ValueError):
         """No such limits here."""
     return min(free, default=None)
+
+
+def free_in_group(group: Path) -> list[int]:
+    """Bytes that a control group leaves, none where it sets no limit. Files that the kernel keeps for later count as
+    used there, and go as soon as a program wants their place. Raises `OSError` and `ValueError` where it is none."""
+    limit = (group / "memory.max").read_text(encoding="ascii").strip()
+    if limit == "max":
+        return []
+    used = int((group / "memory.current").read_text(encoding="ascii"))
+    lines = (group / "memory.stat").read_text(encoding="ascii").splitlines()
+    cached = sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+    return [max(0, int(limit) - used + cached)]
 
 
 def clock() -> Findings:

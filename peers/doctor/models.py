@@ -60,14 +60,24 @@ def named(name: str) -> Findings:
     elif name.startswith(("/", ".", "~")):
         yield Finding("fail", "model", f"there is no folder {name}", "set [model] name in peer.toml")
     else:
-        from huggingface_hub import try_to_load_from_cache
+        yield _of_the_hub(name)
 
-        if isinstance(try_to_load_from_cache(name, "config.json"), str):
-            yield Finding("ok", "model", f"{name}, in the cache")
-        else:
-            yield Finding(
-                "warn", "model", f"{name}, not in the cache", "the first run fetches it from the hub"
-            )
+
+def _of_the_hub(name: str) -> Finding:
+    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:
+        value = f"{name} is neither a folder here nor a name of the hub"
+        return Finding("fail", "model", value, "set [model] name in peer.toml")
+    if isinstance(found, str):
+        return Finding("ok", "model", f"{name}, in the cache")
+    if constants.HF_HUB_OFFLINE:
+        cure = "unset HF_HUB_OFFLINE for the first run, which fetches it from the hub"
+        return Finding("fail", "model", f"{name}, not in the cache, and the hub is not to be asked", cure)
+    return Finding("warn", "model", f"{name}, not in the cache", "the first run fetches it from the hub")
 
 
 def _changed(folder: Path) -> str:

@@ -143,9 +143,9 @@ def _at_hand(run: Run, case: Case) -> tuple[Home, KeptCompany] | str:
 
 
 def _again(case: Case, config: PeerConfig, company: KeptCompany, stages: Stages) -> Explanation:
-    import torch
     from transformers.utils.logging import disable_progress_bar
 
+    from gossipllm.learning.crew import is_exhaustion
     from peers.explaining.measuring import Reopened
 
     disable_progress_bar()
@@ -155,7 +155,9 @@ def _again(case: Case, config: PeerConfig, company: KeptCompany, stages: Stages)
         leaving = _leaving(case)
         rows = dict.fromkeys((case.row, *leaving, *rows_of(made)))
         losses = bench.losses(tuple(rows), stages)
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not is_exhaustion(error):
+            raise
         raise MemoryError from None
     without = LeftOut(why="it is about the peer itself")
     if leaving:

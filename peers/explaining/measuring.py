@@ -51,7 +51,8 @@ class Reopened:
 
     def __init__(self, config: LearnerConfig, company: KeptCompany, stages: Stages) -> None:
         done = stages.begin("loading", OPENING_STEPS)
-        materials = load_materials(config, lambda _phase, _step: done(1))
+        # Alone as the peer's own learner is: a base in 8 or 4 bits predicts otherwise than a whole one.
+        materials = load_materials(config, lambda _phase, _step: done(1), alone=True)
         splits = load_text(config, materials.base)
         done(1)
         configured = materials.blueprint(config.adapter)

@@ -10,7 +10,11 @@ import msgspec
 import pytest
 
 from peers.company import COMPANY_FILE, read_company, write_company
+from peers.config import PeerConfig, SelfConfig
 from peers.core.kept import KeptCompany, KeptMember
+from peers.home import Home
+from peers.identity import Identity
+from peers.running import _opened
 from wire.digest import Content
 
 
@@ -85,3 +89,17 @@ def test_a_full_disk_says_what_is_missing_and_leaves_the_last_one(
     monkeypatch.undo()
     assert read_company(tmp_path) == company
     assert [path.name for path in tmp_path.iterdir()] == [COMPANY_FILE]
+
+
+def test_who_wants_none_kept_has_none_from_before(tmp_path: Path, company: KeptCompany) -> None:
+    home = Home(tmp_path / "home")
+    home.state.mkdir(parents=True)
+    Identity.generate().save(home.identity)
+    wanted, unwanted = (PeerConfig(peer=SelfConfig(keep_neighbours=keep)) for keep in (True, False))
+    write_company(home.state, company)
+
+    _opened(home, wanted)
+    assert read_company(home.state) == company
+    for _ in range(2):
+        _opened(home, unwanted)
+        assert not (home.state / COMPANY_FILE).exists()

@@ -87,3 +87,26 @@ def test_how_tokens_count_follows_from_what_the_loss_is_a_mean_of(reduction: Any
 
 def test_what_needs_no_predictions_goes_with_any_positions() -> None:
     PeerConfig(trust=TrustConfig(strategy="weights"), reference=ReferenceConfig(positions="last"))
+
+
+@pytest.mark.parametrize(
+    ("text", "idle"),
+    [
+        ("[trust]\ntokens_power = 1.0", "trust.tokens_power"),
+        ('[trust]\nstrategy = "learned"', "trust.strategy"),
+        ('[trust]\ntokens_count = "total"', "trust.tokens_count"),
+        ("[round]\nguard = false", "round.guard"),
+        ('rule = "mean"', "merge.rule"),
+    ],
+)
+def test_what_steers_rows_is_refused_where_there_are_none(tmp_path: Path, text: str, idle: str) -> None:
+    (tmp_path / "peer.toml").write_text(f'[merge]\nmixing = "push-sum"\n{text}')
+    with pytest.raises(UserMistake, match=f'{idle} does nothing with merge.mixing = "push-sum"'):
+        load_config(tmp_path / "peer.toml")
+
+
+def test_pushing_goes_with_every_default_and_with_what_counts_there(tmp_path: Path) -> None:
+    pushing = MergeConfig(mixing="push-sum")
+    write_config(tmp_path / "peer.toml", PeerConfig(merge=pushing))
+    assert load_config(tmp_path / "peer.toml").merge == pushing
+    PeerConfig(merge=pushing, trust=TrustConfig(tokens_alpha=0.5, max_age=2))

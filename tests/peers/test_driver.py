@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import trio
 
 from gossipllm.work import Open, Progress, Request
 from peers.core.config import CoreConfig, RoundConfig
+from peers.core.kept import KeptCompany
 from peers.core.stages import Saving
 from peers.core.state import Core
 from peers.driver import Clock, Driver, Ending
@@ -146,6 +148,22 @@ async def test_what_was_merged_last_is_kept(cast: Any, until: Any) -> None:
 
     assert [member.name for member in one.memory.kept[-1].members] == ["two"]
     assert one.memory.kept[-1].self_weight == one.diary.rounds[-1].self_weight
+
+
+async def test_what_was_kept_does_not_stay_in_memory(cast: Any, until: Any) -> None:
+    one = cast.add("one", ToyLearning([1, 1, 1, 1]))
+    cast.add("two", ToyLearning([1, 1, 1, 1]))
+    rounds: list[int] = []
+    one.memory.keep = lambda company: rounds.append(company.round)
+
+    await until(lambda: rounds[-1:] == [2])
+    await until(lambda: len(one.diary.rounds) == 3 and not _held(one.id))
+
+
+def _held(peer: str) -> list[KeptCompany]:
+    """Companies of this peer that somebody still refers to."""
+    gc.collect()
+    return [one for one in gc.get_objects() if type(one) is KeptCompany and one.peer == peer]
 
 
 async def test_a_full_disk_is_said_once_and_costs_no_round(cast: Any, until: Any) -> None:

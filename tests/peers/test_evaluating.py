@@ -202,11 +202,14 @@ def test_a_home_of_another_base_is_refused_by_name(home: Path, facts: Path, tmp_
 def test_a_home_before_its_first_round_says_what_to_do(home: Path, facts: Path) -> None:
     for file in (home / "state").iterdir():
         file.unlink()
+    (home / "state").rmdir()
 
     with pytest.raises(
-        UserMistake, match="nothing to measure before the first round; run it with: gossipllm run"
+        UserMistake, match="has learned nothing before its first round; run it with: gossipllm run"
     ):
         run(home, "--task", "e2e", "--data", facts)
+
+    assert not (home / "state").exists(), "who measures writes nothing"
 
 
 def test_without_the_libraries_the_command_says_what_to_install(

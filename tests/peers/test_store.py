@@ -102,6 +102,35 @@ def test_the_damaged_file_is_kept_once_however_often_it_is_found(folder: Path, f
     assert all(aside[0].name in note[0] for note in notes)
 
 
+def test_who_only_looks_finds_the_same_and_leaves_everything_as_it_lies(
+    folder: Path, state: Any, filled: Any
+) -> None:
+    assert Store.look(folder).saved is None
+    assert not folder.exists()
+    filled(folder, 3, 4)
+    (folder / "state.0").write_bytes(b"damaged")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    found = Store.look(folder)
+
+    assert found.saved == state(3)
+    assert found.notes == ("state.0: not a state file; using generation 3",)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_who_only_looks_at_what_cannot_be_read_is_told_so(folder: Path, filled: Any) -> None:
+    filled(folder, 3, 4)
+    for path in (folder / "state.0", folder / "state.1"):
+        path.write_bytes(b"damaged")
+
+    with pytest.raises(
+        UserMistake, match=r"state\.0: not a state file; state\.1: not a state file\)\. Restore"
+    ):
+        Store.look(folder)
+
+    assert sorted(path.name for path in folder.iterdir()) == ["published", "state.0", "state.1"]
+
+
 def test_a_full_disk_does_not_keep_a_peer_from_its_older_generation(
     folder: Path, monkeypatch: pytest.MonkeyPatch, state: Any, filled: Any
 ) -> None:

@@ -154,9 +154,10 @@ def test_a_list_of_files_that_is_none_is_the_users_mistake(model_folder: Folder,
 
     with pytest.raises(UserMistake, match=r"it has no model\.safetensors; take"):
         open_base(named(folder))
-    (folder / "model.safetensors.index.json").write_text("{}")
-    with pytest.raises(UserMistake, match="lists no files"):
-        open_base(named(folder))
+    for none in ("{}", "[]", '{"weight_map": []}', '{"weight_map": {"a": 1, "b": "c"}}', "nonsense"):
+        (folder / "model.safetensors.index.json").write_text(none)
+        with pytest.raises(UserMistake, match="lists no files"):
+            open_base(named(folder))
 
 
 def test_a_file_that_is_none_is_the_users_mistake(model_folder: Folder, tmp_path: Path) -> None:

@@ -49,6 +49,15 @@ def test_equal_seeds_draw_alike_and_other_numbers_otherwise(base: Base) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_next_to_no_temperature_is_none(base: Base) -> None:
+    none, least = (
+        Speaker(base).answer(prompt(base), Sampling(temperature=t, new_tokens=6), 0, lambda _: None)
+        for t in (0.0, 1e-40)
+    )
+
+    assert least.text == none.text
+
+
 def test_the_end_of_the_text_ends_an_answer(base: Base) -> None:
     end = cast("Any", base.tokenizer).eos_token_id
     model: Any = base.model

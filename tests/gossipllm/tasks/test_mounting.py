@@ -68,6 +68,22 @@ def test_saved_differences_compute_what_the_changed_weights_do(
     assert (logits(changed) - before).abs().max() > 0.1
 
 
+def test_mounting_that_is_interrupted_leaves_the_base_as_it_was(
+    base: Bases, saved: Saves, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = base()
+    names = [name for name, _ in model.model.named_modules()]
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gossipllm.model.sites.Site.mount", stop)
+    with pytest.raises(KeyboardInterrupt), snapshot_on(model, saved(model)):
+        raise AssertionError("nothing is mounted")
+
+    assert [name for name, _ in model.model.named_modules()] == names
+
+
 def test_answers_are_written_with_what_is_beside_the_base(base: Bases, saved: Saves) -> None:
     model = base()
     options: dict[str, Any] = {"new_tokens": 8, "batch": 2, "one_line": False, "done": lambda _: None}

@@ -98,6 +98,35 @@ def test_each_line_of_a_pipe_is_a_prompt(
     assert found[0]["chat"]
 
 
+def test_bytes_that_are_no_text_are_answered_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for errors in ("strict", "surrogateescape"):
+        pipe = io.TextIOWrapper(io.BytesIO(b"The \xff system\n"), "utf-8", errors)
+        monkeypatch.setattr(sys, "stdin", pipe)
+        run("embedded", "--json")
+    run("embedded", "--json", "--prompt", os.fsdecode(b"The \xff system"))
+
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["prompt"] for one in found] == ["The \ufffd system", "The \ufffd system", "The ? system"]
+    assert all(one["answers"][0]["text"] for one in found)
+
+
+def test_a_damaged_state_is_passed_over_and_no_copy_is_made(
+    new_home: Callable[..., Home], snapshot: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = new_home(snapshot)
+    (home.state / "state.0").write_bytes(b"damaged")
+    before = sorted(home.folder.rglob("*"))
+
+    run(home.folder, "--prompt", "The system")
+
+    captured = capsys.readouterr()
+    assert captured.out.strip()
+    assert "state.0: not a state file; using generation 1" in captured.err
+    assert sorted(home.folder.rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -9,7 +9,7 @@ import pytest
 
 from gossipllm.config import LearnerConfig
 from gossipllm.work import Absorb, Merged, PushedShare, Train
-from peers.core.effects import Publish, Pull, Store
+from peers.core.effects import Keep, Publish, Pull, Store
 from peers.core.events import Connected, Heard, LearnerLost, Pulled, Woke
 from peers.core.lives import MERGE_TRIES
 from peers.core.stages import Gathering
@@ -74,6 +74,19 @@ def test_what_was_pushed_is_taken_in_and_there_is_no_row(bench: Any, script: Any
     assert (record.guard, record.self_weight, record.absorbed) == ("taken", 1.0, 1)
     assert [(seen.name, seen.weight) for seen in record.seen] == [("alice", 0.0)]
     assert script.only(ended, Train).receivers == (alice.id,)
+
+
+def test_shares_are_no_adapters_to_be_kept(script: Any) -> None:
+    bench = script.Bench(learner=LearnerConfig(mixing="push-sum"), keep_neighbours=True)
+    effects = bench.start()
+    alice = Pusher(script, "alice")
+    met(bench, alice)
+    push(bench, script, alice, 0)
+
+    ended = bench.answer(bench.publish(bench.answer(effects)))
+
+    assert [seen.name for seen in script.records(ended)[0].seen] == ["alice"]
+    assert not script.every(ended, Keep)
 
 
 def test_it_is_pushed_to_those_heard_and_connected_and_each_share_is_served(bench: Any, script: Any) -> None:

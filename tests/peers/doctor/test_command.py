@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from gossipllm.config import LayersConfig, ModelConfig
+from peers.config import PeerConfig
 from peers.doctor import joining
 from peers.doctor.command import doctor
+from peers.doctor.fingerprints import fingerprints_of
 from peers.home import Home
 from wire.messages import Fingerprints, Greeting, network_id
 
@@ -96,6 +99,38 @@ def test_the_network_is_compared_with_the_home_s(
     failed = [one for one in json.loads(capsys.readouterr().out)["findings"] if one["level"] == "fail"]
     assert "base" in [one["what"] for one in failed]
     assert all(one["cure"] for one in failed)
+
+
+def test_where_torch_cannot_be_loaded_what_was_saved_is_compared(
+    home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reached(self: joining.Joining, _: object) -> object:
+        self.theirs = Greeting(v=1, net=network_id("gossipllm", SAVED), fingerprints=SAVED, latest=())
+        return iter(())
+
+    monkeypatch.setattr(joining.Joining, "reached", reached)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "peers.doctor.fingerprints", raising=False)
+
+    assert run("--home", home.folder, "--join", "somewhere", "--json") == 1
+
+    failed = [one for one in json.loads(capsys.readouterr().out)["findings"] if one["level"] == "fail"]
+    assert {"torch", "base"} <= {one["what"] for one in failed}
+
+
+def test_a_base_that_its_peer_holds_in_few_bits_is_not_loaded_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = ModelConfig(device="cpu", dtype="float32", threads=1)
+    whole = fingerprints_of(PeerConfig(model=model))
+
+    def refuse(_: object) -> None:
+        raise AssertionError("loaded whole")
+
+    monkeypatch.setattr("gossipllm.learning.materials.load_base", refuse)
+    held = fingerprints_of(PeerConfig(model=model, layers=LayersConfig(count=1, context="int4")))
+
+    assert held.base == whole.base
 
 
 def test_without_torch_nothing_heavy_is_loaded() -> None:

@@ -71,6 +71,17 @@ def test_memory_and_clock_are_told_or_said_not_to_be_checked(monkeypatch: pytest
     assert elsewhere.value.startswith("not checked")
 
 
+def test_files_that_the_kernel_keeps_for_later_take_no_memory_in_a_container(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("8000\n")
+    (tmp_path / "memory.current").write_text("7500\n")
+    (tmp_path / "memory.stat").write_text("anon 2500\nactive_file 1000\ninactive_file 4000\n")
+
+    assert machine.free_in_group(tmp_path) == [4500]
+
+    (tmp_path / "memory.max").write_text("max\n")
+    assert machine.free_in_group(tmp_path) == []
+
+
 @pytest.mark.parametrize(("state", "level"), [(0, "ok"), (5, "warn"), (-1, "ok")])
 def test_the_kernel_says_whether_something_keeps_the_clock_right(
     state: int, level: str, monkeypatch: pytest.MonkeyPatch

@@ -99,3 +99,23 @@ def test_a_home_s_model_is_a_folder_in_the_cache_or_still_to_fetch(
     assert level(str(tmp_path)) == level("here/it-is") == ["ok"]
     assert level("/not/there") == ["fail"]
     assert level("some/where") == ["warn"]
+
+
+@pytest.mark.parametrize("name", ["a/b/c", "my model", "a--b"])
+def test_what_is_no_name_of_the_hub_fails(name: str) -> None:
+    (found,) = models.named(name)
+
+    assert found.level == "fail"
+    assert "neither a folder here nor a name of the hub" in found.value
+
+
+def test_what_would_have_to_be_fetched_fails_where_the_hub_is_not_to_be_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+
+    (found,) = models.named("some/where")
+
+    assert found.level == "fail"
+    assert "HF_HUB_OFFLINE" in found.cure

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,13 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from gossipllm.config import LayersConfig
+from gossipllm.learning.crew import answer
+from gossipllm.tasks.progress import Quiet
+from gossipllm.work import Evaluate, Evaluated, Open
 from peers.company import read_company, write_company
+from peers.config import load_config
+from peers.explaining.measuring import Reopened
 from trust.cli import trust
 from trust.evidence import Distance
 from trust.rows import Neighbour, TrustConfig, candidate_rows
@@ -181,3 +188,29 @@ def test_help_and_records_alone_load_no_torch(told: Any) -> None:
     words = ["explain", str(told.home), "anna", "bert", "--no-measure"]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize("context", ["int8", "int4"])
+def test_a_base_in_few_bits_is_measured_as_the_learner_measures_it(told: Any, context: Any) -> None:
+    whole = load_config(told.home / "peer.toml").learner()
+    config = replace(whole, layers=LayersConfig(count=1, context=context))
+    opening = Open(request=1, config=config, snapshot=told.company.snapshot)
+    learner, _ = answer(None, opening, lambda _: None)
+    updates = tuple(one.update for one in told.company.members)
+    row = (0.5, 0.3, 0.2)
+    _, evaluated = answer(learner, Evaluate(request=2, rows=(row,), updates=updates), lambda _: None)
+
+    bench = Reopened(config, told.company, Quiet())
+
+    mean = bench.mean(bench.losses([row], Quiet())[row])
+    assert isinstance(evaluated, Evaluated)
+    assert mean == evaluated.losses[0]
+    assert mean != told.evaluated.losses[0]
+
+
+def test_too_little_memory_costs_the_measuring_only(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("peers.explaining.measuring.load_materials", lambda *_, **__: full())
+    assert why_unknown(copy) == "there is too little memory to measure it"
