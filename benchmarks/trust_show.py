@@ -10,18 +10,17 @@ share of the time that reading and drawing cannot change.
 from __future__ import annotations
 
 import argparse
-import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+from made_records import MadePeers
 
-from trust.history import HISTORY_FILE, Begun, Entry, Record, Round, Seen, Traffic
+from trust.history import HISTORY_FILE
 
 TARGET_S = 0.5
 BARE = (sys.executable, "-c", "import click, rich.console, numpy, msgspec")
@@ -40,7 +39,8 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         homes, together = Path(folder) / "homes", Path(folder) / "together"
-        size = write(homes, together, asked.peers, asked.rounds, min(asked.neighbours, asked.peers - 1))
+        peers = MadePeers(asked.peers, neighbours=asked.neighbours)
+        size = write(homes, together, peers, asked.rounds)
         print(f"{asked.peers} peers x {asked.rounds} rounds, {size / 1e6:.0f} MB of history")
         bare = median(BARE, asked.times)
         print(f"{'imports alone':<36}{bare:6.2f} s")
@@ -70,101 +70,25 @@ def _timed(command: tuple[str, ...]) -> float:
     return time.perf_counter() - begin
 
 
-def write(homes: Path, together: Path, peers: int, rounds: int, neighbours: int) -> int:
+def write(homes: Path, together: Path, peers: MadePeers, rounds: int) -> int:
     """The same records in both layouts. Returns their bytes."""
-    rng = random.Random(0)
-    ids = [f"12D3KooW{rng.randrange(10**44):044}" for _ in range(peers)]
     together.mkdir()
-    files = [homes / f"peer-{number}" / HISTORY_FILE for number in range(peers)]
+    files = [homes / peers.name(peer) / HISTORY_FILE for peer in range(len(peers.ids))]
     for file in files:
         file.parent.mkdir(parents=True)
     streams = [file.open("wb") for file in files]
     size = 0
     with (together / HISTORY_FILE).open("wb") as stream:
-        for at_s, peer, record in records(ids, rounds, neighbours, rng):
-            traffic = Traffic(
-                sent={"announce": at_s, "blob": 9 * at_s, "known": at_s},
-                received={"announce": at_s, "blob": 9 * at_s, "known": at_s},
-            )
-            data = msgspec.msgpack.encode(Entry(at_s=float(at_s), traffic=traffic, record=record))
-            streams[peer].write(data)
-            size += stream.write(data)
+        for number in range(rounds + 1):
+            for peer, own in enumerate(streams):
+                record = peers.round(peer, number) if number else peers.begun(peer)
+                entry = peers.entry(record, at_s=float(number), rounds=number)
+                data = msgspec.msgpack.encode(entry)
+                own.write(data)
+                size += stream.write(data)
     for one in streams:
         one.close()
     return size
-
-
-def records(
-    ids: list[str], rounds: int, neighbours: int, rng: random.Random
-) -> Iterator[tuple[int, int, Record]]:
-    for peer, its_id in enumerate(ids):
-        yield 0, peer, begun(its_id, f"peer-{peer}")
-    for number in range(1, rounds + 1):
-        for peer in range(len(ids)):
-            others = rng.sample([one for one in range(len(ids)) if one != peer], neighbours)
-            yield number, peer, round_of(ids, peer, number, others, rng)
-
-
-def begun(peer: str, name: str) -> Begun:
-    return Begun(
-        peer=peer,
-        name=name,
-        round=0,
-        base="00" * 32,
-        tokenizer="00" * 32,
-        reference="00" * 32,
-        layout="00" * 32,
-        strategy="predictions",
-        merge="svd",
-        test_loss=2.5,
-    )
-
-
-def round_of(ids: list[str], peer: int, number: int, others: list[int], rng: random.Random) -> Round:
-    """Peers of one kind, their number modulo 5, take more from each other."""
-    likes = [4.0 if other % 5 == peer % 5 else rng.random() for other in others]
-    seen = tuple(
-        Seen(
-            peer=ids[other],
-            name=f"peer-{other}",
-            its_round=number,
-            age=0,
-            distance=rng.random(),
-            error=rng.random(),
-            weight=like / (1 + sum(likes)),
-            tokens=1000,
-            rank=8,
-            errors=(rng.random(),),
-            own=(rng.random(),),
-            samples=10,
-            tokens_total=1000 * number,
-            samples_total=10 * number,
-        )
-        for other, like in zip(others, likes, strict=True)
-    )
-    return Round(
-        peer=ids[peer],
-        round=number,
-        self_weight=1 / (1 + sum(likes)),
-        seen=seen,
-        train_loss=2.0,
-        trust_alone=2.5,
-        trust_merged=2.5 - rng.random() / 10,
-        test_alone=2.5,
-        test_merged=2.4,
-        temperature=0.5,
-        tried=((0.5, 2.4), (None, 2.5)),
-        guard="taken",
-        tokens=1000,
-        samples=10,
-        steps=5,
-        train_s=1.0,
-        gather_s=1.0,
-        merge_s=1.0,
-        discarded=0.1,
-        tokens_total=1000 * number,
-        samples_total=10 * number,
-    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import argparse
 import fcntl
 import os
 import pty
-import random
 import select
 import struct
 import sys
@@ -25,8 +24,9 @@ import time
 from pathlib import Path
 
 import psutil
+from made_records import MadePeers
 
-from trust.history import HISTORY_FILE, Begun, Entry, Record, Refusal, Round, Seen, Traffic
+from trust.history import HISTORY_FILE, Record, Refusal
 from trust.log import HistoryWriter
 
 TARGET = 0.05
@@ -46,11 +46,11 @@ def main() -> None:
     asked = parser.parse_args()
     columns, lines = map(int, asked.size.split("x"))
     with tempfile.TemporaryDirectory() as folder:
-        peers = Peers(Path(folder), asked.peers)
+        homes = Homes(Path(folder), asked.peers)
         for _ in range(asked.before):
-            peers.write()
+            homes.write()
         over = threading.Event()
-        writer = threading.Thread(target=write_every_second, args=(peers, over))
+        writer = threading.Thread(target=write_every_second, args=(homes, over))
         writer.start()
         try:
             measure(Path(folder), asked.seconds, asked.every, (columns, lines))
@@ -116,97 +116,38 @@ def used(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-def write_every_second(peers: Peers, over: threading.Event) -> None:
+def write_every_second(homes: Homes, over: threading.Event) -> None:
     while not over.wait(1.0):
-        peers.write()
+        homes.write()
 
 
-class Peers:
-    """Nine homes, or as many as asked for, whose weights move by chance."""
+class Homes:
+    """Nine of them, or as many as asked for, to which a round after the other is appended."""
 
     def __init__(self, folder: Path, count: int) -> None:
-        self._rng = random.Random(0)
-        self._ids = [f"12D3KooW{number:044d}" for number in range(count)]
+        self._made = MadePeers(count, guards=("taken", "shrunk", "refused"))
         self._round = 0
         self._writers: list[HistoryWriter] = []
-        for peer in self._ids:
+        for number, peer in enumerate(self._made.ids):
             home = folder / "peers" / peer
             home.mkdir(parents=True)
             self._writers.append(HistoryWriter(home / HISTORY_FILE, peer=peer, now=time.time()))
-        for number in range(count):
-            self._append(number, begun(self._ids[number], f"peer-{number}"))
+            self._append(number, self._made.begun(number))
 
     def write(self) -> None:
         """A round of each, and a refusal of one in ten."""
         self._round += 1
-        for number in range(len(self._ids)):
-            self._append(number, self._finished(number))
-            if self._rng.random() < 0.1:
-                about = self._rng.choice(self._ids)
+        ids, rng = self._made.ids, self._made.rng
+        for number, peer in enumerate(ids):
+            self._append(number, self._made.round(number, self._round))
+            if rng.random() < 0.1:
+                about = rng.choice(ids)
                 self._append(
-                    number,
-                    Refusal(peer=self._ids[number], about=about, field="adapter", why="norm out of bounds"),
+                    number, Refusal(peer=peer, about=about, field="adapter", why="norm out of bounds")
                 )
 
     def _append(self, number: int, record: Record) -> None:
-        counts = {"announce": 2_000, "blob": 400_000, "known": 300, "wire": 450_000}
-        total = {kind: size * self._round for kind, size in counts.items()}
-        traffic = Traffic(sent=total, received=total)
-        self._writers[number].append(Entry(at_s=time.time(), traffic=traffic, record=record))
-
-    def _finished(self, number: int) -> Round:
-        others = [other for other in range(len(self._ids)) if other != number]
-        parts = [self._rng.random() for _ in others]
-        whole = 2 * sum(parts) or 1.0
-        loss = 5 + 1 / self._round + 0.1 * self._rng.random()
-        return Round(
-            peer=self._ids[number],
-            round=self._round,
-            self_weight=1 - sum(parts) / whole,
-            seen=tuple(self._seen(other, part / whole) for other, part in zip(others, parts, strict=True)),
-            train_loss=loss,
-            trust_alone=loss,
-            trust_merged=loss - 0.1 * self._rng.random(),
-            test_alone=loss,
-            test_merged=loss - 0.1 * self._rng.random(),
-            temperature=0.5,
-            tried=((0.5, loss), (None, loss)),
-            guard=self._rng.choice(("taken", "shrunk", "refused")),
-            tokens=10_240,
-            samples=160,
-            steps=20,
-            train_s=0.8,
-            gather_s=0.1,
-            merge_s=0.1,
-            discarded=0.1,
-        )
-
-    def _seen(self, other: int, weight: float) -> Seen:
-        return Seen(
-            peer=self._ids[other],
-            name=f"peer-{other}",
-            its_round=self._round,
-            age=self._rng.randrange(3),
-            distance=self._rng.random(),
-            error=0.01,
-            weight=weight,
-            tokens=10_240,
-        )
-
-
-def begun(peer: str, name: str) -> Begun:
-    return Begun(
-        peer=peer,
-        name=name,
-        round=0,
-        base="00",
-        tokenizer="00",
-        reference="00",
-        layout="00",
-        strategy="predictions",
-        merge="svd",
-        test_loss=6.0,
-    )
+        self._writers[number].append(self._made.entry(record, at_s=time.time(), rounds=self._round))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from trust.inspection.summary import Summary
+from trust.inspection.writing import write_whole
 from trust.names import short_names
 
 _FRAME = "#c2410c"
@@ -23,13 +24,16 @@ _FRAME = "#c2410c"
 
 
 def save_heat_map(shown: Summary, path: Path) -> None:
-    """A PNG of 150 pixels an inch. Raises `OSError` where it cannot be written."""
+    """A PNG of 150 pixels an inch, whole or not at all. Raises `UsersMistake` where it cannot be written."""
     figure = heat_map(shown)
-    with path.open("wb") as file, warnings.catch_warnings():
+    with warnings.catch_warnings():
         # A name in letters that the font lacks is drawn as boxes; there is nothing for the user to do.
         warnings.filterwarnings("ignore", "Glyph")
         # An open file rather than a path, from whose ending matplotlib would guess another format.
-        figure.savefig(file, format="png", dpi=150, bbox_inches="tight", pad_inches=0.15)
+        write_whole(
+            path,
+            lambda file: figure.savefig(file, format="png", dpi=150, bbox_inches="tight", pad_inches=0.15),
+        )
 
 
 def heat_map(shown: Summary) -> Figure:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from trust.history import HISTORY_FILE, Entry, PeerName
+from trust.inspection.naming import listed
+from trust.inspection.pieces import pieces
+from trust.inspection.progress import LONG, Done, progress, silent
 from trust.inspection.summary import FileSummary, rounds_text
-from trust.log import History, read_history
+from trust.log import History
 from trust.matrix import Member, members
 from trust.mistakes import UsersMistake
 from trust.names import escaped
@@ -52,8 +55,14 @@ class Run:
 
 
 def read_run(path: Path) -> Run:
-    """Everything below `path`. Raises `UsersMistake` where there is no history, or no round in any."""
-    run = Run(path, {file: history_at(file) for file in history_files(path)})
+    """Everything below `path`, with a bar at a terminal where that is long.
+
+    Raises `UsersMistake` where there is no history, or no round in any.
+    """
+    files = history_files(path)
+    size = _bytes(files)
+    with progress("reading", size, shown=size > LONG) as done:
+        run = Run(path, {file: history_at(file, done) for file in files})
     check_recorded(path, run.files, run.members)
     return run
 
@@ -71,9 +80,8 @@ def history_files(path: Path) -> list[Path]:
             f"no {HISTORY_FILE} in {path} or two folders below; give a peer's home, or a run's folder"
         )
     if len(runs := [file.parent for file in files if simulated(file)]) > 1:
-        some = ", ".join(escaped(str(run.relative_to(path))) for run in runs[:4])
-        more = f" and {len(runs) - 4} more" if len(runs) > 4 else ""
-        raise UsersMistake(f"{path} holds {len(runs)} runs of a simulation; give one of {some}{more} in it")
+        some = listed([escaped(str(run.relative_to(path))) for run in runs], 4)
+        raise UsersMistake(f"{path} holds {len(runs)} runs of a simulation; give one of {some} in it")
     return files
 
 
@@ -82,12 +90,18 @@ def simulated(file: Path) -> bool:
     return _SEED.fullmatch(file.absolute().parent.name) is not None
 
 
-def history_at(file: Path) -> History:
-    """Raises `UsersMistake` where it cannot be read."""
+def history_at(file: Path, done: Done = silent) -> History:
+    """`done` is told of the bytes of whole records. Raises `UsersMistake` where it cannot be read."""
+    parts: list[History] = []
+    begin = 0
     try:
-        return read_history(file)
+        for piece in pieces(file):
+            parts.append(piece)
+            done(piece.whole - begin)
+            begin = piece.whole
     except OSError as error:
         raise UsersMistake(f"{file} cannot be read: {error.strerror}") from None
+    return replace(parts[-1], entries=tuple(entry for part in parts for entry in part.entries))
 
 
 def check_recorded(path: Path, files: dict[Path, History], known: Sequence[Member]) -> None:
@@ -120,17 +134,24 @@ def named(text: str, peers: Sequence[tuple[PeerName, str]]) -> PeerName:
         if len(found) == 1:
             return found[0]
         if found:
-            ids = ", ".join(escaped(peer) for peer in found[:8])
+            ids = listed([escaped(peer) for peer in found], 8)
             raise UsersMistake(f'"{escaped(text)}" is more than one peer; give an id: {ids}')
-    there = ", ".join(escaped(name or peer) for peer, name in peers[:20])
-    more = f" and {len(peers) - 20} more" if len(peers) > 20 else ""
-    raise UsersMistake(f'no peer is called "{escaped(text)}"; there are {there}{more}')
+    there = listed([escaped(name or peer) for peer, name in peers], 20)
+    raise UsersMistake(f'no peer is called "{escaped(text)}"; there are {there}')
 
 
 def file_summary(path: Path, history: History) -> FileSummary:
     return FileSummary(
         path=escaped(str(path), 4096), records=len(history.entries), torn_bytes=history.torn, why=history.why
     )
+
+
+def _bytes(files: Sequence[Path]) -> int:
+    try:
+        return sum(file.stat().st_size for file in files)
+    except OSError:
+        # Whoever then reads the file says what is wrong with it.
+        return 0
 
 
 def _found(folder: Path) -> list[Path]:

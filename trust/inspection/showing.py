@@ -14,7 +14,6 @@ from trust.inspection.ordering import Order, ordered
 from trust.inspection.summary import Summary, summary
 from trust.inspection.tables import print_summary
 from trust.inspection.traffic import counted
-from trust.mistakes import UsersMistake
 
 
 @click.command()
@@ -110,7 +109,10 @@ def show(
     if found.traffic is not None:
         shown = counted(shown, found.traffic)
     if png is not None:
-        _draw(shown, png)
+        # matplotlib takes half a second to import, and only this needs it.
+        from trust.inspection.plots import save_heat_map
+
+        save_heat_map(shown, png)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(shown), indent=2).decode())
         return
@@ -123,13 +125,3 @@ def _compared(shown: Summary, file: Path) -> Summary:
     from trust.inspection.against import compared, read_oracle
 
     return compared(shown, read_oracle(file), file)
-
-
-def _draw(shown: Summary, png: Path) -> None:
-    # matplotlib takes half a second to import, and only this needs it.
-    from trust.inspection.plots import save_heat_map
-
-    try:
-        save_heat_map(shown, png)
-    except OSError as error:
-        raise UsersMistake(f"{png} cannot be written: {error.strerror}") from None

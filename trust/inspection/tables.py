@@ -13,22 +13,17 @@ from rich.style import Style
 from rich.text import Text
 
 from trust.inspection.grid import BOLD, DIM, Cell, Column, Grid
+from trust.inspection.numbers import number_text
+from trust.inspection.shades import GUARDS, weight_style, weight_text
 from trust.inspection.summary import PeerBytes, RowSummary, Summary
 from trust.inspection.traffic import bytes_text
 from trust.inspection.unread import unread
-from trust.inspection.watching.shades import weight_style, weight_text
 from trust.names import short_names
 
 _NAME_WIDTH: Final = 12
 _CELL_WIDTH: Final = 4
 """`*100`."""
 
-_GUARDS: Final = {
-    "taken": Style(color="green"),
-    "shrunk": Style(color="yellow"),
-    "refused": Style(color="red"),
-    "alone": DIM,
-}
 _BETTER: Final = Style(color="green")
 _WORSE: Final = Style(color="red")
 
@@ -49,7 +44,7 @@ def print_summary(shown: Summary, console: Console) -> None:
         )
         _say(console, "bytes since a peer's first start; ↑ sent, ↓ received")
     for line in unread(shown.files):
-        console.print(Text(line, style=DIM))
+        _print_dim(console, line)
 
 
 def _print(console: Console, grid: Grid) -> None:
@@ -60,8 +55,15 @@ def _print(console: Console, grid: Grid) -> None:
 
 def _say(console: Console, *lines: str) -> None:
     for line in lines:
-        console.print(Text(line, style=DIM))
+        _print_dim(console, line)
     console.print()
+
+
+def _print_dim(console: Console, line: str) -> None:
+    """Wrapped here: where the console wraps a text, it leaves the blank at the end of the line."""
+    for part in Text(line, style=DIM).wrap(console, console.width):
+        part.rstrip()
+        console.print(part)
 
 
 def _matrix(shown: Summary, names: Sequence[str], width: int) -> Grid:
@@ -134,7 +136,7 @@ def _rows(shown: Summary, names: Sequence[str]) -> Grid:
             column("entropy", lambda row: row.entropy, ".2f"),
             Column(
                 "guard",
-                [(row.guard, _GUARDS.get(row.guard)) for row in shown.rows] + _foot(shown.rows, ""),
+                [(row.guard, GUARDS.get(row.guard)) for row in shown.rows] + _foot(shown.rows, ""),
                 right=False,
             ),
         ],
@@ -165,17 +167,12 @@ def _column(
 ) -> Column:
     values = [math.nan if (number := value(row)) is None else number for row in rows]
     known = [number for number in values if math.isfinite(number)]
-    mean = _number(math.fsum(known) / len(known), form) if known else "?"
+    mean = number_text(math.fsum(known) / len(known), form) if known else "?"
     return Column(
         head,
-        [(_number(number, form), _sign(number) if signed else None) for number in values] + _foot(rows, mean),
+        [(number_text(number, form), _sign(number) if signed else None) for number in values]
+        + _foot(rows, mean),
     )
-
-
-def _number(value: float, form: str) -> str:
-    if not math.isfinite(value):
-        return "?"
-    return format(value, form if abs(value) < 1e5 else ".1e")
 
 
 def _foot(rows: Sequence[RowSummary], text: str) -> list[Cell]:
@@ -188,15 +185,15 @@ def _sign(change: float) -> Style | None:
 
 
 def _about_rows(shown: Summary) -> Iterable[str]:
-    asymmetry = f"{shown.asymmetry:.2f}" if math.isfinite(shown.asymmetry) else "?"
-    yield f"asymmetry of the matrix: {asymmetry} (0 where trust is mutual, 1 where it is one-sided)"
-    yield "effective: number of collaborators, 1 / sum of squared weights, itself counted; entropy in nats"
+    """Each fits 80 columns, but for a long path."""
+    if math.isfinite(shown.asymmetry):
+        yield f"asymmetry of the matrix: {shown.asymmetry:.2f} (0 where trust is mutual, 1 where it is one-sided)"
+    yield "effective: number of collaborators, 1 / sum of squared weights, itself counted"
+    yield "entropy in nats"
     yield "alone, merged: loss on the peer's trust split in nats per token"
     if against := shown.against:
-        yield (
-            f"KL of the known row and this one in nats, {100 * against.floor:.0f} % of the uniform row in both; "
-            "Spearman without the own weight"
-        )
+        yield f"KL of the known row and this one in nats, {100 * against.floor:.0f} % of the uniform row in both"
+        yield "Spearman without the own weight"
         yield f"Frobenius norm of the difference: {against.frobenius:.4f}, from {against.path}"
 
 

@@ -8,10 +8,12 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
+from matplotlib.figure import Figure
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -23,8 +25,8 @@ from trust.inspection.traffic import counted, totals
 from trust.matrix import members
 
 
-def show(*arguments: object) -> Result:
-    return CliRunner(env={"COLUMNS": "100"}).invoke(trust, ["show", *map(str, arguments)])
+def show(*arguments: object, columns: int = 100) -> Result:
+    return CliRunner(env={"COLUMNS": str(columns)}).invoke(trust, ["show", *map(str, arguments)])
 
 
 def complaint(result: Result) -> str:
@@ -231,6 +233,42 @@ def test_nothing_is_wider_than_the_terminal(width: int, count: int, order, make_
     assert max(map(len, lines)) <= width
     # Every peer's own weight stands somewhere, however many blocks of columns there are.
     assert sum(line.count("*") for line in lines) == count + 1
+
+
+def test_the_legend_needs_no_more_than_eighty_columns(run: Path, tmp_path: Path) -> None:
+    oracle = tmp_path / "oracle.csv"
+    oracle.write_text(",anna,bert,ID-C\nanna,2,1,1\nbert,1,2,1\nID-C,0,0,1\n")
+    legends: dict[int, str] = {}
+    for columns in (60, 80, 300):
+        printed = show(run, "--against", oracle, columns=columns).stdout
+        legends[columns] = printed[printed.index("asymmetry") :]
+        assert not [line for line in legends[columns].splitlines() if line.endswith(" ")]
+        assert columns == 300 or max(map(len, legends[columns].splitlines())) <= columns
+    # The last line ends in a path.
+    before, _, _ = legends[300].partition("Frobenius")
+    assert legends[80].startswith(before)
+    assert not legends[60].startswith(before)
+
+
+def test_one_row_has_no_asymmetry(run: Path) -> None:
+    result = show(run / "peers" / "one")
+    assert "asymmetry" not in result.stdout
+    assert "effective: number of collaborators" in result.stdout
+    assert json.loads(show(run / "peers" / "one", "--json").stdout)["asymmetry"] is None
+
+
+def test_a_heat_map_whose_drawing_fails_leaves_what_was(run: Path, tmp_path: Path, monkeypatch) -> None:
+    picture = tmp_path / "trust.png"
+    picture.write_bytes(b"before")
+
+    def fail(_: Figure, file: BinaryIO, **__: object) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Figure, "savefig", fail)
+    assert "cannot be written: No space left on device" in complaint(show(run, "--png", picture))
+    assert picture.read_bytes() == b"before"
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["trust.png"]
 
 
 def test_names_in_wide_letters_keep_columns_straight(make_entry, make_round) -> None:

@@ -8,6 +8,7 @@ from typing import BinaryIO, Final
 
 import click
 
+from trust.inspection.progress import LONG, Done, progress
 from trust.inspection.reading import Run, check_round, read_run
 from trust.inspection.unread import unread
 from trust.inspection.writing import write_whole
@@ -16,6 +17,8 @@ from trust.mistakes import UsersMistake
 FORMATS: Final = ("csv", "json", "npz", "parquet", "graphml")
 _STREAMS: Final = ("csv", "json", "graphml")
 """Formats that are text, and so may go to a terminal or a pipe."""
+_BY_ROUND: Final = ("csv", "parquet")
+"""Formats that take seconds for a long history, and can tell how far they are."""
 
 
 @click.command()
@@ -100,8 +103,13 @@ def export(
     if any(output.resolve() == file.resolve() for file in run.files):
         raise UsersMistake(f"{output} is the history itself; choose another name")
 
+    rounds = sum(len(member.rounds) for member in run.members)
+    # What is printed may go to the same terminal, and one round of a file takes no time.
+    long = not printed and at_round is None and sum(one.whole for one in run.files.values()) > LONG
+
     def write(file: BinaryIO) -> None:
-        _write(file, run, chosen, at_round=at_round, threshold=threshold or 0.0)
+        with progress("writing", rounds, shown=long and chosen in _BY_ROUND) as done:
+            _write(file, run, chosen, at_round=at_round, threshold=threshold or 0.0, done=done)
 
     if printed:
         write(sys.stdout.buffer)
@@ -128,17 +136,19 @@ def _chosen(output: Path, form: str | None) -> str:
     return chosen
 
 
-def _write(file: BinaryIO, run: Run, form: str, *, at_round: int | None, threshold: float) -> None:
+def _write(
+    file: BinaryIO, run: Run, form: str, *, at_round: int | None, threshold: float, done: Done
+) -> None:
     # Each imported for its own sake: numpy is there anyway, pyarrow and networkx take their time.
     match form:
         case "csv":
             from trust.inspection.exporting.long_form import write_csv
 
-            write_csv(file, run.members, at_round=at_round)
+            write_csv(file, run.members, at_round=at_round, done=done)
         case "parquet":
             from trust.inspection.exporting.long_form import write_parquet
 
-            write_parquet(file, run.members, at_round=at_round)
+            write_parquet(file, run.members, at_round=at_round, done=done)
         case "json":
             from trust.inspection.exporting.whole_history import write_json
 

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Final, Literal, TypeAlias, cast
 
 from trust.history import PeerName, Round, Seen
 from trust.inspection.naming import names_of
+from trust.inspection.progress import Done, silent
 from trust.matrix import Member
 from trust.mistakes import UsersMistake
 from trust.names import escaped
@@ -50,8 +51,13 @@ COLUMNS: Final = (
 )
 
 
-def lines_of_run(known: Sequence[Member], *, at_round: int | None) -> Iterator[tuple[Value, ...]]:
-    """In the order of rounds, then of peers by name. Numbers that are not finite are None."""
+def lines_of_run(
+    known: Sequence[Member], *, at_round: int | None, done: Done = silent
+) -> Iterator[tuple[Value, ...]]:
+    """In the order of rounds, then of peers by name. Numbers that are not finite are None.
+
+    `done` is told of each peer's round, and so by those who write the lines.
+    """
     names = names_of(known)
     shown = {peer: (escaped(peer), escaped(name)) for peer, name in names.items()}
     by_peer = {member.peer: member for member in known}
@@ -61,9 +67,10 @@ def lines_of_run(known: Sequence[Member], *, at_round: int | None) -> Iterator[t
             for record in (member.rounds.get(number) for member in order):
                 if record is not None:
                     yield from _lines(record, shown)
+                    done(1)
 
 
-def write_csv(file: BinaryIO, known: Sequence[Member], *, at_round: int | None) -> None:
+def write_csv(file: BinaryIO, known: Sequence[Member], *, at_round: int | None, done: Done = silent) -> None:
     """UTF-8 with one line of names above; nothing between commas where a number is not there.
 
     Texts that begin with = + - or @ have a ' before them: a spreadsheet would take them for formulas, and a
@@ -72,13 +79,15 @@ def write_csv(file: BinaryIO, known: Sequence[Member], *, at_round: int | None) 
     text = TextIOWrapper(file, encoding="utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(column.name for column in COLUMNS)
-    for line in lines_of_run(known, at_round=at_round):
+    for line in lines_of_run(known, at_round=at_round, done=done):
         writer.writerow(_harmless(value) if isinstance(value, str) else value for value in line)
     # Flushed, and `file` left open for its owner.
     text.detach()
 
 
-def write_parquet(file: BinaryIO, known: Sequence[Member], *, at_round: int | None) -> None:
+def write_parquet(
+    file: BinaryIO, known: Sequence[Member], *, at_round: int | None, done: Done = silent
+) -> None:
     """Raises `UsersMistake` where pyarrow is not installed."""
     try:
         import pyarrow as pa
@@ -91,7 +100,7 @@ def write_parquet(file: BinaryIO, known: Sequence[Member], *, at_round: int | No
     kinds = {"int": arrow.int64(), "float": arrow.float64(), "text": arrow.string()}
     fields = [arrow.field(c.name, kinds[c.kind], metadata={"about": c.about}) for c in COLUMNS]
     values: list[list[Value]] = [[] for _ in COLUMNS]
-    for line in lines_of_run(known, at_round=at_round):
+    for line in lines_of_run(known, at_round=at_round, done=done):
         for column, value in zip(values, line, strict=True):
             column.append(value)
     arrays = [arrow.array(column, field.type) for column, field in zip(values, fields, strict=True)]

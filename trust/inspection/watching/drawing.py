@@ -17,10 +17,10 @@ from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 
 from trust.history import PeerName, Refusal
+from trust.inspection.shades import GUARDS, weight_style, weight_text
 from trust.inspection.traffic import Bytes
 from trust.inspection.watching.board import Board, Event, Watched
 from trust.inspection.watching.charts import sparkline
-from trust.inspection.watching.shades import weight_style, weight_text
 from trust.inspection.watching.sorting import Sort, in_order
 from trust.inspection.watching.table import BOLD, DIM, PLAIN, Cell, Row, Rows, Table
 from trust.names import escaped, short_names
@@ -31,12 +31,6 @@ _CELL_WIDTH: Final = 5
 
 _CORNER: Final = "who learns"
 
-_GUARD: Final = {
-    "taken": Style(color="green"),
-    "shrunk": Style(color="yellow"),
-    "refused": Style(color="red"),
-    "alone": DIM,
-}
 _LEVEL: Final = {"info": DIM, "warning": Style(color="yellow"), "error": Style(color="red")}
 
 
@@ -226,7 +220,7 @@ def _peer_row(scene: Scene, one: Watched, columns: dict[str, int]) -> Row:
         "recv": Cell(short_bytes(traffic.received.total())),
         "B/s": Cell("-" if one.rate is None else short_bytes(max(one.rate, 0.0))),
         "seen": Cell(str(len(latest.seen))),
-        "guard": Cell(latest.guard, _GUARD[latest.guard]),
+        "guard": Cell(latest.guard, GUARDS[latest.guard]),
     }
     row = (Cell(cells[column].text.rjust(wide), cells[column].style) for column, wide in columns.items())
     return (name, *row)

@@ -1,4 +1,4 @@
-"""How a weight looks: per cent on a colour, the same as in `trust show`."""
+"""How weights and guards look in a terminal, wherever they are shown: per cent on a colour, and a colour each."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ from rich.style import Style
 
 _COLOURS: Final = ((0, 34, 78), (87, 93, 109), (165, 156, 116), (253, 231, 55))
 """Four points of cividis (Nunez et al. 2018), which looks the same to the colour-blind."""
+
+GUARDS: Final = {
+    "taken": Style(color="green"),
+    "shrunk": Style(color="yellow"),
+    "refused": Style(color="red"),
+    "alone": Style(dim=True),
+}
+"""By what a guard did."""
 
 
 def weight_text(weight: float, *, own: bool) -> str:
