@@ -17,7 +17,7 @@ from peers.config import PeerConfig
 from sim.methods import CHANGES, METHODS
 from sim.scenarios import Scenario, shipped
 
-HELP_COLUMNS = 100
+HELP_COLUMNS = 78
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
