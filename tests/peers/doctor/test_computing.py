@@ -32,14 +32,14 @@ def test_a_device_that_is_not_there_fails(monkeypatch: pytest.MonkeyPatch) -> No
     assert "model.device is cuda" in found.value
 
 
-@pytest.mark.parametrize(("half", "level"), [(2.0, "ok"), (0.5, "warn")])
+@pytest.mark.parametrize(("half", "level"), [(2.0, "ok"), (0.5, "warn"), (0.92, "ok")])
 def test_bfloat16_that_is_taken_though_it_is_slower_is_worth_a_look(
     half: float, level: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def speed(_: Any, dtype: torch.dtype) -> float:
-        return half if dtype is torch.bfloat16 else 1.0
+    def seconds(_: Any, *dtypes: torch.dtype) -> list[float]:
+        return [1 / half if dtype is torch.bfloat16 else 1.0 for dtype in dtypes]
 
-    monkeypatch.setattr(computing, "_products_s", speed)
+    monkeypatch.setattr(computing, "_products_s", seconds)
 
     (found,) = computing.speeds(CPU)
 
