@@ -63,6 +63,8 @@ def paired_seeds(first: Side, second: Side) -> tuple[tuple[int | None, int | Non
 
 
 def _sides(path: Path) -> dict[str, Side]:
+    if not path.exists():
+        raise UsersMistake(f"{path} does not exist; give a run, or the results of a simulation")
     run = path.absolute().parent if path.name == HISTORY_FILE else path.absolute()
     found = _SEED.fullmatch(run.name)
     if found and (run / HISTORY_FILE).is_file():

@@ -229,6 +229,7 @@ def test_runs_that_do_not_match_are_one_line_that_says_in_what(tmp_path: Path, w
         (three / f"seed-{seed}").rename(tmp_path / "r" / f"gone-{seed}")
     two = seeds(write, at, tmp_path / "s" / "m", (1.0, 2.0))
     assert "no common seed" in complaint(diff(three, two))
+    assert "nowhere does not exist" in complaint(diff(three, tmp_path / "nowhere"))
     several = tmp_path / "t"
     for method in ("x", "y"):
         seeds(write, at, several / method, (1.0,))
