@@ -25,7 +25,8 @@ def hand_back() -> None:
 def hand_back_at_once() -> None:
     """From now on let the system have large tensors as soon as they are freed. What a training step holds is then what
     `learning.windows` estimates, where with glibc's own settings it was up to 1.8 times that. Pages are made anew for
-    each tensor: steps of a Llama of width 768 took 1.0 to 2.0 times as long, on a busy machine."""
+    each tensor: steps of a Llama of width 768 took 1.0 to 2.0 times as long, on a busy machine (a trial by
+    hand)."""
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
         set_option(_MMAP_THRESHOLD, _LARGE_BYTES)

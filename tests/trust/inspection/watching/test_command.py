@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -60,7 +61,20 @@ def test_lines_end_when_nobody_reads_them_any_more(tmp_path: Path, make_home, ma
         assert process.stderr.read() == ""
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def drawn_by(terminal: int, until: bytes) -> bytes:
+    """What comes until these bytes or the end; fails after 20 s of silence."""
+    drawn = b""
+    # Linux has an error instead of an end where the other side is closed.
+    with contextlib.suppress(OSError):
+        while not until or until not in drawn:
+            assert select.select([terminal], [], [], 20)[0], drawn
+            more = os.read(terminal, 1 << 16)
+            if not more:
+                break
+            drawn += more
+    return drawn
+
+
 @pytest.mark.parametrize(("key", "code"), [(b"q", 0), (b"\x03", 130)])
 def test_in_a_terminal_it_draws_and_leaves_on_a_key(tmp_path, make_home, make_round, key, code) -> None:
     import pty
@@ -72,15 +86,10 @@ def test_in_a_terminal_it_draws_and_leaves_on_a_key(tmp_path, make_home, make_ro
         [*WATCH, str(tmp_path)], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
     ) as process:
         os.close(theirs)
-        drawn = b""
-        while b"*75" not in drawn:
-            drawn += os.read(ours, 1 << 16)
+        drawn = drawn_by(ours, b"*75")
+        assert b"*75" in drawn
         os.write(ours, key)
-        try:
-            while data := os.read(ours, 1 << 16):
-                drawn += data
-        except OSError:
-            pass  # Linux says so where the other end is closed.
+        drawn += drawn_by(ours, b"")
         assert process.wait(20) == code
     os.close(ours)
     assert b"\x1b[38;2" not in drawn, "a colour, in spite of NO_COLOR"
