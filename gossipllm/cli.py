@@ -5,7 +5,6 @@ Every package owns its own commands, and this one does not know them (`trust.laz
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Final
 
@@ -66,10 +65,6 @@ def main() -> None:
         sys.exit(2)
     except click.Abort:
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. What is still buffered must not be complained of at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
 if __name__ == "__main__":

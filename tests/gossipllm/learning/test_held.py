@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from gossipllm.config import AdapterConfig, LayersConfig, LearnerConfig, TrainingConfig
-from gossipllm.learning.crew import Crew, together
+from gossipllm.learning import materials as materials_module
+from gossipllm.learning.crew import Crew, answer, together
 from gossipllm.learning.jobs import Losses, Probe
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.materials import Materials, load_materials, load_text
@@ -20,7 +21,19 @@ from gossipllm.model.contexts.config import Window
 from gossipllm.model.contexts.quantised import packed_in
 from gossipllm.model.snapshots import decode_snapshot
 from gossipllm.text.data import load_splits
-from gossipllm.work import Evaluate, Evaluated, Fit, Merge, Merged, Open, Opened, Request, Train, Trained
+from gossipllm.work import (
+    Evaluate,
+    Evaluated,
+    Fit,
+    Merge,
+    Merged,
+    Open,
+    Opened,
+    Progress,
+    Request,
+    Train,
+    Trained,
+)
 from wire.digest import Content
 from wire.units import Schema
 
@@ -236,3 +249,22 @@ def test_memory_is_estimated_by_what_is_held(config: Config) -> None:
         needed["int4", True][0] < needed["int8", True][0] < needed["none", True][0] < needed["int8", False][0]
     )
     assert needed["int4", True][1] == needed["none", True][1], "with every block open nothing is saved"
+
+
+@pytest.mark.parametrize("memory_mb", [0, 1000])
+def test_a_device_opens_such_a_base_and_gives_memory_back_where_it_is_bounded(
+    config: Config, memory_mb: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back: list[bool] = []
+    monkeypatch.setattr(materials_module, "hand_back_at_once", lambda: given_back.append(True))
+    told: list[Progress] = []
+    layers = LayersConfig(count=0 if memory_mb else 1, memory_mb=memory_mb, context="int8")
+    asked = Open(request=1, config=config("llama", layers=layers), snapshot=None)
+
+    learner, reply = answer(None, asked, told.append)
+
+    assert isinstance(reply, Opened), reply
+    assert learner is not None
+    assert all(packed_in(block) for block in blocks_of(learner.materials.base.model))
+    assert bool(given_back) == (memory_mb > 0)
+    assert told[0].phase == "model"
