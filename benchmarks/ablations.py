@@ -21,10 +21,10 @@ from rich.console import Console
 from small_base import TINY, small_base
 from spread import spread
 
+from gossipllm.config.toml import commented_toml
 from gossipllm.mistakes import UserMistake
-from gossipllm.settings import commented_toml
-from sim.metrics import RunMetrics
-from sim.scenarios import Scenario, load_scenario
+from sim.experiments.metrics import RunMetrics
+from sim.experiments.scenarios import Scenario, load_scenario
 
 CHANGES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     # name, method, settings of the scenario

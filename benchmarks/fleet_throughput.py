@@ -30,11 +30,11 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from gossipllm.config import AdapterConfig, TrainingConfig
-from gossipllm.learning.fleet import Fleet
 from gossipllm.learning.jobs import Steps
-from gossipllm.learning.optimiser import Moments
+from gossipllm.learning.passes.fleet import Fleet
+from gossipllm.learning.passes.optimiser import Moments
 from gossipllm.model.attention import use_short_attention
-from gossipllm.model.models import Base, pick_device, pick_dtype
+from gossipllm.model.loading.models import Base, pick_device, pick_dtype
 
 SIZES: dict[str, dict[str, int]] = {
     # layers, width, vocabulary, tokens of a window, windows of a batch

@@ -37,16 +37,16 @@ from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ModelConfig, TrainingConfig
-from gossipllm.learning.crew import Crew
+from gossipllm.learning.learner_pool import Crew
 from gossipllm.mistakes import UserMistake
 from gossipllm.text.partitions import PartitionConfig
 from gossipllm.work import Failed, Open, Opened, Request, Train
 from peers.core.config import RoundConfig
-from sim.configurations import learner_config
-from sim.experiments import shares_of
-from sim.methods import method_named
-from sim.metrics import RunMetrics
-from sim.scenarios import Scenario, TextConfig
+from sim.experiments.configurations import learner_config
+from sim.experiments.methods import method_named
+from sim.experiments.metrics import RunMetrics
+from sim.experiments.run import shares_of
+from sim.experiments.scenarios import Scenario, TextConfig
 from wire.units import Schema
 
 PEERS: Final = 4

@@ -33,14 +33,14 @@ from typing import Any, cast
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from gossipllm.learning.losses import token_losses
+from gossipllm.learning.passes.losses import token_losses
+from gossipllm.model.adapter.names import A, B
+from gossipllm.model.adapter.sites import LoraSite
 from gossipllm.model.blocks import blocks_of, final_norm_of, linears_of
 from gossipllm.model.blocks import replace as put
 from gossipllm.model.contexts.compressing import checkpointed, compressed
 from gossipllm.model.contexts.config import ContextConfig, Window
 from gossipllm.model.contexts.encoding import fitted_shapes
-from gossipllm.model.names import A, B
-from gossipllm.model.sites import LoraSite
 
 SHAPES = {"gpt2": (12, 768, 12), "medium": (24, 1024, 16), "large": (36, 1280, 20)}
 """Blocks, width, heads."""

@@ -42,17 +42,17 @@ from spread import spread
 from transformers.utils.logging import disable_progress_bar
 
 from gossipllm.config import AdapterConfig, LayersConfig, ModelConfig, ReferenceConfig, TrainingConfig
-from gossipllm.learning.windows import step_bytes
+from gossipllm.config.toml import commented_toml
+from gossipllm.learning.passes.windows import step_bytes
 from gossipllm.mistakes import UserMistake
-from gossipllm.model.adapters import attach
-from gossipllm.model.models import load_base
-from gossipllm.settings import commented_toml
+from gossipllm.model.adapter.placement import attach
+from gossipllm.model.loading.models import load_base
 from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import RoundConfig
-from sim.configurations import learner_config
-from sim.methods import method_named
-from sim.metrics import RunMetrics
-from sim.scenarios import Scenario, TextConfig, with_settings
+from sim.experiments.configurations import learner_config
+from sim.experiments.methods import method_named
+from sim.experiments.metrics import RunMetrics
+from sim.experiments.scenarios import Scenario, TextConfig, with_settings
 from wire.digest import fingerprint_of
 
 DEEP: Final = SmallBase(

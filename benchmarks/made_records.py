@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from trust.history import Begun, Entry, Record, Round, Seen, Traffic
+from trust.record.history import Begun, Entry, Record, Round, Seen, Traffic
 
 _KINDS = 5
 """Peers whose numbers are the same modulo this take more from each other, so that there is something to find."""

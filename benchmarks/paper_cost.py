@@ -47,10 +47,10 @@ from gossipllm.config import (
     TrainingConfig,
 )
 from gossipllm.learning.batches import batches
-from gossipllm.learning.crew import Crew
 from gossipllm.learning.jobs import LastLogits, Predictions, Steps
 from gossipllm.learning.learner import Learner
-from gossipllm.learning.optimiser import Moments
+from gossipllm.learning.learner_pool import Crew
+from gossipllm.learning.passes.optimiser import Moments
 from gossipllm.text.data import Splits, cut, demo_share, tokenise
 from gossipllm.work import Answer, Failed, Open, Train, Trained, Weigh, Weighed
 

@@ -38,14 +38,14 @@ from gossipllm.config import AdapterConfig, ModelConfig, ReferenceConfig, Traini
 from gossipllm.mistakes import UserMistake
 from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import RoundConfig
-from sim.methods import method_named
-from sim.metrics import RunMetrics
-from sim.progress import showing
-from sim.report import markdown, print_comparison
-from sim.results import begin_results
-from sim.running import Came, run_all
-from sim.scenarios import Scenario, TextConfig
-from sim.summary import Comparison, compared
+from sim.comparison.summary import Comparison, compared
+from sim.comparison.tables import markdown, print_comparison
+from sim.experiments.all_runs import Came, run_all
+from sim.experiments.methods import method_named
+from sim.experiments.metrics import RunMetrics
+from sim.experiments.progress import showing
+from sim.experiments.results import begin_results
+from sim.experiments.scenarios import Scenario, TextConfig
 
 METHODS: Final = (
     "local",

@@ -21,9 +21,9 @@ from typing import Any
 import psutil
 
 from gossipllm.base import corpus_file
-from peers.config import PeerConfig, write_config
 from peers.core.config import RoundConfig
-from peers.home import Home
+from peers.home.config import PeerConfig, write_config
+from peers.home.folder import Home
 from peers.identity import Identity
 from peers.net.config import NetworkConfig
 

@@ -20,8 +20,8 @@ from made_records import MadePeers
 from gossipllm.tasks.progress import Quiet
 from sim.reporting.collecting import collect
 from sim.reporting.page import page
-from trust.history import HISTORY_FILE
-from trust.log import HistoryWriter
+from trust.record.history import HISTORY_FILE
+from trust.record.log import HistoryWriter
 
 
 def make_run(folder: Path, count: int, rounds: int) -> None:

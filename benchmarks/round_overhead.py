@@ -198,16 +198,16 @@ async def _gossip_peer(
     index: int, options: argparse.Namespace, folder: Path, join: str, pipe: Connection, began: float
 ) -> None:
     from peers.core.config import CoreConfig, RoundConfig
-    from peers.core.kept import KeptCompany
+    from peers.core.core import Core
+    from peers.core.merge_inputs import KeptCompany
     from peers.core.saved import Saved
-    from peers.core.state import Core
-    from peers.driver import Driver
+    from peers.home.store import Store
     from peers.identity import Identity
     from peers.net.config import NetworkConfig
     from peers.net.libp2p_host import open_network
-    from peers.running import DeviceKeys
-    from peers.store import Store
-    from trust.rows import TrustConfig
+    from peers.run.command import DeviceKeys
+    from peers.run.driver import Driver
+    from trust.rows.rows import TrustConfig
 
     class NoDisk:
         def save(self, saved: Saved) -> None:
@@ -305,7 +305,7 @@ class _Pretender:
 
     def _answer(self, request: Any) -> Any:
         from gossipllm import work
-        from sim.toy import EVIDENCE, ROWS, fingerprints
+        from sim.toy.learner import EVIDENCE, ROWS, fingerprints
         from wire.digest import Content
 
         match request:

@@ -26,11 +26,11 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-from gossipllm.base.checkpoint import Run, export, new_run
-from gossipllm.base.loss import evaluate
-from gossipllm.base.pretraining import measured_tokens_per_s, progress_bar, train
-from gossipllm.base.recipe import PretrainingConfig
-from gossipllm.base.vocabulary import Tokens, bytes_per_token, load_tokenizer, make_tokenizer
+from gossipllm.base.making.checkpoint import Run, export, new_run
+from gossipllm.base.making.loss import evaluate
+from gossipllm.base.making.pretraining import measured_tokens_per_s, progress_bar, train
+from gossipllm.base.making.recipe import PretrainingConfig
+from gossipllm.base.making.vocabulary import Tokens, bytes_per_token, load_tokenizer, make_tokenizer
 from gossipllm.mistakes import UserMistake
 from gossipllm.text.data import tokenise
 from wire.digest import fingerprint_of

@@ -13,12 +13,12 @@ import numpy as np
 from transformers.utils.logging import disable_progress_bar
 
 from gossipllm.config import ModelConfig
-from gossipllm.learning.crew import Crew
+from gossipllm.config.toml import commented_toml
 from gossipllm.learning.learner import Learner
+from gossipllm.learning.learner_pool import Crew
 from gossipllm.mistakes import UserMistake
-from gossipllm.model.models import Base, load_base
-from gossipllm.model.snapshots import decode_snapshot
-from gossipllm.settings import commented_toml
+from gossipllm.model.adapter.snapshots import decode_snapshot
+from gossipllm.model.loading.models import Base, load_base
 from gossipllm.tasks.catalogue import TASKS, read_examples, sample_source
 from gossipllm.tasks.examples import Generate
 from gossipllm.tasks.generation import answers
@@ -27,11 +27,11 @@ from gossipllm.tasks.mounting import snapshot_on
 from gossipllm.text.data import Splits, Windows, targets
 from gossipllm.text.samples import padding_id
 from gossipllm.work import Answer, Failed, Merge, Merged, Open, Opened, Request, Train, Trained
-from sim.configurations import learner_config
-from sim.experiments import shares_of, simulate
-from sim.methods import method_named
-from sim.metrics import perplexity
-from sim.scenarios import Scenario
+from sim.experiments.configurations import learner_config
+from sim.experiments.methods import method_named
+from sim.experiments.metrics import perplexity
+from sim.experiments.run import shares_of, simulate
+from sim.experiments.scenarios import Scenario
 from wire.digest import fingerprint_of
 
 BASELINES: Final = ("local", "centralised", "fedavg")

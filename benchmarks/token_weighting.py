@@ -42,9 +42,9 @@ from gossipllm.randomness import permutation
 from gossipllm.tasks.metrics import check_libraries
 from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import RoundConfig
-from sim.pool import Finished, perform_all
-from sim.scenarios import Scenario, TextConfig
-from trust.config import TrustConfig
+from sim.experiments.process_pool import Finished, perform_all
+from sim.experiments.scenarios import Scenario, TextConfig
+from trust.rows.config import TrustConfig
 
 _MOST: Final = 3_000
 """Rows of a data set that peers are dealt from."""

@@ -27,12 +27,12 @@ import torch
 
 from gossipllm.config import DataConfig, LearnerConfig, ModelConfig, ReferenceConfig, TrainingConfig
 from gossipllm.learning.batches import batches
-from gossipllm.learning.crew import Crew
 from gossipllm.learning.jobs import Steps
 from gossipllm.learning.learner import Learner
-from gossipllm.learning.merging import Own, Stack
-from gossipllm.learning.optimiser import Moments
-from gossipllm.learning.updates import Update
+from gossipllm.learning.learner_pool import Crew
+from gossipllm.learning.merging.stack import Own, Stack
+from gossipllm.learning.merging.updates import Update
+from gossipllm.learning.passes.optimiser import Moments
 from gossipllm.text.data import Windows, cut, demo_share, split, tokenise
 from gossipllm.work import (
     Evaluate,
@@ -49,9 +49,9 @@ from gossipllm.work import (
     Weighed,
 )
 from peers.core.config import RoundConfig
-from trust.config import TrustConfig, evidence_of
-from trust.evidence import Distance
-from trust.rows import Candidate, Neighbour, Row, candidate_rows, chosen, starting_row
+from trust.rows.config import TrustConfig, evidence_of
+from trust.rows.evidence import Distance
+from trust.rows.rows import Candidate, Neighbour, Row, candidate_rows, chosen, starting_row
 
 PEERS = 9
 TEXTS = ("fr", "de", "it")

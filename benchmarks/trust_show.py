@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 from made_records import MadePeers
 
-from trust.history import HISTORY_FILE
+from trust.record.history import HISTORY_FILE
 
 TARGET_S = 0.5
 BARE = (sys.executable, "-c", "import click, rich.console, numpy, msgspec")

@@ -26,8 +26,8 @@ from pathlib import Path
 import psutil
 from made_records import MadePeers
 
-from trust.history import HISTORY_FILE, Record, Refusal
-from trust.log import HistoryWriter
+from trust.record.history import HISTORY_FILE, Record, Refusal
+from trust.record.log import HistoryWriter
 
 TARGET = 0.05
 SETTLE_S = 4.0

@@ -24,10 +24,10 @@ import resource
 import time
 
 from peers.core.config import CoreConfig, RoundConfig
-from peers.core.stages import Resting
-from sim.conditions import Conditions, TopologyConfig
-from sim.toy import add_toy
-from sim.world import World
+from peers.core.round.stages import Resting
+from sim.toy.learner import add_toy
+from sim.world.conditions import Conditions, TopologyConfig
+from sim.world.world import World
 
 GOAL_S = 10.0
 """For 1,000 peers and 20 rounds; in proportion for others."""

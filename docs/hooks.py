@@ -12,10 +12,10 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from gossipllm.cli import root
-from gossipllm.settings import Table, described
-from peers.config import PeerConfig
-from sim.methods import CHANGES, METHODS
-from sim.scenarios import Scenario, shipped
+from gossipllm.config.toml import Table, described
+from peers.home.config import PeerConfig
+from sim.experiments.methods import CHANGES, METHODS
+from sim.experiments.scenarios import Scenario, shipped
 
 HELP_COLUMNS = 78
 

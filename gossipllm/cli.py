@@ -15,18 +15,24 @@ from gossipllm.mistakes import UserMistake
 from trust.lazy import LazyGroup
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "demo": ("peers.demo.command:demo", "Four real peers on this machine, from nothing to a trust matrix."),
-    "init": ("peers.cli:init", "Make a home folder for a peer on this device."),
-    "run": ("peers.cli:run", "Run the peer of a home folder: train, gossip, merge."),
+    "demo": (
+        "peers.commands.demo.command:demo",
+        "Four real peers on this machine, from nothing to a trust matrix.",
+    ),
+    "init": ("peers.commands.home:init", "Make a home folder for a peer on this device."),
+    "run": ("peers.commands.home:run", "Run the peer of a home folder: train, gossip, merge."),
     "trust": ("trust.cli:trust", "Who learns from whom, and how much."),
     "sim": ("sim.cli:sim", "Many peers on this machine, in virtual time: compare methods."),
     "data": ("gossipllm.text.cli:data", "Look at text before training on it."),
     "report": ("sim.reporting.command:report", "One page of everything about a run, to open in a browser."),
-    "eval": ("peers.evaluating:evaluate", "Measure a model on tasks, and beside it what peers have learned."),
-    "chat": ("peers.chatting.command:chat", "Talk with what a peer has learned, or with its base."),
-    "export": ("peers.cli:export", "Write what a peer learned as a PEFT adapter."),
+    "eval": (
+        "peers.commands.eval:evaluate",
+        "Measure a model on tasks, and beside it what peers have learned.",
+    ),
+    "chat": ("peers.commands.chat.command:chat", "Talk with what a peer has learned, or with its base."),
+    "export": ("peers.commands.home:export", "Write what a peer learned as a PEFT adapter."),
     "doctor": (
-        "peers.doctor.command:doctor",
+        "peers.commands.doctor.command:doctor",
         "Check this device: Python, torch, disk, clock, ports, network.",
     ),
 }

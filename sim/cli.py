@@ -18,14 +18,14 @@ from rich.table import Table
 from rich.text import Text
 
 from gossipllm.mistakes import UserMistake
-from sim.methods import CHANGES, METHODS, method_named
-from sim.pool import TaskFailedError
-from sim.progress import showing
-from sim.report import markdown, print_comparison
-from sim.results import begin_results, results_digest, run_folder, traces_digest, write_json
-from sim.running import Came, run_all
-from sim.scenarios import DEFAULT, Scenario, load_scenario, shipped
-from sim.summary import compared
+from sim.comparison.summary import compared
+from sim.comparison.tables import markdown, print_comparison
+from sim.experiments.all_runs import Came, run_all
+from sim.experiments.methods import CHANGES, METHODS, method_named
+from sim.experiments.process_pool import TaskFailedError
+from sim.experiments.progress import showing
+from sim.experiments.results import begin_results, results_digest, run_folder, traces_digest, write_json
+from sim.experiments.scenarios import DEFAULT, Scenario, load_scenario, shipped
 
 
 @click.command()
@@ -163,7 +163,7 @@ def _show(scenario: Scenario, out: Path, came: list[Came], *, as_json: bool) -> 
     clocks = {f"{one.metrics.method} {one.metrics.seed}": one.clock for one in came}
     write_json(out / "clocks.json", clocks)
     # matplotlib takes half a second to import, and only this needs it.
-    from sim.plots import draw
+    from sim.comparison.plots import draw
 
     pictures = draw(runs, out)
     folders = [run_folder(out, run.method, run.seed) for run in runs]

@@ -9,13 +9,16 @@ import click
 from trust.lazy import LazyGroup
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
-    "show": ("trust.inspection.showing:show", "The trust matrix: who learns from whom."),
-    "watch": ("trust.inspection.watching.command:watch", "The same, live, while peers run."),
-    "explain": ("peers.explaining.command:explain", "Why one peer listens to another as much as it does."),
-    "history": ("trust.inspection.charting.command:history", "How a peer's weights moved over the rounds."),
-    "diff": ("trust.inspection.comparing.command:diff", "What differs between two runs."),
+    "show": ("trust.inspection.show.command:show", "The trust matrix: who learns from whom."),
+    "watch": ("trust.inspection.watch.command:watch", "The same, live, while peers run."),
+    "explain": (
+        "peers.commands.explain.command:explain",
+        "Why one peer listens to another as much as it does.",
+    ),
+    "history": ("trust.inspection.history.command:history", "How a peer's weights moved over the rounds."),
+    "diff": ("trust.inspection.diff.command:diff", "What differs between two runs."),
     "export": (
-        "trust.inspection.exporting.command:export",
+        "trust.inspection.export.command:export",
         "Everything as csv, json, npz, parquet or GraphML.",
     ),
 }

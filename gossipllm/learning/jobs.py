@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from gossipllm.config import TrainingConfig
-from gossipllm.learning.optimiser import Moments
+from gossipllm.learning.passes.optimiser import Moments
+from gossipllm.model.adapter.names import State
 from gossipllm.model.contexts.config import Window
-from gossipllm.model.names import State
 from gossipllm.text.data import Windows
 from wire.floats import F32
 from wire.logits import LogitRows, RowsShape, SparseRows

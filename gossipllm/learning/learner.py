@@ -29,23 +29,23 @@ import msgspec
 import numpy as np
 
 from gossipllm.config import LearnerConfig
-from gossipllm.learning.averages import mean_loss
-from gossipllm.learning.contexts import windows_of
-from gossipllm.learning.distances import Blob, Mine, measured, own_measures
-from gossipllm.learning.fleet import Fleet
 from gossipllm.learning.jobs import Task, losses_of
-from gossipllm.learning.materials import Materials
+from gossipllm.learning.learner_state import Standing, resumed, saved
 from gossipllm.learning.measuring import Measuring
-from gossipllm.learning.neighbours import Neighbours
-from gossipllm.learning.pruning import kept_rank, narrowed, without_tail
-from gossipllm.learning.pushing import mass_length
-from gossipllm.learning.rows import learned_row
-from gossipllm.learning.standing import Standing, resumed, saved
+from gossipllm.learning.merging.averages import mean_loss
+from gossipllm.learning.merging.distances import Blob, Mine, measured, own_measures
+from gossipllm.learning.merging.learned_row import learned_row
+from gossipllm.learning.merging.neighbours import Neighbours
+from gossipllm.learning.merging.pruning import kept_rank, narrowed, without_tail
+from gossipllm.learning.merging.push import mass_length
+from gossipllm.learning.merging.updates import UpdateFormat
+from gossipllm.learning.passes.contexts import windows_of
+from gossipllm.learning.passes.fleet import Fleet
+from gossipllm.learning.passes.windows import window_count
+from gossipllm.learning.shared_model import Materials
 from gossipllm.learning.training import OnProgress, Training, diverged
-from gossipllm.learning.updates import UpdateFormat
-from gossipllm.learning.windows import window_count
-from gossipllm.model.blueprint import Blueprint
-from gossipllm.model.names import State
+from gossipllm.model.adapter.blueprint import Blueprint
+from gossipllm.model.adapter.names import State
 from gossipllm.text.data import Splits, Windows
 from gossipllm.work import (
     Absorb,
@@ -67,7 +67,7 @@ from gossipllm.work import (
     Weigh,
     Weighed,
 )
-from trust.evidence import Distance
+from trust.rows.evidence import Distance
 from wire.digest import Content
 from wire.errors import WireError
 from wire.floats import F32

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.batches import batches
-from gossipllm.learning.contexts import Within
 from gossipllm.learning.jobs import OnStep, Probe, Stepped, Steps, Task, probed, stepped
-from gossipllm.learning.materials import Materials
-from gossipllm.learning.pushing import flat
-from gossipllm.learning.standing import Standing
+from gossipllm.learning.learner_state import Standing
+from gossipllm.learning.merging.push import flat
+from gossipllm.learning.passes.contexts import Within
+from gossipllm.learning.shared_model import Materials
 from gossipllm.mistakes import UserMistake
-from gossipllm.model.blueprint import Blueprint
+from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.contexts.config import Window
 from gossipllm.model.subnets import owned
 from gossipllm.text.data import Windows

@@ -73,7 +73,7 @@ def _libraries():  # noqa: ANN202  its type would need the imports, which take s
     import torch
     from transformers.utils.logging import disable_progress_bar
 
-    from gossipllm.learning.crew import answer
+    from gossipllm.learning.learner_pool import answer
 
     # Moments that decay towards zero would slow the processor's arithmetic. Here and not where models are
     # loaded, since it changes the arithmetic of everything else in the process too.

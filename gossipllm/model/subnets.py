@@ -18,11 +18,11 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from gossipllm.mistakes import UserMistake
+from gossipllm.model.adapter.blueprint import Blueprint
+from gossipllm.model.adapter.names import A, B
+from gossipllm.model.adapter.sites import LoraSite
 from gossipllm.model.blocks import blocks_name, replace, shadow
-from gossipllm.model.blueprint import Blueprint
 from gossipllm.model.heads import Attention, attentions_of, head_sizes
-from gossipllm.model.names import A, B
-from gossipllm.model.sites import LoraSite
 
 
 def subnet(model: PreTrainedModel, groups: Mapping[int, Collection[int]]) -> PreTrainedModel:

@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from gossipllm.config import ModelConfig
 from gossipllm.mistakes import UserMistake
-from gossipllm.model.loading import load_base_told
-from gossipllm.model.models import Base, base_fingerprint, load_tokenizer
+from gossipllm.model.adapter.source import Learned
+from gossipllm.model.loading.models import Base, base_fingerprint, load_tokenizer
+from gossipllm.model.loading.progress import load_base_told
 from gossipllm.tasks.catalogue import TASKS, Metric, SampleSource, Task, TaskName, read_examples
 from gossipllm.tasks.evaluation import Measured, Measures, on_examples, on_text
 from gossipllm.tasks.examples import Example
-from gossipllm.tasks.learned import Learned
 from gossipllm.tasks.metrics import BertModel
 from gossipllm.tasks.mounting import folder_on, snapshot_on
 from gossipllm.tasks.neighbours import Neighbour, laid_over

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gossipllm.model.models import Base
+from gossipllm.model.loading.models import Base
 from gossipllm.tasks.catalogue import Metric
 from gossipllm.tasks.examples import Choose, Example, Generate, pairs
 from gossipllm.tasks.generation import answers, room

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers import GenerationConfig
 
-from gossipllm.model.models import Base
+from gossipllm.model.loading.models import Base
 from gossipllm.text.dealing import Tokens
 from gossipllm.text.samples import encoded_contexts, padding_id
 

@@ -13,8 +13,8 @@ from typing import Any, Final, cast
 import numpy as np
 import torch
 
-from gossipllm.learning.losses import token_losses, tokens_and_mask, window_losses
-from gossipllm.model.models import Base
+from gossipllm.learning.passes.losses import token_losses, tokens_and_mask, window_losses
+from gossipllm.model.loading.models import Base
 from gossipllm.tasks.examples import Choose, choice_pairs
 from gossipllm.text.dealing import Tokens
 from gossipllm.text.samples import encoded, fitted, padded, padding_id

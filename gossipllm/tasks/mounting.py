@@ -12,10 +12,10 @@ import torch
 
 from gossipllm.config import AdapterConfig
 from gossipllm.mistakes import UserMistake
-from gossipllm.model.adapters import attach
+from gossipllm.model.adapter.placement import attach
+from gossipllm.model.adapter.snapshots import Snapshot
 from gossipllm.model.blocks import replace
-from gossipllm.model.models import Base
-from gossipllm.model.snapshots import Snapshot
+from gossipllm.model.loading.models import Base
 
 
 @contextmanager

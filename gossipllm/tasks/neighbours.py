@@ -10,12 +10,12 @@ import dataclasses
 from dataclasses import dataclass
 
 from gossipllm.config import LearnerConfig
-from gossipllm.learning.merging import completed
-from gossipllm.learning.updates import UpdateFormat
-from gossipllm.model.adapters import attach
+from gossipllm.learning.merging.stack import completed
+from gossipllm.learning.merging.updates import UpdateFormat
+from gossipllm.model.adapter.placement import attach
+from gossipllm.model.adapter.snapshots import Snapshot
 from gossipllm.model.blocks import replace
-from gossipllm.model.models import Base
-from gossipllm.model.snapshots import Snapshot
+from gossipllm.model.loading.models import Base
 from wire.digest import Content
 from wire.errors import WireError
 

@@ -79,7 +79,7 @@ def overlap(paths: tuple[str, ...], model: str, equal: bool, as_json: bool) -> N
 
 
 def _streams(paths: tuple[str, ...], model: str) -> list[Any]:
-    from gossipllm.model.models import load_tokenizer
+    from gossipllm.model.loading.models import load_tokenizer
 
     tokenizer: Any = load_tokenizer(model, "--model")
     return [tokenise(read_documents(path, tokenizer, key="PATH"), tokenizer) for path in paths]

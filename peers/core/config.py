@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from gossipllm.config import LearnerConfig
 from peers.core.events import PeerId
-from peers.core.scores import ScoreConfig
-from trust.rows import TrustConfig
+from peers.core.others.scores import ScoreConfig
+from trust.rows.rows import TrustConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

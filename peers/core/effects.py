@@ -13,9 +13,9 @@ import msgspec
 
 from gossipllm.work import Request
 from peers.core.events import PeerId, Timer
-from peers.core.kept import KeptCompany
+from peers.core.merge_inputs import KeptCompany
 from peers.core.saved import Saved
-from trust.history import Record
+from trust.record.history import Record
 
 
 class _Wish(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):

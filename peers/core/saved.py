@@ -13,7 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from gossipllm.work import PushedShare
-from trust.importance import Importance
+from trust.rows.importance import Importance
 from wire.digest import Content
 from wire.messages import Fingerprints
 

@@ -17,8 +17,8 @@ import trio
 
 from peers.net.addresses import Address, AddressBook
 from peers.net.config import NetworkConfig
-from peers.net.exchange import MAX_OFFERED, usable_from, with_observed
 from peers.net.host import PeerId, Unreachable
+from peers.net.streams.exchange import MAX_OFFERED, usable_from, with_observed
 
 if TYPE_CHECKING:
     from peers.net.node import Node

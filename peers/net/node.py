@@ -17,20 +17,21 @@ from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
 from peers.identity import Identity
-from peers.net import exchange, known
 from peers.net.addresses import AddressBook
-from peers.net.blobs import BlobPuller, BlobServer
-from peers.net.buckets import Bucket
 from peers.net.config import NetworkConfig
 from peers.net.dialler import Dialler
-from peers.net.faults import Fault
-from peers.net.framing import finish
 from peers.net.host import Peer, PeerId, Unreachable
+from peers.net.limits.buckets import Bucket
+from peers.net.limits.faults import Fault
 from peers.net.meter import Meter
 from peers.net.pubsub import SafeGossipSub, SafePubsub
 from peers.net.stack.assembly import make_host, quiet_libp2p
 from peers.net.stack.noise import Session
 from peers.net.stack.tcp import Transport
+from peers.net.streams import exchange
+from peers.net.streams import greetings as known
+from peers.net.streams.blobs import BlobPuller, BlobServer
+from peers.net.streams.framing import finish
 from wire.messages import ANNOUNCE_TOPIC, BLOB_PROTOCOL, KNOWN_PROTOCOL
 
 _log = logging.getLogger(__name__)

@@ -37,11 +37,11 @@ from libp2p.pubsub.validators import signature_validator
 from libp2p.utils import encode_uvarint
 
 from peers.identity import is_raw_peer_id
-from peers.net import faults
-from peers.net.buckets import Bucket
-from peers.net.faults import Fault
-from peers.net.framing import FrameReader, finish
 from peers.net.host import PeerId, Verdict
+from peers.net.limits import faults
+from peers.net.limits.buckets import Bucket
+from peers.net.limits.faults import Fault
+from peers.net.streams.framing import FrameReader, finish
 
 if TYPE_CHECKING:
     from peers.net.meter import Meter

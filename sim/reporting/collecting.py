@@ -17,16 +17,16 @@ import msgspec
 
 from gossipllm import __version__
 from gossipllm.tasks.progress import Stages
+from sim.comparison.summary import Comparison
+from sim.experiments.results import METRICS, SCENARIO
 from sim.reporting.document import Document, FilePart, Fingerprint, RunPart, Text
 from sim.reporting.series import Simulated, run_part
 from sim.reporting.settings import configuration
-from sim.results import METRICS, SCENARIO
-from sim.summary import Comparison
-from trust.history import HISTORY_FILE, Begun
-from trust.inspection.reading import Run, check_recorded, history_files
-from trust.log import History, decoded
+from trust.inspection.reading.files import Run, check_recorded, history_files
 from trust.mistakes import UsersMistake
 from trust.names import escaped
+from trust.record.history import HISTORY_FILE, Begun
+from trust.record.log import History, decoded
 
 _SIMULATED = (f"seed-*/{HISTORY_FILE}", f"*/seed-*/{HISTORY_FILE}")
 

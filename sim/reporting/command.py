@@ -12,7 +12,7 @@ from gossipllm.tasks.progress import Quiet, showing
 from sim.reporting.collecting import collect
 from sim.reporting.document import Document
 from sim.reporting.page import GENERATOR, page
-from trust.inspection.writing import write_whole
+from trust.inspection.drawing.writing import write_whole
 from trust.mistakes import UsersMistake
 
 _HEAD_BYTES = 2048

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from sim.summary import Comparison
+from sim.comparison.summary import Comparison
 
 SCHEMA = 1
 

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from trust.evidence import F64
+from trust.rows.evidence import F64
 
 _SPRINGS = 60
 """Peers up to which distances are solved for: 0.3 s on one core. Beyond it a circle, which is also what many peers

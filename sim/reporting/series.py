@@ -11,13 +11,13 @@ import numpy as np
 
 from sim.reporting.document import Glimpse, Measured, PeerPart, RunPart, Series, Totals
 from sim.reporting.layout import places
-from trust.config import TrustConfig, evidence_of
-from trust.evidence import F64
-from trust.history import Begun, PeerName, Refusal, Round, Seen
-from trust.inspection.reading import Run
-from trust.inspection.traffic import Bytes, totals
-from trust.matrix import Member, trust_matrix
+from trust.inspection.reading.files import Run
+from trust.inspection.show.traffic import Bytes, totals
 from trust.names import escaped, short_names
+from trust.record.history import Begun, PeerName, Refusal, Round, Seen
+from trust.record.matrix import Member, trust_matrix
+from trust.rows.config import TrustConfig, evidence_of
+from trust.rows.evidence import F64
 
 _LABEL_WIDTH = 14
 

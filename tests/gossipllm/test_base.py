@@ -12,15 +12,15 @@ from click.testing import CliRunner
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from gossipllm import base
-from gossipllm.base.checkpoint import Run, export, new_run, restore, save
-from gossipllm.base.corpus import Document, pages, unseen
-from gossipllm.base.loss import evaluate, windows
-from gossipllm.base.packages import PACKAGES
-from gossipllm.base.pretraining import main, train
-from gossipllm.base.prose import html_prose, pod_prose
-from gossipllm.base.recipe import PretrainingConfig, base_config, rate
-from gossipllm.base.replicas import Replicas
-from gossipllm.base.vocabulary import (
+from gossipllm.base.making.checkpoint import Run, export, new_run, restore, save
+from gossipllm.base.making.corpus import Document, pages, unseen
+from gossipllm.base.making.loss import evaluate, windows
+from gossipllm.base.making.packages import PACKAGES
+from gossipllm.base.making.pretraining import main, train
+from gossipllm.base.making.prose import html_prose, pod_prose
+from gossipllm.base.making.recipe import PretrainingConfig, base_config, rate
+from gossipllm.base.making.replicas import Replicas
+from gossipllm.base.making.vocabulary import (
     Tokens,
     bytes_per_token,
     encode,
@@ -285,4 +285,4 @@ def test_the_command_writes_a_model_and_does_not_overwrite_its_run(tmp_path: Pat
 def test_a_wrong_folder_ends_the_command_with_a_line_that_says_what_to_do(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["--corpus", str(tmp_path), "--out", str(tmp_path)])
     assert result.exit_code == 2
-    assert "gossipllm.base.corpus" in result.output
+    assert "gossipllm.base.making.corpus" in result.output

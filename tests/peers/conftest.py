@@ -15,10 +15,10 @@ import pytest
 import trio
 
 from peers.core.saved import LocalSteps, Saved, Standing
+from peers.home.store import Store
 from peers.identity import Identity
 from peers.net.host import Peer, PeerId, PullFailed, Traffic, Unreachable, Verdict
-from peers.store import Store
-from sim.toy import EVIDENCE, fingerprints
+from sim.toy.learner import EVIDENCE, fingerprints
 from wire.digest import Content, digest_of
 
 

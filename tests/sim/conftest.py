@@ -11,10 +11,10 @@ import pytest
 from peers.core.config import CoreConfig, RoundConfig
 from peers.core.effects import Publish, Store
 from peers.core.events import Stored
-from sim.conditions import ComputeConfig, Conditions, LinkConfig
-from sim.node import Node
-from sim.toy import add_toy
-from sim.world import World
+from sim.toy.learner import add_toy
+from sim.world.conditions import ComputeConfig, Conditions, LinkConfig
+from sim.world.simulated_peer import Node
+from sim.world.world import World
 from wire.codec import decode_announcement
 
 CONFIG = {"steps": 2, "patience_s": 2.0, "compare_every_s": 5.0}

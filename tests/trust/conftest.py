@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from trust.history import HISTORY_FILE, Begun, Entry, Record, Round, Seen, Traffic
-from trust.log import HistoryWriter
+from trust.record.history import HISTORY_FILE, Begun, Entry, Record, Round, Seen, Traffic
+from trust.record.log import HistoryWriter
 
 MakeRound = Callable[..., Round]
 MakeEntry = Callable[[Record], Entry]

@@ -24,7 +24,7 @@ from gossipllm.model.blocks import Linear, blocks_name, blocks_of, linears_of, p
 from gossipllm.model.contexts.config import Window
 from gossipllm.model.contexts.quantised import packed
 from gossipllm.model.heap import hand_back
-from gossipllm.model.weights import Weights
+from gossipllm.model.loading.weights import Weights
 
 
 class HeldPacked:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from html import escape
 from typing import Final
 
-from sim.summary import Comparison, DeviceSummary, MethodSummary, Spread
+from sim.comparison.summary import Comparison, DeviceSummary, MethodSummary, Spread
 
 _NONE: Final = '<td class="none">&ndash;</td>'
 

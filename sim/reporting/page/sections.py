@@ -12,7 +12,7 @@ from html import escape
 
 from sim.reporting.document import Document, PeerPart, RunPart
 from sim.reporting.page.methods import methods_table
-from trust.measures import effective_collaborators
+from trust.record.measures import effective_collaborators
 
 _LEVELS = 20
 """Steps of the colours of a matrix: classes `w1` to `w20` of page.css."""

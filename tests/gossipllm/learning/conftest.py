@@ -12,13 +12,13 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from gossipllm.config import AdapterConfig, LearnerConfig
-from gossipllm.learning.crew import Crew
 from gossipllm.learning.learner import Learner
-from gossipllm.learning.merging import MergedState, Own, Stack
-from gossipllm.learning.updates import Update, UpdateFormat
-from gossipllm.model.adapters import Attached, attach
-from gossipllm.model.blueprint import Blueprint
-from gossipllm.model.names import State
+from gossipllm.learning.learner_pool import Crew
+from gossipllm.learning.merging.stack import MergedState, Own, Stack
+from gossipllm.learning.merging.updates import Update, UpdateFormat
+from gossipllm.model.adapter.blueprint import Blueprint
+from gossipllm.model.adapter.names import State
+from gossipllm.model.adapter.placement import Attached, attach
 from gossipllm.text.data import load_splits
 from gossipllm.work import Merge, Merged, Open, Opened, Train, Trained
 from wire.digest import Content

@@ -11,15 +11,15 @@ import pytest
 
 from gossipllm.config import AdapterConfig, LayersConfig, LearnerConfig, TrainingConfig
 from gossipllm.learning import materials as materials_module
-from gossipllm.learning.crew import Crew, answer, together
 from gossipllm.learning.jobs import Losses, Probe
 from gossipllm.learning.learner import Learner
-from gossipllm.learning.materials import Materials, load_materials, load_text
-from gossipllm.learning.windows import step_bytes
+from gossipllm.learning.learner_pool import Crew, answer, together
+from gossipllm.learning.passes.windows import step_bytes
+from gossipllm.learning.shared_model import Materials, load_materials, load_text
+from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.model.blocks import blocks_of, linears_of
 from gossipllm.model.contexts.config import Window
 from gossipllm.model.contexts.quantised import packed_in
-from gossipllm.model.snapshots import decode_snapshot
 from gossipllm.text.data import load_splits
 from gossipllm.work import (
     Evaluate,

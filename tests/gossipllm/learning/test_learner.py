@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from gossipllm.config import AdapterConfig, DataConfig, LearnerConfig, ModelConfig, TrainingConfig
-from gossipllm.learning.crew import answer
 from gossipllm.learning.learner import Learner
-from gossipllm.model.snapshots import decode_snapshot, encode_snapshot
+from gossipllm.learning.learner_pool import answer
+from gossipllm.model.adapter.snapshots import decode_snapshot, encode_snapshot
 from gossipllm.text.data import demo_share
 from gossipllm.work import (
     Answer,
@@ -302,7 +302,7 @@ def test_steps_that_memory_does_not_suffice_for_leave_everything_as_it_was(
     def full(*_: object) -> Any:
         raise MemoryError("no memory for this batch")
 
-    monkeypatch.setattr("gossipllm.learning.fleet.local_steps", full)
+    monkeypatch.setattr("gossipllm.learning.passes.fleet.local_steps", full)
     failed: Failed = ask(learner, Train(request=8, round=2, steps=5))
 
     assert failed == Failed(request=8, why="no memory for this batch", users_fault=False)

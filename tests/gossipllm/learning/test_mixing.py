@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from gossipllm.config import AdapterConfig, LearnerConfig, TrainingConfig
-from gossipllm.learning.crew import Crew
 from gossipllm.learning.learner import Learner
+from gossipllm.learning.learner_pool import Crew
 from gossipllm.text.data import load_splits
 from gossipllm.work import (
     Evaluate,

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, LearnerConfig
-from gossipllm.learning.crew import Crew
+from gossipllm.learning.learner_pool import Crew
 from gossipllm.mistakes import UserMistake
-from gossipllm.model.snapshots import decode_snapshot
+from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.text.data import Splits, load_splits
 from gossipllm.work import Evaluate, Evaluated, Train, Weigh, Weighed
 from wire.digest import Content

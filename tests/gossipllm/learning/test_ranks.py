@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gossipllm.learning.merging import completed
-from gossipllm.learning.updates import Update
-from gossipllm.model.blueprint import Blueprint
-from gossipllm.model.names import State
+from gossipllm.learning.merging.stack import completed
+from gossipllm.learning.merging.updates import Update
+from gossipllm.model.adapter.blueprint import Blueprint
+from gossipllm.model.adapter.names import State
 
 Shape = Callable[..., Blueprint]
 Draw = Callable[..., State]

@@ -11,7 +11,7 @@ import torch
 
 from gossipllm.config import ModelConfig
 from gossipllm.model import attention
-from gossipllm.model.models import load_base
+from gossipllm.model.loading.models import load_base
 
 
 def slopes(folder: Path, length: int, monkeypatch: pytest.MonkeyPatch, *, own: bool) -> tuple[Any, Any, int]:

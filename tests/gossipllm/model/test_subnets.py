@@ -24,11 +24,11 @@ from transformers import (
 from gossipllm.config import AdapterConfig, ModelConfig
 from gossipllm.mistakes import UserMistake
 from gossipllm.model import attention
-from gossipllm.model.adapters import attach
+from gossipllm.model.adapter.blueprint import Blueprint
+from gossipllm.model.adapter.placement import attach
+from gossipllm.model.adapter.sites import Site
 from gossipllm.model.blocks import blocks_of
-from gossipllm.model.blueprint import Blueprint
-from gossipllm.model.models import load_base
-from gossipllm.model.sites import Site
+from gossipllm.model.loading.models import load_base
 from gossipllm.model.subnets import owned, subnet
 
 Folder = Callable[[str], Path]

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from gossipllm.config import AdapterConfig, ModelConfig
-from gossipllm.model.adapters import attach
-from gossipllm.model.models import Base, base_fingerprint, load_base
-from gossipllm.model.snapshots import Snapshot, SnapshotHeader
+from gossipllm.model.adapter.placement import attach
+from gossipllm.model.adapter.snapshots import Snapshot, SnapshotHeader
+from gossipllm.model.loading.models import Base, base_fingerprint, load_base
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from gossipllm.model.models import Base
+from gossipllm.model.loading.models import Base
 from gossipllm.tasks.evaluation import Measures, on_examples, on_text
 from gossipllm.tasks.examples import Choose, Example, Generate, pairs
 from gossipllm.tasks.likelihood import sample_nats

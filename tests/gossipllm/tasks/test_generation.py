@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 import torch
 
-from gossipllm.model.models import Base
+from gossipllm.model.loading.models import Base
 from gossipllm.tasks.generation import answers, room
 from gossipllm.text.samples import encoded_contexts
 

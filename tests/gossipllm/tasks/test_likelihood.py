@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from gossipllm.model.models import Base
+from gossipllm.model.loading.models import Base
 from gossipllm.tasks.examples import Choose
 from gossipllm.tasks.likelihood import Likelihood, choices_made, overlapping, sample_nats
 from gossipllm.text.data import decoded, targets

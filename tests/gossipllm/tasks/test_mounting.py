@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from gossipllm.mistakes import UserMistake
-from gossipllm.model.export import export_adapter
-from gossipllm.model.models import Base, base_fingerprint
-from gossipllm.model.snapshots import Snapshot, encode_snapshot
+from gossipllm.model.adapter.export import export_adapter
+from gossipllm.model.adapter.snapshots import Snapshot, encode_snapshot
+from gossipllm.model.loading.models import Base, base_fingerprint
 from gossipllm.tasks.generation import answers
 from gossipllm.tasks.mounting import folder_on, snapshot_on
 
@@ -77,7 +77,7 @@ def test_mounting_that_is_interrupted_leaves_the_base_as_it_was(
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gossipllm.model.sites.Site.mount", stop)
+    monkeypatch.setattr("gossipllm.model.adapter.sites.Site.mount", stop)
     with pytest.raises(KeyboardInterrupt), snapshot_on(model, saved(model)):
         raise AssertionError("nothing is mounted")
 

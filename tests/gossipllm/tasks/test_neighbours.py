@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from gossipllm.config import AdapterConfig, LearnerConfig
-from gossipllm.learning.updates import UpdateFormat
-from gossipllm.model.adapters import attach
+from gossipllm.learning.merging.updates import UpdateFormat
+from gossipllm.model.adapter.placement import attach
+from gossipllm.model.adapter.snapshots import Snapshot
 from gossipllm.model.blocks import replace
-from gossipllm.model.models import Base
-from gossipllm.model.snapshots import Snapshot
+from gossipllm.model.loading.models import Base
 from gossipllm.tasks.neighbours import Neighbour, laid_over
 from wire.digest import Content
 from wire.errors import WireError

@@ -11,6 +11,7 @@ import pytest
 
 from gossipllm.work import Absorb, Evaluate, Fit, Merge, Open, Request, Train, Weigh
 from peers.core.config import CoreConfig, RoundConfig
+from peers.core.core import Core
 from peers.core.effects import Effect, Judge, Pull, Report, Store, Verdict, WakeAt
 from peers.core.events import (
     Connected,
@@ -25,11 +26,10 @@ from peers.core.events import (
     Woke,
 )
 from peers.core.saved import Saved
-from peers.core.state import Core
-from sim.keys import ToyKeys
-from sim.toy import EVIDENCE, ROWS, SCHEMA, ToyLearner, fingerprints
-from sim.toy_units import Form
-from trust.history import Note, Record, Refusal
+from sim.toy.learner import EVIDENCE, ROWS, SCHEMA, ToyLearner, fingerprints
+from sim.toy.units import Form
+from sim.world.keys import ToyKeys
+from trust.record.history import Note, Record, Refusal
 from wire.codec import encode_announcement, encode_greeting
 from wire.digest import NO_DIGEST, Content
 from wire.messages import Announcement, BlobRef, Greeting, Latest, network_id

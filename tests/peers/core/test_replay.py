@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from peers.core.state import Core
-from sim.trace import Happened
-from sim.world import World
+from peers.core.core import Core
+from sim.world.trace import Happened
+from sim.world.world import World
 
 WORLD = """
 from peers.core.config import CoreConfig, RoundConfig
-from sim.conditions import ComputeConfig, Conditions, LinkConfig
-from sim.toy import add_toy
-from sim.world import World
+from sim.world.conditions import ComputeConfig, Conditions, LinkConfig
+from sim.toy.learner import add_toy
+from sim.world.world import World
 
 def world(seed):
     conditions = Conditions(link=LinkConfig(loss=0.1), compute=ComputeConfig(step_s=0.5, answer_s=0.0))

@@ -21,7 +21,7 @@ from peers.net.addresses import (
     parse_multiaddress,
 )
 from peers.net.config import NetworkConfig
-from peers.net.exchange import usable_from, with_observed
+from peers.net.streams.exchange import usable_from, with_observed
 
 ME, ANNA, BERT = (Identity(bytes([n]) * 32).peer_id for n in (1, 2, 3))
 

@@ -12,8 +12,8 @@ import trio
 from libp2p.abc import INetStream
 from libp2p.custom_types import TProtocol
 
-from peers.net.framing import read_exactly
 from peers.net.host import PullFailed
+from peers.net.streams.framing import read_exactly
 from wire.messages import BLOB_PROTOCOL
 from wire.pull import (
     REQUEST_BYTES,

@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from sim.metrics import PeerEnd, RunMetrics, run_metrics
-from sim.results import write_json
-from sim.summary import compared
-from trust.history import HISTORY_FILE, Begun, Entry, Record, Round, Seen, Traffic
-from trust.log import HistoryWriter
+from sim.comparison.summary import compared
+from sim.experiments.metrics import PeerEnd, RunMetrics, run_metrics
+from sim.experiments.results import write_json
+from trust.record.history import HISTORY_FILE, Begun, Entry, Record, Round, Seen, Traffic
+from trust.record.log import HistoryWriter
 
 NAMES = ("anna", "bert", "carl")
 

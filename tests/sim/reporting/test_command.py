@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sim.reporting.command import report
-from trust.history import HISTORY_FILE, Entry, Traffic
-from trust.log import HistoryWriter
+from trust.record.history import HISTORY_FILE, Entry, Traffic
+from trust.record.log import HistoryWriter
 
 HOSTILE = '</script><script>document.title="owned"</script><img src=x onerror=alert(1)>{{data}}'
 

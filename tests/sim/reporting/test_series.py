@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from sim.reporting.series import evenly, rounded, run_part
-from trust.config import TrustConfig
-from trust.history import HISTORY_FILE
-from trust.inspection.reading import read_run
+from trust.inspection.reading.files import read_run
+from trust.record.history import HISTORY_FILE
+from trust.rows.config import TrustConfig
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,81 @@
+"""What was said so far, as the tokens that a model goes on from.
+
+Where the tokenizer has a chat template, turns go through it. A model without one only continues text: then all that
+was written, by either side, is one text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from jinja2 import TemplateError
+
+from gossipllm.mistakes import UserMistake
+from gossipllm.model.loading.models import Base
+from gossipllm.text.samples import encoded_contexts
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    role: Literal["user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """`cut` says that older text had to fall out."""
+
+    tokens: list[int]
+    cut: bool
+
+
+class Conversation:
+    """Between a person and a model. `plain` continues the text although the tokenizer has a chat template."""
+
+    def __init__(self, base: Base, *, plain: bool = False) -> None:
+        self._tokenizer: Any = base.tokenizer
+        self.templated = not plain and bool(self._tokenizer.chat_template)
+        self._turns: list[Turn] = []
+
+    def ask(self, text: str) -> None:
+        self._turns.append(Turn("user", text))
+
+    def answered(self, text: str) -> None:
+        self._turns.append(Turn("assistant", text))
+
+    def reset(self) -> None:
+        self._turns.clear()
+
+    def prompt(self, room: int) -> Prompt:
+        """At most `room` tokens, 1 or more. The oldest turns fall out first, a question with its answer; what is too
+        long by itself loses its beginning. Raises `UserMistake` where the chat template refuses the turns."""
+        turns = list(self._turns)
+        tokens = self._encoded(turns)
+        whole = len(tokens) <= room
+        while self.templated and len(tokens) > room and len(turns) > 2:
+            del turns[:2]
+            tokens = self._encoded(turns)
+        return Prompt(tokens[-room:], cut=not whole)
+
+    def _encoded(self, turns: list[Turn]) -> list[int]:
+        if not self.templated:
+            return [int(token) for token in encoded_contexts([_text(turns)], self._tokenizer)[0]]
+        messages = [{"role": turn.role, "content": turn.text} for turn in turns]
+        try:
+            text = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        except TemplateError as error:
+            reason = " ".join(str(error).split())[:160]
+            raise UserMistake(
+                f"the model's chat template refuses this conversation ({reason}); take --plain"
+            ) from None
+        return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+
+def _text(turns: list[Turn]) -> str:
+    """One text: each question on a line of its own, each answer directly behind its question."""
+    text = ""
+    for turn in turns:
+        fresh = turn.role == "user" and text and not text.endswith("\n")
+        text += ("\n" if fresh else "") + turn.text
+    return text

@@ -1,0 +1,182 @@
+"""Learners at work: one on a device, or many in a simulation, on one set of materials.
+
+Each answer is a generator that stops wherever it needs the model. Those that stop at the same time have their
+jobs performed together, so that nine peers' local steps, or nine peers' candidate merges, are one pass through
+the base instead of nine. Learners whose adapters differ in rank or modules, or who train different parts, go through
+the same base one group after the other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from gossipllm.config import LearnerConfig
+from gossipllm.learning.jobs import Job, Task
+from gossipllm.learning.learner import Learner, OnProgress
+from gossipllm.learning.passes.fleet import Fleet, Meter
+from gossipllm.learning.shared_model import Materials, OnPhase, load_materials, load_text
+from gossipllm.mistakes import UserMistake
+from gossipllm.model.loading.models import Base
+from gossipllm.model.loading.progress import loading_told
+from gossipllm.text.data import ReferenceSet, Splits
+from gossipllm.work import Answer, Failed, Open, Progress, Request
+from wire.errors import WireError
+
+OPENING_STEPS: Final = 5
+
+
+class Crew:
+    """Learners of one configuration but for their data and seeds, and for what peers of a network may choose: rank
+    and modules of adapters, windows of layers, heads."""
+
+    def __init__(self, config: LearnerConfig, on_phase: OnPhase) -> None:
+        self._config = config
+        self._materials: Materials = load_materials(config, on_phase)
+
+    @property
+    def base(self) -> Base:
+        return self._materials.base
+
+    @property
+    def reference(self) -> ReferenceSet:
+        return self._materials.reference
+
+    @property
+    def meter(self) -> Meter:
+        return self._materials.meter
+
+    def hire(self, config: LearnerConfig, splits: Splits) -> Learner:
+        """One more learner, on text that is cut already. Raises `UserMistake`."""
+        return Learner(config, self._materials, splits)
+
+    def answer(self, questions: Sequence[tuple[Learner, Request]]) -> list[Answer]:
+        """The answers, in order. At most one question of a learner that changes it may be among them."""
+        return together([(_safe(learner, request, _silent), learner) for learner, request in questions])
+
+    def perform(self, jobs: Sequence[Job]) -> list[Any]:
+        """Jobs of one's own, on adapters as the crew's configuration has them."""
+        return self._materials.fleet(self._config.adapter).perform(jobs)
+
+
+def answer(
+    learner: Learner | None, request: Request, on_progress: OnProgress
+) -> tuple[Learner | None, Answer]:
+    """Perform a request on a device, whose learner is made by `Open`."""
+    if isinstance(request, Open):
+
+        def on_phase(name: str, step: int) -> None:
+            on_progress(opening(request.request, name, step))
+
+        try:
+            with loading_told(_now_and_then(request.request, on_progress)):
+                materials = load_materials(request.config, on_phase, alone=True)
+            on_phase("text", 3)
+            learner = Learner(request.config, materials, load_text(request.config, materials.base))
+        except Exception as error:  # noqa: BLE001  raised again unless it was expected
+            return None, _failed(request, error)
+        on_phase("first loss", OPENING_STEPS - 1)
+    if learner is None:
+        raise ValueError("the first request must be Open")
+    (reply,) = together([(_safe(learner, request, on_progress), learner)])
+    return (None if isinstance(request, Open) and isinstance(reply, Failed) else learner), reply
+
+
+def _now_and_then(request: int, on_progress: OnProgress) -> Callable[[int, int], None]:
+    """Tells how many of the base's weights are in place, at most every fifth of a second: there may be thousands."""
+    last_s = 0.0
+
+    def told(done: int, total: int) -> None:
+        nonlocal last_s
+        if time.monotonic() - last_s >= 0.2:
+            last_s = time.monotonic()
+            on_progress(
+                Progress(request=request, phase="weights", step=done, steps=total, loss=0.0, tokens_per_s=0.0)
+            )
+
+    return told
+
+
+def opening(request: int, phase: str, step: int) -> Progress:
+    """How far `Open` is, for people."""
+    return Progress(request=request, phase=phase, step=step, steps=OPENING_STEPS, loss=0.0, tokens_per_s=0.0)
+
+
+def together(tasks: Sequence[tuple[Task[Answer], Learner]]) -> list[Answer]:
+    """Run all tasks to their ends, side by side, each on the fleet that its learner has at the time: to open a
+    snapshot may change it."""
+    answers: dict[int, Answer] = {}
+    waiting: dict[int, Job] = {}
+
+    def go_on(index: int, result: Any) -> None:
+        try:
+            task, _ = tasks[index]
+            waiting[index] = task.throw(result) if isinstance(result, Exception) else task.send(result)
+        except StopIteration as stop:
+            answers[index] = stop.value
+
+    for index in range(len(tasks)):
+        go_on(index, None)
+    while waiting:
+        jobs = dict(waiting)
+        waiting.clear()
+        results: dict[int, Any] = {}
+        for fleet, members in _by_fleet(tasks, jobs).items():
+            results.update(zip(members, _performed(fleet, [jobs[index] for index in members]), strict=True))
+        for index in jobs:
+            go_on(index, results[index])
+    return [answers[index] for index in range(len(tasks))]
+
+
+def _by_fleet(
+    tasks: Sequence[tuple[Task[Answer], Learner]], waiting: Iterable[int]
+) -> dict[Fleet, list[int]]:
+    members: dict[Fleet, list[int]] = {}
+    for index in waiting:
+        members.setdefault(tasks[index][1].fleet, []).append(index)
+    return members
+
+
+def _performed(fleet: Fleet, jobs: Sequence[Job]) -> list[Any]:
+    """Results, or for each job what kept all of them from being performed."""
+    try:
+        return fleet.perform(jobs)
+    except (MemoryError, RuntimeError) as error:
+        return [error] * len(jobs)
+
+
+def _safe(learner: Learner, request: Request, on_progress: OnProgress) -> Task[Answer]:
+    """What was expected to go wrong becomes `Failed` with one line; what nobody expected is raised."""
+    try:
+        return (yield from learner.answer(request, on_progress))
+    except Exception as error:  # noqa: BLE001  raised again unless it was expected
+        return _failed(request, error)
+
+
+def _failed(request: Request, error: Exception) -> Failed:
+    """For what can be expected to go wrong; raises `error` again where it cannot."""
+    if isinstance(error, UserMistake):
+        return Failed(request=request.request, why=str(error), users_fault=True)
+    if isinstance(error, WireError):
+        return Failed(request=request.request, why=f"a neighbour's content: {error}", users_fault=False)
+    if isinstance(error, np.linalg.LinAlgError):
+        return Failed(request=request.request, why=f"the merge: {error}", users_fault=False)
+    if isinstance(error, MemoryError | OSError | RuntimeError) and is_exhaustion(error):
+        line = " ".join(str(error).split())[:200] or type(error).__name__
+        return Failed(request=request.request, why=line, users_fault=False)
+    raise error
+
+
+def is_exhaustion(error: Exception) -> bool:
+    """Whether memory or a disk is full. torch says that a processor's memory is with a bare RuntimeError."""
+    if isinstance(error, RuntimeError):
+        return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+    return True
+
+
+def _silent(_: Progress) -> None:
+    pass

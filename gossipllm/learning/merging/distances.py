@@ -1,0 +1,175 @@
+"""How far a neighbour is, by each kind of evidence that `config.Evidence` names.
+
+Adapters may differ in rank and hold different units. "weights" compares what both have; losses are those of the
+neighbour's units in the place of one's own; the published forms, which know of no such differences, refuse them.
+Means of losses count windows as training does, but for "perplexity", which counts all alike, as published.
+
+Axes: W windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from gossipllm.config import Evidence
+from gossipllm.learning.batches import drawn
+from gossipllm.learning.jobs import Task, losses_of
+from gossipllm.learning.merging.averages import F64, mean_loss, standard_error
+from gossipllm.learning.merging.stack import completed
+from gossipllm.learning.merging.updates import Update
+from gossipllm.model.adapter.blueprint import Blueprint
+from gossipllm.model.adapter.names import A, B, State
+from gossipllm.text.data import Windows
+from trust.rows.evidence import (
+    Distance,
+    Factors,
+    Predictions,
+    prediction_distance,
+    progress_distance,
+    validation_distance,
+    weight_distance,
+)
+from trust.rows.published import logit_distance, parameter_distance, perplexity_distance, row_cosine_distance
+from wire.errors import WireError
+from wire.floats import F32
+from wire.logits import LogitRows, SparseRows
+
+Blob: TypeAlias = SparseRows | LogitRows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mine:
+    """This peer's side of a comparison. `trust_WT` are the windows to weigh on, `trust_losses_W` the losses of its
+    adapter on them as it is, `weights_W` how much each counts in a mean (`averages.weights_of`)."""
+
+    blueprint: Blueprint
+    state: State
+    start: State
+    blob: Blob
+    trust_WT: Windows
+    trust_losses_W: F32
+    weights_W: F64 | None
+    start_loss: float | None
+    """Mean trust loss of `start`, where "progress" is measured."""
+    draw: tuple[str | int, ...]
+    """What the windows of "perplexity" are drawn by, besides the neighbour."""
+    draws: int
+    """How many they are."""
+
+
+def measured(kind: Evidence, mine: Mine, author: str, theirs: Update, blob: Blob) -> Task[Distance]:
+    """Raises `WireError` where what the neighbour sent cannot be measured."""
+    match kind:
+        case "predictions":
+            return prediction_distance(_rows(mine.blob), _rows(blob))
+        case "logits":
+            return logit_distance(_logits(mine.blob), _logits(blob))
+        case "weights" | "parameters" | "row-cosines":
+            return _by_factors(kind, mine, theirs)
+        case "validation" | "progress" | "perplexity":
+            state = completed(theirs, mine.state, mine.blueprint)
+            return (yield from _by_losses(kind, mine, author, state))
+
+
+def _by_factors(
+    kind: Literal["weights", "parameters", "row-cosines"], mine: Mine, theirs: Update
+) -> Distance:
+    blueprint = mine.blueprint
+    if kind == "weights":
+        common = [unit for unit in blueprint.own if unit in set(theirs.units)]
+        if not common:
+            raise WireError("offer.units", "holds nothing of what this peer's adapter has")
+        pieces = blueprint.pieces(mine.state, common)
+        return weight_distance(
+            _factors(blueprint, pieces, common, blueprint.rank),
+            _factors(blueprint, theirs.state, common, theirs.offer.rank),
+        )
+    if theirs.units != blueprint.own or theirs.offer.rank != blueprint.rank:
+        raise WireError(
+            "offer",
+            f'"{kind}" compares whole adapters of one rank and one set of modules; "weights" compares any',
+        )
+    state = completed(theirs, mine.state, blueprint)
+    return (parameter_distance if kind == "parameters" else row_cosine_distance)(
+        _matrices(mine.state), _matrices(state)
+    )
+
+
+def _by_losses(
+    kind: Literal["validation", "progress", "perplexity"], mine: Mine, author: str, theirs: State
+) -> Task[Distance]:
+    if kind == "perplexity":
+        # As published: windows drawn anew for each pair, for the own model and for the other's apart.
+        own, other = (drawn(len(mine.trust_WT), mine.draws, (*mine.draw, who)) for who in ("own", author))
+        (theirs_W,) = yield from losses_of((theirs,), mine.trust_WT[other], "trust")
+        return perplexity_distance(mine.trust_losses_W[own], _finite(theirs_W))
+    (theirs_W,) = yield from losses_of((theirs,), mine.trust_WT, "trust")
+    if kind == "progress":
+        return progress(mine, theirs, _finite(theirs_W))
+    return _validation(mine, _finite(theirs_W))
+
+
+def _validation(mine: Mine, theirs_W: F32) -> Distance:
+    if mine.weights_W is None:
+        return validation_distance(mine.trust_losses_W, theirs_W)
+    differences_W = theirs_W - mine.trust_losses_W
+    return Distance(mean_loss(differences_W, mine.weights_W), standard_error(differences_W, mine.weights_W))
+
+
+def progress(mine: Mine, state: State, losses_W: F32) -> Distance:
+    """FedFomo's measure of an adapter with these trust losses."""
+    assert mine.start_loss is not None, "progress is measured from the start"
+    # In float64: squares of finite float32 numbers need not be finite in float32.
+    square = sum(float(np.sum((state[name].astype(np.float64) - mine.start[name]) ** 2)) for name in state)
+    return progress_distance(mine.start_loss, mean_loss(losses_W, mine.weights_W), square**0.5)
+
+
+def own_measures(kinds: Sequence[Evidence], mine: Mine) -> tuple[float, ...]:
+    """The same measures of this peer itself."""
+    return tuple(
+        progress(mine, mine.state, mine.trust_losses_W).mean if kind == "progress" else 0.0 for kind in kinds
+    )
+
+
+def _factors(
+    blueprint: Blueprint, pieces: Mapping[str, F32], units: Sequence[int], rank: int
+) -> dict[str, Factors]:
+    """The update that each piece stands for, as a product: with its other factor, which may be a frozen one."""
+    factors: dict[str, Factors] = {}
+    frozen = blueprint.frozen_at(rank)
+    for cut in blueprint.cuts(units):
+        module, piece = blueprint.anatomy.by_name[cut.tensor].module, pieces[cut.piece]
+        if not cut.tensor.endswith((A, B)):
+            # A difference is itself: one row, beside a factor of 1.
+            factors[cut.piece] = Factors(piece.reshape(1, -1), np.ones((1, 1), np.float32))
+        elif cut.tensor.endswith(B):
+            a_RI = frozen[module + A] if module + A in frozen else pieces[module + A]
+            factors[cut.piece] = Factors(a_RI, piece)
+        elif module + B in frozen:
+            factors[cut.piece] = Factors(piece, frozen[module + B])
+    return factors
+
+
+def _matrices(state: State) -> State:
+    """Vectors as one row each: the published forms know matrices."""
+    return {name: np.atleast_2d(value) for name, value in state.items()}
+
+
+def _finite(losses_W: F32) -> F32:
+    if not np.all(np.isfinite(losses_W)):
+        raise WireError("update", "its loss on this peer's text is not finite")
+    return losses_W
+
+
+def _rows(blob: Blob) -> Predictions:
+    assert isinstance(blob, SparseRows), "the reference set is of log-probabilities"
+    return blob
+
+
+def _logits(blob: Blob) -> LogitRows:
+    assert isinstance(blob, LogitRows), "the reference set is of raw logits"
+    return blob

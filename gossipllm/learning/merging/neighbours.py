@@ -1,0 +1,122 @@
+"""What a learner holds of its neighbours between two merges, within bounds.
+
+Decoded updates, their common bases, and the merges that were tried, so that the row that wins need not be
+computed again. The oldest go first where a bound is met; what is gone is made anew when it is asked for.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gossipllm.config import LearnerConfig
+from gossipllm.learning.merging.stack import MergedState, Own, Stack, completed, started
+from gossipllm.learning.merging.updates import Update, UpdateFormat
+from gossipllm.model.adapter.names import State
+from wire.digest import Content
+from wire.errors import WireError
+from wire.floats import F32
+
+HELD_UPDATES: Final = 64
+HELD_MERGES: Final = 32
+
+
+@dataclass(slots=True, eq=False)
+class Tried:
+    """A merge, and its losses on the trust split once they were measured."""
+
+    merged: MergedState
+    trust_losses_W: F32 | None = None
+
+
+class Neighbours:
+    """What was received and tried since the last merge: decoded updates, their bases, merges by row."""
+
+    def __init__(self, updates: UpdateFormat, config: LearnerConfig) -> None:
+        self._format = updates
+        self._config = config
+        self._decoded: OrderedDict[bytes, Update] = OrderedDict()
+        self._stack: tuple[tuple[bytes, ...], Stack] | None = None
+        self._merges: OrderedDict[tuple[tuple[float, ...], tuple[bytes, ...]], Tried] = OrderedDict()
+
+    def decoded(self, update: Content) -> Update:
+        """Raises `WireError`."""
+        if update.digest not in self._decoded:
+            self._decoded[update.digest] = self._checked(self._format.decoded(update.data))
+            if len(self._decoded) > HELD_UPDATES:
+                self._decoded.popitem(last=False)
+        return self._decoded[update.digest]
+
+    def merged(
+        self,
+        row: tuple[float, ...],
+        updates: Sequence[Content],
+        *,
+        state: State,
+        start: State,
+        own_units: Collection[int] | None = None,
+    ) -> Tried | None:
+        """The merge by `row` with the own adapter, which is `state` and was `start` before its local steps.
+
+        `own_units` are those that these steps trained, None for all. None is returned where the row keeps
+        everything. All three may only change after `forget_merges`.
+        """
+        if len(row) != len(updates) + 1:
+            raise ValueError(f"row must have {len(updates) + 1} weights, got {len(row)}")
+        if row[0] == 1.0 and not any(row[1:]):
+            return None
+        digests = tuple(update.digest for update in updates)
+        key = (row, digests)
+        if key not in self._merges:
+            units = self._format.blueprint.own if own_units is None else own_units
+            stack = self._stacked(digests, updates, Own(state, start, units))
+            self._merges[key] = Tried(stack.merge(row, self._config.merge, self._config.layers.missing))
+            if len(self._merges) > HELD_MERGES:
+                self._merges.popitem(last=False)
+        return self._merges[key]
+
+    def moves(
+        self, updates: Sequence[Content], *, state: State, start: State
+    ) -> tuple[State | None, list[State]]:
+        """`(o, m)`: a row w gives `o + sum_j w_j m_j`, one's own move first; None stands for no offset.
+
+        Of what a neighbour does not offer, its move is one's own.
+        """
+        blueprint = self._format.blueprint
+        others = [self.decoded(update) for update in updates]
+        states = [state, *(completed(one, state, blueprint) for one in others)]
+        if self._config.mixing != "updates":
+            return None, states
+        starts = [start, *(started(one, start, blueprint) for one in others)]
+        return start, [_gain(*pair) for pair in zip(states, starts, strict=True)]
+
+    def _checked(self, update: Update) -> Update:
+        rank = self._format.blueprint.rank
+        if self._config.merge == "mean" and update.offer.rank != rank:
+            raise WireError(
+                "offer.rank",
+                f'{update.offer.rank} is not adapter.rank here ({rank}), which merge.rule = "mean" needs; '
+                f'"svd" and "pad" merge unequal ranks',
+            )
+        return update
+
+    def _stacked(self, digests: tuple[bytes, ...], updates: Sequence[Content], own: Own) -> Stack:
+        if self._stack is None or self._stack[0] != digests:
+            others = [self.decoded(update) for update in updates]
+            stack = Stack(self._format.blueprint, own, others, mixing=self._config.mixing)
+            self._stack = (digests, stack)
+        return self._stack[1]
+
+    def forget(self) -> None:
+        self._decoded.clear()
+        self.forget_merges()
+
+    def forget_merges(self) -> None:
+        self._stack = None
+        self._merges.clear()
+
+
+def _gain(state: State, start: State) -> State:
+    return {name: value - start[name] for name, value in state.items()}

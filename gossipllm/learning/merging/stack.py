@@ -1,0 +1,255 @@
+"""A row of weights over adapters to one adapter, unit by unit.
+
+A unit is merged over its holders: the neighbours that offer it, and this peer where it trained it. What the row gives
+to others of them goes by the rule for what is missing: "renorm" deals it among the holders in proportion, as LEFF
+does for layers (Shen et al., NeurIPS 2025), "kept" too, but with this peer among them, whether it trained the unit or
+not, and "self" gives it to this peer's own unit. A unit that nobody holds stays as it is, bit for bit; what is
+not offered never counts as zeros.
+
+Mixing parameters, a row w gives `sum_j w_j x_j`. Mixing updates, it gives `s_0 + sum_j w_j (x_j - s_j)`, where
+s are the adapters from which the last local steps began (Wagner et al. 2024, algorithm 1, with the sign of a
+step forward); that is again a sum of adapters, here called voices, whose weights sum to 1, some of them negative.
+
+What becomes of a unit's voices depends on what is trained of it. Both factors: `products.py`. One factor beside a
+frozen one that all have in common, or differences from the base: their weighted mean, which is exact. Where the ranks
+of frozen factors differ, the smaller is the beginning of the larger, so the mean is taken over the largest; what of it
+lies beyond the own rank is projected on what the own frozen factor spans (rule "svd"), or cut off.
+
+Axes: K peers, entry 0 the own one; V voices; X of a factor, what is not its rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from gossipllm.learning.merging.products import F64, Missed, Products, narrow, resized
+from gossipllm.learning.merging.updates import Mixing, Update
+from gossipllm.model.adapter.blueprint import Blueprint, Cut
+from gossipllm.model.adapter.names import A, B, State
+from wire.floats import F32
+
+Rule = Literal["svd", "mean", "pad"]
+Missing = Literal["renorm", "kept", "self"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MergedState:
+    """`discarded` is the norm of what the result lacks of the exact mixture, over the mixture's norm; differences and
+    factors beside an equal frozen one lack nothing and do not count."""
+
+    state: dict[str, F32]
+    discarded: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Own:
+    """This peer's adapter, what it was before its last local steps, and the units that these trained."""
+
+    state: State
+    start: State
+    units: Collection[int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Voice:
+    """Somebody's pieces, whole or of some units, by name."""
+
+    rank: int
+    pieces: Mapping[str, F32]
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Units of equal shapes with the same holders. `peers` are entry 0 and the neighbours that hold them."""
+
+    peers: tuple[int, ...]
+    own_holds: bool
+    voices: tuple[_Voice, ...]
+    cuts: tuple[tuple[Cut, ...], ...]
+    scales: tuple[float, ...]
+
+    @cached_property
+    def products(self) -> Products:
+        """Of units that have both factors."""
+        return Products(
+            [[(voice.pieces[a.piece], voice.pieces[b.piece]) for voice in self.voices] for a, b in self.cuts],
+            self.scales,
+        )
+
+
+class Stack:
+    """Adapters made ready to be merged by any number of rows."""
+
+    def __init__(
+        self, blueprint: Blueprint, own: Own, updates: Sequence[Update], *, mixing: Mixing = "parameters"
+    ) -> None:
+        self._blueprint = blueprint
+        self._own = own
+        self._peers = 1 + len(updates)
+        self._ranks = [blueprint.rank, *(update.offer.rank for update in updates)]
+        self._gains = mixing == "updates"
+        mine = [own.state, own.start] if self._gains else [own.state]
+        voices = [[_Voice(blueprint.rank, blueprint.pieces(state, blueprint.own)) for state in mine]]
+        for update in updates:
+            theirs = [update.state]
+            if self._gains:
+                assert update.start is not None, "the format carries the start"
+                theirs.append(update.start)
+            voices.append([_Voice(update.offer.rank, pieces) for pieces in theirs])
+        self._groups = self._grouped(
+            voices, [frozenset(own.units), *(frozenset(one.units) for one in updates)]
+        )
+
+    def merge(self, row: Sequence[float], rule: Rule, missing: Missing = "renorm") -> MergedState:
+        """The merge by `row`: K weights that sum to 1.
+
+        A unit for which all weight falls on one adapter of the own rank is that adapter's bit for bit. Raises
+        `ValueError` where the row is none, and where ranks differ under "mean".
+        """
+        row_K = _checked(row, self._peers)
+        if rule == "mean" and len(set(self._ranks)) > 1:
+            raise ValueError(f"the factor mean needs equal ranks, got {self._ranks}")
+        pieces: dict[str, F32] = {}
+        missed = Missed()
+        alone: list[tuple[_Group, F64]] = []
+        for group in self._groups:
+            weights_V = self._weights(row_K, group, missing)
+            only = self._only(group, weights_V)
+            if only is None:
+                merged, lacking = self._merged(group, weights_V, rule)
+                missed += lacking
+            else:
+                merged = {cut.piece: only.pieces[cut.piece] for cuts in group.cuts for cut in cuts}
+                alone.append((group, weights_V))
+            pieces |= merged
+        if missed.lacking:
+            # What was taken as it is lacks nothing, and belongs to what the share is a share of.
+            exact = (group.products.exactly(weights) for group, weights in alone if _has_both(group.cuts[0]))
+            missed = sum(exact, missed)
+        state = self._blueprint.placed(pieces, self._blueprint.own, self._own.state)
+        return MergedState(state, missed.share)
+
+    def _only(self, group: _Group, weights_V: F64) -> _Voice | None:
+        """The voice of the own rank that has all weight."""
+        voice = group.voices[int(np.argmax(weights_V))]
+        return voice if np.count_nonzero(weights_V) == 1 and voice.rank == self._blueprint.rank else None
+
+    def _merged(self, group: _Group, weights_V: F64, rule: Rule) -> tuple[dict[str, F32], Missed]:
+        merged: dict[str, F32] = {}
+        if _has_both(group.cuts[0]):
+            products = group.products
+            pairs, missed = products.svd(weights_V) if rule == "svd" else products.averaged(weights_V)
+            for (a, b), (a_RI, b_OR) in zip(group.cuts, pairs, strict=True):
+                merged |= {a.piece: a_RI, b.piece: b_OR}
+            return merged, missed
+        missed = Missed()
+        for cut in (cut for cuts in group.cuts for cut in cuts):
+            merged[cut.piece], lacking = self._average(cut, group, weights_V, rule)
+            missed += lacking
+        return merged, missed
+
+    # -- weights ------------------------------------------------------------------------------------
+
+    def _weights(self, row_K: F64, group: _Group, missing: Missing) -> F64:
+        """The row as weights of a group's voices, which sum to 1."""
+        taken = row_K[list(group.peers)]
+        if len(group.peers) < self._peers or not group.own_holds:
+            if missing == "self":
+                taken[0] += row_K.sum() - taken.sum()
+            else:
+                taken[0] *= group.own_holds or missing == "kept"
+                total = taken.sum()
+                taken = taken / total if total > 0 else np.eye(len(taken))[0]
+        if not self._gains:
+            return taken
+        return np.array(
+            [taken[0], 1 - taken[0], *(part for weight in taken[1:] for part in (weight, -weight))]
+        )
+
+    def _grouped(self, voices: Sequence[Sequence[_Voice]], holders: Sequence[frozenset[int]]) -> list[_Group]:
+        schema = self._blueprint.schema
+        alike: dict[tuple[tuple[tuple[int, ...], ...], tuple[int, ...], bool], list[int]] = {}
+        for unit in self._blueprint.own:
+            shapes = tuple(shape for _, shape in schema.units[unit].tensors)
+            peers = (0, *(peer for peer in range(1, self._peers) if unit in holders[peer]))
+            alike.setdefault((shapes, peers, unit in holders[0]), []).append(unit)
+        groups: list[_Group] = []
+        for (_, peers, own_holds), units in alike.items():
+            present = tuple(voice for peer in peers for voice in voices[peer])
+            cuts = tuple(self._blueprint.cuts([unit]) for unit in units)
+            scales = tuple(self._blueprint.scale_at(voice.rank) for voice in present)
+            groups.append(_Group(peers, own_holds, present, cuts, scales))
+        return groups
+
+    # -- one factor, or none ------------------------------------------------------------------------
+
+    def _average(self, cut: Cut, group: _Group, weights_V: F64, rule: Rule) -> tuple[F32, Missed]:
+        terms = [term for term in zip(weights_V, group.scales, group.voices, strict=True) if term[0]]
+        rank, axis = self._blueprint.rank, _rank_axis(cut)
+        if axis is None or all(voice.rank == rank for _, _, voice in terms):
+            mean = sum(weight * voice.pieces[cut.piece].astype(np.float64) for weight, _, voice in terms)
+            return narrow(mean), Missed()
+        most = max(rank, *(voice.rank for _, _, voice in terms))
+        wide_XS = np.zeros(())
+        for weight, scale, voice in terms:
+            factor = voice.pieces[cut.piece].astype(np.float64)
+            held_XS = resized(factor.T if axis == 0 else factor, 1, most)
+            wide_XS = wide_XS + weight * (scale / group.scales[0]) * held_XS
+        gram_SS = self._gram(cut, most)
+        kept_XR = wide_XS[:, :rank]
+        if rule == "svd":
+            onto_SR = gram_SS[:, :rank] @ np.linalg.pinv(gram_SS[:rank, :rank], hermitian=True)
+            kept_XR = kept_XR + wide_XS[:, rank:] @ onto_SR[rank:]
+        lacking_XS = wide_XS - resized(kept_XR, 1, most)
+        missed = Missed(*(max(float(((x @ gram_SS) * x).sum()), 0.0) for x in (lacking_XS, wide_XS)))
+        return narrow(kept_XR.T if axis == 0 else kept_XR), missed
+
+    def _gram(self, cut: Cut, rank: int) -> F64:
+        """Inner products of the rows of the frozen A beside a trained B, or of the columns of a frozen B."""
+        module = self._blueprint.anatomy.by_name[cut.tensor].module
+        frozen = self._blueprint.frozen_at(rank)
+        factor_SI = (frozen[module + A] if cut.tensor.endswith(B) else frozen[module + B].T).astype(
+            np.float64
+        )
+        return factor_SI @ factor_SI.T
+
+
+def completed(update: Update, own: State, blueprint: Blueprint) -> State:
+    """A whole adapter of the own rank and units: theirs where they offer it, `own` elsewhere.
+
+    An adapter of another rank becomes the best approximation that the own rank allows, in coordinates near `own`'s.
+    """
+    row = (0.0, 1.0)
+    # Own units count as not held, so that what is not offered is kept and what is offered is theirs alone.
+    return Stack(blueprint, Own(own, own, ()), [update]).merge(row, "svd").state
+
+
+def started(update: Update, own: State, blueprint: Blueprint) -> State:
+    """The same of what the update was before its author's last local steps. Mixing updates only."""
+    assert update.start is not None, "the format carries the start"
+    return completed(Update(update.offer, update.units, update.start, None), own, blueprint)
+
+
+def _has_both(cuts: Sequence[Cut]) -> bool:
+    return len(cuts) == 2 and cuts[0].tensor.endswith(A) and cuts[1].tensor.endswith(B)
+
+
+def _rank_axis(cut: Cut) -> int | None:
+    """Along which axis of a piece its rank lies; None for a difference, which has none."""
+    if cut.tensor.endswith(A):
+        return 0
+    return 1 if cut.tensor.endswith(B) else None
+
+
+def _checked(row: Sequence[float], count: int) -> F64:
+    row_K = np.asarray(row, np.float64)
+    if row_K.shape != (count,):
+        raise ValueError(f"row must have {count} weights, got {row_K.shape}")
+    if not np.all(np.isfinite(row_K)) or abs(row_K.sum() - 1) > 1e-6:
+        raise ValueError(f"row must be finite and sum to 1, got {row_K.tolist()}")
+    return row_K / row_K.sum()

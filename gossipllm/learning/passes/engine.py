@@ -1,0 +1,224 @@
+"""Adapters beside the layers of one frozen base, any number of one shape in one pass.
+
+A pass goes through the base or through a context: a model of the same names with less of what is not trained
+(`gossipllm.model.contexts`). Tensors of an adapter that are not trained in a pass are there as constants, so that
+gradients and moments are as long as what is trained. The base is held once, whatever adapters go beside it.
+
+Axes: P adapters, N their parameters; B windows of a pass, P equal groups of them; T positions, V tokens of the
+vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from gossipllm.learning.jobs import Purpose, Reduction, Surroundings
+from gossipllm.learning.passes.flat import Vectors
+from gossipllm.learning.passes.losses import pooled, token_losses, tokens_and_mask
+from gossipllm.model.adapter.blueprint import Blueprint
+from gossipllm.model.adapter.names import WEIGHT, A, B, State
+from gossipllm.model.adapter.sites import LinearSite, Site
+from gossipllm.model.contexts.compressing import checkpointed
+from gossipllm.model.contexts.quantised import PackedLinear
+from gossipllm.model.loading.models import Base
+
+
+@dataclass(slots=True)
+class Meter:
+    """Tokens that went through the base, by purpose. A backward pass counts apart from its forward pass."""
+
+    forward: Counter[str] = field(default_factory=Counter[str])
+    backward: Counter[str] = field(default_factory=Counter[str])
+
+
+class Engine:
+    """A base with sites, and adapters of one blueprint. The sites hold what is computed: one thread at a time."""
+
+    def __init__(self, base: Base, blueprint: Blueprint, meter: Meter) -> None:
+        self.base = base
+        self.blueprint = blueprint
+        self.meter = meter
+        self.vocabulary = base.vocabulary
+        self.token_bytes = training_bytes(base)
+        self.whole = Vectors(blueprint.trained.tensors, base.device)
+        self._parts: dict[tuple[str, ...], Vectors] = {}
+        self._sites = _sites_of(base.model)
+        self._frozen = {
+            name: torch.tensor(value, dtype=base.dtype, device=base.device)[None]
+            for name, value in blueprint.frozen.items()
+        }
+
+    def vectors(self, names: tuple[str, ...]) -> Vectors:
+        """Of these trained tensors; of all where none is named."""
+        if not names or len(names) == len(self.whole.places):
+            return self.whole
+        if names not in self._parts:
+            specs = [spec for spec in self.blueprint.trained.tensors if spec.name in names]
+            self._parts[names] = Vectors(specs, self.base.device)
+        return self._parts[names]
+
+    def live(
+        self, states: Sequence[State], *, but: Vectors | None = None, kept: frozenset[int] | None = None
+    ) -> dict[str, torch.Tensor]:
+        """These adapters, `(P, ...)` by name, without what stands in `but`, at the layers that are `kept`.
+
+        Differences from the base that are zero are left out: of an adapter as large as the base, what was never
+        trained takes no memory.
+        """
+        if but is None and kept is None and self.blueprint.schema.ranked:
+            held = self.whole
+        else:
+            held = Vectors(
+                [
+                    spec
+                    for spec in self.blueprint.trained.tensors
+                    if (but is None or spec.name not in but.places)
+                    and (kept is None or self.blueprint.layer_of(spec.name) in kept)
+                    and (self.blueprint.schema.ranked or any(state[spec.name].any() for state in states))
+                ],
+                self.base.device,
+            )
+        return held.views(held.rows(states).to(self.base.dtype))
+
+    def base_weight(self, name: str) -> torch.Tensor | None:
+        """`(N,)` float32: what of the base a tensor of differences is added to; None for a factor of LoRA."""
+        if name.endswith((A, B)):
+            return None
+        module, _, which = name.rpartition(".")
+        (site,) = (site for site in self._sites if site.name == module)
+        if isinstance(site.frozen, PackedLinear) and name.endswith(WEIGHT):
+            assert isinstance(site, LinearSite), "linear layers alone are packed"
+            weight_OI = site.frozen.whole(torch.float32)
+            return (weight_OI if site.outputs_first else weight_OI.T).flatten()
+        return cast("torch.Tensor", getattr(site.frozen, which)).detach().flatten().float()
+
+    @contextmanager
+    def mounted(
+        self, tensors: Mapping[str, torch.Tensor], surroundings: Surroundings | None = None
+    ) -> Generator[None]:
+        """Let passes go through these adapters, `(P, ...)` by name."""
+        count = max(map(len, tensors.values()), default=1)
+        frozen = {
+            name: value.expand(count, *value.shape[1:])
+            for name, value in self._frozen.items()
+            if surroundings is None
+            or surroundings.kept is None
+            or self.blueprint.layer_of(name) in surroundings.kept
+        }
+        everything = {**frozen, **tensors}
+        sites = self._sites if surroundings is None else _sites_of(surroundings.model)
+        for site in sites:
+            site.mount(everything, scale=self.blueprint.scale)
+        try:
+            with ExitStack() as stack:
+                if surroundings is not None and surroundings.checkpointed is not None:
+                    stack.enter_context(checkpointed(surroundings.model, surroundings.checkpointed))
+                yield
+        finally:
+            for site in sites:
+                site.unmount()
+
+    def logits(
+        self, tokens_BT: torch.Tensor, *, last: bool = False, surroundings: Surroundings | None = None
+    ) -> torch.Tensor:
+        """`(B, T, V)`, or `(B, 1, V)` of the last position only."""
+        model: Any = self.base.model if surroundings is None else surroundings.model
+        return model(input_ids=tokens_BT, use_cache=False, logits_to_keep=int(last)).logits
+
+
+class Slopes:
+    """Losses and gradients of P adapters: the graph's leaves are views of one matrix."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        vectors: Vectors,
+        states: Sequence[State],
+        *,
+        reduction: Reduction = "tokens",
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        self._engine = engine
+        self._reduction: Reduction = reduction
+        self._surroundings = surroundings
+        self._live_PN = torch.zeros(
+            len(states), vectors.count, dtype=engine.base.dtype, device=engine.base.device
+        )
+        self._leaves = vectors.views(self._live_PN)
+        for leaf in self._leaves.values():
+            leaf.requires_grad_()
+        kept = None if surroundings is None else surroundings.kept
+        self._constants = engine.live(states, but=vectors, kept=kept)
+
+    @contextmanager
+    def mounted(self) -> Generator[None]:
+        """Where `at` can be asked."""
+        with self._engine.mounted({**self._constants, **self._leaves}, self._surroundings):
+            yield
+
+    def at(
+        self, theta_PN: torch.Tensor, windows_PBT: np.ndarray[Any, Any], purpose: Purpose
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean loss of each adapter, `(P,)`, and its gradient, `(P, N)`, both float32."""
+        with torch.no_grad():
+            self._live_PN.copy_(theta_PN)
+        loss_P = mean_losses(
+            self._engine, windows_PBT, reduction=self._reduction, surroundings=self._surroundings
+        )
+        # Adapters share no parameter, so the gradient of the sum is each one's own.
+        slopes = torch.autograd.grad(loss_P.sum(), list(self._leaves.values()))
+        self._engine.meter.forward[purpose] += windows_PBT.size
+        self._engine.meter.backward[purpose] += windows_PBT.size
+        return loss_P.detach(), torch.cat([slope.flatten(1) for slope in slopes], dim=1).float()
+
+
+def mean_losses(
+    engine: Engine,
+    windows_PBT: np.ndarray[Any, Any],
+    *,
+    reduction: Reduction,
+    surroundings: Surroundings | None = None,
+) -> torch.Tensor:
+    """`(P,)`: each mounted adapter's mean loss on its windows."""
+    tokens_BT, bears_BU = tokens_and_mask(windows_PBT, engine.base.device)
+    losses_BU = token_losses(engine.logits(tokens_BT, surroundings=surroundings), tokens_BT)
+    return pooled(losses_BU, bears_BU, groups=len(windows_PBT), reduction=reduction)
+
+
+def training_bytes(base: Base) -> int:
+    """About what a training pass keeps of one token, from the sizes of a transformer's layers."""
+    return layer_bytes(base) * int(_shape(base).num_hidden_layers) + head_bytes(base)
+
+
+def layer_bytes(base: Base) -> int:
+    """About what a training pass keeps of one token in one layer."""
+    config = _shape(base)
+    width = int(config.hidden_size)
+    inner = int(getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * width)
+    # A layer keeps about a dozen tensors of its width, some of them float32, and four of the inner width.
+    return width * (8 * base.dtype.itemsize + 24) + inner * 4 * base.dtype.itemsize
+
+
+def head_bytes(base: Base) -> int:
+    """What it keeps at the head: a token's logits and their gradient."""
+    return base.vocabulary * 2 * base.dtype.itemsize
+
+
+def input_bytes(base: Base) -> int:
+    """A block's input, of one token."""
+    return int(_shape(base).hidden_size) * base.dtype.itemsize
+
+
+def _shape(base: Base) -> Any:
+    return cast("Any", base.model.config).get_text_config()
+
+
+def _sites_of(model: torch.nn.Module) -> list[Site]:
+    return [module for module in model.modules() if isinstance(module, Site)]

@@ -1,0 +1,152 @@
+"""Passes with gradients: local steps of many adapters side by side, and slopes of the loss.
+
+Adapters and moments are float32. Where the base is bfloat16 the passes compute in it, from a copy of the
+adapters cast once a step, and the gradients come back in it (8 bits of mantissa, as in mixed precision
+training everywhere).
+
+Axes: P adapters, N trained parameters of each; S steps, B windows of a batch, T positions.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any, Final, cast
+
+import numpy as np
+import torch
+
+from gossipllm.learning.jobs import Slope, Sloped, Stepped, Steps
+from gossipllm.learning.passes.engine import Engine, Slopes
+from gossipllm.learning.passes.flat import Vectors
+from gossipllm.learning.passes.importance import ByProduct
+from gossipllm.learning.passes.optimiser import AdamW, Descent, Moments
+from gossipllm.mistakes import UserMistake
+from gossipllm.text.data import targets
+
+_REPORT_EVERY_S: Final = 0.3
+
+
+def local_steps(engine: Engine, jobs: Sequence[Steps]) -> list[Stepped | UserMistake]:
+    """Jobs of one kind (`fleet.kind_of`), one after the other step by step, all jobs at once."""
+    began = reported = time.perf_counter()
+    vectors = engine.vectors(jobs[0].tensors)
+    states = [job.state for job in jobs]
+    theta_PN = vectors.rows(states)
+    mask_PN = vectors.masks([job.masks for job in jobs])
+    optimiser = _optimiser(jobs, vectors)
+    measure = ByProduct(engine, vectors, theta_PN) if jobs[0].measure else None
+    steps, size = jobs[0].batches_SB.shape
+    tokens = [int(targets(job.windows_WT)[job.batches_SB].sum()) for job in jobs]
+    total_P = torch.zeros(len(jobs), dtype=torch.float64, device=engine.base.device)
+    failures: dict[int, UserMistake] = {}
+    slopes = Slopes(
+        engine, vectors, states, reduction=jobs[0].config.reduction, surroundings=jobs[0].surroundings
+    )
+    with slopes.mounted():
+        for step in range(steps):
+            batch_PBT = np.stack([job.windows_WT[job.batches_SB[step]] for job in jobs])
+            loss_P, gradient_PN = slopes.at(theta_PN, batch_PBT, "train")
+            if measure is not None:
+                measure.add(theta_PN, gradient_PN)
+            norm_P = optimiser.step(theta_PN, gradient_PN, mask_PN)
+            _note_failures(failures, jobs, loss_P, norm_P, step)
+            total_P += loss_P
+            now = time.perf_counter()
+            if now - reported >= _REPORT_EVERY_S or step == steps - 1:
+                reported = now
+                done = (step + 1) / (steps * max(now - began, 1e-9))
+                for job, loss, count in zip(jobs, numbers(loss_P), tokens, strict=True):
+                    job.on_step(step + 1, loss, count * done)
+    seconds = time.perf_counter() - began
+    importances = measure.means() if measure is not None else [()] * len(jobs)
+    return [
+        failures.get(index)
+        or Stepped(
+            {**job.state, **state},
+            moments,
+            samples=steps * size,
+            tokens=count,
+            loss=loss / max(steps, 1),
+            seconds=seconds,
+            importance=importance,
+        )
+        for index, (job, state, moments, count, loss, importance) in enumerate(
+            zip(
+                jobs,
+                vectors.states(theta_PN),
+                _memories(jobs, vectors, optimiser),
+                tokens,
+                numbers(total_P),
+                importances,
+                strict=True,
+            )
+        )
+    ]
+
+
+def slopes_of(engine: Engine, jobs: Sequence[Slope]) -> list[Sloped]:
+    states = [job.state for job in jobs]
+    slopes = Slopes(engine, engine.whole, states, reduction=jobs[0].reduction)
+    with slopes.mounted():
+        loss_P, gradient_PN = slopes.at(
+            engine.whole.rows(states), np.stack([job.windows_WT for job in jobs]), "row"
+        )
+    return [
+        Sloped(loss, state)
+        for loss, state in zip(numbers(loss_P), engine.whole.states(gradient_PN), strict=True)
+    ]
+
+
+def numbers(values_P: torch.Tensor) -> list[float]:
+    return cast("Any", values_P).tolist()
+
+
+def _optimiser(jobs: Sequence[Steps], vectors: Vectors) -> AdamW | Descent:
+    configs, taken = [job.config for job in jobs], [job.moments.steps for job in jobs]
+    if configs[0].optimiser == "sgd":
+        return Descent(configs, taken=taken)
+    return AdamW(
+        configs,
+        first_PN=vectors.rows([job.moments.first for job in jobs]),
+        second_PN=vectors.rows([job.moments.second for job in jobs]),
+        taken=taken,
+        since=[job.moments.since for job in jobs],
+    )
+
+
+def _memories(jobs: Sequence[Steps], vectors: Vectors, optimiser: AdamW | Descent) -> list[Moments]:
+    if isinstance(optimiser, Descent):
+        return [
+            Moments(taken, since=job.moments.since, units=job.moments.units)
+            for job, taken in zip(jobs, optimiser.taken, strict=True)
+        ]
+    return [
+        Moments(taken, first, second, job.moments.since, job.moments.units)
+        for job, taken, first, second in zip(
+            jobs,
+            optimiser.taken,
+            vectors.states(optimiser.first_PN),
+            vectors.states(optimiser.second_PN),
+            strict=True,
+        )
+    ]
+
+
+def _note_failures(
+    failures: dict[int, UserMistake],
+    jobs: Sequence[Steps],
+    loss_P: torch.Tensor,
+    norm_P: torch.Tensor,
+    step: int,
+) -> None:
+    # One look at the accelerator's numbers a step, not one for each adapter.
+    if bool(torch.isfinite(loss_P + norm_P).all()):
+        return
+    for index, (job, loss, norm) in enumerate(zip(jobs, numbers(loss_P), numbers(norm_P), strict=True)):
+        if not (math.isfinite(loss) and math.isfinite(norm)) and index not in failures:
+            failures[index] = UserMistake(
+                f"training diverged in step {job.moments.steps + step} (loss {loss}, gradient {norm}); "
+                f"lower training.learning_rate, now {job.config.learning_rate}"
+            )

@@ -1,0 +1,102 @@
+"""What learners work on: the base with sites for adapters, its fleets, the reference set; and what names them.
+
+Of these a process has one, however many learners it runs. The text is each learner's own, and so are the rank of its
+adapter and the modules it adapts: learners of one choice have a fleet in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from gossipllm.config import AdapterConfig, LearnerConfig
+from gossipllm.learning.merging.updates import UpdateFormat
+from gossipllm.learning.passes.contexts import Contexts
+from gossipllm.learning.passes.engine import Meter
+from gossipllm.learning.passes.fleet import Fleet
+from gossipllm.model.adapter.blueprint import Blueprint
+from gossipllm.model.adapter.placement import Attached, attach
+from gossipllm.model.contexts.held import HeldPacked
+from gossipllm.model.heap import hand_back_at_once
+from gossipllm.model.loading.models import (
+    Base,
+    base_fingerprint,
+    load_base,
+    open_base,
+    tokenizer_fingerprint,
+)
+from gossipllm.text.data import ReferenceSet, Splits, load_reference, load_splits
+from wire.messages import Fingerprints
+
+_BITS: Final = {"int8": 8, "int4": 4}
+OnPhase = Callable[[str, int], None]
+"""`(phase, step)`, a word for people and a number that rises from 1."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Materials:
+    """`base_name` and `tokenizer_name` are fingerprints, `meter` counts the passes of all fleets."""
+
+    base: Base
+    base_name: bytes
+    tokenizer_name: bytes
+    reference: ReferenceSet
+    attached: Attached
+    contexts: Contexts
+    meter: Meter = field(default_factory=Meter)
+    _fleets: dict[tuple[int, tuple[str, ...]], Fleet] = field(
+        default_factory=dict[tuple[int, tuple[str, ...]], Fleet]
+    )
+
+    def blueprint(self, adapter: AdapterConfig) -> Blueprint:
+        """Raises `UserMistake`."""
+        return self.attached.blueprint(adapter)
+
+    def fleet(self, adapter: AdapterConfig) -> Fleet:
+        """The one for adapters of this rank and of these modules."""
+        choice = (adapter.rank, adapter.modules)
+        if choice not in self._fleets:
+            self._fleets[choice] = Fleet(self.base, adapter, attached=self.attached, meter=self.meter)
+        return self._fleets[choice]
+
+    def fingerprints(self, updates: UpdateFormat) -> Fingerprints:
+        """What others must have in common with a learner whose updates are of this form."""
+        return Fingerprints(
+            base=self.base_name,
+            tokenizer=self.tokenizer_name,
+            reference=self.reference.fingerprint,
+            layout=updates.fingerprint,
+        )
+
+
+def load_materials(config: LearnerConfig, on_phase: OnPhase, *, alone: bool = False) -> Materials:
+    """What `config` names, but for the text. `alone` says that one learner works on it, so that a context in 8 or 4
+    bits can be what the base itself is held in. Raises `UserMistake`."""
+    on_phase("model", 1)
+    if alone and config.layers.memory_mb:
+        hand_back_at_once()
+    bits = _BITS.get(config.layers.context, 0) if alone else 0
+    base, weights = open_base(config.model) if bits else (load_base(config.model), None)
+    # Named before sites are put in, which renames the base's own tensors, and before a weight is rounded.
+    name = base_fingerprint(base.model, weights)
+    on_phase("reference", 2)
+    reference = load_reference(
+        config.reference, base.tokenizer, context=base.context, vocabulary=base.vocabulary
+    )
+    # Before a layer is packed, too: sites look at what they stand around.
+    attached = attach(base.model, config.adapter)
+    packed = None if weights is None else HeldPacked(base.model, weights, bits)
+    return Materials(
+        base,
+        name,
+        tokenizer_fingerprint(base.tokenizer),
+        reference,
+        attached,
+        Contexts(base, name, reference, packed=packed),
+    )
+
+
+def load_text(config: LearnerConfig, base: Base) -> Splits:
+    """The learner's own text. Raises `UserMistake`."""
+    return load_splits(config.data, base.tokenizer, context=base.context, seed=config.training.seed)

@@ -1,0 +1,159 @@
+"""A learner's snapshot to a folder in PEFT's own format, with a model card. Loads no torch.
+
+The folder is what `PeftModel.from_pretrained(base, folder)` reads: `adapter_config.json`,
+`adapter_model.safetensors`, and a `README.md` that says where the adapter comes from. Differences of whole weights
+and of biases have no form there; `whole.py` writes the whole model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from safetensors.numpy import save
+
+from gossipllm import base as embedded
+from gossipllm.config import EMBEDDED
+from gossipllm.mistakes import UserMistake
+from gossipllm.model.adapter.names import A
+from gossipllm.model.adapter.snapshots import Snapshot, decode_snapshot
+
+_PEFT_PREFIX: Final = "base_model.model."
+
+
+def export_adapter(
+    snapshot: bytes,
+    out: Path,
+    *,
+    peers: Sequence[str] = (),
+    row: Mapping[str, float] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write the folder. `peers` are the neighbours learnt from, `row` the last trust row by name.
+
+    Raises `UserMistake` where the snapshot is none, or `out` holds something and `overwrite` is not set.
+    """
+    state = decode_snapshot(snapshot)
+    if not state.header.rank:
+        raise UserMistake(
+            f'adapter.train = "{state.header.train}" has no form in PEFT, which knows low-rank factors; '
+            "export the whole model with --merged"
+        )
+    make_folder(out, overwrite=overwrite)
+    tensors = {f"{_PEFT_PREFIX}{name}.weight": np.ascontiguousarray(v) for name, v in state.adapter.items()}
+    (out / "adapter_model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
+    config = json.dumps(_adapter_config(state), indent=2, sort_keys=True)
+    (out / "adapter_config.json").write_text(config + "\n", encoding="utf-8")
+    (out / "README.md").write_text(card(state, peers, row or {}), encoding="utf-8")
+
+
+def make_folder(out: Path, *, overwrite: bool) -> None:
+    """Raises `UserMistake` where `out` is a file, or holds something and `overwrite` is not set."""
+    if out.exists() and not out.is_dir():
+        raise UserMistake(f"{out} is a file, an export needs a folder")
+    if out.is_dir() and any(out.iterdir()) and not overwrite:
+        raise UserMistake(f"{out} is not empty; choose another folder, or allow overwriting")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def _adapter_config(state: Snapshot) -> dict[str, object]:
+    header = state.header
+    # Names rather than "all-linear": what that means is another version's to change. Whole ones, since of layers
+    # that share the last part of their names some may not be adapted.
+    targets = sorted(name.removesuffix(A) for name in state.adapter if name.endswith(A))
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": _base_name(header.model_name),
+        "r": header.rank,
+        "lora_alpha": header.alpha,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": header.fan_in_fan_out,
+        "inference_mode": True,
+        "target_modules": targets,
+    }
+
+
+def _base_name(model_name: str) -> str:
+    return str(embedded.model_folder()) if model_name == EMBEDDED else model_name
+
+
+def card(state: Snapshot, peers: Sequence[str], row: Mapping[str, float], *, merged: bool = False) -> str:
+    """The README of an adapter, or of the whole model that has it merged in."""
+    header = state.header
+    name = "gossipllm's embedded model" if header.model_name == EMBEDDED else f"`{header.model_name}`"
+    base = "" if header.model_name == EMBEDDED or Path(header.model_name).exists() else header.model_name
+    lines = [
+        "---",
+        f"library_name: {'transformers' if merged else 'peft'}",
+        *([f"base_model: {base}"] if base else []),
+        f"tags: [{'gossipllm' if merged else 'lora, gossipllm'}]",
+        "---",
+        "",
+        "# Model trained by gossip" if merged else "# LoRA adapter trained by gossip",
+        "",
+        f"- base model: {name}, fingerprint `{header.base.hex()}`",
+        f"- {'merged in' if merged else 'adapter'}: {_form(state)}",
+        f"- rounds: {header.round + 1 if header.steps else 0}, local optimiser steps: {header.steps}",
+        f"- neighbours learnt from: {', '.join(map(_plain, peers)) or 'none'}",
+    ]
+    if row:
+        lines += ["", "Last trust row:", "", "| peer | weight |", "| --- | --- |"]
+        lines += [f"| {_plain(peer)} | {weight:.3f} |" for peer, weight in row.items()]
+    lines += [
+        "",
+        "```python",
+        *(_loading_merged() if merged else _loading_adapter(header.model_name)),
+        "```",
+        "",
+        "The training text never left the device"
+        + ("." if merged else "; the base must have the fingerprint above."),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _form(state: Snapshot) -> str:
+    header = state.header
+    if header.rank:
+        return f"rank {header.rank}, alpha {header.alpha:g}, on {len(state.adapter) // 2} linear layers"
+    return (
+        f"differences of {len(state.adapter)} {'biases' if header.train == 'bias' else 'weights and biases'}"
+    )
+
+
+def _loading_merged() -> tuple[str, ...]:
+    return (
+        "from transformers import AutoModelForCausalLM",
+        "",
+        'model = AutoModelForCausalLM.from_pretrained("this folder")',
+    )
+
+
+def _loading_adapter(model_name: str) -> tuple[str, ...]:
+    return (
+        "from peft import PeftModel",
+        "from transformers import AutoModelForCausalLM",
+        *_loading(model_name),
+        'model = PeftModel.from_pretrained(base, "this folder")',
+    )
+
+
+def _loading(model_name: str) -> tuple[str, ...]:
+    """How the base is loaded. The embedded one lies where gossipllm is installed, which differs by device."""
+    if model_name == EMBEDDED:
+        return (
+            "from gossipllm.base import model_folder",
+            "",
+            "base = AutoModelForCausalLM.from_pretrained(model_folder())",
+        )
+    return ("", f"base = AutoModelForCausalLM.from_pretrained({model_name!r})")
+
+
+def _plain(name: str) -> str:
+    """A peer chooses its own name: nothing in it may become markup."""
+    return "".join(c if c.isalnum() or c in " -_." else "?" for c in name)[:64]

@@ -1,0 +1,67 @@
+"""A learner's snapshot to a whole model: the base with what was learned added to its weights.
+
+The folder is what `AutoModelForCausalLM.from_pretrained(folder)` reads, in float32, with the tokenizer and a model
+card. Any kind of adapter can be written so; of differences from the base it is the only form that others read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from gossipllm.config import ModelConfig
+from gossipllm.mistakes import UserMistake
+from gossipllm.model.adapter.export import card, make_folder
+from gossipllm.model.adapter.names import A, B
+from gossipllm.model.adapter.snapshots import Snapshot, decode_snapshot
+from gossipllm.model.loading.models import base_fingerprint, load_base
+from wire.digest import short
+
+
+def export_model(
+    snapshot: bytes,
+    out: Path,
+    *,
+    peers: Sequence[str] = (),
+    row: Mapping[str, float] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write the folder. `peers` are the neighbours learnt from, `row` the last trust row by name.
+
+    Raises `UserMistake` where the snapshot is none, its base cannot be had or is another now, or `out` holds
+    something and `overwrite` is not set.
+    """
+    state = decode_snapshot(snapshot)
+    make_folder(out, overwrite=overwrite)
+    base = load_base(ModelConfig(name=state.header.model_name, device="cpu", dtype="float32"))
+    found = base_fingerprint(base.model)
+    if found != state.header.base:
+        raise UserMistake(
+            f"{state.header.model_name} is not the model that was trained on: {short(found)} there, "
+            f"{short(state.header.base)} in the saved state"
+        )
+    add(base.model, state)
+    cast("Any", base.model).save_pretrained(out)
+    cast("Any", base.tokenizer).save_pretrained(out)
+    (out / "README.md").write_text(card(state, peers, row or {}, merged=True), encoding="utf-8")
+
+
+@torch.no_grad()
+def add(model: PreTrainedModel, state: Snapshot) -> None:
+    """Change the weights of the base, in place, by what the adapter adds to them."""
+    for name, value in state.adapter.items():
+        module, _, end = name.rpartition(".")
+        if name.endswith(B):
+            continue
+        if not name.endswith(A):
+            cast("torch.Tensor", getattr(model.get_submodule(module), end)).add_(torch.tensor(value))
+            continue
+        linear = model.get_submodule(module)
+        product_OI = torch.tensor(state.adapter[module + B]) @ torch.tensor(value)
+        product_OI *= state.header.alpha / state.header.rank
+        cast("torch.Tensor", linear.weight).add_(product_OI.T if isinstance(linear, Conv1D) else product_OI)

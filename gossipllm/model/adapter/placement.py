@@ -1,0 +1,213 @@
+"""Beside which modules of a base adapters stand, by what is trained (`AdapterConfig.train`).
+
+    both, b   every linear layer but the head, wherever it lies
+    heads     the linear layers of attention
+    full      linear layers and norms of the blocks, the final norm, and a head that is not the embeddings once more
+    bias      of the blocks' and the final norm, those that have a bias
+
+LoRA computes `x W + alpha/rank * x A' B'` as peft's layers do. Those hold one adapter for all windows, or one a window
+by name in a Python loop; what comes out here is theirs within 1e-5, which a test establishes, and what is exported
+loads with peft.
+
+A tensor's name is its module's, as the base model calls it, and `.lora_A` or `.lora_B`, `.weight` or `.bias`. The
+order is that of the sorted module names, A before B, weight before bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, cast
+
+import torch
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from gossipllm.config import AdapterConfig
+from gossipllm.mistakes import UserMistake
+from gossipllm.model.adapter.blueprint import Anatomy, Blueprint, Cut, Part, named
+from gossipllm.model.adapter.names import BIAS, WEIGHT, A, B
+from gossipllm.model.adapter.sites import LinearSite, LoraSite, NormSite, Site
+from gossipllm.model.blocks import Linear, blocks_name, blocks_of, final_norm_of, own_head_of, replace
+from gossipllm.model.heads import Attention, attentions_of, head_sizes
+from wire.units import MAX_UNITS, RANK
+
+Train = Literal["both", "b", "heads", "full", "bias"]
+_LORA: Final = ("both", "b", "heads")
+
+
+@dataclass(frozen=True, eq=False)
+class Attached:
+    """A base with sites for one kind of adapter, of any ranks and sets of modules. `sites` are by module name."""
+
+    sites: Mapping[str, Site]
+    anatomy: Anatomy
+    train: Train
+    _blueprints: dict[AdapterConfig, Blueprint] = field(default_factory=dict[AdapterConfig, Blueprint])
+
+    def blueprint(self, config: AdapterConfig) -> Blueprint:
+        """One for all that are configured alike. Raises `UserMistake` where `config.modules` names what the base does
+        not have."""
+        if config.train != self.train:
+            raise ValueError(
+                f"train must be {self.train!r}, as the base was prepared for, got {config.train!r}"
+            )
+        for name in config.modules:
+            if not any(named(module, name) for module in self.sites):
+                known = sorted({module.rpartition(".")[2] for module in self.sites})
+                raise UserMistake(
+                    f"adapter.modules: this model has no linear layer {name!r}; it has {', '.join(known)}"
+                )
+        return self._blueprints.setdefault(config, Blueprint(self.anatomy, config))
+
+
+def attach(model: PreTrainedModel, config: AdapterConfig) -> Attached:
+    """Put sites around the modules that `config.train` is about, in place; the rest of `config` does not count.
+
+    Raises `UserMistake` where there is none.
+    """
+    found = _found(model, config.train)
+    anatomy = _anatomy(model, found, config.train)
+    sites: dict[str, Site] = {}
+    for name, module in found.items():
+        sites[name] = _site(name, module, config.train)
+        replace(model, name, sites[name])
+    return Attached(sites, anatomy, config.train)
+
+
+def _found(model: PreTrainedModel, train: Train) -> dict[str, torch.nn.Module]:
+    """The modules to adapt, sorted by name."""
+    if train in _LORA:
+        found = _linears(model)
+        if train == "heads":
+            attentions = _attentions(model, found)
+            wanted = {rows.module for one in attentions for rows in one.rows} | {
+                one.out for one in attentions
+            }
+            found = {name: module for name, module in found.items() if name in wanted}
+        missing = "linear layers"
+    else:
+        found = {name: module for name, module in _trainable(model, train).items() if _tensors(module, train)}
+        missing = "biases" if train == "bias" else "weights in its blocks"
+    if not found:
+        raise UserMistake(f"model.name: this model has no {missing} to adapt")
+    return found
+
+
+def _linears(model: PreTrainedModel) -> dict[str, torch.nn.Module]:
+    head = cast("Any", model).get_output_embeddings()
+    return {
+        name: module for name, module in _modules(model) if isinstance(module, Linear) and module is not head
+    }
+
+
+def _trainable(model: PreTrainedModel, train: Train) -> dict[str, torch.nn.Module]:
+    """Linear layers and norms of the blocks, the final norm and, with "full", a head of its own, sorted by name."""
+    head = own_head_of(model) if train == "full" else None
+    try:
+        outside = [final_norm_of(model), *([head] if head is not None else [])]
+        prefix = blocks_name(model) + "."
+    except ValueError as error:
+        raise UserMistake(f'adapter.train = "{train}" is not for this model: {error}; take "both"') from None
+    return {
+        name: module
+        for name, module in _modules(model)
+        if module in outside or (name.startswith(prefix) and (isinstance(module, Linear) or _is_norm(module)))
+    }
+
+
+def _modules(model: PreTrainedModel) -> list[tuple[str, torch.nn.Module]]:
+    return sorted(cast("Any", model).named_modules())
+
+
+def _is_norm(module: torch.nn.Module) -> bool:
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, torch.Tensor) and weight.ndim == 1 and "norm" in type(module).__name__.lower()
+
+
+def _tensors(module: torch.nn.Module, train: Train) -> dict[str, tuple[int, ...]]:
+    """What of a module is trained as a difference: shapes by the ends of names."""
+    wanted = (BIAS,) if train == "bias" else (WEIGHT, BIAS)
+    held = {"." + name: tuple(value.shape) for name, value in module.named_parameters(recurse=False)}
+    return {end: held[end] for end in wanted if end in held}
+
+
+def _site(name: str, module: torch.nn.Module, train: Train) -> Site:
+    if train in _LORA:
+        return LoraSite(name, module)
+    return LinearSite(name, module) if isinstance(module, Linear) else NormSite(name, module)
+
+
+def _anatomy(model: PreTrainedModel, found: Mapping[str, torch.nn.Module], train: Train) -> Anatomy:
+    try:
+        prefix, layers = blocks_name(model), len(blocks_of(model))
+    except ValueError:
+        # Training all of it at once needs no blocks; whoever needs them says so.
+        prefix, layers = "", 0
+
+    def layer(module: str) -> int:
+        if not layers or not module.startswith(prefix + "."):
+            return -1
+        return int(module.removeprefix(prefix + ".").partition(".")[0])
+
+    parts = [
+        Part(name + end, name, layer(name), shape)
+        for name, module in found.items()
+        for end, shape in (_factors(module) if train in _LORA else _tensors(module, train)).items()
+    ]
+    mirrored: frozenset[str] = frozenset()
+    if train == "heads":
+        attentions = sorted(_attentions(model, found), key=lambda one: (layer(one.name), one.name))
+        mirrored = frozenset(one.out for one in attentions)
+        units = {
+            f"{one.name}[{group}]": _cuts_of_group(one, group)
+            for one in attentions
+            for group in range(one.groups)
+        }
+    else:
+        trained = [part for part in parts if train != "b" or part.name.endswith(B)]
+        units = {name: tuple(_whole(part) for part in trained if part.module == name) for name in found}
+    if len(units) > MAX_UNITS:
+        raise UserMistake(
+            f"model.name: this model has {len(units)} parts to adapt, at most {MAX_UNITS} can travel"
+        )
+    return Anatomy(
+        parts=tuple(parts),
+        names=tuple(units),
+        cuts=tuple(units.values()),
+        layers=layers,
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in found.values()),
+        mirrored=mirrored,
+    )
+
+
+def _attentions(model: PreTrainedModel, linears: Mapping[str, torch.nn.Module]) -> Sequence[Attention]:
+    return attentions_of({name: _sizes(module) for name, module in linears.items()}, head_sizes(model))
+
+
+def _cuts_of_group(attention: Attention, group: int) -> tuple[Cut, ...]:
+    def cut(tensor: str, mark: str, axis: int, first: int, count: int) -> Cut:
+        start = first + group * count
+        return Cut(f"{tensor}[{mark}{group}]", tensor, axis, start, start + count)
+
+    return (
+        *(cut(rows.module + B, rows.mark, 0, rows.first, rows.count) for rows in attention.rows),
+        cut(attention.out + A, "", 1, 0, attention.width),
+    )
+
+
+def _whole(part: Part) -> Cut:
+    axis = 1 if part.name.endswith(A) else 0
+    return Cut(part.name, part.name, axis, 0, part.shape[axis])
+
+
+def _factors(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
+    inputs, outputs = _sizes(module)
+    return {A: (RANK, inputs), B: (outputs, RANK)}
+
+
+def _sizes(module: torch.nn.Module) -> tuple[int, int]:
+    """Inputs and outputs, which `Conv1D` stores the other way round."""
+    weight = cast("torch.Tensor", module.weight)
+    rows, columns = weight.shape
+    return (rows, columns) if isinstance(module, Conv1D) else (columns, rows)

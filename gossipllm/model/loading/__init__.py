@@ -1,0 +1,1 @@
+"""Loading the frozen base model from the wheel, a folder or the Hugging Face hub."""

@@ -1,0 +1,166 @@
+"""Questions and answers: each prompt goes to one voice or to both, and what comes is shown while it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from gossipllm.chat.answering import Answer, Sampling, Speaker
+from gossipllm.chat.conversation import Conversation
+from gossipllm.chat.decoding import printable
+from peers.commands.chat.voices import Voice, Voices
+from trust.names import escaped
+
+HELP: Final = """\
+/adapter  answer with what was learned
+/base     answer without it
+/reset    forget what was said
+/help     this list
+Ctrl-C    stop an answer; at the prompt: leave
+Ctrl-D    leave"""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One answer, by whom, and whether older text had to fall out before it."""
+
+    by: Voice
+    answer: Answer
+    cut: bool
+
+
+class Screen(Protocol):
+    """Where answers go. Text is fit for a terminal by then."""
+
+    def write(self, piece: str) -> None: ...
+
+    def note(self, line: str) -> None:
+        """About the conversation, not of it."""
+        ...
+
+    def heading(self, line: str) -> None: ...
+
+
+class Session:
+    """A conversation with the voices of `speaking`: where those are two, each has its own thread of it."""
+
+    def __init__(
+        self, voices: Voices, screen: Screen, *, sampling: Sampling, speaking: tuple[Voice, ...], plain: bool
+    ) -> None:
+        self._voices = voices
+        self._screen = screen
+        self._sampling = sampling
+        self._speaking = speaking
+        self._speaker = Speaker(voices.base)
+        self._threads = {voice: Conversation(voices.base, plain=plain) for voice in speaking}
+        self._both = len(speaking) > 1
+        self._number = 0
+        self._told: set[str] = set()
+        if not self.templated and not plain:
+            self._once("this model has no chat template, so it continues your text")
+
+    @property
+    def templated(self) -> bool:
+        return all(thread.templated for thread in self._threads.values())
+
+    def answers(self, prompt: str) -> list[Said]:
+        """What each voice says to that. Ctrl-C ends the answer that is being written, and goes on its way."""
+        said = [self._answer(voice, prompt) for voice in self._speaking]
+        self._number += 1
+        return said
+
+    def forget(self) -> None:
+        for thread in self._threads.values():
+            thread.reset()
+
+    def talk(self, read: Callable[[], str]) -> None:
+        """Until `read` raises `EOFError`, as it does at the end of the input. Ctrl-C while it reads goes on its way."""
+        while True:
+            try:
+                line = read()
+            except EOFError:
+                return
+            if line.strip().startswith("/"):
+                self._obey(line.strip())
+            elif line.strip():
+                try:
+                    self.answers(line)
+                except KeyboardInterrupt:
+                    self._screen.write("\n")
+                    self._screen.note("stopped")
+
+    def each(self, prompts: Iterable[str]) -> Iterable[tuple[str, list[Said]]]:
+        """Prompts that have nothing to do with each other; empty ones are passed over."""
+        for prompt in prompts:
+            if prompt.strip():
+                self.forget()
+                yield prompt, self.answers(prompt)
+
+    def _answer(self, voice: Voice, text: str) -> Said:
+        self._voices.take(voice)
+        if self._both:
+            self._screen.heading(self._name(voice))
+        thread = self._threads[voice]
+        thread.ask(text)
+        writer = _Writer(self._screen.write, stripped=thread.templated)
+        try:
+            context = self._voices.base.context
+            prompt = thread.prompt(context - self._sampling.new_tokens)
+            if prompt.cut:
+                self._once(f"the model takes {context} tokens: the oldest text falls out")
+            answer = self._speaker.answer(prompt.tokens, self._sampling, self._number, writer.write)
+        finally:
+            # Also what was stopped has been said.
+            thread.answered(writer.text)
+        self._screen.write("\n")
+        return Said(voice, replace(answer, text=writer.text), prompt.cut)
+
+    def _obey(self, command: str) -> None:
+        match command:
+            case "/help":
+                self._screen.note(HELP)
+            case "/reset":
+                self.forget()
+                self._screen.note("forgotten")
+            case "/base" | "/adapter":
+                self._switch("base" if command == "/base" else "adapter")
+            case _:
+                self._screen.note(f"there is no {escaped(command, 40)}; /help lists what there is")
+
+    def _switch(self, voice: Voice) -> None:
+        if self._both:
+            self._screen.note("both answer already")
+        elif voice == "adapter" and self._voices.learned is None:
+            self._screen.note("there is no adapter here, only a base")
+        else:
+            # The conversation goes on, with another voice.
+            self._threads = {voice: self._threads[self._speaking[0]]}
+            self._speaking = (voice,)
+            self._screen.note(f"{self._name(voice)} answers now")
+
+    def _name(self, voice: Voice) -> str:
+        if voice == "base" or self._voices.learned is None:
+            return "base"
+        return escaped(self._voices.learned.name, 40)
+
+    def _once(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            self._screen.note(line)
+
+
+class _Writer:
+    """Passes pieces on, made printable; `stripped` leaves out the blank that templates put before an answer."""
+
+    def __init__(self, write: Callable[[str], None], *, stripped: bool) -> None:
+        self._write = write
+        self._stripped = stripped
+        self.text = ""
+
+    def write(self, piece: str) -> None:
+        if self._stripped and not self.text:
+            piece = piece.lstrip()
+        if piece:
+            self.text += piece
+            self._write(printable(piece))

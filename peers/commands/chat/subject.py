@@ -1,0 +1,30 @@
+"""Whom to talk with: a base model, and what was learned on it, by the words of the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gossipllm.config import ModelConfig
+from gossipllm.model.adapter.source import Learned
+from peers.commands.model_arguments import home_named, learned_at, model_named
+from peers.home.config import load_config
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    config: ModelConfig
+    learned: Learned | None
+
+
+def subject_of(model: str, adapter: Path | None, *, bare: bool = False) -> Subject:
+    """`model` as `gossipllm eval` takes it; `adapter` goes before what a home has itself, and `bare` leaves out what
+    was learned. Raises `UserMistake`."""
+    home = home_named(model)
+    config = model_named(model) if home is None else load_config(home.config).model
+    place = adapter or (None if bare or home is None else home.folder)
+    return Subject(config, None if place is None else _learned(place.expanduser()))
+
+
+def _learned(place: Path) -> Learned:
+    return learned_at(place, otherwise=f", or talk with its base: gossipllm chat {place} --no-adapter")

@@ -1,0 +1,62 @@
+"""A base that speaks with what was learned on it, or without, as often as one likes."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Literal, TypeAlias
+
+from gossipllm.mistakes import UserMistake
+from gossipllm.model.adapter.source import Learned
+from gossipllm.model.loading.models import Base, base_fingerprint
+from gossipllm.tasks.mounting import folder_on, snapshot_on
+from wire.digest import short
+
+Voice: TypeAlias = Literal["base", "adapter"]
+
+
+class Voices:
+    """What was learned stays mounted until the other voice speaks. Use it through `voices`."""
+
+    def __init__(self, base: Base, learned: Learned | None) -> None:
+        self.base = base
+        self.learned = learned
+        self._mounted = ExitStack()
+        self._voice: Voice = "base"
+
+    def take(self, voice: Voice) -> None:
+        """Speak with this voice from now on. Raises `UserMistake` where a PEFT adapter does not fit the base."""
+        if voice == self._voice:
+            return
+        self.leave()
+        if voice == "adapter":
+            assert self.learned is not None, "nobody is offered this voice otherwise"
+            self._mounted.enter_context(_mounting(self.base, self.learned))
+            self._voice = "adapter"
+
+    def leave(self) -> None:
+        self._mounted.close()
+        self._voice = "base"
+
+
+@contextmanager
+def voices(base: Base, learned: Learned | None) -> Generator[Voices]:
+    """Raises `UserMistake` where the state is of another base."""
+    if learned is not None and learned.snapshot is not None:
+        header, here = learned.snapshot.header, base_fingerprint(base.model)
+        if header.base != here:
+            raise UserMistake(
+                f"{learned.place} was trained on another base model: {short(header.base)} there, {short(here)} "
+                f"here; name its own, {header.model_name}"
+            )
+    made = Voices(base, learned)
+    try:
+        yield made
+    finally:
+        made.leave()
+
+
+def _mounting(base: Base, learned: Learned) -> AbstractContextManager[None]:
+    if learned.snapshot is not None:
+        return snapshot_on(base, learned.snapshot)
+    return folder_on(base, learned.place)

@@ -1,0 +1,91 @@
+"""The comparison: the same steps on the same text from the same start, with nobody to learn from.
+
+Who trains windows of blocks does so alone as well, one after the other; attention heads are all one's own where there
+is nobody to share them with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import trio
+
+from gossipllm.mistakes import UserMistake
+from gossipllm.work import Answer, Failed, Merge, Merged, Open, Opened, Progress, Request, Train, Trained
+from peers.commands.demo.cast import Player
+from peers.run.learner_process import LearnerProcess
+from trust.rows.importance import round_robin
+from wire.units import Schema
+
+AT_ONCE = 2
+"""Learners at the same time; each uses one thread."""
+
+
+async def train_alone(
+    players: Sequence[Player], log: Path, *, done: Callable[[float], None]
+) -> dict[str, float]:
+    """Test loss of each player, by name, after its rounds without any merge.
+
+    `done` is called with each fraction of the whole that is finished. Raises `UserMistake` where a learner
+    fails.
+    """
+    losses: dict[str, float] = {}
+    limit = trio.CapacityLimiter(AT_ONCE)
+    finished = 0
+
+    def one_more() -> None:
+        nonlocal finished
+        finished += 1
+        done(finished / (len(players) * players[0].config.round.rounds))
+
+    async def one(player: Player) -> None:
+        async with limit:
+            losses[player.name] = await _train(player, log, one_more)
+
+    async with trio.open_nursery() as nursery:
+        for player in players:
+            nursery.start_soon(one, player)
+    return losses
+
+
+async def _train(player: Player, log: Path, one_more: Callable[[], None]) -> float:
+    learner = LearnerProcess(log)
+    to_us, answers = trio.open_memory_channel[Answer | str](math.inf)
+
+    async def ask(request: Request) -> Answer:
+        learner.ask(request)
+        async for answer in answers:
+            if isinstance(answer, str | Failed):
+                why = answer if isinstance(answer, str) else answer.why
+                raise UserMistake(f"training {player.name} alone failed: {why}")
+            if not isinstance(answer, Progress):
+                return answer
+        raise AssertionError("the channel is never closed")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(learner.run, to_us.send_nowait, to_us.send_nowait)
+        opened = await ask(Open(request=0, config=player.config.learner(), snapshot=None))
+        assert isinstance(opened, Opened), "an answer answers its question"
+        for round_ in range(player.config.round.rounds):
+            steps = player.config.round.steps
+            units = _window(opened, round_)
+            trained = await ask(Train(request=round_ + 1, round=round_, steps=steps, units=units))
+            assert isinstance(trained, Trained), "an answer answers its question"
+            one_more()
+        merged = await ask(Merge(request=-1, row=(1.0,), updates=()))
+        assert isinstance(merged, Merged), "an answer answers its question"
+        nursery.cancel_scope.cancel()
+    return merged.test_merged
+
+
+def _window(opened: Opened, round_: int) -> bytes:
+    """The bitmap of the units that are trained in this round; empty for all."""
+    if not opened.window:
+        return b""
+    schema = Schema(opened.units, opened.codec)
+    first = round_robin(round_, opened.layers - opened.window + 1)
+    blocks = (-1, *range(first, first + opened.window))
+    chosen = [unit for unit in schema.indices(opened.offer) if opened.units[unit].layer in blocks]
+    return schema.offer(chosen, opened.offer.rank).units

@@ -1,0 +1,68 @@
+"""Who plays in the demo: peers with names, each with a text and a configuration of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gossipllm.config import DataConfig, ModelConfig, TrainingConfig
+from gossipllm.text.data import demo_share
+from peers.commands.demo.scenarios import Reading, Scenario
+from peers.core.config import RoundConfig
+from peers.home.config import PeerConfig, SelfConfig, write_config
+from peers.home.folder import Home
+from peers.identity import Identity
+from peers.net.config import NetworkConfig
+
+CAST = ("amelie", "basile", "clara", "dirk")
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """One peer of the demo. `language` is that of its text: "fr" or "de"."""
+
+    name: str
+    language: str
+    home: Home
+    config: PeerConfig
+    peer: str
+
+
+def make_cast(
+    scenario: Scenario, folder: Path, *, peers: int, rounds: int, steps: int, threads: int
+) -> tuple[Player, ...]:
+    """Write texts and homes for the first `peers` of the cast into `folder`.
+
+    With two peers of several languages they are of one, since a peer without a relative has nothing to gain.
+    """
+    (folder / "text").mkdir(parents=True)
+    (folder / "peers").mkdir()
+    players: list[Player] = []
+    for index, (name, reading) in enumerate(zip(CAST[:peers], scenario.readings, strict=False)):
+        text = folder / "text" / f"{name}.txt"
+        text.write_text(_text(reading), encoding="utf-8")
+        shared = PeerConfig(
+            peer=SelfConfig(name=name, network="gossipllm-demo"),
+            network=NetworkConfig(listen="/ip4/127.0.0.1/tcp/0"),
+            round=RoundConfig(steps=steps, rounds=rounds, patience_s=60.0, compare_every_s=5.0),
+            model=ModelConfig(threads=threads),
+            data=DataConfig(path=str(text.absolute()), trust_windows=8, test_windows=24),
+            training=TrainingConfig(
+                learning_rate=1e-2,
+                warmup_steps=min(5, rounds * steps - 1),
+                decay_steps=rounds * steps,
+                seed=index,
+            ),
+        )
+        config = scenario.configured(shared, index)
+        home = Home(folder / "peers" / name)
+        home.folder.mkdir(mode=0o700)
+        identity = Identity.generate()
+        identity.save(home.identity)
+        write_config(home.config, config)
+        players.append(Player(name, reading.language, home, config, identity.peer_id))
+    return tuple(players)
+
+
+def _text(reading: Reading) -> str:
+    return "".join(demo_share(reading.language, part=part, of=reading.of) for part in reading.parts)

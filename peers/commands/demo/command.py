@@ -1,0 +1,245 @@
+"""The command `gossipllm demo`, read from top to bottom: cast, play, compare, show."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import click
+import trio
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from gossipllm.cli import INTERRUPTED
+from gossipllm.mistakes import UserMistake
+from peers.commands.demo.alone import train_alone
+from peers.commands.demo.board import PlayerRow, board
+from peers.commands.demo.cast import CAST, Player, make_cast
+from peers.commands.demo.processes import running
+from peers.commands.demo.scenarios import DEFAULT, SCENARIOS, Scenario
+from peers.run.trio_runner import run_async
+from trust.inspection.reading.summary import Summary, summary
+from trust.inspection.show.tables import print_summary
+from trust.record.log import read_history
+from trust.record.matrix import members
+
+REFRESH_S = 0.5
+
+
+@click.command(
+    epilog="\b\nScenarios:\n" + "\n".join(f"  {name:<10} {one.about}" for name, one in SCENARIOS.items())
+)
+@click.option(
+    "--scenario",
+    "name",
+    type=click.Choice(list(SCENARIOS)),
+    default=DEFAULT,
+    show_default=True,
+    metavar="NAME",
+)
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Folder to write.  [default: gossipllm-demo/TIME]"
+)
+@click.option("--peers", type=click.IntRange(2, len(CAST)), default=len(CAST), show_default=True)
+@click.option(
+    "--rounds", type=click.IntRange(1, 1000), default=6, show_default=True, help="Rounds of each peer."
+)
+@click.option(
+    "--steps", type=click.IntRange(1, 1000), default=8, show_default=True, help="Local steps of a round."
+)
+@click.option("--no-alone", is_flag=True, help="Leave out the comparison with training alone.")
+def demo(name: str, out: Path | None, peers: int, rounds: int, steps: int, no_alone: bool) -> None:
+    """Run a few real peers on this machine and watch who learns from whom.
+
+    Four processes find each other over libp2p on loopback, each with a different part of a text: two read
+    French, two German. The embedded English model learns both; a peer is not told who reads what, and its
+    trust row finds out. Other scenarios show other ways to divide the work. Afterwards each is compared with the
+    same training alone. Takes about two minutes on two cores and touches no network but loopback. Ctrl-C stops
+    everything at once.
+
+    \b
+    Examples:
+      gossipllm demo
+      gossipllm demo --rounds 12 -o longer
+      gossipllm demo --scenario ranks
+    """
+    scenario = SCENARIOS[name]
+    folder = out or Path("gossipllm-demo") / time.strftime("%Y-%m-%d-%H%M%S")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserMistake(f"{folder} is not empty; choose another folder with -o")
+    console = Console(highlight=False)
+    threads = max(1, (os.cpu_count() or 1) // peers)
+    players = make_cast(scenario, folder, peers=peers, rounds=rounds, steps=steps, threads=threads)
+    rows = [
+        PlayerRow(one.name, one.language, one.peer, rounds, partial(scenario.particular, one.config))
+        for one in players
+    ]
+    if not run_async(_play, players, rows, scenario.column, folder, console):
+        console.print(f"\nstopped; what was done so far is in {folder}")
+        sys.exit(INTERRUPTED)
+    console.print()
+    alone: dict[str, float] = {}
+    if not no_alone:
+        alone = run_async(_compare, players, folder, console)
+        if not alone:
+            console.print(f"\nstopped; the peers had finished, see {folder}")
+            sys.exit(INTERRUPTED)
+    _show(scenario, players, rows, alone, folder, console)
+    _write_results(folder / "results.json", name, players, rows, alone)
+    _say_what_next(players[0].name, players[1].name, folder, console)
+
+
+async def _play(
+    players: Sequence[Player], rows: list[PlayerRow], column: str, folder: Path, console: Console
+) -> bool:
+    """Whether the peers came to the end of their rounds; False if they were interrupted."""
+    began = time.monotonic()
+
+    def table() -> object:
+        return board(rows, elapsed_s=time.monotonic() - began, title="gossip", column=column)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
+        with Live(console=console, refresh_per_second=1 / REFRESH_S, get_renderable=table):  # pyright: ignore[reportArgumentType]
+            async with running(players, rows, folder / "peers.log"):
+                while not all(row.done for row in rows):
+                    _check_alive(rows, folder)
+                    await trio.sleep(REFRESH_S / 2)
+        nursery.cancel_scope.cancel()
+        return True
+    return False
+
+
+async def _compare(players: Sequence[Player], folder: Path, console: Console) -> dict[str, float]:
+    """Test losses of training alone, by name; empty if interrupted."""
+    columns = (TextColumn("[bold]{task.description}"), BarColumn(), TimeRemainingColumn())
+    losses: dict[str, float] = {}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("the same steps alone", total=1.0)
+            losses = await train_alone(
+                players, folder / "alone.log", done=lambda share: progress.update(task, completed=share)
+            )
+        nursery.cancel_scope.cancel()
+    return losses
+
+
+async def _cancel_on_signal(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+def _check_alive(rows: Sequence[PlayerRow], folder: Path) -> None:
+    for row in rows:
+        if row.doing.startswith("ended"):
+            raise UserMistake(
+                f"the peer {row.name} {row.doing}: {row.last_words or 'see'} {folder / 'peers.log'}"
+            )
+
+
+def _show(
+    scenario: Scenario,
+    players: Sequence[Player],
+    rows: Sequence[PlayerRow],
+    alone: dict[str, float],
+    folder: Path,
+    console: Console,
+) -> None:
+    from trust.inspection.show.plots import save_heat_map
+
+    matrix = _matrix(players)
+    console.print()
+    console.print("[bold]who learned from whom")
+    print_summary(matrix, console)
+    console.print()
+    console.print(_perplexities(rows, alone, scenario.column))
+    console.print(f"[bold]what to look at[/bold]  {scenario.watch}")
+    save_heat_map(matrix, folder / "trust.png")
+
+
+def _matrix(players: Sequence[Player]) -> Summary:
+    entries = [entry for one in players for entry in read_history(one.home.history).entries]
+    return summary(members(entries), ())
+
+
+def _say_what_next(name: str, other: str, folder: Path, console: Console) -> None:
+    console.print()
+    console.print(
+        f"written to {folder}/: trust.png, results.json, peers/ (a home folder each)", soft_wrap=True
+    )
+    console.print()
+    console.print("[bold]what to type next")
+    for what, command in (
+        ("the matrix of the first round", f"gossipllm trust show {folder} --round 0"),
+        (f"why {name} gives {other} so much", f"gossipllm trust explain {folder} {name} {other}"),
+        ("everything as one page for a browser", f"gossipllm report {folder} -o report.html"),
+        (f"what {name} learned, beside the base", f"gossipllm chat {folder}/peers/{name} --both"),
+        (f"{name}'s adapter for peft", f"gossipllm export {folder}/peers/{name} -o {name}-adapter"),
+        ("a peer of your own", "gossipllm init DIR --data YOUR_TEXT"),
+    ):
+        console.print(f"  [dim]# {what}[/dim]\n  {command}", soft_wrap=True)
+
+
+def _perplexities(rows: Sequence[PlayerRow], alone: dict[str, float], column: str) -> Table:
+    table = Table(title="perplexity on own test text", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("peer")
+    table.add_column("text")
+    if column:
+        table.add_column(column)
+    for name in ("before", "trained alone", "together", "gain"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        together = _perplexity(row.test_loss)
+        by_itself = _perplexity(alone.get(row.name))
+        gain = "" if by_itself is None or together is None else f"{100 * (1 - together / by_itself):+.1f} %"
+        values = (_perplexity(row.base_loss), by_itself, together)
+        particular = (row.particular,) if column else ()
+        shown = (row.name, row.language, *particular)
+        table.add_row(*shown, *("" if one is None else f"{one:.1f}" for one in values), gain)
+    return table
+
+
+def _perplexity(loss: float | None) -> float | None:
+    return None if loss is None else math.exp(min(loss, 50.0))
+
+
+def _write_results(
+    path: Path, scenario: str, players: Sequence[Player], rows: Sequence[PlayerRow], alone: dict[str, float]
+) -> None:
+    """Schema 2: test losses in nats per token, trust rows by name, bytes, and what is particular in words."""
+    names = {one.peer: one.name for one in players}
+    results = {
+        "schema": 2,
+        "scenario": scenario,
+        "rounds": players[0].config.round.rounds,
+        "steps": players[0].config.round.steps,
+        "peers": [
+            {
+                "name": row.name,
+                "language": row.language,
+                "particular": row.particular,
+                "test_loss": {
+                    "before": row.base_loss,
+                    "alone": alone.get(row.name),
+                    "together": row.test_loss,
+                },
+                "trust": {names.get(peer, peer): weight for peer, weight in row.weights.items()},
+                "sent_bytes": row.sent,
+                "received_bytes": row.received,
+            }
+            for row in rows
+        ],
+    }
+    path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")

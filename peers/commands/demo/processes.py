@@ -1,0 +1,94 @@
+"""The demo's peers as processes: started, read, and always ended.
+
+Each is `gossipllm run`, with its standard input on a pipe from us: when we end, however that is, the pipe closes
+and the peer stops, and with it its learner. So nothing can be left behind, also after `kill -9`.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from gossipllm.mistakes import UserMistake
+from peers.commands.demo.board import PlayerRow
+from peers.commands.demo.cast import Player
+
+START_S = 60.0
+"""Seconds for the first peer to listen; it takes one or two unless the machine is very busy."""
+FAREWELL_S = 8.0
+MAX_LINE_BYTES = 2**20
+
+
+@asynccontextmanager
+async def running(players: Sequence[Player], rows: Sequence[PlayerRow], log: Path) -> AsyncGenerator[None]:
+    """All peers run inside the block; the others join through the first. Rows are kept up to date."""
+    async with trio.open_nursery() as nursery:
+        processes: list[trio.Process] = []
+        try:
+            for player, row in zip(players, rows, strict=True):
+                join = (f"--join={rows[0].address}",) if processes else ()
+                processes.append(await _start(nursery, player, row, log, join))
+                if len(processes) == 1:
+                    await _until(lambda: bool(rows[0].address), rows[0])
+            yield
+        finally:
+            with trio.CancelScope(shield=True):
+                await _end(processes)
+            nursery.cancel_scope.cancel()
+
+
+async def _start(
+    nursery: trio.Nursery, player: Player, row: PlayerRow, log: Path, join: Sequence[str]
+) -> trio.Process:
+    command = [
+        *(sys.executable, "-m", "gossipllm.cli", "run", str(player.home.folder)),
+        *("--json", "--stop-with-stdin", *join),
+    ]
+    with log.open("ab") as errors:
+        process = await trio.lowlevel.open_process(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+        )
+    nursery.start_soon(_read, process, row)
+    return process
+
+
+async def _read(process: trio.Process, row: PlayerRow) -> None:
+    assert process.stdout is not None, "opened with a pipe"
+    pending = b""
+    async for piece in process.stdout:
+        *lines, pending = (pending + piece).split(b"\n")
+        for line in lines:
+            row.take(line.decode(errors="replace"))
+        pending = pending[-MAX_LINE_BYTES:]
+    code = await process.wait()
+    if not row.done:
+        row.doing = f"ended ({code})"
+
+
+async def _until(true: Callable[[], bool], row: PlayerRow) -> None:
+    with trio.move_on_after(START_S):
+        while not true():
+            if row.doing.startswith("ended"):
+                break
+            await trio.sleep(0.02)
+        else:
+            return
+    raise UserMistake(f"the peer {row.name} did not start: {row.doing} {row.last_words}")
+
+
+async def _end(processes: Sequence[trio.Process]) -> None:
+    for process in processes:
+        assert process.stdin is not None, "opened with a pipe"
+        await process.stdin.aclose()
+    with trio.move_on_after(FAREWELL_S):
+        for process in processes:
+            await process.wait()
+    for process in processes:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

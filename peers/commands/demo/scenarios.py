@@ -1,0 +1,160 @@
+"""What the demo can show: for each scenario what its peers read, how they are configured, and what to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig
+from peers.home.config import MergeConfig, PeerConfig
+from trust.rows.config import TrustConfig
+
+DEFAULT: Final = "languages"
+"""The scenario of `gossipllm demo` alone."""
+
+Event = Mapping[str, Any]
+"""One line of a peer's output, as `peers.run.output` writes it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Whose text a peer reads: parts `parts` of `of` of an embedded text."""
+
+    language: str
+    parts: tuple[int, ...]
+    of: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    about: str
+    """One line for `--help`."""
+
+    readings: tuple[Reading, ...]
+    """One for each peer, in the order of the cast."""
+
+    configured: Callable[[PeerConfig, int], PeerConfig]
+    """The configuration that all scenarios share, and a peer's number -> its own."""
+
+    column: str = ""
+    """Head of the table's column for what is particular; no column where it is empty."""
+
+    particular: Callable[[PeerConfig, Event], str] = lambda _config, _event: ""
+    """What stands there, from the record of a round; an empty event before the first."""
+
+    watch: str
+    """What to look at in the end, in a sentence."""
+
+
+_QUARTERS: Final = tuple(
+    Reading(language=language, parts=(part,), of=4) for language in ("fr", "de") for part in (0, 1)
+)
+"""Two peers for each of two languages: enough for everybody to have somebody to learn from, and somebody not to. Each
+reads a quarter of its language's text: too little to learn the language from alone."""
+
+_FRENCH: Final = tuple(Reading(language="fr", parts=(part,), of=4) for part in range(4))
+
+_UNEQUAL: Final = tuple(
+    Reading(language="fr", parts=parts, of=8) for parts in ((0,), (1,), (2, 3), (4, 5, 6, 7))
+)
+_BATCHES: Final = (2, 2, 4, 8)
+"""Windows of a batch, in proportion to the parts above: nobody reads its text more often than another."""
+
+_BLOCKS: Final = (1, 2, 1, 2)
+_CAPACITIES: Final = (100, 200, 100, 200)
+_RANKS: Final = (2, 16, 2, 16)
+
+
+def _tokens(config: PeerConfig, index: int) -> PeerConfig:
+    return replace(
+        config,
+        # A cap of twice the median would hide what is to be seen.
+        trust=TrustConfig(strategy="uniform", tokens_power=1.0, tokens_cap=8.0),
+        training=replace(config.training, batch_windows=_BATCHES[index]),
+    )
+
+
+def _layers(config: PeerConfig, index: int) -> PeerConfig:
+    return replace(config, layers=LayersConfig(count=_BLOCKS[index]))
+
+
+def _heads(config: PeerConfig, index: int) -> PeerConfig:
+    return replace(
+        config,
+        adapter=AdapterConfig(train="heads"),
+        heads=HeadsConfig(copies=2, capacity=_CAPACITIES[index], epoch_rounds=2),
+        merge=MergeConfig(rule="mean"),
+    )
+
+
+def _ranks(config: PeerConfig, index: int) -> PeerConfig:
+    # At twice the rate rank 16 does better alone than with phones (sim/FINDINGS.md).
+    training = replace(config.training, learning_rate=5e-3)
+    return replace(config, adapter=AdapterConfig(rank=_RANKS[index]), training=training)
+
+
+def _processed(_: PeerConfig, event: Event) -> str:
+    return f"{event['tokens']:,}" if event else ""
+
+
+def _window(config: PeerConfig, event: Event) -> str:
+    """Blocks counted from 1."""
+    if not event or event["window"] is None:
+        return ""
+    first, count = event["window"] + 1, config.layers.count
+    return f"{first}" if count == 1 else f"{first}-{first + count - 1}"
+
+
+def _owned(_: PeerConfig, event: Event) -> str:
+    return str(event["offered"]) if event else ""
+
+
+def _rank(config: PeerConfig, _: Event) -> str:
+    return str(config.adapter.rank)
+
+
+SCENARIOS: Final[dict[str, Scenario]] = {
+    "languages": Scenario(
+        about="two read French and two German; who learns from whom?",
+        readings=_QUARTERS,
+        configured=lambda config, _: config,
+        watch="The trust matrix: do peers of one language find each other, though nobody tells them?",
+    ),
+    "tokens": Scenario(
+        about="unequal amounts of text: whoever trained on more tokens counts more",
+        readings=_UNEQUAL,
+        configured=_tokens,
+        column="tokens",
+        particular=_processed,
+        watch="The trust matrix: every row weighs peers by their tokens, about 1 : 1 : 2 : 4. Is the gain larger for "
+        "those who have less text?",
+    ),
+    "layers": Scenario(
+        about="nobody trains more than one or two of four blocks at a time",
+        readings=_QUARTERS,
+        configured=_layers,
+        column="blocks",
+        particular=_window,
+        watch='The bytes sent, against those of "languages": each sends only the blocks that it trained. Alone, a peer '
+        "trains its windows in turn; together, it learns from others what it did not train.",
+    ),
+    "heads": Scenario(
+        about="the attention heads are dealt out, each to two peers, by capacity",
+        readings=_FRENCH,
+        configured=_heads,
+        column="heads",
+        particular=_owned,
+        watch="The heads that each owned, twice as many at twice the capacity, and the bytes sent. Alone, a peer "
+        "trains all of them: what is lost against that is the price of a third to two thirds of the work.",
+    ),
+    "ranks": Scenario(
+        about="phones of rank 2 and desktops of rank 16 learn from each other",
+        readings=_FRENCH,
+        configured=_ranks,
+        column="rank",
+        particular=_rank,
+        watch="The gains by rank: what rank 2 has of rank 16, and whether rank 16 loses by listening to rank 2.",
+    ),
+}
+"""Name -> scenario, the default first."""

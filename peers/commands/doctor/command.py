@@ -1,0 +1,193 @@
+"""`gossipllm doctor`: one check after the other, those that load torch last."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from gossipllm.config import ModelConfig
+from gossipllm.mistakes import UserMistake
+from peers.commands.doctor import homes, joining, machine, models
+from peers.commands.doctor.finding import Finding, Findings
+from peers.commands.doctor.joining import Joining
+from peers.commands.doctor.showing import Document, Lines
+from peers.core.saved import Saved
+from peers.home.config import PeerConfig
+from peers.home.folder import Home
+from peers.identity import Identity
+from peers.net.addresses import parse_listen_address
+from peers.net.config import NetworkConfig
+from wire.messages import Fingerprints
+
+Waiting = Callable[[str], AbstractContextManager[object]]
+"""Shows what is waited for meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """What a home gave. No identity while its peer runs."""
+
+    config: PeerConfig | None = None
+    identity: Identity | None = None
+    saved: Saved | None = None
+
+
+@click.command()
+@click.option(
+    "--home", "folder", type=click.Path(path_type=Path), metavar="DIR", help="Look at this peer's home, too."
+)
+@click.option(
+    "--join", metavar="MULTIADDR", help="Can this peer be reached, and does its network fit that of --home?"
+)
+@click.option(
+    "--timeout",
+    "deadline_s",
+    type=click.FloatRange(0.5, 600),
+    default=20.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds to reach it in.",
+)
+@click.option("--quick", is_flag=True, help="Leave out what takes seconds because it loads torch.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document (see above) instead of lines.")
+def doctor(folder: Path | None, join: str | None, deadline_s: float, quick: bool, as_json: bool) -> None:
+    """Check whether this device is fit for a peer, and say what to do where it is not.
+
+    Looks at Python and its libraries, torch and its devices, disk, memory, clock, sockets and models; with --home at
+    a peer's folder, with --join at another peer. It only reads: nothing in the home is changed, also while the peer
+    runs. The peer of --join is called by the identity of --home while that one does not run, else by one that is
+    thrown away; it hears nothing but a connection, so the call leaves no trace there.
+
+    Ends with exit code 0 where nothing failed, else with 1.
+
+    \b
+    Examples:
+      gossipllm doctor
+      gossipllm doctor --home ~/.gossipllm --quick
+      gossipllm doctor --home ~/.gossipllm \\
+        --join /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW...
+      gossipllm doctor --json | jq .healthy
+
+    \b
+    JSON, schema 1:
+      schema, healthy  1; whether nothing failed
+      findings[]       level ("ok", "warn" or "fail"), what,
+                       value, cure
+    """
+    console, err = Console(highlight=False), Console(stderr=True, highlight=False)
+    showing = Document(console) if as_json else Lines(console)
+
+    def waiting(what: str) -> AbstractContextManager[object]:
+        return err.status(what) if err.is_terminal else nullcontext()
+
+    findings: list[Finding] = []
+    for finding in examined(folder, join, deadline_s=deadline_s, quick=quick, waiting=waiting):
+        findings.append(finding)
+        showing.show(finding)
+    showing.end(findings)
+    sys.exit(int(any(one.level == "fail" for one in findings)))
+
+
+def examined(
+    folder: Path | None, join: str | None, *, deadline_s: float, quick: bool, waiting: Waiting
+) -> Iterator[Finding]:
+    """Everything, one finding after the other. A home that cannot be read is treated as none after it was named."""
+    home = None if folder is None else Home(folder.expanduser())
+    yield from machine.python()
+    yield from machine.libraries()
+    yield from machine.disk(home.folder if home else Path())
+    yield from machine.memory()
+    yield from machine.clock()
+    own = _Own() if home is None else (yield from _looked_at(home))
+    yield from _sockets(home, own.config)
+    yield from models.embedded_base()
+    yield from models.hub_cache()
+    if own.config is not None:
+        yield from models.named(own.config.model.name)
+    attempt = None
+    if join is not None:
+        attempt = Joining(join, deadline_s)
+        whose = "this home's" if own.identity else "a throwaway one: the call leaves no trace there"
+        yield Finding("ok", "identity", whose)
+        yield from _awaited(attempt.reached(own.identity or Identity.generate()), waiting)
+    computes = False if quick else (yield from _computing(own.config))
+    if attempt is not None and attempt.theirs is not None:
+        ours = yield from _fingerprints(own, waiting, computes=computes)
+        if own.config is not None and ours is not None:
+            yield from joining.compared(attempt.theirs, ours, own.config.peer.network)
+
+
+def _awaited(findings: Findings, waiting: Waiting) -> Findings:
+    """What is waited for is not shown while a finding is: both may be on one terminal."""
+    while True:
+        with waiting("reaching that peer"):
+            finding = next(findings, None)
+        if finding is None:
+            return
+        yield finding
+
+
+def _looked_at(home: Home) -> Generator[Finding, None, _Own]:
+    config = homes.config_of(home)
+    if isinstance(config, Finding):
+        yield config
+        return _Own()
+    yield from homes.folder(home)
+    yield Finding("ok", "settings", f"{home.config.name} is valid")
+    identity = homes.identity_of(home)
+    yield identity if isinstance(identity, Finding) else Finding("ok", "key", f"peer {identity.peer_id}")
+    found = homes.saved_of(home)
+    yield from homes.state(found)
+    yield from homes.history(home)
+    yield from homes.lock(home)
+    # A second connection by one identity would end the first, which the peer that runs needs.
+    usable = None if isinstance(identity, Finding) or homes.held_by(home) else identity
+    return _Own(config, usable, None if isinstance(found, UserMistake) else found.saved)
+
+
+def _sockets(home: Home | None, config: PeerConfig | None) -> Findings:
+    if home is not None and homes.held_by(home):
+        yield Finding("ok", "listening", "not checked: the peer runs, and has its port")
+        return
+    network = NetworkConfig() if config is None else config.network
+    yield from machine.sockets(*parse_listen_address(network.listen))
+
+
+def _fingerprints(
+    own: _Own, waiting: Waiting, *, computes: bool
+) -> Generator[Finding, None, Fingerprints | None]:
+    """This home's, computed from what its settings name; where nothing computes, those that were last saved."""
+    if own.config is None:
+        yield Finding("ok", "fits", "not compared: add --home DIR to compare it with a home's network")
+        return None
+    if not computes:
+        if own.saved is None:
+            yield Finding("ok", "fits", "not compared: that takes torch here, and no --quick")
+        return None if own.saved is None else own.saved.fingerprints
+    from peers.commands.doctor.fingerprints import fingerprints_of
+
+    try:
+        with waiting("loading the model, to compare what both must have in common"):
+            return fingerprints_of(own.config)
+    except UserMistake as error:
+        yield Finding("fail", "model", str(error), "correct it in peer.toml; nothing was compared")
+        return None
+
+
+def _computing(config: PeerConfig | None) -> Generator[Finding, None, bool]:
+    """Whether there is anything that computes."""
+    from peers.commands.doctor import computing
+
+    loaded = list(computing.torch_itself())
+    yield from loaded
+    if loaded[-1].level == "fail":
+        return False
+    yield from computing.devices()
+    yield from computing.speeds(ModelConfig() if config is None else config.model)
+    return True

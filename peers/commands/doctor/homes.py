@@ -1,0 +1,110 @@
+"""A peer's home: is everything there, whole, and private? Only reads; what is damaged stays where it lies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+
+from gossipllm.mistakes import UserMistake
+from peers.commands.doctor.finding import Finding, Findings
+from peers.core.saved import Saved
+from peers.home.config import PeerConfig, load_config
+from peers.home.folder import Home
+from peers.home.store import Found, Store
+from peers.identity import Identity
+from trust.record.history import Round
+from trust.record.log import read_history
+
+
+def config_of(home: Home) -> PeerConfig | Finding:
+    try:
+        home.check()
+        return load_config(home.config)
+    except UserMistake as error:
+        return Finding("fail", "home", str(error), "correct it, or make a home with: gossipllm init DIR")
+
+
+def identity_of(home: Home) -> Identity | Finding:
+    try:
+        return Identity.load(home.identity)
+    except (OSError, ValueError) as error:
+        return Finding("fail", "key", str(error), "restore it from a copy, or close it to others as it says")
+
+
+def folder(home: Home) -> Findings:
+    mode = stat.S_IMODE(home.folder.stat().st_mode)
+    if mode & 0o077:
+        yield Finding("warn", "home", f"open to others (mode {mode:o})", f"chmod 700 {home.folder}")
+    else:
+        yield Finding("ok", "home", f"{home.folder}, closed to others")
+
+
+def lock(home: Home) -> Findings:
+    holder = held_by(home)
+    if holder:
+        yield Finding("ok", "lock", f"held by the process with pid {holder}: the peer runs")
+    else:
+        yield Finding("ok", "lock", "free: the peer does not run")
+
+
+def held_by(home: Home) -> str:
+    """The process that has the home, empty for none. Takes the lock for no longer than it needs to find out."""
+    try:
+        descriptor = os.open(home.folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        # Shared, so that two doctors are not in each other's way.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(descriptor, 32).decode("ascii", errors="replace").strip() or "unknown"
+    finally:
+        os.close(descriptor)
+    return ""
+
+
+def saved_of(home: Home) -> Found | UserMistake:
+    """What was last saved, or why it cannot be read."""
+    try:
+        return Store.look(home.state)
+    except UserMistake as error:
+        return error
+
+
+def state(found: Found | UserMistake) -> Findings:
+    if isinstance(found, UserMistake):
+        what, _, cure = str(found).partition(". ")
+        yield Finding("fail", "state", what, cure or "restore the folder from a copy")
+        return
+    for note in found.notes:
+        yield Finding("warn", "state", note, "nothing; the disk may be failing")
+    yield Finding("ok", "state", _described(found.saved))
+
+
+def history(home: Home) -> Findings:
+    try:
+        found = read_history(home.history)
+    except FileNotFoundError:
+        yield Finding("ok", "history", "none yet")
+        return
+    except OSError as error:
+        yield Finding("fail", "history", f"cannot be read: {error.strerror}", f"look at {home.history}")
+        return
+    rounds = sum(isinstance(entry.record, Round) for entry in found.entries)
+    value = f"{len(found.entries):,} records, {rounds:,} rounds"
+    if not found.torn:
+        yield Finding("ok", "history", f"{value}, whole")
+    elif found.later:
+        yield Finding("warn", "history", f"{value}; {found.why}", "go on with that later version")
+    elif held_by(home):
+        yield Finding("ok", "history", f"{value}; the last is being written")
+    else:
+        value += f"; then {found.torn:,} bytes that cannot be read"
+        yield Finding("warn", "history", value, "the next run mends it")
+
+
+def _described(saved: Saved | None) -> str:
+    if saved is None:
+        return "none yet: the peer has not run"
+    return f"whole: round {saved.round}, generation {saved.generation}"

@@ -1,0 +1,119 @@
+"""Models on this device: the embedded base, the hub's cache, the model that a home names. No torch."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any, Final, cast
+
+from safetensors import SafetensorError, safe_open
+
+from gossipllm.base import model_folder
+from gossipllm.config import EMBEDDED
+from peers.commands.doctor.finding import Finding, Findings, in_bytes
+
+_COUNT_S: Final = 2.0
+"""Seconds to count the cache's files in. Guess: a cache of a thousand files on a slow disk."""
+
+_REINSTALL: Final = "install gossipllm again: pip install --force-reinstall --no-deps gossipllm"
+
+
+def embedded_base() -> Findings:
+    """Against the hashes that pip noted when it installed the files, where it did; else, can they be read?"""
+    folder = model_folder()
+    try:
+        wrong = _changed(folder) or _unreadable(folder)
+    except OSError as error:
+        wrong = f"{Path(str(error.filename)).name}: {error.strerror}"
+    if wrong:
+        yield Finding("fail", "embedded base", wrong, _REINSTALL)
+    else:
+        yield Finding("ok", "embedded base", f"whole, {in_bytes(_size(folder)[0])}")
+
+
+def hub_cache() -> Findings:
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE)
+    variable = next((name for name in ("HF_HUB_CACHE", "HF_HOME") if os.environ.get(name)), "")
+    where = f"{folder}{f' (by {variable})' if variable else ''}"
+    offline = ", offline" if constants.HF_HUB_OFFLINE else ""
+    if not folder.is_dir():
+        yield Finding("ok", "model cache", f"empty: {where}{offline}")
+        return
+    size, whole = _size(folder)
+    yield Finding("ok", "model cache", f"{'' if whole else 'more than '}{in_bytes(size)} in {where}{offline}")
+
+
+def named(name: str) -> Findings:
+    """The model of a home."""
+    if name == EMBEDDED:
+        return
+    if Path(name).expanduser().is_dir():
+        yield Finding("ok", "model", f"folder {name}")
+    elif name.startswith(("/", ".", "~")):
+        yield Finding("fail", "model", f"there is no folder {name}", "set [model] name in peer.toml")
+    else:
+        yield _of_the_hub(name)
+
+
+def _of_the_hub(name: str) -> Finding:
+    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:
+        value = f"{name} is neither a folder here nor a name of the hub"
+        return Finding("fail", "model", value, "set [model] name in peer.toml")
+    if isinstance(found, str):
+        return Finding("ok", "model", f"{name}, in the cache")
+    if constants.HF_HUB_OFFLINE:
+        cure = "unset HF_HUB_OFFLINE for the first run, which fetches it from the hub"
+        return Finding("fail", "model", f"{name}, not in the cache, and the hub is not to be asked", cure)
+    return Finding("warn", "model", f"{name}, not in the cache", "the first run fetches it from the hub")
+
+
+def _changed(folder: Path) -> str:
+    """The first file that is not what pip installed; empty also where pip noted nothing."""
+    for file in importlib.metadata.files("gossipllm") or ():
+        if file.hash is None or not Path(str(file)).is_relative_to("gossipllm/base/model"):
+            continue
+        digest = hashlib.new(file.hash.mode, (folder / file.name).read_bytes()).digest()
+        if base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii") != file.hash.value:
+            return f"{file.name} is not what was installed"
+    return ""
+
+
+def _unreadable(folder: Path) -> str:
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        try:
+            json.loads((folder / name).read_bytes())
+        except ValueError:
+            return f"{name} is damaged"
+    opened = cast("Any", safe_open)
+    try:
+        # Refuses a file that is shorter or longer than its head says.
+        with opened(folder / "model.safetensors", framework="numpy"):
+            return ""
+    except (SafetensorError, OSError):
+        return "model.safetensors is missing or damaged"
+
+
+def _size(folder: Path) -> tuple[int, bool]:
+    """Bytes of the files in it, links not followed, and whether there was time for all."""
+    began, total = time.monotonic(), 0
+    for at, _, names in os.walk(folder):
+        for name in names:
+            # Somebody may be fetching or clearing up meanwhile.
+            with contextlib.suppress(OSError):
+                total += 0 if (file := Path(at, name)).is_symlink() else file.stat().st_size
+        if time.monotonic() - began > _COUNT_S:
+            return total, False
+    return total, True

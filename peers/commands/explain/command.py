@@ -1,0 +1,187 @@
+"""`gossipllm trust explain`: one page on one weight. Torch is loaded only where there is something to measure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+from rich.console import Console
+
+from gossipllm.mistakes import UserMistake
+from gossipllm.tasks.progress import Stages, showing
+from peers.core.merge_inputs import KeptCompany
+from peers.home.config import PeerConfig, load_config
+from peers.home.folder import Home
+from peers.home.merge_inputs import read_company
+from trust.inspection.explain.answering import explained
+from trust.inspection.explain.case import Case, case_of
+from trust.inspection.explain.document import Explanation, LeftOut
+from trust.inspection.explain.page import print_page
+from trust.inspection.explain.proposals import Measured, beginning, proposals, rows_of, without_entry
+from trust.inspection.reading.files import Run, read_run
+from trust.rows.config import evidence_of
+from trust.rows.rows import Row
+
+if TYPE_CHECKING:
+    from peers.commands.explain.measuring import Reopened
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("peer", metavar="I")
+@click.argument("neighbour", metavar="J")
+@click.option("--round", "at_round", type=int, metavar="R", help="Round R of I. Default: its latest.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document (schema 1, below) instead.")
+@click.option(
+    "--measure/--no-measure",
+    default=True,
+    show_default=True,
+    help="Load the model and measure, where the adapters of that round are at hand.",
+)
+def explain(
+    path: Path, peer: str, neighbour: str, at_round: int | None, as_json: bool, measure: bool
+) -> None:
+    """Say why peer I gives neighbour J the weight that it does.
+
+    PATH is a peer's home, a folder that holds several, or a simulation's results. I and J are names, ids, or
+    ends of ids; where they are the same, it is about I's own weight.
+
+    The page says what was known of J when the row was made, how that became a weight, what the guard made of it,
+    how the weight moved, and what it would be by every other strategy. A home keeps the adapters of its last merge
+    (peer.keep_neighbours): for that round, other strategies and what leaving J out would do are measured, on I's
+    own trust text.
+
+    \b
+    Examples:
+      gossipllm trust explain ~/.gossipllm anna bert
+      gossipllm trust explain runs/demo anna bert --round 3
+      gossipllm trust explain runs/demo anna anna --no-measure
+      gossipllm trust explain runs/demo anna bert --json | jq .without
+
+    \b
+    JSON, schema 1 (numbers that are not finite are null; losses are nats
+    per token; shares and weights are 0 to 1):
+      schema, round   1; the round of I
+      peer, neighbour I and J: peer (id), name
+      weight, rank    J's entry of the row; 1 for the largest neighbour
+      row[]           the whole row, I first: peer, name, weight
+      took_part       whether J was in this round; its_round: J's own
+                      count; last_met: where not, the last round before
+      strategy, form, settings{}, program
+                      what made the row; settings null where unknown
+      evidence[]      kind, distance, error, own, rank, of, nearest,
+                      median, farthest
+      temperature     the chosen one; tried[]: temperature, trust_loss,
+                      weight, chosen
+      trust_alone, trust_merged
+                      I's trust loss before and after the merge
+      age             rounds, factor
+      text            where it counts: tokens, samples, claimed_share,
+                      share, power, cap
+      guarded, guard, halvings, absorbed
+      refusals[]      near this round: round, at_s, field, why;
+                      refusals_in_all counts those of every round
+      history[]       round, weight (null where J took no part)
+      check           computed again: weight, difference, agrees, why
+      strategies[]    strategy, form, in_use, weight, lowest, highest,
+                      trust_loss, why
+      without         as_used, kept_at_home, kept_at_home_error,
+                      spread, spread_error, why (empty where measured)
+    """
+    run = read_run(path)
+    case = case_of(run, peer, neighbour, at_round)
+    told = _measured(run, case) if measure else _recorded(case, "--no-measure was given")
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
+    else:
+        print_page(told, Console(highlight=False))
+
+
+def _recorded(case: Case, why: str) -> Explanation:
+    """From the records alone; `why` says why nothing is measured."""
+    return explained(case, proposals(case), losses={}, without=LeftOut(why=why))
+
+
+def _measured(run: Run, case: Case) -> Explanation:
+    found = _at_hand(run, case)
+    if isinstance(found, str):
+        return _recorded(case, found)
+    home, company = found
+    try:
+        with showing(Console(stderr=True)) as stages:
+            return _again(case, load_config(home.config), company, stages)
+    except UserMistake as mistake:
+        return _recorded(case, f"it could not be measured ({mistake})")
+    except MemoryError:
+        return _recorded(case, "there is too little memory to measure it")
+
+
+def _at_hand(run: Run, case: Case) -> tuple[Home, KeptCompany] | str:
+    """What measuring takes, or why it is not there."""
+    if case.index is None:
+        return "it did not take part in this round"
+    files = (
+        file
+        for file, history in run.files.items()
+        if any(entry.record is case.record for entry in history.entries)
+    )
+    home = Home(next(files).parent)
+    if not home.config.is_file():
+        return "adapters are kept in a peer's home only, and this history lies in none"
+    company = read_company(home.state)
+    if company is None or company.peer != case.member.peer:
+        return "this home keeps no adapters to measure (peer.keep_neighbours in peer.toml)"
+    if company.round != case.record.round:
+        return f"the adapters that this home keeps are those of round {company.round}"
+    row = tuple((one.peer, one.weight) for one in company.members)
+    if row != tuple((one.peer, one.weight) for one in case.record.seen):
+        return "the adapters that this home keeps are not those of this record"
+    return home, company
+
+
+def _again(case: Case, config: PeerConfig, company: KeptCompany, stages: Stages) -> Explanation:
+    from transformers.utils.logging import disable_progress_bar
+
+    from gossipllm.learning.learner_pool import is_exhaustion
+    from peers.commands.explain.measuring import Reopened
+
+    disable_progress_bar()
+    try:
+        bench = Reopened(config.learner(), company, stages)
+        made = proposals(case, _afterwards(case, bench, stages))
+        leaving = _leaving(case)
+        rows = dict.fromkeys((case.row, *leaving, *rows_of(made)))
+        losses = bench.losses(tuple(rows), stages)
+    except RuntimeError as error:
+        if not is_exhaustion(error):
+            raise
+        raise MemoryError from None
+    without = LeftOut(why="it is about the peer itself")
+    if leaving:
+        as_used, home, spread = (losses[row] for row in (case.row, *leaving))
+        without = LeftOut(
+            as_used=bench.mean(as_used),
+            kept_at_home=bench.mean(home),
+            kept_at_home_error=bench.error(home, as_used),
+            spread=bench.mean(spread),
+            spread_error=bench.error(spread, as_used),
+        )
+    means = {row: bench.mean(losses_W) for row, losses_W in losses.items()}
+    return explained(case, made, losses=means, without=without)
+
+
+def _afterwards(case: Case, bench: Reopened, stages: Stages) -> Measured:
+    """All that other strategies need and the round did not."""
+    known = evidence_of(case.trust) if case.trust else ()
+    measured = bench.distances([kind for kind in bench.kinds if kind not in known], stages)
+    if case.trust is None:
+        return measured
+    return replace(measured, learned=bench.learned(beginning(case), case.trust, stages))
+
+
+def _leaving(case: Case) -> tuple[Row, ...]:
+    """The rows without the neighbour; none where it is about the peer itself."""
+    return without_entry(case.row, case.index) if case.index else ()

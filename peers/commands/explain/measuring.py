@@ -1,0 +1,182 @@
+"""A peer's learner as it was when a row was made, and the updates that the row was over, to measure them once more.
+
+What is measured, and on which windows, is the same as in `gossipllm.learning.learner`. This one answers no requests,
+because what is asked here is not asked in a round: all kinds of evidence, of which some may be impossible, and
+differences between rows with their errors.
+
+Axes: W windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Final, TypeVar
+
+from gossipllm.config import Evidence, LearnerConfig
+from gossipllm.learning.jobs import Task
+from gossipllm.learning.learner import PUBLISHED_BATCHES
+from gossipllm.learning.learner_pool import OPENING_STEPS
+from gossipllm.learning.learner_state import resumed
+from gossipllm.learning.measuring import Measuring
+from gossipllm.learning.merging.averages import mean_loss
+from gossipllm.learning.merging.distances import Mine, measured, own_measures
+from gossipllm.learning.merging.learned_row import learned_row
+from gossipllm.learning.merging.neighbours import Neighbours
+from gossipllm.learning.merging.updates import UpdateFormat
+from gossipllm.learning.shared_model import load_materials, load_text
+from gossipllm.mistakes import UserMistake
+from gossipllm.tasks.progress import Stages
+from peers.core.merge_inputs import KeptCompany, KeptMember
+from trust.inspection.explain.proposals import Measured
+from trust.rows.evidence import Distance
+from trust.rows.rows import Row, TrustConfig
+from wire.errors import WireError
+from wire.floats import F32
+
+R = TypeVar("R")
+
+_COMPARED: Final[tuple[Evidence, ...]] = (
+    "weights",
+    "validation",
+    "parameters",
+    "row-cosines",
+    "perplexity",
+)
+"""What can be measured whatever the reference set is, and whatever was kept."""
+
+
+class Reopened:
+    """Raises `UserMistake` where the configuration or the text are not those of the round any more."""
+
+    def __init__(self, config: LearnerConfig, company: KeptCompany, stages: Stages) -> None:
+        done = stages.begin("loading", OPENING_STEPS)
+        # Alone as the peer's own learner is: a base in 8 or 4 bits predicts otherwise than a whole one.
+        materials = load_materials(config, lambda _phase, _step: done(1), alone=True)
+        splits = load_text(config, materials.base)
+        done(1)
+        configured = materials.blueprint(config.adapter)
+        names = materials.fingerprints(UpdateFormat(configured, config.mixing))
+        self._config = config
+        self._members = company.members
+        self._now = resumed(company.snapshot, configured, names)
+        self._neighbours = Neighbours(UpdateFormat(self._now.blueprint, config.mixing), config)
+        self._measuring = Measuring(config, splits, materials.reference)
+        self._fleet = materials.fleet(self._now.blueprint.config)
+        done(1)
+        self._own_losses_W: F32 = self._performed(self._measuring.trust_losses(self._now.state))
+        done(OPENING_STEPS - 4)
+
+    @property
+    def kinds(self) -> tuple[Evidence, ...]:
+        """What can be measured of a neighbour. Where the last local steps began is kept only if it was needed."""
+        predicted: Evidence = "logits" if self._config.reference.positions == "last" else "predictions"
+        return (predicted, *_COMPARED, *(("progress",) if self._keeps_start else ()))
+
+    @property
+    def _keeps_start(self) -> bool:
+        return self._config.mixing == "updates" or "progress" in self._config.evidence
+
+    def distances(self, kinds: Sequence[Evidence], stages: Stages) -> Measured:
+        """Of all neighbours; a kind by which one of them cannot be measured is missing."""
+        distances: dict[str, dict[Evidence, Distance]] = {one.peer: {} for one in self._members}
+        missing: dict[Evidence, str] = {}
+        done = stages.begin("comparing", max(1, len(kinds) * len(self._members)))
+        for kind in kinds:
+            for one in self._members:
+                try:
+                    distances[one.peer][kind] = self._distance(kind, one)
+                except WireError as error:
+                    missing[kind] = f"cannot be measured: {error.field}: {error.why}"
+                done(1)
+        own = dict(zip(kinds, own_measures(kinds, self._mine), strict=True))
+        return Measured(distances, own, missing)
+
+    def learned(self, row: Row, trust: TrustConfig, stages: Stages) -> Row:
+        """The row that is learned from `row` on. Raises `UserMistake` where an update fits no more."""
+        done = stages.begin("learning a row", 1)
+        updates = [one.update for one in self._members]
+        try:
+            origin, moves = self._neighbours.moves(updates, state=self._now.state, start=self._now.start)
+        except WireError as error:
+            raise _unfit(error) from None
+        task = learned_row(
+            row,
+            moves,
+            self._measuring.trust_WT,
+            origin=origin,
+            steps=trust.learned_steps,
+            rate=trust.learned_rate,
+            reduction=self._config.training.reduction,
+        )
+        row_K, _ = self._performed(task)
+        done(1)
+        return tuple(row_K.tolist())
+
+    def losses(self, rows: Sequence[Row], stages: Stages) -> dict[Row, F32]:
+        """`(W,)` of the merge that each row would give. Raises `UserMistake` where an update fits no more."""
+        done = stages.begin("measuring", max(1, len(rows)))
+        losses: dict[Row, F32] = {}
+        for row in rows:
+            try:
+                losses[row] = self._losses_W(row)
+            except WireError as error:
+                raise _unfit(error) from None
+            done(1)
+        return losses
+
+    def mean(self, losses_W: F32) -> float:
+        return self._measuring.trust_loss(losses_W)
+
+    def error(self, losses_W: F32, other_W: F32) -> float:
+        """The standard error of the difference of the means."""
+        return self._measuring.trust_error(losses_W - other_W)
+
+    def _losses_W(self, row: Row) -> F32:
+        now = self._now
+        updates = [one.update for one in self._members]
+        tried = self._neighbours.merged(row, updates, state=now.state, start=now.start, own_units=now.units)
+        if tried is None:
+            return self._own_losses_W
+        return self._performed(self._measuring.trust_losses(tried.merged.state))
+
+    def _distance(self, kind: Evidence, one: KeptMember) -> Distance:
+        if one.evidence is None:
+            raise WireError("evidence", "was not fetched")
+        update, blob = self._neighbours.decoded(one.update), self._measuring.decoded(one.evidence.data)
+        return self._performed(measured(kind, self._mine, one.peer, update, blob))
+
+    @cached_property
+    def _mine(self) -> Mine:
+        few, weights_W = slice(self._config.data.weigh_windows), self._measuring.weigh_weights_W
+        now, start_loss = self._now, None
+        if self._keeps_start:
+            start_W: F32 = self._performed(self._measuring.trust_losses(now.start))
+            start_loss = mean_loss(start_W[few], weights_W)
+        blob, _ = self._performed(self._measuring.predicted(now.state))
+        return Mine(
+            blueprint=now.blueprint,
+            state=now.state,
+            start=now.start,
+            blob=blob,
+            trust_WT=self._measuring.weigh_WT,
+            trust_losses_W=self._own_losses_W[few],
+            weights_W=weights_W,
+            start_loss=start_loss,
+            draw=(self._config.training.seed, now.round),
+            draws=PUBLISHED_BATCHES * self._config.training.batch_windows,
+        )
+
+    def _performed(self, task: Task[R]) -> R:
+        """Alone, with nobody else's jobs beside it."""
+        result: Any = None
+        try:
+            while True:
+                job = task.throw(result) if isinstance(result, Exception) else task.send(result)
+                (result,) = self._fleet.perform([job])
+        except StopIteration as stop:
+            return stop.value
+
+
+def _unfit(error: WireError) -> UserMistake:
+    return UserMistake(f"an update that was kept fits no more: {error.field}: {error.why}")

@@ -1,0 +1,61 @@
+"""What the words of a command line name: a base model, and what was learned on it. Nothing here writes.
+
+`gossipllm chat` and `gossipllm eval` take the same words for it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gossipllm.config import EMBEDDED, ModelConfig
+from gossipllm.mistakes import UserMistake
+from gossipllm.model.adapter.snapshots import decode_snapshot
+from gossipllm.model.adapter.source import Learned
+from peers.home.folder import Home
+from peers.home.store import Store
+
+
+def home_named(model: str) -> Home | None:
+    """The peer's home that MODEL_OR_HOME names, None where it names a model. Raises `UserMistake` where it is
+    neither."""
+    folder = Path(model).expanduser()
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise UserMistake(f"{model} is an adapter; name its base model, and give it with --adapter {model}")
+    if model == EMBEDDED or not (folder / "peer.toml").is_file():
+        return None
+    home = Home(folder)
+    home.check()
+    return home
+
+
+def model_named(model: str) -> ModelConfig:
+    """Raises `UserMistake`."""
+    try:
+        return ModelConfig(name=model)
+    except ValueError as error:
+        raise UserMistake(f"MODEL_OR_HOME: {error}") from None
+
+
+def learned_at(place: Path, *, otherwise: str = "") -> Learned:
+    """What a home or an adapter's folder holds; `otherwise` is what else can be done where a home has nothing yet.
+    What of a state is damaged is said on standard error. Raises `UserMistake`."""
+    if not (place / "peer.toml").is_file():
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            if not (place / name).is_file():
+                raise UserMistake(
+                    f"--adapter: {place} has no {name}, so it is neither a peer's home nor an adapter"
+                )
+        return Learned(place, None)
+    home = Home(place)
+    home.check()
+    found = Store.look(home.state)
+    for note in found.notes:
+        click.echo(f"warning: {place}: {note}", err=True)
+    saved = found.saved
+    if saved is None or saved.snapshot is None:
+        raise UserMistake(
+            f"{place}: has learned nothing before its first round; run it with: gossipllm run {place}{otherwise}"
+        )
+    return Learned(place, decode_snapshot(saved.snapshot.data))

@@ -1,0 +1,83 @@
+"""What an announcement offers: may it be so in this network, and can we make use of it?
+
+The first follows from what all peers of the network share, so whoever passed a lie on could have known. The second
+hangs on what this peer chose for itself, as its merge rule, or the largest rank that it takes. Others may have
+chosen otherwise, so such an announcement is passed on like any other; it is only never fetched here, and the user is
+told why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from peers.core.config import CoreConfig
+from peers.core.others.inbox import Kind
+from peers.core.terms import Terms
+from trust.rows.config import evidence_of
+from wire.errors import WireError
+from wire.importance import decode_importance
+from wire.messages import Announcement, BlobRef
+from wire.units import Offer
+
+WHOLE_ONLY = frozenset({"parameters", "row-cosines"})
+"""Evidence that compares all factors of two adapters as they are."""
+
+
+class Offers:
+    def __init__(self, terms: Terms, config: CoreConfig, key: bytes) -> None:
+        self._terms = terms
+        self._adapter = config.learner.adapter
+        self._merge = config.learner.merge
+        self._whole_only = not WHOLE_ONLY.isdisjoint(evidence_of(config.trust))
+        self._key = key
+
+    def check(self, announcement: Announcement) -> None:
+        """Raises `WireError` for what no honest peer of this network announces."""
+        size = self._terms.schema.size(announcement.offer)
+        if announcement.update.size != size:
+            raise WireError(
+                "announcement.update.size", f"{announcement.update.size} bytes, what it offers takes {size}"
+            )
+        if announcement.importance:
+            decode_importance(announcement.importance, self._terms.layers)
+        self._check_shares(announcement)
+
+    def obstacle(self, offer: Offer) -> tuple[str, str] | None:
+        """What of our own choices keeps us from using this, as (field, why); None where nothing does."""
+        own, most = self._terms.offer, self._adapter.most_rank
+        if offer.rank > most:
+            return "offer.rank", f"rank {offer.rank}, and adapter.most_rank is {most}; raise that to merge it"
+        if self._terms.pushes and offer != own:
+            return "offer", "another rank or other modules, and push-sum needs the same of all peers"
+        if self._merge == "mean" and offer.rank != own.rank:
+            why = f'rank {offer.rank}, ours {own.rank}; only merge.rule = "svd" or "pad" can merge them'
+            return "offer.rank", why
+        if self._whole_only and offer != own:
+            return "offer", "another rank or other modules, and this trust.form compares whole adapters only"
+        if not self._has_common(offer):
+            return "offer.units", "nothing of what this peer's adapter has; see adapter.modules"
+        return None
+
+    def wanted(self, announcement: Announcement) -> Mapping[Kind, BlobRef]:
+        """What is worth fetching of it; where mass is pushed, only what is for us."""
+        if not self._terms.pushes:
+            return {"evidence": announcement.evidence, "update": announcement.update}
+        ours = next((one.blob for one in announcement.shares if one.to == self._key), None)
+        return {} if ours is None else {"update": ours}
+
+    def _check_shares(self, announcement: Announcement) -> None:
+        shares = announcement.shares
+        if not shares:
+            return
+        if not self._terms.pushes:
+            raise WireError("announcement.shares", f"{len(shares)}, in a network that pushes no mass")
+        if announcement.offer != self._terms.offer:
+            return
+        for one in shares:
+            if one.blob.size != self._terms.share_bytes:
+                why = f"{one.blob.size} bytes, a share has {self._terms.share_bytes}"
+                raise WireError("announcement.shares.size", why)
+
+    def _has_common(self, offer: Offer) -> bool:
+        theirs, ours = (int.from_bytes(one.units, "little") for one in (offer, self._terms.offer))
+        return not theirs or not ours or bool(theirs & ours)

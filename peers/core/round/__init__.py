@@ -1,0 +1,1 @@
+"""This peer's own round: train, save, announce, gather, choose a row, merge. The table of stages is in `stages.py`."""

@@ -1,0 +1,72 @@
+"""The announcement that a peer makes of its state: signed, and with the predictions inside where they fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gossipllm.work import PushedShare
+from peers.core.others.admission import Keys
+from peers.core.saved import Saved
+from trust.rows.importance import Importance
+from wire.codec import MAX_INLINE_BYTES, announcement_digest, encode_announcement
+from wire.digest import NO_DIGEST, Content
+from wire.importance import MAX_LAYERS, encode_importance
+from wire.messages import Announcement, BlobRef, ContextRef, ShareRef
+from wire.units import Offer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What is announced beside the state itself. `shares` go with the keys of their receivers."""
+
+    offer: Offer
+    capacity: int
+    shares: Sequence[tuple[bytes, PushedShare]]
+    contexts: tuple[ContextRef, ...]
+
+
+def announcement_frame(state: Saved, news: News, keys: Keys, *, net: bytes, name: str, now: float) -> bytes:
+    """The frame for the local steps that `state` is the outcome of. Its own is still the last one, if any."""
+    local, update, evidence = state.local, state.update, state.evidence
+    assert local is not None, "an announcement follows local steps"
+    assert update is not None, "an announcement is of an update"
+    assert evidence is not None, "an announcement is of predictions"
+    inline = evidence.size <= MAX_INLINE_BYTES
+    return encode_announcement(
+        Announcement(
+            v=2,
+            net=net,
+            fingerprints=state.fingerprints,
+            author=keys.public_key,
+            name=name,
+            round=state.round,
+            previous=announcement_digest(state.frame) if state.frame else NO_DIGEST,
+            update=_ref(update),
+            offer=news.offer,
+            evidence=_ref(evidence),
+            tokens=local.tokens,
+            samples=local.samples,
+            steps=local.steps,
+            tokens_total=state.tokens_total,
+            samples_total=state.samples_total,
+            capacity=news.capacity,
+            importance=_importance(state.importance),
+            shares=tuple(ShareRef(to=key, blob=_ref(share.content)) for key, share in news.shares),
+            contexts=news.contexts,
+            capabilities=(),
+            sent_at_s=max(0, int(now)),
+        ),
+        keys.sign,
+        payload=evidence.data if inline else b"",
+    )
+
+
+def _ref(content: Content) -> BlobRef:
+    return BlobRef(digest=content.digest, size=content.size)
+
+
+def _importance(importance: Importance) -> bytes:
+    """Empty where nothing is known, or the model is deeper than an announcement can say."""
+    known = any(value is not None for value in importance)
+    return encode_importance(importance) if known and len(importance) <= MAX_LAYERS else b""

@@ -1,0 +1,156 @@
+"""From those who gathered to one row: proposed, learned or fixed, measured, guarded, merged.
+
+    mass was pushed     -> Absorb               all of it: there is no row
+    learned rows        -> Fit                  from the last round's row on
+    rows of evidence    -> Evaluate             all of them and keeping everything, on our own trust split
+    one row, no guard   -> Merge                as it is: there is nothing to choose between
+    Fitted              -> Evaluate, or Merge   as one row
+    Evaluated           -> Merge                or once more, nearer to ourselves
+
+Every step is a function of the stage and the answer to it: the next stage, and the question that it waits for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from gossipllm.work import Absorb, Evaluate, Evaluated, Fit, Fitted, Merge, Request
+from peers.core.config import CoreConfig
+from peers.core.round.choosing import Choice, alone, choice_of, shrunk_rows
+from peers.core.round.stages import Choosing, Company, Fitting, Member, Merging, Shrinking, Stage
+from peers.core.saved import LocalSteps, Saved
+from trust.rows.rows import (
+    Candidate,
+    Counts,
+    Neighbour,
+    TrustConfig,
+    alpha_of,
+    candidate_rows,
+    starting_row,
+    token_weighted,
+)
+from wire.digest import Content
+
+Step: TypeAlias = tuple[Stage, Request]
+
+SUM_TOLERANCE = 1e-3
+"""How far a learned row may sum from 1. Guess: far above float32's rounding, far below what matters."""
+
+
+class Decider:
+    """Holds what does not change from round to round."""
+
+    def __init__(self, config: CoreConfig, new_request: Callable[[], int]) -> None:
+        self._config = config
+        self._new_request = new_request
+        self._alpha = alpha_of(config.trust, config.learner.training.reduction)
+
+    def begin(self, company: Company) -> Step:
+        if self._config.learner.mixing == "push-sum":
+            return self.absorb(company)
+        neighbours = [self._neighbour(one) for one in company.members]
+        if not neighbours or self._config.trust.strategy != "learned":
+            rows = candidate_rows(self._config.trust, neighbours, company.me, alpha=self._alpha)
+            return self._measure(company, rows)
+        request = self._new_request()
+        fit = Fit(
+            request=request,
+            row=starting_row(company.previous, neighbours),
+            updates=_updates(company.members),
+            steps=self._config.trust.learned_steps,
+            rate=self._config.trust.learned_rate,
+        )
+        return Fitting(request, company), fit
+
+    def fitted(self, stage: Fitting, answer: Fitted) -> Step:
+        """A learned row is a proposal like any other; what is no row is refused."""
+        company = stage.company
+        row = _row(answer.row, len(company.members) + 1)
+        if row is None:
+            return self._merge(company, Choice(alone(len(company.members)), None, "refused"), ())
+        counts = [company.me, *(self._counts(one) for one in company.members)]
+        weighted = token_weighted(row, counts, self._config.trust, alpha=self._alpha)
+        return self._measure(company, (Candidate(None, weighted),))
+
+    def evaluated(self, stage: Choosing | Shrinking, answer: Evaluated) -> Step:
+        *losses, own_loss = answer.losses
+        tried = tuple((one.temperature, loss) for one, loss in zip(stage.candidates, losses, strict=True))
+        company = replace(stage.company, own_loss=own_loss)
+        bound = own_loss if self._config.round.guard else math.inf
+        choice = choice_of(stage.candidates, losses, bound)
+        if isinstance(stage, Shrinking):
+            refused = Choice(alone(len(company.members)), None, "refused")
+            return self._merge(company, replace(choice, guard="shrunk") if choice else refused, stage.tried)
+        if choice is not None:
+            return self._merge(company, choice, tried)
+        nearer = shrunk_rows(stage.candidates, losses)
+        request = self._new_request()
+        return Shrinking(request, company, nearer, tried), _evaluate(request, nearer, company.members)
+
+    def absorb(self, company: Company) -> Step:
+        """Take in what was pushed to us. The row that stands for it keeps everything: mass knows no row."""
+        choice = Choice(alone(len(company.members)), None, "taken" if company.shares else "alone")
+        request = self._new_request()
+        return Merging(request, company, choice, ()), Absorb(request=request, shares=company.shares)
+
+    def _measure(self, company: Company, candidates: tuple[Candidate, ...]) -> Step:
+        nobody = alone(len(company.members))
+        if all(one.row == nobody for one in candidates):
+            return self._merge(company, Choice(nobody, None, "alone"), ())
+        if len(candidates) == 1 and not self._config.round.guard:
+            (only,) = candidates
+            return self._merge(company, Choice(only.row, only.temperature, "taken"), ())
+        request = self._new_request()
+        return Choosing(request, company, candidates), _evaluate(request, candidates, company.members)
+
+    def _merge(self, company: Company, choice: Choice, tried: tuple[tuple[float | None, float], ...]) -> Step:
+        request = self._new_request()
+        others = zip(choice.row[1:], company.members, strict=True)
+        taken = [(weight, _update(one)) for weight, one in others if weight > 0]
+        row = (choice.row[0], *(weight for weight, _ in taken))
+        merge = Merge(request=request, row=row, updates=tuple(update for _, update in taken))
+        return Merging(request, company, choice, tried), merge
+
+    def _neighbour(self, member: Member) -> Neighbour:
+        entry, counts = member.entry, self._counts(member)
+        return Neighbour(
+            entry.author, entry.announcement.name, member.distances, member.own, member.age, *counts
+        )
+
+    def _counts(self, member: Member) -> Counts:
+        announced = member.entry.announcement
+        if self._config.trust.tokens_count == "total":
+            return Counts(announced.tokens_total, announced.samples_total)
+        return Counts(announced.tokens, announced.samples)
+
+
+def own_counts(saved: Saved, local: LocalSteps, trust: TrustConfig) -> Counts:
+    """This peer's text, by the count that `tokens_count` names."""
+    if trust.tokens_count == "total":
+        return Counts(saved.tokens_total, saved.samples_total)
+    return Counts(local.tokens, local.samples)
+
+
+def _update(member: Member) -> Content:
+    assert member.update is not None, "a row is over updates"
+    return member.update
+
+
+def _updates(members: Sequence[Member]) -> tuple[Content, ...]:
+    return tuple(_update(one) for one in members)
+
+
+def _evaluate(request: int, candidates: Sequence[Candidate], members: Sequence[Member]) -> Evaluate:
+    rows = (*(one.row for one in candidates), alone(len(members)))
+    return Evaluate(request=request, rows=rows, updates=_updates(members))
+
+
+def _row(weights: Sequence[float], count: int) -> tuple[float, ...] | None:
+    """The weights as a row that sums to 1; None where they are none."""
+    total = math.fsum(weights) if all(0 <= weight <= 2 for weight in weights) else math.nan
+    if len(weights) != count or not abs(total - 1) <= SUM_TOLERANCE:
+        return None
+    return tuple(weight / total for weight in weights)

@@ -1,0 +1,41 @@
+"""What the disk says of our states: which of them survive a crash, and which are to be written again."""
+
+from __future__ import annotations
+
+from peers.core.effects import Effect, Report, Store, WakeAt
+from peers.core.events import PeerId, SavingAgain
+from peers.core.saved import Saved
+from trust.record.history import Note
+
+SAVE_AGAIN_S = 5.0
+"""Seconds after which a full disk is tried again. Guess."""
+
+
+class Disk:
+    def __init__(self, me: PeerId) -> None:
+        self._me = me
+        self._stored = -1
+        self._complained = False
+
+    def holds(self, generation: int) -> bool:
+        return self._stored >= generation
+
+    def stored(self, generation: int) -> None:
+        self._stored = max(self._stored, generation)
+        self._complained = False
+
+    def not_stored(self, saved: Saved | None, generation: int, why: str, now: float) -> list[Effect]:
+        """Try again, until it is stored or a later state takes its place; complain once."""
+        if saved is None or generation != saved.generation:
+            return []
+        again = WakeAt(at=now + SAVE_AGAIN_S, timer=SavingAgain(generation=generation))
+        if self._complained:
+            return [again]
+        self._complained = True
+        text = f"the state of round {saved.round} is not saved: {why}"[:500]
+        return [Report(record=Note(peer=self._me, level="error", text=text)), again]
+
+    def save_again(self, saved: Saved | None, generation: int) -> list[Effect]:
+        if saved is None or generation != saved.generation or self.holds(generation):
+            return []
+        return [Store(saved=saved)]

@@ -1,0 +1,101 @@
+"""Who of the neighbours is in this round: whom to ask about, whom to wait for, whom to take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gossipllm.work import Weigh, Weighed
+from peers.core.config import CoreConfig
+from peers.core.others.inbox import Entry
+from peers.core.others.neighbourhood import Neighbourhood
+from peers.core.round.stages import Gathering, Member
+from peers.core.saved import LocalSteps
+from trust.rows.evidence import MAX_DISTANCE, Distance
+from trust.rows.rows import evidence_of, is_measure
+
+SHORT_ROUND_S = 5.0
+"""Seconds worth waiting however short the local steps were, because news takes time to travel. Guess."""
+
+
+class Gatherer:
+    """Reads the neighbourhood, writes the stage."""
+
+    def __init__(self, config: CoreConfig, neighbourhood: Neighbourhood) -> None:
+        self._config = config
+        self._others = neighbourhood
+        # Mass that was pushed to us is taken in whatever anybody thinks of it.
+        self._kinds = () if config.learner.mixing == "push-sum" else evidence_of(config.trust)
+
+    def ask(
+        self, stage: Gathering, our_round: int, new_request: Callable[[], int], *, fresh_only: bool
+    ) -> list[Weigh]:
+        """Questions about everybody who is here and was not asked about; what needs no question counts at once."""
+        questions: list[Weigh] = []
+        looked = fresh_only, self._others.inbox.changes, self._others.partners()
+        if looked == stage.looked:
+            return questions
+        stage.looked = looked
+        for entry in self._others.usable():
+            author = entry.author
+            # Once for each announcement; an author whose content was declined had its turn.
+            if stage.asked.get(author) is entry or author in stage.declined:
+                continue
+            if fresh_only and not self._is_fresh(entry, our_round):
+                continue
+            if self._config.learner.mixing == "updates" and self._others.inbox.age(entry) > 0:
+                # What it gained may be in our adapter already; a state may be mixed twice, a gain may not.
+                continue
+            stage.asked[author] = entry
+            age = self._others.inbox.staleness(entry, our_round)
+            member = Member(entry, entry.update, entry.evidence, age)
+            if not self._kinds:
+                stage.weighed[author] = member
+                continue
+            assert entry.update is not None, "usable entries are complete"
+            assert entry.evidence is not None, "usable entries are complete"
+            request = new_request()
+            stage.weighing[request] = member
+            questions.append(
+                Weigh(request=request, author=author, update=entry.update, evidence=entry.evidence)
+            )
+        return questions
+
+    def patience_s(self, local: LocalSteps) -> float:
+        """Seconds from the announcement on: with a barrier all that are allowed, else about as long as one trained."""
+        most = self._config.round.patience_s
+        return most if self._config.round.barrier else min(most, max(SHORT_ROUND_S, local.seconds))
+
+    def waits(self, stage: Gathering, our_round: int) -> bool:
+        """Whether somebody whose news is not weighed yet is worth waiting for."""
+        weighed, quorum = stage.weighed, self._config.round.quorum
+        done = {author for author, one in weighed.items() if self._is_fresh(one.entry, our_round)}
+        if 0 < quorum <= len(done | stage.declined):
+            return False
+        for peer in self._others.connected:
+            if peer not in done and peer not in stage.declined and self._others.is_awaited(peer):
+                return True
+        return False
+
+    def measured(self, member: Member, answer: Weighed) -> Member | None:
+        """The member with its distances; None where rows cannot be made of them."""
+        if not len(answer.distances) == len(answer.errors) == len(answer.own) == len(self._kinds):
+            return None
+        pairs = zip(answer.distances, answer.errors, strict=True)
+        distances = tuple(Distance(mean, error) for mean, error in pairs)
+        good = all(is_measure(kind, one) for kind, one in zip(self._kinds, distances, strict=True))
+        if not good or not all(abs(own) <= MAX_DISTANCE for own in answer.own):
+            return None
+        return Member(member.entry, member.update, member.evidence, member.age, distances, answer.own)
+
+    def members(self, stage: Gathering, now: float) -> tuple[Member, ...]:
+        """Who was weighed and is still in good standing, the nearest where they are too many, by author."""
+        banned = self._others.scores.banned
+        here = [one for one in stage.weighed.values() if not banned(one.entry.author, now)]
+        nearest = sorted(here, key=lambda one: (*(each.mean for each in one.distances), one.entry.author))
+        return tuple(sorted(nearest[: self._config.round.most_partners], key=lambda one: one.entry.author))
+
+    def _is_fresh(self, entry: Entry, our_round: int) -> bool:
+        """Whether it is this round's: with a barrier by its author's count, else by when it came."""
+        if self._config.round.barrier:
+            return entry.announcement.round >= our_round
+        return self._others.inbox.is_current(entry, our_round)

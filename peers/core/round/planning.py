@@ -1,0 +1,236 @@
+"""What the next local steps train: all that this peer's adapter has, a window of blocks, or the heads that it owns.
+
+**Windows** of blocks are drawn a round ahead, while the round before still gathers, so that the compressed context
+of the next window can be fetched meanwhile. By what is drawn is said in `LayersConfig`: by importance, that is this
+peer's own measurements and its neighbours', weighted by the last row, with a bonus for what was seldom measured;
+uniformly; or in turn, from a block of one's own on, so that neighbours do not all train the same. The lot is a hash
+of (this peer, the round), so whoever knows what was known can draw it again.
+
+**Heads** are dealt out by hashing among all who are here (`trust.rows.ownership`), for an epoch at a time. Peers count
+their rounds apart, a fast one more of them, and an epoch must mean the same to all: it is the lower median of the
+newest rounds that everybody here announced, in units of `epoch_rounds`. All hear about the same announcements, so
+they find about the same median; who has run far ahead, or says so, does not move it. They are dealt when a round
+ends and everybody's announcement of it is in. Where two peers disagree for a moment, a head is trained twice or not
+at all, which a merge by units bears. Dealing takes a hash for each peer and unit, so in a large network the heads
+are dealt among `MOST_DEALT` peers, in each epoch those whose hash of (peer, epoch) is smallest. Everybody else takes
+what would be its part if it were one of them too, so that all have about as much to train, and heads have more
+owners than `HeadsConfig.copies`.
+
+Units in no block, as a final norm, go with every window.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import median_low
+from typing import Final
+
+from gossipllm.config import LearnerConfig
+from peers.core.events import PeerId
+from peers.core.others.inbox import Entry
+from peers.core.saved import WHOLE, Plan
+from peers.core.terms import Terms
+from trust.rows.importance import (
+    Importance,
+    combined,
+    drawn_window,
+    round_robin,
+    smoothed,
+    window_probabilities,
+    with_bonus,
+)
+from trust.rows.ownership import owned
+from wire.digest import digest_of
+from wire.errors import WireError
+from wire.importance import decode_importance
+from wire.units import Offer
+
+BONUS: Final = 0.5
+"""How much a layer that was never measured is preferred, in standard deviations of the importances. Guess."""
+MOST_DEALT: Final = 64
+"""Peers that heads are dealt among: the most copies that can be asked for. A thousand would hold the network up for
+seconds."""
+MOST_IMPORTANCE: Final = 3e38
+"""Above it, a measurement is that of steps that have lost their way, and no announcement can hold it."""
+
+_LOT_BITS: Final = 53
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """What a plan depends on beside the configuration: the newest announcements of those lately heard, what the
+    last row gave them, and the contexts that are at hand or to be had, by key."""
+
+    entries: Sequence[Entry] = ()
+    weights: Mapping[PeerId, float] = field(default_factory=dict[PeerId, float])
+    contexts: frozenset[bytes] = frozenset()
+
+
+class Planner:
+    def __init__(self, me: PeerId, terms: Terms, config: LearnerConfig) -> None:
+        self._me = me
+        self._terms = terms
+        self._layers = config.layers
+        self._heads = config.heads
+        self._fetches = config.layers.context == "distil" and config.layers.contexts == "fetch"
+        self.by_window = config.layers.partial
+        self.by_heads = config.adapter.train == "heads" and config.heads.copies > 0
+
+    @cached_property
+    def _own(self) -> tuple[int, ...]:
+        return self._terms.schema.indices(self._terms.offer)
+
+    @cached_property
+    def _windows(self) -> tuple[bytes | None, ...]:
+        """The units of each window by its first block, as a bitmap; None where this peer's adapter has none there."""
+        units, terms = self._terms.schema.units, self._terms
+        windows: list[bytes | None] = []
+        for first in range(terms.layers - terms.window + 1):
+            inside = [index for index in self._own if first <= units[index].layer < first + terms.window]
+            loose = [index for index in self._own if units[index].layer < 0]
+            windows.append(self._bitmap(inside + loose) if inside else None)
+        return tuple(windows)
+
+    def settled(self, plan: Plan, round_: int, held: Collection[bytes]) -> Plan:
+        """What to train in this round, by what was planned for it and the contexts that came meanwhile, by key.
+
+        Where the context of the planned window did not come in time, but others lie here, one of theirs is
+        trained: slow links would otherwise bring each context a round too late.
+        """
+        if not self._fits(plan):
+            # A first round, or settings that were changed since.
+            nothing = (None,) * self._terms.layers
+            plan = (
+                self.window(round_, nothing, (0,) * self._terms.layers, Around()) if self.by_window else WHOLE
+            )
+        key = self.context_key(plan)
+        ready = () if key is None or key in held else self._with_context(held)
+        return self._one_of(ready, round_) if ready else plan
+
+    def _fits(self, plan: Plan) -> bool:
+        """Whether a plan made earlier is one of these settings and this model."""
+        if self.by_window and self._filled:
+            return 0 <= plan.window < len(self._windows) and self._windows[plan.window] == plan.units
+        if plan == WHOLE or plan.window >= 0 or not self.by_heads:
+            return plan == WHOLE
+        try:
+            units = self._terms.schema.indices(Offer(self._terms.offer.rank, plan.units))
+        except WireError:
+            return False
+        return set(units) <= set(self._own)
+
+    def window(self, round_: int, importance: Importance, measured: Sequence[int], around: Around) -> Plan:
+        """A window for this round; everything where no block holds a unit of this peer's."""
+        possible = self._possible(around.contexts)
+        if not possible:
+            return WHOLE
+        match self._layers.sampling:
+            case "round-robin":
+                offset = int(_lot(self._me, "begin") * len(possible))
+                return self._plan(possible[round_robin(round_ + offset, len(possible))])
+            case "uniform":
+                return self._one_of(possible, round_)
+            case "importance":
+                chances = self._chances(round_, importance, measured, around)
+                among = [chances[first] if first in possible else 0.0 for first in range(len(chances))]
+                whole = math.fsum(among)
+                return self._plan(
+                    drawn_window([chance / whole for chance in among], _lot(self._me, str(round_)))
+                )
+
+    def heads(self, our_round: int, around: Around) -> Plan:
+        """The heads to train next, when our round `our_round` has ended."""
+        capacities = {one.author: float(one.announcement.capacity) for one in around.entries}
+        capacities[self._me] = float(self._heads.capacity)
+        now = median_low([our_round, *(one.announcement.round for one in around.entries)])
+        units = self._terms.schema.units
+        dealt = [index for index in self._own if units[index].layer >= 0]
+        if not dealt:
+            return WHOLE
+        epoch = now // self._heads.epoch_rounds
+        among = {*sorted(capacities, key=lambda peer: _lot(peer, f"epoch {epoch}"))[:MOST_DEALT], self._me}
+        mine = owned(
+            self._me,
+            {peer: capacities[peer] for peer in among},
+            [units[index].name for index in dealt],
+            epoch=epoch,
+            copies=self._heads.copies,
+        )
+        return Plan(self._bitmap([dealt[place] for place in sorted(mine)]))
+
+    def context_key(self, plan: Plan) -> bytes | None:
+        """The context to fetch for this plan, if any."""
+        keys = self._terms.context_keys
+        return keys[plan.window] if self._fetches and 0 <= plan.window < len(keys) else None
+
+    def probes(self, round_: int) -> bool:
+        """Whether the importance of all layers is measured in this round."""
+        every = self._layers.probe_every
+        return self.by_window and every > 0 and round_ % every == 0
+
+    def learned(
+        self, importance: Importance, measured: Sequence[int], fresh: Sequence[float | None]
+    ) -> tuple[Importance, tuple[int, ...]]:
+        """Running means and counts after a round's measurements; nothing where layers are not chosen."""
+        layers = self._terms.layers
+        if not self.by_window or not layers:
+            return (), ()
+        known = importance if len(importance) == layers else (None,) * layers
+        counts = measured if len(measured) == layers else (0,) * layers
+        sound = [
+            value if value is not None and 0 <= value <= MOST_IMPORTANCE else None
+            for value in (fresh if len(fresh) == layers else (None,) * layers)
+        ]
+        return (
+            smoothed(known, sound, keep=self._layers.smoothing),
+            tuple(count + (value is not None) for count, value in zip(counts, sound, strict=True)),
+        )
+
+    def _chances(
+        self, round_: int, importance: Importance, measured: Sequence[int], around: Around
+    ) -> tuple[float, ...]:
+        layers = self._terms.layers
+        heard = [
+            (decode_importance(one.announcement.importance, layers), around.weights[one.author])
+            for one in around.entries
+            if around.weights.get(one.author, 0.0) > 0
+        ]
+        own = max(0.0, 1.0 - sum(weight for _, weight in heard))
+        together = combined(importance, [one for one, _ in heard], [own, *(weight for _, weight in heard)])
+        hopeful = with_bonus(together, measured, rounds=round_, scale=BONUS)
+        return window_probabilities(
+            hopeful,
+            window=self._terms.window,
+            temperature=self._layers.temperature,
+            floor=self._layers.floor,
+        )
+
+    def _one_of(self, windows: Sequence[int], round_: int) -> Plan:
+        return self._plan(windows[int(_lot(self._me, str(round_)) * len(windows))])
+
+    def _plan(self, first: int) -> Plan:
+        return Plan(self._windows[first] or b"", first)
+
+    @cached_property
+    def _filled(self) -> tuple[int, ...]:
+        return tuple(first for first, units in enumerate(self._windows) if units is not None)
+
+    def _possible(self, contexts: Collection[bytes]) -> Sequence[int]:
+        """Windows that hold something of ours; of these, those whose context is to be had, if there are any."""
+        return (self._with_context(contexts) if self._fetches else ()) or self._filled
+
+    def _with_context(self, contexts: Collection[bytes]) -> Sequence[int]:
+        keys = self._terms.context_keys
+        return [first for first in self._filled if first < len(keys) and keys[first] in contexts]
+
+    def _bitmap(self, units: Sequence[int]) -> bytes:
+        return self._terms.schema.offer(units, self._terms.offer.rank).units
+
+
+def _lot(me: PeerId, what: str) -> float:
+    """A number in [0, 1), another one for each peer and each thing drawn."""
+    drawn = int.from_bytes(digest_of(f"gossipllm/plan/1\0{me}\0{what}".encode())[:8], "little")
+    return (drawn >> (64 - _LOT_BITS)) / 2.0**_LOT_BITS

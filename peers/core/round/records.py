@@ -1,0 +1,118 @@
+"""What is kept of a round and of a start: the core's values in the words of `trust.record.history`, and its company."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gossipllm import __version__
+from gossipllm.work import Merged, Opened
+from peers.core.config import CoreConfig
+from peers.core.events import PeerId
+from peers.core.merge_inputs import KeptCompany, KeptMember
+from peers.core.round.stages import Member, Merging
+from peers.core.saved import Saved
+from trust.record.history import Begun, Round, Seen
+from trust.rows.rows import TrustConfig, alpha_of
+
+
+def begun_record(peer: PeerId, config: CoreConfig, *, round_: int, opened: Opened) -> Begun:
+    return Begun(
+        peer=peer,
+        name=config.name,
+        round=round_,
+        base=opened.fingerprints.base.hex(),
+        tokenizer=opened.fingerprints.tokenizer.hex(),
+        reference=opened.fingerprints.reference.hex(),
+        layout=opened.fingerprints.layout.hex(),
+        strategy=_strategy(config.trust),
+        merge=config.learner.merge,
+        test_loss=opened.test_loss,
+        program=__version__,
+        trust=msgspec.json.encode(config.trust).decode(),
+        alpha=alpha_of(config.trust, config.learner.training.reduction),
+        guarded=config.round.guard,
+    )
+
+
+def round_record(peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged) -> Round:
+    local = saved.local
+    assert local is not None, "a merge follows local steps"
+    return Round(
+        peer=peer,
+        round=saved.round,
+        self_weight=stage.choice.row[0],
+        seen=tuple(
+            _seen(one, weight)
+            for one, weight in zip(stage.company.members, stage.choice.row[1:], strict=True)
+        ),
+        train_loss=local.train_loss,
+        trust_alone=stage.company.own_loss,
+        trust_merged=merged.trust_loss,
+        test_alone=merged.test_alone,
+        test_merged=merged.test_merged,
+        temperature=stage.choice.temperature,
+        tried=stage.tried,
+        guard=stage.choice.guard,
+        tokens=local.tokens,
+        samples=local.samples,
+        steps=local.steps,
+        train_s=local.seconds,
+        gather_s=stage.company.gathered_s,
+        merge_s=merged.seconds,
+        discarded=merged.discarded,
+        tokens_total=saved.tokens_total,
+        samples_total=saved.samples_total,
+        offered=local.offered,
+        window=local.window if local.window >= 0 else None,
+        importance=saved.importance,
+        absorbed=len(stage.company.shares) - len(merged.refused),
+    )
+
+
+def kept_company(peer: PeerId, *, saved: Saved, stage: Merging) -> KeptCompany | None:
+    """What this round's row was over; None where it was over no update."""
+    taken = zip(stage.company.members, stage.choice.row[1:], strict=True)
+    kept = tuple(
+        KeptMember(
+            peer=one.entry.author,
+            name=one.entry.announcement.name,
+            its_round=one.entry.announcement.round,
+            weight=weight,
+            update=one.update,
+            evidence=one.evidence,
+        )
+        for one, weight in taken
+        if one.update is not None
+    )
+    if not kept:
+        return None
+    assert saved.snapshot is not None, "a merge follows local steps"
+    return KeptCompany(
+        peer=peer, round=saved.round, snapshot=saved.snapshot, self_weight=stage.choice.row[0], members=kept
+    )
+
+
+def _seen(one: Member, weight: float) -> Seen:
+    announced = one.entry.announcement
+    several = len(one.distances) > 1
+    return Seen(
+        peer=one.entry.author,
+        name=announced.name,
+        its_round=announced.round,
+        age=one.age,
+        distance=one.distances[0].mean if one.distances else 0.0,
+        error=one.distances[0].error if one.distances else 0.0,
+        distances=tuple(each.mean for each in one.distances) if several else (),
+        errors=tuple(each.error for each in one.distances) if several else (),
+        own=one.own if any(one.own) else (),
+        weight=weight,
+        tokens=announced.tokens,
+        samples=announced.samples,
+        tokens_total=announced.tokens_total,
+        samples_total=announced.samples_total,
+        rank=announced.offer.rank,
+    )
+
+
+def _strategy(trust: TrustConfig) -> str:
+    return trust.strategy if trust.form == "ours" else f"{trust.strategy} {trust.form}"

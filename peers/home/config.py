@@ -1,0 +1,163 @@
+"""`peer.toml`: one dataclass for each of its tables, put together here and taken apart for those who need them.
+
+    [peer] [network] [round] [trust] [merge] [layers] [heads] [model] [adapter] [data] [training] [reference]
+
+Tables marked "same for all peers" in their comments make up the network's fingerprint: peers that differ in
+them say so plainly and do not mix.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Final, Literal
+
+from gossipllm.config import (
+    AdapterConfig,
+    DataConfig,
+    HeadsConfig,
+    LayersConfig,
+    LearnerConfig,
+    ModelConfig,
+    ReferenceConfig,
+    TrainingConfig,
+)
+from gossipllm.config.toml import commented_toml, read_toml
+from gossipllm.mistakes import UserMistake
+from peers.core.config import CoreConfig, RoundConfig
+from peers.net.addresses import parse_multiaddress
+from peers.net.config import NetworkConfig
+from trust.rows.rows import TrustConfig, alpha_of, evidence_of
+
+_OF_ROWS: Final = ("round.guard", "merge.rule")
+"""What steers rows and merges, outside [trust]."""
+_OF_MASS: Final = ("trust.tokens_alpha", "trust.max_age")
+"""What of [trust] counts also where there is no row."""
+_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,32}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfConfig:
+    name: str = "peer"
+    """What others see in their tables beside this peer's id, 1 to 32 characters. Not secret, not unique."""
+
+    network: str = "gossipllm"
+    """Sets apart networks of one base model, 1 to 32 characters. Same for all peers. Not secret."""
+
+    keep_neighbours: bool = True
+    """Whether what was merged last stays in state/company until the next merge, for `gossipllm eval` and `gossipllm
+    trust explain` to measure: written once a round, at most round.most_partners times the size of an update. With
+    "push-sum" nothing is: no adapters are exchanged."""
+
+    def __post_init__(self) -> None:
+        for what in ("name", "network"):
+            value: str = getattr(self, what)
+            if not _NAME.fullmatch(value):
+                raise ValueError(f"{what} must be 1 to 32 printable characters, got {value!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeConfig:
+    rule: Literal["svd", "mean", "pad"] = "svd"
+    """How adapters are merged: "svd", the best adapter of this rank for the weighted sum of the products B A
+    (FlexLoRA, 2402.11505), "mean", the weighted mean of A and of B (FedAvg), which needs equal ranks, or "pad", that
+    mean after smaller ranks are filled up with zeros and larger ones cut (HetLoRA, 2401.06432)."""
+
+    mixing: Literal["parameters", "updates", "push-sum"] = "parameters"
+    """What is weighed: "parameters", the adapters, or "updates", what each gained by its last local steps, added to
+    where one's own steps began. Wagner et al. (2024) run the first and print the second; with rows that differ
+    from peer to peer, the second lets adapters drift apart. Or "push-sum" (1811.10792): no trust row, but the exact
+    mean over the whole network weighted by tokens (trust.tokens_alpha), for peers that trust each other. Same for
+    all peers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerConfig:
+    """All of `peer.toml`."""
+
+    peer: SelfConfig = field(default_factory=SelfConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    round: RoundConfig = field(default_factory=RoundConfig)
+    trust: TrustConfig = field(default_factory=TrustConfig)
+    merge: MergeConfig = field(default_factory=MergeConfig)
+    layers: LayersConfig = field(default_factory=LayersConfig)
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
+
+    def __post_init__(self) -> None:
+        kinds, positions = evidence_of(self.trust), self.reference.positions
+        for kind, needed in (("logits", "last"), ("predictions", "all")):
+            if kind in kinds and positions != needed:
+                raise ValueError(
+                    f'reference.positions must be "{needed}" for trust.strategy = "{self.trust.strategy}" '
+                    f'with trust.form = "{self.trust.form}", got "{positions}"'
+                )
+
+        if self.merge.mixing == "push-sum":
+            self._check_pushing()
+        fetches = self.layers.context == "distil" and self.layers.contexts == "fetch"
+        if fetches and self.round.most_context_mb * 10**6 > self.network.max_blob_bytes:
+            raise ValueError(
+                f"round.most_context_mb must fit network.max_blob_bytes ({self.network.max_blob_bytes}), "
+                f"got {self.round.most_context_mb}"
+            )
+        # What must hold between the learner's tables is checked where they come together.
+        self.learner()
+
+    def _check_pushing(self) -> None:
+        """Mass that is pushed knows no row, so whatever would make, guard or merge by one is left as it comes."""
+        tables = (("trust", self.trust), ("round", self.round), ("merge", self.merge))
+        for table, config in tables:
+            for field_ in fields(config):
+                key = f"{table}.{field_.name}"
+                idle = key in _OF_ROWS or (table == "trust" and key not in _OF_MASS)
+                if idle and getattr(config, field_.name) != field_.default:
+                    raise ValueError(
+                        f'{key} does nothing with merge.mixing = "push-sum", which makes no trust row: leave it out, '
+                        "or set another merge.mixing"
+                    )
+
+    def learner(self) -> LearnerConfig:
+        return LearnerConfig(
+            model=self.model,
+            adapter=self.adapter,
+            data=self.data,
+            training=self.training,
+            reference=self.reference,
+            evidence=evidence_of(self.trust),
+            layers=self.layers,
+            heads=self.heads,
+            merge=self.merge.rule,
+            mixing=self.merge.mixing,
+            tokens_alpha=alpha_of(self.trust, self.training.reduction),
+        )
+
+    def core(self) -> CoreConfig:
+        return CoreConfig(
+            name=self.peer.name,
+            network=self.peer.network,
+            joined=frozenset(parse_multiaddress(address).peer for address in self.network.join),
+            round=self.round,
+            trust=self.trust,
+            learner=self.learner(),
+            keep_neighbours=self.peer.keep_neighbours,
+        )
+
+
+def load_config(path: Path) -> PeerConfig:
+    """Read `peer.toml`. Raises `UserMistake` that names the key, the value and what is allowed."""
+    return read_toml(path, PeerConfig)
+
+
+def write_config(path: Path, config: PeerConfig) -> None:
+    """Write every key with what it means. Raises `UserMistake` where the file exists."""
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(commented_toml(config))
+    except FileExistsError:
+        raise UserMistake(f"{path}: exists already; edit it, or choose another folder") from None

@@ -1,0 +1,88 @@
+"""A peer's home folder: where what lies, and the lock that one process holds.
+
+    peer.toml         configuration, written by `gossipllm init`, edited by its owner
+    identity.key      Ed25519 private key (0600)
+    history.msgpack   append-only record of rounds, rows, losses, bytes and refusals
+    state/            two generations of everything that a crash must not lose; and `company`, what was merged last
+                      (`company.py`): an adapter and at most round.most_partners updates, unless
+                      peer.keep_neighbours is off
+    addresses.json    where neighbours were last reached
+    learner.log       what the learner's process had to say
+    lock              held while a process uses the folder; names its pid
+
+The folder is 0700: it holds a private key and what was learned from private text.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gossipllm.mistakes import UserMistake
+from trust.record.history import HISTORY_FILE
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "peer.toml"
+
+    @property
+    def identity(self) -> Path:
+        return self.folder / "identity.key"
+
+    @property
+    def history(self) -> Path:
+        return self.folder / HISTORY_FILE
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def addresses(self) -> Path:
+        return self.folder / "addresses.json"
+
+    @property
+    def learner_log(self) -> Path:
+        return self.folder / "learner.log"
+
+    def check(self) -> None:
+        """Raises `UserMistake` unless this is a folder that `gossipllm init` made."""
+        if not self.folder.is_dir():
+            raise UserMistake(f"{self.folder}: no such folder; make it with: gossipllm init {self.folder}")
+        for path in (self.config, self.identity):
+            if not path.is_file():
+                raise UserMistake(f"{self.folder}: has no {path.name}, so it is not a peer's home folder")
+
+    @contextmanager
+    def locked(self) -> Generator[None]:
+        """Hold the folder for this process. Raises `UserMistake` naming the process that has it.
+
+        The lock is the kernel's: it goes with the process, however that ends, so no stale lock can remain.
+        """
+        path = self.folder / "lock"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise UserMistake(f"{path}: cannot be opened for writing ({error.strerror})") from None
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+                raise UserMistake(
+                    f"{self.folder}: in use by the process with pid {holder}; stop that one first"
+                ) from None
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+            yield
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Request-response protocols over libp2p streams: greetings, addresses and blobs."""

@@ -1,0 +1,124 @@
+"""A peer of flesh and blood: its home, its learner, its network, and the signals that end it."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+from dataclasses import dataclass
+
+import trio
+
+from gossipllm.mistakes import UserMistake
+from peers.core.core import Core
+from peers.core.events import PeerId
+from peers.home.config import PeerConfig
+from peers.home.folder import Home
+from peers.home.merge_inputs import forget_company
+from peers.home.store import Store
+from peers.identity import Identity, peer_id_of, verify
+from peers.net.host import Traffic
+from peers.net.libp2p_host import Libp2pNetwork, open_network
+from peers.run.driver import Driver, Ending
+from peers.run.learner_process import LearnerProcess
+from peers.run.output import Output, Telling
+from peers.run.trio_runner import run_async
+from trust.record.history import Note
+from trust.record.log import HistoryWriter
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceKeys:
+    """The core's `Keys`: this device's identity, and Ed25519 for everybody's."""
+
+    identity: Identity
+
+    @property
+    def public_key(self) -> bytes:
+        return self.identity.public_key
+
+    @property
+    def peer_id(self) -> PeerId:
+        return self.identity.peer_id
+
+    def sign(self, message: bytes) -> bytes:
+        return self.identity.sign(message)
+
+    def verify(self, public_key: bytes, message: bytes, signature: bytes) -> bool:
+        return verify(public_key, message, signature)
+
+    def peer_id_of(self, public_key: bytes) -> PeerId:
+        return peer_id_of(public_key)
+
+
+def run_home(home: Home, config: PeerConfig, output: Output, *, stop_with_stdin: bool = False) -> Ending:
+    """Run the peer until it is told to stop, or stops of itself.
+
+    Raises `UserMistake` for what its owner can mend. SIGINT and SIGTERM end it cleanly, as does, with
+    `stop_with_stdin`, the end of standard input (so that it cannot outlive the program that started it).
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=sys.stderr)
+    home.check()
+    with home.locked():
+        return run_async(_run, home, config, output, stop_with_stdin)
+
+
+async def _run(home: Home, config: PeerConfig, output: Output, stop_with_stdin: bool) -> Ending:
+    identity, store, writer = _opened(home, config)
+    found = store.load()
+    ending = Ending(0, "stopped")
+    with writer as history:
+        telling = Telling(history, output)
+        for text in found.notes:
+            note = Note(peer=identity.peer_id, level="warning", text=text)
+            telling.report(note, Traffic(sent={}, received={}))
+        core = Core(config.core(), DeviceKeys(identity), found.saved)
+        learning = LearnerProcess(home.learner_log)
+        driver = Driver(core, learning=learning, keeper=store, watcher=telling)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
+            if stop_with_stdin:
+                nursery.start_soon(_stop_with_stdin, nursery.cancel_scope)
+            async with open_network(identity, driver, config.network, book=home.addresses) as network:
+                output.listening(identity.peer_id, network.addresses)
+                nursery.start_soon(_show_status, network, output)
+                ending = await driver.run(network)
+            nursery.cancel_scope.cancel()
+    return ending
+
+
+def _opened(home: Home, config: PeerConfig) -> tuple[Identity, Store, HistoryWriter]:
+    """What the home keeps. Raises `UserMistake` for files that are foreign, unsafe or cannot be written."""
+    try:
+        identity = Identity.load(home.identity)
+        if not config.peer.keep_neighbours:
+            forget_company(home.state)
+        return (
+            identity,
+            Store(home.state),
+            HistoryWriter(home.history, peer=identity.peer_id, now=time.time()),
+        )
+    except OSError as error:
+        raise UserMistake(f"{error.filename or home.folder}: {error.strerror}") from None
+    except ValueError as error:
+        raise UserMistake(str(error)) from None
+
+
+async def _stop_on_signal(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+async def _stop_with_stdin(scope: trio.CancelScope) -> None:
+    async with trio.lowlevel.FdStream(sys.stdin.fileno()) as stream:
+        while await stream.receive_some(4096):
+            """Nothing is expected there but its end."""
+    scope.cancel()
+
+
+async def _show_status(network: Libp2pNetwork, output: Output) -> None:
+    while True:
+        output.status(len(network.neighbours()), network.traffic())
+        await trio.sleep(1)

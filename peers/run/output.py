@@ -1,0 +1,219 @@
+"""What a running peer tells: to its history, and to whoever watches its standard output.
+
+The history gets every record. The output is either lines for people or, with `--json`, one JSON object a line for
+programs: `{"event": "listening" | "opened" | "progress" | "round" | "refusal" | "note" | "status", ...}`.
+Strings that came from others are escaped and cut before a terminal sees them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from typing import Protocol, TextIO
+
+import msgspec
+
+from gossipllm.work import Progress
+from peers.core.events import PeerId
+from peers.net.host import Traffic as NetworkTraffic
+from trust.names import escaped
+from trust.record.history import Begun, Entry, Note, Record, Refusal, Round, Traffic
+from trust.record.log import HistoryWriter
+
+
+class Output(Protocol):
+    """One way to show a running peer. `opening` is what happens before the first record."""
+
+    def listening(self, peer: PeerId, addresses: tuple[str, ...]) -> None: ...
+
+    def record(self, record: Record, traffic: NetworkTraffic) -> None: ...
+
+    def progress(self, progress: Progress) -> None: ...
+
+    def status(self, neighbours: int, traffic: NetworkTraffic) -> None:
+        """Called once a second."""
+        ...
+
+
+class Telling:
+    """The driver's `Watcher`: everything to the output, records to the history as well."""
+
+    def __init__(self, history: HistoryWriter, output: Output) -> None:
+        self._history = history
+        self._output = output
+
+    def report(self, record: Record, traffic: NetworkTraffic) -> None:
+        counted = Traffic(sent=dict(traffic.sent), received=dict(traffic.received))
+        self._history.append(Entry(at_s=time.time(), traffic=counted, record=record))
+        self._output.record(record, traffic)
+
+    def progress(self, progress: Progress) -> None:
+        self._output.progress(progress)
+
+
+class JsonLines:
+    """For programs. Each line is flushed, so that a reader sees it when it happens."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def listening(self, peer: PeerId, addresses: tuple[str, ...]) -> None:
+        self._line("listening", {"peer": peer, "addresses": addresses})
+
+    def record(self, record: Record, traffic: NetworkTraffic) -> None:
+        fields = msgspec.to_builtins(record)
+        self._line(str(fields.pop("kind")), {**fields, **_bytes(traffic)})
+
+    def progress(self, progress: Progress) -> None:
+        fields = msgspec.to_builtins(progress)
+        fields.pop("type")
+        self._line("progress", fields)
+
+    def status(self, neighbours: int, traffic: NetworkTraffic) -> None:
+        self._line("status", {"neighbours": neighbours, **_bytes(traffic)})
+
+    def _line(self, event: str, fields: dict[str, object]) -> None:
+        self._stream.write(json.dumps({"event": event, **fields}) + "\n")
+        self._stream.flush()
+
+
+class Lines:
+    """For people: a line a round, and on a terminal one more that shows what is going on just now."""
+
+    def __init__(self, stream: TextIO, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._live = stream.isatty()
+        self._now = now
+        self._neighbours = 0
+        self._shown_at = -math.inf
+        self._pace: Pace | None = None
+        self._rest_s = 0.0
+
+    def listening(self, peer: PeerId, addresses: tuple[str, ...]) -> None:
+        self._say(f"peer {peer}")
+        self._say("others join with one of:")
+        for address in addresses:
+            self._say(f"  gossipllm run DIR --join {address}")
+        self._say("loading the model")
+
+    def record(self, record: Record, traffic: NetworkTraffic) -> None:
+        match record:
+            case Begun():
+                self._pace = None
+                perplexity = _perplexity(record.test_loss)
+                self._say(f"{record.name} begins at round {record.round}; test perplexity {perplexity}")
+            case Round():
+                self._pace, self._rest_s = None, record.gather_s + record.merge_s
+                self._say(_round_line(record, self._neighbours, traffic))
+            case Refusal():
+                about, field, why = (escaped(text) for text in (record.about, record.field, record.why))
+                self._say(f"refused of {about}: {field}: {why}")
+            case Note():
+                self._say(f"{'' if record.level == 'info' else record.level + ': '}{escaped(record.text)}")
+
+    def progress(self, progress: Progress) -> None:
+        if self._pace is None or not self._pace.goes_on(progress, self._now()):
+            self._pace = Pace(progress, self._now())
+        if self._now() - self._shown_at >= 0.2:
+            self._show()
+
+    def status(self, neighbours: int, traffic: NetworkTraffic) -> None:
+        del traffic
+        if neighbours != self._neighbours:
+            self._say(f"neighbours: {neighbours}")
+        self._neighbours = neighbours
+        # Seconds pass also where nothing is told.
+        self._show()
+
+    def _show(self) -> None:
+        if not self._live or self._pace is None:
+            return
+        self._shown_at = now = self._now()
+        # A line that wraps would stay on the screen.
+        line = self._pace.line(now, rest_s=self._rest_s)[: shutil.get_terminal_size().columns - 1]
+        self._stream.write(f"\r\x1b[K{line}")
+        self._stream.flush()
+
+    def _say(self, line: str) -> None:
+        clear = "\r\x1b[K" if self._live else ""
+        self._stream.write(f"{clear}{line}\n")
+        self._stream.flush()
+
+
+class Pace:
+    """How fast the steps of one phase follow each other, and so when the last will be done."""
+
+    def __init__(self, first: Progress, now: float) -> None:
+        self._first = self._last = first
+        self._began = self._at = now
+
+    def goes_on(self, progress: Progress, now: float) -> bool:
+        """Take in a later step. False, and nothing taken, where it is of another phase."""
+        first = self._first
+        alike = (first.request, first.phase, first.steps) == (
+            progress.request,
+            progress.phase,
+            progress.steps,
+        )
+        if not alike or progress.step < self._last.step:
+            return False
+        self._last, self._at = progress, now
+        return True
+
+    def left_s(self, now: float) -> float | None:
+        """Seconds by the mean of the steps so far; None before there are two."""
+        done = self._last.step - self._first.step
+        if done <= 0:
+            return None
+        step_s = (self._at - self._began) / done
+        return max(0.0, self._at + step_s * (self._last.steps - self._last.step) - now)
+
+    def line(self, now: float, *, rest_s: float) -> str:
+        """For people. `rest_s` is how long the round before took after its last step, 0 where there was none."""
+        last = self._last
+        if last.phase == "training" and last.step >= last.steps:
+            left_s = rest_s - (now - self._at)
+            ending = f"about {_duration(left_s)} left" if left_s > 0 else _duration(now - self._at)
+            return f"trained; measuring and merging, {ending}"
+        parts = [f"{last.phase} {last.step}/{last.steps}"]
+        if last.tokens_per_s > 0:
+            parts += [f"loss {last.loss:.3f}", f"{last.tokens_per_s:,.0f} tokens/s"]
+        left_s = self.left_s(now)
+        parts.append(_duration(now - self._began) if left_s is None else f"about {_duration(left_s)} left")
+        return ", ".join(parts)
+
+
+def output_for(*, as_json: bool) -> Output:
+    return JsonLines(sys.stdout) if as_json else Lines(sys.stdout)
+
+
+def _round_line(record: Round, neighbours: int, traffic: NetworkTraffic) -> str:
+    row = [f"self {record.self_weight:.2f}"]
+    row += [
+        f"{escaped(one.name or one.peer[-6:])} {one.weight:.2f}" for one in record.seen if one.weight >= 0.005
+    ]
+    seconds = record.train_s + record.gather_s + record.merge_s
+    sent, received = (sum(side.values()) / 1e6 for side in (traffic.sent, traffic.received))
+    return (
+        f"round {record.round}: loss {record.train_loss:.3f}, test perplexity "
+        f"{_perplexity(record.test_alone)} -> {_perplexity(record.test_merged)}; merge {record.guard}: "
+        f"{', '.join(row)}; {neighbours} neighbours, {seconds:.1f} s, sent {sent:.1f} MB, got {received:.1f} MB"
+    )
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _perplexity(loss: float) -> str:
+    return f"{math.exp(min(loss, 50)):.2f}"
+
+
+def _bytes(traffic: NetworkTraffic) -> dict[str, object]:
+    return {"sent": dict(traffic.sent), "received": dict(traffic.received)}

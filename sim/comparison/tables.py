@@ -1,0 +1,204 @@
+"""A comparison for people: tables for a terminal of 80 columns or more, and the same in markdown.
+
+One more table, where peers are of several kinds, says what each kind has of a method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sim.comparison.summary import BASELINES, Comparison, DeviceSummary, MethodSummary, Spread
+
+_WIDE: Final = 100
+"""Columns of a terminal from which on everything is shown."""
+_NONE: Final = "-"
+
+_MEANING: Final = {
+    "before, after": "perplexity on own test text around the last merge, mean over peers",
+    "±": "standard deviation over seeds",
+    "vs": "difference on the same seed (theory: theoretical), below 0 is better",
+    "worst": "the peer that fares worst against training alone",
+    "KL": "divergence of the row from the theoretical one, in nats",
+    "rank": "Spearman's correlation of the two, itself left out",
+    "same": "weight on text of one's own kind",
+    "peers": "1 / sum of squared weights, itself counted",
+    "kB": "sent for a peer and a round",
+    "forward, backward": "thousands of tokens through the model, for a peer and a round",
+}
+_KINDS: Final = {
+    "pooled": "perplexity over the text of all peers together, more text counting more",
+    "(...)": "difference from training alone on the same seed",
+}
+_SECONDS: Final = {"s": "a run by the wall's clock"}
+
+
+def print_comparison(shown: Comparison, seconds: Mapping[str, float], console: Console) -> None:
+    """Fits the console from 80 columns on."""
+    wide = console.width >= _WIDE
+    perplexities = _perplexity_rows(shown)
+    heads = _perplexity_heads()
+    if not wide:
+        # What stood before the merge is in the curves too.
+        heads, perplexities = _without(heads, perplexities, "before")
+        perplexities = [tuple(map(_closer, row)) for row in perplexities]
+    console.print(_table("perplexity", heads, perplexities, wide=wide))
+    console.print()
+    console.print(_table("trust and cost", _TRUST_HEADS, _trust_rows(shown, seconds), wide=wide))
+    if kinds := _kind_heads(shown):
+        console.print()
+        console.print(_table("by kind of peer", kinds, _kind_rows(shown, kinds), wide=wide))
+    legend = Table.grid(padding=(0, 2, 0, 0))
+    for term, meaning in (_meaning(shown) | _SECONDS).items():
+        legend.add_row(Text(term, style="dim"), Text(meaning, style="dim"))
+    console.print(legend)
+    unfinished = [row.method for row in shown.methods if not row.finished]
+    if unfinished:
+        console.print(
+            Text(
+                f"a peer stopped, or limit_s came, before all rounds were done: {', '.join(unfinished)}; "
+                f"events.jsonl.gz says why",
+                style="yellow",
+            )
+        )
+
+
+def markdown(shown: Comparison) -> str:
+    """Both tables and what their columns mean, without the wall clock: equal runs give equal files."""
+    seeds = ", ".join(map(str, shown.seeds))
+    base = "" if shown.base is None else f" Untrained, the perplexity is {shown.base:.1f}."
+    parts = [
+        f"# {shown.scenario}",
+        f"{shown.peers} peers, {shown.rounds} rounds, seeds {seeds}.{base}",
+        _markdown_table(_perplexity_heads(), _perplexity_rows(shown)),
+        _markdown_table(_TRUST_HEADS[:-1], [row[:-1] for row in _trust_rows(shown, {})]),
+        *([_markdown_table(kinds, _kind_rows(shown, kinds))] if (kinds := _kind_heads(shown)) else []),
+        "\n".join(f"* {term}: {meaning}" for term, meaning in _meaning(shown).items()),
+        "\n".join(f"* **{row.method}**: {row.about}" for row in shown.methods),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+_TRUST_HEADS: Final = ("method", "KL", "rank", "same", "peers", "kB", "forward", "backward", "s")
+
+
+def _perplexity_heads() -> tuple[str, ...]:
+    return ("method", "before", "after", "vs local", "vs fedavg", "vs theory", "worst")
+
+
+def _perplexity_rows(shown: Comparison) -> list[tuple[Text, ...]]:
+    return [
+        (
+            Text(row.method, style="bold"),
+            Text(_number(row.before).split(" ")[0]),
+            _plain(row.after),
+            *(_difference(row.against.get(name)) for name in BASELINES),
+            _difference(row.worst),
+        )
+        for row in shown.methods
+    ]
+
+
+def _trust_rows(shown: Comparison, seconds: Mapping[str, float]) -> list[tuple[Text, ...]]:
+    return [_trust_row(row, seconds.get(row.method)) for row in shown.methods]
+
+
+def _trust_row(row: MethodSummary, seconds: float | None) -> tuple[Text, ...]:
+    cells = (
+        f"{row.divergence.mean:.2f}",
+        _NONE if row.correlation is None else f"{row.correlation.mean:.2f}",
+        f"{row.same.mean:.2f}",
+        f"{row.effective.mean:.1f}",
+        f"{row.sent_bytes / 1e3:,.1f}",
+        f"{row.forward_tokens / 1e3:,.1f}",
+        f"{row.backward_tokens / 1e3:,.1f}",
+        _NONE if seconds is None else f"{seconds:,.0f}",
+    )
+    return (Text(row.method, style="bold"), *map(Text, cells))
+
+
+def _meaning(shown: Comparison) -> dict[str, str]:
+    return _MEANING | _KINDS if _kind_heads(shown) else _MEANING
+
+
+def _kind_heads(shown: Comparison) -> tuple[str, ...]:
+    """Nothing where all peers are alike."""
+    kinds = list(dict.fromkeys(kind for row in shown.methods for kind in row.devices))
+    return ("method", *kinds, "pooled") if kinds else ()
+
+
+def _kind_rows(shown: Comparison, heads: Sequence[str]) -> list[tuple[Text, ...]]:
+    return [
+        (
+            Text(row.method, style="bold"),
+            *(_kind(row.devices.get(kind)) for kind in heads[1:-1]),
+            Text(_number(row.pooled).split(" ")[0]),
+        )
+        for row in shown.methods
+    ]
+
+
+def _kind(value: DeviceSummary | None) -> Text:
+    """The mean, and in brackets the difference from training alone, coloured as differences are."""
+    if value is None:
+        return Text(_NONE, style="dim")
+    text = Text(_number(value.after).split(" ")[0])
+    if value.against_local is not None:
+        difference = _difference(value.against_local)
+        text.append(f" ({difference.plain.split(' ')[0]})", style=difference.style)
+    return text
+
+
+def _plain(value: Spread) -> Text:
+    return Text(_number(value))
+
+
+def _difference(value: Spread | None) -> Text:
+    """Green where it is below 0 by more than two standard deviations, red where it is above."""
+    if value is None:
+        return Text(_NONE, style="dim")
+    sure = value.std is not None and abs(value.mean) > 2 * value.std
+    return Text(_number(value, sign="+"), style=("green" if value.mean < 0 else "red") if sure else "")
+
+
+def _number(value: Spread, *, sign: str = "") -> str:
+    """The mean in four digits, more or less, and the deviation to the same place."""
+    places = 2 if abs(value.mean) < 100 else 1
+    deviation = "" if value.std is None else f" ±{value.std:.{places}f}"
+    return f"{value.mean:{sign},.{places}f}{deviation}"
+
+
+def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[Text]], *, wide: bool) -> Table:
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 2 if wide else 0, 0, 0),
+        pad_edge=False,
+    )
+    for head in heads:
+        table.add_column(head, justify="left" if head == "method" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _without(
+    heads: Sequence[str], rows: Sequence[Sequence[Text]], head: str
+) -> tuple[tuple[str, ...], list[tuple[Text, ...]]]:
+    place = heads.index(head)
+    return (*heads[:place], *heads[place + 1 :]), [(*row[:place], *row[place + 1 :]) for row in rows]
+
+
+def _closer(cell: Text) -> Text:
+    return Text(cell.plain.replace(" ±", "±"), style=cell.style)
+
+
+def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[Text]]) -> str:
+    lines = [heads, ["---"] + ["---:"] * (len(heads) - 1), *([cell.plain for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

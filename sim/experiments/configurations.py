@@ -1,0 +1,52 @@
+"""What each peer of a run is told: a scenario, a method and a seed to the configurations of cores and learners."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gossipllm.config import DataConfig, LearnerConfig
+from gossipllm.randomness import words
+from peers.core.config import CoreConfig
+from sim.experiments.methods import Method, reference_of, round_of, trust_of
+from sim.experiments.scenarios import Scenario
+from trust.rows.config import alpha_of, evidence_of
+from trust.rows.evidence import F64
+
+
+def core_config(scenario: Scenario, method: Method, seed: int, index: int, oracle_NN: F64) -> CoreConfig:
+    given = {
+        name: float(weight)
+        for j, (name, weight) in enumerate(zip(scenario.names, oracle_NN[index], strict=True))
+        if j != index and weight > 0
+    }
+    return CoreConfig(
+        name=scenario.names[index],
+        network="simulation",
+        round=round_of(method, scenario.round, peers=scenario.peers),
+        trust=trust_of(method, scenario.trust, fixed=given),
+        learner=learner_config(scenario, method, seed, index),
+    )
+
+
+def learner_config(scenario: Scenario, method: Method, seed: int, index: int) -> LearnerConfig:
+    """Peers of a run differ in the seed of their batches, runs in all seeds but that of the reference set."""
+    data, config = scenario.data, scenario.learner(method, index)
+    trust = trust_of(method, scenario.trust, fixed={})
+    own_seed = int(words("gossipllm/simulation/1", (seed, index), 1)[0]) >> 1
+    return replace(
+        config,
+        model=config.model if config.model.threads else replace(config.model, threads=1),
+        adapter=replace(config.adapter, seed=f"{config.adapter.seed} {seed}"),
+        data=DataConfig(
+            window_tokens=data.window_tokens,
+            trust_windows=data.trust_windows,
+            weigh_windows=data.weigh_windows,
+            test_windows=data.test_windows,
+        ),
+        training=replace(
+            scenario.annealed, seed=own_seed, learning_rate=scenario.training.learning_rate * method.rate
+        ),
+        reference=reference_of(method, scenario.reference),
+        evidence=evidence_of(trust),
+        tokens_alpha=alpha_of(trust, scenario.training.reduction),
+    )

@@ -1,0 +1,197 @@
+"""What one run (a method with a seed) comes to in numbers: the types of `metrics.json`, and how they are computed.
+
+Perplexities are exp of the mean cross-entropy on a peer's test split, which no decision has seen. Rows are each
+peer's last ones, and how well they recover the oracle is measured against the row-normalised P P' of who holds
+how much of which text: a yardstick that rests on an assumption, not a bound.
+
+Nothing here depends on the wall clock.
+
+Axes: N peers, C categories.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from trust.record.history import Round
+from trust.record.measures import divergences, effective_collaborators, floored, rank_correlations
+from trust.rows.evidence import F64
+
+SCHEMA: Final = 2
+
+_LARGEST_LOSS: Final = 50.0
+"""Nats a token beyond which a perplexity says nothing more."""
+
+
+class PeerMetrics(msgspec.Struct, frozen=True, kw_only=True):
+    """One peer at the end.
+
+    `rounds` it has done. `before` and `after` are the test perplexities around its last merge, `base` that of the
+    untrained adapter; null where it did not come so far. `row` is its last row over all peers in order, itself
+    alone before its first; `divergence` KL(oracle || row) in nats (`trust.record.measures.FLOOR`), `correlation`
+    Spearman's with the oracle, its own weight aside (null where either row treats all alike); `same` the weight on
+    peers whose largest category is its own, itself included; `effective` 1 / sum w^2. Bytes are of the whole run, by
+    kind.
+    `device` says in a few words what sets the peer apart from others, nothing where all are alike; `targets` are
+    the tokens of its training text that bear loss.
+    """
+
+    name: str
+    category: str
+    device: str
+    targets: int
+    rounds: int
+    base: float | None
+    before: float | None
+    after: float | None
+    row: tuple[float, ...]
+    divergence: float
+    correlation: float | None
+    same: float
+    effective: float
+    guard: str
+    sent: dict[str, int]
+    received: dict[str, int]
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """Means over peers of the test perplexities around the merge of `round`."""
+
+    round: int
+    before: float
+    after: float
+
+
+class RunMetrics(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of `metrics.json`.
+
+    `finished` says whether every peer did all its rounds; `virtual_s` is when the last one did. `oracle` has a
+    row for each peer; `curve` a point for each round; `forward` and `backward` are tokens through the model by
+    purpose (train; trust, the losses that decide; evidence, predictions; row, learning one; test, which only
+    reports), all peers together. `trace` is the digest over all events of the run.
+    """
+
+    schema: int = SCHEMA
+    method: str
+    seed: int
+    finished: bool
+    virtual_s: float
+    trace: str
+    oracle: tuple[tuple[float, ...], ...]
+    peers: tuple[PeerMetrics, ...]
+    curve: tuple[Point, ...]
+    forward: dict[str, int]
+    backward: dict[str, int]
+
+    @property
+    def rows_NN(self) -> F64:
+        return np.array([one.row for one in self.peers])
+
+    @property
+    def peer_rounds(self) -> int:
+        """Rounds that all peers have done together, at least 1."""
+        return max(1, sum(one.rounds for one in self.peers))
+
+
+class PeerEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """What the simulator knows of a peer when the run is over. `rounds` are its records in order, each once."""
+
+    peer: str
+    name: str
+    category: str
+    device: str = ""
+    targets: int = 1
+    base_loss: float | None
+    rounds: tuple[Round, ...]
+    sent: dict[str, int]
+    received: dict[str, int]
+
+
+def run_metrics(
+    ends: Sequence[PeerEnd],
+    oracle_NN: F64,
+    *,
+    method: str,
+    seed: int,
+    finished: bool,
+    virtual_s: float,
+    trace: str,
+    forward: Mapping[str, int],
+    backward: Mapping[str, int],
+) -> RunMetrics:
+    rows_NN = np.array([_row(end, ends) for end in ends])
+    divergence_N = divergences(floored(oracle_NN), floored(rows_NN))
+    correlation_N = rank_correlations(oracle_NN, rows_NN)
+    return RunMetrics(
+        method=method,
+        seed=seed,
+        finished=finished,
+        virtual_s=virtual_s,
+        trace=trace,
+        oracle=tuple(tuple(map(float, row)) for row in oracle_NN),
+        peers=tuple(
+            _peer(end, rows_NN[i], float(divergence_N[i]), float(correlation_N[i]), ends)
+            for i, end in enumerate(ends)
+        ),
+        curve=_curve(ends),
+        forward=dict(sorted(forward.items())),
+        backward=dict(sorted(backward.items())),
+    )
+
+
+def perplexity(loss: float) -> float:
+    """exp of a loss in nats a token, bounded; a loss that is no number counts as the worst."""
+    return math.exp(_LARGEST_LOSS if math.isnan(loss) else min(loss, _LARGEST_LOSS))
+
+
+def _peer(
+    end: PeerEnd, row_N: F64, divergence: float, correlation: float, ends: Sequence[PeerEnd]
+) -> PeerMetrics:
+    alike = (weight for weight, one in zip(row_N, ends, strict=True) if one.category == end.category)
+    last = end.rounds[-1] if end.rounds else None
+    return PeerMetrics(
+        name=end.name,
+        category=end.category,
+        device=end.device,
+        targets=end.targets,
+        rounds=len(end.rounds),
+        base=None if end.base_loss is None else perplexity(end.base_loss),
+        before=perplexity(last.test_alone) if last else None,
+        after=perplexity(last.test_merged) if last else None,
+        row=tuple(map(float, row_N)),
+        # Rounding alone can take it below 0.
+        divergence=max(0.0, divergence),
+        correlation=None if math.isnan(correlation) else correlation,
+        same=math.fsum(alike),
+        effective=effective_collaborators(row_N.tolist()),
+        guard=last.guard if last else "",
+        sent=dict(sorted(end.sent.items())),
+        received=dict(sorted(end.received.items())),
+    )
+
+
+def _row(end: PeerEnd, ends: Sequence[PeerEnd]) -> list[float]:
+    """Its last row over all peers; itself alone before its first."""
+    if not end.rounds:
+        return [float(one is end) for one in ends]
+    weights = {one.peer: one.weight for one in end.rounds[-1].seen} | {end.peer: end.rounds[-1].self_weight}
+    return [weights.get(one.peer, 0.0) for one in ends]
+
+
+def _curve(ends: Sequence[PeerEnd]) -> tuple[Point, ...]:
+    by_round: dict[int, list[Round]] = {}
+    for record in (record for end in ends for record in end.rounds):
+        by_round.setdefault(record.round, []).append(record)
+    return tuple(
+        Point(
+            round=number,
+            before=math.fsum(perplexity(one.test_alone) for one in records) / len(records),
+            after=math.fsum(perplexity(one.test_merged) for one in records) / len(records),
+        )
+        for number, records in sorted(by_round.items())
+    )

@@ -1,0 +1,93 @@
+"""How far a scenario's runs are, on standard error: a bar with the time left, or a line for each finished run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from sim.experiments.all_runs import Came, News, Went
+from sim.experiments.scenarios import Scenario
+
+_ALWAYS_S: Final = 86_400.0
+"""Seconds over which the speed is taken. Rounds come in bunches, so only the mean of all tells the time left."""
+
+
+class Shows(Protocol):
+    def take(self, news: News) -> None: ...
+
+
+@contextmanager
+def showing(scenario: Scenario, console: Console, *, quiet: bool) -> Generator[Shows]:
+    """Something that takes news and shows them on `console` meanwhile."""
+    runs = len(scenario.methods) * len(scenario.seeds)
+    if quiet:
+        yield _Nothing()
+    elif console.is_terminal:
+        with Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
+            speed_estimate_period=_ALWAYS_S,
+            transient=True,
+        ) as bar:
+            yield _Bar(bar, runs, scenario.peers * scenario.round.rounds)
+    else:
+        yield _Lines(console, runs)
+
+
+class _Nothing:
+    def take(self, news: News) -> None:
+        pass
+
+
+class _Bar:
+    def __init__(self, bar: Progress, runs: int, rounds: int) -> None:
+        self._bar = bar
+        self._runs = runs
+        self._rounds = rounds
+        self._found = self._done = 0
+        self._rounds_done: dict[tuple[str, int], int] = {}
+        self._task = bar.add_task("starting", total=None)
+
+    def take(self, news: News) -> None:
+        match news:
+            case Came(found=True):
+                self._found += 1
+            case Came(metrics=run):
+                self._done += 1
+                self._rounds_done[run.method, run.seed] = self._rounds
+            case Went():
+                self._rounds_done[news.method, news.seed] = news.rounds
+        self._bar.update(
+            self._task,
+            description=f"{self._found + self._done} of {self._runs} runs",
+            total=(self._runs - self._found) * self._rounds,
+            completed=sum(self._rounds_done.values()),
+        )
+
+
+class _Lines:
+    def __init__(self, console: Console, runs: int) -> None:
+        self._console = console
+        self._runs = runs
+        self._done = 0
+        self._began = time.monotonic()
+
+    def take(self, news: News) -> None:
+        if not isinstance(news, Came):
+            return
+        self._done += 1
+        run = news.metrics
+        how = "there already" if news.found else f"{news.clock.wall_s:.0f} s"
+        left = ""
+        if not news.found and self._done < self._runs:
+            seconds = (time.monotonic() - self._began) / self._done * (self._runs - self._done)
+            left = f"; about {seconds:.0f} s left"
+        self._console.print(f"{self._done} of {self._runs}: {run.method}, seed {run.seed}, {how}{left}")

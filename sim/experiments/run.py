@@ -1,0 +1,192 @@
+"""One run: a method on a scenario with a seed, from texts to metrics.
+
+    texts -> shares of the peers -> a crew of learners -> a world of cores -> records -> metrics
+
+The peers are the cores that run on devices; only learner, disk and network are the simulator's. A run depends
+on its configuration and its seed alone, never on what ran before it in the process or beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from gossipllm.config import LearnerConfig
+from gossipllm.learning.learner_pool import Crew
+from gossipllm.mistakes import UserMistake
+from gossipllm.text.partitions import Category, Share, partition, theoretical
+from gossipllm.text.sample_partitions import partition_samples
+from gossipllm.text.samples import padding_id
+from sim.experiments.configurations import core_config, learner_config
+from sim.experiments.methods import method_named
+from sim.experiments.metrics import PeerEnd, RunMetrics, run_metrics
+from sim.experiments.scenarios import Scenario
+from sim.experiments.texts import category_names, load_categories
+from sim.world.agenda import EPOCH
+from sim.world.keys import ToyKeys
+from sim.world.learners import CrewLearner, Desk
+from sim.world.simulated_peer import Node
+from sim.world.trace import Happened
+from sim.world.world import World
+from trust.record.history import Begun, Entry, Round
+from trust.record.matrix import members
+from wire.digest import Content
+
+SLICE_S: Final = 1.0
+"""Virtual seconds between looks at a run: whether it is over, how far it is, what happened meanwhile."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """What a run leaves. `entries` are all peers' records in order of virtual time, `snapshots` what each peer's disk
+    holds of its adapter (`gossipllm.model.adapter.snapshots`), nothing where it never came to save any."""
+
+    metrics: RunMetrics
+    entries: tuple[Entry, ...]
+    snapshots: tuple[Content | None, ...]
+
+
+def simulate(
+    scenario: Scenario,
+    name: str,
+    seed: int,
+    *,
+    on_rounds: Callable[[int], None] = lambda _: None,
+    on_events: Callable[[Iterable[Happened]], None] = lambda _: None,
+) -> Outcome:
+    """Run method `name` with `seed`; `on_rounds` is told how many rounds all peers have done together.
+
+    Raises `UserMistake` for what the scenario's author can mend.
+    """
+    method = method_named(name)
+    crew = Crew(learner_config(scenario, method, seed, 0), lambda _phase, _step: None)
+    shares = shares_of(scenario, seed, crew)
+    oracle_NN = theoretical(shares)
+    world = World(seed=seed, conditions=scenario.conditions, logged=True)
+    desk = Desk(crew)
+    for index, share in enumerate(shares):
+        config = core_config(scenario, method, seed, index, oracle_NN)
+        world.add(
+            config, _hiring(desk, crew, config.learner, share), keys=ToyKeys.of(f"{seed} {config.name}")
+        )
+    world.begin()
+    finished = _run(world, scenario, on_rounds, on_events)
+    metrics = run_metrics(
+        _ends(world, scenario, shares),
+        oracle_NN,
+        method=name,
+        seed=seed,
+        finished=finished,
+        virtual_s=max((one.at_s for node in world.nodes for one in node.history), default=EPOCH) - EPOCH,
+        trace=world.trace,
+        forward=crew.meter.forward,
+        backward=crew.meter.backward,
+    )
+    entries = sorted((entry for node in world.nodes for entry in node.history), key=lambda one: one.at_s)
+    disks = (node.disk for node in world.nodes)
+    return Outcome(metrics, tuple(entries), tuple(None if disk is None else disk.snapshot for disk in disks))
+
+
+def _run(
+    world: World,
+    scenario: Scenario,
+    on_rounds: Callable[[int], None],
+    on_events: Callable[[Iterable[Happened]], None],
+) -> bool:
+    """Whether all peers came to the end of their rounds."""
+    rounds, done = scenario.round.rounds, 0
+    while world.now - EPOCH < scenario.limit_s:
+        world.run(seconds=min(SLICE_S, EPOCH + scenario.limit_s - world.now))
+        on_events(world.log)
+        # Kept no longer than needed: events and effects hold whole adapters.
+        world.log.clear()
+        before, done = done, sum(min(node.core.round, rounds) for node in world.nodes)
+        if done > before:
+            on_rounds(done)
+        for node in world.nodes:
+            if node.stopped is not None and not node.rounds:
+                raise UserMistake(node.stopped.why)
+        if all(node.core.round >= rounds or node.stopped is not None for node in world.nodes):
+            break
+    if not any(node.rounds for node in world.nodes):
+        raise UserMistake(
+            f"no peer finished a round within limit_s = {scenario.limit_s:g} virtual seconds; raise it, or lower "
+            f"conditions.compute.step_s"
+        )
+    return all(node.core.round >= rounds for node in world.nodes)
+
+
+def _hiring(
+    desk: Desk[Any], crew: Crew, config: LearnerConfig, share: Share
+) -> Callable[[], CrewLearner[Any]]:
+    """What makes a peer's learner for each of its lives."""
+    present: list[CrewLearner[Any]] = []
+
+    def hire() -> CrewLearner[Any]:
+        if present:
+            present.pop().dismiss()
+        present.append(CrewLearner(desk, crew.hire(config, share.splits)))
+        return present[0]
+
+    return hire
+
+
+def shares_of(scenario: Scenario, seed: int, crew: Crew) -> tuple[Share, ...]:
+    """Who holds what, replayed by the seed. Raises `UserMistake` where there is too little."""
+    data = scenario.data
+    if data.window_tokens > crew.base.context:
+        raise UserMistake(
+            f"data.window_tokens is {data.window_tokens}, but the model takes at most {crew.base.context} tokens"
+        )
+    categories = _categories(scenario, crew.base.tokenizer)
+    if data.of_samples:
+        return partition_samples(
+            categories,
+            data.partition,
+            peers=scenario.peers,
+            train_samples=data.train_samples,
+            trust_samples=data.trust_samples,
+            test_samples=data.test_samples,
+            seed=seed,
+            pad=padding_id(crew.base.tokenizer),
+        )
+    return partition(
+        categories, data.partition, peers=scenario.peers, window_tokens=data.window_tokens, seed=seed
+    )
+
+
+_loaded: dict[object, tuple[Category, ...]] = {}
+
+
+def _categories(scenario: Scenario, tokenizer: Any) -> tuple[Category, ...]:
+    """Tokenised once for all runs of a process."""
+    data = scenario.data
+    partition = data.partition
+    key = (scenario.model.name, data.sources, data.window_tokens, partition.kind, partition.chunk_tokens)
+    if key not in _loaded:
+        _loaded[key] = load_categories(data.sources, tokenizer, partition, longest=data.window_tokens)
+    return _loaded[key]
+
+
+def _ends(world: World, scenario: Scenario, shares: Sequence[Share]) -> list[PeerEnd]:
+    names = category_names(scenario.data.sources)
+    return [
+        PeerEnd(
+            peer=node.id,
+            name=node.config.name,
+            device=scenario.label(node.index),
+            targets=share.targets,
+            category=names[int(share.tokens_C.argmax())],
+            base_loss=next((one.test_loss for one in node.records if isinstance(one, Begun)), None),
+            rounds=_rounds(node),
+            sent=dict(node.sent),
+            received=dict(node.received),
+        )
+        for node, share in zip(world.nodes, shares, strict=True)
+    ]
+
+
+def _rounds(node: Node) -> tuple[Round, ...]:
+    """Each once: of a round that was repeated after a crash, the last record counts."""
+    return tuple(record for member in members(node.history) for record in member.rounds.values())

@@ -1,0 +1,307 @@
+"""Scenarios: what is simulated, from a TOML file to a frozen dataclass and back.
+
+A scenario says who the peers are, what they read and what the world is like; which *methods* are compared on
+it stands in one line, and what a method changes in `methods.py`. A seed of `seeds` decides everything that
+is left to chance: who gets which text, the order of batches, the initial adapter, delays and losses.
+
+The tables [layers] and [heads], and how text counts in [trust], are for the methods that name them (`methods.py`).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final, Literal, cast
+
+from gossipllm.config import (
+    AdapterConfig,
+    HeadsConfig,
+    LayersConfig,
+    LearnerConfig,
+    ModelConfig,
+    ReferenceConfig,
+    TrainingConfig,
+)
+from gossipllm.config.toml import commented_toml, from_mapping, read_toml
+from gossipllm.mistakes import UserMistake
+from gossipllm.text.partitions import PartitionConfig
+from peers.core.config import RoundConfig
+from sim.experiments.methods import Method, adapter_of, heads_of, layers_of, method_named, suggestion
+from sim.experiments.texts import are_samples
+from sim.world.churn_phrases import joining, must_be_known, outage, split
+from sim.world.conditions import Conditions
+from sim.world.devices import DevicesConfig
+from trust.rows.config import TrustConfig
+
+DEFAULT: Final = "languages"
+"""The scenario of `gossipllm sim` alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextConfig:
+    """Who reads what."""
+
+    sources: tuple[str, ...] = ("embedded:fr", "embedded:de", "embedded:it")
+    """One for each category of text: "embedded:fr" (or de, it, en, java), a .txt, a folder of .txt, or a
+    .jsonl. The embedded texts come without their last tenth, which is the reference set's. Or samples, each with a
+    window of its own, dealt whole: "lines:" before any of these for a sample of each line, or "e2e:PATH",
+    "instructions:PATH", "copa:PATH", "translation:PATH" for questions whose answers alone bear loss."""
+
+    window_tokens: int = 64
+    """Tokens of one training sequence, 8 to 131,072; at most the model's context. Of samples the longest."""
+
+    train_samples: int = 64
+    """Samples that a peer trains on, where sources hold samples; their tokens then count for nothing in [partition].
+    1 to 10,000,000. Guess."""
+
+    trust_samples: int = 12
+    """Samples of a peer that decide whom to trust, 2 to 4,096. Guess."""
+
+    test_samples: int = 24
+    """Samples of a peer that only measure, 2 to 4,096. Guess."""
+
+    trust_windows: int = 12
+    """At most this many windows of a peer's trust split are used at a time, 2 to 4,096. Guess."""
+
+    weigh_windows: int = 8
+    """Of these, windows on which each neighbour's own loss is measured, 2 to 4,096."""
+
+    test_windows: int = 24
+    """At most this many windows of a peer's test split are measured, 2 to 4,096. Guess."""
+
+    partition: PartitionConfig = field(default_factory=PartitionConfig)
+    """How the sources are dealt to the peers."""
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError("sources must name at least one text, got none")
+        if len(set(self.sources)) < len(self.sources):
+            raise ValueError(f"sources must differ, got {', '.join(self.sources)}")
+        if len({are_samples(source) for source in self.sources}) > 1:
+            raise ValueError(f"sources must be all texts or all samples, got {', '.join(self.sources)}")
+        if not 8 <= self.window_tokens <= 131_072:
+            raise ValueError(f"window_tokens must be in 8..131072, got {self.window_tokens}")
+        for name in ("trust_windows", "weigh_windows", "test_windows", "trust_samples", "test_samples"):
+            count: int = getattr(self, name)
+            if not 2 <= count <= 4096:
+                raise ValueError(f"{name} must be in 2..4096, got {count}")
+        if not 1 <= self.train_samples <= 10_000_000:
+            raise ValueError(f"train_samples must be in 1..10000000, got {self.train_samples}")
+
+    @property
+    def of_samples(self) -> bool:
+        """Whether the sources hold samples rather than running text."""
+        return are_samples(self.sources[0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """All of a scenario's file."""
+
+    name: str = DEFAULT
+    """Names the folder of the results, 1 to 40 letters, digits and dashes."""
+
+    peers: int = 9
+    """How many peers, 2 to 10,000."""
+
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Each method runs once with each; results are means over them. Each 0 to 999,999."""
+
+    methods: tuple[str, ...] = ("local", "fedavg", "theoretical", "s3")
+    """What is compared, a row of the table each; `gossipllm sim --list` lists all."""
+
+    merge: Literal["svd", "mean", "pad"] = "svd"
+    """How adapters are merged where the method leaves it open: "svd", the best adapter of this rank for the
+    weighted sum of the products B A; "mean", the weighted mean of A and of B, for equal ranks; or "pad", that mean
+    after smaller ranks are filled up with zeros."""
+
+    anneal: bool = True
+    """Whether the learning rate falls over the whole run: training.decay_steps, where it is 0, becomes the
+    number of local steps that a peer takes."""
+
+    limit_s: float = 604_800.0
+    """Virtual seconds after which a run ends even if peers have rounds to do, 1 to 1e9."""
+
+    data: TextConfig = field(default_factory=TextConfig)
+    round: RoundConfig = field(default_factory=lambda: RoundConfig(steps=6, rounds=6))
+    trust: TrustConfig = field(default_factory=TrustConfig)
+    """The grid of temperatures, how age and how text counts; strategy and form are the method's. `tokens_power` is for
+    methods that weigh text only, and 1 where it is 0."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    layers: LayersConfig = field(default_factory=LayersConfig)
+    """Windows of blocks, for methods +layers."""
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
+    """Who owns which heads, for methods +heads."""
+    devices: DevicesConfig = field(default_factory=DevicesConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
+    conditions: Conditions = field(default_factory=Conditions)
+
+    def __post_init__(self) -> None:
+        if not (1 <= len(self.name) <= 40 and self.name.replace("-", "").isalnum()):
+            raise ValueError(f"name must be 1 to 40 letters, digits and dashes, got {self.name!r}")
+        if not 2 <= self.peers <= 10_000:
+            raise ValueError(f"peers must be in 2..10000, got {self.peers}")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds must be different numbers, at least one, got {self.seeds}")
+        if not all(0 <= seed <= 999_999 for seed in self.seeds):
+            raise ValueError(f"seeds must be in 0..999999, got {self.seeds}")
+        if not self.methods or len(set(self.methods)) < len(self.methods):
+            raise ValueError(f"methods must be different names, at least one, got {', '.join(self.methods)}")
+        for name in self.methods:
+            self._check_method(name, method_named(name))
+        if not 1 <= self.round.rounds <= 100_000:
+            raise ValueError(f"round.rounds must be in 1..100000, got {self.round.rounds}")
+        if not 1 <= self.limit_s <= 1e9:
+            raise ValueError(f"limit_s must be in 1..1e9, got {self.limit_s}")
+        if self.anneal and 0 < self.training.warmup_steps >= self.steps:
+            raise ValueError(
+                f"training.warmup_steps must be below the {self.steps} steps of the run, "
+                f"got {self.training.warmup_steps}"
+            )
+
+        self._check_conditions()
+
+    def _check_method(self, name: str, method: Method) -> None:
+        """What a method needs of the tables, with the key that lacks it."""
+        kinds = range(min(self.peers, self.devices.kinds))
+        try:
+            for index in kinds:
+                self.learner(method, index)
+        except ValueError as error:
+            raise ValueError(f"method {name}: {error}") from None
+        if method.layers and not (self.layers.partial or any(self.devices.blocks)):
+            raise ValueError(
+                f"method {name}: layers.count, layers.memory_mb or devices.blocks must say how many blocks"
+            )
+        if method.heads and not self.heads.copies:
+            raise ValueError(f"method {name}: heads.copies must be at least 1, got 0")
+        train = adapter_of(method, self.adapter).train
+        rule = method.merge or self.merge
+        mean = rule == "mean" or method.mixing == "push-sum" or train == "heads"
+        if mean and method.strategy != "local" and len(set(self.devices.ranks)) > 1:
+            raise ValueError(
+                f"method {name}: devices.ranks must be equal where A and B are averaged apart; +svd and +pad are for "
+                f"unequal ones"
+            )
+
+    def _check_conditions(self) -> None:
+        """What conditions can only say of peers that are known."""
+        churn, topology = self.conditions.churn, self.conditions.topology
+        named = [joining(one).peer for one in churn.late] + [outage(one).peer for one in churn.outages]
+        named += [name for one in churn.cuts for group in split(one).groups for name in group]
+        must_be_known(named, self.names)
+        if topology.kind == "random" and not (
+            topology.degree < self.peers and self.peers * topology.degree % 2 == 0
+        ):
+            raise ValueError(
+                f"conditions.topology.degree must be below the number of peers, {self.peers}, and their product "
+                f"even, got {topology.degree}"
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the peers are called."""
+        return tuple(f"peer-{index}" for index in range(self.peers))
+
+    @property
+    def steps(self) -> int:
+        """Local steps of a peer in the whole run."""
+        return self.round.rounds * self.round.steps
+
+    def learner(self, method: Method, index: int) -> LearnerConfig:
+        """What a method asks of peer `index`'s learner; all but data, seeds and what is measured.
+
+        Raises `ValueError` where the scenario does not allow it.
+        """
+        layers, heads = layers_of(method, self.layers), heads_of(method, self.heads)
+        return LearnerConfig(
+            model=self.model,
+            adapter=self.devices.adapter(index, adapter_of(method, self.adapter)),
+            layers=self.devices.layers(index, layers) if method.layers else layers,
+            heads=self.devices.heads(index, heads) if method.heads else heads,
+            merge=method.merge or self.merge,
+            mixing=method.mixing,
+        )
+
+    def label(self, index: int) -> str:
+        """What sets peer `index` apart beside the kind of its text; nothing where all are alike."""
+        if self.data.of_samples and self.data.partition.kind == "length":
+            bands = ("short", "medium", "long") if self.peers > 2 else ("short", "long")
+            return bands[index * len(bands) // self.peers]
+        return self.devices.label(index)
+
+    @property
+    def annealed(self) -> TrainingConfig:
+        """The training configuration with its length filled in."""
+        if not self.anneal or self.training.decay_steps:
+            return self.training
+        return replace(self.training, decay_steps=self.steps)
+
+
+def load_scenario(name: str, settings: Iterable[str] = ()) -> Scenario:
+    """A scenario by the path of its file, or by the name of one that ships; then `key=value` settings."""
+    return with_settings(read_toml(_file(name), Scenario), settings)
+
+
+def with_settings(scenario: Scenario, settings: Iterable[str]) -> Scenario:
+    """The scenario with `key=value` settings.
+
+    Keys are dotted, values TOML; what is no TOML is taken as text, so that `partition.kind=iid` needs no
+    quotes in a shell. Raises `UserMistake`.
+    """
+    assignments = [_assignment(setting) for setting in settings]
+    if not assignments:
+        return scenario
+    values = tomllib.loads(commented_toml(scenario))
+    for key, value in assignments:
+        _assign(values, key, value)
+    return from_mapping(Scenario, values, "--set")
+
+
+def shipped() -> dict[str, Path]:
+    """Name -> file of the scenarios in the package, the default first."""
+    folder = files("sim") / "scenarios"
+    assert isinstance(folder, Path), "the package is installed as files, never inside an archive"
+    found = sorted(folder.glob("*.toml"), key=lambda file: (file.stem != DEFAULT, file.stem))
+    return {file.stem: file for file in found}
+
+
+def _file(name: str) -> Path:
+    path = Path(name).expanduser()
+    if path.is_file():
+        return path
+    here = shipped()
+    if name in here:
+        return here[name]
+    if path.suffix == ".toml" or len(path.parts) > 1:
+        raise UserMistake(f"{name}: there is no such file")
+    raise UserMistake(f"there is no scenario {name!r}, {suggestion(name, here)}; or give a .toml of your own")
+
+
+def _assignment(setting: str) -> tuple[str, object]:
+    key, equals, text = setting.partition("=")
+    if not (key.strip() and equals):
+        raise UserMistake(f"--set {setting}: must be KEY=VALUE, such as --set round.steps=20")
+    try:
+        return key.strip(), tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), text
+
+
+def _assign(values: dict[str, Any], key: str, value: object) -> None:
+    """Put `value` at the dotted key; tables that it names on the way must be there."""
+    *path, last = key.split(".")
+    table = values
+    for depth, part in enumerate(path):
+        inside = table.get(part)
+        if not isinstance(inside, dict):
+            known = [name for name, one in table.items() if isinstance(one, dict)]
+            where = ".".join(path[: depth + 1])
+            raise UserMistake(f"--set {key}: {where} is no table, {suggestion(part, known)}")
+        table = cast("dict[str, Any]", inside)
+    table[last] = value

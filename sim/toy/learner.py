@@ -1,0 +1,346 @@
+"""A learner whose arithmetic is obvious, for worlds about everything else.
+
+The adapter is a vector of `DIMENSION` numbers, the loss its mean squared distance from this peer's target, a
+training step a move of a tenth of the way to the target plus `lean`, which is what is particular to this peer's
+own text. So a peer alone converges to its target plus its lean, peers with one target and different leans help
+each other, and what a merge does can be computed by hand.
+
+A network is of one `Form`. Ordinarily the vector is one unit; in a "split" network each number is a unit of its own,
+the one of a block of that index, so that peers may have some of them only (`AdapterConfig.modules`) and train windows
+or their own part; in a "ranked" one each stands there as often as the adapter's rank says. What is not offered does
+not count: merging goes number by number over those who hold it.
+
+No numpy: on four numbers it costs several times what the arithmetic does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from gossipllm.config import LearnerConfig
+from gossipllm.work import (
+    Absorb,
+    Evaluate,
+    Evaluated,
+    Fit,
+    Fitted,
+    MadeContext,
+    Merge,
+    Merged,
+    Open,
+    Opened,
+    PushedShare,
+    Request,
+    Train,
+    Trained,
+    Weigh,
+    Weighed,
+)
+from peers.core.config import CoreConfig
+from peers.core.events import Learned
+from peers.core.others.admission import Keys
+from sim.toy.mass import ToyMass
+from sim.toy.stack import ToyStack, loss_of
+from sim.toy.units import (
+    CONTEXT_BYTES,
+    DIMENSION,
+    EVIDENCE,
+    ROWS,
+    SCHEMAS,
+    Form,
+    Held,
+    Vector,
+    context_key,
+    fingerprints,
+    part_bytes,
+    whole_bytes,
+    whole_vector,
+)
+from sim.world.simulated_peer import Node
+from sim.world.world import World
+from wire.digest import Content
+from wire.units import Offer
+
+STEP = 0.1
+TRAIN_S = 1.0
+"""Seconds that training is said to have taken, where no world says otherwise."""
+ZERO: Vector = (0.0,) * DIMENSION
+
+SCHEMA = SCHEMAS["whole"]
+WHOLE = Offer(0)
+
+
+class _Kept(msgspec.Struct):
+    """A snapshot where the vector is not all there is to keep."""
+
+    w: Vector
+    trained: tuple[int, ...]
+    mass: ToyMass | None
+
+
+def add_toy(
+    world: World,
+    config: CoreConfig,
+    target: Sequence[float],
+    *,
+    lean: Sequence[float] = ZERO,
+    speed: float | None = None,
+    base: str = "toy",
+    form: Form = "whole",
+    tokens: int = 1,
+    busy: int | None = None,
+    keys: Keys | None = None,
+) -> Node:
+    """A peer with a toy learner that wants to go to `target`; `lean` is what its own text adds to that."""
+
+    def learner() -> ToyLearner:
+        return ToyLearner(target, lean=lean, base=base, form=form, tokens=tokens, busy=busy)
+
+    return world.add(config, learner, speed=speed, keys=keys)
+
+
+class ToyLearner:
+    """Answers every question when it is asked, and says that training took `train_s`.
+
+    A step is over `tokens` tokens, and after `busy` rounds, where that is given, steps change nothing any more, so
+    that what mixing does by itself can be seen.
+    """
+
+    def __init__(
+        self,
+        target: Sequence[float],
+        *,
+        lean: Sequence[float] = ZERO,
+        base: str = "toy",
+        form: Form = "whole",
+        tokens: int = 1,
+        busy: int | None = None,
+        train_s: float = TRAIN_S,
+    ) -> None:
+        self._target: Vector = tuple(map(float, target))
+        self._aim: Vector = tuple(float(t) + float(own) for t, own in zip(target, lean, strict=True))
+        self._fingerprints = fingerprints(base, form)
+        self._form: Form = form
+        self._schema = SCHEMAS[form]
+        self._tokens = tokens
+        self._busy = busy
+        self._train_s = train_s
+        self._config = LearnerConfig()
+        self._w: Vector = ZERO
+        self._own: tuple[int, ...] = ()
+        self._trained: tuple[int, ...] = ()
+        self.mass: ToyMass | None = None
+
+    def ask(self, request: Request) -> Callable[[], Learned]:
+        answer = self.answer(request)
+        return lambda: answer
+
+    def answer(self, request: Request) -> Learned:  # noqa: PLR0911 - one for each question
+        match request:
+            case Open():
+                return self._open(request)
+            case Train():
+                return self._train(request)
+            case Weigh():
+                return self._weigh(request)
+            case Evaluate():
+                stack = self._stack(request.updates)
+                losses = stack.losses(request.rows, self._target, self._config.layers.missing)
+                return Evaluated(request=request.request, losses=losses, errors=(0.0,) * len(losses))
+            case Fit():
+                return self._fit(request)
+            case Merge():
+                return self._merge(request)
+            case Absorb():
+                return self._absorb(request)
+
+    # -- opening ------------------------------------------------------------------------------------
+
+    def _open(self, request: Open) -> Opened:
+        config = self._config = request.config
+        names = config.adapter.modules
+        units = self._schema.units
+        self._own = tuple(n for n, unit in enumerate(units) if not names or unit.name in names)
+        self._trained = self._own
+        pushes = config.mixing == "push-sum"
+        if request.snapshot is None:
+            self.mass = ToyMass.begin(self._w, self._weight()) if pushes else None
+        elif pushes or self._form != "whole":
+            kept = msgspec.msgpack.decode(request.snapshot.data, type=_Kept)
+            self._w, self._trained, self.mass = kept.w, kept.trained, kept.mass
+        else:
+            self._w = whole_vector(request.snapshot.data)
+        layers = config.layers
+        window = (layers.count or 1) if layers.partial else 0
+        starts = range(DIMENSION - window + 1) if layers.context == "distil" else ()
+        return Opened(
+            request=request.request,
+            fingerprints=self._fingerprints,
+            units=units,
+            codec=self._schema.codec,
+            offer=self._schema.offer(self._own, config.adapter.rank),
+            layers=DIMENSION,
+            window=window,
+            context_keys=tuple(context_key(start) for start in starts),
+            context_bytes=CONTEXT_BYTES if starts else 0,
+            mass=DIMENSION + 1 if pushes else 0,
+            rows=ROWS.rows,
+            top=ROWS.top,
+            vocabulary=ROWS.vocabulary,
+            raw=False,
+            round=0,
+            train_tokens=1,
+            trust_tokens=1,
+            test_tokens=1,
+            test_loss=self._loss(self._w),
+            device="none",
+            dtype="float32",
+        )
+
+    def _weight(self) -> float:
+        """Of this peer's mass, from what it trains on in a step: so many tokens, one sample."""
+        alpha = self._config.tokens_alpha
+        return alpha * self._tokens + (1 - alpha)
+
+    # -- training -----------------------------------------------------------------------------------
+
+    def _train(self, request: Train) -> Trained:
+        self._trained = self._indices(request.units)
+        importance = self._importance(probe=request.probe)
+        self._step(request)
+        shares: tuple[PushedShare, ...] = ()
+        if self.mass is not None:
+            shares = tuple(
+                PushedShare(peer=peer, round=request.round, content=Content.of(told))
+                for peer, told in self.mass.push(request.receivers).items()
+            )
+        loss = self._loss(self._w)
+        update = self._update()
+        return Trained(
+            request=request.request,
+            round=request.round,
+            update=update,
+            offer=self._offer(),
+            evidence=EVIDENCE,
+            snapshot=self._snapshot(update),
+            tokens=request.steps * self._tokens,
+            samples=request.steps,
+            steps=request.steps,
+            train_loss=loss,
+            trust_loss=loss,
+            seconds=self._train_s,
+            importance=importance,
+            shares=shares,
+            contexts=self._contexts(),
+        )
+
+    def _step(self, request: Train) -> None:
+        if self._busy is not None and request.round >= self._busy:
+            return
+        kept = (1 - STEP) ** request.steps
+        moving = range(DIMENSION) if self._form == "whole" else self._trained
+        w = [
+            aim + (now - aim) * kept if n in moving else now
+            for n, (aim, now) in enumerate(zip(self._aim, self._w, strict=True))
+        ]
+        if self.mass is not None:
+            self.mass.add([new - old for new, old in zip(w, self._w, strict=True)], self._weight())
+            w = self.mass.estimate()
+        self._become(w)
+
+    def _importance(self, *, probe: bool) -> Held:
+        """(gradient * parameter)^2 for a parameter that counts from its aim; of what is trained, or of all."""
+        if not self._config.layers.partial:
+            return ()
+        held = range(DIMENSION) if probe else self._trained
+        return tuple(
+            (now - aim) ** 4 if n in held else None
+            for n, (now, aim) in enumerate(zip(self._w, self._aim, strict=True))
+        )
+
+    def _contexts(self) -> tuple[MadeContext, ...]:
+        layers = self._config.layers
+        if layers.context != "distil" or layers.contexts != "make":
+            return ()
+        key = context_key(self._trained[0])
+        return (MadeContext(key=key, content=Content.of(key * (CONTEXT_BYTES // len(key)))),)
+
+    def _indices(self, bitmap: bytes) -> tuple[int, ...]:
+        if not bitmap:
+            return self._own
+        held = int.from_bytes(bitmap, "little")
+        return tuple(n for n in range(len(self._schema.units)) if held >> n & 1)
+
+    # -- neighbours ---------------------------------------------------------------------------------
+
+    def _weigh(self, request: Weigh) -> Weighed:
+        """How far apart the vectors are, whatever the kind of evidence."""
+        (apart,) = self._stack([request.update]).apart()
+        kinds = len(self._config.evidence)
+        nothing = (0.0,) * kinds
+        return Weighed(
+            request=request.request,
+            author=request.author,
+            distances=(apart,) * kinds,
+            errors=nothing,
+            own=nothing,
+        )
+
+    def _fit(self, request: Fit) -> Fitted:
+        row, losses = self._stack(request.updates).fit(
+            request.row, self._target, steps=request.steps, rate=request.rate
+        )
+        return Fitted(request=request.request, row=row, losses=losses)
+
+    def _merge(self, request: Merge) -> Merged:
+        w = self._stack(request.updates).merge(request.row, self._config.layers.missing)
+        return self._moved(request.request, w)
+
+    def _absorb(self, request: Absorb) -> Merged:
+        assert self.mass is not None, "only where mass is pushed"
+        for share in request.shares:
+            self.mass.receive(share.peer, share.round, share.content.data)
+        return self._moved(request.request, self.mass.estimate())
+
+    def _moved(self, request: int, w: Sequence[float]) -> Merged:
+        before = self._loss(self._w)
+        self._become(w)
+        after = self._loss(self._w)
+        return Merged(
+            request=request,
+            snapshot=self._snapshot(self._update()),
+            trust_loss=after,
+            test_alone=before,
+            test_merged=after,
+            discarded=0.0,
+            seconds=0.0,
+        )
+
+    def _stack(self, updates: Sequence[Content]) -> ToyStack:
+        return ToyStack(self._form, self._w, self._trained, updates)
+
+    def _loss(self, w: Sequence[float]) -> float:
+        return loss_of(w, self._target)
+
+    # -- bytes --------------------------------------------------------------------------------------
+
+    def _become(self, w: Sequence[float]) -> None:
+        """What a neighbour will read is what this peer is, to the last bit; where mass is kept, that decides."""
+        self._w = tuple(w) if self.mass is not None else whole_vector(whole_bytes(w))
+
+    def _update(self) -> Content:
+        if self._form == "whole":
+            return Content.of(whole_bytes(self._w))
+        return Content.of(part_bytes(self._w, self._trained, self._offer()))
+
+    def _offer(self) -> Offer:
+        return (
+            WHOLE if self._form == "whole" else self._schema.offer(self._trained, self._config.adapter.rank)
+        )
+
+    def _snapshot(self, update: Content) -> Content:
+        if self.mass is None and self._form == "whole":
+            return update
+        return Content.of(msgspec.msgpack.encode(_Kept(self._w, self._trained, self.mass)))

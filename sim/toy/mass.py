@@ -1,0 +1,74 @@
+"""Push-sum by hand: a toy's mass in whole numbers, and what went along each of its edges.
+
+As in `gossipllm.learning.merging.mass`, without numpy and without bounds: Python's integers do not overflow, so only
+what is sent is cut to 64 bits.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import msgspec
+
+ONE = 2**32
+"""Units of mass in a weight of 1."""
+
+_MODULUS = 2**64
+
+
+class Edge(msgspec.Struct, array_like=True):
+    """What went along it in all, and, at its end, in which round of the sender."""
+
+    total: list[int]
+    round: int = -1
+
+
+class ToyMass(msgspec.Struct):
+    """`held` are numerators and then the denominator; `added` all that this peer ever brought into the network."""
+
+    held: list[int]
+    added: list[int]
+    sent: dict[str, Edge]
+    received: dict[str, Edge]
+
+    @classmethod
+    def begin(cls, values: Sequence[float], weight: float) -> ToyMass:
+        held = [*(round(value * weight * ONE) for value in values), round(weight * ONE)]
+        return cls(held=held, added=list(held), sent={}, received={})
+
+    def estimate(self) -> tuple[float, ...]:
+        *numerators, denominator = self.held
+        return tuple(number / denominator for number in numerators)
+
+    def add(self, delta: Sequence[float], weight: float) -> None:
+        """A local step."""
+        for axis, value in enumerate(delta):
+            self.held[axis] += round(value * weight * ONE)
+            self.added[axis] += round(value * weight * ONE)
+
+    def push(self, receivers: Sequence[str]) -> dict[str, bytes]:
+        """Share alike with all of them; what each is to be told."""
+        share = [number // (len(receivers) + 1) for number in self.held]
+        told: dict[str, bytes] = {}
+        for peer in receivers:
+            edge = self.sent.setdefault(peer, Edge([0] * len(share)))
+            edge.total = [total + number for total, number in zip(edge.total, share, strict=True)]
+            self.held = [held - number for held, number in zip(self.held, share, strict=True)]
+            told[peer] = struct.pack(f"<{len(share)}Q", *(number % _MODULUS for number in edge.total))
+        return told
+
+    def receive(self, peer: str, round_: int, told: bytes) -> None:
+        """What is new in it; nothing where something as new is here."""
+        edge = self.received.setdefault(peer, Edge([0] * len(self.held)))
+        if round_ <= edge.round:
+            return
+        total = struct.unpack(f"<{len(self.held)}Q", told)
+        fresh = [_signed(now - before) for now, before in zip(total, edge.total, strict=True)]
+        self.held = [held + number for held, number in zip(self.held, fresh, strict=True)]
+        edge.total = [before + number for before, number in zip(edge.total, fresh, strict=True)]
+        edge.round = round_
+
+
+def _signed(difference: int) -> int:
+    return (difference + _MODULUS // 2) % _MODULUS - _MODULUS // 2

@@ -1,0 +1,99 @@
+"""What rows are over in a toy network: this peer's vector and everybody's, and what a row makes of them.
+
+As `gossipllm.learning.merging.stack.Stack`, on four numbers and without numpy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from operator import mul
+from typing import Literal
+
+from sim.toy.units import DIMENSION, Form, Held, Vector, merged, part_vector, whole_vector
+from wire.digest import Content
+
+
+class ToyStack:
+    """`w` is this peer's vector, `trained` what of it it trained, `updates` everybody else's."""
+
+    def __init__(self, form: Form, w: Vector, trained: Sequence[int], updates: Sequence[Content]) -> None:
+        self._form: Form = form
+        self._w = w
+        self._trained = trained
+        self._updates = updates
+
+    def merge(self, row: Sequence[float], missing: Literal["renorm", "kept", "self"]) -> Vector:
+        if self._form == "whole":
+            return tuple(sum(map(mul, row, axis)) for axis in self._axes())
+        return merged(row, self._w, self._by_unit(), missing)
+
+    def losses(
+        self, rows: Sequence[Vector], target: Vector, missing: Literal["renorm", "kept", "self"]
+    ) -> Vector:
+        """Of what each row makes."""
+        if self._form != "whole":
+            by_unit = self._by_unit()
+            return tuple(loss_of(merged(row, self._w, by_unit, missing), target) for row in rows)
+        a, b, c, d = self._axes()
+        to_a, to_b, to_c, to_d = target
+        losses: list[float] = []
+        # Axis by axis in full: this is asked eight times a round.
+        for row in rows:
+            off_a, off_b = sum(map(mul, row, a)) - to_a, sum(map(mul, row, b)) - to_b
+            off_c, off_d = sum(map(mul, row, c)) - to_c, sum(map(mul, row, d)) - to_d
+            losses.append((off_a * off_a + off_b * off_b + off_c * off_c + off_d * off_d) / DIMENSION)
+        return tuple(losses)
+
+    def fit(self, row: Vector, target: Vector, *, steps: int, rate: float) -> tuple[Vector, Vector]:
+        """A learned row and the loss before each step, by exponentiated gradient (Kivinen and Warmuth 1997), which
+        keeps it a distribution."""
+        axes, losses = self._axes(), list[float]()
+        for _ in range(steps):
+            off = [sum(map(mul, row, axis)) - t for axis, t in zip(axes, target, strict=True)]
+            losses.append(_mean_square(off))
+            slopes = [2 * sum(map(mul, off, vector)) / DIMENSION for vector in zip(*axes, strict=True)]
+            lowest = min(slopes)
+            grown = [
+                weight * math.exp(-rate * (slope - lowest)) for weight, slope in zip(row, slopes, strict=True)
+            ]
+            row = tuple(weight / math.fsum(grown) for weight in grown)
+        return row, tuple(losses)
+
+    def apart(self) -> list[float]:
+        """Mean absolute difference of what this peer and each of the others have."""
+        far: list[float] = []
+        for theirs in self._held():
+            both = [abs(v - w) for v, w in zip(theirs, self._w, strict=True) if v is not None]
+            far.append(sum(both) / len(both))
+        return far
+
+    def _axes(self) -> list[Vector]:
+        """Axis by axis, this peer's number and then everybody's; what somebody has not is as this peer's own."""
+        if self._form == "whole":
+            return list(zip(self._w, *(whole_vector(one.data) for one in self._updates), strict=True))
+        filled = [
+            tuple(own if one is None else one for one, own in zip(theirs, self._w, strict=True))
+            for theirs in self._held()
+        ]
+        return list(zip(self._w, *filled, strict=True))
+
+    def _by_unit(self) -> list[Held]:
+        """Unit by unit, this peer's number, if it trained it, and then everybody's."""
+        own: Held = tuple(w if n in self._trained else None for n, w in enumerate(self._w))
+        return list(zip(own, *self._held(), strict=True))
+
+    def _held(self) -> list[Held]:
+        return [_held(update, self._form) for update in self._updates]
+
+
+def loss_of(w: Sequence[float], target: Sequence[float]) -> float:
+    return _mean_square([a - b for a, b in zip(w, target, strict=True)])
+
+
+def _held(update: Content, form: Form) -> Held:
+    return whole_vector(update.data) if form == "whole" else part_vector(update.data)
+
+
+def _mean_square(values: Sequence[float]) -> float:
+    return sum(map(mul, values, values)) / len(values)

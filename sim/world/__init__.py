@@ -1,0 +1,1 @@
+"""The simulated world: virtual time, links, churn and many real cores, replayable from a seed."""

@@ -1,0 +1,260 @@
+"""The played network: who is connected, and what travels between them, how long, and whether it arrives.
+
+It keeps the router's contract: a frame that a peer accepts goes on to its neighbours (where there is relay), each
+peer judges a frame once unless it said "ignore", a dropped connection ends at both ends and takes with it what
+is on its way, and who is not welcome does not come back.
+
+A message takes its latency after the sender's uplink has sent it, and the uplink sends one after the other. A pull
+asks one source after the other, as devices do: each that has nothing, is gone, or whose answer is lost costs the
+time of asking it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Hashable, Sequence
+
+from peers.core.effects import Answer, Effect, Greet, Judge, Pull, Verdict
+from peers.core.events import (
+    Connected,
+    Disconnected,
+    Event,
+    Greeted,
+    Heard,
+    NotPulled,
+    PeerId,
+    Pulled,
+    Replied,
+)
+from sim.world.agenda import Agenda
+from sim.world.conditions import LinkConfig, TopologyConfig
+from sim.world.simulated_peer import Node
+from sim.world.topology import random_regular
+from wire.digest import Content, digest_of
+
+Groups = Sequence[frozenset[int]]
+"""Indices of nodes. Members of different groups cannot reach each other."""
+
+
+class Network:
+    """`tell` is how the world tells a peer what happened; it gives back what the peer wants."""
+
+    def __init__(
+        self,
+        link: LinkConfig,
+        topology: TopologyConfig,
+        *,
+        agenda: Agenda,
+        rng: random.Random,
+        tell: Callable[[Node, Event], Sequence[Effect]],
+    ) -> None:
+        self._latency, self._jitter = link.latency_s, link.jitter_s
+        self._loss, self._bandwidth = link.loss, link.bandwidth_bytes_s
+        self._topology = topology
+        self._agenda = agenda
+        self._rng = rng
+        self._tell = tell
+        self._nodes: list[Node] = []
+        self._by_id: dict[PeerId, Node] = {}
+        self._drawn: list[list[int]] | None = None
+        self._cuts: dict[Hashable, Groups] = {}
+        self.outsiders: dict[PeerId, dict[bytes, bytes]] = {}
+        """Blobs by digest of somebody who is no core, whom every peer reaches."""
+
+    # -- who is connected ---------------------------------------------------------------------------
+
+    def add(self, node: Node) -> None:
+        if self._drawn is not None:
+            raise ValueError("a random graph is drawn when the first peer starts; add all peers before")
+        if node.id in self._by_id:
+            raise ValueError(f"keys must differ, there is a peer {node.id} already")
+        self._nodes.append(node)
+        self._by_id[node.id] = node
+
+    def join(self, node: Node) -> None:
+        """Connect a peer that has just started."""
+        node.seen.clear()
+        node.free_at = self._agenda.now
+        self._link_all(node)
+
+    def leave(self, node: Node) -> None:
+        for other in tuple(node.links.values()):
+            self._unlink(node, other)
+
+    def drop(self, node: Node, peer: PeerId) -> None:
+        other = self._by_id.get(peer)
+        if other is None:
+            self._agenda.after(0.0, self._news, node, node.life, peer, False)
+        else:
+            self._unlink(node, other)
+
+    def cut(self, name: Hashable, groups: Groups) -> None:
+        """Separate the groups until `heal(name)`."""
+        self._cuts[name] = groups
+        for node in self._members(groups):
+            for other in tuple(node.links.values()):
+                if self._is_cut(node, other):
+                    self._unlink(node, other)
+
+    def heal(self, name: Hashable) -> None:
+        for node in self._members(self._cuts.pop(name, ())):
+            self._link_all(node)
+
+    def _members(self, groups: Groups) -> list[Node]:
+        return [self._nodes[index] for group in groups for index in sorted(group)]
+
+    def _link_all(self, node: Node) -> None:
+        if self._topology.kind == "full":
+            for other in self._nodes:
+                self._link(node, other)
+            return
+        if self._drawn is None:
+            self._drawn = random_regular(len(self._nodes), self._topology.degree, self._rng)
+        for index in self._drawn[node.index]:
+            self._link(node, self._nodes[index])
+
+    def _link(self, one: Node, other: Node) -> None:
+        if one is other or not (one.alive and other.alive) or other.id in one.links:
+            return
+        now = self._agenda.now
+        welcome = one.core.welcome(other.id, now) and other.core.welcome(one.id, now)
+        if welcome and not self._is_cut(one, other):
+            one.links[other.id] = other
+            other.links[one.id] = one
+            self._announce(one, other, connected=True)
+
+    def _unlink(self, one: Node, other: Node) -> None:
+        if one.links.pop(other.id, None) is not None:
+            del other.links[one.id]
+            self._announce(one, other, connected=False)
+
+    def _is_cut(self, one: Node, other: Node) -> bool:
+        def sides(groups: Groups) -> set[int]:
+            return {n for n, group in enumerate(groups) if one.index in group or other.index in group}
+
+        return any(len(sides(groups)) > 1 for groups in self._cuts.values())
+
+    def _announce(self, one: Node, other: Node, *, connected: bool) -> None:
+        for node, peer in ((one, other.id), (other, one.id)):
+            self._agenda.after(self._latency_s(), self._news, node, node.life, peer, connected)
+
+    def _news(self, node: Node, life: int, peer: PeerId, connected: bool) -> None:
+        """Unless the connection ended, or came back, while the news of it was on its way."""
+        if node.lives(life) and (peer in node.links) == connected:
+            self._tell(node, Connected(peer=peer) if connected else Disconnected(peer=peer))
+
+    # -- announcements ------------------------------------------------------------------------------
+
+    def publish(self, node: Node, frame: bytes) -> None:
+        node.seen.add(frame)
+        self._flood(node, frame)
+
+    def hear(self, node: Node, heard: Heard) -> None:
+        """Let the peer judge a frame that it has not judged yet, and pass on what it accepts."""
+        if heard.frame in node.seen:
+            return
+        for effect in self._tell(node, heard):
+            if isinstance(effect, Judge) and effect.verdict is not Verdict.IGNORE:
+                node.seen.add(heard.frame)
+                if effect.verdict is Verdict.ACCEPT and self._topology.relay:
+                    self._flood(node, heard.frame)
+
+    def _flood(self, node: Node, frame: bytes) -> None:
+        """To every neighbour that has not seen it: routers spare each other repetitions, nearly always."""
+        heard = Heard(frame=frame, via=node.id)
+        for other in node.links.values():
+            if frame not in other.seen:
+                took = self._sending_s(node, "announce", len(frame))
+                if not self._is_lost():
+                    self._agenda.after(took, self._frame_came, node, other, other.life, heard)
+
+    def _frame_came(self, sender: Node, node: Node, life: int, heard: Heard) -> None:
+        if node.lives(life) and sender.id in node.links:
+            node.received["announce"] += len(heard.frame)
+            self.hear(node, heard)
+
+    # -- blobs --------------------------------------------------------------------------------------
+
+    def pull(self, node: Node, pull: Pull) -> None:
+        self._ask(node, node.life, pull, 0)
+
+    def _ask(self, node: Node, life: int, pull: Pull, attempt: int) -> None:
+        """Ask the next of its sources that is near; each `attempt` is one of them."""
+        for number, source in enumerate(pull.sources[attempt:], attempt):
+            if source in self.outsiders:
+                data = self.outsiders[source].get(pull.digest)
+                took = self._latency_s() + self._latency_s()
+                self._agenda.after(
+                    took, self._blob_came, node, life, pull, number, None if self._is_lost() else data
+                )
+                return
+            if source in node.links:
+                holder = node.links[source]
+                self._agenda.after(self._latency_s(), self._asked, node, life, pull, number, holder)
+                return
+        self._agenda.after(self._latency_s(), self._nobody_has, node, life, pull)
+
+    def _asked(self, node: Node, life: int, pull: Pull, attempt: int, holder: Node) -> None:
+        near = node.lives(life) and node.id in holder.links
+        data = holder.core.blob(pull.digest) if near and not self._is_lost() else None
+        took = self._latency_s() if data is None else self._sending_s(holder, "blob", len(data))
+        if data is not None and self._is_lost():
+            data = None
+        self._agenda.after(took, self._blob_came, node, life, pull, attempt, data)
+
+    def _blob_came(self, node: Node, life: int, pull: Pull, attempt: int, data: bytes | None) -> None:
+        if not node.lives(life):
+            return
+        source = pull.sources[attempt]
+        if data is not None and (source in node.links or source in self.outsiders):
+            node.received["blob"] += len(data)
+            if len(data) == pull.size and digest_of(data) == pull.digest:
+                self._tell(node, Pulled(request=pull.request, content=Content(pull.digest, data)))
+                return
+        self._ask(node, life, pull, attempt + 1)
+
+    def _nobody_has(self, node: Node, life: int, pull: Pull) -> None:
+        if node.lives(life):
+            self._tell(node, NotPulled(request=pull.request, why="nobody has it"))
+
+    # -- comparing what is known --------------------------------------------------------------------
+
+    def greet(self, node: Node, greet: Greet) -> None:
+        other = node.links.get(greet.peer)
+        if other is not None:
+            took = self._sending_s(node, "known", len(greet.greeting))
+            if not self._is_lost():
+                greeted = Greeted(greeting=greet.greeting, via=node.id)
+                self._agenda.after(took, self._greeting_came, node, other, other.life, greeted)
+
+    def _greeting_came(self, sender: Node, node: Node, life: int, greeted: Greeted) -> None:
+        if not node.lives(life) or sender.id not in node.links:
+            return
+        node.received["known"] += len(greeted.greeting)
+        for effect in self._tell(node, greeted):
+            if isinstance(effect, Answer) and effect.reply is not None:
+                took = self._sending_s(node, "known", len(effect.reply))
+                if not self._is_lost():
+                    replied = Replied(reply=effect.reply, via=node.id)
+                    self._agenda.after(took, self._reply_came, node, sender, sender.life, replied)
+
+    def _reply_came(self, sender: Node, node: Node, life: int, replied: Replied) -> None:
+        if node.lives(life) and sender.id in node.links:
+            node.received["known"] += len(replied.reply)
+            self._tell(node, replied)
+
+    # -- time and chance ----------------------------------------------------------------------------
+
+    def _sending_s(self, sender: Node, kind: str, size: int) -> float:
+        """Seconds until a message that is sent now has come, lost or not; its bytes count as sent."""
+        sender.sent[kind] += size
+        if not self._bandwidth:
+            return self._latency_s()
+        sender.free_at = max(sender.free_at, self._agenda.now) + size / self._bandwidth
+        return sender.free_at - self._agenda.now + self._latency_s()
+
+    def _latency_s(self) -> float:
+        return self._latency + self._jitter * self._rng.random()
+
+    def _is_lost(self) -> bool:
+        return self._loss > 0 and self._rng.random() < self._loss

@@ -1,0 +1,243 @@
+"""A world of peers in virtual time: nothing happens in it that is not on its agenda.
+
+Every peer is the core that runs on devices, and every message passes through the real codec; only the
+learner, the disk and the network are played. A world is a function of its seed and of what is done to it, so
+a fault found here is replayed by its seed; its trace is a digest over every event, effect and time.
+
+The played disk takes its time, and what it was given counts only when that is over. A learner's answers take
+theirs on the agenda and are computed when it is over, so that a learner may answer many peers at once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+import msgspec
+
+from gossipllm.work import Absorb, Evaluate, Fit, Merge, Merged, Open, Request, Train, Trained, Weigh
+from peers.core.config import CoreConfig
+from peers.core.core import Core
+from peers.core.effects import (
+    Answer,
+    Drop,
+    Effect,
+    Greet,
+    Judge,
+    Keep,
+    Publish,
+    Pull,
+    Report,
+    Stop,
+    Store,
+    WakeAt,
+)
+from peers.core.events import Event, Heard, Learned, PeerId, Started, Stored, Woke
+from peers.core.others.admission import Keys
+from peers.core.saved import Saved
+from sim.world.agenda import Agenda
+from sim.world.churn import Churn
+from sim.world.conditions import Conditions
+from sim.world.keys import ToyKeys
+from sim.world.network import Network
+from sim.world.simulated_peer import Learns, Node
+from sim.world.trace import Happened, Trace
+from trust.record.history import Entry, Record, Traffic
+
+
+class World:
+    """Add peers, begin (or start them one by one), run, break things, run on.
+
+    With `logged`, `log` holds everything that happened: for replays, and for worlds that are small.
+    """
+
+    def __init__(self, *, seed: int = 0, conditions: Conditions | None = None, logged: bool = False) -> None:
+        self.conditions = conditions or Conditions()
+        self.nodes: list[Node] = []
+        self.log: list[Happened] = []
+        self.events = 0
+        """How often a core was told something."""
+        self._seed = seed
+        self._logged = logged
+        self._trace = Trace()
+        self._agenda = Agenda()
+        self._network = Network(
+            self.conditions.link,
+            self.conditions.topology,
+            agenda=self._agenda,
+            rng=random.Random(seed),
+            tell=self._happen,
+        )
+
+    @property
+    def now(self) -> float:
+        return self._agenda.now
+
+    @property
+    def trace(self) -> str:
+        """A digest of all that happened so far."""
+        return self._trace.hexdigest()
+
+    @property
+    def outsiders(self) -> dict[PeerId, dict[bytes, bytes]]:
+        """Blobs by digest of somebody who is no core, whom every peer reaches: for what `tell` makes up."""
+        return self._network.outsiders
+
+    # -- peers --------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        config: CoreConfig,
+        learner: Callable[[], Learns],
+        *,
+        speed: float | None = None,
+        keys: Keys | None = None,
+    ) -> Node:
+        """A peer that does nothing before it is started. Each of its lives begins with a learner of its own.
+
+        Without `speed` it has the one that the conditions give; without `keys`, some that cost nothing.
+        """
+        keys = keys or ToyKeys.of(config.name)
+        index = len(self.nodes)
+        node = Node(
+            index=index,
+            id=keys.peer_id,
+            config=config,
+            keys=keys,
+            make_learner=learner,
+            speed=self.conditions.compute.speed_of(index) if speed is None else speed,
+            core=Core(config, keys, None),
+        )
+        self._network.add(node)
+        self.nodes.append(node)
+        return node
+
+    def begin(self) -> None:
+        """Start everybody who does not join later, and plan what the conditions have in store.
+
+        Raises `ValueError` where they name a peer that there is not, before anything happens.
+        """
+        churn = Churn(
+            self.conditions.churn,
+            seed=self._seed,
+            agenda=self._agenda,
+            network=self._network,
+            start=self.start,
+            crash=self.crash,
+        )
+        churn.begin(self.nodes)
+
+    def start(self, node: Node) -> None:
+        """Start, or start again from what its disk holds, and connect it with its neighbours alive."""
+        node.beginnings.append(node.disk)
+        node.core = Core(node.config, node.keys, node.disk)
+        node.learner = node.make_learner()
+        node.alive, node.stopped = True, None
+        node.life += 1
+        self.tell(node, Started())
+        self._network.join(node)
+
+    def crash(self, node: Node) -> None:
+        """The process is gone in this instant; only its disk remains."""
+        node.alive = False
+        self._network.leave(node)
+
+    def cut(self, one: Node, other: Node) -> None:
+        """Until `heal`, neither reaches the other."""
+        pair = frozenset((one.index,)), frozenset((other.index,))
+        self._network.cut(frozenset(pair), pair)
+
+    def heal(self, one: Node, other: Node) -> None:
+        pair = frozenset((one.index,)), frozenset((other.index,))
+        self._network.heal(frozenset(pair))
+
+    def tell(self, node: Node, event: Event) -> None:
+        """Make something happen to a peer, now and once."""
+        self._later(0.0, node, event)
+
+    # -- time ---------------------------------------------------------------------------------------
+
+    def run(
+        self, *, seconds: float, until: Callable[[], bool] | None = None, most: int = 100_000_000
+    ) -> None:
+        """Let virtual time pass, no longer than until `until()`, which is asked before each thing that is done.
+
+        Raises `RuntimeError` after `most` things done: a world that spins is a fault.
+        """
+        self._agenda.run(seconds=seconds, until=until, most=most)
+
+    def _later(self, delay_s: float, node: Node, event: Event) -> None:
+        self._agenda.after(delay_s, self._arrive, node, node.life, event)
+
+    def _arrive(self, node: Node, life: int, event: Event) -> None:
+        if not node.lives(life):
+            return
+        if isinstance(event, Heard):
+            self._network.hear(node, event)
+        else:
+            self._happen(node, event)
+
+    def _happen(self, node: Node, event: Event) -> Sequence[Effect]:
+        effects = node.core.handle(event, self._agenda.now)
+        self.events += 1
+        self._trace.add(self._agenda.now, node.index, node.life, event, effects)
+        if self._logged:
+            self.log.append(Happened(self._agenda.now, node.index, node.life, event, tuple(effects)))
+        for effect in effects:
+            self._perform(node, effect)
+        return effects
+
+    # -- effects ------------------------------------------------------------------------------------
+
+    def _perform(self, node: Node, effect: Effect) -> None:
+        match effect:
+            case Judge() | Answer():
+                """Taken from the effects by the network, which asked."""
+            case Keep():
+                """For who asks afterwards; of a world, the trace tells all."""
+            case Open() | Train() | Weigh() | Evaluate() | Fit() | Merge() | Absorb():
+                self._ask(node, effect)
+            case Pull():
+                self._network.pull(node, effect)
+            case WakeAt():
+                self._later(max(0.0, effect.at - self._agenda.now), node, Woke(timer=effect.timer))
+            case Store():
+                disk_s = self.conditions.link.disk_s
+                self._agenda.after(disk_s, self._write, node, node.life, effect.saved)
+            case Publish():
+                self._network.publish(node, effect.frame)
+            case Greet():
+                self._network.greet(node, effect)
+            case Report():
+                self._keep(node, effect.record)
+            case Drop():
+                self._network.drop(node, effect.peer)
+            case Stop():
+                node.stopped = effect
+                self.crash(node)
+            case _:
+                assert_never(effect)
+
+    def _ask(self, node: Node, request: Request) -> None:
+        assert node.learner is not None, "who asks was started"
+        compute = self.conditions.compute
+        took = request.steps * compute.step_s / node.speed if isinstance(request, Train) else compute.answer_s
+        self._agenda.after(took, self._answered, node, node.life, node.learner.ask(request), took)
+
+    def _answered(self, node: Node, life: int, answer: Callable[[], Learned], took: float) -> None:
+        if node.lives(life):
+            event = answer()
+            if isinstance(event, Trained | Merged):
+                event = msgspec.structs.replace(event, seconds=took)
+            self._happen(node, event)
+
+    def _write(self, node: Node, life: int, saved: Saved) -> None:
+        """The disk has it from here on. A crash may come between this and `Stored`, not before it."""
+        if node.lives(life):
+            node.disk = saved
+            self._later(self.conditions.link.disk_s, node, Stored(generation=saved.generation))
+
+    def _keep(self, node: Node, record: Record) -> None:
+        traffic = Traffic(sent=dict(node.sent), received=dict(node.received))
+        node.history.append(Entry(at_s=self._agenda.now, traffic=traffic, record=record))

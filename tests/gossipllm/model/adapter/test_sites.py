@@ -1,0 +1,167 @@
+"""What adapters beside the layers compute, for several of them in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import GemmaConfig, GemmaForCausalLM, PreTrainedModel
+
+from gossipllm.config import AdapterConfig, ModelConfig
+from gossipllm.model.adapter.placement import Attached, attach
+from gossipllm.model.adapter.sites import NormSite, Site
+from gossipllm.model.loading.models import load_base
+
+Folder = Callable[[str], Path]
+
+TOKENS = torch.arange(36).reshape(4, 9) % 30
+
+
+def base(folder: Folder, family: str) -> PreTrainedModel:
+    if family != "gemma":
+        return load_base(
+            ModelConfig(name=str(folder(family)), device="cpu", dtype="float32", threads=1)
+        ).model
+    torch.manual_seed(7)
+    model: Any = GemmaForCausalLM(
+        GemmaConfig(
+            vocab_size=32,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=8,
+        )
+    )
+    return model.eval()
+
+
+def drawn(found: Attached, config: AdapterConfig, adapters: int) -> dict[str, torch.Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    return {
+        spec.name: 0.1 * torch.randn(adapters, *spec.shape, generator=rng)
+        for spec in found.blueprint(config).layout.tensors
+    }
+
+
+def logits(model: Any) -> torch.Tensor:
+    with torch.no_grad():
+        return model(input_ids=TOKENS, use_cache=False).logits
+
+
+def mount(model: torch.nn.Module, tensors: dict[str, torch.Tensor], scale: float = 1.0) -> None:
+    for module in model.modules():
+        if isinstance(module, Site):
+            module.mount(tensors, scale=scale)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
+def test_each_adapter_adds_alpha_over_rank_b_a_to_its_own_rows(model_folder: Folder, family: str) -> None:
+    config = AdapterConfig(rank=4, alpha=8.0)
+    found = attach(base(model_folder, family), config)
+    tensors = drawn(found, config, 2)
+    name, site = next(iter(found.sites.items()))
+    a, b = tensors[name + ".lora_A"], tensors[name + ".lora_B"]
+    x = torch.randn(6, 5, a.shape[2], generator=torch.Generator().manual_seed(1))
+    frozen = site(x)
+
+    site.mount(tensors, scale=8.0 / 4)
+
+    for mine, rows in ((0, slice(0, 3)), (1, slice(3, 6))):
+        want = frozen[rows] + 8.0 / 4 * x[rows] @ a[mine].T @ b[mine].T
+        torch.testing.assert_close(site(x)[rows], want, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("family", "train"),
+    [
+        ("llama", "full"),
+        ("gemma", "full"),
+        ("gpt2", "full"),
+        ("gpt2", "bias"),
+        ("qwen2", "full"),
+        ("qwen2", "bias"),
+    ],
+)
+def test_differences_compute_what_changed_weights_would(
+    model_folder: Folder, family: str, train: Any
+) -> None:
+    config, model = AdapterConfig(train=train), base(model_folder, family)
+    found = attach(model, config)
+    tensors = drawn(found, config, 2)
+
+    mount(model, tensors)
+    got = logits(model)
+
+    for mine, rows in ((0, slice(0, 2)), (1, slice(2, 4))):
+        changed = base(model_folder, family)
+        parameters = dict(changed.named_parameters())
+        with torch.no_grad():
+            for name, value in tensors.items():
+                parameters[name].add_(value[mine])
+        torch.testing.assert_close(got[rows], logits(changed)[rows], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("train", ["both", "heads", "full"])
+def test_nothing_mounted_is_the_plain_base_bit_for_bit(model_folder: Folder, train: Any) -> None:
+    config, model = AdapterConfig(rank=4, train=train), base(model_folder, "gpt2")
+    plain = logits(model)
+    found = attach(model, config)
+
+    attached = logits(model)
+    mount(model, drawn(found, config, 2))
+    mounted = logits(model)
+    for site in found.sites.values():
+        site.unmount()
+
+    assert torch.equal(attached, plain)
+    assert not torch.equal(mounted, plain)
+    assert torch.equal(logits(model), plain)
+
+
+def test_the_sites_of_a_copied_model_work_by_themselves(model_folder: Folder) -> None:
+    config, model = AdapterConfig(train="full"), base(model_folder, "llama")
+    found = attach(model, config)
+    plain, copied = logits(model), deepcopy(model)
+
+    mount(copied, drawn(found, config, 2))
+
+    assert torch.equal(logits(model), plain)
+    assert not torch.equal(logits(copied), plain)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma"])
+def test_a_small_difference_of_a_norm_survives_bfloat16(model_folder: Folder, family: str) -> None:
+    """1 + 2^-10 is 1 in bfloat16, so that a difference added to the weight would be gone."""
+    model = base(model_folder, family).to(torch.bfloat16)
+    attach(model, AdapterConfig(train="full"))
+    site = next(module for module in model.modules() if isinstance(module, NormSite))
+    width = site.weight.shape[0]
+    x = torch.randn(1, 64, width, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
+    frozen = site(x)
+
+    site.mount({site.name + ".weight": torch.full((1, width), 2.0**-10, dtype=torch.bfloat16)}, scale=1.0)
+
+    moved = (site(x) - frozen).float()
+    normed = x.float() / x.float().std(dim=-1, unbiased=False, keepdim=True)
+    # Rounding to nearest moves a few entries by a whole step and most not at all: only their sum is what it should be.
+    assert (moved * normed.sign()).mean().item() == pytest.approx(
+        2.0**-10 * normed.abs().mean().item(), rel=0.3
+    )
+
+
+def test_a_gradient_reaches_the_differences_and_what_lies_below(model_folder: Folder) -> None:
+    config, model = AdapterConfig(train="full"), base(model_folder, "llama")
+    found = attach(model, config)
+    tensors = {name: value.requires_grad_() for name, value in drawn(found, config, 2).items()}
+
+    mount(model, tensors)
+    output: Any = model(input_ids=TOKENS, use_cache=False)
+    output.logits.square().mean().backward()
+
+    assert all(value.grad is not None and value.grad.any() for value in tensors.values())

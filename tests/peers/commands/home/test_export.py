@@ -1,0 +1,107 @@
+"""`export` as a user meets it: other libraries load what it writes and measure the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peers.commands.home import _last_row
+from peers.home.folder import Home
+from trust.record.history import HISTORY_FILE, Entry, Round, Seen, Traffic
+from trust.record.log import HistoryWriter
+
+
+def test_the_export_loads_with_peft_and_gives_the_same_loss(
+    home: Path, run: Any, tmp_path: Path, shell: Any
+) -> None:
+    peer = run(home, "--rounds", "2")
+    peer.until(lambda event: event["event"] == "note")
+    peer.stop()
+    expected = next(event["test_merged"] for event in reversed(peer.events) if event["event"] == "round")
+
+    done = shell.gossipllm("export", home, "-o", tmp_path / "adapter")
+
+    assert done.returncode == 0, done.stderr
+    # Over a bfloat16 base peft computes the adapter in float32, we in bfloat16.
+    assert _test_loss(home, tmp_path / "adapter") == pytest.approx(expected, abs=2e-3)
+    assert "anna" in (tmp_path / "adapter" / "README.md").read_text()
+
+
+def test_what_peft_has_no_form_for_is_exported_as_a_whole_model(
+    home: Path, run: Any, tmp_path: Path, shell: Any
+) -> None:
+    settings = (home / "peer.toml").read_text()
+    (home / "peer.toml").write_text(settings.replace('train = "both"', 'train = "full"'))
+    peer = run(home, "--rounds", "1")
+    peer.until(lambda event: event["event"] == "note")
+    peer.stop()
+    expected = next(event["test_merged"] for event in reversed(peer.events) if event["event"] == "round")
+
+    assert "--merged" in shell.the_only_line(shell.gossipllm("export", home, "-o", tmp_path / "adapter"))
+    done = shell.gossipllm("export", home, "--merged", "-o", tmp_path / "model")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    # The export is in float32, the peer computes in bfloat16 where that is fast.
+    assert _test_loss(home, model=tmp_path / "model") == pytest.approx(expected, abs=2e-3)
+    assert "anna" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_where_mass_is_pushed_the_card_names_those_who_were_there_and_no_row(tmp_path: Path) -> None:
+    seen = Seen(peer="12D3", name="bruno", its_round=0, age=0, distance=0, error=0, weight=0, tokens=1)
+    record = Round(
+        peer="12D2",
+        round=0,
+        self_weight=1,
+        seen=(seen,),
+        train_loss=1,
+        trust_alone=1,
+        trust_merged=1,
+        test_alone=1,
+        test_merged=1,
+        temperature=None,
+        tried=(),
+        guard="taken",
+        tokens=1,
+        samples=1,
+        steps=1,
+        train_s=1,
+        gather_s=1,
+        merge_s=1,
+        discarded=0,
+        absorbed=1,
+    )
+    with HistoryWriter(tmp_path / HISTORY_FILE, peer="12D2", now=0) as writer:
+        writer.append(Entry(at_s=0, traffic=Traffic(sent={}, received={}), record=record))
+
+    assert _last_row(Home(tmp_path)) == (("bruno",), {})
+
+
+def test_exporting_before_the_first_round_says_what_to_do(home: Path, tmp_path: Path, shell: Any) -> None:
+    line = shell.the_only_line(shell.gossipllm("export", home, "-o", tmp_path / "adapter"))
+
+    assert "gossipllm run" in line
+
+
+def _test_loss(home: Path, adapter: Path | None = None, *, model: Path | None = None) -> float:
+    """Of an adapter on the home's base, or of a whole model."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    from gossipllm.model.loading.models import load_base
+    from gossipllm.text.data import load_splits
+    from peers.home.config import load_config
+
+    config = load_config(home / "peer.toml")
+    base = load_base(config.model)
+    splits = load_splits(config.data, base.tokenizer, context=256, seed=config.training.seed)
+    if adapter is not None:
+        learned = PeftModel.from_pretrained(base.model, adapter)
+    else:
+        learned = AutoModelForCausalLM.from_pretrained(model)
+    tokens = torch.tensor(splits.test_WT[: config.data.test_windows], dtype=torch.int64)
+    with torch.inference_mode():
+        logits = learned(input_ids=tokens).logits[:, :-1].float()
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).item()

@@ -1,0 +1,191 @@
+"""`run` as a user meets it: real processes that are killed and go on, exit codes, one line for each mistake."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from gossipllm.base import corpus_file
+from trust.record.history import Begun, Note, Round
+from trust.record.log import read_history
+
+
+def test_a_folder_that_is_no_home_is_named(tmp_path: Path, shell: Any) -> None:
+    assert "gossipllm init" in shell.the_only_line(shell.gossipllm("run", tmp_path / "nowhere"))
+
+
+def test_a_malformed_multiaddress_is_named(home: Path, shell: Any) -> None:
+    line = shell.the_only_line(shell.gossipllm("run", home, "--join", "/ip4/999.1.1.1/tcp/4001"))
+
+    assert "/ip4/999.1.1.1/tcp/4001" in line
+
+
+def test_an_unknown_key_comes_with_a_suggestion(home: Path, shell: Any) -> None:
+    settings = (home / "peer.toml").read_text().replace("learning_rate =", "learning_rat =")
+    (home / "peer.toml").write_text(settings)
+
+    line = shell.the_only_line(shell.gossipllm("run", home))
+
+    assert "learning_rat: unknown key, did you mean learning_rate?" in line
+
+
+def test_a_model_folder_without_weights_is_named(tmp_path: Path, shell: Any) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text('{"model_type": "llama"}')
+    done = shell.gossipllm(
+        "init",
+        tmp_path / "home",
+        "--data",
+        corpus_file("fr"),
+        "--model",
+        tmp_path / "model",
+        "--listen",
+        shell.LISTEN,
+    )
+    assert done.returncode == 0, done.stderr
+
+    line = shell.the_only_line(shell.gossipllm("run", tmp_path / "home"))
+
+    assert str(tmp_path / "model") in line
+    assert "safetensors" in line
+
+
+def test_a_port_in_use_is_named(home: Path, shell: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = (home / "peer.toml").read_text().replace(shell.LISTEN, f"/ip4/127.0.0.1/tcp/{port}")
+        (home / "peer.toml").write_text(settings)
+
+        line = shell.the_only_line(shell.gossipllm("run", home))
+
+    assert f"port {port}" in line
+
+
+def test_a_home_in_use_names_the_process_that_has_it(home: Path, run: Any, shell: Any) -> None:
+    first = run(home)
+    first.until(lambda event: event["event"] == "listening")
+
+    line = shell.the_only_line(shell.gossipllm("run", home))
+
+    assert f"pid {first.process.pid}" in line
+
+
+def test_a_peer_alone_trains_and_stops_cleanly(home: Path, run: Any, shell: Any) -> None:
+    peer = run(home)
+    peer.until(shell.is_round(1))
+    learner = psutil.Process(peer.process.pid).children()[0]
+
+    peer.process.send_signal(signal.SIGINT)
+
+    assert peer.process.wait(20) == 0
+    assert not learner.is_running() or learner.status() == psutil.STATUS_ZOMBIE
+    rounds = [
+        entry.record
+        for entry in read_history(home / "history.msgpack").entries
+        if isinstance(entry.record, Round)
+    ]
+    assert [one.guard for one in rounds][:2] == ["alone", "alone"]
+
+
+def test_a_peer_killed_in_mid_round_goes_on_where_it_was(home: Path, run: Any, shell: Any) -> None:
+    first = run(home)
+    last = first.until(shell.is_round(1))
+    first.until(lambda event: event["event"] == "progress" and event["phase"] == "training")
+    learner = psutil.Process(first.process.pid).children()[0]
+    first.process.kill()
+    first.process.wait(20)
+
+    second = run(home)
+    begun = second.until(lambda event: event["event"] == "begun")
+    second.until(shell.is_round(last["round"] + 1))
+
+    assert begun["round"] > last["round"] - 1
+    psutil.wait_procs([learner], timeout=20)
+    assert not learner.is_running() or learner.status() == psutil.STATUS_ZOMBIE
+    entries = read_history(home / "history.msgpack").entries
+    numbers = [entry.record.round for entry in entries if isinstance(entry.record, Round)]
+    assert numbers == sorted(numbers)
+
+
+def test_a_dead_learner_is_replaced_while_the_network_stays(home: Path, run: Any, shell: Any) -> None:
+    peer = run(home)
+    listening = peer.until(lambda event: event["event"] == "listening")
+    peer.until(shell.is_round(0))
+    os.kill(psutil.Process(peer.process.pid).children()[0].pid, signal.SIGKILL)
+
+    note = peer.until(lambda event: event["event"] == "note" and "the learner stopped" in event["text"])
+    peer.until(shell.is_round(2))
+
+    assert "exit code -9" in note["text"]
+    assert peer.process.poll() is None
+    assert [event for event in peer.events if event["event"] == "listening"] == [listening]
+
+
+def test_a_neighbour_that_comes_back_is_taken_up_again(
+    home: Path, run: Any, tmp_path: Path, shell: Any
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        listen = f"/ip4/127.0.0.1/tcp/{free.getsockname()[1]}"
+    settings = (home / "peer.toml").read_text().replace(shell.LISTEN, listen)
+    (home / "peer.toml").write_text(settings)
+    anna = run(home)
+    address = anna.until(lambda event: event["event"] == "listening")["addresses"][0]
+    bruno = run(shell.make_home(tmp_path / "other", name="bruno"), "--join", address)
+    anna.until(shell.sees("bruno"))
+    bruno.until(shell.sees("anna"))
+
+    anna.process.kill()
+    anna.process.wait(20)
+    bruno.until(lambda event: event["event"] == "status" and event["neighbours"] == 0)
+    alone = bruno.until(lambda event: event["event"] == "round" and not event["seen"])
+    again = run(home)
+
+    again.until(shell.sees("bruno"))
+    assert bruno.until(shell.sees("anna"))["round"] > alone["round"]
+
+
+def test_a_corrupt_state_falls_back_and_says_so(home: Path, run: Any, shell: Any) -> None:
+    peer = run(home)
+    peer.until(shell.is_round(1))
+    peer.stop()
+    newest = max((home / "state").glob("state.[01]"), key=lambda path: path.stat().st_mtime_ns)
+    newest.write_bytes(newest.read_bytes()[:-100])
+
+    again = run(home)
+    again.until(shell.is_round(2))
+    again.stop()
+
+    notes = [
+        e.record.text for e in read_history(home / "history.msgpack").entries if isinstance(e.record, Note)
+    ]
+    assert any("checksum mismatch" in text and "using generation" in text for text in notes)
+
+
+def test_two_corrupt_generations_are_never_replaced_by_nothing(home: Path, run: Any, shell: Any) -> None:
+    peer = run(home)
+    peer.until(shell.is_round(1))
+    peer.stop()
+    for path in (home / "state").glob("state.[01]"):
+        path.write_bytes(b"GLSTATE1" + bytes(100))
+
+    line = shell.the_only_line(shell.gossipllm("run", home))
+
+    assert "no generation of the state can be read" in line
+    assert list((home / "state").glob("*.corrupt-*"))
+
+
+def test_a_history_tells_what_a_peer_began_with(home: Path, run: Any, shell: Any) -> None:
+    peer = run(home)
+    peer.until(shell.is_round(0))
+    peer.stop()
+
+    begun = next(
+        e.record for e in read_history(home / "history.msgpack").entries if isinstance(e.record, Begun)
+    )
+    assert begun.name == "anna"
+    assert begun.strategy == "predictions"

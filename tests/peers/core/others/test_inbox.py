@@ -1,0 +1,136 @@
+"""The newest complete state of each author, and its age."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from peers.core.others.inbox import MAX_AUTHORS, Entry, Inbox
+from wire.codec import decode_announcement
+
+
+@pytest.fixture
+def entry(script: Any) -> Any:
+    def of(name: str, round_: int, *, whole: bool = True, **fields: Any) -> Entry:
+        someone = script.Someone(name, **fields)
+        frame = someone.announce(round_)
+        announcement = decode_announcement(frame).announcement
+        refs = {"evidence": announcement.evidence, "update": announcement.update}
+        made = Entry(someone.id, announcement, frame, someone.id, refs)
+        if whole:
+            made.evidence, made.update = someone.evidence, None
+        return made
+
+    return of
+
+
+def give(inbox: Inbox, entry: Entry, script: Any, content: Any = None) -> None:
+    inbox.hold(entry, "evidence", script.EVIDENCE)
+    inbox.hold(entry, "update", content or script.update_of([1.0, 0.5, 0.0, 0.0]))
+
+
+def test_the_older_complete_one_counts_until_the_newer_is(entry: Any, script: Any) -> None:
+    inbox, old, new = Inbox(), entry("a", 0), entry("a", 1)
+    inbox.put(old)
+    give(inbox, old, script)
+    inbox.put(new)
+
+    assert list(inbox.newest()) == [new]
+    assert list(inbox.complete()) == [old]
+    give(inbox, new, script)
+    assert list(inbox.complete()) == [new]
+
+
+def test_an_older_announcement_never_replaces_a_newer_one(entry: Any) -> None:
+    inbox, new = Inbox(), entry("a", 5)
+    assert inbox.put(new)
+    assert not inbox.put(entry("a", 4))
+    assert not inbox.put(entry("a", 5))
+    assert list(inbox.newest()) == [new]
+
+
+def test_one_that_was_replaced_while_it_was_fetched_still_counts(entry: Any, script: Any) -> None:
+    inbox, on_its_way, newer = Inbox(), entry("a", 0), entry("a", 1)
+    inbox.put(on_its_way)
+    inbox.put(newer)
+    give(inbox, on_its_way, script)
+    assert list(inbox.complete()) == [on_its_way]
+
+
+def test_late_blobs_of_an_older_one_do_not_replace_a_newer_state(entry: Any, script: Any) -> None:
+    inbox, old, new = Inbox(), entry("a", 0), entry("a", 1)
+    inbox.put(old)
+    inbox.put(new)
+    give(inbox, new, script)
+    give(inbox, old, script)
+    assert list(inbox.complete()) == [new]
+
+
+def test_what_was_removed_does_not_come_back_with_its_blob(entry: Any, script: Any) -> None:
+    inbox, one = Inbox(), entry("a", 0)
+    inbox.put(one)
+    inbox.remove(one.author)
+    give(inbox, one, script)
+    assert not list(inbox.complete())
+
+
+def test_age_counts_our_rounds_and_news_of_a_closed_round_is_for_the_next(entry: Any) -> None:
+    inbox, early, late = Inbox(), entry("early", 0), entry("late", 0)
+    inbox.put(early)
+    inbox.close()
+    inbox.put(late)
+    assert (inbox.age(early), inbox.age(late)) == (0, 0)
+    inbox.turn(forget_after=4)
+    assert (inbox.age(early), inbox.age(late)) == (1, 0)
+    inbox.turn(forget_after=4)
+    assert (inbox.age(early), inbox.age(late)) == (2, 1)
+
+
+def test_a_peer_ahead_of_us_is_never_stale(entry: Any) -> None:
+    inbox, ahead, behind = Inbox(), entry("ahead", 9), entry("behind", 0)
+    for one in (ahead, behind):
+        inbox.put(one)
+    inbox.turn(forget_after=4)
+    inbox.turn(forget_after=4)
+    assert inbox.staleness(ahead, 5) == 0
+    assert inbox.staleness(behind, 5) == 2
+    assert inbox.staleness(behind, 1) == 1
+
+
+def test_old_blobs_are_let_go_and_the_announcement_is_remembered(entry: Any, script: Any) -> None:
+    inbox, one = Inbox(), entry("a", 0)
+    inbox.put(one)
+    give(inbox, one, script)
+    for _ in range(3):
+        inbox.turn(forget_after=2)
+
+    assert not list(inbox.complete())
+    assert inbox.blob(one.announcement.update.digest) is None
+    assert inbox.newest_of(one.author) is not None
+    assert one.complete, "a round that still goes on may count on it"
+
+
+def test_a_flood_of_authors_pushes_out_none_that_are_dear(
+    entry: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert MAX_AUTHORS == 1_000
+    monkeypatch.setattr("peers.core.others.inbox.MAX_AUTHORS", 10)
+    inbox, friend = Inbox(), entry("friend", 0)
+    inbox.put(friend)
+    inbox.turn(forget_after=4)
+    for stranger in range(50):
+        inbox.put(entry(f"stranger{stranger}", 0), dear={friend.author})
+
+    assert inbox.newest_of(friend.author) is friend
+    assert len(list(inbox.newest())) == 10
+
+
+def test_a_blob_is_found_as_what_it_was_checked_as(entry: Any, script: Any) -> None:
+    inbox, one = Inbox(), entry("a", 0)
+    inbox.put(one)
+    give(inbox, one, script)
+    digest = one.announcement.update.digest
+    assert inbox.find("update", digest) is not None
+    assert inbox.find("evidence", digest) is None
+    assert inbox.blob(digest) is not None

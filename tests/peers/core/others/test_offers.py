@@ -1,0 +1,236 @@
+"""Peers that chose differently: what is announced of one's own, taken of others', and said of the rest."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+
+from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, LearnerConfig
+from gossipllm.work import Evaluate, Merge, Train, Weigh
+from peers.core.effects import Judge, Publish, Pull, Store, Verdict
+from peers.core.events import Heard, Pulled
+from sim.toy.units import SCHEMAS, Form, fingerprints, part_bytes
+from trust.record.history import Refusal
+from trust.rows.rows import TrustConfig
+from wire.codec import decode_announcement
+from wire.digest import Content
+from wire.importance import decode_importance
+from wire.messages import Announcement, BlobRef, network_id
+from wire.units import Offer
+
+
+class Other:
+    """Somebody of a network of units, who offers what it is told to."""
+
+    def __init__(self, script: Any, name: str, form: Form = "ranked") -> None:
+        self.someone = script.Someone(name)
+        self.form: Form = form
+
+    @property
+    def id(self) -> str:
+        return self.someone.id
+
+    def update(
+        self, units: range, rank: int = 0, values: tuple[float, ...] = (1.0, 0.1, 0.1, 0.1)
+    ) -> Content:
+        return Content.of(part_bytes(values, units, SCHEMAS[self.form].offer(units, rank)))
+
+    def announce(self, round_: int, units: range, rank: int = 0, **fields: Any) -> Heard:
+        update, prints = self.update(units, rank), fingerprints(form=self.form)
+        values = {
+            "offer": SCHEMAS[self.form].offer(units, rank),
+            "update": BlobRef(digest=update.digest, size=update.size),
+            "fingerprints": prints,
+            "net": network_id("gossipllm", prints),
+        }
+        return Heard(frame=self.someone.announce(round_, **{**values, **fields}), via=self.id)
+
+
+def announcement_in(script: Any, effects: list[Any]) -> Announcement:
+    return decode_announcement(script.only(effects, Publish).frame).announcement
+
+
+def refusals(script: Any, effects: list[Any]) -> list[tuple[str, str]]:
+    return [(one.about, one.field) for one in script.records(effects) if isinstance(one, Refusal)]
+
+
+# -- our own ----------------------------------------------------------------------------------------
+
+
+def test_what_this_peer_has_and_ever_did_is_announced(script: Any) -> None:
+    adapter, heads = AdapterConfig(rank=4, modules=("w0", "w2")), HeadsConfig(capacity=7)
+    bench = script.Bench(form="ranked", learner=LearnerConfig(adapter=adapter, heads=heads))
+    effects = bench.start()
+    for round_ in range(3):
+        effects = bench.publish(bench.answer(effects))
+        announced = announcement_in(script, effects)
+        assert announced.offer == Offer(4, b"\x05")
+        assert announced.update.size == SCHEMAS["ranked"].size(announced.offer)
+        assert (announced.tokens, announced.tokens_total) == (1, round_ + 1)
+        assert (announced.samples_total, announced.capacity) == (round_ + 1, 7)
+        assert (announced.importance, announced.shares, announced.contexts) == (b"", (), ())
+        effects = bench.finish(effects)
+
+
+def test_totals_count_a_round_once_that_was_repeated_after_a_crash(script: Any, bench: Any) -> None:
+    saved = script.only(bench.finish(bench.publish()), Store).saved
+    after = script.Bench(saved=saved)
+    after.answer(after.start())
+    again = script.Bench(saved=saved)
+    assert announcement_in(script, again.publish(again.answer(again.start()))).tokens_total == 2
+
+
+def test_a_window_is_trained_offered_measured_and_repeated_after_a_crash(script: Any) -> None:
+    options = {"form": "split", "learner": LearnerConfig(layers=LayersConfig(count=2))}
+    bench = script.Bench(**options)
+    effects = bench.start()
+    for _ in range(4):
+        train = script.only(effects, Train)
+        effects = bench.publish(bench.answer(effects))
+        announced = announcement_in(script, effects)
+        assert announced.offer == Offer(0, train.units)
+        known = decode_importance(announced.importance, 4)
+        assert all(known[n] is not None for n in range(4) if train.units[0] >> n & 1)
+        effects = bench.finish(effects)
+        (record,) = script.records(effects)
+        assert (record.offered, record.importance) == (2, pytest.approx(known, nan_ok=True))
+        assert 3 << record.window == train.units[0]
+    after = script.Bench(saved=script.only(effects, Store).saved, **options)
+    assert script.only(after.start(), Train).units == script.only(effects, Train).units
+
+
+# -- others' ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("learner", "rank", "field"),
+    [
+        (LearnerConfig(merge="mean"), 4, "offer.rank"),
+        (LearnerConfig(adapter=AdapterConfig(most_rank=16)), 17, "offer.rank"),
+    ],
+)
+def test_a_rank_that_we_cannot_merge_is_named_once_passed_on_and_never_fetched(
+    script: Any, learner: LearnerConfig, rank: int, field: str
+) -> None:
+    bench = script.Bench(form="ranked", learner=learner)
+    effects = bench.start()
+    alice = Other(script, "alice")
+    bench.tell(alice.someone.greet())
+    said: list[Any] = []
+    for round_ in range(3):
+        heard = bench.tell(alice.announce(round_, range(4), rank))
+        assert script.only(heard, Judge).verdict is Verdict.ACCEPT
+        assert not script.every(heard, Pull)
+        said += refusals(script, heard)
+        effects = bench.publish(bench.answer(effects))
+        assert script.only(effects, Merge).row == (1.0,), "nobody waits for it"
+        effects = bench.answer(effects)
+    assert said == [(alice.id, field)]
+    assert bench.core.welcome(alice.id, bench.now)
+
+
+def test_those_whom_we_cannot_merge_take_nobodys_place(script: Any) -> None:
+    bench = script.Bench(
+        form="ranked", learner=LearnerConfig(merge="mean"), rounds={"most_partners": 2, "explore": 2}
+    )
+    bench.start()
+    for n in range(20):
+        bench.tell(Other(script, f"p{n}").announce(0, range(4), 4))
+    alike = [Other(script, "one"), Other(script, "two")]
+    for one in alike:
+        assert script.every(bench.tell(one.announce(0, range(4), 8)), Pull)
+
+
+def test_unequal_ranks_and_parts_are_weighed_and_merged(script: Any) -> None:
+    bench = script.Bench(form="ranked", learner=LearnerConfig(adapter=AdapterConfig(rank=2)))
+    effects = bench.start()
+    large, part = Other(script, "large"), Other(script, "part")
+    for one, units, rank in ((large, range(4), 16), (part, range(1), 2)):
+        pull = script.only(bench.tell(one.announce(0, units, rank)), Pull)
+        assert pull.size == SCHEMAS["ranked"].size(SCHEMAS["ranked"].offer(units, rank))
+        bench.tell(Pulled(request=pull.request, content=one.update(units, rank)))
+    weighing = bench.publish(bench.answer(effects))
+    assert {one.author for one in script.every(weighing, Weigh)} == {large.id, part.id}
+    (record,) = script.records(bench.finish(weighing))
+    assert record.guard == "taken"
+    assert {seen.name: seen.rank for seen in record.seen} == {"large": 16, "part": 2}
+
+
+@pytest.mark.parametrize("inside", [(range(4), 2), (range(2), 4), (range(1, 4), 4)])
+def test_an_update_that_holds_another_offer_than_was_announced_costs_its_author(
+    script: Any, inside: tuple[range, int]
+) -> None:
+    bench = script.Bench(form="ranked")
+    bench.start()
+    alice = Other(script, "alice")
+    lie = alice.update(*inside)
+    honest = SCHEMAS["ranked"].offer(range(3), 4)
+    size = SCHEMAS["ranked"].size(honest)
+    lie = Content.of(lie.data.ljust(size, b"\0")[:size])
+    heard = alice.announce(0, range(3), 4, update=BlobRef(digest=lie.digest, size=size))
+    pull = script.only(bench.tell(heard), Pull)
+    effects = bench.tell(Pulled(request=pull.request, content=lie))
+    assert [one for one, _ in refusals(script, effects)] == [alice.id]
+    assert not bench.core.welcome(alice.id, bench.now)
+
+
+def test_the_usual_size_of_a_tensor_is_that_of_those_who_hold_it(script: Any) -> None:
+    """Two hold the first number, three the others; who is out of the ordinary in the first alone pays for it."""
+    bench = script.Bench(form="split")
+    bench.start()
+
+    def hear(name: str, units: range, values: tuple[float, ...]) -> list[Any]:
+        other = Other(script, name, "split")
+        update = other.update(units, 0, values)
+        heard = other.announce(0, units, update=BlobRef(digest=update.digest, size=update.size))
+        pull = script.only(bench.tell(heard), Pull)
+        return bench.tell(Pulled(request=pull.request, content=update))
+
+    for n in range(3):
+        assert not refusals(script, hear(f"p{n}", range(1, 4), (0.0, 1.0, 1.0 + n / 10, 1.0)))
+    for n in range(2):
+        assert not refusals(script, hear(f"q{n}", range(1), (50.0 + n, 0.0, 0.0, 0.0)))
+    refused = refusals(script, hear("mallory", range(2), (1e5, 1.0, 0.0, 0.0)))
+    assert [field for _, field in refused] == ["update.w0"]
+
+
+# -- how much text they speak for -------------------------------------------------------------------
+
+
+def weights(script: Any, bench: Any, *announced: dict[str, Any]) -> list[float]:
+    """The row for neighbours that announce these counts, in the order of their ids."""
+    effects = bench.start()
+    people = sorted((script.Someone(f"p{n}") for n in range(len(announced))), key=lambda one: one.id)
+    for one, fields in zip(people, announced, strict=True):
+        bench.receive(one, 0, **fields)
+    asked = bench.publish(bench.answer(effects))
+    return list(script.only(asked, Evaluate).rows[0])
+
+
+def test_weights_follow_the_tokens_of_this_round_or_of_all(script: Any) -> None:
+    uniform = {"strategy": "uniform", "tokens_power": 1.0, "tokens_cap": 1000.0}
+    one = {"tokens": 3, "tokens_total": 1, "samples": 1}
+    two = {"tokens": 4, "tokens_total": 7, "samples": 6}
+    row = weights(script, script.Bench(trust=TrustConfig(**uniform)), one, two)
+    assert row == pytest.approx([1 / 8, 3 / 8, 4 / 8]), "this peer's own is a token a step"
+    total = TrustConfig(**uniform, tokens_count="total")
+    assert weights(script, script.Bench(trust=total), one, two) == pytest.approx([1 / 9, 1 / 9, 7 / 9])
+    samples = TrustConfig(**uniform, tokens_alpha=0.0)
+    assert weights(script, script.Bench(trust=samples), one, two) == pytest.approx([1 / 8, 1 / 8, 6 / 8])
+
+
+def test_claims_without_bound_buy_what_the_cap_allows(script: Any) -> None:
+    trust = TrustConfig(strategy="uniform", tokens_power=1.0, tokens_cap=2.0)
+    row = weights(script, script.Bench(trust=trust), {"tokens": 1}, {"tokens": 2**53})
+    assert row == pytest.approx([1 / 4, 1 / 4, 2 / 4])
+
+
+def test_importance_that_is_no_number_is_refused_at_the_door(script: Any) -> None:
+    bench = script.Bench(form="split", learner=LearnerConfig(layers=LayersConfig(count=1)))
+    bench.start()
+    alice = Other(script, "alice", "split")
+    for value in (float("nan"), float("inf"), -0.5):
+        heard = alice.announce(0, range(4), importance=struct.pack("<4f", 1.0, value, -1.0, 0.0))
+        assert script.only(bench.tell(heard), Judge).verdict is Verdict.REJECT

@@ -1,0 +1,112 @@
+"""peer.toml as a whole: what holds between its tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gossipllm.config import ReferenceConfig, TrainingConfig
+from gossipllm.mistakes import UserMistake
+from peers.home.config import MergeConfig, PeerConfig, load_config, write_config
+from trust.rows.rows import TrustConfig
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        PeerConfig(),
+        PeerConfig(
+            trust=TrustConfig(strategy="product", product_of=("validation", "weights")),
+            merge=MergeConfig(mixing="updates"),
+        ),
+        PeerConfig(
+            trust=TrustConfig(strategy="predictions", form="paper-code"),
+            reference=ReferenceConfig(positions="last"),
+        ),
+        PeerConfig(trust=TrustConfig(strategy="fixed", fixed=("alice=0.5", "bob=0.25"))),
+    ],
+)
+def test_what_is_written_reads_back(tmp_path: Path, config: PeerConfig) -> None:
+    write_config(tmp_path / "peer.toml", config)
+    assert load_config(tmp_path / "peer.toml") == config
+
+
+def test_the_learner_measures_what_trust_needs_and_mixes_what_merge_says() -> None:
+    config = PeerConfig(
+        trust=TrustConfig(strategy="product", product_of=("validation", "weights")),
+        merge=MergeConfig(rule="mean", mixing="updates"),
+    )
+    learner = config.core().learner
+    assert learner.evidence == ("validation", "weights")
+    assert (learner.merge, learner.mixing) == ("mean", "updates")
+
+
+@pytest.mark.parametrize(
+    ("text", "needed"),
+    [
+        ('[trust]\nform = "paper-code"', "last"),
+        ('[reference]\npositions = "last"', "all"),
+        ('[trust]\nstrategy = "product"\n[reference]\npositions = "last"', "all"),
+    ],
+)
+def test_predictions_need_the_positions_of_their_form(tmp_path: Path, text: str, needed: str) -> None:
+    (tmp_path / "peer.toml").write_text(text)
+    with pytest.raises(UserMistake, match=f'reference.positions must be "{needed}"'):
+        load_config(tmp_path / "peer.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[heads]\ncopies = 1", "adapter.train"),
+        ('[merge]\nmixing = "push-sum"\n[layers]\ncount = 1', "push-sum"),
+        ('[adapter]\ntrain = "heads"\n[heads]\ncopies = 1\n[layers]\ncount = 1', "heads.copies"),
+        (
+            '[layers]\ncount = 1\ncontext = "distil"\ncontexts = "fetch"\n[round]\nmost_context_mb = 600',
+            "network.max_blob_bytes",
+        ),
+    ],
+)
+def test_what_contradicts_itself_between_tables_is_a_line_and_no_traceback(
+    tmp_path: Path, text: str, named: str
+) -> None:
+    (tmp_path / "peer.toml").write_text(text)
+    with pytest.raises(UserMistake, match=named):
+        load_config(tmp_path / "peer.toml")
+
+
+@pytest.mark.parametrize(("reduction", "alpha"), [("tokens", 1.0), ("sequences", 0.0)])
+def test_how_tokens_count_follows_from_what_the_loss_is_a_mean_of(reduction: Any, alpha: float) -> None:
+    config = PeerConfig(training=TrainingConfig(reduction=reduction))
+    assert config.core().learner.tokens_alpha == alpha
+    fixed = PeerConfig(training=TrainingConfig(reduction=reduction), trust=TrustConfig(tokens_alpha=0.25))
+    assert fixed.core().learner.tokens_alpha == 0.25
+
+
+def test_what_needs_no_predictions_goes_with_any_positions() -> None:
+    PeerConfig(trust=TrustConfig(strategy="weights"), reference=ReferenceConfig(positions="last"))
+
+
+@pytest.mark.parametrize(
+    ("text", "idle"),
+    [
+        ("[trust]\ntokens_power = 1.0", "trust.tokens_power"),
+        ('[trust]\nstrategy = "learned"', "trust.strategy"),
+        ('[trust]\ntokens_count = "total"', "trust.tokens_count"),
+        ("[round]\nguard = false", "round.guard"),
+        ('rule = "mean"', "merge.rule"),
+    ],
+)
+def test_what_steers_rows_is_refused_where_there_are_none(tmp_path: Path, text: str, idle: str) -> None:
+    (tmp_path / "peer.toml").write_text(f'[merge]\nmixing = "push-sum"\n{text}')
+    with pytest.raises(UserMistake, match=f'{idle} does nothing with merge.mixing = "push-sum"'):
+        load_config(tmp_path / "peer.toml")
+
+
+def test_pushing_goes_with_every_default_and_with_what_counts_there(tmp_path: Path) -> None:
+    pushing = MergeConfig(mixing="push-sum")
+    write_config(tmp_path / "peer.toml", PeerConfig(merge=pushing))
+    assert load_config(tmp_path / "peer.toml").merge == pushing
+    PeerConfig(merge=pushing, trust=TrustConfig(tokens_alpha=0.5, max_age=2))

@@ -1,0 +1,116 @@
+"""One process at a time has the home folder, and a dead one does not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gossipllm.mistakes import UserMistake
+from peers.home.folder import Home
+
+HOLD = """
+import sys
+from pathlib import Path
+from peers.home.folder import Home
+with Home(Path(sys.argv[1])).locked():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+@pytest.fixture
+def holder(home: Home) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has the folder until its input ends."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(home.folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_the_second_process_is_told_who_the_first_is(home: Home, holder: subprocess.Popen[str]) -> None:
+    with pytest.raises(UserMistake, match=f"in use by the process with pid {holder.pid};"), home.locked():
+        pass
+
+
+def test_a_process_that_was_killed_holds_nothing(home: Home, holder: subprocess.Popen[str]) -> None:
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    with home.locked():
+        assert (home.folder / "lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_the_folder_can_be_taken_again_and_again(home: Home) -> None:
+    for _ in range(3):
+        with home.locked():
+            pass
+
+
+def test_within_one_process_too_there_is_one_holder(home: Home) -> None:
+    with home.locked(), pytest.raises(UserMistake, match=f"pid {os.getpid()}"), home.locked():
+        pass
+
+
+def test_of_many_that_race_exactly_one_wins(home: Home) -> None:
+    start, go = os.pipe()
+    end, done = os.pipe()
+    told, tell = os.pipe()
+    children = []
+    for _ in range(16):
+        child = os.fork()
+        if child == 0:
+            os.close(done)
+            os.read(start, 1)
+            try:
+                with home.locked():
+                    os.write(tell, b"w")
+                    os.read(end, 1)
+            except UserMistake:
+                os.write(tell, b"l")
+            finally:
+                os._exit(0)
+        children.append(child)
+    os.write(go, bytes(len(children)))
+    outcome = b""
+    while len(outcome) < len(children):
+        outcome += os.read(told, len(children))
+    os.close(done)
+    for child in children:
+        os.waitpid(child, 0)
+    for descriptor in (start, go, end, told, tell):
+        os.close(descriptor)
+
+    assert sorted(outcome) == sorted(b"w" + 15 * b"l")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserMistake, match="cannot be opened for writing"), Home(tmp_path / "none").locked():
+        pass
+
+
+def test_a_folder_that_init_did_not_make_is_named_with_what_it_lacks(home: Home) -> None:
+    with pytest.raises(UserMistake, match=r"has no peer\.toml"):
+        home.check()
+    home.config.touch()
+    with pytest.raises(UserMistake, match=r"has no identity\.key"):
+        home.check()
+    home.identity.touch()
+    home.check()
+    with pytest.raises(UserMistake, match="gossipllm init"):
+        Home(home.folder / "elsewhere").check()

@@ -1,0 +1,144 @@
+"""The table of methods: each name becomes a configuration that the peers accept."""
+
+from __future__ import annotations
+
+import pytest
+
+from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig
+from gossipllm.mistakes import UserMistake
+from peers.core.config import RoundConfig
+from sim.experiments.methods import (
+    CHANGES,
+    METHODS,
+    adapter_of,
+    heads_of,
+    layers_of,
+    method_named,
+    reference_of,
+    round_of,
+    trust_of,
+)
+from trust.rows.config import TrustConfig, evidence_of
+
+ALL = (*METHODS, "s1*s3", "s1*s2*s3")
+
+
+def trust(name: str) -> TrustConfig:
+    return trust_of(method_named(name), TrustConfig(), fixed={"peer-1": 0.25})
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_method_is_a_configuration_that_trust_accepts(name):
+    trust(name)
+    reference_of(method_named(name), ReferenceConfig())
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("change", CHANGES)
+def test_every_change_applies_to_every_method_or_says_why_not(name, change):
+    if why := refusal(name, change):
+        with pytest.raises(UserMistake, match=why):
+            method_named(f"{name}+{change}")
+        return
+    method = method_named(f"{name}+{change}")
+    AdapterConfig(start=method.start or "shared", train=method.train or "both")
+
+
+def refusal(name: str, change: str) -> str:
+    if change in ("frozen", "heads") and name.endswith("-code"):
+        return "shared start"
+    if change in ("layers", "heads") and name == "pushsum":
+        return "whole adapters"
+    if change in ("layers", "heads") and name in ("s1-text", "s1-code"):
+        return "whole adapters"
+    if change == "tokens" and name in ("local", "local-code", "theoretical", "pushsum"):
+        return "no row to weigh"
+    return ""
+
+
+def test_methods_train_everything_and_weigh_no_tokens_unless_they_say_so():
+    layers, heads = LayersConfig(count=1), HeadsConfig(copies=2)
+    for name in METHODS:
+        method = method_named(name)
+        assert not layers_of(method, layers).partial
+        assert heads_of(method, heads).copies == 0
+        weighed = trust_of(method, TrustConfig(tokens_power=2.0), fixed={}).tokens_power
+        assert weighed == (2.0 if name == "tokens" else 0.0)
+
+
+def test_the_scenarios_tables_say_how_much_of_what_a_change_names():
+    layers, heads = LayersConfig(count=2, sampling="uniform"), HeadsConfig(copies=3)
+    assert layers_of(method_named("s3+layers"), layers) == layers
+    assert heads_of(method_named("s3+heads"), heads) == heads
+    assert layers_of(method_named("s3+layers+self"), layers).missing == "self"
+    assert layers_of(method_named("s3+heads+self"), layers) == LayersConfig(missing="self")
+    assert trust("s3+tokens").tokens_power == 1.0
+    assert adapter_of(method_named("s3+heads"), AdapterConfig()).train == "heads"
+    assert adapter_of(method_named("s3"), AdapterConfig(train="heads")).train == "heads"
+
+
+def test_what_a_method_measures_is_what_its_name_says():
+    assert evidence_of(trust("s1")) == ("weights",)
+    assert evidence_of(trust("s2-code")) == ("perplexity",)
+    assert evidence_of(trust("s3-text")) == ("logits",)
+    assert evidence_of(trust("s1*s3")) == ("weights", "predictions")
+    assert evidence_of(trust("learned")) == evidence_of(trust("fedavg")) == ()
+
+
+def test_only_the_theoretical_rows_know_who_holds_what():
+    assert trust("theoretical").fixed == ("peer-1=0.25",)
+    assert trust("fedavg").fixed == trust("s3").fixed == ()
+
+
+@pytest.mark.parametrize("name", ["local", "fedavg", "theoretical", "s1", "s2", "learned", "fomo", "s1*s2"])
+def test_a_method_that_reads_no_predictions_does_not_pay_for_them(name):
+    reference = reference_of(method_named(name), ReferenceConfig(windows=50, window_tokens=64))
+    assert (reference.windows, reference.window_tokens, reference.top) == (1, 2, 1)
+
+
+@pytest.mark.parametrize("name", ["s3", "s1*s3", "s3+updates"])
+def test_a_method_that_reads_predictions_has_the_scenarios_reference_set(name):
+    reference = ReferenceConfig(windows=50)
+    assert reference_of(method_named(name), reference) == reference
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if "-" in name])
+def test_the_published_forms_have_no_guard_and_average_the_factors(name):
+    method = method_named(name)
+    assert (method.guard, method.merge, method.mixing) == (False, "mean", "parameters")
+    assert method.start == ("own" if name.endswith("-code") else None)
+
+
+def test_the_published_predictions_are_raw_logits_at_last_positions():
+    reference = reference_of(method_named("s3-code"), ReferenceConfig())
+    assert (reference.windows, reference.positions, reference.top) == (200, "last", 100)
+
+
+def test_plain_averaging_averages_over_everybody_however_few_partners_others_have():
+    few = RoundConfig(most_partners=4)
+    assert round_of(method_named("fedavg"), few, peers=30).most_partners == 29
+    assert round_of(method_named("s3"), few, peers=30).most_partners == 4
+    assert round_of(method_named("fedavg"), few, peers=10_000).most_partners == 256
+
+
+def test_changes_follow_each_other():
+    method = method_named("s3+mean+noguard+updates")
+    assert (method.merge, method.guard, method.mixing) == ("mean", False, "updates")
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("fedavgg", "did you mean fedavg?"),
+        ("s3+gard", "did you mean guard?"),
+        ("s1*local", "a product is of s1, s2, s3"),
+        ("s1*s1", "different"),
+        ("s3+layers+heads", "+layers and +heads exclude each other"),
+        ("", "known are local"),
+    ],
+)
+def test_a_mistyped_method_is_told_the_nearest_name(name, part):
+    with pytest.raises(UserMistake) as mistake:
+        method_named(name)
+    assert part in str(mistake.value)
+    assert "\n" not in str(mistake.value)

@@ -1,0 +1,230 @@
+"""One run, in this process, with the embedded model: what it leaves, and what methods of a seed share."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig, TrainingConfig
+from gossipllm.mistakes import UserMistake
+from gossipllm.text.partitions import PartitionConfig
+from peers.core.config import RoundConfig
+from sim.experiments.results import RunWriter, configurations, finished_run, results_digest
+from sim.experiments.run import Outcome, simulate
+from sim.experiments.scenarios import Scenario, TextConfig
+from sim.world.conditions import ChurnConfig, ComputeConfig, Conditions
+from sim.world.devices import DevicesConfig
+from sim.world.trace import Happened
+from trust.record.history import Round
+from trust.record.log import read_history
+from trust.rows.config import TrustConfig
+
+SMALL = Scenario(
+    name="small",
+    peers=4,
+    seeds=(0,),
+    methods=("local",),
+    data=TextConfig(
+        sources=("embedded:fr", "embedded:de"),
+        window_tokens=16,
+        trust_windows=2,
+        test_windows=2,
+        partition=PartitionConfig(chunk_tokens=32, train_tokens=128, trust_tokens=64, test_tokens=64),
+    ),
+    round=RoundConfig(steps=1, rounds=2, barrier=True),
+    training=TrainingConfig(batch_windows=2, warmup_steps=1),
+    reference=ReferenceConfig(windows=5, window_tokens=4),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def runs() -> dict[str, Outcome]:
+    return {name: simulate(SMALL, name, 0) for name in ("local", "theoretical", "s3")}
+
+
+def test_every_peer_does_all_its_rounds_and_says_what_it_did(runs):
+    for outcome in runs.values():
+        assert outcome.metrics.finished
+        assert [one.rounds for one in outcome.metrics.peers] == [2] * 4
+        assert [point.round for point in outcome.metrics.curve] == [0, 1]
+        for one in outcome.metrics.peers:
+            assert math.isclose(sum(one.row), 1, abs_tol=1e-9)
+            assert one.before > 1
+            assert one.after > 1
+
+
+def test_peers_of_one_text_are_who_the_theoretical_rows_name(runs):
+    alike = np.kron(np.ones((2, 2)), np.eye(2)) / 2
+    metrics = runs["theoretical"].metrics
+    assert [one.category for one in metrics.peers] == ["fr", "de", "fr", "de"]
+    np.testing.assert_allclose(metrics.oracle, alike)
+    np.testing.assert_allclose(metrics.rows_NN, alike, atol=1e-9)
+    assert all(one.same == pytest.approx(1) for one in metrics.peers)
+
+
+def test_methods_of_a_seed_are_the_same_until_their_first_merge(runs):
+    bases = {tuple(one.base for one in outcome.metrics.peers) for outcome in runs.values()}
+    assert len(bases) == 1
+    assert len({outcome.metrics.curve[0].before for outcome in runs.values()}) == 1
+
+
+def test_another_seed_is_another_draw(runs):
+    other = simulate(SMALL, "local", 1)
+    assert other.metrics.trace != runs["local"].metrics.trace
+    assert other.metrics.curve[0].before != runs["local"].metrics.curve[0].before
+
+
+def test_a_run_again_is_the_same_run(runs):
+    assert simulate(SMALL, "s3", 0).metrics == runs["s3"].metrics
+
+
+def test_who_trains_alone_pays_for_no_evidence(runs):
+    cost = {name: outcome.metrics.forward for name, outcome in runs.items()}
+    assert cost["local"]["train"] == cost["s3"]["train"] == 2 * 4 * 1 * 2 * 16
+    assert cost["local"]["evidence"] < cost["s3"]["evidence"]
+    assert cost["local"]["trust"] < cost["s3"]["trust"]
+
+
+LINES = replace(
+    SMALL,
+    data=TextConfig(
+        sources=("lines:embedded:java",),
+        window_tokens=32,
+        train_samples=4,
+        trust_samples=2,
+        test_samples=2,
+        trust_windows=2,
+        test_windows=2,
+        partition=PartitionConfig(kind="length"),
+    ),
+    trust=TrustConfig(tokens_cap=1000.0),
+    methods=("tokens",),
+)
+
+
+def test_weights_by_tokens_are_in_proportion_to_what_each_trained_on():
+    outcome = simulate(LINES, "tokens", 0)
+    assert [one.device for one in outcome.metrics.peers] == ["short", "short", "medium", "long"]
+    rounds = [entry.record for entry in outcome.entries if isinstance(entry.record, Round)]
+    tokens = {one.peer: one.tokens for one in rounds if one.round == 1}
+    assert max(tokens.values()) > 3 * min(tokens.values())
+    whole = sum(tokens.values())
+    for record in (one for one in rounds if one.round == 1):
+        assert record.self_weight == pytest.approx(tokens[record.peer] / whole)
+        for one in record.seen:
+            assert one.weight == pytest.approx(tokens[one.peer] / whole)
+
+
+def test_push_sum_needs_no_rows_and_comes_to_one_adapter():
+    metrics = simulate(LINES, "pushsum", 0).metrics
+    assert metrics.finished
+    assert all(one.effective == pytest.approx(1) for one in metrics.peers)
+    assert all(one.sent["blob"] > 0 for one in metrics.peers)
+
+
+def test_peers_of_unlike_ranks_send_unlike_bytes_and_all_take_part():
+    unlike = replace(SMALL, devices=DevicesConfig(ranks=(2, 16)))
+    peers = simulate(unlike, "fedavg+svd", 0).metrics.peers
+    assert [one.device for one in peers] == ["rank 2", "rank 16", "rank 2", "rank 16"]
+    assert peers[1].sent["blob"] > 4 * peers[0].sent["blob"]
+    assert all(one.effective == pytest.approx(4) for one in peers)
+
+
+@pytest.mark.parametrize(
+    ("name", "tables", "share"),
+    [
+        ("fedavg+layers", {"layers": LayersConfig(count=1)}, 1 / 4),
+        ("fedavg+heads", {"heads": HeadsConfig(copies=2), "adapter": AdapterConfig(train="heads")}, 1 / 2),
+    ],
+)
+def test_who_trains_a_part_sends_a_part(name, tables, share):
+    parts = replace(SMALL, **tables, methods=(name,))
+    outcome = simulate(parts, name, 0)
+    whole = simulate(parts, "fedavg", 0)
+    offered = {
+        one: [
+            entry.record.offered
+            for entry in run.entries
+            if isinstance(entry.record, Round) and entry.record.round
+        ]
+        for one, run in (("part", outcome), ("whole", whole))
+    }
+    assert sum(offered["part"]) == pytest.approx(share * sum(offered["whole"]), rel=0.01)
+    assert outcome.metrics.finished
+
+
+def test_texts_that_do_not_suffice_are_the_users_matter():
+    data = replace(SMALL.data, partition=replace(SMALL.data.partition, train_tokens=10**7))
+    with pytest.raises(UserMistake):
+        simulate(replace(SMALL, data=data), "local", 0)
+    with pytest.raises(UserMistake, match="takes at most"):
+        simulate(replace(SMALL, data=replace(SMALL.data, window_tokens=4096)), "local", 0)
+
+
+def test_a_peer_that_comes_late_and_one_that_crashes_still_end_their_rounds():
+    churn = ChurnConfig(late=("peer-3 at 8",), outages=("peer-0 from 1.5 to 4",))
+    conditions = Conditions(compute=ComputeConfig(step_s=1.0), churn=churn)
+    lone = replace(SMALL, conditions=conditions, round=RoundConfig(steps=1, rounds=3, patience_s=1.0))
+    metrics = simulate(lone, "fedavg", 0).metrics
+    assert metrics.finished
+    assert [one.rounds for one in metrics.peers] == [3] * 4
+    assert metrics.virtual_s > 8
+
+
+def test_a_run_ends_at_its_limit_and_says_so():
+    slow = replace(SMALL, conditions=Conditions(compute=ComputeConfig(step_s=100.0)), limit_s=150.0)
+    metrics = simulate(slow, "local", 0).metrics
+    assert not metrics.finished
+    assert [one.rounds for one in metrics.peers] == [1] * 4
+
+
+def test_a_runs_folder_holds_the_history_the_events_and_the_numbers(tmp_path):
+    seen: list[Happened] = []
+    writer = RunWriter(tmp_path / "run", "configuration")
+
+    def on_events(events) -> None:
+        seen.extend(events)
+        writer.events(events)
+
+    outcome = simulate(SMALL, "s3", 0, on_events=on_events)
+    assert not (tmp_path / "run").exists()
+    clock = writer.finish(outcome.metrics, outcome.entries)
+    assert finished_run(tmp_path / "run", "configuration") == (outcome.metrics, clock)
+    assert finished_run(tmp_path / "run", "another") is None
+    assert read_history(tmp_path / "run" / "history.msgpack").entries == outcome.entries
+    packed = (tmp_path / "run" / "events.jsonl.gz").read_bytes()
+    lines = [json.loads(line) for line in gzip.decompress(packed).splitlines()]
+    assert [line["event"]["kind"] for line in lines] == [type(one.event).__name__ for one in seen]
+    assert {"Train", "Merge", "Report"} <= {one["kind"] for line in lines for one in line["effects"]}
+    again = RunWriter(tmp_path / "again" / "run", "configuration")
+    again.events(seen)
+    again.finish(outcome.metrics, outcome.entries)
+    digests = {results_digest(folder, [folder / "run"], ()) for folder in (tmp_path, tmp_path / "again")}
+    assert len(digests) == 1
+
+
+def test_a_configuration_is_another_when_anything_that_matters_is():
+    def digest(**changes) -> str:
+        return configurations(dataclasses.replace(SMALL, **changes))["local", 0]
+
+    same = digest()
+    assert digest(name="other", seeds=(0, 1), methods=("local", "s3")) == same
+    assert digest(peers=5) != same
+    assert digest(round=RoundConfig(steps=2, rounds=2, barrier=True)) != same
+    assert digest(data=replace(SMALL.data, sources=("embedded:fr", "embedded:it"))) != same
+    every = configurations(replace(SMALL, seeds=(0, 1), methods=("local", "s3")))
+    assert len(set(every.values())) == 4

@@ -1,0 +1,138 @@
+"""Scenarios: files to dataclasses and back, settings on the command line, and what users get wrong."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gossipllm.config.toml import commented_toml, read_toml
+from gossipllm.mistakes import UserMistake
+from sim.experiments.methods import method_named
+from sim.experiments.scenarios import DEFAULT, Scenario, load_scenario, shipped
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_scenario_reads_and_its_resolved_form_reads_back_the_same(name, tmp_path):
+    scenario = load_scenario(name)
+    file = tmp_path / "resolved.toml"
+    file.write_text(commented_toml(scenario), encoding="utf-8")
+    assert read_toml(file, Scenario) == scenario
+    assert scenario.name == name
+
+
+def test_the_default_comes_first_in_the_list():
+    assert next(iter(shipped())) == DEFAULT
+
+
+def test_settings_change_single_keys_in_the_syntax_of_toml():
+    scenario = load_scenario(
+        DEFAULT,
+        ["round.steps=3", "data.partition.kind=iid", 'methods=["local", "s2"]', "conditions.link.loss=0.5"],
+    )
+    assert scenario.round.steps == 3
+    assert scenario.data.partition.kind == "iid"
+    assert scenario.methods == ("local", "s2")
+    assert scenario.conditions.link.loss == 0.5
+    before = load_scenario(DEFAULT)
+    assert scenario.training == before.training
+    assert replace(scenario.round, steps=before.round.steps) == before.round
+
+
+@pytest.mark.parametrize(
+    ("setting", "part"),
+    [
+        ("round.stepz=3", "round.stepz: unknown key, did you mean steps?"),
+        ("rond.steps=3", "rond is no table, did you mean round?"),
+        ("peers.many=3", "peers is no table"),
+        ("round.steps=many", "round.steps: must be a whole number, got 'many'"),
+        ("data.partition.kind=idd", 'did you mean "iid"?'),
+        ("peers", "must be KEY=VALUE"),
+        ('methods=["s4"]', "known are local"),
+        ("peers=1", "peers must be in 2..10000, got 1"),
+        ("seeds=[1, 1]", "seeds must be different"),
+        ("round.rounds=0", "round.rounds must be in 1.."),
+        ("training.warmup_steps=30", "must be below the 30 steps of the run"),
+        (
+            'methods=["s3+layers"]',
+            "method s3+layers: layers.count, layers.memory_mb or devices.blocks must say",
+        ),
+        ('methods=["s3+heads"]', "method s3+heads: heads.copies must be at least 1, got 0"),
+        (
+            "devices.ranks=[2, 16]",
+            "method fedavg: devices.ranks must be equal where A and B are averaged apart",
+        ),
+        ("devices.ranks=[0]", "devices: ranks must each be in 1..256, got 0"),
+        ("devices.blocks=[1, 257]", "devices: blocks must each be in 0..256, got 1, 257"),
+        (
+            'devices.modules=["q_proj q_proj"]',
+            "devices: modules must name each of a set once, got 'q_proj q_proj'",
+        ),
+        ('data.sources=["embedded:fr", "lines:embedded:de"]', "sources must be all texts or all samples"),
+        ('data.sources=["e2e:"]', "write e2e:PATH"),
+        ("data.trust_samples=1", "data: trust_samples must be in 2..4096, got 1"),
+        ('merge="median"', 'merge: must be one of "svd", "mean", "pad", got'),
+        ('conditions.churn.late=["peer-9 at 3"]', "no peer is called 'peer-9'"),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_line(setting, part):
+    with pytest.raises(UserMistake) as mistake:
+        load_scenario(DEFAULT, [setting])
+    assert part in str(mistake.value)
+    assert "\n" not in str(mistake.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [("langages", "did you mean languages?"), ("gone.toml", "no such file"), ("some/where", "no such file")],
+)
+def test_a_scenario_that_is_not_there_is_told_what_is(name, part):
+    with pytest.raises(UserMistake, match=part.replace("?", r"\?")):
+        load_scenario(name)
+
+
+def test_the_learning_rate_falls_over_the_run_unless_its_length_is_given():
+    scenario = load_scenario(DEFAULT, ["round.steps=5", "round.rounds=4"])
+    assert scenario.annealed.decay_steps == 20
+    assert load_scenario(DEFAULT, ["training.decay_steps=7"]).annealed.decay_steps == 7
+    assert load_scenario(DEFAULT, ["anneal=false"]).annealed.decay_steps == 0
+
+
+def test_lists_of_devices_are_cycled_over_the_peers():
+    settings = ["devices.ranks=[2, 16]", 'devices.modules=["q_proj v_proj", ""]', 'methods=["s3"]']
+    scenario = load_scenario(DEFAULT, settings)
+    adapters = [scenario.learner(method_named("s3"), index).adapter for index in range(3)]
+    assert [one.rank for one in adapters] == [2, 16, 2]
+    assert [one.modules for one in adapters] == [("q_proj", "v_proj"), (), ("q_proj", "v_proj")]
+    assert {one.most_rank for one in adapters} == {64}
+    assert [scenario.label(index) for index in range(2)] == ["rank 2, q_proj v_proj", "rank 16, all modules"]
+
+
+def test_blocks_and_capacities_are_for_methods_that_deal_out_blocks_and_heads():
+    settings = ["devices.blocks=[1, 0]", "devices.capacities=[1, 3]", "heads.copies=2"]
+    scenario = load_scenario(DEFAULT, settings)
+    windows = {
+        name: [scenario.learner(method_named(name), index).layers.count for index in range(2)]
+        for name in ("s3", "s3+layers")
+    }
+    parts = {
+        name: [scenario.learner(method_named(name), index).heads.capacity for index in range(2)]
+        for name in ("s3", "s3+heads")
+    }
+    assert windows == {"s3": [0, 0], "s3+layers": [1, 0]}
+    assert parts == {"s3": [100, 100], "s3+heads": [1, 3]}
+
+
+def test_who_trains_all_blocks_needs_no_context_for_others():
+    settings = ["devices.blocks=[1, 0]", "layers.count=1", 'layers.context="int8"', 'methods=["s3+layers"]']
+    scenario = load_scenario(DEFAULT, settings)
+    learners = [scenario.learner(method_named("s3+layers"), index) for index in range(2)]
+    assert [one.layers.context for one in learners] == ["int8", "none"]
+
+
+def test_peers_whose_samples_differ_in_length_are_named_for_it():
+    scenario = load_scenario("tokens")
+    assert [scenario.label(index) for index in range(6)] == [
+        "short", "short", "medium", "medium", "long", "long"
+    ]  # fmt: skip
+    assert load_scenario(DEFAULT).label(0) == ""

@@ -1,0 +1,78 @@
+"""Sources to categories: running text, samples of lines and samples of tasks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gossipllm.base import model_folder
+from gossipllm.base.making.vocabulary import load_tokenizer
+from gossipllm.mistakes import UserMistake
+from gossipllm.text.partitions import PartitionConfig
+from sim.experiments.texts import are_samples, category_names, check_sources, load_categories
+
+LINES = "One line.\n\nAnother, rather longer line.\nA third.\n"
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return load_tokenizer(model_folder())
+
+
+@pytest.fixture
+def text(tmp_path):
+    file = tmp_path / "notes.txt"
+    file.write_text(LINES, encoding="utf-8")
+    return file
+
+
+def loaded(source, tokenizer, longest=32):
+    (category,) = load_categories((str(source),), tokenizer, PartitionConfig(chunk_tokens=8), longest=longest)
+    return category
+
+
+def test_each_line_is_a_sample_of_which_every_word_bears_loss(text, tokenizer):
+    category = loaded(f"lines:{text}", tokenizer)
+    assert category.name == "notes"
+    assert len(category.pieces) == 3
+    for piece, line in zip(category.pieces, LINES.replace("\n\n", "\n").splitlines(), strict=True):
+        assert (piece[1:] >= 0).all()
+        assert tokenizer.decode(piece[1:], skip_special_tokens=True) == line
+
+
+def test_a_sample_longer_than_a_window_is_cut(text, tokenizer):
+    assert max(len(piece) for piece in loaded(f"lines:{text}", tokenizer, longest=4).pieces) == 4
+
+
+def test_of_a_tasks_sample_only_the_answer_bears_loss(tmp_path, tokenizer):
+    file = tmp_path / "train.csv"
+    file.write_text('mr,ref\n"name[Aromi]",Aromi is a place.\n', encoding="utf-8")
+    category = loaded(f"e2e:{file}", tokenizer)
+    (piece,) = category.pieces
+    assert category.name == "e2e"
+    assert tokenizer.decode(piece[piece >= 0], skip_special_tokens=True).strip() == "Aromi is a place."
+    assert (np.diff((piece >= 0).astype(int)) >= 0).all()
+
+
+def test_running_text_is_no_sample(text, tokenizer):
+    assert not are_samples(str(text))
+    assert not are_samples("embedded:fr")
+    assert {len(piece) for piece in loaded(text, tokenizer).pieces} == {8}
+
+
+def test_names_are_short_and_tell_sources_of_one_name_apart():
+    sources = ("lines:embedded:java", "e2e:a/train.csv", "e2e:b/train.csv", "translation:en-fr:pud.jsonl")
+    assert category_names(sources) == ("java", "e2e 2", "e2e 3", "translation en-fr")
+
+
+def test_a_source_counts_by_what_its_files_hold(text):
+    before = check_sources((f"lines:{text}",))
+    assert before == check_sources((str(text),))
+    text.write_text(LINES + "More.\n", encoding="utf-8")
+    assert check_sources((f"lines:{text}",)) != before
+
+
+def test_a_file_that_is_not_there_is_named_with_its_key():
+    for source in ("lines:gone.txt", "e2e:gone.csv", "gone.txt"):
+        with pytest.raises(UserMistake, match=r"data\.sources: .*gone"):
+            check_sources((source,))

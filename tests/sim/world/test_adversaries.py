@@ -1,0 +1,304 @@
+"""One named fault each, thrown at honest peers through their network: they learn on, and nobody honest pays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from peers.core.config import CoreConfig, RoundConfig
+from peers.core.effects import Drop, Pull
+from peers.core.events import Connected, Greeted, Heard, Pulled, Replied
+from peers.identity import Identity
+from peers.run.command import DeviceKeys
+from sim.toy.learner import EVIDENCE, add_toy, fingerprints
+from sim.world.conditions import ComputeConfig, Conditions
+from sim.world.world import World
+from trust.record.history import Refusal
+from wire.codec import decode_announcement, encode_announcement, encode_reply
+from wire.digest import NO_DIGEST, Content
+from wire.messages import Announcement, BlobRef, ContextRef, Reply, ShareRef, network_id
+from wire.units import Offer
+
+NET = network_id("gossipllm", fingerprints())
+
+
+def identity(number: int) -> DeviceKeys:
+    return DeviceKeys(Identity(bytes([number]) * 32))
+
+
+MALLORY, RELAY = identity(200), "a relay"
+
+
+def frame(
+    round_: int, *, of: DeviceKeys = MALLORY, signed_by: DeviceKeys | None = None, **fields: Any
+) -> bytes:
+    values: dict[str, Any] = {
+        "net": NET,
+        "fingerprints": fingerprints(),
+        "author": of.public_key,
+        "name": "mallory",
+        "round": round_,
+        "previous": NO_DIGEST,
+        "update": ref(update([0.0, 0.0, 0.0, 0.0])),
+        "offer": Offer(0),
+        "evidence": ref(EVIDENCE),
+        "tokens": 1,
+        "samples": 1,
+        "steps": 1,
+        "tokens_total": 1,
+        "samples_total": 1,
+        "capacity": 100,
+        "importance": b"",
+        "shares": (),
+        "contexts": (),
+        "capabilities": (),
+        "sent_at_s": 0,
+    }
+    announcement = Announcement(**{**values, **fields})
+    return encode_announcement(announcement, (signed_by or of).sign, payload=EVIDENCE.data)
+
+
+def update(values: list[float]) -> Content:
+    return Content.of(bytes(4) + np.array(values, "<f4").tobytes())
+
+
+def ref(content: Content) -> BlobRef:
+    return BlobRef(digest=content.digest, size=content.size)
+
+
+@pytest.fixture
+def town() -> World:
+    """Four honest peers with real keys, some rounds old, and somebody connected to all of them."""
+    conditions = Conditions(compute=ComputeConfig(step_s=0.5, answer_s=0.0))
+    world = World(seed=4, conditions=conditions, logged=True)
+    for number in range(4):
+        config = CoreConfig(
+            name=f"p{number}", round=RoundConfig(steps=2, patience_s=2.0, compare_every_s=5.0)
+        )
+        lean = [0.0, 0.0, 0.0, 0.0]
+        lean[number] = 0.5
+        add_toy(world, config, [1.0, 1.0, 1.0, 1.0], lean=lean, keys=identity(number))
+    world.begin()
+    world.run(seconds=5)
+    world.outsiders[MALLORY.peer_id] = {}
+    for node in world.nodes:
+        world.tell(node, Connected(peer=MALLORY.peer_id))
+    return world
+
+
+def throw(world: World, attack: Callable[[int], None], *, seconds: int = 15) -> None:
+    """Once a second, for as long; then some peace."""
+    for second in range(seconds):
+        attack(second)
+        world.run(seconds=1)
+    world.run(seconds=10)
+
+
+def unharmed(worlds: Any, world: World, *, rounds: int = 18) -> None:
+    worlds.check(world, outsiders=(MALLORY.peer_id,))
+    for node in world.nodes:
+        assert len(node.rounds) >= rounds
+        assert {seen.name for seen in node.rounds[-1].seen} >= {
+            other.config.name for other in world.nodes if other is not node
+        }
+        assert node.core.welcome(RELAY, world.now), "nobody pays for what it could not know"
+
+
+def refused(world: World) -> set[tuple[str, str]]:
+    records = (record for node in world.nodes for record in node.records)
+    return {(one.about, one.field) for one in records if isinstance(one, Refusal)}
+
+
+def is_out(world: World) -> bool:
+    return not any(node.core.welcome(MALLORY.peer_id, world.now) for node in world.nodes)
+
+
+def test_garbage(town: World, worlds: Any) -> None:
+    def attack(second: int) -> None:
+        for node in town.nodes:
+            for data in (b"", b"GLA2" + bytes(100 + second), frame(second)[:-1], frame(second) + b"x"):
+                town.tell(node, Heard(frame=data, via=MALLORY.peer_id))
+            town.tell(node, Greeted(greeting=bytes(second), via=MALLORY.peer_id))
+            town.tell(node, Replied(reply=b"\x81" * second, via=MALLORY.peer_id))
+
+    throw(town, attack)
+    assert is_out(town)
+    assert any(isinstance(effect, Drop) for one in town.log for effect in one.effects)
+    unharmed(worlds, town)
+
+
+def test_forged_signatures(town: World, worlds: Any) -> None:
+    """In the names of honest peers, ahead of them, so that their own later ones would be old or a fork."""
+
+    def attack(second: int) -> None:
+        for node in town.nodes:
+            for victim in town.nodes:
+                round_ = victim.core.round + second % 3
+                forged = frame(round_, of=victim.keys, signed_by=MALLORY)  # type: ignore[arg-type]
+                town.tell(node, Heard(frame=forged, via=MALLORY.peer_id))
+
+    throw(town, attack)
+    assert is_out(town)
+    assert (MALLORY.peer_id, "announcement.signature") in refused(town)
+    unharmed(worlds, town)
+
+
+def test_equivocation_to_different_halves(town: World, worlds: Any) -> None:
+    """Each half is told another story; by passing both on they all find out."""
+    one, other = update([1.0, 1.0, 1.0, 1.0]), update([1.0, 1.0, 1.0, 0.9])
+    town.outsiders[MALLORY.peer_id] = {one.digest: one.data, other.digest: other.data}
+    for number, node in enumerate(town.nodes):
+        story = frame(7, update=ref(one if number < 2 else other))
+        town.tell(node, Heard(frame=story, via=RELAY))
+    town.run(seconds=2)
+
+    assert is_out(town)
+    assert (MALLORY.peer_id, "announcement.round") in refused(town)
+    town.run(seconds=20)
+    unharmed(worlds, town)
+
+
+@pytest.mark.parametrize("values", [[float("nan"), 0, 0, 0], [float("inf"), 0, 0, 0]])
+def test_updates_that_are_no_numbers(town: World, worlds: Any, values: list[float]) -> None:
+    bad = update(values)
+    town.outsiders[MALLORY.peer_id] = {bad.digest: bad.data}
+
+    def attack(second: int) -> None:
+        for node in town.nodes:
+            town.tell(node, Heard(frame=frame(second, update=ref(bad)), via=RELAY))
+
+    throw(town, attack)
+    assert is_out(town)
+    assert (MALLORY.peer_id, "update.w") in refused(town)
+    unharmed(worlds, town)
+
+
+@pytest.mark.parametrize("size", [1e4, 3e38])
+def test_updates_much_larger_than_everybodys(town: World, worlds: Any, size: float) -> None:
+    """Each round another: every one is fetched at most once, none is merged, and after some the author is gone."""
+    bad: set[bytes] = set()
+
+    def attack(second: int) -> None:
+        large = update([size * (0.9 + second / 1000), 0.0, 0.0, 0.0])
+        town.outsiders[MALLORY.peer_id] = {large.digest: large.data}
+        bad.add(large.digest)
+        for node in town.nodes:
+            town.tell(node, Heard(frame=frame(second, update=ref(large)), via=RELAY))
+
+    throw(town, attack)
+    assert (MALLORY.peer_id, "update.w") in refused(town)
+    came = [(one.peer, one.event.content.digest) for one in town.log if isinstance(one.event, Pulled)]
+    assert all(came.count((peer, digest)) <= 1 for peer in range(4) for digest in bad)
+    assert any(isinstance(effect, Drop) for one in town.log for effect in one.effects)
+    unharmed(worlds, town)
+
+
+def test_updates_that_are_wrong_but_not_obviously(town: World, worlds: Any) -> None:
+    """The opposite of what everybody wants, in a believable size: the guard sees what it does."""
+
+    def attack(second: int) -> None:
+        bad = update([-1.0, -1.0, -1.0, -1.0 - second / 100])
+        town.outsiders[MALLORY.peer_id] = {bad.digest: bad.data}
+        for node in town.nodes:
+            town.tell(node, Heard(frame=frame(second, update=ref(bad)), via=RELAY))
+
+    throw(town, attack)
+    weights = [s.weight for n in town.nodes for r in n.rounds for s in r.seen if s.peer == MALLORY.peer_id]
+    assert weights
+    assert sum(weights) / len(weights) < 0.05
+    worlds.check(town)
+
+
+def test_announcements_without_end(town: World, worlds: Any) -> None:
+    """A hundred a second, each another round, none with a blob behind it."""
+    rounds = iter(range(100_000))
+
+    def attack(_: int) -> None:
+        for _ in range(100):
+            data = frame(next(rounds), update=BlobRef(digest=bytes(32), size=20))
+            for node in town.nodes:
+                town.tell(node, Heard(frame=data, via=RELAY))
+
+    throw(town, attack, seconds=5)
+    for one in town.nodes:
+        open_pulls = one.core._others.fetching.pulls._open  # type: ignore[union-attr]
+        assert len(open_pulls) <= 8
+    unharmed(worlds, town, rounds=14)
+
+
+def test_old_frames_again(town: World, worlds: Any) -> None:
+    """A whole history, in reverse, from the first: nothing of it counts."""
+    history = [data for node in town.nodes for data in worlds.published(town, node)]
+    latest = {node.keys.peer_id: node.core.round for node in town.nodes}
+    for node in town.nodes:
+        node.seen.clear()
+        for data in reversed(history):
+            town.tell(node, Heard(frame=data, via=RELAY))
+        frames = tuple(data[: len(data) - EVIDENCE.size] for data in history[:40])
+        reply = Reply(net=NET, fingerprints=fingerprints(), frames=frames)
+        town.tell(node, Replied(reply=encode_reply(reply), via=RELAY))
+    town.run(seconds=0.01)
+    for node in town.nodes:
+        for entry in node.core._others.inbox.newest():
+            assert entry.announcement.round >= latest[entry.author] - 1
+    town.run(seconds=20)
+    unharmed(worlds, town)
+    assert all(decode_announcement(data) for data in history)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"update": BlobRef(digest=bytes(32), size=2**31 - 1)},
+        {"update": BlobRef(digest=bytes(32), size=1)},
+        {"offer": Offer(8)},
+        {"offer": Offer(0, b"\x01")},
+        {"offer": Offer(0, bytes(1024))},
+        {"importance": b"\0\0\xc0\x7f" * 4},
+        {"importance": b"\0\0\x80\x7f" * 4},
+        {"importance": b"\0\0\x80\xc0" * 4},
+        {"importance": bytes(1024)},
+        {"shares": tuple(ShareRef(to=bytes([n] * 32), blob=ref(EVIDENCE)) for n in range(8))},
+    ],
+)
+def test_lies_about_what_is_offered(town: World, worlds: Any, lie: dict[str, Any]) -> None:
+    """Whoever passes them on could have known: they are refused at the door, and nothing is fetched."""
+
+    def attack(second: int) -> None:
+        for node in town.nodes:
+            town.tell(node, Heard(frame=frame(second, **lie), via=MALLORY.peer_id))
+
+    throw(town, attack, seconds=8)
+    assert is_out(town)
+    for node in town.nodes:
+        assert node.core._others.inbox.newest_of(MALLORY.peer_id) is None
+    unharmed(worlds, town, rounds=14)
+
+
+def test_claims_that_are_allowed_and_absurd(town: World, worlds: Any) -> None:
+    """All tokens of the world, the largest capacity and importances, contexts of two gigabytes: nobody gives anything
+    for them, and nobody is fined."""
+    contexts = tuple(
+        ContextRef(key=bytes([n] * 32), blob=BlobRef(digest=bytes(32), size=2**31 - 1)) for n in range(4)
+    )
+    claims = {
+        "tokens": 2**53,
+        "samples": 2**53,
+        "tokens_total": 2**53,
+        "samples_total": 2**53,
+        "capacity": 1000,
+        "importance": b"\xff\xff\x7f\x7f" * 4,
+        "contexts": contexts,
+    }
+
+    def attack(second: int) -> None:
+        for node in town.nodes:
+            town.tell(node, Heard(frame=frame(second, **claims), via=RELAY))
+
+    throw(town, attack)
+    unharmed(worlds, town)
+    pulled = [effect.size for one in town.log for effect in one.effects if isinstance(effect, Pull)]
+    assert max(pulled) < 1000

@@ -1,0 +1,244 @@
+"""Worlds in which peers have, train or send parts: windows of blocks, heads, unequal modules and ranks."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, LearnerConfig
+from gossipllm.work import Train
+from peers.core.config import CoreConfig, RoundConfig
+from peers.core.effects import Pull
+from sim.toy.learner import add_toy
+from sim.toy.units import Form, context_key
+from sim.world.conditions import ComputeConfig, Conditions, LinkConfig
+from sim.world.simulated_peer import Node
+from sim.world.world import World
+from trust.record.history import Refusal
+from trust.rows.rows import TrustConfig
+from wire.codec import decode_announcement
+
+TARGET = [1.0, 1.0, 1.0, 1.0]
+COMPUTE = ComputeConfig(step_s=0.5, answer_s=0.0)
+
+
+def world_of(
+    *learners: LearnerConfig,
+    form: Form = "split",
+    seed: int = 0,
+    guard: bool = True,
+    speeds: Sequence[float] | None = None,
+    **link: Any,
+) -> World:
+    """One peer for each learner, all of one target, each with a lean of its own."""
+    world = World(seed=seed, conditions=Conditions(link=LinkConfig(**link), compute=COMPUTE), logged=True)
+    rounds = RoundConfig(steps=2, patience_s=2.0, compare_every_s=5.0, guard=guard)
+    for number, learner in enumerate(learners):
+        config = CoreConfig(
+            name=f"p{number}", round=rounds, learner=learner, trust=TrustConfig(strategy="uniform")
+        )
+        lean = [0.3 * math.sin(number + axis) for axis in range(4)]
+        speed = speeds[number] if speeds else 1 + number / 7
+        add_toy(world, config, TARGET, lean=lean, form=form, speed=speed)
+    world.begin()
+    return world
+
+
+def trains(world: World, node: Node) -> list[Train]:
+    effects = [effect for one in world.log if one.peer == node.index for effect in one.effects]
+    return [effect for effect in effects if isinstance(effect, Train)]
+
+
+def units(bitmap: bytes) -> set[int]:
+    return {n for n in range(4) if bitmap[0] >> n & 1} if bitmap else {0, 1, 2, 3}
+
+
+def loss(node: Node) -> float:
+    return node.rounds[-1].test_merged
+
+
+def alone(form: Form, learner: LearnerConfig, *, seconds: float) -> float:
+    world = world_of(learner, form=form)
+    world.run(seconds=seconds)
+    return loss(world.nodes[0])
+
+
+# -- windows of blocks ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampling", ["importance", "uniform", "round-robin"])
+@pytest.mark.parametrize("missing", ["renorm", "kept", "self"])
+def test_every_block_is_trained_by_somebody_and_each_learns_what_it_did_not_train(
+    worlds: Any, sampling: Any, missing: Any
+) -> None:
+    layers = LayersConfig(count=1, sampling=sampling, missing=missing)
+    world = world_of(*4 * [LearnerConfig(layers=layers)])
+    world.run(seconds=80)
+    for node in world.nodes:
+        trained = Counter(block for train in trains(world, node) for block in units(train.units))
+        assert set(trained) == {0, 1, 2, 3}
+        assert all(len(units(train.units)) == 1 for train in trains(world, node))
+    together = max(loss(node) for node in world.nodes)
+    assert together < alone("split", LearnerConfig(layers=layers), seconds=80)
+    worlds.check(world)
+
+
+def test_small_and_large_windows_and_whole_adapters_understand_each_other(worlds: Any) -> None:
+    choices = [
+        LearnerConfig(layers=LayersConfig(count=1)),
+        LearnerConfig(layers=LayersConfig(count=3)),
+        LearnerConfig(),
+    ]
+    world = world_of(*choices)
+    world.run(seconds=40)
+    for node, learner in zip(world.nodes, choices, strict=True):
+        assert loss(node) < alone("split", learner, seconds=40)
+        assert {seen.name for seen in node.rounds[-1].seen} == {"p0", "p1", "p2"} - {node.config.name}
+        assert not [one for one in node.records if isinstance(one, Refusal)]
+    worlds.check(world)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_crash_repeats_the_rounds_window_and_no_round_is_announced_with_two(worlds: Any, seed: int) -> None:
+    world = world_of(*3 * [LearnerConfig(layers=LayersConfig(count=2))], seed=seed, disk_s=0.1, loss=0.1)
+    for crash in range(12):
+        world.run(seconds=0.7 + crash / 10)
+        node = world.nodes[crash % 3]
+        world.crash(node)
+        world.run(seconds=0.2)
+        world.start(node)
+    world.run(seconds=15)
+    for node in world.nodes:
+        windows: dict[int, set[bytes]] = {}
+        for train in trains(world, node):
+            windows.setdefault(train.round, set()).add(train.units)
+        assert all(len(one) == 1 for one in windows.values()), "a round is of one window, however often begun"
+        for frame in worlds.published(world, node):
+            announced = decode_announcement(frame).announcement
+            assert announced.offer.units in windows[announced.round]
+    worlds.check(world)
+
+
+def test_contexts_made_by_the_strong_are_used_by_the_weak(worlds: Any) -> None:
+    make = LearnerConfig(layers=LayersConfig(count=2, context="distil"))
+    fetch = LearnerConfig(layers=LayersConfig(count=2, context="distil", contexts="fetch"))
+    world = world_of(make, make, fetch)
+    world.run(seconds=30)
+    weak = world.nodes[2]
+    done = trains(world, weak)[2:]
+    with_one = [train for train in done if train.context is not None]
+    assert len(with_one) >= 0.9 * len(done)
+    for train in with_one:
+        first = min(units(train.units))
+        assert train.context is not None
+        assert train.context.data == context_key(first) * 4, "the context is that of the window"
+    assert all(train.context is None for node in world.nodes[:2] for train in trains(world, node))
+    worlds.check(world)
+
+
+def test_where_nobody_makes_contexts_the_weak_train_all_the_same(worlds: Any) -> None:
+    fetch = LearnerConfig(layers=LayersConfig(count=2, context="distil", contexts="fetch"))
+    world = world_of(fetch, fetch)
+    world.run(seconds=20)
+    assert all(len(node.rounds) >= 10 for node in world.nodes)
+    worlds.check(world)
+
+
+# -- heads ------------------------------------------------------------------------------------------
+
+
+def of_heads(**heads: Any) -> LearnerConfig:
+    return LearnerConfig(adapter=AdapterConfig(train="heads"), heads=HeadsConfig(copies=1, **heads))
+
+
+def test_heads_are_shared_out_and_everybody_learns_all_of_them(worlds: Any) -> None:
+    world = world_of(*3 * [of_heads(epoch_rounds=2)], speeds=[1.0, 1.0, 1.0])
+    world.run(seconds=40)
+    by_round: dict[int, list[set[int]]] = {}
+    for node in world.nodes:
+        for train in trains(world, node)[3:]:
+            by_round.setdefault(train.round, []).append(units(train.units))
+        assert {unit for train in trains(world, node)[3:] for unit in units(train.units)} == {0, 1, 2, 3}
+    full = [parts for parts in by_round.values() if len(parts) == 3]
+    assert len(full) >= 20
+    covered = sum(set.union(*parts) == {0, 1, 2, 3} for parts in full)
+    assert covered >= 0.9 * len(full), "in nearly every round every head is somebody's"
+    trained = sum(len(part) for parts in full for part in parts)
+    assert trained <= 6 * len(full), "nobody trains everything: four heads, and one for who owns none"
+    together = max(loss(node) for node in world.nodes)
+    assert together < alone("split", of_heads(epoch_rounds=2), seconds=40)
+    worlds.check(world)
+
+
+def test_when_some_leave_their_heads_are_taken_over(worlds: Any) -> None:
+    world = world_of(*3 * [of_heads()])
+    world.run(seconds=15)
+    survivor, *others = world.nodes
+    for node in others:
+        world.crash(node)
+    world.run(seconds=30)
+    assert units(trains(world, survivor)[-1].units) == {0, 1, 2, 3}
+    worlds.check(world)
+
+
+def test_twice_the_capacity_trains_about_twice_as_much(worlds: Any) -> None:
+    world = world_of(of_heads(capacity=300), of_heads(capacity=100), speeds=[1.0, 1.0])
+    world.run(seconds=120)
+    large, small = ([len(units(train.units)) for train in trains(world, node)[3:]] for node in world.nodes)
+    assert sum(large) / len(large) > 1.8 * sum(small) / len(small)
+    worlds.check(world)
+
+
+# -- modules and ranks ------------------------------------------------------------------------------
+
+
+def test_peers_with_other_modules_merge_what_they_have_in_common(worlds: Any) -> None:
+    choices = [
+        LearnerConfig(adapter=AdapterConfig(modules=modules))
+        for modules in (("w0", "w1"), ("w1", "w2"), ("w3",), ())
+    ]
+    world = world_of(*choices)
+    world.run(seconds=30)
+    heard = [{seen.name for seen in node.rounds[-1].seen} for node in world.nodes]
+    assert heard == [{"p1", "p3"}, {"p0", "p3"}, {"p3"}, {"p0", "p1", "p2"}]
+    for node in world.nodes:
+        for record in node.records:
+            if isinstance(record, Refusal):
+                assert record.field == "offer.units"
+    worlds.check(world)
+
+
+def test_unequal_ranks_all_gain(worlds: Any) -> None:
+    choices = [LearnerConfig(adapter=AdapterConfig(rank=rank)) for rank in (2, 16, 8)]
+    world = world_of(*choices, form="ranked")
+    world.run(seconds=30)
+    for node, learner in zip(world.nodes, choices, strict=True):
+        assert loss(node) < alone("ranked", learner, seconds=30)
+        assert len(node.rounds[-1].seen) == 2
+    worlds.check(world)
+
+
+def test_who_averages_factors_says_once_whom_it_cannot_merge_and_goes_on(worlds: Any) -> None:
+    """Two ranks under the rule of equal ranks: each finds its own kind, through the others."""
+    choices = [LearnerConfig(adapter=AdapterConfig(rank=rank), merge="mean") for rank in (2, 2, 8, 8)]
+    world = world_of(*choices, form="ranked")
+    world.run(seconds=30)
+    for node in world.nodes:
+        mate = world.nodes[node.index ^ 1]
+        assert {seen.peer for seen in node.rounds[-1].seen} == {mate.id}
+        said = Counter((one.about, one.field) for one in node.records if isinstance(one, Refusal))
+        strangers = {other.id for other in world.nodes} - {node.id, mate.id}
+        assert said == {(stranger, "offer.rank"): 1 for stranger in strangers}
+        assert len(node.rounds) >= 25
+    pulled = [
+        effect.size
+        for one in world.log
+        for effect in one.effects
+        if isinstance(effect, Pull) and one.peer < 2
+    ]
+    assert len(set(pulled)) == 1, "nothing is fetched that cannot be used"
+    worlds.check(world)

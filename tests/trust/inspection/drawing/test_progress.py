@@ -1,0 +1,88 @@
+"""Bars over long histories: at a terminal only, and gone afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from trust.cli import trust
+from trust.inspection.drawing.progress import progress
+from trust.inspection.export import command as exporting
+from trust.inspection.reading import files as reading
+from trust.inspection.reading.pieces import pieces
+from trust.record.log import read_history
+
+
+@pytest.fixture
+def home(tmp_path: Path, make_home, make_round) -> Path:
+    rounds = (make_round("a", number, {"b": number / 100}) for number in range(1, 31))
+    return make_home(tmp_path / "home", "a", *rounds, name="anna")
+
+
+@pytest.fixture
+def everything_is_long(monkeypatch) -> None:
+    for module in (reading, exporting):
+        monkeypatch.setattr(module, "LONG", 0)
+
+
+@pytest.fixture
+def at_a_terminal(monkeypatch) -> None:
+    """As rich sees it."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+def call(*arguments: object) -> Result:
+    result = CliRunner(env={"COLUMNS": "60"}).invoke(trust, list(map(str, arguments)))
+    assert result.exit_code == 0
+    return result
+
+
+@pytest.mark.usefixtures("everything_is_long", "at_a_terminal")
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_long_export_tells_how_far_reading_and_writing_are(home: Path, tmp_path: Path, form) -> None:
+    result = call("export", home, "-o", tmp_path / f"out.{form}")
+    assert "reading" in result.stderr
+    assert "writing" in result.stderr
+    assert "100%" in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.mark.usefixtures("everything_is_long", "at_a_terminal")
+def test_what_is_printed_is_not_mixed_with_a_bar(home: Path) -> None:
+    assert "writing" not in call("export", home, "-o", "-", "--format", "csv").stderr
+
+
+@pytest.mark.usefixtures("at_a_terminal")
+def test_a_short_history_is_read_in_silence(home: Path, tmp_path: Path) -> None:
+    assert call("export", home, "-o", tmp_path / "out.csv").stderr == ""
+
+
+@pytest.mark.usefixtures("everything_is_long")
+def test_without_a_terminal_nothing_is_shown(home: Path, tmp_path: Path) -> None:
+    assert call("export", home, "-o", tmp_path / "out.csv").stderr == ""
+    assert call("history", home, "anna", "--json").stderr == ""
+
+
+@pytest.mark.usefixtures("at_a_terminal")
+def test_a_bar_fits_sixty_columns(monkeypatch, capsys) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    with progress("reading", 100, shown=True) as done:
+        done(50)
+    said = capsys.readouterr().err
+    assert "50%" in said
+    assert "…" not in said
+
+
+@pytest.mark.parametrize("torn", [0, 5])
+def test_a_history_read_in_pieces_is_the_one_read_at_once(home: Path, torn: int, monkeypatch) -> None:
+    file = home / "history.msgpack"
+    file.write_bytes(file.read_bytes()[: -torn or None])
+    monkeypatch.setattr(reading, "pieces", lambda path: pieces(path, piece=2000))
+    told: list[int] = []
+    found = reading.history_at(file, told.append)
+    assert found == read_history(file)
+    assert len(told) > 2
+    assert sum(told) == found.whole

@@ -1,0 +1,79 @@
+"""What each strategy would give, from what was recorded and what is measured afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trust.inspection.explain.case import Case, case_of
+from trust.inspection.explain.proposals import (
+    NOT_MEASURED,
+    Measured,
+    Proposal,
+    proposals,
+    rows_of,
+    without_entry,
+)
+from trust.rows.evidence import Distance
+from trust.rows.rows import TrustConfig
+
+
+def last(written: Any, **settings: Any) -> Case:
+    run = written(TrustConfig(**settings))
+    return case_of(run, "p0", "p1", None)
+
+
+def by_name(made: tuple[Proposal, ...]) -> dict[tuple[str, str], Proposal]:
+    return {(one.strategy, one.form): one for one in made}
+
+
+def test_what_needs_no_evidence_is_known_of_every_round(written: Any) -> None:
+    found = by_name(proposals(last(written)))
+    count = len(found["uniform", "ours"].candidates[0].row)
+    assert found["uniform", "ours"].candidates[0].row == (1 / count,) * count
+    assert found["local", "ours"].candidates[0].row == (1.0, *(0.0 for _ in range(count - 1)))
+    assert found["fixed", "ours"].why == "no weights are given"
+    assert found["weights", "ours"].why == found["learned", "ours"].why == NOT_MEASURED
+
+
+def test_one_kind_of_evidence_serves_each_strategy_that_needs_no_other(written: Any) -> None:
+    found = by_name(proposals(last(written, strategy="product", product_of=("weights", "validation"))))
+    known = {name for name, one in found.items() if one.candidates}
+    assert known == {
+        ("local", "ours"),
+        ("uniform", "ours"),
+        ("weights", "ours"),
+        ("validation", "ours"),
+        ("product", "ours"),
+        ("validation", "paper-text"),
+    }
+    assert [name for name, one in found.items() if one.in_use] == [("product", "ours")]
+
+
+def test_what_is_measured_afterwards_fills_the_table(written: Any) -> None:
+    case = last(written)
+    peers = [one.peer for one in case.record.seen]
+    distances = {peer: {"weights": Distance(0.5, 0.0), "progress": Distance(-1.0, 0.0)} for peer in peers}
+    measured = Measured(distances, {"weights": 0.0, "progress": -1.0}, {"logits": "cannot be measured"})  # type: ignore[arg-type]
+    found = by_name(proposals(case, measured))
+    count = len(peers) + 1
+    assert found["fomo", "ours"].candidates[0].row == pytest.approx((1 / count,) * count)
+    assert found["weights", "ours"].candidates
+    assert found["predictions", "paper-text"].why == "cannot be measured"
+    assert found["product", "ours"].candidates, "of what was recorded and what was measured"
+
+
+def test_equal_rows_are_measured_once(written: Any) -> None:
+    rows = rows_of(proposals(last(written)))
+    assert len(set(rows)) == len(rows)
+
+
+def test_a_weight_goes_home_or_to_the_others_in_proportion() -> None:
+    home, spread = without_entry((0.5, 0.25, 0.125, 0.125), 1)
+    assert home == (0.75, 0.0, 0.125, 0.125)
+    assert spread == (0.5, 0.0, 0.25, 0.25)
+
+
+def test_the_only_neighbours_weight_can_only_go_home() -> None:
+    assert without_entry((0.5, 0.5), 1) == ((1.0, 0.0), (1.0, 0.0))

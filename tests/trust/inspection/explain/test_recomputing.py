@@ -1,0 +1,117 @@
+"""The law of explanations: from what is recorded of a round, its row comes out again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+import pytest
+
+from trust.inspection.explain.case import Case, case_of
+from trust.inspection.explain.proposals import proposals
+from trust.inspection.explain.recomputing import TOLERANCE, recomputed
+from trust.inspection.reading.files import Run
+from trust.record.history import Begun, Entry, Round
+from trust.rows.rows import TrustConfig
+
+
+def cases(run: Run) -> list[Case]:
+    """One for each row."""
+    return [
+        case_of(run, member.peer, member.peer, number) for member in run.members for number in member.rounds
+    ]
+
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "predictions": {},
+    "weights, sharply decayed": {"strategy": "weights", "age_decay": 4.0},
+    "validation": {"strategy": "validation"},
+    "product": {"strategy": "product", "product_of": ("predictions", "weights", "validation")},
+    "uniform": {"strategy": "uniform"},
+    "uniform by text": {"strategy": "uniform", "tokens_power": 1.0, "tokens_cap": 1.5},
+    "predictions by all text": {"tokens_power": 2.0, "tokens_count": "total", "tokens_alpha": 0.3},
+    "fixed": {"strategy": "fixed", "fixed": ("p0=0.2", "p1=0.3")},
+    "fomo": {"strategy": "fomo"},
+    "local": {"strategy": "local"},
+    "as printed": {"form": "paper-text"},
+    "as in the code": {"form": "paper-code"},
+}
+
+
+@pytest.mark.parametrize("guard", [True, False])
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+def test_every_recorded_weight_is_computed_again(written: Any, settings: dict[str, Any], guard: bool) -> None:
+    run = written(TrustConfig(**settings), guard=guard)
+    found = cases(run)
+    assert len(found) == 24
+    for case in found:
+        again = recomputed(case)
+        assert again.row is not None, again.why
+        assert again.row == pytest.approx(case.row, abs=TOLERANCE, rel=0)
+        if case.record.guard in ("taken", "shrunk"):
+            losses = [one.temperature for one in again.candidates]
+            assert case.record.temperature in losses
+
+
+def test_rows_that_the_guard_shrank_and_refused_were_among_them(written: Any) -> None:
+    """What the law is about did happen: plain averaging among unlike peers."""
+    halvings = Counter(
+        (case.record.guard, recomputed(case).halvings)
+        for case in cases(written(TrustConfig(strategy="uniform"), rounds=12))
+    )
+    assert {guard for guard, _ in halvings} >= {"shrunk", "refused"}
+    assert {times for guard, times in halvings if guard == "shrunk"} <= {1, 2, 3}
+    assert {times for guard, times in halvings if guard == "refused"} == {3}
+
+
+def test_old_news_and_unequal_text_were_among_them(written: Any) -> None:
+    """What the law is about did happen: ages above 0, and claims of text that differ."""
+    seen = [one for case in cases(written(TrustConfig())) for one in case.record.seen]
+    assert {one.age > 0 for one in seen} == {True, False}
+    assert len({one.tokens for one in seen}) > 2
+
+
+def test_a_learned_row_cannot_be_computed_again_and_says_so(written: Any) -> None:
+    for case in cases(written(TrustConfig(strategy="learned"))):
+        again = recomputed(case)
+        if case.record.guard in ("taken", "shrunk"):
+            assert again.row is None
+            assert "gradient" in again.why
+
+
+def changed(entries: tuple[Entry, ...], **fields: Any) -> list[Entry]:
+    """With other values in all records of rounds or beginnings that have these fields."""
+    kind = Begun if "trust" in fields else Round
+    return [
+        msgspec.structs.replace(entry, record=msgspec.structs.replace(entry.record, **fields))
+        if isinstance(entry.record, kind)
+        else entry
+        for entry in entries
+    ]
+
+
+def test_without_the_settings_there_is_no_row_but_guesses_by_the_defaults(
+    written: Any, tmp_path: Any
+) -> None:
+    run = written(TrustConfig())
+    (tmp_path / "history.msgpack").unlink()
+    old = written(changed(run.entries, trust="", program=""))
+    taken = [case for case in cases(old) if case.record.guard == "taken"]
+    assert taken
+    for case in taken:
+        again = recomputed(case)
+        assert (case.settings, again.row) == (None, None)
+        assert "earlier version" in again.why
+        assert any(one.candidates for one in proposals(case) if one.strategy == "uniform")
+
+
+def test_a_strategy_that_this_program_does_not_know_leaves_the_rest_explained(
+    written: Any, tmp_path: Any
+) -> None:
+    run = written(TrustConfig())
+    (tmp_path / "history.msgpack").unlink()
+    for case in cases(written(changed(run.entries, trust='{"strategy":"telepathy"}', strategy="telepathy"))):
+        assert case.trust is None
+        assert proposals(case) == ()
+        assert recomputed(case).candidates == ()

@@ -1,0 +1,129 @@
+"""Which files a path means, and what of them is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trust.inspection.reading.files import history_files, named
+from trust.inspection.show.latest import read_latest
+from trust.mistakes import UsersMistake
+
+
+@pytest.fixture
+def homes(tmp_path: Path, make_home, make_round) -> Path:
+    for peer, other in ("ab", "ba"):
+        rounds = (make_round(peer, number, {other: number / 100}) for number in range(1, 31))
+        make_home(tmp_path / "run" / "peers" / peer, peer, *rounds)
+    return tmp_path / "run"
+
+
+def complaint(*paths: Path, **options) -> str:
+    with pytest.raises(UsersMistake) as mistake:
+        read_latest(paths, **options)
+    assert "\n" not in mistake.value.message
+    return mistake.value.message
+
+
+@pytest.mark.parametrize("number", [None, 7])
+def test_a_large_file_is_read_from_its_end_to_the_same_rows(homes: Path, number: int | None) -> None:
+    whole = read_latest([homes], at_round=number)
+    tail = read_latest([homes], at_round=number, small=0)
+    assert tail.members == whole.members
+    assert [member.at(number).round for member in tail.members] == [number or 30] * 2
+    assert [file.records for file in whole.files] == [31, 31]
+    assert [file.records for file in tail.files] == [None, None]
+
+
+def test_bytes_need_all_records(homes: Path) -> None:
+    found = read_latest([homes], count_bytes=True, small=0)
+    assert [file.records for file in found.files] == [31, 31]
+    assert found.traffic is not None
+    assert set(found.traffic) == {"a", "b"}
+
+
+def test_a_torn_end_is_told_alike_from_both_sides(homes: Path) -> None:
+    path = homes / "peers" / "a" / "history.msgpack"
+    path.write_bytes(path.read_bytes()[:-5])
+    whole, tail = read_latest([homes]), read_latest([homes], small=0)
+    assert tail.members == whole.members
+    assert [(file.torn_bytes, file.why) for file in tail.files] == [
+        (file.torn_bytes, file.why) for file in whole.files
+    ]
+    assert tail.files[0].torn_bytes > 0
+    assert tail.members[0].at(None).round == 29
+
+
+def test_several_homes_are_one_matrix(homes: Path) -> None:
+    apart = read_latest([homes / "peers" / "b", homes / "peers" / "a" / "history.msgpack"])
+    assert {member.peer: member.at(None).round for member in apart.members} == {"a": 30, "b": 30}
+
+
+def test_a_file_that_two_paths_mean_is_read_once(homes: Path) -> None:
+    assert len(read_latest([homes, homes / "peers" / "a"]).files) == 2
+
+
+def test_histories_of_one_peer_in_two_paths_are_not_one_run(
+    tmp_path: Path, homes: Path, make_home, make_round
+) -> None:
+    other = make_home(tmp_path / "other", "a", make_round("a", 1, {}), name="anna")
+    assert "both have a history of" in complaint(homes, other)
+
+
+def test_a_simulation_of_several_runs_is_not_one(tmp_path: Path, make_home, make_round) -> None:
+    for method in ("fedavg", "s3"):
+        for seed in range(2):
+            make_home(tmp_path / "results" / method / f"seed-{seed}", "a", make_round("a", 1, {}))
+    said = complaint(tmp_path / "results")
+    assert "holds 4 runs of a simulation; give one of" in said
+    assert str(Path("fedavg", "seed-0")) in said
+    assert "holds 2 runs" in complaint(tmp_path / "results" / "s3")
+    runs = [tmp_path / "results" / "s3" / f"seed-{seed}" for seed in range(2)]
+    assert len(history_files(runs[1])) == 1
+    assert "these are 2 histories; give one" in complaint(*runs)
+
+
+def test_which_rounds_there_are_is_said_of_large_files_too(homes: Path) -> None:
+    for small in (0, 1 << 20):
+        assert "recorded round 31; there are 1 to 30" in complaint(homes, at_round=31, small=small)
+    assert "recorded round -1; there are" in complaint(homes, at_round=-1, small=0)
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n", bytes(100), b"\x83\xa4at_s"])
+def test_a_foreign_file_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "history.msgpack").write_bytes(content)
+    for small in (0, 1 << 20):
+        assert "history.msgpack is no history: byte 0: " in complaint(tmp_path, small=small)
+
+
+def test_an_empty_history_is_one_of_a_peer_that_has_not_begun(tmp_path: Path) -> None:
+    (tmp_path / "history.msgpack").write_bytes(b"")
+    assert "has finished a round yet" in complaint(tmp_path, small=0)
+
+
+def test_a_history_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "history.msgpack").write_bytes(b"")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert "cannot be read: Permission denied" in complaint(tmp_path)
+
+
+PEERS = (("id-abc-1", "anna"), ("id-abd-2", "bert"), ("id-abe-3", "anna"), ("carl", "dora"))
+
+
+@pytest.mark.parametrize(
+    ("text", "peer"), [("bert", "id-abd-2"), ("BERT", "id-abd-2"), ("c-1", "id-abc-1"), ("carl", "carl")]
+)
+def test_a_peer_is_meant_by_name_id_or_an_end_of_it(text: str, peer: str) -> None:
+    assert named(text, PEERS) == peer
+
+
+def test_whom_a_text_does_not_tell_apart_is_listed() -> None:
+    with pytest.raises(UsersMistake, match="more than one peer; give an id: id-abc-1, id-abe-3"):
+        named("anna", PEERS)
+    with pytest.raises(UsersMistake, match="no peer is called"):
+        named("zoe", PEERS)

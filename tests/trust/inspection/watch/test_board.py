@@ -1,0 +1,97 @@
+"""What is known by now, and how little of the past is kept."""
+
+from __future__ import annotations
+
+import pytest
+
+from trust.inspection.watch import board as boards
+from trust.inspection.watch.board import KEPT_EVENTS, KEPT_ROUNDS, Board
+from trust.record.history import Entry, Note, Record, Refusal, Traffic
+
+
+def entry(record: Record, at_s: float = 0.0, blob: int = 0) -> Entry:
+    return Entry(at_s=at_s, traffic=Traffic(sent={"blob": blob}, received={}), record=record)
+
+
+def refusal(peer: str, about: str) -> Refusal:
+    return Refusal(peer=peer, about=about, field="adapter", why="too large")
+
+
+def test_rows_that_changed_are_named(make_begun, make_round) -> None:
+    board = Board()
+    assert board.feed([entry(make_begun("a")), entry(make_begun("b"))]) == set()
+    assert board.feed([entry(make_round("b", 1, {"a": 0.25}))]) == {"b"}
+    assert board.matrix.names == ("A", "B")
+    assert board.matrix.rows_PP[1].tolist() == [0.25, 0.75]
+
+
+def test_a_round_that_is_repeated_takes_the_place_of_what_came_after_it(make_round) -> None:
+    board = Board()
+    board.feed(entry(make_round("a", number, {})) for number in (1, 2, 3))
+    board.feed([entry(make_round("a", 2, {"b": 0.5}))])
+    one = board.peers["a"]
+    assert [point.round for point in one.points] == [1, 2]
+    assert one.points[-1].weights == {"a": 0.5, "b": 0.5}
+    assert one.latest is not None
+    assert one.latest.round == 2
+
+
+def test_the_past_is_bounded(make_round) -> None:
+    board = Board()
+    board.feed(entry(make_round("a", number, {})) for number in range(KEPT_ROUNDS + 50))
+    board.feed(entry(refusal("a", "b")) for _ in range(KEPT_EVENTS + 50))
+    assert len(board.peers["a"].points) == KEPT_ROUNDS
+    assert len(board.events) == KEPT_EVENTS
+    assert board.refusals == KEPT_EVENTS + 50
+
+
+def test_events_of_several_files_stand_by_time() -> None:
+    board = Board()
+    board.feed(entry(Note(peer="a", level="info", text=f"{at_s}"), at_s) for at_s in (1.0, 5.0))
+    board.feed([entry(Note(peer="b", level="info", text="3.0"), 3.0)])
+    assert [event.at_s for event in board.events] == [1.0, 3.0, 5.0]
+
+
+def test_refusals_are_found_by_who_and_about_whom(make_begun) -> None:
+    board = Board()
+    board.feed(map(entry, (make_begun("a"), refusal("a", "b"), refusal("a", "c"), refusal("b", "a"))))
+    assert [event.what for event in board.refusals_of("a", "b")] == [refusal("a", "b")]
+    assert board.peers["a"].refusals == 2
+
+
+@pytest.mark.parametrize(
+    ("times", "rate"),
+    [
+        ([0.0], None),
+        ([0.0, 10.0], 100.0),  # 1000 bytes in 10 s
+        ([0.0, 1000.0, 1010.0, 1020.0], 100.0),  # the last minute only
+        ([0.0, 100.0, 300.0], 5.0),  # rounds longer than that: the last of them
+        ([7.0, 7.0], None),
+        ([7.0, 7.001], None),  # a round and a note beside it
+    ],
+)
+def test_the_rate_is_of_the_last_minute_of_records(make_round, times, rate) -> None:
+    board = Board()
+    for number, at_s in enumerate(times):
+        board.feed([entry(make_round("a", number, {}), at_s, blob=1000 * (number + 1))])
+    assert board.peers["a"].rate == rate
+
+
+def test_a_still_board_does_not_move(make_begun, make_round) -> None:
+    board = Board()
+    board.feed([entry(make_begun("a")), entry(make_round("a", 1, {}), blob=10)])
+    still = board.still()
+    board.feed([entry(make_round("a", 2, {"b": 0.5}), blob=30), entry(refusal("a", "b"))])
+    assert still.matrix.rows_PP.tolist() == [[1.0]]
+    assert len(still.peers["a"].points) == 1
+    assert still.traffic["a"].sent.total() == 10
+    assert still.events == []
+    assert board.traffic["a"].sent.total() == 30
+
+
+def test_a_peer_that_writes_all_the_time_does_not_fill_the_memory(make_round) -> None:
+    board = Board()
+    board.feed(entry(make_round("a", number, {}), number / 10) for number in range(5000))
+    samples = board.peers["a"].samples
+    assert samples.maxlen is not None
+    assert samples[-1][0] - samples[0][0] >= boards.RATE_S

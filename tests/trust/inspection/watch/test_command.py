@@ -1,0 +1,106 @@
+"""`gossipllm trust watch`, as somebody at a terminal or a script meets it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from trust.cli import trust
+
+WATCH = (sys.executable, "-m", "gossipllm.cli", "trust", "watch")
+
+
+def complaint(*arguments: object) -> str:
+    result = CliRunner().invoke(trust, ["watch", *map(str, arguments)])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def test_without_a_terminal_it_names_what_to_use_instead(tmp_path, make_home, make_round) -> None:
+    make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}))
+    assert "gossipllm trust show" in complaint(tmp_path)
+
+
+def test_a_path_without_any_history_is_a_mistake(tmp_path) -> None:
+    assert "no history" in complaint(tmp_path, "--json")
+    assert "does not exist" in complaint(tmp_path / "nowhere", "--json")
+
+
+def test_lines_come_until_ctrl_c_which_ends_them_with_130(tmp_path: Path, make_home, make_round) -> None:
+    make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}))
+    command = [*WATCH, str(tmp_path), "--json", "--every", "0.1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["rows"][0]["peer"] == "id-a"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr.read().strip() == ""
+
+
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="without poll, only the next line would tell")
+def test_lines_end_when_nobody_reads_them_any_more(tmp_path: Path, make_home, make_round) -> None:
+    make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}))
+    command = [*WATCH, str(tmp_path), "--json", "--every", "60"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(20) == 0
+        assert process.stderr.read() == ""
+
+
+def drawn_by(terminal: int, until: bytes) -> bytes:
+    """What comes until these bytes or the end; fails after 20 s of silence."""
+    drawn = b""
+    # Linux has an error instead of an end where the other side is closed.
+    with contextlib.suppress(OSError):
+        while not until or until not in drawn:
+            assert select.select([terminal], [], [], 20)[0], drawn
+            more = os.read(terminal, 1 << 16)
+            if not more:
+                break
+            drawn += more
+    return drawn
+
+
+@pytest.mark.parametrize(("key", "code"), [(b"q", 0), (b"\x03", 130)])
+def test_in_a_terminal_it_draws_and_leaves_on_a_key(tmp_path, make_home, make_round, key, code) -> None:
+    import pty
+
+    make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {"id-b": 0.25}))
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1", "COLUMNS": "80", "LINES": "24"}
+    with subprocess.Popen(
+        [*WATCH, str(tmp_path)], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        drawn = drawn_by(ours, b"*75")
+        assert b"*75" in drawn
+        os.write(ours, key)
+        drawn += drawn_by(ours, b"")
+        assert process.wait(20) == code
+    os.close(ours)
+    assert b"\x1b[38;2" not in drawn, "a colour, in spite of NO_COLOR"
+
+
+def test_the_lines_do_without_the_heavy_libraries(tmp_path, make_home, make_round) -> None:
+    make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}))
+    script = (
+        "import sys; from pathlib import Path; from trust.inspection.watch import command, lines;"
+        f"print(lines.Lines(command.Following([Path({str(tmp_path)!r})])).next());"
+        "assert not {'torch', 'textual', 'scipy', 'matplotlib'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["schema"] == 1

@@ -1,0 +1,118 @@
+"""Tables that keep to a width, whatever the names and numbers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from trust.inspection.watch.board import Board
+from trust.inspection.watch.panels.drawing import (
+    bytes_table,
+    events_table,
+    matrix_table,
+    peers_table,
+    scene,
+    short_bytes,
+    short_loss,
+)
+from trust.inspection.watch.panels.table import Table
+from trust.record.history import Entry, Note, Refusal, Traffic
+
+
+def board_of(*records, kinds=("blob",)) -> Board:
+    traffic = Traffic(sent=dict.fromkeys(kinds, 1_500_000), received=dict.fromkeys(kinds, 999))
+    board = Board()
+    board.feed(Entry(at_s=1.0, traffic=traffic, record=record) for record in records)
+    return board
+
+
+def words(table: Table) -> list[list[str]]:
+    return [[cell.text.strip() for cell in row] for row in (table.head, *table.rows)]
+
+
+@pytest.fixture
+def nine(make_begun, make_round) -> Board:
+    peers = [f"peer-{number}" for number in range(1, 10)]
+    rounds = [make_round(one, 1, {other: 0.05 for other in peers if other != one}) for one in peers]
+    return board_of(*(make_begun(one, name=one) for one in peers), *rounds)
+
+
+def test_columns_have_names_where_these_fit_and_numbers_where_not(nine) -> None:
+    wide, narrow = matrix_table(scene(nine, "name"), 100), matrix_table(scene(nine, "name"), 60)
+    assert words(wide)[0][:3] == ["who learns", "peer-1", "peer-2"]
+    assert words(wide)[1][:3] == ["peer-1", "*60", "5"]
+    assert words(narrow)[0][:3] == ["who learns", "1", "2"]
+    assert words(narrow)[1][:3] == ["1 peer-1", "*60", "5"]
+    assert sum(narrow.widths) <= 60
+
+
+@pytest.mark.parametrize("width", range(60, 140, 7))
+def test_losses_and_bytes_fit_from_sixty_columns_on(nine, width) -> None:
+    shown = scene(nine, "name")
+    assert sum(peers_table(shown, width).widths) <= width
+    assert sum(bytes_table(shown, width).widths) <= width
+
+
+def test_a_narrow_terminal_leaves_out_the_least_important_columns(nine) -> None:
+    head = words(peers_table(scene(nine, "name"), 60))[0]
+    assert head == ["peer", "round", "alone", "merged", "test", "past", "sent", "recv", "guard"]
+    assert words(peers_table(scene(nine, "name"), 80))[0][-5:] == ["sent", "recv", "B/s", "seen", "guard"]
+
+
+def test_kinds_that_do_not_fit_are_other(make_begun, make_round) -> None:
+    board = board_of(make_begun("a"), make_round("a", 1, {}), kinds=[f"kind-{n}" for n in range(9)])
+    head, row = words(bytes_table(scene(board, "name"), 60))
+    assert (head[:2], head[-1]) == (["sent/recv", "all"], "other")
+    assert row[1] == "14M/9.0k"
+    assert row[-1] == "10M/7.0k"
+
+
+def test_a_peer_that_is_not_through_its_first_round_has_a_row_that_says_so(make_begun, make_round) -> None:
+    board = board_of(make_begun("a"), make_round("a", 1, {"b": 0.5}), make_begun("b"))
+    assert words(matrix_table(scene(board, "name"), 80))[2] == ["B", "?", "?"]
+    assert set(words(peers_table(scene(board, "name"), 80))[2][1:]) == {"-"}
+
+
+def test_events_are_one_line_each_the_newest_last(make_begun) -> None:
+    refusal = Refusal(peer="a", about="b", field="adapter.norm", why="[b]markup\x1b[0m " + "x" * 200)
+    board = board_of(make_begun("a"), refusal, Note(peer="a", level="warning", text="came back"))
+    rows = words(events_table(scene(board, "name"), (), lines=2, width=60))[1:]
+    assert "A refused …b: adapter.norm: [b]markup\\x1b[0m xxx" in rows[0][0]
+    assert rows[0][0].endswith("…")
+    assert cell_len(rows[0][0]) == 60
+    assert rows[1][0].endswith("A came back")
+    assert words(events_table(scene(board, "name"), ("a file is torn",), lines=1, width=60))[1:] == [
+        ["a file is torn"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0"), (999, "999"), (1000, "1.0k"), (9949, "9.9k"), (9951, "10k"), (999_499, "999k"), (1e6, "1.0M")],
+)
+def test_bytes_have_four_characters(count, text) -> None:
+    assert short_bytes(count) == text
+
+
+@given(st.floats(0, 9e17))
+def test_no_number_of_bytes_is_wider(count: float) -> None:
+    assert len(short_bytes(count)) <= 4
+
+
+@given(st.floats(0, 9e99))
+def test_no_loss_is_wider_than_its_column(loss: float) -> None:
+    assert len(short_loss(loss)) <= 5
+
+
+def test_losses_that_are_no_numbers() -> None:
+    assert [short_loss(one) for one in (math.nan, math.inf, 2.3456, 12.345, 1e9)] == [
+        "?",
+        "inf",
+        "2.346",
+        "12.3",
+        "1e+09",
+    ]

@@ -1,0 +1,72 @@
+"""Orders of rows."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+import pytest
+
+from trust.inspection.show.ordering import clustered
+from trust.inspection.watch.board import Board
+from trust.inspection.watch.sorting import SORTS, in_order
+from trust.record.history import Entry, Traffic
+
+
+@pytest.fixture
+def board(make_begun, make_round) -> Board:
+    """a and c trust each other, as do b and d; d never finished, and x is known from a only."""
+    rounds = {
+        "a": make_round("a", 1, {"c": 0.5, "b": 0.1, "x": 0.1}),
+        "b": make_round("b", 1, {"e": 0.5, "a": 0.1}),
+        "c": make_round("c", 1, {"a": 0.5, "e": 0.1}),
+        "e": make_round("e", 1, {"b": 0.75, "c": 0.1}),
+    }
+    losses = {"a": 4.0, "b": math.nan, "c": 2.0, "e": 3.0}
+    board = Board()
+    for peer in "abcde":
+        board.feed([Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=make_begun(peer))])
+    for peer, finished in rounds.items():
+        record = msgspec.structs.replace(finished, test_merged=losses[peer])
+        board.feed([Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=record)])
+    return board
+
+
+@pytest.mark.parametrize(
+    ("sort", "order"),
+    [("name", "abcdex"), ("self", "bcaedx"), ("loss", "ceabdx")],
+)
+def test_a_peer_without_a_round_comes_last_and_whom_only_others_know_after_it(board, sort, order) -> None:
+    assert "".join(in_order(board, sort)) == order
+
+
+def test_who_trusts_each_other_stands_together(board) -> None:
+    order = "".join(in_order(board, "cluster"))
+    assert sorted(order[:-1]) == list("abcde")
+    assert order.endswith("x")
+    assert "ac" in order or "ca" in order
+    assert "be" in order or "eb" in order
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_nobody_is_in_order_too(sort) -> None:
+    assert in_order(Board(), sort) == ()
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_one_peer_is_in_order_too(sort, make_begun) -> None:
+    board = Board()
+    board.feed([Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=make_begun("a"))])
+    assert in_order(board, sort) == ("a",)
+
+
+def test_clusters_are_those_of_trust_show(board) -> None:
+    matrix = board.matrix
+    places, _ = clustered(matrix.rows_PP[:5, :5])
+    assert in_order(board, "cluster")[:5] == tuple(matrix.peers[place] for place in places)
+
+
+def test_a_row_that_is_no_numbers_stands_somewhere(board, make_round) -> None:
+    record = make_round("d", 1, {"a": math.inf, "b": math.nan})
+    board.feed([Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=record)])
+    assert sorted(in_order(board, "cluster")) == list("abcdex")

@@ -1,0 +1,62 @@
+"""The line above the matrix."""
+
+from __future__ import annotations
+
+import pytest
+from rich.cells import cell_len
+
+from trust.inspection.watch.board import Board
+from trust.inspection.watch.panels.drawing import Scene, scene
+from trust.inspection.watch.panels.status import status_line
+from trust.record.history import Entry, Traffic
+
+NOON = 1_800_000_000.0
+
+
+@pytest.fixture
+def shown(make_begun, make_round) -> Scene:
+    board = Board()
+    for record in (
+        make_begun("a", name="anna"),
+        make_begun("b", name="bert"),
+        make_round("a", 3, {"b": 0.25}),
+        make_round("b", 5, {}),
+    ):
+        board.feed([Entry(at_s=NOON, traffic=Traffic(sent={}, received={}), record=record)])
+    return scene(board, "name")
+
+
+def text(shown: Scene, width: int = 80, now: float = NOON + 7, *, frozen=False, read=None) -> str:
+    line = status_line(shown, "name", ("a", "b"), width=width, now=now, frozen=frozen, read=read)
+    assert sum(line.widths) == width
+    return "".join(cell.text for cell in line.rows[0])
+
+
+def test_it_says_what_is_shown_and_how_fresh_it_is(shown) -> None:
+    assert text(shown).split(",") == [" by name", " rounds 3 to 5", text(shown).split(",")[2]]
+    assert " newest 7 s ago " in text(shown)
+    assert text(shown).endswith(" anna ← bert 25.0 % ")
+    assert " newest 2 min ago " in text(shown, now=NOON + 120)
+    assert " newest 3 d ago " in text(shown, now=NOON + 3 * 86400 + 50)
+
+
+def test_a_time_to_come_is_not_told(shown) -> None:
+    assert "ago" not in text(shown, now=NOON - 50)
+
+
+def test_a_time_that_is_simulated_is_not_told(make_begun) -> None:
+    board = Board()
+    board.feed([Entry(at_s=5.0, traffic=Traffic(sent={}, received={}), record=make_begun("a"))])
+    line = status_line(scene(board, "name"), "name", None, width=80, now=NOON, frozen=False, read=None)
+    assert "".join(cell.text for cell in line.rows[0]).strip() == "by name"
+
+
+def test_freezing_and_a_long_history_are_told_first(shown) -> None:
+    assert text(shown, 60, frozen=True, read=0.4).startswith(" FROZEN  reading 40 % by name")
+
+
+@pytest.mark.parametrize("width", range(30, 90, 5))
+def test_the_cell_under_the_cursor_is_never_cut(shown, width) -> None:
+    line = text(shown, width, frozen=True)
+    assert line.endswith(" anna ← bert 25.0 % ")
+    assert cell_len(line) == width

@@ -1,0 +1,111 @@
+"""What differs between two runs, as data: the JSON document of `trust diff`. Differences are second less first.
+
+`schema` rises when a field changes its meaning or goes; new fields may come without that.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from trust.inspection.diff.settings import Setting
+from trust.inspection.reading.summary import FileSummary
+from trust.record.history import PeerName
+
+SCHEMA: Final = 1
+
+
+class PeerChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One peer at the end of each run: its id, its last round, its test loss after the last merge in nats per
+    token, and exp of that."""
+
+    name: str
+    first_peer: PeerName
+    second_peer: PeerName
+    first_round: int
+    second_round: int
+    first_loss: float
+    second_loss: float
+    first_perplexity: float
+    second_perplexity: float
+
+
+class WeightChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What `who` takes from `whom`, by name; 0 where it was not seen."""
+
+    who: str
+    whom: str
+    first: float
+    second: float
+
+    @property
+    def change(self) -> float:
+        return self.second - self.first
+
+
+class BytesChange(msgspec.Struct, frozen=True, kw_only=True):
+    """Over the whole run, all its peers together. `way` is sent or received."""
+
+    way: str
+    kind: str
+    first: int
+    second: int
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of each side. Seeds are null outside of simulations.
+
+    `round` is the last that at least half of the common peers recorded on both sides, null where there is none;
+    `rows` says how many did. Over these rows: `frobenius` is the norm of the difference of the two matrices,
+    `moved` the mean share of a row that went to somebody else (half the sum of absolute changes). `weights` has
+    every weight that is not 0 on both sides, the largest change first. `peers` are the common ones, by name;
+    `first_only` and `second_only` the names of the others.
+    """
+
+    first_seed: int | None
+    second_seed: int | None
+    round: int | None
+    rows: int
+    frobenius: float | None
+    moved: float | None
+    weights: tuple[WeightChange, ...]
+    peers: tuple[PeerChange, ...]
+    first_only: tuple[str, ...]
+    second_only: tuple[str, ...]
+    bytes: tuple[BytesChange, ...]
+
+
+class Measure(msgspec.Struct, frozen=True, kw_only=True):
+    """A mean over the common peers of each run, then over the pairs of runs; the difference of the pairs, and what
+    is null as in `significance.Paired`."""
+
+    name: str
+    first: float
+    second: float
+    n: int
+    mean: float
+    std: float | None
+    low: float | None
+    high: float | None
+    t_p: float | None
+    wilcoxon_p: float | None
+    verdict: str
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """One method of each side, or the two runs that were given. `files` are those of both."""
+
+    first: str
+    second: str
+    settings: tuple[Setting, ...]
+    pairs: tuple[Pair, ...]
+    measures: tuple[Measure, ...]
+    files: tuple[FileSummary, ...]
+
+
+class Differences(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole document."""
+
+    schema: int = SCHEMA
+    comparisons: tuple[Comparison, ...]

@@ -1,0 +1,168 @@
+"""Two runs -> which peer of one is which of the other, and what differs between them.
+
+Peers are the same if their ids are; of the others those whose names are, if nobody else in their run has that
+name (a demo gives new ids each time).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from trust.inspection.diff.differences import BytesChange, Pair, PeerChange, WeightChange
+from trust.inspection.diff.significance import mean
+from trust.inspection.reading.files import Run
+from trust.inspection.reading.naming import listed, names_of
+from trust.inspection.show.traffic import totals
+from trust.mistakes import UsersMistake
+from trust.names import escaped
+from trust.record.history import Begun, PeerName, Round
+
+_LARGEST_LOSS: Final = 50.0
+"""Nats a token beyond which a perplexity says nothing more."""
+
+
+def pair(first: Run, second: Run, *, seeds: tuple[int | None, int | None]) -> Pair:
+    """Raises `UsersMistake` for runs of different base models, and for runs without a common peer."""
+    _check_base(first, second)
+    ours, theirs = names_of(first.members), names_of(second.members)
+    same = _same(ours, theirs)
+    recorded = {member.peer: member.rounds for member in second.members if member.rounds}
+    rounds = {
+        member.peer: (member.rounds, recorded[same[member.peer]])
+        for member in first.members
+        if member.rounds and same.get(member.peer) in recorded
+    }
+    if not rounds:
+        raise UsersMistake(
+            f"the runs do not match: no common peer; {_listed(first, ours)} in {first.path}, "
+            f"{_listed(second, theirs)} in {second.path}"
+        )
+    labels, their_labels = _labels(ours), _labels(theirs)
+    number = _common_round(rounds.values())
+    back = {other: mine for mine, other in same.items()}
+    strangers = {other: label for other, label in their_labels.items() if other not in back}
+    changes: list[list[WeightChange]] = []
+    for peer, (mine, other) in rounds.items():
+        if number in mine and number in other:
+            rows = _row(mine[number]), {back.get(p, p): w for p, w in _row(other[number]).items()}
+            changes.append(_changes(labels[peer], *rows, strangers | labels))
+    moved = [sum(abs(one.change) for one in row) / 2 for row in changes]
+    weights = sorted(
+        (one for row in changes for one in row if one.first or one.second), key=lambda one: -abs(one.change)
+    )
+    return Pair(
+        first_seed=seeds[0],
+        second_seed=seeds[1],
+        round=number,
+        rows=len(changes),
+        frobenius=math.hypot(*(one.change for one in weights)) if changes else None,
+        moved=mean(moved) if moved else None,
+        weights=tuple(weights),
+        peers=tuple(
+            _peer(labels[peer], (peer, same[peer]), mine, other) for peer, (mine, other) in rounds.items()
+        ),
+        first_only=tuple(labels[m.peer] for m in first.members if m.rounds and m.peer not in rounds),
+        second_only=tuple(their_labels[peer] for peer in recorded if back.get(peer) not in rounds),
+        bytes=_bytes(first, second),
+    )
+
+
+def _check_base(first: Run, second: Run) -> None:
+    for what in ("base", "tokenizer"):
+        ours, theirs = (
+            {getattr(e.record, what)[:12] for e in run.entries if isinstance(e.record, Begun)}
+            for run in (first, second)
+        )
+        if ours and theirs and ours != theirs:
+            name = {"base": "base model"}.get(what, what)
+            raise UsersMistake(
+                f"the runs do not match: {name} {_joined(ours)} in {first.path}, {_joined(theirs)} in "
+                f"{second.path}; losses of different ones cannot be compared"
+            )
+
+
+def _same(ours: dict[PeerName, str], theirs: dict[PeerName, str]) -> dict[PeerName, PeerName]:
+    """Of each peer of the first run its id in the second, where it is there."""
+    same = {peer: peer for peer in ours if peer in theirs}
+    left, right = (
+        {name: peer for peer, name in names.items() if name and times[name] == 1 and peer not in same}
+        for names in (ours, theirs)
+        for times in (Counter(names.values()),)
+    )
+    return same | {peer: right[name] for name, peer in left.items() if name in right}
+
+
+def _common_round(rounds: Iterable[tuple[dict[int, Round], dict[int, Round]]]) -> int | None:
+    """Not the last of all: a peer that stopped early would hold back everybody."""
+    listed = list(rounds)
+    times = Counter(number for mine, other in listed for number in mine.keys() & other.keys())
+    return max((number for number, many in times.items() if 2 * many >= len(listed)), default=None)
+
+
+def _row(record: Round) -> dict[PeerName, float]:
+    return {one.peer: one.weight for one in record.seen} | {record.peer: record.self_weight}
+
+
+def _changes(
+    who: str, first: dict[PeerName, float], second: dict[PeerName, float], labels: dict[PeerName, str]
+) -> list[WeightChange]:
+    return [
+        WeightChange(who=who, whom=labels[peer], first=first.get(peer, 0.0), second=second.get(peer, 0.0))
+        for peer in dict.fromkeys((*first, *second))
+    ]
+
+
+def _peer(
+    name: str, ids: tuple[PeerName, PeerName], mine: dict[int, Round], other: dict[int, Round]
+) -> PeerChange:
+    first, second = (next(reversed(rounds.values())) for rounds in (mine, other))
+    return PeerChange(
+        name=name,
+        first_peer=escaped(ids[0]),
+        second_peer=escaped(ids[1]),
+        first_round=first.round,
+        second_round=second.round,
+        first_loss=first.test_merged,
+        second_loss=second.test_merged,
+        first_perplexity=_perplexity(first.test_merged),
+        second_perplexity=_perplexity(second.test_merged),
+    )
+
+
+def _labels(names: dict[PeerName, str]) -> dict[PeerName, str]:
+    """A name that nobody else in the run has, else the name with the end of the id, else the id."""
+    times = Counter(names.values())
+    return {
+        peer: escaped(peer if not name else name if times[name] == 1 else f"{name}~{peer[-6:]}")
+        for peer, name in names.items()
+    }
+
+
+def _bytes(first: Run, second: Run) -> tuple[BytesChange, ...]:
+    ours, theirs = ({"sent": Counter[str](), "received": Counter[str]()} for _ in range(2))
+    for run, sums in ((first, ours), (second, theirs)):
+        for each in totals(run.entries).values():
+            sums["sent"] += each.sent
+            sums["received"] += each.received
+    return tuple(
+        BytesChange(way=way, kind=escaped(kind), first=ours[way][kind], second=theirs[way][kind])
+        for way in ours
+        for kind in sorted(ours[way] | theirs[way])
+    )
+
+
+def _listed(run: Run, names: dict[PeerName, str]) -> str:
+    called = [escaped(names[member.peer] or member.peer) for member in run.members if member.rounds]
+    return listed(called, 8)
+
+
+def _joined(prints: Iterable[str]) -> str:
+    return " and ".join(sorted(map(escaped, prints)))
+
+
+def _perplexity(loss: float) -> float:
+    """exp of a loss in nats a token, bounded."""
+    return math.exp(min(loss, _LARGEST_LOSS))

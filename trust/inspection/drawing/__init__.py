@@ -1,0 +1,1 @@
+"""What inspection commands share to draw in a terminal: grids, shades, numbers, progress."""

@@ -1,0 +1,179 @@
+"""What the parts of an answer mean, in sentences for somebody who has not read the papers.
+
+`me` is the peer, `them` the neighbour, by short names.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from trust.inspection.explain.document import Age, Explanation, LeftOut, Text
+
+SURE: Final = 2.0
+"""Standard errors from which on a difference is told as one. The usual 95 %."""
+
+_NOTHING: Final = 10_000.0
+_SAME: Final = 1e-9
+"""Shares of the text nearer to each other than this are told as one."""
+
+_KINDS: Final = {
+    "predictions": "Both predicted the next words of the same public text. The distance is the part of their "
+    "predictions that differs: 0 is none of it, 1 all of it.",
+    "weights": "The distance says how differently two adapters change the model: 0 is in the same direction, 1 in "
+    "unrelated ones, 2 in opposite ones.",
+    "validation": "{me} read its own trust text with the neighbour's adapter. The distance is how much worse that "
+    "went, in nats per token; below 0 is better than {me} alone.",
+    "progress": "{me} measured how much its loss falls on the way to the neighbour's adapter, for the length of the "
+    "way. The more it falls, the more the distance is below 0.",
+    "parameters": "The distance is 1 less the cosine of all numbers of the two adapters (paper).",
+    "row-cosines": "The distance is 1 less the mean cosine of the adapters' rows (code of the paper).",
+    "perplexity": "The distance is the neighbour's perplexity on pieces of {me}'s trust text, drawn anew, less {me}'s "
+    "own (code of the paper).",
+    "logits": "The distance sums how far the largest raw scores of the next word are apart, at the end of each piece "
+    "of a public text (paper).",
+}
+
+_ROWS: Final = {
+    "local": "The strategy is to stay alone: no neighbour gets anything.",
+    "uniform": "The strategy is plain averaging: everybody gets the same.",
+    "fixed": "The weights were given in the settings; what belongs to those who are absent stays with {me}.",
+    "learned": "The row itself was learned: weights were moved, step by step, to where the merge does better on {me}'s "
+    "trust text.",
+    "fomo": "Everybody gets weight in proportion to how much its adapter gains {me}, and whoever gains it nothing gets "
+    "nothing.",
+}
+
+
+def of_kind(kind: str, me: str) -> str:
+    return _KINDS[kind].format(me=me)
+
+
+def of_rows(told: Explanation, me: str) -> str:
+    """How evidence becomes weights."""
+    if told.absorbed:
+        return (
+            f"Peers of this network push parts of themselves to each other, and {me} took in {told.absorbed} of them. "
+            f"There are no weights: what is mixed is the mean over all."
+        )
+    if told.strategy in _ROWS:
+        return _ROWS[told.strategy].format(me=me)
+    if not told.strategy:
+        return "How the row was made was not recorded."
+    if told.form != "ours":
+        return "The nearer, the more: a softmax of minus the distances, as published, with no temperature to choose."
+    nearest = (
+        "" if told.strategy == "validation" else f" {me} itself counts as near as its nearest neighbour."
+    )
+    several = " The distances of both kinds add up." if told.strategy == "product" else ""
+    return f"The nearer, the more.{several}{nearest}{_steepness(told.temperature)}"
+
+
+def of_trying(me: str) -> str:
+    return (
+        f"Which temperature is best is not guessed: {me} tried each on its trust text, which it never trains on, and "
+        f"the merge of least loss (nats per token) wins."
+    )
+
+
+def of_age(age: Age, them: str) -> str:
+    if age.rounds == 0:
+        return f"{them}'s word was fresh, so age took nothing."
+    took = "which takes nothing" if age.factor == 1 else f"which multiplies its weight by {age.factor:.2f}"
+    if age.factor == 0:
+        took = "too old to count"
+    return f"{them}'s word was {age.rounds} round{'s' if age.rounds > 1 else ''} old, {took}."
+
+
+def of_text(text: Text, who: str) -> str:
+    counts = ""
+    if text.share < text.claimed_share:
+        counts = (
+            f", but counts as {percent(text.share)}: nobody counts more than {text.cap:g} times the median"
+        )
+    elif text.share > text.claimed_share + _SAME:
+        counts = f", and counts as {percent(text.share)}, because others count for less than they claim"
+    power = "" if text.power == 1 else f", to the power {text.power:g}"
+    return (
+        f"{who} says that it trained on {text.tokens:,} tokens, in {text.samples:,} samples. That is "
+        f"{percent(text.claimed_share)} of the text of all here{counts}. Weights are multiplied by that share{power}."
+    )
+
+
+def of_guard(told: Explanation, me: str) -> str:
+    alone, merged = told.trust_alone, told.trust_merged
+    match told.guard:
+        case "taken" if told.guarded:
+            return f"The merge lowered {me}'s trust loss from {alone:.4f} to {merged:.4f}, so it was taken as it is."
+        case "taken":
+            return (
+                f"The guard is off, so the merge was taken whatever it did: {me}'s trust loss went from {alone:.4f} to "
+                f"{merged:.4f}."
+            )
+        case "shrunk":
+            times = {1: "once", 2: "twice", 3: "three times"}.get(told.halvings or 0, "some times")
+            return (
+                f"No merge that was tried was better than keeping everything (trust loss {alone:.4f}). So the best one "
+                f"was moved halfway toward that, {times}, which gave {merged:.4f}: all weights of neighbours were "
+                f"halved as often."
+            )
+        case "refused":
+            return (
+                f"Nothing that was tried was better than keeping everything (trust loss {alone:.4f}), not even at an "
+                f"eighth of the weights. So the merge was refused, and every neighbour got nothing."
+            )
+        case _:
+            return f"Nothing was merged: there was no row but {me} alone."
+
+
+def of_leaving(left: LeftOut, them: str, weight: float) -> str:
+    """Which of the two differences can be told from chance."""
+    if not weight:
+        return f"{them} had no weight, so leaving it out changes nothing."
+    home = _turns(left.kept_at_home, left.as_used, left.kept_at_home_error)
+    spread = _turns(left.spread, left.as_used, left.spread_error)
+    if home == spread:
+        return f"Without {them}, the loss {home}, either way."
+    return (
+        f"Without {them}, the loss {home} where its weight stays at home, and {spread} where others get it."
+    )
+
+
+def percent(weight: float) -> str:
+    if not math.isfinite(weight):
+        return "?"
+    return "<0.1 %" if 0 < weight < 0.0005 else f"{100 * weight:.1f} %"
+
+
+def place(rank: int, of: int) -> str:
+    """Among the distances of several."""
+    return f"the nearest of {of}" if rank == 1 else f"{ordinal(rank)} nearest of {of}"
+
+
+def ordinal(rank: int) -> str:
+    if rank % 100 in (11, 12, 13):
+        return f"{rank}th"
+    return f"{rank}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(rank % 10, 'th') }"
+
+
+def _turns(loss: float | None, before: float | None, error: float | None) -> str:
+    change = math.nan if loss is None or before is None else loss - before
+    if not abs(change) > SURE * (error or 0.0):
+        return "changes by no more than chance may"
+    return "rises" if change > 0 else "falls"
+
+
+def _steepness(temperature: float | None) -> str:
+    """One median distance farther is a factor of exp(-1 / temperature)."""
+    if temperature is None:
+        return " How steeply a weight falls with the distance is the temperature's matter: high treats all alike."
+    if not temperature > 0:
+        return " The temperature that was recorded is none."
+    factor = math.exp(min(1 / temperature, 60.0))
+    told = f"1/{factor:,.0f} of the weight" if factor >= 10 else f"{100 / factor:.0f} % of the weight"
+    if factor > _NOTHING:
+        told = "next to nothing"
+    return (
+        f" How steeply is the temperature's matter: at {temperature:g}, a neighbour farther by one median distance "
+        f"gets {told}."
+    )

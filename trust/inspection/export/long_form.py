@@ -1,0 +1,135 @@
+"""A run as one table: a line for each (round, peer, from), the peer itself among those it takes from.
+
+The same columns as csv and as parquet. Of a round that was repeated after a crash, the last one counts.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import TextIOWrapper
+from typing import Any, BinaryIO, Final, Literal, TypeAlias, cast
+
+from trust.inspection.drawing.progress import Done, silent
+from trust.inspection.reading.naming import names_of
+from trust.mistakes import UsersMistake
+from trust.names import escaped
+from trust.record.history import PeerName, Round, Seen
+from trust.record.matrix import Member
+
+Value: TypeAlias = int | float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """`about` has the unit where there is one."""
+
+    name: str
+    kind: Literal["int", "float", "text"]
+    about: str
+
+
+COLUMNS: Final = (
+    Column("round", "int", "the peer's own count"),
+    Column("peer", "text", "id of who learns"),
+    Column("peer_name", "text", "its name"),
+    Column("from", "text", "id of whom it takes from; the peer itself in one line of each round"),
+    Column("from_name", "text", "its name"),
+    Column("weight", "float", "share, 0 to 1; those of a round sum to 1"),
+    Column("distance", "float", "by the strategy's first kind of evidence; empty for the peer itself"),
+    Column("error", "float", "standard error of the distance; empty for the peer itself"),
+    Column("age", "int", "rounds since its announcement came; empty for the peer itself"),
+    Column("train_loss", "float", "nats per token, of the round, the same in all its lines"),
+    Column("trust_alone", "float", "nats per token on the trust split before the merge"),
+    Column("trust_merged", "float", "nats per token on the trust split after the merge"),
+    Column("test_alone", "float", "nats per token on the test split before the merge"),
+    Column("test_merged", "float", "nats per token on the test split after the merge"),
+    Column("temperature", "float", "chosen, in units of the median distance; empty where there is none"),
+    Column("guard", "text", "alone, taken, shrunk or refused"),
+)
+
+
+def lines_of_run(
+    known: Sequence[Member], *, at_round: int | None, done: Done = silent
+) -> Iterator[tuple[Value, ...]]:
+    """In the order of rounds, then of peers by name. Numbers that are not finite are None.
+
+    `done` is told of each peer's round, and so by those who write the lines.
+    """
+    names = names_of(known)
+    shown = {peer: (escaped(peer), escaped(name)) for peer, name in names.items()}
+    by_peer = {member.peer: member for member in known}
+    order = [by_peer[peer] for peer in names if peer in by_peer]
+    for number in sorted({number for member in known for number in member.rounds}):
+        if at_round in (None, number):
+            for record in (member.rounds.get(number) for member in order):
+                if record is not None:
+                    yield from _lines(record, shown)
+                    done(1)
+
+
+def write_csv(file: BinaryIO, known: Sequence[Member], *, at_round: int | None, done: Done = silent) -> None:
+    """UTF-8 with one line of names above; nothing between commas where a number is not there.
+
+    Texts that begin with = + - or @ have a ' before them: a spreadsheet would take them for formulas, and a
+    peer's name is anybody's text.
+    """
+    text = TextIOWrapper(file, encoding="utf-8", newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(column.name for column in COLUMNS)
+    for line in lines_of_run(known, at_round=at_round, done=done):
+        writer.writerow(_harmless(value) if isinstance(value, str) else value for value in line)
+    # Flushed, and `file` left open for its owner.
+    text.detach()
+
+
+def write_parquet(
+    file: BinaryIO, known: Sequence[Member], *, at_round: int | None, done: Done = silent
+) -> None:
+    """Raises `UsersMistake` where pyarrow is not installed."""
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise UsersMistake(
+            "parquet needs pyarrow, which is not installed: pip install 'gossipllm[parquet]'"
+        ) from None
+    arrow, writer = cast("Any", pa), cast("Any", parquet)
+    kinds = {"int": arrow.int64(), "float": arrow.float64(), "text": arrow.string()}
+    fields = [arrow.field(c.name, kinds[c.kind], metadata={"about": c.about}) for c in COLUMNS]
+    values: list[list[Value]] = [[] for _ in COLUMNS]
+    for line in lines_of_run(known, at_round=at_round, done=done):
+        for column, value in zip(values, line, strict=True):
+            column.append(value)
+    arrays = [arrow.array(column, field.type) for column, field in zip(values, fields, strict=True)]
+    writer.write_table(arrow.Table.from_arrays(arrays, schema=arrow.schema(fields)), file)
+
+
+def _lines(record: Round, shown: dict[PeerName, tuple[str, str]]) -> Iterator[tuple[Value, ...]]:
+    losses = (
+        record.train_loss,
+        record.trust_alone,
+        record.trust_merged,
+        record.test_alone,
+        record.test_merged,
+        record.temperature,
+    )
+    about = (*(None if loss is None else _finite(loss) for loss in losses), record.guard)
+    mine = (record.round, *shown[record.peer])
+    yield (*mine, *shown[record.peer], _finite(record.self_weight), None, None, None, *about)
+    for one in record.seen:
+        yield (*mine, *shown[one.peer], *_measured(one), *about)
+
+
+def _measured(one: Seen) -> tuple[Value, ...]:
+    return _finite(one.weight), _finite(one.distance), _finite(one.error), one.age
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _harmless(text: str) -> str:
+    return "'" + text if text.startswith(("=", "+", "-", "@")) else text

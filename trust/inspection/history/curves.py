@@ -1,0 +1,186 @@
+"""One peer's row over the rounds, as data: the JSON document of `trust history`, and the lines that are drawn.
+
+`schema` rises when a field changes its meaning or goes; new fields may come without that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import msgspec
+
+from trust.inspection.reading.files import Run, named
+from trust.inspection.reading.naming import listed, names_of
+from trust.inspection.reading.summary import FileSummary, Peer
+from trust.mistakes import UsersMistake
+from trust.names import escaped, short_names
+from trust.record.history import PeerName, Round, Seen
+from trust.record.matrix import Member
+
+SCHEMA: Final = 1
+MOST_LINES: Final = 6
+"""Neighbours with a line of their own: as many colours as the colour-blind tell apart."""
+_LABEL_WIDTH: Final = 14
+
+T = TypeVar("T")
+
+
+class RowAt(msgspec.Struct, frozen=True, kw_only=True):
+    """The row of one round. Of `Curves.peers[p]`: its weight, 0 where it was not seen, and its distance, the
+    standard error of that and its age in rounds, null where it was not seen. `absorbed` is as in `Round`."""
+
+    round: int
+    self_weight: float
+    weights: tuple[float, ...]
+    distances: tuple[float | None, ...]
+    errors: tuple[float | None, ...]
+    ages: tuple[int | None, ...]
+    absorbed: int
+    temperature: float | None
+    guard: str
+
+
+class Curves(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole document. `peer` learns from `peers`, which stand in falling order of their mean weight.
+
+    `about` is the one neighbour that was asked for, the peer itself if `about` is `peer`, null for all.
+    """
+
+    schema: int = SCHEMA
+    peer: PeerName
+    name: str
+    about: PeerName | None
+    peers: tuple[Peer, ...]
+    rounds: tuple[RowAt, ...]
+    files: tuple[FileSummary, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Weights over the rounds. `number` is its place among the lines with a colour of their own, None for the
+    peer itself and for the sum of the others."""
+
+    mark: str
+    label: str
+    weights: tuple[float, ...]
+    number: int | None
+    seen: int
+    """Rounds in which there was something to weigh."""
+
+
+def curves(run: Run, learner: str, other: str | None, *, last: int | None) -> Curves:
+    """The row of the peer that `learner` means, in the `last` rounds or in all.
+
+    Raises `UsersMistake` for a peer that is not there, one that recorded nothing, and one that it never saw.
+    """
+    names = names_of(run.members)
+    member = _recorded(run, learner, names)
+    records = tuple(sorted(member.rounds.values(), key=lambda record: record.round))
+    about = None if other is None else named(other, list(names.items()))
+    if about not in (None, member.peer) and not any(_of(record, about) for record in records):
+        seen = dict.fromkeys(one.peer for record in records for one in record.seen)
+        raise UsersMistake(
+            f"{_called(member.peer, names)} never saw {_called(about, names)}; it saw {_listed(seen, names)}"
+        )
+    shown = records if last is None else records[-last:]
+    # Of the rounds that are shown only: who left long ago has no line.
+    others = _by_weight(shown, names) if about is None else [] if about == member.peer else [about]
+    return Curves(
+        peer=escaped(member.peer),
+        name=escaped(names[member.peer]),
+        about=None if about is None else escaped(about),
+        peers=tuple(Peer(peer=escaped(peer), name=escaped(names[peer])) for peer in others),
+        rounds=tuple(_row(record, others) for record in shown),
+        files=run.summaries,
+    )
+
+
+def lines_of(shown: Curves) -> tuple[Line, ...]:
+    """What is drawn: the one that was asked for; otherwise the neighbours with the largest weights, the sum of
+    the others, and the peer itself."""
+    labels = short_names([(peer.peer, peer.name) for peer in shown.peers], _LABEL_WIDTH)
+    lines = [
+        Line(chr(ord("a") + index), label, _weights(shown, index), index, _seen(shown, index))
+        for index, label in enumerate(labels[:MOST_LINES])
+    ]
+    if rest := len(labels) - len(lines):
+        sums = tuple(sum(row.weights[MOST_LINES:]) for row in shown.rounds)
+        seen = sum(any(age is not None for age in row.ages[MOST_LINES:]) for row in shown.rounds)
+        lines.append(Line("+", f"{rest} more" if rest > 1 else labels[-1], sums, None, seen))
+    if shown.about in (None, shown.peer):
+        own = tuple(row.self_weight for row in shown.rounds)
+        lines.append(Line("*", "itself", own, None, len(own)))
+    return tuple(lines)
+
+
+def ticks(least: float, most: float, *, parts: int) -> list[float]:
+    """Round numbers that enclose both, 0 among them, about `parts` steps of 1, 2, 2.5 or 5 times a power of ten."""
+    least, most = min(least, 0.0), max(most, 0.0)
+    span = most - least or 1.0
+    power = 10.0 ** math.floor(math.log10(span / parts))
+    # A rounding error of the division must not cost a step.
+    factors = (1, 2, 2.5, 5, 10)
+    step = next(factor * power for factor in factors if factor * power * parts > span * (1 - 1e-9))
+    first, last = math.floor(least / step * (1 - 1e-9)), math.ceil(most / step * (1 - 1e-9))
+    return [step * number for number in range(first, max(last, first + 1) + 1)]
+
+
+def _recorded(run: Run, text: str, names: dict[PeerName, str]) -> Member:
+    peer = named(text, list(names.items()))
+    for member in run.members:
+        if member.peer == peer and member.rounds:
+            return member
+    have = _listed((member.peer for member in run.members if member.rounds), names)
+    raise UsersMistake(f"{_called(peer, names)} recorded no round in {run.path}; {have} did")
+
+
+def _row(record: Round, others: Iterable[PeerName]) -> RowAt:
+    seen = tuple(_of(record, peer) for peer in others)
+    return RowAt(
+        round=record.round,
+        self_weight=record.self_weight,
+        weights=tuple(one.weight if one else 0.0 for one in seen),
+        distances=_each(seen, lambda one: one.distance),
+        errors=_each(seen, lambda one: one.error),
+        ages=_each(seen, lambda one: one.age),
+        absorbed=record.absorbed,
+        temperature=record.temperature,
+        guard=record.guard,
+    )
+
+
+def _each(seen: Iterable[Seen | None], value: Callable[[Seen], T]) -> tuple[T | None, ...]:
+    return tuple(value(one) if one else None for one in seen)
+
+
+def _of(record: Round, peer: PeerName | None) -> Seen | None:
+    return next((one for one in record.seen if one.peer == peer), None)
+
+
+def _by_weight(records: Iterable[Round], names: dict[PeerName, str]) -> list[PeerName]:
+    """Sums order as means do. Ties in the order of names."""
+    sums = dict.fromkeys(names, 0.0)
+    found: set[PeerName] = set()
+    for one in (one for record in records for one in record.seen):
+        sums[one.peer] += one.weight if math.isfinite(one.weight) else 0.0
+        found.add(one.peer)
+    return sorted((peer for peer in names if peer in found), key=lambda peer: -sums[peer])
+
+
+def _weights(shown: Curves, index: int) -> tuple[float, ...]:
+    return tuple(row.weights[index] for row in shown.rounds)
+
+
+def _seen(shown: Curves, index: int) -> int:
+    return sum(row.ages[index] is not None for row in shown.rounds)
+
+
+def _called(peer: PeerName | None, names: dict[PeerName, str]) -> str:
+    return escaped(names.get(peer or "") or peer or "")
+
+
+def _listed(peers: Iterable[PeerName], names: dict[PeerName, str]) -> str:
+    return listed([_called(peer, names) for peer in peers], 12) or "nobody"

@@ -1,0 +1,162 @@
+"""Files of history below a folder -> what was recorded, by whom.
+
+Read as a whole. `latest.py` reads one row of each peer, which is enough for a matrix.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from trust.inspection.drawing.progress import LONG, Done, progress, silent
+from trust.inspection.reading.naming import listed
+from trust.inspection.reading.pieces import pieces
+from trust.inspection.reading.summary import FileSummary, rounds_text
+from trust.mistakes import UsersMistake
+from trust.names import escaped
+from trust.record.history import HISTORY_FILE, Entry, PeerName
+from trust.record.log import History
+from trust.record.matrix import Member, members
+
+_DEPTHS = (HISTORY_FILE, f"*/{HISTORY_FILE}", f"*/*/{HISTORY_FILE}")
+"""A peer's home; a folder of homes; a run that keeps its homes in `peers/`. The first that finds any counts,
+so that a copy kept inside a home is not taken for another peer."""
+
+
+_SEED = re.compile(r"seed-\d+(\.part)?")
+"""A run of a simulation, in RESULTS/METHOD/, or one that is under way."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """The histories of peers that ran together. `files` has at least one, in the order of their names."""
+
+    path: Path
+    files: dict[Path, History]
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """Of all peers; those of one peer in the order in which it wrote them."""
+        return tuple(entry for history in self.files.values() for entry in history.entries)
+
+    @cached_property
+    def members(self) -> tuple[Member, ...]:
+        return members(self.entries)
+
+    @property
+    def summaries(self) -> tuple[FileSummary, ...]:
+        return tuple(file_summary(path, history) for path, history in self.files.items())
+
+    def entries_of(self, peer: PeerName) -> Iterator[Entry]:
+        return (entry for entry in self.entries if entry.record.peer == peer)
+
+
+def read_run(path: Path) -> Run:
+    """Everything below `path`, with a bar at a terminal where that is long.
+
+    Raises `UsersMistake` where there is no history, or no round in any.
+    """
+    files = history_files(path)
+    size = _bytes(files)
+    with progress("reading", size, shown=size > LONG) as done:
+        run = Run(path, {file: history_at(file, done) for file in files})
+    check_recorded(path, run.files, run.members)
+    return run
+
+
+def history_files(path: Path) -> list[Path]:
+    """The histories that `path` means: itself, its own, or those of the homes in it.
+
+    Raises `UsersMistake`, also for several runs of a simulation: their peers have the same names and are not the same.
+    """
+    if not path.exists():
+        raise UsersMistake(f"{path} does not exist; give a peer's home, or a folder that holds homes")
+    files = [path] if path.is_file() else _found(path)
+    if not files:
+        raise UsersMistake(
+            f"no {HISTORY_FILE} in {path} or two folders below; give a peer's home, or a run's folder"
+        )
+    if len(runs := [file.parent for file in files if simulated(file)]) > 1:
+        some = listed([escaped(str(run.relative_to(path))) for run in runs], 4)
+        raise UsersMistake(f"{path} holds {len(runs)} runs of a simulation; give one of {some} in it")
+    return files
+
+
+def simulated(file: Path) -> bool:
+    """Whether that history is a whole run of a simulation, with other peers than those beside it."""
+    return _SEED.fullmatch(file.absolute().parent.name) is not None
+
+
+def history_at(file: Path, done: Done = silent) -> History:
+    """`done` is told of the bytes of whole records. Raises `UsersMistake` where it cannot be read."""
+    parts: list[History] = []
+    begin = 0
+    try:
+        for piece in pieces(file):
+            parts.append(piece)
+            done(piece.whole - begin)
+            begin = piece.whole
+    except OSError as error:
+        raise UsersMistake(f"{file} cannot be read: {error.strerror}") from None
+    return replace(parts[-1], entries=tuple(entry for part in parts for entry in part.entries))
+
+
+def check_recorded(path: Path, files: dict[Path, History], known: Sequence[Member]) -> None:
+    """Raises `UsersMistake` where no round was recorded."""
+    if any(member.rounds for member in known):
+        return
+    for file, history in files.items():
+        if history.torn and not history.entries:
+            raise UsersMistake(f"{file} is no history: {history.why}")
+    raise UsersMistake(f"no peer in {path} has finished a round yet; try again in a while")
+
+
+def check_round(path: Path, known: Sequence[Member], at_round: int | None) -> None:
+    """Raises `UsersMistake` that says which rounds there are."""
+    if at_round is not None and all(member.at(at_round) is None for member in known):
+        raise UsersMistake(f"no peer in {path} recorded round {at_round}; there are {rounds_text(known)}")
+
+
+def named(text: str, peers: Sequence[tuple[PeerName, str]]) -> PeerName:
+    """The peer that a person means: by its name, its id, or an end of its id that nobody else has.
+
+    `peers` are (id, name). Raises `UsersMistake` that lists who there is, or whom the text could mean.
+    """
+    for found in (
+        [peer for peer, _ in peers if peer == text],
+        [peer for peer, name in peers if name == text],
+        [peer for peer, name in peers if name.casefold() == text.casefold()],
+        [peer for peer, _ in peers if len(text) >= 3 and (peer.endswith(text) or peer.startswith(text))],
+    ):
+        if len(found) == 1:
+            return found[0]
+        if found:
+            ids = listed([escaped(peer) for peer in found], 8)
+            raise UsersMistake(f'"{escaped(text)}" is more than one peer; give an id: {ids}')
+    there = listed([escaped(name or peer) for peer, name in peers], 20)
+    raise UsersMistake(f'no peer is called "{escaped(text)}"; there are {there}')
+
+
+def file_summary(path: Path, history: History) -> FileSummary:
+    return FileSummary(
+        path=escaped(str(path), 4096), records=len(history.entries), torn_bytes=history.torn, why=history.why
+    )
+
+
+def _bytes(files: Sequence[Path]) -> int:
+    try:
+        return sum(file.stat().st_size for file in files)
+    except OSError:
+        # Whoever then reads the file says what is wrong with it.
+        return 0
+
+
+def _found(folder: Path) -> list[Path]:
+    for pattern in _DEPTHS:
+        files = sorted(file for file in folder.glob(pattern) if file.is_file())
+        if files:
+            return files
+    return []

@@ -1,0 +1,185 @@
+"""What `trust show` says, as data: the JSON document, and what the tables are drawn from.
+
+The document is described by the types below, outermost last. Numbers that are not finite are null.
+`schema` rises when a field changes its meaning or goes; new fields may come without that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import msgspec
+import numpy as np
+
+from trust.names import escaped
+from trust.record.history import PeerName, Round
+from trust.record.matrix import Matrix, Member, trust_matrix
+from trust.record.measures import asymmetry, effective_collaborators, entropy
+from trust.rows.evidence import F64
+
+SCHEMA = 1
+
+
+class Peer(msgspec.Struct, frozen=True, kw_only=True):
+    """A column: `peer` is its id, `name` what it calls itself, or what others call it; may be empty."""
+
+    peer: PeerName
+    name: str
+
+
+class RowSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """One peer's row and what it did.
+
+    `weights[p]` is what it takes from `Summary.peers[p]`, and sums to 1; `self_weight` is its own entry.
+    `effective` is the effective number of collaborators, 1 / sum of squared weights, itself counted;
+    `entropy` is in nats. `trust_alone` and `trust_merged` are losses on the peer's trust split before and
+    after the merge, in nats per token; `test_alone` and `test_merged` those on its test split. `guard` is
+    alone, taken, shrunk or refused. The last two are None where nothing was compared with (`Against`).
+    """
+
+    peer: PeerName
+    name: str
+    round: int
+    weights: tuple[float, ...]
+    self_weight: float
+    effective: float
+    entropy: float
+    trust_alone: float
+    trust_merged: float
+    test_alone: float
+    test_merged: float
+    temperature: float | None
+    guard: str
+    divergence: float | None = None
+    correlation: float | None = None
+
+
+class FileSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was read: its whole records, the bytes after them, and why these were not read.
+
+    A peer that is writing leaves a few such bytes for a moment. `records` is null where only the end of a large
+    file was decoded.
+    """
+
+    path: str
+    records: int | None
+    torn_bytes: int
+    why: str
+
+
+class Against(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the rows are from those of a known matrix, the oracle in `path`.
+
+    A row's `divergence` is KL(oracle row || row) in nats, with `floor` of the uniform row mixed into both; its
+    `correlation` Spearman's coefficient, the own weight aside, null where either row treats all others alike.
+    Here are their means over the rows that have one, and `frobenius`, the norm of the difference of all rows.
+    """
+
+    path: str
+    floor: float
+    divergence: float
+    correlation: float
+    frobenius: float
+
+
+class PeerBytes(msgspec.Struct, frozen=True, kw_only=True):
+    """What a peer sent and received by kind since its first start."""
+
+    peer: PeerName
+    name: str
+    sent: dict[str, int]
+    received: dict[str, int]
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole document. `round` is the one asked for, null for each peer's latest; `rows` has an entry for
+    each peer that recorded it, in the order of `peers`, which is by `order`. `groups` are the ids of the clusters
+    in that order, empty where they were not asked for. `asymmetry` is 0 where trust is mutual, 1 where it is one-sided.
+    """
+
+    schema: int = SCHEMA
+    round: int | None
+    peers: tuple[Peer, ...]
+    rows: tuple[RowSummary, ...]
+    files: tuple[FileSummary, ...]
+    asymmetry: float
+    order: str = "name"
+    groups: tuple[tuple[PeerName, ...], ...] = ()
+    against: Against | None = None
+    bytes: tuple[PeerBytes, ...] | None = None
+
+    @property
+    def matrix(self) -> tuple[tuple[float, ...], ...]:
+        return tuple(row.weights for row in self.rows)
+
+    @property
+    def square_PP(self) -> F64:
+        """`matrix` with a row of nan for each peer that has none, or one of which not all is a number."""
+        place = {peer.peer: index for index, peer in enumerate(self.peers)}
+        rows_PP = np.full((len(place), len(place)), np.nan)
+        for row in self.rows:
+            rows_PP[place[row.peer]] = row.weights
+        return _finite(rows_PP)
+
+
+def summary(known: Sequence[Member], files: Iterable[FileSummary], *, at_round: int | None = None) -> Summary:
+    """The rows of `at_round`, or each peer's latest. All text is escaped: a run may be somebody else's."""
+    matrix = trust_matrix(known, at_round=at_round)
+    records = {member.peer: member.at(at_round) for member in known}
+    peers = tuple(
+        Peer(peer=escaped(peer), name=escaped(name))
+        for peer, name in zip(matrix.peers, matrix.names, strict=True)
+    )
+    rows = (
+        _row(peers[index], index, record, matrix)
+        for index, peer in enumerate(matrix.peers)
+        if (record := records.get(peer)) is not None
+    )
+    return Summary(
+        round=at_round,
+        peers=peers,
+        rows=tuple(rows),
+        files=tuple(files),
+        asymmetry=asymmetry(_finite(matrix.rows_PP)),
+    )
+
+
+def _finite(rows_PP: F64) -> F64:
+    return np.where(np.isfinite(rows_PP).all(axis=1, keepdims=True), rows_PP, np.nan)
+
+
+def rounds_text(known: Iterable[Member]) -> str:
+    """Which rounds somebody recorded."""
+    return runs_text(number for member in known for number in member.rounds)
+
+
+def runs_text(numbers: Iterable[int]) -> str:
+    """Whole numbers in runs: `1 to 12, 14`. Empty where there is none."""
+    runs: list[tuple[int, int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in runs)
+
+
+def _row(peer: Peer, index: int, record: Round, matrix: Matrix) -> RowSummary:
+    weights = tuple(float(weight) for weight in matrix.rows_PP[index])
+    finite = all(math.isfinite(weight) for weight in weights)
+    return RowSummary(
+        peer=peer.peer,
+        name=peer.name,
+        round=record.round,
+        weights=weights,
+        self_weight=record.self_weight,
+        effective=effective_collaborators(weights) if finite else math.nan,
+        entropy=entropy(weights) if finite else math.nan,
+        trust_alone=record.trust_alone,
+        trust_merged=record.trust_merged,
+        test_alone=record.test_alone,
+        test_merged=record.test_merged,
+        temperature=record.temperature,
+        guard=record.guard,
+    )

@@ -1,0 +1,1 @@
+"""`gossipllm trust show`: the trust matrix as a table, a plot or JSON."""

@@ -1,0 +1,221 @@
+"""A summary for a terminal: the matrix in colour, and below it what each row did."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Final
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+from trust.inspection.drawing.grid import BOLD, DIM, Cell, Column, Grid
+from trust.inspection.drawing.numbers import number_text
+from trust.inspection.drawing.shades import GUARDS, weight_style, weight_text
+from trust.inspection.reading.summary import PeerBytes, RowSummary, Summary
+from trust.inspection.reading.unread import unread
+from trust.inspection.show.traffic import bytes_text
+from trust.names import short_names
+
+_NAME_WIDTH: Final = 12
+_CELL_WIDTH: Final = 4
+"""`*100`."""
+
+_BETTER: Final = Style(color="green")
+_WORSE: Final = Style(color="red")
+
+
+def print_summary(shown: Summary, console: Console) -> None:
+    """Never wider than the console: what is too wide comes in blocks of columns.
+
+    Without a terminal, or with NO_COLOR, the same text without colour (rich sees to it).
+    """
+    names = short_names([(peer.peer, peer.name) for peer in shown.peers], _NAME_WIDTH)
+    _print(console, _matrix(shown, names, console.width))
+    _say(console, "weights in per cent; * own weight, · nothing", *_about_order(shown))
+    _print(console, _rows(shown, names))
+    _say(console, *_about_rows(shown))
+    if shown.bytes is not None:
+        _print(
+            console, _bytes(shown.bytes, dict(zip((peer.peer for peer in shown.peers), names, strict=True)))
+        )
+        _say(console, "bytes since a peer's first start; ↑ sent, ↓ received")
+    for line in unread(shown.files):
+        _print_dim(console, line)
+
+
+def _print(console: Console, grid: Grid) -> None:
+    # It keeps to the width by itself; cropping would go through all cells once more.
+    console.print(grid, crop=False)
+    console.print()
+
+
+def _say(console: Console, *lines: str) -> None:
+    for line in lines:
+        _print_dim(console, line)
+    console.print()
+
+
+def _print_dim(console: Console, line: str) -> None:
+    """Wrapped here: where the console wraps a text, it leaves the blank at the end of the line."""
+    for part in Text(line, style=DIM).wrap(console, console.width):
+        part.rstrip()
+        console.print(part)
+
+
+def _matrix(shown: Summary, names: Sequence[str], width: int) -> Grid:
+    """Columns are headed by names where all fit beside each other, by numbers otherwise."""
+    first = _first_of_groups(shown)
+    rules = 2 * max(len(first) - 1, 0)
+    named = sum(1 + max(_CELL_WIDTH, cell_len(name)) for name in names)
+    label = max(cell_len("who learns"), *map(cell_len, names))
+    heads, labels = names, names
+    if label + named + rules > width:
+        digits = len(str(len(names)))
+        heads = tuple(str(number) for number in range(1, len(names) + 1))
+        labels = tuple(f"{number:>{digits}} {name}" for number, name in enumerate(names, start=1))
+    place = {peer.peer: index for index, peer in enumerate(shown.peers)}
+    top = max(
+        (weight for weights in shown.matrix for weight in weights if 0 < weight < math.inf), default=1.0
+    )
+    columns = [
+        Column(
+            head=head,
+            cells=[
+                _weight(row, column, place[row.peer], top, max(_CELL_WIDTH, cell_len(head)))
+                for row in shown.rows
+            ],
+            gap=1,
+            ruled=shown.peers[column].peer in first,
+        )
+        for column, head in enumerate(heads)
+    ]
+    who = Column("who learns", [(labels[place[row.peer]], BOLD) for row in shown.rows])
+    group_of = {peer: number for number, group in enumerate(shown.groups) for peer in group}
+    kinds = [group_of.get(row.peer) for row in shown.rows]
+    ruled = {number for number in range(1, len(kinds)) if kinds[number] != kinds[number - 1]}
+    return Grid(who, [[column] for column in columns], ruled=ruled)
+
+
+def _first_of_groups(shown: Summary) -> set[str]:
+    return {group[0] for group in shown.groups}
+
+
+def _weight(row: RowSummary, column: int, own: int, top: float, width: int) -> Cell:
+    weight = row.weights[column]
+    # A history may be anybody's: whoever takes a thousand times itself gets no wider column.
+    text = weight_text(min(weight, 9.99), own=column == own).rjust(width)
+    return text, weight_style(weight, top, own=column == own)
+
+
+def _about_order(shown: Summary) -> Iterable[str]:
+    match shown.order:
+        case "cluster" if len(shown.groups) > 1:
+            yield f"{len(shown.groups)} clusters: who takes most from each other stands together"
+        case "cluster":
+            yield "by clusters, none of which stands apart"
+        case "self":
+            yield "by own weight, the greatest first"
+        case "effective":
+            yield "by effective number of collaborators, the greatest first"
+        case _:
+            pass
+
+
+def _rows(shown: Summary, names: Sequence[str]) -> Grid:
+    name_of = {peer.peer: name for peer, name in zip(shown.peers, names, strict=True)}
+    column = partial(_column, shown.rows)
+    parts = [
+        [
+            Column("round", [(str(row.round), None) for row in shown.rows] + _foot(shown.rows, "")),
+            column("self", lambda row: row.self_weight, ".2f"),
+            column("effective", lambda row: row.effective, ".1f"),
+            column("entropy", lambda row: row.entropy, ".2f"),
+            Column(
+                "guard",
+                [(row.guard, GUARDS.get(row.guard)) for row in shown.rows] + _foot(shown.rows, ""),
+                right=False,
+            ),
+        ],
+        [
+            column("alone", lambda row: row.trust_alone, ".4f"),
+            column("merged", lambda row: row.trust_merged, ".4f"),
+            column("change", lambda row: row.trust_merged - row.trust_alone, "+.4f", signed=True),
+        ],
+    ]
+    if shown.against:
+        parts.append(
+            [
+                column("KL", lambda row: row.divergence, ".4f"),
+                column("Spearman", lambda row: row.correlation, ".2f"),
+            ]
+        )
+    label = Column("peer", [(name_of[row.peer], BOLD) for row in shown.rows] + _foot(shown.rows, "mean"))
+    return Grid(label, parts)
+
+
+def _column(
+    rows: Sequence[RowSummary],
+    head: str,
+    value: Callable[[RowSummary], float | None],
+    form: str,
+    *,
+    signed: bool = False,
+) -> Column:
+    values = [math.nan if (number := value(row)) is None else number for row in rows]
+    known = [number for number in values if math.isfinite(number)]
+    mean = number_text(math.fsum(known) / len(known), form) if known else "?"
+    return Column(
+        head,
+        [(number_text(number, form), _sign(number) if signed else None) for number in values]
+        + _foot(rows, mean),
+    )
+
+
+def _foot(rows: Sequence[RowSummary], text: str) -> list[Cell]:
+    """One row has no need of a mean."""
+    return [(text, DIM)] if len(rows) > 1 else []
+
+
+def _sign(change: float) -> Style | None:
+    return _BETTER if change < 0 else _WORSE if change > 0 else None
+
+
+def _about_rows(shown: Summary) -> Iterable[str]:
+    """Each fits 80 columns, but for a long path."""
+    if math.isfinite(shown.asymmetry):
+        yield f"asymmetry of the matrix: {shown.asymmetry:.2f} (0 where trust is mutual, 1 where it is one-sided)"
+    yield "effective: number of collaborators, 1 / sum of squared weights, itself counted"
+    yield "entropy in nats"
+    yield "alone, merged: loss on the peer's trust split in nats per token"
+    if against := shown.against:
+        yield f"KL of the known row and this one in nats, {100 * against.floor:.0f} % of the uniform row in both"
+        yield "Spearman without the own weight"
+        yield f"Frobenius norm of the difference: {against.frobenius:.4f}, from {against.path}"
+
+
+def _bytes(peers: Sequence[PeerBytes], name_of: dict[str, str]) -> Grid:
+    kinds = sorted({kind for peer in peers for kind in (*peer.sent, *peer.received)})
+    parts = [
+        [
+            _amounts(f"{kind} ↑", [peer.sent.get(kind, 0) for peer in peers]),
+            _amounts(f"{kind} ↓", [peer.received.get(kind, 0) for peer in peers]),
+        ]
+        for kind in kinds
+    ]
+    parts.append(
+        [
+            _amounts("all ↑", [sum(peer.sent.values()) for peer in peers]),
+            _amounts("all ↓", [sum(peer.received.values()) for peer in peers]),
+        ]
+    )
+    total: list[Cell] = [("total", DIM)] if len(peers) > 1 else []
+    return Grid(Column("peer", [(name_of[peer.peer], BOLD) for peer in peers] + total), parts)
+
+
+def _amounts(head: str, counts: Sequence[int]) -> Column:
+    cells: list[Cell] = [(bytes_text(count), None if count else DIM) for count in counts]
+    return Column(head, [*cells, (bytes_text(sum(counts)), DIM)] if len(counts) > 1 else cells)

@@ -1,0 +1,75 @@
+"""Bytes per peer and kind, added up over restarts: a process counts from 0."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from trust.inspection.reading.summary import PeerBytes, Summary
+from trust.names import escaped
+from trust.record.history import Begun, Entry, PeerName
+
+_UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+@dataclass(slots=True)
+class Bytes:
+    """What a peer sent and received, by kind."""
+
+    sent: Counter[str] = field(default_factory=Counter[str])
+    received: Counter[str] = field(default_factory=Counter[str])
+
+
+class Meter:
+    """Fed with entries in the order in which each peer wrote them, at any time with more of them."""
+
+    def __init__(self) -> None:
+        self.totals: dict[PeerName, Bytes] = {}
+        self._last: dict[PeerName, Bytes] = {}
+
+    def feed(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            peer = entry.record.peer
+            total = self.totals.setdefault(peer, Bytes())
+            now = Bytes(Counter(entry.traffic.sent), Counter(entry.traffic.received))
+            last = self._last.get(peer)
+            if last is None or isinstance(entry.record, Begun) or _fell(now, last):
+                last = Bytes()
+            self._last[peer] = now
+            total.sent += now.sent - last.sent
+            total.received += now.received - last.received
+
+
+def totals(entries: Iterable[Entry]) -> dict[PeerName, Bytes]:
+    meter = Meter()
+    meter.feed(entries)
+    return meter.totals
+
+
+def counted(shown: Summary, traffic: Mapping[PeerName, Bytes]) -> Summary:
+    """With `bytes` filled in, for the peers shown that wrote a history."""
+    known = {escaped(peer): bytes_ for peer, bytes_ in traffic.items()}
+    return msgspec.structs.replace(
+        shown,
+        bytes=tuple(
+            PeerBytes(peer=peer.peer, name=peer.name, sent=dict(found.sent), received=dict(found.received))
+            for peer in shown.peers
+            if (found := known.get(peer.peer))
+        ),
+    )
+
+
+def bytes_text(count: float) -> str:
+    """Seven characters at most up to a petabyte: `999 B`, `1.2 kB`, `12 MB`."""
+    unit = 0
+    while count >= 999.5 and unit < len(_UNITS) - 1:
+        count, unit = count / 1000, unit + 1
+    return f"{count:.1f} {_UNITS[unit]}" if unit and count < 9.95 else f"{count:.0f} {_UNITS[unit]}"
+
+
+def _fell(now: Bytes, last: Bytes) -> bool:
+    return now.sent.total() < last.sent.total() or now.received.total() < last.received.total()

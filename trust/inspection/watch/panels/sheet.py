@@ -1,0 +1,116 @@
+"""A table on the screen: its head and its first column stand still, the rest scrolls behind a cursor.
+
+Only lines whose text or style changed are drawn again. Refused: textual's `DataTable`, which draws everything again
+on every change, four times the work here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.cells import set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from trust.inspection.watch.panels.table import Cell, Row, Table
+
+_CURSOR: Final = Style(reverse=True, bold=True)
+_EMPTY: Final = Table((0,), (), ())
+
+
+class Sheet(Widget):
+    """`cursor` is (row, column), column 0 for the whole row; None for no cursor. Columns count from 1 otherwise."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(id=name)
+        self._table = _EMPTY
+        self._cursor: tuple[int, int] | None = None
+        self._row0, self._column0 = 0, 1
+
+    def show(self, table: Table, cursor: tuple[int, int] | None = None) -> None:
+        """Scrolls no further than the cursor needs."""
+        before = (self._table.widths, self._table.head, self._row0, self._column0, self._cursor)
+        old, self._table, self._cursor = self._table, table, cursor
+        self._scroll()
+        if before != (table.widths, table.head, self._row0, self._column0, cursor):
+            self.refresh()
+            return
+        changed = [y for y in range(self.size.height) if self._row(old, y) != self._row(table, y)]
+        if changed:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+
+    def on_resize(self) -> None:
+        self._scroll()
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        base = self.rich_style
+        table, row = self._table, self._row(self._table, y)
+        if row is None:
+            return Strip.blank(self.size.width, base)
+        at = None if y < len(table.head[:1]) else self._row0 + y - len(table.head[:1])
+        segments: list[Segment] = []
+        for column in (0, *self._columns()):
+            cell = row[column]
+            text = self._corner(cell) if at is None and column == 0 else cell.text
+            style = base + (_CURSOR if self._is_at(at, column) else cell.style)
+            text = set_cell_size(text, table.widths[column])
+            segments += (Segment(text[: cell.gap], base), Segment(text[cell.gap :], style))
+        # Neighbours of one style become one segment, which halves the bytes that go over a slow line.
+        return Strip(segments).adjust_cell_length(self.size.width, base).simplify()
+
+    def _is_at(self, row: int | None, column: int) -> bool:
+        """Whether the cursor is there, or in the line of which this is the head."""
+        if self._cursor is None:
+            return False
+        at_row, at_column = self._cursor
+        if row is None:
+            return column == at_column != 0
+        return row == at_row and column in {0, at_column}
+
+    def _corner(self, cell: Cell) -> str:
+        """Arrows where there is more than can be seen."""
+        rows, columns = self._rows_seen(), self._columns()
+        arrows = (
+            ("←", self._column0 > 1),
+            ("↑", self._row0 > 0),
+            ("↓", self._row0 + rows < len(self._table.rows)),
+            ("→", bool(columns) and columns[-1] + 1 < len(self._table.widths)),
+        )
+        more = "".join(arrow for arrow, there in arrows if there)
+        return f"more {more}"[-max(self._table.widths[0], 1) :] if more else cell.text
+
+    def _row(self, table: Table, y: int) -> Row | None:
+        if table.head:
+            if y == 0:
+                return table.head
+            y -= 1
+        index = self._row0 + y
+        return table.rows[index] if index < len(table.rows) else None
+
+    def _rows_seen(self) -> int:
+        return max(1, self.size.height - bool(self._table.head))
+
+    def _columns(self) -> range:
+        """Those that scroll and are in sight: whole ones only."""
+        widths, room = self._table.widths, self.size.width - self._table.widths[0]
+        end = self._column0
+        while end < len(widths) and widths[end] <= room:
+            room -= widths[end]
+            end += 1
+        return range(self._column0, end)
+
+    def _scroll(self) -> None:
+        rows, widths = self._rows_seen(), self._table.widths
+        row, column = self._cursor or (0, 0)
+        self._row0 = min(max(self._row0, row - rows + 1), row)
+        self._row0 = max(0, min(self._row0, len(self._table.rows) - rows))
+        self._column0 = max(1, min(self._column0, column or 1, len(widths) - 1))
+        while column and column not in self._columns() and self._column0 < column:
+            self._column0 += 1
+        # No blank on the right that could show a column.
+        while self._column0 > 1 and sum(widths[self._column0 - 1 :]) <= self.size.width - widths[0]:
+            self._column0 -= 1

@@ -1,0 +1,100 @@
+"""Histories of several peers -> one matrix of their rows.
+
+Peers have no common round: a matrix holds each one's latest row, or the rows of one round number. P peers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trust.record.history import Begun, Entry, PeerName, Round
+from trust.rows.evidence import F64
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What one peer's own records say. `rounds` are in the order written; of a round that was repeated after
+    a crash, the last one counts."""
+
+    peer: PeerName
+    name: str
+    rounds: dict[int, Round]
+
+    def at(self, number: int | None) -> Round | None:
+        """The record of round `number`, or the latest written; None where there is none."""
+        if number is not None:
+            return self.rounds.get(number)
+        return next(reversed(self.rounds.values()), None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matrix:
+    """Who (row) takes how much from whom (column): `rows_PP`, nan in the row of a peer that is not known.
+
+    `rounds[p]` is the round of row p, None where the row is not known. Peers with records come first, then
+    the neighbours that only others speak of; each part by name, numbers in names by value.
+    """
+
+    peers: tuple[PeerName, ...]
+    names: tuple[str, ...]
+    rounds: tuple[int | None, ...]
+    rows_PP: F64
+
+
+def members(entries: Iterable[Entry]) -> tuple[Member, ...]:
+    """The peers that wrote these entries, in one file or in many."""
+    names: dict[PeerName, str] = {}
+    rounds: dict[PeerName, dict[int, Round]] = {}
+    for record in (entry.record for entry in entries):
+        if isinstance(record, Begun):
+            names[record.peer] = record.name
+        if isinstance(record, Round):
+            of_peer = rounds.setdefault(record.peer, {})
+            of_peer.pop(record.round, None)
+            of_peer[record.round] = record
+    peers = dict.fromkeys((*names, *rounds))
+    return tuple(Member(peer, names.get(peer, ""), rounds.get(peer, {})) for peer in peers)
+
+
+def trust_matrix(known: Sequence[Member], *, at_round: int | None = None) -> Matrix:
+    """The rows of `at_round`, or each member's latest. Whom a row does not mention, it gives nothing."""
+    records = {member.peer: member.at(at_round) for member in known}
+    own_names = {member.peer: member.name for member in known}
+    names = _names_from_others(records.values()) | {peer: name for peer, name in own_names.items() if name}
+    peers = sorted(
+        names | own_names, key=lambda peer: (peer not in records, _order(names.get(peer, "")), peer)
+    )
+    place = {peer: index for index, peer in enumerate(peers)}
+    rows_PP = np.full((len(peers), len(peers)), np.nan)
+    for peer, record in records.items():
+        if record is None:
+            continue
+        row_P = rows_PP[place[peer]]
+        row_P[:] = 0.0
+        row_P[place[peer]] = record.self_weight
+        for one in record.seen:
+            row_P[place[one.peer]] = one.weight
+    rounds = (records.get(peer) for peer in peers)
+    return Matrix(
+        peers=tuple(peers),
+        names=tuple(names.get(peer, "") for peer in peers),
+        rounds=tuple(record.round if record else None for record in rounds),
+        rows_PP=rows_PP,
+    )
+
+
+def _names_from_others(records: Iterable[Round | None]) -> dict[PeerName, str]:
+    """Where they call a peer by several names, that of the last id, so that no order of files matters."""
+    known = sorted((record for record in records if record), key=lambda record: record.peer)
+    return {one.peer: one.name for record in known for one in record.seen}
+
+
+def _order(name: str) -> tuple[tuple[int, str], ...]:
+    """So that `peer-2` comes before `peer-10`."""
+    return tuple(
+        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part
+    )
