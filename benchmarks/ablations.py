@@ -22,9 +22,9 @@ from small_base import TINY, small_base
 from spread import spread
 
 from gossipllm.config.toml import commented_toml
-from gossipllm.mistakes import UserMistake
 from sim.experiments.metrics import RunMetrics
 from sim.experiments.scenarios import Scenario, load_scenario
+from trust.errors import UserMistake
 
 CHANGES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     # name, method, settings of the scenario

@@ -38,8 +38,8 @@ from typing import Final
 
 import msgspec
 
-from gossipllm.mistakes import UserMistake
 from gossipllm.randomness import permutation
+from trust.errors import UserMistake
 
 ENGLISH: Final = 2_200_000
 """Characters of general English for the base: as many as there are of Wikipedia."""

@@ -30,7 +30,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from gossipllm.config import AdapterConfig, TrainingConfig
-from gossipllm.learning.jobs import Steps
+from gossipllm.learning.jobs import StepsJob
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.learning.passes.optimiser import Moments
 from gossipllm.model.attention import use_short_attention
@@ -79,7 +79,7 @@ def by_fleet(size: dict[str, int], peers: int, steps: int) -> Callable[[], None]
     fleet, texts_PWT = fleet_of(size), texts(size, peers)
     order_SB = np.arange(steps * size["batch"]).reshape(steps, -1) % texts_PWT.shape[1]
     start = fleet.blueprint.start(0)
-    jobs = [Steps(start, Moments(), text, order_SB, TRAINING, _silent) for text in texts_PWT]
+    jobs = [StepsJob(start, Moments(), text, order_SB, TRAINING, _silent) for text in texts_PWT]
 
     def run() -> None:
         fleet.perform(jobs)

@@ -37,8 +37,7 @@ from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ModelConfig, TrainingConfig
-from gossipllm.learning.learner_pool import Crew
-from gossipllm.mistakes import UserMistake
+from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.text.partitions import PartitionConfig
 from gossipllm.work import Failed, Open, Opened, Request, Train
 from peers.core.config import RoundConfig
@@ -47,6 +46,7 @@ from sim.experiments.methods import method_named
 from sim.experiments.metrics import RunMetrics
 from sim.experiments.run import shares_of
 from sim.experiments.scenarios import Scenario, TextConfig
+from trust.errors import UserMistake
 from wire.units import Schema
 
 PEERS: Final = 4
@@ -142,7 +142,7 @@ def operations(model: Any, way: Way, tokens: int) -> float:
 def measured(scenario: Scenario, way: Way) -> tuple[float, float]:
     """Seconds of a training step of one peer alone that owns its share of each block's heads, and its operations."""
     config = learner_config(scenario, method_named(scenario.methods[0]), 0, 0)
-    crew = Crew(config, lambda _phase, _step: None)
+    crew = LearnerPool(config, lambda _phase, _step: None)
     learner = crew.hire(config, shares_of(scenario, 0, crew)[0].splits)
 
     def ask(request: Request) -> Any:

@@ -39,7 +39,7 @@ from gossipllm.model.adapter.sites import LoraSite
 from gossipllm.model.blocks import blocks_of, final_norm_of, linears_of
 from gossipllm.model.blocks import replace as put
 from gossipllm.model.contexts.compressing import checkpointed, compressed
-from gossipllm.model.contexts.config import ContextConfig, Window
+from gossipllm.model.contexts.config import BlockWindow, ContextConfig
 from gossipllm.model.contexts.encoding import fitted_shapes
 
 SHAPES = {"gpt2": (12, 768, 12), "medium": (24, 1024, 16), "large": (36, 1280, 20)}
@@ -62,9 +62,9 @@ class Case:
     """Whether activations are computed twice rather than kept."""
 
     @property
-    def window(self) -> Window:
+    def window(self) -> BlockWindow:
         blocks = SHAPES[self.model][0]
-        return Window({"first": 0, "middle": blocks // 2, "last": blocks - 1}[self.place])
+        return BlockWindow({"first": 0, "middle": blocks // 2, "last": blocks - 1}[self.place])
 
 
 def cases(model: str, *, ratio: float, full: bool) -> Iterator[Case]:
@@ -149,7 +149,7 @@ def peak(case: Case, batch: int, length: int) -> dict[str, float]:
         model, trained = built(case)
     built_mb = _peak_mb()
     optimiser = torch.optim.AdamW(trained, lr=1e-4)
-    window = case.window if case.place else Window(0)
+    window = case.window if case.place else BlockWindow(0)
     tokens_BT = torch.randint(50_000, (batch, length))
     for given_BT in (tokens_BT[:1, :8], tokens_BT):
         with checkpointed(model, window) if case.again else nullcontext():

@@ -44,7 +44,6 @@ from transformers.utils.logging import disable_progress_bar
 from gossipllm.config import AdapterConfig, LayersConfig, ModelConfig, ReferenceConfig, TrainingConfig
 from gossipllm.config.toml import commented_toml
 from gossipllm.learning.passes.windows import step_bytes
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.adapter.placement import attach
 from gossipllm.model.loading.models import load_base
 from gossipllm.text.partitions import PartitionConfig
@@ -53,6 +52,7 @@ from sim.experiments.configurations import learner_config
 from sim.experiments.methods import method_named
 from sim.experiments.metrics import RunMetrics
 from sim.experiments.scenarios import Scenario, TextConfig, with_settings
+from trust.errors import UserMistake
 from wire.digest import fingerprint_of
 
 DEEP: Final = SmallBase(

@@ -47,9 +47,9 @@ from gossipllm.config import (
     TrainingConfig,
 )
 from gossipllm.learning.batches import batches
-from gossipllm.learning.jobs import LastLogits, Predictions, Steps
+from gossipllm.learning.jobs import LastLogitsJob, PredictJob, StepsJob
 from gossipllm.learning.learner import Learner
-from gossipllm.learning.learner_pool import Crew
+from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.learning.passes.optimiser import Moments
 from gossipllm.text.data import Splits, cut, demo_share, tokenise
 from gossipllm.work import Answer, Failed, Open, Train, Trained, Weigh, Weighed
@@ -92,7 +92,7 @@ class Peers:
             evidence=(evidence,),
         )
         self.config = config
-        self.crew = Crew(config, _silent)
+        self.crew = LearnerPool(config, _silent)
         self.learners = [self._hired(peer) for peer in range(count)]
         self._ask([(one, Open(request=1, config=config, snapshot=None)) for one in self.learners])
         self.trained: list[Trained] = self._ask(
@@ -117,7 +117,7 @@ class Peers:
         """Every peer's predictions as they are published."""
         shape = self.crew.reference.shape
         windows_WT = self.crew.reference.windows_WT
-        kind = LastLogits if shape.raw else Predictions
+        kind = LastLogitsJob if shape.raw else PredictJob
         self.crew.perform([kind(one.state, windows_WT, shape) for one in self.learners])
 
     def weigh(self, *, itself: bool) -> Any:
@@ -147,7 +147,7 @@ class Peers:
         """Processor seconds of a step and peer."""
         order_SB = batches(64, TRAINING, round_number=0, steps=4)
         jobs = [
-            Steps(one.state, Moments(), text_of(p, self.crew.base.tokenizer), order_SB, TRAINING, _silent)
+            StepsJob(one.state, Moments(), text_of(p, self.crew.base.tokenizer), order_SB, TRAINING, _silent)
             for p, one in enumerate(self.learners)
         ]
         return least_cpu_s(lambda: self.crew.perform(jobs), repeat) / (4 * len(jobs))

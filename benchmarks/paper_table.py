@@ -35,17 +35,17 @@ from rich.console import Console
 from small_base import TINY, losses_by_category, small_base
 
 from gossipllm.config import AdapterConfig, ModelConfig, ReferenceConfig, TrainingConfig
-from gossipllm.mistakes import UserMistake
 from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import RoundConfig
 from sim.comparison.summary import Comparison, compared
 from sim.comparison.tables import markdown, print_comparison
-from sim.experiments.all_runs import Came, run_all
+from sim.experiments.all_runs import RunDone, run_all
 from sim.experiments.methods import method_named
 from sim.experiments.metrics import RunMetrics
 from sim.experiments.progress import showing
 from sim.experiments.results import begin_results
 from sim.experiments.scenarios import Scenario, TextConfig
+from trust.errors import UserMistake
 
 METHODS: Final = (
     "local",
@@ -188,7 +188,7 @@ def run(scenario: Scenario, out: Path, console: Console, jobs: int) -> list[RunM
     ):
         for one in news:
             shown.take(one)
-            if isinstance(one, Came):
+            if isinstance(one, RunDone):
                 came.append(one.metrics)
     return sorted(came, key=lambda one: (scenario.methods.index(one.method), one.seed))
 

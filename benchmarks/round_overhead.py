@@ -199,9 +199,9 @@ async def _gossip_peer(
 ) -> None:
     from peers.core.config import CoreConfig, RoundConfig
     from peers.core.core import Core
-    from peers.core.merge_inputs import KeptCompany
+    from peers.core.merge_inputs import MergeInputs
     from peers.core.saved import Saved
-    from peers.home.store import Store
+    from peers.home.store import StateStore
     from peers.identity import Identity
     from peers.net.config import NetworkConfig
     from peers.net.libp2p_host import open_network
@@ -213,7 +213,7 @@ async def _gossip_peer(
         def save(self, saved: Saved) -> None:
             """Nothing survives."""
 
-        def keep(self, company: KeptCompany) -> None:
+        def keep(self, company: MergeInputs) -> None:
             """Nor does this."""
 
     identity = Identity.generate()
@@ -227,7 +227,7 @@ async def _gossip_peer(
     )
     watcher = _Watcher()
     learning = _Pretender(index, options, lambda: len(network.neighbours()) == options.peers - 1, watcher)
-    keeper = NoDisk() if options.no_disk else Store(folder / f"state{index}")
+    keeper = NoDisk() if options.no_disk else StateStore(folder / f"state{index}")
     driver = Driver(
         Core(config, DeviceKeys(identity), None), learning=learning, keeper=keeper, watcher=watcher
     )

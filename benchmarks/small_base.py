@@ -26,13 +26,13 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-from gossipllm.base.making.checkpoint import Run, export, new_run
+from gossipllm.base.making.checkpoint import PretrainingRun, export, new_run
 from gossipllm.base.making.loss import evaluate
 from gossipllm.base.making.pretraining import measured_tokens_per_s, progress_bar, train
 from gossipllm.base.making.recipe import PretrainingConfig
 from gossipllm.base.making.vocabulary import Tokens, bytes_per_token, load_tokenizer, make_tokenizer
-from gossipllm.mistakes import UserMistake
 from gossipllm.text.data import tokenise
+from trust.errors import UserMistake
 from wire.digest import fingerprint_of
 
 _MOST_BATCHED: Final = 2048
@@ -138,7 +138,7 @@ def _make(
     export(run.model, tokenizer, work / "model")
 
 
-def _new_run(base: SmallBase, stream: Tokens, vocabulary: int, threads: int) -> Run:
+def _new_run(base: SmallBase, stream: Tokens, vocabulary: int, threads: int) -> PretrainingRun:
     shape = LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=base.width,

@@ -15,8 +15,7 @@ from transformers.utils.logging import disable_progress_bar
 from gossipllm.config import ModelConfig
 from gossipllm.config.toml import commented_toml
 from gossipllm.learning.learner import Learner
-from gossipllm.learning.learner_pool import Crew
-from gossipllm.mistakes import UserMistake
+from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.model.loading.models import Base, load_base
 from gossipllm.tasks.catalogue import TASKS, read_examples, sample_source
@@ -32,6 +31,7 @@ from sim.experiments.methods import method_named
 from sim.experiments.metrics import perplexity
 from sim.experiments.run import shares_of, simulate
 from sim.experiments.scenarios import Scenario
+from trust.errors import UserMistake
 from wire.digest import fingerprint_of
 
 BASELINES: Final = ("local", "centralised", "fedavg")
@@ -100,7 +100,7 @@ def _centralised(
     rounds = PEERS * scenario.round.rounds
     training = replace(config.training, decay_steps=PEERS * scenario.steps)
     config = replace(config, training=training)
-    crew = Crew(config, lambda _phase, _step: None)
+    crew = LearnerPool(config, lambda _phase, _step: None)
     shares = shares_of(scenario, seed, crew)
     splits = _together([share.splits for share in shares], padding_id(crew.base.tokenizer))
     learner = crew.hire(config, splits)
@@ -126,7 +126,7 @@ def _centralised(
 A = TypeVar("A", bound=Answer)
 
 
-def _ask(crew: Crew, learner: Learner, request: Request, kind: type[A]) -> A:
+def _ask(crew: LearnerPool, learner: Learner, request: Request, kind: type[A]) -> A:
     (answer,) = crew.answer([(learner, request)])
     if isinstance(answer, Failed):
         raise UserMistake(f"the centralised learner: {answer.why}")
@@ -153,7 +153,7 @@ def _together(splits: Sequence[Splits], pad: int) -> Splits:
 def _test_targets(scenario: Scenario, seed: int) -> list[int]:
     """Tokens of each peer's test text that bear loss."""
     config = learner_config(scenario, method_named("local"), seed, 0)
-    shares = shares_of(scenario, seed, Crew(config, lambda _phase, _step: None))
+    shares = shares_of(scenario, seed, LearnerPool(config, lambda _phase, _step: None))
     return [int(targets(share.splits.test_WT).sum()) for share in shares]
 
 

@@ -37,13 +37,13 @@ from spread import spread
 from token_runs import BASELINES, LABEL, PEERS, Result, Run
 
 from gossipllm.config import TrainingConfig
-from gossipllm.mistakes import UserMistake
 from gossipllm.randomness import permutation
 from gossipllm.tasks.metrics import check_libraries
 from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import RoundConfig
 from sim.experiments.process_pool import Finished, perform_all
 from sim.experiments.scenarios import Scenario, TextConfig
+from trust.errors import UserMistake
 from trust.rows.config import TrustConfig
 
 _MOST: Final = 3_000

@@ -27,10 +27,10 @@ import torch
 
 from gossipllm.config import DataConfig, LearnerConfig, ModelConfig, ReferenceConfig, TrainingConfig
 from gossipllm.learning.batches import batches
-from gossipllm.learning.jobs import Steps
+from gossipllm.learning.jobs import StepsJob
 from gossipllm.learning.learner import Learner
-from gossipllm.learning.learner_pool import Crew
-from gossipllm.learning.merging.stack import Own, Stack
+from gossipllm.learning.learner_pool import LearnerPool
+from gossipllm.learning.merging.stack import OwnAdapter, Stack
 from gossipllm.learning.merging.updates import Update
 from gossipllm.learning.passes.optimiser import Moments
 from gossipllm.text.data import Windows, cut, demo_share, split, tokenise
@@ -73,7 +73,7 @@ class Nine:
             evidence=evidence_of(self.trust),
             merge="mean" if strategy == "uniform" else "svd",
         )
-        self.crew = Crew(self.config, _silent)
+        self.crew = LearnerPool(self.config, _silent)
         self._texts: list[Windows] = []
         self.learners = [self._hired(peer) for peer in range(PEERS)]
         self._ask([(one, Open(request=1, config=self.config, snapshot=None)) for one in self.learners])
@@ -115,7 +115,7 @@ class Nine:
     def _round_without_trust(self, steps: int) -> None:
         """The least that training together takes: local steps, and plain averaging by each of the nine."""
         jobs = [
-            Steps(
+            StepsJob(
                 one.state,
                 Moments(),
                 text_WT,
@@ -132,7 +132,7 @@ class Nine:
         theirs = [
             Update(adapter.offer, everything, adapter.pieces(state, everything), None) for state in states[1:]
         ]
-        own = Own(states[0], states[0], everything)
+        own = OwnAdapter(states[0], states[0], everything)
         for _ in states:
             Stack(adapter, own, theirs).merge([1 / PEERS] * PEERS, "mean")
 

@@ -12,7 +12,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from gossipllm.cli import root
-from gossipllm.config.toml import Table, described
+from gossipllm.config.toml import TomlTable, described
 from peers.home.config import PeerConfig
 from sim.experiments.methods import CHANGES, METHODS
 from sim.experiments.scenarios import Scenario, shipped
@@ -81,7 +81,7 @@ def _helps(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tupl
             yield from _helps(inner, path)
 
 
-def _table(table: Table) -> Iterator[str]:
+def _table(table: TomlTable) -> Iterator[str]:
     if table.name:
         yield from (f"## [{table.name}]", "", table.about, "")
     for setting in table.settings:

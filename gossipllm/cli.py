@@ -11,7 +11,6 @@ from typing import Final
 import click
 
 from gossipllm import __version__
-from gossipllm.mistakes import UserMistake
 from trust.lazy import LazyGroup
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
@@ -66,9 +65,6 @@ def main() -> None:
     except click.ClickException as mistake:
         mistake.show()
         sys.exit(mistake.exit_code)
-    except UserMistake as mistake:
-        click.echo(f"Error: {mistake}", err=True)
-        sys.exit(2)
     except click.Abort:
         sys.exit(INTERRUPTED)
 

@@ -17,15 +17,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gossipllm.mistakes import UserMistake
 from sim.comparison.summary import compared
 from sim.comparison.tables import markdown, print_comparison
-from sim.experiments.all_runs import Came, run_all
+from sim.experiments.all_runs import RunDone, run_all
 from sim.experiments.methods import CHANGES, METHODS, method_named
 from sim.experiments.process_pool import TaskFailedError
 from sim.experiments.progress import showing
 from sim.experiments.results import begin_results, results_digest, run_folder, traces_digest, write_json
 from sim.experiments.scenarios import DEFAULT, Scenario, load_scenario, shipped
+from trust.errors import UserMistake
 
 
 @click.command()
@@ -130,7 +130,7 @@ def _seeds(text: str) -> list[int]:
 def _run(scenario: Scenario, out: Path, *, jobs: int, fresh: bool, as_json: bool, quiet: bool) -> None:
     errors = Console(stderr=True, highlight=False)
     begin_results(out, scenario)
-    came: list[Came] = []
+    came: list[RunDone] = []
     try:
         with (
             showing(scenario, errors, quiet=quiet) as shown,
@@ -138,7 +138,7 @@ def _run(scenario: Scenario, out: Path, *, jobs: int, fresh: bool, as_json: bool
         ):
             for one in news:
                 shown.take(one)
-                if isinstance(one, Came):
+                if isinstance(one, RunDone):
                     came.append(one)
     except KeyboardInterrupt:
         whole = len(scenario.methods) * len(scenario.seeds)
@@ -150,7 +150,7 @@ def _run(scenario: Scenario, out: Path, *, jobs: int, fresh: bool, as_json: bool
     _show(scenario, out, came, as_json=as_json)
 
 
-def _show(scenario: Scenario, out: Path, came: list[Came], *, as_json: bool) -> None:
+def _show(scenario: Scenario, out: Path, came: list[RunDone], *, as_json: bool) -> None:
     runs = sorted(
         (one.metrics for one in came), key=lambda run: (scenario.methods.index(run.method), run.seed)
     )

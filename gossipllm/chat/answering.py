@@ -47,7 +47,7 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ChatAnswer:
     """`ended` says that the model came to an end by itself, before its tokens ran out."""
 
     text: str
@@ -69,7 +69,7 @@ class Speaker:
 
     def answer(
         self, prompt: list[int], sampling: Sampling, number: int, tell: Callable[[str], None]
-    ) -> Answer:
+    ) -> ChatAnswer:
         """What follows `prompt`. `tell` gets each piece of text as soon as it is whole; whatever it raises, and
         Ctrl-C, ends the answer. Equal seeds and numbers draw alike."""
         began = time.monotonic()
@@ -86,7 +86,7 @@ class Speaker:
                 generation_config=self._settings(sampling),
                 streamer=stream,
             )
-        return Answer(stream.text, stream.count, stream.ended, time.monotonic() - began)
+        return ChatAnswer(stream.text, stream.count, stream.ended, time.monotonic() - began)
 
     def _decoded(self, tokens: Any) -> str:
         return self._tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)

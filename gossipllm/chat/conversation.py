@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from jinja2 import TemplateError
 
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.loading.models import Base
 from gossipllm.text.samples import encoded_contexts
+from trust.errors import UserMistake
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from gossipllm.mistakes import UserMistake
+from trust.errors import UserMistake
 
 C = TypeVar("C")
 
@@ -58,7 +58,7 @@ def commented_toml(config: object) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class TomlSetting:
     """A key, its value as TOML, what may stand there, and its docstring."""
 
     name: str
@@ -68,15 +68,15 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TomlTable:
     """A dataclass: its dotted name, "" for the outermost, and what it says of itself."""
 
     name: str
     about: str
-    settings: tuple[Setting, ...]
+    settings: tuple[TomlSetting, ...]
 
 
-def described(config: object) -> list[Table]:
+def described(config: object) -> list[TomlTable]:
     """Everything that `config` holds, in the order of the file."""
     return [*_tables(config, (), "")]
 
@@ -160,15 +160,17 @@ def _scalar(kind: Any, value: object, where: str, path: tuple[str, ...]) -> obje
     return value
 
 
-def _tables(config: object, path: tuple[str, ...], about: str) -> Iterator[Table]:
+def _tables(config: object, path: tuple[str, ...], about: str) -> Iterator[TomlTable]:
     documented, hints = _docstrings(type(config)), get_type_hints(type(config))
     values = {field.name: getattr(config, field.name) for field in _fields(type(config))}
     settings = (
-        Setting(name, _literal(value), _kind_text(hints[name]), " ".join(documented.get(name, "").split()))
+        TomlSetting(
+            name, _literal(value), _kind_text(hints[name]), " ".join(documented.get(name, "").split())
+        )
         for name, value in values.items()
         if not is_dataclass(value)
     )
-    yield Table(".".join(path), about, tuple(settings))
+    yield TomlTable(".".join(path), about, tuple(settings))
     for name, value in values.items():
         if is_dataclass(value):
             yield from _tables(value, (*path, name), documented.get(name) or _summary(type(value)))

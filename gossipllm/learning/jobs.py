@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from gossipllm.config import TrainingConfig
 from gossipllm.learning.passes.optimiser import Moments
 from gossipllm.model.adapter.names import State
-from gossipllm.model.contexts.config import Window
+from gossipllm.model.contexts.config import BlockWindow
 from gossipllm.text.data import Windows
 from wire.floats import F32
 from wire.logits import LogitRows, RowsShape, SparseRows
@@ -39,18 +39,18 @@ OnStep: TypeAlias = Callable[[int, float, float], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Surroundings:
+class ContextModel:
     """What passes go through while a part of an adapter is trained: a model of the base's names."""
 
     model: PreTrainedModel
     kept: frozenset[int] | None = None
     """The layers at which the adapter takes part besides where it is trained; None: all that the model has."""
-    checkpointed: Window | None = None
+    checkpointed: BlockWindow | None = None
     """The window from which on only blocks' inputs are kept for the backward pass."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Losses:
+class LossJob:
     """The mean loss of each window, `(W,)` nats per token, under each of the adapters: a list of them."""
 
     states: tuple[State, ...]
@@ -59,7 +59,7 @@ class Losses:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Predictions:
+class PredictJob:
     """The most probable next tokens at every position but the last of each window: `SparseRows`."""
 
     state: State
@@ -68,7 +68,7 @@ class Predictions:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LastLogits:
+class LastLogitsJob:
     """The largest raw logits at the last position of each window: `LogitRows`."""
 
     state: State
@@ -77,8 +77,8 @@ class LastLogits:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Steps:
-    """Optimiser steps, one for each row of `batches`, which holds indices of windows: `Stepped`.
+class StepsJob:
+    """Optimiser steps, one for each row of `batches`, which holds indices of windows: `StepsDone`.
 
     Of the adapter `tensors` are trained, where it names any, and of these what `masks` has 1 at; all else stays as
     it is. `surroundings` are what it is trained within, None for the base.
@@ -92,13 +92,13 @@ class Steps:
     on_step: OnStep
     tensors: tuple[str, ...] = ()
     masks: Mapping[str, F32] | None = None
-    surroundings: Surroundings | None = None
+    surroundings: ContextModel | None = None
     measure: bool = False
     """Whether to say how much each trained layer matters."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stepped:
+class StepsDone:
     """The adapter after its steps. `tokens` bear loss; `loss` is the mean over the steps, in nats.
 
     `importance` has a number for each layer that was trained and None for the others, where it was asked for.
@@ -114,8 +114,8 @@ class Stepped:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Slope:
-    """The mean loss over all windows and its gradient with respect to the adapter: `Sloped`."""
+class SlopeJob:
+    """The mean loss over all windows and its gradient with respect to the adapter: `SlopeDone`."""
 
     state: State
     windows_WT: Windows
@@ -123,13 +123,13 @@ class Slope:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sloped:
+class SlopeDone:
     loss: float
     gradient: State
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Probe:
+class ProbeJob:
     """How much each layer of the adapter matters for the loss on these windows, block by block: `(L,)`."""
 
     state: State
@@ -137,31 +137,31 @@ class Probe:
     reduction: Reduction = "tokens"
 
 
-Job: TypeAlias = Losses | Predictions | LastLogits | Steps | Slope | Probe
+Job: TypeAlias = LossJob | PredictJob | LastLogitsJob | StepsJob | SlopeJob | ProbeJob
 R = TypeVar("R")
 Task: TypeAlias = Generator[Job, Any, R]
 """What is sent in is the result of the job that was yielded; a job that failed is thrown in."""
 
 
 def losses_of(states: tuple[State, ...], windows_WT: Windows, purpose: Purpose) -> Task[list[F32]]:
-    return (yield Losses(states, windows_WT, purpose))
+    return (yield LossJob(states, windows_WT, purpose))
 
 
 def predictions_of(state: State, windows_WT: Windows, shape: RowsShape) -> Task[SparseRows]:
-    return (yield Predictions(state, windows_WT, shape))
+    return (yield PredictJob(state, windows_WT, shape))
 
 
 def last_logits_of(state: State, windows_WT: Windows, shape: RowsShape) -> Task[LogitRows]:
-    return (yield LastLogits(state, windows_WT, shape))
+    return (yield LastLogitsJob(state, windows_WT, shape))
 
 
-def stepped(job: Steps) -> Task[Stepped]:
+def stepped(job: StepsJob) -> Task[StepsDone]:
     return (yield job)
 
 
-def slope_of(state: State, windows_WT: Windows, reduction: Reduction = "tokens") -> Task[Sloped]:
-    return (yield Slope(state, windows_WT, reduction))
+def slope_of(state: State, windows_WT: Windows, reduction: Reduction = "tokens") -> Task[SlopeDone]:
+    return (yield SlopeJob(state, windows_WT, reduction))
 
 
-def probed(job: Probe) -> Task[tuple[float, ...]]:
+def probed(job: ProbeJob) -> Task[tuple[float, ...]]:
     return (yield job)

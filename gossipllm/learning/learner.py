@@ -30,10 +30,10 @@ import numpy as np
 
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.jobs import Task, losses_of
-from gossipllm.learning.learner_state import Standing, resumed, saved
+from gossipllm.learning.learner_state import LearnerState, resumed, saved
 from gossipllm.learning.measuring import Measuring
 from gossipllm.learning.merging.averages import mean_loss
-from gossipllm.learning.merging.distances import Blob, Mine, measured, own_measures
+from gossipllm.learning.merging.distances import Blob, OwnEvidence, measured, own_measures
 from gossipllm.learning.merging.learned_row import learned_row
 from gossipllm.learning.merging.neighbours import Neighbours
 from gossipllm.learning.merging.pruning import kept_rank, narrowed, without_tail
@@ -42,8 +42,8 @@ from gossipllm.learning.merging.updates import UpdateFormat
 from gossipllm.learning.passes.contexts import windows_of
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.learning.passes.windows import window_count
-from gossipllm.learning.shared_model import Materials
-from gossipllm.learning.training import OnProgress, Training, diverged
+from gossipllm.learning.shared_model import SharedModel
+from gossipllm.learning.training import LocalTraining, OnProgress, diverged
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from gossipllm.text.data import Splits, Windows
@@ -79,7 +79,7 @@ PUBLISHED_BATCHES: Final = 12
 class Learner:
     """Answers `Open` first."""
 
-    def __init__(self, config: LearnerConfig, materials: Materials, splits: Splits) -> None:
+    def __init__(self, config: LearnerConfig, materials: SharedModel, splits: Splits) -> None:
         """Raises `UserMistake` where the configuration asks for what the base does not have."""
         self.config = config
         self.materials = materials
@@ -89,9 +89,9 @@ class Learner:
         self._window = window_count(config, materials.base, blueprint)
         self._train_WT = splits.train_WT
         self._measuring = Measuring(config, splits, materials.reference)
-        self._training = Training(config, materials, splits.train_WT)
+        self._training = LocalTraining(config, materials, splits.train_WT)
         self._neighbours = Neighbours(self._updates, config)
-        self._now = Standing.fresh(config, blueprint)
+        self._now = LearnerState.fresh(config, blueprint)
         self._published: Blob | None = None
         self._trust_losses_W: F32 | None = None
         self._start_losses_W: F32 | None = None
@@ -175,7 +175,7 @@ class Learner:
         """All that resuming needs; equal states give equal bytes."""
         return saved(self._now, self.config, self._fingerprints)
 
-    def _become(self, standing: Standing, trust_losses_W: F32 | None = None) -> None:
+    def _become(self, standing: LearnerState, trust_losses_W: F32 | None = None) -> None:
         if standing.blueprint is not self._blueprint:
             self._updates = UpdateFormat(standing.blueprint, self.config.mixing)
             self._neighbours = Neighbours(self._updates, self.config)
@@ -248,7 +248,7 @@ class Learner:
             own=own_measures(self.config.evidence, mine),
         )
 
-    def _mine(self) -> Task[Mine]:
+    def _mine(self) -> Task[OwnEvidence]:
         if self._published is None:
             # After a restart: what the adapter as it is predicts stands for what was last published.
             self._published, _ = yield from self._measuring.predicted(self.state)
@@ -256,7 +256,7 @@ class Learner:
             self._start_losses_W = yield from self._measuring.trust_losses(self._now.start)
         few, weights_W = slice(self.config.data.weigh_windows), self._measuring.weigh_weights_W
         start_W = self._start_losses_W
-        return Mine(
+        return OwnEvidence(
             blueprint=self._blueprint,
             state=self.state,
             start=self._now.start,
@@ -328,7 +328,7 @@ class Learner:
         self,
         request: RequestId,
         began: float,
-        to: Standing,
+        to: LearnerState,
         trust_losses_W: F32 | None,
         *,
         discarded: float = 0.0,

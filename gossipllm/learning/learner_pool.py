@@ -18,25 +18,26 @@ import torch
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.jobs import Job, Task
 from gossipllm.learning.learner import Learner, OnProgress
-from gossipllm.learning.passes.fleet import Fleet, Meter
-from gossipllm.learning.shared_model import Materials, OnPhase, load_materials, load_text
-from gossipllm.mistakes import UserMistake
+from gossipllm.learning.passes.engine import PassCounter
+from gossipllm.learning.passes.fleet import Fleet
+from gossipllm.learning.shared_model import OnPhase, SharedModel, load_shared_model, load_text
 from gossipllm.model.loading.models import Base
 from gossipllm.model.loading.progress import loading_told
 from gossipllm.text.data import ReferenceSet, Splits
 from gossipllm.work import Answer, Failed, Open, Progress, Request
+from trust.errors import UserMistake
 from wire.errors import WireError
 
 OPENING_STEPS: Final = 5
 
 
-class Crew:
+class LearnerPool:
     """Learners of one configuration but for their data and seeds, and for what peers of a network may choose: rank
     and modules of adapters, windows of layers, heads."""
 
     def __init__(self, config: LearnerConfig, on_phase: OnPhase) -> None:
         self._config = config
-        self._materials: Materials = load_materials(config, on_phase)
+        self._materials: SharedModel = load_shared_model(config, on_phase)
 
     @property
     def base(self) -> Base:
@@ -47,7 +48,7 @@ class Crew:
         return self._materials.reference
 
     @property
-    def meter(self) -> Meter:
+    def meter(self) -> PassCounter:
         return self._materials.meter
 
     def hire(self, config: LearnerConfig, splits: Splits) -> Learner:
@@ -74,7 +75,7 @@ def answer(
 
         try:
             with loading_told(_now_and_then(request.request, on_progress)):
-                materials = load_materials(request.config, on_phase, alone=True)
+                materials = load_shared_model(request.config, on_phase, alone=True)
             on_phase("text", 3)
             learner = Learner(request.config, materials, load_text(request.config, materials.base))
         except Exception as error:  # noqa: BLE001  raised again unless it was expected

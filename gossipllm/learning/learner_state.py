@@ -21,7 +21,7 @@ from wire.messages import Fingerprints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Standing:
+class LearnerState:
     """After `round` rounds: the adapter and its form, from where its last local steps began, the units that they
     trained, the optimiser's memory, and what push-sum keeps where that mixes."""
 
@@ -34,14 +34,14 @@ class Standing:
     pushed: Pushed | None = None
 
     @staticmethod
-    def fresh(config: LearnerConfig, blueprint: Blueprint) -> Standing:
+    def fresh(config: LearnerConfig, blueprint: Blueprint) -> LearnerState:
         """Before the first step: all own units count as trained."""
         state = blueprint.start(config.training.seed)
         pushed = Pushed.begin(state, blueprint.trained) if config.mixing == "push-sum" else None
-        return Standing(blueprint, 0, state, state, blueprint.own, Moments(), pushed)
+        return LearnerState(blueprint, 0, state, state, blueprint.own, Moments(), pushed)
 
 
-def saved(now: Standing, config: LearnerConfig, names: Fingerprints) -> Content:
+def saved(now: LearnerState, config: LearnerConfig, names: Fingerprints) -> Content:
     """All that resuming needs; equal states give equal bytes."""
     blueprint, moments, pushed = now.blueprint, now.moments, now.pushed
     header = SnapshotHeader(
@@ -69,7 +69,7 @@ def saved(now: Standing, config: LearnerConfig, names: Fingerprints) -> Content:
     )
 
 
-def resumed(content: Content, blueprint: Blueprint, names: Fingerprints) -> Standing:
+def resumed(content: Content, blueprint: Blueprint, names: Fingerprints) -> LearnerState:
     """What `saved` saved. Raises `UserMistake` where it was saved by a learner of another form.
 
     `blueprint` is the configured one; where ranks are pruned, a smaller rank is what pruning had left.
@@ -86,7 +86,7 @@ def resumed(content: Content, blueprint: Blueprint, names: Fingerprints) -> Stan
     pushed = None
     if snapshot.mass:
         pushed = Pushed.restored(snapshot.mass, tokens=header.tokens, samples=header.samples)
-    return Standing(
+    return LearnerState(
         blueprint,
         header.round,
         adapter,

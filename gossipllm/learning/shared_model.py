@@ -12,8 +12,8 @@ from typing import Final
 
 from gossipllm.config import AdapterConfig, LearnerConfig
 from gossipllm.learning.merging.updates import UpdateFormat
-from gossipllm.learning.passes.contexts import Contexts
-from gossipllm.learning.passes.engine import Meter
+from gossipllm.learning.passes.contexts import ContextModels
+from gossipllm.learning.passes.engine import PassCounter
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.placement import Attached, attach
@@ -35,7 +35,7 @@ OnPhase = Callable[[str, int], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Materials:
+class SharedModel:
     """`base_name` and `tokenizer_name` are fingerprints, `meter` counts the passes of all fleets."""
 
     base: Base
@@ -43,8 +43,8 @@ class Materials:
     tokenizer_name: bytes
     reference: ReferenceSet
     attached: Attached
-    contexts: Contexts
-    meter: Meter = field(default_factory=Meter)
+    contexts: ContextModels
+    meter: PassCounter = field(default_factory=PassCounter)
     _fleets: dict[tuple[int, tuple[str, ...]], Fleet] = field(
         default_factory=dict[tuple[int, tuple[str, ...]], Fleet]
     )
@@ -70,7 +70,7 @@ class Materials:
         )
 
 
-def load_materials(config: LearnerConfig, on_phase: OnPhase, *, alone: bool = False) -> Materials:
+def load_shared_model(config: LearnerConfig, on_phase: OnPhase, *, alone: bool = False) -> SharedModel:
     """What `config` names, but for the text. `alone` says that one learner works on it, so that a context in 8 or 4
     bits can be what the base itself is held in. Raises `UserMistake`."""
     on_phase("model", 1)
@@ -87,13 +87,13 @@ def load_materials(config: LearnerConfig, on_phase: OnPhase, *, alone: bool = Fa
     # Before a layer is packed, too: sites look at what they stand around.
     attached = attach(base.model, config.adapter)
     packed = None if weights is None else HeldPacked(base.model, weights, bits)
-    return Materials(
+    return SharedModel(
         base,
         name,
         tokenizer_fingerprint(base.tokenizer),
         reference,
         attached,
-        Contexts(base, name, reference, packed=packed),
+        ContextModels(base, name, reference, packed=packed),
     )
 
 

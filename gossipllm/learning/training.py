@@ -7,42 +7,42 @@ from dataclasses import dataclass
 
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.batches import batches
-from gossipllm.learning.jobs import OnStep, Probe, Stepped, Steps, Task, probed, stepped
-from gossipllm.learning.learner_state import Standing
+from gossipllm.learning.jobs import OnStep, ProbeJob, StepsDone, StepsJob, Task, probed, stepped
+from gossipllm.learning.learner_state import LearnerState
 from gossipllm.learning.merging.push import flat
-from gossipllm.learning.passes.contexts import Within
-from gossipllm.learning.shared_model import Materials
-from gossipllm.mistakes import UserMistake
+from gossipllm.learning.passes.contexts import TrainingContext
+from gossipllm.learning.shared_model import SharedModel
 from gossipllm.model.adapter.blueprint import Blueprint
-from gossipllm.model.contexts.config import Window
+from gossipllm.model.contexts.config import BlockWindow
 from gossipllm.model.subnets import owned
 from gossipllm.text.data import Windows
 from gossipllm.work import Progress, PushedShare, Train
+from trust.errors import UserMistake
 from wire.digest import Content
 
 OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Local:
+class LocalResult:
     """What local steps make of a learner, and what of it is said."""
 
-    standing: Standing
-    done: Stepped
-    within: Within
+    standing: LearnerState
+    done: StepsDone
+    within: TrainingContext
     importance: tuple[float | None, ...]
     shares: tuple[PushedShare, ...]
 
 
-class Training:
+class LocalTraining:
     """Of one learner's text."""
 
-    def __init__(self, config: LearnerConfig, materials: Materials, train_WT: Windows) -> None:
+    def __init__(self, config: LearnerConfig, materials: SharedModel, train_WT: Windows) -> None:
         self._config = config
         self._materials = materials
         self._train_WT = train_WT
 
-    def perform(self, request: Train, before: Standing, on_progress: OnProgress) -> Task[Local]:
+    def perform(self, request: Train, before: LearnerState, on_progress: OnProgress) -> Task[LocalResult]:
         """Changes nothing. Raises `UserMistake` where the steps diverge."""
 
         def report(phase: str, step: int = 0, loss: float = 0.0, tokens_per_s: float = 0.0) -> None:
@@ -92,15 +92,22 @@ class Training:
             except ValueError as error:
                 raise diverged(error) from None
             pushed, shares = pushed.pushed(request.receivers, request.round)
-        standing = Standing(blueprint, request.round, done.state, before.state, units, done.moments, pushed)
-        return Local(standing, done, within, importance, shares)
+        standing = LearnerState(
+            blueprint, request.round, done.state, before.state, units, done.moments, pushed
+        )
+        return LocalResult(standing, done, within, importance, shares)
 
     def _steps(
-        self, request: Train, before: Standing, units: tuple[int, ...], within: Within, on_step: OnStep
-    ) -> Steps:
+        self,
+        request: Train,
+        before: LearnerState,
+        units: tuple[int, ...],
+        within: TrainingContext,
+        on_step: OnStep,
+    ) -> StepsJob:
         blueprint, config = before.blueprint, self._config.training
         offer = blueprint.schema.offer(units, blueprint.rank)
-        return Steps(
+        return StepsJob(
             before.state,
             before.moments.of(offer.units),
             self._train_WT,
@@ -113,34 +120,34 @@ class Training:
             measure=self._config.layers.partial,
         )
 
-    def _window(self, blueprint: Blueprint, units: tuple[int, ...]) -> Window | None:
+    def _window(self, blueprint: Blueprint, units: tuple[int, ...]) -> BlockWindow | None:
         """The blocks that these units span, where blocks are what a round trains some of."""
         layers = {blueprint.schema.units[index].layer for index in units} - {-1}
         if not self._config.layers.partial or not layers:
             return None
-        return Window(min(layers), max(layers) - min(layers) + 1)
+        return BlockWindow(min(layers), max(layers) - min(layers) + 1)
 
     def _within(
         self,
         blueprint: Blueprint,
         units: tuple[int, ...],
-        window: Window | None,
+        window: BlockWindow | None,
         given: Content | None,
         on_distil: Callable[[], None],
-    ) -> Within:
+    ) -> TrainingContext:
         """What the passes of local steps go through."""
         contexts = self._materials.contexts
         if window is not None:
             return contexts.within(window, self._config.layers, given=given, on_distil=on_distil)
         if self._config.heads.mode == "subnet" and units != blueprint.own:
             return contexts.subnet(owned(blueprint, units))
-        return Within(None)
+        return TrainingContext(None)
 
-    def _probe(self, round_number: int, done: Stepped) -> Probe:
+    def _probe(self, round_number: int, done: StepsDone) -> ProbeJob:
         """By the round's first batch."""
         config = self._config.training
         (rows,) = batches(len(self._train_WT), config, round_number=round_number, steps=1)
-        return Probe(done.state, self._train_WT[rows], config.reduction)
+        return ProbeJob(done.state, self._train_WT[rows], config.reduction)
 
 
 def diverged(why: object) -> UserMistake:

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 
 from transformers import PreTrainedModel
 
-from gossipllm.mistakes import UserMistake
+from trust.errors import UserMistake
 
 _APART: Final = ("q_proj", "k_proj", "v_proj")
 _FUSED: Final = ("c_attn", "qkv_proj")
@@ -20,7 +20,7 @@ _OUT: Final = ("o_proj", "out_proj", "c_proj")
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class HeadRows:
     """`count` rows for each group, from row `first` on, of the module's outputs; `mark` tells fused parts apart."""
 
     module: str
@@ -34,7 +34,7 @@ class Attention:
     """The linear layers of one attention. Its output's columns are `width` for each of the `groups`."""
 
     name: str
-    rows: tuple[Rows, ...]
+    rows: tuple[HeadRows, ...]
     out: str
     width: int
     groups: int
@@ -87,11 +87,13 @@ def _attention(
         return None
     counts = (sizes.query, sizes.key, sizes.key)
     if all(name in children for name in _APART):
-        rows = tuple(Rows(children[name], "", 0, count) for name, count in zip(_APART, counts, strict=True))
+        rows = tuple(
+            HeadRows(children[name], "", 0, count) for name, count in zip(_APART, counts, strict=True)
+        )
     elif fused := [children[name] for name in _FUSED if name in children]:
         firsts = (0, counts[0] * sizes.groups, (counts[0] + counts[1]) * sizes.groups)
         rows = tuple(
-            Rows(fused[0], mark, first, count)
+            HeadRows(fused[0], mark, first, count)
             for mark, first, count in zip("qkv", firsts, counts, strict=True)
         )
     else:

@@ -17,12 +17,12 @@ import torch
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import A, B
 from gossipllm.model.adapter.sites import LoraSite
 from gossipllm.model.blocks import blocks_name, replace, shadow
 from gossipllm.model.heads import Attention, attentions_of, head_sizes
+from trust.errors import UserMistake
 
 
 def subnet(model: PreTrainedModel, groups: Mapping[int, Collection[int]]) -> PreTrainedModel:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from gossipllm.mistakes import UserMistake
 from gossipllm.tasks.examples import Example, pairs
 from gossipllm.tasks.readers import read_copa, read_e2e, read_instructions, read_translation
 from gossipllm.text.dealing import Tokens
 from gossipllm.text.samples import encoded, fitted
+from trust.errors import UserMistake
 
 TaskName = Literal["e2e", "instructions", "copa", "translation", "text"]
 Metric = Literal["rouge", "bleu", "chrf", "bertscore", "accuracy", "perplexity"]

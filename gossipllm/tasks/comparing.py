@@ -11,19 +11,19 @@ from pathlib import Path
 from typing import Any, Final
 
 from gossipllm.config import ModelConfig
-from gossipllm.mistakes import UserMistake
-from gossipllm.model.adapter.source import Learned
+from gossipllm.model.adapter.source import AdapterSource
 from gossipllm.model.loading.models import Base, base_fingerprint, load_tokenizer
 from gossipllm.model.loading.progress import load_base_told
 from gossipllm.tasks.catalogue import TASKS, Metric, SampleSource, Task, TaskName, read_examples
-from gossipllm.tasks.evaluation import Measured, Measures, on_examples, on_text
+from gossipllm.tasks.evaluation import EvaluationConfig, Scores, on_examples, on_text
 from gossipllm.tasks.examples import Example
 from gossipllm.tasks.metrics import BertModel
 from gossipllm.tasks.mounting import folder_on, snapshot_on
-from gossipllm.tasks.neighbours import Neighbour, laid_over
+from gossipllm.tasks.neighbours import NeighbourAdapter, laid_over
 from gossipllm.tasks.progress import Stages
-from gossipllm.tasks.report import Report, Result, shown
+from gossipllm.tasks.report import Evaluation, ModelScores, shown
 from gossipllm.text.sources import read_documents
+from trust.errors import UserMistake
 from wire.digest import short
 from wire.errors import WireError
 
@@ -32,7 +32,7 @@ _WINDOW: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class EvaluationRequest:
     """What to measure. `limit` counts examples or documents; `window` is of plain text, 0 for the default."""
 
     task: TaskName
@@ -60,13 +60,13 @@ class _Data:
 
 
 def compared(
-    asked: Asked,
+    asked: EvaluationRequest,
     config: ModelConfig,
-    beside: Sequence[Learned | Neighbour],
+    beside: Sequence[AdapterSource | NeighbourAdapter],
     stages: Stages,
     *,
     left_out: Callable[[str, str], None] = lambda _name, _why: None,
-) -> Report:
+) -> Evaluation:
     """The base's results, then those with each of `beside`. Raises `UserMistake` for all that a user can mend.
 
     A neighbour whose update cannot be read any more is left out, and `left_out` is told its name and why.
@@ -75,8 +75,8 @@ def compared(
     data = _read(asked, load_tokenizer(config.name, "MODEL_OR_HOME"))
     base = load_base_told(config, stages.begin)
     _check(base, asked, beside)
-    measured: list[Measured] = []
-    results: list[Result] = []
+    measured: list[Scores] = []
+    results: list[ModelScores] = []
     for one in (None, *beside):
         began = time.monotonic()
         name = Path(config.name).name if one is None else one.name
@@ -87,15 +87,19 @@ def compared(
             continue
         measured.append(found)
         results.append(
-            Result(
+            ModelScores(
                 name=name,
-                adapter=None if one is None else one.peer if isinstance(one, Neighbour) else str(one.place),
+                adapter=None
+                if one is None
+                else one.peer
+                if isinstance(one, NeighbourAdapter)
+                else str(one.place),
                 scores=found.scores,
                 cut=found.cut,
                 seconds=time.monotonic() - began,
             )
         )
-    return Report(
+    return Evaluation(
         task=asked.task,
         data=str(asked.data),
         pair=asked.pair,
@@ -110,14 +114,14 @@ def compared(
     )
 
 
-def _read(asked: Asked, tokenizer: Any) -> _Data:
+def _read(asked: EvaluationRequest, tokenizer: Any) -> _Data:
     if asked.task == "text":
         return _Data(documents=tuple(read_documents(str(asked.data), tokenizer, key="--data")[: asked.limit]))
     source = SampleSource(asked.task, asked.pair, asked.data.expanduser())
     return _Data(examples=read_examples(source, tokenizer, key="--data")[: asked.limit])
 
 
-def _check(base: Base, asked: Asked, beside: Sequence[Learned | Neighbour]) -> None:
+def _check(base: Base, asked: EvaluationRequest, beside: Sequence[AdapterSource | NeighbourAdapter]) -> None:
     """Raises `UserMistake` where lengths exceed the model's context, or a home is of another base."""
     if asked.window > base.context:
         raise UserMistake(
@@ -127,7 +131,7 @@ def _check(base: Base, asked: Asked, beside: Sequence[Learned | Neighbour]) -> N
         raise UserMistake(
             f"--max-new-tokens is {asked.new_tokens}, but the model takes {base.context} tokens with the question"
         )
-    homes = [one for one in beside if isinstance(one, Learned)]
+    homes = [one for one in beside if isinstance(one, AdapterSource)]
     snapshots = {one.place: one.snapshot for one in homes if one.snapshot is not None}
     here = base_fingerprint(base.model) if snapshots else b""
     for place, snapshot in snapshots.items():
@@ -139,12 +143,17 @@ def _check(base: Base, asked: Asked, beside: Sequence[Learned | Neighbour]) -> N
 
 
 def _measured(
-    base: Base, beside: Learned | Neighbour | None, asked: Asked, data: _Data, stages: Stages, name: str
-) -> Measured:
+    base: Base,
+    beside: AdapterSource | NeighbourAdapter | None,
+    asked: EvaluationRequest,
+    data: _Data,
+    stages: Stages,
+    name: str,
+) -> Scores:
     """Raises `WireError` where a neighbour's update is none of this base's."""
     if beside is None:
         mounted = nullcontext()
-    elif isinstance(beside, Neighbour):
+    elif isinstance(beside, NeighbourAdapter):
         mounted = snapshot_on(base, laid_over(base, beside))
     elif beside.snapshot is not None:
         mounted = snapshot_on(base, beside.snapshot)
@@ -154,7 +163,7 @@ def _measured(
         if data.documents:
             window = asked.window or min(base.context, _WINDOW)
             return on_text(base, data.documents, window_tokens=window, stages=stages, name=name)
-        measures = Measures(
+        measures = EvaluationConfig(
             metrics=asked.metrics,
             new_tokens=asked.new_tokens,
             batch=asked.batch,

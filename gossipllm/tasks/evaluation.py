@@ -23,7 +23,7 @@ _BY_TEXT: tuple[Metric, ...] = ("rouge", "bleu", "chrf", "bertscore")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measures:
+class EvaluationConfig:
     """What is measured, and how."""
 
     metrics: tuple[Metric, ...]
@@ -34,7 +34,7 @@ class Measures:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Scores:
     """Scores by name, in the order of the metrics; what was written or chosen, by example; and how many contexts or
     samples did not fit into the model and were cut."""
 
@@ -45,8 +45,8 @@ class Measured:
 
 
 def on_examples(
-    base: Base, examples: Sequence[Example], measures: Measures, stages: Stages, name: str
-) -> Measured:
+    base: Base, examples: Sequence[Example], measures: EvaluationConfig, stages: Stages, name: str
+) -> Scores:
     """Everything that `measures` asks for. `name` is the model's, for the progress."""
     scores: dict[str, float] = {}
     signatures: dict[str, str] = {}
@@ -68,19 +68,17 @@ def on_examples(
             scored = _scored(metric, written, [one.references for one in asked], measures, stages, name)
             scores |= scored.scores
             signatures |= scored.signatures
-    return Measured(scores, signatures, tuple(written), cut)
+    return Scores(scores, signatures, tuple(written), cut)
 
 
-def on_text(
-    base: Base, documents: Sequence[str], *, window_tokens: int, stages: Stages, name: str
-) -> Measured:
+def on_text(base: Base, documents: Sequence[str], *, window_tokens: int, stages: Stages, name: str) -> Scores:
     """Perplexity and bits a byte of plain text: of all its tokens, each after at most `window_tokens` - 1 others."""
     stream = _stream(documents, base)
     pieces = overlapping(stream, window_tokens)
     done = stages.begin(f"{name}: reading", len(pieces))
     nats = sample_nats(base, pieces, done)
     size = sum(len(document.encode()) for document in documents)
-    return Measured(_numbers(Likelihood(sum(nats), len(stream) - 1, size)), {})
+    return Scores(_numbers(Likelihood(sum(nats), len(stream) - 1, size)), {})
 
 
 def _stream(documents: Sequence[str], base: Base) -> Tokens:
@@ -97,7 +95,7 @@ def _numbers(found: Likelihood) -> dict[str, float]:
 
 
 def _written(
-    base: Base, asked: Sequence[Generate], measures: Measures, stages: Stages, name: str
+    base: Base, asked: Sequence[Generate], measures: EvaluationConfig, stages: Stages, name: str
 ) -> tuple[list[str], int]:
     contexts = [one.context for one in asked]
     written = answers(
@@ -145,7 +143,7 @@ def _scored(
     metric: Metric,
     written: Sequence[str],
     references: Sequence[Sequence[str]],
-    measures: Measures,
+    measures: EvaluationConfig,
     stages: Stages,
     name: str,
 ) -> Scored:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from gossipllm.text.samples import Pair
+from gossipllm.text.samples import PromptTarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +30,17 @@ class Choose:
 Example: TypeAlias = Generate | Choose
 
 
-def pairs(examples: Sequence[Example]) -> tuple[Pair, ...]:
+def pairs(examples: Sequence[Example]) -> tuple[PromptTarget, ...]:
     """What is learned from: each reference after its context; of choices the right one."""
-    found: list[Pair] = []
+    found: list[PromptTarget] = []
     for one in examples:
         match one:
             case Generate():
-                found += [Pair(one.context, one.blank + reference) for reference in one.references]
+                found += [PromptTarget(one.context, one.blank + reference) for reference in one.references]
             case Choose():
                 found.append(choice_pairs(one)[one.right])
     return tuple(found)
 
 
-def choice_pairs(example: Choose) -> tuple[Pair, ...]:
-    return tuple(Pair(example.context, " " + choice) for choice in example.choices)
+def choice_pairs(example: Choose) -> tuple[PromptTarget, ...]:
+    return tuple(PromptTarget(example.context, " " + choice) for choice in example.choices)

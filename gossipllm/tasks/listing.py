@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gossipllm.tasks.report import Report
+from gossipllm.tasks.report import Evaluation
 from trust.names import short_names
 
 _NAME_WIDTH = 20
 
 
-def print_listing(report: Report, console: Console) -> None:
+def print_listing(report: Evaluation, console: Console) -> None:
     names = short_names([(str(i), one.name) for i, one in enumerate(report.results)], _NAME_WIDTH)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column(Text(f"text, {report.examples:,} documents"), no_wrap=True)

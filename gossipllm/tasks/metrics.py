@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from gossipllm.mistakes import UserMistake
 from gossipllm.tasks.catalogue import Metric
+from trust.errors import UserMistake
 
 _LIBRARIES: Final[dict[Metric, tuple[str, str]]] = {
     "rouge": ("rouge_score", "rouge-score"),

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from gossipllm.config import AdapterConfig
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.adapter.placement import attach
 from gossipllm.model.adapter.snapshots import Snapshot
 from gossipllm.model.blocks import replace
 from gossipllm.model.loading.models import Base
+from trust.errors import UserMistake
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from wire.errors import WireError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Neighbour:
+class NeighbourAdapter:
     """`own` is the state of the peer that received `update`, and `config` that peer's. `name` is fit for a terminal."""
 
     name: str
@@ -31,7 +31,7 @@ class Neighbour:
     config: LearnerConfig
 
 
-def laid_over(base: Base, one: Neighbour) -> Snapshot:
+def laid_over(base: Base, one: NeighbourAdapter) -> Snapshot:
     """A state like the peer's own, with the neighbour's adapter. Leaves the base as it was.
 
     Raises `WireError` where the update is none by the configuration as it is now, and `UserMistake` where that asks

@@ -14,9 +14,9 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from gossipllm.mistakes import UserMistake
 from gossipllm.tasks.examples import Choose, Generate
-from gossipllm.text.sources import Turn, conversation, decoded_lines, read_text
+from gossipllm.text.sources import MessageLine, conversation, decoded_lines, read_text
+from trust.errors import UserMistake
 
 _LANGUAGES: Final = {
     "cs": "Czech",
@@ -39,7 +39,7 @@ class _Instruction(msgspec.Struct, frozen=True):
     instruction: str | None = None
     context: str = ""
     response: str = ""
-    messages: tuple[Turn, ...] | None = None
+    messages: tuple[MessageLine, ...] | None = None
 
 
 class _Premise(msgspec.Struct, frozen=True):
@@ -124,7 +124,7 @@ def read_translation(file: Path, key: str, pair: str) -> tuple[Generate, ...]:
     return tuple(_some(found, file))
 
 
-def _answered(turns: tuple[Turn, ...], tokenizer: Any, where: str) -> Generate:
+def _answered(turns: tuple[MessageLine, ...], tokenizer: Any, where: str) -> Generate:
     if len(turns) < 2 or turns[-1].role != "assistant" or not turns[-1].content.strip():
         raise UserMistake(f"{where}: `messages` must end with an answer of the assistant to something")
     asked = conversation(turns[:-1], tokenizer, where, asking=True)

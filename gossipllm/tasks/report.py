@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gossipllm.tasks.evaluation import Measured
+from gossipllm.tasks.evaluation import Scores
 from gossipllm.tasks.examples import Choose, Example, Generate
 from trust.names import escaped, short_names
 
@@ -35,7 +35,7 @@ _LABELS: Final = {
 }
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class ModelScores(msgspec.Struct, frozen=True, kw_only=True):
     """What one model reached. `adapter` is its folder or home, null for the base alone."""
 
     name: str
@@ -45,7 +45,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
-class Shown(msgspec.Struct, frozen=True, kw_only=True):
+class ExampleAnswers(msgspec.Struct, frozen=True, kw_only=True):
     """One example, and what each model made of it, in the order of the results."""
 
     context: str
@@ -53,7 +53,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     answers: tuple[str, ...]
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """What `--json` prints. `examples` counts documents where the task is text."""
 
     schema: int = SCHEMA
@@ -64,30 +64,30 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     examples: int
     metrics: tuple[str, ...]
     new_tokens: int
-    results: tuple[Result, ...]
+    results: tuple[ModelScores, ...]
     signatures: dict[str, str]
     versions: dict[str, str]
-    shown: tuple[Shown, ...] = ()
+    shown: tuple[ExampleAnswers, ...] = ()
 
 
-def shown(examples: Sequence[Example], measured: Sequence[Measured], count: int) -> tuple[Shown, ...]:
+def shown(examples: Sequence[Example], measured: Sequence[Scores], count: int) -> tuple[ExampleAnswers, ...]:
     """The first `count` examples, where anything was answered."""
     if not all(one.answers for one in measured):
         return ()
     return tuple(
-        Shown(
+        ExampleAnswers(
             context=one.context, expected=_expected(one), answers=tuple(each.answers[i] for each in measured)
         )
         for i, one in enumerate(examples[:count])
     )
 
 
-def json_of(report: Report) -> str:
+def json_of(report: Evaluation) -> str:
     """Numbers that are not finite are null."""
     return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
 
 
-def print_report(report: Report, console: Console) -> None:
+def print_report(report: Evaluation, console: Console) -> None:
     names = short_names([(str(i), one.name) for i, one in enumerate(report.results)], _NAME_WIDTH)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column(Text(f"{report.task}, {report.examples:,} {_unit(report)}"), no_wrap=True)
@@ -104,7 +104,7 @@ def print_report(report: Report, console: Console) -> None:
         console.print(Text(note, style="dim"))
 
 
-def _unit(report: Report) -> str:
+def _unit(report: Evaluation) -> str:
     return "documents" if report.task == "text" else "examples"
 
 
@@ -120,7 +120,7 @@ def _number(score: str, value: float) -> str:
             return f"{value:.2f}"
 
 
-def _notes(report: Report) -> list[str]:
+def _notes(report: Evaluation) -> list[str]:
     scores = report.results[0].scores
     notes: list[str] = []
     if any(name not in ("perplexity", "bits_per_byte", "tokens") for name in scores):
@@ -137,7 +137,7 @@ def _notes(report: Report) -> list[str]:
     return notes
 
 
-def _print_example(one: Shown, names: Sequence[str], console: Console) -> None:
+def _print_example(one: ExampleAnswers, names: Sequence[str], console: Console) -> None:
     console.print()
     console.print(Text(_printable(one.context), style="dim"))
     for name, answer in (*zip(names, one.answers, strict=True), ("expected", one.expected[0])):

@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from gossipllm.config import EMBEDDED
-from gossipllm.mistakes import UserMistake
 from gossipllm.text.data import tokenise
 from gossipllm.text.overlap import F64, as_if_equally_long, between_halves, counts, jaccard
 from gossipllm.text.sources import read_documents
+from trust.errors import UserMistake
 from trust.names import short_names
 
 _NAME_WIDTH: Final = 16

@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 
 from gossipllm import base as embedded
 from gossipllm.config import EMBEDDED, DataConfig, ReferenceConfig
-from gossipllm.mistakes import UserMistake
 from gossipllm.randomness import permutation
 from gossipllm.text.sources import read_documents, read_text
+from trust.errors import UserMistake
 from wire.digest import fingerprint_of
 from wire.logits import RowsShape
 

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gossipllm.mistakes import UserMistake
 from gossipllm.randomness import permutation
+from trust.errors import UserMistake
 
 Tokens = NDArray[np.int32]
 
@@ -26,7 +26,7 @@ class Category:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class CategoryTokens:
     """Tokens of one category."""
 
     category: int
@@ -36,21 +36,21 @@ class Part:
 class Stock:
     """Pieces to take from, in order. `needed` tokens are going to be taken in all; for the complaint."""
 
-    def __init__(self, name: str, parts: Sequence[Part], needed: int) -> None:
+    def __init__(self, name: str, parts: Sequence[CategoryTokens], needed: int) -> None:
         self._name = name
         self._parts = parts
         self._needed = needed
         self._next = 0
 
-    def take(self, tokens: int) -> list[Part]:
+    def take(self, tokens: int) -> list[CategoryTokens]:
         """Exactly so many, in pieces that nobody had; the rest of the last one is given to nobody."""
-        taken: list[Part] = []
+        taken: list[CategoryTokens] = []
         while tokens > 0:
             if self._next == len(self._parts):
                 raise self._too_little()
             part = self._parts[self._next]
             self._next += 1
-            taken.append(Part(part.category, part.tokens[:tokens]))
+            taken.append(CategoryTokens(part.category, part.tokens[:tokens]))
             tokens -= len(taken[-1].tokens)
         return taken
 
@@ -67,7 +67,7 @@ def category_stocks(categories: Sequence[Category], needed_C: Sequence[int], see
     stocks: list[Stock] = []
     for number, (category, needed) in enumerate(zip(categories, needed_C, strict=True)):
         order = permutation(LABEL, (seed, "category", number), len(category.pieces))
-        parts = [Part(number, category.pieces[int(i)]) for i in order]
+        parts = [CategoryTokens(number, category.pieces[int(i)]) for i in order]
         stocks.append(Stock(f'category "{category.name}"', parts, needed))
     return stocks
 
@@ -77,7 +77,7 @@ def length_stocks(categories: Sequence[Category], peers: int, needed: int, seed:
 
     Stock 0 has the shortest. Where pieces of one length must part, chance decides which goes where.
     """
-    parts = [Part(c, piece) for c, category in enumerate(categories) for piece in category.pieces]
+    parts = [CategoryTokens(c, piece) for c, category in enumerate(categories) for piece in category.pieces]
     lengths = np.array([len(part.tokens) for part in parts], np.int64)
     shuffled = permutation(LABEL, (seed, "lengths"), len(parts))
     order = shuffled[np.argsort(lengths[shuffled], kind="stable")]

@@ -24,11 +24,11 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from gossipllm.mistakes import UserMistake
 from gossipllm.randomness import permutation
 from gossipllm.text.data import MIN_TEST, MIN_TRUST, Splits, Windows, cut, targets, tokenise, tokenised
-from gossipllm.text.dealing import LABEL, Category, Part, Tokens, category_stocks, length_stocks
+from gossipllm.text.dealing import LABEL, Category, CategoryTokens, Tokens, category_stocks, length_stocks
 from gossipllm.text.proportions import F64, I64, apportioned, dirichlet, mixed
+from trust.errors import UserMistake
 
 _FEWEST_WINDOWS: Final = {"train": 1, "trust": MIN_TRUST, "test": MIN_TEST}
 
@@ -218,11 +218,11 @@ def _tokens(
     return np.array(counts, np.int64) * window_tokens
 
 
-def _dealt(categories: Sequence[Category], tokens_NSC: I64, seed: int) -> list[list[list[Part]]]:
+def _dealt(categories: Sequence[Category], tokens_NSC: I64, seed: int) -> list[list[list[CategoryTokens]]]:
     needed_C: list[int] = tokens_NSC.sum(axis=(0, 1)).tolist()
     stocks = category_stocks(categories, needed_C, seed)
 
-    def taken(tokens_C: I64) -> list[Part]:
+    def taken(tokens_C: I64) -> list[CategoryTokens]:
         return [
             part for stock, tokens in zip(stocks, tokens_C, strict=True) for part in stock.take(int(tokens))
         ]
@@ -230,7 +230,9 @@ def _dealt(categories: Sequence[Category], tokens_NSC: I64, seed: int) -> list[l
     return [[taken(tokens_C) for tokens_C in tokens_SC] for tokens_SC in tokens_NSC]
 
 
-def _share(parts_S: list[list[Part]], categories: int, window_tokens: int, parts: tuple[int, int]) -> Share:
+def _share(
+    parts_S: list[list[CategoryTokens]], categories: int, window_tokens: int, parts: tuple[int, int]
+) -> Share:
     windows: list[Windows] = []
     for split, taken in zip(_FEWEST_WINDOWS, parts_S, strict=True):
         windows_WT = cut(np.concatenate([part.tokens for part in taken]), window_tokens)

@@ -17,13 +17,13 @@ from typing import Final
 
 import numpy as np
 
-from gossipllm.mistakes import UserMistake
 from gossipllm.randomness import permutation
 from gossipllm.text.data import MIN_TEST, MIN_TRUST, Splits, targets
-from gossipllm.text.dealing import LABEL, Category, Part
+from gossipllm.text.dealing import LABEL, Category, CategoryTokens
 from gossipllm.text.partitions import PartitionConfig, Share, intended
 from gossipllm.text.proportions import I64, apportioned
 from gossipllm.text.samples import padded
+from trust.errors import UserMistake
 
 _STEP: Final = 16
 """Windows are as long as a multiple of this, so that peers whose longest samples are about alike train in one pass."""
@@ -72,12 +72,12 @@ def _by_category(
     counts_S: tuple[int, int, int],
     peers: int,
     seed: int,
-) -> list[list[list[Part]]]:
+) -> list[list[list[CategoryTokens]]]:
     shares_NC = intended(config, peers=peers, categories=len(categories), seed=seed)
     counts_NSC = np.array(
         [[apportioned(shares_C, count) for count in counts_S] for shares_C in shares_NC], np.int64
     )
-    dealt: list[list[list[Part]]] = [[[] for _ in counts_S] for _ in range(peers)]
+    dealt: list[list[list[CategoryTokens]]] = [[[] for _ in counts_S] for _ in range(peers)]
     for number, category in enumerate(categories):
         wanted: I64 = counts_NSC[:, :, number]
         if wanted.sum() > len(category.pieces):
@@ -85,21 +85,23 @@ def _by_category(
         order = iter(permutation(LABEL, (seed, "samples", number), len(category.pieces)))
         for parts_S, wanted_S in zip(dealt, wanted, strict=True):
             for parts, count in zip(parts_S, wanted_S, strict=True):
-                parts += [Part(number, category.pieces[int(next(order))]) for _ in range(int(count))]
+                parts += [
+                    CategoryTokens(number, category.pieces[int(next(order))]) for _ in range(int(count))
+                ]
     return dealt
 
 
 def _bands(
     categories: Sequence[Category], counts_S: tuple[int, int, int], peers: int, seed: int
-) -> list[list[list[Part]]]:
+) -> list[list[list[CategoryTokens]]]:
     """Bands of equal numbers of samples. Where samples of one length must part, chance decides which go where."""
-    parts = [Part(c, piece) for c, category in enumerate(categories) for piece in category.pieces]
+    parts = [CategoryTokens(c, piece) for c, category in enumerate(categories) for piece in category.pieces]
     lengths = np.array([targets(part.tokens) for part in parts], np.int64)
     shuffled = permutation(LABEL, (seed, "sample lengths"), len(parts))
     order = shuffled[np.argsort(lengths[shuffled], kind="stable")]
     if len(parts) // peers < sum(counts_S):
         raise _too_few(f"each of {peers} bands of length", len(parts) // peers, sum(counts_S))
-    dealt: list[list[list[Part]]] = []
+    dealt: list[list[list[CategoryTokens]]] = []
     for peer, members in enumerate(np.array_split(order, peers)):
         mixed = iter(members[permutation(LABEL, (seed, "sample band", peer), len(members))])
         dealt.append([[parts[int(next(mixed))] for _ in range(count)] for count in counts_S])
@@ -114,7 +116,7 @@ def _too_few(what: str, held: int, needed: int) -> UserMistake:
 
 
 def _share(
-    parts_S: list[list[Part]], categories: int, parts: tuple[int, int], *, most: int, pad: int
+    parts_S: list[list[CategoryTokens]], categories: int, parts: tuple[int, int], *, most: int, pad: int
 ) -> Share:
     longest = max(len(part.tokens) for parts in parts_S for part in parts)
     length = min(-(-longest // _STEP) * _STEP, most)

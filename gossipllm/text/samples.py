@@ -20,14 +20,14 @@ from gossipllm.text.dealing import Tokens
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class PromptTarget:
     """What is given, and what shall follow it. The blank between them is the target's first character."""
 
     context: str
     target: str
 
 
-def encoded(pairs: Sequence[Pair], tokenizer: Any, *, end: bool = True) -> tuple[Tokens, ...]:
+def encoded(pairs: Sequence[PromptTarget], tokenizer: Any, *, end: bool = True) -> tuple[Tokens, ...]:
     """A sample of each pair, uncut. Without `end` the target does not end the text, as an answer among others to be
     compared.
 

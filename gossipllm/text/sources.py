@@ -9,28 +9,28 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from gossipllm.mistakes import UserMistake
+from trust.errors import UserMistake
 
 T = TypeVar("T")
 
 _BLANK_LINES: Final = re.compile(r"\n[ \t]*\n")
 
 
-class Turn(msgspec.Struct, frozen=True):
+class MessageLine(msgspec.Struct, frozen=True):
     """One message of a conversation, as chat data sets write it."""
 
     role: str
     content: str
 
 
-class Line(msgspec.Struct, frozen=True):
+class TextLine(msgspec.Struct, frozen=True):
     """One line of a .jsonl file: a text, or a conversation. Other keys are ignored."""
 
     text: str | None = None
-    messages: tuple[Turn, ...] | None = None
+    messages: tuple[MessageLine, ...] | None = None
 
 
-_lines = msgspec.json.Decoder(Line)
+_lines = msgspec.json.Decoder(TextLine)
 
 
 def read_documents(path: str, tokenizer: Any, *, key: str = "data.path") -> list[str]:
@@ -108,7 +108,7 @@ def decoded_lines(file: Path, text: str, decoder: msgspec.json.Decoder[T]) -> It
         yield where, record
 
 
-def conversation(turns: tuple[Turn, ...], tokenizer: Any, where: str, *, asking: bool = False) -> str:
+def conversation(turns: tuple[MessageLine, ...], tokenizer: Any, where: str, *, asking: bool = False) -> str:
     """The turns in the tokenizer's chat template; `asking` leaves it open for the next answer."""
     if not getattr(tokenizer, "chat_template", None):
         raise UserMistake(

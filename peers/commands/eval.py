@@ -13,18 +13,18 @@ import click
 from rich.console import Console
 
 from gossipllm.config import ModelConfig
-from gossipllm.mistakes import UserMistake
 from gossipllm.tasks.catalogue import TASKS, Metric, TaskName
 from gossipllm.tasks.metrics import BertModel, check_libraries
 from gossipllm.tasks.progress import showing
 from peers.home.config import PeerConfig, load_config
 from peers.home.folder import Home
 from peers.home.merge_inputs import read_company
+from trust.errors import UserMistake
 from trust.names import escaped
 
 if TYPE_CHECKING:
-    from gossipllm.model.adapter.source import Learned
-    from gossipllm.tasks.neighbours import Neighbour
+    from gossipllm.model.adapter.source import AdapterSource
+    from gossipllm.tasks.neighbours import NeighbourAdapter
 
 
 @click.command("eval")
@@ -158,12 +158,12 @@ def evaluate(
 
     from transformers.utils.logging import disable_progress_bar
 
-    from gossipllm.tasks.comparing import Asked, compared
+    from gossipllm.tasks.comparing import EvaluationRequest, compared
     from gossipllm.tasks.listing import print_listing
     from gossipllm.tasks.report import json_of, print_report
 
     disable_progress_bar()
-    asked = Asked(
+    asked = EvaluationRequest(
         task=_named(task),
         data=data,
         pair=pair if task == "translation" else "",
@@ -209,7 +209,7 @@ def _metrics(given: str | None, task: TaskName) -> tuple[Metric, ...]:
 
 def _subject(
     model: str, places: tuple[Path, ...], *, neighbours: bool
-) -> tuple[ModelConfig, list[Learned | Neighbour]]:
+) -> tuple[ModelConfig, list[AdapterSource | NeighbourAdapter]]:
     """The base model, and what goes beside it. A home as MODEL_OR_HOME is both, and has neighbours."""
     from peers.commands.model_arguments import home_named, learned_at, model_named
 
@@ -222,17 +222,17 @@ def _subject(
     return config.model, [learned_at(home.folder), *merged, *given]
 
 
-def _neighbours(home: Home, config: PeerConfig) -> list[Neighbour]:
+def _neighbours(home: Home, config: PeerConfig) -> list[NeighbourAdapter]:
     """Those of the last merge, by weight."""
     from gossipllm.model.adapter.snapshots import decode_snapshot
-    from gossipllm.tasks.neighbours import Neighbour
+    from gossipllm.tasks.neighbours import NeighbourAdapter
 
     company = read_company(home.state)
     if company is None:
         return []
     own, learner = decode_snapshot(company.snapshot.data), config.learner()
     return [
-        Neighbour(escaped(one.name or one.peer), one.peer, one.update, own, learner)
+        NeighbourAdapter(escaped(one.name or one.peer), one.peer, one.update, own, learner)
         for one in sorted(company.members, key=lambda one: -one.weight)
     ]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import click
 
 from gossipllm.config import EMBEDDED, DataConfig, ModelConfig
-from gossipllm.mistakes import UserMistake
 from peers.home.config import PeerConfig, SelfConfig, load_config, write_config
 from peers.home.folder import Home
 from peers.net.config import NetworkConfig
+from trust.errors import UserMistake
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -123,11 +123,11 @@ def export(folder: Path, out: Path, merged: bool, overwrite: bool) -> None:
       gossipllm export ~/.gossipllm -o my-adapter
       gossipllm export ~/.gossipllm --merged -o my-model
     """
-    from peers.home.store import Store
+    from peers.home.store import StateStore
 
     home = Home(folder)
     home.check()
-    found = Store.look(home.state)
+    found = StateStore.look(home.state)
     if found.saved is None or found.saved.snapshot is None:
         raise UserMistake(
             f"{folder}: nothing to export before the first round; run it with: gossipllm run {folder}"

@@ -10,11 +10,11 @@ from pathlib import Path
 import click
 
 from gossipllm.config import EMBEDDED, ModelConfig
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.adapter.snapshots import decode_snapshot
-from gossipllm.model.adapter.source import Learned
+from gossipllm.model.adapter.source import AdapterSource
 from peers.home.folder import Home
-from peers.home.store import Store
+from peers.home.store import StateStore
+from trust.errors import UserMistake
 
 
 def home_named(model: str) -> Home | None:
@@ -38,7 +38,7 @@ def model_named(model: str) -> ModelConfig:
         raise UserMistake(f"MODEL_OR_HOME: {error}") from None
 
 
-def learned_at(place: Path, *, otherwise: str = "") -> Learned:
+def learned_at(place: Path, *, otherwise: str = "") -> AdapterSource:
     """What a home or an adapter's folder holds; `otherwise` is what else can be done where a home has nothing yet.
     What of a state is damaged is said on standard error. Raises `UserMistake`."""
     if not (place / "peer.toml").is_file():
@@ -47,10 +47,10 @@ def learned_at(place: Path, *, otherwise: str = "") -> Learned:
                 raise UserMistake(
                     f"--adapter: {place} has no {name}, so it is neither a peer's home nor an adapter"
                 )
-        return Learned(place, None)
+        return AdapterSource(place, None)
     home = Home(place)
     home.check()
-    found = Store.look(home.state)
+    found = StateStore.look(home.state)
     for note in found.notes:
         click.echo(f"warning: {place}: {note}", err=True)
     saved = found.saved
@@ -58,4 +58,4 @@ def learned_at(place: Path, *, otherwise: str = "") -> Learned:
         raise UserMistake(
             f"{place}: has learned nothing before its first round; run it with: gossipllm run {place}{otherwise}"
         )
-    return Learned(place, decode_snapshot(saved.snapshot.data))
+    return AdapterSource(place, decode_snapshot(saved.snapshot.data))

@@ -24,7 +24,7 @@ from peers.core.events import (
     Event,
     Greeted,
     Heard,
-    Learned,
+    LearnerAnswer,
     LearnerLost,
     Misbehaved,
     NotPulled,
@@ -101,7 +101,7 @@ class Core:
                 effects = self._on_learner(event, now)
         return effects
 
-    def _on_learner(self, event: Learned | LearnerLost, now: float) -> list[Effect]:
+    def _on_learner(self, event: LearnerAnswer | LearnerLost, now: float) -> list[Effect]:
         match event:
             case Opened():
                 effects = self._rounds.opened(event, now)

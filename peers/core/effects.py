@@ -13,7 +13,7 @@ import msgspec
 
 from gossipllm.work import Request
 from peers.core.events import PeerId, Timer
-from peers.core.merge_inputs import KeptCompany
+from peers.core.merge_inputs import MergeInputs
 from peers.core.saved import Saved
 from trust.record.history import Record
 
@@ -39,7 +39,7 @@ class Store(_Wish, frozen=True, kw_only=True):
 class Keep(_Wish, frozen=True, kw_only=True):
     """Let this round's company take the place of the last one's, for whoever asks afterwards. No answer."""
 
-    company: KeptCompany
+    company: MergeInputs
 
 
 class Publish(_Wish, frozen=True, kw_only=True):
@@ -85,8 +85,8 @@ class Drop(_Wish, frozen=True, kw_only=True):
     peer: PeerId
 
 
-class Report(_Wish, frozen=True, kw_only=True):
-    """A fact for the history and for people."""
+class Log(_Wish, frozen=True, kw_only=True, tag="Report"):
+    """Write a fact into the history, and show it to people. Its tag is what traces have always called it."""
 
     record: Record
 
@@ -99,5 +99,5 @@ class Stop(_Wish, frozen=True, kw_only=True):
 
 
 Effect: TypeAlias = (
-    Request | Store | Keep | Publish | Pull | Greet | Judge | Answer | WakeAt | Drop | Report | Stop
+    Request | Store | Keep | Publish | Pull | Greet | Judge | Answer | WakeAt | Drop | Log | Stop
 )

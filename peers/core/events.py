@@ -120,7 +120,7 @@ class Misbehaved(_Told, frozen=True, kw_only=True):
     fine: float
 
 
-Learned: TypeAlias = Opened | Trained | Weighed | Declined | Evaluated | Fitted | Merged | Failed
+LearnerAnswer: TypeAlias = Opened | Trained | Weighed | Declined | Evaluated | Fitted | Merged | Failed
 
 Event: TypeAlias = (
     Started
@@ -136,5 +136,5 @@ Event: TypeAlias = (
     | NotStored
     | Woke
     | Misbehaved
-    | Learned
+    | LearnerAnswer
 )

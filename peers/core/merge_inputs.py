@@ -15,7 +15,7 @@ from wire.digest import Content
 KEPT_VERSION: Final = 1
 
 
-class KeptMember(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class MergeInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A neighbour: what it announced in `its_round`, and its entry of the row that was used, which may be 0."""
 
     peer: PeerId
@@ -26,7 +26,7 @@ class KeptMember(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     evidence: Content | None
 
 
-class KeptCompany(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class MergeInputs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who took part in the row of `round`, by author. `snapshot` is this peer's state after its local steps, before
     the merge."""
 
@@ -35,4 +35,4 @@ class KeptCompany(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     round: int
     snapshot: Content
     self_weight: float
-    members: tuple[KeptMember, ...]
+    members: tuple[MergeInput, ...]

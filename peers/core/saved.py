@@ -21,7 +21,7 @@ SAVED_VERSION = 2
 """Version 1 belonged to networks of another protocol, in which nobody is any more."""
 
 
-class Standing(msgspec.Struct, frozen=True, array_like=True):
+class SavedScore(msgspec.Struct, frozen=True, array_like=True):
     """A peer's score as of a moment, in Unix seconds so that it means something after a restart."""
 
     peer: str
@@ -76,7 +76,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     update: Content | None
     evidence: Content | None
     local: LocalSteps | None
-    standings: tuple[Standing, ...]
+    standings: tuple[SavedScore, ...]
     shares: tuple[PushedShare, ...] = ()
     tokens_total: int = 0
     samples_total: int = 0

@@ -24,10 +24,10 @@ from gossipllm.config import (
     TrainingConfig,
 )
 from gossipllm.config.toml import commented_toml, read_toml
-from gossipllm.mistakes import UserMistake
 from peers.core.config import CoreConfig, RoundConfig
 from peers.net.addresses import parse_multiaddress
 from peers.net.config import NetworkConfig
+from trust.errors import UserMistake
 from trust.rows.rows import TrustConfig, alpha_of, evidence_of
 
 _OF_ROWS: Final = ("round.guard", "merge.rule")

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gossipllm.mistakes import UserMistake
+from trust.errors import UserMistake
 from trust.record.history import HISTORY_FILE
 
 

@@ -10,14 +10,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from peers.core.merge_inputs import KEPT_VERSION, KeptCompany
+from peers.core.merge_inputs import KEPT_VERSION, MergeInputs
 from peers.home.sealed import DamagedError, flush_folder, read_sealed, refused, sealed, write_sealed
 
 COMPANY_FILE: Final = "company"
 _MAGIC: Final = b"GLCOMPN1"
 
 
-def write_company(folder: Path, company: KeptCompany) -> None:
+def write_company(folder: Path, company: MergeInputs) -> None:
     """In place of the last one. Raises `OSError` that says what is missing, and leaves the last one as it was."""
     pieces = sealed(company, _MAGIC)
     try:
@@ -32,10 +32,10 @@ def forget_company(folder: Path) -> None:
     (folder / COMPANY_FILE).unlink(missing_ok=True)
 
 
-def read_company(folder: Path) -> KeptCompany | None:
+def read_company(folder: Path) -> MergeInputs | None:
     """None where there is none, it is damaged, or another version wrote it."""
     try:
-        company: KeptCompany = read_sealed(folder / COMPANY_FILE, _MAGIC, KeptCompany)
+        company: MergeInputs = read_sealed(folder / COMPANY_FILE, _MAGIC, MergeInputs)
     except (OSError, DamagedError):
         return None
     return company if company.version == KEPT_VERSION else None

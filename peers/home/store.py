@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gossipllm.mistakes import UserMistake
-from peers.core.merge_inputs import KeptCompany
+from peers.core.merge_inputs import MergeInputs
 from peers.core.saved import SAVED_VERSION, Saved, recovered
 from peers.home.merge_inputs import write_company
 from peers.home.sealed import DamagedError, flush_folder, read_sealed, refused, sealed, write_sealed
+from trust.errors import UserMistake
 from wire.digest import digest_of
 
 _MAGIC: Final = b"GLSTATE1"
@@ -44,7 +44,7 @@ class Found:
     notes: tuple[str, ...]
 
 
-class Store:
+class StateStore:
     """The state of one home. One process at a time: hold the home's lock."""
 
     def __init__(self, folder: Path) -> None:
@@ -78,7 +78,7 @@ class Store:
         except OSError as error:
             raise refused(error, pieces, self._folder) from error
 
-    def keep(self, company: KeptCompany) -> None:
+    def keep(self, company: MergeInputs) -> None:
         """Let it take the place of the last one. Blocks; raises `OSError` and leaves the last one as it was."""
         write_company(self._folder, company)
 

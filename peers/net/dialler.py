@@ -21,7 +21,7 @@ from peers.net.host import PeerId, Unreachable
 from peers.net.streams.exchange import MAX_OFFERED, usable_from, with_observed
 
 if TYPE_CHECKING:
-    from peers.net.node import Node
+    from peers.net.node import HostLife
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ MAX_DIALS: Final = 16
 class Dialler:
     """The redial loop of one node, over a book that outlives it."""
 
-    def __init__(self, node: Node, book: AddressBook, config: NetworkConfig) -> None:
+    def __init__(self, node: HostLife, book: AddressBook, config: NetworkConfig) -> None:
         self._node = node
         self._book = book
         self._config = config

@@ -17,7 +17,7 @@ from typing import Protocol
 from peers.core.effects import Verdict
 from peers.core.events import PeerId
 
-__all__ = ["Network", "Peer", "PeerId", "PullFailed", "Traffic", "Unreachable", "Verdict"]
+__all__ = ["Network", "NetworkTraffic", "Peer", "PeerId", "PullFailed", "Unreachable", "Verdict"]
 
 
 class Unreachable(Exception):
@@ -29,7 +29,7 @@ class PullFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
+class NetworkTraffic:
     """Bytes of payload since the start, by kind: `announce`, `blob`, `known`."""
 
     sent: Mapping[str, int]
@@ -99,4 +99,4 @@ class Network(Protocol):
         """End the connection, if there is one. Whether it may come back is `Peer.welcome`'s to say."""
         ...
 
-    def traffic(self) -> Traffic: ...
+    def traffic(self) -> NetworkTraffic: ...

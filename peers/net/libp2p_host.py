@@ -1,6 +1,6 @@
 """The real network: one libp2p host (TCP, Noise, Yamux, GossipSub), supervised.
 
-`Libp2pNetwork.run` keeps a `Node` alive: if the library dies of anything, the leaves of what it raised are
+`Libp2pNetwork.run` keeps a `HostLife` alive: if the library dies of anything, the leaves of what it raised are
 logged, the peer above hears that its neighbours are gone, and a new host is made on the same port after a
 pause that doubles from 1 to 30 s. Meanwhile `publish` and `greet` raise `Unreachable` and `pull` raises
 `PullFailed`. Services of libp2p cannot be restarted, so nothing of the old node is kept.
@@ -30,14 +30,14 @@ import ifaddr
 import trio
 from trio import TaskStatus
 
-from gossipllm.mistakes import UserMistake
 from peers.identity import Identity
 from peers.net.addresses import AddressBook, parse_listen_address
 from peers.net.config import NetworkConfig
 from peers.net.guard import GuardedPeer
-from peers.net.host import Peer, PeerId, PullFailed, Traffic, Unreachable
-from peers.net.meter import Meter
-from peers.net.node import Node
+from peers.net.host import NetworkTraffic, Peer, PeerId, PullFailed, Unreachable
+from peers.net.meter import TrafficMeter
+from peers.net.node import HostLife
+from trust.errors import UserMistake
 from wire.codec import MAX_FRAME_BYTES
 from wire.digest import short
 
@@ -66,8 +66,8 @@ class Libp2pNetwork:
         self._peer = GuardedPeer(peer)
         self._config = config
         self._book = AddressBook(identity.peer_id, join=config.join, path=book)
-        self._meter = Meter()
-        self._node: Node | None = None
+        self._meter = TrafficMeter()
+        self._node: HostLife | None = None
         self._host, self._port = parse_listen_address(config.listen)
 
     @property
@@ -99,10 +99,10 @@ class Libp2pNetwork:
         if self._node is not None:
             await self._node.disconnect(peer)
 
-    def traffic(self) -> Traffic:
+    def traffic(self) -> NetworkTraffic:
         return self._meter.traffic
 
-    def _up(self) -> Node:
+    def _up(self) -> HostLife:
         if self._node is None:
             raise Unreachable("the network is down")
         return self._node
@@ -134,7 +134,9 @@ class Libp2pNetwork:
             pause_s = min(LAST_PAUSE_S, 2 * pause_s)
 
     async def _run_node(self, task_status: TaskStatus[None]) -> None:
-        node = Node(self._identity, self._peer, self._config, self._book, self._meter, lambda: self.addresses)
+        node = HostLife(
+            self._identity, self._peer, self._config, self._book, self._meter, lambda: self.addresses
+        )
         async with node.running(self._host, self._port) as port:
             self._port = port
             self._node = node

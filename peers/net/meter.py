@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from types import MappingProxyType
 
-from peers.net.host import Traffic
+from peers.net.host import NetworkTraffic
 
 
-class Meter:
+class TrafficMeter:
     def __init__(self) -> None:
         kinds = ("announce", "blob", "known")
         self._sent: Counter[str] = Counter(dict.fromkeys(kinds, 0))
@@ -21,5 +21,5 @@ class Meter:
         self._received[kind] += size
 
     @property
-    def traffic(self) -> Traffic:
-        return Traffic(MappingProxyType(dict(self._sent)), MappingProxyType(dict(self._received)))
+    def traffic(self) -> NetworkTraffic:
+        return NetworkTraffic(MappingProxyType(dict(self._sent)), MappingProxyType(dict(self._received)))

@@ -22,12 +22,12 @@ from peers.net.config import NetworkConfig
 from peers.net.dialler import Dialler
 from peers.net.host import Peer, PeerId, Unreachable
 from peers.net.limits.buckets import Bucket
-from peers.net.limits.faults import Fault
-from peers.net.meter import Meter
+from peers.net.limits.faults import ProtocolFault
+from peers.net.meter import TrafficMeter
 from peers.net.pubsub import SafeGossipSub, SafePubsub
 from peers.net.stack.assembly import make_host, quiet_libp2p
-from peers.net.stack.noise import Session
-from peers.net.stack.tcp import Transport
+from peers.net.stack.noise import NoiseSession
+from peers.net.stack.tcp import TcpTransport
 from peers.net.streams import exchange
 from peers.net.streams import greetings as known
 from peers.net.streams.blobs import BlobPuller, BlobServer
@@ -49,7 +49,7 @@ MAX_BUCKETS: Final = 1_024
 StreamHandler = Callable[[INetStream, PeerId], Awaitable[None]]
 
 
-class Node(INotifee):
+class HostLife(INotifee):
     """A host, its gossip, its blobs and its diallers, while they live."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Node(INotifee):
         peer: Peer,
         config: NetworkConfig,
         book: AddressBook,
-        meter: Meter,
+        meter: TrafficMeter,
         own_addresses: Callable[[], Sequence[str]],
     ) -> None:
         quiet_libp2p()
@@ -69,7 +69,7 @@ class Node(INotifee):
         self._connected: set[PeerId] = set()
         self._uploads: dict[PeerId, Bucket] = {}
         self._requests: dict[PeerId, Bucket] = {}
-        self._transport = Transport(
+        self._transport = TcpTransport(
             max_per_address=config.max_per_address, max_inbound=config.max_connections + HALF_OPEN
         )
         self._host = make_host(identity, config, self._transport, peer.welcome)
@@ -194,7 +194,7 @@ class Node(INotifee):
         try:
             yield stream
             orderly = True
-        except Fault as fault:
+        except ProtocolFault as fault:
             self.accuse(peer, fault)
             raise Unreachable(f"{peer}: {fault}") from None
         except Unreachable:
@@ -213,7 +213,7 @@ class Node(INotifee):
             try:
                 await serve(stream, peer)
                 orderly = True
-            except Fault as fault:
+            except ProtocolFault as fault:
                 self.accuse(peer, fault)
             except Exception as error:  # noqa: BLE001 - nothing may leave: see above
                 _log.debug("%s for %s ended: %s", protocol, peer, type(error).__name__)
@@ -272,7 +272,7 @@ class Node(INotifee):
 
     # Faults and connections.
 
-    def accuse(self, peer: PeerId, fault: Fault) -> None:
+    def accuse(self, peer: PeerId, fault: ProtocolFault) -> None:
         self._peer.misbehaved(peer, fault.field, fault.why, fault.fine)
 
     def _drop(self, peer: PeerId) -> None:
@@ -333,7 +333,7 @@ async def _close(connection: INetConn) -> None:
 
 async def _abort(connection: INetConn) -> None:
     session = cast("Yamux", connection.muxed_conn).secured_conn
-    assert isinstance(session, Session), "only Noise is offered"
+    assert isinstance(session, NoiseSession), "only Noise is offered"
     await trio.sleep(CLOSE_S)
     session.abort()
 

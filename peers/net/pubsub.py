@@ -40,11 +40,11 @@ from peers.identity import is_raw_peer_id
 from peers.net.host import PeerId, Verdict
 from peers.net.limits import faults
 from peers.net.limits.buckets import Bucket
-from peers.net.limits.faults import Fault
+from peers.net.limits.faults import ProtocolFault
 from peers.net.streams.framing import FrameReader, finish
 
 if TYPE_CHECKING:
-    from peers.net.meter import Meter
+    from peers.net.meter import TrafficMeter
 
 _log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ MAX_QUEUED: Final = 16
 """Half of the library's queue for one peer, beyond which it drops without a word."""
 
 Judge = Callable[[bytes, PeerId], Verdict]
-Accuse = Callable[[PeerId, Fault], None]
+Accuse = Callable[[PeerId, ProtocolFault], None]
 
 
 class SafeGossipSub(GossipSub):
@@ -153,7 +153,7 @@ class SafePubsub(Pubsub):
         judge: Judge,
         accuse: Accuse,
         drop: Callable[[PeerId], None],
-        meter: Meter,
+        meter: TrafficMeter,
         frame_deadline_s: float,
     ) -> None:
         super().__init__(
@@ -185,7 +185,7 @@ class SafePubsub(Pubsub):
         self._inbound[peer] = self._inbound.get(peer, 0) + 1
         try:
             await self.continuously_read_stream(stream)
-        except Fault as fault:
+        except ProtocolFault as fault:
             self._accuse(str(peer), fault)
             await finish(stream, orderly=False)
             if fault.field != "frame.deadline":  # Slowness costs the stream, nonsense the connection.
@@ -214,7 +214,9 @@ class SafePubsub(Pubsub):
             try:
                 rpc.ParseFromString(frame)
             except (DecodeError, ValueError, RecursionError):
-                raise Fault("frame.protobuf", f"{len(frame)} bytes do not parse", faults.MALFORMED) from None
+                raise ProtocolFault(
+                    "frame.protobuf", f"{len(frame)} bytes do not parse", faults.MALFORMED
+                ) from None
             await self._take(rpc, peer)
 
     async def _take(self, rpc: rpc_pb2.RPC, peer: ID) -> None:
@@ -248,7 +250,7 @@ class SafePubsub(Pubsub):
             return own
         topics = [entry.topicID for entry in (*control.ihave, *control.graft, *control.prune)]
         if any(topic != self._topic for topic in topics):
-            self._accuse(str(peer), Fault("control.topic", "not ours", faults.UNKNOWN_TOPIC))
+            self._accuse(str(peer), ProtocolFault("control.topic", "not ours", faults.UNKNOWN_TOPIC))
         offered = self._ids(
             peer, "ihave", [i for e in control.ihave if e.topicID == self._topic for i in e.messageIDs]
         )
@@ -271,7 +273,7 @@ class SafePubsub(Pubsub):
         return [i for i in dict.fromkeys(ids[:MAX_IDS]) if len(i) <= MAX_ID_BYTES]
 
     def _flood(self, peer: ID, why: str) -> None:
-        self._accuse(str(peer), Fault("control.count", why, faults.FLOOD))
+        self._accuse(str(peer), ProtocolFault("control.count", why, faults.FLOOD))
 
     async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
         """Judge a message of somebody else's; pass it on, or our own, if it stands."""
@@ -280,7 +282,7 @@ class SafePubsub(Pubsub):
             try:
                 if not self._stands(msg_forwarder, msg):
                     return
-            except Fault as fault:
+            except ProtocolFault as fault:
                 self._accuse(str(msg_forwarder), fault)
                 return
         self._mark_msg_seen(msg)
@@ -289,11 +291,11 @@ class SafePubsub(Pubsub):
     def _stands(self, forwarder: ID, msg: rpc_pb2.Message) -> bool:
         """Synchronous from end to end: cheapest checks first, our own verdict last."""
         if list(msg.topicIDs) != [self._topic]:
-            raise Fault("message.topic", "not ours", faults.UNKNOWN_TOPIC)
+            raise ProtocolFault("message.topic", "not ours", faults.UNKNOWN_TOPIC)
         if not is_raw_peer_id(msg.from_id):
-            raise Fault("message.from", "not the id of an Ed25519 key", faults.MALFORMED)
+            raise ProtocolFault("message.from", "not the id of an Ed25519 key", faults.MALFORMED)
         if len(msg.seqno) != SEQUENCE_BYTES:
-            raise Fault(
+            raise ProtocolFault(
                 "message.seqno", f"{len(msg.seqno)} bytes, expected {SEQUENCE_BYTES}", faults.MALFORMED
             )
         if self._is_msg_seen(msg) or msg.from_id == self.my_id.to_bytes():
@@ -302,7 +304,7 @@ class SafePubsub(Pubsub):
         if self._is_judged(digest):
             return False
         if not _signature_holds(msg):
-            raise Fault("message.signature", "does not verify for its origin", faults.FORGED)
+            raise ProtocolFault("message.signature", "does not verify for its origin", faults.FORGED)
         verdict = self._judge(msg.data, str(forwarder))
         if verdict is Verdict.IGNORE:
             return False

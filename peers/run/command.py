@@ -10,20 +10,20 @@ from dataclasses import dataclass
 
 import trio
 
-from gossipllm.mistakes import UserMistake
 from peers.core.core import Core
 from peers.core.events import PeerId
 from peers.home.config import PeerConfig
 from peers.home.folder import Home
 from peers.home.merge_inputs import forget_company
-from peers.home.store import Store
+from peers.home.store import StateStore
 from peers.identity import Identity, peer_id_of, verify
-from peers.net.host import Traffic
+from peers.net.host import NetworkTraffic
 from peers.net.libp2p_host import Libp2pNetwork, open_network
 from peers.run.driver import Driver, Ending
 from peers.run.learner_process import LearnerProcess
-from peers.run.output import Output, Telling
+from peers.run.output import Output, RecordingWatcher
 from peers.run.trio_runner import run_async
+from trust.errors import UserMistake
 from trust.record.history import Note
 from trust.record.log import HistoryWriter
 
@@ -69,10 +69,10 @@ async def _run(home: Home, config: PeerConfig, output: Output, stop_with_stdin: 
     found = store.load()
     ending = Ending(0, "stopped")
     with writer as history:
-        telling = Telling(history, output)
+        telling = RecordingWatcher(history, output)
         for text in found.notes:
             note = Note(peer=identity.peer_id, level="warning", text=text)
-            telling.report(note, Traffic(sent={}, received={}))
+            telling.report(note, NetworkTraffic(sent={}, received={}))
         core = Core(config.core(), DeviceKeys(identity), found.saved)
         learning = LearnerProcess(home.learner_log)
         driver = Driver(core, learning=learning, keeper=store, watcher=telling)
@@ -88,7 +88,7 @@ async def _run(home: Home, config: PeerConfig, output: Output, stop_with_stdin: 
     return ending
 
 
-def _opened(home: Home, config: PeerConfig) -> tuple[Identity, Store, HistoryWriter]:
+def _opened(home: Home, config: PeerConfig) -> tuple[Identity, StateStore, HistoryWriter]:
     """What the home keeps. Raises `UserMistake` for files that are foreign, unsafe or cannot be written."""
     try:
         identity = Identity.load(home.identity)
@@ -96,7 +96,7 @@ def _opened(home: Home, config: PeerConfig) -> tuple[Identity, Store, HistoryWri
             forget_company(home.state)
         return (
             identity,
-            Store(home.state),
+            StateStore(home.state),
             HistoryWriter(home.history, peer=identity.peer_id, now=time.time()),
         )
     except OSError as error:

@@ -30,9 +30,9 @@ from peers.core.effects import (
     Greet,
     Judge,
     Keep,
+    Log,
     Publish,
     Pull,
-    Report,
     Stop,
     Store,
     Verdict,
@@ -55,22 +55,22 @@ from peers.core.events import (
     Stored,
     Woke,
 )
-from peers.core.merge_inputs import KeptCompany
+from peers.core.merge_inputs import MergeInputs
 from peers.core.saved import Saved
-from peers.net.host import Network, PullFailed, Traffic, Unreachable
+from peers.net.host import Network, NetworkTraffic, PullFailed, Unreachable
 from peers.run.learner_process import Learning
 from trust.record.history import Note, Record
 from wire.digest import Content
 
 
-class Keeper(Protocol):
-    """Where states are kept: `peers.home.store.Store` on devices."""
+class StatePort(Protocol):
+    """Where states are kept: `peers.home.store.StateStore` on devices."""
 
     def save(self, saved: Saved) -> None:
         """Make it durable; blocks. Raises `OSError`."""
         ...
 
-    def keep(self, company: KeptCompany) -> None:
+    def keep(self, company: MergeInputs) -> None:
         """In place of the last one; blocks. Raises `OSError`."""
         ...
 
@@ -78,7 +78,7 @@ class Keeper(Protocol):
 class Watcher(Protocol):
     """Who wants to know: the history, the terminal, a program that reads our output."""
 
-    def report(self, record: Record, traffic: Traffic) -> None: ...
+    def report(self, record: Record, traffic: NetworkTraffic) -> None: ...
 
     def progress(self, progress: Progress) -> None: ...
 
@@ -109,7 +109,7 @@ class Driver:
         core: Core,
         *,
         learning: Learning,
-        keeper: Keeper,
+        keeper: StatePort,
         watcher: Watcher,
         clock: Callable[[], float] | None = None,
     ) -> None:
@@ -121,7 +121,7 @@ class Driver:
         self._network: Network | None = None
         self._nursery: trio.Nursery | None = None
         self._to_save, self._to_be_saved = trio.open_memory_channel[Saved](math.inf)
-        self._to_keep: KeptCompany | None = None
+        self._to_keep: MergeInputs | None = None
         self._keeping = trio.Lock()
         self._keeps = True
         self._ending: Ending | None = None
@@ -204,7 +204,7 @@ class Driver:
                 nursery.start_soon(self._wake, effect)
             case Drop():
                 nursery.start_soon(network.disconnect, effect.peer)
-            case Report():
+            case Log():
                 self._watcher.report(effect.record, network.traffic())
             case Stop():
                 self._ending = Ending(effect.code, effect.why)
@@ -246,7 +246,7 @@ class Driver:
         with trio.CancelScope(shield=True), contextlib.suppress(OSError):
             await trio.to_thread.run_sync(self._keeper.save, last)
 
-    async def _keep(self, network: Network, company: KeptCompany) -> None:
+    async def _keep(self, network: Network, company: MergeInputs) -> None:
         """One after the other, and only the newest. A failure is said, once, and costs nobody a round."""
         self._to_keep = company
         async with self._keeping:

@@ -19,7 +19,7 @@ import msgspec
 
 from gossipllm.work import Progress
 from peers.core.events import PeerId
-from peers.net.host import Traffic as NetworkTraffic
+from peers.net.host import NetworkTraffic
 from trust.names import escaped
 from trust.record.history import Begun, Entry, Note, Record, Refusal, Round, Traffic
 from trust.record.log import HistoryWriter
@@ -39,7 +39,7 @@ class Output(Protocol):
         ...
 
 
-class Telling:
+class RecordingWatcher:
     """The driver's `Watcher`: everything to the output, records to the history as well."""
 
     def __init__(self, history: HistoryWriter, output: Output) -> None:
@@ -81,7 +81,7 @@ class JsonLines:
         self._stream.flush()
 
 
-class Lines:
+class TerminalLines:
     """For people: a line a round, and on a terminal one more that shows what is going on just now."""
 
     def __init__(self, stream: TextIO, *, now: Callable[[], float] = time.monotonic) -> None:
@@ -188,7 +188,7 @@ class Pace:
 
 
 def output_for(*, as_json: bool) -> Output:
-    return JsonLines(sys.stdout) if as_json else Lines(sys.stdout)
+    return JsonLines(sys.stdout) if as_json else TerminalLines(sys.stdout)
 
 
 def _round_line(record: Round, neighbours: int, traffic: NetworkTraffic) -> str:

@@ -7,7 +7,7 @@ from typing import TypeVar, TypeVarTuple
 
 import trio
 
-from gossipllm.mistakes import UserMistake
+from trust.errors import UserMistake
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")

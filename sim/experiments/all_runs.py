@@ -9,12 +9,12 @@ from typing import TypeAlias
 
 from sim.experiments.metrics import RunMetrics
 from sim.experiments.process_pool import Advanced, Finished, perform_all
-from sim.experiments.results import Clock, RunWriter, configurations, finished_run, run_folder
+from sim.experiments.results import RunTimes, RunWriter, configurations, finished_run, run_folder
 from sim.experiments.scenarios import Scenario
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class RunTask:
     """One run that is to be done, and where."""
 
     scenario: Scenario
@@ -25,16 +25,16 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class Came:
+class RunDone:
     """A run is there, just done or `found` from before."""
 
     metrics: RunMetrics
-    clock: Clock
+    clock: RunTimes
     found: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Went:
+class RunAdvanced:
     """All peers of this run have done `rounds` together."""
 
     method: str
@@ -42,12 +42,12 @@ class Went:
     rounds: int
 
 
-News: TypeAlias = Came | Went
+RunProgress: TypeAlias = RunDone | RunAdvanced
 
 
-def run_all(scenario: Scenario, out: Path, *, jobs: int, fresh: bool) -> Generator[News]:
+def run_all(scenario: Scenario, out: Path, *, jobs: int, fresh: bool) -> Generator[RunProgress]:
     """What is there already comes first. Raises `UserMistake`; closing the iterator ends all processes."""
-    tasks: list[Task] = []
+    tasks: list[RunTask] = []
     # Seeds outside, so that after an interruption all methods have the same ones, as far as possible.
     for (method, seed), configuration in sorted(
         configurations(scenario).items(), key=lambda one: scenario.seeds.index(one[0][1])
@@ -55,19 +55,19 @@ def run_all(scenario: Scenario, out: Path, *, jobs: int, fresh: bool) -> Generat
         folder = run_folder(out, method, seed)
         found = None if fresh else finished_run(folder, configuration)
         if found is None:
-            tasks.append(Task(scenario, method, seed, folder, configuration))
+            tasks.append(RunTask(scenario, method, seed, folder, configuration))
         else:
-            yield Came(*found, found=True)
+            yield RunDone(*found, found=True)
     if tasks:
         for news in perform_all("sim.experiments.all_runs:perform", tasks, jobs=jobs):
             match news:
                 case Advanced(task=number, done=rounds):
-                    yield Went(tasks[number].method, tasks[number].seed, rounds)
+                    yield RunAdvanced(tasks[number].method, tasks[number].seed, rounds)
                 case Finished(result=result):
-                    yield Came(*result, found=False)
+                    yield RunDone(*result, found=False)
 
 
-def perform(task: Task, advanced: Callable[[int], None]) -> tuple[RunMetrics, Clock]:
+def perform(task: RunTask, advanced: Callable[[int], None]) -> tuple[RunMetrics, RunTimes]:
     """One run, in a process of the pool."""
     import torch
     from transformers.utils.logging import disable_progress_bar

@@ -24,8 +24,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig
-from gossipllm.mistakes import UserMistake
 from peers.core.config import RoundConfig
+from trust.errors import UserMistake
 from trust.rows.config import Factor, Form, Strategy, TrustConfig
 
 

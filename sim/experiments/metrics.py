@@ -59,7 +59,7 @@ class PeerMetrics(msgspec.Struct, frozen=True, kw_only=True):
     received: dict[str, int]
 
 
-class Point(msgspec.Struct, frozen=True, kw_only=True):
+class LossPoint(msgspec.Struct, frozen=True, kw_only=True):
     """Means over peers of the test perplexities around the merge of `round`."""
 
     round: int
@@ -84,7 +84,7 @@ class RunMetrics(msgspec.Struct, frozen=True, kw_only=True):
     trace: str
     oracle: tuple[tuple[float, ...], ...]
     peers: tuple[PeerMetrics, ...]
-    curve: tuple[Point, ...]
+    curve: tuple[LossPoint, ...]
     forward: dict[str, int]
     backward: dict[str, int]
 
@@ -183,12 +183,12 @@ def _row(end: PeerEnd, ends: Sequence[PeerEnd]) -> list[float]:
     return [weights.get(one.peer, 0.0) for one in ends]
 
 
-def _curve(ends: Sequence[PeerEnd]) -> tuple[Point, ...]:
+def _curve(ends: Sequence[PeerEnd]) -> tuple[LossPoint, ...]:
     by_round: dict[int, list[Round]] = {}
     for record in (record for end in ends for record in end.rounds):
         by_round.setdefault(record.round, []).append(record)
     return tuple(
-        Point(
+        LossPoint(
             round=number,
             before=math.fsum(perplexity(one.test_alone) for one in records) / len(records),
             after=math.fsum(perplexity(one.test_merged) for one in records) / len(records),

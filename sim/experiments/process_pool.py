@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Final, TypeAlias, cast
 
-from gossipllm.mistakes import UserMistake
+from trust.errors import UserMistake
 
 FAREWELL_S: Final = 5.0
 _ONE_THREAD: Final = {

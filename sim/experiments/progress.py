@@ -10,19 +10,19 @@ from typing import Final, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from sim.experiments.all_runs import Came, News, Went
+from sim.experiments.all_runs import RunAdvanced, RunDone, RunProgress
 from sim.experiments.scenarios import Scenario
 
 _ALWAYS_S: Final = 86_400.0
 """Seconds over which the speed is taken. Rounds come in bunches, so only the mean of all tells the time left."""
 
 
-class Shows(Protocol):
-    def take(self, news: News) -> None: ...
+class ProgressView(Protocol):
+    def take(self, news: RunProgress) -> None: ...
 
 
 @contextmanager
-def showing(scenario: Scenario, console: Console, *, quiet: bool) -> Generator[Shows]:
+def showing(scenario: Scenario, console: Console, *, quiet: bool) -> Generator[ProgressView]:
     """Something that takes news and shows them on `console` meanwhile."""
     runs = len(scenario.methods) * len(scenario.seeds)
     if quiet:
@@ -43,7 +43,7 @@ def showing(scenario: Scenario, console: Console, *, quiet: bool) -> Generator[S
 
 
 class _Nothing:
-    def take(self, news: News) -> None:
+    def take(self, news: RunProgress) -> None:
         pass
 
 
@@ -56,14 +56,14 @@ class _Bar:
         self._rounds_done: dict[tuple[str, int], int] = {}
         self._task = bar.add_task("starting", total=None)
 
-    def take(self, news: News) -> None:
+    def take(self, news: RunProgress) -> None:
         match news:
-            case Came(found=True):
+            case RunDone(found=True):
                 self._found += 1
-            case Came(metrics=run):
+            case RunDone(metrics=run):
                 self._done += 1
                 self._rounds_done[run.method, run.seed] = self._rounds
-            case Went():
+            case RunAdvanced():
                 self._rounds_done[news.method, news.seed] = news.rounds
         self._bar.update(
             self._task,
@@ -80,8 +80,8 @@ class _Lines:
         self._done = 0
         self._began = time.monotonic()
 
-    def take(self, news: News) -> None:
-        if not isinstance(news, Came):
+    def take(self, news: RunProgress) -> None:
+        if not isinstance(news, RunDone):
             return
         self._done += 1
         run = news.metrics

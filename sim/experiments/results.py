@@ -35,13 +35,13 @@ import msgspec
 from gossipllm import __version__
 from gossipllm.config import EMBEDDED
 from gossipllm.config.toml import commented_toml
-from gossipllm.mistakes import UserMistake
 from sim.experiments.methods import method_named
 from sim.experiments.metrics import SCHEMA, RunMetrics
 from sim.experiments.scenarios import Scenario
 from sim.experiments.texts import check_sources
 from sim.world.agenda import EPOCH
 from sim.world.trace import Happened
+from trust.errors import UserMistake
 from trust.record.history import HISTORY_FILE, Entry
 from trust.record.log import HistoryWriter
 from wire.digest import Content
@@ -76,7 +76,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     configuration: str
 
 
-class Clock(msgspec.Struct, frozen=True, kw_only=True):
+class RunTimes(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of `clock.json`: seconds that the run took, by the wall's and by the processor's clock."""
 
     wall_s: float
@@ -124,13 +124,13 @@ def configurations(scenario: Scenario) -> dict[tuple[str, int], str]:
     }
 
 
-def finished_run(folder: Path, configuration: str) -> tuple[RunMetrics, Clock] | None:
+def finished_run(folder: Path, configuration: str) -> tuple[RunMetrics, RunTimes] | None:
     """What stands in the folder, if it is of this configuration."""
     try:
         if msgspec.json.decode((folder / _RUN).read_bytes(), type=RunFile).configuration != configuration:
             return None
         metrics = msgspec.json.decode((folder / METRICS).read_bytes(), type=RunMetrics)
-        return metrics, msgspec.json.decode((folder / CLOCK).read_bytes(), type=Clock)
+        return metrics, msgspec.json.decode((folder / CLOCK).read_bytes(), type=RunTimes)
     except (OSError, msgspec.DecodeError):
         return None
 
@@ -151,7 +151,7 @@ class RunWriter:
     def events(self, happened: Iterable[Happened]) -> None:
         self._events.writelines(_line(one) for one in happened)
 
-    def finish(self, metrics: RunMetrics, entries: Sequence[Entry]) -> Clock:
+    def finish(self, metrics: RunMetrics, entries: Sequence[Entry]) -> RunTimes:
         """Put the run in its place; a former one there is replaced."""
         raw = self._events.fileobj
         self._events.close()
@@ -161,7 +161,7 @@ class RunWriter:
             for entry in entries:
                 history.append(entry)
         wall, cpu = self._began
-        clock = Clock(wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu)
+        clock = RunTimes(wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu)
         write_json(self._part / METRICS, metrics)
         write_json(self._part / CLOCK, clock)
         write_json(self._part / _RUN, RunFile(configuration=self._configuration))

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gossipllm.config import LearnerConfig
-from gossipllm.learning.learner_pool import Crew
-from gossipllm.mistakes import UserMistake
+from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.text.partitions import Category, Share, partition, theoretical
 from gossipllm.text.sample_partitions import partition_samples
 from gossipllm.text.samples import padding_id
@@ -25,10 +24,11 @@ from sim.experiments.scenarios import Scenario
 from sim.experiments.texts import category_names, load_categories
 from sim.world.agenda import EPOCH
 from sim.world.keys import ToyKeys
-from sim.world.learners import CrewLearner, Desk
-from sim.world.simulated_peer import Node
+from sim.world.learners import PooledLearner, QuestionQueue
+from sim.world.simulated_peer import SimulatedPeer
 from sim.world.trace import Happened
 from sim.world.world import World
+from trust.errors import UserMistake
 from trust.record.history import Begun, Entry, Round
 from trust.record.matrix import members
 from wire.digest import Content
@@ -60,11 +60,11 @@ def simulate(
     Raises `UserMistake` for what the scenario's author can mend.
     """
     method = method_named(name)
-    crew = Crew(learner_config(scenario, method, seed, 0), lambda _phase, _step: None)
+    crew = LearnerPool(learner_config(scenario, method, seed, 0), lambda _phase, _step: None)
     shares = shares_of(scenario, seed, crew)
     oracle_NN = theoretical(shares)
     world = World(seed=seed, conditions=scenario.conditions, logged=True)
-    desk = Desk(crew)
+    desk = QuestionQueue(crew)
     for index, share in enumerate(shares):
         config = core_config(scenario, method, seed, index, oracle_NN)
         world.add(
@@ -118,21 +118,21 @@ def _run(
 
 
 def _hiring(
-    desk: Desk[Any], crew: Crew, config: LearnerConfig, share: Share
-) -> Callable[[], CrewLearner[Any]]:
+    desk: QuestionQueue[Any], crew: LearnerPool, config: LearnerConfig, share: Share
+) -> Callable[[], PooledLearner[Any]]:
     """What makes a peer's learner for each of its lives."""
-    present: list[CrewLearner[Any]] = []
+    present: list[PooledLearner[Any]] = []
 
-    def hire() -> CrewLearner[Any]:
+    def hire() -> PooledLearner[Any]:
         if present:
             present.pop().dismiss()
-        present.append(CrewLearner(desk, crew.hire(config, share.splits)))
+        present.append(PooledLearner(desk, crew.hire(config, share.splits)))
         return present[0]
 
     return hire
 
 
-def shares_of(scenario: Scenario, seed: int, crew: Crew) -> tuple[Share, ...]:
+def shares_of(scenario: Scenario, seed: int, crew: LearnerPool) -> tuple[Share, ...]:
     """Who holds what, replayed by the seed. Raises `UserMistake` where there is too little."""
     data = scenario.data
     if data.window_tokens > crew.base.context:
@@ -187,6 +187,6 @@ def _ends(world: World, scenario: Scenario, shares: Sequence[Share]) -> list[Pee
     ]
 
 
-def _rounds(node: Node) -> tuple[Round, ...]:
+def _rounds(node: SimulatedPeer) -> tuple[Round, ...]:
     """Each once: of a round that was repeated after a crash, the last record counts."""
     return tuple(record for member in members(node.history) for record in member.rounds.values())

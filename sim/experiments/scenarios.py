@@ -26,7 +26,6 @@ from gossipllm.config import (
     TrainingConfig,
 )
 from gossipllm.config.toml import commented_toml, from_mapping, read_toml
-from gossipllm.mistakes import UserMistake
 from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import RoundConfig
 from sim.experiments.methods import Method, adapter_of, heads_of, layers_of, method_named, suggestion
@@ -34,6 +33,7 @@ from sim.experiments.texts import are_samples
 from sim.world.churn_phrases import joining, must_be_known, outage, split
 from sim.world.conditions import Conditions
 from sim.world.devices import DevicesConfig
+from trust.errors import UserMistake
 from trust.rows.config import TrustConfig
 
 DEFAULT: Final = "languages"

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from gossipllm import base as embedded
-from gossipllm.mistakes import UserMistake
 from gossipllm.tasks.catalogue import load_samples, sample_source
 from gossipllm.text.data import demo_share
 from gossipllm.text.dealing import Tokens
 from gossipllm.text.partitions import Category, PartitionConfig, categorised
-from gossipllm.text.samples import Pair, encoded, fitted
+from gossipllm.text.samples import PromptTarget, encoded, fitted
 from gossipllm.text.sources import read_documents, source_files
 from sim.experiments.methods import suggestion
+from trust.errors import UserMistake
 
 _EMBEDDED: Final = "embedded:"
 _LINES: Final = "lines:"
@@ -85,7 +85,9 @@ def _samples(source: str, tokenizer: Any, longest: int) -> tuple[Tokens, ...]:
         return load_samples(samples, tokenizer, longest=longest, key=_KEY)
     documents = _documents(source.removeprefix(_LINES), tokenizer)
     lines = [line for document in documents for line in document.splitlines() if line.strip()]
-    return tuple(fitted(one, longest) for one in encoded([Pair("", line) for line in lines], tokenizer))
+    return tuple(
+        fitted(one, longest) for one in encoded([PromptTarget("", line) for line in lines], tokenizer)
+    )
 
 
 def _documents(source: str, tokenizer: Any) -> list[str]:

@@ -19,11 +19,11 @@ from gossipllm import __version__
 from gossipllm.tasks.progress import Stages
 from sim.comparison.summary import Comparison
 from sim.experiments.results import METRICS, SCENARIO
-from sim.reporting.document import Document, FilePart, Fingerprint, RunPart, Text
-from sim.reporting.series import Simulated, run_part
+from sim.reporting.document import ConfigText, FilePart, Fingerprint, ReportDocument, RunPart
+from sim.reporting.series import RunFacts, run_part
 from sim.reporting.settings import configuration
-from trust.inspection.reading.files import Run, check_recorded, history_files
-from trust.mistakes import UsersMistake
+from trust.errors import UserMistake
+from trust.inspection.reading.files import HistoryRun, check_recorded, history_files
 from trust.names import escaped
 from trust.record.history import HISTORY_FILE, Begun
 from trust.record.log import History, decoded
@@ -48,8 +48,8 @@ class _Source:
     folder: Path | None
 
 
-def collect(path: Path, stages: Stages, *, config: bool) -> Document:
-    """Raises `UsersMistake` where there is no history in `path`, or no finished round in any."""
+def collect(path: Path, stages: Stages, *, config: bool) -> ReportDocument:
+    """Raises `UserMistake` where there is no history in `path`, or no finished round in any."""
     sources = _sources(path)
     root = _root(path, sources)
     whole_bytes = sum(file.stat().st_size for source in sources for file in source.files)
@@ -66,7 +66,7 @@ def collect(path: Path, stages: Stages, *, config: bool) -> Document:
             histories[file], part = _read(file, root)
             files.append(part)
             done(1)
-        run = Run(path, histories)
+        run = HistoryRun(path, histories)
         if len(sources) == 1:
             check_recorded(path, run.files, run.members)
         if not any(member.rounds for member in run.members):
@@ -76,11 +76,11 @@ def collect(path: Path, stages: Stages, *, config: bool) -> Document:
         prints.update(_fingerprints(run))
         programs |= {f"gossipllm {one.program}" for one in _begun(run) if one.program}
     if not runs:
-        raise UsersMistake(f"no peer in {path} has finished a round yet; try again in a while")
+        raise UserMistake(f"no peer in {path} has finished a round yet; try again in a while")
     comparison = _comparison(path, sources, root, notes)
     order = [one.method for one in comparison.methods] if comparison else []
     runs.sort(key=lambda run: _place(run, order))
-    return Document(
+    return ReportDocument(
         title=escaped(_heading(path, sources, comparison, runs)),
         program=f"gossipllm {__version__}",
         first=next(index for index, run in enumerate(runs) if run.method == runs[-1].method),
@@ -139,7 +139,7 @@ def _read(file: Path, root: Path) -> tuple[History, FilePart]:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise UsersMistake(f"{file} cannot be read: {error.strerror}") from None
+        raise UserMistake(f"{file} cannot be read: {error.strerror}") from None
     history = decoded(data)
     return history, FilePart(
         path=_shown(file, root),
@@ -151,16 +151,16 @@ def _read(file: Path, root: Path) -> tuple[History, FilePart]:
     )
 
 
-def _simulated(source: _Source) -> Simulated | None:
+def _simulated(source: _Source) -> RunFacts | None:
     """What metrics.json says, or at least the names of the folders."""
     if source.folder is None:
         return None
     try:
-        return msgspec.json.decode((source.folder / METRICS).read_bytes(), type=Simulated)
+        return msgspec.json.decode((source.folder / METRICS).read_bytes(), type=RunFacts)
     except _UNREADABLE:
         method, seed = source.folder.resolve().parts[-2:]
         number = seed.removeprefix("seed-")
-        return Simulated(method=method, seed=int(number) if number.isdecimal() else 0)
+        return RunFacts(method=method, seed=int(number) if number.isdecimal() else 0)
 
 
 def _comparison(path: Path, sources: Sequence[_Source], root: Path, notes: list[str]) -> Comparison | None:
@@ -185,7 +185,7 @@ def _heading(
     return path.resolve().name if path.is_dir() else path.resolve().parent.name
 
 
-def _configuration(sources: Sequence[_Source], root: Path) -> tuple[Text, ...]:
+def _configuration(sources: Sequence[_Source], root: Path) -> tuple[ConfigText, ...]:
     if sources[0].folder is not None:
         return configuration([(SCENARIO, root / SCENARIO)])
     configs = [file.parent / "peer.toml" for source in sources for file in source.files]
@@ -203,7 +203,7 @@ def _versions(sources: Sequence[_Source], root: Path, programs: set[str]) -> tup
     return tuple(escaped(one) for one in sorted(programs))
 
 
-def _fingerprints(run: Run) -> Iterator[tuple[str, str]]:
+def _fingerprints(run: HistoryRun) -> Iterator[tuple[str, str]]:
     """Of each peer's last start."""
     last = {one.peer: one for one in _begun(run)}
     for one in last.values():
@@ -212,5 +212,5 @@ def _fingerprints(run: Run) -> Iterator[tuple[str, str]]:
             yield what, escaped(value)
 
 
-def _begun(run: Run) -> Iterator[Begun]:
+def _begun(run: HistoryRun) -> Iterator[Begun]:
     return (one.record for one in run.entries if isinstance(one.record, Begun))

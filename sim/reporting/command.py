@@ -10,10 +10,10 @@ from rich.console import Console
 
 from gossipllm.tasks.progress import Quiet, showing
 from sim.reporting.collecting import collect
-from sim.reporting.document import Document
+from sim.reporting.document import ReportDocument
 from sim.reporting.page import GENERATOR, page
+from trust.errors import UserMistake
 from trust.inspection.drawing.writing import write_whole
-from trust.mistakes import UsersMistake
 
 _HEAD_BYTES = 2048
 """Of a page's first bytes, in which its generator is named."""
@@ -85,7 +85,7 @@ def report(path: Path, out: Path, no_config: bool, force: bool, as_json: bool, q
         try:
             _check_place(out, force=force)
         except OSError as error:
-            raise UsersMistake(f"{out} cannot be written: {error.strerror}") from None
+            raise UserMistake(f"{out} cannot be written: {error.strerror}") from None
     document = _collected(path, config=not no_config, quiet=quiet)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(document), indent=1).decode())
@@ -95,7 +95,7 @@ def report(path: Path, out: Path, no_config: bool, force: bool, as_json: bool, q
     click.echo(f"written to {out} ({len(data) / 1e6:.2f} MB); open it in a browser")
 
 
-def _collected(path: Path, *, config: bool, quiet: bool) -> Document:
+def _collected(path: Path, *, config: bool, quiet: bool) -> ReportDocument:
     if quiet:
         return collect(path, Quiet(), config=config)
     with showing(Console(stderr=True, highlight=False)) as stages:
@@ -103,13 +103,13 @@ def _collected(path: Path, *, config: bool, quiet: bool) -> Document:
 
 
 def _check_place(out: Path, *, force: bool) -> None:
-    """Before the work rather than after it. Raises `UsersMistake`, and `OSError` for a name that cannot be."""
+    """Before the work rather than after it. Raises `UserMistake`, and `OSError` for a name that cannot be."""
     if out.is_dir():
-        raise UsersMistake(f"{out} is a folder; name a file with -o")
+        raise UserMistake(f"{out} is a folder; name a file with -o")
     if not out.parent.is_dir():
-        raise UsersMistake(f"{out.parent} does not exist; make that folder, or choose another file with -o")
+        raise UserMistake(f"{out.parent} does not exist; make that folder, or choose another file with -o")
     if out.exists() and not force and not _is_report(out):
-        raise UsersMistake(f"{out} is there and is no report; choose another file with -o, or use --force")
+        raise UserMistake(f"{out} is there and is no report; choose another file with -o, or use --force")
 
 
 def _is_report(file: Path) -> bool:

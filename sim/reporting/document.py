@@ -108,7 +108,7 @@ class FilePart(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-class Text(msgspec.Struct, frozen=True, kw_only=True):
+class ConfigText(msgspec.Struct, frozen=True, kw_only=True):
     """A configuration as its file has it, addresses left out."""
 
     path: str
@@ -123,7 +123,7 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
     peers: int
 
 
-class Document(msgspec.Struct, frozen=True, kw_only=True):
+class ReportDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The whole document. `first` is the place in `runs` that the page opens with; `comparison` is table.json."""
 
     schema: int = SCHEMA
@@ -132,7 +132,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     first: int
     runs: tuple[RunPart, ...]
     comparison: Comparison | None
-    configuration: tuple[Text, ...]
+    configuration: tuple[ConfigText, ...]
     versions: tuple[str, ...]
     fingerprints: tuple[Fingerprint, ...]
     files: tuple[FilePart, ...]

@@ -11,39 +11,40 @@ import numpy as np
 
 from sim.reporting.document import Glimpse, Measured, PeerPart, RunPart, Series, Totals
 from sim.reporting.layout import places
-from trust.inspection.reading.files import Run
-from trust.inspection.show.traffic import Bytes, totals
+from trust.inspection.reading.files import HistoryRun
+from trust.inspection.show.traffic import PeerTraffic, totals
 from trust.names import escaped, short_names
 from trust.record.history import Begun, PeerName, Refusal, Round, Seen
-from trust.record.matrix import Member, trust_matrix
+from trust.record.matrix import PeerRounds, trust_matrix
 from trust.rows.config import TrustConfig, evidence_of
 from trust.rows.evidence import F64
 
 _LABEL_WIDTH = 14
 
 
-class SimulatedPeer(msgspec.Struct, frozen=True, kw_only=True):
+class PeerFacts(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     category: str = ""
     device: str = ""
 
 
-class Simulated(msgspec.Struct, frozen=True, kw_only=True):
+class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is used of metrics.json, and stands in it in every version."""
 
     method: str
     seed: int
     finished: bool | None = None
-    peers: tuple[SimulatedPeer, ...] = ()
+    peers: tuple[PeerFacts, ...] = ()
 
 
-def run_part(run: Run, simulated: Simulated | None, *, share: float) -> RunPart:
+def run_part(run: HistoryRun, simulated: RunFacts | None, *, share: float) -> RunPart:
     """At most `share` of the rounds, in (0, 1], evenly spaced; each peer's last one is always among them."""
     recorded = sorted({number for member in run.members for number in member.rounds})
     last = {max(member.rounds) for member in run.members if member.rounds}
     held = sorted(set(evenly(recorded, max(2, math.floor(share * len(recorded))))) | last)
     kept = [
-        Member(one.peer, one.name, {n: one.rounds[n] for n in held if n in one.rounds}) for one in run.members
+        PeerRounds(one.peer, one.name, {n: one.rounds[n] for n in held if n in one.rounds})
+        for one in run.members
     ]
     peers = _peers(kept)
     begun = [one.record for one in run.entries if isinstance(one.record, Begun)]
@@ -70,7 +71,7 @@ def evenly(numbers: Sequence[int], count: int) -> list[int]:
     return [numbers[round(step * (len(numbers) - 1) / (count - 1))] for step in range(count)]
 
 
-def _peers(kept: Sequence[Member]) -> dict[PeerName, str]:
+def _peers(kept: Sequence[PeerRounds]) -> dict[PeerName, str]:
     """All that anyone speaks of, with their names: in the order of the latest matrix, then who has left."""
     matrix = trust_matrix(kept)
     peers = dict(zip(matrix.peers, matrix.names, strict=True))
@@ -80,7 +81,7 @@ def _peers(kept: Sequence[Member]) -> dict[PeerName, str]:
 
 
 def _parts(
-    run: Run, kept: Sequence[Member], peers: Mapping[PeerName, str], simulated: Simulated | None
+    run: HistoryRun, kept: Sequence[PeerRounds], peers: Mapping[PeerName, str], simulated: RunFacts | None
 ) -> tuple[PeerPart, ...]:
     place = {peer: index for index, peer in enumerate(peers)}
     labels = short_names(list(peers.items()), _LABEL_WIDTH)
@@ -103,7 +104,7 @@ def _parts(
     )
 
 
-def _mean_rows(kept: Sequence[Member], place: Mapping[PeerName, int]) -> F64:
+def _mean_rows(kept: Sequence[PeerRounds], place: Mapping[PeerName, int]) -> F64:
     """Each peer's mean row over the rounds that are held, 0 where it never wrote one."""
     rows_PP = np.zeros((len(place), len(place)))
     for member in kept:
@@ -149,16 +150,16 @@ def rounded(value: float, digits: int = 4) -> float:
     return float(f"{value:.{digits}g}")
 
 
-def _totals(run: Run) -> dict[PeerName, Totals]:
+def _totals(run: HistoryRun) -> dict[PeerName, Totals]:
     traffic = totals(run.entries)
     refusals = Counter(one.record.peer for one in run.entries if isinstance(one.record, Refusal))
     return {
-        member.peer: _of_member(member, traffic.get(member.peer, Bytes()), refusals[member.peer])
+        member.peer: _of_member(member, traffic.get(member.peer, PeerTraffic()), refusals[member.peer])
         for member in run.members
     }
 
 
-def _of_member(member: Member, traffic: Bytes, refusals: int) -> Totals:
+def _of_member(member: PeerRounds, traffic: PeerTraffic, refusals: int) -> Totals:
     records = member.rounds.values()
     return Totals(
         rounds=len(records),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from sim.reporting.document import Text
+from sim.reporting.document import ConfigText
 from trust.names import escaped
 
 _ADDRESS = re.compile(r"/(?:ip4|ip6|ip6zone|dns|dns4|dns6|dnsaddr|unix)/(?!ADDRESS|\.\.\.)[^\s\"',\]\[]+")
@@ -22,18 +22,18 @@ _LONGEST = 60_000
 """Characters of a file that are kept. A peer.toml with all its comments has 17,000."""
 
 
-def configuration(files: Sequence[tuple[str, Path]]) -> tuple[Text, ...]:
+def configuration(files: Sequence[tuple[str, Path]]) -> tuple[ConfigText, ...]:
     """Of (name to show, file) those that exist and can be read."""
     found = [(name, text) for name, file in files if (text := _read(file)) is not None]
     if not found:
         return ()
     (name, first), *others = found
-    texts = [Text(path=name, text=first)]
+    texts = [ConfigText(path=name, text=first)]
     values = _values(first)
     for name, text in others:
         theirs = _values(text)
         differing = _differing(values, theirs) if values is not None and theirs is not None else text
-        texts.append(Text(path=name, text=differing or f"# as {found[0][0]}\n"))
+        texts.append(ConfigText(path=name, text=differing or f"# as {found[0][0]}\n"))
     return tuple(texts)
 
 

@@ -39,7 +39,7 @@ from gossipllm.work import (
     Weighed,
 )
 from peers.core.config import CoreConfig
-from peers.core.events import Learned
+from peers.core.events import LearnerAnswer
 from peers.core.others.admission import Keys
 from sim.toy.mass import ToyMass
 from sim.toy.stack import ToyStack, loss_of
@@ -58,7 +58,7 @@ from sim.toy.units import (
     whole_bytes,
     whole_vector,
 )
-from sim.world.simulated_peer import Node
+from sim.world.simulated_peer import SimulatedPeer
 from sim.world.world import World
 from wire.digest import Content
 from wire.units import Offer
@@ -92,7 +92,7 @@ def add_toy(
     tokens: int = 1,
     busy: int | None = None,
     keys: Keys | None = None,
-) -> Node:
+) -> SimulatedPeer:
     """A peer with a toy learner that wants to go to `target`; `lean` is what its own text adds to that."""
 
     def learner() -> ToyLearner:
@@ -133,11 +133,11 @@ class ToyLearner:
         self._trained: tuple[int, ...] = ()
         self.mass: ToyMass | None = None
 
-    def ask(self, request: Request) -> Callable[[], Learned]:
+    def ask(self, request: Request) -> Callable[[], LearnerAnswer]:
         answer = self.answer(request)
         return lambda: answer
 
-    def answer(self, request: Request) -> Learned:  # noqa: PLR0911 - one for each question
+    def answer(self, request: Request) -> LearnerAnswer:  # noqa: PLR0911 - one for each question
         match request:
             case Open():
                 return self._open(request)

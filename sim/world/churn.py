@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from sim.world.agenda import Agenda
 from sim.world.churn_phrases import joining, must_be_known, outage, split
 from sim.world.conditions import ChurnConfig
-from sim.world.network import Network
-from sim.world.simulated_peer import Node
+from sim.world.network import SimulatedNetwork
+from sim.world.simulated_peer import SimulatedPeer
 
 
 class Churn:
@@ -21,9 +21,9 @@ class Churn:
         *,
         seed: int,
         agenda: Agenda,
-        network: Network,
-        start: Callable[[Node], None],
-        crash: Callable[[Node], None],
+        network: SimulatedNetwork,
+        start: Callable[[SimulatedPeer], None],
+        crash: Callable[[SimulatedPeer], None],
     ) -> None:
         self._config = config
         self._seed = seed
@@ -32,7 +32,7 @@ class Churn:
         self._start = start
         self._crash = crash
 
-    def begin(self, nodes: Sequence[Node]) -> None:
+    def begin(self, nodes: Sequence[SimulatedPeer]) -> None:
         """Start everybody who does not join later, and plan the rest.
 
         Raises `ValueError` where the conditions name a peer that there is not, before anything happens.
@@ -61,19 +61,19 @@ class Churn:
                 # Chances of their own: the same crashes, whatever else happens.
                 self._await_crash(node, random.Random(f"{self._seed} crashes {node.index}"))
 
-    def _await_crash(self, node: Node, rng: random.Random) -> None:
+    def _await_crash(self, node: SimulatedPeer, rng: random.Random) -> None:
         lives_s = rng.expovariate(self._config.crashes_per_hour / 3600)
         down_s = rng.expovariate(1 / self._config.downtime_s)
         self._agenda.after(lives_s, self._go, node)
         self._agenda.after(lives_s + down_s, self._come, node)
         self._agenda.after(lives_s + down_s, self._await_crash, node, rng)
 
-    def _go(self, node: Node) -> None:
+    def _go(self, node: SimulatedPeer) -> None:
         node.away += 1
         if node.alive:
             self._crash(node)
 
-    def _come(self, node: Node) -> None:
+    def _come(self, node: SimulatedPeer) -> None:
         """Back, if nothing else keeps it away. One that stopped of its own accord stays so."""
         node.away -= 1
         if not node.away and node.stopped is None:

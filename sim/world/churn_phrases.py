@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Joining:
+class JoinPhrase:
     peer: str
     at_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class Outage:
+class OutagePhrase:
     """`until_s` is later than `since_s`."""
 
     peer: str
@@ -31,7 +31,7 @@ class Outage:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class SplitPhrase:
     """At least two groups, none empty; nobody is in two of them."""
 
     groups: tuple[frozenset[str], ...]
@@ -39,23 +39,23 @@ class Split:
     until_s: float
 
 
-def joining(phrase: str) -> Joining:
+def joining(phrase: str) -> JoinPhrase:
     match phrase.split():
         case [peer, "at", at]:
-            return Joining(peer, _seconds(at, phrase))
+            return JoinPhrase(peer, _seconds(at, phrase))
         case _:
             raise ValueError(f'must be like "peer-8 at 40", got {phrase!r}')
 
 
-def outage(phrase: str) -> Outage:
+def outage(phrase: str) -> OutagePhrase:
     match phrase.split():
         case [peer, "from", since, "to", until]:
-            return Outage(peer, *_span(since, until, phrase))
+            return OutagePhrase(peer, *_span(since, until, phrase))
         case _:
             raise ValueError(f'must be like "peer-3 from 20 to 60", got {phrase!r}')
 
 
-def split(phrase: str) -> Split:
+def split(phrase: str) -> SplitPhrase:
     match phrase.split():
         case [*names, "from", since, "to", until] if "|" in names:
             groups = [part.split() for part in " ".join(names).split("|")]
@@ -66,7 +66,7 @@ def split(phrase: str) -> Split:
         raise ValueError(f"must name a peer on each side of every |, got {phrase!r}")
     if len(set(named)) < len(named):
         raise ValueError(f"must name each peer once, got {phrase!r}")
-    return Split(tuple(map(frozenset, groups)), *_span(since, until, phrase))
+    return SplitPhrase(tuple(map(frozenset, groups)), *_span(since, until, phrase))
 
 
 def must_be_known(names: Iterable[str], known: Iterable[str]) -> None:

@@ -11,31 +11,31 @@ from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from gossipllm.work import Answer, Progress, Request
-from peers.core.events import Learned
+from peers.core.events import LearnerAnswer
 
 L = TypeVar("L")
 """One peer's learner, whatever the crew has them be."""
 L_contra = TypeVar("L_contra", contravariant=True)
 
 
-class Answers(Protocol[L_contra]):
-    """What is needed of `gossipllm.learning.learner_pool.Crew`: answers to many questions, in their order."""
+class AnswersTogether(Protocol[L_contra]):
+    """What is needed of `gossipllm.learning.learner_pool.LearnerPool`: answers to many questions, in their order."""
 
     def answer(self, asked: Sequence[tuple[L_contra, Request]], /) -> Sequence[Answer]: ...
 
 
-class Desk(Generic[L]):
+class QuestionQueue(Generic[L]):
     """Where the questions of a world's peers wait."""
 
-    def __init__(self, crew: Answers[L]) -> None:
+    def __init__(self, crew: AnswersTogether[L]) -> None:
         self._crew = crew
         self._waiting: list[tuple[_Slip, L, Request]] = []
 
-    def ask(self, learner: L, request: Request) -> Callable[[], Learned]:
+    def ask(self, learner: L, request: Request) -> Callable[[], LearnerAnswer]:
         slip = _Slip()
         self._waiting.append((slip, learner, request))
 
-        def answer() -> Learned:
+        def answer() -> LearnerAnswer:
             if slip.answer is None:
                 self._answer_all()
             assert slip.answer is not None, "whatever waited was answered"
@@ -55,14 +55,14 @@ class Desk(Generic[L]):
             slip.answer = answer
 
 
-class CrewLearner(Generic[L]):
+class PooledLearner(Generic[L]):
     """One peer's learner at the desk: what `World.add` wants made for each life of a peer."""
 
-    def __init__(self, desk: Desk[L], learner: L) -> None:
+    def __init__(self, desk: QuestionQueue[L], learner: L) -> None:
         self._desk = desk
         self._learner = learner
 
-    def ask(self, request: Request) -> Callable[[], Learned]:
+    def ask(self, request: Request) -> Callable[[], LearnerAnswer]:
         return self._desk.ask(self._learner, request)
 
     def dismiss(self) -> None:
@@ -76,4 +76,4 @@ class _Slip:
     __slots__ = ("answer",)
 
     def __init__(self) -> None:
-        self.answer: Learned | None = None
+        self.answer: LearnerAnswer | None = None

@@ -28,7 +28,7 @@ from peers.core.events import (
 )
 from sim.world.agenda import Agenda
 from sim.world.conditions import LinkConfig, TopologyConfig
-from sim.world.simulated_peer import Node
+from sim.world.simulated_peer import SimulatedPeer
 from sim.world.topology import random_regular
 from wire.digest import Content, digest_of
 
@@ -36,7 +36,7 @@ Groups = Sequence[frozenset[int]]
 """Indices of nodes. Members of different groups cannot reach each other."""
 
 
-class Network:
+class SimulatedNetwork:
     """`tell` is how the world tells a peer what happened; it gives back what the peer wants."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Network:
         *,
         agenda: Agenda,
         rng: random.Random,
-        tell: Callable[[Node, Event], Sequence[Effect]],
+        tell: Callable[[SimulatedPeer, Event], Sequence[Effect]],
     ) -> None:
         self._latency, self._jitter = link.latency_s, link.jitter_s
         self._loss, self._bandwidth = link.loss, link.bandwidth_bytes_s
@@ -54,8 +54,8 @@ class Network:
         self._agenda = agenda
         self._rng = rng
         self._tell = tell
-        self._nodes: list[Node] = []
-        self._by_id: dict[PeerId, Node] = {}
+        self._nodes: list[SimulatedPeer] = []
+        self._by_id: dict[PeerId, SimulatedPeer] = {}
         self._drawn: list[list[int]] | None = None
         self._cuts: dict[Hashable, Groups] = {}
         self.outsiders: dict[PeerId, dict[bytes, bytes]] = {}
@@ -63,7 +63,7 @@ class Network:
 
     # -- who is connected ---------------------------------------------------------------------------
 
-    def add(self, node: Node) -> None:
+    def add(self, node: SimulatedPeer) -> None:
         if self._drawn is not None:
             raise ValueError("a random graph is drawn when the first peer starts; add all peers before")
         if node.id in self._by_id:
@@ -71,17 +71,17 @@ class Network:
         self._nodes.append(node)
         self._by_id[node.id] = node
 
-    def join(self, node: Node) -> None:
+    def join(self, node: SimulatedPeer) -> None:
         """Connect a peer that has just started."""
         node.seen.clear()
         node.free_at = self._agenda.now
         self._link_all(node)
 
-    def leave(self, node: Node) -> None:
+    def leave(self, node: SimulatedPeer) -> None:
         for other in tuple(node.links.values()):
             self._unlink(node, other)
 
-    def drop(self, node: Node, peer: PeerId) -> None:
+    def drop(self, node: SimulatedPeer, peer: PeerId) -> None:
         other = self._by_id.get(peer)
         if other is None:
             self._agenda.after(0.0, self._news, node, node.life, peer, False)
@@ -100,10 +100,10 @@ class Network:
         for node in self._members(self._cuts.pop(name, ())):
             self._link_all(node)
 
-    def _members(self, groups: Groups) -> list[Node]:
+    def _members(self, groups: Groups) -> list[SimulatedPeer]:
         return [self._nodes[index] for group in groups for index in sorted(group)]
 
-    def _link_all(self, node: Node) -> None:
+    def _link_all(self, node: SimulatedPeer) -> None:
         if self._topology.kind == "full":
             for other in self._nodes:
                 self._link(node, other)
@@ -113,7 +113,7 @@ class Network:
         for index in self._drawn[node.index]:
             self._link(node, self._nodes[index])
 
-    def _link(self, one: Node, other: Node) -> None:
+    def _link(self, one: SimulatedPeer, other: SimulatedPeer) -> None:
         if one is other or not (one.alive and other.alive) or other.id in one.links:
             return
         now = self._agenda.now
@@ -123,33 +123,33 @@ class Network:
             other.links[one.id] = one
             self._announce(one, other, connected=True)
 
-    def _unlink(self, one: Node, other: Node) -> None:
+    def _unlink(self, one: SimulatedPeer, other: SimulatedPeer) -> None:
         if one.links.pop(other.id, None) is not None:
             del other.links[one.id]
             self._announce(one, other, connected=False)
 
-    def _is_cut(self, one: Node, other: Node) -> bool:
+    def _is_cut(self, one: SimulatedPeer, other: SimulatedPeer) -> bool:
         def sides(groups: Groups) -> set[int]:
             return {n for n, group in enumerate(groups) if one.index in group or other.index in group}
 
         return any(len(sides(groups)) > 1 for groups in self._cuts.values())
 
-    def _announce(self, one: Node, other: Node, *, connected: bool) -> None:
+    def _announce(self, one: SimulatedPeer, other: SimulatedPeer, *, connected: bool) -> None:
         for node, peer in ((one, other.id), (other, one.id)):
             self._agenda.after(self._latency_s(), self._news, node, node.life, peer, connected)
 
-    def _news(self, node: Node, life: int, peer: PeerId, connected: bool) -> None:
+    def _news(self, node: SimulatedPeer, life: int, peer: PeerId, connected: bool) -> None:
         """Unless the connection ended, or came back, while the news of it was on its way."""
         if node.lives(life) and (peer in node.links) == connected:
             self._tell(node, Connected(peer=peer) if connected else Disconnected(peer=peer))
 
     # -- announcements ------------------------------------------------------------------------------
 
-    def publish(self, node: Node, frame: bytes) -> None:
+    def publish(self, node: SimulatedPeer, frame: bytes) -> None:
         node.seen.add(frame)
         self._flood(node, frame)
 
-    def hear(self, node: Node, heard: Heard) -> None:
+    def hear(self, node: SimulatedPeer, heard: Heard) -> None:
         """Let the peer judge a frame that it has not judged yet, and pass on what it accepts."""
         if heard.frame in node.seen:
             return
@@ -159,7 +159,7 @@ class Network:
                 if effect.verdict is Verdict.ACCEPT and self._topology.relay:
                     self._flood(node, heard.frame)
 
-    def _flood(self, node: Node, frame: bytes) -> None:
+    def _flood(self, node: SimulatedPeer, frame: bytes) -> None:
         """To every neighbour that has not seen it: routers spare each other repetitions, nearly always."""
         heard = Heard(frame=frame, via=node.id)
         for other in node.links.values():
@@ -168,17 +168,17 @@ class Network:
                 if not self._is_lost():
                     self._agenda.after(took, self._frame_came, node, other, other.life, heard)
 
-    def _frame_came(self, sender: Node, node: Node, life: int, heard: Heard) -> None:
+    def _frame_came(self, sender: SimulatedPeer, node: SimulatedPeer, life: int, heard: Heard) -> None:
         if node.lives(life) and sender.id in node.links:
             node.received["announce"] += len(heard.frame)
             self.hear(node, heard)
 
     # -- blobs --------------------------------------------------------------------------------------
 
-    def pull(self, node: Node, pull: Pull) -> None:
+    def pull(self, node: SimulatedPeer, pull: Pull) -> None:
         self._ask(node, node.life, pull, 0)
 
-    def _ask(self, node: Node, life: int, pull: Pull, attempt: int) -> None:
+    def _ask(self, node: SimulatedPeer, life: int, pull: Pull, attempt: int) -> None:
         """Ask the next of its sources that is near; each `attempt` is one of them."""
         for number, source in enumerate(pull.sources[attempt:], attempt):
             if source in self.outsiders:
@@ -194,7 +194,7 @@ class Network:
                 return
         self._agenda.after(self._latency_s(), self._nobody_has, node, life, pull)
 
-    def _asked(self, node: Node, life: int, pull: Pull, attempt: int, holder: Node) -> None:
+    def _asked(self, node: SimulatedPeer, life: int, pull: Pull, attempt: int, holder: SimulatedPeer) -> None:
         near = node.lives(life) and node.id in holder.links
         data = holder.core.blob(pull.digest) if near and not self._is_lost() else None
         took = self._latency_s() if data is None else self._sending_s(holder, "blob", len(data))
@@ -202,7 +202,9 @@ class Network:
             data = None
         self._agenda.after(took, self._blob_came, node, life, pull, attempt, data)
 
-    def _blob_came(self, node: Node, life: int, pull: Pull, attempt: int, data: bytes | None) -> None:
+    def _blob_came(
+        self, node: SimulatedPeer, life: int, pull: Pull, attempt: int, data: bytes | None
+    ) -> None:
         if not node.lives(life):
             return
         source = pull.sources[attempt]
@@ -213,13 +215,13 @@ class Network:
                 return
         self._ask(node, life, pull, attempt + 1)
 
-    def _nobody_has(self, node: Node, life: int, pull: Pull) -> None:
+    def _nobody_has(self, node: SimulatedPeer, life: int, pull: Pull) -> None:
         if node.lives(life):
             self._tell(node, NotPulled(request=pull.request, why="nobody has it"))
 
     # -- comparing what is known --------------------------------------------------------------------
 
-    def greet(self, node: Node, greet: Greet) -> None:
+    def greet(self, node: SimulatedPeer, greet: Greet) -> None:
         other = node.links.get(greet.peer)
         if other is not None:
             took = self._sending_s(node, "known", len(greet.greeting))
@@ -227,7 +229,7 @@ class Network:
                 greeted = Greeted(greeting=greet.greeting, via=node.id)
                 self._agenda.after(took, self._greeting_came, node, other, other.life, greeted)
 
-    def _greeting_came(self, sender: Node, node: Node, life: int, greeted: Greeted) -> None:
+    def _greeting_came(self, sender: SimulatedPeer, node: SimulatedPeer, life: int, greeted: Greeted) -> None:
         if not node.lives(life) or sender.id not in node.links:
             return
         node.received["known"] += len(greeted.greeting)
@@ -238,14 +240,14 @@ class Network:
                     replied = Replied(reply=effect.reply, via=node.id)
                     self._agenda.after(took, self._reply_came, node, sender, sender.life, replied)
 
-    def _reply_came(self, sender: Node, node: Node, life: int, replied: Replied) -> None:
+    def _reply_came(self, sender: SimulatedPeer, node: SimulatedPeer, life: int, replied: Replied) -> None:
         if node.lives(life) and sender.id in node.links:
             node.received["known"] += len(replied.reply)
             self._tell(node, replied)
 
     # -- time and chance ----------------------------------------------------------------------------
 
-    def _sending_s(self, sender: Node, kind: str, size: int) -> float:
+    def _sending_s(self, sender: SimulatedPeer, kind: str, size: int) -> float:
         """Seconds until a message that is sent now has come, lost or not; its bytes count as sent."""
         sender.sent[kind] += size
         if not self._bandwidth:

@@ -11,14 +11,14 @@ from gossipllm.work import Request
 from peers.core.config import CoreConfig
 from peers.core.core import Core
 from peers.core.effects import Stop
-from peers.core.events import Learned, PeerId
+from peers.core.events import LearnerAnswer, PeerId
 from peers.core.others.admission import Keys
 from peers.core.saved import Saved
 from trust.record.history import Entry, Record, Round
 
 
-class Learns(Protocol):
-    def ask(self, request: Request) -> Callable[[], Learned]:
+class SimulatedLearner(Protocol):
+    def ask(self, request: Request) -> Callable[[], LearnerAnswer]:
         """Take a question. The function returned gives its answer; it is called once, when virtual time has come
         to it, and never if the peer crashed meanwhile. Answers may thus be computed late, and many together.
 
@@ -28,7 +28,7 @@ class Learns(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class Node:
+class SimulatedPeer:
     """A peer, alive or not. `life` counts its starts: what an earlier life awaited never comes.
 
     `beginnings` are the states with which its lives began, for whoever wants to live them again. `away` counts the
@@ -42,10 +42,10 @@ class Node:
     id: PeerId
     config: CoreConfig
     keys: Keys
-    make_learner: Callable[[], Learns]
+    make_learner: Callable[[], SimulatedLearner]
     speed: float
     core: Core
-    learner: Learns | None = None
+    learner: SimulatedLearner | None = None
     alive: bool = False
     life: int = 0
     away: int = 0
@@ -53,7 +53,7 @@ class Node:
     stopped: Stop | None = None
     beginnings: list[Saved | None] = field(default_factory=list["Saved | None"])
     history: list[Entry] = field(default_factory=list[Entry])
-    links: dict[PeerId, Node] = field(default_factory=dict[PeerId, "Node"])
+    links: dict[PeerId, SimulatedPeer] = field(default_factory=dict[PeerId, "SimulatedPeer"])
     seen: set[bytes] = field(default_factory=set[bytes])
     free_at: float = 0.0
     sent: Counter[str] = field(default_factory=Counter[str])

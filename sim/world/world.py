@@ -26,22 +26,22 @@ from peers.core.effects import (
     Greet,
     Judge,
     Keep,
+    Log,
     Publish,
     Pull,
-    Report,
     Stop,
     Store,
     WakeAt,
 )
-from peers.core.events import Event, Heard, Learned, PeerId, Started, Stored, Woke
+from peers.core.events import Event, Heard, LearnerAnswer, PeerId, Started, Stored, Woke
 from peers.core.others.admission import Keys
 from peers.core.saved import Saved
 from sim.world.agenda import Agenda
 from sim.world.churn import Churn
 from sim.world.conditions import Conditions
 from sim.world.keys import ToyKeys
-from sim.world.network import Network
-from sim.world.simulated_peer import Learns, Node
+from sim.world.network import SimulatedNetwork
+from sim.world.simulated_peer import SimulatedLearner, SimulatedPeer
 from sim.world.trace import Happened, Trace
 from trust.record.history import Entry, Record, Traffic
 
@@ -54,7 +54,7 @@ class World:
 
     def __init__(self, *, seed: int = 0, conditions: Conditions | None = None, logged: bool = False) -> None:
         self.conditions = conditions or Conditions()
-        self.nodes: list[Node] = []
+        self.nodes: list[SimulatedPeer] = []
         self.log: list[Happened] = []
         self.events = 0
         """How often a core was told something."""
@@ -62,7 +62,7 @@ class World:
         self._logged = logged
         self._trace = Trace()
         self._agenda = Agenda()
-        self._network = Network(
+        self._network = SimulatedNetwork(
             self.conditions.link,
             self.conditions.topology,
             agenda=self._agenda,
@@ -89,18 +89,18 @@ class World:
     def add(
         self,
         config: CoreConfig,
-        learner: Callable[[], Learns],
+        learner: Callable[[], SimulatedLearner],
         *,
         speed: float | None = None,
         keys: Keys | None = None,
-    ) -> Node:
+    ) -> SimulatedPeer:
         """A peer that does nothing before it is started. Each of its lives begins with a learner of its own.
 
         Without `speed` it has the one that the conditions give; without `keys`, some that cost nothing.
         """
         keys = keys or ToyKeys.of(config.name)
         index = len(self.nodes)
-        node = Node(
+        node = SimulatedPeer(
             index=index,
             id=keys.peer_id,
             config=config,
@@ -128,7 +128,7 @@ class World:
         )
         churn.begin(self.nodes)
 
-    def start(self, node: Node) -> None:
+    def start(self, node: SimulatedPeer) -> None:
         """Start, or start again from what its disk holds, and connect it with its neighbours alive."""
         node.beginnings.append(node.disk)
         node.core = Core(node.config, node.keys, node.disk)
@@ -138,21 +138,21 @@ class World:
         self.tell(node, Started())
         self._network.join(node)
 
-    def crash(self, node: Node) -> None:
+    def crash(self, node: SimulatedPeer) -> None:
         """The process is gone in this instant; only its disk remains."""
         node.alive = False
         self._network.leave(node)
 
-    def cut(self, one: Node, other: Node) -> None:
+    def cut(self, one: SimulatedPeer, other: SimulatedPeer) -> None:
         """Until `heal`, neither reaches the other."""
         pair = frozenset((one.index,)), frozenset((other.index,))
         self._network.cut(frozenset(pair), pair)
 
-    def heal(self, one: Node, other: Node) -> None:
+    def heal(self, one: SimulatedPeer, other: SimulatedPeer) -> None:
         pair = frozenset((one.index,)), frozenset((other.index,))
         self._network.heal(frozenset(pair))
 
-    def tell(self, node: Node, event: Event) -> None:
+    def tell(self, node: SimulatedPeer, event: Event) -> None:
         """Make something happen to a peer, now and once."""
         self._later(0.0, node, event)
 
@@ -167,10 +167,10 @@ class World:
         """
         self._agenda.run(seconds=seconds, until=until, most=most)
 
-    def _later(self, delay_s: float, node: Node, event: Event) -> None:
+    def _later(self, delay_s: float, node: SimulatedPeer, event: Event) -> None:
         self._agenda.after(delay_s, self._arrive, node, node.life, event)
 
-    def _arrive(self, node: Node, life: int, event: Event) -> None:
+    def _arrive(self, node: SimulatedPeer, life: int, event: Event) -> None:
         if not node.lives(life):
             return
         if isinstance(event, Heard):
@@ -178,7 +178,7 @@ class World:
         else:
             self._happen(node, event)
 
-    def _happen(self, node: Node, event: Event) -> Sequence[Effect]:
+    def _happen(self, node: SimulatedPeer, event: Event) -> Sequence[Effect]:
         effects = node.core.handle(event, self._agenda.now)
         self.events += 1
         self._trace.add(self._agenda.now, node.index, node.life, event, effects)
@@ -190,7 +190,7 @@ class World:
 
     # -- effects ------------------------------------------------------------------------------------
 
-    def _perform(self, node: Node, effect: Effect) -> None:
+    def _perform(self, node: SimulatedPeer, effect: Effect) -> None:
         match effect:
             case Judge() | Answer():
                 """Taken from the effects by the network, which asked."""
@@ -209,7 +209,7 @@ class World:
                 self._network.publish(node, effect.frame)
             case Greet():
                 self._network.greet(node, effect)
-            case Report():
+            case Log():
                 self._keep(node, effect.record)
             case Drop():
                 self._network.drop(node, effect.peer)
@@ -219,25 +219,27 @@ class World:
             case _:
                 assert_never(effect)
 
-    def _ask(self, node: Node, request: Request) -> None:
+    def _ask(self, node: SimulatedPeer, request: Request) -> None:
         assert node.learner is not None, "who asks was started"
         compute = self.conditions.compute
         took = request.steps * compute.step_s / node.speed if isinstance(request, Train) else compute.answer_s
         self._agenda.after(took, self._answered, node, node.life, node.learner.ask(request), took)
 
-    def _answered(self, node: Node, life: int, answer: Callable[[], Learned], took: float) -> None:
+    def _answered(
+        self, node: SimulatedPeer, life: int, answer: Callable[[], LearnerAnswer], took: float
+    ) -> None:
         if node.lives(life):
             event = answer()
             if isinstance(event, Trained | Merged):
                 event = msgspec.structs.replace(event, seconds=took)
             self._happen(node, event)
 
-    def _write(self, node: Node, life: int, saved: Saved) -> None:
+    def _write(self, node: SimulatedPeer, life: int, saved: Saved) -> None:
         """The disk has it from here on. A crash may come between this and `Stored`, not before it."""
         if node.lives(life):
             node.disk = saved
             self._later(self.conditions.link.disk_s, node, Stored(generation=saved.generation))
 
-    def _keep(self, node: Node, record: Record) -> None:
+    def _keep(self, node: SimulatedPeer, record: Record) -> None:
         traffic = Traffic(sent=dict(node.sent), received=dict(node.received))
         node.history.append(Entry(at_s=self._agenda.now, traffic=traffic, record=record))

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from gossipllm import base
-from gossipllm.base.making.checkpoint import Run, export, new_run, restore, save
-from gossipllm.base.making.corpus import Document, pages, unseen
+from gossipllm.base.making.checkpoint import PretrainingRun, export, new_run, restore, save
+from gossipllm.base.making.corpus import CorpusDocument, pages, unseen
 from gossipllm.base.making.loss import evaluate, windows
 from gossipllm.base.making.packages import PACKAGES
 from gossipllm.base.making.pretraining import main, train
@@ -69,7 +69,7 @@ def tiny_config() -> LlamaConfig:
     )
 
 
-def tiny_run(*, steps: int) -> Run:
+def tiny_run(*, steps: int) -> PretrainingRun:
     config = PretrainingConfig(
         tokens=steps * 32, context=8, batch_windows=4, micro_windows=2, bf16=False, seed=3
     )
@@ -80,7 +80,7 @@ def tiny_stream() -> Tokens:
     return np.random.default_rng(0).integers(0, 64, size=500).astype(np.uint16)
 
 
-def weights(run: Run) -> list[torch.Tensor]:
+def weights(run: PretrainingRun) -> list[torch.Tensor]:
     return [weight.detach() for weight in run.model.parameters()]
 
 
@@ -184,7 +184,7 @@ def test_a_paragraph_is_kept_once_in_all_packages() -> None:
 
 
 def test_about_one_document_in_sixty_is_held_out_by_its_name() -> None:
-    held_out = [Document(name=f"package/{n}.html", paragraphs=[]).held_out for n in range(10_000)]
+    held_out = [CorpusDocument(name=f"package/{n}.html", paragraphs=[]).held_out for n in range(10_000)]
     assert 100 < sum(held_out) < 200  # 150 expected, standard deviation 12
 
 

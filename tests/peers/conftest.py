@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from peers.core.saved import LocalSteps, Saved, Standing
-from peers.home.store import Store
+from peers.core.saved import LocalSteps, Saved, SavedScore
+from peers.home.store import StateStore
 from peers.identity import Identity
-from peers.net.host import Peer, PeerId, PullFailed, Traffic, Unreachable, Verdict
+from peers.net.host import NetworkTraffic, Peer, PeerId, PullFailed, Unreachable, Verdict
 from sim.toy.learner import EVIDENCE, fingerprints
 from wire.digest import Content, digest_of
 
@@ -140,8 +140,8 @@ class FakeNetwork:
         await trio.lowlevel.checkpoint()
         self._hub.cut(self.peer_id, peer)
 
-    def traffic(self) -> Traffic:
-        return Traffic(dict(self.sent), dict(self.received))
+    def traffic(self) -> NetworkTraffic:
+        return NetworkTraffic(dict(self.sent), dict(self.received))
 
     def _reach(self, peer: PeerId) -> FakeNetwork:
         if peer not in self.neighbours():
@@ -221,12 +221,12 @@ def state_of(generation: int, *, size: int = 300) -> Saved:
         update=update,
         evidence=EVIDENCE,
         local=LocalSteps(tokens=1, samples=2, steps=3, train_loss=1.5, trust_loss=float("inf"), seconds=0.1),
-        standings=(Standing("12D3", -60.0, 1e9, 2e9),),
+        standings=(SavedScore("12D3", -60.0, 1e9, 2e9),),
     )
 
 
-def filled_store(folder: Path, *generations: int) -> Store:
-    store = Store(folder)
+def filled_store(folder: Path, *generations: int) -> StateStore:
+    store = StateStore(folder)
     for generation in generations:
         store.save(state_of(generation))
     return store
@@ -253,7 +253,7 @@ def state() -> Callable[..., Saved]:
 
 
 @pytest.fixture
-def filled() -> Callable[..., Store]:
+def filled() -> Callable[..., StateStore]:
     return filled_store
 
 

@@ -13,7 +13,7 @@ from peers.core.effects import Publish, Store
 from peers.core.events import Stored
 from sim.toy.learner import add_toy
 from sim.world.conditions import ComputeConfig, Conditions, LinkConfig
-from sim.world.simulated_peer import Node
+from sim.world.simulated_peer import SimulatedPeer
 from sim.world.world import World
 from wire.codec import decode_announcement
 
@@ -22,19 +22,19 @@ COMPUTE = ComputeConfig(step_s=0.5, answer_s=0.0)
 """A second for local steps, and all else at once: what stories about networks and crashes count in."""
 
 
-def published(world: World, node: Node) -> list[bytes]:
+def published(world: World, node: SimulatedPeer) -> list[bytes]:
     """Every frame that a peer ever published, in all its lives."""
     effects = [effect for one in world.log if one.peer == node.index for effect in one.effects]
     return [effect.frame for effect in effects if isinstance(effect, Publish)]
 
 
-def announced(world: World, node: Node) -> list[tuple[int, bytes]]:
+def announced(world: World, node: SimulatedPeer) -> list[tuple[int, bytes]]:
     """Its (round, digest) of each."""
     frames = [decode_announcement(frame) for frame in published(world, node)]
     return [(one.announcement.round, one.digest) for one in frames]
 
 
-def knows(node: Node, other: Node) -> int:
+def knows(node: SimulatedPeer, other: SimulatedPeer) -> int:
     """The newest round of the other that this peer holds whole; -1 for none."""
     author = other.keys.peer_id
     rounds = [one.announcement.round for one in node.core._others.inbox.complete() if one.author == author]

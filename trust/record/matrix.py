@@ -16,7 +16,7 @@ from trust.rows.evidence import F64
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class PeerRounds:
     """What one peer's own records say. `rounds` are in the order written; of a round that was repeated after
     a crash, the last one counts."""
 
@@ -45,7 +45,7 @@ class Matrix:
     rows_PP: F64
 
 
-def members(entries: Iterable[Entry]) -> tuple[Member, ...]:
+def members(entries: Iterable[Entry]) -> tuple[PeerRounds, ...]:
     """The peers that wrote these entries, in one file or in many."""
     names: dict[PeerName, str] = {}
     rounds: dict[PeerName, dict[int, Round]] = {}
@@ -57,10 +57,10 @@ def members(entries: Iterable[Entry]) -> tuple[Member, ...]:
             of_peer.pop(record.round, None)
             of_peer[record.round] = record
     peers = dict.fromkeys((*names, *rounds))
-    return tuple(Member(peer, names.get(peer, ""), rounds.get(peer, {})) for peer in peers)
+    return tuple(PeerRounds(peer, names.get(peer, ""), rounds.get(peer, {})) for peer in peers)
 
 
-def trust_matrix(known: Sequence[Member], *, at_round: int | None = None) -> Matrix:
+def trust_matrix(known: Sequence[PeerRounds], *, at_round: int | None = None) -> Matrix:
     """The rows of `at_round`, or each member's latest. Whom a row does not mention, it gives nothing."""
     records = {member.peer: member.at(at_round) for member in known}
     own_names = {member.peer: member.name for member in known}

@@ -34,7 +34,7 @@ class CurvePoint:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Run:
+class PretrainingRun:
     """All that the next step depends on, and the curve so far."""
 
     model: LlamaForCausalLM
@@ -48,7 +48,7 @@ class Run:
     curve: list[CurvePoint] = field(default_factory=list[CurvePoint])
 
 
-def new_run(config: PretrainingConfig, model_config: LlamaConfig) -> Run:
+def new_run(config: PretrainingConfig, model_config: LlamaConfig) -> PretrainingRun:
     torch.manual_seed(config.seed)  # pyright: ignore[reportUnknownMemberType]
     model = LlamaForCausalLM(model_config)
     matrices = [weight for weight in model.parameters() if weight.ndim >= 2]
@@ -62,10 +62,10 @@ def new_run(config: PretrainingConfig, model_config: LlamaConfig) -> Run:
         betas=(0.9, 0.95),
         fused=True,
     )
-    return Run(model=model, optimiser=optimiser, config=config)
+    return PretrainingRun(model=model, optimiser=optimiser, config=config)
 
 
-def save(run: Run, path: Path) -> None:
+def save(run: PretrainingRun, path: Path) -> None:
     state = {
         "config": asdict(run.config),
         "model": run.model.state_dict(),
@@ -83,7 +83,7 @@ def save(run: Run, path: Path) -> None:
     temporary.replace(path)
 
 
-def restore(path: Path, model_config: LlamaConfig) -> Run:
+def restore(path: Path, model_config: LlamaConfig) -> PretrainingRun:
     state = torch.load(path, weights_only=True)
     run = new_run(PretrainingConfig(**state["config"]), model_config)
     run.model.load_state_dict(state["model"])

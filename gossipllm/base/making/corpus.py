@@ -52,7 +52,7 @@ _OTHER_LANGUAGE = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class CorpusDocument:
     """One page of a package; `name` is the package and the page's path inside it."""
 
     name: str
@@ -119,13 +119,15 @@ def unseen(paragraphs: Iterable[str], seen: set[bytes]) -> list[str]:
     return fresh
 
 
-def documents(package: str, root: Path, seen: set[bytes], pool: ProcessPoolExecutor) -> Iterator[Document]:
+def documents(
+    package: str, root: Path, seen: set[bytes], pool: ProcessPoolExecutor
+) -> Iterator[CorpusDocument]:
     paths = pages(root)
     for path, paragraphs in zip(paths, pool.map(read_page, paths, chunksize=16), strict=True):
         fresh = unseen(paragraphs, seen)
         if sum(map(len, fresh)) >= _SHORTEST_DOCUMENT:
             name = f"{package}/{path.relative_to(root).as_posix()}"
-            yield Document(name=name, paragraphs=fresh)
+            yield CorpusDocument(name=name, paragraphs=fresh)
 
 
 def write_corpus(work: Path, out: Path, *, processes: int) -> None:

@@ -33,7 +33,15 @@ from numpy.typing import NDArray
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from transformers import PreTrainedTokenizerFast
 
-from gossipllm.base.making.checkpoint import CurvePoint, Run, export, new_run, restore, save, write_curve
+from gossipllm.base.making.checkpoint import (
+    CurvePoint,
+    PretrainingRun,
+    export,
+    new_run,
+    restore,
+    save,
+    write_curve,
+)
 from gossipllm.base.making.loss import evaluate, windows
 from gossipllm.base.making.recipe import PretrainingConfig, base_config, rate
 from gossipllm.base.making.replicas import Replicas
@@ -45,7 +53,7 @@ _INTERRUPTED = 130
 """A shell's exit status for Ctrl-C, so that `&&` does not go on with half a model."""
 
 
-def train(run: Run, stream: Tokens, *, threads: int, after_step: Callable[[], bool]) -> None:
+def train(run: PretrainingRun, stream: Tokens, *, threads: int, after_step: Callable[[], bool]) -> None:
     """Step until the budget is spent or `after_step` answers that it is time to stop."""
     with Replicas(run.model, threads) as replicas:
         while run.step < run.config.steps:
@@ -55,7 +63,7 @@ def train(run: Run, stream: Tokens, *, threads: int, after_step: Callable[[], bo
                 return
 
 
-def train_step(run: Run, stream: Tokens, replicas: Replicas) -> float:
+def train_step(run: PretrainingRun, stream: Tokens, replicas: Replicas) -> float:
     """One step of AdamW on windows from anywhere in the stream; their mean loss, nats a token."""
     config = run.config
     rng = np.random.default_rng((config.seed, run.step))
@@ -71,7 +79,7 @@ def train_step(run: Run, stream: Tokens, replicas: Replicas) -> float:
     return loss
 
 
-def measured_tokens_per_s(run: Run, stream: Tokens, *, threads: int) -> float:
+def measured_tokens_per_s(run: PretrainingRun, stream: Tokens, *, threads: int) -> float:
     """Speed of five steps of a run that is thrown away."""
     with Replicas(run.model, threads) as replicas:
         train_step(run, stream, replicas)  # the first step allocates
@@ -160,7 +168,7 @@ def progress_bar() -> Progress:
 
 
 def saving_and_showing(
-    run: Run,
+    run: PretrainingRun,
     validation: Tokens,
     tokenizer: PreTrainedTokenizerFast,
     out: Path,
@@ -214,7 +222,9 @@ def check_arguments(corpus: Path, out: Path, *, resume: bool, budgets: list[floa
         raise click.UsageError(f"{out} holds a run: add --resume or choose another --out")
 
 
-def curve_point(run: Run, validation: Tokens, bytes_V: NDArray[np.int64], *, whole: bool) -> CurvePoint:
+def curve_point(
+    run: PretrainingRun, validation: Tokens, bytes_V: NDArray[np.int64], *, whole: bool
+) -> CurvePoint:
     config = run.config
     nats, bits = evaluate(
         run.model,

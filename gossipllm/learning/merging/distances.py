@@ -42,7 +42,7 @@ Blob: TypeAlias = SparseRows | LogitRows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Mine:
+class OwnEvidence:
     """This peer's side of a comparison. `trust_WT` are the windows to weigh on, `trust_losses_W` the losses of its
     adapter on them as it is, `weights_W` how much each counts in a mean (`averages.weights_of`)."""
 
@@ -61,7 +61,7 @@ class Mine:
     """How many they are."""
 
 
-def measured(kind: Evidence, mine: Mine, author: str, theirs: Update, blob: Blob) -> Task[Distance]:
+def measured(kind: Evidence, mine: OwnEvidence, author: str, theirs: Update, blob: Blob) -> Task[Distance]:
     """Raises `WireError` where what the neighbour sent cannot be measured."""
     match kind:
         case "predictions":
@@ -76,7 +76,7 @@ def measured(kind: Evidence, mine: Mine, author: str, theirs: Update, blob: Blob
 
 
 def _by_factors(
-    kind: Literal["weights", "parameters", "row-cosines"], mine: Mine, theirs: Update
+    kind: Literal["weights", "parameters", "row-cosines"], mine: OwnEvidence, theirs: Update
 ) -> Distance:
     blueprint = mine.blueprint
     if kind == "weights":
@@ -100,7 +100,7 @@ def _by_factors(
 
 
 def _by_losses(
-    kind: Literal["validation", "progress", "perplexity"], mine: Mine, author: str, theirs: State
+    kind: Literal["validation", "progress", "perplexity"], mine: OwnEvidence, author: str, theirs: State
 ) -> Task[Distance]:
     if kind == "perplexity":
         # As published: windows drawn anew for each pair, for the own model and for the other's apart.
@@ -113,14 +113,14 @@ def _by_losses(
     return _validation(mine, _finite(theirs_W))
 
 
-def _validation(mine: Mine, theirs_W: F32) -> Distance:
+def _validation(mine: OwnEvidence, theirs_W: F32) -> Distance:
     if mine.weights_W is None:
         return validation_distance(mine.trust_losses_W, theirs_W)
     differences_W = theirs_W - mine.trust_losses_W
     return Distance(mean_loss(differences_W, mine.weights_W), standard_error(differences_W, mine.weights_W))
 
 
-def progress(mine: Mine, state: State, losses_W: F32) -> Distance:
+def progress(mine: OwnEvidence, state: State, losses_W: F32) -> Distance:
     """FedFomo's measure of an adapter with these trust losses."""
     assert mine.start_loss is not None, "progress is measured from the start"
     # In float64: squares of finite float32 numbers need not be finite in float32.
@@ -128,7 +128,7 @@ def progress(mine: Mine, state: State, losses_W: F32) -> Distance:
     return progress_distance(mine.start_loss, mean_loss(losses_W, mine.weights_W), square**0.5)
 
 
-def own_measures(kinds: Sequence[Evidence], mine: Mine) -> tuple[float, ...]:
+def own_measures(kinds: Sequence[Evidence], mine: OwnEvidence) -> tuple[float, ...]:
     """The same measures of this peer itself."""
     return tuple(
         progress(mine, mine.state, mine.trust_losses_W).mean if kind == "progress" else 0.0 for kind in kinds

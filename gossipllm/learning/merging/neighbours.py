@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gossipllm.config import LearnerConfig
-from gossipllm.learning.merging.stack import MergedState, Own, Stack, completed, started
+from gossipllm.learning.merging.stack import MergedState, OwnAdapter, Stack, completed, started
 from gossipllm.learning.merging.updates import Update, UpdateFormat
 from gossipllm.model.adapter.names import State
 from wire.digest import Content
@@ -24,7 +24,7 @@ HELD_MERGES: Final = 32
 
 
 @dataclass(slots=True, eq=False)
-class Tried:
+class TriedMerge:
     """A merge, and its losses on the trust split once they were measured."""
 
     merged: MergedState
@@ -39,7 +39,7 @@ class Neighbours:
         self._config = config
         self._decoded: OrderedDict[bytes, Update] = OrderedDict()
         self._stack: tuple[tuple[bytes, ...], Stack] | None = None
-        self._merges: OrderedDict[tuple[tuple[float, ...], tuple[bytes, ...]], Tried] = OrderedDict()
+        self._merges: OrderedDict[tuple[tuple[float, ...], tuple[bytes, ...]], TriedMerge] = OrderedDict()
 
     def decoded(self, update: Content) -> Update:
         """Raises `WireError`."""
@@ -57,7 +57,7 @@ class Neighbours:
         state: State,
         start: State,
         own_units: Collection[int] | None = None,
-    ) -> Tried | None:
+    ) -> TriedMerge | None:
         """The merge by `row` with the own adapter, which is `state` and was `start` before its local steps.
 
         `own_units` are those that these steps trained, None for all. None is returned where the row keeps
@@ -71,8 +71,8 @@ class Neighbours:
         key = (row, digests)
         if key not in self._merges:
             units = self._format.blueprint.own if own_units is None else own_units
-            stack = self._stacked(digests, updates, Own(state, start, units))
-            self._merges[key] = Tried(stack.merge(row, self._config.merge, self._config.layers.missing))
+            stack = self._stacked(digests, updates, OwnAdapter(state, start, units))
+            self._merges[key] = TriedMerge(stack.merge(row, self._config.merge, self._config.layers.missing))
             if len(self._merges) > HELD_MERGES:
                 self._merges.popitem(last=False)
         return self._merges[key]
@@ -102,7 +102,7 @@ class Neighbours:
             )
         return update
 
-    def _stacked(self, digests: tuple[bytes, ...], updates: Sequence[Content], own: Own) -> Stack:
+    def _stacked(self, digests: tuple[bytes, ...], updates: Sequence[Content], own: OwnAdapter) -> Stack:
         if self._stack is None or self._stack[0] != digests:
             others = [self.decoded(update) for update in updates]
             stack = Stack(self._format.blueprint, own, others, mixing=self._config.mixing)

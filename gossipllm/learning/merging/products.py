@@ -50,14 +50,14 @@ _NEGLIGIBLE: Final = 1e-7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Missed:
+class MergeError:
     """Squared Frobenius norms: of what a result lacks of the exact mixture, and of the mixture."""
 
     lacking: float = 0.0
     whole: float = 0.0
 
-    def __add__(self, other: Missed) -> Missed:
-        return Missed(self.lacking + other.lacking, self.whole + other.whole)
+    def __add__(self, other: MergeError) -> MergeError:
+        return MergeError(self.lacking + other.lacking, self.whole + other.whole)
 
     @property
     def share(self) -> float:
@@ -79,27 +79,27 @@ class Products:
         self._outputs_NOQ, self._b_NQS = np.linalg.qr(b_NOS.astype(np.float64))
         self._a_NSP = a_NPS.swapaxes(1, 2)
 
-    def svd(self, weights_V: F64) -> tuple[list[Pair], Missed]:
+    def svd(self, weights_V: F64) -> tuple[list[Pair], MergeError]:
         """The best approximation of the mixture that the rank allows."""
         rank = self._ranks[0]
         u_NQM, sigma_NM, vt_NMP = np.linalg.svd(self._core(weights_V), full_matrices=False)
         a_NRP, b_NQR = _near(self._a_NSP[:, :rank], u_NQM, sigma_NM, vt_NMP)
         a_NRI = narrow(a_NRP @ self._inputs_NIP.swapaxes(1, 2))
         b_NOR = narrow(self._outputs_NOQ @ b_NQR)
-        missed = Missed(float((sigma_NM[:, rank:] ** 2).sum()), float((sigma_NM**2).sum()))
+        missed = MergeError(float((sigma_NM[:, rank:] ** 2).sum()), float((sigma_NM**2).sum()))
         return list(zip(a_NRI, b_NOR, strict=True)), missed
 
-    def averaged(self, weights_V: F64) -> tuple[list[Pair], Missed]:
+    def averaged(self, weights_V: F64) -> tuple[list[Pair], MergeError]:
         """Factors averaged apart. What of a larger rank lies beyond this one's is cut off."""
         pairs = [self._average(pairs, weights_V) for pairs in self._factors_NV]
         exact_NQP = self._core(weights_V)
         select_a_SR, select_b_SR = self._selections(weights_V)
         mean_NQP = (self._b_NQS @ select_b_SR) @ (select_a_SR.T @ self._a_NSP)
-        return pairs, Missed(float(((exact_NQP - mean_NQP) ** 2).sum()), float((exact_NQP**2).sum()))
+        return pairs, MergeError(float(((exact_NQP - mean_NQP) ** 2).sum()), float((exact_NQP**2).sum()))
 
-    def exactly(self, weights_V: F64) -> Missed:
+    def exactly(self, weights_V: F64) -> MergeError:
         """For a mixture that is taken as it is, nothing of which is lacking."""
-        return Missed(0.0, float((self._core(weights_V) ** 2).sum()))
+        return MergeError(0.0, float((self._core(weights_V) ** 2).sum()))
 
     def _core(self, weights_V: F64) -> F64:
         """The mixture in the bases, over the scale of the first."""

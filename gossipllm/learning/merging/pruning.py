@@ -20,7 +20,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from gossipllm.learning.learner_state import Standing
+from gossipllm.learning.learner_state import LearnerState
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import A, B, State
 from wire.floats import F32
@@ -37,7 +37,7 @@ def without_tail(state: State, kept: int) -> State:
     return {name: _blanked(value, kept) if name.endswith(B) else value for name, value in state.items()}
 
 
-def narrowed(standing: Standing, rank: int) -> Standing:
+def narrowed(standing: LearnerState, rank: int) -> LearnerState:
     """The same adapter cut to this rank.
 
     The scale alpha / rank grows as the rank falls: B shrinks by as much, so that what is kept of the product stays.

@@ -27,7 +27,7 @@ from typing import Literal
 
 import numpy as np
 
-from gossipllm.learning.merging.products import F64, Missed, Products, narrow, resized
+from gossipllm.learning.merging.products import F64, MergeError, Products, narrow, resized
 from gossipllm.learning.merging.updates import Mixing, Update
 from gossipllm.model.adapter.blueprint import Blueprint, Cut
 from gossipllm.model.adapter.names import A, B, State
@@ -47,7 +47,7 @@ class MergedState:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Own:
+class OwnAdapter:
     """This peer's adapter, what it was before its last local steps, and the units that these trained."""
 
     state: State
@@ -86,7 +86,12 @@ class Stack:
     """Adapters made ready to be merged by any number of rows."""
 
     def __init__(
-        self, blueprint: Blueprint, own: Own, updates: Sequence[Update], *, mixing: Mixing = "parameters"
+        self,
+        blueprint: Blueprint,
+        own: OwnAdapter,
+        updates: Sequence[Update],
+        *,
+        mixing: Mixing = "parameters",
     ) -> None:
         self._blueprint = blueprint
         self._own = own
@@ -115,7 +120,7 @@ class Stack:
         if rule == "mean" and len(set(self._ranks)) > 1:
             raise ValueError(f"the factor mean needs equal ranks, got {self._ranks}")
         pieces: dict[str, F32] = {}
-        missed = Missed()
+        missed = MergeError()
         alone: list[tuple[_Group, F64]] = []
         for group in self._groups:
             weights_V = self._weights(row_K, group, missing)
@@ -139,7 +144,7 @@ class Stack:
         voice = group.voices[int(np.argmax(weights_V))]
         return voice if np.count_nonzero(weights_V) == 1 and voice.rank == self._blueprint.rank else None
 
-    def _merged(self, group: _Group, weights_V: F64, rule: Rule) -> tuple[dict[str, F32], Missed]:
+    def _merged(self, group: _Group, weights_V: F64, rule: Rule) -> tuple[dict[str, F32], MergeError]:
         merged: dict[str, F32] = {}
         if _has_both(group.cuts[0]):
             products = group.products
@@ -147,7 +152,7 @@ class Stack:
             for (a, b), (a_RI, b_OR) in zip(group.cuts, pairs, strict=True):
                 merged |= {a.piece: a_RI, b.piece: b_OR}
             return merged, missed
-        missed = Missed()
+        missed = MergeError()
         for cut in (cut for cuts in group.cuts for cut in cuts):
             merged[cut.piece], lacking = self._average(cut, group, weights_V, rule)
             missed += lacking
@@ -188,12 +193,12 @@ class Stack:
 
     # -- one factor, or none ------------------------------------------------------------------------
 
-    def _average(self, cut: Cut, group: _Group, weights_V: F64, rule: Rule) -> tuple[F32, Missed]:
+    def _average(self, cut: Cut, group: _Group, weights_V: F64, rule: Rule) -> tuple[F32, MergeError]:
         terms = [term for term in zip(weights_V, group.scales, group.voices, strict=True) if term[0]]
         rank, axis = self._blueprint.rank, _rank_axis(cut)
         if axis is None or all(voice.rank == rank for _, _, voice in terms):
             mean = sum(weight * voice.pieces[cut.piece].astype(np.float64) for weight, _, voice in terms)
-            return narrow(mean), Missed()
+            return narrow(mean), MergeError()
         most = max(rank, *(voice.rank for _, _, voice in terms))
         wide_XS = np.zeros(())
         for weight, scale, voice in terms:
@@ -206,7 +211,7 @@ class Stack:
             onto_SR = gram_SS[:, :rank] @ np.linalg.pinv(gram_SS[:rank, :rank], hermitian=True)
             kept_XR = kept_XR + wide_XS[:, rank:] @ onto_SR[rank:]
         lacking_XS = wide_XS - resized(kept_XR, 1, most)
-        missed = Missed(*(max(float(((x @ gram_SS) * x).sum()), 0.0) for x in (lacking_XS, wide_XS)))
+        missed = MergeError(*(max(float(((x @ gram_SS) * x).sum()), 0.0) for x in (lacking_XS, wide_XS)))
         return narrow(kept_XR.T if axis == 0 else kept_XR), missed
 
     def _gram(self, cut: Cut, rank: int) -> F64:
@@ -226,7 +231,7 @@ def completed(update: Update, own: State, blueprint: Blueprint) -> State:
     """
     row = (0.0, 1.0)
     # Own units count as not held, so that what is not offered is kept and what is offered is theirs alone.
-    return Stack(blueprint, Own(own, own, ()), [update]).merge(row, "svd").state
+    return Stack(blueprint, OwnAdapter(own, own, ()), [update]).merge(row, "svd").state
 
 
 def started(update: Update, own: State, blueprint: Blueprint) -> State:

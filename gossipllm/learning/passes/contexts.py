@@ -20,11 +20,10 @@ from typing import Final, Literal
 import torch
 
 from gossipllm.config import LayersConfig
-from gossipllm.learning.jobs import Surroundings
-from gossipllm.mistakes import UserMistake
+from gossipllm.learning.jobs import ContextModel
 from gossipllm.model.blocks import blocks_of
 from gossipllm.model.contexts.compressing import compressed
-from gossipllm.model.contexts.config import ContextConfig, Window
+from gossipllm.model.contexts.config import BlockWindow, ContextConfig
 from gossipllm.model.contexts.distilled import distil
 from gossipllm.model.contexts.encoding import (
     context_key,
@@ -39,6 +38,7 @@ from gossipllm.model.loading.models import Base
 from gossipllm.model.subnets import subnet
 from gossipllm.text.data import ReferenceSet
 from gossipllm.work import MadeContext
+from trust.errors import UserMistake
 from wire.digest import Content
 from wire.errors import WireError
 
@@ -55,19 +55,19 @@ OnDistil = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Within:
+class TrainingContext:
     """What to train a window within, None for the base as it is. `made` is a context that was distilled for it,
     `fetched` whether a stranger made it, `refused` whether that one was not used because it is a bad one; `note` says
     what did not go as configured."""
 
-    surroundings: Surroundings | None
+    surroundings: ContextModel | None
     made: MadeContext | None = None
     fetched: bool = False
     refused: bool = False
     note: str = ""
 
 
-class Contexts:
+class ContextModels:
     """Called between passes only, when no adapter is mounted. `packed` is what holds the base in few bits, where it
     is held so."""
 
@@ -78,54 +78,56 @@ class Contexts:
         self._packed = packed
         self._name = name
         self._reference = reference
-        self._held: OrderedDict[tuple[object, ...], Surroundings] = OrderedDict()
+        self._held: OrderedDict[tuple[object, ...], ContextModel] = OrderedDict()
 
-    def key(self, window: Window, config: LayersConfig) -> bytes:
+    def key(self, window: BlockWindow, config: LayersConfig) -> bytes:
         """32 bytes that name what is distilled for a window."""
         return context_key(self._name, self._reference.fingerprint, window, _operator(config))
 
     def within(
-        self, window: Window, config: LayersConfig, *, given: Content | None, on_distil: OnDistil
-    ) -> Within:
+        self, window: BlockWindow, config: LayersConfig, *, given: Content | None, on_distil: OnDistil
+    ) -> TrainingContext:
         """A context that was fetched is `given`; one that is none, or worse than leaving blocks out, is not used and
         blocks are left out. Raises `UserMistake` where the model's blocks cannot be distilled."""
         if config.context != "distil":
-            return Within(self._plain(window, config, config.context))
+            return TrainingContext(self._plain(window, config, config.context))
         if given is not None:
             try:
-                return Within(self._fetched(window, config, given), fetched=True)
+                return TrainingContext(self._fetched(window, config, given), fetched=True)
             except WireError as error:
                 return self.refused(window, config, f"the fetched context: {error}")
         if config.contexts == "fetch":
             return self._dropped(window, config, "no context was fetched yet")
         return self._made(window, config, on_distil)
 
-    def opened(self, window: Window | None) -> AbstractContextManager[None]:
+    def opened(self, window: BlockWindow | None) -> AbstractContextManager[None]:
         """Let local steps find these blocks of the base in full precision, where it is held in few bits. Raises
         `UserMistake` where its files are not what they were."""
         if window is None or self._packed is None:
             return nullcontext()
         return self._packed.opened(window)
 
-    def subnet(self, groups: Mapping[int, frozenset[int]]) -> Within:
+    def subnet(self, groups: Mapping[int, frozenset[int]]) -> TrainingContext:
         """The base with these groups of heads only, by block. Raises `UserMistake` where they do not stand apart."""
         name = ("subnet", *sorted((block, *sorted(some)) for block, some in groups.items()))
-        return Within(self._kept(name, lambda: Surroundings(subnet(self._base.model, groups)), most=HELD))
+        return TrainingContext(
+            self._kept(name, lambda: ContextModel(subnet(self._base.model, groups)), most=HELD)
+        )
 
-    def refused(self, window: Window, config: LayersConfig, why: str) -> Within:
+    def refused(self, window: BlockWindow, config: LayersConfig, why: str) -> TrainingContext:
         """Blocks left out, because the context that was fetched is a bad one."""
         return replace(self._dropped(window, config, why), refused=True)
 
-    def most_bytes(self, windows: Sequence[Window], config: LayersConfig) -> int:
+    def most_bytes(self, windows: Sequence[BlockWindow], config: LayersConfig) -> int:
         """How long what is distilled for any of these windows can be, encoded; 0 without windows."""
         model, operator = self._base.model, _operator(config)
         return max((most_bytes(fitted_shapes(model, window, operator)) for window in windows), default=0)
 
-    def _dropped(self, window: Window, config: LayersConfig, why: str) -> Within:
+    def _dropped(self, window: BlockWindow, config: LayersConfig, why: str) -> TrainingContext:
         """For want of a better one."""
-        return Within(self._plain(window, config, "drop"), note=f"left blocks out: {why}")
+        return TrainingContext(self._plain(window, config, "drop"), note=f"left blocks out: {why}")
 
-    def _plain(self, window: Window, config: LayersConfig, operator: Operator) -> Surroundings | None:
+    def _plain(self, window: BlockWindow, config: LayersConfig, operator: Operator) -> ContextModel | None:
         if self._packed is not None and operator in ("int8", "int4"):
             operator = "none"
         if operator == "none" and not config.checkpoint:
@@ -138,8 +140,8 @@ class Contexts:
             most=_most(config),
         )
 
-    def _fetched(self, window: Window, config: LayersConfig, given: Content) -> Surroundings:
-        def make() -> Surroundings:
+    def _fetched(self, window: BlockWindow, config: LayersConfig, given: Content) -> ContextModel:
+        def make() -> ContextModel:
             fitted = decode_context(given.data, fitted_shapes(self._base.model, window, _operator(config)))
             fetched = self._surroundings(window, config, _operator(config), fitted)
             dropped = compressed(self._base.model, window, _operator(config, "drop"))
@@ -157,10 +159,10 @@ class Contexts:
         name = (self.key(window, config), given.digest, config.checkpoint)
         return self._kept(name, make, most=_most(config))
 
-    def _made(self, window: Window, config: LayersConfig, on_distil: OnDistil) -> Within:
+    def _made(self, window: BlockWindow, config: LayersConfig, on_distil: OnDistil) -> TrainingContext:
         made: list[MadeContext] = []
 
-        def make() -> Surroundings:
+        def make() -> ContextModel:
             on_distil()
             try:
                 fitted = distil(self._base.model, window, _operator(config), self._reference.windows_WT)
@@ -170,23 +172,23 @@ class Contexts:
             return self._surroundings(window, config, _operator(config), fitted)
 
         surroundings = self._kept((self.key(window, config), config.checkpoint), make, most=_most(config))
-        return Within(surroundings, made[0] if made else None)
+        return TrainingContext(surroundings, made[0] if made else None)
 
     def _surroundings(
         self,
-        window: Window,
+        window: BlockWindow,
         config: LayersConfig,
         operator: ContextConfig,
         fitted: dict[str, torch.Tensor] | None = None,
-    ) -> Surroundings:
+    ) -> ContextModel:
         model = self._base.model
         if operator.operator != "none":
             model = compressed(model, window, operator, fitted=fitted)
         # A distilled block does the work of several, of which one's adapter is no part.
         kept = frozenset({-1, *range(window.first, window.end)}) if fitted is not None else None
-        return Surroundings(model, kept, window if config.checkpoint else None)
+        return ContextModel(model, kept, window if config.checkpoint else None)
 
-    def _kept(self, name: tuple[object, ...], make: Callable[[], Surroundings], *, most: int) -> Surroundings:
+    def _kept(self, name: tuple[object, ...], make: Callable[[], ContextModel], *, most: int) -> ContextModel:
         if name not in self._held:
             # The oldest go before the next is made: where memory is short, there is none for two.
             while len(self._held) >= most:
@@ -196,9 +198,9 @@ class Contexts:
         return self._held[name]
 
 
-def windows_of(base: Base, count: int) -> list[Window]:
+def windows_of(base: Base, count: int) -> list[BlockWindow]:
     """All windows of so many blocks."""
-    return [Window(first, count) for first in range(len(blocks_of(base.model)) - count + 1)]
+    return [BlockWindow(first, count) for first in range(len(blocks_of(base.model)) - count + 1)]
 
 
 def _operator(config: LayersConfig, operator: Operator | None = None) -> ContextConfig:

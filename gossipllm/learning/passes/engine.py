@@ -19,8 +19,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from gossipllm.learning.jobs import Purpose, Reduction, Surroundings
-from gossipllm.learning.passes.flat import Vectors
+from gossipllm.learning.jobs import ContextModel, Purpose, Reduction
+from gossipllm.learning.passes.flat import FlatLayout
 from gossipllm.learning.passes.losses import pooled, token_losses, tokens_and_mask
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import WEIGHT, A, B, State
@@ -31,7 +31,7 @@ from gossipllm.model.loading.models import Base
 
 
 @dataclass(slots=True)
-class Meter:
+class PassCounter:
     """Tokens that went through the base, by purpose. A backward pass counts apart from its forward pass."""
 
     forward: Counter[str] = field(default_factory=Counter[str])
@@ -41,31 +41,31 @@ class Meter:
 class Engine:
     """A base with sites, and adapters of one blueprint. The sites hold what is computed: one thread at a time."""
 
-    def __init__(self, base: Base, blueprint: Blueprint, meter: Meter) -> None:
+    def __init__(self, base: Base, blueprint: Blueprint, meter: PassCounter) -> None:
         self.base = base
         self.blueprint = blueprint
         self.meter = meter
         self.vocabulary = base.vocabulary
         self.token_bytes = training_bytes(base)
-        self.whole = Vectors(blueprint.trained.tensors, base.device)
-        self._parts: dict[tuple[str, ...], Vectors] = {}
+        self.whole = FlatLayout(blueprint.trained.tensors, base.device)
+        self._parts: dict[tuple[str, ...], FlatLayout] = {}
         self._sites = _sites_of(base.model)
         self._frozen = {
             name: torch.tensor(value, dtype=base.dtype, device=base.device)[None]
             for name, value in blueprint.frozen.items()
         }
 
-    def vectors(self, names: tuple[str, ...]) -> Vectors:
+    def vectors(self, names: tuple[str, ...]) -> FlatLayout:
         """Of these trained tensors; of all where none is named."""
         if not names or len(names) == len(self.whole.places):
             return self.whole
         if names not in self._parts:
             specs = [spec for spec in self.blueprint.trained.tensors if spec.name in names]
-            self._parts[names] = Vectors(specs, self.base.device)
+            self._parts[names] = FlatLayout(specs, self.base.device)
         return self._parts[names]
 
     def live(
-        self, states: Sequence[State], *, but: Vectors | None = None, kept: frozenset[int] | None = None
+        self, states: Sequence[State], *, but: FlatLayout | None = None, kept: frozenset[int] | None = None
     ) -> dict[str, torch.Tensor]:
         """These adapters, `(P, ...)` by name, without what stands in `but`, at the layers that are `kept`.
 
@@ -75,7 +75,7 @@ class Engine:
         if but is None and kept is None and self.blueprint.schema.ranked:
             held = self.whole
         else:
-            held = Vectors(
+            held = FlatLayout(
                 [
                     spec
                     for spec in self.blueprint.trained.tensors
@@ -101,7 +101,7 @@ class Engine:
 
     @contextmanager
     def mounted(
-        self, tensors: Mapping[str, torch.Tensor], surroundings: Surroundings | None = None
+        self, tensors: Mapping[str, torch.Tensor], surroundings: ContextModel | None = None
     ) -> Generator[None]:
         """Let passes go through these adapters, `(P, ...)` by name."""
         count = max(map(len, tensors.values()), default=1)
@@ -126,7 +126,7 @@ class Engine:
                 site.unmount()
 
     def logits(
-        self, tokens_BT: torch.Tensor, *, last: bool = False, surroundings: Surroundings | None = None
+        self, tokens_BT: torch.Tensor, *, last: bool = False, surroundings: ContextModel | None = None
     ) -> torch.Tensor:
         """`(B, T, V)`, or `(B, 1, V)` of the last position only."""
         model: Any = self.base.model if surroundings is None else surroundings.model
@@ -139,11 +139,11 @@ class Slopes:
     def __init__(
         self,
         engine: Engine,
-        vectors: Vectors,
+        vectors: FlatLayout,
         states: Sequence[State],
         *,
         reduction: Reduction = "tokens",
-        surroundings: Surroundings | None = None,
+        surroundings: ContextModel | None = None,
     ) -> None:
         self._engine = engine
         self._reduction: Reduction = reduction
@@ -184,7 +184,7 @@ def mean_losses(
     windows_PBT: np.ndarray[Any, Any],
     *,
     reduction: Reduction,
-    surroundings: Surroundings | None = None,
+    surroundings: ContextModel | None = None,
 ) -> torch.Tensor:
     """`(P,)`: each mounted adapter's mean loss on its windows."""
     tokens_BT, bears_BU = tokens_and_mask(windows_PBT, engine.base.device)

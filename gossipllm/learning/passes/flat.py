@@ -21,7 +21,7 @@ from wire.floats import F32
 from wire.tensors import TensorSpec
 
 
-class Vectors:
+class FlatLayout:
     """Where each of these tensors lies in the vector of them all. `count` is N."""
 
     def __init__(self, specs: Sequence[TensorSpec], device: torch.device) -> None:

@@ -18,15 +18,15 @@ import torch
 from gossipllm.config import AdapterConfig
 from gossipllm.learning.jobs import (
     Job,
-    LastLogits,
-    Losses,
-    Predictions,
-    Probe,
+    LastLogitsJob,
+    LossJob,
+    PredictJob,
+    ProbeJob,
     Purpose,
-    Slope,
-    Steps,
+    SlopeJob,
+    StepsJob,
 )
-from gossipllm.learning.passes.engine import Engine, Meter
+from gossipllm.learning.passes.engine import Engine, PassCounter
 from gossipllm.learning.passes.importance import probe
 from gossipllm.learning.passes.local_steps import local_steps, slopes_of
 from gossipllm.learning.passes.losses import token_losses, tokens_and_mask, window_means
@@ -56,10 +56,10 @@ class Fleet:
         config: AdapterConfig,
         *,
         attached: Attached | None = None,
-        meter: Meter | None = None,
+        meter: PassCounter | None = None,
     ) -> None:
         attached = attached or attach(base.model, config)
-        self._engine = Engine(base, attached.blueprint(config), meter or Meter())
+        self._engine = Engine(base, attached.blueprint(config), meter or PassCounter())
 
     @property
     def base(self) -> Base:
@@ -70,7 +70,7 @@ class Fleet:
         return self._engine.blueprint
 
     @property
-    def meter(self) -> Meter:
+    def meter(self) -> PassCounter:
         return self._engine.meter
 
     def perform(self, jobs: Sequence[Job]) -> list[Any]:
@@ -88,25 +88,25 @@ class Fleet:
 
     def _together(self, jobs: Sequence[Any]) -> Sequence[Any]:
         match jobs[0]:
-            case Losses():
+            case LossJob():
                 return self._losses(jobs)
-            case Predictions():
+            case PredictJob():
                 return self._predictions(jobs)
-            case LastLogits():
+            case LastLogitsJob():
                 return self._last_logits(jobs)
-            case Steps():
+            case StepsJob():
                 tokens = jobs[0].batches_SB.shape[1] * jobs[0].windows_WT.shape[1]
                 return self._in_passes(local_steps, jobs, tokens)
-            case Slope():
+            case SlopeJob():
                 return self._in_passes(slopes_of, jobs, jobs[0].windows_WT.size)
-            case Probe():
+            case ProbeJob():
                 return self._in_passes(probe, jobs, jobs[0].windows_BT.size)
             case other:
                 raise TypeError(f"the fleet knows no {other!r}")
 
     # -- measuring ----------------------------------------------------------------------------------
 
-    def _losses(self, jobs: Sequence[Losses]) -> list[list[F32]]:
+    def _losses(self, jobs: Sequence[LossJob]) -> list[list[F32]]:
         states = [state for job in jobs for state in job.states]
         windows = [job.windows_WT for job in jobs for _ in job.states]
         losses = [
@@ -116,13 +116,13 @@ class Fleet:
         by_state = iter(np.concatenate(losses).reshape(len(states), -1))
         return [[next(by_state) for _ in job.states] for job in jobs]
 
-    def _predictions(self, jobs: Sequence[Predictions]) -> list[SparseRows]:
+    def _predictions(self, jobs: Sequence[PredictJob]) -> list[SparseRows]:
         passes = self._forward([job.state for job in jobs], [job.windows_WT for job in jobs], "evidence")
         parts = [likeliest(logits_BTV[:, :-1].flatten(0, 1), jobs[0].shape.top) for logits_BTV, *_ in passes]
         ids, logs, tails = (np.concatenate(each) for each in zip(*parts, strict=True))
         return [SparseRows(ids[one], logs[one], tails[one]) for one in _cuts(jobs[0].shape.rows, len(jobs))]
 
-    def _last_logits(self, jobs: Sequence[LastLogits]) -> list[LogitRows]:
+    def _last_logits(self, jobs: Sequence[LastLogitsJob]) -> list[LogitRows]:
         passes = self._forward(
             [job.state for job in jobs], [job.windows_WT for job in jobs], "evidence", last=True
         )
@@ -173,13 +173,13 @@ class Fleet:
 def kind_of(job: Job) -> tuple[Any, ...]:
     """Jobs of equal kind can be performed together."""
     match job:
-        case Losses():
-            return (Losses, job.windows_WT.shape, job.purpose)
-        case Predictions() | LastLogits():
+        case LossJob():
+            return (LossJob, job.windows_WT.shape, job.purpose)
+        case PredictJob() | LastLogitsJob():
             return (type(job), job.windows_WT.shape, job.shape)
-        case Steps():
+        case StepsJob():
             return (
-                Steps,
+                StepsJob,
                 job.batches_SB.shape,
                 job.windows_WT.shape[1],
                 job.config.optimiser,
@@ -189,10 +189,10 @@ def kind_of(job: Job) -> tuple[Any, ...]:
                 job.surroundings,
                 job.measure,
             )
-        case Slope():
-            return (Slope, job.windows_WT.shape, job.reduction)
-        case Probe():
-            return (Probe, job.windows_BT.shape, job.reduction)
+        case SlopeJob():
+            return (SlopeJob, job.windows_WT.shape, job.reduction)
+        case ProbeJob():
+            return (ProbeJob, job.windows_BT.shape, job.reduction)
 
 
 def _cuts(rows: int, count: int) -> list[slice]:

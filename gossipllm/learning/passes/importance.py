@@ -18,10 +18,10 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from gossipllm.learning.jobs import Probe, Surroundings
+from gossipllm.learning.jobs import ContextModel, ProbeJob
 from gossipllm.learning.passes.engine import Engine, mean_losses
-from gossipllm.learning.passes.flat import Vectors
-from gossipllm.model.contexts.config import Window
+from gossipllm.learning.passes.flat import FlatLayout
+from gossipllm.model.contexts.config import BlockWindow
 from wire.floats import F32
 
 
@@ -29,7 +29,7 @@ class ByProduct:
     """Sums over local steps, from the gradients that they take anyway. What was zero when they began counts so for
     all of them."""
 
-    def __init__(self, engine: Engine, vectors: Vectors, theta_PN: torch.Tensor) -> None:
+    def __init__(self, engine: Engine, vectors: FlatLayout, theta_PN: torch.Tensor) -> None:
         blueprint = engine.blueprint
         self._terms = [
             (blueprint.layer_of(name), place, base_N, _nothing_yet(_weight(theta_PN[:, place], base_N)))
@@ -54,7 +54,7 @@ class ByProduct:
         return [tuple(value if layer in seen else None for layer, value in enumerate(row)) for row in rows]
 
 
-def probe(engine: Engine, jobs: Sequence[Probe]) -> list[tuple[float, ...]]:
+def probe(engine: Engine, jobs: Sequence[ProbeJob]) -> list[tuple[float, ...]]:
     """The importance of all layers at each adapter, by one backward pass."""
     # Leaves of their own and no views of one matrix: each gradient comes by itself and can go by itself.
     leaves = {name: _leaf(engine, [job.state[name] for job in jobs]) for name in engine.whole.places}
@@ -63,7 +63,7 @@ def probe(engine: Engine, jobs: Sequence[Probe]) -> list[tuple[float, ...]]:
         cast("Any", leaf).register_post_accumulate_grad_hook(_reducer(engine, name, sums_PL))
         for name, leaf in leaves.items()
     ]
-    surroundings = Surroundings(engine.base.model, checkpointed=Window(0, engine.blueprint.layers))
+    surroundings = ContextModel(engine.base.model, checkpointed=BlockWindow(0, engine.blueprint.layers))
     try:
         with engine.mounted(leaves, surroundings):
             windows_PBT = np.stack([job.windows_BT for job in jobs])

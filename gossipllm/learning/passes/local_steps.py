@@ -17,18 +17,18 @@ from typing import Any, Final, cast
 import numpy as np
 import torch
 
-from gossipllm.learning.jobs import Slope, Sloped, Stepped, Steps
+from gossipllm.learning.jobs import SlopeDone, SlopeJob, StepsDone, StepsJob
 from gossipllm.learning.passes.engine import Engine, Slopes
-from gossipllm.learning.passes.flat import Vectors
+from gossipllm.learning.passes.flat import FlatLayout
 from gossipllm.learning.passes.importance import ByProduct
 from gossipllm.learning.passes.optimiser import AdamW, Descent, Moments
-from gossipllm.mistakes import UserMistake
 from gossipllm.text.data import targets
+from trust.errors import UserMistake
 
 _REPORT_EVERY_S: Final = 0.3
 
 
-def local_steps(engine: Engine, jobs: Sequence[Steps]) -> list[Stepped | UserMistake]:
+def local_steps(engine: Engine, jobs: Sequence[StepsJob]) -> list[StepsDone | UserMistake]:
     """Jobs of one kind (`fleet.kind_of`), one after the other step by step, all jobs at once."""
     began = reported = time.perf_counter()
     vectors = engine.vectors(jobs[0].tensors)
@@ -63,7 +63,7 @@ def local_steps(engine: Engine, jobs: Sequence[Steps]) -> list[Stepped | UserMis
     importances = measure.means() if measure is not None else [()] * len(jobs)
     return [
         failures.get(index)
-        or Stepped(
+        or StepsDone(
             {**job.state, **state},
             moments,
             samples=steps * size,
@@ -86,7 +86,7 @@ def local_steps(engine: Engine, jobs: Sequence[Steps]) -> list[Stepped | UserMis
     ]
 
 
-def slopes_of(engine: Engine, jobs: Sequence[Slope]) -> list[Sloped]:
+def slopes_of(engine: Engine, jobs: Sequence[SlopeJob]) -> list[SlopeDone]:
     states = [job.state for job in jobs]
     slopes = Slopes(engine, engine.whole, states, reduction=jobs[0].reduction)
     with slopes.mounted():
@@ -94,7 +94,7 @@ def slopes_of(engine: Engine, jobs: Sequence[Slope]) -> list[Sloped]:
             engine.whole.rows(states), np.stack([job.windows_WT for job in jobs]), "row"
         )
     return [
-        Sloped(loss, state)
+        SlopeDone(loss, state)
         for loss, state in zip(numbers(loss_P), engine.whole.states(gradient_PN), strict=True)
     ]
 
@@ -103,7 +103,7 @@ def numbers(values_P: torch.Tensor) -> list[float]:
     return cast("Any", values_P).tolist()
 
 
-def _optimiser(jobs: Sequence[Steps], vectors: Vectors) -> AdamW | Descent:
+def _optimiser(jobs: Sequence[StepsJob], vectors: FlatLayout) -> AdamW | Descent:
     configs, taken = [job.config for job in jobs], [job.moments.steps for job in jobs]
     if configs[0].optimiser == "sgd":
         return Descent(configs, taken=taken)
@@ -116,7 +116,7 @@ def _optimiser(jobs: Sequence[Steps], vectors: Vectors) -> AdamW | Descent:
     )
 
 
-def _memories(jobs: Sequence[Steps], vectors: Vectors, optimiser: AdamW | Descent) -> list[Moments]:
+def _memories(jobs: Sequence[StepsJob], vectors: FlatLayout, optimiser: AdamW | Descent) -> list[Moments]:
     if isinstance(optimiser, Descent):
         return [
             Moments(taken, since=job.moments.since, units=job.moments.units)
@@ -136,7 +136,7 @@ def _memories(jobs: Sequence[Steps], vectors: Vectors, optimiser: AdamW | Descen
 
 def _note_failures(
     failures: dict[int, UserMistake],
-    jobs: Sequence[Steps],
+    jobs: Sequence[StepsJob],
     loss_P: torch.Tensor,
     norm_P: torch.Tensor,
     step: int,

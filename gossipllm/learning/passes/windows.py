@@ -27,12 +27,12 @@ import torch
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.passes.engine import head_bytes, input_bytes, layer_bytes
 from gossipllm.learning.passes.losses import block_bytes
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.blocks import blocks_of
 from gossipllm.model.contexts.config import ContextConfig
 from gossipllm.model.contexts.quantised import packed_in
 from gossipllm.model.loading.models import Base
+from trust.errors import UserMistake
 
 _MB: Final = 10**6
 _INT4_BITS: Final = 4.25

@@ -49,7 +49,7 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class AdapterTensor:
     """One tensor of the state of an adapter that has all modules, with `RANK` in its shape where the rank stands."""
 
     name: str
@@ -69,7 +69,7 @@ class Anatomy:
     an A of zeros and a B that is drawn.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[AdapterTensor, ...]
     names: tuple[str, ...]
     cuts: tuple[tuple[Cut, ...], ...]
     layers: int
@@ -77,7 +77,7 @@ class Anatomy:
     mirrored: frozenset[str] = frozenset()
 
     @cached_property
-    def by_name(self) -> Mapping[str, Part]:
+    def by_name(self) -> Mapping[str, AdapterTensor]:
         return {part.name: part for part in self.parts}
 
     @cached_property

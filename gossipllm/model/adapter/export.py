@@ -17,9 +17,9 @@ from safetensors.numpy import save
 
 from gossipllm import base as embedded
 from gossipllm.config import EMBEDDED
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.adapter.names import A
 from gossipllm.model.adapter.snapshots import Snapshot, decode_snapshot
+from trust.errors import UserMistake
 
 _PEFT_PREFIX: Final = "base_model.model."
 

@@ -15,11 +15,11 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from gossipllm.config import ModelConfig
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.adapter.export import card, make_folder
 from gossipllm.model.adapter.names import A, B
 from gossipllm.model.adapter.snapshots import Snapshot, decode_snapshot
 from gossipllm.model.loading.models import base_fingerprint, load_base
+from trust.errors import UserMistake
 from wire.digest import short
 
 

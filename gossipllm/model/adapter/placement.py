@@ -24,12 +24,12 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from gossipllm.config import AdapterConfig
-from gossipllm.mistakes import UserMistake
-from gossipllm.model.adapter.blueprint import Anatomy, Blueprint, Cut, Part, named
+from gossipllm.model.adapter.blueprint import AdapterTensor, Anatomy, Blueprint, Cut, named
 from gossipllm.model.adapter.names import BIAS, WEIGHT, A, B
 from gossipllm.model.adapter.sites import LinearSite, LoraSite, NormSite, Site
 from gossipllm.model.blocks import Linear, blocks_name, blocks_of, final_norm_of, own_head_of, replace
 from gossipllm.model.heads import Attention, attentions_of, head_sizes
+from trust.errors import UserMistake
 from wire.units import MAX_UNITS, RANK
 
 Train = Literal["both", "b", "heads", "full", "bias"]
@@ -151,7 +151,7 @@ def _anatomy(model: PreTrainedModel, found: Mapping[str, torch.nn.Module], train
         return int(module.removeprefix(prefix + ".").partition(".")[0])
 
     parts = [
-        Part(name + end, name, layer(name), shape)
+        AdapterTensor(name + end, name, layer(name), shape)
         for name, module in found.items()
         for end, shape in (_factors(module) if train in _LORA else _tensors(module, train)).items()
     ]
@@ -196,7 +196,7 @@ def _cuts_of_group(attention: Attention, group: int) -> tuple[Cut, ...]:
     )
 
 
-def _whole(part: Part) -> Cut:
+def _whole(part: AdapterTensor) -> Cut:
     axis = 1 if part.name.endswith(A) else 0
     return Cut(part.name, part.name, axis, 0, part.shape[axis])
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from gossipllm.mistakes import UserMistake
+from trust.errors import UserMistake
 from wire.digest import short
 from wire.floats import F32
 from wire.tensors import Layout

@@ -9,7 +9,7 @@ from gossipllm.model.adapter.snapshots import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class AdapterSource:
     """What goes beside the base: the saved state of a home, or, where there is none, a folder in PEFT's format."""
 
     place: Path

@@ -21,7 +21,7 @@ from torch.utils import checkpoint
 from transformers import PreTrainedModel
 
 from gossipllm.model.blocks import Fill, blocks_name, blocks_of, parameters_of, shadow
-from gossipllm.model.contexts.config import ContextConfig, Window
+from gossipllm.model.contexts.config import BlockWindow, ContextConfig
 from gossipllm.model.contexts.distilled import runs
 from gossipllm.model.contexts.dropped import Skipped, staying
 from gossipllm.model.contexts.quantised import pack
@@ -30,7 +30,7 @@ from gossipllm.model.contexts.running import returns_tuples
 
 def compressed(
     model: PreTrainedModel,
-    window: Window,
+    window: BlockWindow,
     config: ContextConfig,
     *,
     fitted: Mapping[str, torch.Tensor] | None = None,
@@ -68,7 +68,7 @@ def compressed(
 
 
 @contextmanager
-def checkpointed(model: PreTrainedModel, window: Window) -> Generator[None]:
+def checkpointed(model: PreTrainedModel, window: BlockWindow) -> Generator[None]:
     """Let passes keep only the inputs of the window's blocks and of those behind it, and compute the rest twice.
 
     The backward pass may come later, but adapters beside the layers must still be what they were.
@@ -85,7 +85,7 @@ def checkpointed(model: PreTrainedModel, window: Window) -> Generator[None]:
             del block.forward
 
 
-def _stays(window: Window, config: ContextConfig, blocks: int) -> set[int]:
+def _stays(window: BlockWindow, config: ContextConfig, blocks: int) -> set[int]:
     """The places outside the window where a block will stand."""
     match config.operator:
         case "drop":

@@ -8,7 +8,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class BlockWindow:
     """`count` neighbouring blocks from index `first` on."""
 
     first: int

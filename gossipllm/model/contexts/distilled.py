@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from gossipllm.model.blocks import Fill, parameters_of
-from gossipllm.model.contexts.config import ContextConfig, Window
+from gossipllm.model.contexts.config import BlockWindow, ContextConfig
 from gossipllm.model.contexts.running import Passage
 from gossipllm.randomness import permutation
 from gossipllm.text.data import Windows, decoded
@@ -43,7 +43,7 @@ _CLIP: Final = 1.0
 """Largest gradient norm. Guess."""
 
 
-def runs(window: Window, config: ContextConfig, blocks: int) -> list[range]:
+def runs(window: BlockWindow, config: ContextConfig, blocks: int) -> list[range]:
     """The blocks that each student stands for; it takes the place of the first of them.
 
     No run spans the window, so students are shared between the two sides by their length, at least one each if
@@ -62,7 +62,7 @@ def runs(window: Window, config: ContextConfig, blocks: int) -> list[range]:
 
 def distil(
     model: PreTrainedModel,
-    window: Window,
+    window: BlockWindow,
     config: ContextConfig,
     reference_WT: Windows,
     *,

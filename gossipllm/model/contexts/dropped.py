@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from gossipllm.model.contexts.config import ContextConfig, Window
+from gossipllm.model.contexts.config import BlockWindow, ContextConfig
 
 
 class Skipped(torch.nn.Module):
@@ -26,7 +26,7 @@ class Skipped(torch.nn.Module):
         return (hidden_BTH, None) if self.pair else hidden_BTH
 
 
-def staying(window: Window, config: ContextConfig, blocks: int) -> list[int]:
+def staying(window: BlockWindow, config: ContextConfig, blocks: int) -> list[int]:
     """The blocks outside the window that stay: first and last of them and evenly between, or the middle one."""
     outside = window.outside(blocks)
     count = config.kept(len(outside))

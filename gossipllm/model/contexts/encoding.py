@@ -15,7 +15,7 @@ from safetensors.torch import save
 from transformers import PreTrainedModel
 
 from gossipllm.model.blocks import blocks_name, blocks_of, parameters_of
-from gossipllm.model.contexts.config import ContextConfig, Window
+from gossipllm.model.contexts.config import BlockWindow, ContextConfig
 from gossipllm.model.contexts.distilled import DTYPE, runs
 from wire.digest import fingerprint_of
 from wire.errors import WireError
@@ -24,7 +24,7 @@ _HEADER_BYTES: Final = 1_024
 """Above what a safetensors header says of one tensor: its name, of at most a few hundred letters, and its place."""
 
 
-def context_key(base: bytes, reference: bytes, window: Window, config: ContextConfig) -> bytes:
+def context_key(base: bytes, reference: bytes, window: BlockWindow, config: ContextConfig) -> bytes:
     """32 bytes that name the context of a base and a reference set, both by their fingerprints."""
     numbers = (
         window.first,
@@ -41,7 +41,7 @@ def context_key(base: bytes, reference: bytes, window: Window, config: ContextCo
 
 
 def fitted_shapes(
-    model: PreTrainedModel, window: Window, config: ContextConfig
+    model: PreTrainedModel, window: BlockWindow, config: ContextConfig
 ) -> dict[str, tuple[int, ...]]:
     """The names and shapes of what `distil` fits. The model may be on the meta device."""
     prefix, blocks = blocks_name(model), blocks_of(model)

@@ -21,7 +21,7 @@ import torch
 from transformers import PreTrainedModel
 
 from gossipllm.model.blocks import Linear, blocks_name, blocks_of, linears_of, plain, replace
-from gossipllm.model.contexts.config import Window
+from gossipllm.model.contexts.config import BlockWindow
 from gossipllm.model.contexts.quantised import packed
 from gossipllm.model.heap import hand_back
 from gossipllm.model.loading.weights import Weights
@@ -43,7 +43,7 @@ class HeldPacked:
             hand_back()
 
     @contextmanager
-    def opened(self, window: Window) -> Generator[None]:
+    def opened(self, window: BlockWindow) -> Generator[None]:
         """Let the window's blocks be in full precision. Raises `UserMistake` where the files are not what they were;
         then, as afterwards, all blocks are packed."""
         try:

@@ -20,10 +20,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from gossipllm import base as embedded
 from gossipllm.config import EMBEDDED, ModelConfig
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.attention import use_short_attention
 from gossipllm.model.blocks import blocks_name
 from gossipllm.model.loading.weights import Weights, hollow_model, weights_of
+from trust.errors import UserMistake
 from wire.digest import fingerprint_of
 
 _FUNCTION_KEYS: Final = (

@@ -26,8 +26,8 @@ from torch.overrides import TorchFunctionMode
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import hub
 
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.blocks import plain
+from trust.errors import UserMistake
 
 _SINGLE: Final = "model.safetensors"
 _INDEX: Final = "model.safetensors.index.json"

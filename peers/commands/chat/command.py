@@ -16,14 +16,14 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from gossipllm.mistakes import UserMistake
 from gossipllm.tasks.progress import showing
+from trust.errors import UserMistake
 
 if TYPE_CHECKING:
     from gossipllm.chat.answering import Sampling
     from gossipllm.config import ModelConfig
     from gossipllm.model.loading.models import Base
-    from peers.commands.chat.session import Said, Session
+    from peers.commands.chat.session import ChatSession, SpokenAnswer
     from peers.commands.chat.subject import Subject
     from peers.commands.chat.voices import Voice
 
@@ -132,7 +132,7 @@ def chat(
     config = dataclasses.replace(subject.config, **{k: v for k, v in given.items() if v is not None})
 
     from gossipllm.chat.answering import Sampling
-    from peers.commands.chat.session import Session
+    from peers.commands.chat.session import ChatSession
     from peers.commands.chat.voices import voices
 
     base = _loaded(config)
@@ -152,7 +152,7 @@ def chat(
     speaking = _speaking(subject, both=both)
     screen = _Console(quiet=as_json)
     with voices(base, subject.learned) as made:
-        session = Session(made, screen, sampling=sampling, speaking=speaking, plain=plain)
+        session = ChatSession(made, screen, sampling=sampling, speaking=speaking, plain=plain)
         if interactive:
             _converse(session, screen)
             return
@@ -188,7 +188,7 @@ def _speaking(subject: Subject, *, both: bool) -> tuple[Voice, ...]:
     return ("base",) if subject.learned is None else ("adapter",)
 
 
-def _converse(session: Session, screen: _Console) -> None:
+def _converse(session: ChatSession, screen: _Console) -> None:
     with contextlib.suppress(ImportError):
         # Lines can be edited, and earlier ones come back, where Python was built with it.
         importlib.import_module("readline")
@@ -232,7 +232,9 @@ class _Console:
         return input()
 
 
-def _json(subject: Subject, session: Session, sampling: Sampling, prompt: str, said: list[Said]) -> str:
+def _json(
+    subject: Subject, session: ChatSession, sampling: Sampling, prompt: str, said: list[SpokenAnswer]
+) -> str:
     return json.dumps(
         {
             "schema": 1,

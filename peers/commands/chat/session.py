@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from gossipllm.chat.answering import Answer, Sampling, Speaker
+from gossipllm.chat.answering import ChatAnswer, Sampling, Speaker
 from gossipllm.chat.conversation import Conversation
 from gossipllm.chat.decoding import printable
 from peers.commands.chat.voices import Voice, Voices
@@ -22,11 +22,11 @@ Ctrl-D    leave"""
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class SpokenAnswer:
     """One answer, by whom, and whether older text had to fall out before it."""
 
     by: Voice
-    answer: Answer
+    answer: ChatAnswer
     cut: bool
 
 
@@ -42,7 +42,7 @@ class Screen(Protocol):
     def heading(self, line: str) -> None: ...
 
 
-class Session:
+class ChatSession:
     """A conversation with the voices of `speaking`: where those are two, each has its own thread of it."""
 
     def __init__(
@@ -64,7 +64,7 @@ class Session:
     def templated(self) -> bool:
         return all(thread.templated for thread in self._threads.values())
 
-    def answers(self, prompt: str) -> list[Said]:
+    def answers(self, prompt: str) -> list[SpokenAnswer]:
         """What each voice says to that. Ctrl-C ends the answer that is being written, and goes on its way."""
         said = [self._answer(voice, prompt) for voice in self._speaking]
         self._number += 1
@@ -90,14 +90,14 @@ class Session:
                     self._screen.write("\n")
                     self._screen.note("stopped")
 
-    def each(self, prompts: Iterable[str]) -> Iterable[tuple[str, list[Said]]]:
+    def each(self, prompts: Iterable[str]) -> Iterable[tuple[str, list[SpokenAnswer]]]:
         """Prompts that have nothing to do with each other; empty ones are passed over."""
         for prompt in prompts:
             if prompt.strip():
                 self.forget()
                 yield prompt, self.answers(prompt)
 
-    def _answer(self, voice: Voice, text: str) -> Said:
+    def _answer(self, voice: Voice, text: str) -> SpokenAnswer:
         self._voices.take(voice)
         if self._both:
             self._screen.heading(self._name(voice))
@@ -114,7 +114,7 @@ class Session:
             # Also what was stopped has been said.
             thread.answered(writer.text)
         self._screen.write("\n")
-        return Said(voice, replace(answer, text=writer.text), prompt.cut)
+        return SpokenAnswer(voice, replace(answer, text=writer.text), prompt.cut)
 
     def _obey(self, command: str) -> None:
         match command:

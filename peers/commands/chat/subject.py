@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gossipllm.config import ModelConfig
-from gossipllm.model.adapter.source import Learned
+from gossipllm.model.adapter.source import AdapterSource
 from peers.commands.model_arguments import home_named, learned_at, model_named
 from peers.home.config import load_config
 
@@ -14,7 +14,7 @@ from peers.home.config import load_config
 @dataclass(frozen=True, slots=True)
 class Subject:
     config: ModelConfig
-    learned: Learned | None
+    learned: AdapterSource | None
 
 
 def subject_of(model: str, adapter: Path | None, *, bare: bool = False) -> Subject:
@@ -26,5 +26,5 @@ def subject_of(model: str, adapter: Path | None, *, bare: bool = False) -> Subje
     return Subject(config, None if place is None else _learned(place.expanduser()))
 
 
-def _learned(place: Path) -> Learned:
+def _learned(place: Path) -> AdapterSource:
     return learned_at(place, otherwise=f", or talk with its base: gossipllm chat {place} --no-adapter")

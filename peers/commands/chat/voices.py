@@ -6,10 +6,10 @@ from collections.abc import Generator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Literal, TypeAlias
 
-from gossipllm.mistakes import UserMistake
-from gossipllm.model.adapter.source import Learned
+from gossipllm.model.adapter.source import AdapterSource
 from gossipllm.model.loading.models import Base, base_fingerprint
 from gossipllm.tasks.mounting import folder_on, snapshot_on
+from trust.errors import UserMistake
 from wire.digest import short
 
 Voice: TypeAlias = Literal["base", "adapter"]
@@ -18,7 +18,7 @@ Voice: TypeAlias = Literal["base", "adapter"]
 class Voices:
     """What was learned stays mounted until the other voice speaks. Use it through `voices`."""
 
-    def __init__(self, base: Base, learned: Learned | None) -> None:
+    def __init__(self, base: Base, learned: AdapterSource | None) -> None:
         self.base = base
         self.learned = learned
         self._mounted = ExitStack()
@@ -40,7 +40,7 @@ class Voices:
 
 
 @contextmanager
-def voices(base: Base, learned: Learned | None) -> Generator[Voices]:
+def voices(base: Base, learned: AdapterSource | None) -> Generator[Voices]:
     """Raises `UserMistake` where the state is of another base."""
     if learned is not None and learned.snapshot is not None:
         header, here = learned.snapshot.header, base_fingerprint(base.model)
@@ -56,7 +56,7 @@ def voices(base: Base, learned: Learned | None) -> Generator[Voices]:
         made.leave()
 
 
-def _mounting(base: Base, learned: Learned) -> AbstractContextManager[None]:
+def _mounting(base: Base, learned: AdapterSource) -> AbstractContextManager[None]:
     if learned.snapshot is not None:
         return snapshot_on(base, learned.snapshot)
     return folder_on(base, learned.place)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import trio
 
-from gossipllm.mistakes import UserMistake
 from gossipllm.work import Answer, Failed, Merge, Merged, Open, Opened, Progress, Request, Train, Trained
 from peers.commands.demo.cast import Player
 from peers.run.learner_process import LearnerProcess
+from trust.errors import UserMistake
 from trust.rows.importance import round_robin
 from wire.units import Schema
 

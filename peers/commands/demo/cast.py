@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gossipllm.config import DataConfig, ModelConfig, TrainingConfig
 from gossipllm.text.data import demo_share
-from peers.commands.demo.scenarios import Reading, Scenario
+from peers.commands.demo.scenarios import DemoScenario, Reading
 from peers.core.config import RoundConfig
 from peers.home.config import PeerConfig, SelfConfig, write_config
 from peers.home.folder import Home
@@ -29,7 +29,7 @@ class Player:
 
 
 def make_cast(
-    scenario: Scenario, folder: Path, *, peers: int, rounds: int, steps: int, threads: int
+    scenario: DemoScenario, folder: Path, *, peers: int, rounds: int, steps: int, threads: int
 ) -> tuple[Player, ...]:
     """Write texts and homes for the first `peers` of the cast into `folder`.
 

@@ -21,13 +21,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from gossipllm.cli import INTERRUPTED
-from gossipllm.mistakes import UserMistake
 from peers.commands.demo.alone import train_alone
 from peers.commands.demo.board import PlayerRow, board
 from peers.commands.demo.cast import CAST, Player, make_cast
 from peers.commands.demo.processes import running
-from peers.commands.demo.scenarios import DEFAULT, SCENARIOS, Scenario
+from peers.commands.demo.scenarios import DEFAULT, SCENARIOS, DemoScenario
 from peers.run.trio_runner import run_async
+from trust.errors import UserMistake
 from trust.inspection.reading.summary import Summary, summary
 from trust.inspection.show.tables import print_summary
 from trust.record.log import read_history
@@ -150,7 +150,7 @@ def _check_alive(rows: Sequence[PlayerRow], folder: Path) -> None:
 
 
 def _show(
-    scenario: Scenario,
+    scenario: DemoScenario,
     players: Sequence[Player],
     rows: Sequence[PlayerRow],
     alone: dict[str, float],

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import trio
 
-from gossipllm.mistakes import UserMistake
 from peers.commands.demo.board import PlayerRow
 from peers.commands.demo.cast import Player
+from trust.errors import UserMistake
 
 START_S = 60.0
 """Seconds for the first peer to listen; it takes one or two unless the machine is very busy."""

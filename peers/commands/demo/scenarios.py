@@ -27,7 +27,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
+class DemoScenario:
     about: str
     """One line for `--help`."""
 
@@ -114,14 +114,14 @@ def _rank(config: PeerConfig, _: Event) -> str:
     return str(config.adapter.rank)
 
 
-SCENARIOS: Final[dict[str, Scenario]] = {
-    "languages": Scenario(
+SCENARIOS: Final[dict[str, DemoScenario]] = {
+    "languages": DemoScenario(
         about="two read French and two German; who learns from whom?",
         readings=_QUARTERS,
         configured=lambda config, _: config,
         watch="The trust matrix: do peers of one language find each other, though nobody tells them?",
     ),
-    "tokens": Scenario(
+    "tokens": DemoScenario(
         about="unequal amounts of text: whoever trained on more tokens counts more",
         readings=_UNEQUAL,
         configured=_tokens,
@@ -130,7 +130,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         watch="The trust matrix: every row weighs peers by their tokens, about 1 : 1 : 2 : 4. Is the gain larger for "
         "those who have less text?",
     ),
-    "layers": Scenario(
+    "layers": DemoScenario(
         about="nobody trains more than one or two of four blocks at a time",
         readings=_QUARTERS,
         configured=_layers,
@@ -139,7 +139,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         watch='The bytes sent, against those of "languages": each sends only the blocks that it trained. Alone, a peer '
         "trains its windows in turn; together, it learns from others what it did not train.",
     ),
-    "heads": Scenario(
+    "heads": DemoScenario(
         about="the attention heads are dealt out, each to two peers, by capacity",
         readings=_FRENCH,
         configured=_heads,
@@ -148,7 +148,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         watch="The heads that each owned, twice as many at twice the capacity, and the bytes sent. Alone, a peer "
         "trains all of them: what is lost against that is the price of a third to two thirds of the work.",
     ),
-    "ranks": Scenario(
+    "ranks": DemoScenario(
         about="phones of rank 2 and desktops of rank 16 learn from each other",
         readings=_FRENCH,
         configured=_ranks,

@@ -25,10 +25,10 @@ from peers.identity import Identity
 from peers.net.addresses import Address
 from peers.net.config import NetworkConfig
 from peers.net.host import PeerId, Verdict
-from peers.net.limits.faults import Fault
-from peers.net.meter import Meter
+from peers.net.limits.faults import ProtocolFault
+from peers.net.meter import TrafficMeter
 from peers.net.stack.assembly import make_host, quiet_libp2p
-from peers.net.stack.tcp import Transport
+from peers.net.stack.tcp import TcpTransport
 from peers.net.streams import greetings as known
 from peers.net.streams.framing import finish
 from wire.messages import KNOWN_PROTOCOL
@@ -42,35 +42,35 @@ _LEAVES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Greeted:
+class CallGreeted:
     """The bytes of its greeting, unchecked."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Misspoke:
+class CallMisspoke:
     """What it sent is not even framed as a greeting."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class Silent:
+class CallSilent:
     """It is who it should be, and said nothing. `speaks` says whether it knows this protocol."""
 
     speaks: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class CallRefused:
     """No connection came about, although something listens there. `impostor` says that it has another key."""
 
     impostor: bool
     why: str
 
 
-Call: TypeAlias = Greeted | Misspoke | Silent | Refused
+Call: TypeAlias = CallGreeted | CallMisspoke | CallSilent | CallRefused
 
 
 async def call(identity: Identity, address: Address, *, deadline_s: float) -> Call:
@@ -83,13 +83,13 @@ async def call(identity: Identity, address: Address, *, deadline_s: float) -> Ca
         except* Exception as group:  # noqa: BLE001  the library raises half a dozen kinds, a cancellation goes on
             leaves = list(_leaves(group))
             impostor = any(isinstance(leaf, PeerIDMismatchesPubkey) for leaf in leaves)
-            found = Refused(impostor, type(leaves[-1]).__name__)
-    return found or Refused(impostor=False, why=f"not done in {deadline_s:g} s")
+            found = CallRefused(impostor, type(leaves[-1]).__name__)
+    return found or CallRefused(impostor=False, why=f"not done in {deadline_s:g} s")
 
 
 async def _called(identity: Identity, address: Address) -> Call:
     config = NetworkConfig()
-    transport = Transport(max_per_address=1, max_inbound=1)
+    transport = TcpTransport(max_per_address=1, max_inbound=1)
     host = make_host(identity, config, transport, welcome=lambda _: True)
     listener = _Listener(address.peer)
     host.set_stream_handler(TProtocol(KNOWN_PROTOCOL), listener.serve)
@@ -101,7 +101,7 @@ async def _called(identity: Identity, address: Address) -> Call:
             )
             with trio.move_on_after(GREETING_S):
                 await listener.done.wait()
-            return listener.heard or Silent(await _speaks(host, address))
+            return listener.heard or CallSilent(await _speaks(host, address))
         finally:
             transport.abort_all()
 
@@ -125,15 +125,15 @@ class _Listener:
 
     def __init__(self, peer: PeerId) -> None:
         self._peer = peer
-        self.heard: Greeted | Misspoke | None = None
+        self.heard: CallGreeted | CallMisspoke | None = None
         self.done = trio.Event()
 
     async def serve(self, stream: INetStream) -> None:
         """Nothing may leave a stream handler: it would end the swarm."""
         try:
-            await known.answer(stream, self, self._peer, Meter(), deadline_s=GREETING_S)
-        except Fault as fault:
-            self.heard = Misspoke(str(fault))
+            await known.answer(stream, self, self._peer, TrafficMeter(), deadline_s=GREETING_S)
+        except ProtocolFault as fault:
+            self.heard = CallMisspoke(str(fault))
         except Exception as error:  # noqa: BLE001  the stream went, or the remote was slow
             _log.debug("a greeting ended: %s", type(error).__name__)
         finally:
@@ -143,7 +143,7 @@ class _Listener:
 
     def greeted(self, greeting: bytes, via: PeerId) -> bytes | None:
         del via
-        self.heard = Greeted(greeting)
+        self.heard = CallGreeted(greeting)
         return None
 
     def hear(self, frame: bytes, via: PeerId) -> Verdict:

@@ -12,17 +12,17 @@ import click
 from rich.console import Console
 
 from gossipllm.config import ModelConfig
-from gossipllm.mistakes import UserMistake
 from peers.commands.doctor import homes, joining, machine, models
 from peers.commands.doctor.finding import Finding, Findings
-from peers.commands.doctor.joining import Joining
-from peers.commands.doctor.showing import Document, Lines
+from peers.commands.doctor.joining import JoinCheck
+from peers.commands.doctor.showing import FindingLines, FindingsDocument
 from peers.core.saved import Saved
 from peers.home.config import PeerConfig
 from peers.home.folder import Home
 from peers.identity import Identity
 from peers.net.addresses import parse_listen_address
 from peers.net.config import NetworkConfig
+from trust.errors import UserMistake
 from wire.messages import Fingerprints
 
 Waiting = Callable[[str], AbstractContextManager[object]]
@@ -81,7 +81,7 @@ def doctor(folder: Path | None, join: str | None, deadline_s: float, quick: bool
                        value, cure
     """
     console, err = Console(highlight=False), Console(stderr=True, highlight=False)
-    showing = Document(console) if as_json else Lines(console)
+    showing = FindingsDocument(console) if as_json else FindingLines(console)
 
     def waiting(what: str) -> AbstractContextManager[object]:
         return err.status(what) if err.is_terminal else nullcontext()
@@ -112,7 +112,7 @@ def examined(
         yield from models.named(own.config.model.name)
     attempt = None
     if join is not None:
-        attempt = Joining(join, deadline_s)
+        attempt = JoinCheck(join, deadline_s)
         whose = "this home's" if own.identity else "a throwaway one: the call leaves no trace there"
         yield Finding("ok", "identity", whose)
         yield from _awaited(attempt.reached(own.identity or Identity.generate()), waiting)

@@ -50,8 +50,8 @@ def devices() -> Findings:
 
 def speeds(config: ModelConfig) -> Findings:
     """bfloat16 against float32 where `config` computes, and which of them it takes."""
-    from gossipllm.mistakes import UserMistake
     from gossipllm.model.loading.models import pick_device, pick_dtype
+    from trust.errors import UserMistake
 
     try:
         device = pick_device(config.device)

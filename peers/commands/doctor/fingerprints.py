@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gossipllm.learning.merging.updates import UpdateFormat
-from gossipllm.learning.shared_model import load_materials
+from gossipllm.learning.shared_model import load_shared_model
 from peers.home.config import PeerConfig
 from wire.messages import Fingerprints
 
@@ -15,5 +15,5 @@ def fingerprints_of(config: PeerConfig) -> Fingerprints:
     disable_progress_bar()
     learner = config.learner()
     # As the peer will hold it: where that is in few bits, the whole may not fit.
-    materials = load_materials(learner, lambda _phase, _step: None, alone=True)
+    materials = load_shared_model(learner, lambda _phase, _step: None, alone=True)
     return materials.fingerprints(UpdateFormat(materials.blueprint(learner.adapter), learner.mixing))

@@ -6,13 +6,13 @@ import fcntl
 import os
 import stat
 
-from gossipllm.mistakes import UserMistake
 from peers.commands.doctor.finding import Finding, Findings
 from peers.core.saved import Saved
 from peers.home.config import PeerConfig, load_config
 from peers.home.folder import Home
-from peers.home.store import Found, Store
+from peers.home.store import Found, StateStore
 from peers.identity import Identity
+from trust.errors import UserMistake
 from trust.record.history import Round
 from trust.record.log import read_history
 
@@ -67,7 +67,7 @@ def held_by(home: Home) -> str:
 def saved_of(home: Home) -> Found | UserMistake:
     """What was last saved, or why it cannot be read."""
     try:
-        return Store.look(home.state)
+        return StateStore.look(home.state)
     except UserMistake as error:
         return error
 

@@ -23,7 +23,7 @@ FIELDS = ("base", "tokenizer", "reference", "layout")
 
 
 @dataclass(slots=True)
-class Joining:
+class JoinCheck:
     """An attempt to reach `text`, and what came of it: `theirs`, once it has said of which network it is."""
 
     text: str
@@ -43,22 +43,22 @@ class Joining:
         if connected.level == "fail":
             return
         # libp2p takes a second to import, and only this needs it.
-        from peers.commands.doctor.calling import Greeted, Misspoke, Refused, Silent, call
+        from peers.commands.doctor.calling import CallGreeted, CallMisspoke, CallRefused, CallSilent, call
 
         async def calling():  # noqa: ANN202  its type would need the import above
             return await call(identity, address, deadline_s=max(0.1, until - time.monotonic()))
 
         heard = trio.run(calling)
-        if isinstance(heard, Refused):
+        if isinstance(heard, CallRefused):
             yield _refused(heard.why, impostor=heard.impostor)
             return
         yield Finding("ok", "handshake", f"it is {address.peer}")
         match heard:
-            case Greeted():
+            case CallGreeted():
                 yield self._understood(heard.data)
-            case Misspoke():
+            case CallMisspoke():
                 yield _nonsense(heard.why)
-            case Silent():
+            case CallSilent():
                 yield _silent(speaks=heard.speaks)
             case _:
                 assert_never(heard)

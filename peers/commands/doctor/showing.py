@@ -20,13 +20,13 @@ _LONGEST: Final = 600
 """Characters of a value or a cure. Guess: ten lines at 60 columns."""
 
 
-class Showing(Protocol):
+class FindingOutput(Protocol):
     def show(self, finding: Finding) -> None: ...
 
     def end(self, findings: Sequence[Finding]) -> None: ...
 
 
-class Lines:
+class FindingLines:
     def __init__(self, console: Console) -> None:
         self._console = console
 
@@ -49,7 +49,7 @@ class Lines:
         self._console.print(line, soft_wrap=True)
 
 
-class Document:
+class FindingsDocument:
     def __init__(self, console: Console) -> None:
         self._console = console
 

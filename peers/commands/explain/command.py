@@ -10,18 +10,24 @@ import click
 import msgspec
 from rich.console import Console
 
-from gossipllm.mistakes import UserMistake
 from gossipllm.tasks.progress import Stages, showing
-from peers.core.merge_inputs import KeptCompany
+from peers.core.merge_inputs import MergeInputs
 from peers.home.config import PeerConfig, load_config
 from peers.home.folder import Home
 from peers.home.merge_inputs import read_company
+from trust.errors import UserMistake
 from trust.inspection.explain.answering import explained
 from trust.inspection.explain.case import Case, case_of
-from trust.inspection.explain.document import Explanation, LeftOut
+from trust.inspection.explain.document import Explanation, LeaveOneOut
 from trust.inspection.explain.page import print_page
-from trust.inspection.explain.proposals import Measured, beginning, proposals, rows_of, without_entry
-from trust.inspection.reading.files import Run, read_run
+from trust.inspection.explain.proposals import (
+    MeasuredCandidates,
+    beginning,
+    proposals,
+    rows_of,
+    without_entry,
+)
+from trust.inspection.reading.files import HistoryRun, read_run
 from trust.rows.config import evidence_of
 from trust.rows.rows import Row
 
@@ -102,10 +108,10 @@ def explain(
 
 def _recorded(case: Case, why: str) -> Explanation:
     """From the records alone; `why` says why nothing is measured."""
-    return explained(case, proposals(case), losses={}, without=LeftOut(why=why))
+    return explained(case, proposals(case), losses={}, without=LeaveOneOut(why=why))
 
 
-def _measured(run: Run, case: Case) -> Explanation:
+def _measured(run: HistoryRun, case: Case) -> Explanation:
     found = _at_hand(run, case)
     if isinstance(found, str):
         return _recorded(case, found)
@@ -119,7 +125,7 @@ def _measured(run: Run, case: Case) -> Explanation:
         return _recorded(case, "there is too little memory to measure it")
 
 
-def _at_hand(run: Run, case: Case) -> tuple[Home, KeptCompany] | str:
+def _at_hand(run: HistoryRun, case: Case) -> tuple[Home, MergeInputs] | str:
     """What measuring takes, or why it is not there."""
     if case.index is None:
         return "it did not take part in this round"
@@ -142,7 +148,7 @@ def _at_hand(run: Run, case: Case) -> tuple[Home, KeptCompany] | str:
     return home, company
 
 
-def _again(case: Case, config: PeerConfig, company: KeptCompany, stages: Stages) -> Explanation:
+def _again(case: Case, config: PeerConfig, company: MergeInputs, stages: Stages) -> Explanation:
     from transformers.utils.logging import disable_progress_bar
 
     from gossipllm.learning.learner_pool import is_exhaustion
@@ -159,10 +165,10 @@ def _again(case: Case, config: PeerConfig, company: KeptCompany, stages: Stages)
         if not is_exhaustion(error):
             raise
         raise MemoryError from None
-    without = LeftOut(why="it is about the peer itself")
+    without = LeaveOneOut(why="it is about the peer itself")
     if leaving:
         as_used, home, spread = (losses[row] for row in (case.row, *leaving))
-        without = LeftOut(
+        without = LeaveOneOut(
             as_used=bench.mean(as_used),
             kept_at_home=bench.mean(home),
             kept_at_home_error=bench.error(home, as_used),
@@ -173,7 +179,7 @@ def _again(case: Case, config: PeerConfig, company: KeptCompany, stages: Stages)
     return explained(case, made, losses=means, without=without)
 
 
-def _afterwards(case: Case, bench: Reopened, stages: Stages) -> Measured:
+def _afterwards(case: Case, bench: Reopened, stages: Stages) -> MeasuredCandidates:
     """All that other strategies need and the round did not."""
     known = evidence_of(case.trust) if case.trust else ()
     measured = bench.distances([kind for kind in bench.kinds if kind not in known], stages)

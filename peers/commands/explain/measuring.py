@@ -20,15 +20,15 @@ from gossipllm.learning.learner_pool import OPENING_STEPS
 from gossipllm.learning.learner_state import resumed
 from gossipllm.learning.measuring import Measuring
 from gossipllm.learning.merging.averages import mean_loss
-from gossipllm.learning.merging.distances import Mine, measured, own_measures
+from gossipllm.learning.merging.distances import OwnEvidence, measured, own_measures
 from gossipllm.learning.merging.learned_row import learned_row
 from gossipllm.learning.merging.neighbours import Neighbours
 from gossipllm.learning.merging.updates import UpdateFormat
-from gossipllm.learning.shared_model import load_materials, load_text
-from gossipllm.mistakes import UserMistake
+from gossipllm.learning.shared_model import load_shared_model, load_text
 from gossipllm.tasks.progress import Stages
-from peers.core.merge_inputs import KeptCompany, KeptMember
-from trust.inspection.explain.proposals import Measured
+from peers.core.merge_inputs import MergeInput, MergeInputs
+from trust.errors import UserMistake
+from trust.inspection.explain.proposals import MeasuredCandidates
 from trust.rows.evidence import Distance
 from trust.rows.rows import Row, TrustConfig
 from wire.errors import WireError
@@ -49,10 +49,10 @@ _COMPARED: Final[tuple[Evidence, ...]] = (
 class Reopened:
     """Raises `UserMistake` where the configuration or the text are not those of the round any more."""
 
-    def __init__(self, config: LearnerConfig, company: KeptCompany, stages: Stages) -> None:
+    def __init__(self, config: LearnerConfig, company: MergeInputs, stages: Stages) -> None:
         done = stages.begin("loading", OPENING_STEPS)
         # Alone as the peer's own learner is: a base in 8 or 4 bits predicts otherwise than a whole one.
-        materials = load_materials(config, lambda _phase, _step: done(1), alone=True)
+        materials = load_shared_model(config, lambda _phase, _step: done(1), alone=True)
         splits = load_text(config, materials.base)
         done(1)
         configured = materials.blueprint(config.adapter)
@@ -77,7 +77,7 @@ class Reopened:
     def _keeps_start(self) -> bool:
         return self._config.mixing == "updates" or "progress" in self._config.evidence
 
-    def distances(self, kinds: Sequence[Evidence], stages: Stages) -> Measured:
+    def distances(self, kinds: Sequence[Evidence], stages: Stages) -> MeasuredCandidates:
         """Of all neighbours; a kind by which one of them cannot be measured is missing."""
         distances: dict[str, dict[Evidence, Distance]] = {one.peer: {} for one in self._members}
         missing: dict[Evidence, str] = {}
@@ -90,7 +90,7 @@ class Reopened:
                     missing[kind] = f"cannot be measured: {error.field}: {error.why}"
                 done(1)
         own = dict(zip(kinds, own_measures(kinds, self._mine), strict=True))
-        return Measured(distances, own, missing)
+        return MeasuredCandidates(distances, own, missing)
 
     def learned(self, row: Row, trust: TrustConfig, stages: Stages) -> Row:
         """The row that is learned from `row` on. Raises `UserMistake` where an update fits no more."""
@@ -140,21 +140,21 @@ class Reopened:
             return self._own_losses_W
         return self._performed(self._measuring.trust_losses(tried.merged.state))
 
-    def _distance(self, kind: Evidence, one: KeptMember) -> Distance:
+    def _distance(self, kind: Evidence, one: MergeInput) -> Distance:
         if one.evidence is None:
             raise WireError("evidence", "was not fetched")
         update, blob = self._neighbours.decoded(one.update), self._measuring.decoded(one.evidence.data)
         return self._performed(measured(kind, self._mine, one.peer, update, blob))
 
     @cached_property
-    def _mine(self) -> Mine:
+    def _mine(self) -> OwnEvidence:
         few, weights_W = slice(self._config.data.weigh_windows), self._measuring.weigh_weights_W
         now, start_loss = self._now, None
         if self._keeps_start:
             start_W: F32 = self._performed(self._measuring.trust_losses(now.start))
             start_loss = mean_loss(start_W[few], weights_W)
         blob, _ = self._performed(self._measuring.predicted(now.state))
-        return Mine(
+        return OwnEvidence(
             blueprint=now.blueprint,
             state=now.state,
             start=now.start,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peers.core.effects import Report
+from peers.core.effects import Log
 from peers.core.events import PeerId
 from trust.record.history import Refusal
 
@@ -17,7 +17,7 @@ class Complaints:
         self._me = me
         self._at: dict[tuple[PeerId, str], float] = {}
 
-    def about(self, peer: PeerId, field: str, why: str, now: float) -> list[Report]:
+    def about(self, peer: PeerId, field: str, why: str, now: float) -> list[Log]:
         last = self._at.pop((peer, field), None)
         if last is not None and now - last < REPORT_AGAIN_S:
             self._at[peer, field] = last
@@ -25,4 +25,4 @@ class Complaints:
         if len(self._at) >= MAX_COMPLAINTS:
             del self._at[next(iter(self._at))]
         self._at[peer, field] = now
-        return [Report(record=Refusal(peer=self._me, about=peer, field=field, why=why))]
+        return [Log(record=Refusal(peer=self._me, about=peer, field=field, why=why))]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from gossipllm.work import MadeContext
 from peers.core.effects import Pull
 from peers.core.events import PeerId
-from peers.core.others.inbox import Entry
+from peers.core.others.inbox import ReceivedAnnouncement
 from wire.digest import Content
 from wire.messages import MAX_CONTEXTS, BlobRef, ContextRef
 
@@ -36,7 +36,7 @@ class _Source:
     peers: tuple[PeerId, ...]
 
 
-class Contexts:
+class ContextExchange:
     def __init__(self, keys: Sequence[bytes], *, most_bytes: int, requests: Iterator[int]) -> None:
         self._keys = frozenset(keys)
         self._most_bytes = most_bytes
@@ -73,7 +73,7 @@ class Contexts:
 
     # -- for ourselves ------------------------------------------------------------------------------
 
-    def within_reach(self, entries: Sequence[Entry]) -> frozenset[bytes]:
+    def within_reach(self, entries: Sequence[ReceivedAnnouncement]) -> frozenset[bytes]:
         """Keys of contexts that are here or that somebody announces."""
         announced = (one.key for entry in entries for one in self._announced(entry))
         return frozenset(self._fetched) | frozenset(announced)
@@ -88,7 +88,10 @@ class Contexts:
         return self._fetched
 
     def fetch(
-        self, entries: Sequence[Entry], weights: Mapping[PeerId, float], connected: Collection[PeerId]
+        self,
+        entries: Sequence[ReceivedAnnouncement],
+        weights: Mapping[PeerId, float],
+        connected: Collection[PeerId],
     ) -> list[Pull]:
         """Ask for what is wanted, if it is not here or on its way and somebody has it."""
         key = self._wanted
@@ -128,7 +131,7 @@ class Contexts:
     def _source(
         self,
         key: bytes,
-        entries: Sequence[Entry],
+        entries: Sequence[ReceivedAnnouncement],
         weights: Mapping[PeerId, float],
         connected: Collection[PeerId],
     ) -> _Source | None:
@@ -150,7 +153,7 @@ class Contexts:
         near = [peer for peer in announcers[best] if peer in connected]
         return _Source(best, tuple((near or announcers[best])[:MAX_SOURCES]))
 
-    def _announced(self, entry: Entry) -> list[ContextRef]:
+    def _announced(self, entry: ReceivedAnnouncement) -> list[ContextRef]:
         return [
             one
             for one in entry.announcement.contexts

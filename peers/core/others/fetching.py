@@ -10,10 +10,10 @@ from peers.core.config import CoreConfig
 from peers.core.effects import Effect
 from peers.core.events import PeerId
 from peers.core.others.complaints import Complaints
-from peers.core.others.contexts import Contexts
-from peers.core.others.inbox import Entry, Inbox
-from peers.core.others.pulls import Fault, Fetch, Pulls
-from peers.core.others.pushing import Arrived
+from peers.core.others.contexts import ContextExchange
+from peers.core.others.inbox import Inbox, ReceivedAnnouncement
+from peers.core.others.pulls import ContentFault, Fetch, Pulls
+from peers.core.others.pushing import ArrivedShares
 from peers.core.terms import Terms
 from wire.digest import Content
 
@@ -22,7 +22,7 @@ HELD_PER_PARTNER = 2
 last ones counts for some rounds. Guess; it bounds the memory that others can make us use."""
 
 
-class Around(Protocol):
+class NeighbourView(Protocol):
     """What fetching asks of the neighbourhood."""
 
     @property
@@ -33,7 +33,7 @@ class Around(Protocol):
 
     def partners(self) -> frozenset[PeerId]: ...
 
-    def lately(self) -> list[Entry]: ...
+    def lately(self) -> list[ReceivedAnnouncement]: ...
 
 
 class Fetching:
@@ -43,9 +43,9 @@ class Fetching:
         terms: Terms,
         *,
         inbox: Inbox,
-        around: Around,
+        around: NeighbourView,
         complaints: Complaints,
-        fine: Callable[[PeerId, Fault, float], list[Effect]],
+        fine: Callable[[PeerId, ContentFault, float], list[Effect]],
     ) -> None:
         requests = itertools.count(1)
         self._most_held = HELD_PER_PARTNER * config.round.most_partners
@@ -55,11 +55,11 @@ class Fetching:
         self._fine = fine
         self._pushes = terms.pushes
         self.pulls = Pulls(terms, requests)
-        self.arrived = Arrived(self._most_held)
+        self.arrived = ArrivedShares(self._most_held)
         most_bytes = min(terms.context_bytes, config.round.most_context_mb * 10**6)
-        self.contexts = Contexts(terms.context_keys, most_bytes=most_bytes, requests=requests)
+        self.contexts = ContextExchange(terms.context_keys, most_bytes=most_bytes, requests=requests)
 
-    def fetch(self, entry: Entry) -> list[Effect]:
+    def fetch(self, entry: ReceivedAnnouncement) -> list[Effect]:
         """Pulls for what is missing of this entry, if it is worth them and its author's last ones ended."""
         if not entry.fit or entry.refused or entry.complete or entry.author not in self._around.partners():
             return []

@@ -25,7 +25,7 @@ Kind: TypeAlias = Literal["evidence", "update"]
 
 
 @dataclass(slots=True, eq=False)
-class Entry:
+class ReceivedAnnouncement:
     """One author's announcement, with what of it has been fetched. `frame` is bare: without evidence.
 
     `refs` is what is wanted of it, in the order in which it is fetched, and `fit` whether what this peer chose for
@@ -67,25 +67,25 @@ class Inbox:
 
     def __init__(self) -> None:
         self.changes = 0
-        self._complete: dict[PeerId, Entry] = {}
-        self._newest: dict[PeerId, Entry] = {}
+        self._complete: dict[PeerId, ReceivedAnnouncement] = {}
+        self._newest: dict[PeerId, ReceivedAnnouncement] = {}
         self._turn = 0
         self._doors_open = True
 
-    def newest(self) -> Iterator[Entry]:
+    def newest(self) -> Iterator[ReceivedAnnouncement]:
         """The newest announcement of each author, complete or not."""
         return iter(self._newest.values())
 
-    def complete(self) -> Iterator[Entry]:
+    def complete(self) -> Iterator[ReceivedAnnouncement]:
         """The newest complete state of each author."""
         return iter(self._complete.values())
 
-    def lately(self, max_age: int) -> list[Entry]:
+    def lately(self, max_age: int) -> list[ReceivedAnnouncement]:
         """The newest announcement of each author of whom we heard within so many rounds."""
         since = self._turn - max_age
         return [entry for entry in self._newest.values() if entry.turn >= since]
 
-    def lately_complete(self, max_age: int) -> list[Entry]:
+    def lately_complete(self, max_age: int) -> list[ReceivedAnnouncement]:
         """The newest complete state of each author, of those that came within so many rounds."""
         since = self._turn - max_age
         return [entry for entry in self._complete.values() if entry.turn >= since]
@@ -105,14 +105,14 @@ class Inbox:
         """Rounds of ours that ended."""
         return self._turn
 
-    def newest_of(self, author: PeerId) -> Entry | None:
+    def newest_of(self, author: PeerId) -> ReceivedAnnouncement | None:
         return self._newest.get(author)
 
-    def age(self, entry: Entry) -> int:
+    def age(self, entry: ReceivedAnnouncement) -> int:
         """Rounds of ours that ended since the announcement came."""
         return max(0, self._turn - entry.turn)
 
-    def staleness(self, entry: Entry, our_round: int) -> int:
+    def staleness(self, entry: ReceivedAnnouncement, our_round: int) -> int:
         """By how many rounds this state is behind us: its age, or by its author's count if that is less.
 
         So a peer that runs ahead of us is never stale, and neither is one that joined late and is at round 0.
@@ -121,11 +121,11 @@ class Inbox:
             return 0
         return min(self._turn - entry.turn, our_round - entry.announcement.round)
 
-    def is_current(self, entry: Entry, our_round: int) -> bool:
+    def is_current(self, entry: ReceivedAnnouncement, our_round: int) -> bool:
         """Whether it is not stale at all."""
         return entry.turn >= self._turn or entry.announcement.round >= our_round
 
-    def put(self, entry: Entry, *, dear: Container[PeerId] = ()) -> bool:
+    def put(self, entry: ReceivedAnnouncement, *, dear: Container[PeerId] = ()) -> bool:
         """Take a newer announcement; False where it is not newer than what is here.
 
         Where there are too many authors, the one longest silent goes, and none of `dear` while there are
@@ -146,7 +146,7 @@ class Inbox:
         self._settle(entry)
         return True
 
-    def hold(self, entry: Entry, kind: Kind, content: Content) -> None:
+    def hold(self, entry: ReceivedAnnouncement, kind: Kind, content: Content) -> None:
         """Give an entry a blob that was checked; `content` is what the entry's reference names.
 
         The entry may have been replaced by a newer one meanwhile, and still be the newest that is complete: a
@@ -161,7 +161,7 @@ class Inbox:
             newest.failures = 0
         self._settle(entry)
 
-    def _settle(self, entry: Entry) -> None:
+    def _settle(self, entry: ReceivedAnnouncement) -> None:
         """Let it count, if it is complete and newer than what does, and its author was not removed meanwhile."""
         if not entry.complete or entry.author not in self._newest:
             return

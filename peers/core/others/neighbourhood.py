@@ -28,10 +28,10 @@ from peers.core.others.admission import (
 from peers.core.others.complaints import Complaints
 from peers.core.others.fetching import Fetching
 from peers.core.others.greetings import Greetings
-from peers.core.others.inbox import Entry, Inbox
+from peers.core.others.inbox import Inbox, ReceivedAnnouncement
 from peers.core.others.offers import Offers
 from peers.core.others.partners import partners
-from peers.core.others.pulls import Fault
+from peers.core.others.pulls import ContentFault
 from peers.core.others.pushing import receivers
 from peers.core.others.scores import Scores
 from peers.core.terms import Terms
@@ -102,7 +102,7 @@ class Neighbourhood:
         """In the order in which they came."""
         return self._connected.keys()
 
-    def lately(self) -> list[Entry]:
+    def lately(self) -> list[ReceivedAnnouncement]:
         """The newest announcement of each author of whom we heard within `max_age` rounds."""
         return self.inbox.lately(self._config.trust.max_age)
 
@@ -155,7 +155,7 @@ class Neighbourhood:
             explore=self._config.round.explore,
         )
 
-    def usable(self) -> list[Entry]:
+    def usable(self) -> list[ReceivedAnnouncement]:
         """Complete entries of partners, young enough for a merge, in order of author."""
         chosen = self.partners()
         young = self.inbox.lately_complete(self._config.trust.max_age)
@@ -221,7 +221,7 @@ class Neighbourhood:
             effects.append(Drop(peer=peer))
         return effects
 
-    def _fine_author(self, author: PeerId, fault: Fault, now: float) -> list[Effect]:
+    def _fine_author(self, author: PeerId, fault: ContentFault, now: float) -> list[Effect]:
         return self.fine(author, fault.field, fault.why, fault.fine, now)
 
     # -- comparing what is known --------------------------------------------------------------------
@@ -282,7 +282,7 @@ class Neighbourhood:
     ) -> tuple[Verdict, Sequence[Effect]]:
         announcement, payload = accepted.frame.announcement, accepted.frame.payload
         wanted = ground.offers.wanted(announcement)
-        entry = Entry(accepted.author, announcement, without_payload(data), via, wanted)
+        entry = ReceivedAnnouncement(accepted.author, announcement, without_payload(data), via, wanted)
         if payload:
             evidence = Content(announcement.evidence.digest, payload)
             fault = ground.fetching.pulls.check_evidence(evidence)

@@ -15,7 +15,7 @@ import msgspec
 
 from peers.core.effects import Pull
 from peers.core.events import PeerId
-from peers.core.others.inbox import Entry, Kind
+from peers.core.others.inbox import Kind, ReceivedAnnouncement
 from peers.core.terms import Terms
 from wire.digest import Content
 from wire.errors import WireError
@@ -42,7 +42,7 @@ RELAYS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ContentFault:
     """What is wrong with a blob. `fine` is what it costs the author, 0 where it may be honest."""
 
     field: str
@@ -51,7 +51,7 @@ class Fault:
 
 
 class Fetch(msgspec.Struct, frozen=True):
-    entry: Entry
+    entry: ReceivedAnnouncement
     kind: Kind
 
 
@@ -75,7 +75,7 @@ class Pulls:
             return True
         return author in [one.entry.author for one in self._open.values()]
 
-    def begin(self, entry: Entry, kind: Kind, connected: Sequence[PeerId]) -> Pull:
+    def begin(self, entry: ReceivedAnnouncement, kind: Kind, connected: Sequence[PeerId]) -> Pull:
         request = next(self._requests)
         self._open[request] = Fetch(entry, kind)
         ref = entry.ref(kind)
@@ -90,19 +90,19 @@ class Pulls:
         """The fetch that was answered; None for an answer that nobody awaits."""
         return self._open.pop(request, None)
 
-    def check_evidence(self, content: Content) -> Fault | None:
+    def check_evidence(self, content: Content) -> ContentFault | None:
         if content.digest in self._good:
             return None
         try:
             check_evidence(content.data, self._terms.rows)
         except WireError as error:
-            return Fault(error.field, error.why, BAD_CONTENT_FINE)
+            return ContentFault(error.field, error.why, BAD_CONTENT_FINE)
         self._good[content.digest] = None
         if len(self._good) > MAX_GOOD:
             del self._good[next(iter(self._good))]
         return None
 
-    def check(self, fetch: Fetch, content: Content) -> Fault | None:
+    def check(self, fetch: Fetch, content: Content) -> ContentFault | None:
         """What is wrong with a blob that came, if anything is."""
         if fetch.kind == "evidence":
             return self.check_evidence(content)
@@ -113,14 +113,14 @@ class Pulls:
             self._check_offer(fetch.entry.announcement, content)
             norms = check_offered(content.data, self._terms.schema)
         except WireError as error:
-            return Fault(error.field, error.why, BAD_CONTENT_FINE)
+            return ContentFault(error.field, error.why, BAD_CONTENT_FINE)
         return self._check_norms(fetch.entry.author, norms)
 
     def _check_offer(self, announcement: Announcement, content: Content) -> None:
         if offer_of(content.data, self._terms.schema) != announcement.offer:
             raise WireError("update.offer", "not the one that was announced")
 
-    def _check_norms(self, author: PeerId, norms: dict[str, float]) -> Fault | None:
+    def _check_norms(self, author: PeerId, norms: dict[str, float]) -> ContentFault | None:
         others = [one for other, one in self._norms.items() if other != author]
         # Refused or not, it is one voice in the median; else a newcomer would go on refusing everybody.
         self._norms.pop(author, None)
@@ -135,11 +135,13 @@ class Pulls:
             usual = max(self._own_norms.get(name, 0.0), median) or max(self._own_norms.values(), default=0.0)
             if 0 < usual * MAX_NORM_RATIO < theirs:
                 why = f"root mean square is {theirs / usual:.3g} times the usual"
-                return Fault(f"update.{name}", why, LARGE_NORM_FINE if len(holders) >= WITNESSES else 0.0)
+                return ContentFault(
+                    f"update.{name}", why, LARGE_NORM_FINE if len(holders) >= WITNESSES else 0.0
+                )
         return None
 
 
-def _sources(entry: Entry, connected: Sequence[PeerId], *, turn: int) -> tuple[PeerId, ...]:
+def _sources(entry: ReceivedAnnouncement, connected: Sequence[PeerId], *, turn: int) -> tuple[PeerId, ...]:
     """The author and the one who told us, where they are near, then others in turn."""
     near = [one for one in dict.fromkeys((entry.author, entry.via)) if one in connected]
     others = [one for one in connected if one not in near]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from gossipllm.work import PushedShare
 from peers.core.events import PeerId
-from peers.core.others.inbox import Entry
+from peers.core.others.inbox import ReceivedAnnouncement
 from peers.core.others.partners import partners
 from wire.digest import Content
 from wire.messages import MAX_SHARES
@@ -23,7 +23,7 @@ one before, and its totals are below what it pushed last until it has pushed as 
 
 
 def receivers(
-    entries: Sequence[Entry], *, me: PeerId, round_: int, near: Callable[[PeerId], bool]
+    entries: Sequence[ReceivedAnnouncement], *, me: PeerId, round_: int, near: Callable[[PeerId], bool]
 ) -> dict[PeerId, bytes]:
     """Whom to push to, with their keys: those lately heard who are connected, as only they can fetch it; some of them
     by lot where they are too many."""
@@ -32,7 +32,7 @@ def receivers(
     return {peer: keys[peer] for peer in sorted(drawn)}
 
 
-class Arrived:
+class ArrivedShares:
     """Shares for us, the newest of each sender, of the last `most` senders."""
 
     def __init__(self, most: int) -> None:

@@ -11,9 +11,9 @@ from peers.core.config import CoreConfig
 from peers.core.events import PeerId
 from peers.core.others.admission import Keys
 from peers.core.others.neighbourhood import Neighbourhood
-from peers.core.round.announcing import News, announcement_frame
-from peers.core.round.planning import Around, Planner
-from peers.core.saved import LocalSteps, Saved, Standing
+from peers.core.round.announcing import AnnouncementExtras, announcement_frame
+from peers.core.round.planning import Planner, PlanningInputs
+from peers.core.saved import LocalSteps, Saved, SavedScore
 
 
 class Advance:
@@ -56,7 +56,7 @@ class Advance:
             measured=measured,
             plan=plan,
         )
-        news = News(
+        news = AnnouncementExtras(
             offer=trained.offer,
             capacity=self._config.learner.heads.capacity,
             shares=[(receivers[share.peer], share) for share in shares],
@@ -98,10 +98,10 @@ class Advance:
             window=saved.plan.window,
         )
 
-    def _around(self) -> Around:
+    def _around(self) -> PlanningInputs:
         entries = self._others.lately()
         contexts = self._others.fetching.contexts.within_reach(entries)
-        return Around(entries=entries, weights=self._others.weights, contexts=contexts)
+        return PlanningInputs(entries=entries, weights=self._others.weights, contexts=contexts)
 
-    def _standings(self) -> tuple[Standing, ...]:
-        return tuple(Standing(*row) for row in self._others.scores.rows())
+    def _standings(self) -> tuple[SavedScore, ...]:
+        return tuple(SavedScore(*row) for row in self._others.scores.rows())

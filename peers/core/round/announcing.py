@@ -17,7 +17,7 @@ from wire.units import Offer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class News:
+class AnnouncementExtras:
     """What is announced beside the state itself. `shares` go with the keys of their receivers."""
 
     offer: Offer
@@ -26,7 +26,9 @@ class News:
     contexts: tuple[ContextRef, ...]
 
 
-def announcement_frame(state: Saved, news: News, keys: Keys, *, net: bytes, name: str, now: float) -> bytes:
+def announcement_frame(
+    state: Saved, news: AnnouncementExtras, keys: Keys, *, net: bytes, name: str, now: float
+) -> bytes:
     """The frame for the local steps that `state` is the outcome of. Its own is still the last one, if any."""
     local, update, evidence = state.local, state.update, state.evidence
     assert local is not None, "an announcement follows local steps"

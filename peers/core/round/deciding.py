@@ -20,7 +20,7 @@ from typing import TypeAlias
 from gossipllm.work import Absorb, Evaluate, Evaluated, Fit, Fitted, Merge, Request
 from peers.core.config import CoreConfig
 from peers.core.round.choosing import Choice, alone, choice_of, shrunk_rows
-from peers.core.round.stages import Choosing, Company, Fitting, Member, Merging, Shrinking, Stage
+from peers.core.round.stages import Choosing, Fitting, Merging, Participant, Participants, Shrinking, Stage
 from peers.core.saved import LocalSteps, Saved
 from trust.rows.rows import (
     Candidate,
@@ -48,7 +48,7 @@ class Decider:
         self._new_request = new_request
         self._alpha = alpha_of(config.trust, config.learner.training.reduction)
 
-    def begin(self, company: Company) -> Step:
+    def begin(self, company: Participants) -> Step:
         if self._config.learner.mixing == "push-sum":
             return self.absorb(company)
         neighbours = [self._neighbour(one) for one in company.members]
@@ -90,13 +90,13 @@ class Decider:
         request = self._new_request()
         return Shrinking(request, company, nearer, tried), _evaluate(request, nearer, company.members)
 
-    def absorb(self, company: Company) -> Step:
+    def absorb(self, company: Participants) -> Step:
         """Take in what was pushed to us. The row that stands for it keeps everything: mass knows no row."""
         choice = Choice(alone(len(company.members)), None, "taken" if company.shares else "alone")
         request = self._new_request()
         return Merging(request, company, choice, ()), Absorb(request=request, shares=company.shares)
 
-    def _measure(self, company: Company, candidates: tuple[Candidate, ...]) -> Step:
+    def _measure(self, company: Participants, candidates: tuple[Candidate, ...]) -> Step:
         nobody = alone(len(company.members))
         if all(one.row == nobody for one in candidates):
             return self._merge(company, Choice(nobody, None, "alone"), ())
@@ -106,7 +106,9 @@ class Decider:
         request = self._new_request()
         return Choosing(request, company, candidates), _evaluate(request, candidates, company.members)
 
-    def _merge(self, company: Company, choice: Choice, tried: tuple[tuple[float | None, float], ...]) -> Step:
+    def _merge(
+        self, company: Participants, choice: Choice, tried: tuple[tuple[float | None, float], ...]
+    ) -> Step:
         request = self._new_request()
         others = zip(choice.row[1:], company.members, strict=True)
         taken = [(weight, _update(one)) for weight, one in others if weight > 0]
@@ -114,13 +116,13 @@ class Decider:
         merge = Merge(request=request, row=row, updates=tuple(update for _, update in taken))
         return Merging(request, company, choice, tried), merge
 
-    def _neighbour(self, member: Member) -> Neighbour:
+    def _neighbour(self, member: Participant) -> Neighbour:
         entry, counts = member.entry, self._counts(member)
         return Neighbour(
             entry.author, entry.announcement.name, member.distances, member.own, member.age, *counts
         )
 
-    def _counts(self, member: Member) -> Counts:
+    def _counts(self, member: Participant) -> Counts:
         announced = member.entry.announcement
         if self._config.trust.tokens_count == "total":
             return Counts(announced.tokens_total, announced.samples_total)
@@ -134,16 +136,16 @@ def own_counts(saved: Saved, local: LocalSteps, trust: TrustConfig) -> Counts:
     return Counts(local.tokens, local.samples)
 
 
-def _update(member: Member) -> Content:
+def _update(member: Participant) -> Content:
     assert member.update is not None, "a row is over updates"
     return member.update
 
 
-def _updates(members: Sequence[Member]) -> tuple[Content, ...]:
+def _updates(members: Sequence[Participant]) -> tuple[Content, ...]:
     return tuple(_update(one) for one in members)
 
 
-def _evaluate(request: int, candidates: Sequence[Candidate], members: Sequence[Member]) -> Evaluate:
+def _evaluate(request: int, candidates: Sequence[Candidate], members: Sequence[Participant]) -> Evaluate:
     rows = (*(one.row for one in candidates), alone(len(members)))
     return Evaluate(request=request, rows=rows, updates=_updates(members))
 

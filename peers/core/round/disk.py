@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peers.core.effects import Effect, Report, Store, WakeAt
+from peers.core.effects import Effect, Log, Store, WakeAt
 from peers.core.events import PeerId, SavingAgain
 from peers.core.saved import Saved
 from trust.record.history import Note
@@ -33,7 +33,7 @@ class Disk:
             return [again]
         self._complained = True
         text = f"the state of round {saved.round} is not saved: {why}"[:500]
-        return [Report(record=Note(peer=self._me, level="error", text=text)), again]
+        return [Log(record=Note(peer=self._me, level="error", text=text)), again]
 
     def save_again(self, saved: Saved | None, generation: int) -> list[Effect]:
         if saved is None or generation != saved.generation or self.holds(generation):

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from gossipllm.work import Weigh, Weighed
 from peers.core.config import CoreConfig
-from peers.core.others.inbox import Entry
+from peers.core.others.inbox import ReceivedAnnouncement
 from peers.core.others.neighbourhood import Neighbourhood
-from peers.core.round.stages import Gathering, Member
+from peers.core.round.stages import Gathering, Participant
 from peers.core.saved import LocalSteps
 from trust.rows.evidence import MAX_DISTANCE, Distance
 from trust.rows.rows import evidence_of, is_measure
@@ -47,7 +47,7 @@ class Gatherer:
                 continue
             stage.asked[author] = entry
             age = self._others.inbox.staleness(entry, our_round)
-            member = Member(entry, entry.update, entry.evidence, age)
+            member = Participant(entry, entry.update, entry.evidence, age)
             if not self._kinds:
                 stage.weighed[author] = member
                 continue
@@ -76,7 +76,7 @@ class Gatherer:
                 return True
         return False
 
-    def measured(self, member: Member, answer: Weighed) -> Member | None:
+    def measured(self, member: Participant, answer: Weighed) -> Participant | None:
         """The member with its distances; None where rows cannot be made of them."""
         if not len(answer.distances) == len(answer.errors) == len(answer.own) == len(self._kinds):
             return None
@@ -85,16 +85,16 @@ class Gatherer:
         good = all(is_measure(kind, one) for kind, one in zip(self._kinds, distances, strict=True))
         if not good or not all(abs(own) <= MAX_DISTANCE for own in answer.own):
             return None
-        return Member(member.entry, member.update, member.evidence, member.age, distances, answer.own)
+        return Participant(member.entry, member.update, member.evidence, member.age, distances, answer.own)
 
-    def members(self, stage: Gathering, now: float) -> tuple[Member, ...]:
+    def members(self, stage: Gathering, now: float) -> tuple[Participant, ...]:
         """Who was weighed and is still in good standing, the nearest where they are too many, by author."""
         banned = self._others.scores.banned
         here = [one for one in stage.weighed.values() if not banned(one.entry.author, now)]
         nearest = sorted(here, key=lambda one: (*(each.mean for each in one.distances), one.entry.author))
         return tuple(sorted(nearest[: self._config.round.most_partners], key=lambda one: one.entry.author))
 
-    def _is_fresh(self, entry: Entry, our_round: int) -> bool:
+    def _is_fresh(self, entry: ReceivedAnnouncement, our_round: int) -> bool:
         """Whether it is this round's: with a barrier by its author's count, else by when it came."""
         if self._config.round.barrier:
             return entry.announcement.round >= our_round

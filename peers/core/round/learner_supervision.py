@@ -11,7 +11,7 @@ from typing import Literal
 
 from gossipllm.work import Open, Opened
 from peers.core.config import CoreConfig
-from peers.core.effects import Effect, Report, Stop, WakeAt
+from peers.core.effects import Effect, Log, Stop, WakeAt
 from peers.core.events import PeerId, Reopening
 from peers.core.others.admission import Keys, mismatch
 from peers.core.others.neighbourhood import Neighbourhood
@@ -31,14 +31,14 @@ MERGE_TRIES = 2
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Ready:
+class OpenLearner:
     """What is known once the learner is open."""
 
     planner: Planner
     advance: Advance
 
 
-class Lives:
+class LearnerSupervision:
     """`ready` is None before the first one is open; `spoiled` counts those that this round's merge has cost."""
 
     def __init__(self, config: CoreConfig, keys: Keys, neighbourhood: Neighbourhood) -> None:
@@ -52,7 +52,7 @@ class Lives:
         )
         self._deaths = 0
         self._said = ""
-        self.ready: Ready | None = None
+        self.ready: OpenLearner | None = None
         self.spoiled = 0
 
     def open(self, request: int, saved: Saved | None) -> Open:
@@ -76,7 +76,7 @@ class Lives:
         if most > MAX_BLOB_BYTES:
             why = f"what this peer would announce takes {most} bytes, and others refuse more than {MAX_BLOB_BYTES}"
             return Stop(code=2, why=f"{why}; train less of the model, with [adapter] or [layers]")
-        self.ready = Ready(planner, Advance(self._config, self._keys, self._others, planner))
+        self.ready = OpenLearner(planner, Advance(self._config, self._keys, self._others, planner))
         return self._others.open(terms)
 
     def lost(self, why: str, now: float, *, round_: int, over_merge: bool) -> list[Effect]:
@@ -98,5 +98,5 @@ class Lives:
         return [note(self._keys.peer_id, "warning", text)] if text and text != said else []
 
 
-def note(me: PeerId, level: Literal["info", "warning", "error"], text: str) -> Report:
-    return Report(record=Note(peer=me, level=level, text=text[:500]))
+def note(me: PeerId, level: Literal["info", "warning", "error"], text: str) -> Log:
+    return Log(record=Note(peer=me, level=level, text=text[:500]))

@@ -30,7 +30,7 @@ from typing import Final
 
 from gossipllm.config import LearnerConfig
 from peers.core.events import PeerId
-from peers.core.others.inbox import Entry
+from peers.core.others.inbox import ReceivedAnnouncement
 from peers.core.saved import WHOLE, Plan
 from peers.core.terms import Terms
 from trust.rows.importance import (
@@ -60,11 +60,11 @@ _LOT_BITS: Final = 53
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Around:
+class PlanningInputs:
     """What a plan depends on beside the configuration: the newest announcements of those lately heard, what the
     last row gave them, and the contexts that are at hand or to be had, by key."""
 
-    entries: Sequence[Entry] = ()
+    entries: Sequence[ReceivedAnnouncement] = ()
     weights: Mapping[PeerId, float] = field(default_factory=dict[PeerId, float])
     contexts: frozenset[bytes] = frozenset()
 
@@ -104,7 +104,9 @@ class Planner:
             # A first round, or settings that were changed since.
             nothing = (None,) * self._terms.layers
             plan = (
-                self.window(round_, nothing, (0,) * self._terms.layers, Around()) if self.by_window else WHOLE
+                self.window(round_, nothing, (0,) * self._terms.layers, PlanningInputs())
+                if self.by_window
+                else WHOLE
             )
         key = self.context_key(plan)
         ready = () if key is None or key in held else self._with_context(held)
@@ -122,7 +124,9 @@ class Planner:
             return False
         return set(units) <= set(self._own)
 
-    def window(self, round_: int, importance: Importance, measured: Sequence[int], around: Around) -> Plan:
+    def window(
+        self, round_: int, importance: Importance, measured: Sequence[int], around: PlanningInputs
+    ) -> Plan:
         """A window for this round; everything where no block holds a unit of this peer's."""
         possible = self._possible(around.contexts)
         if not possible:
@@ -141,7 +145,7 @@ class Planner:
                     drawn_window([chance / whole for chance in among], _lot(self._me, str(round_)))
                 )
 
-    def heads(self, our_round: int, around: Around) -> Plan:
+    def heads(self, our_round: int, around: PlanningInputs) -> Plan:
         """The heads to train next, when our round `our_round` has ended."""
         capacities = {one.author: float(one.announcement.capacity) for one in around.entries}
         capacities[self._me] = float(self._heads.capacity)
@@ -190,7 +194,7 @@ class Planner:
         )
 
     def _chances(
-        self, round_: int, importance: Importance, measured: Sequence[int], around: Around
+        self, round_: int, importance: Importance, measured: Sequence[int], around: PlanningInputs
     ) -> tuple[float, ...]:
         layers = self._terms.layers
         heard = [

@@ -8,8 +8,8 @@ from gossipllm import __version__
 from gossipllm.work import Merged, Opened
 from peers.core.config import CoreConfig
 from peers.core.events import PeerId
-from peers.core.merge_inputs import KeptCompany, KeptMember
-from peers.core.round.stages import Member, Merging
+from peers.core.merge_inputs import MergeInput, MergeInputs
+from peers.core.round.stages import Merging, Participant
 from peers.core.saved import Saved
 from trust.record.history import Begun, Round, Seen
 from trust.rows.rows import TrustConfig, alpha_of
@@ -69,11 +69,11 @@ def round_record(peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged) 
     )
 
 
-def kept_company(peer: PeerId, *, saved: Saved, stage: Merging) -> KeptCompany | None:
+def kept_company(peer: PeerId, *, saved: Saved, stage: Merging) -> MergeInputs | None:
     """What this round's row was over; None where it was over no update."""
     taken = zip(stage.company.members, stage.choice.row[1:], strict=True)
     kept = tuple(
-        KeptMember(
+        MergeInput(
             peer=one.entry.author,
             name=one.entry.announcement.name,
             its_round=one.entry.announcement.round,
@@ -87,12 +87,12 @@ def kept_company(peer: PeerId, *, saved: Saved, stage: Merging) -> KeptCompany |
     if not kept:
         return None
     assert saved.snapshot is not None, "a merge follows local steps"
-    return KeptCompany(
+    return MergeInputs(
         peer=peer, round=saved.round, snapshot=saved.snapshot, self_weight=stage.choice.row[0], members=kept
     )
 
 
-def _seen(one: Member, weight: float) -> Seen:
+def _seen(one: Participant, weight: float) -> Seen:
     announced = one.entry.announcement
     several = len(one.distances) > 1
     return Seen(

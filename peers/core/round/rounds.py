@@ -36,7 +36,7 @@ from gossipllm.work import (
     Weighed,
 )
 from peers.core.config import CoreConfig
-from peers.core.effects import Effect, Keep, Publish, Report, Stop, Store, WakeAt
+from peers.core.effects import Effect, Keep, Log, Publish, Stop, Store, WakeAt
 from peers.core.events import Deadline, PeerId
 from peers.core.others.admission import Keys
 from peers.core.others.neighbourhood import Neighbourhood
@@ -45,15 +45,15 @@ from peers.core.others.pushing import BAD_SHARE_FINE
 from peers.core.round.deciding import Decider, Step, own_counts
 from peers.core.round.disk import Disk
 from peers.core.round.gathering import Gatherer
-from peers.core.round.learner_supervision import MERGE_TRIES, Lives, Ready, note
+from peers.core.round.learner_supervision import MERGE_TRIES, LearnerSupervision, OpenLearner, note
 from peers.core.round.records import begun_record, kept_company, round_record
 from peers.core.round.stages import (
     Choosing,
-    Company,
     Fitting,
     Gathering,
     Merging,
     Opening,
+    Participants,
     Resting,
     Saving,
     Shrinking,
@@ -76,7 +76,7 @@ class Rounds:
         self._others = neighbourhood
         self._gather = Gatherer(config, neighbourhood)
         self._decide = Decider(config, self._new_request)
-        self._lives = Lives(config, keys, neighbourhood)
+        self._lives = LearnerSupervision(config, keys, neighbourhood)
         self._saved = saved
         self._request = 0
         self._disk = Disk(keys.peer_id)
@@ -95,7 +95,7 @@ class Rounds:
         return shown
 
     @property
-    def _ready(self) -> Ready:
+    def _ready(self) -> OpenLearner:
         ready = self._lives.ready
         assert ready is not None, "nothing is trained before the learner is open"
         return ready
@@ -116,7 +116,7 @@ class Rounds:
         if self._saved is None:
             self._saved = beginning(event.fingerprints)
         begun = begun_record(self._keys.peer_id, self._config, round_=self.round, opened=event)
-        return [*effects, Report(record=begun), *self._resume(now)]
+        return [*effects, Log(record=begun), *self._resume(now)]
 
     def lost(self, why: str, now: float) -> list[Effect]:
         """The learner died: say so, pause, and go on from what was last saved."""
@@ -283,7 +283,7 @@ class Rounds:
         assert saved is not None, "gathering follows training"
         assert saved.local is not None, "gathering follows training"
         self._others.inbox.close()
-        company = Company(
+        company = Participants(
             members=self._gather.members(stage, now),
             gathered_s=now - stage.since,
             own_loss=saved.local.trust_loss,
@@ -324,7 +324,7 @@ class Rounds:
         kept = self._kept(self._saved, stage)
         self._saved = self._ready.advance.from_merging(self._saved, event)
         self._others.turn({one.peer: one.weight for one in record.seen}, record.round)
-        return [*refused, Report(record=record), *kept, Store(saved=self._saved), *self._train()]
+        return [*refused, Log(record=record), *kept, Store(saved=self._saved), *self._train()]
 
     def _kept(self, saved: Saved, stage: Merging) -> list[Effect]:
         # Where mass is pushed, what came from a neighbour is a share of it and no adapter.

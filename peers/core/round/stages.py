@@ -16,22 +16,22 @@ import msgspec
 
 from gossipllm.work import PushedShare
 from peers.core.events import PeerId
-from peers.core.others.inbox import Entry
+from peers.core.others.inbox import ReceivedAnnouncement
 from peers.core.round.choosing import Choice
 from trust.rows.evidence import Distance
 from trust.rows.rows import Candidate, Counts
 from wire.digest import Content
 
 
-class Member(msgspec.Struct, frozen=True):
+class Participant(msgspec.Struct, frozen=True):
     """A neighbour in this round's comparison: its entry, what of it counts, and its staleness when we asked.
 
-    The update is None where none was wanted: what was pushed to us stands in `Company.shares`. The contents stand
+    The update is None where none was wanted: what was pushed to us stands in `Participants.shares`. The contents stand
     beside the entry because the inbox may let go of them while the round goes on. `distances` and `own` are as the
     learner measured them, empty until it has, or where nothing is to be measured.
     """
 
-    entry: Entry
+    entry: ReceivedAnnouncement
     update: Content | None
     evidence: Content | None
     age: int
@@ -75,14 +75,14 @@ class Gathering:
     over: bool = False
     leaving: bool = False
     looked: tuple[bool, int, frozenset[PeerId]] | None = None
-    asked: dict[PeerId, Entry] = field(default_factory=dict[PeerId, Entry])
-    weighing: dict[int, Member] = field(default_factory=dict[int, Member])
-    weighed: dict[PeerId, Member] = field(default_factory=dict[PeerId, Member])
+    asked: dict[PeerId, ReceivedAnnouncement] = field(default_factory=dict[PeerId, ReceivedAnnouncement])
+    weighing: dict[int, Participant] = field(default_factory=dict[int, Participant])
+    weighed: dict[PeerId, Participant] = field(default_factory=dict[PeerId, Participant])
     declined: set[PeerId] = field(default_factory=set[PeerId])
 
 
 @dataclass(frozen=True, slots=True)
-class Company:
+class Participants:
     """Who takes part in this round's row, and how long they took to gather.
 
     `own_loss` is this peer's on its trust split after its local steps; `previous` the last round's weights; `me` its
@@ -90,7 +90,7 @@ class Company:
     of a row.
     """
 
-    members: tuple[Member, ...]
+    members: tuple[Participant, ...]
     gathered_s: float
     own_loss: float
     previous: Mapping[PeerId, float]
@@ -103,7 +103,7 @@ class Fitting:
     """A row is being learned."""
 
     request: int
-    company: Company
+    company: Participants
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ class Choosing:
     """Candidates are being measured. The last row measured is keeping everything."""
 
     request: int
-    company: Company
+    company: Participants
     candidates: tuple[Candidate, ...]
 
 
@@ -120,7 +120,7 @@ class Shrinking:
     """Nothing beat keeping everything; the best proposal is tried nearer to it."""
 
     request: int
-    company: Company
+    company: Participants
     candidates: tuple[Candidate, ...]
     tried: tuple[tuple[float | None, float], ...]
 
@@ -131,7 +131,7 @@ class Merging:
     came is being taken in, and the row is all one's own."""
 
     request: int
-    company: Company
+    company: Participants
     choice: Choice
     tried: tuple[tuple[float | None, float], ...]
 

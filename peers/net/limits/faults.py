@@ -19,7 +19,7 @@ WITHHELD: Final = -5.0
 WRONG_BLOB: Final = -50.0
 
 
-class Fault(Exception):
+class ProtocolFault(Exception):
     """A remote broke the protocol. Becomes `Peer.misbehaved`, never a traceback."""
 
     def __init__(self, field: str, why: str, fine: float) -> None:

@@ -20,15 +20,15 @@ from peers.identity import Identity
 from peers.net.config import NetworkConfig
 from peers.net.host import PeerId
 from peers.net.stack import noise
-from peers.net.stack.tcp import Transport
+from peers.net.stack.tcp import TcpTransport
 from peers.net.stack.yamux import Muxer
 
 
 def make_host(
-    identity: Identity, config: NetworkConfig, transport: Transport, welcome: Callable[[PeerId], bool]
+    identity: Identity, config: NetworkConfig, transport: TcpTransport, welcome: Callable[[PeerId], bool]
 ) -> BasicHost:
     key_pair = create_new_key_pair(identity.seed)
-    security = noise.Transport(key_pair, welcome=welcome)
+    security = noise.NoiseTransport(key_pair, welcome=welcome)
     host = libp2p.new_host(
         key_pair=key_pair,
         sec_opt={NOISE_ID: security},

@@ -20,7 +20,7 @@ from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.peer.id import ID
 from libp2p.security.exceptions import HandshakeFailure
 from libp2p.security.noise.io import MAX_PLAINTEXT_LENGTH, NoiseTransportReadWriter
-from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.security.noise.transport import Transport as Libp2pNoise
 from libp2p.security.secure_session import SecureSession
 
 from peers.net.host import PeerId
@@ -30,7 +30,7 @@ _LENGTH_BYTES = 2
 _Cipher = Callable[[None, memoryview], bytes]
 
 
-class Session(SecureSession):
+class NoiseSession(SecureSession):
     """An established session. `read(n)` gives exactly `n` bytes or raises, as Yamux expects."""
 
     def __init__(self, established: SecureSession) -> None:
@@ -131,7 +131,7 @@ class Session(SecureSession):
             self._ciphertext, self._ciphertext_at = b"".join(parts), 0
 
 
-class Transport(NoiseTransport):
+class NoiseTransport(Libp2pNoise):
     """Noise with the door and the session above."""
 
     def __init__(self, key_pair: KeyPair, *, welcome: Callable[[PeerId], bool]) -> None:
@@ -148,4 +148,4 @@ class Transport(NoiseTransport):
         assert isinstance(established, SecureSession), "the Noise transport makes nothing else"
         if not self._welcome(str(established.remote_peer)):
             raise HandshakeFailure("not welcome")
-        return Session(established)
+        return NoiseSession(established)

@@ -93,7 +93,7 @@ class Socket(ReadWriteCloser):
         return self._remote
 
 
-class Transport(TCP):
+class TcpTransport(TCP):
     """libp2p's TCP with our sockets, a limit for each remote address, and a way to close everything."""
 
     def __init__(self, *, max_per_address: int, max_inbound: int) -> None:

@@ -26,8 +26,8 @@ from libp2p.stream_muxer.exceptions import MuxedStreamError
 from peers.net.host import PeerId, PullFailed, Unreachable
 from peers.net.limits import faults
 from peers.net.limits.buckets import Bucket
-from peers.net.limits.faults import Fault
-from peers.net.meter import Meter
+from peers.net.limits.faults import ProtocolFault
+from peers.net.meter import TrafficMeter
 from peers.net.stack.yamux import FRAME_BYTES, BulkReader, BulkWriter
 from peers.net.streams.framing import finish, read_exactly
 from wire.digest import short
@@ -54,7 +54,7 @@ BUSY_ROUNDS: Final = 5
 BUSY_WAIT_S: Final = 0.2
 
 Open = Callable[[PeerId], Awaitable[INetStream]]
-Accuse = Callable[[PeerId, Fault], None]
+Accuse = Callable[[PeerId, ProtocolFault], None]
 
 
 class BlobServer:
@@ -63,7 +63,7 @@ class BlobServer:
     def __init__(
         self,
         blob: Callable[[bytes], bytes | None],
-        meter: Meter,
+        meter: TrafficMeter,
         *,
         at_once: int,
         bucket: Callable[[PeerId], Bucket],
@@ -76,18 +76,18 @@ class BlobServer:
         self._deadline_s = deadline_s
 
     async def serve(self, stream: INetStream, peer: PeerId) -> None:
-        """One request. Raises `Fault`, `trio.TooSlowError` or the stream's errors; the caller resets."""
+        """One request. Raises `ProtocolFault`, `trio.TooSlowError` or the stream's errors; the caller resets."""
         with trio.fail_after(self._deadline_s):
             try:
                 request = decode_pull_request(await read_exactly(stream, REQUEST_BYTES))
             except WireError as error:
-                raise Fault(error.field, error.why, faults.MALFORMED) from None
+                raise ProtocolFault(error.field, error.why, faults.MALFORMED) from None
         blob = self._blob(request.digest)
         if blob is None:
             await self._say(stream, PullStatus.NOT_HERE)
             return
         if request.offset > len(blob):
-            raise Fault("pull.offset", f"{request.offset} > {len(blob)}", faults.MALFORMED)
+            raise ProtocolFault("pull.offset", f"{request.offset} > {len(blob)}", faults.MALFORMED)
         try:
             self._places.acquire_nowait()
         except trio.WouldBlock:
@@ -159,7 +159,7 @@ class BlobPuller:
         self,
         open_stream: Open,
         accuse: Accuse,
-        meter: Meter,
+        meter: TrafficMeter,
         *,
         at_once: int,
         at_once_per_peer: int,
@@ -232,7 +232,7 @@ class BlobPuller:
             try:
                 await self._receive(stream, source, transfer)
                 done = True
-            except Fault as fault:
+            except ProtocolFault as fault:
                 self._accuse(source, fault)
                 raise _Failed(f"{fault.field}: {fault.why}") from None
             except (_Failed, trio.TooSlowError) as error:
@@ -252,12 +252,12 @@ class BlobPuller:
             try:
                 answer = decode_pull_response(await read_exactly(stream, RESPONSE_BYTES))
             except WireError as error:
-                raise Fault(error.field, error.why, faults.MALFORMED) from None
+                raise ProtocolFault(error.field, error.why, faults.MALFORMED) from None
         if answer.status is not PullStatus.FOUND:
             busy = answer.status is PullStatus.BUSY
             raise _Failed("busy" if busy else "not here", busy=busy)
         if answer.size != transfer.size:
-            raise Fault("blob.size", f"got {answer.size}, want {transfer.size}", faults.WRONG_BLOB)
+            raise ProtocolFault("blob.size", f"got {answer.size}, want {transfer.size}", faults.WRONG_BLOB)
         started = trio.current_time()
         with trio.CancelScope(deadline=started + self._grace_s) as scope:
             while not transfer.complete:
@@ -270,7 +270,9 @@ class BlobPuller:
                 scope.deadline = started + self._grace_s + (transfer.received - offset) / MIN_RATE_BYTES_S
         if scope.cancelled_caught:
             spent = trio.current_time() - started
-            raise Fault("blob.rate", f"{transfer.received - offset} bytes in {spent:.1f} s", faults.WITHHELD)
+            raise ProtocolFault(
+                "blob.rate", f"{transfer.received - offset} bytes in {spent:.1f} s", faults.WITHHELD
+            )
 
     @asynccontextmanager
     async def _place_with(self, peer: PeerId) -> AsyncGenerator[None, None]:
@@ -288,6 +290,6 @@ class BlobPuller:
                 del self._of_peer[peer]
 
 
-def _wrong_digest(transfer: _Transfer) -> Fault:
+def _wrong_digest(transfer: _Transfer) -> ProtocolFault:
     got, want = short(transfer.hasher.digest()), short(transfer.digest)
-    return Fault("blob.sha", f"got {got}, want {want}", faults.WRONG_BLOB)
+    return ProtocolFault("blob.sha", f"got {got}, want {want}", faults.WRONG_BLOB)

@@ -21,7 +21,7 @@ from libp2p.abc import INetStream
 from peers.net.addresses import MAX_ADDRESSES, MAX_CHARACTERS, Address, parse_multiaddress
 from peers.net.host import PeerId
 from peers.net.limits import faults
-from peers.net.limits.faults import Fault
+from peers.net.limits.faults import ProtocolFault
 from peers.net.streams.framing import read_exactly
 
 PEERS_PROTOCOL: Final = "/gossipllm/peers/1"
@@ -32,7 +32,7 @@ _MAX_BYTES: Final = MAX_OFFERED * (MAX_CHARACTERS + 64)
 
 
 async def ask(stream: INetStream, own: Sequence[str], *, deadline_s: float) -> list[Address]:
-    """Tell where we listen, learn where others do. Raises `Fault` or the stream's errors."""
+    """Tell where we listen, learn where others do. Raises `ProtocolFault` or the stream's errors."""
     with trio.fail_after(deadline_s):
         await _write(stream, own[:MAX_OWN])
         return await _read(stream, MAX_OFFERED)
@@ -76,11 +76,11 @@ def usable_from(remote: str | None, addresses: Iterable[Address]) -> list[Addres
 async def _read(stream: INetStream, limit: int) -> list[Address]:
     length = int.from_bytes(await read_exactly(stream, _LENGTH_BYTES), "little")
     if length > _MAX_BYTES:
-        raise Fault("peers.length", f"{length} > {_MAX_BYTES}", faults.OVERSIZE)
+        raise ProtocolFault("peers.length", f"{length} > {_MAX_BYTES}", faults.OVERSIZE)
     try:
         lines = (await read_exactly(stream, length)).decode("ascii").split("\n")
     except UnicodeDecodeError:
-        raise Fault("peers.text", "not ASCII", faults.MALFORMED) from None
+        raise ProtocolFault("peers.text", "not ASCII", faults.MALFORMED) from None
     addresses: list[Address] = []
     for line in lines[:limit]:
         with suppress(ValueError):  # A newer version may know kinds of address that we cannot dial.

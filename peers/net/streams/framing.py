@@ -13,7 +13,7 @@ from libp2p.abc import INetStream
 from libp2p.network.stream.exceptions import StreamEOF
 
 from peers.net.limits import faults
-from peers.net.limits.faults import Fault
+from peers.net.limits.faults import ProtocolFault
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class FrameReader:
         self._buffer = bytearray()
 
     async def read(self) -> bytes | None:
-        """The next frame, None at the end. Raises `Fault`, or the stream's own errors."""
+        """The next frame, None at the end. Raises `ProtocolFault`, or the stream's own errors."""
         if not self._buffer and not await self._more():
             return None
         body, needed = 0, 1
@@ -49,7 +49,7 @@ class FrameReader:
             frame = bytes(self._buffer[body:needed])
             del self._buffer[:needed]
             return frame
-        raise Fault(
+        raise ProtocolFault(
             "frame.deadline",
             f"{len(self._buffer)} of {needed} bytes in {self._deadline_s:g} s",
             faults.SLOW,
@@ -62,10 +62,12 @@ class FrameReader:
             length |= (byte & 0x7F) << (7 * index)
             if not byte & 0x80:
                 if length > self._limit:
-                    raise Fault("frame.length", f"{length} > {self._limit}", faults.OVERSIZE)
+                    raise ProtocolFault("frame.length", f"{length} > {self._limit}", faults.OVERSIZE)
                 return index + 1, length
         if len(self._buffer) >= MAX_VARINT_BYTES:
-            raise Fault("frame.length", f"varint of more than {MAX_VARINT_BYTES} bytes", faults.OVERSIZE)
+            raise ProtocolFault(
+                "frame.length", f"varint of more than {MAX_VARINT_BYTES} bytes", faults.OVERSIZE
+            )
         return None
 
     async def _more(self) -> bool:

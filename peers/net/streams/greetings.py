@@ -15,16 +15,16 @@ from libp2p.abc import INetStream
 
 from peers.net.host import Peer, PeerId
 from peers.net.limits import faults
-from peers.net.limits.faults import Fault
-from peers.net.meter import Meter
+from peers.net.limits.faults import ProtocolFault
+from peers.net.meter import TrafficMeter
 from peers.net.streams.framing import read_exactly
 from wire.codec import MAX_GREETING_BYTES, MAX_REPLY_BYTES
 
 _LENGTH_BYTES: Final = 4
 
 
-async def ask(stream: INetStream, greeting: bytes, meter: Meter, *, deadline_s: float) -> bytes:
-    """The reply. Raises `Fault`, `trio.TooSlowError` or the stream's errors."""
+async def ask(stream: INetStream, greeting: bytes, meter: TrafficMeter, *, deadline_s: float) -> bytes:
+    """The reply. Raises `ProtocolFault`, `trio.TooSlowError` or the stream's errors."""
     with trio.fail_after(deadline_s):
         await _write(stream, greeting)
         meter.sent("known", len(greeting))
@@ -33,7 +33,9 @@ async def ask(stream: INetStream, greeting: bytes, meter: Meter, *, deadline_s: 
         return reply
 
 
-async def answer(stream: INetStream, peer: Peer, via: PeerId, meter: Meter, *, deadline_s: float) -> None:
+async def answer(
+    stream: INetStream, peer: Peer, via: PeerId, meter: TrafficMeter, *, deadline_s: float
+) -> None:
     """Serve one greeting. Raises as `ask`."""
     with trio.fail_after(deadline_s):
         greeting = await _read(stream, MAX_GREETING_BYTES, "greeting.length")
@@ -49,7 +51,7 @@ async def answer(stream: INetStream, peer: Peer, via: PeerId, meter: Meter, *, d
 async def _read(stream: INetStream, limit: int, field: str) -> bytes:
     length = int.from_bytes(await read_exactly(stream, _LENGTH_BYTES), "little")
     if length > limit:
-        raise Fault(field, f"{length} > {limit}", faults.OVERSIZE)
+        raise ProtocolFault(field, f"{length} > {limit}", faults.OVERSIZE)
     return await read_exactly(stream, length)
 
 

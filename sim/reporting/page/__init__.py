@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from sim.reporting.document import Document
+from sim.reporting.document import ReportDocument
 from sim.reporting.page.sections import sections
 
 GENERATOR: Final = "gossipllm report"
@@ -23,7 +23,7 @@ GENERATOR: Final = "gossipllm report"
 _SCRIPTS: Final = ("kit.js", "matrix.js", "network.js", "curves.js", "costs.js", "page.js")
 
 
-def page(document: Document) -> str:
+def page(document: ReportDocument) -> str:
     style = _part("page.css")
     script = "\n".join(("(() => {", '"use strict";', *map(_part, _SCRIPTS), "})();"))
     filled = sections(document) | {
@@ -44,7 +44,7 @@ def page(document: Document) -> str:
     return "".join(parts)
 
 
-def _data(document: Document) -> str:
+def _data(document: ReportDocument) -> str:
     """JSON that no HTML parser sees anything in: neither the end of its element nor a comment."""
     text = msgspec.json.encode(document).decode()
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

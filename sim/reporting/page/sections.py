@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
 
-from sim.reporting.document import Document, PeerPart, RunPart
+from sim.reporting.document import PeerPart, ReportDocument, RunPart
 from sim.reporting.page.methods import methods_table
 from trust.record.measures import effective_collaborators
 
@@ -18,7 +18,7 @@ _LEVELS = 20
 """Steps of the colours of a matrix: classes `w1` to `w20` of page.css."""
 
 
-def sections(document: Document) -> dict[str, str]:
+def sections(document: ReportDocument) -> dict[str, str]:
     run = document.runs[document.first]
     return {
         "heading": escape(document.title),
@@ -36,7 +36,7 @@ def sections(document: Document) -> dict[str, str]:
     }
 
 
-def _facts(document: Document, run: RunPart) -> str:
+def _facts(document: ReportDocument, run: RunPart) -> str:
     peers = sum(one.totals is not None for one in run.peers)
     facts = [_counted(peers, "peer"), _counted(run.recorded, "round")]
     if len(document.runs) > 1:
@@ -54,7 +54,7 @@ def _day(at_s: float) -> str:
         return ""
 
 
-def _notes(document: Document) -> Iterable[str]:
+def _notes(document: ReportDocument) -> Iterable[str]:
     for file in document.files:
         if file.torn_bytes:
             yield f"{file.path}: {file.torn_bytes:,} bytes at the end are not shown ({file.why})."
@@ -72,7 +72,7 @@ def _notes(document: Document) -> Iterable[str]:
     yield from document.notes
 
 
-def _menu(document: Document) -> str:
+def _menu(document: ReportDocument) -> str:
     if len(document.runs) == 1:
         return ""
     options = "".join(
@@ -150,7 +150,7 @@ def _fixed(value: float, places: int) -> str:
     return f"{value:.{places}f}" if math.isfinite(value) else "?"
 
 
-def _configuration(document: Document) -> str:
+def _configuration(document: ReportDocument) -> str:
     texts = "".join(
         f'<details><summary>{escape(one.path)}</summary><pre tabindex="0">{escape(one.text)}</pre></details>'
         for one in document.configuration
@@ -158,12 +158,12 @@ def _configuration(document: Document) -> str:
     return texts or "<p>Left out.</p>"
 
 
-def _fingerprints(document: Document) -> str:
+def _fingerprints(document: ReportDocument) -> str:
     rows = [(one.what, one.value, str(one.peers)) for one in document.fingerprints]
     return _table(("of", "fingerprint", "peers"), rows, hashes=True)
 
 
-def _files(document: Document) -> str:
+def _files(document: ReportDocument) -> str:
     rows = [(one.path, f"{one.bytes:,}", f"{one.records:,}", one.sha256) for one in document.files]
     return _table(("file", "bytes", "records", "SHA-256"), rows, hashes=True)
 

@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytest
 
 from gossipllm.chat.conversation import Conversation
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.loading.models import Base
+from trust.errors import UserMistake
 
 
 def text_of(base: Base, conversation: Conversation, room: int = 10_000) -> str:

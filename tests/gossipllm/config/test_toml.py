@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gossipllm.config import DataConfig, LearnerConfig, TrainingConfig
 from gossipllm.config.toml import commented_toml, from_mapping, read_toml
-from gossipllm.mistakes import UserMistake
+from trust.errors import UserMistake
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

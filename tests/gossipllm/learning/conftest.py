@@ -13,8 +13,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from gossipllm.config import AdapterConfig, LearnerConfig
 from gossipllm.learning.learner import Learner
-from gossipllm.learning.learner_pool import Crew
-from gossipllm.learning.merging.stack import MergedState, Own, Stack
+from gossipllm.learning.learner_pool import LearnerPool
+from gossipllm.learning.merging.stack import MergedState, OwnAdapter, Stack
 from gossipllm.learning.merging.updates import Update, UpdateFormat
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
@@ -111,7 +111,7 @@ def merge_states(
     missing: Literal["renorm", "kept", "self"] = "renorm",
     held: Sequence[int] | None = None,
 ) -> MergedState:
-    mine = Own(own, own, form.own if held is None else held)
+    mine = OwnAdapter(own, own, form.own if held is None else held)
     return Stack(form, mine, updates).merge(row, rule, missing)
 
 
@@ -154,19 +154,19 @@ class Crews:
     """Learners in a crew, asked one thing at a time."""
 
     @staticmethod
-    def hired(crew: Crew, config: LearnerConfig, seed: int = 0) -> Learner:
+    def hired(crew: LearnerPool, config: LearnerConfig, seed: int = 0) -> Learner:
         splits = load_splits(config.data, crew.base.tokenizer, context=crew.base.context, seed=seed)
         return crew.hire(replace(config, training=replace(config.training, seed=seed)), splits)
 
     @staticmethod
-    def opened(crew: Crew, learner: Learner, snapshot: Content | None = None) -> Opened:
+    def opened(crew: LearnerPool, learner: Learner, snapshot: Content | None = None) -> Opened:
         (reply,) = crew.answer([(learner, Open(request=1, config=learner.config, snapshot=snapshot))])
         assert isinstance(reply, Opened), reply
         return reply
 
     @staticmethod
-    def crew_of(config: LearnerConfig) -> tuple[Crew, Learner, Opened]:
-        crew = Crew(config, lambda *_: None)
+    def crew_of(config: LearnerConfig) -> tuple[LearnerPool, Learner, Opened]:
+        crew = LearnerPool(config, lambda *_: None)
         learner = Crews.hired(crew, config)
         return crew, learner, Crews.opened(crew, learner)
 
@@ -178,13 +178,13 @@ class Crews:
         return schema.offer([i for i in own if schema.units[i].layer in (-1, layer)], reply.offer.rank).units
 
     @staticmethod
-    def train(crew: Crew, learner: Learner, number: int = 1, **asked: Any) -> Trained:
+    def train(crew: LearnerPool, learner: Learner, number: int = 1, **asked: Any) -> Trained:
         (done,) = crew.answer([(learner, Train(request=2, round=number, steps=3, **asked))])
         assert isinstance(done, Trained), done
         return done
 
     @staticmethod
-    def merge(crew: Crew, learner: Learner, row: tuple[float, ...], *others: Trained) -> Merged:
+    def merge(crew: LearnerPool, learner: Learner, row: tuple[float, ...], *others: Trained) -> Merged:
         request = Merge(request=3, row=row, updates=tuple(one.update for one in others))
         (reply,) = crew.answer([(learner, request)])
         assert isinstance(reply, Merged), reply

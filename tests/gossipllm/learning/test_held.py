@@ -11,14 +11,14 @@ import pytest
 
 from gossipllm.config import AdapterConfig, LayersConfig, LearnerConfig, TrainingConfig
 from gossipllm.learning import materials as materials_module
-from gossipllm.learning.jobs import Losses, Probe
+from gossipllm.learning.jobs import LossJob, ProbeJob
 from gossipllm.learning.learner import Learner
-from gossipllm.learning.learner_pool import Crew, answer, together
+from gossipllm.learning.learner_pool import LearnerPool, answer, together
 from gossipllm.learning.passes.windows import step_bytes
-from gossipllm.learning.shared_model import Materials, load_materials, load_text
+from gossipllm.learning.shared_model import SharedModel, load_shared_model, load_text
 from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.model.blocks import blocks_of, linears_of
-from gossipllm.model.contexts.config import Window
+from gossipllm.model.contexts.config import BlockWindow
 from gossipllm.model.contexts.quantised import packed_in
 from gossipllm.text.data import load_splits
 from gossipllm.work import (
@@ -57,7 +57,7 @@ def opened(learner: Learner, snapshot: Content | None = None) -> Opened:
 
 
 def alone(config: LearnerConfig, snapshot: Content | None = None) -> tuple[Learner, Opened]:
-    materials = load_materials(config, silent, alone=True)
+    materials = load_shared_model(config, silent, alone=True)
     learner = Learner(config, materials, load_text(config, materials.base))
     return learner, opened(learner, snapshot)
 
@@ -78,9 +78,9 @@ def train(learner: Learner, reply: Opened, number: int, layer: int, **asked: Any
     return done
 
 
-def measured(materials: Materials, config: LearnerConfig, state: Any) -> np.ndarray[Any, Any]:
+def measured(materials: SharedModel, config: LearnerConfig, state: Any) -> np.ndarray[Any, Any]:
     windows_WT = load_text(config, materials.base).test_WT
-    (((losses_W,)),) = materials.fleet(config.adapter).perform([Losses((state,), windows_WT, "test")])
+    (((losses_W,)),) = materials.fleet(config.adapter).perform([LossJob((state,), windows_WT, "test")])
     return losses_W
 
 
@@ -94,7 +94,7 @@ def test_its_base_is_packed_and_called_what_it_is_called_elsewhere(
 
     assert packed_in(blocks)
     assert not linears_of(blocks), "and nothing else beside it"
-    other = Crew(windowed(config, "none", family), silent)
+    other = LearnerPool(windowed(config, "none", family), silent)
     there = other.hire(windowed(config, "none", family), learner_splits(other, learner))
     (elsewhere,) = other.answer([(there, Open(request=1, config=there.config, snapshot=None))])
     assert isinstance(elsewhere, Opened)
@@ -104,7 +104,7 @@ def test_its_base_is_packed_and_called_what_it_is_called_elsewhere(
     assert reply.test_loss != elsewhere.test_loss
 
 
-def learner_splits(crew: Crew, learner: Learner) -> Any:
+def learner_splits(crew: LearnerPool, learner: Learner) -> Any:
     return load_splits(learner.config.data, crew.base.tokenizer, context=crew.base.context, seed=0)
 
 
@@ -144,10 +144,10 @@ def test_a_probe_weighs_by_what_is_packed(config: Config, family: str) -> None:
     """Importance is (gradient * weight)^2, and of differences the weight is the base's, which lies there in 8 bits."""
     made = windowed(config, "int8", family, adapter=AdapterConfig(rank=4, alpha=8.0, train="full"))
     importances: list[tuple[float, ...]] = []
-    for materials in (load_materials(made, silent, alone=True), load_materials(made, silent)):
+    for materials in (load_shared_model(made, silent, alone=True), load_shared_model(made, silent)):
         windows_BT = load_text(made, materials.base).train_WT[:4]
         state = materials.blueprint(made.adapter).start(0)
-        (importance,) = materials.fleet(made.adapter).perform([Probe(state, windows_BT)])
+        (importance,) = materials.fleet(made.adapter).perform([ProbeJob(state, windows_BT)])
         importances.append(importance)
 
     np.testing.assert_allclose(importances[0], importances[1], rtol=0.05)
@@ -217,14 +217,14 @@ def test_checkpoints_are_kept_on_the_packed_base_itself(config: Config) -> None:
     learner, reply = alone(made)
     plain, _ = alone(windowed(config, "int8"))
 
-    within = learner.materials.contexts.within(Window(1), made.layers, given=None, on_distil=silent)
+    within = learner.materials.contexts.within(BlockWindow(1), made.layers, given=None, on_distil=silent)
     assert within.surroundings is not None
     assert within.surroundings.model is learner.materials.base.model
     assert train(learner, reply, 1, 1).update == train(plain, reply, 1, 1).update
 
 
 def test_learners_that_share_a_base_leave_it_whole(config: Config) -> None:
-    crew = Crew(windowed(config, "int8"), silent)
+    crew = LearnerPool(windowed(config, "int8"), silent)
 
     assert not packed_in(crew.base.model)
 
@@ -241,7 +241,7 @@ def test_memory_is_estimated_by_what_is_held(config: Config) -> None:
     needed: dict[tuple[str, bool], list[int]] = {}
     for context, one in (("none", True), ("int8", True), ("int8", False), ("int4", True)):
         made = windowed(config, context)
-        materials = load_materials(made, silent, alone=one)
+        materials = load_shared_model(made, silent, alone=one)
         blueprint = materials.blueprint(made.adapter)
         needed[context, one] = [step_bytes(made, materials.base, blueprint, count) for count in (1, 2)]
 

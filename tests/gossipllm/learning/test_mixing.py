@@ -11,7 +11,7 @@ import pytest
 
 from gossipllm.config import AdapterConfig, LearnerConfig, TrainingConfig
 from gossipllm.learning.learner import Learner
-from gossipllm.learning.learner_pool import Crew
+from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.text.data import load_splits
 from gossipllm.work import (
     Evaluate,
@@ -32,24 +32,24 @@ from wire.digest import Content
 Config = Callable[..., LearnerConfig]
 
 
-def crew_of(config: LearnerConfig, peers: int) -> tuple[Crew, list[Learner]]:
-    crew = Crew(config, lambda *_: None)
+def crew_of(config: LearnerConfig, peers: int) -> tuple[LearnerPool, list[Learner]]:
+    crew = LearnerPool(config, lambda *_: None)
     learners = [hired(crew, config, seed) for seed in range(peers)]
     for reply in crew.answer([(one, Open(request=1, config=config, snapshot=None)) for one in learners]):
         assert isinstance(reply, Opened), reply
     return crew, learners
 
 
-def hired(crew: Crew, config: LearnerConfig, seed: int) -> Learner:
+def hired(crew: LearnerPool, config: LearnerConfig, seed: int) -> Learner:
     splits = load_splits(config.data, crew.base.tokenizer, context=crew.base.context, seed=seed)
     return crew.hire(replace(config, training=replace(config.training, seed=seed)), splits)
 
 
-def trained(crew: Crew, learners: list[Learner], number: int = 1) -> list[Trained]:
+def trained(crew: LearnerPool, learners: list[Learner], number: int = 1) -> list[Trained]:
     return crew.answer([(one, Train(request=2, round=number, steps=4)) for one in learners])  # pyright: ignore[reportReturnType]
 
 
-def merged(crew: Crew, learner: Learner, row: tuple[float, ...], others: list[Trained]) -> Any:
+def merged(crew: LearnerPool, learner: Learner, row: tuple[float, ...], others: list[Trained]) -> Any:
     (reply,) = crew.answer([(learner, Merge(request=3, row=row, updates=tuple(o.update for o in others)))])
     assert isinstance(reply, Merged), reply
     return reply

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, LearnerConfig
-from gossipllm.learning.learner_pool import Crew
-from gossipllm.mistakes import UserMistake
+from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.text.data import Splits, load_splits
 from gossipllm.work import Evaluate, Evaluated, Train, Weigh, Weighed
+from trust.errors import UserMistake
 from wire.digest import Content
 from wire.units import Schema, decode_offered
 
@@ -105,7 +105,7 @@ def test_a_neighbour_is_weighed_by_the_tokens_by_which_its_merge_is_evaluated(
 ) -> None:
     """Trust windows that hold unlike numbers of tokens, as samples do."""
     made = config(evidence=("validation",))
-    crew = Crew(made, lambda *_: None)
+    crew = LearnerPool(made, lambda *_: None)
     splits = load_splits(made.data, crew.base.tokenizer, context=crew.base.context, seed=0)
     trust_WT = splits.trust_WT.copy()
     for window, window_T in enumerate(trust_WT[:8]):
@@ -176,7 +176,7 @@ def test_a_snapshot_remembers_what_was_trained_for_the_merge(config: Config, cre
 
 def test_ranks_and_modules_differ_in_one_crew(config: Config, crews: Any) -> None:
     made = config()
-    crew = Crew(made, lambda *_: None)
+    crew = LearnerPool(made, lambda *_: None)
     adapters = [
         AdapterConfig(rank=4, alpha=8.0),
         AdapterConfig(rank=2, alpha=8.0),
@@ -239,7 +239,7 @@ def test_what_only_own_heads_compute_is_another_step(config: Config, crews: Any)
 
 
 def test_a_base_that_has_no_such_window_is_said_in_one_line(config: Config, crews: Any) -> None:
-    crew = Crew(config(), lambda *_: None)
+    crew = LearnerPool(config(), lambda *_: None)
     wide = config(layers=LayersConfig(count=9))
 
     with pytest.raises(UserMistake, match=r"layers\.count is 9"):

@@ -22,7 +22,6 @@ from transformers import (
 )
 
 from gossipllm.config import AdapterConfig, ModelConfig
-from gossipllm.mistakes import UserMistake
 from gossipllm.model import attention
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.placement import attach
@@ -30,6 +29,7 @@ from gossipllm.model.adapter.sites import Site
 from gossipllm.model.blocks import blocks_of
 from gossipllm.model.loading.models import load_base
 from gossipllm.model.subnets import owned, subnet
+from trust.errors import UserMistake
 
 Folder = Callable[[str], Path]
 Groups = Mapping[int, frozenset[int]]

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from gossipllm.model.loading.models import Base
-from gossipllm.tasks.evaluation import Measures, on_examples, on_text
+from gossipllm.tasks.evaluation import EvaluationConfig, on_examples, on_text
 from gossipllm.tasks.examples import Choose, Example, Generate, pairs
 from gossipllm.tasks.likelihood import sample_nats
 from gossipllm.tasks.metrics import BertModel
@@ -42,7 +42,7 @@ class Recording:
 def measured(base: Base, examples: tuple[Example, ...], *metrics: Any, **options: Any) -> Any:
     given: dict[str, Any] = {"new_tokens": 6, "batch": 4, "one_line": True, "bert": BertModel()}
     stages = given.pop("stages", None) or options.pop("stages", Quiet())
-    return on_examples(base, examples, Measures(metrics=metrics, **(given | options)), stages, "m")
+    return on_examples(base, examples, EvaluationConfig(metrics=metrics, **(given | options)), stages, "m")
 
 
 def test_written_answers_are_scored_by_each_metric_that_was_asked_for(base: Callable[..., Base]) -> None:

@@ -15,7 +15,7 @@ from gossipllm.tasks.examples import Choose
 from gossipllm.tasks.likelihood import Likelihood, choices_made, overlapping, sample_nats
 from gossipllm.text.data import decoded, targets
 from gossipllm.text.dealing import Tokens
-from gossipllm.text.samples import Pair, encoded
+from gossipllm.text.samples import PromptTarget, encoded
 
 
 def by_hand(base: Base, sample: Tokens) -> float:
@@ -32,9 +32,9 @@ def test_a_sample_costs_the_nats_of_its_target_whatever_stands_beside_it(
 ) -> None:
     model = base(family)
     pairs = [
-        Pair("The heron", " slept."),
-        Pair("", "winter came"),
-        Pair("The otter of Lisbon", " sang 3 times ere"),
+        PromptTarget("The heron", " slept."),
+        PromptTarget("", "winter came"),
+        PromptTarget("The otter of Lisbon", " sang 3 times ere"),
     ]
     samples = encoded(pairs, model.tokenizer)
     finished: list[int] = []
@@ -63,7 +63,7 @@ def test_the_likeliest_choice_is_that_of_fewest_nats(base: Callable[..., Base]) 
     made = choices_made(model, examples, lambda _: None)
 
     for example, (whole, by_byte) in zip(examples, made, strict=True):
-        pairs = [Pair(example.context, " " + choice) for choice in example.choices]
+        pairs = [PromptTarget(example.context, " " + choice) for choice in example.choices]
         nats = np.array([by_hand(model, one) for one in encoded(pairs, model.tokenizer, end=False)])
         assert whole == nats.argmin()
         assert by_byte == (nats / [len(choice) for choice in example.choices]).argmin()

@@ -12,8 +12,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import BertConfig, PreTrainedTokenizerFast
 from transformers import BertModel as Bert
 
-from gossipllm.mistakes import UserMistake
 from gossipllm.tasks.metrics import BertModel, bertscore, bleu, check_libraries, chrf, rouge
+from trust.errors import UserMistake
 
 HERON = "the heron of Bergen slept ere spring came"
 

@@ -9,12 +9,12 @@ from typing import Any, cast
 import pytest
 import torch
 
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.adapter.export import export_adapter
 from gossipllm.model.adapter.snapshots import Snapshot, encode_snapshot
 from gossipllm.model.loading.models import Base, base_fingerprint
 from gossipllm.tasks.generation import answers
 from gossipllm.tasks.mounting import folder_on, snapshot_on
+from trust.errors import UserMistake
 
 TOKENS = torch.tensor([[5, 6, 7, 8, 9], [50, 40, 30, 20, 10]])
 

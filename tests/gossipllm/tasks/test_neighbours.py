@@ -15,7 +15,7 @@ from gossipllm.model.adapter.placement import attach
 from gossipllm.model.adapter.snapshots import Snapshot
 from gossipllm.model.blocks import replace
 from gossipllm.model.loading.models import Base
-from gossipllm.tasks.neighbours import Neighbour, laid_over
+from gossipllm.tasks.neighbours import NeighbourAdapter, laid_over
 from wire.digest import Content
 from wire.errors import WireError
 
@@ -55,7 +55,7 @@ def test_a_whole_update_is_the_neighbours_adapter(base: Bases, saved: Saves, tra
     before = logits(model)
     form = config(train)
 
-    found = laid_over(model, Neighbour("bert", "id-b", sent(model, theirs, form), own, form))
+    found = laid_over(model, NeighbourAdapter("bert", "id-b", sent(model, theirs, form), own, form))
 
     assert found.header == own.header
     for name, value in theirs.adapter.items():
@@ -69,7 +69,7 @@ def test_what_a_neighbour_does_not_offer_is_the_peers_own(base: Bases, saved: Sa
     own, theirs = saved(model), saved(model, seed=1)
     form = config()
 
-    found = laid_over(model, Neighbour("bert", "id-b", sent(model, theirs, form, slice(3)), own, form))
+    found = laid_over(model, NeighbourAdapter("bert", "id-b", sent(model, theirs, form, slice(3)), own, form))
 
     kept = [name for name, value in own.adapter.items() if np.array_equal(found.adapter[name], value)]
     assert len(kept) == len(own.adapter) - 6, "three units, of two factors each"
@@ -81,7 +81,9 @@ def test_an_update_of_another_kind_is_refused_and_leaves_the_base(base: Bases, s
     before = logits(model)
 
     with pytest.raises(WireError):
-        laid_over(model, Neighbour("bert", "id-b", Content.of(b"nothing"), own, form))
+        laid_over(model, NeighbourAdapter("bert", "id-b", Content.of(b"nothing"), own, form))
     with pytest.raises(WireError, match=r"peer\.toml describes another adapter"):
-        laid_over(model, Neighbour("bert", "id-b", sent(model, own, form), own, config(modules=("q_proj",))))
+        laid_over(
+            model, NeighbourAdapter("bert", "id-b", sent(model, own, form), own, config(modules=("q_proj",)))
+        )
     assert torch.equal(logits(model), before)

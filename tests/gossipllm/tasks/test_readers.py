@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from gossipllm.mistakes import UserMistake
 from gossipllm.tasks.catalogue import SampleSource, TaskName, load_samples, read_examples, sample_source
 from gossipllm.tasks.examples import Choose, Example, Generate, pairs
 from gossipllm.text.data import targets
-from gossipllm.text.samples import Pair
+from gossipllm.text.samples import PromptTarget
+from trust.errors import UserMistake
 
 Read = Callable[..., tuple[Example, ...]]
 
@@ -52,7 +52,7 @@ def test_facts_with_several_sentences_are_one_example(read: Read) -> None:
         Generate("Facts: name[A], area[x]\nText:", ('A is in x, \n"A".', "In x is A.")),
         Generate("Facts: name[B]\nText:", ("B is.",)),
     )
-    assert pairs(examples)[1] == Pair("Facts: name[A], area[x]\nText:", " In x is A.")
+    assert pairs(examples)[1] == PromptTarget("Facts: name[A], area[x]\nText:", " In x is A.")
 
 
 def test_instructions_come_with_their_context_where_there_is_one(read: Read) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from gossipllm import base
 from gossipllm.config import DataConfig, ReferenceConfig
-from gossipllm.mistakes import UserMistake
 from gossipllm.text.data import cut, demo_share, load_reference, load_splits, split, tokenise
 from gossipllm.text.sources import read_documents
+from trust.errors import UserMistake
 
 Tok = Any
 

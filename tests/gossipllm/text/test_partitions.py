@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossipllm.mistakes import UserMistake
 from gossipllm.text.dealing import Category
 from gossipllm.text.partitions import (
     PartitionConfig,
@@ -24,6 +23,7 @@ from gossipllm.text.partitions import (
     theoretical,
 )
 from gossipllm.text.proportions import apportioned, dirichlet
+from trust.errors import UserMistake
 
 KINDS = ("exclusive", "mixture", "dirichlet", "length", "iid", "released")
 WINDOW = 8

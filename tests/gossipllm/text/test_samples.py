@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipllm.text.data import bearing, decoded, targets
-from gossipllm.text.samples import Pair, encoded, encoded_contexts, fitted, padded, padding_id
+from gossipllm.text.samples import PromptTarget, encoded, encoded_contexts, fitted, padded, padding_id
 
 
 def ids(first: int, count: int) -> np.ndarray:
@@ -22,7 +22,7 @@ def sample(context: int, target: int) -> np.ndarray:
 
 
 def test_a_pair_is_a_marked_context_and_a_target_that_ends_the_text(tokenizer: Any) -> None:
-    (one,) = encoded([Pair("The heron", " slept.")], tokenizer)
+    (one,) = encoded([PromptTarget("The heron", " slept.")], tokenizer)
 
     end = tokenizer.eos_token_id
     assert tokenizer.decode(decoded(one)) == "<|end|>The heron slept.<|end|>"
@@ -33,13 +33,13 @@ def test_a_pair_is_a_marked_context_and_a_target_that_ends_the_text(tokenizer: A
 
 
 def test_a_target_without_context_loses_no_token(tokenizer: Any) -> None:
-    (one,) = encoded([Pair("", "winter")], tokenizer)
+    (one,) = encoded([PromptTarget("", "winter")], tokenizer)
 
     assert targets(one) == len(tokenizer("winter")["input_ids"]) + 1
 
 
 def test_an_answer_among_others_does_not_end_the_text(tokenizer: Any) -> None:
-    (one,) = encoded([Pair("The heron", " slept.")], tokenizer, end=False)
+    (one,) = encoded([PromptTarget("The heron", " slept.")], tokenizer, end=False)
 
     assert tokenizer.decode(one[one >= 0]) == " slept."
 

@@ -14,7 +14,6 @@ import pytest
 
 from gossipllm.base import model_folder
 from gossipllm.config import AdapterConfig, DataConfig, ModelConfig
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.adapter.export import export_adapter
 from gossipllm.model.adapter.placement import attach
 from gossipllm.model.adapter.snapshots import Snapshot, SnapshotHeader, encode_snapshot
@@ -23,9 +22,10 @@ from peers.commands.eval import evaluate
 from peers.core.saved import Saved
 from peers.home.config import PeerConfig, write_config
 from peers.home.folder import Home
-from peers.home.store import Store
+from peers.home.store import StateStore
 from peers.identity import Identity
 from sim.toy.learner import fingerprints
+from trust.errors import UserMistake
 from wire.digest import Content
 
 FACTS = "mr,ref\nname[A],A is a pub.\nname[A],The pub A.\nname[B],B is a bar.\n"
@@ -76,7 +76,7 @@ def home(tmp_path: Path, snapshot: bytes) -> Path:
         local=None,
         standings=(),
     )
-    Store(place.state).save(saved)
+    StateStore(place.state).save(saved)
     return place.folder
 
 

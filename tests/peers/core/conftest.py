@@ -12,14 +12,14 @@ import pytest
 from gossipllm.work import Absorb, Evaluate, Fit, Merge, Open, Request, Train, Weigh
 from peers.core.config import CoreConfig, RoundConfig
 from peers.core.core import Core
-from peers.core.effects import Effect, Judge, Pull, Report, Store, Verdict, WakeAt
+from peers.core.effects import Effect, Judge, Log, Pull, Store, Verdict, WakeAt
 from peers.core.events import (
     Connected,
     Deadline,
     Event,
     Greeted,
     Heard,
-    Learned,
+    LearnerAnswer,
     Pulled,
     Started,
     Stored,
@@ -59,7 +59,7 @@ def requests(effects: Sequence[Effect]) -> list[Request]:
 
 
 def records(effects: Sequence[Effect]) -> list[Record]:
-    return [effect.record for effect in every(effects, Report)]
+    return [effect.record for effect in every(effects, Log)]
 
 
 def notes(effects: Sequence[Effect]) -> list[str]:
@@ -151,7 +151,7 @@ class Bench:
         self.now += after
         return self.core.handle(event, self.now)
 
-    def answer_to(self, effects: Sequence[Effect]) -> Learned:
+    def answer_to(self, effects: Sequence[Effect]) -> LearnerAnswer:
         """The toy learner's answer to the first request among the effects."""
         return self.learner.answer(requests(effects)[0])
 

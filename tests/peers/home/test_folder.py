@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gossipllm.mistakes import UserMistake
 from peers.home.folder import Home
+from trust.errors import UserMistake
 
 HOLD = """
 import sys

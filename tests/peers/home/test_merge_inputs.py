@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from peers.core.merge_inputs import KeptCompany, KeptMember
+from peers.core.merge_inputs import MergeInput, MergeInputs
 from peers.home.config import PeerConfig, SelfConfig
 from peers.home.folder import Home
 from peers.home.merge_inputs import COMPANY_FILE, read_company, write_company
@@ -19,20 +19,20 @@ from wire.digest import Content
 
 
 @pytest.fixture
-def company() -> KeptCompany:
+def company() -> MergeInputs:
     """One neighbour's evidence is not there, and two have the same update."""
     update = Content.of(b"update" * 50)
     members = (
-        KeptMember(
+        MergeInput(
             peer="b", name="bert", its_round=7, weight=0.25, update=update, evidence=Content.of(b"evidence")
         ),
-        KeptMember(peer="c", name="cleo", its_round=8, weight=0.0, update=update, evidence=None),
+        MergeInput(peer="c", name="cleo", its_round=8, weight=0.0, update=update, evidence=None),
     )
     snapshot = Content.of(b"snapshot" * 50)
-    return KeptCompany(peer="a", round=7, snapshot=snapshot, self_weight=0.75, members=members)
+    return MergeInputs(peer="a", round=7, snapshot=snapshot, self_weight=0.75, members=members)
 
 
-def test_what_was_kept_comes_back(tmp_path: Path, company: KeptCompany) -> None:
+def test_what_was_kept_comes_back(tmp_path: Path, company: MergeInputs) -> None:
     write_company(tmp_path, company)
     found = read_company(tmp_path)
     assert found == company
@@ -40,7 +40,7 @@ def test_what_was_kept_comes_back(tmp_path: Path, company: KeptCompany) -> None:
     assert found.members[0].update.data == b"update" * 50
 
 
-def test_the_next_company_takes_its_place(tmp_path: Path, company: KeptCompany) -> None:
+def test_the_next_company_takes_its_place(tmp_path: Path, company: MergeInputs) -> None:
     write_company(tmp_path, company)
     write_company(tmp_path, msgspec.structs.replace(company, round=8))
     found = read_company(tmp_path)
@@ -49,12 +49,12 @@ def test_the_next_company_takes_its_place(tmp_path: Path, company: KeptCompany) 
     assert [path.name for path in tmp_path.iterdir()] == [COMPANY_FILE]
 
 
-def test_nobody_else_may_read_it(tmp_path: Path, company: KeptCompany) -> None:
+def test_nobody_else_may_read_it(tmp_path: Path, company: MergeInputs) -> None:
     write_company(tmp_path, company)
     assert (tmp_path / COMPANY_FILE).stat().st_mode & 0o777 == 0o600
 
 
-def test_whatever_is_damaged_is_not_at_hand(tmp_path: Path, company: KeptCompany) -> None:
+def test_whatever_is_damaged_is_not_at_hand(tmp_path: Path, company: MergeInputs) -> None:
     assert read_company(tmp_path) is None
     write_company(tmp_path, company)
     path = tmp_path / COMPANY_FILE
@@ -69,13 +69,13 @@ def test_whatever_is_damaged_is_not_at_hand(tmp_path: Path, company: KeptCompany
         assert read_company(tmp_path) is None, f"length {length}"
 
 
-def test_that_of_another_version_is_not_at_hand(tmp_path: Path, company: KeptCompany) -> None:
+def test_that_of_another_version_is_not_at_hand(tmp_path: Path, company: MergeInputs) -> None:
     write_company(tmp_path, msgspec.structs.replace(company, version=99))
     assert read_company(tmp_path) is None
 
 
 def test_a_full_disk_says_what_is_missing_and_leaves_the_last_one(
-    tmp_path: Path, company: KeptCompany, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, company: MergeInputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_company(tmp_path, company)
 
@@ -91,7 +91,7 @@ def test_a_full_disk_says_what_is_missing_and_leaves_the_last_one(
     assert [path.name for path in tmp_path.iterdir()] == [COMPANY_FILE]
 
 
-def test_who_wants_none_kept_has_none_from_before(tmp_path: Path, company: KeptCompany) -> None:
+def test_who_wants_none_kept_has_none_from_before(tmp_path: Path, company: MergeInputs) -> None:
     home = Home(tmp_path / "home")
     home.state.mkdir(parents=True)
     Identity.generate().save(home.identity)

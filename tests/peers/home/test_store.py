@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from gossipllm.mistakes import UserMistake
 from gossipllm.work import PushedShare
 from peers.core.saved import Plan
-from peers.home.store import Store
+from peers.home.store import StateStore
+from trust.errors import UserMistake
 from wire.digest import Content
 
 GENERATIONS = 6
@@ -25,14 +25,14 @@ GENERATIONS = 6
 
 
 def test_a_home_that_never_ran_has_nothing(folder: Path) -> None:
-    found = Store(folder).load()
+    found = StateStore(folder).load()
     assert found.saved is None
     assert found.notes == ()
 
 
 def test_what_was_saved_comes_back(folder: Path, state: Any, filled: Any) -> None:
     filled(folder, 1)
-    found = Store(folder).load()
+    found = StateStore(folder).load()
     assert found.saved == state(1)
     assert found.saved is not None
     assert found.saved.snapshot is not None
@@ -43,14 +43,14 @@ def test_what_was_saved_comes_back(folder: Path, state: Any, filled: Any) -> Non
 def test_two_generations_are_kept_and_the_newer_one_counts(folder: Path, state: Any, filled: Any) -> None:
     filled(folder, *range(1, GENERATIONS + 1))
     assert sorted(path.name for path in folder.iterdir()) == ["published", "state.0", "state.1"]
-    assert Store(folder).load().saved == state(GENERATIONS)
+    assert StateStore(folder).load().saved == state(GENERATIONS)
     (folder / f"state.{GENERATIONS % 2}").unlink()
-    assert Store(folder).load().saved is not None
+    assert StateStore(folder).load().saved is not None
 
 
 def test_the_same_generation_may_be_saved_twice(folder: Path, state: Any, filled: Any) -> None:
     filled(folder, 1, 2, 3, 3)
-    assert Store(folder).load().saved == state(3)
+    assert StateStore(folder).load().saved == state(3)
 
 
 def test_nobody_else_may_read_it(folder: Path, filled: Any) -> None:
@@ -74,7 +74,7 @@ def test_every_flipped_byte_is_found_and_the_older_generation_serves(
         damaged = bytearray(whole)
         damaged[place] ^= 1 << place % 8
         path.write_bytes(damaged)
-        found = Store(folder).load()
+        found = StateStore(folder).load()
         assert found.saved == state(3), f"byte {place}"
         assert "state.0" in found.notes[0]
         assert "using generation 3" in found.notes[0]
@@ -86,15 +86,15 @@ def test_every_truncation_is_found(folder: Path, state: Any, filled: Any) -> Non
     whole = path.read_bytes()
     for length in {*range(150), *range(0, len(whole), 97), len(whole) - 1}:
         path.write_bytes(whole[:length])
-        assert Store(folder).load().saved == state(3), f"{length} bytes"
+        assert StateStore(folder).load().saved == state(3), f"{length} bytes"
     path.write_bytes(whole + b"\0")
-    assert Store(folder).load().saved == state(3)
+    assert StateStore(folder).load().saved == state(3)
 
 
 def test_the_damaged_file_is_kept_once_however_often_it_is_found(folder: Path, filled: Any) -> None:
     filled(folder, 3, 4)
     (folder / "state.0").write_bytes(b"damaged")
-    notes = [Store(folder).load().notes for _ in range(3)]
+    notes = [StateStore(folder).load().notes for _ in range(3)]
     aside = list(folder.glob("state.0.corrupt-*"))
 
     assert len(aside) == 1
@@ -105,13 +105,13 @@ def test_the_damaged_file_is_kept_once_however_often_it_is_found(folder: Path, f
 def test_who_only_looks_finds_the_same_and_leaves_everything_as_it_lies(
     folder: Path, state: Any, filled: Any
 ) -> None:
-    assert Store.look(folder).saved is None
+    assert StateStore.look(folder).saved is None
     assert not folder.exists()
     filled(folder, 3, 4)
     (folder / "state.0").write_bytes(b"damaged")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
-    found = Store.look(folder)
+    found = StateStore.look(folder)
 
     assert found.saved == state(3)
     assert found.notes == ("state.0: not a state file; using generation 3",)
@@ -126,7 +126,7 @@ def test_who_only_looks_at_what_cannot_be_read_is_told_so(folder: Path, filled: 
     with pytest.raises(
         UserMistake, match=r"state\.0: not a state file; state\.1: not a state file\)\. Restore"
     ):
-        Store.look(folder)
+        StateStore.look(folder)
 
     assert sorted(path.name for path in folder.iterdir()) == ["published", "state.0", "state.1"]
 
@@ -140,7 +140,7 @@ def test_a_full_disk_does_not_keep_a_peer_from_its_older_generation(
     filled(folder, 3, 4)
     (folder / "state.0").write_bytes(b"damaged")
     monkeypatch.setattr("shutil.copy2", full)
-    found = Store(folder).load()
+    found = StateStore(folder).load()
     assert found.saved == state(3)
     assert "no copy could be kept (No space left on device)" in found.notes[0]
 
@@ -154,19 +154,19 @@ def test_where_no_generation_can_be_read_the_owner_decides(
         path.write_bytes(damage) if damage is not None else path.unlink()
     for _ in range(2):
         with pytest.raises(UserMistake, match="gossipllm init NEW_FOLDER"):
-            Store(folder).load()
+            StateStore(folder).load()
 
 
 def test_a_state_of_an_earlier_version_is_left_as_it_is_and_the_way_out_named(
     folder: Path, state: Any
 ) -> None:
-    store = Store(folder)
+    store = StateStore(folder)
     store.save(msgspec.structs.replace(state(2), version=1))
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(
         UserMistake, match=r"an earlier version of gossipllm wrote this state.*gossipllm init"
     ):
-        Store(folder).load()
+        StateStore(folder).load()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
@@ -181,15 +181,15 @@ def test_what_is_planned_pushed_and_counted_comes_back(folder: Path, state: Any)
         measured=(2, 0),
         plan=Plan(b"\x03", 1),
     )
-    Store(folder).save(rich)
-    found = Store(folder).load().saved
+    StateStore(folder).save(rich)
+    found = StateStore(folder).load().saved
     assert found == rich
     assert found is not None
     assert found.shares[0].content.data == b"mass"
 
 
 def test_a_state_of_another_version_is_named(folder: Path, state: Any) -> None:
-    store = Store(folder)
+    store = StateStore(folder)
     store.save(msgspec.structs.replace(state(2), version=9))
     with pytest.raises(UserMistake, match=r"written by another version \(9, this one reads 2\)"):
         store.load()
@@ -202,7 +202,7 @@ def test_an_older_generation_does_not_announce_a_round_again(folder: Path, state
     """Generation 5 announced round 2; generation 4 would train that round once more."""
     filled(folder, 3, 4, 5)
     (folder / "state.1").write_bytes(b"damaged")
-    found = Store(folder).load().saved
+    found = StateStore(folder).load().saved
     assert found is not None
     assert (found.round, found.stage) == (3, "training")
     assert found.snapshot == state(4).snapshot
@@ -211,7 +211,7 @@ def test_an_older_generation_does_not_announce_a_round_again(folder: Path, state
 def test_a_round_that_was_not_announced_is_gone_on_with(folder: Path, state: Any, filled: Any) -> None:
     filled(folder, 3, 4)
     (folder / "state.0").unlink()
-    found = Store(folder).load().saved
+    found = StateStore(folder).load().saved
     assert found == state(3), "its announcement is made again, in the same bytes"
 
 
@@ -226,7 +226,7 @@ def test_a_torn_tail_of_the_list_hides_nothing_that_comes_later(
         store.save(state(generation))
     assert (folder / "published").stat().st_size == 3 * 40
     (folder / "state.1").write_bytes(b"damaged")
-    found = Store(folder).load().saved
+    found = StateStore(folder).load().saved
     assert found is not None
     assert found.round == 3
 
@@ -238,7 +238,7 @@ def test_a_damaged_record_of_the_list_is_passed_over(folder: Path, state: Any, f
     (folder / "published").write_bytes(data)
     (folder / "state.1").write_bytes(b"damaged")
     (folder / "state.0").write_bytes((folder / "state.0").read_bytes())
-    found = Store(folder).load().saved
+    found = StateStore(folder).load().saved
     assert found == state(4)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from peers.core.saved import Saved
-from peers.home.store import Store
+from peers.home.store import StateStore
 
 
 def announced_again(found: Saved) -> int:
@@ -45,7 +45,7 @@ class Interruption:
 
 def readable(folder: Path, generation: int) -> None:
     """The save of `generation` was interrupted: the state is that one or the one before, and no round repeats."""
-    found = Store(folder).load()
+    found = StateStore(folder).load()
     assert found.saved is not None
     assert found.notes == ()
     assert found.saved.generation in (generation - 1, generation)
@@ -64,7 +64,7 @@ def test_killed_at_any_step_the_state_is_the_old_or_the_new(
         if child == 0:
             try:
                 Interruption(pytest.MonkeyPatch(), at, lambda: os.kill(os.getpid(), signal.SIGKILL))
-                Store(folder).save(state(generation))
+                StateStore(folder).save(state(generation))
                 os._exit(0)
             finally:
                 os._exit(1)
@@ -73,7 +73,7 @@ def test_killed_at_any_step_the_state_is_the_old_or_the_new(
         assert killed or os.WEXITSTATUS(status) == 0
         readable(folder, generation)
     assert at > 6
-    assert Store(folder).load().saved == state(generation)
+    assert StateStore(folder).load().saved == state(generation)
 
 
 class PowerCut(BaseException):
@@ -132,7 +132,7 @@ def test_without_power_at_any_step_the_state_is_the_old_or_the_new(
             disk = Disk(folder, patches)
             Interruption(patches, at, cut)
             try:
-                Store(folder).save(state(generation))
+                StateStore(folder).save(state(generation))
                 over = True
             except PowerCut:
                 pass
@@ -141,14 +141,14 @@ def test_without_power_at_any_step_the_state_is_the_old_or_the_new(
         for left in disk.left(where):
             readable(left, generation)
             if over:
-                assert Store(left).load().saved == state(generation)
+                assert StateStore(left).load().saved == state(generation)
     assert at > 6
 
 
 def test_the_list_of_published_rounds_survives_from_its_first_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: Any
 ) -> None:
-    store = Store(tmp_path / "state")
+    store = StateStore(tmp_path / "state")
     disk = Disk(tmp_path / "state", monkeypatch)
     store.save(state(1))
     (tmp_path / "left").mkdir()
@@ -166,7 +166,7 @@ def test_the_folder_itself_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         fsync(descriptor)
 
     monkeypatch.setattr("os.fsync", watched)
-    Store(tmp_path / "state")
+    StateStore(tmp_path / "state")
     assert flushed == [str(tmp_path)]
 
 
@@ -189,7 +189,7 @@ def test_an_error_at_any_step_leaves_the_old_state_and_says_where(
         assert ("the disk is full" in str(caught.value)) == (code != errno.EIO)
         readable(folder, generation)
     store.save(state(generation))
-    assert Store(folder).load().saved == state(generation)
+    assert StateStore(folder).load().saved == state(generation)
 
 
 def can_mount() -> bool:
@@ -221,8 +221,8 @@ def test_a_disk_that_is_really_full(small_disk: Path, state: Any, filled: Any) -
         store.save(state(3, size=5_000))
 
     assert caught.value.errno == errno.ENOSPC
-    assert Store(small_disk / "state").load().saved == state(2)
+    assert StateStore(small_disk / "state").load().saved == state(2)
     assert not list((small_disk / "state").glob("*.new"))
     filler.unlink()
     store.save(state(3, size=5_000))
-    assert Store(small_disk / "state").load().saved == state(3, size=5_000)
+    assert StateStore(small_disk / "state").load().saved == state(3, size=5_000)

@@ -15,9 +15,9 @@ import trio
 from gossipllm.work import Open, Progress, Request
 from peers.core.config import CoreConfig, RoundConfig
 from peers.core.core import Core
-from peers.core.merge_inputs import KeptCompany
+from peers.core.merge_inputs import MergeInputs
 from peers.core.round.stages import Saving
-from peers.net.host import Traffic
+from peers.net.host import NetworkTraffic
 from peers.run.driver import Clock, Driver, Ending
 from sim.toy.learner import ToyLearner
 from sim.world.keys import ToyKeys
@@ -79,7 +79,7 @@ class Diary:
         self.records: list[Record] = []
         self.progressed = 0
 
-    def report(self, record: Record, traffic: Traffic) -> None:
+    def report(self, record: Record, traffic: NetworkTraffic) -> None:
         assert set(traffic.sent) == {"announce", "blob", "known"}
         self.records.append(record)
 
@@ -160,10 +160,10 @@ async def test_what_was_kept_does_not_stay_in_memory(cast: Any, until: Any) -> N
     await until(lambda: len(one.diary.rounds) == 3 and not _held(one.id))
 
 
-def _held(peer: str) -> list[KeptCompany]:
+def _held(peer: str) -> list[MergeInputs]:
     """Companies of this peer that somebody still refers to."""
     gc.collect()
-    return [one for one in gc.get_objects() if type(one) is KeptCompany and one.peer == peer]
+    return [one for one in gc.get_objects() if type(one) is MergeInputs and one.peer == peer]
 
 
 async def test_a_full_disk_is_said_once_and_costs_no_round(cast: Any, until: Any) -> None:

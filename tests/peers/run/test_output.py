@@ -7,10 +7,10 @@ import io
 import pytest
 
 from gossipllm.work import Progress
-from peers.net.host import Traffic
-from peers.run.output import Lines, Pace
+from peers.net.host import NetworkTraffic
+from peers.run.output import Pace, TerminalLines
 
-NOTHING = Traffic(sent={}, received={})
+NOTHING = NetworkTraffic(sent={}, received={})
 
 
 class Clock:
@@ -57,7 +57,7 @@ def test_another_phase_and_another_round_begin_anew() -> None:
 
 def test_a_terminal_sees_steps_speed_and_time_left(clock: Clock) -> None:
     terminal = Terminal()
-    lines = Lines(terminal, now=clock)
+    lines = TerminalLines(terminal, now=clock)
 
     lines.progress(step(1))
     clock.s = 4.0
@@ -68,7 +68,7 @@ def test_a_terminal_sees_steps_speed_and_time_left(clock: Clock) -> None:
 
 def test_loading_shows_that_time_passes(clock: Clock) -> None:
     terminal = Terminal()
-    lines = Lines(terminal, now=clock)
+    lines = TerminalLines(terminal, now=clock)
 
     lines.progress(step(1, phase="model", steps=5, speed=0))
     clock.s = 12.0
@@ -91,14 +91,14 @@ def test_a_narrow_terminal_gets_a_line_that_does_not_wrap(
     monkeypatch.setenv("COLUMNS", "30")
     terminal = Terminal()
 
-    Lines(terminal, now=clock).progress(step(1))
+    TerminalLines(terminal, now=clock).progress(step(1))
 
     assert len(terminal.line()) == 29
 
 
 def test_a_pipe_gets_nothing_of_it(clock: Clock) -> None:
     pipe = io.StringIO()
-    lines = Lines(pipe, now=clock)
+    lines = TerminalLines(pipe, now=clock)
 
     lines.progress(step(1))
     clock.s = 5.0

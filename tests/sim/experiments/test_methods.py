@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig
-from gossipllm.mistakes import UserMistake
 from peers.core.config import RoundConfig
 from sim.experiments.methods import (
     CHANGES,
@@ -18,6 +17,7 @@ from sim.experiments.methods import (
     round_of,
     trust_of,
 )
+from trust.errors import UserMistake
 from trust.rows.config import TrustConfig, evidence_of
 
 ALL = (*METHODS, "s1*s3", "s1*s2*s3")

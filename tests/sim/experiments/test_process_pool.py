@@ -7,12 +7,12 @@ import time
 
 import pytest
 
-from gossipllm.mistakes import UserMistake
 from sim.experiments.process_pool import Advanced, Finished, TaskFailedError, perform_all
+from trust.errors import UserMistake
 
 TASKS = """
 import os, time
-from gossipllm.mistakes import UserMistake
+from trust.errors import UserMistake
 
 def perform(task, advanced):
     match task:

@@ -13,7 +13,6 @@ import pytest
 import torch
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig, TrainingConfig
-from gossipllm.mistakes import UserMistake
 from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import RoundConfig
 from sim.experiments.results import RunWriter, configurations, finished_run, results_digest
@@ -22,6 +21,7 @@ from sim.experiments.scenarios import Scenario, TextConfig
 from sim.world.conditions import ChurnConfig, ComputeConfig, Conditions
 from sim.world.devices import DevicesConfig
 from sim.world.trace import Happened
+from trust.errors import UserMistake
 from trust.record.history import Round
 from trust.record.log import read_history
 from trust.rows.config import TrustConfig

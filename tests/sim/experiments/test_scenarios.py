@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from gossipllm.config.toml import commented_toml, read_toml
-from gossipllm.mistakes import UserMistake
 from sim.experiments.methods import method_named
 from sim.experiments.scenarios import DEFAULT, Scenario, load_scenario, shipped
+from trust.errors import UserMistake
 
 
 @pytest.mark.parametrize("name", shipped())

@@ -7,9 +7,9 @@ import pytest
 
 from gossipllm.base import model_folder
 from gossipllm.base.making.vocabulary import load_tokenizer
-from gossipllm.mistakes import UserMistake
 from gossipllm.text.partitions import PartitionConfig
 from sim.experiments.texts import are_samples, category_names, check_sources, load_categories
+from trust.errors import UserMistake
 
 LINES = "One line.\n\nAnother, rather longer line.\nA third.\n"
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from gossipllm.config.toml import commented_toml, from_mapping
-from gossipllm.mistakes import UserMistake
 from peers.core.config import CoreConfig
 from sim.toy.learner import add_toy
-from sim.world.churn_phrases import Joining, Outage, Split, joining, outage, split
+from sim.world.churn_phrases import JoinPhrase, OutagePhrase, SplitPhrase, joining, outage, split
 from sim.world.conditions import ChurnConfig, ComputeConfig, Conditions, LinkConfig, TopologyConfig
 from sim.world.world import World
+from trust.errors import UserMistake
 
 FULL = Conditions(
     link=LinkConfig(latency_s=0.1, jitter_s=0, loss=0.25, bandwidth_bytes_s=1e6, disk_s=1.0),
@@ -65,10 +65,10 @@ def test_what_cannot_be_is_refused_by_name(make: Any, field: str) -> None:
 
 
 def test_phrases_say_who_and_when() -> None:
-    assert joining("peer-8 at 40") == Joining("peer-8", 40.0)
-    assert outage("peer-3 from 20 to 60.5") == Outage("peer-3", 20.0, 60.5)
+    assert joining("peer-8 at 40") == JoinPhrase("peer-8", 40.0)
+    assert outage("peer-3 from 20 to 60.5") == OutagePhrase("peer-3", 20.0, 60.5)
     groups = (frozenset({"a", "b"}), frozenset({"c"}), frozenset({"d"}))
-    assert split("a b | c | d from 0 to 1") == Split(groups, 0.0, 1.0)
+    assert split("a b | c | d from 0 to 1") == SplitPhrase(groups, 0.0, 1.0)
 
 
 @pytest.mark.parametrize(

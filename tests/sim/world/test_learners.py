@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gossipllm.work import Evaluate, Evaluated
-from sim.world.learners import CrewLearner, Desk
+from sim.world.learners import PooledLearner, QuestionQueue
 
 
 class Counting:
@@ -23,8 +23,8 @@ def question(request: int) -> Evaluate:
 
 def test_the_first_answer_that_is_wanted_answers_everything_asked_so_far():
     crew = Counting()
-    desk = Desk(crew)
-    learners = [CrewLearner(desk, number) for number in range(3)]
+    desk = QuestionQueue(crew)
+    learners = [PooledLearner(desk, number) for number in range(3)]
     answers = [learner.ask(question(10 + n)) for n, learner in enumerate(learners)]
     assert crew.batches == []
     assert [answer().request for answer in reversed(answers)] == [12, 11, 10]
@@ -32,26 +32,26 @@ def test_the_first_answer_that_is_wanted_answers_everything_asked_so_far():
 
 
 def test_each_answer_is_the_one_to_its_own_question():
-    desk = Desk(Counting())
-    ones = [CrewLearner(desk, 1).ask(question(n)) for n in range(3)]
-    twos = [CrewLearner(desk, 2).ask(question(n)) for n in range(3)]
+    desk = QuestionQueue(Counting())
+    ones = [PooledLearner(desk, 1).ask(question(n)) for n in range(3)]
+    twos = [PooledLearner(desk, 2).ask(question(n)) for n in range(3)]
     assert [answer().losses for answer in (*twos, *ones)] == [(2.0,)] * 3 + [(1.0,)] * 3
 
 
 def test_what_was_asked_later_waits_for_its_own_time():
     crew = Counting()
-    desk = Desk(crew)
-    first = CrewLearner(desk, 1).ask(question(1))
+    desk = QuestionQueue(crew)
+    first = PooledLearner(desk, 1).ask(question(1))
     first()
-    second = CrewLearner(desk, 2).ask(question(2))
+    second = PooledLearner(desk, 2).ask(question(2))
     second()
     assert crew.batches == [[(1, 1)], [(2, 2)]]
 
 
 def test_a_crashed_peers_questions_are_not_computed():
     crew = Counting()
-    desk = Desk(crew)
-    crashed, alive = CrewLearner(desk, 1), CrewLearner(desk, 2)
+    desk = QuestionQueue(crew)
+    crashed, alive = PooledLearner(desk, 1), PooledLearner(desk, 2)
     crashed.ask(question(1))
     answer = alive.ask(question(2))
     crashed.dismiss()

@@ -12,7 +12,7 @@ from peers.core.events import Heard, NotPulled, Pulled, Replied
 from peers.core.round.stages import Resting
 from sim.toy.learner import add_toy
 from sim.world.conditions import ChurnConfig, ComputeConfig, Conditions, LinkConfig, TopologyConfig
-from sim.world.simulated_peer import Node
+from sim.world.simulated_peer import SimulatedPeer
 from sim.world.world import World
 
 EXACT = LinkConfig(latency_s=0.1, jitter_s=0.0)
@@ -29,7 +29,7 @@ def town(peers: int, *, rounds: int = 0, **conditions: Any) -> World:
     return world
 
 
-def asked_and_got(world: World, node: Node) -> list[tuple[float, float]]:
+def asked_and_got(world: World, node: SimulatedPeer) -> list[tuple[float, float]]:
     """When each blob was asked for, and when it came."""
     asked: dict[int, float] = {}
     times: list[tuple[float, float]] = []
@@ -41,7 +41,7 @@ def asked_and_got(world: World, node: Node) -> list[tuple[float, float]]:
     return times
 
 
-def heard_of(world: World, node: Node, other: Node) -> list[float]:
+def heard_of(world: World, node: SimulatedPeer, other: SimulatedPeer) -> list[float]:
     """When frames that the other made came from anybody, as often as the core was told."""
     made = {
         each.frame

@@ -16,7 +16,7 @@ from peers.core.effects import Pull
 from sim.toy.learner import add_toy
 from sim.toy.units import Form, context_key
 from sim.world.conditions import ComputeConfig, Conditions, LinkConfig
-from sim.world.simulated_peer import Node
+from sim.world.simulated_peer import SimulatedPeer
 from sim.world.world import World
 from trust.record.history import Refusal
 from trust.rows.rows import TrustConfig
@@ -48,7 +48,7 @@ def world_of(
     return world
 
 
-def trains(world: World, node: Node) -> list[Train]:
+def trains(world: World, node: SimulatedPeer) -> list[Train]:
     effects = [effect for one in world.log if one.peer == node.index for effect in one.effects]
     return [effect for effect in effects if isinstance(effect, Train)]
 
@@ -57,7 +57,7 @@ def units(bitmap: bytes) -> set[int]:
     return {n for n in range(4) if bitmap[0] >> n & 1} if bitmap else {0, 1, 2, 3}
 
 
-def loss(node: Node) -> float:
+def loss(node: SimulatedPeer) -> float:
     return node.rounds[-1].test_merged
 
 

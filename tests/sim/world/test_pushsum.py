@@ -15,7 +15,7 @@ from peers.core.events import Heard
 from sim.toy.learner import STEP, ToyLearner, add_toy
 from sim.toy.mass import ToyMass
 from sim.world.conditions import ComputeConfig, Conditions, LinkConfig, TopologyConfig
-from sim.world.simulated_peer import Node
+from sim.world.simulated_peer import SimulatedPeer
 from sim.world.world import World
 from trust.rows.rows import TrustConfig
 
@@ -55,18 +55,18 @@ def target(number: int) -> list[float]:
     return [1.0 + number / 10, 1.0, 1.0 - number / 20, 2.0]
 
 
-def learner_of(node: Node) -> ToyLearner:
+def learner_of(node: SimulatedPeer) -> ToyLearner:
     assert isinstance(node.learner, ToyLearner)
     return node.learner
 
 
-def mass_of(node: Node) -> ToyMass:
+def mass_of(node: SimulatedPeer) -> ToyMass:
     mass = learner_of(node).mass
     assert mass is not None
     return mass
 
 
-def mean_of(nodes: list[Node]) -> list[float]:
+def mean_of(nodes: list[SimulatedPeer]) -> list[float]:
     """All that these ever brought in, over all the weight that they did."""
     *numerators, denominator = (
         sum(axis) for axis in zip(*(mass_of(one).added for one in nodes), strict=True)
@@ -74,7 +74,7 @@ def mean_of(nodes: list[Node]) -> list[float]:
     return [number / denominator for number in numerators]
 
 
-def agree(nodes: list[Node], mean: list[float], *, within: float = 1e-6) -> None:
+def agree(nodes: list[SimulatedPeer], mean: list[float], *, within: float = 1e-6) -> None:
     for node in nodes:
         assert mass_of(node).estimate() == pytest.approx(mean, abs=within), node.config.name
 

@@ -9,14 +9,14 @@ import pytest
 
 from peers.core.events import LearnerLost, Misbehaved
 from peers.core.round.stages import Resting
-from sim.world.simulated_peer import Node
+from sim.world.simulated_peer import SimulatedPeer
 from sim.world.world import World
 
 NORTH = [3.0, 0.0, 0.0, 0.0]
 SOUTH = [0.0, 0.0, 0.0, 3.0]
 
 
-def share(node: Node, group: list[Node], *, rounds: slice) -> float:
+def share(node: SimulatedPeer, group: list[SimulatedPeer], *, rounds: slice) -> float:
     """The mean weight that a peer gives to this group together, itself aside."""
     ids = {one.keys.peer_id for one in group}
     records = node.rounds[rounds]

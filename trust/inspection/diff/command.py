@@ -9,9 +9,15 @@ import click
 import msgspec
 from rich.console import Console
 
-from trust.inspection.diff.differences import Comparison, Differences, Measure, Pair, PeerChange
+from trust.inspection.diff.differences import (
+    Differences,
+    MeasureDifference,
+    MethodDifference,
+    PeerChange,
+    RunPair,
+)
 from trust.inspection.diff.pairing import pair
-from trust.inspection.diff.settings import Setting, differing_settings
+from trust.inspection.diff.settings import SettingDifference, differing_settings
 from trust.inspection.diff.sides import Side, paired_seeds, paired_sides
 from trust.inspection.diff.significance import mean, paired, verdict
 from trust.inspection.reading.files import read_run
@@ -69,9 +75,9 @@ def diff(first: Path, second: Path, as_json: bool) -> None:
     print_differences(found, Console(highlight=False))
 
 
-def _compared(ours: Side, theirs: Side) -> Comparison:
-    pairs: list[Pair] = []
-    settings: tuple[Setting, ...] = ()
+def _compared(ours: Side, theirs: Side) -> MethodDifference:
+    pairs: list[RunPair] = []
+    settings: tuple[SettingDifference, ...] = ()
     files: list[FileSummary] = []
     # One pair of runs in memory at a time.
     for mine, other in paired_seeds(ours, theirs):
@@ -79,7 +85,7 @@ def _compared(ours: Side, theirs: Side) -> Comparison:
         pairs.append(pair(first, second, seeds=(mine, other)))
         files += (*first.summaries, *second.summaries)
         settings = settings or differing_settings((ours, first), (theirs, second))
-    return Comparison(
+    return MethodDifference(
         first=escaped(str(ours.path), 4096),
         second=escaped(str(theirs.path), 4096),
         settings=settings,
@@ -93,13 +99,13 @@ def _compared(ours: Side, theirs: Side) -> Comparison:
 
 
 def _measure(
-    name: str, pairs: Sequence[Pair], values: Callable[[PeerChange], tuple[float, float]]
-) -> Measure:
+    name: str, pairs: Sequence[RunPair], values: Callable[[PeerChange], tuple[float, float]]
+) -> MeasureDifference:
     """Runs are what chance deals, so peers of a run are averaged before anything is tested."""
     first = [mean([values(peer)[0] for peer in one.peers]) for one in pairs]
     second = [mean([values(peer)[1] for peer in one.peers]) for one in pairs]
     found = paired([b - a for a, b in zip(first, second, strict=True)])
-    return Measure(
+    return MeasureDifference(
         name=name,
         first=mean(first),
         second=mean(second),

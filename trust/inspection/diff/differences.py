@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from trust.inspection.diff.settings import Setting
+from trust.inspection.diff.settings import SettingDifference
 from trust.inspection.reading.summary import FileSummary
 from trust.record.history import PeerName
 
@@ -53,7 +53,7 @@ class BytesChange(msgspec.Struct, frozen=True, kw_only=True):
     second: int
 
 
-class Pair(msgspec.Struct, frozen=True, kw_only=True):
+class RunPair(msgspec.Struct, frozen=True, kw_only=True):
     """A run of each side. Seeds are null outside of simulations.
 
     `round` is the last that at least half of the common peers recorded on both sides, null where there is none;
@@ -76,7 +76,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     bytes: tuple[BytesChange, ...]
 
 
-class Measure(msgspec.Struct, frozen=True, kw_only=True):
+class MeasureDifference(msgspec.Struct, frozen=True, kw_only=True):
     """A mean over the common peers of each run, then over the pairs of runs; the difference of the pairs, and what
     is null as in `significance.Paired`."""
 
@@ -93,14 +93,14 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     verdict: str
 
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+class MethodDifference(msgspec.Struct, frozen=True, kw_only=True):
     """One method of each side, or the two runs that were given. `files` are those of both."""
 
     first: str
     second: str
-    settings: tuple[Setting, ...]
-    pairs: tuple[Pair, ...]
-    measures: tuple[Measure, ...]
+    settings: tuple[SettingDifference, ...]
+    pairs: tuple[RunPair, ...]
+    measures: tuple[MeasureDifference, ...]
     files: tuple[FileSummary, ...]
 
 
@@ -108,4 +108,4 @@ class Differences(msgspec.Struct, frozen=True, kw_only=True):
     """The whole document."""
 
     schema: int = SCHEMA
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[MethodDifference, ...]

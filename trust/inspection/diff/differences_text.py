@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trust.inspection.diff.differences import BytesChange, Comparison, Differences, Pair
+from trust.inspection.diff.differences import BytesChange, Differences, MethodDifference, RunPair
 from trust.inspection.diff.measures_text import (
     NAME_WIDTH,
     losses,
@@ -43,7 +43,7 @@ def print_differences(found: Differences, console: Console) -> None:
         _print_part("Test loss of all methods, nats per token", overview(found.comparisons), console)
 
 
-def _print_comparison(one: Comparison, console: Console) -> None:
+def _print_comparison(one: MethodDifference, console: Console) -> None:
     console.print(Text(f"A  {one.first}"))
     console.print(Text(f"B  {one.second}"))
     if text := _paired_text(one.pairs):
@@ -67,7 +67,7 @@ def _print_part(title: str, body: Sequence[Table | Text], console: Console) -> N
         console.print(part)
 
 
-def _paired_text(pairs: Sequence[Pair]) -> str:
+def _paired_text(pairs: Sequence[RunPair]) -> str:
     seeds = [(one.first_seed, one.second_seed) for one in pairs if one.first_seed is not None]
     if not seeds:
         return ""
@@ -76,7 +76,7 @@ def _paired_text(pairs: Sequence[Pair]) -> str:
     return f"paired by seed: {', '.join(str(seed) for seed, _ in seeds)}"
 
 
-def _settings(one: Comparison) -> list[Table | Text]:
+def _settings(one: MethodDifference) -> list[Table | Text]:
     if not one.settings:
         return [Text("none that the folders tell of")]
     body: list[Table | Text] = []
@@ -96,7 +96,7 @@ def _settings(one: Comparison) -> list[Table | Text]:
     return body
 
 
-def _weights(one: Comparison) -> list[Table | Text]:
+def _weights(one: MethodDifference) -> list[Table | Text]:
     rounds = {each.round for each in one.pairs if each.round is not None}
     norms = [each.frobenius for each in one.pairs if each.frobenius is not None]
     moved = [each.moved for each in one.pairs if each.moved is not None]
@@ -128,7 +128,7 @@ def _weights(one: Comparison) -> list[Table | Text]:
     return [summary, table]
 
 
-def _mean_changes(pairs: Sequence[Pair]) -> list[tuple[str, str, float, float]]:
+def _mean_changes(pairs: Sequence[RunPair]) -> list[tuple[str, str, float, float]]:
     """(who, whom, A, B) over the pairs of runs that compare the row of `who`, the largest difference first."""
     rows = Counter(who for each in pairs for who in {one.who for one in each.weights})
     sums: dict[tuple[str, str], tuple[float, float]] = {}
@@ -139,7 +139,7 @@ def _mean_changes(pairs: Sequence[Pair]) -> list[tuple[str, str, float, float]]:
     return sorted(means, key=lambda one: -abs(one[3] - one[2]))
 
 
-def _bytes(one: Comparison) -> list[Table | Text]:
+def _bytes(one: MethodDifference) -> list[Table | Text]:
     sums: dict[tuple[str, str], tuple[int, int]] = {}
     for each in (each for pair in one.pairs for each in (*pair.bytes, *_totals(pair.bytes))):
         first, second = sums.get((each.way, each.kind), (0, 0))

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from trust.inspection.diff.differences import Comparison, Measure, PeerChange
+from trust.inspection.diff.differences import MeasureDifference, MethodDifference, PeerChange
 from trust.inspection.diff.significance import LEVEL, mean, smallest_wilcoxon
 from trust.inspection.drawing.numbers import number_text
 from trust.inspection.reading.naming import listed
@@ -18,7 +18,7 @@ NAME_WIDTH = 12
 _METHOD_WIDTH = 16
 
 
-def losses(one: Comparison) -> list[Table | Text]:
+def losses(one: MethodDifference) -> list[Table | Text]:
     """A line for each common peer, means over the pairs of runs; then what is to be said of their mean."""
     table = plain_table()
     table.add_column("peer", no_wrap=True)
@@ -45,7 +45,7 @@ def losses(one: Comparison) -> list[Table | Text]:
     return [table, *_remarks(one), Text(""), *_verdicts(one.measures)]
 
 
-def overview(comparisons: Sequence[Comparison]) -> list[Table | Text]:
+def overview(comparisons: Sequence[MethodDifference]) -> list[Table | Text]:
     """A line for each method."""
     table = plain_table()
     table.add_column("method", no_wrap=True)
@@ -92,7 +92,7 @@ def _add_loss(table: Table, name: Text, values: Sequence[float]) -> None:
     )
 
 
-def _remarks(one: Comparison) -> list[Text]:
+def _remarks(one: MethodDifference) -> list[Text]:
     peers = [peer for each in one.pairs for peer in each.peers]
     ours, theirs = ({getattr(peer, side) for peer in peers} for side in ("first_round", "second_round"))
     remarks: list[Text] = []
@@ -106,18 +106,18 @@ def _remarks(one: Comparison) -> list[Text]:
     return remarks
 
 
-def _second_only(one: Comparison) -> set[str]:
+def _second_only(one: MethodDifference) -> set[str]:
     return {name for each in one.pairs for name in each.second_only}
 
 
-def _verdicts(measures: Sequence[Measure]) -> list[Text]:
+def _verdicts(measures: Sequence[MeasureDifference]) -> list[Text]:
     if all(measure.t_p is None for measure in measures) and len({one.verdict for one in measures}) == 1:
         # One run on each side, or runs that are equal: the same is to be said of every measure.
         return [Text(measures[0].verdict[0].upper() + measures[0].verdict[1:])]
     return [line for measure in measures for line in _verdict(measure)]
 
 
-def _verdict(measure: Measure) -> list[Text]:
+def _verdict(measure: MeasureDifference) -> list[Text]:
     lines = [Text(f"{measure.name}: {measure.verdict}", style="bold" if _beyond(measure) else "")]
     if measure.std is not None and measure.low is not None and measure.high is not None:
         lines.append(
@@ -133,5 +133,5 @@ def _verdict(measure: Measure) -> list[Text]:
     return lines
 
 
-def _beyond(measure: Measure) -> bool:
+def _beyond(measure: MeasureDifference) -> bool:
     return measure.t_p is not None and measure.t_p < LEVEL

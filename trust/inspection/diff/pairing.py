@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from trust.inspection.diff.differences import BytesChange, Pair, PeerChange, WeightChange
+from trust.errors import UserMistake
+from trust.inspection.diff.differences import BytesChange, PeerChange, RunPair, WeightChange
 from trust.inspection.diff.significance import mean
-from trust.inspection.reading.files import Run
+from trust.inspection.reading.files import HistoryRun
 from trust.inspection.reading.naming import listed, names_of
 from trust.inspection.show.traffic import totals
-from trust.mistakes import UsersMistake
 from trust.names import escaped
 from trust.record.history import Begun, PeerName, Round
 
@@ -24,8 +24,8 @@ _LARGEST_LOSS: Final = 50.0
 """Nats a token beyond which a perplexity says nothing more."""
 
 
-def pair(first: Run, second: Run, *, seeds: tuple[int | None, int | None]) -> Pair:
-    """Raises `UsersMistake` for runs of different base models, and for runs without a common peer."""
+def pair(first: HistoryRun, second: HistoryRun, *, seeds: tuple[int | None, int | None]) -> RunPair:
+    """Raises `UserMistake` for runs of different base models, and for runs without a common peer."""
     _check_base(first, second)
     ours, theirs = names_of(first.members), names_of(second.members)
     same = _same(ours, theirs)
@@ -36,7 +36,7 @@ def pair(first: Run, second: Run, *, seeds: tuple[int | None, int | None]) -> Pa
         if member.rounds and same.get(member.peer) in recorded
     }
     if not rounds:
-        raise UsersMistake(
+        raise UserMistake(
             f"the runs do not match: no common peer; {_listed(first, ours)} in {first.path}, "
             f"{_listed(second, theirs)} in {second.path}"
         )
@@ -53,7 +53,7 @@ def pair(first: Run, second: Run, *, seeds: tuple[int | None, int | None]) -> Pa
     weights = sorted(
         (one for row in changes for one in row if one.first or one.second), key=lambda one: -abs(one.change)
     )
-    return Pair(
+    return RunPair(
         first_seed=seeds[0],
         second_seed=seeds[1],
         round=number,
@@ -70,7 +70,7 @@ def pair(first: Run, second: Run, *, seeds: tuple[int | None, int | None]) -> Pa
     )
 
 
-def _check_base(first: Run, second: Run) -> None:
+def _check_base(first: HistoryRun, second: HistoryRun) -> None:
     for what in ("base", "tokenizer"):
         ours, theirs = (
             {getattr(e.record, what)[:12] for e in run.entries if isinstance(e.record, Begun)}
@@ -78,7 +78,7 @@ def _check_base(first: Run, second: Run) -> None:
         )
         if ours and theirs and ours != theirs:
             name = {"base": "base model"}.get(what, what)
-            raise UsersMistake(
+            raise UserMistake(
                 f"the runs do not match: {name} {_joined(ours)} in {first.path}, {_joined(theirs)} in "
                 f"{second.path}; losses of different ones cannot be compared"
             )
@@ -141,7 +141,7 @@ def _labels(names: dict[PeerName, str]) -> dict[PeerName, str]:
     }
 
 
-def _bytes(first: Run, second: Run) -> tuple[BytesChange, ...]:
+def _bytes(first: HistoryRun, second: HistoryRun) -> tuple[BytesChange, ...]:
     ours, theirs = ({"sent": Counter[str](), "received": Counter[str]()} for _ in range(2))
     for run, sums in ((first, ours), (second, theirs)):
         for each in totals(run.entries).values():
@@ -154,7 +154,7 @@ def _bytes(first: Run, second: Run) -> tuple[BytesChange, ...]:
     )
 
 
-def _listed(run: Run, names: dict[PeerName, str]) -> str:
+def _listed(run: HistoryRun, names: dict[PeerName, str]) -> str:
     called = [escaped(names[member.peer] or member.peer) for member in run.members if member.rounds]
     return listed(called, 8)
 

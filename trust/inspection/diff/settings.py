@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from trust.inspection.diff.sides import Side
-from trust.inspection.reading.files import Run
+from trust.inspection.reading.files import HistoryRun
 from trust.names import escaped
 from trust.record.history import Begun
 
@@ -30,7 +30,7 @@ _LONGEST: Final = 10_000
 """Characters of a value that are compared. Sources of text are a list of paths, which may be long."""
 
 
-class Setting(msgspec.Struct, frozen=True, kw_only=True):
+class SettingDifference(msgspec.Struct, frozen=True, kw_only=True):
     """One that differs; null where that side does not have it."""
 
     name: str
@@ -38,19 +38,21 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     second: str | None
 
 
-def differing_settings(ours: tuple[Side, Run], theirs: tuple[Side, Run]) -> tuple[Setting, ...]:
+def differing_settings(
+    ours: tuple[Side, HistoryRun], theirs: tuple[Side, HistoryRun]
+) -> tuple[SettingDifference, ...]:
     """Of what both sides say anything about: a run whose folder holds no configuration differs in none of it."""
-    found: dict[str, Setting] = {}
+    found: dict[str, SettingDifference] = {}
     for mine, other in zip(_sources(*ours), _sources(*theirs), strict=True):
         if not (mine and other):
             continue
         for name in dict.fromkeys((*mine, *other)):
             if mine.get(name) != other.get(name):
-                found[name] = Setting(name=name, first=mine.get(name), second=other.get(name))
+                found[name] = SettingDifference(name=name, first=mine.get(name), second=other.get(name))
     return tuple(found.values())
 
 
-def _sources(side: Side, run: Run) -> tuple[dict[str, str], ...]:
+def _sources(side: Side, run: HistoryRun) -> tuple[dict[str, str], ...]:
     begun = [entry.record for entry in run.entries if isinstance(entry.record, Begun)]
     known = [one for one in begun if one.trust]
     return (
@@ -87,7 +89,7 @@ def _versions(side: Side) -> dict[str, str]:
     return {escaped(name): escaped(version) for name, _, version in (line.partition(" ") for line in lines)}
 
 
-def _configurations(side: Side, run: Run) -> Iterator[dict[str, str]]:
+def _configurations(side: Side, run: HistoryRun) -> Iterator[dict[str, str]]:
     homes = (file.parent / "peer.toml" for file in run.files)
     for path in (side.results / "scenario.toml",) if side.results else homes:
         try:

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from trust.errors import UserMistake
 from trust.inspection.reading.naming import listed
-from trust.mistakes import UsersMistake
 from trust.record.history import HISTORY_FILE
 
 _SEED = re.compile(r"seed-(\d+)")
@@ -34,7 +34,7 @@ class Side:
 def paired_sides(first: Path, second: Path) -> tuple[tuple[Side, Side], ...]:
     """Which runs are compared with which: methods of one name, or the one of each side whatever its name.
 
-    Raises `UsersMistake` where that leaves nothing, or several to choose from.
+    Raises `UserMistake` where that leaves nothing, or several to choose from.
     """
     ours, theirs = _sides(first), _sides(second)
     if len(ours) == len(theirs) == 1:
@@ -43,19 +43,19 @@ def paired_sides(first: Path, second: Path) -> tuple[tuple[Side, Side], ...]:
     if common:
         return tuple((ours[name], theirs[name]) for name in common)
     several, methods = (first, ours) if len(ours) > 1 else (second, theirs)
-    raise UsersMistake(
+    raise UserMistake(
         f"the runs do not match: no method of one name in {first} ({_listed(ours)}) and {second} "
         f"({_listed(theirs)}); choose one, such as {several / min(methods)}"
     )
 
 
 def paired_seeds(first: Side, second: Side) -> tuple[tuple[int | None, int | None], ...]:
-    """Common seeds, or the only run of each side. Raises `UsersMistake` where there is neither."""
+    """Common seeds, or the only run of each side. Raises `UserMistake` where there is neither."""
     if len(first.folders) == len(second.folders) == 1:
         return (*zip(first.folders, second.folders, strict=True),)
     common = [seed for seed in first.folders if seed in second.folders]
     if not common:
-        raise UsersMistake(
+        raise UserMistake(
             f"the runs do not match: no common seed; {first.path} has {_listed(first.folders)}, "
             f"{second.path} has {_listed(second.folders)}"
         )
@@ -64,7 +64,7 @@ def paired_seeds(first: Side, second: Side) -> tuple[tuple[int | None, int | Non
 
 def _sides(path: Path) -> dict[str, Side]:
     if not path.exists():
-        raise UsersMistake(f"{path} does not exist; give a run, or the results of a simulation")
+        raise UserMistake(f"{path} does not exist; give a run, or the results of a simulation")
     run = path.absolute().parent if path.name == HISTORY_FILE else path.absolute()
     found = _SEED.fullmatch(run.name)
     if found and (run / HISTORY_FILE).is_file():

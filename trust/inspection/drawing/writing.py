@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from trust.mistakes import UsersMistake
+from trust.errors import UserMistake
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Beside its place first, then there, so that a full disk leaves what was. Raises `UsersMistake`."""
+    """Beside its place first, then there, so that a full disk leaves what was. Raises `UserMistake`."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         try:
@@ -22,4 +22,4 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
             fresh.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise UsersMistake(f"{path} cannot be written: {error.strerror or error}") from None
+        raise UserMistake(f"{path} cannot be written: {error.strerror or error}") from None

@@ -9,18 +9,18 @@ from statistics import median
 
 from trust.inspection.explain.case import NEAR_ROUNDS, Case, recorded
 from trust.inspection.explain.document import (
-    Age,
     Check,
+    EvidenceShown,
     Explanation,
-    LeftOut,
-    Measure,
-    Moved,
-    Part,
-    Peer,
+    LeaveOneOut,
+    PeerShown,
     RefusalShown,
-    Text,
-    Tried,
-    WouldBe,
+    RowShare,
+    StrategyProposal,
+    TextClaim,
+    TriedCandidate,
+    WeightChangeShown,
+    WordAge,
 )
 from trust.inspection.explain.proposals import Proposal
 from trust.inspection.explain.recomputing import TOLERANCE, Recomputed, recomputed
@@ -34,15 +34,15 @@ _MOST_REFUSALS = 5
 
 
 def explained(
-    case: Case, made: Sequence[Proposal], *, losses: Mapping[Row, float], without: LeftOut
+    case: Case, made: Sequence[Proposal], *, losses: Mapping[Row, float], without: LeaveOneOut
 ) -> Explanation:
     """`made` are the proposals of all strategies, `losses` the trust losses of those rows that were measured."""
     again, record, begun, trust = recomputed(case), case.record, case.begun, case.trust
     near = [one for one in case.refusals if abs(one.round - record.round) <= NEAR_ROUNDS]
     return Explanation(
         round=record.round,
-        peer=Peer(peer=escaped(case.member.peer), name=escaped(case.member.name)),
-        neighbour=Peer(peer=escaped(case.other), name=escaped(case.other_name)),
+        peer=PeerShown(peer=escaped(case.member.peer), name=escaped(case.member.name)),
+        neighbour=PeerShown(peer=escaped(case.other), name=escaped(case.other_name)),
         weight=case.weight,
         rank=_rank(case),
         row=_row(case),
@@ -82,10 +82,13 @@ def _rank(case: Case) -> int | None:
     return 1 + sum(one.weight > case.weight for one in case.record.seen)
 
 
-def _row(case: Case) -> tuple[Part, ...]:
-    own = Part(peer=escaped(case.member.peer), name=escaped(case.member.name), weight=case.record.self_weight)
+def _row(case: Case) -> tuple[RowShare, ...]:
+    own = RowShare(
+        peer=escaped(case.member.peer), name=escaped(case.member.name), weight=case.record.self_weight
+    )
     others = (
-        Part(peer=escaped(one.peer), name=escaped(one.name), weight=one.weight) for one in case.record.seen
+        RowShare(peer=escaped(one.peer), name=escaped(one.name), weight=one.weight)
+        for one in case.record.seen
     )
     return (own, *others)
 
@@ -101,16 +104,16 @@ def _last_met(case: Case) -> int | None:
     return max(met, default=None)
 
 
-def _evidence(case: Case) -> tuple[Measure, ...]:
+def _evidence(case: Case) -> tuple[EvidenceShown, ...]:
     if case.seen is None or case.trust is None:
         return ()
     mine, own = recorded(case, case.seen)
-    measures: list[Measure] = []
+    measures: list[EvidenceShown] = []
     for number, (kind, distance) in enumerate(zip(evidence_of(case.trust), mine, strict=False)):
         everybody = (recorded(case, one)[0] for one in case.record.seen)
         all_of = [distances[number].mean for distances in everybody if number < len(distances)]
         measures.append(
-            Measure(
+            EvidenceShown(
                 kind=kind,
                 distance=distance.mean,
                 error=distance.error,
@@ -125,11 +128,11 @@ def _evidence(case: Case) -> tuple[Measure, ...]:
     return tuple(measures)
 
 
-def _tried(case: Case, again: Recomputed) -> tuple[Tried, ...]:
+def _tried(case: Case, again: Recomputed) -> tuple[TriedCandidate, ...]:
     record, index = case.record, case.index
     weights = {one.temperature: one.row[index] for one in again.candidates} if index is not None else {}
     return tuple(
-        Tried(
+        TriedCandidate(
             temperature=temperature,
             trust_loss=loss,
             weight=weights.get(temperature),
@@ -139,16 +142,16 @@ def _tried(case: Case, again: Recomputed) -> tuple[Tried, ...]:
     )
 
 
-def _age(case: Case, trust: TrustConfig | None) -> Age | None:
+def _age(case: Case, trust: TrustConfig | None) -> WordAge | None:
     if case.seen is None or trust is None or case.seen.age < 0:
         return None
     soft = trust.strategy in ("predictions", "weights", "validation", "product") and trust.form == "ours"
     decay = trust.age_decay if soft else 0.0
     (factor,) = age_priors([case.seen.age], decay=decay, max_age=trust.max_age)
-    return Age(rounds=case.seen.age, factor=factor)
+    return WordAge(rounds=case.seen.age, factor=factor)
 
 
-def _text(case: Case, trust: TrustConfig | None) -> Text | None:
+def _text(case: Case, trust: TrustConfig | None) -> TextClaim | None:
     """Only where it counts, and is known."""
     if case.index is None or trust is None or not trust.tokens_power or case.settings is None:
         return None
@@ -161,7 +164,7 @@ def _text(case: Case, trust: TrustConfig | None) -> Text | None:
         counted = token_shares(counts, alpha=case.alpha, cap=trust.tokens_cap)
     except ValueError:
         return None
-    return Text(
+    return TextClaim(
         tokens=counts[case.index].tokens,
         samples=counts[case.index].samples,
         claimed_share=claimed[case.index],
@@ -171,9 +174,10 @@ def _text(case: Case, trust: TrustConfig | None) -> Text | None:
     )
 
 
-def _history(case: Case) -> tuple[Moved, ...]:
+def _history(case: Case) -> tuple[WeightChangeShown, ...]:
     return tuple(
-        Moved(round=number, weight=_weight_in(case, number)) for number in sorted(case.member.rounds)
+        WeightChangeShown(round=number, weight=_weight_in(case, number))
+        for number in sorted(case.member.rounds)
     )
 
 
@@ -194,10 +198,10 @@ def _check(case: Case, again: Recomputed) -> Check:
     return Check(weight=weight, difference=difference, agrees=abs(difference) <= TOLERANCE, why="")
 
 
-def _would_be(case: Case, one: Proposal, losses: Mapping[Row, float]) -> WouldBe:
+def _would_be(case: Case, one: Proposal, losses: Mapping[Row, float]) -> StrategyProposal:
     if case.index is None or not one.candidates:
         why = one.why if case.index is not None else _ABSENT
-        return WouldBe(strategy=one.strategy, form=one.form, in_use=one.in_use, why=why)
+        return StrategyProposal(strategy=one.strategy, form=one.form, in_use=one.in_use, why=why)
     weights = [candidate.row[case.index] for candidate in one.candidates]
     known = [losses.get(candidate.row, math.nan) for candidate in one.candidates]
     if one.in_use and not losses:
@@ -206,7 +210,7 @@ def _would_be(case: Case, one: Proposal, losses: Mapping[Row, float]) -> WouldBe
     # Which of several would have been taken is known only where all of them were measured.
     best = chosen(one.candidates, known) if all(map(math.isfinite, known)) else None
     weight = weights[best] if best is not None else weights[0] if len(weights) == 1 else None
-    return WouldBe(
+    return StrategyProposal(
         strategy=one.strategy,
         form=one.form,
         in_use=one.in_use,

@@ -8,12 +8,12 @@ from functools import cached_property
 
 import msgspec
 
-from trust.inspection.reading.files import Run, named
+from trust.errors import UserMistake
+from trust.inspection.reading.files import HistoryRun, named
 from trust.inspection.reading.summary import rounds_text
-from trust.mistakes import UsersMistake
 from trust.names import escaped
 from trust.record.history import Begun, Entry, PeerName, Refusal, Round, Seen
-from trust.record.matrix import Member
+from trust.record.matrix import PeerRounds
 from trust.rows.evidence import Distance
 from trust.rows.rows import Counts, Neighbour, TrustConfig, evidence_of
 
@@ -22,7 +22,7 @@ NEAR_ROUNDS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedItem:
     """Something of the neighbour's that was not taken while `round` was made, at Unix time `at_s`."""
 
     round: int
@@ -40,14 +40,14 @@ class Case:
     the defaults with the strategy that was recorded, None where not even that fits.
     """
 
-    member: Member
+    member: PeerRounds
     other: PeerName
     other_name: str
     record: Round
     begun: Begun | None
     settings: TrustConfig | None
     assumed: TrustConfig | None
-    refusals: tuple[Refused, ...]
+    refusals: tuple[RefusedItem, ...]
 
     @property
     def own(self) -> bool:
@@ -103,8 +103,8 @@ class Case:
         )
 
 
-def case_of(run: Run, peer: str, other: str, at_round: int | None) -> Case:
-    """Raises `UsersMistake` for peers that nobody knows or that never met, and for a round that is not there."""
+def case_of(run: HistoryRun, peer: str, other: str, at_round: int | None) -> Case:
+    """Raises `UserMistake` for peers that nobody knows or that never met, and for a round that is not there."""
     member = _learner(run, peer)
     met = {one.peer: one.name for record in member.rounds.values() for one in record.seen}
     there = [(who, met.get(who, name)) for who, name in _peers(run)]
@@ -112,12 +112,12 @@ def case_of(run: Run, peer: str, other: str, at_round: int | None) -> Case:
     name = member.name or member.peer
     if who != member.peer and who not in met:
         known = ", ".join(escaped(met[one] or one) for one in list(met)[:20]) or "nobody"
-        raise UsersMistake(
+        raise UserMistake(
             f"{escaped(name)} never took {escaped(other)} into a round, so there is nothing to explain; it took {known}"
         )
     record = member.at(at_round)
     if record is None:
-        raise UsersMistake(f"{escaped(name)} recorded no round {at_round}; there are {rounds_text([member])}")
+        raise UserMistake(f"{escaped(name)} recorded no round {at_round}; there are {rounds_text([member])}")
     entries = list(run.entries_of(member.peer))
     begun = _begun(entries, record)
     settings = _settings(begun)
@@ -145,7 +145,7 @@ def recorded(case: Case, one: Seen) -> tuple[tuple[Distance, ...], tuple[float, 
     return tuple(Distance(*pair) for pair in pairs), one.own or (0.0,) * len(kinds)
 
 
-def _peers(run: Run) -> list[tuple[PeerName, str]]:
+def _peers(run: HistoryRun) -> list[tuple[PeerName, str]]:
     """Everybody who wrote or is written of, by the name that it gives itself, else that others give it."""
     names = {
         one.peer: one.name
@@ -156,12 +156,12 @@ def _peers(run: Run) -> list[tuple[PeerName, str]]:
     return list((names | {member.peer: member.name for member in run.members}).items())
 
 
-def _learner(run: Run, peer: str) -> Member:
+def _learner(run: HistoryRun, peer: str) -> PeerRounds:
     who = named(peer, _peers(run))
     member = next((one for one in run.members if one.peer == who and one.rounds), None)
     if member is None:
         wrote = ", ".join(escaped(one.name or one.peer) for one in run.members if one.rounds)
-        raise UsersMistake(
+        raise UserMistake(
             f"{escaped(peer)} recorded no round in {run.path}, only others speak of it; there are records of {wrote}"
         )
     return member
@@ -201,9 +201,9 @@ def _assumed(begun: Begun | None, record: Round) -> TrustConfig | None:
     return trust if fits else None
 
 
-def _refusals(entries: Sequence[Entry], about: PeerName) -> tuple[Refused, ...]:
+def _refusals(entries: Sequence[Entry], about: PeerName) -> tuple[RefusedItem, ...]:
     """All of this neighbour's, in the order in which they were written."""
-    refusals: list[Refused] = []
+    refusals: list[RefusedItem] = []
     making = 0
     for entry in entries:
         match entry.record:
@@ -213,7 +213,7 @@ def _refusals(entries: Sequence[Entry], about: PeerName) -> tuple[Refused, ...]:
                 making = entry.record.round + 1
             case Refusal() if entry.record.about == about:
                 one = entry.record
-                refusals.append(Refused(making, entry.at_s, one.field, one.why))
+                refusals.append(RefusedItem(making, entry.at_s, one.field, one.why))
             case _:
                 """About somebody else, or nobody."""
     return tuple(refusals)

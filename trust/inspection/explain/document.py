@@ -13,12 +13,12 @@ from trust.record.history import PeerName
 SCHEMA = 1
 
 
-class Peer(msgspec.Struct, frozen=True, kw_only=True):
+class PeerShown(msgspec.Struct, frozen=True, kw_only=True):
     peer: PeerName
     name: str
 
 
-class Part(msgspec.Struct, frozen=True, kw_only=True):
+class RowShare(msgspec.Struct, frozen=True, kw_only=True):
     """An entry of the row that was used; the first is the peer's own."""
 
     peer: PeerName
@@ -26,7 +26,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     weight: float
 
 
-class Measure(msgspec.Struct, frozen=True, kw_only=True):
+class EvidenceShown(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of evidence of the neighbour: its distance, 0 or below being best, with its standard error (0 where none
     is known), and the same measure of the peer itself. `rank` is 1 for the nearest of `of` neighbours; `nearest`,
     `median` and `farthest` are over these."""
@@ -42,7 +42,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True):
     farthest: float
 
 
-class Tried(msgspec.Struct, frozen=True, kw_only=True):
+class TriedCandidate(msgspec.Struct, frozen=True, kw_only=True):
     """A candidate: its temperature (null where rows have none), the trust loss of its merge, and what it gives the
     neighbour (null where that cannot be computed again)."""
 
@@ -52,14 +52,14 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     chosen: bool
 
 
-class Age(msgspec.Struct, frozen=True, kw_only=True):
+class WordAge(msgspec.Struct, frozen=True, kw_only=True):
     """Rounds since the neighbour's word came, and what that multiplies its weight by."""
 
     rounds: int
     factor: float
 
 
-class Text(msgspec.Struct, frozen=True, kw_only=True):
+class TextClaim(msgspec.Struct, frozen=True, kw_only=True):
     """What the neighbour claims of its text, its share of that of all here by its claim, and the share that counts:
     at most `cap` times the median. Weights are multiplied by shares to the power `power`."""
 
@@ -80,7 +80,7 @@ class RefusalShown(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-class Moved(msgspec.Struct, frozen=True, kw_only=True):
+class WeightChangeShown(msgspec.Struct, frozen=True, kw_only=True):
     """`weight` is null in a round in which the neighbour did not take part."""
 
     round: int
@@ -96,7 +96,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-class WouldBe(msgspec.Struct, frozen=True, kw_only=True):
+class StrategyProposal(msgspec.Struct, frozen=True, kw_only=True):
     """The weight by one strategy, before the guard. Where several temperatures would have been tried and nobody
     measured which does best, `weight` is null, and lies from `lowest` to `highest`. `trust_loss` is the merge's, where
     measured. All null where `why` says why that is unknown."""
@@ -111,7 +111,7 @@ class WouldBe(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
-class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+class LeaveOneOut(msgspec.Struct, frozen=True, kw_only=True):
     """The trust loss of the row as it was used, and without the neighbour: its weight kept at home, or spread over the
     others in proportion. Errors are standard errors of the difference to the first. All null where `why` says why that
     is unknown."""
@@ -131,11 +131,11 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: int = SCHEMA
     round: int
-    peer: Peer
-    neighbour: Peer
+    peer: PeerShown
+    neighbour: PeerShown
     weight: float
     rank: int | None
-    row: tuple[Part, ...]
+    row: tuple[RowShare, ...]
     took_part: bool
     its_round: int | None
     last_met: int | None
@@ -143,20 +143,20 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     form: str
     settings: dict[str, object] | None
     program: str
-    evidence: tuple[Measure, ...]
+    evidence: tuple[EvidenceShown, ...]
     temperature: float | None
-    tried: tuple[Tried, ...]
+    tried: tuple[TriedCandidate, ...]
     trust_alone: float
     trust_merged: float
-    age: Age | None
-    text: Text | None
+    age: WordAge | None
+    text: TextClaim | None
     guarded: bool
     guard: str
     halvings: int | None
     absorbed: int
     refusals: tuple[RefusalShown, ...]
     refusals_in_all: int
-    history: tuple[Moved, ...]
+    history: tuple[WeightChangeShown, ...]
     check: Check
-    strategies: tuple[WouldBe, ...]
-    without: LeftOut
+    strategies: tuple[StrategyProposal, ...]
+    without: LeaveOneOut

@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 
 from trust.inspection.explain import words
-from trust.inspection.explain.document import Moved, WouldBe
-from trust.inspection.explain.sheet import Sheet, change_text, error_text, loss_text, table
+from trust.inspection.explain.document import StrategyProposal, WeightChangeShown
+from trust.inspection.explain.sheet import ExplainPage, change_text, error_text, loss_text, table
 
 _SPARKS = "▁▂▃▄▅▆▇█"
 _MOST_SPARKS = 40
 _FORMS = {"paper-text": "paper", "paper-code": "paper's code"}
 
 
-def movement(sheet: Sheet) -> None:
+def movement(sheet: ExplainPage) -> None:
     history = sheet.told.history
     known = [
         (one.weight, one.round) for one in history if one.weight is not None and math.isfinite(one.weight)
@@ -36,7 +36,7 @@ def movement(sheet: Sheet) -> None:
         sheet.say(f"{sheet.them} took no part in {absent} of {len(history)} rounds.")
 
 
-def strategies(sheet: Sheet) -> None:
+def strategies(sheet: ExplainPage) -> None:
     made = sheet.told.strategies
     known = [one for one in made if one.lowest is not None]
     if not known:
@@ -59,7 +59,7 @@ def strategies(sheet: Sheet) -> None:
         sheet.say(f"{', '.join(names)}: {why}", style="dim")
 
 
-def without(sheet: Sheet) -> None:
+def without(sheet: ExplainPage) -> None:
     if sheet.own:
         return
     left = sheet.told.without
@@ -82,7 +82,7 @@ def without(sheet: Sheet) -> None:
     sheet.say(words.of_leaving(left, sheet.them, sheet.told.weight))
 
 
-def check(sheet: Sheet) -> None:
+def check(sheet: ExplainPage) -> None:
     """Whether the records alone lead to this weight again."""
     found = sheet.told.check
     sheet.head("Check")
@@ -100,11 +100,11 @@ def check(sheet: Sheet) -> None:
         sheet.say("What is said here of age and of strategies assumes the default settings.")
 
 
-def _named(one: WouldBe) -> str:
+def _named(one: StrategyProposal) -> str:
     return one.strategy if one.form == "ours" else f"{one.strategy} ({_FORMS[one.form]})"
 
 
-def _range(one: WouldBe) -> str:
+def _range(one: StrategyProposal) -> str:
     if one.weight is not None:
         return words.percent(one.weight)
     assert one.lowest is not None, "asked of those that are known"
@@ -112,7 +112,7 @@ def _range(one: WouldBe) -> str:
     return f"{100 * one.lowest:.1f} .. {100 * one.highest:.1f} %"
 
 
-def _sparks(history: Sequence[Moved]) -> str:
+def _sparks(history: Sequence[WeightChangeShown]) -> str:
     """Heights from 0 to the most; a dot where the neighbour took no part."""
     top = max((one.weight for one in history if one.weight and 0 < one.weight < math.inf), default=1.0)
     return "".join(_spark(one.weight, top) for one in history)

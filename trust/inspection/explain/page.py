@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from trust.inspection.explain import words
-from trust.inspection.explain.document import Explanation, Part
+from trust.inspection.explain.document import Explanation, RowShare
 from trust.inspection.explain.otherwise import check, movement, strategies, without
-from trust.inspection.explain.sheet import Sheet, error_text, loss_text, number_text, table
+from trust.inspection.explain.sheet import ExplainPage, error_text, loss_text, number_text, table
 
 _BAR = 20
 _MOST_NEIGHBOURS = 12
@@ -22,7 +22,7 @@ _MOST_NEIGHBOURS = 12
 
 def print_page(told: Explanation, console: Console) -> None:
     """Colour only where the console has it."""
-    sheet = Sheet(told, console)
+    sheet = ExplainPage(told, console)
     _title(sheet)
     _weights(sheet)
     if told.took_part:
@@ -37,7 +37,7 @@ def print_page(told: Explanation, console: Console) -> None:
         check(sheet)
 
 
-def _title(sheet: Sheet) -> None:
+def _title(sheet: ExplainPage) -> None:
     told = sheet.told
     gives = words.percent(told.weight) if told.weight else "nothing"
     if sheet.own:
@@ -46,7 +46,7 @@ def _title(sheet: Sheet) -> None:
         sheet.title(f"Why {sheet.me} gives {sheet.them} {gives} in round {told.round}")
 
 
-def _weights(sheet: Sheet) -> None:
+def _weights(sheet: ExplainPage) -> None:
     told = sheet.told
     if not told.took_part:
         last = f"; the last time before was round {told.last_met}" if told.last_met is not None else ""
@@ -74,7 +74,7 @@ def _weights(sheet: Sheet) -> None:
         sheet.say(f"and {len(told.row) - len(shown)} more neighbours with less")
 
 
-def _shown(sheet: Sheet) -> list[Part]:
+def _shown(sheet: ExplainPage) -> list[RowShare]:
     """The peer itself, the neighbours of most weight, and the one asked for."""
     own, *others = sheet.told.row
     most = sorted(others, key=lambda one: -one.weight)[:_MOST_NEIGHBOURS]
@@ -82,7 +82,7 @@ def _shown(sheet: Sheet) -> list[Part]:
     return [own, *most, *asked]
 
 
-def _evidence(sheet: Sheet) -> None:
+def _evidence(sheet: ExplainPage) -> None:
     for one in sheet.told.evidence:
         sheet.head(f"Evidence: {one.kind}")
         sheet.say(words.of_kind(one.kind, sheet.me))
@@ -96,7 +96,7 @@ def _evidence(sheet: Sheet) -> None:
             sheet.say(f"{sheet.me} itself: {number_text(one.own)}")
 
 
-def _making(sheet: Sheet) -> None:
+def _making(sheet: ExplainPage) -> None:
     told = sheet.told
     sheet.head("From evidence to weight")
     sheet.say(words.of_rows(told, sheet.me))
@@ -112,7 +112,7 @@ def _making(sheet: Sheet) -> None:
         sheet.say(words.of_text(told.text, sheet.them))
 
 
-def _tried(sheet: Sheet) -> None:
+def _tried(sheet: ExplainPage) -> None:
     told = sheet.told
     rows = table("temperature", f"{sheet.them} gets", "trust loss")
     for one in told.tried:
@@ -126,13 +126,13 @@ def _tried(sheet: Sheet) -> None:
     sheet.put(rows)
 
 
-def _guard(sheet: Sheet) -> None:
+def _guard(sheet: ExplainPage) -> None:
     if not sheet.told.absorbed:
         sheet.head("Guard")
         sheet.say(words.of_guard(sheet.told, sheet.me))
 
 
-def _refusals(sheet: Sheet) -> None:
+def _refusals(sheet: ExplainPage) -> None:
     told = sheet.told
     if sheet.own or not told.refusals_in_all:
         return

@@ -50,7 +50,7 @@ NOT_MEASURED: Final = "not measured in this round"
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredCandidates:
     """Distances that were measured afterwards, by neighbour and kind, and the peer's own measures by kind. `missing`
     says of a kind why it could not be measured; `learned` is a row that was learned afterwards."""
 
@@ -62,7 +62,7 @@ class Measured:
     learned: Row | None = None
 
 
-NOTHING: Final = Measured()
+NOTHING: Final = MeasuredCandidates()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Proposal:
     why: str = ""
 
 
-def proposals(case: Case, measured: Measured = NOTHING) -> tuple[Proposal, ...]:
+def proposals(case: Case, measured: MeasuredCandidates = NOTHING) -> tuple[Proposal, ...]:
     """One for each strategy, in a fixed order; none at all where nothing is known of the settings, or nobody was
     weighed."""
     if case.trust is None or not case.record.seen or case.record.absorbed:
@@ -107,7 +107,9 @@ def without_entry(row: Row, index: int) -> tuple[Row, Row]:
     return home, (kept[0], *(weight * (others + row[index]) / others for weight in kept[1:]))
 
 
-def _proposal(case: Case, trust: TrustConfig, strategy: Strategy, form: Form, measured: Measured) -> Proposal:
+def _proposal(
+    case: Case, trust: TrustConfig, strategy: Strategy, form: Form, measured: MeasuredCandidates
+) -> Proposal:
     in_use = (strategy, form) == (trust.strategy, trust.form)
     if strategy == "learned":
         return _learned(case, trust, measured, in_use=in_use)
@@ -132,7 +134,7 @@ def _proposal(case: Case, trust: TrustConfig, strategy: Strategy, form: Form, me
     return Proposal(strategy, form, in_use, rows)
 
 
-def _learned(case: Case, trust: TrustConfig, measured: Measured, *, in_use: bool) -> Proposal:
+def _learned(case: Case, trust: TrustConfig, measured: MeasuredCandidates, *, in_use: bool) -> Proposal:
     """The row that was used, where it was the learned one as it is, else the one that was learned afterwards."""
     if in_use and case.record.guard == "taken":
         return Proposal("learned", "ours", in_use, (Candidate(None, case.row),))
@@ -145,7 +147,9 @@ def _learned(case: Case, trust: TrustConfig, measured: Measured, *, in_use: bool
     return Proposal("learned", "ours", in_use, (Candidate(None, row),))
 
 
-def _measure(case: Case, one: Seen, kind: Evidence, measured: Measured) -> tuple[Distance, float] | None:
+def _measure(
+    case: Case, one: Seen, kind: Evidence, measured: MeasuredCandidates
+) -> tuple[Distance, float] | None:
     """What was recorded then, else what was measured now."""
     assert case.trust is not None, "asked where the settings are known"
     distances, own = recorded(case, one)

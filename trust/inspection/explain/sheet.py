@@ -17,7 +17,7 @@ _LEAST = 5e-5
 _INDENT = 2
 
 
-class Sheet:
+class ExplainPage:
     """`me` is the peer, `them` the neighbour, by short names; the same where the peer's own weight is asked for, which
     `own` says."""
 

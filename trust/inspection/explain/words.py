@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from trust.inspection.explain.document import Age, Explanation, LeftOut, Text
+from trust.inspection.explain.document import Explanation, LeaveOneOut, TextClaim, WordAge
 
 SURE: Final = 2.0
 """Standard errors from which on a difference is told as one. The usual 95 %."""
@@ -76,7 +76,7 @@ def of_trying(me: str) -> str:
     )
 
 
-def of_age(age: Age, them: str) -> str:
+def of_age(age: WordAge, them: str) -> str:
     if age.rounds == 0:
         return f"{them}'s word was fresh, so age took nothing."
     took = "which takes nothing" if age.factor == 1 else f"which multiplies its weight by {age.factor:.2f}"
@@ -85,7 +85,7 @@ def of_age(age: Age, them: str) -> str:
     return f"{them}'s word was {age.rounds} round{'s' if age.rounds > 1 else ''} old, {took}."
 
 
-def of_text(text: Text, who: str) -> str:
+def of_text(text: TextClaim, who: str) -> str:
     counts = ""
     if text.share < text.claimed_share:
         counts = (
@@ -126,7 +126,7 @@ def of_guard(told: Explanation, me: str) -> str:
             return f"Nothing was merged: there was no row but {me} alone."
 
 
-def of_leaving(left: LeftOut, them: str, weight: float) -> str:
+def of_leaving(left: LeaveOneOut, them: str, weight: float) -> str:
     """Which of the two differences can be told from chance."""
     if not weight:
         return f"{them} had no weight, so leaving it out changes nothing."

@@ -9,7 +9,7 @@ import numpy as np
 
 from trust.inspection.reading.naming import names_of
 from trust.names import escaped
-from trust.record.matrix import Member
+from trust.record.matrix import PeerRounds
 
 LOSSES: Final = ("train_loss", "trust_alone", "trust_merged", "test_alone", "test_merged")
 
@@ -21,7 +21,7 @@ LEGEND: Final = (
 )
 
 
-def write_npz(file: BinaryIO, known: Sequence[Member], *, at_round: int | None) -> None:
+def write_npz(file: BinaryIO, known: Sequence[PeerRounds], *, at_round: int | None) -> None:
     """Compressed; opens without pickles."""
     names = names_of(known)
     place = {peer: index for index, peer in enumerate(names)}

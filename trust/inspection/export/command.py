@@ -8,11 +8,11 @@ from typing import BinaryIO, Final
 
 import click
 
+from trust.errors import UserMistake
 from trust.inspection.drawing.progress import LONG, Done, progress
 from trust.inspection.drawing.writing import write_whole
-from trust.inspection.reading.files import Run, check_round, read_run
+from trust.inspection.reading.files import HistoryRun, check_round, read_run
 from trust.inspection.reading.unread import unread
-from trust.mistakes import UsersMistake
 
 FORMATS: Final = ("csv", "json", "npz", "parquet", "graphml")
 _STREAMS: Final = ("csv", "json", "graphml")
@@ -94,14 +94,14 @@ def export(
     """
     chosen = _chosen(output, form)
     if threshold is not None and chosen != "graphml":
-        raise UsersMistake(f"--threshold is for graphml; {chosen} has every weight")
+        raise UserMistake(f"--threshold is for graphml; {chosen} has every weight")
     printed = str(output) == "-"
     if not (force or printed) and _exists(output):
-        raise UsersMistake(f"{output} exists; choose another name, or --force to replace it")
+        raise UserMistake(f"{output} exists; choose another name, or --force to replace it")
     run = read_run(path)
     check_round(path, run.members, at_round)
     if any(output.resolve() == file.resolve() for file in run.files):
-        raise UsersMistake(f"{output} is the history itself; choose another name")
+        raise UserMistake(f"{output} is the history itself; choose another name")
 
     rounds = sum(len(member.rounds) for member in run.members)
     # What is printed may go to the same terminal, and one round of a file takes no time.
@@ -123,21 +123,21 @@ def _exists(output: Path) -> bool:
     try:
         return output.exists()
     except OSError as error:
-        raise UsersMistake(f"{output} cannot be written: {error.strerror}") from None
+        raise UserMistake(f"{output} cannot be written: {error.strerror}") from None
 
 
 def _chosen(output: Path, form: str | None) -> str:
     suffix = output.suffix.removeprefix(".").lower()
     chosen = form or (suffix if suffix in FORMATS else None)
     if chosen is None:
-        raise UsersMistake(f"the name {output} tells no format; add --format, one of {', '.join(FORMATS)}")
+        raise UserMistake(f"the name {output} tells no format; add --format, one of {', '.join(FORMATS)}")
     if str(output) == "-" and chosen not in _STREAMS:
-        raise UsersMistake(f"{chosen} is no text; give a file with -o")
+        raise UserMistake(f"{chosen} is no text; give a file with -o")
     return chosen
 
 
 def _write(
-    file: BinaryIO, run: Run, form: str, *, at_round: int | None, threshold: float, done: Done
+    file: BinaryIO, run: HistoryRun, form: str, *, at_round: int | None, threshold: float, done: Done
 ) -> None:
     # Each imported for its own sake: numpy is there anyway, pyarrow and networkx take their time.
     match form:

@@ -9,12 +9,14 @@ from typing import Any, BinaryIO, Final, cast
 from trust.inspection.reading.naming import names_of
 from trust.names import escaped
 from trust.record.history import Round
-from trust.record.matrix import Member
+from trust.record.matrix import PeerRounds
 
 _LOSSES: Final = ("trust_alone", "trust_merged", "test_alone", "test_merged")
 
 
-def write_graphml(file: BinaryIO, known: Sequence[Member], *, at_round: int | None, threshold: float) -> None:
+def write_graphml(
+    file: BinaryIO, known: Sequence[PeerRounds], *, at_round: int | None, threshold: float
+) -> None:
     """The rows of `at_round`, or each peer's latest. Edges are weights above 0 that reach `threshold`.
 
     A node is called by its peer's id, and has its name; where its row is known also its round, self weight,

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from io import TextIOWrapper
 from typing import Any, BinaryIO, Final, Literal, TypeAlias, cast
 
+from trust.errors import UserMistake
 from trust.inspection.drawing.progress import Done, silent
 from trust.inspection.reading.naming import names_of
-from trust.mistakes import UsersMistake
 from trust.names import escaped
 from trust.record.history import PeerName, Round, Seen
-from trust.record.matrix import Member
+from trust.record.matrix import PeerRounds
 
 Value: TypeAlias = int | float | str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class LongColumn:
     """`about` has the unit where there is one."""
 
     name: str
@@ -32,27 +32,27 @@ class Column:
 
 
 COLUMNS: Final = (
-    Column("round", "int", "the peer's own count"),
-    Column("peer", "text", "id of who learns"),
-    Column("peer_name", "text", "its name"),
-    Column("from", "text", "id of whom it takes from; the peer itself in one line of each round"),
-    Column("from_name", "text", "its name"),
-    Column("weight", "float", "share, 0 to 1; those of a round sum to 1"),
-    Column("distance", "float", "by the strategy's first kind of evidence; empty for the peer itself"),
-    Column("error", "float", "standard error of the distance; empty for the peer itself"),
-    Column("age", "int", "rounds since its announcement came; empty for the peer itself"),
-    Column("train_loss", "float", "nats per token, of the round, the same in all its lines"),
-    Column("trust_alone", "float", "nats per token on the trust split before the merge"),
-    Column("trust_merged", "float", "nats per token on the trust split after the merge"),
-    Column("test_alone", "float", "nats per token on the test split before the merge"),
-    Column("test_merged", "float", "nats per token on the test split after the merge"),
-    Column("temperature", "float", "chosen, in units of the median distance; empty where there is none"),
-    Column("guard", "text", "alone, taken, shrunk or refused"),
+    LongColumn("round", "int", "the peer's own count"),
+    LongColumn("peer", "text", "id of who learns"),
+    LongColumn("peer_name", "text", "its name"),
+    LongColumn("from", "text", "id of whom it takes from; the peer itself in one line of each round"),
+    LongColumn("from_name", "text", "its name"),
+    LongColumn("weight", "float", "share, 0 to 1; those of a round sum to 1"),
+    LongColumn("distance", "float", "by the strategy's first kind of evidence; empty for the peer itself"),
+    LongColumn("error", "float", "standard error of the distance; empty for the peer itself"),
+    LongColumn("age", "int", "rounds since its announcement came; empty for the peer itself"),
+    LongColumn("train_loss", "float", "nats per token, of the round, the same in all its lines"),
+    LongColumn("trust_alone", "float", "nats per token on the trust split before the merge"),
+    LongColumn("trust_merged", "float", "nats per token on the trust split after the merge"),
+    LongColumn("test_alone", "float", "nats per token on the test split before the merge"),
+    LongColumn("test_merged", "float", "nats per token on the test split after the merge"),
+    LongColumn("temperature", "float", "chosen, in units of the median distance; empty where there is none"),
+    LongColumn("guard", "text", "alone, taken, shrunk or refused"),
 )
 
 
 def lines_of_run(
-    known: Sequence[Member], *, at_round: int | None, done: Done = silent
+    known: Sequence[PeerRounds], *, at_round: int | None, done: Done = silent
 ) -> Iterator[tuple[Value, ...]]:
     """In the order of rounds, then of peers by name. Numbers that are not finite are None.
 
@@ -70,7 +70,9 @@ def lines_of_run(
                     done(1)
 
 
-def write_csv(file: BinaryIO, known: Sequence[Member], *, at_round: int | None, done: Done = silent) -> None:
+def write_csv(
+    file: BinaryIO, known: Sequence[PeerRounds], *, at_round: int | None, done: Done = silent
+) -> None:
     """UTF-8 with one line of names above; nothing between commas where a number is not there.
 
     Texts that begin with = + - or @ have a ' before them: a spreadsheet would take them for formulas, and a
@@ -86,14 +88,14 @@ def write_csv(file: BinaryIO, known: Sequence[Member], *, at_round: int | None, 
 
 
 def write_parquet(
-    file: BinaryIO, known: Sequence[Member], *, at_round: int | None, done: Done = silent
+    file: BinaryIO, known: Sequence[PeerRounds], *, at_round: int | None, done: Done = silent
 ) -> None:
-    """Raises `UsersMistake` where pyarrow is not installed."""
+    """Raises `UserMistake` where pyarrow is not installed."""
     try:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError:
-        raise UsersMistake(
+        raise UserMistake(
             "parquet needs pyarrow, which is not installed: pip install 'gossipllm[parquet]'"
         ) from None
     arrow, writer = cast("Any", pa), cast("Any", parquet)

@@ -10,9 +10,9 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from trust.inspection.reading.files import Run
+from trust.inspection.reading.files import HistoryRun
 from trust.inspection.reading.naming import names_of
-from trust.inspection.reading.summary import FileSummary, Peer
+from trust.inspection.reading.summary import FileSummary, PeerSummary
 from trust.names import escaped
 from trust.record.history import Entry, Record, Round, Seen
 
@@ -29,17 +29,17 @@ class WholeHistory(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: int = SCHEMA
     round: int | None
-    peers: tuple[Peer, ...]
+    peers: tuple[PeerSummary, ...]
     entries: tuple[Entry, ...]
     files: tuple[FileSummary, ...]
 
 
-def write_json(file: BinaryIO, run: Run, *, at_round: int | None) -> None:
+def write_json(file: BinaryIO, run: HistoryRun, *, at_round: int | None) -> None:
     """Only the rounds of that number where there is one."""
     names = names_of(run.members)
     whole = WholeHistory(
         round=at_round,
-        peers=tuple(Peer(peer=escaped(peer), name=escaped(name)) for peer, name in names.items()),
+        peers=tuple(PeerSummary(peer=escaped(peer), name=escaped(name)) for peer, name in names.items()),
         entries=tuple(
             msgspec.structs.replace(entry, record=_harmless(entry.record))
             for entry in run.entries

@@ -12,13 +12,13 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from trust.inspection.reading.files import Run, named
+from trust.errors import UserMistake
+from trust.inspection.reading.files import HistoryRun, named
 from trust.inspection.reading.naming import listed, names_of
-from trust.inspection.reading.summary import FileSummary, Peer
-from trust.mistakes import UsersMistake
+from trust.inspection.reading.summary import FileSummary, PeerSummary
 from trust.names import escaped, short_names
 from trust.record.history import PeerName, Round, Seen
-from trust.record.matrix import Member
+from trust.record.matrix import PeerRounds
 
 SCHEMA: Final = 1
 MOST_LINES: Final = 6
@@ -53,13 +53,13 @@ class Curves(msgspec.Struct, frozen=True, kw_only=True):
     peer: PeerName
     name: str
     about: PeerName | None
-    peers: tuple[Peer, ...]
+    peers: tuple[PeerSummary, ...]
     rounds: tuple[RowAt, ...]
     files: tuple[FileSummary, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CurveLine:
     """Weights over the rounds. `number` is its place among the lines with a colour of their own, None for the
     peer itself and for the sum of the others."""
 
@@ -71,10 +71,10 @@ class Line:
     """Rounds in which there was something to weigh."""
 
 
-def curves(run: Run, learner: str, other: str | None, *, last: int | None) -> Curves:
+def curves(run: HistoryRun, learner: str, other: str | None, *, last: int | None) -> Curves:
     """The row of the peer that `learner` means, in the `last` rounds or in all.
 
-    Raises `UsersMistake` for a peer that is not there, one that recorded nothing, and one that it never saw.
+    Raises `UserMistake` for a peer that is not there, one that recorded nothing, and one that it never saw.
     """
     names = names_of(run.members)
     member = _recorded(run, learner, names)
@@ -82,7 +82,7 @@ def curves(run: Run, learner: str, other: str | None, *, last: int | None) -> Cu
     about = None if other is None else named(other, list(names.items()))
     if about not in (None, member.peer) and not any(_of(record, about) for record in records):
         seen = dict.fromkeys(one.peer for record in records for one in record.seen)
-        raise UsersMistake(
+        raise UserMistake(
             f"{_called(member.peer, names)} never saw {_called(about, names)}; it saw {_listed(seen, names)}"
         )
     shown = records if last is None else records[-last:]
@@ -92,27 +92,27 @@ def curves(run: Run, learner: str, other: str | None, *, last: int | None) -> Cu
         peer=escaped(member.peer),
         name=escaped(names[member.peer]),
         about=None if about is None else escaped(about),
-        peers=tuple(Peer(peer=escaped(peer), name=escaped(names[peer])) for peer in others),
+        peers=tuple(PeerSummary(peer=escaped(peer), name=escaped(names[peer])) for peer in others),
         rounds=tuple(_row(record, others) for record in shown),
         files=run.summaries,
     )
 
 
-def lines_of(shown: Curves) -> tuple[Line, ...]:
+def lines_of(shown: Curves) -> tuple[CurveLine, ...]:
     """What is drawn: the one that was asked for; otherwise the neighbours with the largest weights, the sum of
     the others, and the peer itself."""
     labels = short_names([(peer.peer, peer.name) for peer in shown.peers], _LABEL_WIDTH)
     lines = [
-        Line(chr(ord("a") + index), label, _weights(shown, index), index, _seen(shown, index))
+        CurveLine(chr(ord("a") + index), label, _weights(shown, index), index, _seen(shown, index))
         for index, label in enumerate(labels[:MOST_LINES])
     ]
     if rest := len(labels) - len(lines):
         sums = tuple(sum(row.weights[MOST_LINES:]) for row in shown.rounds)
         seen = sum(any(age is not None for age in row.ages[MOST_LINES:]) for row in shown.rounds)
-        lines.append(Line("+", f"{rest} more" if rest > 1 else labels[-1], sums, None, seen))
+        lines.append(CurveLine("+", f"{rest} more" if rest > 1 else labels[-1], sums, None, seen))
     if shown.about in (None, shown.peer):
         own = tuple(row.self_weight for row in shown.rounds)
-        lines.append(Line("*", "itself", own, None, len(own)))
+        lines.append(CurveLine("*", "itself", own, None, len(own)))
     return tuple(lines)
 
 
@@ -128,13 +128,13 @@ def ticks(least: float, most: float, *, parts: int) -> list[float]:
     return [step * number for number in range(first, max(last, first + 1) + 1)]
 
 
-def _recorded(run: Run, text: str, names: dict[PeerName, str]) -> Member:
+def _recorded(run: HistoryRun, text: str, names: dict[PeerName, str]) -> PeerRounds:
     peer = named(text, list(names.items()))
     for member in run.members:
         if member.peer == peer and member.rounds:
             return member
     have = _listed((member.peer for member in run.members if member.rounds), names)
-    raise UsersMistake(f"{_called(peer, names)} recorded no round in {run.path}; {have} did")
+    raise UserMistake(f"{_called(peer, names)} recorded no round in {run.path}; {have} did")
 
 
 def _row(record: Round, others: Iterable[PeerName]) -> RowAt:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from trust.inspection.history.curves import Curves, Line, lines_of
+from trust.inspection.history.curves import CurveLine, Curves, lines_of
 from trust.inspection.history.curves_text import PALETTE
 
 _INK = "#1f2937"
@@ -58,7 +58,7 @@ def _figure(shown: Curves) -> Figure:
     return figure
 
 
-def _draw_weights(axes: Axes, shown: Curves, lines: tuple[Line, ...]) -> None:
+def _draw_weights(axes: Axes, shown: Curves, lines: tuple[CurveLine, ...]) -> None:
     rounds = [row.round for row in shown.rounds]
     mark = "o" if len(rounds) <= 30 else ""
     drawn: list[Line2D] = []

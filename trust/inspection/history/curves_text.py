@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trust.inspection.drawing.numbers import number_text
-from trust.inspection.history.curves import Curves, Line, lines_of, ticks
+from trust.inspection.history.curves import CurveLine, Curves, lines_of, ticks
 from trust.inspection.reading.naming import listed
 from trust.inspection.reading.unread import unread
 
@@ -61,12 +61,12 @@ def print_curves(shown: Curves, console: Console) -> None:
         console.print(Text(text, style="dim"))
 
 
-def _title(shown: Curves, lines: Sequence[Line]) -> str:
+def _title(shown: Curves, lines: Sequence[CurveLine]) -> str:
     whom = {None: "each neighbour", shown.peer: "itself"}.get(shown.about) or lines[0].label
     return f"What {_cut(shown.name or shown.peer)} takes from {whom}, per cent"
 
 
-def _numbers(lines: Sequence[Line], count: int) -> Table:
+def _numbers(lines: Sequence[CurveLine], count: int) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("", no_wrap=True)
     table.add_column("from", no_wrap=True)
@@ -98,7 +98,7 @@ def _print_distance(shown: Curves, rounds: Sequence[int], console: Console, *, d
     if drawn and any(distance for _, distance, _ in known):
         console.print()
         measured = {number: distance for number, distance, _ in known}
-        line = Line("d", "", tuple(measured.get(number, math.nan) for number in rounds), 0, 0)
+        line = CurveLine("d", "", tuple(measured.get(number, math.nan) for number in rounds), 0, 0)
         console.print(_plot(rounds, [line], "round", console.width, _LOWER_HEIGHT, scale=1))
         console.print()
     console.print(Text(f"first {_measured(first, first_error)}, last {_measured(last, last_error)}"))
@@ -126,7 +126,7 @@ def _remarks(shown: Curves) -> list[str]:
 
 
 def _plot(
-    rounds: Sequence[int], lines: Sequence[Line], label: str, width: int, height: int, *, scale: float
+    rounds: Sequence[int], lines: Sequence[CurveLine], label: str, width: int, height: int, *, scale: float
 ) -> Text:
     """`scale` multiplies the values; nan breaks nothing, it is left out."""
     import plotext  # a quarter of a second, for those who draw only
@@ -172,11 +172,11 @@ def _round_ticks(rounds: Sequence[int], width: int) -> list[int]:
     return sorted({first, *inner, last})
 
 
-def _rgb(line: Line) -> tuple[int, int, int]:
+def _rgb(line: CurveLine) -> tuple[int, int, int]:
     return GREY if line.number is None else PALETTE[line.number]
 
 
-def _style(line: Line) -> str:
+def _style(line: CurveLine) -> str:
     red, green, blue = _rgb(line)
     return f"bold rgb({red},{green},{blue})"
 

@@ -11,15 +11,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from trust.errors import UserMistake
 from trust.inspection.drawing.progress import LONG, Done, progress, silent
 from trust.inspection.reading.naming import listed
 from trust.inspection.reading.pieces import pieces
 from trust.inspection.reading.summary import FileSummary, rounds_text
-from trust.mistakes import UsersMistake
 from trust.names import escaped
 from trust.record.history import HISTORY_FILE, Entry, PeerName
 from trust.record.log import History
-from trust.record.matrix import Member, members
+from trust.record.matrix import PeerRounds, members
 
 _DEPTHS = (HISTORY_FILE, f"*/{HISTORY_FILE}", f"*/*/{HISTORY_FILE}")
 """A peer's home; a folder of homes; a run that keeps its homes in `peers/`. The first that finds any counts,
@@ -31,7 +31,7 @@ _SEED = re.compile(r"seed-\d+(\.part)?")
 
 
 @dataclass(frozen=True)
-class Run:
+class HistoryRun:
     """The histories of peers that ran together. `files` has at least one, in the order of their names."""
 
     path: Path
@@ -43,7 +43,7 @@ class Run:
         return tuple(entry for history in self.files.values() for entry in history.entries)
 
     @cached_property
-    def members(self) -> tuple[Member, ...]:
+    def members(self) -> tuple[PeerRounds, ...]:
         return members(self.entries)
 
     @property
@@ -54,15 +54,15 @@ class Run:
         return (entry for entry in self.entries if entry.record.peer == peer)
 
 
-def read_run(path: Path) -> Run:
+def read_run(path: Path) -> HistoryRun:
     """Everything below `path`, with a bar at a terminal where that is long.
 
-    Raises `UsersMistake` where there is no history, or no round in any.
+    Raises `UserMistake` where there is no history, or no round in any.
     """
     files = history_files(path)
     size = _bytes(files)
     with progress("reading", size, shown=size > LONG) as done:
-        run = Run(path, {file: history_at(file, done) for file in files})
+        run = HistoryRun(path, {file: history_at(file, done) for file in files})
     check_recorded(path, run.files, run.members)
     return run
 
@@ -70,18 +70,18 @@ def read_run(path: Path) -> Run:
 def history_files(path: Path) -> list[Path]:
     """The histories that `path` means: itself, its own, or those of the homes in it.
 
-    Raises `UsersMistake`, also for several runs of a simulation: their peers have the same names and are not the same.
+    Raises `UserMistake`, also for several runs of a simulation: their peers have the same names and are not the same.
     """
     if not path.exists():
-        raise UsersMistake(f"{path} does not exist; give a peer's home, or a folder that holds homes")
+        raise UserMistake(f"{path} does not exist; give a peer's home, or a folder that holds homes")
     files = [path] if path.is_file() else _found(path)
     if not files:
-        raise UsersMistake(
+        raise UserMistake(
             f"no {HISTORY_FILE} in {path} or two folders below; give a peer's home, or a run's folder"
         )
     if len(runs := [file.parent for file in files if simulated(file)]) > 1:
         some = listed([escaped(str(run.relative_to(path))) for run in runs], 4)
-        raise UsersMistake(f"{path} holds {len(runs)} runs of a simulation; give one of {some} in it")
+        raise UserMistake(f"{path} holds {len(runs)} runs of a simulation; give one of {some} in it")
     return files
 
 
@@ -91,7 +91,7 @@ def simulated(file: Path) -> bool:
 
 
 def history_at(file: Path, done: Done = silent) -> History:
-    """`done` is told of the bytes of whole records. Raises `UsersMistake` where it cannot be read."""
+    """`done` is told of the bytes of whole records. Raises `UserMistake` where it cannot be read."""
     parts: list[History] = []
     begin = 0
     try:
@@ -100,30 +100,30 @@ def history_at(file: Path, done: Done = silent) -> History:
             done(piece.whole - begin)
             begin = piece.whole
     except OSError as error:
-        raise UsersMistake(f"{file} cannot be read: {error.strerror}") from None
+        raise UserMistake(f"{file} cannot be read: {error.strerror}") from None
     return replace(parts[-1], entries=tuple(entry for part in parts for entry in part.entries))
 
 
-def check_recorded(path: Path, files: dict[Path, History], known: Sequence[Member]) -> None:
-    """Raises `UsersMistake` where no round was recorded."""
+def check_recorded(path: Path, files: dict[Path, History], known: Sequence[PeerRounds]) -> None:
+    """Raises `UserMistake` where no round was recorded."""
     if any(member.rounds for member in known):
         return
     for file, history in files.items():
         if history.torn and not history.entries:
-            raise UsersMistake(f"{file} is no history: {history.why}")
-    raise UsersMistake(f"no peer in {path} has finished a round yet; try again in a while")
+            raise UserMistake(f"{file} is no history: {history.why}")
+    raise UserMistake(f"no peer in {path} has finished a round yet; try again in a while")
 
 
-def check_round(path: Path, known: Sequence[Member], at_round: int | None) -> None:
-    """Raises `UsersMistake` that says which rounds there are."""
+def check_round(path: Path, known: Sequence[PeerRounds], at_round: int | None) -> None:
+    """Raises `UserMistake` that says which rounds there are."""
     if at_round is not None and all(member.at(at_round) is None for member in known):
-        raise UsersMistake(f"no peer in {path} recorded round {at_round}; there are {rounds_text(known)}")
+        raise UserMistake(f"no peer in {path} recorded round {at_round}; there are {rounds_text(known)}")
 
 
 def named(text: str, peers: Sequence[tuple[PeerName, str]]) -> PeerName:
     """The peer that a person means: by its name, its id, or an end of its id that nobody else has.
 
-    `peers` are (id, name). Raises `UsersMistake` that lists who there is, or whom the text could mean.
+    `peers` are (id, name). Raises `UserMistake` that lists who there is, or whom the text could mean.
     """
     for found in (
         [peer for peer, _ in peers if peer == text],
@@ -135,9 +135,9 @@ def named(text: str, peers: Sequence[tuple[PeerName, str]]) -> PeerName:
             return found[0]
         if found:
             ids = listed([escaped(peer) for peer in found], 8)
-            raise UsersMistake(f'"{escaped(text)}" is more than one peer; give an id: {ids}')
+            raise UserMistake(f'"{escaped(text)}" is more than one peer; give an id: {ids}')
     there = listed([escaped(name or peer) for peer, name in peers], 20)
-    raise UsersMistake(f'no peer is called "{escaped(text)}"; there are {there}')
+    raise UserMistake(f'no peer is called "{escaped(text)}"; there are {there}')
 
 
 def file_summary(path: Path, history: History) -> FileSummary:

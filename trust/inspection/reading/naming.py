@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trust.record.history import PeerName
-from trust.record.matrix import Member, trust_matrix
+from trust.record.matrix import PeerRounds, trust_matrix
 
 
-def names_of(known: Sequence[Member]) -> dict[PeerName, str]:
+def names_of(known: Sequence[PeerRounds]) -> dict[PeerName, str]:
     """Id -> name, which may be empty. First who wrote histories, then whom only others saw, in any round."""
     latest = trust_matrix(known)
     names = dict(zip(latest.peers, latest.names, strict=True))

@@ -14,14 +14,14 @@ import numpy as np
 
 from trust.names import escaped
 from trust.record.history import PeerName, Round
-from trust.record.matrix import Matrix, Member, trust_matrix
+from trust.record.matrix import Matrix, PeerRounds, trust_matrix
 from trust.record.measures import asymmetry, effective_collaborators, entropy
 from trust.rows.evidence import F64
 
 SCHEMA = 1
 
 
-class Peer(msgspec.Struct, frozen=True, kw_only=True):
+class PeerSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A column: `peer` is its id, `name` what it calls itself, or what others call it; may be empty."""
 
     peer: PeerName
@@ -100,7 +100,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: int = SCHEMA
     round: int | None
-    peers: tuple[Peer, ...]
+    peers: tuple[PeerSummary, ...]
     rows: tuple[RowSummary, ...]
     files: tuple[FileSummary, ...]
     asymmetry: float
@@ -123,12 +123,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
         return _finite(rows_PP)
 
 
-def summary(known: Sequence[Member], files: Iterable[FileSummary], *, at_round: int | None = None) -> Summary:
+def summary(
+    known: Sequence[PeerRounds], files: Iterable[FileSummary], *, at_round: int | None = None
+) -> Summary:
     """The rows of `at_round`, or each peer's latest. All text is escaped: a run may be somebody else's."""
     matrix = trust_matrix(known, at_round=at_round)
     records = {member.peer: member.at(at_round) for member in known}
     peers = tuple(
-        Peer(peer=escaped(peer), name=escaped(name))
+        PeerSummary(peer=escaped(peer), name=escaped(name))
         for peer, name in zip(matrix.peers, matrix.names, strict=True)
     )
     rows = (
@@ -149,7 +151,7 @@ def _finite(rows_PP: F64) -> F64:
     return np.where(np.isfinite(rows_PP).all(axis=1, keepdims=True), rows_PP, np.nan)
 
 
-def rounds_text(known: Iterable[Member]) -> str:
+def rounds_text(known: Iterable[PeerRounds]) -> str:
     """Which rounds somebody recorded."""
     return runs_text(number for member in known for number in member.rounds)
 
@@ -165,7 +167,7 @@ def runs_text(numbers: Iterable[int]) -> str:
     return ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in runs)
 
 
-def _row(peer: Peer, index: int, record: Round, matrix: Matrix) -> RowSummary:
+def _row(peer: PeerSummary, index: int, record: Round, matrix: Matrix) -> RowSummary:
     weights = tuple(float(weight) for weight in matrix.rows_PP[index])
     finite = all(math.isfinite(weight) for weight in weights)
     return RowSummary(

@@ -15,9 +15,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from trust.errors import UserMistake
 from trust.inspection.reading.files import named
 from trust.inspection.reading.summary import Against, Summary
-from trust.mistakes import UsersMistake
 from trust.names import escaped
 from trust.record.measures import FLOOR, distance, divergences, floored, rank_correlations
 from trust.rows.evidence import F64
@@ -45,20 +45,20 @@ class _Metrics(msgspec.Struct):
 
 
 def read_oracle(path: Path) -> Oracle:
-    """Raises `UsersMistake` that says where the file is wrong."""
+    """Raises `UserMistake` that says where the file is wrong."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise UsersMistake(f"{path} cannot be read: {error.strerror}") from None
+        raise UserMistake(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise UsersMistake(f"{path} is no text: byte {error.start} is not UTF-8") from None
+        raise UserMistake(f"{path} is no text: byte {error.start} is not UTF-8") from None
     return _from_metrics(path, text) if text.lstrip().startswith("{") else _from_csv(path, text)
 
 
 def compared(shown: Summary, oracle: Oracle, path: Path) -> Summary:
     """With `against` filled in, and both columns of each row. Names are names of peers, or their ids.
 
-    A peer that only the oracle knows is one from which nobody takes anything. Raises `UsersMistake` for a peer that
+    A peer that only the oracle knows is one from which nobody takes anything. Raises `UserMistake` for a peer that
     the oracle lacks.
     """
     place = _places(shown, oracle, path)
@@ -102,12 +102,10 @@ def _places(shown: Summary, oracle: Oracle, path: Path) -> list[int | None]:
     place = [number[named(name, peers)] if name in known else None for name in oracle.names]
     if len(found := [one for one in place if one is not None]) > len(set(found)):
         twice = next(one for one in found if found.count(one) > 1)
-        raise UsersMistake(
-            f"{path} speaks of {escaped(peers[twice][1] or peers[twice][0])} by name and by id"
-        )
+        raise UserMistake(f"{path} speaks of {escaped(peers[twice][1] or peers[twice][0])} by name and by id")
     lacking = [name or peer for index, (peer, name) in enumerate(peers) if index not in place]
     if lacking:
-        raise UsersMistake(f"{path} lacks {_listed(lacking)}; call peers by their names or ids")
+        raise UserMistake(f"{path} lacks {_listed(lacking)}; call peers by their names or ids")
     return place
 
 
@@ -118,9 +116,9 @@ def _from_csv(path: Path, text: str) -> Oracle:
     try:
         rows.extend((reader.line_num, [cell.strip() for cell in row]) for row in reader if any(row))
     except csv.Error as error:
-        raise UsersMistake(f"{path}, line {reader.line_num}: {error}") from None
+        raise UserMistake(f"{path}, line {reader.line_num}: {error}") from None
     if len(rows) < 2:
-        raise UsersMistake(
+        raise UserMistake(
             f"{path} holds no matrix; its first row must name the peers, and one row follow for each"
         )
     (line, head), *body = rows
@@ -130,7 +128,7 @@ def _from_csv(path: Path, text: str) -> Oracle:
     owners = _once(path, [(f"line {line}, column 1", row[0]) for line, row in body])
     for one, others, what in ((names, owners, "row"), (owners, names, "column")):
         if lacking := [name for name in one if name not in set(others)]:
-            raise UsersMistake(f"{path} is not square: there is no {what} for {_listed(lacking)}")
+            raise UserMistake(f"{path} is not square: there is no {what} for {_listed(lacking)}")
     weights = {row[0]: _weights(path, line, row, len(names)) for line, row in body}
     return Oracle(names, np.array([weights[name] for name in names]))
 
@@ -140,19 +138,19 @@ def _once(path: Path, names: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     for where, name in names:
         if not name or name in seen:
             wrong = f'"{escaped(name)}" stands there a second time' if name else "a peer's name is missing"
-            raise UsersMistake(f"{path}, {where}: {wrong}")
+            raise UserMistake(f"{path}, {where}: {wrong}")
         seen.add(name)
     return tuple(name for _, name in names)
 
 
 def _weights(path: Path, line: int, row: Sequence[str], count: int) -> list[float]:
     if len(row) != count + 1:
-        raise UsersMistake(f"{path}, line {line}: {len(row)} columns, and the first row has {count + 1}")
+        raise UserMistake(f"{path}, line {line}: {len(row)} columns, and the first row has {count + 1}")
     weights: list[float] = []
     for column, cell in enumerate(row[1:], start=2):
         weight = _number(cell)
         if weight is None:
-            raise UsersMistake(f'{path}, line {line}, column {column}: "{escaped(cell)}" is no weight from 0')
+            raise UserMistake(f'{path}, line {line}, column {column}: "{escaped(cell)}" is no weight from 0')
         weights.append(weight)
     return _shares(weights, f"{path}, line {line}")
 
@@ -169,15 +167,15 @@ def _from_metrics(path: Path, text: str) -> Oracle:
     try:
         metrics = msgspec.json.decode(text, type=_Metrics)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise UsersMistake(f"{path} is no metrics.json of a simulation: {escaped(str(error))}") from None
+        raise UserMistake(f"{path} is no metrics.json of a simulation: {escaped(str(error))}") from None
     names = _once(path, [(f"peers[{place}]", peer.name) for place, peer in enumerate(metrics.peers)])
     if not names or [len(row) for row in metrics.oracle] != [len(names)] * len(names):
-        raise UsersMistake(
+        raise UserMistake(
             f"{path}: oracle must have {len(names)} rows of as many weights, one for each of its peers"
         )
     for place, row in enumerate(metrics.oracle):
         if not all(weight >= 0 and math.isfinite(weight) for weight in row):
-            raise UsersMistake(f"{path}: oracle[{place}] must be weights from 0")
+            raise UserMistake(f"{path}: oracle[{place}] must be weights from 0")
     return Oracle(
         names,
         np.array([_shares(row, f"{path}: oracle[{place}]") for place, row in enumerate(metrics.oracle)]),
@@ -187,7 +185,7 @@ def _from_metrics(path: Path, text: str) -> Oracle:
 def _shares(weights: Sequence[float], where: str) -> list[float]:
     whole = math.fsum(weights)
     if not (whole > 0 and math.isfinite(whole)):
-        raise UsersMistake(f"{where}: the weights of a row must have a sum above 0")
+        raise UserMistake(f"{where}: the weights of a row must have a sum above 0")
     return [weight / whole for weight in weights]
 
 

@@ -24,7 +24,7 @@ _FRAME = "#c2410c"
 
 
 def save_heat_map(shown: Summary, path: Path) -> None:
-    """A PNG of 150 pixels an inch, whole or not at all. Raises `UsersMistake` where it cannot be written."""
+    """A PNG of 150 pixels an inch, whole or not at all. Raises `UserMistake` where it cannot be written."""
     figure = heat_map(shown)
     with warnings.catch_warnings():
         # A name in letters that the font lacks is drawn as boxes; there is nothing for the user to do.

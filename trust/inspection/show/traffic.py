@@ -17,40 +17,40 @@ _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 @dataclass(slots=True)
-class Bytes:
+class PeerTraffic:
     """What a peer sent and received, by kind."""
 
     sent: Counter[str] = field(default_factory=Counter[str])
     received: Counter[str] = field(default_factory=Counter[str])
 
 
-class Meter:
+class TrafficTotals:
     """Fed with entries in the order in which each peer wrote them, at any time with more of them."""
 
     def __init__(self) -> None:
-        self.totals: dict[PeerName, Bytes] = {}
-        self._last: dict[PeerName, Bytes] = {}
+        self.totals: dict[PeerName, PeerTraffic] = {}
+        self._last: dict[PeerName, PeerTraffic] = {}
 
     def feed(self, entries: Iterable[Entry]) -> None:
         for entry in entries:
             peer = entry.record.peer
-            total = self.totals.setdefault(peer, Bytes())
-            now = Bytes(Counter(entry.traffic.sent), Counter(entry.traffic.received))
+            total = self.totals.setdefault(peer, PeerTraffic())
+            now = PeerTraffic(Counter(entry.traffic.sent), Counter(entry.traffic.received))
             last = self._last.get(peer)
             if last is None or isinstance(entry.record, Begun) or _fell(now, last):
-                last = Bytes()
+                last = PeerTraffic()
             self._last[peer] = now
             total.sent += now.sent - last.sent
             total.received += now.received - last.received
 
 
-def totals(entries: Iterable[Entry]) -> dict[PeerName, Bytes]:
-    meter = Meter()
+def totals(entries: Iterable[Entry]) -> dict[PeerName, PeerTraffic]:
+    meter = TrafficTotals()
     meter.feed(entries)
     return meter.totals
 
 
-def counted(shown: Summary, traffic: Mapping[PeerName, Bytes]) -> Summary:
+def counted(shown: Summary, traffic: Mapping[PeerName, PeerTraffic]) -> Summary:
     """With `bytes` filled in, for the peers shown that wrote a history."""
     known = {escaped(peer): bytes_ for peer, bytes_ in traffic.items()}
     return msgspec.structs.replace(
@@ -71,5 +71,5 @@ def bytes_text(count: float) -> str:
     return f"{count:.1f} {_UNITS[unit]}" if unit and count < 9.95 else f"{count:.0f} {_UNITS[unit]}"
 
 
-def _fell(now: Bytes, last: Bytes) -> bool:
+def _fell(now: PeerTraffic, last: PeerTraffic) -> bool:
     return now.sent.total() < last.sent.total() or now.received.total() < last.received.total()

@@ -24,9 +24,9 @@ from trust.inspection.watch.panels.drawing import (
 )
 from trust.inspection.watch.panels.pages import HELP, cell_page, events_page
 from trust.inspection.watch.panels.screens import Page, TooSmall
-from trust.inspection.watch.panels.sheet import Sheet
+from trust.inspection.watch.panels.sheet import TableView
 from trust.inspection.watch.panels.status import status_line
-from trust.inspection.watch.panels.table import DIM, Cell, Table
+from trust.inspection.watch.panels.table import DIM, Cell, CellTable
 from trust.inspection.watch.sorting import SORTS
 from trust.record.history import PeerName
 
@@ -89,8 +89,8 @@ class WatchApp(App[None]):
         self._heights = (0, 0, 0)
 
     def compose(self) -> ComposeResult:
-        self._status, self._matrix, self._lower = Sheet("status"), Sheet("matrix"), Sheet("lower")
-        self._told, self._keys = Sheet("told"), Sheet("keys")
+        self._status, self._matrix, self._lower = TableView("status"), TableView("matrix"), TableView("lower")
+        self._told, self._keys = TableView("told"), TableView("keys")
         yield from (self._status, self._matrix, self._lower, self._told, self._keys)
 
     def on_mount(self) -> None:
@@ -220,9 +220,9 @@ class WatchApp(App[None]):
         return height - matrix - lower - 2 * gap
 
 
-def _message(text: str, width: int) -> Table:
-    return Table((width,), (), ((Cell(text, DIM),),))
+def _message(text: str, width: int) -> CellTable:
+    return CellTable((width,), (), ((Cell(text, DIM),),))
 
 
-def _lines(table: Table) -> int:
+def _lines(table: CellTable) -> int:
     return bool(table.head) + len(table.rows)

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from trust.inspection.show.traffic import Bytes, Meter
+from trust.inspection.show.traffic import PeerTraffic, TrafficTotals
 from trust.record.history import Begun, Entry, Note, PeerName, Refusal, Round, Seen
-from trust.record.matrix import Matrix, Member, trust_matrix
+from trust.record.matrix import Matrix, PeerRounds, trust_matrix
 
 KEPT_ROUNDS: Final = 400
 """Of each peer; a chart has a hundred columns at most."""
@@ -27,7 +27,7 @@ RATE_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class RoundPoint:
     """A round, for drawing it later. `weights` of the neighbours that were seen, and the peer's own."""
 
     round: int
@@ -44,14 +44,14 @@ class Event:
 
 
 @dataclass(slots=True)
-class Watched:
+class WatchedPeer:
     """One peer by its own records. `at_s` is the time of the last, `latest` None before the first round."""
 
     peer: PeerName
     name: str = ""
     at_s: float = 0.0
     latest: Round | None = None
-    points: deque[Point] = field(default_factory=lambda: deque[Point](maxlen=KEPT_ROUNDS))
+    points: deque[RoundPoint] = field(default_factory=lambda: deque[RoundPoint](maxlen=KEPT_ROUNDS))
     samples: deque[tuple[float, int]] = field(default_factory=lambda: deque[tuple[float, int]](maxlen=100))
     """(time, bytes sent and received by then), at most one a second."""
     refusals: int = 0
@@ -77,12 +77,12 @@ class Board:
     """Fed with the entries of all peers, those of one peer in the order written."""
 
     def __init__(self) -> None:
-        self.peers: dict[PeerName, Watched] = {}
+        self.peers: dict[PeerName, WatchedPeer] = {}
         self.events: list[Event] = []
         """The last of them, oldest first."""
         self.refusals = 0
         """All that ever were."""
-        self._meter = Meter()
+        self._meter = TrafficTotals()
         self._matrix: Matrix | None = None
 
     def feed(self, entries: Iterable[Entry]) -> set[PeerName]:
@@ -112,14 +112,14 @@ class Board:
         if self._matrix is None:
             self._matrix = trust_matrix(
                 [
-                    Member(one.peer, one.name, {one.latest.round: one.latest} if one.latest else {})
+                    PeerRounds(one.peer, one.name, {one.latest.round: one.latest} if one.latest else {})
                     for one in self.peers.values()
                 ]
             )
         return self._matrix
 
     @property
-    def traffic(self) -> Mapping[PeerName, Bytes]:
+    def traffic(self) -> Mapping[PeerName, PeerTraffic]:
         return self._meter.totals
 
     @property
@@ -146,13 +146,13 @@ class Board:
         still._meter.totals = copy.deepcopy(self._meter.totals)
         return still
 
-    def _of(self, peer: PeerName) -> Watched:
+    def _of(self, peer: PeerName) -> WatchedPeer:
         if peer not in self.peers:
-            self.peers[peer] = Watched(peer)
+            self.peers[peer] = WatchedPeer(peer)
             self._matrix = None
         return self.peers[peer]
 
-    def _event(self, at_s: float, what: Refusal | Note) -> Watched | None:
+    def _event(self, at_s: float, what: Refusal | Note) -> WatchedPeer | None:
         """Who wrote it; None for somebody who has not begun (a simulation's note about all)."""
         insort(self.events, Event(at_s, what), key=lambda event: event.at_s)
         del self.events[:-KEPT_EVENTS]
@@ -163,7 +163,7 @@ class Board:
                 one.refusals += 1
         return one
 
-    def _sample(self, one: Watched, at_s: float) -> None:
+    def _sample(self, one: WatchedPeer, at_s: float) -> None:
         one.at_s = at_s
         total = self._meter.totals[one.peer]
         sample = (at_s, total.sent.total() + total.received.total())
@@ -172,10 +172,10 @@ class Board:
         one.samples.append(sample)
 
 
-def _append(one: Watched, record: Round) -> None:
+def _append(one: WatchedPeer, record: Round) -> None:
     """Rounds that are repeated after a crash take the place of those before it."""
     while one.points and one.points[-1].round >= record.round:
         one.points.pop()
     weights = {seen.peer: seen.weight for seen in record.seen} | {one.peer: record.self_weight}
-    one.points.append(Point(record.round, weights, record.test_merged))
+    one.points.append(RoundPoint(record.round, weights, record.test_merged))
     one.latest = record

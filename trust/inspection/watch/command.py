@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
+from trust.errors import UserMistake
 from trust.inspection.watch.following import Following
-from trust.mistakes import UsersMistake
 
 
 @click.command()
@@ -62,7 +62,7 @@ def watch(paths: tuple[Path, ...], every_s: float, as_json: bool) -> None:
         _print_lines(Following(paths), every_s)
         return
     if not (sys.stdout.isatty() and sys.stdin.isatty()):
-        raise UsersMistake(
+        raise UserMistake(
             "trust watch needs a terminal; for one look use gossipllm trust show, for a script --json"
         )
     following = Following(paths)
@@ -77,9 +77,9 @@ def watch(paths: tuple[Path, ...], every_s: float, as_json: bool) -> None:
 
 def _print_lines(following: Following, every_s: float) -> None:
     """Until Ctrl-C, or nobody reads them any more."""
-    from trust.inspection.watch.lines import Lines
+    from trust.inspection.watch.lines import WatchLines
 
-    lines = Lines(following)
+    lines = WatchLines(following)
     while True:
         line = lines.next()
         if line is not None:

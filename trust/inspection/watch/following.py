@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from trust.errors import UserMistake
 from trust.inspection.reading.files import history_files
-from trust.mistakes import UsersMistake
 from trust.names import escaped
 from trust.record.history import Entry
 from trust.record.log import decoded
@@ -39,7 +39,7 @@ _HOME: Final = ("peer.toml", "*/peer.toml", "*/*/peer.toml")
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class NewEntries:
     """Entries since the last look; those of one peer in the order in which it wrote them.
 
     `again`: a file was cut or replaced, these are entries from the start, and all earlier ones are void.
@@ -54,7 +54,7 @@ class News:
 class Following:
     """All histories at and below `paths`, also those that come later.
 
-    Raises `UsersMistake` where a path has neither a history nor the home of a peer that could write one.
+    Raises `UserMistake` where a path has neither a history nor the home of a peer that could write one.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -78,7 +78,7 @@ class Following:
         """A line for each file whose end cannot be read and does not become whole, escaped."""
         return tuple(file.trouble for file in self._files.values() if file.trouble)
 
-    def news(self) -> News:
+    def news(self) -> NewEntries:
         """What came since. A file that is gone or cannot be opened has none. Raises nothing."""
         if self._looks % _SEARCH_EVERY == 0:
             self._search()
@@ -90,7 +90,7 @@ class Following:
                 file.rewind()
             return self._read(again=True)
 
-    def _read(self, *, again: bool) -> News:
+    def _read(self, *, again: bool) -> NewEntries:
         for file in self._files.values():
             file.look()
         entries: list[Entry] = []
@@ -100,7 +100,7 @@ class Following:
                 part, length = file.read()
                 entries.extend(part)
                 left -= length
-        return News(tuple(entries), again, sum(file.behind for file in self._files.values()))
+        return NewEntries(tuple(entries), again, sum(file.behind for file in self._files.values()))
 
     def _search(self) -> None:
         for path in self._paths:
@@ -190,7 +190,7 @@ class _File:
 def _check(path: Path) -> None:
     try:
         history_files(path)
-    except UsersMistake:
+    except UserMistake:
         if not path.is_dir() or not any(next(path.glob(pattern), None) for pattern in _HOME):
             raise
 
@@ -198,5 +198,5 @@ def _check(path: Path) -> None:
 def _found(path: Path) -> list[Path]:
     try:
         return history_files(path)
-    except UsersMistake:
+    except UserMistake:
         return []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from trust.inspection.watch.board import Board, Watched
+from trust.inspection.watch.board import Board, WatchedPeer
 from trust.inspection.watch.following import Following
 from trust.names import escaped
 from trust.record.history import Entry, Note, PeerName, Refusal
@@ -16,7 +16,7 @@ from trust.record.history import Entry, Note, PeerName, Refusal
 SCHEMA = 1
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class RowLine(msgspec.Struct, frozen=True, kw_only=True):
     """A peer's latest round, written at `at_s` or not long before it. Weights are of the neighbours it saw; bytes
     are by kind, since its first record."""
 
@@ -37,7 +37,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     received: dict[str, int]
 
 
-class Refused(msgspec.Struct, frozen=True, kw_only=True):
+class RefusalLine(msgspec.Struct, frozen=True, kw_only=True):
     at_s: float
     peer: PeerName
     about: PeerName
@@ -45,23 +45,23 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-class Noted(msgspec.Struct, frozen=True, kw_only=True):
+class NoteLine(msgspec.Struct, frozen=True, kw_only=True):
     at_s: float
     peer: PeerName
     level: str
     text: str
 
 
-class Update(msgspec.Struct, frozen=True, kw_only=True):
+class UpdateLine(msgspec.Struct, frozen=True, kw_only=True):
     schema: int = SCHEMA
     again: bool
-    rows: tuple[Row, ...]
-    refusals: tuple[Refused, ...]
-    notes: tuple[Noted, ...]
+    rows: tuple[RowLine, ...]
+    refusals: tuple[RefusalLine, ...]
+    notes: tuple[NoteLine, ...]
     troubles: tuple[str, ...]
 
 
-class Lines:
+class WatchLines:
     """What changed since the last line. `behind`: bytes that are left to be read before the next."""
 
     def __init__(self, following: Following) -> None:
@@ -93,9 +93,9 @@ class Lines:
         self._events.clear()
         return msgspec.json.encode(update).decode()
 
-    def _update(self) -> Update:
+    def _update(self) -> UpdateLine:
         changed = (self._board.peers[peer] for peer in self._board.matrix.peers if peer in self._changed)
-        return Update(
+        return UpdateLine(
             again=self._again,
             rows=tuple(self._row(one) for one in changed),
             refusals=tuple(
@@ -109,11 +109,11 @@ class Lines:
             troubles=self._troubles,
         )
 
-    def _row(self, one: Watched) -> Row:
+    def _row(self, one: WatchedPeer) -> RowLine:
         latest = one.latest
         assert latest is not None, "a row changes when a round is finished"
         traffic = self._board.traffic[one.peer]
-        return Row(
+        return RowLine(
             peer=escaped(one.peer),
             name=escaped(one.name),
             round=latest.round,
@@ -136,8 +136,8 @@ def _counts(counts: dict[str, int]) -> dict[str, int]:
     return {escaped(kind): count for kind, count in counts.items()}
 
 
-def _refused(at_s: float, refusal: Refusal) -> Refused:
-    return Refused(
+def _refused(at_s: float, refusal: Refusal) -> RefusalLine:
+    return RefusalLine(
         at_s=at_s,
         peer=escaped(refusal.peer),
         about=escaped(refusal.about),
@@ -146,5 +146,5 @@ def _refused(at_s: float, refusal: Refusal) -> Refused:
     )
 
 
-def _noted(at_s: float, note: Note) -> Noted:
-    return Noted(at_s=at_s, peer=escaped(note.peer), level=note.level, text=escaped(note.text, 500))
+def _noted(at_s: float, note: Note) -> NoteLine:
+    return NoteLine(at_s=at_s, peer=escaped(note.peer), level=note.level, text=escaped(note.text, 500))

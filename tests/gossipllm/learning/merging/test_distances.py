@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gossipllm.config import Evidence
-from gossipllm.learning.merging.distances import Mine, measured
+from gossipllm.learning.merging.distances import OwnEvidence, measured
 from gossipllm.learning.merging.updates import Update
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
@@ -24,9 +24,9 @@ Offered = Callable[..., Update]
 WINDOWS = np.zeros((2, 8), np.int32)
 
 
-def mine(form: Blueprint, state: State) -> Mine:
+def mine(form: Blueprint, state: State) -> OwnEvidence:
     blob: Any = None
-    return Mine(
+    return OwnEvidence(
         blueprint=form,
         state=state,
         start=state,
@@ -40,7 +40,7 @@ def mine(form: Blueprint, state: State) -> Mine:
     )
 
 
-def distance(kind: Evidence, side: Mine, theirs: Update) -> float:
+def distance(kind: Evidence, side: OwnEvidence, theirs: Update) -> float:
     """Of what needs no model."""
     task: Generator[Any, Any, Distance] = measured(kind, side, "ada", theirs, side.blob)
     with pytest.raises(StopIteration) as done:

@@ -14,8 +14,8 @@ from safetensors.numpy import load_file
 
 from gossipllm.config import AdapterConfig, LearnerConfig, TrainingConfig
 from gossipllm.learning.learner import Learner
-from gossipllm.learning.learner_pool import Crew, answer
-from gossipllm.learning.learner_state import Standing
+from gossipllm.learning.learner_pool import LearnerPool, answer
+from gossipllm.learning.learner_state import LearnerState
 from gossipllm.learning.measuring import Measuring
 from gossipllm.learning.merging.pruning import kept_rank, narrowed, without_tail
 from gossipllm.learning.passes.optimiser import Moments
@@ -113,7 +113,7 @@ def test_a_fresh_adapter_is_not_pruned(shape: Shape, draw: Draw) -> None:
 def test_what_is_kept_of_the_product_stays_and_so_does_its_slope(shape: Shape, draw: Draw) -> None:
     form = shape(prune=0.99)
     state, start, first, second = (draw(form, seed) for seed in range(4))
-    whole = Standing(form, 3, state, start, form.own, Moments(7, first, second, since=2))
+    whole = LearnerState(form, 3, state, start, form.own, Moments(7, first, second, since=2))
 
     less = narrowed(whole, LESS)
 
@@ -143,7 +143,7 @@ def test_what_steps_did_not_touch_stays_one_object(shape: Shape, draw: Draw) -> 
     moved = next(iter(state))
     start = {**state, moved: state[moved] * 2}
 
-    less = narrowed(Standing(form, 1, state, start, form.own, Moments()), LESS)
+    less = narrowed(LearnerState(form, 1, state, start, form.own, Moments()), LESS)
 
     assert {name for name, value in less.start.items() if value is not less.state[name]} == {moved}
 
@@ -261,7 +261,7 @@ def test_peers_of_unequal_ranks_go_on_weighing_and_merging_each_other(
     config: Config, tailed: Content, evidence: Any
 ) -> None:
     made = pruning(config, evidence=(evidence,))
-    crew = Crew(made, lambda *_: None)
+    crew = LearnerPool(made, lambda *_: None)
     learners: list[Learner] = []
     for seed, snapshot in enumerate((tailed, None)):
         splits = load_splits(made.data, crew.base.tokenizer, context=crew.base.context, seed=seed)

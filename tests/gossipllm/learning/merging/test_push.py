@@ -11,7 +11,7 @@ import pytest
 
 from gossipllm.config import LearnerConfig, TrainingConfig
 from gossipllm.learning.learner import Learner
-from gossipllm.learning.learner_pool import Crew
+from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.learning.merging.mass import MOST_EDGES
 from gossipllm.learning.merging.push import Pushed, mass_length
 from gossipllm.model.adapter.blueprint import Blueprint
@@ -25,13 +25,13 @@ NAMES = ("ada", "bo", "cy")
 ONE = Layout((TensorSpec("x", (1,)),))
 
 
-def crew_of(config: LearnerConfig) -> tuple[Crew, list[Learner]]:
+def crew_of(config: LearnerConfig) -> tuple[LearnerPool, list[Learner]]:
     """Three learners, whose text is the longer the later they stand."""
-    crew = Crew(config, lambda *_: None)
+    crew = LearnerPool(config, lambda *_: None)
     return crew, [hired(crew, config, seed) for seed in range(len(NAMES))]
 
 
-def hired(crew: Crew, config: LearnerConfig, seed: int, snapshot: Content | None = None) -> Learner:
+def hired(crew: LearnerPool, config: LearnerConfig, seed: int, snapshot: Content | None = None) -> Learner:
     splits = load_splits(config.data, crew.base.tokenizer, context=crew.base.context, seed=seed)
     train_WT = splits.train_WT.copy()
     train_WT[:, 6 * (seed + 2) :] = ~train_WT[:, 6 * (seed + 2) :]
@@ -44,7 +44,7 @@ def hired(crew: Crew, config: LearnerConfig, seed: int, snapshot: Content | None
 
 
 def a_round(
-    crew: Crew, learners: list[Learner], number: int, *, steps: int = 2, lost: Any = ()
+    crew: LearnerPool, learners: list[Learner], number: int, *, steps: int = 2, lost: Any = ()
 ) -> list[Trained]:
     """All train and push to both others; what is `lost` does not arrive."""
     done: list[Any] = crew.answer(
@@ -174,7 +174,7 @@ def test_it_learns(pushing: LearnerConfig) -> None:
         a_round(crew, learners, number)
     replies: list[Any] = crew.answer([(one, Absorb(request=4, shares=())) for one in learners])
 
-    fresh = Crew(pushing, lambda *_: None)
+    fresh = LearnerPool(pushing, lambda *_: None)
     for learner, reply in zip(learners, replies, strict=True):
         untrained = hired(fresh, learner.config, learner.config.training.seed)
         (before,) = fresh.answer([(untrained, Absorb(request=4, shares=()))])

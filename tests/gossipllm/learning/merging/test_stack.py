@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossipllm.learning.merging.stack import Own, Stack
+from gossipllm.learning.merging.stack import OwnAdapter, Stack
 from gossipllm.learning.merging.updates import Update
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
@@ -201,7 +201,7 @@ def test_mixing_updates_adds_the_weighted_gains_to_the_own_start(
         offered(form, states[2], few, start=starts[2]),
     ]
 
-    stack = Stack(form, Own(states[0], starts[0], form.own), updates, mixing="updates")
+    stack = Stack(form, OwnAdapter(states[0], starts[0], form.own), updates, mixing="updates")
     merged = stack.merge(row, "pad").state
 
     for unit in form.own:
@@ -228,7 +228,7 @@ def test_gains_are_mixed_exactly_by_svd_whatever_the_ranks(
 
     stack = Stack(
         form,
-        Own(states[0], starts[0], form.own),
+        OwnAdapter(states[0], starts[0], form.own),
         [offered(other, states[1], start=starts[1])],
         mixing="updates",
     )

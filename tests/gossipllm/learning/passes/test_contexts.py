@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from gossipllm.config import LayersConfig, LearnerConfig, TrainingConfig
-from gossipllm.learning.learner_pool import Crew
+from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.learning.passes import contexts
-from gossipllm.model.contexts.config import Window
+from gossipllm.model.contexts.config import BlockWindow
 from wire.digest import Content
 
 Config = Callable[..., LearnerConfig]
@@ -36,16 +36,16 @@ def test_a_window_learns_within_every_context(
 
 
 def test_checkpoints_are_kept_where_they_are_asked_for_and_nowhere_else(config: Config) -> None:
-    crew = Crew(config(), lambda *_: None)
-    held = contexts.Contexts(crew.base, b"", crew.reference)
+    crew = LearnerPool(config(), lambda *_: None)
+    held = contexts.ContextModels(crew.base, b"", crew.reference)
 
     def within(**settings: Any) -> Any:
         layers = LayersConfig(count=1, **settings)
-        return held.within(Window(1), layers, given=None, on_distil=lambda: None).surroundings
+        return held.within(BlockWindow(1), layers, given=None, on_distil=lambda: None).surroundings
 
     assert within() is None, "the base as it is"
-    assert within(checkpoint=True).checkpointed == Window(1)
-    assert within(context="drop", checkpoint=True).checkpointed == Window(1)
+    assert within(checkpoint=True).checkpointed == BlockWindow(1)
+    assert within(context="drop", checkpoint=True).checkpointed == BlockWindow(1)
     assert within(context="drop").checkpointed is None
 
 

@@ -14,7 +14,7 @@ from peft import LoraConfig, get_peft_model
 from gossipllm.config import AdapterConfig, ModelConfig, TrainingConfig
 from gossipllm.learning import fleet as fleet_module
 from gossipllm.learning.batches import batches
-from gossipllm.learning.jobs import LastLogits, Losses, Predictions, Slope, Steps
+from gossipllm.learning.jobs import LastLogitsJob, LossJob, PredictJob, SlopeJob, StepsJob
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.learning.passes.optimiser import Moments
 from gossipllm.model.loading.models import load_base
@@ -38,10 +38,12 @@ def text(peer: int) -> Any:
     return np.random.default_rng(peer).integers(1, 320, (10 + peer, LENGTH)).astype(np.int32)
 
 
-def steps_of(fleet: Fleet, peer: int, taken: int = 0) -> Steps:
+def steps_of(fleet: Fleet, peer: int, taken: int = 0) -> StepsJob:
     windows, config = text(peer), training(peer)
     order = batches(len(windows), config, round_number=0, steps=STEPS)
-    return Steps(fleet.blueprint.start(peer), Moments(steps=taken), windows, order, config, lambda *_: None)
+    return StepsJob(
+        fleet.blueprint.start(peer), Moments(steps=taken), windows, order, config, lambda *_: None
+    )
 
 
 def through_peft(folder: Path, fleet: Fleet, peer: int) -> tuple[dict[str, Any], list[float]]:
@@ -137,7 +139,7 @@ def test_one_that_diverges_fails_alone(model_folder: Folder) -> None:
     broken = {name: np.full_like(value, np.nan) for name, value in bad.state.items()}
 
     done, failed = fleet.perform(
-        [good, Steps(broken, bad.moments, bad.windows_WT, bad.batches_SB, bad.config, bad.on_step)]
+        [good, StepsJob(broken, bad.moments, bad.windows_WT, bad.batches_SB, bad.config, bad.on_step)]
     )
 
     assert np.isfinite(done.loss)
@@ -151,10 +153,10 @@ def test_measures_of_many_adapters_are_those_of_each(model_folder: Folder) -> No
     raw = RowsShape(5, 4, 320, raw=True)
 
     kinds: list[Callable[[Any], Any]] = [
-        lambda state: Losses((state,), windows, "trust"),
-        lambda state: Predictions(state, windows, shape),
-        lambda state: LastLogits(state, windows, raw),
-        lambda state: Slope(state, windows),
+        lambda state: LossJob((state,), windows, "trust"),
+        lambda state: PredictJob(state, windows, shape),
+        lambda state: LastLogitsJob(state, windows, raw),
+        lambda state: SlopeJob(state, windows),
     ]
     together = fleet.perform([kind(state) for state in states for kind in kinds])
     apart = [fleet.perform([kind(state)])[0] for state in states for kind in kinds]
@@ -176,7 +178,7 @@ def test_predictions_are_distributions_and_pair_with_the_last_logits(model_folde
     state, windows = fleet.blueprint.start(0), text(7)[:3]
     shape = RowsShape(3 * (LENGTH - 1), 256, 320)
 
-    (rows,) = fleet.perform([Predictions(state, windows, shape)])
+    (rows,) = fleet.perform([PredictJob(state, windows, shape)])
 
     np.testing.assert_allclose(np.exp(rows.logp_RK).sum(axis=1) + rows.tail_R, 1, atol=1e-5)
     assert (np.diff(rows.ids_RK.astype(np.int64), axis=1) > 0).all()
@@ -187,7 +189,7 @@ def test_the_meter_counts_every_token_that_passes(model_folder: Folder) -> None:
     state = fleet.blueprint.start(0)
 
     fleet.perform(
-        [steps_of(fleet, 0), Losses((state, state), text(0)[:2], "test"), Slope(state, text(0)[:3])]
+        [steps_of(fleet, 0), LossJob((state, state), text(0)[:2], "test"), SlopeJob(state, text(0)[:3])]
     )
 
     assert fleet.meter.forward == {

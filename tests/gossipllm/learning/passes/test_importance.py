@@ -12,7 +12,7 @@ import torch
 
 from gossipllm.config import AdapterConfig, ModelConfig, TrainingConfig
 from gossipllm.learning.batches import batches
-from gossipllm.learning.jobs import Probe, Slope, Steps
+from gossipllm.learning.jobs import ProbeJob, SlopeJob, StepsJob
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.learning.passes.optimiser import Moments
 from gossipllm.model.loading.models import load_base
@@ -40,7 +40,7 @@ def begun(fleet: Fleet) -> dict[str, Any]:
 
 def plainly(fleet: Fleet, state: dict[str, Any], windows_WT: Any) -> list[float]:
     """Sums of (gradient * weight)^2 by layer, from the whole gradient."""
-    (slope,) = fleet.perform([Slope(state, windows_WT)])
+    (slope,) = fleet.perform([SlopeJob(state, windows_WT)])
     sums = [0.0] * fleet.blueprint.layers
     parameters = dict(fleet.base.model.named_parameters())
     for name, gradient in slope.gradient.items():
@@ -63,7 +63,7 @@ def test_a_probe_says_what_the_whole_gradient_says(model_folder: Folder, family:
     fleet, windows_WT = fleet_of(model_folder(family), train), text()
     states = [begun(fleet), fleet.blueprint.start(0)]
 
-    probed = fleet.perform([Probe(state, windows_WT) for state in states])
+    probed = fleet.perform([ProbeJob(state, windows_WT) for state in states])
 
     for state, row in zip(states, probed, strict=True):
         assert row == pytest.approx(plainly(fleet, state, windows_WT), rel=1e-4)
@@ -88,7 +88,7 @@ def test_a_probe_holds_no_more_than_a_blocks_gradients(
 
     register = torch.Tensor.register_post_accumulate_grad_hook
     monkeypatch.setattr(torch.Tensor, "register_post_accumulate_grad_hook", counted)
-    fleet.perform([Probe(begun(fleet), text())])
+    fleet.perform([ProbeJob(begun(fleet), text())])
 
     assert most == 1, "each gradient is reduced and let go before the next is there"
 
@@ -96,7 +96,7 @@ def test_a_probe_holds_no_more_than_a_blocks_gradients(
 def test_local_steps_tell_of_the_layers_that_they_train(model_folder: Folder) -> None:
     fleet, windows_WT = fleet_of(model_folder("llama")), text()
     state = begun(fleet)
-    job = Steps(
+    job = StepsJob(
         state, Moments(), windows_WT, batches(4, CONFIG, round_number=0, steps=2), CONFIG, lambda *_: None,
         tensors=fleet.blueprint.tensors_of(fleet.blueprint.units_in(1, 1)), measure=True,
     )  # fmt: skip
@@ -104,7 +104,7 @@ def test_local_steps_tell_of_the_layers_that_they_train(model_folder: Folder) ->
     (done,) = fleet.perform([job])
     (once,) = fleet.perform(
         [
-            Steps(
+            StepsJob(
                 state,
                 Moments(),
                 windows_WT,

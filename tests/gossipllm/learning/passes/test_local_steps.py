@@ -12,7 +12,7 @@ import pytest
 
 from gossipllm.config import AdapterConfig, ModelConfig, TrainingConfig
 from gossipllm.learning.batches import batches
-from gossipllm.learning.jobs import Losses, Slope, Steps
+from gossipllm.learning.jobs import LossJob, SlopeJob, StepsJob
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.learning.passes.optimiser import Moments
 from gossipllm.model.loading.models import load_base
@@ -45,7 +45,7 @@ def begun(fleet: Fleet) -> dict[str, Any]:
 
 
 def stepped(fleet: Fleet, windows_WT: Any, config: TrainingConfig, steps: int = 1, **part: Any) -> Any:
-    job = Steps(
+    job = StepsJob(
         part.pop("state", None) or begun(fleet),
         part.pop("moments", Moments()),
         windows_WT,
@@ -105,7 +105,7 @@ def test_padding_counts_for_nothing(model_folder: Folder) -> None:
 
     (full, cut) = (stepped(fleet, windows_WT, ADAMW, steps=3) for windows_WT in (padded, padded[:, :9]))
     (losses,), (plain,) = fleet.perform(
-        [Losses((full.state,), windows_WT, "test") for windows_WT in (padded, padded[:, :9])]
+        [LossJob((full.state,), windows_WT, "test") for windows_WT in (padded, padded[:, :9])]
     )
 
     assert full.tokens == cut.tokens == 3 * 4 * 8
@@ -121,7 +121,7 @@ def test_of_a_window_the_steps_are_those_of_the_whole_and_all_else_stays(model_f
     units = fleet.blueprint.units_in(1, 1)
 
     part = stepped(fleet, windows_WT, SGD, state=state, **of_units(fleet, units))
-    (slope,) = fleet.perform([Slope(state, windows_WT)])
+    (slope,) = fleet.perform([SlopeJob(state, windows_WT)])
 
     trained = fleet.blueprint.tensors_of(units)
     assert 0 < len(trained) < len(state)
@@ -178,7 +178,7 @@ def test_peers_that_train_other_windows_go_side_by_side(model_folder: Folder) ->
     fleet, windows_WT = fleet_of(model_folder("llama")), text(8)
     order = batches(8, ADAMW, round_number=0, steps=3)
     jobs = [
-        Steps(
+        StepsJob(
             begun(fleet), Moments(), windows_WT, order, ADAMW, lambda *_: None,
             tensors=fleet.blueprint.tensors_of(fleet.blueprint.units_in(layer, 1)),
         )
@@ -200,7 +200,7 @@ def test_what_no_rank_has_is_trained_too(model_folder: Folder, train: Any) -> No
 
     done = stepped(fleet, windows_WT, config, 6, state=fleet.blueprint.start(0))
     (before,), (after,) = fleet.perform(
-        [Losses((state,), windows_WT, "test") for state in (fleet.blueprint.start(0), done.state)]
+        [LossJob((state,), windows_WT, "test") for state in (fleet.blueprint.start(0), done.state)]
     )
 
     assert after.mean() < before.mean()

@@ -12,9 +12,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from gossipllm.config import AdapterConfig, LayersConfig, LearnerConfig
 from gossipllm.learning.passes.windows import step_bytes, window_count
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.adapter.placement import attach
 from gossipllm.model.loading.models import Base
+from trust.errors import UserMistake
 
 Config = Callable[..., LearnerConfig]
 BLOCKS = 4

@@ -20,9 +20,9 @@ from transformers import (
 )
 
 from gossipllm.config import AdapterConfig
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.placement import attach
+from trust.errors import UserMistake
 from wire.errors import WireError
 from wire.units import RANK
 

@@ -13,12 +13,12 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from gossipllm.config import AdapterConfig, ModelConfig
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.adapter.export import export_adapter
 from gossipllm.model.adapter.merged_model import export_model
 from gossipllm.model.adapter.placement import attach
 from gossipllm.model.adapter.snapshots import Snapshot, SnapshotHeader, encode_snapshot
 from gossipllm.model.loading.models import base_fingerprint, load_base
+from trust.errors import UserMistake
 
 Folder = Callable[[str], Path]
 

@@ -14,7 +14,6 @@ import pytest
 from transformers import OPTConfig, OPTForCausalLM, PhiConfig, PhiForCausalLM, PreTrainedModel
 
 from gossipllm.config import AdapterConfig, ModelConfig
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.initial import initial_state
 from gossipllm.model.adapter.names import modules_of
@@ -23,6 +22,7 @@ from gossipllm.model.adapter.sites import Site
 from gossipllm.model.blocks import blocks_name, final_norm_of, own_head_of
 from gossipllm.model.counts import bias_count, window_count
 from gossipllm.model.loading.models import load_base
+from trust.errors import UserMistake
 from wire.tensors import Layout, TensorSpec
 
 Folder = Callable[[str], Path]

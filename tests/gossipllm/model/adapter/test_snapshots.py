@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.adapter.snapshots import (
     Snapshot,
     SnapshotHeader,
@@ -18,6 +17,7 @@ from gossipllm.model.adapter.snapshots import (
     decode_snapshot,
     encode_snapshot,
 )
+from trust.errors import UserMistake
 from wire.tensors import Layout, TensorSpec
 
 LAYOUT = Layout((TensorSpec("m.lora_A", (2, 3)), TensorSpec("m.lora_B", (4, 2))))

@@ -18,14 +18,14 @@ from transformers import (
 
 from gossipllm.model.blocks import blocks_name, blocks_of
 from gossipllm.model.contexts.compressing import checkpointed, compressed
-from gossipllm.model.contexts.config import ContextConfig, Window
+from gossipllm.model.contexts.config import BlockWindow, ContextConfig
 from gossipllm.model.contexts.distilled import distil
 from gossipllm.model.contexts.dropped import Skipped, staying
 from gossipllm.model.contexts.fidelity import fidelity
 
 BLOCKS = 5
 FAMILIES = ("gpt2", "llama", "bloom")
-WINDOW = Window(2)
+WINDOW = BlockWindow(2)
 WINDOWS_WT = (np.arange(6 * 16, dtype=np.int32) * 37 % 101).reshape(6, 16)
 
 
@@ -71,7 +71,7 @@ def model(request: pytest.FixtureRequest) -> Any:
     return drawn(request.param)
 
 
-def slopes(model: Any, window: Window) -> list[torch.Tensor]:
+def slopes(model: Any, window: BlockWindow) -> list[torch.Tensor]:
     """The gradient of the window's own weights."""
     tokens = torch.tensor(WINDOWS_WT, dtype=torch.int64)
     values = list(blocks_of(model)[window.first].requires_grad_().parameters())
@@ -139,14 +139,14 @@ def test_a_dropped_block_is_passed_by(model: Any) -> None:
 @pytest.mark.parametrize(
     ("window", "ratio", "want"),
     [
-        (Window(0), 1.0, [1, 2, 3, 4, 5, 6, 7]),
-        (Window(0), 0.5, [1, 3, 5, 7]),
-        (Window(3, 2), 0.5, [0, 2, 7]),
-        (Window(7), 0.01, [3]),
-        (Window(0, 8), 0.5, []),
+        (BlockWindow(0), 1.0, [1, 2, 3, 4, 5, 6, 7]),
+        (BlockWindow(0), 0.5, [1, 3, 5, 7]),
+        (BlockWindow(3, 2), 0.5, [0, 2, 7]),
+        (BlockWindow(7), 0.01, [3]),
+        (BlockWindow(0, 8), 0.5, []),
     ],
 )
-def test_blocks_that_stay_are_spread_evenly(window: Window, ratio: float, want: list[int]) -> None:
+def test_blocks_that_stay_are_spread_evenly(window: BlockWindow, ratio: float, want: list[int]) -> None:
     assert staying(window, ContextConfig(operator="drop", ratio=ratio), 8) == want
 
 
@@ -156,12 +156,12 @@ def test_a_decimal_ratio_keeps_the_number_it_means() -> None:
 
 
 def test_checkpointing_changes_no_gradient_and_no_name(model: Any) -> None:
-    other = compressed(model, Window(1), ContextConfig(operator="int8"))
+    other = compressed(model, BlockWindow(1), ContextConfig(operator="int8"))
     names = [name for name, _ in other.named_modules()]
-    want = slopes(other, Window(1))
+    want = slopes(other, BlockWindow(1))
 
-    with checkpointed(other, Window(1)):
-        found = slopes(other, Window(1))
+    with checkpointed(other, BlockWindow(1)):
+        found = slopes(other, BlockWindow(1))
 
     assert [name for name, _ in other.named_modules()] == names
     for one, two in zip(found, want, strict=True):
@@ -170,7 +170,7 @@ def test_checkpointing_changes_no_gradient_and_no_name(model: Any) -> None:
 
 def test_checkpointing_keeps_less_for_the_backward_pass(model: Any) -> None:
     kept_bytes: list[int] = []
-    for context in (None, checkpointed(model, Window(0))):
+    for context in (None, checkpointed(model, BlockWindow(0))):
         total = 0
 
         def keep(value: torch.Tensor) -> torch.Tensor:
@@ -191,7 +191,7 @@ def test_checkpointing_keeps_less_for_the_backward_pass(model: Any) -> None:
 
 
 def test_nothing_is_kept_of_what_lies_before_the_window(model: Any) -> None:
-    def kept(window: Window) -> int:
+    def kept(window: BlockWindow) -> int:
         seen: set[int] = set()
         blocks_of(model).requires_grad_(False)
         blocks_of(model)[window.first].requires_grad_()
@@ -201,7 +201,7 @@ def test_nothing_is_kept_of_what_lies_before_the_window(model: Any) -> None:
             model(input_ids=torch.tensor(WINDOWS_WT, dtype=torch.int64), use_cache=False)
         return len(seen)
 
-    assert kept(Window(BLOCKS - 1)) < kept(Window(0)) / 2
+    assert kept(BlockWindow(BLOCKS - 1)) < kept(BlockWindow(0)) / 2
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -228,12 +228,12 @@ def test_a_model_is_made_block_by_block_and_consumed(family: str) -> None:
 
 def test_what_cannot_be_is_refused(model: Any) -> None:
     with pytest.raises(ValueError, match="the window ends at block 6, the model has 5"):
-        compressed(model, Window(4, 2), ContextConfig())
+        compressed(model, BlockWindow(4, 2), ContextConfig())
     with pytest.raises(ValueError, match="needs the fitted tensors"):
         compressed(model, WINDOW, ContextConfig(operator="distil"))
     with pytest.raises(ValueError, match="fill needs consume"):
         compressed(model, WINDOW, ContextConfig(), fill=lambda _name, _block: None)
     with pytest.raises(ValueError, match="first must be at least 0"):
-        Window(-1)
+        BlockWindow(-1)
     with pytest.raises(ValueError, match=r"ratio must be in \(0, 1\]"):
         ContextConfig(ratio=0.0)

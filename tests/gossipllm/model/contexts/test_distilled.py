@@ -19,7 +19,7 @@ from gossipllm.model.adapter.sites import LoraSite
 from gossipllm.model.blocks import blocks_name, blocks_of, linears_of
 from gossipllm.model.blocks import replace as put
 from gossipllm.model.contexts.compressing import compressed
-from gossipllm.model.contexts.config import ContextConfig, Window
+from gossipllm.model.contexts.config import BlockWindow, ContextConfig
 from gossipllm.model.contexts.distilled import distil, runs
 from gossipllm.model.contexts.encoding import (
     context_key,
@@ -32,7 +32,7 @@ from gossipllm.model.contexts.fidelity import fidelity
 from wire.errors import WireError
 
 CONFIG = ContextConfig(operator="distil", ratio=0.5, steps=60, learning_rate=3e-3)
-WINDOW = Window(0)
+WINDOW = BlockWindow(0)
 REFERENCE_WT = (np.arange(10 * 16, dtype=np.int32) ** 2 % 101).reshape(10, 16)
 
 
@@ -64,17 +64,17 @@ def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
 @pytest.mark.parametrize(
     ("window", "blocks", "ratio", "want"),
     [
-        (Window(0), 5, 0.5, [range(1, 3), range(3, 5)]),
-        (Window(2), 5, 0.5, [range(2), range(3, 5)]),
-        (Window(4), 5, 0.75, [range(2), range(2, 3), range(3, 4)]),
-        (Window(1), 12, 0.25, [range(1), range(2, 7), range(7, 12)]),
-        (Window(1), 5, 0.1, [range(2, 5)]),
-        (Window(1), 4, 1.0, [range(1), range(2, 3), range(3, 4)]),
-        (Window(0, 3), 3, 0.5, []),
+        (BlockWindow(0), 5, 0.5, [range(1, 3), range(3, 5)]),
+        (BlockWindow(2), 5, 0.5, [range(2), range(3, 5)]),
+        (BlockWindow(4), 5, 0.75, [range(2), range(2, 3), range(3, 4)]),
+        (BlockWindow(1), 12, 0.25, [range(1), range(2, 7), range(7, 12)]),
+        (BlockWindow(1), 5, 0.1, [range(2, 5)]),
+        (BlockWindow(1), 4, 1.0, [range(1), range(2, 3), range(3, 4)]),
+        (BlockWindow(0, 3), 3, 0.5, []),
     ],
 )
 def test_students_stand_for_runs_of_blocks_on_either_side(
-    window: Window, blocks: int, ratio: float, want: list[range]
+    window: BlockWindow, blocks: int, ratio: float, want: list[range]
 ) -> None:
     assert runs(window, replace(CONFIG, ratio=ratio), blocks) == want
 
@@ -147,12 +147,12 @@ def test_blocks_that_come_one_at_a_time_give_the_same() -> None:
     def fill(name: str, block: torch.nn.Module) -> None:
         block.to_empty(device="cpu").load_state_dict(model.get_submodule(name).state_dict())
 
-    found = distil(shell, Window(1), config, REFERENCE_WT, fill=fill)
+    found = distil(shell, BlockWindow(1), config, REFERENCE_WT, fill=fill)
 
-    assert same(found, distil(model, Window(1), config, REFERENCE_WT))
+    assert same(found, distil(model, BlockWindow(1), config, REFERENCE_WT))
     assert all(value.is_meta for value in blocks_of(shell).parameters()), "all were let go"
-    other = compressed(shell, Window(1), config, fitted=found, consume=True, fill=fill)
-    want = compressed(model, Window(1), config, fitted=found)
+    other = compressed(shell, BlockWindow(1), config, fitted=found, consume=True, fill=fill)
+    want = compressed(model, BlockWindow(1), config, fitted=found)
     assert fidelity(want, other, REFERENCE_WT) == 0
 
 
@@ -222,8 +222,8 @@ def test_a_context_is_named_by_all_that_it_comes_from() -> None:
         context_key(base, reference, WINDOW, CONFIG),
         context_key(reference, base, WINDOW, CONFIG),
         context_key(base, base, WINDOW, CONFIG),
-        context_key(base, reference, Window(1), CONFIG),
-        context_key(base, reference, Window(0, 2), CONFIG),
+        context_key(base, reference, BlockWindow(1), CONFIG),
+        context_key(base, reference, BlockWindow(0, 2), CONFIG),
         *(
             context_key(base, reference, WINDOW, replace(CONFIG, **{name: value}))
             for name, value in {

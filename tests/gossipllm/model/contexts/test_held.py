@@ -12,14 +12,14 @@ from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from gossipllm.config import AdapterConfig, ModelConfig
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.adapter.placement import attach
 from gossipllm.model.blocks import blocks_name, blocks_of, linears_of, plain
 from gossipllm.model.contexts.compressing import compressed
-from gossipllm.model.contexts.config import ContextConfig, Window
+from gossipllm.model.contexts.config import BlockWindow, ContextConfig
 from gossipllm.model.contexts.held import HeldPacked
 from gossipllm.model.contexts.quantised import packed_in
 from gossipllm.model.loading.models import load_base, open_base
+from trust.errors import UserMistake
 
 Folder = Callable[[str], Path]
 TOKENS_BT = torch.arange(48).view(2, 24)
@@ -52,8 +52,8 @@ def test_it_computes_what_a_copy_with_packed_blocks_does(
     whole = load_base(config_of(model_folder(family))).model
     model, held = held_of(model_folder(family), bits)
 
-    with held.opened(Window(1)):
-        want = compressed(whole, Window(1), ContextConfig(operator=cast("Any", f"int{bits}")))
+    with held.opened(BlockWindow(1)):
+        want = compressed(whole, BlockWindow(1), ContextConfig(operator=cast("Any", f"int{bits}")))
         assert torch.equal(logits(model), logits(want))
 
 
@@ -79,7 +79,7 @@ def test_it_takes_little_more_than_what_is_packed(
     # A hundredth is for the scales of 8 bits.
     assert held_bytes(model) == pytest.approx(held_bytes(whole) - (1 - share) * linear, rel=2e-2)
     before = held_bytes(model)
-    with held.opened(Window(0)):
+    with held.opened(BlockWindow(0)):
         assert held_bytes(model) - before == pytest.approx((1 - share) * linear / 3, rel=2e-2)
     assert held_bytes(model) == before
 
@@ -95,7 +95,7 @@ def test_windows_are_opened_in_turn_as_they_are_in_the_file(
     packed = logits(model)
 
     for first in (0, 1, 0):
-        with held.opened(Window(first)):
+        with held.opened(BlockWindow(first)):
             block, prefix = blocks_of(model)[first], f"{blocks_name(model)}.{first}."
             assert not packed_in(block)
             assert packed_in(blocks_of(model)[1 - first])
@@ -115,7 +115,7 @@ def test_a_file_that_goes_away_leaves_all_blocks_packed(model_folder: Folder, tm
     packed = logits(model)
     (folder / "model.safetensors").unlink()
 
-    with pytest.raises(UserMistake, match="cannot be read any more"), held.opened(Window(0, 2)):
+    with pytest.raises(UserMistake, match="cannot be read any more"), held.opened(BlockWindow(0, 2)):
         pass
 
     assert torch.equal(logits(model), packed)
@@ -124,7 +124,7 @@ def test_a_file_that_goes_away_leaves_all_blocks_packed(model_folder: Folder, tm
 def test_a_failure_in_training_leaves_all_blocks_packed(model_folder: Folder) -> None:
     model, held = held_of(model_folder("llama"), 8)
 
-    with pytest.raises(KeyError), held.opened(Window(0, 2)):
+    with pytest.raises(KeyError), held.opened(BlockWindow(0, 2)):
         raise KeyError
 
     assert not linears_of(blocks_of(model))

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gossipllm.config import ModelConfig
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.loading.models import base_fingerprint, load_base, tokenizer_fingerprint
+from trust.errors import UserMistake
 
 Folder = Callable[[str], Path]
 

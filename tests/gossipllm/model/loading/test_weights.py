@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from gossipllm.config import ModelConfig
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.blocks import blocks_name, blocks_of
 from gossipllm.model.loading.models import base_fingerprint, load_base, open_base
+from trust.errors import UserMistake
 
 Folder = Callable[[str], Path]
 TOKENS_BT = torch.arange(48).view(2, 24)

@@ -17,7 +17,7 @@ from gossipllm.model.loading.models import Base, base_fingerprint, load_base
 from peers.core.saved import beginning
 from peers.home.config import PeerConfig, write_config
 from peers.home.folder import Home
-from peers.home.store import Store
+from peers.home.store import StateStore
 from peers.identity import Identity
 from sim.toy.learner import fingerprints
 from wire.digest import Content
@@ -96,7 +96,7 @@ def new_home(tmp_path: Path) -> Callable[[bytes | None], Home]:
             saved = msgspec.structs.replace(
                 beginning(fingerprints()), generation=1, snapshot=Content.of(snapshot)
             )
-            Store(home.state).save(saved)
+            StateStore(home.state).save(saved)
         return home
 
     return make

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from gossipllm.config import AdapterConfig
-from gossipllm.mistakes import UserMistake
 from gossipllm.model.adapter.export import export_adapter
 from peers.commands.chat.command import chat
 from peers.home.folder import Home
+from trust.errors import UserMistake
 
 SMALL = (
     "--max-new-tokens",

@@ -11,7 +11,7 @@ from gossipllm.chat.answering import Sampling
 from gossipllm.config import AdapterConfig
 from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.model.loading.models import Base
-from peers.commands.chat.session import Session
+from peers.commands.chat.session import ChatSession
 from peers.commands.chat.subject import Learned
 from peers.commands.chat.voices import Voice, Voices, voices
 
@@ -31,8 +31,8 @@ def alone(base: Base) -> Iterator[Voices]:
         yield made
 
 
-def session(made: Voices, screen: Any, *speaking: Voice, sampling: Sampling = GREEDY) -> Session:
-    return Session(made, screen, sampling=sampling, speaking=speaking, plain=True)
+def session(made: Voices, screen: Any, *speaking: Voice, sampling: Sampling = GREEDY) -> ChatSession:
+    return ChatSession(made, screen, sampling=sampling, speaking=speaking, plain=True)
 
 
 def typed(*lines: str) -> Callable[[], str]:

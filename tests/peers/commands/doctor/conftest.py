@@ -10,7 +10,7 @@ from gossipllm.config import DataConfig, ModelConfig
 from peers.core.saved import beginning
 from peers.home.config import PeerConfig, write_config
 from peers.home.folder import Home
-from peers.home.store import Store
+from peers.home.store import StateStore
 from peers.identity import Identity
 from peers.net.config import NetworkConfig
 from sim.toy.learner import fingerprints
@@ -27,5 +27,5 @@ def home(tmp_path: Path) -> Home:
         network=NetworkConfig(listen="/ip4/127.0.0.1/tcp/0"),
     )
     write_config(made.config, config)
-    Store(made.state).save(beginning(fingerprints()))
+    StateStore(made.state).save(beginning(fingerprints()))
     return made

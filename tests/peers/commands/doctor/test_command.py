@@ -88,11 +88,11 @@ def test_the_network_is_compared_with_the_home_s(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def reached(self: joining.Joining, _: object) -> object:
+    def reached(self: joining.JoinCheck, _: object) -> object:
         self.theirs = Greeting(v=1, net=network_id("gossipllm", SAVED), fingerprints=SAVED, latest=())
         return iter(())
 
-    monkeypatch.setattr(joining.Joining, "reached", reached)
+    monkeypatch.setattr(joining.JoinCheck, "reached", reached)
 
     assert run("--home", home.folder, "--join", "somewhere", "--json", *words) == 1
 
@@ -104,11 +104,11 @@ def test_the_network_is_compared_with_the_home_s(
 def test_where_torch_cannot_be_loaded_what_was_saved_is_compared(
     home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def reached(self: joining.Joining, _: object) -> object:
+    def reached(self: joining.JoinCheck, _: object) -> object:
         self.theirs = Greeting(v=1, net=network_id("gossipllm", SAVED), fingerprints=SAVED, latest=())
         return iter(())
 
-    monkeypatch.setattr(joining.Joining, "reached", reached)
+    monkeypatch.setattr(joining.JoinCheck, "reached", reached)
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "peers.commands.doctor.fingerprints", raising=False)
 

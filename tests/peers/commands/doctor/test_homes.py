@@ -11,7 +11,7 @@ from peers.commands.doctor import homes
 from peers.commands.doctor.finding import Finding
 from peers.core.saved import beginning
 from peers.home.folder import Home
-from peers.home.store import Store
+from peers.home.store import StateStore
 from peers.identity import Identity
 from sim.toy.learner import fingerprints
 from trust.record.history import Entry, Note, Traffic
@@ -38,7 +38,7 @@ def test_a_good_home_is_fine_and_stays_as_it_is(home: Home) -> None:
 
 
 def test_a_damaged_generation_is_passed_over_and_no_copy_is_made(home: Home) -> None:
-    Store(home.state).save(msgspec.structs.replace(beginning(fingerprints()), generation=1))
+    StateStore(home.state).save(msgspec.structs.replace(beginning(fingerprints()), generation=1))
     file = home.state / "state.1"
     file.write_bytes(file.read_bytes()[:-1] + b"?")
     before = contents(home.folder)

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from peers.commands.doctor.finding import Finding
-from peers.commands.doctor.joining import Joining, compared
+from peers.commands.doctor.joining import JoinCheck, compared
 from peers.identity import Identity
 from peers.net.config import NetworkConfig
 from peers.net.host import Unreachable
@@ -49,8 +49,8 @@ def serving(new_peer: Any, until: Any) -> Callable[..., Any]:
     return serve
 
 
-async def called(address: str, *, deadline_s: float = 10.0) -> tuple[Joining, list[Finding]]:
-    joining = Joining(address, deadline_s)
+async def called(address: str, *, deadline_s: float = 10.0) -> tuple[JoinCheck, list[Finding]]:
+    joining = JoinCheck(address, deadline_s)
     with trio.fail_after(30):
         findings = await trio.to_thread.run_sync(lambda: list(joining.reached(Identity.generate())))
     return joining, findings

@@ -13,7 +13,7 @@ from gossipllm.base import corpus_file
 from gossipllm.config import AdapterConfig, DataConfig, ModelConfig, ReferenceConfig, TrainingConfig
 from gossipllm.learning.learner_pool import answer
 from gossipllm.work import Evaluate, Evaluated, Fit, Fitted, Open, Train, Trained, Weigh, Weighed
-from peers.core.merge_inputs import KeptCompany, KeptMember
+from peers.core.merge_inputs import MergeInput, MergeInputs
 from peers.home.config import PeerConfig, SelfConfig, write_config
 from peers.home.folder import Home
 from peers.home.merge_inputs import write_company
@@ -35,7 +35,7 @@ class Told:
     weighed: dict[str, Weighed]
     fitted: Fitted
     evaluated: Evaluated
-    company: KeptCompany
+    company: MergeInputs
 
 
 def silent(_: object) -> None:
@@ -86,13 +86,13 @@ def written(home: Path, config: PeerConfig, member_of: dict[str, Trained], **rou
     fit = Fit(request=5, row=(1 / 3,) * 3, updates=updates, steps=12, rate=0.5)
     _, fitted = answer(learner, fit, silent)
     assert isinstance(fitted, Fitted)
-    company = KeptCompany(
+    company = MergeInputs(
         peer="anna-id",
         round=ROUND,
         snapshot=own.snapshot,
         self_weight=ROW[0],
         members=tuple(
-            KeptMember(
+            MergeInput(
                 peer=name,
                 name=name,
                 its_round=ROUND,

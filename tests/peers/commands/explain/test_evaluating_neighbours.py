@@ -14,7 +14,7 @@ from gossipllm.base import corpus_file
 from peers.commands.eval import evaluate
 from peers.core.saved import Saved
 from peers.home.merge_inputs import read_company, write_company
-from peers.home.store import Store
+from peers.home.store import StateStore
 from sim.toy.learner import fingerprints
 from wire.digest import Content
 
@@ -35,7 +35,7 @@ def home(told: Any, tmp_path: Path) -> Path:
         local=None,
         standings=(),
     )
-    Store(place / "state").save(saved)
+    StateStore(place / "state").save(saved)
     return place
 
 

@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from peers.core.others.inbox import MAX_AUTHORS, Entry, Inbox
+from peers.core.others.inbox import MAX_AUTHORS, Inbox, ReceivedAnnouncement
 from wire.codec import decode_announcement
 
 
 @pytest.fixture
 def entry(script: Any) -> Any:
-    def of(name: str, round_: int, *, whole: bool = True, **fields: Any) -> Entry:
+    def of(name: str, round_: int, *, whole: bool = True, **fields: Any) -> ReceivedAnnouncement:
         someone = script.Someone(name, **fields)
         frame = someone.announce(round_)
         announcement = decode_announcement(frame).announcement
         refs = {"evidence": announcement.evidence, "update": announcement.update}
-        made = Entry(someone.id, announcement, frame, someone.id, refs)
+        made = ReceivedAnnouncement(someone.id, announcement, frame, someone.id, refs)
         if whole:
             made.evidence, made.update = someone.evidence, None
         return made
@@ -25,7 +25,7 @@ def entry(script: Any) -> Any:
     return of
 
 
-def give(inbox: Inbox, entry: Entry, script: Any, content: Any = None) -> None:
+def give(inbox: Inbox, entry: ReceivedAnnouncement, script: Any, content: Any = None) -> None:
     inbox.hold(entry, "evidence", script.EVIDENCE)
     inbox.hold(entry, "update", content or script.update_of([1.0, 0.5, 0.0, 0.0]))
 

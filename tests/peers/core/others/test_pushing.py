@@ -228,9 +228,9 @@ def test_before_the_first_merge_nothing_is_pushed(script: Any) -> None:
 
 
 def test_shares_of_few_senders_wait_the_newest_of_each() -> None:
-    from peers.core.others.pushing import Arrived
+    from peers.core.others.pushing import ArrivedShares
 
-    arrived = Arrived(3)
+    arrived = ArrivedShares(3)
     for sender in "abcd":
         arrived.put(sender, 5, Content.of(sender.encode()))
     arrived.put("d", 4, Content.of(b"older"))

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, LearnerConfig
 from gossipllm.work import Open, Opened
-from peers.core.others.inbox import Entry
+from peers.core.others.inbox import ReceivedAnnouncement
 from peers.core.round import planning
-from peers.core.round.planning import Around, Planner
+from peers.core.round.planning import Planner, PlanningInputs
 from peers.core.saved import WHOLE, Plan
 from peers.core.terms import Terms
 from sim.toy.learner import ToyLearner
@@ -46,10 +46,10 @@ def by_heads(me: str = "me", **heads: Any) -> Planner:
 
 @pytest.fixture
 def heard(script: Any) -> Any:
-    def of(name: str, round_: int = 0, **fields: Any) -> Entry:
+    def of(name: str, round_: int = 0, **fields: Any) -> ReceivedAnnouncement:
         someone = script.Someone(name)
         frame = someone.announce(round_, **fields)
-        return Entry(name, decode_announcement(frame).announcement, frame, someone.id, {})
+        return ReceivedAnnouncement(name, decode_announcement(frame).announcement, frame, someone.id, {})
 
     return of
 
@@ -83,19 +83,21 @@ def test_a_window_holds_neighbouring_blocks_and_is_the_same_when_drawn_again(
 ) -> None:
     first, again = (by_window(sampling=sampling, count=count) for _ in range(2))
     for round_ in range(30):
-        plan = first.window(round_, UNKNOWN, NEVER, Around())
-        assert plan == again.window(round_, UNKNOWN, NEVER, Around())
+        plan = first.window(round_, UNKNOWN, NEVER, PlanningInputs())
+        assert plan == again.window(round_, UNKNOWN, NEVER, PlanningInputs())
         assert int.from_bytes(plan.units, "little") == (2**count - 1) << plan.window
 
 
 def test_a_window_of_all_blocks_is_everything() -> None:
-    assert by_window(count=4).window(0, UNKNOWN, NEVER, Around()) == Plan(b"", 0)
+    assert by_window(count=4).window(0, UNKNOWN, NEVER, PlanningInputs()) == Plan(b"", 0)
 
 
 @pytest.mark.parametrize("sampling", ["importance", "uniform", "round-robin"])
 def test_no_block_is_forgotten_and_neighbours_do_not_march_in_step(sampling: Any) -> None:
     peers = [by_window(f"p{n}", sampling=sampling) for n in range(12)]
-    drawn = [[one.window(round_, UNKNOWN, NEVER, Around()).window for round_ in range(40)] for one in peers]
+    drawn = [
+        [one.window(round_, UNKNOWN, NEVER, PlanningInputs()).window for round_ in range(40)] for one in peers
+    ]
     assert all(set(windows) == {0, 1, 2, 3} for windows in drawn)
     assert len({windows[0] for windows in drawn}) > 1
 
@@ -103,7 +105,7 @@ def test_no_block_is_forgotten_and_neighbours_do_not_march_in_step(sampling: Any
 def test_what_matters_more_is_trained_more() -> None:
     known = (0.0, 0.0, 0.0, 1.0)
     one = by_window(temperature=0.5, floor=0.1)
-    drawn = Counter(one.window(round_, known, (1000,) * 4, Around()).window for round_ in range(400))
+    drawn = Counter(one.window(round_, known, (1000,) * 4, PlanningInputs()).window for round_ in range(400))
     assert drawn[3] > 250
     assert all(drawn[block] > 0 for block in range(3))
 
@@ -111,8 +113,8 @@ def test_what_matters_more_is_trained_more() -> None:
 def test_neighbours_measurements_count_as_their_weights_do(heard: Any) -> None:
     one = by_window(temperature=0.2, floor=0.01)
     entries = [heard("alice", importance=encode_importance((0.0, 0.0, 1e30, 0.0)))]
-    around = Around(entries=entries, weights={"alice": 0.5})
-    nobody = Around(entries=entries, weights={"alice": 0.0})
+    around = PlanningInputs(entries=entries, weights={"alice": 0.5})
+    nobody = PlanningInputs(entries=entries, weights={"alice": 0.0})
     with_her = Counter(one.window(r, UNKNOWN, (1000,) * 4, around).window for r in range(200))
     without = Counter(one.window(r, UNKNOWN, (1000,) * 4, nobody).window for r in range(200))
     assert with_her[2] > 150 > 80 > without[2]
@@ -120,16 +122,16 @@ def test_neighbours_measurements_count_as_their_weights_do(heard: Any) -> None:
 
 def test_only_windows_in_which_the_adapter_has_something_are_trained() -> None:
     one = by_window(adapter=AdapterConfig(modules=("w0", "w2")))
-    drawn = {one.window(round_, UNKNOWN, NEVER, Around()) for round_ in range(40)}
+    drawn = {one.window(round_, UNKNOWN, NEVER, PlanningInputs()) for round_ in range(40)}
     assert drawn == {Plan(b"\x01", 0), Plan(b"\x04", 2)}
 
 
 def test_windows_whose_context_is_to_be_had_are_preferred() -> None:
     one = by_window(context="distil", contexts="fetch")
     near = frozenset((context_key(1), context_key(3), bytes(32)))
-    drawn = {one.window(round_, UNKNOWN, NEVER, Around(contexts=near)).window for round_ in range(40)}
+    drawn = {one.window(round_, UNKNOWN, NEVER, PlanningInputs(contexts=near)).window for round_ in range(40)}
     assert drawn == {1, 3}
-    far = {one.window(round_, UNKNOWN, NEVER, Around()).window for round_ in range(40)}
+    far = {one.window(round_, UNKNOWN, NEVER, PlanningInputs()).window for round_ in range(40)}
     assert far == {0, 1, 2, 3}
     assert one.context_key(Plan(b"\x02", 1)) == context_key(1)
     assert by_window(context="distil").context_key(Plan(b"\x02", 1)) is None, "who makes them fetches none"
@@ -151,7 +153,7 @@ def test_no_measurement_whatever_stops_the_planning(values: list[float | None], 
     for _ in range(3):
         importance, measured = one.learned(importance, measured, values)
         encode_importance(importance)
-        assert 0 <= one.window(round_, importance, measured, Around()).window < 4
+        assert 0 <= one.window(round_, importance, measured, PlanningInputs()).window < 4
     for value, known in zip(values, importance, strict=True):
         assert known is None or (value is not None and math.isfinite(known))
 
@@ -164,7 +166,7 @@ def test_no_claim_of_neighbours_stops_the_planning(vectors: list[list[float | No
             self.importance = importance
 
     entries: Any = [Someone(str(n), encode_importance(vector)) for n, vector in enumerate(vectors)]
-    around = Around(entries=entries, weights={one.author: 1 / len(vectors) for one in entries})
+    around = PlanningInputs(entries=entries, weights={one.author: 1 / len(vectors) for one in entries})
     assert 0 <= by_window().window(3, UNKNOWN, NEVER, around).window < 4
 
 
@@ -192,7 +194,7 @@ def dealt(names: str, heard: Any, *, epoch_round: int, **heads: Any) -> list[set
     """What each trains, as each sees the others at this round."""
     result = []
     for me in names:
-        around = Around(entries=[heard(other, epoch_round) for other in names if other != me])
+        around = PlanningInputs(entries=[heard(other, epoch_round) for other in names if other != me])
         result.append(units(by_heads(me, **heads).heads(epoch_round, around)))
     return result
 
@@ -219,12 +221,12 @@ def test_peers_of_different_pace_mean_the_same_epoch(heard: Any) -> None:
     parts = []
     for me, own in rounds.items():
         entries = [heard(name, round_) for name, round_ in rounds.items() if name != me]
-        parts.append(units(by_heads(me).heads(own, Around(entries=entries))))
+        parts.append(units(by_heads(me).heads(own, PlanningInputs(entries=entries))))
     even = [30] * 5
     same = []
     for me, own in zip(rounds, even, strict=True):
         entries = [heard(name, 30) for name in rounds if name != me]
-        same.append(units(by_heads(me).heads(own, Around(entries=entries))))
+        same.append(units(by_heads(me).heads(own, PlanningInputs(entries=entries))))
     assert parts == same
 
 
@@ -245,7 +247,7 @@ def test_in_a_crowd_heads_are_dealt_among_few_and_all_agree_who_they_are(
         seen.clear()
         for me in names:
             entries: Any = [Claim(name, round_) for name in names if name != me]
-            assert units(by_heads(me).heads(round_, Around(entries=entries)))
+            assert units(by_heads(me).heads(round_, PlanningInputs(entries=entries)))
         common = set[str].intersection(*seen)
         assert len(common) == 3
         assert seen == [common | {me} for me in names], "everybody else counts itself besides"
@@ -262,6 +264,6 @@ class Claim:
 
 
 def test_who_is_alone_trains_all_heads() -> None:
-    assert units(by_heads().heads(0, Around())) == {0, 1, 2, 3}
+    assert units(by_heads().heads(0, PlanningInputs())) == {0, 1, 2, 3}
     assert by_heads(copies=0).settled(WHOLE, 0, {}) == WHOLE
     assert not by_heads(copies=0).by_heads

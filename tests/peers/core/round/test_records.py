@@ -8,7 +8,7 @@ import msgspec
 
 from gossipllm import __version__
 from gossipllm.work import Weigh, Weighed
-from peers.core.effects import Keep, Report, Store
+from peers.core.effects import Keep, Log, Store
 from trust.record.history import Begun, Round
 from trust.rows.rows import TrustConfig
 
@@ -67,7 +67,7 @@ def test_the_company_of_a_merge_is_kept_where_the_peer_wants_it(script: Any, ali
     bob.update = script.update_of([5.0, 5.0, 5.0, 5.0])
     ended = bench.finish(gathered(bench, alice, bob)[1])
     company = script.only(ended, Keep).company
-    record = script.only(ended, Report).record
+    record = script.only(ended, Log).record
 
     assert (company.peer, company.round, company.self_weight) == (record.peer, 0, record.self_weight)
     assert [(one.peer, one.name, one.weight) for one in company.members] == [
@@ -93,5 +93,5 @@ def test_nothing_is_kept_unasked_or_of_nobody(script: Any, alice: Any) -> None:
     assert not script.every(unasked.finish(gathered(unasked, alice)[1]), Keep)
     lonely = script.Bench(keep_neighbours=True)
     ended = lonely.answer(lonely.publish())
-    assert script.only(ended, Report).record.guard == "alone"
+    assert script.only(ended, Log).record.guard == "alone"
     assert not script.every(ended, Keep)

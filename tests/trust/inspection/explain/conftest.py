@@ -13,7 +13,7 @@ from peers.core.config import CoreConfig, RoundConfig
 from sim.toy.learner import add_toy
 from sim.world.conditions import ComputeConfig, Conditions, LinkConfig
 from sim.world.world import World
-from trust.inspection.reading.files import Run, read_run
+from trust.inspection.reading.files import HistoryRun, read_run
 from trust.record.history import HISTORY_FILE, Entry
 from trust.record.log import HistoryWriter
 from trust.rows.rows import TrustConfig
@@ -21,7 +21,7 @@ from trust.rows.rows import TrustConfig
 TARGETS = ([1.0, 1, 1, 1], [1.0, 1, 1, 0.9], [1.0, 1, 0.8, 0.9], [-3.0, 2, 0, 1])
 """Three that have much to learn from each other, and one that has not."""
 
-Written = Callable[..., Run]
+Written = Callable[..., HistoryRun]
 
 
 def played(trust: TrustConfig, **rounds: Any) -> list[Entry]:
@@ -42,7 +42,7 @@ def played(trust: TrustConfig, **rounds: Any) -> list[Entry]:
 def written(tmp_path: Path) -> Written:
     """Entries, or the settings of a toy network to play, as a run that was read from a file."""
 
-    def write(what: TrustConfig | list[Entry], **rounds: Any) -> Run:
+    def write(what: TrustConfig | list[Entry], **rounds: Any) -> HistoryRun:
         entries = played(what, **rounds) if isinstance(what, TrustConfig) else what
         with HistoryWriter(tmp_path / HISTORY_FILE, peer="simulation", now=0.0) as writer:
             for entry in entries:

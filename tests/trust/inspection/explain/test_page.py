@@ -13,19 +13,19 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from trust.errors import UserMistake
 from trust.inspection.explain.answering import explained
 from trust.inspection.explain.case import Case, case_of
-from trust.inspection.explain.document import Explanation, LeftOut
+from trust.inspection.explain.document import Explanation, LeaveOneOut
 from trust.inspection.explain.page import print_page
 from trust.inspection.explain.proposals import proposals
-from trust.mistakes import UsersMistake
 from trust.record.history import Begun, Entry, Refusal, Round, Seen, Traffic
 from trust.rows.rows import TrustConfig
 
-KNOWN = LeftOut(as_used=2.0, kept_at_home=2.25, kept_at_home_error=0.05, spread=2.01, spread_error=0.04)
+KNOWN = LeaveOneOut(as_used=2.0, kept_at_home=2.25, kept_at_home_error=0.05, spread=2.01, spread_error=0.04)
 
 
-def told_of(case: Case, without: LeftOut = KNOWN) -> Explanation:
+def told_of(case: Case, without: LeaveOneOut = KNOWN) -> Explanation:
     return explained(case, proposals(case), losses={}, without=without)
 
 
@@ -118,7 +118,7 @@ def test_what_leaving_it_out_does_is_told_with_its_error(written: Any, story: St
     ) in text
     harm = msgspec.structs.replace(KNOWN, kept_at_home=1.5, spread=1.5)
     assert "Without bert, the loss falls, either way." in page(told_of(case, harm))
-    unknown = LeftOut(why="the adapters are gone")
+    unknown = LeaveOneOut(why="the adapters are gone")
     assert "is unknown: the adapters are gone." in page(told_of(case, unknown))
 
 
@@ -196,7 +196,7 @@ def test_mass_that_was_pushed_knows_no_weights(written: Any, story: Story) -> No
 )
 def test_a_mistake_is_one_line(written: Any, story: Story, words: tuple[Any, ...], says: str) -> None:
     run = written(story())
-    with pytest.raises(UsersMistake) as caught:
+    with pytest.raises(UserMistake) as caught:
         case_of(run, *words)
     assert says in caught.value.message
     assert "\n" not in caught.value.message
@@ -205,7 +205,7 @@ def test_a_mistake_is_one_line(written: Any, story: Story, words: tuple[Any, ...
 def test_a_neighbour_that_was_never_met_is_one_line(written: Any, story: Story, make_round: Any) -> None:
     loner = Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=make_round("id-d", 0, {}))
     run = written([*story(), loner])
-    with pytest.raises(UsersMistake, match=r"anna never took id-d into a round.*; it took bert, cleo"):
+    with pytest.raises(UserMistake, match=r"anna never took id-d into a round.*; it took bert, cleo"):
         case_of(run, "anna", "id-d", None)
 
 

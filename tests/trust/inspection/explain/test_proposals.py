@@ -9,7 +9,7 @@ import pytest
 from trust.inspection.explain.case import Case, case_of
 from trust.inspection.explain.proposals import (
     NOT_MEASURED,
-    Measured,
+    MeasuredCandidates,
     Proposal,
     proposals,
     rows_of,
@@ -55,7 +55,9 @@ def test_what_is_measured_afterwards_fills_the_table(written: Any) -> None:
     case = last(written)
     peers = [one.peer for one in case.record.seen]
     distances = {peer: {"weights": Distance(0.5, 0.0), "progress": Distance(-1.0, 0.0)} for peer in peers}
-    measured = Measured(distances, {"weights": 0.0, "progress": -1.0}, {"logits": "cannot be measured"})  # type: ignore[arg-type]
+    measured = MeasuredCandidates(
+        distances, {"weights": 0.0, "progress": -1.0}, {"logits": "cannot be measured"}
+    )  # type: ignore[arg-type]
     found = by_name(proposals(case, measured))
     count = len(peers) + 1
     assert found["fomo", "ours"].candidates[0].row == pytest.approx((1 / count,) * count)

@@ -11,12 +11,12 @@ import pytest
 from trust.inspection.explain.case import Case, case_of
 from trust.inspection.explain.proposals import proposals
 from trust.inspection.explain.recomputing import TOLERANCE, recomputed
-from trust.inspection.reading.files import Run
+from trust.inspection.reading.files import HistoryRun
 from trust.record.history import Begun, Entry, Round
 from trust.rows.rows import TrustConfig
 
 
-def cases(run: Run) -> list[Case]:
+def cases(run: HistoryRun) -> list[Case]:
     """One for each row."""
     return [
         case_of(run, member.peer, member.peer, number) for member in run.members for number in member.rounds

@@ -18,9 +18,9 @@ from click.testing import CliRunner, Result
 from pyarrow import parquet
 
 from trust.cli import trust
+from trust.errors import UserMistake
 from trust.inspection.drawing.writing import write_whole
 from trust.inspection.export.long_form import COLUMNS
-from trust.mistakes import UsersMistake
 from trust.record.history import HISTORY_FILE, Refusal
 from trust.record.log import HistoryWriter
 
@@ -258,7 +258,7 @@ def test_a_write_that_fails_leaves_what_was(tmp_path: Path, mishap: BaseExceptio
         file.write(b"half")
         raise mishap
 
-    with pytest.raises((UsersMistake, KeyboardInterrupt)):
+    with pytest.raises((UserMistake, KeyboardInterrupt)):
         write_whole(output, half)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"run.csv": "before"}
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from trust.errors import UserMistake
 from trust.inspection.reading.files import history_files, named
 from trust.inspection.show.latest import read_latest
-from trust.mistakes import UsersMistake
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def homes(tmp_path: Path, make_home, make_round) -> Path:
 
 
 def complaint(*paths: Path, **options) -> str:
-    with pytest.raises(UsersMistake) as mistake:
+    with pytest.raises(UserMistake) as mistake:
         read_latest(paths, **options)
     assert "\n" not in mistake.value.message
     return mistake.value.message
@@ -123,7 +123,7 @@ def test_a_peer_is_meant_by_name_id_or_an_end_of_it(text: str, peer: str) -> Non
 
 
 def test_whom_a_text_does_not_tell_apart_is_listed() -> None:
-    with pytest.raises(UsersMistake, match="more than one peer; give an id: id-abc-1, id-abe-3"):
+    with pytest.raises(UserMistake, match="more than one peer; give an id: id-abc-1, id-abe-3"):
         named("anna", PEERS)
-    with pytest.raises(UsersMistake, match="no peer is called"):
+    with pytest.raises(UserMistake, match="no peer is called"):
         named("zoe", PEERS)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from trust.errors import UserMistake
 from trust.inspection.reading.summary import Summary, summary
 from trust.inspection.show.against import compared, read_oracle
-from trust.mistakes import UsersMistake
 from trust.record.matrix import members
 from trust.record.measures import FLOOR
 
@@ -113,7 +113,7 @@ def test_the_metrics_of_a_simulation_hold_an_oracle(against) -> None:
     ],
 )
 def test_a_bad_file_is_one_line_that_says_where(against, text: str, complaint: str) -> None:
-    with pytest.raises(UsersMistake) as mistake:
+    with pytest.raises(UserMistake) as mistake:
         against(text)
     assert complaint in mistake.value.message
     assert "oracle.csv" in mistake.value.message
@@ -121,8 +121,8 @@ def test_a_bad_file_is_one_line_that_says_where(against, text: str, complaint: s
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UsersMistake, match="cannot be read"):
+    with pytest.raises(UserMistake, match="cannot be read"):
         read_oracle(tmp_path / "nowhere.csv")
     (tmp_path / "image.csv").write_bytes(b"\x89PNG")
-    with pytest.raises(UsersMistake, match="byte 0 is not UTF-8"):
+    with pytest.raises(UserMistake, match="byte 0 is not UTF-8"):
         read_oracle(tmp_path / "image.csv")

@@ -19,7 +19,7 @@ from trust.inspection.watch.panels.drawing import (
     short_bytes,
     short_loss,
 )
-from trust.inspection.watch.panels.table import Table
+from trust.inspection.watch.panels.table import CellTable
 from trust.record.history import Entry, Note, Refusal, Traffic
 
 
@@ -30,7 +30,7 @@ def board_of(*records, kinds=("blob",)) -> Board:
     return board
 
 
-def words(table: Table) -> list[list[str]]:
+def words(table: CellTable) -> list[list[str]]:
     return [[cell.text.strip() for cell in row] for row in (table.head, *table.rows)]
 
 

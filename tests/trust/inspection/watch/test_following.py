@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from trust.errors import UserMistake
 from trust.inspection.watch import following
-from trust.inspection.watch.following import Following, News
-from trust.mistakes import UsersMistake
+from trust.inspection.watch.following import Following, NewEntries
 from trust.record.history import HISTORY_FILE, Entry, Round
 
 
-def rounds(news: News) -> list[int]:
+def rounds(news: NewEntries) -> list[int]:
     return [entry.record.round for entry in news.entries if isinstance(entry.record, Round)]
 
 
@@ -35,7 +35,7 @@ def test_each_entry_is_news_once(tmp_path, make_home, make_round, append) -> Non
     home = make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}))
     watched = Following([home])
     assert rounds(watched.news()) == [1]
-    assert watched.news() == News((), again=False, behind=0)
+    assert watched.news() == NewEntries((), again=False, behind=0)
     append(home, "id-a", make_round("id-a", 2, {}), make_round("id-a", 3, {}))
     assert rounds(watched.news()) == [2, 3]
 
@@ -167,7 +167,7 @@ def test_what_is_not_whole_in_a_chunk_is_never_read_again(
     assert len(watched.troubles) == 1
     monkeypatch.setattr(following, "decoded", lambda _: pytest.fail("read again"))
     add(home / HISTORY_FILE, b"y" * 5000)
-    assert watched.news() == News((), again=False, behind=0)
+    assert watched.news() == NewEntries((), again=False, behind=0)
 
 
 def test_a_file_that_two_paths_lead_to_is_read_once(tmp_path, make_home, make_round) -> None:
@@ -180,7 +180,7 @@ def test_a_file_that_is_gone_has_no_news(tmp_path, make_home, make_round) -> Non
     watched = Following([tmp_path])
     watched.news()
     (home / HISTORY_FILE).unlink()
-    assert watched.news() == News((), again=False, behind=0)
+    assert watched.news() == NewEntries((), again=False, behind=0)
 
 
 def test_homes_that_never_ran_are_waited_for(tmp_path) -> None:
@@ -191,15 +191,15 @@ def test_homes_that_never_ran_are_waited_for(tmp_path) -> None:
 
 def test_a_folder_with_neither_history_nor_home_is_a_mistake(tmp_path) -> None:
     (tmp_path / "photo.jpg").touch()
-    with pytest.raises(UsersMistake, match="no history"):
+    with pytest.raises(UserMistake, match="no history"):
         Following([tmp_path])
-    with pytest.raises(UsersMistake, match="does not exist"):
+    with pytest.raises(UserMistake, match="does not exist"):
         Following([tmp_path / "nowhere"])
 
 
 def test_several_runs_of_a_simulation_are_not_one(tmp_path: Path, make_home, make_round) -> None:
     for seed in range(2):
         make_home(tmp_path / "s3" / f"seed-{seed}", "id-a", make_round("id-a", 1, {}))
-    with pytest.raises(UsersMistake, match=r"2 runs.*give one of s3.seed-0, s3.seed-1"):
+    with pytest.raises(UserMistake, match=r"2 runs.*give one of s3.seed-0, s3.seed-1"):
         Following([tmp_path])
     assert rounds(Following([tmp_path / "s3" / "seed-0"]).news()) == [1]

@@ -8,7 +8,7 @@ import math
 import msgspec
 
 from trust.inspection.watch.following import Following
-from trust.inspection.watch.lines import Lines
+from trust.inspection.watch.lines import WatchLines
 from trust.record.history import HISTORY_FILE, Note, Refusal
 
 
@@ -17,7 +17,7 @@ def test_the_first_line_has_everything_and_each_later_one_what_changed(
 ) -> None:
     a = make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}), make_round("id-a", 2, {"id-b": 0.25}))
     make_home(tmp_path / "b", "id-b", make_round("id-b", 1, {}))
-    lines = Lines(Following([tmp_path]))
+    lines = WatchLines(Following([tmp_path]))
     first = json.loads(lines.next() or "")
     assert (first["schema"], first["again"]) == (1, False)
     assert [(row["name"], row["round"]) for row in first["rows"]] == [("ID-A", 2), ("ID-B", 1)]
@@ -32,7 +32,7 @@ def test_the_first_line_has_everything_and_each_later_one_what_changed(
 
 def test_refusals_and_notes_come_escaped(tmp_path, make_home, append) -> None:
     home = make_home(tmp_path / "a", "id-a")
-    lines = Lines(Following([home]))
+    lines = WatchLines(Following([home]))
     lines.next()
     append(
         home,
@@ -51,7 +51,7 @@ def test_refusals_and_notes_come_escaped(tmp_path, make_home, append) -> None:
 def test_numbers_that_are_not_finite_are_null(tmp_path, make_home, make_round) -> None:
     record = msgspec.structs.replace(make_round("id-a", 1, {}), test_merged=math.nan, train_loss=math.inf)
     make_home(tmp_path / "a", "id-a", record)
-    (row,) = json.loads(Lines(Following([tmp_path])).next() or "")["rows"]
+    (row,) = json.loads(WatchLines(Following([tmp_path])).next() or "")["rows"]
     assert row["test_merged"] is None
     assert row["train_loss"] is None
 
@@ -59,7 +59,7 @@ def test_numbers_that_are_not_finite_are_null(tmp_path, make_home, make_round) -
 def test_a_file_that_was_replaced_voids_the_lines_before(tmp_path, make_home, make_round) -> None:
     home = make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}), make_round("id-a", 2, {}))
     other = make_home(tmp_path / "aside" / "deep" / "er" / "b", "id-b", make_round("id-b", 1, {}))
-    lines = Lines(Following([home]))
+    lines = WatchLines(Following([home]))
     lines.next()
     (home / HISTORY_FILE).write_bytes((other / HISTORY_FILE).read_bytes())
     line = json.loads(lines.next() or "")
@@ -71,6 +71,6 @@ def test_a_torn_end_is_told_of_once(tmp_path, make_home, make_round) -> None:
     home = make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}))
     with (home / HISTORY_FILE).open("ab") as end:
         end.write(b"nonsense")
-    lines = Lines(Following([home]))
+    lines = WatchLines(Following([home]))
     told = [json.loads(line)["troubles"] for _ in range(6) if (line := lines.next())]
     assert [len(troubles) for troubles in told] == [0, 1]

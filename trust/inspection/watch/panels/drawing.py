@@ -17,10 +17,10 @@ from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 
 from trust.inspection.drawing.shades import GUARDS, weight_style, weight_text
-from trust.inspection.show.traffic import Bytes
-from trust.inspection.watch.board import Board, Event, Watched
+from trust.inspection.show.traffic import PeerTraffic
+from trust.inspection.watch.board import Board, Event, WatchedPeer
 from trust.inspection.watch.panels.charts import sparkline
-from trust.inspection.watch.panels.table import BOLD, DIM, PLAIN, Cell, Row, Rows, Table
+from trust.inspection.watch.panels.table import BOLD, DIM, PLAIN, Cell, CellTable, LazyRows, Row
 from trust.inspection.watch.sorting import Sort, in_order
 from trust.names import escaped, short_names
 from trust.record.history import PeerName, Refusal
@@ -56,7 +56,7 @@ def scene(board: Board, sort: Sort) -> Scene:
     return Scene(board, peers, dict(zip(matrix.peers, short, strict=True)), len(board.peers))
 
 
-def matrix_table(scene: Scene, width: int) -> Table:
+def matrix_table(scene: Scene, width: int) -> CellTable:
     """Columns are headed by names where all fit beside each other, by numbers otherwise, as in `trust show`."""
     names = [scene.names[peer] for peer in scene.peers]
     longest = max(map(len, names), default=0)
@@ -80,10 +80,10 @@ def matrix_table(scene: Scene, width: int) -> Table:
         return (Cell(labels[number], BOLD), *cells)
 
     head = (Cell(_CORNER, BOLD), *(Cell(one.rjust(cell), BOLD, gap=1) for one in heads))
-    return Table((label, *(cell for _ in heads)), head, Rows(scene.learners, row))
+    return CellTable((label, *(cell for _ in heads)), head, LazyRows(scene.learners, row))
 
 
-def peers_table(scene: Scene, width: int) -> Table:
+def peers_table(scene: Scene, width: int) -> CellTable:
     """As many columns as fit; the test losses are drawn as wide as there is room."""
     name = max((len(scene.names[peer]) for peer in scene.peers), default=0) + 1
     name = max(name, len("peer") + 1)
@@ -93,14 +93,14 @@ def peers_table(scene: Scene, width: int) -> Table:
             del columns[dispensable]
     if _PAST in columns:
         columns[_PAST] += min(max(0, width - name - sum(columns.values())), 24)
-    rows = Rows(
+    rows = LazyRows(
         scene.learners, lambda number: _peer_row(scene, scene.board.peers[scene.peers[number]], columns)
     )
     heads = (Cell(column.rjust(wide), BOLD) for column, wide in columns.items())
-    return Table((name, *columns.values()), (Cell("peer", BOLD), *heads), rows)
+    return CellTable((name, *columns.values()), (Cell("peer", BOLD), *heads), rows)
 
 
-def bytes_table(scene: Scene, width: int) -> Table:
+def bytes_table(scene: Scene, width: int) -> CellTable:
     """Sent and received by kind, the kind with the most first; what does not fit is `other`."""
     traffic = scene.board.traffic
     whole: Counter[str] = Counter()
@@ -116,7 +116,7 @@ def bytes_table(scene: Scene, width: int) -> Table:
 
     def row(number: int) -> Row:
         peer = scene.peers[number]
-        one = traffic.get(peer, Bytes())
+        one = traffic.get(peer, PeerTraffic())
         cells = (
             Cell(_pair(sum(one.sent[kind] for kind in group), sum(one.received[kind] for kind in group)))
             for group in groups.values()
@@ -124,7 +124,7 @@ def bytes_table(scene: Scene, width: int) -> Table:
         return (Cell(scene.names[peer], BOLD), *cells)
 
     head = (Cell(_SENT_RECEIVED, BOLD), *(Cell(group.rjust(_BYTES), BOLD) for group in groups))
-    return Table((name, *(_BYTES for _ in groups)), head, Rows(scene.learners, row))
+    return CellTable((name, *(_BYTES for _ in groups)), head, LazyRows(scene.learners, row))
 
 
 def event_cell(scene: Scene, event: Event) -> Cell:
@@ -137,13 +137,13 @@ def event_cell(scene: Scene, event: Event) -> Cell:
     return Cell(begin + escaped(what.text, 500), _LEVEL[what.level])
 
 
-def events_table(scene: Scene, troubles: Sequence[str], *, lines: int, width: int) -> Table:
+def events_table(scene: Scene, troubles: Sequence[str], *, lines: int, width: int) -> CellTable:
     """At most `lines`: the last refusals and notes, the newest at the end, below them the troubles of files."""
     cells = [event_cell(scene, event) for event in scene.board.events[-lines:]]
     cells += [Cell(trouble, _LEVEL["error"]) for trouble in troubles]
     cells = [replace(cell, text=_cut(cell.text, width)) for cell in cells[-lines:]]
     cells = cells or [Cell("nothing was refused, and nothing noted", DIM)]
-    return Table((width,), (), tuple((cell,) for cell in cells))
+    return CellTable((width,), (), tuple((cell,) for cell in cells))
 
 
 def short_bytes(count: float) -> str:
@@ -203,11 +203,11 @@ def _pair(sent: int, received: int) -> str:
     return f"{short_bytes(sent)}/{short_bytes(received)}".rjust(_BYTES)
 
 
-def _peer_row(scene: Scene, one: Watched, columns: dict[str, int]) -> Row:
+def _peer_row(scene: Scene, one: WatchedPeer, columns: dict[str, int]) -> Row:
     name, latest = Cell(scene.names[one.peer], BOLD), one.latest
     if latest is None:
         return (name, *(Cell("-".rjust(wide), DIM) for wide in columns.values()))
-    traffic = scene.board.traffic.get(one.peer, Bytes())
+    traffic = scene.board.traffic.get(one.peer, PeerTraffic())
     better = latest.trust_merged < latest.trust_alone
     cells = {
         "round": Cell(str(latest.round)),

@@ -7,8 +7,8 @@ from typing import Final
 from rich.style import Style
 from rich.text import Text
 
-from trust.inspection.show.traffic import Bytes
-from trust.inspection.watch.board import Watched
+from trust.inspection.show.traffic import PeerTraffic
+from trust.inspection.watch.board import WatchedPeer
 from trust.inspection.watch.panels.charts import columns, sparkline
 from trust.inspection.watch.panels.drawing import Scene, clock, event_cell, short_bytes, short_loss
 from trust.inspection.watch.panels.table import BOLD, DIM
@@ -68,7 +68,7 @@ def events_page(scene: Scene) -> Text:
     return Text("\n").join([Text(kept, DIM), *lines])
 
 
-def _chart(one: Watched, other: PeerName, width: int) -> list[Text]:
+def _chart(one: WatchedPeer, other: PeerName, width: int) -> list[Text]:
     points = tuple(one.points)
     if not points:
         return []
@@ -89,9 +89,9 @@ def _chart(one: Watched, other: PeerName, width: int) -> list[Text]:
     return [*lines, Text(" " * (label + 1) + axis, DIM)]
 
 
-def _own(scene: Scene, one: Watched, latest: Round, width: int) -> list[Text]:
+def _own(scene: Scene, one: WatchedPeer, latest: Round, width: int) -> list[Text]:
     test, merged = short_loss(latest.test_alone), short_loss(latest.test_merged)
-    traffic = scene.board.traffic.get(one.peer, Bytes())
+    traffic = scene.board.traffic.get(one.peer, PeerTraffic())
     sent, received = short_bytes(traffic.sent.total()), short_bytes(traffic.received.total())
     rate = "" if one.rate is None else f", {short_bytes(max(one.rate, 0.0))}B/s"
     lines = (
@@ -107,7 +107,7 @@ def _own(scene: Scene, one: Watched, latest: Round, width: int) -> list[Text]:
     return [Text(line) for line in lines]
 
 
-def _neighbour(scene: Scene, one: Watched, other: PeerName, latest: Round) -> list[Text]:
+def _neighbour(scene: Scene, one: WatchedPeer, other: PeerName, latest: Round) -> list[Text]:
     seen, name = one.seen(other), scene.name(other)
     if seen is None:
         last = next((point.round for point in reversed(one.points) if other in point.weights), None)

@@ -15,13 +15,13 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from trust.inspection.watch.panels.table import Cell, Row, Table
+from trust.inspection.watch.panels.table import Cell, CellTable, Row
 
 _CURSOR: Final = Style(reverse=True, bold=True)
-_EMPTY: Final = Table((0,), (), ())
+_EMPTY: Final = CellTable((0,), (), ())
 
 
-class Sheet(Widget):
+class TableView(Widget):
     """`cursor` is (row, column), column 0 for the whole row; None for no cursor. Columns count from 1 otherwise."""
 
     def __init__(self, name: str) -> None:
@@ -30,7 +30,7 @@ class Sheet(Widget):
         self._cursor: tuple[int, int] | None = None
         self._row0, self._column0 = 0, 1
 
-    def show(self, table: Table, cursor: tuple[int, int] | None = None) -> None:
+    def show(self, table: CellTable, cursor: tuple[int, int] | None = None) -> None:
         """Scrolls no further than the cursor needs."""
         before = (self._table.widths, self._table.head, self._row0, self._column0, self._cursor)
         old, self._table, self._cursor = self._table, table, cursor
@@ -83,7 +83,7 @@ class Sheet(Widget):
         more = "".join(arrow for arrow, there in arrows if there)
         return f"more {more}"[-max(self._table.widths[0], 1) :] if more else cell.text
 
-    def _row(self, table: Table, y: int) -> Row | None:
+    def _row(self, table: CellTable, y: int) -> Row | None:
         if table.head:
             if y == 0:
                 return table.head

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.style import Style
 
 from trust.inspection.watch.panels.drawing import Scene
-from trust.inspection.watch.panels.table import BOLD, PLAIN, Cell, Table
+from trust.inspection.watch.panels.table import BOLD, PLAIN, Cell, CellTable
 from trust.inspection.watch.sorting import Sort
 from trust.record.history import PeerName
 
@@ -33,7 +33,7 @@ def status_line(
     now: float,
     frozen: bool,
     read: float | None,
-) -> Table:
+) -> CellTable:
     """`read`: the share of the files that was read, None where that is all.
 
     The cell under the cursor is never cut before the rest; what is left out first stands last.
@@ -54,7 +54,7 @@ def status_line(
         shown.append(comma)
         room -= cell_len(comma.text)
     cells = (*shown, Cell(" " * max(room, 0)), Cell(right, BOLD))
-    return Table(tuple(cell_len(cell.text) for cell in cells), (), (cells,))
+    return CellTable(tuple(cell_len(cell.text) for cell in cells), (), (cells,))
 
 
 def _cell(scene: Scene, cursor: tuple[PeerName, PeerName] | None) -> str:

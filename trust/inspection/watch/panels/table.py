@@ -26,7 +26,7 @@ Row: TypeAlias = tuple[Cell, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class CellTable:
     """Each row has one cell per width, the head too unless it is empty. Column 0 stays when others scroll."""
 
     widths: tuple[int, ...]
@@ -34,7 +34,7 @@ class Table:
     rows: Sequence[Row]
 
 
-class Rows(Sequence[Row]):
+class LazyRows(Sequence[Row]):
     """Rows that are made when somebody looks at them: of a hundred peers some ten are in sight."""
 
     def __init__(self, count: int, make: Callable[[int], Row]) -> None:
