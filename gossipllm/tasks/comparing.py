@@ -15,7 +15,7 @@ from gossipllm.model.adapter.source import AdapterSource
 from gossipllm.model.loading.models import Base, base_fingerprint, load_tokenizer
 from gossipllm.model.loading.progress import load_base_told
 from gossipllm.tasks.catalogue import TASKS, Metric, SampleSource, Task, TaskName, read_examples
-from gossipllm.tasks.evaluation import EvaluationConfig, Scores, on_examples, on_text
+from gossipllm.tasks.evaluation import EvaluationConfig, EvaluationScores, on_examples, on_text
 from gossipllm.tasks.examples import Example
 from gossipllm.tasks.metrics import BertModel
 from gossipllm.tasks.mounting import folder_on, snapshot_on
@@ -75,7 +75,7 @@ def compared(
     data = _read(asked, load_tokenizer(config.name, "MODEL_OR_HOME"))
     base = load_base_told(config, stages.begin)
     _check(base, asked, beside)
-    measured: list[Scores] = []
+    measured: list[EvaluationScores] = []
     results: list[ModelScores] = []
     for one in (None, *beside):
         began = time.monotonic()
@@ -149,7 +149,7 @@ def _measured(
     data: _Data,
     stages: Stages,
     name: str,
-) -> Scores:
+) -> EvaluationScores:
     """Raises `WireError` where a neighbour's update is none of this base's."""
     if beside is None:
         mounted = nullcontext()

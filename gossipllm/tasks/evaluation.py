@@ -34,7 +34,7 @@ class EvaluationConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
+class EvaluationScores:
     """Scores by name, in the order of the metrics; what was written or chosen, by example; and how many contexts or
     samples did not fit into the model and were cut."""
 
@@ -46,7 +46,7 @@ class Scores:
 
 def on_examples(
     base: Base, examples: Sequence[Example], measures: EvaluationConfig, stages: Stages, name: str
-) -> Scores:
+) -> EvaluationScores:
     """Everything that `measures` asks for. `name` is the model's, for the progress."""
     scores: dict[str, float] = {}
     signatures: dict[str, str] = {}
@@ -68,17 +68,19 @@ def on_examples(
             scored = _scored(metric, written, [one.references for one in asked], measures, stages, name)
             scores |= scored.scores
             signatures |= scored.signatures
-    return Scores(scores, signatures, tuple(written), cut)
+    return EvaluationScores(scores, signatures, tuple(written), cut)
 
 
-def on_text(base: Base, documents: Sequence[str], *, window_tokens: int, stages: Stages, name: str) -> Scores:
+def on_text(
+    base: Base, documents: Sequence[str], *, window_tokens: int, stages: Stages, name: str
+) -> EvaluationScores:
     """Perplexity and bits a byte of plain text: of all its tokens, each after at most `window_tokens` - 1 others."""
     stream = _stream(documents, base)
     pieces = overlapping(stream, window_tokens)
     done = stages.begin(f"{name}: reading", len(pieces))
     nats = sample_nats(base, pieces, done)
     size = sum(len(document.encode()) for document in documents)
-    return Scores(_numbers(Likelihood(sum(nats), len(stream) - 1, size)), {})
+    return EvaluationScores(_numbers(Likelihood(sum(nats), len(stream) - 1, size)), {})
 
 
 def _stream(documents: Sequence[str], base: Base) -> Tokens:

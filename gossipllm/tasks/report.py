@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gossipllm.tasks.evaluation import Scores
+from gossipllm.tasks.evaluation import EvaluationScores
 from gossipllm.tasks.examples import Choose, Example, Generate
 from trust.names import escaped, short_names
 
@@ -70,7 +70,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     shown: tuple[ExampleAnswers, ...] = ()
 
 
-def shown(examples: Sequence[Example], measured: Sequence[Scores], count: int) -> tuple[ExampleAnswers, ...]:
+def shown(
+    examples: Sequence[Example], measured: Sequence[EvaluationScores], count: int
+) -> tuple[ExampleAnswers, ...]:
     """The first `count` examples, where anything was answered."""
     if not all(one.answers for one in measured):
         return ()

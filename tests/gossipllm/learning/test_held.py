@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gossipllm.config import AdapterConfig, LayersConfig, LearnerConfig, TrainingConfig
-from gossipllm.learning import materials as materials_module
+from gossipllm.learning import shared_model
 from gossipllm.learning.jobs import LossJob, ProbeJob
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool, answer, together
@@ -256,7 +256,7 @@ def test_a_device_opens_such_a_base_and_gives_memory_back_where_it_is_bounded(
     config: Config, memory_mb: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given_back: list[bool] = []
-    monkeypatch.setattr(materials_module, "hand_back_at_once", lambda: given_back.append(True))
+    monkeypatch.setattr(shared_model, "hand_back_at_once", lambda: given_back.append(True))
     told: list[Progress] = []
     layers = LayersConfig(count=0 if memory_mb else 1, memory_mb=memory_mb, context="int8")
     asked = Open(request=1, config=config("llama", layers=layers), snapshot=None)

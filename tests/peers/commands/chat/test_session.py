@@ -10,9 +10,9 @@ import pytest
 from gossipllm.chat.answering import Sampling
 from gossipllm.config import AdapterConfig
 from gossipllm.model.adapter.snapshots import decode_snapshot
+from gossipllm.model.adapter.source import AdapterSource
 from gossipllm.model.loading.models import Base
 from peers.commands.chat.session import ChatSession
-from peers.commands.chat.subject import Learned
 from peers.commands.chat.voices import Voice, Voices, voices
 
 GREEDY = Sampling(temperature=0, new_tokens=8)
@@ -21,7 +21,7 @@ GREEDY = Sampling(temperature=0, new_tokens=8)
 @pytest.fixture
 def two(base: Base, learned: Callable[..., bytes], tmp_path: Any) -> Iterator[Voices]:
     snapshot = decode_snapshot(learned(AdapterConfig(rank=2, alpha=4.0)))
-    with voices(base, Learned(tmp_path / "anna", snapshot)) as made:
+    with voices(base, AdapterSource(tmp_path / "anna", snapshot)) as made:
         yield made
 
 
@@ -145,7 +145,7 @@ def test_adapters_of_every_kind_speak(
     train: Any, base: Base, learned: Callable[..., bytes], screen: Any, tmp_path: Any
 ) -> None:
     data = learned(AdapterConfig(rank=2, alpha=4.0, train=train))
-    with voices(base, Learned(tmp_path / "anna", decode_snapshot(data))) as made:
+    with voices(base, AdapterSource(tmp_path / "anna", decode_snapshot(data))) as made:
         own, other = session(made, screen, "base", "adapter").answers("The system")
 
     assert own.answer.text != other.answer.text

@@ -212,5 +212,5 @@ def test_too_little_memory_costs_the_measuring_only(copy: Path, monkeypatch: pyt
     def full(*_: object) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr("peers.commands.explain.measuring.load_materials", lambda *_, **__: full())
+    monkeypatch.setattr("peers.commands.explain.measuring.load_shared_model", lambda *_, **__: full())
     assert why_unknown(copy) == "there is too little memory to measure it"

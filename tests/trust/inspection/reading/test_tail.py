@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trust.inspection import tail as tail_module
+from trust.inspection.reading import tail as tail_module
 from trust.inspection.reading.pieces import pieces
 from trust.inspection.reading.tail import Tail, read_tail
 from trust.record.history import VERSION, Begun, Entry, Note, Record, Refusal, Round, Seen, Traffic
