@@ -12,9 +12,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from gossipllm.config import AdapterConfig, ModelConfig, TrainingConfig
-from gossipllm.learning.passes import fleet as fleet_module
 from gossipllm.learning.batches import batches
 from gossipllm.learning.jobs import LastLogitsJob, LossJob, PredictJob, SlopeJob, StepsJob
+from gossipllm.learning.passes import fleet as fleet_module
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.learning.passes.optimiser import Moments
 from gossipllm.model.loading.models import load_base
