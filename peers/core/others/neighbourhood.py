@@ -25,14 +25,14 @@ from peers.core.others.admission import (
     Ledger,
     Rejected,
 )
+from peers.core.others.blobs.fetching import Fetching
+from peers.core.others.blobs.pulls import ContentFault
+from peers.core.others.blobs.shares import receivers
 from peers.core.others.complaints import Complaints
-from peers.core.others.fetching import Fetching
 from peers.core.others.greetings import Greetings
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
 from peers.core.others.offers import Offers
 from peers.core.others.partners import partners
-from peers.core.others.pulls import ContentFault
-from peers.core.others.pushing import receivers
 from peers.core.others.scores import Scores
 from peers.core.terms import Terms
 from wire.codec import decode_greeting, decode_reply, without_payload

@@ -39,9 +39,9 @@ from peers.core.config import CoreConfig
 from peers.core.effects import Effect, Keep, Log, Publish, Stop, Store, WakeAt
 from peers.core.events import Deadline, PeerId
 from peers.core.others.admission import Keys
+from peers.core.others.blobs.pulls import BAD_CONTENT_FINE
+from peers.core.others.blobs.shares import BAD_SHARE_FINE
 from peers.core.others.neighbourhood import Neighbourhood
-from peers.core.others.pulls import BAD_CONTENT_FINE
-from peers.core.others.pushing import BAD_SHARE_FINE
 from peers.core.round.deciding import Decider, Step, own_counts
 from peers.core.round.disk import Disk
 from peers.core.round.gathering import Gatherer

@@ -11,7 +11,7 @@ from gossipllm.config import LayersConfig, LearnerConfig
 from gossipllm.work import MadeContext, Train
 from peers.core.effects import Publish, Pull
 from peers.core.events import Connected, Heard, NotPulled, Pulled
-from peers.core.others.contexts import MAX_FAILED
+from peers.core.others.blobs.contexts import MAX_FAILED
 from sim.toy.units import CONTEXT_BYTES, context_key, fingerprints
 from wire.codec import decode_announcement
 from wire.digest import Content

@@ -6,7 +6,7 @@ from typing import Any
 
 from peers.core.effects import Drop, Pull, Verdict
 from peers.core.events import Comparing, Connected, Heard, NotPulled, Pulled, Woke
-from peers.core.others.pulls import MAX_OPEN
+from peers.core.others.blobs.pulls import MAX_OPEN
 
 # -- what is asked for, and of whom -----------------------------------------------------------------
 

@@ -228,7 +228,7 @@ def test_before_the_first_merge_nothing_is_pushed(script: Any) -> None:
 
 
 def test_shares_of_few_senders_wait_the_newest_of_each() -> None:
-    from peers.core.others.pushing import ArrivedShares
+    from peers.core.others.blobs.shares import ArrivedShares
 
     arrived = ArrivedShares(3)
     for sender in "abcd":

@@ -9,11 +9,11 @@ from typing import Protocol
 from peers.core.config import CoreConfig
 from peers.core.effects import Effect
 from peers.core.events import PeerId
+from peers.core.others.blobs.contexts import ContextExchange
+from peers.core.others.blobs.pulls import ContentFault, Fetch, Pulls
+from peers.core.others.blobs.shares import ArrivedShares
 from peers.core.others.complaints import Complaints
-from peers.core.others.contexts import ContextExchange
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
-from peers.core.others.pulls import ContentFault, Fetch, Pulls
-from peers.core.others.pushing import ArrivedShares
 from peers.core.terms import Terms
 from wire.digest import Content
 

@@ -1,0 +1,1 @@
+"""Blobs of other peers: updates, predictions, contexts and shares that are fetched, checked and held."""
