@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 import venv
 import zipfile
@@ -27,9 +28,12 @@ def main() -> None:
     root = Path(__file__).parent.parent
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        _run(sys.executable, "-m", "build", "--wheel", "--outdir", str(work), str(root))
+        # Both from the clone: by default `build` makes the wheel from the sdist, which would hide what that lacks.
+        _run(sys.executable, "-m", "build", "--sdist", "--wheel", "--outdir", str(work), str(root))
         (wheel,) = work.glob("*.whl")
+        (sdist,) = work.glob("*.tar.gz")
         _check_contents(wheel)
+        _check_source(sdist)
         python = _install(work / "env", wheel, root / "constraints.txt")
         owners = json.loads(_run(python, "-c", OWNERS % (PACKAGES,), cwd=work))
         for name, distributions in owners.items():
@@ -44,6 +48,13 @@ def main() -> None:
     print("wheel check passed")
 
 
+def _check_source(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    for part in ("gossipllm/base/making/pretraining.py", "tests/wheel_check.py", "benchmarks/small_base.py"):
+        _expect(part in names, f"{part} is missing in the sdist")
+
+
 def _check_contents(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -53,6 +64,8 @@ def _check_contents(wheel: Path) -> None:
         _expect(f"{package}/py.typed" in names, f"{package}/py.typed is missing")
     for part in ("model/model.safetensors", "model/tokenizer.json", "text/fr.txt", "LICENSES.md"):
         _expect(f"gossipllm/base/{part}" in names, f"gossipllm/base/{part} is missing")
+    making = [name for name in names if name.startswith("gossipllm/base/making")]
+    _expect(not making, f"the wheel holds the training of the embedded model: {making}")
 
 
 def _install(folder: Path, wheel: Path, constraints: Path) -> str:
