@@ -15,7 +15,7 @@ from rich.text import Text
 
 from gossipllm.config import EMBEDDED
 from gossipllm.text.data import tokenise
-from gossipllm.text.overlap import F64, as_if_equally_long, between_halves, counts, jaccard
+from gossipllm.text.overlap import F64, as_if_equally_long, between_halves, counts, jaccard, published_overlap
 from gossipllm.text.sources import read_documents
 from trust.errors import UserMistake
 from trust.names import short_names
@@ -41,9 +41,14 @@ def data() -> None:
     help="Whose tokenizer to count with: embedded, a folder, or a name on the Hugging Face hub.",
 )
 @click.option("--equal", is_flag=True, help="Compare as if all texts were as long as the shortest.")
+@click.option(
+    "--published",
+    is_flag=True,
+    help="Divide as Wagner et al. (2024) do, by the tokens of both texts together: at most 0.5.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document (below) instead of a table.")
-def overlap(paths: tuple[str, ...], model: str, equal: bool, as_json: bool) -> None:
-    """Print how far texts overlap in the tokens that they use.
+def overlap(paths: tuple[str, ...], model: str, equal: bool, published: bool, as_json: bool) -> None:
+    """Print how far texts overlap in the tokens that they use: the Jaccard index, repetitions counted.
 
     Each PATH is one text: a .txt, a folder of .txt, or a .jsonl, as a peer would read it. Peers whose texts
     overlap more have more to learn from each other, as a rule.
@@ -56,6 +61,7 @@ def overlap(paths: tuple[str, ...], model: str, equal: bool, as_json: bool) -> N
     \b
     JSON, schema 1 (null where a text is too short to be halved):
       schema, model, equal
+      measure         "jaccard", or "published" with --published
       texts[]         path, tokens, halves
       overlap[][]     a row for each text, in the order of texts
     """
@@ -64,18 +70,26 @@ def overlap(paths: tuple[str, ...], model: str, equal: bool, as_json: bool) -> N
     streams = _streams(paths, model)
     vocabulary = 1 + max(int(stream.max()) for stream in streams)
     counts_NV = np.stack([counts(stream, vocabulary) for stream in streams])
-    overlap_NN = jaccard(as_if_equally_long(counts_NV) if equal else counts_NV)
+    measure = published_overlap if published else jaccard
+    overlap_NN = measure(as_if_equally_long(counts_NV) if equal else counts_NV)
     lengths = [len(stream) for stream in streams]
-    halves = [between_halves(stream, vocabulary) for stream in streams]
+    halves = [between_halves(stream, vocabulary, measure) for stream in streams]
     if as_json:
         texts = [
             {"path": path, "tokens": length, "halves": None if math.isnan(half) else half}
             for path, length, half in zip(paths, lengths, halves, strict=True)
         ]
-        found = {"schema": 1, "model": model, "equal": equal, "texts": texts, "overlap": overlap_NN.tolist()}
+        found = {
+            "schema": 1,
+            "model": model,
+            "equal": equal,
+            "measure": "published" if published else "jaccard",
+            "texts": texts,
+            "overlap": overlap_NN.tolist(),
+        }
         click.echo(json.dumps(found, indent=2))
         return
-    _print(_names(paths), lengths, halves, overlap_NN, equal=equal)
+    _print(_names(paths), lengths, halves, overlap_NN, _reading(lengths, equal=equal, published=published))
 
 
 def _streams(paths: tuple[str, ...], model: str) -> list[Any]:
@@ -92,7 +106,7 @@ def _names(paths: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _print(
-    names: tuple[str, ...], lengths: list[int], halves: list[float], overlap_NN: F64, *, equal: bool
+    names: tuple[str, ...], lengths: list[int], halves: list[float], overlap_NN: F64, reading: str
 ) -> None:
     """Never wider than the console: a matrix that is too wide comes in blocks of columns."""
     console = Console(highlight=False)
@@ -102,7 +116,7 @@ def _print(
         columns = range(begin, min(begin + block, len(names)))
         console.print(_table(names, lengths, halves, overlap_NN, columns))
         console.print()
-    console.print(Text(_reading(lengths, equal=equal), style="dim"))
+    console.print(Text(reading, style="dim"))
 
 
 def _table(
@@ -126,10 +140,13 @@ def _share(value: float) -> str:
     return "?" if math.isnan(value) else f"{value:.2f}"
 
 
-def _reading(lengths: list[int], *, equal: bool) -> str:
+def _reading(lengths: list[int], *, equal: bool, published: bool) -> str:
+    """How to read the table."""
+    whole = "the tokens of both together" if published else "all that either has"
+    most = "0.5" if published else "1"
     text = (
-        "Tokens that two texts have in common, over all that either has, repetitions counted: 1 for the same "
-        "tokens as often, 0 for none in common.\nhalves: the same between two halves of one text, about the most "
+        f"Tokens that two texts have in common, over {whole}, repetitions counted: {most} for the same tokens as "
+        "often, 0 for none in common.\nhalves: the same between two halves of one text, about the most "
         "that another text of its kind and length can reach."
     )
     ratio = max(lengths) / min(lengths)
@@ -138,6 +155,6 @@ def _reading(lengths: list[int], *, equal: bool) -> str:
     elif ratio > _UNLIKE_LENGTHS:
         text += (
             f"\nThe longest text is {ratio:.1f} times the shortest, so that these two cannot exceed "
-            f"{1 / ratio:.2f}: add --equal to compare as if all were as long."
+            f"{1 / (1 + ratio if published else ratio):.2f}: add --equal to compare as if all were as long."
         )
     return text

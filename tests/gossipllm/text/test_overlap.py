@@ -1,4 +1,4 @@
-"""How alike texts are, and `gossipllm data overlap` as somebody at a terminal meets it."""
+"""Overlap of texts, and the command `gossipllm data overlap`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 
 from gossipllm import base, cli
 from gossipllm.text.cli import data
-from gossipllm.text.overlap import as_if_equally_long, between_halves, counts, jaccard
+from gossipllm.text.overlap import as_if_equally_long, between_halves, counts, jaccard, published_overlap
 
 tables = hnp.arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 6)), elements=st.integers(0, 50))
 
@@ -47,10 +47,34 @@ def test_a_text_and_its_double_overlap_by_half_or_wholly_if_scaled() -> None:
     assert jaccard(as_if_equally_long(np.stack([text, 2 * text])))[0, 1] == 1
 
 
+def test_the_published_overlap_is_what_both_have_over_the_tokens_of_both_together() -> None:
+    one, other = np.array([0, 0, 0, 1]), np.array([0, 1, 1, 2, 2, 2])
+
+    # |A and B| = 2 (one 0, one 1); |A| + |B| = 4 + 6. The ordinary index divides by |A or B| = 8.
+    counts_NV = np.stack([counts(one, 3), counts(other, 3)])
+    assert published_overlap(counts_NV)[0, 1] == 2 / 10
+    assert jaccard(counts_NV)[0, 1] == 2 / 8
+
+
+@settings(max_examples=50)
+@given(tables)
+def test_the_published_overlap_is_at_most_one_half_and_orders_texts_as_the_ordinary_index_does(
+    counts_NV: np.ndarray,
+) -> None:
+    published, ordinary = published_overlap(counts_NV), jaccard(counts_NV)
+
+    assert np.array_equal(published, published.T)
+    assert ((published >= 0) & (published <= 0.5)).all()
+    assert (published.diagonal() == 0.5).all()
+    # Rounding of two divisions and a sum.
+    assert published == pytest.approx(ordinary / (1 + ordinary), rel=1e-15)
+
+
 def test_halves_take_turns_so_that_a_text_of_two_parts_is_like_itself() -> None:
     text = np.repeat(np.arange(2, dtype=np.int32), 1024)
 
     assert between_halves(text, 2) == 1
+    assert between_halves(text, 2, published_overlap) == 0.5
     assert math.isnan(between_halves(text[:511], 2))
 
 
@@ -80,6 +104,17 @@ def test_texts_in_one_language_overlap_more_than_those_in_two(texts: list[Path])
     assert matrix[0, 1] > 1.3 * max(matrix[0, 2], matrix[1, 2])
     assert [text["path"] for text in found["texts"]] == [str(path) for path in texts]
     assert all(0 < text["halves"] < 1 for text in found["texts"])
+
+
+def test_the_published_overlap_can_be_asked_for(texts: list[Path]) -> None:
+    ordinary = json.loads(overlap(*texts, "--json").stdout)
+    published = json.loads(overlap(*texts, "--published", "--json").stdout)
+
+    assert (ordinary["measure"], published["measure"]) == ("jaccard", "published")
+    index = np.array(ordinary["overlap"])
+    assert np.array(published["overlap"]) == pytest.approx(index / (1 + index))
+    assert all(text["halves"] < 0.5 for text in published["texts"])
+    assert "0.5 for the same tokens" in " ".join(overlap(*texts, "--published").stdout.split())
 
 
 def test_the_table_fits_eighty_columns_and_says_how_to_read_it(texts: list[Path]) -> None:
