@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from trust.rows.importance import Softmax
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayersConfig:
@@ -23,11 +25,16 @@ class LayersConfig:
     """How the blocks of a round are drawn: by "importance", the sum of (gradient * weight)^2 that this peer and its
     neighbours measured; "uniform"; or in turn."""
 
+    softmax: Softmax = "standardised"
+    """What "importance" makes of the importances: "standardised", a softmax of their standard scores, which does not
+    depend on their unit; or "plain", a softmax of the importances themselves, as in LEFF (Shen et al., NeurIPS 2025).
+    Here they are in units of the mean importance of a block, because peers' own units differ."""
+
     temperature: float = 1.0
-    """Temperature of the softmax over standardised importances, 0.01 to 100. Guess."""
+    """Temperature of that softmax, 0.01 to 100. LEFF has 1. Guess for "standardised"."""
 
     floor: float = 0.1
-    """Share of the draws that is uniform, 0.01 to 1: no block is forgotten. Guess."""
+    """Share of the draws that is uniform, 0.01 to 1: no block is forgotten. LEFF has none. Guess."""
 
     smoothing: float = 0.5
     """How much of a block's importance is kept when it is measured again, 0 to 0.99. Guess."""

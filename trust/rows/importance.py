@@ -7,12 +7,12 @@ None, which is not 0. Peers tell each other, so a peer knows of layers that it n
     smoothed               own measurements over rounds
     combined               own and neighbours', by trust
     with_bonus             more for layers seldom seen
-    window_probabilities   standardised softmax over windows, with a floor
+    window_probabilities   softmax over block windows, standardised or plain, with a floor
     drawn_window           one of them, for a given draw
 
 The sums are of any scale (1e-8 to 1e-2 in one model, by optimiser and round), and neighbours may claim any. So
-a vector counts in units of its own mean, the softmax in units of its own spread, and nothing here has a constant
-that depends on the model. All is a function of its arguments: who knows the seed of the draw can replay it.
+a vector counts in units of its own mean, the standardised softmax in units of its own spread, and nothing here has
+a constant that depends on the model. All is a function of its arguments: who knows the seed of the draw can replay it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,14 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 from statistics import fmean, pstdev
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 Importance: TypeAlias = tuple[float | None, ...]
 """By layer, 0 to L-1; None for a layer that nobody measured."""
+
+Softmax: TypeAlias = Literal["standardised", "plain"]
+"""What the exponent of the softmax over block windows is: the window's importance in standard deviations of all
+windows, or the importance itself, as in LEFF."""
 
 MAX_IMPORTANCE: Final = 1e100
 """Far above the largest float32, which is what a neighbour can claim, and low enough that all sums stay finite."""
@@ -100,14 +104,22 @@ def with_bonus(
 
 
 def window_probabilities(
-    importance: Sequence[float | None], *, window: int, temperature: float, floor: float
+    importance: Sequence[float | None],
+    *,
+    window: int,
+    temperature: float,
+    floor: float,
+    softmax: Softmax = "standardised",
 ) -> tuple[float, ...]:
     """Of each window of `window` layers, by its first layer, `(L - window + 1,)`: the chance that it is trained.
 
-        p_k = (1 - floor) * softmax((I_k - mean) / (temperature * std)) + floor / K,    I_k = sum over the window
+        standardised    p_k = (1 - floor) * softmax((I_k - mean) / (temperature * std)) + floor / K
+        plain           p_k = (1 - floor) * softmax(I_k / temperature) + floor / K
 
-    over K windows. `floor` in [0, 1] is the part that no importance decides: above 0, every layer is trained
-    again and again, which convergence needs. Layers that nobody measured count as the mean of the others. Windows
+    over K windows, I_k the sum over window k. LEFF (Shen et al., NeurIPS 2025) has the plain one, at temperature 1
+    without a floor. It depends on the unit of the importances: flat for raw sums of 1e-8, one window for sums of
+    1e3. `floor` in [0, 1] is the part that no importance decides: above 0, every layer is trained again and again,
+    which convergence needs. Layers that nobody measured count as the mean of the others. Windows
     that matter equally, or of which nothing is known, are equally likely.
     """
     _check(importance)
@@ -119,15 +131,10 @@ def window_probabilities(
         raise ValueError(f"floor must be in 0..1, got {floor}")
     layers = _filled(importance)
     scores = [math.fsum(layers[first : first + window]) for first in range(len(layers) - window + 1)]
-    # First in units of the largest: squares of denormal numbers would be 0.
-    most = max(scores) or 1.0
-    scores = [score / most for score in scores]
-    middle = fmean(scores)
-    spread = math.sqrt(fmean((score - middle) ** 2 for score in scores))
-    if spread <= _ROUNDING:
+    below = _below_best(scores) if softmax == "plain" else _standardised(scores)
+    if not any(below):
         return (1 / len(scores),) * len(scores)
-    # From the best one rather than the mean, which is the same softmax, so that no exponent overflows.
-    weights = [math.exp((score - max(scores)) / spread / temperature) for score in scores]
+    weights = [math.exp(score / temperature) for score in below]
     whole = math.fsum(weights)
     return tuple((1 - floor) * weight / whole + floor / len(scores) for weight in weights)
 
@@ -149,6 +156,24 @@ def round_robin(round: int, windows: int) -> int:  # noqa: A002 - a round is cal
     if windows < 1:
         raise ValueError(f"windows must be at least 1, got {windows}")
     return round % windows
+
+
+def _below_best(scores: Sequence[float]) -> list[float]:
+    """Differences to the best score, at most 0: the same softmax, and no exponent overflows."""
+    best = max(scores)
+    return [score - best for score in scores]
+
+
+def _standardised(scores: Sequence[float]) -> list[float]:
+    """Differences to the best score in standard deviations; all 0 where only rounding makes scores differ."""
+    # First in units of the largest: squares of denormal numbers would be 0.
+    most = max(scores) or 1.0
+    scores = [score / most for score in scores]
+    middle = fmean(scores)
+    spread = math.sqrt(fmean((score - middle) ** 2 for score in scores))
+    if spread <= _ROUNDING:
+        return [0.0] * len(scores)
+    return [below / spread for below in _below_best(scores)]
 
 
 def _blend(before: float | None, now: float | None, keep: float) -> float | None:

@@ -210,6 +210,7 @@ class Planner:
             window=self._terms.window,
             temperature=self._layers.temperature,
             floor=self._layers.floor,
+            softmax=self._layers.softmax,
         )
 
     def _one_of(self, windows: Sequence[int], round_: int) -> Plan:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from trust.rows.importance import (
+    Softmax,
     combined,
     drawn_window,
     round_robin,
@@ -28,8 +30,16 @@ def vectors(layers: int) -> st.SearchStrategy[list[float | None]]:
     return st.lists(claimed, min_size=layers, max_size=layers)
 
 
-def windows(*importance: float | None, window: int = 1, temperature: float = 1.0, floor: float = 0.0):
-    return window_probabilities(importance, window=window, temperature=temperature, floor=floor)
+def windows(
+    *importance: float | None,
+    window: int = 1,
+    temperature: float = 1.0,
+    floor: float = 0.0,
+    softmax: Softmax = "standardised",
+) -> tuple[float, ...]:
+    return window_probabilities(
+        importance, window=window, temperature=temperature, floor=floor, softmax=softmax
+    )
 
 
 def test_a_running_mean_begins_with_the_first_measurement_and_waits_for_the_next() -> None:
@@ -104,6 +114,23 @@ def test_windows_by_hand() -> None:
     assert windows(0, 1, 2, 3, window=2, temperature=2.0, floor=0.2) == pytest.approx(expected)
 
 
+def test_plain_windows_by_hand_are_the_softmax_of_the_sums_as_in_leff() -> None:
+    # Sums of two: 1, 3, 5, neither centred nor scaled.
+    weights = [math.exp(1), math.exp(3), math.exp(5)]
+    expected = [weight / sum(weights) for weight in weights]
+    assert windows(0, 1, 2, 3, window=2, softmax="plain") == pytest.approx(expected)
+    # A temperature and a floor are ours.
+    warm = [math.exp(1 / 2), math.exp(3 / 2), math.exp(5 / 2)]
+    mixed = [0.8 * weight / sum(warm) + 0.2 / 3 for weight in warm]
+    assert windows(0, 1, 2, 3, window=2, softmax="plain", temperature=2.0, floor=0.2) == pytest.approx(mixed)
+
+
+def test_the_plain_softmax_depends_on_the_unit_of_importance_and_overflows_in_none() -> None:
+    assert windows(1e-8, 2e-8, 4e-8, softmax="plain") == pytest.approx((1 / 3,) * 3, rel=1e-7)
+    assert windows(1e3, 2e3, 4e3, softmax="plain") == (0.0, 0.0, 1.0)
+    assert windows(0.5, 0.5, softmax="plain") == (0.5, 0.5)
+
+
 @given(st.data(), st.integers(1, 8), st.floats(0.001, 1000), st.floats(0, 1))
 def test_windows_are_a_distribution_above_its_floor_whatever_is_claimed(
     data: st.DataObject, layers: int, temperature: float, floor: float
@@ -116,8 +143,11 @@ def test_windows_are_a_distribution_above_its_floor_whatever_is_claimed(
         rounds=sum(counts),
         scale=1.0,
     )
+    softmax: Softmax = data.draw(st.sampled_from(get_args(Softmax)))
     for importance in (known, data.draw(vectors(layers))):
-        p = window_probabilities(importance, window=window, temperature=temperature, floor=floor)
+        p = window_probabilities(
+            importance, window=window, temperature=temperature, floor=floor, softmax=softmax
+        )
         assert len(p) == layers - window + 1
         assert math.fsum(p) == pytest.approx(1, abs=1e-12)
         assert all(chance >= floor / len(p) * (1 - 1e-12) for chance in p)

@@ -110,6 +110,20 @@ def test_what_matters_more_is_trained_more() -> None:
     assert all(drawn[block] > 0 for block in range(3))
 
 
+@pytest.mark.parametrize(("softmax", "best"), [("standardised", 4 / math.sqrt(3)), ("plain", 4.0)])
+def test_the_softmax_of_the_settings_decides_how_much_more(softmax: Any, best: float) -> None:
+    # In units of their mean the importances are 0, 0, 0 and 4, with a standard deviation of sqrt(3).
+    one = by_window(softmax=softmax, floor=0.1)
+    known = (0.0, 0.0, 0.0, 1.0)
+    rounds = 2000
+    drawn = Counter(
+        one.window(round_, known, (10**9,) * 4, PlanningInputs()).window for round_ in range(rounds)
+    )
+    expected = 0.9 * math.exp(best) / (math.exp(best) + 3) + 0.1 / 4
+    # Four standard errors of a share of 2,000 draws.
+    assert drawn[3] / rounds == pytest.approx(expected, abs=0.04)
+
+
 def test_neighbours_measurements_count_as_their_weights_do(heard: Any) -> None:
     one = by_window(temperature=0.2, floor=0.01)
     entries = [heard("alice", importance=encode_importance((0.0, 0.0, 1e30, 0.0)))]
