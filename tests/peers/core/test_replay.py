@@ -13,6 +13,7 @@ import pytest
 from peers.core.core import Core
 from sim.world.trace import Happened
 from sim.world.world import World
+from support.core_bench import Bench
 
 WORLD = """
 from peers.core.config import CoreConfig, RoundConfig
@@ -82,9 +83,11 @@ def test_the_order_of_sets_and_hashes_decides_nothing() -> None:
     assert trace("1") == trace("2") == a_world(3).trace
 
 
-def test_what_is_not_to_be_answered_gives_nothing_twice(bench: Any, script: Any) -> None:
+def test_what_is_not_to_be_answered_gives_nothing_twice(
+    bench: Bench,
+) -> None:
     """Every answer of a whole round, told again in the next one, changes no effect of that one."""
-    quiet, noisy = script.Bench(), script.Bench()
+    quiet, noisy = Bench(), Bench()
     told = []
     one, other = quiet.start(), noisy.start()
     for _ in range(3):

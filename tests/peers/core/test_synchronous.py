@@ -12,34 +12,36 @@ from gossipllm.work import Evaluate, Merge, Weigh
 from peers.core.config import RoundConfig
 from peers.core.effects import Pull
 from peers.core.events import Heard
+from support.core_bench import Bench, RemotePeer, update_of
+from support.effects import every, only, round_record
 
 
-def test_warm_up_rounds_end_alone_and_fetch_nothing(script: Any) -> None:
-    bench = script.Bench(rounds={"warmup_rounds": 2})
-    alice = script.Someone("alice")
+def test_warm_up_rounds_end_alone_and_fetch_nothing() -> None:
+    bench = Bench(rounds={"warmup_rounds": 2})
+    alice = RemotePeer("alice")
     effects = bench.start()
     bench.meet(alice)
     for round_ in range(2):
         heard = bench.tell(Heard(frame=alice.announce(round_), via=alice.id))
-        assert not script.every(heard, Pull)
+        assert not every(heard, Pull)
         effects = bench.publish(bench.answer(effects))
-        assert not script.every(effects, Pull)
-        assert script.only(effects, Merge).row == (1.0,)
+        assert not every(effects, Pull)
+        assert only(effects, Merge).row == (1.0,)
         effects = bench.answer(effects)
-        (record,) = script.records(effects)
+        record = round_record(effects)
         assert (record.guard, record.seen, record.gather_s) == ("alone", (), 0.0)
 
     bench.receive(alice, 2)
-    assert script.every(bench.publish(bench.answer(effects)), Weigh), "the third merges"
+    assert every(bench.publish(bench.answer(effects)), Weigh), "the third merges"
 
 
-def barrier(script: Any, **rounds: Any) -> Any:
-    return script.Bench(rounds={"barrier": True, "patience_s": 100.0, **rounds})
+def barrier(**rounds: Any) -> Any:
+    return Bench(rounds={"barrier": True, "patience_s": 100.0, **rounds})
 
 
-def test_a_barrier_waits_as_long_as_patience_says(script: Any) -> None:
-    bench = barrier(script)
-    alice = script.Someone("alice")
+def test_a_barrier_waits_as_long_as_patience_says() -> None:
+    bench = barrier()
+    alice = RemotePeer("alice")
     effects = bench.start()
     bench.meet(alice)
     waiting = bench.publish(bench.answer(effects))
@@ -48,26 +50,26 @@ def test_a_barrier_waits_as_long_as_patience_says(script: Any) -> None:
     assert bench.now - before == 100.0
 
 
-def test_a_barrier_waits_for_this_rounds_update_of_everybody(script: Any) -> None:
+def test_a_barrier_waits_for_this_rounds_update_of_everybody() -> None:
     """A neighbour's last round does not count, although it came in this one."""
-    bench = barrier(script, warmup_rounds=1)
-    alice, bob = script.Someone("alice"), script.Someone("bob")
+    bench = barrier(warmup_rounds=1)
+    alice, bob = RemotePeer("alice"), RemotePeer("bob")
     effects = bench.start()
     bench.meet(alice, bob)
     effects = bench.answer(bench.publish(bench.answer(effects)))
     bench.receive(alice, 0)
     bench.receive(bob, 1)
     effects = bench.publish(bench.answer(effects))
-    (weigh,) = script.every(effects, Weigh)
+    (weigh,) = every(effects, Weigh)
     assert weigh.author == bob.id
     assert bench.answer(effects) == []
-    assert script.every(bench.answer(bench.receive(alice, 1)), Evaluate)
+    assert every(bench.answer(bench.receive(alice, 1)), Evaluate)
 
 
-def test_a_barrier_goes_on_waiting_for_whoever_is_slow(script: Any) -> None:
+def test_a_barrier_goes_on_waiting_for_whoever_is_slow() -> None:
     """Without one, who said nothing in two rounds is not waited for."""
-    bench = barrier(script)
-    alice = script.Someone("alice")
+    bench = barrier()
+    alice = RemotePeer("alice")
     effects = bench.start()
     bench.meet(alice)
     bench.receive(alice, 0)
@@ -75,27 +77,27 @@ def test_a_barrier_goes_on_waiting_for_whoever_is_slow(script: Any) -> None:
     waited = []
     for _ in range(6):
         effects = bench.publish(bench.answer(effects))
-        waited.append(not script.every(effects, Weigh) and not script.every(effects, Merge))
+        waited.append(not every(effects, Weigh) and not every(effects, Merge))
         effects = bench.finish(bench.lose_patience(effects) if waited[-1] else effects)
     assert waited == [True] * 4 + [False] * 2, "given up after max_age rounds of silence"
 
 
-def test_a_barrier_lets_go_of_whoever_left_or_is_ahead(script: Any) -> None:
-    bench = barrier(script)
-    alice = script.Someone("alice")
+def test_a_barrier_lets_go_of_whoever_left_or_is_ahead() -> None:
+    bench = barrier()
+    alice = RemotePeer("alice")
     effects = bench.start()
     bench.meet(alice)
     bench.receive(alice, 7)
-    assert script.every(bench.publish(bench.answer(effects)), Weigh)
+    assert every(bench.publish(bench.answer(effects)), Weigh)
 
 
-def test_a_barrier_does_not_wait_for_an_update_that_was_refused(script: Any) -> None:
-    bench = barrier(script)
-    alice = script.Someone("alice", update=script.update_of([1e6, 0.0, 0.0, 0.0]))
+def test_a_barrier_does_not_wait_for_an_update_that_was_refused() -> None:
+    bench = barrier()
+    alice = RemotePeer("alice", update=update_of([1e6, 0.0, 0.0, 0.0]))
     effects = bench.start()
     bench.meet(alice)
     bench.publish(bench.answer(effects))
-    assert script.only(bench.receive(alice), Merge).row == (1.0,)
+    assert only(bench.receive(alice), Merge).row == (1.0,)
 
 
 @pytest.mark.parametrize(
@@ -107,9 +109,9 @@ def test_rounds_out_of_range_name_their_field(wrong: dict[str, Any], named: str)
         replace(RoundConfig(), **wrong)
 
 
-def test_a_barrier_gives_up_a_connection_that_never_says_anything(script: Any) -> None:
-    bench = barrier(script)
-    silent = script.Someone("silent")
+def test_a_barrier_gives_up_a_connection_that_never_says_anything() -> None:
+    bench = barrier()
+    silent = RemotePeer("silent")
     effects = bench.start()
     bench.meet(silent)
     for _ in range(bench.config.trust.max_age + 1):
@@ -117,14 +119,14 @@ def test_a_barrier_gives_up_a_connection_that_never_says_anything(script: Any) -
 
     effects = bench.publish(bench.answer(effects))
 
-    assert script.every(effects, Merge), "the sixth round waits for nobody"
+    assert every(effects, Merge), "the sixth round waits for nobody"
 
 
-def test_what_a_neighbour_gained_is_mixed_once(script: Any) -> None:
+def test_what_a_neighbour_gained_is_mixed_once() -> None:
     """A state may be merged again while no newer one comes; a gain may not."""
     for mixing, rows in (("parameters", 2), ("updates", 1)):
-        bench = script.Bench(learner=LearnerConfig(mixing=mixing))
-        alice = script.Someone("alice")
+        bench = Bench(learner=LearnerConfig(mixing=mixing))
+        alice = RemotePeer("alice")
         effects = bench.start()
         bench.meet(alice)
         bench.receive(alice, 0)

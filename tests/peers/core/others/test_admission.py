@@ -31,6 +31,7 @@ from peers.run.command import DeviceKeys
 from sim.toy.learner import ToyLearner, fingerprints
 from sim.toy.units import SCHEMAS, Form
 from sim.world.keys import ToyKeys
+from support.core_bench import RemotePeer
 from trust.rows.rows import TrustConfig
 from wire.messages import BlobRef, ShareRef, network_id
 from wire.units import Offer
@@ -56,29 +57,31 @@ def ledger_of(
 
 
 @pytest.fixture
-def ledger(script: Any) -> Ledger:
+def ledger() -> Ledger:
     return ledger_of(LearnerConfig())
 
 
 @pytest.fixture
-def alice(script: Any) -> Any:
-    return script.Someone("alice")
+def alice() -> Any:
+    return RemotePeer("alice")
 
 
-def test_a_first_announcement_is_accepted_in_the_name_of_its_author(ledger: Ledger, alice: Any) -> None:
+def test_a_first_announcement_is_accepted_in_the_name_of_its_author(
+    ledger: Ledger, alice: RemotePeer
+) -> None:
     verdict = ledger.admit(alice.announce(7), ME, 0.0)
 
     assert isinstance(verdict, Accepted)
     assert verdict.author == alice.id
 
 
-def test_later_rounds_are_accepted_and_earlier_ones_are_not(ledger: Ledger, alice: Any) -> None:
+def test_later_rounds_are_accepted_and_earlier_ones_are_not(ledger: Ledger, alice: RemotePeer) -> None:
     assert isinstance(ledger.admit(alice.announce(5), ME, 0.0), Accepted)
     assert isinstance(ledger.admit(alice.announce(9), ME, 0.0), Accepted)
     assert ledger.admit(alice.announce(7), ME, 0.0) == Ignored("announcement.round", "7, known to 9")
 
 
-def test_a_duplicate_is_ignored_with_or_without_its_evidence(ledger: Ledger, alice: Any) -> None:
+def test_a_duplicate_is_ignored_with_or_without_its_evidence(ledger: Ledger, alice: RemotePeer) -> None:
     ledger.admit(alice.announce(3), ME, 0.0)
 
     assert ledger.admit(alice.announce(3), ME, 0.0) == Ignored("announcement.round", "duplicate")
@@ -87,13 +90,15 @@ def test_a_duplicate_is_ignored_with_or_without_its_evidence(ledger: Ledger, ali
     )
 
 
-def test_our_own_announcement_is_ignored(ledger: Ledger, script: Any) -> None:
-    mine = script.Someone("me").announce(3)
+def test_our_own_announcement_is_ignored(
+    ledger: Ledger,
+) -> None:
+    mine = RemotePeer("me").announce(3)
     assert ledger.admit(mine, ME, 0.0) == Ignored("announcement.author", "our own")
 
 
 @pytest.mark.parametrize("field", ["base", "tokenizer", "reference", "layout"])
-def test_another_network_is_named_by_what_differs(ledger: Ledger, alice: Any, field: str) -> None:
+def test_another_network_is_named_by_what_differs(ledger: Ledger, alice: RemotePeer, field: str) -> None:
     theirs = {name: getattr(fingerprints(), name) for name in ("base", "tokenizer", "reference", "layout")}
     theirs[field] = bytes(32)
     frame = alice.announce(0, fingerprints=type(fingerprints())(**theirs))
@@ -106,13 +111,13 @@ def test_another_network_is_named_by_what_differs(ledger: Ledger, alice: Any, fi
     assert "theirs 00000000, ours " in verdict.why
 
 
-def test_another_network_name_is_ignored(ledger: Ledger, alice: Any) -> None:
+def test_another_network_name_is_ignored(ledger: Ledger, alice: RemotePeer) -> None:
     verdict = ledger.admit(alice.announce(0, net=bytes(32)), ME, 0.0)
     assert isinstance(verdict, Ignored)
     assert (verdict.field, verdict.mismatch) == ("net", True)
 
 
-def test_predictions_of_another_size_are_ignored(ledger: Ledger, alice: Any) -> None:
+def test_predictions_of_another_size_are_ignored(ledger: Ledger, alice: RemotePeer) -> None:
     other = BlobRef(digest=bytes(32), size=1)
     verdict = ledger.admit(alice.announce(0, inline=False, evidence=other), ME, 0.0)
     assert isinstance(verdict, Ignored)
@@ -125,11 +130,13 @@ def test_garbage_is_rejected_at_the_cost_of_who_sent_it(ledger: Ledger) -> None:
     assert verdict.fine == MALFORMED_FINE
 
 
-def test_a_forged_signature_is_rejected(ledger: Ledger, script: Any) -> None:
+def test_a_forged_signature_is_rejected(
+    ledger: Ledger,
+) -> None:
     keys = DeviceKeys(Identity(bytes(32)))
     alice, mallory = (DeviceKeys(Identity(bytes([seed]) * 32)) for seed in (1, 2))
-    forged = script.Someone("alice", keys=alice).announce(3, sign=mallory.sign)
-    genuine = script.Someone("alice", keys=alice).announce(3)
+    forged = RemotePeer("alice", keys=alice).announce(3, sign=mallory.sign)
+    genuine = RemotePeer("alice", keys=alice).announce(3)
 
     verdict = ledger.admit(forged, keys, 0.0)
 
@@ -137,7 +144,9 @@ def test_a_forged_signature_is_rejected(ledger: Ledger, script: Any) -> None:
     assert isinstance(ledger.admit(genuine, keys, 0.0), Accepted)
 
 
-def test_two_announcements_for_one_round_are_a_proof_against_their_author(ledger: Ledger, alice: Any) -> None:
+def test_two_announcements_for_one_round_are_a_proof_against_their_author(
+    ledger: Ledger, alice: RemotePeer
+) -> None:
     ledger.admit(alice.announce(3), ME, 0.0)
 
     verdict = ledger.admit(alice.announce(3, tokens=2), ME, 0.0)
@@ -147,13 +156,15 @@ def test_two_announcements_for_one_round_are_a_proof_against_their_author(ledger
     assert verdict.first != verdict.second
 
 
-def test_a_forger_cannot_frame_an_author_for_equivocation(ledger: Ledger, alice: Any) -> None:
+def test_a_forger_cannot_frame_an_author_for_equivocation(ledger: Ledger, alice: RemotePeer) -> None:
     ledger.admit(alice.announce(3), ME, 0.0)
     forged = alice.announce(3, tokens=2, sign=lambda _: bytes(64))
     assert isinstance(ledger.admit(forged, ME, 0.0), Rejected)
 
 
-def test_equivocation_is_seen_as_many_rounds_back_as_are_remembered(ledger: Ledger, alice: Any) -> None:
+def test_equivocation_is_seen_as_many_rounds_back_as_are_remembered(
+    ledger: Ledger, alice: RemotePeer
+) -> None:
     for round_ in range(REMEMBERED_ROUNDS + 1):
         ledger.admit(alice.announce(round_), ME, 0.0)
 
@@ -161,7 +172,9 @@ def test_equivocation_is_seen_as_many_rounds_back_as_are_remembered(ledger: Ledg
     assert isinstance(ledger.admit(alice.announce(0, tokens=2), ME, 0.0), Ignored)
 
 
-def test_an_author_that_announces_too_fast_is_slowed_and_not_blocked(ledger: Ledger, alice: Any) -> None:
+def test_an_author_that_announces_too_fast_is_slowed_and_not_blocked(
+    ledger: Ledger, alice: RemotePeer
+) -> None:
     verdicts = [ledger.admit(alice.announce(round_), ME, 0.0) for round_ in range(BURST + 1)]
 
     assert all(isinstance(one, Accepted) for one in verdicts[:-1])
@@ -169,7 +182,7 @@ def test_an_author_that_announces_too_fast_is_slowed_and_not_blocked(ledger: Led
     assert isinstance(ledger.admit(alice.announce(BURST), ME, 1 / PER_SECOND), Accepted)
 
 
-def test_forged_frames_cost_their_victim_nothing(ledger: Ledger, alice: Any) -> None:
+def test_forged_frames_cost_their_victim_nothing(ledger: Ledger, alice: RemotePeer) -> None:
     ledger.admit(alice.announce(0), ME, 0.0)
     for round_ in range(1, 3 * BURST):
         ledger.admit(alice.announce(round_, sign=lambda _: bytes(64)), ME, 0.0)
@@ -177,7 +190,9 @@ def test_forged_frames_cost_their_victim_nothing(ledger: Ledger, alice: Any) -> 
     assert isinstance(ledger.admit(alice.announce(1), ME, 0.0), Accepted)
 
 
-def test_a_banned_author_is_ignored_before_its_signature_is_verified(ledger: Ledger, alice: Any) -> None:
+def test_a_banned_author_is_ignored_before_its_signature_is_verified(
+    ledger: Ledger, alice: RemotePeer
+) -> None:
     forged = alice.announce(3, sign=lambda _: bytes(64))
 
     verdict = ledger.admit(forged, ME, 0.0, banned=lambda author: author == alice.id)
@@ -185,11 +200,11 @@ def test_a_banned_author_is_ignored_before_its_signature_is_verified(ledger: Led
     assert verdict == Ignored("announcement.author", "banned")
 
 
-def test_the_ledger_is_bounded(ledger: Ledger, script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledger_is_bounded(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_AUTHORS == 10_000
     monkeypatch.setattr("peers.core.others.admission.MAX_AUTHORS", 20)
     for name in range(100):
-        ledger.admit(script.Someone(str(name)).announce(0), ME, 0.0)
+        ledger.admit(RemotePeer(str(name)).announce(0), ME, 0.0)
 
     assert len(ledger._authors) == 20
 
@@ -216,7 +231,7 @@ def test_the_ledger_is_bounded(ledger: Ledger, script: Any, monkeypatch: pytest.
     ],
 )
 def test_a_lie_about_what_is_offered_costs_whoever_passes_it_on(
-    ledger: Ledger, alice: Any, lie: dict[str, Any], field: str
+    ledger: Ledger, alice: RemotePeer, lie: dict[str, Any], field: str
 ) -> None:
     verdict = ledger.admit(alice.announce(0, **lie), ME, 0.0)
     assert isinstance(verdict, Rejected)
@@ -224,7 +239,7 @@ def test_a_lie_about_what_is_offered_costs_whoever_passes_it_on(
     assert isinstance(ledger.admit(alice.announce(0), ME, 0.0), Accepted), "the lie changed nothing"
 
 
-def offering(alice: Any, form: Form, units: range, rank: int, **fields: Any) -> bytes:
+def offering(alice: RemotePeer, form: Form, units: range, rank: int, **fields: Any) -> bytes:
     schema = SCHEMAS[form]
     offer = schema.offer(units, rank)
     prints = fingerprints(form=form)
@@ -255,7 +270,7 @@ def offering(alice: Any, form: Form, units: range, rank: int, **fields: Any) -> 
     ],
 )
 def test_what_our_own_choices_keep_us_from_using_is_passed_on_and_named(
-    script: Any, alice: Any, learner: LearnerConfig, units: range, rank: int, obstacle: str | None
+    alice: RemotePeer, learner: LearnerConfig, units: range, rank: int, obstacle: str | None
 ) -> None:
     ledger = ledger_of(learner, "ranked")
     verdict = ledger.admit(offering(alice, "ranked", units, rank), ME, 0.0)
@@ -263,7 +278,7 @@ def test_what_our_own_choices_keep_us_from_using_is_passed_on_and_named(
     assert (verdict.obstacle and verdict.obstacle[0]) == obstacle
 
 
-def test_published_forms_that_compare_whole_adapters_need_the_same_of_both(script: Any, alice: Any) -> None:
+def test_published_forms_that_compare_whole_adapters_need_the_same_of_both(alice: RemotePeer) -> None:
     ledger = ledger_of(LearnerConfig(), "ranked", strategy="weights", shape="paper-text")
     verdict = ledger.admit(offering(alice, "ranked", range(4), 4), ME, 0.0)
     assert isinstance(verdict, Accepted)
@@ -285,7 +300,7 @@ def share(to: bytes, size: int) -> ShareRef:
     ],
 )
 def test_shares_are_one_for_a_receiver_and_of_the_size_that_mass_has(
-    script: Any, alice: Any, shares: list[tuple[bytes, int]], field: str | None
+    alice: RemotePeer, shares: list[tuple[bytes, int]], field: str | None
 ) -> None:
     ledger = ledger_of(LearnerConfig(mixing="push-sum"))
     refs = tuple(share(*one) for one in shares)

@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from peers.core.others.inbox import MAX_AUTHORS, Inbox, ReceivedAnnouncement
+from sim.toy.learner import EVIDENCE
+from support.core_bench import RemotePeer, update_of
 from wire.codec import decode_announcement
 
 
 @pytest.fixture
-def entry(script: Any) -> Any:
+def entry() -> Any:
     def of(name: str, round_: int, *, whole: bool = True, **fields: Any) -> ReceivedAnnouncement:
-        someone = script.Someone(name, **fields)
+        someone = RemotePeer(name, **fields)
         frame = someone.announce(round_)
         announcement = decode_announcement(frame).announcement
         refs = {"evidence": announcement.evidence, "update": announcement.update}
@@ -25,20 +27,28 @@ def entry(script: Any) -> Any:
     return of
 
 
-def give(inbox: Inbox, entry: ReceivedAnnouncement, script: Any, content: Any = None) -> None:
-    inbox.hold(entry, "evidence", script.EVIDENCE)
-    inbox.hold(entry, "update", content or script.update_of([1.0, 0.5, 0.0, 0.0]))
+def give(inbox: Inbox, entry: ReceivedAnnouncement, content: Any = None) -> None:
+    inbox.hold(entry, "evidence", EVIDENCE)
+    inbox.hold(entry, "update", content or update_of([1.0, 0.5, 0.0, 0.0]))
 
 
-def test_the_older_complete_one_counts_until_the_newer_is(entry: Any, script: Any) -> None:
+def test_the_older_complete_one_counts_until_the_newer_is(
+    entry: Any,
+) -> None:
     inbox, old, new = Inbox(), entry("a", 0), entry("a", 1)
     inbox.put(old)
-    give(inbox, old, script)
+    give(
+        inbox,
+        old,
+    )
     inbox.put(new)
 
     assert list(inbox.newest()) == [new]
     assert list(inbox.complete()) == [old]
-    give(inbox, new, script)
+    give(
+        inbox,
+        new,
+    )
     assert list(inbox.complete()) == [new]
 
 
@@ -50,28 +60,46 @@ def test_an_older_announcement_never_replaces_a_newer_one(entry: Any) -> None:
     assert list(inbox.newest()) == [new]
 
 
-def test_one_that_was_replaced_while_it_was_fetched_still_counts(entry: Any, script: Any) -> None:
+def test_one_that_was_replaced_while_it_was_fetched_still_counts(
+    entry: Any,
+) -> None:
     inbox, on_its_way, newer = Inbox(), entry("a", 0), entry("a", 1)
     inbox.put(on_its_way)
     inbox.put(newer)
-    give(inbox, on_its_way, script)
+    give(
+        inbox,
+        on_its_way,
+    )
     assert list(inbox.complete()) == [on_its_way]
 
 
-def test_late_blobs_of_an_older_one_do_not_replace_a_newer_state(entry: Any, script: Any) -> None:
+def test_late_blobs_of_an_older_one_do_not_replace_a_newer_state(
+    entry: Any,
+) -> None:
     inbox, old, new = Inbox(), entry("a", 0), entry("a", 1)
     inbox.put(old)
     inbox.put(new)
-    give(inbox, new, script)
-    give(inbox, old, script)
+    give(
+        inbox,
+        new,
+    )
+    give(
+        inbox,
+        old,
+    )
     assert list(inbox.complete()) == [new]
 
 
-def test_what_was_removed_does_not_come_back_with_its_blob(entry: Any, script: Any) -> None:
+def test_what_was_removed_does_not_come_back_with_its_blob(
+    entry: Any,
+) -> None:
     inbox, one = Inbox(), entry("a", 0)
     inbox.put(one)
     inbox.remove(one.author)
-    give(inbox, one, script)
+    give(
+        inbox,
+        one,
+    )
     assert not list(inbox.complete())
 
 
@@ -98,10 +126,15 @@ def test_a_peer_ahead_of_us_is_never_stale(entry: Any) -> None:
     assert inbox.staleness(behind, 1) == 1
 
 
-def test_old_blobs_are_let_go_and_the_announcement_is_remembered(entry: Any, script: Any) -> None:
+def test_old_blobs_are_let_go_and_the_announcement_is_remembered(
+    entry: Any,
+) -> None:
     inbox, one = Inbox(), entry("a", 0)
     inbox.put(one)
-    give(inbox, one, script)
+    give(
+        inbox,
+        one,
+    )
     for _ in range(3):
         inbox.turn(forget_after=2)
 
@@ -126,10 +159,15 @@ def test_a_flood_of_authors_pushes_out_none_that_are_dear(
     assert len(list(inbox.newest())) == 10
 
 
-def test_a_blob_is_found_as_what_it_was_checked_as(entry: Any, script: Any) -> None:
+def test_a_blob_is_found_as_what_it_was_checked_as(
+    entry: Any,
+) -> None:
     inbox, one = Inbox(), entry("a", 0)
     inbox.put(one)
-    give(inbox, one, script)
+    give(
+        inbox,
+        one,
+    )
     digest = one.announcement.update.digest
     assert inbox.find("update", digest) is not None
     assert inbox.find("evidence", digest) is None

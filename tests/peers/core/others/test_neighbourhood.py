@@ -20,7 +20,9 @@ from peers.core.events import (
     Woke,
 )
 from peers.core.round.stages import Gathering, Saving
-from sim.toy.learner import fingerprints
+from sim.toy.learner import EVIDENCE, fingerprints
+from support.core_bench import NET, Bench, RemotePeer
+from support.effects import every, only, refusals, round_record, verdict
 from wire.codec import decode_announcement, decode_greeting, decode_reply, encode_reply
 from wire.digest import Content
 from wire.messages import Reply
@@ -28,87 +30,83 @@ from wire.messages import Reply
 # -- greetings --------------------------------------------------------------------------------------
 
 
-def test_whoever_connects_is_greeted_once_we_know_what_to_say(bench: Any, script: Any, alice: Any) -> None:
+def test_whoever_connects_is_greeted_once_we_know_what_to_say(bench: Bench, alice: RemotePeer) -> None:
     effects = bench.tell(Started())
-    assert not script.every(bench.tell(Connected(peer=alice.id)), Greet)
-    assert script.only(bench.tell(alice.greet()), Answer).reply is None
-    assert script.only(bench.answer(effects), Greet).peer == alice.id
+    assert not every(bench.tell(Connected(peer=alice.id)), Greet)
+    assert only(bench.tell(alice.greet()), Answer).reply is None
+    assert only(bench.answer(effects), Greet).peer == alice.id
 
 
 def test_a_late_joiner_is_given_what_it_lacks_and_not_what_it_has(
-    open_bench: Any, script: Any, alice: Any, bob: Any
+    open_bench: Bench, alice: RemotePeer, bob: RemotePeer
 ) -> None:
     open_bench.receive(alice, 7)
     open_bench.receive(bob, 3)
 
-    reply = decode_reply(script.only(open_bench.tell(bob.greet((alice, 6))), Answer).reply)
+    reply = decode_reply(only(open_bench.tell(bob.greet((alice, 6))), Answer).reply)
     rounds = {(one.author, one.round) for one in (decode_announcement(f).announcement for f in reply.frames)}
     assert rounds == {(alice.keys.public_key, 7), (bob.keys.public_key, 3)}
 
-    reply = decode_reply(script.only(open_bench.tell(bob.greet((alice, 7), (bob, 3))), Answer).reply)
+    reply = decode_reply(only(open_bench.tell(bob.greet((alice, 7), (bob, 3))), Answer).reply)
     assert reply.frames == ()
 
 
-def test_our_own_announcement_is_given_and_not_asked_for(bench: Any, script: Any, alice: Any) -> None:
-    frame = script.only(bench.publish(), Publish).frame
-    me = script.Someone("me")
+def test_our_own_announcement_is_given_and_not_asked_for(bench: Bench, alice: RemotePeer) -> None:
+    frame = only(bench.publish(), Publish).frame
+    me = RemotePeer("me")
 
-    reply = decode_reply(script.only(bench.tell(alice.greet()), Answer).reply)
+    reply = decode_reply(only(bench.tell(alice.greet()), Answer).reply)
     assert [decode_announcement(one).digest for one in reply.frames] == [decode_announcement(frame).digest]
-    assert decode_reply(script.only(bench.tell(alice.greet((me, 0))), Answer).reply).frames == ()
-    greeting = decode_greeting(script.only(bench.tell(Connected(peer=alice.id)), Greet).greeting)
+    assert decode_reply(only(bench.tell(alice.greet((me, 0))), Answer).reply).frames == ()
+    greeting = decode_greeting(only(bench.tell(Connected(peer=alice.id)), Greet).greeting)
     assert [(one.author, one.round) for one in greeting.latest] == [(me.keys.public_key, 0)]
 
 
-def test_words_so_old_that_nobody_would_merge_them_are_not_handed_on(
-    bench: Any, script: Any, alice: Any
-) -> None:
+def test_words_so_old_that_nobody_would_merge_them_are_not_handed_on(bench: Bench, alice: RemotePeer) -> None:
     effects = bench.start()
     bench.receive(alice, 0)
     given = []
     for _ in range(7):
         effects = bench.finish(bench.publish(bench.answer(effects)))
-        reply = decode_reply(script.only(bench.tell(script.Someone("new").greet()), Answer).reply)
+        reply = decode_reply(only(bench.tell(RemotePeer("new").greet()), Answer).reply)
         given.append(len(reply.frames))
     assert given == [2, 2, 2, 2, 1, 1, 1]
 
 
 def test_what_a_reply_brings_is_checked_and_fetched(
-    open_bench: Any, script: Any, alice: Any, bob: Any
+    open_bench: Bench, alice: RemotePeer, bob: RemotePeer
 ) -> None:
     reply = Reply(
-        net=script.NET,
+        net=NET,
         fingerprints=fingerprints(),
         frames=(alice.announce(5, inline=False), b"garbage"),
     )
     effects = open_bench.tell(Replied(reply=encode_reply(reply), via=bob.id))
-    assert len(script.every(effects, Pull)) == 2
-    assert script.refusals(effects) == [(bob.id, "frame.magic")]
+    assert len(every(effects, Pull)) == 2
+    assert refusals(effects) == [(bob.id, "frame.magic")]
 
 
 @pytest.mark.parametrize("event", [Greeted(greeting=b"?", via="x"), Replied(reply=b"?", via="x")])
-def test_garbage_costs_who_sent_it(open_bench: Any, script: Any, event: Any) -> None:
+def test_garbage_costs_who_sent_it(open_bench: Bench, event: Any) -> None:
     for _ in range(2):
         open_bench.tell(event)
     assert not open_bench.core.welcome("x", open_bench.now)
 
 
-def test_neighbours_are_compared_with_in_turn(open_bench: Any, script: Any) -> None:
-    others = [script.Someone(name) for name in "abc"]
+def test_neighbours_are_compared_with_in_turn(
+    open_bench: Bench,
+) -> None:
+    others = [RemotePeer(name) for name in "abc"]
     open_bench.meet(*others)
-    greeted = [
-        script.only(open_bench.tell(Woke(timer=Comparing()), after=30.0), Greet).peer for _ in range(6)
-    ]
+    greeted = [only(open_bench.tell(Woke(timer=Comparing()), after=30.0), Greet).peer for _ in range(6)]
     assert sorted(greeted) == sorted(2 * [one.id for one in others])
 
 
-def test_another_base_at_an_address_that_we_joined_stops_us_with_both_fingerprints(
-    script: Any, alice: Any
-) -> None:
-    bench = script.Bench(joined=frozenset([alice.id]))
+def test_another_base_at_an_address_that_we_joined_stops_us_with_both_fingerprints(alice: RemotePeer) -> None:
+    bench = Bench(joined=frozenset([alice.id]))
     bench.start()
 
-    stop = script.only(bench.tell(alice.greet(base="other")), Stop)
+    stop = only(bench.tell(alice.greet(base="other")), Stop)
 
     assert stop.code == 2
     theirs, ours = fingerprints("other").base[:4].hex(), fingerprints().base[:4].hex()
@@ -116,57 +114,53 @@ def test_another_base_at_an_address_that_we_joined_stops_us_with_both_fingerprin
     assert "[model] name in peer.toml" in stop.why
 
 
-def test_another_base_anywhere_else_is_reported_once_an_hour(
-    open_bench: Any, script: Any, alice: Any
-) -> None:
+def test_another_base_anywhere_else_is_reported_once_an_hour(open_bench: Bench, alice: RemotePeer) -> None:
     said = [
-        script.refusals(open_bench.tell(alice.greet(base="other"), after=after))
+        refusals(open_bench.tell(alice.greet(base="other"), after=after))
         for after in (0.0, 60.0, 3500.0, 60.0)
     ]
     assert said == [[(alice.id, "base")], [], [], [(alice.id, "base")]]
 
 
-def test_another_network_name_is_told_apart_from_another_model(
-    open_bench: Any, script: Any, alice: Any
-) -> None:
+def test_another_network_name_is_told_apart_from_another_model(open_bench: Bench, alice: RemotePeer) -> None:
     effects = open_bench.tell(alice.greet(network="elsewhere"))
-    assert script.refusals(effects) == [(alice.id, "net")]
+    assert refusals(effects) == [(alice.id, "net")]
 
 
-def test_once_among_our_own_a_joined_peer_that_changes_its_base_stops_nobody(script: Any, alice: Any) -> None:
-    bench = script.Bench(joined=frozenset([alice.id]))
+def test_once_among_our_own_a_joined_peer_that_changes_its_base_stops_nobody(alice: RemotePeer) -> None:
+    bench = Bench(joined=frozenset([alice.id]))
     bench.start()
     bench.meet(alice)
-    assert not script.every(bench.tell(alice.greet(base="other")), Stop)
+    assert not every(bench.tell(alice.greet(base="other")), Stop)
 
 
 # -- announcements ----------------------------------------------------------------------------------
 
 
-def test_before_the_learner_is_open_every_frame_is_ignored(bench: Any, script: Any, alice: Any) -> None:
+def test_before_the_learner_is_open_every_frame_is_ignored(bench: Bench, alice: RemotePeer) -> None:
     bench.tell(Started())
-    assert script.verdict(bench.tell(Heard(frame=alice.announce(0), via=alice.id))) is Verdict.IGNORE
+    assert verdict(bench.tell(Heard(frame=alice.announce(0), via=alice.id))) is Verdict.IGNORE
 
 
-def test_good_frames_are_passed_on_and_their_blobs_fetched(open_bench: Any, script: Any, alice: Any) -> None:
+def test_good_frames_are_passed_on_and_their_blobs_fetched(open_bench: Bench, alice: RemotePeer) -> None:
     effects = open_bench.tell(Heard(frame=alice.announce(0), via=alice.id))
-    assert script.verdict(effects) is Verdict.ACCEPT
-    pull = script.only(effects, Pull)
+    assert verdict(effects) is Verdict.ACCEPT
+    pull = only(effects, Pull)
     assert (pull.digest, pull.size) == (alice.update.digest, alice.update.size)
 
 
 def test_a_stranger_of_another_network_costs_nobody_and_is_not_fetched(
-    open_bench: Any, script: Any, alice: Any, bob: Any
+    open_bench: Bench, alice: RemotePeer, bob: RemotePeer
 ) -> None:
     frame = alice.announce(0, fingerprints=fingerprints("other"))
     effects = open_bench.tell(Heard(frame=frame, via=bob.id))
-    assert script.verdict(effects) is Verdict.IGNORE
-    assert not script.every(effects, Pull)
+    assert verdict(effects) is Verdict.IGNORE
+    assert not every(effects, Pull)
     assert open_bench.core.welcome(bob.id, open_bench.now)
 
 
 def test_equivocation_is_passed_on_once_and_its_author_is_out(
-    open_bench: Any, script: Any, alice: Any, bob: Any
+    open_bench: Bench, alice: RemotePeer, bob: RemotePeer
 ) -> None:
     open_bench.tell(Connected(peer=alice.id))
     open_bench.receive(alice, 3)
@@ -174,46 +168,46 @@ def test_equivocation_is_passed_on_once_and_its_author_is_out(
 
     proof = open_bench.tell(Heard(frame=alice.announce(3, tokens=2), via=bob.id))
 
-    assert script.verdict(proof) is Verdict.ACCEPT
-    assert script.refusals(proof) == [(alice.id, "announcement.round")]
-    assert script.only(proof, Drop).peer == alice.id
+    assert verdict(proof) is Verdict.ACCEPT
+    assert refusals(proof) == [(alice.id, "announcement.round")]
+    assert only(proof, Drop).peer == alice.id
     assert open_bench.core.blob(alice.update.digest) is None
     assert open_bench.core.welcome(bob.id, open_bench.now)
     for frame in (alice.announce(3, tokens=3), alice.announce(4)):
-        assert script.verdict(open_bench.tell(Heard(frame=frame, via=bob.id))) is Verdict.IGNORE
+        assert verdict(open_bench.tell(Heard(frame=frame, via=bob.id))) is Verdict.IGNORE
 
 
 def test_bad_inline_evidence_bans_its_author_and_not_who_passed_it_on(
-    open_bench: Any, script: Any, alice: Any, bob: Any
+    open_bench: Bench, alice: RemotePeer, bob: RemotePeer
 ) -> None:
-    alice.evidence = Content.of(b"\xff" * script.EVIDENCE.size)
+    alice.evidence = Content.of(b"\xff" * EVIDENCE.size)
     effects = open_bench.tell(Heard(frame=alice.announce(0), via=bob.id))
-    assert script.verdict(effects) is Verdict.IGNORE
+    assert verdict(effects) is Verdict.IGNORE
     assert not open_bench.core.welcome(alice.id, open_bench.now)
     assert open_bench.core.welcome(bob.id, open_bench.now)
 
 
-def test_who_breaks_the_protocol_below_is_fined_and_dropped(open_bench: Any, script: Any, alice: Any) -> None:
+def test_who_breaks_the_protocol_below_is_fined_and_dropped(open_bench: Bench, alice: RemotePeer) -> None:
     open_bench.tell(Connected(peer=alice.id))
     effects = open_bench.tell(Misbehaved(peer=alice.id, field="frame", why="too long", fine=-25.0))
-    assert script.only(effects, Drop).peer == alice.id
-    assert script.only(open_bench.tell(Connected(peer=alice.id)), Drop).peer == alice.id
+    assert only(effects, Drop).peer == alice.id
+    assert only(open_bench.tell(Connected(peer=alice.id)), Drop).peer == alice.id
 
 
 # -- who is waited for ------------------------------------------------------------------------------
 
 
-def test_blobs_that_came_while_we_waited_are_weighed_at_once(bench: Any, script: Any, alice: Any) -> None:
+def test_blobs_that_came_while_we_waited_are_weighed_at_once(bench: Bench, alice: RemotePeer) -> None:
     effects = bench.start()
     bench.meet(alice)
     waiting = bench.publish(bench.answer(effects))
     assert isinstance(bench.core.stage, Gathering)
-    assert script.every(waiting, WakeAt)
+    assert every(waiting, WakeAt)
     bench.answer(bench.receive(alice))
     assert not isinstance(bench.core.stage, Gathering | Saving)
 
 
-def test_a_neighbour_that_left_is_not_waited_for(bench: Any, script: Any, alice: Any) -> None:
+def test_a_neighbour_that_left_is_not_waited_for(bench: Bench, alice: RemotePeer) -> None:
     effects = bench.start()
     bench.meet(alice)
     bench.publish(bench.answer(effects))
@@ -221,11 +215,11 @@ def test_a_neighbour_that_left_is_not_waited_for(bench: Any, script: Any, alice:
     assert bench.finish(effects)
 
 
-def test_who_announces_what_cannot_be_fetched_is_not_waited_for(bench: Any, script: Any, alice: Any) -> None:
+def test_who_announces_what_cannot_be_fetched_is_not_waited_for(bench: Bench, alice: RemotePeer) -> None:
     effects = bench.start()
     bench.meet(alice)
     for round_ in range(2):
-        pull = script.only(bench.tell(Heard(frame=alice.announce(round_), via=alice.id)), Pull)
+        pull = only(bench.tell(Heard(frame=alice.announce(round_), via=alice.id)), Pull)
         assert bench.core._others.is_awaited(alice.id)
         bench.tell(NotPulled(request=pull.request, why="not here"))
     assert not bench.core._others.is_awaited(alice.id)
@@ -235,9 +229,7 @@ def test_who_announces_what_cannot_be_fetched_is_not_waited_for(bench: Any, scri
     assert effects
 
 
-def test_to_greet_again_and_again_is_not_to_have_something_to_say(
-    bench: Any, script: Any, alice: Any
-) -> None:
+def test_to_greet_again_and_again_is_not_to_have_something_to_say(bench: Bench, alice: RemotePeer) -> None:
     effects = bench.start()
     bench.meet(alice)
     for _ in range(2):
@@ -247,9 +239,7 @@ def test_to_greet_again_and_again_is_not_to_have_something_to_say(
     assert not bench.core._others.is_awaited(alice.id)
 
 
-def test_news_that_comes_while_we_merge_is_fresh_in_the_next_round(
-    bench: Any, script: Any, alice: Any
-) -> None:
+def test_news_that_comes_while_we_merge_is_fresh_in_the_next_round(bench: Bench, alice: RemotePeer) -> None:
     """It is behind us by its own count, as a late joiner's is, and still we have not had a round to use it in."""
     effects = bench.start()
     for _ in range(3):
@@ -257,4 +247,4 @@ def test_news_that_comes_while_we_merge_is_fresh_in_the_next_round(
     merging = bench.publish(bench.answer(effects))
     bench.receive(alice, 0)
     ended = bench.finish(bench.publish(bench.answer(bench.finish(merging))))
-    assert [(seen.name, seen.age) for seen in script.records(ended)[0].seen] == [("alice", 0)]
+    assert [(seen.name, seen.age) for seen in round_record(ended).seen] == [("alice", 0)]

@@ -14,6 +14,9 @@ from gossipllm.work import Evaluate, Failed, Fit, Fitted, Merge, Open, Weigh, We
 from peers.core.effects import WakeAt
 from peers.core.events import Heard, Started, Woke
 from peers.core.round.stages import Fitting
+from sim.toy.learner import EVIDENCE
+from support.core_bench import Bench, RemotePeer, update_of
+from support.effects import every, only, records, round_record
 from trust.record.history import Begun
 from trust.rows.rows import TrustConfig, evidence_of
 from wire.digest import Content
@@ -24,10 +27,10 @@ Gather = Callable[..., Effects]
 
 
 @pytest.fixture
-def gather(script: Any) -> Gather:
+def gather() -> Gather:
     """Start, hear of these neighbours, train: up to the first question about them."""
 
-    def begin(bench: Any, *others: Any, effects: Effects | None = None, round_: int = 0) -> Effects:
+    def begin(bench: Bench, *others: Any, effects: Effects | None = None, round_: int = 0) -> Effects:
         effects = bench.start() if effects is None else effects
         for other in others:
             bench.receive(other, round_)
@@ -37,17 +40,17 @@ def gather(script: Any) -> Gather:
 
 
 @pytest.fixture
-def people(script: Any) -> tuple[Any, Any]:
+def people() -> tuple[Any, Any]:
     """Alice is where the bench wants to go, bob is elsewhere."""
-    alice = script.Someone("alice", update=script.update_of([1.0, 0.0, 0.0, 0.0]))
-    return alice, script.Someone("bob", update=script.update_of([0.0, 1.0, 0.0, 0.0]))
+    alice = RemotePeer("alice", update=update_of([1.0, 0.0, 0.0, 0.0]))
+    return alice, RemotePeer("bob", update=update_of([0.0, 1.0, 0.0, 0.0]))
 
 
 def shares(record: Any) -> dict[str, float]:
     return {"me": record.self_weight} | {one.name: one.weight for one in record.seen}
 
 
-def answered(bench: Any, effects: Effects, measures: dict[str, tuple[float, ...]], own: float) -> Effects:
+def answered(bench: Bench, effects: Effects, measures: dict[str, tuple[float, ...]], own: float) -> Effects:
     """Answer every `Weigh` with these distances, by author."""
     result: Effects = []
     for weigh in [one for one in effects if isinstance(one, Weigh)]:
@@ -78,19 +81,19 @@ def answered(bench: Any, effects: Effects, measures: dict[str, tuple[float, ...]
         TrustConfig(strategy="local"),
     ],
 )
-def test_the_learner_is_told_what_the_strategy_needs(script: Any, trust: TrustConfig) -> None:
-    bench = script.Bench(trust=trust)
-    assert script.only(bench.tell(Started()), Open).config.evidence == evidence_of(trust)
+def test_the_learner_is_told_what_the_strategy_needs(trust: TrustConfig) -> None:
+    bench = Bench(trust=trust)
+    assert only(bench.tell(Started()), Open).config.evidence == evidence_of(trust)
 
 
-def test_a_product_asks_once_and_records_every_distance(script: Any, gather: Gather, people: Any) -> None:
-    bench = script.Bench(trust=TrustConfig(strategy="product", product_of=("weights", "validation")))
+def test_a_product_asks_once_and_records_every_distance(gather: Gather, people: Any) -> None:
+    bench = Bench(trust=TrustConfig(strategy="product", product_of=("weights", "validation")))
     alice, bob = people
     effects = gather(bench, alice, bob)
-    assert [one.author for one in script.every(effects, Weigh)] == sorted((alice.id, bob.id))
+    assert [one.author for one in every(effects, Weigh)] == sorted((alice.id, bob.id))
     ended = bench.finish(answered(bench, effects, {alice.id: (0.25, -0.5), bob.id: (1.0, 0.5)}, 0.0))
 
-    (record,) = script.records(ended)
+    record = round_record(ended)
     by_name = {one.name: one for one in record.seen}
     assert (by_name["alice"].distance, by_name["alice"].error) == (0.25, 0.01)
     assert by_name["alice"].distances == (0.25, -0.5)
@@ -108,113 +111,113 @@ def test_a_product_asks_once_and_records_every_distance(script: Any, gather: Gat
     ],
 )
 def test_measures_that_make_no_row_are_declined(
-    script: Any, gather: Gather, distances: tuple[float, ...], own: float
+    gather: Gather, distances: tuple[float, ...], own: float
 ) -> None:
-    bench = script.Bench(trust=TrustConfig(strategy="product", product_of=("weights", "validation")))
-    alice = script.Someone("alice")
+    bench = Bench(trust=TrustConfig(strategy="product", product_of=("weights", "validation")))
+    alice = RemotePeer("alice")
     effects = answered(bench, gather(bench, alice), {alice.id: distances}, own)
-    assert script.only(effects, Merge).row == (1.0,)
-    assert [one.field for one in script.records(effects)] == ["distance"]
+    assert only(effects, Merge).row == (1.0,)
+    assert [one.field for one in records(effects)] == ["distance"]
     assert bench.core.welcome(alice.id, bench.now)
 
 
-def test_one_distance_is_recorded_once(script: Any, gather: Gather, people: Any) -> None:
-    bench = script.Bench()
-    (record,) = script.records(bench.finish(gather(bench, people[0])))
+def test_one_distance_is_recorded_once(gather: Gather, people: Any) -> None:
+    bench = Bench()
+    record = round_record(bench.finish(gather(bench, people[0])))
     assert record.seen[0].distance > 0
     assert record.seen[0].distances == ()
 
 
 @pytest.mark.parametrize(("form", "said"), [("ours", "weights"), ("paper-code", "weights paper-code")])
-def test_the_record_of_a_start_says_the_form(script: Any, form: Any, said: str) -> None:
-    bench = script.Bench(trust=TrustConfig(strategy="weights", form=form))
-    (begun,) = [one for one in script.records(bench.start()) if isinstance(one, Begun)]
+def test_the_record_of_a_start_says_the_form(form: Any, said: str) -> None:
+    bench = Bench(trust=TrustConfig(strategy="weights", form=form))
+    (begun,) = [one for one in records(bench.start()) if isinstance(one, Begun)]
     assert begun.strategy == said
 
 
 # -- one row, taken as it is ------------------------------------------------------------------------
 
 
-def test_a_published_row_is_merged_without_an_evaluation(script: Any, gather: Gather, people: Any) -> None:
+def test_a_published_row_is_merged_without_an_evaluation(gather: Gather, people: Any) -> None:
     trust = TrustConfig(strategy="weights", form="paper-text")
-    bench = script.Bench(trust=trust, rounds={"guard": False})
+    bench = Bench(trust=trust, rounds={"guard": False})
     alice, bob = people
     merging = answered(bench, gather(bench, alice, bob), {alice.id: (1.0,), bob.id: (1.0,)}, 0.0)
 
-    merge = script.only(merging, Merge)
+    merge = only(merging, Merge)
     assert merge.row == pytest.approx([x / (math.e + 2) for x in (math.e, 1, 1)])
-    (record,) = script.records(bench.answer(merging))
+    record = round_record(bench.answer(merging))
     assert (record.guard, record.tried, record.temperature) == ("taken", (), None)
 
 
-def test_a_guard_measures_even_a_single_row(script: Any, gather: Gather, people: Any) -> None:
-    bench = script.Bench(trust=TrustConfig(strategy="uniform"))
-    evaluate = script.only(gather(bench, *people), Evaluate)
+def test_a_guard_measures_even_a_single_row(gather: Gather, people: Any) -> None:
+    bench = Bench(trust=TrustConfig(strategy="uniform"))
+    evaluate = only(gather(bench, *people), Evaluate)
     assert evaluate.rows == ((1 / 3,) * 3, (1.0, 0.0, 0.0))
 
 
-def test_fomo_takes_only_from_who_gained(script: Any, gather: Gather, people: Any) -> None:
-    bench = script.Bench(trust=TrustConfig(strategy="fomo"), rounds={"guard": False})
+def test_fomo_takes_only_from_who_gained(gather: Gather, people: Any) -> None:
+    bench = Bench(trust=TrustConfig(strategy="fomo"), rounds={"guard": False})
     alice, bob = people
     merging = answered(bench, gather(bench, alice, bob), {alice.id: (-3.0,), bob.id: (0.5,)}, -1.0)
 
-    merge = script.only(merging, Merge)
+    merge = only(merging, Merge)
     assert (merge.row, merge.updates) == ((0.25, 0.75), (alice.update,))
 
 
-def test_fixed_weights_find_their_peers_by_name_or_id(script: Any, gather: Gather, people: Any) -> None:
+def test_fixed_weights_find_their_peers_by_name_or_id(gather: Gather, people: Any) -> None:
     alice, bob = people
     fixed = ("alice=0.25", f"{bob.id}=0.125", "carol=0.5")
-    bench = script.Bench(trust=TrustConfig(strategy="fixed", fixed=fixed), rounds={"guard": False})
-    (record,) = script.records(bench.finish(gather(bench, alice, bob)))
+    bench = Bench(trust=TrustConfig(strategy="fixed", fixed=fixed), rounds={"guard": False})
+    record = round_record(bench.finish(gather(bench, alice, bob)))
     assert shares(record) == {"me": 0.625, "alice": 0.25, "bob": 0.125}
 
 
 # -- the learned row --------------------------------------------------------------------------------
 
 
-def learned(script: Any, **rounds: Any) -> Any:
-    return script.Bench(trust=TrustConfig(strategy="learned", learned_rate=2.0), rounds=rounds)
+def learned(**rounds: Any) -> Any:
+    return Bench(trust=TrustConfig(strategy="learned", learned_rate=2.0), rounds=rounds)
 
 
-def test_a_learned_row_is_fitted_measured_and_merged(script: Any, gather: Gather, people: Any) -> None:
-    bench = learned(script)
+def test_a_learned_row_is_fitted_measured_and_merged(gather: Gather, people: Any) -> None:
+    bench = learned()
     fitting = gather(bench, *people)
-    fit = script.only(fitting, Fit)
+    fit = only(fitting, Fit)
     assert fit.row == pytest.approx((1 / 3,) * 3)
     assert (fit.steps, fit.rate) == (12, 2.0)
     assert set(fit.updates) == {one.update for one in people}
-    assert not script.every(fitting, Weigh)
+    assert not every(fitting, Weigh)
 
     evaluating = bench.answer(fitting)
-    row = script.only(evaluating, Evaluate).rows[0]
+    row = only(evaluating, Evaluate).rows[0]
     merging = bench.answer(evaluating)
-    assert script.only(merging, Merge).row == row
-    (record,) = script.records(bench.answer(merging))
+    assert only(merging, Merge).row == row
+    record = round_record(bench.answer(merging))
     assert record.guard == "taken"
     assert shares(record)["alice"] > 0.6 > 0.1 > shares(record)["bob"]
     assert record.trust_merged < record.trust_alone
 
 
-def test_the_next_fit_begins_where_the_last_row_was(script: Any, gather: Gather, people: Any) -> None:
-    bench = learned(script)
+def test_the_next_fit_begins_where_the_last_row_was(gather: Gather, people: Any) -> None:
+    bench = learned()
     alice, bob = people
     ended = bench.finish(gather(bench, alice, bob))
-    last = shares(script.records(ended)[0])
-    fit = script.only(gather(bench, alice, bob, effects=ended, round_=1), Fit)
+    last = shares(round_record(ended))
+    fit = only(gather(bench, alice, bob, effects=ended, round_=1), Fit)
     names = {alice.update: "alice", bob.update: "bob"}
     begun = dict(zip(["me", *(names[one] for one in fit.updates)], fit.row, strict=True))
     assert begun == pytest.approx({name: 0.9 * weight + 0.1 / 3 for name, weight in last.items()})
 
 
-def test_without_a_guard_the_learned_row_is_merged_at_once(script: Any, gather: Gather, people: Any) -> None:
-    bench = learned(script, guard=False)
-    assert script.only(bench.answer(gather(bench, *people)), Merge)
+def test_without_a_guard_the_learned_row_is_merged_at_once(gather: Gather, people: Any) -> None:
+    bench = learned(guard=False)
+    assert only(bench.answer(gather(bench, *people)), Merge)
 
 
-def test_alone_there_is_nothing_to_learn(script: Any, gather: Gather) -> None:
-    bench = learned(script)
-    assert script.only(gather(bench), Merge).row == (1.0,)
+def test_alone_there_is_nothing_to_learn(gather: Gather) -> None:
+    bench = learned()
+    assert only(gather(bench), Merge).row == (1.0,)
 
 
 @pytest.mark.parametrize(
@@ -230,23 +233,23 @@ def test_alone_there_is_nothing_to_learn(script: Any, gather: Gather) -> None:
         (1e308, 1e308, 1e308),
     ],
 )
-def test_what_is_no_row_is_refused(script: Any, gather: Gather, people: Any, row: Sequence[float]) -> None:
-    bench = learned(script)
-    fit = script.only(gather(bench, *people), Fit)
+def test_what_is_no_row_is_refused(gather: Gather, people: Any, row: Sequence[float]) -> None:
+    bench = learned()
+    fit = only(gather(bench, *people), Fit)
     merging = bench.tell(Fitted(request=fit.request, row=tuple(row), losses=()))
-    assert script.only(merging, Merge).row == (1.0,)
-    assert script.records(bench.answer(merging))[0].guard == "refused"
+    assert only(merging, Merge).row == (1.0,)
+    assert round_record(bench.answer(merging)).guard == "refused"
 
 
-def test_rounding_of_a_learned_row_is_mended(script: Any, gather: Gather, people: Any) -> None:
-    bench = learned(script, guard=False)
-    fit = script.only(gather(bench, *people), Fit)
+def test_rounding_of_a_learned_row_is_mended(gather: Gather, people: Any) -> None:
+    bench = learned(guard=False)
+    fit = only(gather(bench, *people), Fit)
     merging = bench.tell(Fitted(request=fit.request, row=(0.5001, 0.25, 0.25), losses=()))
-    assert math.fsum(script.only(merging, Merge).row) == pytest.approx(1, abs=1e-15)
+    assert math.fsum(only(merging, Merge).row) == pytest.approx(1, abs=1e-15)
 
 
-def test_late_and_repeated_fits_change_nothing(script: Any, gather: Gather, people: Any) -> None:
-    bench = learned(script)
+def test_late_and_repeated_fits_change_nothing(gather: Gather, people: Any) -> None:
+    bench = learned()
     fitting = gather(bench, *people)
     late = msgspec.structs.replace(bench.answer_to(fitting), request=-1)
     assert bench.tell(late) == []
@@ -256,29 +259,29 @@ def test_late_and_repeated_fits_change_nothing(script: Any, gather: Gather, peop
     assert bench.tell(answer) == []
 
 
-def test_a_fit_that_failed_is_tried_again(script: Any, gather: Gather, people: Any) -> None:
-    bench = learned(script)
+def test_a_fit_that_failed_is_tried_again(gather: Gather, people: Any) -> None:
+    bench = learned()
     fitting = gather(bench, *people)
-    failure = Failed(request=script.only(fitting, Fit).request, why="out of memory", users_fault=False)
-    wake = script.only(bench.tell(failure), WakeAt)
+    failure = Failed(request=only(fitting, Fit).request, why="out of memory", users_fault=False)
+    wake = only(bench.tell(failure), WakeAt)
     again = bench.answer(bench.tell(Woke(timer=wake.timer), after=1.0))
-    assert script.only(again, Fit)
+    assert only(again, Fit)
 
 
 # -- raw logits -------------------------------------------------------------------------------------
 
 
-def test_a_network_of_raw_logits_reads_evidence_as_such(script: Any) -> None:
+def test_a_network_of_raw_logits_reads_evidence_as_such() -> None:
     shape = RowsShape(rows=1, top=1, vocabulary=2, raw=True)
     logits = Content.of(
         encode_logits(LogitRows(np.zeros((1, 1), np.uint32), np.full((1, 1), -31.5, np.float32)), shape)
     )
-    bench = script.Bench()
+    bench = Bench()
     opened = bench.answer_to(bench.tell(Started()))
     bench.tell(msgspec.structs.replace(opened, raw=True))
     infinite = Content.of(b"\0\0" + np.float32(np.inf).tobytes())
-    alice, bob = script.Someone("alice", evidence=logits), script.Someone("bob", evidence=infinite)
-    assert script.EVIDENCE.size == logits.size, "so that only the content can tell"
+    alice, bob = RemotePeer("alice", evidence=logits), RemotePeer("bob", evidence=infinite)
+    assert EVIDENCE.size == logits.size, "so that only the content can tell"
     bench.tell(Heard(frame=alice.announce(0), via=alice.id))
     bench.tell(Heard(frame=bob.announce(0), via=bob.id))
     assert bench.core.welcome(alice.id, bench.now)

@@ -13,32 +13,38 @@ from peers.core.effects import Greet, Publish, Stop, Store, WakeAt
 from peers.core.events import LearnerLost, NotStored, Reopening, Started, Woke
 from peers.core.round.learner_supervision import MERGE_TRIES
 from peers.core.round.stages import Opening, Resting
+from support.core_bench import Bench, RemotePeer
+from support.effects import every, notes, only, round_record
 
 
-def revive(bench: Any, script: Any, lost: list[Any]) -> list[Any]:
-    wake = script.only(lost, WakeAt)
+def revive(bench: Bench, lost: list[Any]) -> list[Any]:
+    wake = only(lost, WakeAt)
     return bench.tell(Woke(timer=wake.timer), after=wake.at - bench.now)
 
 
 # -- at the beginning -------------------------------------------------------------------------------
 
 
-def test_another_base_than_the_saved_state_has_stops_the_peer(bench: Any, script: Any) -> None:
-    saved = script.only(bench.train(), Store).saved
+def test_another_base_than_the_saved_state_has_stops_the_peer(
+    bench: Bench,
+) -> None:
+    saved = only(bench.train(), Store).saved
     other = msgspec.structs.replace(saved.fingerprints, base=bytes(32))
-    after = script.Bench(saved=msgspec.structs.replace(saved, fingerprints=other))
+    after = Bench(saved=msgspec.structs.replace(saved, fingerprints=other))
 
-    stop = script.only(after.start(), Stop)
+    stop = only(after.start(), Stop)
 
     assert stop.code == 2
     assert stop.why.startswith("the base is not the one this home began with: saved 00000000, now ")
 
 
-def test_an_adapter_too_large_to_announce_stops_the_peer_before_it_trains(bench: Any, script: Any) -> None:
+def test_an_adapter_too_large_to_announce_stops_the_peer_before_it_trains(
+    bench: Bench,
+) -> None:
     opened = bench.answer_to(bench.tell(Started()))
     unit = msgspec.structs.replace(opened.units[0], tensors=(("w", (2**15, 2**15)),))
 
-    stop = script.only(bench.tell(msgspec.structs.replace(opened, units=(unit,))), Stop)
+    stop = only(bench.tell(msgspec.structs.replace(opened, units=(unit,))), Stop)
 
     assert stop.code == 2
     assert "takes 4294967300 bytes, and others refuse more than 2147483647" in stop.why
@@ -48,117 +54,133 @@ def test_an_adapter_too_large_to_announce_stops_the_peer_before_it_trains(bench:
 
 
 def test_lost_while_opening_it_is_opened_again_after_longer_and_longer_pauses(
-    bench: Any, script: Any
+    bench: Bench,
 ) -> None:
     bench.tell(Started())
     pauses = []
     for _ in range(1200):
         lost = bench.tell(LearnerLost(why="exit code -9"))
-        pauses.append(script.only(lost, WakeAt).at - bench.now)
-        assert script.only(revive(bench, script, lost), Open)
+        pauses.append(only(lost, WakeAt).at - bench.now)
+        assert only(revive(bench, lost), Open)
 
     assert pauses[:7] == [1, 2, 4, 8, 16, 30, 30]
     assert set(pauses[7:]) == {30}
 
 
-def test_pauses_begin_anew_only_after_a_whole_round(bench: Any, script: Any) -> None:
+def test_pauses_begin_anew_only_after_a_whole_round(
+    bench: Bench,
+) -> None:
     def pause() -> float:
-        return script.only(lost, WakeAt).at - bench.now
+        return only(lost, WakeAt).at - bench.now
 
     bench.start()
     lost = bench.tell(LearnerLost(why=""))
     assert pause() == 1
-    bench.train(bench.answer(revive(bench, script, lost)))
+    bench.train(bench.answer(revive(bench, lost)))
     lost = bench.tell(LearnerLost(why=""))
     assert pause() == 2, "local steps alone are no success: what follows them may be what kills"
-    effects = bench.answer(revive(bench, script, lost))
+    effects = bench.answer(revive(bench, lost))
     bench.finish(bench.publish(effects))
     lost = bench.tell(LearnerLost(why=""))
     assert pause() == 1
 
 
-def test_lost_while_training_the_round_begins_again(bench: Any, script: Any) -> None:
-    first = script.only(bench.start(), Train)
-    again = bench.answer(revive(bench, script, bench.tell(LearnerLost(why="killed"))))
-    second = script.only(again, Train)
+def test_lost_while_training_the_round_begins_again(
+    bench: Bench,
+) -> None:
+    first = only(bench.start(), Train)
+    again = bench.answer(revive(bench, bench.tell(LearnerLost(why="killed"))))
+    second = only(again, Train)
     assert (second.round, second.steps) == (first.round, first.steps)
     assert second.request != first.request
 
 
-def test_lost_while_saving_nothing_is_published_that_is_not_stored(bench: Any, script: Any) -> None:
-    store = script.only(bench.train(), Store)
+def test_lost_while_saving_nothing_is_published_that_is_not_stored(
+    bench: Bench,
+) -> None:
+    store = only(bench.train(), Store)
     lost = bench.tell(LearnerLost(why="killed"))
     bench.tell(NotStored(generation=store.saved.generation, why="the disk is full"))
 
-    again = bench.answer(revive(bench, script, lost))
+    again = bench.answer(revive(bench, lost))
 
-    assert not script.every(again, Publish)
-    assert script.only(again, Store).saved == store.saved
-    assert script.only(bench.publish(again), Publish).frame == store.saved.frame
+    assert not every(again, Publish)
+    assert only(again, Store).saved == store.saved
+    assert only(bench.publish(again), Publish).frame == store.saved.frame
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2])
 def test_lost_while_gathering_choosing_or_merging_the_same_frame_is_published(
-    bench: Any, script: Any, steps: int
+    bench: Bench, steps: int
 ) -> None:
-    alice = script.Someone("alice")
+    alice = RemotePeer("alice")
     effects = bench.start()
     bench.receive(alice)
     effects = bench.publish(bench.answer(effects))
-    frame = script.only(effects, Publish).frame
+    frame = only(effects, Publish).frame
     for _ in range(steps):
         effects = bench.answer(effects)
 
-    again = bench.answer(revive(bench, script, bench.tell(LearnerLost(why="killed"))))
+    again = bench.answer(revive(bench, bench.tell(LearnerLost(why="killed"))))
 
-    assert script.only(again, Publish).frame == frame
-    assert script.records(bench.finish(again))[0].guard == "taken"
+    assert only(again, Publish).frame == frame
+    assert round_record(bench.finish(again)).guard == "taken"
 
 
-def test_a_merge_that_keeps_killing_the_learner_is_given_up(bench: Any, script: Any) -> None:
-    alice = script.Someone("alice")
+def test_a_merge_that_keeps_killing_the_learner_is_given_up(
+    bench: Bench,
+) -> None:
+    alice = RemotePeer("alice")
     effects = bench.start()
     bench.receive(alice)
     effects = bench.publish(bench.answer(effects))
     for _ in range(MERGE_TRIES):
-        assert script.every(effects, Weigh)
-        effects = bench.answer(revive(bench, script, bench.tell(LearnerLost(why="out of memory"))))
+        assert every(effects, Weigh)
+        effects = bench.answer(revive(bench, bench.tell(LearnerLost(why="out of memory"))))
 
-    assert script.only(effects, Merge).row == (1.0,)
-    assert "ends alone" in script.notes(effects)[0]
+    assert only(effects, Merge).row == (1.0,)
+    assert "ends alone" in notes(effects)[0]
     ended = bench.answer(effects)
-    assert script.every(bench.publish(bench.answer(ended)), Weigh), "the next round tries again"
+    assert every(bench.publish(bench.answer(ended)), Weigh), "the next round tries again"
 
 
-def test_resting_needs_no_learner(script: Any) -> None:
-    bench = script.Bench(rounds={"rounds": 1})
+def test_resting_needs_no_learner() -> None:
+    bench = Bench(rounds={"rounds": 1})
     bench.finish(bench.publish())
     assert isinstance(bench.core.stage, Resting)
     assert bench.tell(LearnerLost(why="killed")) == []
 
 
-def test_a_failure_that_the_user_can_mend_stops_the_peer(bench: Any, script: Any) -> None:
-    request = script.only(bench.tell(Started()), Open).request
+def test_a_failure_that_the_user_can_mend_stops_the_peer(
+    bench: Bench,
+) -> None:
+    request = only(bench.tell(Started()), Open).request
     effects = bench.tell(Failed(request=request, why="no such model", users_fault=True))
     assert effects == [Stop(code=2, why="no such model")]
 
 
-def test_any_other_failure_is_tried_again(bench: Any, script: Any) -> None:
-    request = script.only(bench.start(), Train).request
+def test_any_other_failure_is_tried_again(
+    bench: Bench,
+) -> None:
+    request = only(bench.start(), Train).request
     lost = bench.tell(Failed(request=request, why="out of memory", users_fault=False))
     assert bench.core.stage == Opening(None)
-    assert script.only(revive(bench, script, lost), Open)
+    assert only(revive(bench, lost), Open)
 
 
-def test_opened_again_it_greets_nobody_twice(bench: Any, script: Any) -> None:
+def test_opened_again_it_greets_nobody_twice(
+    bench: Bench,
+) -> None:
     bench.start()
-    bench.meet(script.Someone("alice"))
-    again = bench.answer(revive(bench, script, bench.tell(LearnerLost(why=""))))
-    assert not script.every(again, Greet)
+    bench.meet(RemotePeer("alice"))
+    again = bench.answer(revive(bench, bench.tell(LearnerLost(why=""))))
+    assert not every(again, Greet)
 
 
-def test_a_merge_that_gives_no_number_is_undone(bench: Any, script: Any) -> None:
-    alice = script.Someone("alice")
+def test_a_merge_that_gives_no_number_is_undone(
+    bench: Bench,
+) -> None:
+    alice = RemotePeer("alice")
     effects = bench.start()
     bench.receive(alice)
     merging = bench.answer(bench.answer(bench.publish(bench.answer(effects))))
@@ -166,8 +188,8 @@ def test_a_merge_that_gives_no_number_is_undone(bench: Any, script: Any) -> None
 
     lost = bench.tell(broken)
 
-    assert not script.every(lost, Store)
-    assert "the merge has a loss of nan" in script.notes(lost)[0]
+    assert not every(lost, Store)
+    assert "the merge has a loss of nan" in notes(lost)[0]
     again = bench.answer(bench.tell(Woke(timer=Reopening()), after=1.0))
-    assert script.only(again, Publish)
-    assert script.only(again, Merge).row == (1.0,), "this round ends alone"
+    assert only(again, Publish)
+    assert only(again, Merge).row == (1.0,), "this round ends alone"

@@ -19,6 +19,7 @@ from peers.core.saved import WHOLE, Plan
 from peers.core.terms import Terms
 from sim.toy.learner import ToyLearner
 from sim.toy.units import context_key
+from support.core_bench import RemotePeer
 from trust.rows.ownership import owned
 from wire.codec import decode_announcement
 from wire.importance import encode_importance
@@ -45,9 +46,9 @@ def by_heads(me: str = "me", **heads: Any) -> Planner:
 
 
 @pytest.fixture
-def heard(script: Any) -> Any:
+def heard() -> Any:
     def of(name: str, round_: int = 0, **fields: Any) -> ReceivedAnnouncement:
-        someone = script.Someone(name)
+        someone = RemotePeer(name)
         frame = someone.announce(round_, **fields)
         return ReceivedAnnouncement(name, decode_announcement(frame).announcement, frame, someone.id, {})
 

@@ -13,6 +13,8 @@ from peers.core.effects import Publish, Pull
 from peers.core.events import Connected, Heard, NotPulled, Pulled
 from peers.core.others.blobs.contexts import MAX_FAILED
 from sim.toy.units import CONTEXT_BYTES, context_key, fingerprints
+from support.core_bench import Bench, RemotePeer
+from support.effects import every, only
 from wire.codec import decode_announcement
 from wire.digest import Content
 from wire.messages import MAX_CONTEXTS, BlobRef, ContextRef, network_id
@@ -36,9 +38,9 @@ def announced(someone: Any, round_: int, *contexts: ContextRef) -> Heard:
     return Heard(frame=frame, via=someone.id)
 
 
-def bench_that(script: Any, contexts: Any, **rounds: Any) -> Any:
+def bench_that(contexts: Any, **rounds: Any) -> Any:
     layers = LayersConfig(count=1, context="distil", contexts=contexts)
-    return script.Bench(form="split", learner=LearnerConfig(layers=layers), rounds=rounds)
+    return Bench(form="split", learner=LearnerConfig(layers=layers), rounds=rounds)
 
 
 def of_contexts(pulls: list[Pull]) -> list[Pull]:
@@ -47,26 +49,26 @@ def of_contexts(pulls: list[Pull]) -> list[Pull]:
 
 
 @pytest.fixture
-def alice(script: Any) -> Any:
-    return script.Someone("alice")
+def alice() -> Any:
+    return RemotePeer("alice")
 
 
 # -- making -----------------------------------------------------------------------------------------
 
 
-def test_what_was_made_is_announced_and_served(script: Any) -> None:
-    bench = bench_that(script, "make")
+def test_what_was_made_is_announced_and_served() -> None:
+    bench = bench_that("make")
     effects = bench.start()
-    window = script.only(effects, Train).units
+    window = only(effects, Train).units
     published = bench.publish(bench.answer(effects))
-    announcement = decode_announcement(script.only(published, Publish).frame).announcement
+    announcement = decode_announcement(only(published, Publish).frame).announcement
     (made,) = announcement.contexts
     assert made.key == context_key(window[0].bit_length() - 1)
     assert bench.core.blob(made.blob.digest) == made.key * 4
 
 
-def test_the_last_ones_made_are_kept_and_no_more_than_can_be_announced(script: Any) -> None:
-    bench = bench_that(script, "make")
+def test_the_last_ones_made_are_kept_and_no_more_than_can_be_announced() -> None:
+    bench = bench_that("make")
     bench.start()
     contexts = bench.core._others.fetching.contexts
     made = [MadeContext(key=bytes([n]) * 32, content=Content.of(bytes([n]))) for n in range(7)]
@@ -80,7 +82,7 @@ def test_the_last_ones_made_are_kept_and_no_more_than_can_be_announced(script: A
 # -- fetching ---------------------------------------------------------------------------------------
 
 
-def trained(bench: Any, script: Any, alice: Any, *contexts: ContextRef) -> list[Any]:
+def trained(bench: Bench, alice: RemotePeer, *contexts: ContextRef) -> list[Any]:
     """Start, hear of her contexts, train, publish: the effects up to there."""
     effects = bench.start()
     bench.meet(alice)
@@ -88,65 +90,65 @@ def trained(bench: Any, script: Any, alice: Any, *contexts: ContextRef) -> list[
     return bench.publish(bench.answer(effects))
 
 
-def test_the_next_windows_context_is_fetched_while_the_round_goes_on(script: Any, alice: Any) -> None:
-    bench = bench_that(script, "fetch")
-    effects = trained(bench, script, alice, ref(2))
-    (pull,) = of_contexts(script.every(effects, Pull))
+def test_the_next_windows_context_is_fetched_while_the_round_goes_on(alice: RemotePeer) -> None:
+    bench = bench_that("fetch")
+    effects = trained(bench, alice, ref(2))
+    (pull,) = of_contexts(every(effects, Pull))
     assert pull.sources == (alice.id,)
     bench.tell(Pulled(request=pull.request, content=context(2)))
-    train = script.only(bench.finish(bench.lose_patience(effects)), Train)
+    train = only(bench.finish(bench.lose_patience(effects)), Train)
     assert train.context == context(2)
     assert train.units == b"\x04"
 
 
-def test_a_context_that_does_not_come_is_done_without(script: Any, alice: Any) -> None:
-    bench = bench_that(script, "fetch")
-    effects = trained(bench, script, alice, ref(2))
-    train = script.only(bench.finish(bench.lose_patience(effects)), Train)
+def test_a_context_that_does_not_come_is_done_without(alice: RemotePeer) -> None:
+    bench = bench_that("fetch")
+    effects = trained(bench, alice, ref(2))
+    train = only(bench.finish(bench.lose_patience(effects)), Train)
     assert (train.context, train.units) == (None, b"\x04")
 
 
-def test_one_that_failed_is_asked_for_again_and_nobody_is_blamed(script: Any, alice: Any) -> None:
-    bench = bench_that(script, "fetch")
-    effects = trained(bench, script, alice, ref(2))
-    (pull,) = of_contexts(script.every(effects, Pull))
+def test_one_that_failed_is_asked_for_again_and_nobody_is_blamed(alice: RemotePeer) -> None:
+    bench = bench_that("fetch")
+    effects = trained(bench, alice, ref(2))
+    (pull,) = of_contexts(every(effects, Pull))
     assert bench.tell(NotPulled(request=pull.request, why="gone")) == []
     assert bench.core.welcome(alice.id, bench.now)
-    (again,) = of_contexts(script.every(bench.core._others.fetch_missing(), Pull))
+    (again,) = of_contexts(every(bench.core._others.fetch_missing(), Pull))
     assert again.request != pull.request
 
 
-def test_one_that_came_too_late_serves_a_later_round(script: Any, alice: Any) -> None:
-    bench = bench_that(script, "fetch")
-    effects = trained(bench, script, alice, ref(2))
-    (pull,) = of_contexts(script.every(effects, Pull))
+def test_one_that_came_too_late_serves_a_later_round(alice: RemotePeer) -> None:
+    bench = bench_that("fetch")
+    effects = trained(bench, alice, ref(2))
+    (pull,) = of_contexts(every(effects, Pull))
     effects = bench.finish(bench.lose_patience(effects))
     bench.tell(Pulled(request=pull.request, content=context(2)))
     effects = bench.publish(bench.answer(effects))
-    train = script.only(bench.finish(bench.lose_patience(effects)), Train)
+    train = only(bench.finish(bench.lose_patience(effects)), Train)
     assert train.context == context(2)
 
 
-def test_one_that_the_learner_refused_is_dropped_and_anothers_is_fetched(script: Any, alice: Any) -> None:
-    bench = bench_that(script, "fetch")
-    bad, bob = Content.of(b"bad"), script.Someone("bob")
-    effects = trained(bench, script, alice, ref(2, content=bad))
-    pull = script.every(effects, Pull)[-1]
+def test_one_that_the_learner_refused_is_dropped_and_anothers_is_fetched(alice: RemotePeer) -> None:
+    bench = bench_that("fetch")
+    bad, bob = Content.of(b"bad"), RemotePeer("bob")
+    effects = trained(bench, alice, ref(2, content=bad))
+    pull = every(effects, Pull)[-1]
     bench.tell(Pulled(request=pull.request, content=bad))
     effects = bench.finish(bench.lose_patience(effects))
-    assert script.only(effects, Train).context == bad
+    assert only(effects, Train).context == bad
     bench.tell(Connected(peer=bob.id))
     bench.tell(announced(bob, 0, ref(2)))
     answer = bench.answer_to(effects)
     effects = bench.publish(bench.tell(msgspec.structs.replace(answer, context_refused=True)))
     assert bench.core.blob(bad.digest) is None, "and passed on to nobody"
-    (again,) = of_contexts(script.every(effects, Pull))
+    (again,) = of_contexts(every(effects, Pull))
     assert (again.digest, again.sources) == (context(2).digest, (bob.id,))
 
 
-def test_one_that_the_learner_refused_is_not_fetched_again(script: Any, alice: Any) -> None:
-    bench = bench_that(script, "fetch")
-    trained(bench, script, alice, ref(2))
+def test_one_that_the_learner_refused_is_not_fetched_again(alice: RemotePeer) -> None:
+    bench = bench_that("fetch")
+    trained(bench, alice, ref(2))
     contexts, others = bench.core._others.fetching.contexts, bench.core._others
     contexts.refused(context(2))
     assert not contexts.within_reach(others.lately())
@@ -155,28 +157,28 @@ def test_one_that_the_learner_refused_is_not_fetched_again(script: Any, alice: A
     assert contexts.within_reach(others.lately()) == {context_key(2)}, "the last ones are remembered"
 
 
-def test_nobody_fetches_more_than_a_context_of_this_model_can_have(script: Any, alice: Any) -> None:
-    bench = bench_that(script, "fetch")
-    effects = trained(bench, script, alice, ref(1, size=CONTEXT_BYTES + 1))
-    assert not of_contexts(script.every(effects, Pull))
-    at_most = bench_that(script, "fetch")
-    effects = trained(at_most, script, alice, ref(1, size=CONTEXT_BYTES))
-    assert of_contexts(script.every(effects, Pull))
+def test_nobody_fetches_more_than_a_context_of_this_model_can_have(alice: RemotePeer) -> None:
+    bench = bench_that("fetch")
+    effects = trained(bench, alice, ref(1, size=CONTEXT_BYTES + 1))
+    assert not of_contexts(every(effects, Pull))
+    at_most = bench_that("fetch")
+    effects = trained(at_most, alice, ref(1, size=CONTEXT_BYTES))
+    assert of_contexts(every(effects, Pull))
 
 
-def test_nobody_fetches_what_is_absurdly_large_or_of_no_window(script: Any, alice: Any) -> None:
-    bench = bench_that(script, "fetch", most_context_mb=1)
+def test_nobody_fetches_what_is_absurdly_large_or_of_no_window(alice: RemotePeer) -> None:
+    bench = bench_that("fetch", most_context_mb=1)
     large = ref(1, size=2**31 - 1)
     foreign = ContextRef(key=bytes(32), blob=BlobRef(digest=bytes(32), size=1))
-    effects = trained(bench, script, alice, large, foreign)
-    assert not of_contexts(script.every(effects, Pull))
+    effects = trained(bench, alice, large, foreign)
+    assert not of_contexts(every(effects, Pull))
     assert bench.core.welcome(alice.id, bench.now)
 
 
-def test_of_two_that_differ_the_one_of_those_we_trust_is_fetched(script: Any, alice: Any) -> None:
-    bench = bench_that(script, "fetch")
+def test_of_two_that_differ_the_one_of_those_we_trust_is_fetched(alice: RemotePeer) -> None:
+    bench = bench_that("fetch")
     bench.start()
-    bob, carol = script.Someone("bob"), script.Someone("carol")
+    bob, carol = RemotePeer("bob"), RemotePeer("carol")
     forged = Content.of(b"forged")
     for someone, one in ((alice, ref(1)), (bob, ref(1, content=forged)), (carol, ref(1, content=forged))):
         bench.tell(Connected(peer=someone.id))
@@ -190,10 +192,10 @@ def test_of_two_that_differ_the_one_of_those_we_trust_is_fetched(script: Any, al
     assert (blind.digest, set(blind.sources)) == (forged.digest, {bob.id, carol.id})
 
 
-def test_what_many_announce_and_nobody_gives_does_not_stand_in_the_way(script: Any, alice: Any) -> None:
-    bench = bench_that(script, "fetch")
+def test_what_many_announce_and_nobody_gives_does_not_stand_in_the_way(alice: RemotePeer) -> None:
+    bench = bench_that("fetch")
     bench.start()
-    sybils = [script.Someone("bob"), script.Someone("carol")]
+    sybils = [RemotePeer("bob"), RemotePeer("carol")]
     withheld = ref(1, content=Content.of(b"never given"))
     for someone, one in ((alice, ref(1)), *((sybil, withheld) for sybil in sybils)):
         bench.tell(Connected(peer=someone.id))
@@ -207,10 +209,10 @@ def test_what_many_announce_and_nobody_gives_does_not_stand_in_the_way(script: A
     assert (second.digest, second.sources) == (context(1).digest, (alice.id,))
 
 
-def test_who_lies_about_the_size_alone_spoils_no_fetch_from_others(script: Any, alice: Any) -> None:
-    bench = bench_that(script, "fetch")
+def test_who_lies_about_the_size_alone_spoils_no_fetch_from_others(alice: RemotePeer) -> None:
+    bench = bench_that("fetch")
     bench.start()
-    liar = script.Someone("liar")
+    liar = RemotePeer("liar")
     for someone, one in ((liar, ref(1, size=7)), (alice, ref(1))):
         bench.tell(Connected(peer=someone.id))
         bench.tell(announced(someone, 0, one))
@@ -220,8 +222,8 @@ def test_who_lies_about_the_size_alone_spoils_no_fetch_from_others(script: Any, 
     assert (pull.size, pull.sources) == (context(1).size, (alice.id,))
 
 
-def test_few_fetched_contexts_are_held_and_passed_on(script: Any, alice: Any) -> None:
-    bench = bench_that(script, "fetch")
+def test_few_fetched_contexts_are_held_and_passed_on(alice: RemotePeer) -> None:
+    bench = bench_that("fetch")
     bench.start()
     bench.tell(Connected(peer=alice.id))
     bench.tell(announced(alice, 0, *(ref(first) for first in range(4))))
@@ -235,6 +237,6 @@ def test_few_fetched_contexts_are_held_and_passed_on(script: Any, alice: Any) ->
     assert bench.core.blob(context(3).digest) == context(3).data
 
 
-def test_who_makes_its_own_fetches_none(script: Any, alice: Any) -> None:
-    bench = bench_that(script, "make")
-    assert not of_contexts(script.every(trained(bench, script, alice, ref(2)), Pull))
+def test_who_makes_its_own_fetches_none(alice: RemotePeer) -> None:
+    bench = bench_that("make")
+    assert not of_contexts(every(trained(bench, alice, ref(2)), Pull))

@@ -7,25 +7,27 @@ from typing import Any
 from peers.core.effects import Drop, Pull, Verdict
 from peers.core.events import Comparing, Connected, Heard, NotPulled, Pulled, Woke
 from peers.core.others.blobs.pulls import MAX_OPEN
+from support.core_bench import Bench, RemotePeer, update_of
+from support.effects import every, only, refusals, round_record, verdict
 
 # -- what is asked for, and of whom -----------------------------------------------------------------
 
 
 def test_evidence_too_large_to_ride_along_is_fetched_with_the_update(
-    open_bench: Any, script: Any, alice: Any
+    open_bench: Bench, alice: RemotePeer
 ) -> None:
     effects = open_bench.tell(Heard(frame=alice.announce(0, inline=False), via=alice.id))
-    assert {one.digest for one in script.every(effects, Pull)} == {alice.update.digest, alice.evidence.digest}
+    assert {one.digest for one in every(effects, Pull)} == {alice.update.digest, alice.evidence.digest}
 
 
-def test_a_failed_fetch_is_tried_again_by_other_ways(open_bench: Any, script: Any, alice: Any) -> None:
-    others = [script.Someone(name) for name in "abcdef"]
+def test_a_failed_fetch_is_tried_again_by_other_ways(open_bench: Bench, alice: RemotePeer) -> None:
+    others = [RemotePeer(name) for name in "abcdef"]
     open_bench.meet(alice, *others)
-    pull = script.only(open_bench.tell(Heard(frame=alice.announce(0), via=alice.id)), Pull)
+    pull = only(open_bench.tell(Heard(frame=alice.announce(0), via=alice.id)), Pull)
     asked = set(pull.sources)
     for _ in range(8):
-        assert not script.every(open_bench.tell(NotPulled(request=pull.request, why="gone")), Pull)
-        pull = script.only(open_bench.tell(Woke(timer=Comparing()), after=30.0), Pull)
+        assert not every(open_bench.tell(NotPulled(request=pull.request, why="gone")), Pull)
+        pull = only(open_bench.tell(Woke(timer=Comparing()), after=30.0), Pull)
         assert pull.sources[0] == alice.id
         asked |= set(pull.sources)
 
@@ -33,81 +35,81 @@ def test_a_failed_fetch_is_tried_again_by_other_ways(open_bench: Any, script: An
 
 
 def test_one_announcement_of_an_author_is_fetched_at_a_time_and_then_its_newest(
-    open_bench: Any, script: Any, alice: Any
+    open_bench: Bench, alice: RemotePeer
 ) -> None:
-    first = script.only(open_bench.tell(Heard(frame=alice.announce(0), via=alice.id)), Pull)
+    first = only(open_bench.tell(Heard(frame=alice.announce(0), via=alice.id)), Pull)
     old = alice.update
     for round_ in range(1, 40):
-        alice.update = script.update_of([1.0, 0.5, 0.0, round_ / 100])
-        assert not script.every(open_bench.tell(Heard(frame=alice.announce(round_), via=alice.id)), Pull)
+        alice.update = update_of([1.0, 0.5, 0.0, round_ / 100])
+        assert not every(open_bench.tell(Heard(frame=alice.announce(round_), via=alice.id)), Pull)
 
     then = open_bench.tell(Pulled(request=first.request, content=old))
 
     assert open_bench.core.blob(old.digest) is not None, "the older one counts until the newest is here"
-    assert script.only(then, Pull).digest == alice.update.digest
+    assert only(then, Pull).digest == alice.update.digest
 
 
-def test_a_fetch_that_failed_is_followed_by_the_newest(open_bench: Any, script: Any, alice: Any) -> None:
-    first = script.only(open_bench.tell(Heard(frame=alice.announce(0), via=alice.id)), Pull)
-    alice.update = script.update_of([2.0, 0.0, 0.0, 0.0])
+def test_a_fetch_that_failed_is_followed_by_the_newest(open_bench: Bench, alice: RemotePeer) -> None:
+    first = only(open_bench.tell(Heard(frame=alice.announce(0), via=alice.id)), Pull)
+    alice.update = update_of([2.0, 0.0, 0.0, 0.0])
     open_bench.tell(Heard(frame=alice.announce(1), via=alice.id))
     then = open_bench.tell(NotPulled(request=first.request, why="gone"))
-    assert script.only(then, Pull).digest == alice.update.digest
+    assert only(then, Pull).digest == alice.update.digest
 
 
-def test_no_flood_of_authors_opens_more_than_so_many_fetches(script: Any) -> None:
-    bench = script.Bench(rounds={"most_partners": 256})
+def test_no_flood_of_authors_opens_more_than_so_many_fetches() -> None:
+    bench = Bench(rounds={"most_partners": 256})
     bench.start()
     pulls = []
     for name in range(3 * MAX_OPEN):
-        someone = script.Someone(str(name))
-        pulls += script.every(bench.tell(Heard(frame=someone.announce(0), via=someone.id)), Pull)
+        someone = RemotePeer(str(name))
+        pulls += every(bench.tell(Heard(frame=someone.announce(0), via=someone.id)), Pull)
     assert len(pulls) == MAX_OPEN
 
 
-def test_what_is_held_of_strangers_is_bounded(script: Any) -> None:
-    bench = script.Bench(rounds={"most_partners": 4, "explore": 4})
+def test_what_is_held_of_strangers_is_bounded() -> None:
+    bench = Bench(rounds={"most_partners": 4, "explore": 4})
     bench.start()
     for number in range(200):
-        bench.receive(script.Someone(str(number), update=script.update_of([1.0, 0.0, 0.0, number / 1000])))
+        bench.receive(RemotePeer(str(number), update=update_of([1.0, 0.0, 0.0, number / 1000])))
     held = list(bench.core._others.inbox.complete())
     assert len(held) <= 8
 
 
-def test_dead_authors_do_not_take_the_places_of_the_living(script: Any) -> None:
-    bench = script.Bench(rounds={"most_partners": 2, "explore": 2})
+def test_dead_authors_do_not_take_the_places_of_the_living() -> None:
+    bench = Bench(rounds={"most_partners": 2, "explore": 2})
     effects = bench.start()
     for number in range(100):
-        bench.tell(Heard(frame=script.Someone(f"dead{number}").announce(0), via="x"))
+        bench.tell(Heard(frame=RemotePeer(f"dead{number}").announce(0), via="x"))
     for _ in range(6):
         effects = bench.finish(bench.publish(bench.answer(effects)))
-    alive = [script.Someone("alive"), script.Someone("kicking")]
+    alive = [RemotePeer("alive"), RemotePeer("kicking")]
     for one in alive:
         bench.receive(one, 50)
     ended = bench.finish(bench.publish(bench.answer(effects)))
-    seen = {one.name for one in script.records(ended)[0].seen}
+    seen = {one.name for one in round_record(ended).seen}
     assert seen == {"alive", "kicking"}
 
 
 def test_a_blob_that_comes_after_its_author_was_banned_is_dropped(
-    open_bench: Any, script: Any, alice: Any, bob: Any
+    open_bench: Bench, alice: RemotePeer, bob: RemotePeer
 ) -> None:
-    pull = script.only(open_bench.tell(Heard(frame=alice.announce(3), via=alice.id)), Pull)
+    pull = only(open_bench.tell(Heard(frame=alice.announce(3), via=alice.id)), Pull)
     open_bench.tell(Heard(frame=alice.announce(3, tokens=2), via=bob.id))
     assert open_bench.tell(Pulled(request=pull.request, content=alice.update)) == []
     assert open_bench.core.blob(alice.update.digest) is None
 
 
-def test_an_answer_nobody_asked_for_is_nothing(open_bench: Any, alice: Any) -> None:
+def test_an_answer_nobody_asked_for_is_nothing(open_bench: Bench, alice: RemotePeer) -> None:
     assert open_bench.tell(Pulled(request=99, content=alice.update)) == []
     assert open_bench.tell(NotPulled(request=99, why="")) == []
 
 
 def test_updates_and_predictions_of_different_announcements_never_meet(
-    open_bench: Any, script: Any, alice: Any
+    open_bench: Bench, alice: RemotePeer
 ) -> None:
-    old = script.every(open_bench.tell(Heard(frame=alice.announce(0, inline=False), via=alice.id)), Pull)
-    old_update, alice.update = alice.update, script.update_of([2.0, 0.0, 0.0, 0.0])
+    old = every(open_bench.tell(Heard(frame=alice.announce(0, inline=False), via=alice.id)), Pull)
+    old_update, alice.update = alice.update, update_of([2.0, 0.0, 0.0, 0.0])
     open_bench.tell(Heard(frame=alice.announce(1, inline=False), via=alice.id))
     for pull in old:
         content = old_update if pull.digest == old_update.digest else alice.evidence
@@ -118,19 +120,19 @@ def test_updates_and_predictions_of_different_announcements_never_meet(
     assert complete.update.digest == complete.announcement.update.digest
 
 
-def test_resting_nothing_is_fetched(script: Any, alice: Any) -> None:
-    bench = script.Bench(rounds={"rounds": 1})
+def test_resting_nothing_is_fetched(alice: RemotePeer) -> None:
+    bench = Bench(rounds={"rounds": 1})
     bench.finish(bench.publish())
     heard = bench.tell(Heard(frame=alice.announce(0), via=alice.id))
-    assert script.verdict(heard) is Verdict.ACCEPT
-    assert not script.every(heard, Pull)
+    assert verdict(heard) is Verdict.ACCEPT
+    assert not every(heard, Pull)
 
 
 def test_what_the_banned_sent_late_is_not_even_looked_at(
-    open_bench: Any, script: Any, alice: Any, bob: Any
+    open_bench: Bench, alice: RemotePeer, bob: RemotePeer
 ) -> None:
-    alice.update = script.update_of([float("nan"), 0.0, 0.0, 0.0])
-    pull = script.only(open_bench.tell(Heard(frame=alice.announce(3), via=alice.id)), Pull)
+    alice.update = update_of([float("nan"), 0.0, 0.0, 0.0])
+    pull = only(open_bench.tell(Heard(frame=alice.announce(3), via=alice.id)), Pull)
     open_bench.tell(Heard(frame=alice.announce(3, tokens=2), via=bob.id))
     assert open_bench.tell(Pulled(request=pull.request, content=alice.update)) == []
 
@@ -139,39 +141,43 @@ def test_what_the_banned_sent_late_is_not_even_looked_at(
 
 
 def test_an_update_that_holds_no_numbers_bans_its_author(
-    open_bench: Any, script: Any, alice: Any, bob: Any
+    open_bench: Bench, alice: RemotePeer, bob: RemotePeer
 ) -> None:
-    alice.update = script.update_of([float("nan"), 0.0, 0.0, 0.0])
+    alice.update = update_of([float("nan"), 0.0, 0.0, 0.0])
     open_bench.tell(Connected(peer=alice.id))
     effects = open_bench.receive(alice)
-    assert script.refusals(effects) == [(alice.id, "update.w")]
-    assert script.only(effects, Drop).peer == alice.id
+    assert refusals(effects) == [(alice.id, "update.w")]
+    assert only(effects, Drop).peer == alice.id
     assert open_bench.core.blob(alice.update.digest) is None
 
 
-def large(script: Any, name: str) -> Any:
-    return script.Someone(name, update=script.update_of([1e6 + ord(name[0]), 0.0, 0.0, 0.0]))
+def large(name: str) -> Any:
+    return RemotePeer(name, update=update_of([1e6 + ord(name[0]), 0.0, 0.0, 0.0]))
 
 
-def test_a_large_update_is_fetched_once_and_not_merged(bench: Any, script: Any) -> None:
+def test_a_large_update_is_fetched_once_and_not_merged(
+    bench: Bench,
+) -> None:
     effects = bench.publish()
-    mallory = large(script, "mallory")
+    mallory = large("mallory")
     effects = bench.finish(effects)
 
     received = bench.receive(mallory)
 
-    assert script.refusals(received) == [(mallory.id, "update.w")]
+    assert refusals(received) == [(mallory.id, "update.w")]
     for _ in range(5):
-        assert not script.every(bench.tell(Woke(timer=Comparing()), after=30.0), Pull)
+        assert not every(bench.tell(Woke(timer=Comparing()), after=30.0), Pull)
     assert bench.core.welcome(mallory.id, bench.now)
     ended = bench.finish(bench.publish(bench.answer(effects)))
-    assert script.records(ended)[0].seen == ()
+    assert round_record(ended).seen == ()
 
 
-def test_a_newcomer_does_not_fine_those_who_are_larger_than_itself(bench: Any, script: Any) -> None:
+def test_a_newcomer_does_not_fine_those_who_are_larger_than_itself(
+    bench: Bench,
+) -> None:
     """Its own update is small because it has hardly begun; the third of the others is believed by the first two."""
     effects = bench.publish()
-    veterans = [large(script, name) for name in "abcd"]
+    veterans = [large(name) for name in "abcd"]
     for round_ in range(20):
         for veteran in veterans:
             bench.receive(veteran, round_)
@@ -181,23 +187,23 @@ def test_a_newcomer_does_not_fine_those_who_are_larger_than_itself(bench: Any, s
     assert effects
 
 
-def test_one_large_among_many_is_fined(open_bench: Any, script: Any) -> None:
+def test_one_large_among_many_is_fined(
+    open_bench: Bench,
+) -> None:
     for number in range(3):
-        open_bench.receive(
-            script.Someone(str(number), update=script.update_of([1.0, 0.0, 0.0, float(number)]))
-        )
-    mallory = large(script, "mallory")
+        open_bench.receive(RemotePeer(str(number), update=update_of([1.0, 0.0, 0.0, float(number)])))
+    mallory = large("mallory")
     for round_ in range(4):
         open_bench.receive(mallory, round_)
     assert not open_bench.core.welcome(mallory.id, open_bench.now)
 
 
-def test_of_two_peers_neither_fines_the_other_for_being_larger(bench: Any, script: Any) -> None:
+def test_of_two_peers_neither_fines_the_other_for_being_larger(
+    bench: Bench,
+) -> None:
     bench.publish()
-    veteran = large(script, "veteran")
+    veteran = large("veteran")
     for round_ in range(20):
-        veteran.update = script.update_of([1e6 + round_, 0.0, 0.0, 0.0])
-        assert script.refusals(bench.receive(veteran, round_)) == (
-            [(veteran.id, "update.w")] if round_ == 0 else []
-        )
+        veteran.update = update_of([1e6 + round_, 0.0, 0.0, 0.0])
+        assert refusals(bench.receive(veteran, round_)) == ([(veteran.id, "update.w")] if round_ == 0 else [])
     assert bench.core.welcome(veteran.id, bench.now)

@@ -14,6 +14,8 @@ from peers.core.events import Connected, Heard, LearnerLost, Pulled, Woke
 from peers.core.round.learner_supervision import MERGE_TRIES
 from peers.core.round.stages import Gathering
 from sim.toy.mass import ToyMass
+from support.core_bench import Bench, RemotePeer
+from support.effects import every, only, records, round_record
 from trust.record.history import Refusal
 from wire.codec import decode_announcement
 from wire.digest import Content
@@ -21,15 +23,15 @@ from wire.messages import MAX_SHARES, BlobRef, ShareRef
 
 
 @pytest.fixture
-def bench(script: Any) -> Any:
-    return script.Bench(learner=LearnerConfig(mixing="push-sum"))
+def bench() -> Any:
+    return Bench(learner=LearnerConfig(mixing="push-sum"))
 
 
 class Pusher:
     """Somebody who pushes to whomever it is told to."""
 
-    def __init__(self, script: Any, name: str, values: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)) -> None:
-        self.someone = script.Someone(name)
+    def __init__(self, name: str, values: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)) -> None:
+        self.someone = RemotePeer(name)
         self.mass = ToyMass.begin(values, 1.0)
 
     @property
@@ -48,67 +50,73 @@ class Pusher:
         return Heard(frame=frame, via=self.id), contents[0] if contents else Content.of(b"")
 
 
-def push(bench: Any, script: Any, pusher: Pusher, round_: int) -> list[Any]:
+def push(bench: Bench, pusher: Pusher, round_: int) -> list[Any]:
     """Hear of a share for us and get it."""
     heard, content = pusher.announce(round_, bench.keys)
     effects = bench.tell(heard)
-    pull = script.only(effects, Pull)
+    pull = only(effects, Pull)
     assert (pull.digest, pull.size) == (content.digest, 40)
     return [*effects, *bench.tell(Pulled(request=pull.request, content=content))]
 
 
-def met(bench: Any, *pushers: Pusher) -> None:
+def met(bench: Bench, *pushers: Pusher) -> None:
     bench.meet(*(one.someone for one in pushers))
 
 
-def test_what_was_pushed_is_taken_in_and_there_is_no_row(bench: Any, script: Any) -> None:
+def test_what_was_pushed_is_taken_in_and_there_is_no_row(
+    bench: Bench,
+) -> None:
     effects = bench.start()
-    alice = Pusher(script, "alice")
+    alice = Pusher("alice")
     met(bench, alice)
-    push(bench, script, alice, 0)
+    push(bench, alice, 0)
     absorbing = bench.publish(bench.answer(effects))
-    absorb = script.only(absorbing, Absorb)
+    absorb = only(absorbing, Absorb)
     assert [(one.peer, one.round) for one in absorb.shares] == [(alice.id, 0)]
     ended = bench.answer(absorbing)
-    (record,) = script.records(ended)
+    record = round_record(ended)
     assert (record.guard, record.self_weight, record.absorbed) == ("taken", 1.0, 1)
     assert [(seen.name, seen.weight) for seen in record.seen] == [("alice", 0.0)]
-    assert script.only(ended, Train).receivers == (alice.id,)
+    assert only(ended, Train).receivers == (alice.id,)
 
 
-def test_shares_are_no_adapters_to_be_kept(script: Any) -> None:
-    bench = script.Bench(learner=LearnerConfig(mixing="push-sum"), keep_neighbours=True)
+def test_shares_are_no_adapters_to_be_kept() -> None:
+    bench = Bench(learner=LearnerConfig(mixing="push-sum"), keep_neighbours=True)
     effects = bench.start()
-    alice = Pusher(script, "alice")
+    alice = Pusher("alice")
     met(bench, alice)
-    push(bench, script, alice, 0)
+    push(bench, alice, 0)
 
     ended = bench.answer(bench.publish(bench.answer(effects)))
 
-    assert [seen.name for seen in script.records(ended)[0].seen] == ["alice"]
-    assert not script.every(ended, Keep)
+    assert [seen.name for seen in round_record(ended).seen] == ["alice"]
+    assert not every(ended, Keep)
 
 
-def test_it_is_pushed_to_those_heard_and_connected_and_each_share_is_served(bench: Any, script: Any) -> None:
+def test_it_is_pushed_to_those_heard_and_connected_and_each_share_is_served(
+    bench: Bench,
+) -> None:
     effects = bench.start()
-    assert script.only(effects, Train).receivers == (), "nobody is known yet"
-    near, far = Pusher(script, "near"), Pusher(script, "far")
+    assert only(effects, Train).receivers == (), "nobody is known yet"
+    near, far = Pusher("near"), Pusher("far")
     met(bench, near)
     bench.tell(near.announce(0)[0])
     bench.tell(far.announce(0)[0])
     training = bench.finish(bench.publish(bench.answer(effects)))
-    assert script.only(training, Train).receivers == (near.id,)
+    assert only(training, Train).receivers == (near.id,)
     saving = bench.answer(training)
-    saved = script.only(saving, Store).saved
-    announcement = decode_announcement(script.only(bench.publish(saving), Publish).frame).announcement
+    saved = only(saving, Store).saved
+    announcement = decode_announcement(only(bench.publish(saving), Publish).frame).announcement
     (share,) = announcement.shares
     assert share.to == near.someone.keys.public_key
     assert bench.core.blob(share.blob.digest) == saved.shares[0].content.data
 
 
-def test_many_are_pushed_to_in_turn_and_never_more_than_can_be_announced(bench: Any, script: Any) -> None:
+def test_many_are_pushed_to_in_turn_and_never_more_than_can_be_announced(
+    bench: Bench,
+) -> None:
     effects = bench.start()
-    many = [Pusher(script, f"p{n}") for n in range(20)]
+    many = [Pusher(f"p{n}") for n in range(20)]
     for one in many:
         bench.tell(Connected(peer=one.id))
     reached: set[str] = set()
@@ -116,113 +124,127 @@ def test_many_are_pushed_to_in_turn_and_never_more_than_can_be_announced(bench: 
         for one in many:
             bench.tell(one.announce(round_)[0])
         effects = bench.finish(bench.publish(bench.answer(effects)))
-        receivers = script.only(effects, Train).receivers
+        receivers = only(effects, Train).receivers
         assert len(set(receivers)) == MAX_SHARES
         reached |= set(receivers)
     assert reached == {one.id for one in many}
 
 
-def test_an_announcement_that_names_us_not_is_complete_without_a_fetch(bench: Any, script: Any) -> None:
+def test_an_announcement_that_names_us_not_is_complete_without_a_fetch(
+    bench: Bench,
+) -> None:
     effects = bench.start()
-    alice = Pusher(script, "alice")
+    alice = Pusher("alice")
     met(bench, alice)
     bench.publish(bench.answer(effects))
     assert isinstance(bench.core.stage, Gathering), "she is waited for"
-    heard, _ = alice.announce(0, script.Someone("bob").keys)
+    heard, _ = alice.announce(0, RemotePeer("bob").keys)
     effects = bench.tell(heard)
-    assert not script.every(effects, Pull)
-    assert script.only(effects, Absorb).shares == ()
-    (record,) = script.records(bench.answer(effects))
+    assert not every(effects, Pull)
+    assert only(effects, Absorb).shares == ()
+    record = round_record(bench.answer(effects))
     assert (record.guard, record.absorbed, len(record.seen)) == ("alone", 0, 1)
 
 
-def test_a_share_stands_although_its_sender_then_pushes_elsewhere(bench: Any, script: Any) -> None:
+def test_a_share_stands_although_its_sender_then_pushes_elsewhere(
+    bench: Bench,
+) -> None:
     effects = bench.start()
-    alice = Pusher(script, "alice")
+    alice = Pusher("alice")
     met(bench, alice)
-    push(bench, script, alice, 0)
-    bench.tell(alice.announce(1, script.Someone("bob").keys)[0])
-    absorb = script.only(bench.publish(bench.answer(effects)), Absorb)
+    push(bench, alice, 0)
+    bench.tell(alice.announce(1, RemotePeer("bob").keys)[0])
+    absorb = only(bench.publish(bench.answer(effects)), Absorb)
     assert [(one.peer, one.round) for one in absorb.shares] == [(alice.id, 0)]
 
 
-def test_what_was_taken_in_is_not_taken_again(bench: Any, script: Any) -> None:
+def test_what_was_taken_in_is_not_taken_again(
+    bench: Bench,
+) -> None:
     effects = bench.start()
-    alice = Pusher(script, "alice")
+    alice = Pusher("alice")
     met(bench, alice)
-    push(bench, script, alice, 0)
+    push(bench, alice, 0)
     effects = bench.finish(bench.publish(bench.answer(effects)))
     again = bench.lose_patience(bench.publish(bench.answer(effects)))
-    assert script.only(again, Absorb).shares == ()
+    assert only(again, Absorb).shares == ()
 
 
-def test_a_learner_lost_while_it_takes_mass_in_is_given_it_again(bench: Any, script: Any) -> None:
+def test_a_learner_lost_while_it_takes_mass_in_is_given_it_again(
+    bench: Bench,
+) -> None:
     effects = bench.start()
-    alice = Pusher(script, "alice")
+    alice = Pusher("alice")
     met(bench, alice)
-    push(bench, script, alice, 0)
-    first = script.only(bench.publish(bench.answer(effects)), Absorb)
+    push(bench, alice, 0)
+    first = only(bench.publish(bench.answer(effects)), Absorb)
     for _ in range(MERGE_TRIES - 1):
         wake = bench.tell(LearnerLost(why="killed"))[-1]
         effects = bench.answer(bench.tell(Woke(timer=wake.timer), after=wake.at - bench.now))
-        assert script.only(effects, Absorb).shares == first.shares
+        assert only(effects, Absorb).shares == first.shares
     wake = bench.tell(LearnerLost(why="killed"))[-1]
     effects = bench.answer(bench.tell(Woke(timer=wake.timer), after=wake.at - bench.now))
-    assert script.only(effects, Absorb).shares == (), "this round ends alone"
+    assert only(effects, Absorb).shares == (), "this round ends alone"
     ended = bench.answer(effects)
     following = bench.lose_patience(bench.publish(bench.answer(ended)))
-    assert script.only(following, Absorb).shares == first.shares, "the mass is still there"
+    assert only(following, Absorb).shares == first.shares, "the mass is still there"
 
 
-def test_shares_that_cannot_be_taken_cost_their_sender_and_no_ban_at_once(bench: Any, script: Any) -> None:
+def test_shares_that_cannot_be_taken_cost_their_sender_and_no_ban_at_once(
+    bench: Bench,
+) -> None:
     effects = bench.start()
-    alice = Pusher(script, "alice")
+    alice = Pusher("alice")
     met(bench, alice)
     for round_ in range(4):
         assert bench.core.welcome(alice.id, bench.now), "an honest peer may have lost its newest state"
-        push(bench, script, alice, round_)
+        push(bench, alice, round_)
         absorbing = bench.publish(bench.answer(effects))
         merged = bench.answer_to(absorbing)
         assert isinstance(merged, Merged)
         effects = bench.tell(msgspec.structs.replace(merged, refused=(alice.id,)))
-        refusals = [one for one in script.records(effects) if isinstance(one, Refusal)]
+        refusals = [one for one in records(effects) if isinstance(one, Refusal)]
         assert [(one.field, one.about) for one in refusals] == [("share", alice.id)] * (not round_)
     assert not bench.core.welcome(alice.id, bench.now)
 
 
-def test_the_banned_are_not_taken_from(bench: Any, script: Any) -> None:
+def test_the_banned_are_not_taken_from(
+    bench: Bench,
+) -> None:
     effects = bench.start()
-    alice = Pusher(script, "alice")
+    alice = Pusher("alice")
     met(bench, alice)
-    push(bench, script, alice, 3)
+    push(bench, alice, 3)
     bench.tell(Heard(frame=alice.someone.announce(3, tokens=2), via="bob"))
     waiting = bench.publish(bench.answer(effects))
-    assert script.only(bench.lose_patience(waiting), Absorb).shares == ()
+    assert only(bench.lose_patience(waiting), Absorb).shares == ()
 
 
-def test_what_was_announced_survives_a_crash_with_its_shares(bench: Any, script: Any) -> None:
+def test_what_was_announced_survives_a_crash_with_its_shares(
+    bench: Bench,
+) -> None:
     effects = bench.start()
-    alice = Pusher(script, "alice")
+    alice = Pusher("alice")
     met(bench, alice)
-    push(bench, script, alice, 0)
+    push(bench, alice, 0)
     saving = bench.answer(bench.finish(bench.publish(bench.answer(effects))))
-    saved = script.only(saving, Store).saved
+    saved = only(saving, Store).saved
     assert [one.peer for one in saved.shares] == [alice.id]
-    after = script.Bench(saved=saved, learner=LearnerConfig(mixing="push-sum"))
+    after = Bench(saved=saved, learner=LearnerConfig(mixing="push-sum"))
     published = after.publish(after.start())
-    (share,) = decode_announcement(script.only(published, Publish).frame).announcement.shares
+    (share,) = decode_announcement(only(published, Publish).frame).announcement.shares
     assert after.core.blob(share.blob.digest) == saved.shares[0].content.data
 
 
-def test_before_the_first_merge_nothing_is_pushed(script: Any) -> None:
-    bench = script.Bench(learner=LearnerConfig(mixing="push-sum"), rounds={"warmup_rounds": 2})
+def test_before_the_first_merge_nothing_is_pushed() -> None:
+    bench = Bench(learner=LearnerConfig(mixing="push-sum"), rounds={"warmup_rounds": 2})
     effects = bench.start()
-    alice = Pusher(script, "alice")
+    alice = Pusher("alice")
     met(bench, alice)
     pushed = []
     for round_ in range(3):
         bench.tell(alice.announce(round_)[0])
-        pushed.append(script.only(effects, Train).receivers)
+        pushed.append(only(effects, Train).receivers)
         effects = bench.finish(bench.publish(bench.answer(effects)))
     assert pushed == [(), (), (alice.id,)]
 
