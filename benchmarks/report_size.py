@@ -17,9 +17,9 @@ from pathlib import Path
 
 from made_records import MadePeers
 
-from gossipllm.tasks.progress import Quiet
 from sim.reporting.collecting import collect
 from sim.reporting.page import page
+from trust.progress import SilentStages
 from trust.record.history import HISTORY_FILE
 from trust.record.log import HistoryWriter
 
@@ -50,7 +50,7 @@ def main() -> None:
         make_run(run, options.peers, options.rounds)
         history = sum(file.stat().st_size for file in run.rglob(HISTORY_FILE))
         began = time.perf_counter()
-        document = collect(run, Quiet(), config=True)
+        document = collect(run, SilentStages(), config=True)
         read = time.perf_counter()
         data = page(document).encode()
         written = time.perf_counter()

@@ -20,6 +20,8 @@ import base58
 from nacl.exceptions import CryptoError
 from nacl.signing import SigningKey, VerifyKey
 
+from trust.files import flush_folder, write_whole
+
 _PUBLIC_HEAD: Final = bytes.fromhex("002408011220")
 """Identity multihash of 36 bytes; then protobuf field 1 (type) = 1 (Ed25519), field 2 (data) of 32 bytes."""
 _PRIVATE_HEADS: Final = {
@@ -73,19 +75,8 @@ class Identity:
         """Atomic, synced, mode 0600; makes the folder 0700 if there is none."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         data = _PRIVATE_HEADS[64] + bytes(self._key) + self.public_key
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
+        write_whole(path, lambda file: file.write(data), mode=0o600, durable=True)
+        flush_folder(path.parent)
 
     @property
     def seed(self) -> bytes:
@@ -135,13 +126,3 @@ def public_key_of(peer_id: str) -> bytes:
 def is_raw_peer_id(raw: bytes) -> bool:
     """Whether these are the bytes of a peer id with an inlined Ed25519 key (38 of them)."""
     return len(raw) == len(_PUBLIC_HEAD) + _KEY_BYTES and raw.startswith(_PUBLIC_HEAD)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,10 +20,10 @@ from gossipllm.tasks.examples import Example
 from gossipllm.tasks.metrics import BertModel
 from gossipllm.tasks.mounting import folder_on, snapshot_on
 from gossipllm.tasks.neighbours import NeighbourAdapter, laid_over
-from gossipllm.tasks.progress import Stages
 from gossipllm.tasks.report import Evaluation, ModelScores, shown
 from gossipllm.text.sources import read_documents
 from trust.errors import UserMistake
+from trust.progress import Stages
 from wire.digest import short
 from wire.errors import WireError
 

@@ -13,10 +13,10 @@ from gossipllm.tasks.examples import Choose, Example, Generate, pairs
 from gossipllm.tasks.generation import answers, room
 from gossipllm.tasks.likelihood import Likelihood, choices_made, overlapping, sample_nats
 from gossipllm.tasks.metrics import BertModel, Scored, bertscore, bleu, chrf, rouge
-from gossipllm.tasks.progress import Stages
 from gossipllm.text.data import targets, tokenised
 from gossipllm.text.dealing import Tokens
 from gossipllm.text.samples import encoded, encoded_contexts, fitted
+from trust.progress import Stages
 
 _BY_TEXT: tuple[Metric, ...] = ("rouge", "bleu", "chrf", "bertscore")
 """Metrics of written answers."""

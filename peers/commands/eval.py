@@ -15,12 +15,12 @@ from rich.console import Console
 from gossipllm.config import ModelConfig
 from gossipllm.tasks.catalogue import TASKS, Metric, TaskName
 from gossipllm.tasks.metrics import BertModel, check_libraries
-from gossipllm.tasks.progress import showing
 from peers.home.config import PeerConfig, load_config
 from peers.home.folder import Home
 from peers.home.merge_inputs import read_company
 from trust.errors import UserMistake
 from trust.names import escaped
+from trust.progress import progress_stages
 
 if TYPE_CHECKING:
     from gossipllm.model.adapter.source import AdapterSource
@@ -177,7 +177,7 @@ def evaluate(
     )
     config, beside = _subject(model, places, neighbours=neighbours)
     config = _replaced(config, device=device, dtype=dtype, threads=threads)
-    with showing(Console(stderr=True)) as stages:
+    with progress_stages(Console(stderr=True)) as stages:
         report = compared(asked, config, beside, stages, left_out=_left_out)
     if as_json:
         click.echo(json_of(report))

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from peers.core.merge_inputs import KEPT_VERSION, MergeInputs
-from peers.home.sealed import DamagedError, flush_folder, read_sealed, refused, sealed, write_sealed
+from peers.home.sealed import DamagedError, read_sealed, refused, sealed, write_sealed
+from trust.files import flush_folder
 
 COMPANY_FILE: Final = "company"
 _MAGIC: Final = b"GLCOMPN1"

@@ -2,21 +2,19 @@
 
     magic of 8 bytes | SHA-256 of the rest | u32 header length | header | contents
 
-in the framing of `gossipllm.pipe`. A new one takes the place of the old one only when it is complete: written to a
-temporary file beside it, flushed to the disk, renamed. Flushing the folder, so that the new name survives a loss
-of power too, is the caller's.
+in the framing of `gossipllm.pipe`. A file is replaced only by a complete one (`trust.files`). The caller flushes the
+folder, so that the new name survives a loss of power too.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Final
 
 from gossipllm.pipe import PREFIX, PipeError, Receiver, Sender
+from trust.files import write_whole
 from wire.digest import digest_of
 
 _DIGEST_AT: Final = 8
@@ -34,15 +32,8 @@ def sealed(message: object, magic: bytes) -> list[bytes]:
 
 
 def write_sealed(path: Path, pieces: list[bytes]) -> None:
-    """For its owner's eyes only. Raises `OSError` and leaves what was there as it was."""
-    fresh = path.with_suffix(".new")
-    try:
-        _write(fresh, pieces)
-        fresh.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            fresh.unlink(missing_ok=True)
-        raise
+    """Replace the file, readable by its owner only. Raises `OSError`, and then the earlier file is unchanged."""
+    write_whole(path, lambda file: file.writelines(pieces), mode=0o600, durable=True)
 
 
 def read_sealed(path: Path, magic: bytes, kind: type[Any]) -> Any:
@@ -73,20 +64,3 @@ def refused(error: OSError, pieces: list[bytes], folder: Path) -> OSError:
         need, free = sum(map(len, pieces)) / 1e6, shutil.disk_usage(folder).free / 1e6
         why = f"the disk is full: need {need:.1f} MB, {free:.1f} MB free"
     return OSError(error.errno, f"{why} at {folder}")
-
-
-def flush_folder(folder: Path) -> None:
-    """So that what was renamed in it survives a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write(path: Path, pieces: list[bytes]) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.writelines(pieces)
-        file.flush()
-        os.fsync(file.fileno())

@@ -24,8 +24,9 @@ from typing import Final
 from peers.core.merge_inputs import MergeInputs
 from peers.core.saved import SAVED_VERSION, Saved, recovered
 from peers.home.merge_inputs import write_company
-from peers.home.sealed import DamagedError, flush_folder, read_sealed, refused, sealed, write_sealed
+from peers.home.sealed import DamagedError, read_sealed, refused, sealed, write_sealed
 from trust.errors import UserMistake
+from trust.files import flush_folder, remove_unfinished
 from wire.digest import digest_of
 
 _MAGIC: Final = b"GLSTATE1"
@@ -60,6 +61,7 @@ class StateStore:
         Raises `UserMistake` where there are state files and none can be read, or one is of an earlier version:
         starting afresh would throw away what was learned, and only the owner may decide that.
         """
+        remove_unfinished(self._folder)
         return _found(self._folder, lambda path: f"; {_keep_aside(path)}")
 
     @staticmethod

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import random
 import re
 from collections.abc import Callable, Iterable
@@ -26,6 +25,7 @@ from typing import Final, cast
 
 from peers.identity import public_key_of
 from peers.net.host import PeerId
+from trust.files import write_whole
 
 MAX_PEERS: Final = 256
 MAX_ADDRESSES: Final = 8
@@ -202,15 +202,8 @@ class AddressBook:
         }
         peers = {peer: transports for peer, transports in known.items() if transports}
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("w", encoding="ascii") as file:
-                json.dump({"v": 1, "peers": peers}, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        data = json.dumps({"v": 1, "peers": peers}, indent=1).encode("ascii")
+        write_whole(self._path, lambda file: file.write(data), durable=True)
 
     def _evict(self, *, proved: bool) -> bool:
         """Make room for one. Hearsay goes first: most failures, then silent longest."""

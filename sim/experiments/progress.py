@@ -5,16 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from sim.experiments.all_runs import RunAdvanced, RunDone, RunProgress
 from sim.experiments.scenarios import Scenario
-
-_ALWAYS_S: Final = 86_400.0
-"""Seconds over which the speed is taken. Rounds come in bunches, so only the mean of all tells the time left."""
+from trust.progress import progress_bar
 
 
 class ProgressView(Protocol):
@@ -28,15 +26,7 @@ def showing(scenario: Scenario, console: Console, *, quiet: bool) -> Generator[P
     if quiet:
         yield _Nothing()
     elif console.is_terminal:
-        with Progress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=console,
-            speed_estimate_period=_ALWAYS_S,
-            transient=True,
-        ) as bar:
+        with progress_bar(console, counted=False) as bar:
             yield _Bar(bar, runs, scenario.peers * scenario.round.rounds)
     else:
         yield _Lines(console, runs)

@@ -42,6 +42,7 @@ from sim.experiments.texts import check_sources
 from sim.world.agenda import EPOCH
 from sim.world.trace import Happened
 from trust.errors import UserMistake
+from trust.files import write_whole
 from trust.record.history import HISTORY_FILE, Entry
 from trust.record.log import HistoryWriter
 from wire.digest import Content
@@ -171,7 +172,8 @@ class RunWriter:
 
 
 def write_json(path: Path, value: object) -> None:
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=1) + b"\n")
+    data = msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=1) + b"\n"
+    write_whole(path, lambda file: file.write(data))
 
 
 def results_digest(out: Path, folders: Iterable[Path], tables: Iterable[str]) -> str:

@@ -16,7 +16,6 @@ from pathlib import Path
 import msgspec
 
 from gossipllm import __version__
-from gossipllm.tasks.progress import Stages
 from sim.comparison.summary import Comparison
 from sim.experiments.results import METRICS, SCENARIO
 from sim.reporting.document import ConfigText, FilePart, Fingerprint, ReportDocument, RunPart
@@ -25,6 +24,7 @@ from sim.reporting.settings import configuration
 from trust.errors import UserMistake
 from trust.inspection.reading.files import HistoryRun, check_recorded, history_files
 from trust.names import escaped
+from trust.progress import Stages
 from trust.record.history import HISTORY_FILE, Begun
 from trust.record.log import History, decoded
 

@@ -8,12 +8,12 @@ import click
 import msgspec
 from rich.console import Console
 
-from gossipllm.tasks.progress import Quiet, showing
 from sim.reporting.collecting import collect
 from sim.reporting.document import ReportDocument
 from sim.reporting.page import GENERATOR, page
 from trust.errors import UserMistake
-from trust.inspection.drawing.writing import write_whole
+from trust.files import write_output
+from trust.progress import SilentStages, progress_stages
 
 _HEAD_BYTES = 2048
 """Of a page's first bytes, in which its generator is named."""
@@ -91,14 +91,14 @@ def report(path: Path, out: Path, no_config: bool, force: bool, as_json: bool, q
         click.echo(msgspec.json.format(msgspec.json.encode(document), indent=1).decode())
         return
     data = page(document).encode()
-    write_whole(out, lambda file: file.write(data))
+    write_output(out, lambda file: file.write(data))
     click.echo(f"written to {out} ({len(data) / 1e6:.2f} MB); open it in a browser")
 
 
 def _collected(path: Path, *, config: bool, quiet: bool) -> ReportDocument:
     if quiet:
-        return collect(path, Quiet(), config=config)
-    with showing(Console(stderr=True, highlight=False)) as stages:
+        return collect(path, SilentStages(), config=config)
+    with progress_stages(Console(stderr=True, highlight=False)) as stages:
         return collect(path, stages, config=config)
 
 

@@ -20,6 +20,7 @@ from typing import Any, Protocol, cast
 import msgpack  # pyright: ignore[reportMissingTypeStubs]
 import msgspec
 
+from trust.files import write_whole
 from trust.names import escaped
 from trust.record.history import VERSION, Begun, Entry, Note, Record, Refusal, Round, Traffic
 
@@ -127,7 +128,7 @@ class HistoryWriter:
         if history.later or not (history.entries or _begins_like_a_record(rest)):
             raise NoHistoryError(f"{path} cannot be continued: {history.why}; move it away")
         aside = path.with_name(f"{path.name}.torn-{history.whole}")
-        _keep(aside, rest)
+        write_whole(aside, lambda file: file.write(rest), mode=0o600, durable=True)
         os.ftruncate(self._file, history.whole)
         text = (
             f"history: {history.torn} bytes that are no whole record are now in {aside.name}; {history.why}"
@@ -227,12 +228,3 @@ def _escaped(record: Record) -> Record:
 def _opened(path: Path, how: int) -> int:
     flags = os.O_RDWR | os.O_CREAT | how | int(getattr(os, "O_BINARY", 0))
     return os.open(path, flags, 0o600)
-
-
-def _keep(path: Path, data: bytes) -> None:
-    """`data` in a file of its own, on the disk before this returns."""
-    file = _opened(path, os.O_TRUNC)
-    with os.fdopen(file, "wb") as copy:
-        copy.write(data)
-        copy.flush()
-        os.fsync(copy.fileno())

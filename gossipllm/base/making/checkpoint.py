@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import csv
-import os
 import tempfile
 from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
@@ -18,6 +17,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from gossipllm.base.making.recipe import PretrainingConfig
 from gossipllm.base.making.vocabulary import save_tokenizer
+from trust.files import write_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,12 +75,7 @@ def save(run: PretrainingRun, path: Path) -> None:
         "wall_s": run.wall_s,
         "curve": [asdict(point) for point in run.curve],
     }
-    temporary = path.with_suffix(".new")
-    with temporary.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    write_whole(path, lambda file: torch.save(state, file), durable=True)
 
 
 def restore(path: Path, model_config: LlamaConfig) -> PretrainingRun:

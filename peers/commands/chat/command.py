@@ -16,8 +16,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from gossipllm.tasks.progress import showing
 from trust.errors import UserMistake
+from trust.progress import progress_stages
 
 if TYPE_CHECKING:
     from gossipllm.chat.answering import Sampling
@@ -173,7 +173,7 @@ def _loaded(config: ModelConfig) -> Base:
     err = Console(stderr=True)
     if not err.is_terminal:
         return load_base(config)
-    with showing(err) as stages:
+    with progress_stages(err) as stages:
         return load_base_told(config, stages.begin)
 
 

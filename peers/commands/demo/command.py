@@ -17,7 +17,6 @@ import trio
 from rich import box
 from rich.console import Console
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from gossipllm.cli import INTERRUPTED
@@ -30,6 +29,7 @@ from peers.run.trio_runner import run_async
 from trust.errors import UserMistake
 from trust.inspection.reading.summary import Summary, summary
 from trust.inspection.show.tables import print_summary
+from trust.progress import progress_bar
 from trust.record.log import read_history
 from trust.record.matrix import members
 
@@ -122,11 +122,10 @@ async def _play(
 
 async def _compare(players: Sequence[Player], folder: Path, console: Console) -> dict[str, float]:
     """Test losses of training alone, by name; empty if interrupted."""
-    columns = (TextColumn("[bold]{task.description}"), BarColumn(), TimeRemainingColumn())
     losses: dict[str, float] = {}
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
-        with Progress(*columns, console=console) as progress:
+        with progress_bar(console, counted=False, transient=False) as progress:
             task = progress.add_task("the same steps alone", total=1.0)
             losses = await train_alone(
                 players, folder / "alone.log", done=lambda share: progress.update(task, completed=share)

@@ -10,7 +10,6 @@ import click
 import msgspec
 from rich.console import Console
 
-from gossipllm.tasks.progress import Stages, showing
 from peers.core.merge_inputs import MergeInputs
 from peers.home.config import PeerConfig, load_config
 from peers.home.folder import Home
@@ -28,6 +27,7 @@ from trust.inspection.explain.proposals import (
     without_entry,
 )
 from trust.inspection.reading.files import HistoryRun, read_run
+from trust.progress import Stages, progress_stages
 from trust.rows.config import evidence_of
 from trust.rows.rows import Row
 
@@ -117,7 +117,7 @@ def _measured(run: HistoryRun, case: Case) -> Explanation:
         return _recorded(case, found)
     home, company = found
     try:
-        with showing(Console(stderr=True)) as stages:
+        with progress_stages(Console(stderr=True)) as stages:
             return _again(case, load_config(home.config), company, stages)
     except UserMistake as mistake:
         return _recorded(case, f"it could not be measured ({mistake})")

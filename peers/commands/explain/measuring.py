@@ -25,10 +25,10 @@ from gossipllm.learning.merging.learned_row import learned_row
 from gossipllm.learning.merging.neighbours import Neighbours
 from gossipllm.learning.merging.updates import UpdateFormat
 from gossipllm.learning.shared_model import load_shared_model, load_text
-from gossipllm.tasks.progress import Stages
 from peers.core.merge_inputs import MergeInput, MergeInputs
 from trust.errors import UserMistake
 from trust.inspection.explain.proposals import MeasuredCandidates
+from trust.progress import Stages
 from trust.rows.evidence import Distance
 from trust.rows.rows import Row, TrustConfig
 from wire.errors import WireError

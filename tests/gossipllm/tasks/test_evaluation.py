@@ -13,8 +13,8 @@ from gossipllm.tasks.evaluation import EvaluationConfig, on_examples, on_text
 from gossipllm.tasks.examples import Choose, Example, Generate, pairs
 from gossipllm.tasks.likelihood import sample_nats
 from gossipllm.tasks.metrics import BertModel
-from gossipllm.tasks.progress import Quiet
 from gossipllm.text.samples import encoded
+from trust.progress import SilentStages
 
 ASKED = (
     Generate("Facts: A\nText:", ("The heron slept.", "A heron.")),
@@ -41,7 +41,7 @@ class Recording:
 
 def measured(base: Base, examples: tuple[Example, ...], *metrics: Any, **options: Any) -> Any:
     given: dict[str, Any] = {"new_tokens": 6, "batch": 4, "one_line": True, "bert": BertModel()}
-    stages = given.pop("stages", None) or options.pop("stages", Quiet())
+    stages = given.pop("stages", None) or options.pop("stages", SilentStages())
     return on_examples(base, examples, EvaluationConfig(metrics=metrics, **(given | options)), stages, "m")
 
 

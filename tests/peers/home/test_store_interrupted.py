@@ -222,7 +222,7 @@ def test_a_disk_that_is_really_full(small_disk: Path, state: Any, filled: Any) -
 
     assert caught.value.errno == errno.ENOSPC
     assert StateStore(small_disk / "state").load().saved == state(2)
-    assert not list((small_disk / "state").glob("*.new"))
+    assert not list((small_disk / "state").glob(".*.part"))
     filler.unlink()
     store.save(state(3, size=5_000))
     assert StateStore(small_disk / "state").load().saved == state(3, size=5_000)

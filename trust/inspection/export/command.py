@@ -9,10 +9,10 @@ from typing import BinaryIO, Final
 import click
 
 from trust.errors import UserMistake
-from trust.inspection.drawing.progress import LONG, Done, progress
-from trust.inspection.drawing.writing import write_whole
-from trust.inspection.reading.files import HistoryRun, check_round, read_run
+from trust.files import write_output
+from trust.inspection.reading.files import LONG, HistoryRun, check_round, read_run
 from trust.inspection.reading.unread import unread
+from trust.progress import Done, progress
 
 FORMATS: Final = ("csv", "json", "npz", "parquet", "graphml")
 _STREAMS: Final = ("csv", "json", "graphml")
@@ -114,7 +114,7 @@ def export(
     if printed:
         write(sys.stdout.buffer)
     else:
-        write_whole(output, write)
+        write_output(output, write)
     for text in unread(run.summaries):
         click.echo(text, err=True)
 

@@ -13,9 +13,9 @@ from io import TextIOWrapper
 from typing import Any, BinaryIO, Final, Literal, TypeAlias, cast
 
 from trust.errors import UserMistake
-from trust.inspection.drawing.progress import Done, silent
 from trust.inspection.reading.naming import names_of
 from trust.names import escaped
+from trust.progress import Done, silent
 from trust.record.history import PeerName, Round, Seen
 from trust.record.matrix import PeerRounds
 

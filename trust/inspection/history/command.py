@@ -53,11 +53,11 @@ def history(
     shown = curves(read_run(path), learner, other, last=last)
     if png is not None:
         # matplotlib takes half a second to import, and only this needs it.
-        from trust.inspection.drawing.writing import write_whole
+        from trust.files import write_output
         from trust.inspection.history.curves_png import curves_png
 
         picture = curves_png(shown)
-        write_whole(png, lambda file: file.write(picture))
+        write_output(png, lambda file: file.write(picture))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(shown), indent=2).decode())
         return

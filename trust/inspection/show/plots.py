@@ -15,7 +15,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from trust.inspection.drawing.writing import write_whole
+from trust.files import write_output
 from trust.inspection.reading.summary import Summary
 from trust.names import short_names
 
@@ -30,7 +30,7 @@ def save_heat_map(shown: Summary, path: Path) -> None:
         # A name in letters that the font lacks is drawn as boxes; there is nothing for the user to do.
         warnings.filterwarnings("ignore", "Glyph")
         # An open file rather than a path, from whose ending matplotlib would guess another format.
-        write_whole(
+        write_output(
             path,
             lambda file: figure.savefig(file, format="png", dpi=150, bbox_inches="tight", pad_inches=0.15),
         )

@@ -16,12 +16,12 @@ from click.testing import CliRunner, Result
 
 from gossipllm.config import LayersConfig
 from gossipllm.learning.learner_pool import answer
-from gossipllm.tasks.progress import Quiet
 from gossipllm.work import Evaluate, Evaluated, Open
 from peers.commands.explain.measuring import Reopened
 from peers.home.config import load_config
 from peers.home.merge_inputs import read_company, write_company
 from trust.cli import trust
+from trust.progress import SilentStages
 from trust.rows.evidence import Distance
 from trust.rows.rows import Neighbour, TrustConfig, candidate_rows
 
@@ -200,9 +200,9 @@ def test_a_base_in_few_bits_is_measured_as_the_learner_measures_it(told: Any, co
     row = (0.5, 0.3, 0.2)
     _, evaluated = answer(learner, Evaluate(request=2, rows=(row,), updates=updates), lambda _: None)
 
-    bench = Reopened(config, told.company, Quiet())
+    bench = Reopened(config, told.company, SilentStages())
 
-    mean = bench.mean(bench.losses([row], Quiet())[row])
+    mean = bench.mean(bench.losses([row], SilentStages())[row])
     assert isinstance(evaluated, Evaluated)
     assert mean == evaluated.losses[0]
     assert mean != told.evaluated.losses[0]

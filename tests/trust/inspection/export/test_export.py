@@ -19,7 +19,7 @@ from pyarrow import parquet
 
 from trust.cli import trust
 from trust.errors import UserMistake
-from trust.inspection.drawing.writing import write_whole
+from trust.files import write_output
 from trust.inspection.export.long_form import COLUMNS
 from trust.record.history import HISTORY_FILE, Refusal
 from trust.record.log import HistoryWriter
@@ -259,7 +259,7 @@ def test_a_write_that_fails_leaves_what_was(tmp_path: Path, mishap: BaseExceptio
         raise mishap
 
     with pytest.raises((UserMistake, KeyboardInterrupt)):
-        write_whole(output, half)
+        write_output(output, half)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"run.csv": "before"}
 
 

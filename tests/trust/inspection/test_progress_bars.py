@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from trust.cli import trust
-from trust.inspection.drawing.progress import progress
 from trust.inspection.export import command as exporting
 from trust.inspection.reading import files as reading
 from trust.inspection.reading.pieces import pieces
+from trust.progress import progress
 from trust.record.log import read_history
 
 

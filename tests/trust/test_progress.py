@@ -8,7 +8,7 @@ import time
 import pytest
 from rich.console import Console
 
-from gossipllm.tasks.progress import showing
+from trust.progress import progress_stages
 
 
 def test_lines_tell_the_time_left_every_half_minute_and_how_long_it_took(
@@ -18,7 +18,7 @@ def test_lines_tell_the_time_left_every_half_minute_and_how_long_it_took(
     monkeypatch.setattr(time, "monotonic", lambda: next(seconds))
     out = io.StringIO()
 
-    with showing(Console(file=out)) as stages:
+    with progress_stages(Console(file=out)) as stages:
         done = stages.begin("anna: writing", 40)
         for more in (10, 10, 10, 10):
             done(more)
@@ -32,7 +32,7 @@ def test_lines_tell_the_time_left_every_half_minute_and_how_long_it_took(
 def test_a_terminal_shows_a_bar() -> None:
     out = io.StringIO()
 
-    with showing(Console(file=out, force_terminal=True, width=80)) as stages:
+    with progress_stages(Console(file=out, force_terminal=True, width=80)) as stages:
         stages.begin("anna: writing", 4)(4)
 
     assert "4/4" in out.getvalue()

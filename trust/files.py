@@ -1,0 +1,67 @@
+"""Files that appear whole or not at all.
+
+The data goes to a temporary file in the same folder, which is then renamed over the target. A crash or a full disk
+therefore leaves the earlier file as it was.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from trust.errors import UserMistake
+
+_UNFINISHED: Final = ".part"
+
+
+def write_whole(
+    path: Path, write: Callable[[BinaryIO], object], *, mode: int = 0o666, durable: bool = False
+) -> None:
+    """Replace `path` by what `write` puts into the file that it is given. `mode` is cut by the umask.
+
+    With `durable`, the data is on the disk before the rename. Whether the new name survives a loss of power is up to
+    `flush_folder`, which the caller may run once for several files. Raises `OSError`, and whatever `write` raises;
+    `path` is then unchanged.
+    """
+    # The process id, because two commands may write the same file at the same time.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_UNFINISHED}")
+    temporary.unlink(missing_ok=True)
+    try:
+        # O_EXCL, so that a private key never goes to a file that another user has put there.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | int(getattr(os, "O_BINARY", 0))
+        with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
+            write(file)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_output(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """`write_whole` for a file that the user named: an `OSError` becomes a `UserMistake` with the path in it."""
+    try:
+        write_whole(path, write)
+    except OSError as error:
+        raise UserMistake(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def flush_folder(folder: Path) -> None:
+    """Make renames in `folder` survive a loss of power. Windows has no such call; there this does nothing."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete temporary files that killed processes left in `folder`. Only for a folder with a single writer."""
+    for temporary in folder.glob(f".*{_UNFINISHED}"):
+        temporary.unlink(missing_ok=True)
