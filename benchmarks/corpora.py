@@ -1,6 +1,11 @@
-"""The three data sets of Wagner, Fan and Jaggi (2024), as near as a folder of freely licensed text comes.
+"""The three data sets of Wagner, Fan and Jaggi (2024), approximated with freely licensed text.
 
-    python benchmarks/corpora.py --data FOLDER        how much text there is of what, and for whom
+    python benchmarks/corpora.py --list               which files the tables of sim/FINDINGS.md used, from where
+    python benchmarks/corpora.py --fetch FOLDER       download those that are published as they are
+    python benchmarks/corpora.py --fetch FOLDER --mirror URL    ... and the others from a copy of such a folder
+    python benchmarks/corpora.py --check FOLDER       which of them FOLDER holds, by their SHA-256
+    python benchmarks/corpora.py --data FOLDER        how much text each part of a data set has
+    python benchmarks/corpora.py --data embedded      the same for the text that the package ships
 
 | here       | published  | categories                              | files under FOLDER                 |
 | ---------- | ---------- | --------------------------------------- | ---------------------------------- |
@@ -8,20 +13,20 @@
 | multi-wiki | Multi-Wiki | de, fr, it                              | multi/{de,fr,it}.txt               |
 | codes-wiki | Codes-Wiki | prose (English Wikipedia), java         | codewiki/{wiki_en,java}.txt        |
 
-Each category falls into three parts that share no document: for the base model, for the peers, for the reference
-set. The base reads four fifths English of another source than any category (Wikipedia; Dolly for codes-wiki, as
-GPT-2 had read the web but not Wikipedia) and one fifth of the categories, each as much. A base that knew nothing of
-a category could not be adapted by a small LoRA; one that has read mostly one of them leaves its peers nothing to
-gain: of two tiny bases for multi-wiki (1.5 million tokens; LoRA of rank 4, rate 1e-2, 300 steps), the one with four
-fifths German went from a perplexity of 74 to 74 on German, the one with four fifths English from 87 to 70.
+`--data embedded` takes multi-wiki from `gossipllm/base/text` instead (115 kB a language), for a table without any
+download. It is one handbook and its translations, so the figures differ from those in sim/FINDINGS.md. For the other
+two sets that text does not suffice: it has no topics, and one English text is too little for base and peers.
 
-What is weaker than the originals:
+Each category is divided into three parts that share no document: for the base model, for the peers, for the reference
+set. Four fifths of the base's text are English from another source than any category (Wikipedia; Dolly for
+codes-wiki, as GPT-2 had read the web but not Wikipedia), one fifth are equal parts of the categories. A small LoRA
+cannot adapt a base that knows nothing of a category, and a base that has read mostly one of them leaves its peers
+nothing to gain: of two tiny bases for multi-wiki (1.5 million tokens; LoRA of rank 4, rate 1e-2, 300 steps), the one
+with four fifths German went from a perplexity of 74 to 74 on German, the one with four fifths English from 87 to 70.
 
-* topics: questions and answers (Dolly 15k), not news, and sorted by key words of ours rather than by editors. A
-  record counts where at least two key words of one topic occur, and more than twice as many as of any other.
-  Labels are noisy, and what is on two topics is missing. It stays one language and one style, so that
-  topics differ little, as in AG News; taking four sources instead (reviews, manuals, ...) would have made them
-  as unlike as languages.
+What is weaker than in the originals:
+
+* topics: questions and answers instead of news, sorted by key words instead of by editors (`topics.py`).
 * multi-wiki: a fifth to a tenth of the text, and most of the Italian is translated by machine.
 * codes-wiki: the prose is 120 articles in which rare words are `<unk>`; the Java comes from few projects.
 """
@@ -30,16 +35,20 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
+from corpus_files import FILES, check, fetch, listing
+from topics import documents_by_topic, records
 
+from gossipllm.base import corpus_file
 from gossipllm.randomness import permutation
 from trust.errors import UserMistake
+
+EMBEDDED: Final = Path("embedded")
+"""In place of a folder: the text that the package ships."""
 
 ENGLISH: Final = 2_200_000
 """Characters of general English for the base: as many as there are of Wikipedia."""
@@ -53,10 +62,13 @@ REFERENCE_SHARE: Final = 0.1
 _BLOCK: Final = 10_000
 """Characters of consecutive lines that stay together, so that few articles are in two parts. Guess."""
 
+_EMBEDDED_BLOCK: Final = 2_000
+"""The same for the embedded texts, which have a twentieth of the characters. Guess."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """The documents of one category, in three parts."""
+    """The documents of one category, divided into three parts."""
 
     name: str
     base: list[str]
@@ -66,12 +78,14 @@ class Kind:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """One data set. `users_low`, `users_high`: how many users the published experiments dealt it to."""
+    """One data set. `users_low` and `users_high` are the numbers of users it is dealt to with low and with high
+    heterogeneity, as published where the text suffices; `train_tokens` is how many training tokens each can have."""
 
     name: str
     published: str
     users_low: int
     users_high: int
+    train_tokens: int
     english: list[str]
     kinds: tuple[Kind, ...]
 
@@ -90,11 +104,21 @@ class Corpus:
         file.write_text("\n".join(documents) + "\n", encoding="utf-8")
 
 
+def names(data: Path) -> tuple[str, ...]:
+    """The data sets that a folder, or `EMBEDDED`, is for."""
+    return tuple(_EMBEDDED_SETS if data == EMBEDDED else _SETS)
+
+
 def load(data: Path, name: str) -> Corpus:
-    """One of `NAMES`. Raises `UserMistake` where a file is missing."""
-    published, low, high, read_english, read = _SETS[name]
-    english = _taken(_shuffled(read_english(data), (name, "english")), ENGLISH)
-    blocks = read(data)
+    """One of `names(data)` from a folder, or from the embedded text where `data` is `EMBEDDED`.
+
+    Raises `UserMistake` where a file is missing, or the embedded text has nothing for this data set.
+    """
+    if name not in names(data):
+        raise UserMistake(f"{data} has no text for {name}; it has {', '.join(names(data))}")
+    source = (_EMBEDDED_SETS if data == EMBEDDED else _SETS)[name]
+    english = _taken(_shuffled(source.read_english(data), (name, "english")), ENGLISH)
+    blocks = source.read(data)
     smallest = min(map(_size, blocks.values()))
     kinds: list[Kind] = []
     for kind, its_blocks in blocks.items():
@@ -108,7 +132,13 @@ def load(data: Path, name: str) -> Corpus:
             )
         )
     return Corpus(
-        name=name, published=published, users_low=low, users_high=high, english=english, kinds=tuple(kinds)
+        name=name,
+        published=source.published,
+        users_low=source.users_low,
+        users_high=source.users_high,
+        train_tokens=source.train_tokens,
+        english=english,
+        kinds=tuple(kinds),
     )
 
 
@@ -139,8 +169,21 @@ def _multi_wiki(data: Path) -> dict[str, list[Block]]:
 
 
 def _codes_wiki(data: Path) -> dict[str, list[Block]]:
-    java = re.split(r"^// ==== FILE: .*\n", _text(data / "codewiki" / "java.txt"), flags=re.MULTILINE)
-    return {"prose": _wikipedia(data), "java": _a_block_each(java)}
+    return {"prose": _wikipedia(data), "java": _java(data / "codewiki" / "java.txt")}
+
+
+def _topics(data: Path) -> dict[str, list[Block]]:
+    by_topic = documents_by_topic(_text(data / "dolly" / "train.jsonl"))
+    return {topic: _a_block_each(documents) for topic, documents in by_topic.items()}
+
+
+def _dolly(data: Path) -> list[Block]:
+    return _a_block_each(list(records(_text(data / "dolly" / "train.jsonl"))))
+
+
+def _java(file: Path) -> list[Block]:
+    """A source file is a document."""
+    return _a_block_each(re.split(r"^// ==== FILE: .*\n", _text(file), flags=re.MULTILINE))
 
 
 def _wikipedia(data: Path) -> list[Block]:
@@ -152,67 +195,17 @@ def _a_block_each(documents: Sequence[str]) -> list[Block]:
     return [[document] for document in documents if document.strip()]
 
 
-def _blocks_of_lines(text: str) -> list[Block]:
+def _blocks_of_lines(text: str, *, size: int = _BLOCK) -> list[Block]:
+    """Consecutive lines of about `size` characters together."""
     blocks: list[Block] = [[]]
-    size = 0
+    held = 0
     for line in filter(str.strip, text.splitlines()):
-        if size >= _BLOCK:
+        if held >= size:
             blocks.append([])
-            size = 0
+            held = 0
         blocks[-1].append(line)
-        size += len(line)
+        held += len(line)
     return blocks
-
-
-class _Record(msgspec.Struct, frozen=True):
-    instruction: str
-    response: str
-    context: str | None = None
-
-
-def _topics(data: Path) -> dict[str, list[Block]]:
-    blocks: dict[str, list[Block]] = {topic: [] for topic in _KEY_WORDS}
-    for document in _dolly(data):
-        if topic := _topic(document):
-            blocks[topic].append([document])
-    return blocks
-
-
-def _dolly(data: Path) -> Iterator[str]:
-    """Question, passage and answer of each record; only the first of several on one passage."""
-    decoder = msgspec.json.Decoder(_Record)
-    passages: set[str] = set()
-    for line in filter(None, _text(data / "dolly" / "train.jsonl").split("\n")):
-        record = decoder.decode(line)
-        if record.context not in passages:
-            yield "\n".join(filter(None, (record.instruction, record.context, record.response)))
-        if record.context:
-            passages.add(record.context)
-
-
-def _topic(text: str) -> str | None:
-    hits = Counter(_TOPIC_OF[word] for word in re.findall("[a-z]+", text.lower()) if word in _TOPIC_OF)
-    (topic, most), (_, next_most) = [*hits.most_common(2), ("", 0), ("", 0)][:2]
-    return topic if most >= 2 and most > 2 * next_most else None
-
-
-_KEY_WORDS: Final = {
-    "world": """ambassador army battle colonial congress constitution democracy diplomat dynasty elected election
-        emperor empire government independence invasion king kingdom military minister monarchy parliament party
-        political president queen rebellion republic revolution senate soldiers throne treaty troops war wars""",
-    "sport": """athlete athletes baseball basketball championship championships club coach cricket cup fifa
-        football game games goal goals golf hockey league match matches medal nba nfl olympic olympics player
-        players race racing rugby season soccer sport sports stadium team teams tennis tournament win wins""",
-    "business": """bank banks brand budget business companies company corporation credit customer customers
-        economic economy employees finance financial firm income industry insurance investment investors loan
-        management market marketing markets money price prices product products profit retail revenue sales
-        shares stock stocks tax taxes trade""",
-    "science": """algorithm animals atom atoms bacteria biology cell cells chemical chemistry computer data
-        disease dna earth electron energy engineering galaxy gene learning light machine mathematical mathematics
-        molecule neural physics planet planets plants programming protein quantum science sciences scientific
-        scientists software species star stars sun system systems technology temperature theory water""",
-}
-_TOPIC_OF: Final = {word: topic for topic, listed in _KEY_WORDS.items() for word in listed.split()}
 
 
 def _text(file: Path) -> str:
@@ -222,14 +215,72 @@ def _text(file: Path) -> str:
         raise UserMistake(f"{file} cannot be read: {error.strerror}; --data must hold it") from None
 
 
-_SETS: Final[
-    dict[str, tuple[str, int, int, Callable[[Path], list[Block]], Callable[[Path], dict[str, list[Block]]]]]
-] = {
-    "topics": ("AG News", 4, 8, _wikipedia, _topics),
-    "multi-wiki": ("Multi-Wiki", 9, 9, _wikipedia, _multi_wiki),
-    "codes-wiki": ("Codes-Wiki", 8, 8, lambda data: _a_block_each(list(_dolly(data))), _codes_wiki),
+# -- the embedded text -----------------------------------------------------------------------------------------
+
+
+def _embedded_english(_data: Path) -> list[Block]:
+    return _blocks_of_lines(_text(corpus_file("en")), size=_EMBEDDED_BLOCK)
+
+
+def _embedded_languages(_data: Path) -> dict[str, list[Block]]:
+    return {
+        name: _blocks_of_lines(_text(corpus_file(name)), size=_EMBEDDED_BLOCK) for name in ("de", "fr", "it")
+    }
+
+
+# -- the table of data sets ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """Where a data set's general English and its categories are read from; the rest as in `Corpus`."""
+
+    published: str
+    users_low: int
+    users_high: int
+    train_tokens: int
+    read_english: Callable[[Path], list[Block]]
+    read: Callable[[Path], dict[str, list[Block]]]
+
+
+_SETS: Final = {
+    "topics": _Source(
+        published="AG News",
+        users_low=4,
+        users_high=8,
+        train_tokens=20_480,
+        read_english=_wikipedia,
+        read=_topics,
+    ),
+    "multi-wiki": _Source(
+        published="Multi-Wiki",
+        users_low=9,
+        users_high=9,
+        train_tokens=20_480,
+        read_english=_wikipedia,
+        read=_multi_wiki,
+    ),
+    "codes-wiki": _Source(
+        published="Codes-Wiki",
+        users_low=8,
+        users_high=8,
+        train_tokens=20_480,
+        read_english=_dolly,
+        read=_codes_wiki,
+    ),
 }
-"""Name -> published name, users in the low and in the high setting, readers of English and of the categories."""
+
+_EMBEDDED_SETS: Final = {
+    # Three users of a language need 34,000 of its 40,000 tokens: 8,192 to train on and 3,072 to trust and test with.
+    "multi-wiki": _Source(
+        published="Multi-Wiki, on the embedded text",
+        users_low=9,
+        users_high=9,
+        train_tokens=8_192,
+        read_english=_embedded_english,
+        read=_embedded_languages,
+    ),
+}
 
 NAMES: Final = tuple(_SETS)
 
@@ -238,11 +289,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True)
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--data", type=Path, metavar="FOLDER", help='a folder, or "embedded"')
+    action.add_argument("--list", action="store_true", help="the files, their sources and licences")
+    action.add_argument(
+        "--check", type=Path, metavar="FOLDER", help="exit code 1 where a file is not there or differs"
+    )
+    action.add_argument("--fetch", type=Path, metavar="FOLDER", help="download what can be, and check it")
+    parser.add_argument(
+        "--mirror", default="", metavar="URL", help="a copy of such a folder: https://... or file:///..."
+    )
     options = parser.parse_args()
+    if options.mirror and not options.fetch:
+        raise UserMistake("--mirror goes with --fetch")
+    if options.list:
+        print(listing())
+    elif options.data:
+        print_sizes(options.data)
+    else:
+        if options.fetch:
+            fetch(options.fetch, mirror=options.mirror)
+        found = check(options.check or options.fetch)
+        for file in FILES:
+            print(f"{file.path:<34}{found[file.path]}")
+        if set(found.values()) != {"right"}:
+            raise SystemExit(1)
+
+
+def print_sizes(data: Path) -> None:
     print(f"{'characters, thousands':<24}{'base':>8}{'peers':>8}{'reference':>11}{'documents':>11}")
-    for name in NAMES:
-        corpus = load(options.data, name)
+    for name in names(data):
+        corpus = load(data, name)
         english = f"{name + ' English':<24}{sum(map(len, corpus.english)) / 1e3:>8,.0f}"
         print(f"{english}{'':>19}{len(corpus.english):>11,}")
         for kind in corpus.kinds:
@@ -255,5 +332,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except UserMistake as mistake:
-        raise SystemExit(f"Error: {mistake}") from None
+    except UserMistake as error:
+        raise SystemExit(f"Error: {error}") from None

@@ -184,7 +184,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help='a folder, or "embedded"')
     parser.add_argument("--corpus", choices=NAMES, default="multi-wiki")
     parser.add_argument("--size", choices=sizes, default="tiny")
     parser.add_argument("--cache", type=Path, required=True)
