@@ -31,8 +31,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from gossipllm.config import AdapterConfig, TrainingConfig
 from gossipllm.learning.jobs import StepsJob
+from gossipllm.learning.moments import Moments
 from gossipllm.learning.passes.fleet import Fleet
-from gossipllm.learning.passes.optimiser import Moments
 from gossipllm.model.attention import use_short_attention
 from gossipllm.model.loading.models import Base, pick_device, pick_dtype
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 
-from trust.record.history import Begun, Entry, Record, Round, Seen, Traffic
+from trust.record.history import Begun, Entry, Guard, Record, Round, Seen, Traffic
 
 _KINDS = 5
 """Peers whose numbers are the same modulo this take more from each other, so that there is something to find."""
@@ -29,7 +28,7 @@ class MadePeers:
         count: int,
         *,
         neighbours: int | None = None,
-        guards: Sequence[Literal["taken", "shrunk", "refused"]] = ("taken",),
+        guards: Sequence[Guard] = ("taken",),
         lean: bool = False,
         seed: int = 0,
     ) -> None:

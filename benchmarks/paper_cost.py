@@ -50,7 +50,7 @@ from gossipllm.learning.batches import batches
 from gossipllm.learning.jobs import LastLogitsJob, PredictJob, StepsJob
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
-from gossipllm.learning.passes.optimiser import Moments
+from gossipllm.learning.moments import Moments
 from gossipllm.text.data import Splits, cut, demo_share, tokenise
 from gossipllm.work import Answer, Failed, Open, Train, Trained, Weigh, Weighed
 

@@ -29,7 +29,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from rich.console import Console
@@ -39,7 +39,7 @@ from token_runs import BASELINES, LABEL, PEERS, Result, Run
 from gossipllm.config import TrainingConfig
 from gossipllm.randomness import permutation
 from gossipllm.tasks.metrics import check_libraries
-from gossipllm.text.partitions import PartitionConfig
+from gossipllm.text.partitions import PartitionConfig, PartitionKind
 from peers.core.config import RoundConfig
 from sim.experiments.process_pool import Finished, perform_all
 from sim.experiments.scenarios import Scenario, TextConfig
@@ -51,7 +51,7 @@ _MOST: Final = 3_000
 _ASKED: Final = 600
 """Rows of restaurants to ask for; several are of one restaurant."""
 ALPHAS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
-PARTITIONS: Final[dict[str, Literal["exclusive", "length"]]] = {
+PARTITIONS: Final[dict[str, PartitionKind]] = {
     "by data set": "exclusive",
     "by length": "length",
 }

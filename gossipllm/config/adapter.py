@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+
+from gossipllm.config.choices import Start, Train
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +31,11 @@ class AdapterConfig:
     seed: str = "gossipllm"
     """Public seed of the initial factor A. Same for all peers: averages of unlike A destroy the signal."""
 
-    start: Literal["shared", "own"] = "shared"
+    start: Start = "shared"
     """Where A begins: "shared" by all peers, or drawn by each on its "own" and uniform within 1/sqrt(rank), as
     in the code of Wagner et al. (2024), for reproduction. Same for all peers."""
 
-    train: Literal["both", "b", "heads", "full", "bias"] = "both"
+    train: Train = "both"
     """What is trained and travels: "both" factors; only "b" with A frozen at the shared start (FFA-LoRA,
     2403.12313), which makes averages exact and updates smaller; "heads", LoRA on attention only, in which each head
     has rows and columns of its own and what heads would share is frozen; "full", all weights of the blocks, of the

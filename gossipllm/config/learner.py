@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 from gossipllm.config.adapter import AdapterConfig
+from gossipllm.config.choices import MERGE_RULES, MIXINGS, MergeRule, Mixing, prunable_rules
 from gossipllm.config.model import ModelConfig
 from gossipllm.config.parts import HeadsConfig, LayersConfig
 from gossipllm.config.text import DataConfig, ReferenceConfig
@@ -30,11 +31,11 @@ class LearnerConfig:
 
     layers: LayersConfig = field(default_factory=LayersConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
-    merge: Literal["svd", "mean", "pad"] = "svd"
+    merge: MergeRule = "svd"
     """How adapters become one: svd is the exact mixture brought to the adapter's rank, mean averages the
     factors apart as in Wagner et al. (2024), pad does so after bringing ranks together with zeros (HetLoRA)."""
 
-    mixing: Literal["parameters", "updates", "push-sum"] = "parameters"
+    mixing: Mixing = "parameters"
     """What the row weighs: the adapters, as in the code of Wagner et al. (2024), or what each gained by its
     last local steps, added to one's own start, as in their text. For the latter, updates carry both. With push-sum
     there is no row: mass is pushed along edges, and all come to the mean that tokens weight."""
@@ -61,21 +62,21 @@ class LearnerConfig:
                 f'trust.form = "{form}" weighs whole LoRA adapters: {other}; or set trust.form = "ours"'
             )
         if self.adapter.prune < 1:
-            for key, value, needed in (
-                ("merge.rule", self.merge, "pad"),
-                ("merge.mixing", self.mixing, "parameters"),
-                ("adapter.train", train, "both"),
+            for key, value, needed, given in (
+                ("merge.rule", self.merge, prunable_rules(), MERGE_RULES[self.merge].prunable),
+                ("merge.mixing", self.mixing, '"parameters"', self.mixing == "parameters"),
+                ("adapter.train", train, '"both"', train == "both"),
             ):
-                if value != needed:
+                if not given:
                     raise ValueError(
-                        f'adapter.prune below 1 needs {key} = "{needed}", got "{value}": set that, or adapter.prune = 1'
+                        f'adapter.prune below 1 needs {key} = {needed}, got "{value}": set that, or adapter.prune = 1'
                     )
             if form:
                 raise ValueError(
                     f'trust.form = "{form}" weighs adapters of one rank, and adapter.prune below 1 lowers it: '
                     'set trust.form = "ours" or adapter.prune = 1'
                 )
-        if self.mixing == "push-sum" and (part or self.adapter.modules or self.adapter.start == "own"):
+        if not self.rows and (part or self.adapter.modules or self.adapter.start == "own"):
             alike = "adapter.modules empty" if self.adapter.modules else 'adapter.start = "shared"'
             raise ValueError(
                 'merge.mixing = "push-sum" is the mean of whole adapters of one form and needs '
@@ -83,6 +84,16 @@ class LearnerConfig:
             )
         if not 0 <= self.tokens_alpha <= 1:
             raise ValueError(f"tokens_alpha must be in 0..1, got {self.tokens_alpha}")
+
+    @property
+    def rows(self) -> bool:
+        """Whether this peer computes a trust row and merges by it, rather than pushing mass along edges."""
+        return MIXINGS[self.mixing].rows
+
+    @property
+    def sends_start(self) -> bool:
+        """Whether updates also carry the adapter from which the last local steps began."""
+        return MIXINGS[self.mixing].sends_start
 
     @property
     def _part(self) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+
+from gossipllm.config.choices import Device, Dtype
 
 EMBEDDED = "embedded"
 """The name of the model and of the reference text that ship with the package."""
@@ -14,10 +15,10 @@ class ModelConfig:
     name: str = EMBEDDED
     """The frozen base model: "embedded", a folder, or a name on the Hugging Face hub. Same for all peers."""
 
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Device = "auto"
     """Where to compute: auto takes cuda, then mps, then cpu."""
 
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    dtype: Dtype = "auto"
     """Type of the frozen base; auto takes bfloat16 where the device is fast at it. Adapters train
     in float32."""
 

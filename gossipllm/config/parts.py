@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from gossipllm.config.choices import ContextOperator, Missing
 from trust.rows.importance import Softmax
 
 
@@ -43,7 +44,7 @@ class LayersConfig:
     """Rounds between probes of all blocks, block by block, 0 to 10,000; 0 for none: importance then is what training
     happens to tell of the blocks it trains. Needs `count` or `memory_mb`."""
 
-    context: Literal["none", "int8", "int4", "drop", "distil"] = "none"
+    context: ContextOperator = "none"
     """What the other blocks are while a window of blocks is trained: as they are; in 8 or 4 bits; partly dropped
     (Offsite-Tuning, 2302.04870); or distilled into fewer blocks (LEFF). With "int8" and "int4" a peer's base itself is
     held so, also to measure with, and the window is read from the model's files again when it is trained; the files
@@ -69,7 +70,7 @@ class LayersConfig:
     """Whether only the inputs of blocks are kept for the backward pass and the rest is computed again: less memory,
     a third more time. Needs `count` or `memory_mb`; `count` may be all of the blocks."""
 
-    missing: Literal["renorm", "kept", "self"] = "kept"
+    missing: Missing = "kept"
     """Whose weights count for a block that some do not offer: of those who trained it alone, as in LEFF ("renorm"); of
     those and of this peer, whose own block counts, trained or not ("kept"); or of all, what others do not offer going
     to this peer's own block ("self"). With rows that trust few, "renorm" takes over whole what only a stranger

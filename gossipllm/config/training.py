@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from trust.rows.config import Reduction
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
@@ -34,7 +36,7 @@ class TrainingConfig:
     """What takes the steps: AdamW, or plain gradient descent without momentum, weight decay or clipping, for
     comparison with theory."""
 
-    reduction: Literal["tokens", "sequences"] = "tokens"
+    reduction: Reduction = "tokens"
     """What the loss is the mean of: all "tokens" that bear loss, or the means of "sequences", in which a short one
     counts as much as a long one."""
 

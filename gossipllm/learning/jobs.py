@@ -13,26 +13,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
 
 from gossipllm.config import TrainingConfig
-from gossipllm.learning.passes.optimiser import Moments
+from gossipllm.learning.moments import Moments
 from gossipllm.model.adapter.names import State
 from gossipllm.model.contexts.config import BlockWindow
 from gossipllm.text.data import Windows
+from trust.rows.config import Reduction
 from wire.floats import F32
 from wire.logits import LogitRows, RowsShape, SparseRows
+
+if TYPE_CHECKING:
+    # `merging` yields jobs and must not load torch, which transformers brings along.
+    from transformers import PreTrainedModel
 
 Purpose: TypeAlias = Literal["train", "trust", "evidence", "test", "row", "probe"]
 """What a pass through the model is for: local steps; losses that decide; predictions; losses that are only
 reported; learning a row; how much each layer matters."""
-
-Reduction: TypeAlias = Literal["tokens", "sequences"]
-"""What a loss is the mean of (`TrainingConfig.reduction`)."""
 
 OnStep: TypeAlias = Callable[[int, float, float], None]
 """`(step, loss, tokens_per_s)`, called every now and then and after the last step."""

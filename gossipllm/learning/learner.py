@@ -30,20 +30,20 @@ import numpy as np
 
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.jobs import Task, losses_of
-from gossipllm.learning.learner_state import LearnerState, resumed, saved
+from gossipllm.learning.learner_state import LearnerState, diverged, resumed, saved
 from gossipllm.learning.measuring import Measuring
 from gossipllm.learning.merging.averages import mean_loss
 from gossipllm.learning.merging.distances import Blob, OwnEvidence, measured, own_measures
 from gossipllm.learning.merging.learned_row import learned_row
 from gossipllm.learning.merging.neighbours import Neighbours
-from gossipllm.learning.merging.pruning import kept_rank, narrowed, without_tail
+from gossipllm.learning.merging.pruning import kept_rank, without_tail
 from gossipllm.learning.merging.push import mass_length
 from gossipllm.learning.merging.updates import UpdateFormat
 from gossipllm.learning.passes.contexts import windows_of
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.learning.passes.windows import window_count
 from gossipllm.learning.shared_model import SharedModel
-from gossipllm.learning.training import LocalTraining, OnProgress, diverged
+from gossipllm.learning.training import LocalTraining, OnProgress
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from gossipllm.text.data import Splits, Windows
@@ -191,7 +191,7 @@ class Learner:
         done, kept = local.done, kept_rank(before.state, local.standing.state, before.blueprint)
         # Until all that may fail is done, the fleet is of the rank that was trained.
         state, start = (without_tail(one, kept) for one in (local.standing.state, before.state))
-        standing = narrowed(local.standing, kept)
+        standing = local.standing.narrowed(kept)
         updates = UpdateFormat(standing.blueprint, self.config.mixing)
         blob, evidence = yield from self._measuring.predicted(state)
         try:

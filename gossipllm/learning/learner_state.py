@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gossipllm.config import LearnerConfig
+from gossipllm.learning.merging.pruning import cut
 from gossipllm.learning.merging.push import Pushed
-from gossipllm.learning.passes.optimiser import Moments
+from gossipllm.learning.moments import Moments
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from gossipllm.model.adapter.snapshots import (
@@ -16,6 +17,7 @@ from gossipllm.model.adapter.snapshots import (
     decode_snapshot,
     encode_snapshot,
 )
+from trust.errors import UserMistake
 from wire.digest import Content
 from wire.messages import Fingerprints
 
@@ -37,8 +39,37 @@ class LearnerState:
     def fresh(config: LearnerConfig, blueprint: Blueprint) -> LearnerState:
         """Before the first step: all own units count as trained."""
         state = blueprint.start(config.training.seed)
-        pushed = Pushed.begin(state, blueprint.trained) if config.mixing == "push-sum" else None
+        pushed = Pushed.begin(state, blueprint.trained) if not config.rows else None
         return LearnerState(blueprint, 0, state, state, blueprint.own, Moments(), pushed)
+
+    def narrowed(self, rank: int) -> LearnerState:
+        """The same adapter cut to this rank.
+
+        The scale alpha / rank grows as the rank falls: B shrinks by as much, so that what is kept of the product
+        stays. The gradient of B grows, and with it the moments.
+        """
+        if rank == self.blueprint.rank:
+            return self
+        share = rank / self.blueprint.rank
+        state, moments = cut(self.state, rank, share), self.moments
+        # Tensors that local steps did not touch stay the same object in both, so that `saved` stores them once.
+        moved = {name: value for name, value in self.start.items() if value is not self.state[name]}
+        return replace(
+            self,
+            blueprint=self.blueprint.narrowed(rank),
+            state=state,
+            start={**state, **cut(moved, rank, share)},
+            moments=replace(
+                moments,
+                first=cut(moments.first, rank, 1 / share),
+                second=cut(moments.second, rank, share**-2),
+            ),
+        )
+
+
+def diverged(why: object) -> UserMistake:
+    """For an adapter that local steps made useless: a number of it or its loss is not finite."""
+    return UserMistake(f"training diverged ({why}); lower training.learning_rate")
 
 
 def saved(now: LearnerState, config: LearnerConfig, names: Fingerprints) -> Content:
@@ -60,7 +91,7 @@ def saved(now: LearnerState, config: LearnerConfig, names: Fingerprints) -> Cont
         tokens=pushed.tokens if pushed else 0,
         samples=pushed.samples if pushed else 0,
     )
-    needed = config.mixing == "updates" or "progress" in config.evidence
+    needed = config.sends_start or "progress" in config.evidence
     # What local steps did not touch is the same object in both, and need not be saved twice.
     start = {name: value for name, value in now.start.items() if needed and value is not now.state[name]}
     mass = pushed.mass.arrays() if pushed else {}

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.jobs import Task, last_logits_of, losses_of, predictions_of
+from gossipllm.learning.learner_state import diverged
 from gossipllm.learning.merging.averages import mean_loss, standard_error, weights_of
 from gossipllm.learning.merging.distances import Blob
-from gossipllm.learning.training import diverged
 from gossipllm.model.adapter.names import State
 from gossipllm.text.data import ReferenceSet, Splits
 from wire.floats import F32

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.batches import batches
 from gossipllm.learning.jobs import OnStep, ProbeJob, StepsDone, StepsJob, Task, probed, stepped
-from gossipllm.learning.learner_state import LearnerState
+from gossipllm.learning.learner_state import LearnerState, diverged
 from gossipllm.learning.merging.push import flat
 from gossipllm.learning.passes.contexts import TrainingContext
 from gossipllm.learning.shared_model import SharedModel
@@ -148,7 +148,3 @@ class LocalTraining:
         config = self._config.training
         (rows,) = batches(len(self._train_WT), config, round_number=round_number, steps=1)
         return ProbeJob(done.state, self._train_WT[rows], config.reduction)
-
-
-def diverged(why: object) -> UserMistake:
-    return UserMistake(f"training diverged ({why}); lower training.learning_rate")

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 
@@ -30,12 +30,14 @@ from gossipllm.text.dealing import LABEL, Category, CategoryTokens, Tokens, cate
 from gossipllm.text.proportions import F64, I64, apportioned, dirichlet, mixed
 from trust.errors import UserMistake
 
+PartitionKind: TypeAlias = Literal["exclusive", "mixture", "dirichlet", "length", "iid", "released"]
+
 _FEWEST_WINDOWS: Final = {"train": 1, "trust": MIN_TRUST, "test": MIN_TEST}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionConfig:
-    kind: Literal["exclusive", "mixture", "dirichlet", "length", "iid", "released"] = "exclusive"
+    kind: PartitionKind = "exclusive"
     """What peer i holds of C categories. "exclusive": category i mod C alone. "mixture": `major` of category
     i mod C, the rest of the next one. "dirichlet": shares drawn by Dirichlet(`alpha`). "length": documents of
     all categories that are about equally long, longer ones from peer to peer. "iid": all categories alike.

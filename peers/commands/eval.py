@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 from rich.console import Console
 
 from gossipllm.config import ModelConfig
+from gossipllm.config.choices import Device, Dtype
 from gossipllm.tasks.catalogue import TASKS, Metric, TaskName
 from gossipllm.tasks.metrics import BertModel, check_libraries
 from peers.home.config import PeerConfig, load_config
@@ -91,8 +92,8 @@ if TYPE_CHECKING:
     metavar="N",
     help="Its layer.  [default: bert-score's choice for models that it knows]",
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute.")
-@click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), help="Type of the base model.")
+@click.option("--device", type=click.Choice(get_args(Device)), help="Where to compute.")
+@click.option("--dtype", type=click.Choice(get_args(Dtype)), help="Type of the base model.")
 @click.option(
     "--threads", type=click.IntRange(0, 1024), metavar="N", help="Processor threads; 0: torch's choice."
 )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from gossipllm.config import (
     AdapterConfig,
@@ -23,6 +23,7 @@ from gossipllm.config import (
     ReferenceConfig,
     TrainingConfig,
 )
+from gossipllm.config.choices import MIXINGS, MergeRule, Mixing
 from gossipllm.config.toml import commented_toml, read_toml
 from peers.core.config import CoreConfig, RoundConfig
 from peers.net.addresses import parse_multiaddress
@@ -59,12 +60,12 @@ class SelfConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeConfig:
-    rule: Literal["svd", "mean", "pad"] = "svd"
+    rule: MergeRule = "svd"
     """How adapters are merged: "svd", the best adapter of this rank for the weighted sum of the products B A
     (FlexLoRA, 2402.11505), "mean", the weighted mean of A and of B (FedAvg), which needs equal ranks, or "pad", that
     mean after smaller ranks are filled up with zeros and larger ones cut (HetLoRA, 2401.06432)."""
 
-    mixing: Literal["parameters", "updates", "push-sum"] = "parameters"
+    mixing: Mixing = "parameters"
     """What is weighed: "parameters", the adapters, or "updates", what each gained by its last local steps, added to
     where one's own steps began. Wagner et al. (2024) run the first and print the second; with rows that differ
     from peer to peer, the second lets adapters drift apart. Or "push-sum" (1811.10792): no trust row, but the exact
@@ -98,7 +99,7 @@ class PeerConfig:
                     f'with trust.form = "{self.trust.form}", got "{positions}"'
                 )
 
-        if self.merge.mixing == "push-sum":
+        if not MIXINGS[self.merge.mixing].rows:
             self._check_pushing()
         fetches = self.layers.context == "distil" and self.layers.contexts == "fetch"
         if fetches and self.round.most_context_mb * 10**6 > self.network.max_blob_bytes:

@@ -21,9 +21,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig
+from gossipllm.config.choices import MIXINGS, MergeRule, Missing, Mixing, Start, Train
 from peers.core.config import RoundConfig
 from trust.errors import UserMistake
 from trust.rows.config import Factor, Form, Strategy, TrustConfig
@@ -39,17 +40,17 @@ class Method:
     """Of a product, what is multiplied."""
     form: Form = "ours"
     guard: bool | None = None
-    merge: Literal["svd", "mean", "pad"] | None = None
-    mixing: Literal["parameters", "updates", "push-sum"] = "parameters"
-    start: Literal["shared", "own"] | None = None
-    train: Literal["both", "b", "heads"] | None = None
+    merge: MergeRule | None = None
+    mixing: Mixing = "parameters"
+    start: Start | None = None
+    train: Train | None = None
     tokens: bool = False
     """Whether weights are multiplied by how much text peers have: by the scenario's power, or 1 where that is 0."""
     layers: bool = False
     """Whether windows of blocks are trained, as [layers] says, and not all of them."""
     heads: bool = False
     """Whether attention heads are dealt out, as [heads] says, and not trained by everybody."""
-    missing: Literal["renorm", "kept", "self"] | None = None
+    missing: Missing | None = None
     rate: float = 1.0
     """What the scenario's learning rate is multiplied by."""
     reference: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -232,11 +233,11 @@ def _contradiction(method: Method) -> str:
         return f"+{change} needs a shared start of A, which the method has not"
     if method.layers and method.heads:
         return "+layers and +heads exclude each other"
-    if parts and method.mixing == "push-sum":
+    if parts and not MIXINGS[method.mixing].rows:
         return "push-sum mixes whole adapters, with neither +layers nor +heads"
     if parts and method.form != "ours" and method.strategy == "weights":
         return "the published cosines compare whole adapters, with neither +layers nor +heads"
-    if method.tokens and (method.strategy in ("local", "fixed") or method.mixing == "push-sum"):
+    if method.tokens and (method.strategy in ("local", "fixed") or not MIXINGS[method.mixing].rows):
         return "+tokens has no row to weigh"
     return ""
 

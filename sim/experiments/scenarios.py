@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 from gossipllm.config import (
     AdapterConfig,
@@ -25,6 +25,7 @@ from gossipllm.config import (
     ReferenceConfig,
     TrainingConfig,
 )
+from gossipllm.config.choices import MERGE_RULES, MIXINGS, MergeRule
 from gossipllm.config.toml import commented_toml, from_mapping, read_toml
 from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import RoundConfig
@@ -113,7 +114,7 @@ class Scenario:
     methods: tuple[str, ...] = ("local", "fedavg", "theoretical", "s3")
     """What is compared, a row of the table each; `gossipllm sim --list` lists all."""
 
-    merge: Literal["svd", "mean", "pad"] = "svd"
+    merge: MergeRule = "svd"
     """How adapters are merged where the method leaves it open: "svd", the best adapter of this rank for the
     weighted sum of the products B A; "mean", the weighted mean of A and of B, for equal ranks; or "pad", that mean
     after smaller ranks are filled up with zeros."""
@@ -182,8 +183,8 @@ class Scenario:
             raise ValueError(f"method {name}: heads.copies must be at least 1, got 0")
         train = adapter_of(method, self.adapter).train
         rule = method.merge or self.merge
-        mean = rule == "mean" or method.mixing == "push-sum" or train == "heads"
-        if mean and method.strategy != "local" and len(set(self.devices.ranks)) > 1:
+        equal = not (MERGE_RULES[rule].unequal_ranks and MIXINGS[method.mixing].rows) or train == "heads"
+        if equal and method.strategy != "local" and len(set(self.devices.ranks)) > 1:
             raise ValueError(
                 f"method {name}: devices.ranks must be equal where A and B are averaged apart; +svd and +pad are for "
                 f"unequal ones"

@@ -164,7 +164,7 @@ class ToyLearner:
         units = self._schema.units
         self._own = tuple(n for n, unit in enumerate(units) if not names or unit.name in names)
         self._trained = self._own
-        pushes = config.mixing == "push-sum"
+        pushes = not config.rows
         if request.snapshot is None:
             self.mass = ToyMass.begin(self._w, self._weight()) if pushes else None
         elif pushes or self._form != "whole":

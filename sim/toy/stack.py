@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from operator import mul
-from typing import Literal
 
+from gossipllm.config.choices import Missing
 from sim.toy.units import DIMENSION, Form, Held, Vector, merged, part_vector, whole_vector
 from wire.digest import Content
 
@@ -23,14 +23,12 @@ class ToyStack:
         self._trained = trained
         self._updates = updates
 
-    def merge(self, row: Sequence[float], missing: Literal["renorm", "kept", "self"]) -> Vector:
+    def merge(self, row: Sequence[float], missing: Missing) -> Vector:
         if self._form == "whole":
             return tuple(sum(map(mul, row, axis)) for axis in self._axes())
         return merged(row, self._w, self._by_unit(), missing)
 
-    def losses(
-        self, rows: Sequence[Vector], target: Vector, missing: Literal["renorm", "kept", "self"]
-    ) -> Vector:
+    def losses(self, rows: Sequence[Vector], target: Vector, missing: Missing) -> Vector:
         """Of what each row makes."""
         if self._form != "whole":
             by_unit = self._by_unit()

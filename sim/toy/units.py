@@ -9,6 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
+from gossipllm.config.choices import Missing
 from wire.digest import Content, fingerprint_of
 from wire.logits import RowsShape, SparseRows, encode_rows
 from wire.messages import Fingerprints
@@ -91,7 +92,7 @@ def merged(
     row: Sequence[float],
     now: Vector,
     held_by: Sequence[Held],
-    missing: Literal["renorm", "kept", "self"],
+    missing: Missing,
 ) -> Vector:
     """`held_by` has, number by number, this peer's and then everybody's; what nobody holds stays as it is `now`."""
     result: list[float] = []

@@ -25,6 +25,12 @@ PeerName: TypeAlias = str
 """A peer's id as text (`12D3KooW...`); `Begun.name` says what people call it."""
 
 
+Guard: TypeAlias = Literal["alone", "taken", "shrunk", "refused"]
+"""What became of a merge: there was none, or it was taken, moved toward the peer's own adapter, or refused."""
+
+NoteLevel: TypeAlias = Literal["info", "warning", "error"]
+
+
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", gc=False):
     pass
 
@@ -108,7 +114,7 @@ class Round(_Record, frozen=True, kw_only=True, tag="round"):
     test_merged: float
     temperature: float | None
     tried: tuple[tuple[float | None, float], ...]
-    guard: Literal["alone", "taken", "shrunk", "refused"]
+    guard: Guard
     tokens: int
     samples: int
     steps: int
@@ -143,7 +149,7 @@ class Note(_Record, frozen=True, kw_only=True, tag="note"):
     """A fact for people: the learner died and was restarted, a state file was corrupt, a link came back."""
 
     peer: PeerName
-    level: Literal["info", "warning", "error"]
+    level: NoteLevel
     text: Annotated[str, msgspec.Meta(max_length=500)]
 
 

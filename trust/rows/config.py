@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
-Evidence: TypeAlias = Literal[
-    "predictions", "weights", "validation", "progress", "parameters", "row-cosines", "perplexity", "logits"
-]
+Factor: TypeAlias = Literal["predictions", "weights", "validation"]
+"""Strategies that measure one distance to each neighbour; a product multiplies the weights of several."""
+
+Evidence: TypeAlias = Literal[Factor, "progress", "parameters", "row-cosines", "perplexity", "logits"]
 """What a learner can measure of a neighbour: "predictions", total variation of the log-probabilities on the
 reference set; "weights", cosine of the effective updates; "validation", difference of the losses on the own
 trust windows; "progress", FedFomo's gain of loss for distance gone (negated). And as Wagner et al. (2024) and
@@ -20,11 +21,9 @@ of raw top-k logits at the last position of each reference window, all other tok
 SIGNED: Final[frozenset[Evidence]] = frozenset({"validation", "progress", "perplexity"})
 """Evidence by which a neighbour may be better than the peer itself: distances below 0."""
 
-Strategy: TypeAlias = Literal[
-    "predictions", "weights", "validation", "learned", "fomo", "product", "fixed", "uniform", "local"
-]
+Strategy: TypeAlias = Literal[Factor, "learned", "fomo", "product", "fixed", "uniform", "local"]
 Form: TypeAlias = Literal["ours", "paper-text", "paper-code"]
-Factor: TypeAlias = Literal["predictions", "weights", "validation"]
+TokensCount: TypeAlias = Literal["processed", "total"]
 Reduction: TypeAlias = Literal["tokens", "sequences"]
 """What a peer's loss is a mean over: its loss-bearing tokens, or its windows' own means."""
 
@@ -96,7 +95,7 @@ class TrustConfig:
     federated averaging (1602.05629). "auto" makes the weighted mean of losses the loss on all text together:
     1 where the training loss is a mean over tokens, 0 where it is one over sequences."""
 
-    tokens_count: Literal["processed", "total"] = "processed"
+    tokens_count: TokensCount = "processed"
     """Which text counts: "processed", what a peer trained on since it last published, or "total", all that it has."""
 
     tokens_cap: float = 2.0
@@ -134,8 +133,10 @@ class TrustConfig:
         alpha = self.tokens_alpha
         if alpha != "auto" and (isinstance(alpha, str) or not 0 <= alpha <= 1):
             raise ValueError(f'tokens_alpha must be in 0..1 or "auto", got {alpha!r}')
-        if self.tokens_count not in ("processed", "total"):
-            raise ValueError(f"tokens_count must be one of processed, total, got {self.tokens_count!r}")
+        if self.tokens_count not in get_args(TokensCount):
+            raise ValueError(
+                f"tokens_count must be one of {', '.join(get_args(TokensCount))}, got {self.tokens_count!r}"
+            )
         if not 1 <= self.tokens_cap <= 1000:
             raise ValueError(f"tokens_cap must be in 1..1000, got {self.tokens_cap}")
 

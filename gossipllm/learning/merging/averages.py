@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gossipllm.learning.jobs import Reduction
 from gossipllm.text.data import Windows, targets
+from trust.rows.config import Reduction
 from wire.floats import F32
 
 F64 = NDArray[np.float64]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -75,9 +75,7 @@ def measured(kind: Evidence, mine: OwnEvidence, author: str, theirs: Update, blo
             return (yield from _by_losses(kind, mine, author, state))
 
 
-def _by_factors(
-    kind: Literal["weights", "parameters", "row-cosines"], mine: OwnEvidence, theirs: Update
-) -> Distance:
+def _by_factors(kind: Evidence, mine: OwnEvidence, theirs: Update) -> Distance:
     blueprint = mine.blueprint
     if kind == "weights":
         common = [unit for unit in blueprint.own if unit in set(theirs.units)]
@@ -99,9 +97,7 @@ def _by_factors(
     )
 
 
-def _by_losses(
-    kind: Literal["validation", "progress", "perplexity"], mine: OwnEvidence, author: str, theirs: State
-) -> Task[Distance]:
+def _by_losses(kind: Evidence, mine: OwnEvidence, author: str, theirs: State) -> Task[Distance]:
     if kind == "perplexity":
         # As published: windows drawn anew for each pair, for the own model and for the other's apart.
         own, other = (drawn(len(mine.trust_WT), mine.draws, (*mine.draw, who)) for who in ("own", author))

@@ -25,9 +25,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gossipllm.learning.jobs import Reduction, Task, slope_of
+from gossipllm.learning.jobs import Task, slope_of
 from gossipllm.model.adapter.names import State
 from gossipllm.text.data import Windows
+from trust.rows.config import Reduction
 from wire.floats import F32
 
 F64 = NDArray[np.float64]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gossipllm.config import LearnerConfig
+from gossipllm.config.choices import MERGE_RULES, rules_for_unequal_ranks
 from gossipllm.learning.merging.stack import MergedState, OwnAdapter, Stack, completed, started
 from gossipllm.learning.merging.updates import Update, UpdateFormat
 from gossipllm.model.adapter.names import State
@@ -87,18 +88,19 @@ class Neighbours:
         blueprint = self._format.blueprint
         others = [self.decoded(update) for update in updates]
         states = [state, *(completed(one, state, blueprint) for one in others)]
-        if self._config.mixing != "updates":
+        if not self._config.sends_start:
             return None, states
         starts = [start, *(started(one, start, blueprint) for one in others)]
         return start, [_gain(*pair) for pair in zip(states, starts, strict=True)]
 
     def _checked(self, update: Update) -> Update:
         rank = self._format.blueprint.rank
-        if self._config.merge == "mean" and update.offer.rank != rank:
+        rule = self._config.merge
+        if update.offer.rank != rank and not MERGE_RULES[rule].unequal_ranks:
             raise WireError(
                 "offer.rank",
-                f'{update.offer.rank} is not adapter.rank here ({rank}), which merge.rule = "mean" needs; '
-                f'"svd" and "pad" merge unequal ranks',
+                f'{update.offer.rank} is not adapter.rank here ({rank}), which merge.rule = "{rule}" needs; '
+                f"unequal ranks need {rules_for_unequal_ranks()}",
             )
         return update
 

@@ -16,11 +16,9 @@ decay, and merges that brought in others' larger tails.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
-from gossipllm.learning.learner_state import LearnerState
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import A, B, State
 from wire.floats import F32
@@ -37,27 +35,12 @@ def without_tail(state: State, kept: int) -> State:
     return {name: _blanked(value, kept) if name.endswith(B) else value for name, value in state.items()}
 
 
-def narrowed(standing: LearnerState, rank: int) -> LearnerState:
-    """The same adapter cut to this rank.
-
-    The scale alpha / rank grows as the rank falls: B shrinks by as much, so that what is kept of the product stays.
-    The gradient of B grows, and with it the moments.
-    """
-    if rank == standing.blueprint.rank:
-        return standing
-    share = rank / standing.blueprint.rank
-    state, moments = _cut(standing.state, rank, share), standing.moments
-    # What local steps did not touch stays the same object in both, as `standing.saved` wants it.
-    moved = {name: value for name, value in standing.start.items() if value is not standing.state[name]}
-    return replace(
-        standing,
-        blueprint=standing.blueprint.narrowed(rank),
-        state=state,
-        start={**state, **_cut(moved, rank, share)},
-        moments=replace(
-            moments, first=_cut(moments.first, rank, 1 / share), second=_cut(moments.second, rank, share**-2)
-        ),
-    )
+def cut(tensors: State, rank: int, factor: float) -> dict[str, F32]:
+    """The first `rank` ranks of each tensor; those of B are multiplied by `factor`."""
+    return {
+        name: value[:rank].copy() if name.endswith(A) else np.float32(factor) * value[:, :rank]
+        for name, value in tensors.items()
+    }
 
 
 def _tail_weight(state: State, kept: int) -> float:
@@ -76,11 +59,3 @@ def _blanked(b_OR: F32, kept: int) -> F32:
     blanked_OR = b_OR.copy()
     blanked_OR[:, kept:] = 0
     return blanked_OR
-
-
-def _cut(tensors: State, rank: int, factor: float) -> dict[str, F32]:
-    """The first ranks; of B, times `factor`."""
-    return {
-        name: value[:rank].copy() if name.endswith(A) else np.float32(factor) * value[:, :rank]
-        for name, value in tensors.items()
-    }

@@ -20,21 +20,26 @@ Axes: K peers, entry 0 the own one; V voices; X of a factor, what is not its ran
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Final, TypeAlias
 
 import numpy as np
 
-from gossipllm.learning.merging.products import F64, MergeError, Products, narrow, resized
-from gossipllm.learning.merging.updates import Mixing, Update
+from gossipllm.config.choices import MERGE_RULES, MIXINGS, MergeRule, Missing, Mixing
+from gossipllm.learning.merging.products import F64, MergeError, Pair, Products, narrow, resized
+from gossipllm.learning.merging.updates import Update
 from gossipllm.model.adapter.blueprint import Blueprint, Cut
 from gossipllm.model.adapter.names import A, B, State
 from wire.floats import F32
 
-Rule = Literal["svd", "mean", "pad"]
-Missing = Literal["renorm", "kept", "self"]
+PairsRule: TypeAlias = Callable[[Products, F64], tuple[list[Pair], MergeError]]
+"""`(products, weights_V)` to the factors of the result, and what these lack of the exact mixture."""
+
+SurplusRule: TypeAlias = Callable[[F64, F64, int], F64]
+"""`(wide_XS, gram_SS, rank)` to `kept_XR`, for a factor beside a frozen one: the mean over the largest rank S, the
+inner products of the frozen factor's ranks, and the rank R of the result."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +87,35 @@ class _Group:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleFunctions:
+    """What a merge rule computes. What it can do stands in `gossipllm.config.choices.MERGE_RULES`."""
+
+    pairs: PairsRule
+    """For units of which both factors are trained."""
+
+    surplus: SurplusRule
+    """For units with one frozen factor, where others have more ranks than this peer."""
+
+
+def cut_off(wide_XS: F64, gram_SS: F64, rank: int) -> F64:  # noqa: ARG001 - the form of a `SurplusRule`
+    """The first ranks as they are."""
+    return wide_XS[:, :rank]
+
+
+def projected(wide_XS: F64, gram_SS: F64, rank: int) -> F64:
+    """The nearest factor of the smaller rank: what lies beyond is projected on the span of the own frozen factor."""
+    onto_SR = gram_SS[:, :rank] @ np.linalg.pinv(gram_SS[:rank, :rank], hermitian=True)
+    return wide_XS[:, :rank] + wide_XS[:, rank:] @ onto_SR[rank:]
+
+
+RULE_FUNCTIONS: Final[dict[MergeRule, RuleFunctions]] = {
+    "svd": RuleFunctions(pairs=Products.svd, surplus=projected),
+    "mean": RuleFunctions(pairs=Products.averaged, surplus=cut_off),
+    "pad": RuleFunctions(pairs=Products.averaged, surplus=cut_off),
+}
+
+
 class Stack:
     """Adapters made ready to be merged by any number of rows."""
 
@@ -97,7 +131,7 @@ class Stack:
         self._own = own
         self._peers = 1 + len(updates)
         self._ranks = [blueprint.rank, *(update.offer.rank for update in updates)]
-        self._gains = mixing == "updates"
+        self._gains = MIXINGS[mixing].sends_start
         mine = [own.state, own.start] if self._gains else [own.state]
         voices = [[_Voice(blueprint.rank, blueprint.pieces(state, blueprint.own)) for state in mine]]
         for update in updates:
@@ -110,15 +144,15 @@ class Stack:
             voices, [frozenset(own.units), *(frozenset(one.units) for one in updates)]
         )
 
-    def merge(self, row: Sequence[float], rule: Rule, missing: Missing = "renorm") -> MergedState:
+    def merge(self, row: Sequence[float], rule: MergeRule, missing: Missing = "renorm") -> MergedState:
         """The merge by `row`: K weights that sum to 1.
 
         A unit for which all weight falls on one adapter of the own rank is that adapter's bit for bit. Raises
-        `ValueError` where the row is none, and where ranks differ under "mean".
+        `ValueError` where the row is none, and where ranks differ and the rule needs equal ones.
         """
         row_K = _checked(row, self._peers)
-        if rule == "mean" and len(set(self._ranks)) > 1:
-            raise ValueError(f"the factor mean needs equal ranks, got {self._ranks}")
+        if len(set(self._ranks)) > 1 and not MERGE_RULES[rule].unequal_ranks:
+            raise ValueError(f'merge rule "{rule}" needs equal ranks, got {self._ranks}')
         pieces: dict[str, F32] = {}
         missed = MergeError()
         alone: list[tuple[_Group, F64]] = []
@@ -144,11 +178,10 @@ class Stack:
         voice = group.voices[int(np.argmax(weights_V))]
         return voice if np.count_nonzero(weights_V) == 1 and voice.rank == self._blueprint.rank else None
 
-    def _merged(self, group: _Group, weights_V: F64, rule: Rule) -> tuple[dict[str, F32], MergeError]:
+    def _merged(self, group: _Group, weights_V: F64, rule: MergeRule) -> tuple[dict[str, F32], MergeError]:
         merged: dict[str, F32] = {}
         if _has_both(group.cuts[0]):
-            products = group.products
-            pairs, missed = products.svd(weights_V) if rule == "svd" else products.averaged(weights_V)
+            pairs, missed = RULE_FUNCTIONS[rule].pairs(group.products, weights_V)
             for (a, b), (a_RI, b_OR) in zip(group.cuts, pairs, strict=True):
                 merged |= {a.piece: a_RI, b.piece: b_OR}
             return merged, missed
@@ -193,7 +226,7 @@ class Stack:
 
     # -- one factor, or none ------------------------------------------------------------------------
 
-    def _average(self, cut: Cut, group: _Group, weights_V: F64, rule: Rule) -> tuple[F32, MergeError]:
+    def _average(self, cut: Cut, group: _Group, weights_V: F64, rule: MergeRule) -> tuple[F32, MergeError]:
         terms = [term for term in zip(weights_V, group.scales, group.voices, strict=True) if term[0]]
         rank, axis = self._blueprint.rank, _rank_axis(cut)
         if axis is None or all(voice.rank == rank for _, _, voice in terms):
@@ -206,10 +239,7 @@ class Stack:
             held_XS = resized(factor.T if axis == 0 else factor, 1, most)
             wide_XS = wide_XS + weight * (scale / group.scales[0]) * held_XS
         gram_SS = self._gram(cut, most)
-        kept_XR = wide_XS[:, :rank]
-        if rule == "svd":
-            onto_SR = gram_SS[:, :rank] @ np.linalg.pinv(gram_SS[:rank, :rank], hermitian=True)
-            kept_XR = kept_XR + wide_XS[:, rank:] @ onto_SR[rank:]
+        kept_XR = RULE_FUNCTIONS[rule].surplus(wide_XS, gram_SS, rank)
         lacking_XS = wide_XS - resized(kept_XR, 1, most)
         missed = MergeError(*(max(float(((x @ gram_SS) * x).sum()), 0.0) for x in (lacking_XS, wide_XS)))
         return narrow(kept_XR.T if axis == 0 else kept_XR), missed

@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, Literal
+from typing import Final
 
+from gossipllm.config.choices import MIXINGS, Mixing
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from wire.digest import fingerprint_of
@@ -22,7 +23,6 @@ from wire.errors import WireError
 from wire.floats import F32
 from wire.units import Offer, Schema, Unit, decode_offered, encode_offered, offer_of
 
-Mixing = Literal["parameters", "updates", "push-sum"]
 _START: Final = "start/"
 
 
@@ -46,7 +46,7 @@ class UpdateFormat:
     def schema(self) -> Schema:
         """The blueprint's units, with all that travels of each."""
         schema = self.blueprint.schema
-        if self.mixing != "updates":
+        if not MIXINGS[self.mixing].sends_start:
             return schema
         doubled = [
             Unit(
@@ -68,7 +68,7 @@ class UpdateFormat:
     def encoded(self, state: State, start: State, units: Collection[int]) -> bytes:
         """The update that offers these units of the own ones. Raises `ValueError` where a number is not finite."""
         tensors = self.blueprint.pieces(state, units)
-        if self.mixing == "updates":
+        if MIXINGS[self.mixing].sends_start:
             before = self.blueprint.pieces(start, units)
             tensors |= {_START + name: value for name, value in before.items()}
         return encode_offered(tensors, self.schema, self.schema.offer(units, self.blueprint.rank))

@@ -15,11 +15,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final
 
 import torch
 
 from gossipllm.config import LayersConfig
+from gossipllm.config.choices import ContextOperator
 from gossipllm.learning.jobs import ContextModel
 from gossipllm.model.blocks import blocks_of
 from gossipllm.model.contexts.compressing import compressed
@@ -49,7 +50,6 @@ _CHECKED_WINDOWS: Final = 8
 NEAR_NATS: Final = 0.01
 """A fetched context is near enough here, whatever leaving blocks out would give. Guess."""
 
-Operator = Literal["none", "int8", "int4", "drop", "distil"]
 OnDistil = Callable[[], None]
 """Called before a context is distilled, which takes long."""
 
@@ -127,7 +127,9 @@ class ContextModels:
         """For want of a better one."""
         return TrainingContext(self._plain(window, config, "drop"), note=f"left blocks out: {why}")
 
-    def _plain(self, window: BlockWindow, config: LayersConfig, operator: Operator) -> ContextModel | None:
+    def _plain(
+        self, window: BlockWindow, config: LayersConfig, operator: ContextOperator
+    ) -> ContextModel | None:
         if self._packed is not None and operator in ("int8", "int4"):
             operator = "none"
         if operator == "none" and not config.checkpoint:
@@ -203,7 +205,7 @@ def windows_of(base: Base, count: int) -> list[BlockWindow]:
     return [BlockWindow(first, count) for first in range(len(blocks_of(base.model)) - count + 1)]
 
 
-def _operator(config: LayersConfig, operator: Operator | None = None) -> ContextConfig:
+def _operator(config: LayersConfig, operator: ContextOperator | None = None) -> ContextConfig:
     return ContextConfig(
         operator=operator or config.context,
         ratio=config.ratio,

@@ -19,7 +19,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from gossipllm.learning.jobs import ContextModel, Purpose, Reduction
+from gossipllm.learning.jobs import ContextModel, Purpose
 from gossipllm.learning.passes.flat import FlatLayout
 from gossipllm.learning.passes.losses import pooled, token_losses, tokens_and_mask
 from gossipllm.model.adapter.blueprint import Blueprint
@@ -28,6 +28,7 @@ from gossipllm.model.adapter.sites import LinearSite, Site
 from gossipllm.model.contexts.compressing import checkpointed
 from gossipllm.model.contexts.quantised import PackedLinear
 from gossipllm.model.loading.models import Base
+from trust.rows.config import Reduction
 
 
 @dataclass(slots=True)

@@ -18,10 +18,11 @@ import numpy as np
 import torch
 
 from gossipllm.learning.jobs import SlopeDone, SlopeJob, StepsDone, StepsJob
+from gossipllm.learning.moments import Moments
 from gossipllm.learning.passes.engine import Engine, Slopes
 from gossipllm.learning.passes.flat import FlatLayout
 from gossipllm.learning.passes.importance import ByProduct
-from gossipllm.learning.passes.optimiser import AdamW, Descent, Moments
+from gossipllm.learning.passes.optimiser import AdamW, Descent
 from gossipllm.text.data import targets
 from trust.errors import UserMistake
 

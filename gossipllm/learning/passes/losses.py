@@ -14,11 +14,12 @@ groups of windows.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import torch
 
 from gossipllm.text.data import Windows, bearing, decoded
+from trust.rows.config import Reduction
 
 _BLOCK: Final = 256
 
@@ -57,7 +58,7 @@ def pooled(
     bears_BU: torch.Tensor | None,
     *,
     groups: int = 1,
-    reduction: Literal["tokens", "sequences"] = "tokens",
+    reduction: Reduction = "tokens",
 ) -> torch.Tensor:
     """`(P,)`: the mean over the windows of each of `groups` equal groups, 0 where nothing bears loss.
 

@@ -17,13 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, cast
 
 import torch
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from gossipllm.config import AdapterConfig
+from gossipllm.config.choices import Train
 from gossipllm.model.adapter.blueprint import AdapterTensor, Anatomy, Blueprint, Cut, named
 from gossipllm.model.adapter.names import BIAS, WEIGHT, A, B
 from gossipllm.model.adapter.sites import LinearSite, LoraSite, NormSite, Site
@@ -32,7 +33,6 @@ from gossipllm.model.heads import Attention, attentions_of, head_sizes
 from trust.errors import UserMistake
 from wire.units import MAX_UNITS, RANK
 
-Train = Literal["both", "b", "heads", "full", "bias"]
 _LORA: Final = ("both", "b", "heads")
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from gossipllm.config.choices import Train
 from trust.errors import UserMistake
 from wire.digest import short
 from wire.floats import F32
@@ -44,7 +45,7 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     model_name: str
     rank: int
     alpha: float
-    train: Literal["both", "b", "heads", "full", "bias"] = "both"
+    train: Train = "both"
     fan_in_fan_out: bool
     round: int
     steps: int

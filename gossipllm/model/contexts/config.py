@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
+
+from gossipllm.config.choices import ContextOperator
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class BlockWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextConfig:
-    operator: Literal["none", "int8", "int4", "drop", "distil"] = "int8"
+    operator: ContextOperator = "int8"
     """What becomes of the blocks outside the window: "none" leaves them, "int8" and "int4" round their weights,
     "drop" leaves some out, "distil" fits fewer to do the work of all. int8 is all but lossless: the
     embedded model's predictions lie 6e-5 nats from the base's, with int4 1e-2."""
@@ -61,8 +63,10 @@ class ContextConfig:
     """Seed of the order of the reference windows in "distil", 0 to 2^31 - 1."""
 
     def __post_init__(self) -> None:
-        if self.operator not in ("none", "int8", "int4", "drop", "distil"):
-            raise ValueError(f"operator must be none, int8, int4, drop or distil, got {self.operator!r}")
+        if self.operator not in get_args(ContextOperator):
+            raise ValueError(
+                f"operator must be one of {', '.join(get_args(ContextOperator))}, got {self.operator!r}"
+            )
         if not 0 < self.ratio <= 1:
             raise ValueError(f"ratio must be in (0, 1], got {self.ratio}")
         if not 0 <= self.alpha <= 1:

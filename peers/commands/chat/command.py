@@ -10,12 +10,13 @@ import json
 import secrets
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 import click
 from rich.console import Console
 from rich.text import Text
 
+from gossipllm.config.choices import Device, Dtype
 from trust.errors import UserMistake
 from trust.progress import progress_stages
 
@@ -67,8 +68,8 @@ _NEW_TOKENS: Final = 200
 @click.option(
     "--seed", type=click.IntRange(0), metavar="N", help="Of the draws.  [default: another one each time]"
 )
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda", "mps"]), help="Where to compute.")
-@click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), help="Type of the base model.")
+@click.option("--device", type=click.Choice(get_args(Device)), help="Where to compute.")
+@click.option("--dtype", type=click.Choice(get_args(Dtype)), help="Type of the base model.")
 @click.option(
     "--threads", type=click.IntRange(0, 1024), metavar="N", help="Processor threads; 0: torch's choice."
 )

@@ -75,7 +75,7 @@ class Reopened:
 
     @property
     def _keeps_start(self) -> bool:
-        return self._config.mixing == "updates" or "progress" in self._config.evidence
+        return self._config.sends_start or "progress" in self._config.evidence
 
     def distances(self, kinds: Sequence[Evidence], stages: Stages) -> MeasuredCandidates:
         """Of all neighbours; a kind by which one of them cannot be measured is missing."""

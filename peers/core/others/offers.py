@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from gossipllm.config.choices import MERGE_RULES, rules_for_unequal_ranks
 from peers.core.config import CoreConfig
 from peers.core.others.inbox import Kind
 from peers.core.terms import Terms
@@ -27,7 +28,7 @@ class Offers:
     def __init__(self, terms: Terms, config: CoreConfig, key: bytes) -> None:
         self._terms = terms
         self._adapter = config.learner.adapter
-        self._merge = config.learner.merge
+        self._unequal_ranks = MERGE_RULES[config.learner.merge].unequal_ranks
         self._whole_only = not WHOLE_ONLY.isdisjoint(evidence_of(config.trust))
         self._key = key
 
@@ -49,8 +50,8 @@ class Offers:
             return "offer.rank", f"rank {offer.rank}, and adapter.most_rank is {most}; raise that to merge it"
         if self._terms.pushes and offer != own:
             return "offer", "another rank or other modules, and push-sum needs the same of all peers"
-        if self._merge == "mean" and offer.rank != own.rank:
-            why = f'rank {offer.rank}, ours {own.rank}; only merge.rule = "svd" or "pad" can merge them'
+        if offer.rank != own.rank and not self._unequal_ranks:
+            why = f"rank {offer.rank}, ours {own.rank}; only merge.rule = {rules_for_unequal_ranks()} can merge them"
             return "offer.rank", why
         if self._whole_only and offer != own:
             return "offer", "another rank or other modules, and this trust.form compares whole adapters only"

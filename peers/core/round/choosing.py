@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
+from trust.record.history import Guard
 from trust.rows.rows import Candidate, chosen, shrunk
 
-Guard = Literal["alone", "taken", "shrunk", "refused"]
 Row = tuple[float, ...]
 
 SHRINK_TRIES = 3

@@ -49,7 +49,7 @@ class Decider:
         self._alpha = alpha_of(config.trust, config.learner.training.reduction)
 
     def begin(self, company: Participants) -> Step:
-        if self._config.learner.mixing == "push-sum":
+        if not self._config.learner.rows:
             return self.absorb(company)
         neighbours = [self._neighbour(one) for one in company.members]
         if not neighbours or self._config.trust.strategy != "learned":

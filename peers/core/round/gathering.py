@@ -24,7 +24,7 @@ class Gatherer:
         self._config = config
         self._others = neighbourhood
         # Mass that was pushed to us is taken in whatever anybody thinks of it.
-        self._kinds = () if config.learner.mixing == "push-sum" else evidence_of(config.trust)
+        self._kinds = () if not config.learner.rows else evidence_of(config.trust)
 
     def ask(
         self, stage: Gathering, our_round: int, new_request: Callable[[], int], *, fresh_only: bool
@@ -42,7 +42,7 @@ class Gatherer:
                 continue
             if fresh_only and not self._is_fresh(entry, our_round):
                 continue
-            if self._config.learner.mixing == "updates" and self._others.inbox.age(entry) > 0:
+            if self._config.learner.sends_start and self._others.inbox.age(entry) > 0:
                 # What it gained may be in our adapter already; a state may be mixed twice, a gain may not.
                 continue
             stage.asked[author] = entry

@@ -7,7 +7,6 @@ forgets how many lives were lost.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
 
 from gossipllm.work import Open, Opened
 from peers.core.config import CoreConfig
@@ -19,7 +18,7 @@ from peers.core.round.advancing import Advance
 from peers.core.round.planning import Planner
 from peers.core.saved import Saved
 from peers.core.terms import Terms
-from trust.record.history import Note
+from trust.record.history import Note, NoteLevel
 from trust.rows.rows import alpha_of, evidence_of
 from wire.messages import MAX_BLOB_BYTES
 
@@ -98,5 +97,5 @@ class LearnerSupervision:
         return [note(self._keys.peer_id, "warning", text)] if text and text != said else []
 
 
-def note(me: PeerId, level: Literal["info", "warning", "error"], text: str) -> Log:
+def note(me: PeerId, level: NoteLevel, text: str) -> Log:
     return Log(record=Note(peer=me, level=level, text=text[:500]))

@@ -328,7 +328,7 @@ class Rounds:
 
     def _kept(self, saved: Saved, stage: Merging) -> list[Effect]:
         # Where mass is pushed, what came from a neighbour is a share of it and no adapter.
-        if not self._config.keep_neighbours or self._config.learner.mixing == "push-sum":
+        if not self._config.keep_neighbours or not self._config.learner.rows:
             return []
         company = kept_company(self._keys.peer_id, saved=saved, stage=stage)
         return [Keep(company=company)] if company else []

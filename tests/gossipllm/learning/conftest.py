@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from gossipllm.config import AdapterConfig, LearnerConfig
+from gossipllm.config.choices import MergeRule, Missing
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.learning.merging.stack import MergedState, OwnAdapter, Stack
@@ -27,7 +28,6 @@ from wire.units import Schema
 Shape = Callable[..., Blueprint]
 Draw = Callable[..., State]
 Offered = Callable[..., Update]
-Rule = Literal["svd", "mean", "pad"]
 
 
 @pytest.fixture(scope="session")
@@ -106,9 +106,9 @@ def merge_states(
     own: State,
     updates: Sequence[Update],
     row: Sequence[float],
-    rule: Rule = "svd",
+    rule: MergeRule = "svd",
     *,
-    missing: Literal["renorm", "kept", "self"] = "renorm",
+    missing: Missing = "renorm",
     held: Sequence[int] | None = None,
 ) -> MergedState:
     mine = OwnAdapter(own, own, form.own if held is None else held)

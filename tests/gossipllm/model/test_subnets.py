@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from gossipllm.config import AdapterConfig, ModelConfig
+from gossipllm.config.choices import Dtype
 from gossipllm.model import attention
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.placement import attach
@@ -47,7 +48,7 @@ SOME: Mapping[str, Groups] = {
 OUT = ("o_proj", "c_proj", "out_proj")
 
 
-def loaded(folder: Path, dtype: Literal["float32", "bfloat16"] = "float32") -> tuple[Any, Blueprint]:
+def loaded(folder: Path, dtype: Dtype = "float32") -> tuple[Any, Blueprint]:
     model = load_base(ModelConfig(name=str(folder), device="cpu", dtype=dtype, threads=1)).model
     return model, attach(model, HEADS).blueprint(HEADS)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
 from gossipllm.config import AdapterConfig, LearnerConfig
+from gossipllm.config.choices import Train
 from gossipllm.learning.merging.updates import UpdateFormat
 from gossipllm.model.adapter.placement import attach
 from gossipllm.model.adapter.snapshots import Snapshot
@@ -23,7 +24,6 @@ TOKENS = torch.tensor([[5, 6, 7, 8, 9]])
 
 Bases = Callable[..., Base]
 Saves = Callable[..., Snapshot]
-Train = Literal["both", "b", "heads", "full", "bias"]
 
 
 def config(train: Train = "both", **adapter: Any) -> LearnerConfig:

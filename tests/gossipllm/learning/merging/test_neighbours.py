@@ -32,7 +32,7 @@ def test_a_rank_that_the_factor_mean_cannot_take_is_refused_with_what_to_set(
     form, other = shape(), shape(rank=2)
     update = Content.of(sent(other, draw(other, 1)))
 
-    with pytest.raises(WireError, match='"svd" and "pad" merge unequal ranks'):
+    with pytest.raises(WireError, match='unequal ranks need "svd" or "pad"'):
         neighbours(form, merge="mean").decoded(update)
     for rule in ("svd", "pad"):
         assert neighbours(form, merge=rule).decoded(update).offer.rank == 2

@@ -17,8 +17,8 @@ from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool, answer
 from gossipllm.learning.learner_state import LearnerState
 from gossipllm.learning.measuring import Measuring
-from gossipllm.learning.merging.pruning import kept_rank, narrowed, without_tail
-from gossipllm.learning.passes.optimiser import Moments
+from gossipllm.learning.merging.pruning import kept_rank, without_tail
+from gossipllm.learning.moments import Moments
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.export import export_adapter
 from gossipllm.model.adapter.names import A, B, State
@@ -115,7 +115,7 @@ def test_what_is_kept_of_the_product_stays_and_so_does_its_slope(shape: Shape, d
     state, start, first, second = (draw(form, seed) for seed in range(4))
     whole = LearnerState(form, 3, state, start, form.own, Moments(7, first, second, since=2))
 
-    less = narrowed(whole, LESS)
+    less = whole.narrowed(LESS)
 
     assert less.blueprint.rank == LESS
     assert [spec.shape for spec in less.blueprint.layout.tensors] == [v.shape for v in less.state.values()]
@@ -143,7 +143,7 @@ def test_what_steps_did_not_touch_stays_one_object(shape: Shape, draw: Draw) -> 
     moved = next(iter(state))
     start = {**state, moved: state[moved] * 2}
 
-    less = narrowed(LearnerState(form, 1, state, start, form.own, Moments()), LESS)
+    less = LearnerState(form, 1, state, start, form.own, Moments()).narrowed(LESS)
 
     assert {name for name, value in less.start.items() if value is not less.state[name]} == {moved}
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gossipllm.config.choices import MERGE_RULES, MergeRule, Train
 from gossipllm.learning.merging.stack import OwnAdapter, Stack
 from gossipllm.learning.merging.updates import Update
 from gossipllm.model.adapter.blueprint import Blueprint
@@ -18,12 +19,11 @@ from gossipllm.model.adapter.names import State
 Shape = Callable[..., Blueprint]
 Draw = Callable[..., State]
 Offered = Callable[..., Update]
-Rule = Literal["svd", "mean", "pad"]
 
-RULES: tuple[Rule, ...] = ("svd", "mean", "pad")
+RULES = tuple(MERGE_RULES)
 FEWER = settings(max_examples=20)
 """Of each kind of adapter and each rule."""
-KINDS = ("both", "b", "heads", "full", "bias")
+KINDS = get_args(Train)
 rows = st.lists(st.floats(0.05, 1), min_size=3, max_size=3).map(lambda parts: [p / sum(parts) for p in parts])
 
 
@@ -38,7 +38,7 @@ def same(one: State, other: State) -> bool:
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("chosen", [0, 1])
 def test_a_row_with_one_entry_gives_that_adapter_bit_for_bit(
-    shape: Shape, draw: Draw, offered: Offered, train: str, rule: Rule, chosen: int, merge: Any
+    shape: Shape, draw: Draw, offered: Offered, train: str, rule: MergeRule, chosen: int, merge: Any
 ) -> None:
     form = shape(train=train)
     states = [draw(form, 0), draw(form, 1)]
@@ -52,7 +52,7 @@ def test_a_row_with_one_entry_gives_that_adapter_bit_for_bit(
 @pytest.mark.parametrize("train", KINDS)
 @pytest.mark.parametrize("rule", RULES)
 def test_equal_adapters_merge_to_themselves(
-    shape: Shape, draw: Draw, offered: Offered, train: str, rule: Rule, merge: Any
+    shape: Shape, draw: Draw, offered: Offered, train: str, rule: MergeRule, merge: Any
 ) -> None:
     form = shape(train=train)
     own = draw(form, 3)
@@ -72,7 +72,7 @@ def test_each_unit_is_merged_over_its_holders_alone(
     draw: Draw,
     offered: Offered,
     train: str,
-    rule: Rule,
+    rule: MergeRule,
     data: st.DataObject,
     row: list[float],
     merge: Any,
@@ -143,7 +143,7 @@ def test_ones_own_unit_counts_untrained_where_it_is_kept(
 
 @pytest.mark.parametrize("rule", RULES)
 def test_a_unit_that_nobody_holds_with_weight_stays_bit_for_bit(
-    shape: Shape, draw: Draw, offered: Offered, rule: Rule, merge: Any
+    shape: Shape, draw: Draw, offered: Offered, rule: MergeRule, merge: Any
 ) -> None:
     form = shape()
     own, other = draw(form, 0), draw(form, 1)
@@ -173,7 +173,7 @@ def test_a_peer_that_leaves_leaves_the_ratios_of_the_others(
 @pytest.mark.parametrize("train", ["b", "heads"])
 @pytest.mark.parametrize("rule", RULES)
 def test_what_is_frozen_is_never_touched(
-    shape: Shape, draw: Draw, offered: Offered, train: str, rule: Rule, merge: Any
+    shape: Shape, draw: Draw, offered: Offered, train: str, rule: MergeRule, merge: Any
 ) -> None:
     form = shape(train=train)
     own, other = draw(form, 0), draw(form, 1)
@@ -254,7 +254,7 @@ def test_what_is_no_row_is_refused(
 @pytest.mark.parametrize("train", KINDS)
 @pytest.mark.parametrize("rule", ["svd", "pad"])
 def test_the_largest_numbers_that_can_be_sent_are_merged_without_a_word(
-    shape: Shape, draw: Draw, offered: Offered, train: str, rule: Rule, merge: Any
+    shape: Shape, draw: Draw, offered: Offered, train: str, rule: MergeRule, merge: Any
 ) -> None:
     """The loss of such a merge says what it is worth."""
     form, other = shape(train=train, rank=16), shape(train=train, rank=2)

@@ -13,8 +13,8 @@ import pytest
 from gossipllm.config import AdapterConfig, ModelConfig, TrainingConfig
 from gossipllm.learning.batches import batches
 from gossipllm.learning.jobs import LossJob, SlopeJob, StepsJob
+from gossipllm.learning.moments import Moments
 from gossipllm.learning.passes.fleet import Fleet
-from gossipllm.learning.passes.optimiser import Moments
 from gossipllm.model.loading.models import load_base
 
 Folder = Callable[[str], Path]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import pytest
 import torch
@@ -16,6 +14,7 @@ from gossipllm.learning.passes.losses import (
     window_losses,
     window_means,
 )
+from trust.rows.config import Reduction
 
 
 @pytest.mark.parametrize("windows", [1, 40])
@@ -81,7 +80,7 @@ def test_tokens_that_bear_no_loss_give_no_gradient() -> None:
 
 @pytest.mark.parametrize("reduction", ["tokens", "sequences"])
 def test_without_a_mask_means_are_the_plain_ones_to_the_last_bit(
-    reduction: Literal["tokens", "sequences"],
+    reduction: Reduction,
 ) -> None:
     losses = torch.rand(12, 127, generator=torch.Generator().manual_seed(0))
 

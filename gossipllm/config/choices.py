@@ -1,0 +1,78 @@
+"""The allowed values of settings that more than one module reads, each spelt out once.
+
+A merge rule or a way of mixing is a name here with its traits; what a rule computes stands in
+`gossipllm.learning.merging.stack.RULE_FUNCTIONS` under the same name. Code asks for a trait instead of comparing names,
+so that a new rule is an entry in each of the two tables. Values that belong to trust rows (`Evidence`, `Strategy`,
+`Reduction`) stand in `trust.rows.config`, the guard's in `trust.record.history`, because these packages lie below.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+MergeRule: TypeAlias = Literal["svd", "mean", "pad"]
+"""How adapters become one (`MergeConfig.rule`)."""
+
+Mixing: TypeAlias = Literal["parameters", "updates", "push-sum"]
+"""What a trust row weighs, or that there is none (`MergeConfig.mixing`)."""
+
+Missing: TypeAlias = Literal["renorm", "kept", "self"]
+"""Whose weights count for a unit that some do not offer (`LayersConfig.missing`)."""
+
+Train: TypeAlias = Literal["both", "b", "heads", "full", "bias"]
+"""What is trained of the model (`AdapterConfig.train`)."""
+
+Start: TypeAlias = Literal["shared", "own"]
+"""Where the factor A begins (`AdapterConfig.start`)."""
+
+ContextOperator: TypeAlias = Literal["none", "int8", "int4", "drop", "distil"]
+"""What becomes of the blocks outside the block window (`LayersConfig.context`)."""
+
+Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
+Dtype: TypeAlias = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleTraits:
+    """What a merge rule can do, for code that must not load the rule itself."""
+
+    unequal_ranks: bool
+    """Whether adapters of other ranks can be merged."""
+
+    prunable: bool = False
+    """Whether rank k of the result comes from rank k of each adapter, at unequal ranks: then the tail of an
+    adapter means the same to all peers, and `AdapterConfig.prune` may cut it off."""
+
+
+MERGE_RULES: Final[dict[MergeRule, RuleTraits]] = {
+    "svd": RuleTraits(unequal_ranks=True),
+    "mean": RuleTraits(unequal_ranks=False),
+    "pad": RuleTraits(unequal_ranks=True, prunable=True),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixingTraits:
+    rows: bool
+    """Whether a trust row is computed, guarded and merged by; otherwise mass is pushed along edges."""
+
+    sends_start: bool = False
+    """Whether an update also carries the adapter from which its local steps began."""
+
+
+MIXINGS: Final[dict[Mixing, MixingTraits]] = {
+    "parameters": MixingTraits(rows=True),
+    "updates": MixingTraits(rows=True, sends_start=True),
+    "push-sum": MixingTraits(rows=False),
+}
+
+
+def rules_for_unequal_ranks() -> str:
+    """The names of the merge rules that take unequal ranks, as a user reads them: `"svd" or "pad"`."""
+    return " or ".join(f'"{name}"' for name, traits in MERGE_RULES.items() if traits.unequal_ranks)
+
+
+def prunable_rules() -> str:
+    """The names of the merge rules that allow `AdapterConfig.prune`, as a user reads them."""
+    return " or ".join(f'"{name}"' for name, traits in MERGE_RULES.items() if traits.prunable)
