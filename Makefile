@@ -5,21 +5,28 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check lint types imports wheel docs clean help
+.PHONY: demo test test-all check lint types imports wheel docs clean help
 
 help:
-	@echo "make demo    four peers on this machine, from nothing to a trust matrix"
-	@echo "make test    the whole test suite"
-	@echo "make check   lint, types, import contracts"
-	@echo "make wheel   build the wheel, install it in an empty environment and run it"
-	@echo "make docs    the documentation as web pages, in build/docs"
-	@echo "make clean   remove what the above made"
+	@echo "make demo      four peers on this machine, from nothing to a trust matrix"
+	@echo "make test      the test suite, but for long batteries: some minutes"
+	@echo "make test-all  all of it: live demos of every scenario, peers killed again and again"
+	@echo "make check     lint, types, import contracts"
+	@echo "make wheel     build the wheel, install it in an empty environment and run it"
+	@echo "make docs      the documentation as web pages, in build/docs"
+	@echo "make clean     remove what the above made"
 
 demo: $(VENV)/.ready
 	@$(BIN)/gossipllm demo
 
+# A file's tests stay in one process, which is what lets them share slow fixtures.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --durations 10
+
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not battery"
+
+test-all: $(VENV)/.ready-dev
+	$(PYTEST) --hypothesis-profile full
 
 check: lint types imports
 

@@ -83,9 +83,7 @@ def test_the_order_of_sets_and_hashes_decides_nothing() -> None:
     assert trace("1") == trace("2") == a_world(3).trace
 
 
-def test_what_is_not_to_be_answered_gives_nothing_twice(
-    bench: Bench,
-) -> None:
+def test_what_is_not_to_be_answered_gives_nothing_twice(bench: Bench) -> None:
     """Every answer of a whole round, told again in the next one, changes no effect of that one."""
     quiet, noisy = Bench(), Bench()
     told = []

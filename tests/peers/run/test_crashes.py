@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from gossipllm.base import corpus_file
@@ -23,6 +24,7 @@ from wire.codec import decode_announcement
 KILLS = 5
 
 
+@pytest.mark.battery
 async def test_a_peer_killed_again_and_again_never_announces_two_states_of_one_round(
     tmp_path: Path, new_peer: Any, until: Any
 ) -> None:

@@ -48,6 +48,7 @@ def peers_of(folder: Path) -> list[psutil.Process]:
     return [one for one in every if any(str(folder) in part for part in one.info["cmdline"] or ())]
 
 
+@pytest.mark.battery
 def test_four_peers_find_out_who_reads_their_language(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     with start(folder, "--rounds", "3", "--steps", "8") as demo:
@@ -77,6 +78,7 @@ def test_four_peers_find_out_who_reads_their_language(tmp_path: Path) -> None:
     assert peers_of(folder) == []
 
 
+@pytest.mark.battery
 @pytest.mark.parametrize(
     ("scenario", "options"),
     [("tokens", ["--no-alone"]), ("layers", []), ("heads", ["--no-alone"]), ("ranks", ["--no-alone"])],

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
-from typing import Any
 
 from gossipllm.base import corpus_file
+from support.processes import gossipllm, the_only_line
 
 
 def test_a_home_is_private_and_its_settings_are_explained(home: Path) -> None:
@@ -17,19 +17,19 @@ def test_a_home_is_private_and_its_settings_are_explained(home: Path) -> None:
     assert settings.count("# ") > 40
 
 
-def test_init_does_not_touch_a_home_that_exists(home: Path, shell: Any) -> None:
+def test_init_does_not_touch_a_home_that_exists(home: Path) -> None:
     key = (home / "identity.key").read_bytes()
 
-    line = shell.the_only_line(shell.gossipllm("init", home, "--data", corpus_file("de")))
+    line = the_only_line(gossipllm("init", home, "--data", corpus_file("de")))
 
     assert "is a peer's home already" in line
     assert (home / "identity.key").read_bytes() == key
 
 
-def test_a_data_path_without_text_is_refused(tmp_path: Path, shell: Any) -> None:
+def test_a_data_path_without_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
 
-    line = shell.the_only_line(shell.gossipllm("init", tmp_path / "home", "--data", tmp_path / "empty"))
+    line = the_only_line(gossipllm("init", tmp_path / "home", "--data", tmp_path / "empty"))
 
     assert "empty holds no .txt" in line
     assert not (tmp_path / "home").exists()

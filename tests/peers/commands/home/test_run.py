@@ -5,39 +5,41 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psutil
+import pytest
 
 from gossipllm.base import corpus_file
+from support.processes import LISTEN, PeerProcess, gossipllm, is_round, make_home, sees, the_only_line
 from trust.record.history import Begun, Note, Round
 from trust.record.log import read_history
 
 
-def test_a_folder_that_is_no_home_is_named(tmp_path: Path, shell: Any) -> None:
-    assert "gossipllm init" in shell.the_only_line(shell.gossipllm("run", tmp_path / "nowhere"))
+def test_a_folder_that_is_no_home_is_named(tmp_path: Path) -> None:
+    assert "gossipllm init" in the_only_line(gossipllm("run", tmp_path / "nowhere"))
 
 
-def test_a_malformed_multiaddress_is_named(home: Path, shell: Any) -> None:
-    line = shell.the_only_line(shell.gossipllm("run", home, "--join", "/ip4/999.1.1.1/tcp/4001"))
+def test_a_malformed_multiaddress_is_named(home: Path) -> None:
+    line = the_only_line(gossipllm("run", home, "--join", "/ip4/999.1.1.1/tcp/4001"))
 
     assert "/ip4/999.1.1.1/tcp/4001" in line
 
 
-def test_an_unknown_key_comes_with_a_suggestion(home: Path, shell: Any) -> None:
+def test_an_unknown_key_comes_with_a_suggestion(home: Path) -> None:
     settings = (home / "peer.toml").read_text().replace("learning_rate =", "learning_rat =")
     (home / "peer.toml").write_text(settings)
 
-    line = shell.the_only_line(shell.gossipllm("run", home))
+    line = the_only_line(gossipllm("run", home))
 
     assert "learning_rat: unknown key, did you mean learning_rate?" in line
 
 
-def test_a_model_folder_without_weights_is_named(tmp_path: Path, shell: Any) -> None:
+def test_a_model_folder_without_weights_is_named(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text('{"model_type": "llama"}')
-    done = shell.gossipllm(
+    done = gossipllm(
         "init",
         tmp_path / "home",
         "--data",
@@ -45,39 +47,39 @@ def test_a_model_folder_without_weights_is_named(tmp_path: Path, shell: Any) -> 
         "--model",
         tmp_path / "model",
         "--listen",
-        shell.LISTEN,
+        LISTEN,
     )
     assert done.returncode == 0, done.stderr
 
-    line = shell.the_only_line(shell.gossipllm("run", tmp_path / "home"))
+    line = the_only_line(gossipllm("run", tmp_path / "home"))
 
     assert str(tmp_path / "model") in line
     assert "safetensors" in line
 
 
-def test_a_port_in_use_is_named(home: Path, shell: Any) -> None:
+def test_a_port_in_use_is_named(home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        settings = (home / "peer.toml").read_text().replace(shell.LISTEN, f"/ip4/127.0.0.1/tcp/{port}")
+        settings = (home / "peer.toml").read_text().replace(LISTEN, f"/ip4/127.0.0.1/tcp/{port}")
         (home / "peer.toml").write_text(settings)
 
-        line = shell.the_only_line(shell.gossipllm("run", home))
+        line = the_only_line(gossipllm("run", home))
 
     assert f"port {port}" in line
 
 
-def test_a_home_in_use_names_the_process_that_has_it(home: Path, run: Any, shell: Any) -> None:
+def test_a_home_in_use_names_the_process_that_has_it(home: Path, run: Callable[..., PeerProcess]) -> None:
     first = run(home)
     first.until(lambda event: event["event"] == "listening")
 
-    line = shell.the_only_line(shell.gossipllm("run", home))
+    line = the_only_line(gossipllm("run", home))
 
     assert f"pid {first.process.pid}" in line
 
 
-def test_a_peer_alone_trains_and_stops_cleanly(home: Path, run: Any, shell: Any) -> None:
+def test_a_peer_alone_trains_and_stops_cleanly(home: Path, run: Callable[..., PeerProcess]) -> None:
     peer = run(home)
-    peer.until(shell.is_round(1))
+    peer.until(is_round(1))
     learner = psutil.Process(peer.process.pid).children()[0]
 
     peer.process.send_signal(signal.SIGINT)
@@ -92,9 +94,9 @@ def test_a_peer_alone_trains_and_stops_cleanly(home: Path, run: Any, shell: Any)
     assert [one.guard for one in rounds][:2] == ["alone", "alone"]
 
 
-def test_a_peer_killed_in_mid_round_goes_on_where_it_was(home: Path, run: Any, shell: Any) -> None:
+def test_a_peer_killed_in_mid_round_goes_on_where_it_was(home: Path, run: Callable[..., PeerProcess]) -> None:
     first = run(home)
-    last = first.until(shell.is_round(1))
+    last = first.until(is_round(1))
     first.until(lambda event: event["event"] == "progress" and event["phase"] == "training")
     learner = psutil.Process(first.process.pid).children()[0]
     first.process.kill()
@@ -102,7 +104,7 @@ def test_a_peer_killed_in_mid_round_goes_on_where_it_was(home: Path, run: Any, s
 
     second = run(home)
     begun = second.until(lambda event: event["event"] == "begun")
-    second.until(shell.is_round(last["round"] + 1))
+    second.until(is_round(last["round"] + 1))
 
     assert begun["round"] > last["round"] - 1
     psutil.wait_procs([learner], timeout=20)
@@ -112,32 +114,35 @@ def test_a_peer_killed_in_mid_round_goes_on_where_it_was(home: Path, run: Any, s
     assert numbers == sorted(numbers)
 
 
-def test_a_dead_learner_is_replaced_while_the_network_stays(home: Path, run: Any, shell: Any) -> None:
+def test_a_dead_learner_is_replaced_while_the_network_stays(
+    home: Path, run: Callable[..., PeerProcess]
+) -> None:
     peer = run(home)
     listening = peer.until(lambda event: event["event"] == "listening")
-    peer.until(shell.is_round(0))
+    peer.until(is_round(0))
     os.kill(psutil.Process(peer.process.pid).children()[0].pid, signal.SIGKILL)
 
     note = peer.until(lambda event: event["event"] == "note" and "the learner stopped" in event["text"])
-    peer.until(shell.is_round(2))
+    peer.until(is_round(2))
 
     assert "exit code -9" in note["text"]
     assert peer.process.poll() is None
     assert [event for event in peer.events if event["event"] == "listening"] == [listening]
 
 
+@pytest.mark.battery
 def test_a_neighbour_that_comes_back_is_taken_up_again(
-    home: Path, run: Any, tmp_path: Path, shell: Any
+    home: Path, run: Callable[..., PeerProcess], tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         listen = f"/ip4/127.0.0.1/tcp/{free.getsockname()[1]}"
-    settings = (home / "peer.toml").read_text().replace(shell.LISTEN, listen)
+    settings = (home / "peer.toml").read_text().replace(LISTEN, listen)
     (home / "peer.toml").write_text(settings)
     anna = run(home)
     address = anna.until(lambda event: event["event"] == "listening")["addresses"][0]
-    bruno = run(shell.make_home(tmp_path / "other", name="bruno"), "--join", address)
-    anna.until(shell.sees("bruno"))
-    bruno.until(shell.sees("anna"))
+    bruno = run(make_home(tmp_path / "other", name="bruno"), "--join", address)
+    anna.until(sees("bruno"))
+    bruno.until(sees("anna"))
 
     anna.process.kill()
     anna.process.wait(20)
@@ -145,47 +150,42 @@ def test_a_neighbour_that_comes_back_is_taken_up_again(
     alone = bruno.until(lambda event: event["event"] == "round" and not event["seen"])
     again = run(home)
 
-    again.until(shell.sees("bruno"))
-    assert bruno.until(shell.sees("anna"))["round"] > alone["round"]
+    again.until(sees("bruno"))
+    assert bruno.until(sees("anna"))["round"] > alone["round"]
 
 
-def test_a_corrupt_state_falls_back_and_says_so(home: Path, run: Any, shell: Any) -> None:
-    peer = run(home)
-    peer.until(shell.is_round(1))
-    peer.stop()
-    newest = max((home / "state").glob("state.[01]"), key=lambda path: path.stat().st_mtime_ns)
+def test_a_corrupt_state_falls_back_and_says_so(trained_home: Path, run: Callable[..., PeerProcess]) -> None:
+    newest = max((trained_home / "state").glob("state.[01]"), key=lambda path: path.stat().st_mtime_ns)
     newest.write_bytes(newest.read_bytes()[:-100])
 
-    again = run(home)
-    again.until(shell.is_round(2))
+    again = run(trained_home)
+    again.until(is_round(2))
     again.stop()
 
     notes = [
-        e.record.text for e in read_history(home / "history.msgpack").entries if isinstance(e.record, Note)
+        e.record.text
+        for e in read_history(trained_home / "history.msgpack").entries
+        if isinstance(e.record, Note)
     ]
     assert any("checksum mismatch" in text and "using generation" in text for text in notes)
 
 
-def test_two_corrupt_generations_are_never_replaced_by_nothing(home: Path, run: Any, shell: Any) -> None:
-    peer = run(home)
-    peer.until(shell.is_round(1))
-    peer.stop()
-    for path in (home / "state").glob("state.[01]"):
+def test_two_corrupt_generations_are_never_replaced_by_nothing(trained_home: Path) -> None:
+    for path in (trained_home / "state").glob("state.[01]"):
         path.write_bytes(b"GLSTATE1" + bytes(100))
 
-    line = shell.the_only_line(shell.gossipllm("run", home))
+    line = the_only_line(gossipllm("run", trained_home))
 
     assert "no generation of the state can be read" in line
-    assert list((home / "state").glob("*.corrupt-*"))
+    assert list((trained_home / "state").glob("*.corrupt-*"))
 
 
-def test_a_history_tells_what_a_peer_began_with(home: Path, run: Any, shell: Any) -> None:
-    peer = run(home)
-    peer.until(shell.is_round(0))
-    peer.stop()
+def test_a_history_tells_what_a_peer_began_with(trained_home: Path) -> None:
 
     begun = next(
-        e.record for e in read_history(home / "history.msgpack").entries if isinstance(e.record, Begun)
+        e.record
+        for e in read_history(trained_home / "history.msgpack").entries
+        if isinstance(e.record, Begun)
     )
     assert begun.name == "anna"
     assert begun.strategy == "predictions"

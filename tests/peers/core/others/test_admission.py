@@ -90,9 +90,7 @@ def test_a_duplicate_is_ignored_with_or_without_its_evidence(ledger: Ledger, ali
     )
 
 
-def test_our_own_announcement_is_ignored(
-    ledger: Ledger,
-) -> None:
+def test_our_own_announcement_is_ignored(ledger: Ledger) -> None:
     mine = RemotePeer("me").announce(3)
     assert ledger.admit(mine, ME, 0.0) == Ignored("announcement.author", "our own")
 
@@ -130,9 +128,7 @@ def test_garbage_is_rejected_at_the_cost_of_who_sent_it(ledger: Ledger) -> None:
     assert verdict.fine == MALFORMED_FINE
 
 
-def test_a_forged_signature_is_rejected(
-    ledger: Ledger,
-) -> None:
+def test_a_forged_signature_is_rejected(ledger: Ledger) -> None:
     keys = DeviceKeys(Identity(bytes(32)))
     alice, mallory = (DeviceKeys(Identity(bytes([seed]) * 32)) for seed in (1, 2))
     forged = RemotePeer("alice", keys=alice).announce(3, sign=mallory.sign)

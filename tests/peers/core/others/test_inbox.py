@@ -32,9 +32,7 @@ def give(inbox: Inbox, entry: ReceivedAnnouncement, content: Any = None) -> None
     inbox.hold(entry, "update", content or update_of([1.0, 0.5, 0.0, 0.0]))
 
 
-def test_the_older_complete_one_counts_until_the_newer_is(
-    entry: Any,
-) -> None:
+def test_the_older_complete_one_counts_until_the_newer_is(entry: Any) -> None:
     inbox, old, new = Inbox(), entry("a", 0), entry("a", 1)
     inbox.put(old)
     give(
@@ -60,9 +58,7 @@ def test_an_older_announcement_never_replaces_a_newer_one(entry: Any) -> None:
     assert list(inbox.newest()) == [new]
 
 
-def test_one_that_was_replaced_while_it_was_fetched_still_counts(
-    entry: Any,
-) -> None:
+def test_one_that_was_replaced_while_it_was_fetched_still_counts(entry: Any) -> None:
     inbox, on_its_way, newer = Inbox(), entry("a", 0), entry("a", 1)
     inbox.put(on_its_way)
     inbox.put(newer)
@@ -73,9 +69,7 @@ def test_one_that_was_replaced_while_it_was_fetched_still_counts(
     assert list(inbox.complete()) == [on_its_way]
 
 
-def test_late_blobs_of_an_older_one_do_not_replace_a_newer_state(
-    entry: Any,
-) -> None:
+def test_late_blobs_of_an_older_one_do_not_replace_a_newer_state(entry: Any) -> None:
     inbox, old, new = Inbox(), entry("a", 0), entry("a", 1)
     inbox.put(old)
     inbox.put(new)
@@ -90,9 +84,7 @@ def test_late_blobs_of_an_older_one_do_not_replace_a_newer_state(
     assert list(inbox.complete()) == [new]
 
 
-def test_what_was_removed_does_not_come_back_with_its_blob(
-    entry: Any,
-) -> None:
+def test_what_was_removed_does_not_come_back_with_its_blob(entry: Any) -> None:
     inbox, one = Inbox(), entry("a", 0)
     inbox.put(one)
     inbox.remove(one.author)
@@ -126,9 +118,7 @@ def test_a_peer_ahead_of_us_is_never_stale(entry: Any) -> None:
     assert inbox.staleness(behind, 1) == 1
 
 
-def test_old_blobs_are_let_go_and_the_announcement_is_remembered(
-    entry: Any,
-) -> None:
+def test_old_blobs_are_let_go_and_the_announcement_is_remembered(entry: Any) -> None:
     inbox, one = Inbox(), entry("a", 0)
     inbox.put(one)
     give(
@@ -159,9 +149,7 @@ def test_a_flood_of_authors_pushes_out_none_that_are_dear(
     assert len(list(inbox.newest())) == 10
 
 
-def test_a_blob_is_found_as_what_it_was_checked_as(
-    entry: Any,
-) -> None:
+def test_a_blob_is_found_as_what_it_was_checked_as(entry: Any) -> None:
     inbox, one = Inbox(), entry("a", 0)
     inbox.put(one)
     give(

@@ -93,9 +93,7 @@ def test_garbage_costs_who_sent_it(open_bench: Bench, event: Any) -> None:
     assert not open_bench.core.welcome("x", open_bench.now)
 
 
-def test_neighbours_are_compared_with_in_turn(
-    open_bench: Bench,
-) -> None:
+def test_neighbours_are_compared_with_in_turn(open_bench: Bench) -> None:
     others = [RemotePeer(name) for name in "abc"]
     open_bench.meet(*others)
     greeted = [only(open_bench.tell(Woke(timer=Comparing()), after=30.0), Greet).peer for _ in range(6)]

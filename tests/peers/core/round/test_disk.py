@@ -12,9 +12,7 @@ from trust.record.history import Begun
 # -- the disk ---------------------------------------------------------------------------------------
 
 
-def test_a_full_disk_is_tried_again_and_complained_of_once(
-    bench: Bench,
-) -> None:
+def test_a_full_disk_is_tried_again_and_complained_of_once(bench: Bench) -> None:
     generation = only(bench.train(), Store).saved.generation
     said = []
     for _ in range(5):
@@ -42,9 +40,7 @@ def test_what_was_learned_last_is_saved_when_the_disk_has_room_again() -> None:
     assert only(again, Store).saved.generation == generation
 
 
-def test_a_state_that_a_later_one_replaced_is_not_saved_again(
-    bench: Bench,
-) -> None:
+def test_a_state_that_a_later_one_replaced_is_not_saved_again(bench: Bench) -> None:
     ended = bench.finish(bench.publish())
     old = only(ended, Store).saved.generation
     bench.answer(ended)
@@ -55,9 +51,7 @@ def test_a_state_that_a_later_one_replaced_is_not_saved_again(
 # -- after a crash ----------------------------------------------------------------------------------
 
 
-def test_a_peer_that_crashed_after_saving_announces_the_same_again(
-    bench: Bench,
-) -> None:
+def test_a_peer_that_crashed_after_saving_announces_the_same_again(bench: Bench) -> None:
     saved = only(bench.train(), Store).saved
     after = Bench(saved=saved)
 
@@ -68,9 +62,7 @@ def test_a_peer_that_crashed_after_saving_announces_the_same_again(
     assert only(after.publish(effects), Publish).frame == saved.frame
 
 
-def test_a_peer_that_crashed_in_the_next_round_trains_it_again(
-    bench: Bench,
-) -> None:
+def test_a_peer_that_crashed_in_the_next_round_trains_it_again(bench: Bench) -> None:
     saved = only(bench.finish(bench.publish()), Store).saved
     after = Bench(saved=saved)
     opening = after.tell(Started())

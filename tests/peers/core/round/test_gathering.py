@@ -14,9 +14,7 @@ from support.effects import every, only, round_record
 from trust.rows.rows import TrustConfig
 
 
-def test_the_round_waits_for_a_neighbour_that_it_met_until_patience_ends(
-    bench: Bench,
-) -> None:
+def test_the_round_waits_for_a_neighbour_that_it_met_until_patience_ends(bench: Bench) -> None:
     alice = RemotePeer("alice")
     effects = bench.start()
     bench.meet(alice)
@@ -26,9 +24,7 @@ def test_the_round_waits_for_a_neighbour_that_it_met_until_patience_ends(
     assert only(bench.lose_patience(waiting), Merge).row == (1.0,)
 
 
-def test_a_neighbour_that_never_says_anything_is_waited_for_in_two_rounds_only(
-    bench: Bench,
-) -> None:
+def test_a_neighbour_that_never_says_anything_is_waited_for_in_two_rounds_only(bench: Bench) -> None:
     alice = RemotePeer("alice")
     effects = bench.start()
     bench.meet(alice)
@@ -41,17 +37,13 @@ def test_a_neighbour_that_never_says_anything_is_waited_for_in_two_rounds_only(
     assert waited == [True, True, False, False]
 
 
-def test_a_stranger_that_never_greeted_is_not_waited_for(
-    bench: Bench,
-) -> None:
+def test_a_stranger_that_never_greeted_is_not_waited_for(bench: Bench) -> None:
     effects = bench.start()
     bench.tell(Connected(peer="stranger"))
     assert only(bench.publish(bench.answer(effects)), Merge).row == (1.0,)
 
 
-def test_the_wait_ends_when_everybody_who_is_awaited_is_here(
-    bench: Bench,
-) -> None:
+def test_the_wait_ends_when_everybody_who_is_awaited_is_here(bench: Bench) -> None:
     alice, bob = RemotePeer("alice"), RemotePeer("bob")
     effects = bench.start()
     bench.meet(alice, bob)
@@ -83,9 +75,7 @@ def test_patience_is_no_longer_than_the_local_steps_took() -> None:
     assert [one.at - bench.now for one in wakes] == [SHORT_ROUND_S]
 
 
-def test_a_neighbour_that_announces_again_and_again_does_not_keep_us(
-    bench: Bench,
-) -> None:
+def test_a_neighbour_that_announces_again_and_again_does_not_keep_us(bench: Bench) -> None:
     """Once patience has ended, what is being weighed is the last."""
     alice, bob = RemotePeer("alice"), RemotePeer("bob")
     effects = bench.start()
@@ -99,9 +89,7 @@ def test_a_neighbour_that_announces_again_and_again_does_not_keep_us(
     assert every(bench.answer(weighing), Evaluate)
 
 
-def test_a_resting_neighbour_far_ahead_is_not_waited_for(
-    bench: Bench,
-) -> None:
+def test_a_resting_neighbour_far_ahead_is_not_waited_for(bench: Bench) -> None:
     """It finished all its rounds; its last word is used while it is young, and never awaited again."""
     alice = RemotePeer("alice")
     effects = bench.start()

@@ -25,9 +25,7 @@ def revive(bench: Bench, lost: list[Any]) -> list[Any]:
 # -- at the beginning -------------------------------------------------------------------------------
 
 
-def test_another_base_than_the_saved_state_has_stops_the_peer(
-    bench: Bench,
-) -> None:
+def test_another_base_than_the_saved_state_has_stops_the_peer(bench: Bench) -> None:
     saved = only(bench.train(), Store).saved
     other = msgspec.structs.replace(saved.fingerprints, base=bytes(32))
     after = Bench(saved=msgspec.structs.replace(saved, fingerprints=other))
@@ -38,9 +36,7 @@ def test_another_base_than_the_saved_state_has_stops_the_peer(
     assert stop.why.startswith("the base is not the one this home began with: saved 00000000, now ")
 
 
-def test_an_adapter_too_large_to_announce_stops_the_peer_before_it_trains(
-    bench: Bench,
-) -> None:
+def test_an_adapter_too_large_to_announce_stops_the_peer_before_it_trains(bench: Bench) -> None:
     opened = bench.answer_to(bench.tell(Started()))
     unit = msgspec.structs.replace(opened.units[0], tensors=(("w", (2**15, 2**15)),))
 
@@ -53,9 +49,7 @@ def test_an_adapter_too_large_to_announce_stops_the_peer_before_it_trains(
 # -- the learner dies -------------------------------------------------------------------------------
 
 
-def test_lost_while_opening_it_is_opened_again_after_longer_and_longer_pauses(
-    bench: Bench,
-) -> None:
+def test_lost_while_opening_it_is_opened_again_after_longer_and_longer_pauses(bench: Bench) -> None:
     bench.tell(Started())
     pauses = []
     for _ in range(1200):
@@ -67,9 +61,7 @@ def test_lost_while_opening_it_is_opened_again_after_longer_and_longer_pauses(
     assert set(pauses[7:]) == {30}
 
 
-def test_pauses_begin_anew_only_after_a_whole_round(
-    bench: Bench,
-) -> None:
+def test_pauses_begin_anew_only_after_a_whole_round(bench: Bench) -> None:
     def pause() -> float:
         return only(lost, WakeAt).at - bench.now
 
@@ -85,9 +77,7 @@ def test_pauses_begin_anew_only_after_a_whole_round(
     assert pause() == 1
 
 
-def test_lost_while_training_the_round_begins_again(
-    bench: Bench,
-) -> None:
+def test_lost_while_training_the_round_begins_again(bench: Bench) -> None:
     first = only(bench.start(), Train)
     again = bench.answer(revive(bench, bench.tell(LearnerLost(why="killed"))))
     second = only(again, Train)
@@ -95,9 +85,7 @@ def test_lost_while_training_the_round_begins_again(
     assert second.request != first.request
 
 
-def test_lost_while_saving_nothing_is_published_that_is_not_stored(
-    bench: Bench,
-) -> None:
+def test_lost_while_saving_nothing_is_published_that_is_not_stored(bench: Bench) -> None:
     store = only(bench.train(), Store)
     lost = bench.tell(LearnerLost(why="killed"))
     bench.tell(NotStored(generation=store.saved.generation, why="the disk is full"))
@@ -127,9 +115,7 @@ def test_lost_while_gathering_choosing_or_merging_the_same_frame_is_published(
     assert round_record(bench.finish(again)).guard == "taken"
 
 
-def test_a_merge_that_keeps_killing_the_learner_is_given_up(
-    bench: Bench,
-) -> None:
+def test_a_merge_that_keeps_killing_the_learner_is_given_up(bench: Bench) -> None:
     alice = RemotePeer("alice")
     effects = bench.start()
     bench.receive(alice)
@@ -151,35 +137,27 @@ def test_resting_needs_no_learner() -> None:
     assert bench.tell(LearnerLost(why="killed")) == []
 
 
-def test_a_failure_that_the_user_can_mend_stops_the_peer(
-    bench: Bench,
-) -> None:
+def test_a_failure_that_the_user_can_mend_stops_the_peer(bench: Bench) -> None:
     request = only(bench.tell(Started()), Open).request
     effects = bench.tell(Failed(request=request, why="no such model", users_fault=True))
     assert effects == [Stop(code=2, why="no such model")]
 
 
-def test_any_other_failure_is_tried_again(
-    bench: Bench,
-) -> None:
+def test_any_other_failure_is_tried_again(bench: Bench) -> None:
     request = only(bench.start(), Train).request
     lost = bench.tell(Failed(request=request, why="out of memory", users_fault=False))
     assert bench.core.stage == Opening(None)
     assert only(revive(bench, lost), Open)
 
 
-def test_opened_again_it_greets_nobody_twice(
-    bench: Bench,
-) -> None:
+def test_opened_again_it_greets_nobody_twice(bench: Bench) -> None:
     bench.start()
     bench.meet(RemotePeer("alice"))
     again = bench.answer(revive(bench, bench.tell(LearnerLost(why=""))))
     assert not every(again, Greet)
 
 
-def test_a_merge_that_gives_no_number_is_undone(
-    bench: Bench,
-) -> None:
+def test_a_merge_that_gives_no_number_is_undone(bench: Bench) -> None:
     alice = RemotePeer("alice")
     effects = bench.start()
     bench.receive(alice)

@@ -24,9 +24,7 @@ def weighed(weigh: Weigh, mean: float, error: float) -> Weighed:
 # -- the plain round --------------------------------------------------------------------------------
 
 
-def test_a_peer_alone_trains_and_does_not_wait(
-    bench: Bench,
-) -> None:
+def test_a_peer_alone_trains_and_does_not_wait(bench: Bench) -> None:
     effects = bench.publish()
 
     merge = only(effects, Merge)
@@ -37,9 +35,7 @@ def test_a_peer_alone_trains_and_does_not_wait(
     assert only(ended, Train).round == 1
 
 
-def test_nothing_is_published_before_it_is_stored(
-    bench: Bench,
-) -> None:
+def test_nothing_is_published_before_it_is_stored(bench: Bench) -> None:
     saving = bench.train()
 
     store = only(saving, Store)
@@ -49,18 +45,14 @@ def test_nothing_is_published_before_it_is_stored(
     assert published.frame == store.saved.frame
 
 
-def test_the_answer_to_another_store_publishes_nothing(
-    bench: Bench,
-) -> None:
+def test_the_answer_to_another_store_publishes_nothing(bench: Bench) -> None:
     generation = only(bench.train(), Store).saved.generation
     assert not bench.tell(Stored(generation=generation - 1))
     assert not bench.tell(Stored(generation=generation + 1))
     assert isinstance(bench.core.stage, Saving)
 
 
-def test_the_announcement_is_of_the_saved_state(
-    bench: Bench,
-) -> None:
+def test_the_announcement_is_of_the_saved_state(bench: Bench) -> None:
     saved = only(bench.train(), Store).saved
     announcement = decode_announcement(saved.frame).announcement
     assert announcement.update.digest == saved.update.digest
@@ -69,9 +61,7 @@ def test_the_announcement_is_of_the_saved_state(
     assert saved.snapshot == saved.update, "the toy's snapshot is its update"
 
 
-def test_what_is_served_is_what_was_published(
-    bench: Bench,
-) -> None:
+def test_what_is_served_is_what_was_published(bench: Bench) -> None:
     """Also while the next announcement waits for the disk: nobody knows of that one yet."""
     first = bench.publish()
     shown = only(first, Publish).frame
@@ -82,9 +72,7 @@ def test_what_is_served_is_what_was_published(
     assert bench.core.blob(decode_announcement(shown).announcement.update.digest) is not None
 
 
-def test_each_announcement_names_the_one_before(
-    bench: Bench,
-) -> None:
+def test_each_announcement_names_the_one_before(bench: Bench) -> None:
     first = bench.publish()
     second = bench.publish(bench.answer(bench.finish(first)))
     one, two = (decode_announcement(only(effects, Publish).frame) for effects in (first, second))
@@ -92,9 +80,7 @@ def test_each_announcement_names_the_one_before(
     assert two.announcement.previous == one.digest
 
 
-def test_a_neighbour_is_weighed_measured_and_merged(
-    bench: Bench,
-) -> None:
+def test_a_neighbour_is_weighed_measured_and_merged(bench: Bench) -> None:
     alice = RemotePeer("alice")
     effects = bench.start()
     bench.meet(alice)
@@ -116,9 +102,7 @@ def test_a_neighbour_is_weighed_measured_and_merged(
     assert isinstance(bench.core.stage, Training)
 
 
-def test_a_harmful_neighbour_is_refused(
-    bench: Bench,
-) -> None:
+def test_a_harmful_neighbour_is_refused(bench: Bench) -> None:
     alice = RemotePeer("alice", update=update_of([-5.0, 0.0, 0.0, 0.0]))
     effects = bench.start()
     bench.receive(alice)
@@ -161,9 +145,7 @@ def test_a_distance_below_zero_is_one_where_losses_are_compared() -> None:
     assert every(effects, Evaluate)
 
 
-def test_declined_content_costs_its_author(
-    bench: Bench,
-) -> None:
+def test_declined_content_costs_its_author(bench: Bench) -> None:
     alice = RemotePeer("alice")
     effects = bench.start()
     bench.receive(alice)
@@ -175,9 +157,7 @@ def test_declined_content_costs_its_author(
     assert not bench.core.welcome(alice.id, bench.now)
 
 
-def test_one_who_is_banned_while_we_gather_is_not_merged(
-    bench: Bench,
-) -> None:
+def test_one_who_is_banned_while_we_gather_is_not_merged(bench: Bench) -> None:
     alice, bob = RemotePeer("alice"), RemotePeer("bob")
     effects = bench.start()
     bench.meet(alice, bob)
@@ -189,9 +169,7 @@ def test_one_who_is_banned_while_we_gather_is_not_merged(
     assert [seen.name for seen in round_record(ended).seen] == ["bob"]
 
 
-def test_losses_that_are_no_numbers_leave_the_peer_as_it_is(
-    bench: Bench,
-) -> None:
+def test_losses_that_are_no_numbers_leave_the_peer_as_it_is(bench: Bench) -> None:
     alice = RemotePeer("alice")
     effects = bench.start()
     bench.receive(alice)
@@ -203,9 +181,7 @@ def test_losses_that_are_no_numbers_leave_the_peer_as_it_is(
     assert only(effects, Merge).row == (1.0,)
 
 
-def test_late_and_repeated_answers_change_nothing(
-    bench: Bench,
-) -> None:
+def test_late_and_repeated_answers_change_nothing(bench: Bench) -> None:
     alice = RemotePeer("alice")
     effects = bench.start()
     bench.receive(alice)
@@ -228,9 +204,7 @@ def test_late_and_repeated_answers_change_nothing(
 # -- after the last round ---------------------------------------------------------------------------
 
 
-def test_fewer_rounds_than_were_done_already_means_rest(
-    bench: Bench,
-) -> None:
+def test_fewer_rounds_than_were_done_already_means_rest(bench: Bench) -> None:
     effects = bench.start()
     for _ in range(3):
         effects = bench.finish(bench.publish(bench.answer(effects)))
@@ -244,9 +218,7 @@ def test_fewer_rounds_than_were_done_already_means_rest(
     assert "all 2 rounds are done" in notes(effects)[0]
 
 
-def test_fewer_rounds_still_end_the_round_that_was_announced(
-    bench: Bench,
-) -> None:
+def test_fewer_rounds_still_end_the_round_that_was_announced(bench: Bench) -> None:
     effects = bench.finish(bench.publish())
     saved = only(bench.train(effects), Store).saved
     after = Bench(saved=saved, rounds={"rounds": 1})
@@ -265,9 +237,7 @@ def test_all_rounds_done_a_peer_rests_and_answers() -> None:
     assert not every(heard, Weigh)
 
 
-def test_a_late_deadline_is_nothing(
-    bench: Bench,
-) -> None:
+def test_a_late_deadline_is_nothing(bench: Bench) -> None:
     bench.finish(bench.publish())
     assert bench.tell(Woke(timer=Deadline(round=0))) == []
     assert bench.tell(Woke(timer=Reopening())) == []

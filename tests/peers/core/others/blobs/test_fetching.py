@@ -155,9 +155,7 @@ def large(name: str) -> Any:
     return RemotePeer(name, update=update_of([1e6 + ord(name[0]), 0.0, 0.0, 0.0]))
 
 
-def test_a_large_update_is_fetched_once_and_not_merged(
-    bench: Bench,
-) -> None:
+def test_a_large_update_is_fetched_once_and_not_merged(bench: Bench) -> None:
     effects = bench.publish()
     mallory = large("mallory")
     effects = bench.finish(effects)
@@ -172,9 +170,7 @@ def test_a_large_update_is_fetched_once_and_not_merged(
     assert round_record(ended).seen == ()
 
 
-def test_a_newcomer_does_not_fine_those_who_are_larger_than_itself(
-    bench: Bench,
-) -> None:
+def test_a_newcomer_does_not_fine_those_who_are_larger_than_itself(bench: Bench) -> None:
     """Its own update is small because it has hardly begun; the third of the others is believed by the first two."""
     effects = bench.publish()
     veterans = [large(name) for name in "abcd"]
@@ -187,9 +183,7 @@ def test_a_newcomer_does_not_fine_those_who_are_larger_than_itself(
     assert effects
 
 
-def test_one_large_among_many_is_fined(
-    open_bench: Bench,
-) -> None:
+def test_one_large_among_many_is_fined(open_bench: Bench) -> None:
     for number in range(3):
         open_bench.receive(RemotePeer(str(number), update=update_of([1.0, 0.0, 0.0, float(number)])))
     mallory = large("mallory")
@@ -198,9 +192,7 @@ def test_one_large_among_many_is_fined(
     assert not open_bench.core.welcome(mallory.id, open_bench.now)
 
 
-def test_of_two_peers_neither_fines_the_other_for_being_larger(
-    bench: Bench,
-) -> None:
+def test_of_two_peers_neither_fines_the_other_for_being_larger(bench: Bench) -> None:
     bench.publish()
     veteran = large("veteran")
     for round_ in range(20):

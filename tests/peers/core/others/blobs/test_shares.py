@@ -63,9 +63,7 @@ def met(bench: Bench, *pushers: Pusher) -> None:
     bench.meet(*(one.someone for one in pushers))
 
 
-def test_what_was_pushed_is_taken_in_and_there_is_no_row(
-    bench: Bench,
-) -> None:
+def test_what_was_pushed_is_taken_in_and_there_is_no_row(bench: Bench) -> None:
     effects = bench.start()
     alice = Pusher("alice")
     met(bench, alice)
@@ -93,9 +91,7 @@ def test_shares_are_no_adapters_to_be_kept() -> None:
     assert not every(ended, Keep)
 
 
-def test_it_is_pushed_to_those_heard_and_connected_and_each_share_is_served(
-    bench: Bench,
-) -> None:
+def test_it_is_pushed_to_those_heard_and_connected_and_each_share_is_served(bench: Bench) -> None:
     effects = bench.start()
     assert only(effects, Train).receivers == (), "nobody is known yet"
     near, far = Pusher("near"), Pusher("far")
@@ -112,9 +108,7 @@ def test_it_is_pushed_to_those_heard_and_connected_and_each_share_is_served(
     assert bench.core.blob(share.blob.digest) == saved.shares[0].content.data
 
 
-def test_many_are_pushed_to_in_turn_and_never_more_than_can_be_announced(
-    bench: Bench,
-) -> None:
+def test_many_are_pushed_to_in_turn_and_never_more_than_can_be_announced(bench: Bench) -> None:
     effects = bench.start()
     many = [Pusher(f"p{n}") for n in range(20)]
     for one in many:
@@ -130,9 +124,7 @@ def test_many_are_pushed_to_in_turn_and_never_more_than_can_be_announced(
     assert reached == {one.id for one in many}
 
 
-def test_an_announcement_that_names_us_not_is_complete_without_a_fetch(
-    bench: Bench,
-) -> None:
+def test_an_announcement_that_names_us_not_is_complete_without_a_fetch(bench: Bench) -> None:
     effects = bench.start()
     alice = Pusher("alice")
     met(bench, alice)
@@ -146,9 +138,7 @@ def test_an_announcement_that_names_us_not_is_complete_without_a_fetch(
     assert (record.guard, record.absorbed, len(record.seen)) == ("alone", 0, 1)
 
 
-def test_a_share_stands_although_its_sender_then_pushes_elsewhere(
-    bench: Bench,
-) -> None:
+def test_a_share_stands_although_its_sender_then_pushes_elsewhere(bench: Bench) -> None:
     effects = bench.start()
     alice = Pusher("alice")
     met(bench, alice)
@@ -158,9 +148,7 @@ def test_a_share_stands_although_its_sender_then_pushes_elsewhere(
     assert [(one.peer, one.round) for one in absorb.shares] == [(alice.id, 0)]
 
 
-def test_what_was_taken_in_is_not_taken_again(
-    bench: Bench,
-) -> None:
+def test_what_was_taken_in_is_not_taken_again(bench: Bench) -> None:
     effects = bench.start()
     alice = Pusher("alice")
     met(bench, alice)
@@ -170,9 +158,7 @@ def test_what_was_taken_in_is_not_taken_again(
     assert only(again, Absorb).shares == ()
 
 
-def test_a_learner_lost_while_it_takes_mass_in_is_given_it_again(
-    bench: Bench,
-) -> None:
+def test_a_learner_lost_while_it_takes_mass_in_is_given_it_again(bench: Bench) -> None:
     effects = bench.start()
     alice = Pusher("alice")
     met(bench, alice)
@@ -190,9 +176,7 @@ def test_a_learner_lost_while_it_takes_mass_in_is_given_it_again(
     assert only(following, Absorb).shares == first.shares, "the mass is still there"
 
 
-def test_shares_that_cannot_be_taken_cost_their_sender_and_no_ban_at_once(
-    bench: Bench,
-) -> None:
+def test_shares_that_cannot_be_taken_cost_their_sender_and_no_ban_at_once(bench: Bench) -> None:
     effects = bench.start()
     alice = Pusher("alice")
     met(bench, alice)
@@ -208,9 +192,7 @@ def test_shares_that_cannot_be_taken_cost_their_sender_and_no_ban_at_once(
     assert not bench.core.welcome(alice.id, bench.now)
 
 
-def test_the_banned_are_not_taken_from(
-    bench: Bench,
-) -> None:
+def test_the_banned_are_not_taken_from(bench: Bench) -> None:
     effects = bench.start()
     alice = Pusher("alice")
     met(bench, alice)
@@ -220,9 +202,7 @@ def test_the_banned_are_not_taken_from(
     assert only(bench.lose_patience(waiting), Absorb).shares == ()
 
 
-def test_what_was_announced_survives_a_crash_with_its_shares(
-    bench: Bench,
-) -> None:
+def test_what_was_announced_survives_a_crash_with_its_shares(bench: Bench) -> None:
     effects = bench.start()
     alice = Pusher("alice")
     met(bench, alice)
