@@ -133,35 +133,39 @@ class AddressBook:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def learn(self, address: Address, *, now: float, proved: bool = False) -> None:
-        """Somebody says that this peer listens there, or (`proved`) we found it there."""
+    def learn(self, address: Address, *, now: float, proved: bool = False) -> bool:
+        """Note an address that a neighbour named or (`proved`) where a dial found the peer.
+
+        Returns whether the address was unknown and is in the book now.
+        """
         if address.peer == self._own:
-            return
+            return False
         entry = self._entries.get(address.peer)
         if entry is None:
             if len(self._entries) >= MAX_PEERS and not self._evict(proved=proved):
-                return
+                return False
             entry = self._entries[address.peer] = _Entry(heard_at=now)
         entry.proved |= proved
         if address.transport in entry.transports or address.transport in entry.pinned:
-            return
+            return False
         entry.transports.insert(0, address.transport)
         del entry.transports[MAX_ADDRESSES:]
+        return True
 
     def reached(self, address: Address, *, now: float) -> None:
-        """A dial there found the peer."""
+        """A dial there found the peer. Only a connection that lasts (see `lost`) clears its failures."""
         self.learn(address, now=now, proved=True)
         entry = self._entries.get(address.peer)
         if entry is None:
             return
-        entry.failures, entry.retry_at, entry.heard_at = 0, 0.0, now
+        entry.heard_at = now
         for transports in (entry.transports, entry.pinned):
             if address.transport in transports:
                 transports.remove(address.transport)
                 transports.insert(0, address.transport)
 
     def missed(self, peer: PeerId, *, now: float) -> None:
-        """No address of this peer answered: wait twice as long as last time, up to a minute."""
+        """No address of this peer answered, or it hung up at once: wait twice as long as last time, up to a minute."""
         entry = self._entries.get(peer)
         if entry is None:
             return
@@ -170,7 +174,7 @@ class AddressBook:
         entry.retry_at = now + wait_s * self._rng.uniform(0.75, 1.25)
 
     def lost(self, peer: PeerId, *, now: float) -> None:
-        """The connection ended; try again soon."""
+        """A connection that had lasted ended: the peer is due at once."""
         entry = self._entries.get(peer)
         if entry is not None:
             entry.failures, entry.retry_at, entry.heard_at = 0, now, now

@@ -1,17 +1,23 @@
-"""Finds peers and stays connected to them.
+"""Finds peers and keeps connections to them.
 
-Every few seconds: dial those whom we were told to join, and from the book as many as are missing, each with
-a deadline, all at once; ask one neighbour whom it knows. A new neighbour is asked at once, so that in a net
-where all join through one peer everybody is connected to everybody (up to `target_connections`) within two
-or three rounds.
+The dialler takes a turn at least every `REDIAL_S` seconds, or as soon as there is a reason: a new neighbour, a lost
+connection, an address that was unknown. In a turn it dials the peers that the user named and, from the address book,
+as many others as are missing, all at once and each with a deadline. A new neighbour is asked at once which peers it
+knows, so that in a network where all join through one peer everybody is connected to everybody (up to
+`target_connections`) within two or three turns.
+
+Nothing here is woken by its own result, because such a loop has no bound but the processor. An answer leads to
+dials, never to the next question: questions go to new neighbours, and else follow a clock of their own that slows
+down to `LAST_ASK_S`. A connection that ended within `STEADY_S` counts as a failed dial, because a neighbour without
+room accepts a connection before it closes it. Whatever happens, turns are `MIN_PAUSE_S` apart.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol
 
 import trio
 
@@ -20,30 +26,57 @@ from peers.net.config import NetworkConfig
 from peers.net.host import PeerId, Unreachable
 from peers.net.streams.exchange import MAX_OFFERED, usable_from, with_observed
 
-if TYPE_CHECKING:
-    from peers.net.node import HostLife
-
 _log = logging.getLogger(__name__)
 
+MIN_PAUSE_S: Final = 0.05
 FIRST_PAUSE_S: Final = 0.2
+"""Seconds to the next turn, and to the next question, after a new neighbour. Both double from there."""
+LAST_ASK_S: Final = 30.0
+"""Seconds between two questions of a peer whose neighbours stay the same. Questions only repair what new neighbours
+did not find out by asking, so they may be rare; each costs about 1 kB. Guess."""
+STEADY_S: Final = 2.0
+"""A connection that lasted this long was worth having: the peer is dialled again at once. Guess."""
 SAVE_S: Final = 30.0
 MAX_ASKS: Final = 16
-"""New neighbours waiting to be asked; the rounds ask the rest."""
+"""New neighbours waiting to be asked; later turns ask the rest."""
 MAX_DIALS: Final = 16
 
 
-class Dialler:
-    """The redial loop of one node, over a book that outlives it."""
+class Connections(Protocol):
+    """What the dialler needs of a running host."""
 
-    def __init__(self, node: HostLife, book: AddressBook, config: NetworkConfig) -> None:
-        self._node = node
+    def neighbours(self) -> tuple[PeerId, ...]: ...
+
+    def is_connected(self, peer: PeerId) -> bool: ...
+
+    async def dial(self, transport: str, peer: PeerId) -> None:
+        """Raises whatever the library raises. The deadline is the caller's."""
+        ...
+
+    async def ask_for_peers(self, peer: PeerId) -> Sequence[Address]:
+        """The addresses of this neighbour's neighbours. Raises `Unreachable`."""
+        ...
+
+    def mend(self) -> None:
+        """Give every neighbour a gossip stream that works."""
+        ...
+
+
+class Dialler:
+    """The redial loop of one host, over a book that outlives it."""
+
+    def __init__(self, connections: Connections, book: AddressBook, config: NetworkConfig) -> None:
+        self._connections = connections
         self._book = book
         self._config = config
         self._rng = random.Random()
         self._dialling: set[PeerId] = set()
         self._new: list[PeerId] = []
+        self._connected_at: dict[PeerId, float] = {}
         self._woken = trio.Event()
         self._pause_s = FIRST_PAUSE_S
+        self._ask_pause_s = FIRST_PAUSE_S
+        self._ask_at = 0.0
         self._saved_at = 0.0
 
     async def run(self) -> None:
@@ -51,27 +84,36 @@ class Dialler:
             while True:
                 self._start_dials(nursery)
                 self._start_asks(nursery)
-                self._node.mend()
+                self._connections.mend()
                 await self._save()
-                with trio.move_on_after(self._pause_s * self._rng.uniform(1.0, 1.5)):
-                    await self._woken.wait()
-                self._pause_s = min(self._config.redial_s, 2 * self._pause_s)
-                self._woken = trio.Event()
+                await self._pause()
 
-    def wake(self, peer: PeerId) -> None:
-        """A peer connected: ask it now."""
+    async def _pause(self) -> None:
+        await trio.sleep(MIN_PAUSE_S)
+        with trio.move_on_after(self._pause_s * self._rng.uniform(1.0, 1.5)):
+            await self._woken.wait()
+        self._pause_s = min(self._config.redial_s, 2 * self._pause_s)
+        self._woken = trio.Event()
+
+    def connected(self, peer: PeerId) -> None:
+        """A new neighbour: ask it in the next turn, which is now."""
         if len(self._new) < MAX_ASKS:
             self._new.append(peer)
-        self._pause_s = FIRST_PAUSE_S
+        self._connected_at[peer] = trio.current_time()
+        self._pause_s = self._ask_pause_s = FIRST_PAUSE_S
         self._woken.set()
 
-    def lost(self, peer: PeerId) -> None:
-        self._book.lost(peer, now=trio.current_time())
+    def disconnected(self, peer: PeerId) -> None:
+        now = trio.current_time()
+        if now - self._connected_at.pop(peer, now) < STEADY_S:
+            self._book.missed(peer, now=now)
+        else:
+            self._book.lost(peer, now=now)
         self._woken.set()
 
     def offer(self, asker: PeerId, remote: str | None) -> list[str]:
-        """Addresses of our neighbours, one or two for each, for somebody who asks from `remote`."""
-        neighbours = [peer for peer in self._node.neighbours() if peer != asker]
+        """Addresses of our neighbours, one or two for each, for a peer that asks from `remote`."""
+        neighbours = [peer for peer in self._connections.neighbours() if peer != asker]
         self._rng.shuffle(neighbours)
         found = (usable_from(remote, self._book.addresses_of(peer))[:2] for peer in neighbours)
         return [str(address) for addresses in found for address in addresses][:MAX_OFFERED]
@@ -82,31 +124,25 @@ class Dialler:
         for address in reversed(with_observed(claimed, observed)):
             self._book.learn(address, now=now)
 
-    def hearsay(self, found: Iterable[Address]) -> None:
-        now = trio.current_time()
-        for address in found:
-            self._book.learn(address, now=now)
-        self._woken.set()
-
     def _start_dials(self, nursery: trio.Nursery) -> None:
-        missing = self._config.target_connections - len(self._node.neighbours()) - len(self._dialling)
+        missing = self._config.target_connections - len(self._connections.neighbours()) - len(self._dialling)
         due = self._book.due(self._is_taken, room=missing, now=trio.current_time())
         for peer in due[: MAX_DIALS - len(self._dialling)]:
             self._dialling.add(peer)
             nursery.start_soon(self._dial, peer)
 
     def _is_taken(self, peer: PeerId) -> bool:
-        return peer in self._dialling or self._node.is_connected(peer)
+        return peer in self._dialling or self._connections.is_connected(peer)
 
     async def _dial(self, peer: PeerId) -> None:
-        """Its addresses one after the other until one answers."""
+        """Try its addresses in turn until one answers."""
         try:
             for address in self._book.addresses_of(peer):
-                if self._node.is_connected(peer):
+                if self._connections.is_connected(peer):
                     return
                 try:
                     with trio.fail_after(self._config.dial_deadline_s):
-                        await self._node.dial(address.transport, peer)
+                        await self._connections.dial(address.transport, peer)
                 except Exception as error:  # noqa: BLE001 - from DNS to the handshake
                     _log.debug("no answer from %s: %s", address, type(error).__name__)
                     continue
@@ -117,19 +153,28 @@ class Dialler:
             self._dialling.discard(peer)
 
     def _start_asks(self, nursery: trio.Nursery) -> None:
-        neighbours = self._node.neighbours()
+        now, neighbours = trio.current_time(), self._connections.neighbours()
         asks = [peer for peer in self._new if peer in neighbours]
         self._new.clear()
-        if not asks and neighbours and len(neighbours) < self._config.target_connections:
+        few = 0 < len(neighbours) < self._config.target_connections
+        if not asks and few and now >= self._ask_at:
             asks.append(self._rng.choice(neighbours))
+        if asks:
+            self._ask_at = now + self._ask_pause_s
+            self._ask_pause_s = min(LAST_ASK_S, 2 * self._ask_pause_s)
         for peer in asks:
             nursery.start_soon(self._ask, peer)
 
     async def _ask(self, peer: PeerId) -> None:
         try:
-            await self._node.ask_for_peers(peer)
+            found = await self._connections.ask_for_peers(peer)
         except Unreachable as error:
             _log.debug("%s", error)
+            return
+        now = trio.current_time()
+        unknown = [self._book.learn(address, now=now) for address in found]
+        if any(unknown):
+            self._woken.set()
 
     async def _save(self) -> None:
         now = trio.current_time()

@@ -17,7 +17,7 @@ from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
 from peers.identity import Identity
-from peers.net.addresses import AddressBook
+from peers.net.addresses import Address, AddressBook
 from peers.net.config import NetworkConfig
 from peers.net.dialler import Dialler
 from peers.net.host import Peer, PeerId, Unreachable
@@ -242,21 +242,16 @@ class HostLife(INotifee):
 
     # For the dialler.
 
-    @property
-    def own_addresses(self) -> Sequence[str]:
-        return self._own_addresses()
-
     async def dial(self, transport: str, peer: PeerId) -> None:
         """Raises whatever the library raises. The deadline is the caller's."""
         # Not `dial_peer`: it waits 250 ms for a second address even after the first has answered.
         await self._swarm.dial_addr(Multiaddr(f"{transport}/p2p/{peer}"), _id(peer))
 
-    async def ask_for_peers(self, peer: PeerId) -> None:
-        """Raises `Unreachable`."""
+    async def ask_for_peers(self, peer: PeerId) -> list[Address]:
+        """The addresses of this neighbour's neighbours. Raises `Unreachable`."""
         async with self.stream_to(peer, exchange.PEERS_PROTOCOL) as stream:
             deadline_s = self._config.answer_deadline_s
-            found = await exchange.ask(stream, self.own_addresses, deadline_s=deadline_s)
-        self._dialler.hearsay(found)
+            return await exchange.ask(stream, self._own_addresses(), deadline_s=deadline_s)
 
     def remote_of(self, peer: PeerId) -> str | None:
         """The IP address that this peer comes from."""
@@ -289,7 +284,7 @@ class HostLife(INotifee):
             self._peer.disconnected(peer)
         self._connected.add(peer)
         self._peer.connected(peer)
-        self._dialler.wake(peer)
+        self._dialler.connected(peer)
 
     async def disconnected(self, network: INetwork, conn: INetConn) -> None:  # noqa: ARG002
         peer = str(conn.muxed_conn.peer_id)
@@ -297,7 +292,7 @@ class HostLife(INotifee):
             return
         self._connected.discard(peer)
         self._peer.disconnected(peer)
-        self._dialler.lost(peer)
+        self._dialler.disconnected(peer)
         for buckets in (self._uploads, self._requests):
             if peer in buckets and buckets[peer].full:
                 del buckets[peer]
