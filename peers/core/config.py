@@ -89,3 +89,6 @@ class CoreConfig:
     scores: ScoreConfig = field(default_factory=ScoreConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     keep_neighbours: bool = False
+    merges: bool = True
+    """Whether rows are applied. Without, a row is computed, measured and recorded in every round, and the adapter stays
+    as the local steps left it: what trust looks like while every peer trains alone."""

@@ -25,6 +25,7 @@ def core_config(scenario: Scenario, method: Method, seed: int, index: int, oracl
         round=round_of(method, scenario.round, peers=scenario.peers),
         trust=trust_of(method, scenario.trust, fixed=given),
         learner=learner_config(scenario, method, seed, index),
+        merges=method.merges,
     )
 
 

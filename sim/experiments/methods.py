@@ -1,19 +1,26 @@
-"""Methods: one table of names, each with what it changes of a scenario's configuration, and nothing else.
+"""The methods that `gossipllm sim` compares: one table of names, and what each changes of a scenario's settings.
 
     NAME          a row of the table
-    A*B           both kinds of evidence together (of s1, s2 and s3)
+    A*B           a product of two or three kinds of evidence (of s1, s2 and s3)
     NAME+CHANGE   one difference from NAME; several may follow each other
 
-What is trained in parts, and how much text counts, is said by the scenario's tables [layers], [heads] and [trust];
-a method takes no notice of them unless its name says so: `fedavg+layers` trains windows of blocks, `fedavg` all.
+The scenario's tables [layers], [heads] and [trust] say how many blocks are trained, who owns which heads and how
+much the amount of text counts. Only methods whose names ask for it (+layers, +heads, +tokens) read them:
+`fedavg+layers` trains block windows, `fedavg` all blocks. `reading.py` has the whole law.
 
-Methods that weigh no predictions set the reference set to its minimum, one window of two tokens, so that they
-do not pay for evidence that nobody reads: what a method costs is what *it* needs.
+Methods that compare no predictions reduce the reference set to one window of two tokens, so that they do not pay
+for evidence that nobody reads and the costs of methods can be compared.
 
-`s1`, `s2`, `s3` are the three strategies of Wagner, Fan and Jaggi (2024, arXiv 2404.09753) in our form. `-text` is
-what their paper says, `-code` what their released code does; both without a guard, with the factors averaged
-apart. Their text mixes updates, their code adapters, and both are given here with adapters, so that a form
-differs from another in its evidence only: `s2-text+updates` is the text to the letter.
+`s1`, `s2`, `s3` are the three trust strategies of Wagner, Fan and Jaggi (2024, arXiv 2404.09753) in this project's
+form. `-text` makes rows by the equations that their paper prints, `-code` by their released code; both without a
+guard, with A and B averaged apart. All of them mix adapters, theta_i <- sum_j w_ij theta_j, as the code does, so that
+forms differ in their evidence only. `+updates` mixes what each peer gained by its local steps, as the paper's
+Algorithm 1 does, but no method here is that algorithm to the letter:
+
+* Strategy 2 measures the neighbours' models on this peer's data, as the released code does. The text around
+  equation 3 has it the other way round, this peer's model on the others' data, which would move data or models.
+* Evidence is measured after the local steps of the round, on the adapters that are then mixed.
+* There is no eta: gains are added as they are. Algorithm 1 scales the mixed updates by eta and subtracts them.
 """
 
 from __future__ import annotations
@@ -32,12 +39,12 @@ from trust.rows.config import Factor, Form, Strategy, TrustConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """What differs from the scenario. None leaves the scenario's own; `reference` names fields to replace."""
+    """What a method changes of the scenario: None keeps the scenario's value, `reference` names fields to replace."""
 
     about: str
     strategy: Strategy
     factors: tuple[Factor, ...] = ()
-    """Of a product, what is multiplied."""
+    """For the strategy "product": the kinds of evidence whose weights are multiplied."""
     form: Form = "ours"
     guard: bool | None = None
     merge: MergeRule | None = None
@@ -45,15 +52,22 @@ class Method:
     start: Start | None = None
     train: Train | None = None
     tokens: bool = False
-    """Whether weights are multiplied by how much text peers have: by the scenario's power, or 1 where that is 0."""
+    """Whether weights are multiplied by each peer's amount of text to the power trust.tokens_power (0 counts as 1)."""
     layers: bool = False
-    """Whether windows of blocks are trained, as [layers] says, and not all of them."""
+    """Whether block windows are trained, as [layers] says, instead of all blocks."""
     heads: bool = False
-    """Whether attention heads are dealt out, as [heads] says, and not trained by everybody."""
+    """Whether each attention head is trained by a few peers only, as [heads] says, instead of by all."""
     missing: Missing | None = None
     rate: float = 1.0
-    """What the scenario's learning rate is multiplied by."""
+    """Factor on the scenario's learning rate."""
+    merges: bool = True
+    """Whether rows are applied. Without, they are computed and recorded while every peer trains alone."""
     reference: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def merging(self) -> bool:
+        """Whether peers fetch, compare and weigh each other at all."""
+        return self.strategy != "local"
 
     @property
     def predicts(self) -> bool:
@@ -72,9 +86,9 @@ def _code(strategy: Factor, about: str) -> Method:
 
 
 _OWN_START_RATE: Final = 1 / 8
-"""An A drawn within 1/sqrt(rank) rather than 1/sqrt(width) is several times larger, and so is every step of B.
-Tuned for training alone from such a start, on the benchmark of table 4; with the rate of a shared start it
-leaves the base's perplexity far behind it, upwards (sim/FINDINGS.md)."""
+"""An A drawn within 1/sqrt(rank) instead of 1/sqrt(width) is several times larger, and so is every step of B.
+Tuned for training alone from such a start, on the benchmark of table 4. With the rate of a shared start, training
+raises the perplexity far above the base's (sim/FINDINGS.md)."""
 
 
 _PUBLISHED_ROWS: Final[dict[str, Any]] = {"windows": 200, "positions": "last", "top": 100}
@@ -82,10 +96,10 @@ _PUBLISHED_ROWS: Final[dict[str, Any]] = {"windows": 200, "positions": "last", "
 
 
 METHODS: Final[dict[str, Method]] = {
-    "local": Method(about="everybody trains alone", strategy="local"),
+    "local": Method(about="every peer trains alone", strategy="local"),
     "fedavg": Method(about="plain averaging over all peers", strategy="uniform", guard=False, merge="mean"),
     "tokens": Method(
-        about="averaging weighted by how much text each trained on",
+        about="averaging weighted by the amount of text that each peer trained on",
         strategy="uniform",
         guard=False,
         merge="mean",
@@ -103,34 +117,44 @@ METHODS: Final[dict[str, Method]] = {
         strategy="fixed",
         guard=False,
     ),
-    "s1": Method(about="nearness of the effective updates (cosine of B A)", strategy="weights"),
-    "s2": Method(about="loss of the neighbour's adapter on the own trust split", strategy="validation"),
-    "s3": Method(about="nearness of the predictions on the reference set", strategy="predictions"),
-    "learned": Method(about="the row that lowers the own trust loss, by its gradient", strategy="learned"),
+    "s1": Method(about="weight similarity: cosine of the effective updates B A", strategy="weights"),
+    "s2": Method(
+        about="validation loss of the neighbour's adapter on this peer's trust split", strategy="validation"
+    ),
+    "s3": Method(about="prediction similarity on the reference set", strategy="predictions"),
+    "learned": Method(
+        about="the row that lowers this peer's trust loss, by gradient steps on it", strategy="learned"
+    ),
     "fomo": Method(
-        about="FedFomo: gain of loss for distance gone, neighbours that help only",
+        about="FedFomo: loss gained per distance, only neighbours that help",
         strategy="fomo",
         guard=False,
     ),
     "s1-text": _text("weights", "softmax of the cosine of all factors as one vector"),
-    "s2-text": _text("validation", "softmax of minus the cross-entropy on the own trust split"),
+    "s2-text": _text("validation", "softmax of minus the cross-entropy on this peer's trust split"),
     "s3-text": _text("predictions", "softmax of minus the L1 distance of raw logits, 200 positions, top 100"),
     "local-code": Method(
-        about="everybody trains alone from a start of A of its own",
+        about="every peer trains alone, from a random A of its own",
         strategy="local",
         guard=False,
         merge="mean",
         start="own",
         rate=_OWN_START_RATE,
     ),
-    "s1-code": _code("weights", "softmax of the mean cosine of rows; every peer its own start of A"),
-    "s2-code": _code("validation", "softmax of minus the perplexity on windows drawn anew"),
-    "s3-code": _code("predictions", "the same, distances made to sum to ten; every peer its own start of A"),
+    "s1-code": _code("weights", "softmax of the mean cosine of rows; a random A for each peer"),
+    "s2-code": _code(
+        "validation", "softmax of minus the perplexity on random windows, other ones for each pair"
+    ),
+    "s3-code": _code("predictions", "as s3-text, distances scaled to sum to ten; a random A for each peer"),
 }
-"""Name -> method. `product` has no name of its own: it is written `s1*s3`."""
+"""Name -> method. Products have no names here: they are written `s1*s3`."""
 
 CHANGES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
-    "updates": ("mix what each gained by its local steps, not the adapters", {"mixing": "updates"}),
+    "alone": (
+        "compute and record rows, but merge nothing: trust while every peer trains alone",
+        {"merges": False},
+    ),
+    "updates": ("mix what each peer gained by its local steps, not the adapters", {"mixing": "updates"}),
     "mean": ("average the factors A and B apart", {"merge": "mean"}),
     "pad": ("average A and B apart, smaller ranks filled up with zeros (HetLoRA)", {"merge": "pad"}),
     "svd": ("best adapter of this rank for the weighted sum of the products B A", {"merge": "svd"}),
@@ -138,20 +162,23 @@ CHANGES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
         "FFA-LoRA: A stays at the shared start, only B is trained and sent",
         {"train": "b", "merge": "mean"},
     ),
-    "shared": ("one start of A for everybody, with the rate for it", {"start": "shared", "rate": 1.0}),
-    "tokens": ("weights times how much text each trained on", {"tokens": True}),
-    "layers": ("train a window of blocks each round, as [layers] says", {"layers": True}),
+    "shared": (
+        "one initial A for all peers, with the learning rate for it",
+        {"start": "shared", "rate": 1.0},
+    ),
+    "tokens": ("weights times the amount of text that each peer trained on", {"tokens": True}),
+    "layers": ("train a block window each round, as [layers] says", {"layers": True}),
     "heads": (
-        "LoRA on attention, heads dealt out as [heads] says",
+        "LoRA on attention, each head trained by the few peers that [heads] says",
         {"train": "heads", "heads": True},
     ),
-    "renorm": ("only those who trained a block count for it, as in LEFF", {"missing": "renorm"}),
-    "kept": ("one's own block counts besides those who trained it", {"missing": "kept"}),
-    "self": ("of what neighbours did not train, their weights go to one's own", {"missing": "self"}),
-    "guard": ("refuse merges that raise the own trust loss", {"guard": True}),
+    "renorm": ("a block is averaged over the peers that trained it, as in LEFF", {"missing": "renorm"}),
+    "kept": ("a block is averaged over the peers that trained it and this peer", {"missing": "kept"}),
+    "self": ("weights of peers that did not train a block go to this peer's own", {"missing": "self"}),
+    "guard": ("refuse merges that raise this peer's trust loss", {"guard": True}),
     "noguard": ("take every merge", {"guard": False}),
 }
-"""What may follow a name behind a `+` -> what it says, and the fields that it changes."""
+"""Name after a `+` -> what it means, and the fields of `Method` that it replaces."""
 
 MOST_PARTNERS: Final = 256
 """The most that a peer merges with (`RoundConfig.most_partners`)."""
@@ -161,7 +188,7 @@ _FACTORS: Final[dict[str, Factor]] = {"s1": "weights", "s2": "validation", "s3":
 
 
 def method_named(name: str) -> Method:
-    """Raises `UserMistake` for what is no method, with the nearest name and the list."""
+    """The method of a name. Raises `UserMistake` for an unknown one, with the nearest name and the list."""
     base, *changes = name.split("+")
     method = _product(name, base.split("*")) if "*" in base else _row(name, base)
     for change in changes:
@@ -174,13 +201,13 @@ def method_named(name: str) -> Method:
 
 
 def reference_of(method: Method, reference: ReferenceConfig) -> ReferenceConfig:
-    """The reference set that the method pays for."""
+    """The reference set that the method needs: one window of two tokens where it compares no predictions."""
     changes = {"positions": "all", **method.reference} if method.predicts else _UNREAD
     return replace(reference, **changes)
 
 
 def trust_of(method: Method, trust: TrustConfig, *, fixed: Mapping[str, float]) -> TrustConfig:
-    """The scenario's trust with the method's strategy; `fixed` is used where the rows are given."""
+    """The scenario's trust settings with the method's strategy; `fixed` counts for the strategy "fixed" only."""
     return replace(
         trust,
         strategy=method.strategy,
@@ -194,7 +221,7 @@ def trust_of(method: Method, trust: TrustConfig, *, fixed: Mapping[str, float]) 
 
 
 def round_of(method: Method, config: RoundConfig, *, peers: int) -> RoundConfig:
-    """The scenario's rounds with the method's guard; rows that are given for everybody take everybody in."""
+    """The scenario's rounds with the method's guard. Rows given in advance ("uniform", "fixed") are over all peers."""
     guard = config.guard if method.guard is None else method.guard
     if method.strategy not in ("uniform", "fixed"):
         return replace(config, guard=guard)
@@ -203,43 +230,50 @@ def round_of(method: Method, config: RoundConfig, *, peers: int) -> RoundConfig:
 
 
 def adapter_of(method: Method, adapter: AdapterConfig) -> AdapterConfig:
-    """The adapter with what the method says of its start and of what is trained of it."""
+    """The scenario's adapter with the method's initial A and its trained part."""
     return replace(adapter, start=method.start or adapter.start, train=method.train or adapter.train)
 
 
 def layers_of(method: Method, layers: LayersConfig) -> LayersConfig:
-    """The scenario's windows of blocks, or none where the method trains all."""
+    """The scenario's block windows, or none where the method trains all blocks."""
     missing = method.missing or layers.missing
     return replace(layers, missing=missing) if method.layers else LayersConfig(missing=missing)
 
 
 def heads_of(method: Method, heads: HeadsConfig) -> HeadsConfig:
-    """The scenario's share of heads, or all."""
+    """The scenario's ownership of heads, or all heads for every peer."""
     return heads if method.heads else HeadsConfig()
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """The end of a complaint about a name: the nearest one, and all there are."""
+    """The end of an error about an unknown name: the nearest known name, and the list."""
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1)
     return (f"did you mean {close[0]}? " if close else "") + f"known are {', '.join(names)}"
 
 
 def _contradiction(method: Method) -> str:
-    """What in a method does not go together, if anything."""
-    parts = method.layers or method.heads
-    if method.train in ("b", "heads") and method.start == "own":
-        change = {"b": "frozen", "heads": "heads"}[method.train]
-        return f"+{change} needs a shared start of A, which the method has not"
-    if method.layers and method.heads:
-        return "+layers and +heads exclude each other"
-    if parts and not MIXINGS[method.mixing].rows:
-        return "push-sum mixes whole adapters, with neither +layers nor +heads"
-    if parts and method.form != "ours" and method.strategy == "weights":
-        return "the published cosines compare whole adapters, with neither +layers nor +heads"
-    if method.tokens and (method.strategy in ("local", "fixed") or not MIXINGS[method.mixing].rows):
-        return "+tokens has no row to weigh"
-    return ""
+    """Why the parts of a method exclude each other; empty where they do not."""
+    parts, pushes = method.layers or method.heads, not MIXINGS[method.mixing].rows
+    frozen = {"b": "frozen", "heads": "heads"}.get(method.train or "", "")
+    reasons = (
+        (
+            bool(frozen) and method.start == "own",
+            f"+{frozen} needs a shared start of A, and the method draws one for each peer",
+        ),
+        (method.layers and method.heads, "+layers and +heads exclude each other"),
+        (parts and pushes, "push-sum mixes whole adapters, with neither +layers nor +heads"),
+        (
+            parts and method.form != "ours" and method.strategy == "weights",
+            "the published cosines compare whole adapters, with neither +layers nor +heads",
+        ),
+        (
+            method.tokens and (method.strategy in ("local", "fixed") or pushes),
+            "+tokens has no row to weigh",
+        ),
+        (not method.merges and (not method.merging or pushes), "+alone has no row to record"),
+    )
+    return next((why for wrong, why in reasons if wrong), "")
 
 
 def _row(name: str, base: str) -> Method:

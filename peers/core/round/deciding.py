@@ -110,6 +110,9 @@ class Decider:
         self, company: Participants, choice: Choice, tried: tuple[tuple[float | None, float], ...]
     ) -> Step:
         request = self._new_request()
+        if not self._config.merges:
+            # The record shows the row that was chosen; the learner keeps everything.
+            return Merging(request, company, choice, tried), Merge(request=request, row=(1.0,), updates=())
         others = zip(choice.row[1:], company.members, strict=True)
         taken = [(weight, _update(one)) for weight, one in others if weight > 0]
         row = (choice.row[0], *(weight for weight, _ in taken))

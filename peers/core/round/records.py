@@ -25,7 +25,7 @@ def begun_record(peer: PeerId, config: CoreConfig, *, round_: int, opened: Opene
         reference=opened.fingerprints.reference.hex(),
         layout=opened.fingerprints.layout.hex(),
         strategy=_strategy(config.trust),
-        merge=config.learner.merge,
+        merge=config.learner.merge if config.merges else "none",
         test_loss=opened.test_loss,
         program=__version__,
         trust=msgspec.json.encode(config.trust).decode(),

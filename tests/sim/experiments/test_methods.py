@@ -53,6 +53,8 @@ def refusal(name: str, change: str) -> str:
         return "whole adapters"
     if change == "tokens" and name in ("local", "local-code", "theoretical", "pushsum"):
         return "no row to weigh"
+    if change == "alone" and name in ("local", "local-code", "pushsum"):
+        return "no row to record"
     return ""
 
 
