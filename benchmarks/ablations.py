@@ -23,7 +23,8 @@ from spread import spread
 
 from gossipllm.config.toml import commented_toml
 from sim.experiments.metrics import RunMetrics
-from sim.experiments.scenarios import Scenario, load_scenario
+from sim.experiments.scenario_files import load_scenario
+from sim.experiments.scenarios import Scenario
 from trust.errors import UserMistake
 
 CHANGES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (

@@ -51,7 +51,8 @@ from peers.core.config import RoundConfig
 from sim.experiments.configurations import learner_config
 from sim.experiments.methods import method_named
 from sim.experiments.metrics import RunMetrics
-from sim.experiments.scenarios import Scenario, TextConfig, with_settings
+from sim.experiments.scenario_files import with_settings
+from sim.experiments.scenarios import Scenario, TextConfig
 from trust.errors import UserMistake
 from wire.digest import fingerprint_of
 

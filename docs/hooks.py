@@ -15,7 +15,8 @@ from gossipllm.cli import root
 from gossipllm.config.toml import TomlTable, described
 from peers.home.config import PeerConfig
 from sim.experiments.methods import CHANGES, METHODS
-from sim.experiments.scenarios import Scenario, shipped
+from sim.experiments.scenario_files import shipped
+from sim.experiments.scenarios import Scenario
 
 HELP_COLUMNS = 78
 

@@ -24,7 +24,8 @@ from sim.experiments.methods import CHANGES, METHODS, method_named
 from sim.experiments.process_pool import TaskFailedError
 from sim.experiments.progress import showing
 from sim.experiments.results import begin_results, results_digest, run_folder, traces_digest, write_json
-from sim.experiments.scenarios import DEFAULT, Scenario, load_scenario, shipped
+from sim.experiments.scenario_files import load_scenario, shipped
+from sim.experiments.scenarios import DEFAULT, Scenario
 from trust.errors import UserMistake
 
 

@@ -9,12 +9,8 @@ The tables [layers] and [heads], and how text counts in [trust], are for the met
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final
 
 from gossipllm.config import (
     AdapterConfig,
@@ -26,15 +22,13 @@ from gossipllm.config import (
     TrainingConfig,
 )
 from gossipllm.config.choices import MERGE_RULES, MIXINGS, MergeRule
-from gossipllm.config.toml import commented_toml, from_mapping, read_toml
 from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import RoundConfig
-from sim.experiments.methods import Method, adapter_of, heads_of, layers_of, method_named, suggestion
+from sim.experiments.methods import Method, adapter_of, heads_of, layers_of, method_named
 from sim.experiments.texts import are_samples
 from sim.world.churn_phrases import joining, must_be_known, outage, split
 from sim.world.conditions import Conditions
 from sim.world.devices import DevicesConfig
-from trust.errors import UserMistake
 from trust.rows.config import TrustConfig
 
 DEFAULT: Final = "languages"
@@ -242,67 +236,3 @@ class Scenario:
         if not self.anneal or self.training.decay_steps:
             return self.training
         return replace(self.training, decay_steps=self.steps)
-
-
-def load_scenario(name: str, settings: Iterable[str] = ()) -> Scenario:
-    """A scenario by the path of its file, or by the name of one that ships; then `key=value` settings."""
-    return with_settings(read_toml(_file(name), Scenario), settings)
-
-
-def with_settings(scenario: Scenario, settings: Iterable[str]) -> Scenario:
-    """The scenario with `key=value` settings.
-
-    Keys are dotted, values TOML; what is no TOML is taken as text, so that `partition.kind=iid` needs no
-    quotes in a shell. Raises `UserMistake`.
-    """
-    assignments = [_assignment(setting) for setting in settings]
-    if not assignments:
-        return scenario
-    values = tomllib.loads(commented_toml(scenario))
-    for key, value in assignments:
-        _assign(values, key, value)
-    return from_mapping(Scenario, values, "--set")
-
-
-def shipped() -> dict[str, Path]:
-    """Name -> file of the scenarios in the package, the default first."""
-    folder = files("sim") / "scenarios"
-    assert isinstance(folder, Path), "the package is installed as files, never inside an archive"
-    found = sorted(folder.glob("*.toml"), key=lambda file: (file.stem != DEFAULT, file.stem))
-    return {file.stem: file for file in found}
-
-
-def _file(name: str) -> Path:
-    path = Path(name).expanduser()
-    if path.is_file():
-        return path
-    here = shipped()
-    if name in here:
-        return here[name]
-    if path.suffix == ".toml" or len(path.parts) > 1:
-        raise UserMistake(f"{name}: there is no such file")
-    raise UserMistake(f"there is no scenario {name!r}, {suggestion(name, here)}; or give a .toml of your own")
-
-
-def _assignment(setting: str) -> tuple[str, object]:
-    key, equals, text = setting.partition("=")
-    if not (key.strip() and equals):
-        raise UserMistake(f"--set {setting}: must be KEY=VALUE, such as --set round.steps=20")
-    try:
-        return key.strip(), tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), text
-
-
-def _assign(values: dict[str, Any], key: str, value: object) -> None:
-    """Put `value` at the dotted key; tables that it names on the way must be there."""
-    *path, last = key.split(".")
-    table = values
-    for depth, part in enumerate(path):
-        inside = table.get(part)
-        if not isinstance(inside, dict):
-            known = [name for name, one in table.items() if isinstance(one, dict)]
-            where = ".".join(path[: depth + 1])
-            raise UserMistake(f"--set {key}: {where} is no table, {suggestion(part, known)}")
-        table = cast("dict[str, Any]", inside)
-    table[last] = value

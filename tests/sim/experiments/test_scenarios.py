@@ -8,7 +8,8 @@ import pytest
 
 from gossipllm.config.toml import commented_toml, read_toml
 from sim.experiments.methods import method_named
-from sim.experiments.scenarios import DEFAULT, Scenario, load_scenario, shipped
+from sim.experiments.scenario_files import load_scenario, shipped
+from sim.experiments.scenarios import DEFAULT, Scenario
 from trust.errors import UserMistake
 
 
@@ -109,7 +110,12 @@ def test_lists_of_devices_are_cycled_over_the_peers():
 
 
 def test_blocks_and_capacities_are_for_methods_that_deal_out_blocks_and_heads():
-    settings = ["devices.blocks=[1, 0]", "devices.capacities=[1, 3]", "heads.copies=2"]
+    settings = [
+        "devices.blocks=[1, 0]",
+        "devices.capacities=[1, 3]",
+        "heads.copies=2",
+        'methods=["s3", "s3+layers", "s3+heads"]',
+    ]
     scenario = load_scenario(DEFAULT, settings)
     windows = {
         name: [scenario.learner(method_named(name), index).layers.count for index in range(2)]

@@ -1,0 +1,238 @@
+"""Which settings a run reads: an answer for every key, refusals in one line, and proof that what is refused is idle."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+
+from gossipllm.config.toml import commented_toml, from_mapping
+from sim.experiments.metrics import RunMetrics
+from sim.experiments.reading import ALWAYS, RULES, changed_keys, has_answer, keys_of, unread
+from sim.experiments.run import simulate
+from sim.experiments.scenario_files import load_scenario, shipped
+from sim.experiments.scenarios import DEFAULT, Scenario
+from trust.errors import UserMistake
+from trust.record.history import Round
+
+KEYS = tuple(keys_of(Scenario()))
+TABLES = {key.rpartition(".")[0] for key in KEYS}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_of_a_scenario_has_an_answer(key):
+    assert has_answer(key)
+    assert not (key in ALWAYS and key in RULES)
+
+
+def test_no_answer_is_about_a_key_that_does_not_exist():
+    assert set(KEYS) >= ALWAYS
+    assert set(RULES) <= {*KEYS, *TABLES}
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_setting_of_a_shipped_scenario_is_read(name):
+    scenario = load_scenario(name)
+    assert [key for key in changed_keys(scenario) if unread(scenario, key)] == []
+
+
+IDLE_AND_READ = [
+    # A key with a value; settings with which it is idle; settings with which it is read.
+    ("layers.sampling=uniform", [], ["layers.count=1", "methods=['s3+layers']"]),
+    ("layers.count=1", [], ["methods=['s3+layers']"]),
+    (
+        "layers.count=1",
+        ["devices.blocks=[1]", "methods=['s3+layers']"],
+        ["devices.blocks=[1]", "layers.context='int8'", "methods=['s3+layers']"],
+    ),
+    (
+        "layers.floor=0.2",
+        ["layers.sampling=uniform", "layers.count=1", "methods=['s3+layers']"],
+        ["layers.count=1", "methods=['s3+layers']"],
+    ),
+    (
+        "layers.distil_steps=10",
+        ["layers.count=1", "methods=['s3+layers']"],
+        ["layers.count=1", "layers.context=distil", "methods=['s3+layers']"],
+    ),
+    ("layers.missing=renorm", [], ["devices.modules=['q_proj', '']", "methods=['s3']"]),
+    (
+        "layers.missing=renorm",
+        ["heads.copies=2", "methods=['s3+heads+self']"],
+        ["heads.copies=2", "methods=['s3+heads']"],
+    ),
+    ("heads.epoch_rounds=2", [], ["heads.copies=2", "methods=['s3+heads']"]),
+    ("devices.capacities=[1, 2]", [], ["heads.copies=2", "methods=['s3+heads']"]),
+    ("devices.blocks=[1, 2]", [], ["methods=['s3+layers']"]),
+    ("trust.learned_steps=5", [], ["methods=['learned']"]),
+    ("trust.temperatures=[1.0]", ["methods=['s3-text', 'fedavg']"], []),
+    ("trust.tokens_cap=3.0", [], ["methods=['tokens']"]),
+    ("trust.tokens_alpha=0.5", [], ["methods=['pushsum']"]),
+    ("data.weigh_windows=4", [], ["methods=['s2']"]),
+    ("data.train_samples=10", [], ["data.sources=['lines:embedded:java']"]),
+    ("data.partition.train_tokens=4096", ["data.sources=['lines:embedded:java']"], []),
+    ("data.partition.major=0.6", [], ["data.partition.kind=mixture"]),
+    ("data.partition.alpha=1.0", ["data.partition.kind=mixture"], ["data.partition.kind=dirichlet"]),
+    ("data.partition.released='codes-wiki-low'", [], ["data.partition.kind=released"]),
+    ("data.partition.chunk_tokens=64", ["data.partition.kind=length"], []),
+    ("reference.top=4", ["methods=['s1', 's3-code']"], []),
+    ("reference.seed=other", ["methods=['s1']"], ["methods=['s3-code']"]),
+    ("round.guard=false", ["methods=['fedavg', 'theoretical', 's1-text']"], []),
+    ("round.patience_s=5.0", ["methods=['local']"], []),
+    ("round.explore=1", [], ["round.most_partners=4"]),
+    ("round.most_context_mb=5", [], ["layers.count=1", "layers.context=distil", "layers.contexts=fetch",
+      "methods=['s3+layers']"]),
+    ("merge=mean", ["methods=['fedavg', 's3+pad']"], []),
+    ("anneal=false", ["training.decay_steps=20"], []),
+    ("adapter.rank=4", ["devices.ranks=[2]"], []),
+    ("adapter.alpha=8.0", ["adapter.train=bias", "methods=['s3']"], []),
+    ("adapter.start=own", ["methods=['s1-code']"], []),
+    ("adapter.train=heads", ["methods=['s3+frozen']"], []),
+    ("training.clip_norm=2.0", ["training.optimiser=sgd"], []),
+    ("conditions.topology.degree=6", [], ["conditions.topology.kind=random"]),
+    ("conditions.churn.downtime_s=5.0", [], ["conditions.churn.crashes_per_hour=10.0"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "idle", "read"), IDLE_AND_READ)
+def test_a_setting_is_refused_in_one_line_exactly_where_nothing_reads_it(given, idle, read):
+    with pytest.raises(UserMistake) as mistake:
+        load_scenario(DEFAULT, [*idle, given])
+    key = given.partition("=")[0]
+    assert str(mistake.value).startswith(f"--set: {key} changes nothing in this run: ")
+    assert "\n" not in str(mistake.value)
+    load_scenario(DEFAULT, [*read, given])
+
+
+@pytest.mark.parametrize("key", ["trust.strategy", "trust.form", "trust.product_of", "trust.fixed"])
+def test_what_the_name_of_a_method_decides_is_no_setting(key):
+    value = {
+        "strategy": "learned",
+        "form": "paper-code",
+        "product_of": '["weights", "validation"]',
+        "fixed": '["a=1"]',
+    }
+    with pytest.raises(UserMistake, match=r"the name of a method decides it"):
+        load_scenario(DEFAULT, [f"{key}={value[key.rpartition('.')[2]]}"])
+
+
+def test_a_setting_given_its_default_is_refused_too_where_it_is_idle():
+    with pytest.raises(UserMistake, match=r"trust\.learned_steps changes nothing"):
+        load_scenario(DEFAULT, ["trust.learned_steps=12"])
+
+
+def test_a_file_is_refused_for_what_neither_its_methods_nor_those_that_run_read(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('methods = ["local", "s3"]\n[layers]\ncount = 1\n')
+    with pytest.raises(UserMistake, match=r"mine\.toml: layers\.count changes nothing"):
+        load_scenario(str(file))
+    assert load_scenario(str(file), ['methods=["s3+layers"]']).layers.count == 1
+
+
+def test_a_part_of_a_files_methods_can_be_run_alone():
+    assert load_scenario("layers", ['methods=["local", "s3"]']).methods == ("local", "s3")
+
+
+def test_the_settings_that_a_run_wrote_down_can_be_run_again(tmp_path):
+    file = tmp_path / "scenario.toml"
+    scenario = load_scenario("heads")
+    file.write_text(commented_toml(scenario))
+    assert load_scenario(str(file)) == scenario
+
+
+SMALL = """
+peers = 3
+[data]
+sources = ["embedded:fr", "embedded:de"]
+window_tokens = 16
+trust_windows = 2
+test_windows = 2
+[data.partition]
+chunk_tokens = 32
+train_tokens = 128
+trust_tokens = 64
+test_tokens = 64
+[round]
+steps = 1
+rounds = 2
+[training]
+batch_windows = 2
+warmup_steps = 1
+[reference]
+windows = 5
+window_tokens = 4
+"""
+
+OTHER_VALUES: dict[str, object] = {
+    # Values of choices and lists; numbers are counted up, and what must be told is told here too.
+    "merge": "mean",
+    "data.partition.major": 0.6,
+    "data.partition.released": "codes-wiki-low",
+    "trust.strategy": "validation",
+    "trust.form": "paper-code",
+    "trust.temperatures": [1.0],
+    "trust.product_of": ["validation", "weights"],
+    "trust.fixed": ["peer-1=0.5"],
+    "trust.tokens_alpha": 0.25,
+    "trust.tokens_count": "total",
+    "layers.sampling": "round-robin",
+    "layers.missing": "renorm",
+    "layers.context": "int8",
+    "layers.contexts": "fetch",
+    "layers.memory_mb": 0,
+    "layers.floor": 0.5,
+    "layers.smoothing": 0.25,
+    "layers.ratio": 0.25,
+    "layers.distil_alpha": 0.25,
+    "heads.mode": "subnet",
+    "reference.positions": "last",
+    "reference.source": "embedded",
+    "reference.seed": "another",
+    # Equal ones, because the label of a peer names what differs, whether a method reads it or not.
+    "devices.blocks": [1],
+    "devices.capacities": [2],
+}
+
+
+def with_every_idle_key_changed(scenario: Scenario) -> tuple[Scenario, list[str]]:
+    values = tomllib.loads(commented_toml(scenario))
+    changed: list[str] = []
+    for key in KEYS:
+        if not unread(scenario, key):
+            continue
+        *path, name = key.split(".")
+        table: dict[str, Any] = values
+        for part in path:
+            table = table[part]
+        value = OTHER_VALUES.get(key, not table[name] if isinstance(table[name], bool) else None)
+        table[name] = table[name] + 1 if value is None else value
+        changed.append(key)
+    return from_mapping(Scenario, values, "changed"), changed
+
+
+def results(scenario: Scenario, method: str) -> tuple[RunMetrics, list[Round]]:
+    """All but the trace, whose events show each peer's whole configuration."""
+    outcome = simulate(scenario, method, 0)
+    rounds = [entry.record for entry in outcome.entries if isinstance(entry.record, Round)]
+    return msgspec.structs.replace(outcome.metrics, trace=""), rounds
+
+
+@pytest.mark.parametrize("method", ["local", "fedavg", "s3"])
+def test_all_settings_that_are_refused_together_change_no_number_of_a_run(method, tmp_path):
+    file = tmp_path / "small.toml"
+    file.write_text(SMALL)
+    plain = load_scenario(str(file), [f'methods=["{method}"]'])
+    changed, keys = with_every_idle_key_changed(plain)
+    assert len(keys) > 30
+    assert results(plain, method) == results(changed, method)
