@@ -194,6 +194,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "layers": (_LAYERS,),
     "layers.count": (_LAYERS, _BLOCKS),
     "layers.memory_mb": (_LAYERS, _BLOCKS),
+    "layers.softmax": (_LAYERS, _BY_IMPORTANCE),
     "layers.temperature": (_LAYERS, _BY_IMPORTANCE),
     "layers.floor": (_LAYERS, _BY_IMPORTANCE),
     "layers.ratio": (

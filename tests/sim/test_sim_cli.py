@@ -97,6 +97,7 @@ def test_the_list_has_methods_changes_and_scenarios(folder):
         (["--seeds", "4..0"], "4..0 holds nothing"),
         (["--seeds", "a"], "must be like 0..4"),
         (["--set", "round.stepz=1"], "did you mean steps?"),
+        (["--set", "layers.sampling=uniform"], "only methods +layers train block windows"),
         (["gone.toml"], "no such file"),
         (["small.toml", "-o", "."], "holds no results"),
         (["small.toml", "--set", 'data.sources=["gone.txt"]'], "gone.txt"),

@@ -187,6 +187,7 @@ OTHER_VALUES: dict[str, object] = {
     "trust.tokens_alpha": 0.25,
     "trust.tokens_count": "total",
     "layers.sampling": "round-robin",
+    "layers.softmax": "plain",
     "layers.missing": "renorm",
     "layers.context": "int8",
     "layers.contexts": "fetch",

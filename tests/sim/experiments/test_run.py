@@ -209,7 +209,7 @@ def test_a_runs_folder_holds_the_history_the_events_and_the_numbers(tmp_path):
     packed = (tmp_path / "run" / "events.jsonl.gz").read_bytes()
     lines = [json.loads(line) for line in gzip.decompress(packed).splitlines()]
     assert [line["event"]["kind"] for line in lines] == [type(one.event).__name__ for one in seen]
-    assert {"Train", "Merge", "Report"} <= {one["kind"] for line in lines for one in line["effects"]}
+    assert {"Train", "Merge", "Log"} <= {one["kind"] for line in lines for one in line["effects"]}
     again = RunWriter(tmp_path / "again" / "run", "configuration")
     again.events(seen)
     again.finish(outcome.metrics, outcome.entries)

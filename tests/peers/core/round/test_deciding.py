@@ -293,14 +293,14 @@ def test_a_network_of_raw_logits_reads_evidence_as_such() -> None:
 
 @pytest.mark.parametrize("guarded", [True, False])
 def test_a_peer_that_does_not_merge_records_the_same_row_and_keeps_its_adapter(
-    script: Any, gather: Gather, people: Any, guarded: bool
+    gather: Gather, people: Any, guarded: bool
 ) -> None:
     found: dict[bool, Any] = {}
     for merges in (True, False):
-        bench = script.Bench(trust=TrustConfig(strategy="weights"), rounds={"guard": guarded}, merges=merges)
+        bench = Bench(trust=TrustConfig(strategy="weights"), rounds={"guard": guarded}, merges=merges)
         alice, bob = people
         effects = answered(bench, gather(bench, alice, bob), {alice.id: (0.25,), bob.id: (1.0,)}, 0.0)
-        (found[merges],) = script.records(bench.finish(effects))
+        (found[merges],) = records(bench.finish(effects))
     assert shares(found[True]) == shares(found[False])
     assert shares(found[False])["alice"] > 0
     assert found[True].test_merged != found[True].test_alone
@@ -309,6 +309,6 @@ def test_a_peer_that_does_not_merge_records_the_same_row_and_keeps_its_adapter(
 
 
 @pytest.mark.parametrize(("merges", "said"), [(True, "svd"), (False, "none")])
-def test_the_record_of_a_start_says_whether_rows_are_applied(script: Any, merges: bool, said: str) -> None:
-    (begun,) = [one for one in script.records(script.Bench(merges=merges).start()) if isinstance(one, Begun)]
+def test_the_record_of_a_start_says_whether_rows_are_applied(merges: bool, said: str) -> None:
+    (begun,) = [one for one in records(Bench(merges=merges).start()) if isinstance(one, Begun)]
     assert begun.merge == said
