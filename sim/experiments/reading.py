@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gossipllm.config.choices import MIXINGS
 from gossipllm.config.toml import described
 from sim.experiments.methods import Method, adapter_of, method_named
 from sim.experiments.scenarios import Scenario
@@ -58,12 +59,12 @@ def _merging(_: Scenario, method: Method) -> bool:
 
 
 def _has_row(_: Scenario, method: Method) -> bool:
-    return method.merging and method.mixing != "push-sum"
+    return method.merging and MIXINGS[method.mixing].rows
 
 
 def _has_temperature(_: Scenario, method: Method) -> bool:
     kinds = ("predictions", "weights", "validation", "product")
-    return method.form == "ours" and method.strategy in kinds and method.mixing != "push-sum"
+    return method.form == "ours" and method.strategy in kinds and MIXINGS[method.mixing].rows
 
 
 def _measures_losses(_: Scenario, method: Method) -> bool:
@@ -174,7 +175,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "trust.tokens_cap": (_TOKENS,),
     "trust.tokens_alpha": (
         Rule(
-            lambda _, m: m.tokens or m.mixing == "push-sum",
+            lambda _, m: m.tokens or not MIXINGS[m.mixing].rows,
             "no method weighs text: neither +tokens nor pushsum",
         ),
     ),
