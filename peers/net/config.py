@@ -1,10 +1,28 @@
-"""What the network is told. No libp2p here, so that reading a configuration stays quick."""
+"""Settings of the network, `[network]` in peer.toml. No libp2p here, so that reading a configuration stays quick.
+
+Only what differs between devices and their owners is a setting. Deadlines and the other limits are constants, each
+with its reason, where they are used.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from peers.net.addresses import parse_listen_address, parse_multiaddress
+
+RETIRED_NETWORK_KEYS: Final[dict[str, str]] = {
+    "pulls": "at most 8 blobs are fetched at the same time",
+    "pulls_per_peer": "at most 2 blobs are fetched from one peer at the same time",
+    "serves": "at most 4 blobs are served at the same time",
+    "upload_burst_bytes": "it is 64 MB",
+    "frame_deadline_s": "it is 10 s",
+    "answer_deadline_s": "it is 10 s",
+    "dial_deadline_s": "it is 5 s",
+    "redial_s": "it is 2 s",
+    "heartbeat_s": "it is 1 s",
+}
+"""Settings that files of earlier versions may still hold -> what holds now. A reader of files ignores them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,41 +42,14 @@ class NetworkConfig:
 
     max_per_address: int = 8
     """Inbound connections from one public IP address, 1 to 1,024; loopback and private networks are
-    exempt. Lighthouse's value."""
-
-    pulls: int = 8
-    """Blobs fetched at the same time, 1 to 64. Guess."""
-
-    pulls_per_peer: int = 2
-    """Of which from one peer, 1 to `pulls`. Guess."""
-
-    serves: int = 4
-    """Blobs served at the same time, 1 to 64; whoever asks beyond that is told to come back."""
+    exempt. Raise it where more devices share one router. Lighthouse's value."""
 
     upload_bytes_s: float = 32e6
     """Blob bytes a second to one peer, above 1,000; beyond it we answer later, not with an error. Guess:
     room for a 4 MB update eight times a second; lower it on a metered link."""
 
-    upload_burst_bytes: int = 64_000_000
-    """Blob bytes one peer may take at once before `upload_bytes_s` counts, at least 262,144. Guess."""
-
     max_blob_bytes: int = 512 * 2**20
     """Largest blob to fetch, 1 to 2^31-1 bytes. Memory for it is taken at once. Guess."""
-
-    frame_deadline_s: float = 10.0
-    """Seconds from a frame's first byte to its last, 0.01 to 600. Guess."""
-
-    answer_deadline_s: float = 10.0
-    """Seconds to wait for an answer to a greeting or the head of a blob, 0.01 to 600. Guess."""
-
-    dial_deadline_s: float = 5.0
-    """Seconds for one dial, 0.1 to 120. A dial on loopback takes 0.02 s, over 300 ms of latency 2 s."""
-
-    redial_s: float = 2.0
-    """Least seconds between two rounds of dialling, 0.01 to 600; half as much again is random."""
-
-    heartbeat_s: float = 1.0
-    """Seconds between two GossipSub heartbeats, 0.05 to 60. The GossipSub paper's value."""
 
     def __post_init__(self) -> None:
         parse_listen_address(self.listen)
@@ -68,17 +59,8 @@ class NetworkConfig:
             ("max_connections", 1, 1024),
             ("target_connections", 1, self.max_connections),
             ("max_per_address", 1, 1024),
-            ("pulls", 1, 64),
-            ("pulls_per_peer", 1, self.pulls),
-            ("serves", 1, 64),
             ("upload_bytes_s", 1_000, 1e12),
-            ("upload_burst_bytes", 262_144, 2**40),
             ("max_blob_bytes", 1, 2**31 - 1),
-            ("frame_deadline_s", 0.01, 600),
-            ("answer_deadline_s", 0.01, 600),
-            ("dial_deadline_s", 0.1, 120),
-            ("redial_s", 0.01, 600),
-            ("heartbeat_s", 0.05, 60),
         ):
             value: float = getattr(self, name)
             if not low <= value <= high:

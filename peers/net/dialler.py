@@ -28,6 +28,10 @@ from peers.net.streams.exchange import MAX_OFFERED, usable_from, with_observed
 
 _log = logging.getLogger(__name__)
 
+DIAL_DEADLINE_S: Final = 5.0
+"""Seconds for one dial. A dial on loopback takes 0.02 s, over 300 ms of latency 2 s."""
+REDIAL_S: Final = 2.0
+"""Most seconds between two turns, plus up to half of it at random so that peers do not dial in step. Guess."""
 MIN_PAUSE_S: Final = 0.05
 FIRST_PAUSE_S: Final = 0.2
 """Seconds to the next turn, and to the next question, after a new neighbour. Both double from there."""
@@ -92,7 +96,7 @@ class Dialler:
         await trio.sleep(MIN_PAUSE_S)
         with trio.move_on_after(self._pause_s * self._rng.uniform(1.0, 1.5)):
             await self._woken.wait()
-        self._pause_s = min(self._config.redial_s, 2 * self._pause_s)
+        self._pause_s = min(REDIAL_S, 2 * self._pause_s)
         self._woken = trio.Event()
 
     def connected(self, peer: PeerId) -> None:
@@ -141,7 +145,7 @@ class Dialler:
                 if self._connections.is_connected(peer):
                     return
                 try:
-                    with trio.fail_after(self._config.dial_deadline_s):
+                    with trio.fail_after(DIAL_DEADLINE_S):
                         await self._connections.dial(address.transport, peer)
                 except Exception as error:  # noqa: BLE001 - from DNS to the handshake
                     _log.debug("no answer from %s: %s", address, type(error).__name__)

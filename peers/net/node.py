@@ -30,12 +30,16 @@ from peers.net.stack.noise import NoiseSession
 from peers.net.stack.tcp import TcpTransport
 from peers.net.streams import exchange
 from peers.net.streams import greetings as known
-from peers.net.streams.blobs import BlobPuller, BlobServer
+from peers.net.streams.blobs import PULLS, PULLS_PER_PEER, SERVES, BlobPuller, BlobServer
 from peers.net.streams.framing import finish
 from wire.messages import ANNOUNCE_TOPIC, BLOB_PROTOCOL, KNOWN_PROTOCOL
 
 _log = logging.getLogger(__name__)
 
+ANSWER_DEADLINE_S: Final = 10.0
+"""Seconds to wait for an answer to a greeting, a question for peers or the head of a blob. Guess."""
+UPLOAD_BURST_BYTES: Final = 64_000_000
+"""Blob bytes that one peer may take at once before `upload_bytes_s` counts. Guess: sixteen updates of 4 MB."""
 REQUESTS_S, REQUESTS_BURST = 4.0, 16.0
 """Greetings and questions for addresses that one peer may ask. Guess."""
 HALF_OPEN: Final = 32
@@ -72,34 +76,33 @@ class HostLife(INotifee):
         self._transport = TcpTransport(
             max_per_address=config.max_per_address, max_inbound=config.max_connections + HALF_OPEN
         )
-        self._host = make_host(identity, config, self._transport, peer.welcome)
+        self._host = make_host(identity, config, self._transport, peer.welcome, bulk_streams=PULLS_PER_PEER)
         self._swarm = cast("Swarm", self._host.get_network())
         self._swarm.register_notifee(self)
         self._pubsub = SafePubsub(
             self._host,
-            SafeGossipSub(heartbeat_s=config.heartbeat_s),
+            SafeGossipSub(),
             topic=ANNOUNCE_TOPIC,
             judge=peer.hear,
             accuse=self.accuse,
             drop=self._drop,
             meter=meter,
-            frame_deadline_s=config.frame_deadline_s,
         )
         self._server = BlobServer(
             peer.blob,
             meter,
-            at_once=config.serves,
+            at_once=SERVES,
             bucket=self._upload_bucket,
-            deadline_s=config.answer_deadline_s,
+            deadline_s=ANSWER_DEADLINE_S,
         )
         self._puller = BlobPuller(
             lambda source: self.open_stream(source, BLOB_PROTOCOL),
             self.accuse,
             meter,
-            at_once=config.pulls,
-            at_once_per_peer=config.pulls_per_peer,
+            at_once=PULLS,
+            at_once_per_peer=PULLS_PER_PEER,
             max_bytes=config.max_blob_bytes,
-            deadline_s=config.answer_deadline_s,
+            deadline_s=ANSWER_DEADLINE_S,
         )
         self._dialler = Dialler(self, book, config)
         self._nursery: trio.Nursery | None = None
@@ -158,7 +161,7 @@ class HostLife(INotifee):
 
     async def greet(self, peer: PeerId, greeting: bytes) -> bytes:
         async with self.stream_to(peer, KNOWN_PROTOCOL) as stream:
-            return await known.ask(stream, greeting, self._meter, deadline_s=self._config.answer_deadline_s)
+            return await known.ask(stream, greeting, self._meter, deadline_s=ANSWER_DEADLINE_S)
 
     async def pull(self, digest: bytes, size: int, sources: tuple[PeerId, ...]) -> bytes:
         return await self._puller.pull(digest, size, sources)
@@ -184,12 +187,11 @@ class HostLife(INotifee):
     @asynccontextmanager
     async def stream_to(self, peer: PeerId, protocol: str) -> AsyncGenerator[INetStream, None]:
         """A stream that is closed after the block or reset after an error; errors become `Unreachable`."""
-        deadline_s = self._config.answer_deadline_s
         try:
-            with trio.fail_after(deadline_s):
+            with trio.fail_after(ANSWER_DEADLINE_S):
                 stream = await self.open_stream(peer, protocol)
         except trio.TooSlowError:
-            raise Unreachable(f"{peer}: no stream in {deadline_s:g} s") from None
+            raise Unreachable(f"{peer}: no stream in {ANSWER_DEADLINE_S:g} s") from None
         orderly = False
         try:
             yield stream
@@ -224,18 +226,17 @@ class HostLife(INotifee):
 
     async def _serve_known(self, stream: INetStream, peer: PeerId) -> None:
         await self._request_bucket(peer).take(1)
-        await known.answer(stream, self._peer, peer, self._meter, deadline_s=self._config.answer_deadline_s)
+        await known.answer(stream, self._peer, peer, self._meter, deadline_s=ANSWER_DEADLINE_S)
 
     async def _serve_peers(self, stream: INetStream, peer: PeerId) -> None:
         await self._request_bucket(peer).take(1)
         remote = self.remote_of(peer)
         offered = self._dialler.offer(peer, remote)
-        claimed = await exchange.answer(stream, peer, offered, deadline_s=self._config.answer_deadline_s)
+        claimed = await exchange.answer(stream, peer, offered, deadline_s=ANSWER_DEADLINE_S)
         self._dialler.heard(claimed, remote)
 
     def _upload_bucket(self, peer: PeerId) -> Bucket:
-        config = self._config
-        return _bucket(self._uploads, peer, config.upload_bytes_s, config.upload_burst_bytes)
+        return _bucket(self._uploads, peer, self._config.upload_bytes_s, UPLOAD_BURST_BYTES)
 
     def _request_bucket(self, peer: PeerId) -> Bucket:
         return _bucket(self._requests, peer, REQUESTS_S, REQUESTS_BURST)
@@ -250,8 +251,7 @@ class HostLife(INotifee):
     async def ask_for_peers(self, peer: PeerId) -> list[Address]:
         """The addresses of this neighbour's neighbours. Raises `Unreachable`."""
         async with self.stream_to(peer, exchange.PEERS_PROTOCOL) as stream:
-            deadline_s = self._config.answer_deadline_s
-            return await exchange.ask(stream, self._own_addresses(), deadline_s=deadline_s)
+            return await exchange.ask(stream, self._own_addresses(), deadline_s=ANSWER_DEADLINE_S)
 
     def remote_of(self, peer: PeerId) -> str | None:
         """The IP address that this peer comes from."""

@@ -48,6 +48,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+HEARTBEAT_S: Final = 1.0
+"""The GossipSub paper's value (2007.02754); the library's own is 120 s."""
+FRAME_DEADLINE_S: Final = 10.0
+"""Seconds from a frame's first byte to its last: 64 KiB at 6.5 kB/s. Guess."""
 MAX_RPC_BYTES: Final = 65_536
 MAX_MESSAGES: Final = 64
 MAX_CONTROL: Final = 64
@@ -77,15 +81,15 @@ Accuse = Callable[[PeerId, ProtocolFault], None]
 class SafeGossipSub(GossipSub):
     """The router: version 1.1 only, no exchange of peers, no spam counters, no adaptive anything."""
 
-    def __init__(self, *, heartbeat_s: float) -> None:
+    def __init__(self) -> None:
         super().__init__(
             protocols=[PROTOCOL_ID_V11],
             # A net of up to six is a full mesh; in larger ones each message costs about six copies.
             degree=6,
             degree_low=4,
             degree_high=12,
-            heartbeat_initial_delay=min(0.1, heartbeat_s),
-            heartbeat_interval=heartbeat_s,  # pyright: ignore[reportArgumentType] # slept, never counted
+            heartbeat_initial_delay=0.1,
+            heartbeat_interval=HEARTBEAT_S,  # pyright: ignore[reportArgumentType] # slept, never counted
             gossip_window=3,
             gossip_history=5,
             do_px=False,
@@ -154,7 +158,6 @@ class SafePubsub(Pubsub):
         accuse: Accuse,
         drop: Callable[[PeerId], None],
         meter: TrafficMeter,
-        frame_deadline_s: float,
     ) -> None:
         super().__init__(
             host,
@@ -172,7 +175,6 @@ class SafePubsub(Pubsub):
         self._accuse = accuse
         self._drop = drop
         self._meter = meter
-        self._frame_deadline_s = frame_deadline_s
         self._write_locks: WeakKeyDictionary[INetStream, trio.Lock] = WeakKeyDictionary()
         self._inbound: dict[ID, int] = {}
         self._judged: OrderedDict[bytes, float] = OrderedDict()
@@ -203,7 +205,7 @@ class SafePubsub(Pubsub):
 
     async def continuously_read_stream(self, stream: INetStream) -> None:
         peer = stream.muxed_conn.peer_id
-        reader = FrameReader(stream, limit=MAX_RPC_BYTES, deadline_s=self._frame_deadline_s)
+        reader = FrameReader(stream, limit=MAX_RPC_BYTES, deadline_s=FRAME_DEADLINE_S)
         pace = Bucket(rate_s=FRAMES_S, burst=FRAMES_BURST)
         while self.manager.is_running:
             frame = await reader.read()

@@ -25,8 +25,14 @@ from peers.net.stack.yamux import Muxer
 
 
 def make_host(
-    identity: Identity, config: NetworkConfig, transport: TcpTransport, welcome: Callable[[PeerId], bool]
+    identity: Identity,
+    config: NetworkConfig,
+    transport: TcpTransport,
+    welcome: Callable[[PeerId], bool],
+    *,
+    bulk_streams: int = 0,
 ) -> BasicHost:
+    """`bulk_streams` is how many blobs may be pulled through one connection at the same time."""
     key_pair = create_new_key_pair(identity.seed)
     security = noise.NoiseTransport(key_pair, welcome=welcome)
     host = libp2p.new_host(
@@ -48,7 +54,7 @@ def make_host(
     swarm = cast("Swarm", host.get_network())
     swarm.set_resource_manager(None)
     swarm.retry_config = RetryConfig(max_retries=0)
-    swarm.upgrader.muxer_multistream = Muxer(bulk_streams=config.pulls_per_peer)
+    swarm.upgrader.muxer_multistream = Muxer(bulk_streams=bulk_streams)
     # Its places are never given back: see tcp.py. The limit on connections proper stays.
     swarm._inbound_limiter = trio.CapacityLimiter(1_000_000)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     swarm.auto_connector.maybe_connect = _do_nothing

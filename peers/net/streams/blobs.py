@@ -44,6 +44,12 @@ from wire.pull import (
     encode_pull_response,
 )
 
+PULLS: Final = 8
+"""Blobs fetched at the same time. Guess: enough that one slow source does not hold up the others."""
+PULLS_PER_PEER: Final = 2
+"""Of which from one peer; each takes `GRANT_BYTES` of memory at most while it is unread. Guess."""
+SERVES: Final = 4
+"""Blobs served at the same time; a peer that asks beyond that is told to come back. Guess."""
 PIECE_BYTES: Final = FRAME_BYTES
 MIN_RATE_BYTES_S: Final = 16_384
 GRACE_S: Final = 5.0

@@ -26,6 +26,7 @@ from libp2p.utils import encode_uvarint
 from multiaddr import Multiaddr
 
 from peers.identity import Identity
+from peers.net import dialler, node, pubsub
 from peers.net.config import NetworkConfig
 from peers.net.host import Network
 from peers.net.libp2p_host import Libp2pNetwork, open_network
@@ -35,14 +36,16 @@ LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 
 
 def quick(**changes: Any) -> NetworkConfig:
-    """Loopback, with deadlines that a test can wait for."""
-    defaults: dict[str, Any] = {
-        "listen": LOOPBACK,
-        "redial_s": 0.3,
-        "heartbeat_s": 0.3,
-        "frame_deadline_s": 2.0,
-    }
-    return NetworkConfig(**{**defaults, **changes})
+    """Listening on loopback."""
+    return NetworkConfig(**{"listen": LOOPBACK, **changes})
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deadlines and pauses that a test can wait for."""
+    monkeypatch.setattr(dialler, "REDIAL_S", 0.3)
+    monkeypatch.setattr(pubsub, "HEARTBEAT_S", 0.3)
+    monkeypatch.setattr(pubsub, "FRAME_DEADLINE_S", 2.0)
 
 
 @dataclass
@@ -199,10 +202,18 @@ def attacker_on() -> Callable[[Member], AbstractAsyncContextManager[Attacker]]:
 
 
 @pytest.fixture
-async def scene(real: Any, attacker_on: Any, until: Any, caplog: pytest.LogCaptureFixture) -> Any:
+async def scene(
+    real: Any,
+    attacker_on: Any,
+    until: Any,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
     """Victim, honest peer and attacker; the call at the end asserts that the honest one is still heard,
     that nobody else was fined, and that nothing was logged by the library at a stranger's bidding."""
-    async with real(2, frame_deadline_s=0.3, answer_deadline_s=0.5) as (victim, honest):
+    monkeypatch.setattr(pubsub, "FRAME_DEADLINE_S", 0.3)
+    monkeypatch.setattr(node, "ANSWER_DEADLINE_S", 0.5)
+    async with real(2) as (victim, honest):
         victim.peer.blobs[bytes(32)] = b"three"
         async with attacker_on(victim) as attacker:
 

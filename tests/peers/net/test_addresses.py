@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from peers.net.addresses import (
     parse_listen_address,
     parse_multiaddress,
 )
-from peers.net.config import NetworkConfig
+from peers.net.config import RETIRED_NETWORK_KEYS, NetworkConfig
 from peers.net.streams.exchange import usable_from, with_observed
 
 ME, ANNA, BERT = (Identity(bytes([n]) * 32).peer_id for n in (1, 2, 3))
@@ -91,8 +92,8 @@ def test_listen_addresses() -> None:
 def test_configuration_is_checked_with_name_value_and_bound() -> None:
     with pytest.raises(ValueError, match=r"target_connections must be in 1\.\.4, got 16"):
         NetworkConfig(max_connections=4)
-    with pytest.raises(ValueError, match=r"pulls_per_peer must be in 1\.\.1, got 2"):
-        NetworkConfig(pulls=1)
+    with pytest.raises(ValueError, match=r"max_blob_bytes must be in 1\.\.2147483647, got 0"):
+        NetworkConfig(max_blob_bytes=0)
     with pytest.raises(ValueError, match="must end in /p2p/"):
         NetworkConfig(join=("here",))
     with pytest.raises(ValueError, match="listen address"):
@@ -204,3 +205,7 @@ def test_loopback_addresses_are_for_neighbours_on_this_machine() -> None:
     assert usable_from("10.0.0.9", addresses) == addresses[1:]
     assert usable_from("fe80::1%eth0", addresses) == addresses[1:]
     assert with_observed(addresses[:1], "10.0.0.9") == []
+
+
+def test_retired_settings_are_settings_no_more() -> None:
+    assert not RETIRED_NETWORK_KEYS.keys() & {field.name for field in fields(NetworkConfig)}

@@ -17,7 +17,7 @@ from libp2p.security.insecure.transport import InsecureTransport
 from multiaddr import Multiaddr
 
 from peers.identity import Identity
-from peers.net import libp2p_host
+from peers.net import dialler, libp2p_host
 from peers.net.host import Unreachable
 from peers.net.libp2p_host import Libp2pNetwork, PortInUse, open_network
 from wire.codec import MAX_FRAME_BYTES
@@ -48,13 +48,16 @@ async def test_a_peer_that_restarts_on_its_port_is_found_again(
     assert staying.ups_and_downs[:3] == [*ups, ("up", goes.peer_id)]
 
 
-async def test_who_is_not_welcome_does_not_get_in(new_peer: Any, quickly: Any, until: Any) -> None:
+async def test_who_is_not_welcome_does_not_get_in(
+    new_peer: Any, quickly: Any, until: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialler, "REDIAL_S", 0.05)
     host, guest, friend = (Identity.generate() for _ in range(3))
     with trio.fail_after(30):
         async with open_network(host, new_peer(banned={guest.peer_id}), quickly()) as network:
             join = network.addresses
             async with (
-                open_network(guest, new_peer(), quickly(join=join, redial_s=0.05)) as outside,
+                open_network(guest, new_peer(), quickly(join=join)) as outside,
                 open_network(friend, new_peer(), quickly(join=join)),
             ):
                 await until(lambda: network.neighbours() == (friend.peer_id,))

@@ -12,6 +12,7 @@ import trio
 from libp2p.abc import INetStream
 from libp2p.custom_types import TProtocol
 
+from peers.net import node
 from peers.net.host import PullFailed
 from peers.net.streams.framing import read_exactly
 from wire.messages import BLOB_PROTOCOL
@@ -122,9 +123,10 @@ async def test_who_dawdles_is_left_for_the_next(real: Any) -> None:
             ]
 
 
-async def test_a_busy_server_is_asked_again(real: Any) -> None:
+async def test_a_busy_server_is_asked_again(real: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node, "SERVES", 1)
     with trio.fail_after(20):
-        async with real(4, serves=1) as (holder, *askers):
+        async with real(4) as (holder, *askers):
             digest = holder.peer.keep(DATA)
             got: list[bytes] = []
 
@@ -138,9 +140,12 @@ async def test_a_busy_server_is_asked_again(real: Any) -> None:
             assert all(asker.peer.faults == [] for asker in askers)
 
 
-async def test_too_many_bytes_a_second_come_later_without_an_error(real: Any) -> None:
+async def test_too_many_bytes_a_second_come_later_without_an_error(
+    real: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node, "UPLOAD_BURST_BYTES", 262_144)
     with trio.fail_after(20):
-        async with real(2, upload_burst_bytes=262_144, upload_bytes_s=8e6) as (asker, holder):
+        async with real(2, upload_bytes_s=8e6) as (asker, holder):
             digest = holder.peer.keep(DATA)
             began = trio.current_time()
             assert await asker.network.pull(digest, len(DATA), (holder.id,)) == DATA

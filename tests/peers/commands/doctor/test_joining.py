@@ -30,7 +30,7 @@ def serving(new_peer: Any, until: Any) -> Callable[..., Any]:
 
     @asynccontextmanager
     async def serve(data: bytes | None) -> AsyncIterator[tuple[Libp2pNetwork, Any]]:
-        config, peer = NetworkConfig(listen="/ip4/127.0.0.1/tcp/0", heartbeat_s=0.3), new_peer()
+        config, peer = NetworkConfig(listen="/ip4/127.0.0.1/tcp/0"), new_peer()
 
         async def greet(network: Libp2pNetwork) -> None:
             await until(network.neighbours, within_s=20)
