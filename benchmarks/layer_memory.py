@@ -38,7 +38,7 @@ from gossipllm.model.adapter.names import A, B
 from gossipllm.model.adapter.sites import LoraSite
 from gossipllm.model.blocks import blocks_of, final_norm_of, linears_of
 from gossipllm.model.blocks import replace as put
-from gossipllm.model.contexts.compressing import checkpointed, compressed
+from gossipllm.model.contexts.compressed import checkpointed, compressed
 from gossipllm.model.contexts.config import BlockWindow, ContextConfig
 from gossipllm.model.contexts.encoding import fitted_shapes
 

@@ -51,7 +51,7 @@ from gossipllm.learning.jobs import LastLogitsJob, PredictJob, StepsJob
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.learning.moments import Moments
-from gossipllm.text.data import Splits, cut, demo_share, tokenise
+from gossipllm.text.windows import Splits, cut, demo_share, tokenise
 from gossipllm.work import Answer, Failed, Open, Train, Trained, Weigh, Weighed
 
 PUBLISHED_STEP = 0.146

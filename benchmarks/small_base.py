@@ -31,7 +31,7 @@ from gossipllm.base.making.loss import evaluate
 from gossipllm.base.making.pretraining import measured_tokens_per_s, progress_bar, train
 from gossipllm.base.making.recipe import PretrainingConfig
 from gossipllm.base.making.vocabulary import Tokens, bytes_per_token, load_tokenizer, make_tokenizer
-from gossipllm.text.data import tokenise
+from gossipllm.text.windows import tokenise
 from trust.errors import UserMistake
 from wire.digest import fingerprint_of
 

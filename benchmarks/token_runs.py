@@ -23,8 +23,8 @@ from gossipllm.tasks.examples import Generate
 from gossipllm.tasks.generation import answers
 from gossipllm.tasks.metrics import rouge
 from gossipllm.tasks.mounting import snapshot_on
-from gossipllm.text.data import Splits, Windows, targets
 from gossipllm.text.samples import padding_id
+from gossipllm.text.windows import Splits, Windows, targets
 from gossipllm.work import Answer, Failed, Merge, Merged, Open, Opened, Request, Train, Trained
 from sim.experiments.configurations import learner_config
 from sim.experiments.methods import method_named

@@ -4,7 +4,7 @@ A learner's answer is a generator (`Task`) that yields a job where it needs one 
 learner on a device runs through alone; the learners of a simulation run side by side, and what they need at
 the same moment goes through the base together (`crew.py`).
 
-Windows may hold tokens that bear no loss (`gossipllm.text.data.Windows`); all means are over those that do.
+Windows may hold tokens that bear no loss (`gossipllm.text.windows.Windows`); all means are over those that do.
 
 Axes: W windows, T positions; S steps, B windows of a batch; L layers.
 """
@@ -22,7 +22,7 @@ from gossipllm.config import TrainingConfig
 from gossipllm.learning.moments import Moments
 from gossipllm.model.adapter.names import State
 from gossipllm.model.contexts.config import BlockWindow
-from gossipllm.text.data import Windows
+from gossipllm.text.windows import Windows
 from trust.rows.config import Reduction
 from wire.floats import F32
 from wire.logits import LogitRows, RowsShape, SparseRows

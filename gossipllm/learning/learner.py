@@ -46,7 +46,7 @@ from gossipllm.learning.shared_model import SharedModel
 from gossipllm.learning.training import LocalTraining, OnProgress
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
-from gossipllm.text.data import Splits, Windows
+from gossipllm.text.windows import Splits, Windows
 from gossipllm.work import (
     Absorb,
     Answer,

@@ -17,7 +17,7 @@ from gossipllm.learning.passes.engine import PassCounter
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.placement import Attached, attach
-from gossipllm.model.contexts.held import HeldPacked
+from gossipllm.model.contexts.packed_base import HeldPacked
 from gossipllm.model.heap import hand_back_at_once
 from gossipllm.model.loading.models import (
     Base,
@@ -26,7 +26,7 @@ from gossipllm.model.loading.models import (
     open_base,
     tokenizer_fingerprint,
 )
-from gossipllm.text.data import ReferenceSet, Splits, load_reference, load_splits
+from gossipllm.text.windows import ReferenceSet, Splits, load_reference, load_splits
 from wire.messages import Fingerprints
 
 _BITS: Final = {"int8": 8, "int4": 4}

@@ -15,7 +15,7 @@ from gossipllm.learning.shared_model import SharedModel
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.contexts.config import BlockWindow
 from gossipllm.model.subnets import owned
-from gossipllm.text.data import Windows
+from gossipllm.text.windows import Windows
 from gossipllm.work import Progress, PushedShare, Train
 from trust.errors import UserMistake
 from wire.digest import Content

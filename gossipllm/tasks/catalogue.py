@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from gossipllm.tasks.examples import Example, pairs
 from gossipllm.tasks.readers import read_copa, read_e2e, read_instructions, read_translation
-from gossipllm.text.dealing import Tokens
+from gossipllm.text.categories import Tokens
 from gossipllm.text.samples import encoded, fitted
 from trust.errors import UserMistake
 

@@ -1,165 +1,173 @@
-"""One model, with or without an adapter, on the examples of a task or on plain text."""
+"""A base and what goes beside it, each measured on the same examples: from files to a report."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
 
-import numpy as np
-
-from gossipllm.model.loading.models import Base
-from gossipllm.tasks.catalogue import Metric
-from gossipllm.tasks.examples import Choose, Example, Generate, pairs
-from gossipllm.tasks.generation import answers, room
-from gossipllm.tasks.likelihood import Likelihood, choices_made, overlapping, sample_nats
-from gossipllm.tasks.metrics import BertModel, Scored, bertscore, bleu, chrf, rouge
-from gossipllm.text.data import targets, tokenised
-from gossipllm.text.dealing import Tokens
-from gossipllm.text.samples import encoded, encoded_contexts, fitted
+from gossipllm.config import ModelConfig
+from gossipllm.model.adapter.source import AdapterSource
+from gossipllm.model.loading.models import Base, base_fingerprint, load_tokenizer
+from gossipllm.model.loading.progress import load_base_told
+from gossipllm.tasks.catalogue import TASKS, Metric, SampleSource, Task, TaskName, read_examples
+from gossipllm.tasks.examples import Example
+from gossipllm.tasks.metrics import BertModel
+from gossipllm.tasks.mounting import folder_on, snapshot_on
+from gossipllm.tasks.neighbours import NeighbourAdapter, laid_over
+from gossipllm.tasks.results import Evaluation, ModelScores, shown
+from gossipllm.tasks.scoring import EvaluationConfig, EvaluationScores, on_examples, on_text
+from gossipllm.text.sources import read_documents
+from trust.errors import UserMistake
 from trust.progress import Stages
+from wire.digest import short
+from wire.errors import WireError
 
-_BY_TEXT: tuple[Metric, ...] = ("rouge", "bleu", "chrf", "bertscore")
-"""Metrics of written answers."""
+_WINDOW: Final = 1024
+"""Longest window of plain text unless something else is asked for. Guess."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationConfig:
-    """What is measured, and how."""
+class EvaluationRequest:
+    """What to measure. `limit` counts examples or documents; `window` is of plain text, 0 for the default."""
 
+    task: TaskName
+    data: Path
+    pair: str
+    limit: int
     metrics: tuple[Metric, ...]
     new_tokens: int
     batch: int
-    one_line: bool
+    window: int
     bert: BertModel
+    show: int
+
+    @property
+    def about(self) -> Task:
+        return TASKS[self.task]
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluationScores:
-    """Scores by name, in the order of the metrics; what was written or chosen, by example; and how many contexts or
-    samples did not fit into the model and were cut."""
+class _Data:
+    """One of the two is empty."""
 
-    scores: dict[str, float]
-    signatures: dict[str, str]
-    answers: tuple[str, ...] = ()
-    cut: int = 0
+    documents: tuple[str, ...] = ()
+    examples: tuple[Example, ...] = ()
 
 
-def on_examples(
-    base: Base, examples: Sequence[Example], measures: EvaluationConfig, stages: Stages, name: str
-) -> EvaluationScores:
-    """Everything that `measures` asks for. `name` is the model's, for the progress."""
-    scores: dict[str, float] = {}
-    signatures: dict[str, str] = {}
-    asked = [one for one in examples if isinstance(one, Generate)]
-    choices = [one for one in examples if isinstance(one, Choose)]
-    written: list[str] = []
-    cut = 0
-    if asked and any(metric in _BY_TEXT for metric in measures.metrics):
-        written, cut = _written(base, asked, measures, stages, name)
-    for metric in measures.metrics:
-        if metric == "perplexity":
-            found, long = _likelihood(base, examples, stages, name)
-            scores |= _numbers(found)
-            cut = max(cut, long)
-        elif metric == "accuracy":
-            written, accuracies = _chosen(base, choices, stages, name)
-            scores |= accuracies
-        else:
-            scored = _scored(metric, written, [one.references for one in asked], measures, stages, name)
-            scores |= scored.scores
-            signatures |= scored.signatures
-    return EvaluationScores(scores, signatures, tuple(written), cut)
+def compared(
+    asked: EvaluationRequest,
+    config: ModelConfig,
+    beside: Sequence[AdapterSource | NeighbourAdapter],
+    stages: Stages,
+    *,
+    left_out: Callable[[str, str], None] = lambda _name, _why: None,
+) -> Evaluation:
+    """The base's results, then those with each of `beside`. Raises `UserMistake` for all that a user can mend.
 
-
-def on_text(
-    base: Base, documents: Sequence[str], *, window_tokens: int, stages: Stages, name: str
-) -> EvaluationScores:
-    """Perplexity and bits a byte of plain text: of all its tokens, each after at most `window_tokens` - 1 others."""
-    stream = _stream(documents, base)
-    pieces = overlapping(stream, window_tokens)
-    done = stages.begin(f"{name}: reading", len(pieces))
-    nats = sample_nats(base, pieces, done)
-    size = sum(len(document.encode()) for document in documents)
-    return EvaluationScores(_numbers(Likelihood(sum(nats), len(stream) - 1, size)), {})
-
-
-def _stream(documents: Sequence[str], base: Base) -> Tokens:
-    before = encoded_contexts([""], base.tokenizer)
-    return np.concatenate([*before, *tokenised(list(documents), base.tokenizer)])
-
-
-def _numbers(found: Likelihood) -> dict[str, float]:
-    return {
-        "perplexity": found.perplexity,
-        "bits_per_byte": found.bits_per_byte,
-        "tokens": found.tokens,
-    }
-
-
-def _written(
-    base: Base, asked: Sequence[Generate], measures: EvaluationConfig, stages: Stages, name: str
-) -> tuple[list[str], int]:
-    contexts = [one.context for one in asked]
-    written = answers(
-        base,
-        contexts,
-        new_tokens=measures.new_tokens,
-        batch=measures.batch,
-        one_line=measures.one_line,
-        done=stages.begin(f"{name}: writing", len(contexts)),
+    A neighbour whose update cannot be read any more is left out, and `left_out` is told its name and why.
+    """
+    # The data first, because reading fails sooner than loading.
+    data = _read(asked, load_tokenizer(config.name, "MODEL_OR_HOME"))
+    base = load_base_told(config, stages.begin)
+    _check(base, asked, beside)
+    measured: list[EvaluationScores] = []
+    results: list[ModelScores] = []
+    for one in (None, *beside):
+        began = time.monotonic()
+        name = Path(config.name).name if one is None else one.name
+        try:
+            found = _measured(base, one, asked, data, stages, name)
+        except WireError as error:
+            left_out(name, f"{error.field}: {error.why}")
+            continue
+        measured.append(found)
+        results.append(
+            ModelScores(
+                name=name,
+                adapter=None
+                if one is None
+                else one.peer
+                if isinstance(one, NeighbourAdapter)
+                else str(one.place),
+                scores=found.scores,
+                cut=found.cut,
+                seconds=time.monotonic() - began,
+            )
+        )
+    return Evaluation(
+        task=asked.task,
+        data=str(asked.data),
+        pair=asked.pair,
+        model=config.name,
+        examples=len(data.documents) + len(data.examples),
+        metrics=asked.metrics,
+        new_tokens=asked.new_tokens,
+        results=tuple(results),
+        signatures=measured[0].signatures,
+        versions={name: version(name) for name in ("gossipllm", "torch", "transformers")},
+        shown=shown(data.examples, measured, asked.show),
     )
-    most = room(base, measures.new_tokens)
-    return written, sum(len(ids) > most for ids in encoded_contexts(contexts, base.tokenizer))
 
 
-def _likelihood(base: Base, examples: Sequence[Example], stages: Stages, name: str) -> tuple[Likelihood, int]:
-    """Of all references. Where a target is cut, its bytes count in proportion."""
-    wanted = pairs(examples)
-    whole = encoded(wanted, base.tokenizer)
-    samples = [fitted(one, base.context) for one in whole]
-    nats = sample_nats(base, samples, stages.begin(f"{name}: reading", len(samples)))
-    tokens = size = 0.0
-    for pair, one, kept in zip(wanted, whole, samples, strict=True):
-        tokens += int(targets(kept))
-        size += len(pair.target.encode()) * (kept >= 0).sum() / (one >= 0).sum()
-    return Likelihood(sum(nats), int(tokens), round(size)), sum(len(one) > base.context for one in whole)
+def _read(asked: EvaluationRequest, tokenizer: Any) -> _Data:
+    if asked.task == "text":
+        return _Data(documents=tuple(read_documents(str(asked.data), tokenizer, key="--data")[: asked.limit]))
+    source = SampleSource(asked.task, asked.pair, asked.data.expanduser())
+    return _Data(examples=read_examples(source, tokenizer, key="--data")[: asked.limit])
 
 
-def _chosen(
-    base: Base, examples: Sequence[Choose], stages: Stages, name: str
-) -> tuple[list[str], dict[str, float]]:
-    total = sum(len(one.choices) for one in examples)
-    made = choices_made(base, examples, stages.begin(f"{name}: choosing", total))
-    right = np.array(
-        [
-            (whole == one.right, by_byte == one.right)
-            for one, (whole, by_byte) in zip(examples, made, strict=True)
-        ]
-    )
-    shares = 100 * right.mean(axis=0)
-    chosen = [one.choices[whole] for one, (whole, _) in zip(examples, made, strict=True)]
-    return chosen, {"accuracy": float(shares[0]), "accuracy_by_byte": float(shares[1])}
+def _check(base: Base, asked: EvaluationRequest, beside: Sequence[AdapterSource | NeighbourAdapter]) -> None:
+    """Raises `UserMistake` where lengths exceed the model's context, or a home is of another base."""
+    if asked.window > base.context:
+        raise UserMistake(
+            f"--window-tokens is {asked.window}, but the model takes at most {base.context} tokens"
+        )
+    if asked.new_tokens >= base.context:
+        raise UserMistake(
+            f"--max-new-tokens is {asked.new_tokens}, but the model takes {base.context} tokens with the question"
+        )
+    homes = [one for one in beside if isinstance(one, AdapterSource)]
+    snapshots = {one.place: one.snapshot for one in homes if one.snapshot is not None}
+    here = base_fingerprint(base.model) if snapshots else b""
+    for place, snapshot in snapshots.items():
+        if snapshot.header.base != here:
+            raise UserMistake(
+                f"{place} was trained on another base model: {short(snapshot.header.base)} there, {short(here)} here; "
+                f"name its own, {snapshot.header.model_name}"
+            )
 
 
-def _scored(
-    metric: Metric,
-    written: Sequence[str],
-    references: Sequence[Sequence[str]],
-    measures: EvaluationConfig,
+def _measured(
+    base: Base,
+    beside: AdapterSource | NeighbourAdapter | None,
+    asked: EvaluationRequest,
+    data: _Data,
     stages: Stages,
     name: str,
-) -> Scored:
-    match metric:
-        case "rouge":
-            return rouge(written, references)
-        case "bleu":
-            return bleu(written, references)
-        case "chrf":
-            return chrf(written, references)
-        case "bertscore":
-            done = stages.begin(f"{name}: comparing", len(written))
-            found = bertscore(written, references, measures.bert, batch=measures.batch)
-            done(len(written))
-            return found
-        case "accuracy" | "perplexity":
-            raise ValueError(f"{metric} is no metric of written answers")
+) -> EvaluationScores:
+    """Raises `WireError` where a neighbour's update is none of this base's."""
+    if beside is None:
+        mounted = nullcontext()
+    elif isinstance(beside, NeighbourAdapter):
+        mounted = snapshot_on(base, laid_over(base, beside))
+    elif beside.snapshot is not None:
+        mounted = snapshot_on(base, beside.snapshot)
+    else:
+        mounted = folder_on(base, beside.place)
+    with mounted:
+        if data.documents:
+            window = asked.window or min(base.context, _WINDOW)
+            return on_text(base, data.documents, window_tokens=window, stages=stages, name=name)
+        measures = EvaluationConfig(
+            metrics=asked.metrics,
+            new_tokens=asked.new_tokens,
+            batch=asked.batch,
+            one_line=asked.about.one_line,
+            bert=asked.bert,
+        )
+        return on_examples(base, data.examples, measures, stages, name)

@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gossipllm.config import EMBEDDED
-from gossipllm.text.data import tokenise
 from gossipllm.text.overlap import F64, as_if_equally_long, between_halves, counts, jaccard, published_overlap
 from gossipllm.text.sources import read_documents
+from gossipllm.text.windows import tokenise
 from trust.errors import UserMistake
 from trust.names import short_names
 

@@ -25,9 +25,9 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 
 from gossipllm.randomness import permutation
-from gossipllm.text.data import MIN_TEST, MIN_TRUST, Splits, Windows, cut, targets, tokenise, tokenised
-from gossipllm.text.dealing import LABEL, Category, CategoryTokens, Tokens, category_stocks, length_stocks
+from gossipllm.text.categories import LABEL, Category, CategoryTokens, Tokens, category_stocks, length_stocks
 from gossipllm.text.proportions import F64, I64, apportioned, dirichlet, mixed
+from gossipllm.text.windows import MIN_TEST, MIN_TRUST, Splits, Windows, cut, targets, tokenise, tokenised
 from trust.errors import UserMistake
 
 PartitionKind: TypeAlias = Literal["exclusive", "mixture", "dirichlet", "length", "iid", "released"]

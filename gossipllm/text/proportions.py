@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gossipllm.randomness import symmetric
-from gossipllm.text.dealing import LABEL
+from gossipllm.text.categories import LABEL
 
 F64 = NDArray[np.float64]
 I64 = NDArray[np.int64]

@@ -18,11 +18,11 @@ from typing import Final
 import numpy as np
 
 from gossipllm.randomness import permutation
-from gossipllm.text.data import MIN_TEST, MIN_TRUST, Splits, targets
-from gossipllm.text.dealing import LABEL, Category, CategoryTokens
+from gossipllm.text.categories import LABEL, Category, CategoryTokens
 from gossipllm.text.partitions import PartitionConfig, Share, intended
 from gossipllm.text.proportions import I64, apportioned
 from gossipllm.text.samples import padded
+from gossipllm.text.windows import MIN_TEST, MIN_TRUST, Splits, targets
 from trust.errors import UserMistake
 
 _STEP: Final = 16

@@ -1,7 +1,7 @@
 """Samples: a context that bears no loss and a target that does, one to a window.
 
-A sample is a 1-D array of ids in which context stands as `~token` (`gossipllm.text.data.Windows`). It begins with the
-tokenizer's mark for the beginning of a text, where it has one, so that a target without context loses nothing, and
+A sample is a 1-D array of ids in which context stands as `~token` (`gossipllm.text.windows.Windows`). It begins with
+the tokenizer's mark for the beginning of a text, where it has one, so that a target without context loses nothing, and
 ends with the end-of-text token, which is part of the target: a model that generates learns where to stop.
 
 Axes: W windows, T tokens of a window.
@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from gossipllm.text.data import Windows
-from gossipllm.text.dealing import Tokens
+from gossipllm.text.categories import Tokens
+from gossipllm.text.windows import Windows
 
 
 @dataclass(frozen=True, slots=True)

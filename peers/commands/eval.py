@@ -159,9 +159,9 @@ def evaluate(
 
     from transformers.utils.logging import disable_progress_bar
 
-    from gossipllm.tasks.comparing import EvaluationRequest, compared
-    from gossipllm.tasks.listing import print_listing
-    from gossipllm.tasks.report import json_of, print_report
+    from gossipllm.tasks.evaluation import EvaluationRequest, compared
+    from gossipllm.tasks.results import json_of, print_report
+    from gossipllm.tasks.tables import print_listing
 
     disable_progress_bar()
     asked = EvaluationRequest(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from gossipllm.text.data import Windows, targets
+from gossipllm.text.windows import Windows, targets
 from trust.rows.config import Reduction
 from wire.floats import F32
 

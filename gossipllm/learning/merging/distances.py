@@ -23,7 +23,7 @@ from gossipllm.learning.merging.stack import completed
 from gossipllm.learning.merging.updates import Update
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import A, B, State
-from gossipllm.text.data import Windows
+from gossipllm.text.windows import Windows
 from trust.rows.evidence import (
     Distance,
     Factors,

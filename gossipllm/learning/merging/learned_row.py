@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from gossipllm.learning.jobs import Task, slope_of
 from gossipllm.model.adapter.names import State
-from gossipllm.text.data import Windows
+from gossipllm.text.windows import Windows
 from trust.rows.config import Reduction
 from wire.floats import F32
 

@@ -5,8 +5,8 @@ without those of others (`gossipllm.model.subnets`). Learners on one base share 
 part go through one model together. Each shares with the base all that is not changed.
 
 A learner alone in its process has no such copies in 8 or 4 bits: its base itself is held so, and training opens the
-window in it (`gossipllm.model.contexts.held`). Learners that share a base train windows side by side, each of which
-must be packed for the others, so there the base stays whole beside the copies.
+window in it (`gossipllm.model.contexts.packed_base`). Learners that share a base train windows side by side, each of
+which must be packed for the others, so there the base stays whole beside the copies.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from gossipllm.config import LayersConfig
 from gossipllm.config.choices import ContextOperator
 from gossipllm.learning.jobs import ContextModel
 from gossipllm.model.blocks import blocks_of
-from gossipllm.model.contexts.compressing import compressed
+from gossipllm.model.contexts.compressed import compressed
 from gossipllm.model.contexts.config import BlockWindow, ContextConfig
 from gossipllm.model.contexts.distilled import distil
 from gossipllm.model.contexts.encoding import (
@@ -34,10 +34,10 @@ from gossipllm.model.contexts.encoding import (
     most_bytes,
 )
 from gossipllm.model.contexts.fidelity import fidelity
-from gossipllm.model.contexts.held import HeldPacked
+from gossipllm.model.contexts.packed_base import HeldPacked
 from gossipllm.model.loading.models import Base
 from gossipllm.model.subnets import subnet
-from gossipllm.text.data import ReferenceSet
+from gossipllm.text.windows import ReferenceSet
 from gossipllm.work import MadeContext
 from trust.errors import UserMistake
 from wire.digest import Content

@@ -25,7 +25,7 @@ from gossipllm.learning.passes.losses import pooled, token_losses, tokens_and_ma
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import WEIGHT, A, B, State
 from gossipllm.model.adapter.sites import LinearSite, Site
-from gossipllm.model.contexts.compressing import checkpointed
+from gossipllm.model.contexts.compressed import checkpointed
 from gossipllm.model.contexts.quantised import PackedLinear
 from gossipllm.model.loading.models import Base
 from trust.rows.config import Reduction

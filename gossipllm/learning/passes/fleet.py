@@ -35,7 +35,7 @@ from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from gossipllm.model.adapter.placement import Attached, attach
 from gossipllm.model.loading.models import Base
-from gossipllm.text.data import Windows
+from gossipllm.text.windows import Windows
 from wire.floats import F32
 from wire.logits import LogitRows, SparseRows
 

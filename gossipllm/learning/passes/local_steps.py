@@ -23,7 +23,7 @@ from gossipllm.learning.passes.engine import Engine, Slopes
 from gossipllm.learning.passes.flat import FlatLayout
 from gossipllm.learning.passes.importance import ByProduct
 from gossipllm.learning.passes.optimiser import AdamW, Descent
-from gossipllm.text.data import targets
+from gossipllm.text.windows import targets
 from trust.errors import UserMistake
 
 _REPORT_EVERY_S: Final = 0.3

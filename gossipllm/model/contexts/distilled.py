@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from gossipllm.model.blocks import Fill, parameters_of
+from gossipllm.model.contexts.blockwise import Passage
 from gossipllm.model.contexts.config import BlockWindow, ContextConfig
-from gossipllm.model.contexts.running import Passage
 from gossipllm.randomness import permutation
-from gossipllm.text.data import Windows, decoded
+from gossipllm.text.windows import Windows, decoded
 
 Rows = NDArray[np.int64]
 """`(B,)` of the windows."""

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from transformers import PreTrainedModel
 
-from gossipllm.text.data import Windows, decoded
+from gossipllm.text.windows import Windows, decoded
 
 
 def fidelity(base: PreTrainedModel, other: PreTrainedModel, windows_WT: Windows, *, batch: int = 4) -> float:

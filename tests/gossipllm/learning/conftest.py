@@ -20,7 +20,7 @@ from gossipllm.learning.merging.updates import Update, UpdateFormat
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from gossipllm.model.adapter.placement import Attached, attach
-from gossipllm.text.data import load_splits
+from gossipllm.text.windows import load_splits
 from gossipllm.work import Merge, Merged, Open, Opened, Train, Trained
 from wire.digest import Content
 from wire.units import Schema

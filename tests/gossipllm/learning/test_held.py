@@ -20,7 +20,7 @@ from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.model.blocks import blocks_of, linears_of
 from gossipllm.model.contexts.config import BlockWindow
 from gossipllm.model.contexts.quantised import packed_in
-from gossipllm.text.data import load_splits
+from gossipllm.text.windows import load_splits
 from gossipllm.work import (
     Evaluate,
     Evaluated,

@@ -12,7 +12,7 @@ import pytest
 from gossipllm.config import AdapterConfig, LearnerConfig, TrainingConfig
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
-from gossipllm.text.data import load_splits
+from gossipllm.text.windows import load_splits
 from gossipllm.work import (
     Evaluate,
     Evaluated,

@@ -12,7 +12,7 @@ import pytest
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, LearnerConfig
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.model.adapter.snapshots import decode_snapshot
-from gossipllm.text.data import Splits, load_splits
+from gossipllm.text.windows import Splits, load_splits
 from gossipllm.work import Evaluate, Evaluated, Train, Weigh, Weighed
 from trust.errors import UserMistake
 from wire.digest import Content

@@ -13,9 +13,9 @@ import torch
 from gossipllm.model.loading.models import Base
 from gossipllm.tasks.examples import Choose
 from gossipllm.tasks.likelihood import Likelihood, choices_made, overlapping, sample_nats
-from gossipllm.text.data import decoded, targets
-from gossipllm.text.dealing import Tokens
+from gossipllm.text.categories import Tokens
 from gossipllm.text.samples import PromptTarget, encoded
+from gossipllm.text.windows import decoded, targets
 
 
 def by_hand(base: Base, sample: Tokens) -> float:

@@ -11,8 +11,8 @@ import pytest
 
 from gossipllm.tasks.catalogue import SampleSource, TaskName, load_samples, read_examples, sample_source
 from gossipllm.tasks.examples import Choose, Example, Generate, pairs
-from gossipllm.text.data import targets
 from gossipllm.text.samples import PromptTarget
+from gossipllm.text.windows import targets
 from trust.errors import UserMistake
 
 Read = Callable[..., tuple[Example, ...]]

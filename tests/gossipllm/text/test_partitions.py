@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossipllm.text.dealing import Category
+from gossipllm.text.categories import Category
 from gossipllm.text.partitions import (
     PartitionConfig,
     Share,

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossipllm.text.data import targets
-from gossipllm.text.dealing import Category
+from gossipllm.text.categories import Category
 from gossipllm.text.partitions import PartitionConfig, Share, mixtures, theoretical
 from gossipllm.text.sample_partitions import partition_samples
+from gossipllm.text.windows import targets
 from trust.errors import UserMistake
 
 KINDS = ("exclusive", "mixture", "dirichlet", "length", "iid", "released")

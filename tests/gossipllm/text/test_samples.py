@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipllm.text.data import bearing, decoded, targets
 from gossipllm.text.samples import PromptTarget, encoded, encoded_contexts, fitted, padded, padding_id
+from gossipllm.text.windows import bearing, decoded, targets
 
 
 def ids(first: int, count: int) -> np.ndarray:

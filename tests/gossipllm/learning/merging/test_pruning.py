@@ -23,7 +23,7 @@ from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.export import export_adapter
 from gossipllm.model.adapter.names import A, B, State
 from gossipllm.model.adapter.snapshots import decode_snapshot, encode_snapshot
-from gossipllm.text.data import load_splits
+from gossipllm.text.windows import load_splits
 from gossipllm.work import (
     Evaluate,
     Evaluated,

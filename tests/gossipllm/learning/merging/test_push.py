@@ -15,7 +15,7 @@ from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.learning.merging.mass import MOST_EDGES
 from gossipllm.learning.merging.push import Pushed, mass_length
 from gossipllm.model.adapter.blueprint import Blueprint
-from gossipllm.text.data import Splits, load_splits
+from gossipllm.text.windows import Splits, load_splits
 from gossipllm.work import Absorb, Merged, Open, Opened, PushedShare, Train, Trained
 from wire.digest import Content
 from wire.tensors import Layout, TensorSpec

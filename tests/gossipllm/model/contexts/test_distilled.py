@@ -18,7 +18,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from gossipllm.model.adapter.sites import LoraSite
 from gossipllm.model.blocks import blocks_name, blocks_of, linears_of
 from gossipllm.model.blocks import replace as put
-from gossipllm.model.contexts.compressing import compressed
+from gossipllm.model.contexts.compressed import compressed
 from gossipllm.model.contexts.config import BlockWindow, ContextConfig
 from gossipllm.model.contexts.distilled import distil, runs
 from gossipllm.model.contexts.encoding import (

@@ -89,7 +89,7 @@ def _test_loss(home: Path, adapter: Path | None = None, *, model: Path | None = 
     from transformers import AutoModelForCausalLM
 
     from gossipllm.model.loading.models import load_base
-    from gossipllm.text.data import load_splits
+    from gossipllm.text.windows import load_splits
     from peers.home.config import load_config
 
     config = load_config(home / "peer.toml")

@@ -14,9 +14,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from gossipllm.config import AdapterConfig, ModelConfig
 from gossipllm.model.adapter.placement import attach
 from gossipllm.model.blocks import blocks_name, blocks_of, linears_of, plain
-from gossipllm.model.contexts.compressing import compressed
+from gossipllm.model.contexts.compressed import compressed
 from gossipllm.model.contexts.config import BlockWindow, ContextConfig
-from gossipllm.model.contexts.held import HeldPacked
+from gossipllm.model.contexts.packed_base import HeldPacked
 from gossipllm.model.contexts.quantised import packed_in
 from gossipllm.model.loading.models import load_base, open_base
 from trust.errors import UserMistake

@@ -21,11 +21,11 @@ from torch.utils import checkpoint
 from transformers import PreTrainedModel
 
 from gossipllm.model.blocks import Fill, blocks_name, blocks_of, parameters_of, shadow
+from gossipllm.model.contexts.blockwise import returns_tuples
 from gossipllm.model.contexts.config import BlockWindow, ContextConfig
 from gossipllm.model.contexts.distilled import runs
 from gossipllm.model.contexts.dropped import Skipped, staying
 from gossipllm.model.contexts.quantised import pack
-from gossipllm.model.contexts.running import returns_tuples
 
 
 def compressed(

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gossipllm.tasks.report import Evaluation
+from gossipllm.tasks.results import Evaluation
 from trust.names import short_names
 
 _NAME_WIDTH = 20

@@ -9,10 +9,10 @@ from typing import Any, cast
 import pytest
 
 from gossipllm.model.loading.models import Base
-from gossipllm.tasks.evaluation import EvaluationConfig, on_examples, on_text
 from gossipllm.tasks.examples import Choose, Example, Generate, pairs
 from gossipllm.tasks.likelihood import sample_nats
 from gossipllm.tasks.metrics import BertModel
+from gossipllm.tasks.scoring import EvaluationConfig, on_examples, on_text
 from gossipllm.text.samples import encoded
 from trust.progress import SilentStages
 

@@ -11,8 +11,8 @@ import pytest
 
 from gossipllm import base
 from gossipllm.config import DataConfig, ReferenceConfig
-from gossipllm.text.data import cut, demo_share, load_reference, load_splits, split, tokenise
 from gossipllm.text.sources import read_documents
+from gossipllm.text.windows import cut, demo_share, load_reference, load_splits, split, tokenise
 from trust.errors import UserMistake
 
 Tok = Any

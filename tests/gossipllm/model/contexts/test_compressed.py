@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from gossipllm.model.blocks import blocks_name, blocks_of
-from gossipllm.model.contexts.compressing import checkpointed, compressed
+from gossipllm.model.contexts.compressed import checkpointed, compressed
 from gossipllm.model.contexts.config import BlockWindow, ContextConfig
 from gossipllm.model.contexts.distilled import distil
 from gossipllm.model.contexts.dropped import Skipped, staying

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gossipllm.tasks.evaluation import EvaluationScores
 from gossipllm.tasks.examples import Choose, Example, Generate
+from gossipllm.tasks.scoring import EvaluationScores
 from trust.names import escaped, short_names
 
 SCHEMA: Final = 1
