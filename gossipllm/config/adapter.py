@@ -28,6 +28,10 @@ class AdapterConfig:
     alpha: float = 16.0
     """LoRA scale: the update is alpha / rank * B A. Above 0. Same for all peers. The usual 2 * rank."""
 
+    dropout: float = 0.0
+    """Share of the inputs of the factor A that local steps leave out at random, 0 to below 1; nothing is left out of
+    what is measured. For LoRA only. Peers may differ in it. Off; the code of Wagner et al. (2024) takes 0.1."""
+
     seed: str = "gossipllm"
     """Public seed of the initial factor A. Same for all peers: averages of unlike A destroy the signal."""
 
@@ -53,6 +57,10 @@ class AdapterConfig:
             raise ValueError(f"modules must be different names, got {', '.join(self.modules)}")
         if not 0 < self.alpha <= 4096:
             raise ValueError(f"alpha must be in (0, 4096], got {self.alpha}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        if self.dropout and self.train in ("full", "bias"):
+            raise ValueError(f'dropout must be 0 with train = "{self.train}", which has no factor A')
         if self.train in ("b", "heads") and self.start == "own":
             raise ValueError(
                 f'train = "{self.train}" needs start = "shared": frozen factors of unlike A cannot be merged'

@@ -96,6 +96,10 @@ class StepsJob:
     surroundings: ContextModel | None = None
     measure: bool = False
     """Whether to say how much each trained layer matters."""
+    dropout: float = 0.0
+    """Share of the inputs of A that steps leave out (`AdapterConfig.dropout`)."""
+    round: int = 0
+    """What dropout is drawn by, besides the configuration's seed and the step."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -83,6 +83,7 @@ def saved(now: LearnerState, config: LearnerConfig, names: Fingerprints) -> Cont
         train=config.adapter.train,
         rank=blueprint.rank,
         alpha=config.adapter.alpha,
+        dropout=config.adapter.dropout,
         fan_in_fan_out=blueprint.fan_in_fan_out,
         round=now.round,
         steps=moments.steps,

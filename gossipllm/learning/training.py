@@ -118,6 +118,8 @@ class LocalTraining:
             masks=blueprint.masks_of(units),
             surroundings=within.surroundings,
             measure=self._config.layers.partial,
+            dropout=self._config.adapter.dropout,
+            round=request.round,
         )
 
     def _window(self, blueprint: Blueprint, units: tuple[int, ...]) -> BlockWindow | None:

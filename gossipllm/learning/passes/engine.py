@@ -23,8 +23,9 @@ from gossipllm.learning.jobs import ContextModel, Purpose
 from gossipllm.learning.passes.flat import FlatLayout
 from gossipllm.learning.passes.losses import pooled, token_losses, tokens_and_mask
 from gossipllm.model.adapter.blueprint import Blueprint
+from gossipllm.model.adapter.dropout import Dropout
 from gossipllm.model.adapter.names import WEIGHT, A, B, State
-from gossipllm.model.adapter.sites import LinearSite, Site
+from gossipllm.model.adapter.sites import LinearSite, LoraSite, Site
 from gossipllm.model.contexts.compressed import checkpointed
 from gossipllm.model.contexts.quantised import PackedLinear
 from gossipllm.model.loading.models import Base
@@ -47,7 +48,7 @@ class Engine:
         self.blueprint = blueprint
         self.meter = meter
         self.vocabulary = base.vocabulary
-        self.token_bytes = training_bytes(base)
+        self.token_bytes = training_bytes(base) + dropout_bytes(base, blueprint) * blueprint.layers
         self.whole = FlatLayout(blueprint.trained.tensors, base.device)
         self._parts: dict[tuple[str, ...], FlatLayout] = {}
         self._sites = _sites_of(base.model)
@@ -126,6 +127,21 @@ class Engine:
             for site in sites:
                 site.unmount()
 
+    @contextmanager
+    def dropping(
+        self, dropouts: Sequence[Dropout], surroundings: ContextModel | None = None
+    ) -> Generator[None]:
+        """Let passes thin out the inputs of the mounted adapters' A, each as its own entry says."""
+        sites = self._sites if surroundings is None else _sites_of(surroundings.model)
+        lora = [site for site in sites if isinstance(site, LoraSite)]
+        for site in lora:
+            site.dropouts = dropouts
+        try:
+            yield
+        finally:
+            for site in lora:
+                site.dropouts = ()
+
     def logits(
         self, tokens_BT: torch.Tensor, *, last: bool = False, surroundings: ContextModel | None = None
     ) -> torch.Tensor:
@@ -165,16 +181,22 @@ class Slopes:
             yield
 
     def at(
-        self, theta_PN: torch.Tensor, windows_PBT: np.ndarray[Any, Any], purpose: Purpose
+        self,
+        theta_PN: torch.Tensor,
+        windows_PBT: np.ndarray[Any, Any],
+        purpose: Purpose,
+        dropouts: Sequence[Dropout] = (),
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean loss of each adapter, `(P,)`, and its gradient, `(P, N)`, both float32."""
         with torch.no_grad():
             self._live_PN.copy_(theta_PN)
-        loss_P = mean_losses(
-            self._engine, windows_PBT, reduction=self._reduction, surroundings=self._surroundings
-        )
-        # Adapters share no parameter, so the gradient of the sum is each one's own.
-        slopes = torch.autograd.grad(loss_P.sum(), list(self._leaves.values()))
+        # The backward pass too: blocks of which only inputs are kept are computed again there.
+        with self._engine.dropping(dropouts, self._surroundings):
+            loss_P = mean_losses(
+                self._engine, windows_PBT, reduction=self._reduction, surroundings=self._surroundings
+            )
+            # Adapters share no parameter, so the gradient of the sum is each one's own.
+            slopes = torch.autograd.grad(loss_P.sum(), list(self._leaves.values()))
         self._engine.meter.forward[purpose] += windows_PBT.size
         self._engine.meter.backward[purpose] += windows_PBT.size
         return loss_P.detach(), torch.cat([slope.flatten(1) for slope in slopes], dim=1).float()
@@ -205,6 +227,14 @@ def layer_bytes(base: Base) -> int:
     inner = int(getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * width)
     # A layer keeps about a dozen tensors of its width, some of them float32, and four of the inner width.
     return width * (8 * base.dtype.itemsize + 24) + inner * 4 * base.dtype.itemsize
+
+
+def dropout_bytes(base: Base, blueprint: Blueprint) -> int:
+    """What dropout adds to one token in one layer: of each input of an A, whether it was dropped, and a copy."""
+    if not blueprint.config.dropout:
+        return 0
+    inputs = sum(spec.shape[1] for spec in blueprint.layout.tensors if spec.name.endswith(A))
+    return inputs // max(blueprint.layers, 1) * (1 + base.dtype.itemsize)
 
 
 def head_bytes(base: Base) -> int:

@@ -23,6 +23,7 @@ from gossipllm.learning.passes.engine import Engine, Slopes
 from gossipllm.learning.passes.flat import FlatLayout
 from gossipllm.learning.passes.importance import ByProduct
 from gossipllm.learning.passes.optimiser import AdamW, Descent
+from gossipllm.model.adapter.dropout import Dropout
 from gossipllm.text.windows import targets
 from trust.errors import UserMistake
 
@@ -48,7 +49,7 @@ def local_steps(engine: Engine, jobs: Sequence[StepsJob]) -> list[StepsDone | Us
     with slopes.mounted():
         for step in range(steps):
             batch_PBT = np.stack([job.windows_WT[job.batches_SB[step]] for job in jobs])
-            loss_P, gradient_PN = slopes.at(theta_PN, batch_PBT, "train")
+            loss_P, gradient_PN = slopes.at(theta_PN, batch_PBT, "train", _dropouts(jobs, step))
             if measure is not None:
                 measure.add(theta_PN, gradient_PN)
             norm_P = optimiser.step(theta_PN, gradient_PN, mask_PN)
@@ -102,6 +103,13 @@ def slopes_of(engine: Engine, jobs: Sequence[SlopeJob]) -> list[SlopeDone]:
 
 def numbers(values_P: torch.Tensor) -> list[float]:
     return cast("Any", values_P).tolist()
+
+
+def _dropouts(jobs: Sequence[StepsJob], step: int) -> list[Dropout]:
+    """One for each adapter, or nothing where none drops anything."""
+    if not any(job.dropout for job in jobs):
+        return []
+    return [Dropout(job.dropout, (job.config.seed, job.round, step)) for job in jobs]
 
 
 def _optimiser(jobs: Sequence[StepsJob], vectors: FlatLayout) -> AdamW | Descent:

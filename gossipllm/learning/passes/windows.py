@@ -25,7 +25,7 @@ from typing import Final
 import torch
 
 from gossipllm.config import LearnerConfig
-from gossipllm.learning.passes.engine import head_bytes, input_bytes, layer_bytes
+from gossipllm.learning.passes.engine import dropout_bytes, head_bytes, input_bytes, layer_bytes
 from gossipllm.learning.passes.losses import block_bytes
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.blocks import blocks_of
@@ -94,9 +94,10 @@ def step_bytes(config: LearnerConfig, base: Base, blueprint: Blueprint, count: i
     # scratch space in float32, leaves and their gradients in the base's type.
     adapter = whole * (4 + item) + trained * (5 * 4 + 2 * item)
     tokens = config.training.batch_windows * config.data.window_tokens
-    kept = layer_bytes(base) * (count + _THROUGH * (computed - count))
+    dropout = dropout_bytes(base, blueprint)
+    kept = layer_bytes(base) * (count + _THROUGH * (computed - count)) + dropout * computed
     if layers.checkpoint:
-        kept = layer_bytes(base) + input_bytes(base) * computed
+        kept = layer_bytes(base) + dropout + input_bytes(base) * computed
     head = head_bytes(base) * tokens + block_bytes(tokens, base.vocabulary, base.device)
     return round(_bytes(base.model) + copied + adapter + tokens * kept + head)
 

@@ -70,7 +70,7 @@ def _adapter_config(state: Snapshot) -> dict[str, object]:
         "base_model_name_or_path": _base_name(header.model_name),
         "r": header.rank,
         "lora_alpha": header.alpha,
-        "lora_dropout": 0.0,
+        "lora_dropout": header.dropout,
         "bias": "none",
         "fan_in_fan_out": header.fan_in_fan_out,
         "inference_mode": True,

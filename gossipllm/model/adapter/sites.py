@@ -12,13 +12,14 @@ Axes: P adapters, N rows of one adapter (windows by positions); R rank, I inputs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 import torch
 from torch.func import functional_call
 from transformers.pytorch_utils import Conv1D
 
+from gossipllm.model.adapter.dropout import Dropout, dropped
 from gossipllm.model.adapter.names import BIAS, WEIGHT, A, B
 
 
@@ -52,16 +53,24 @@ class Site(torch.nn.Module):
 
 
 class LoraSite(Site):
-    """Beside a linear layer: y = frozen(x) + scale * x A' B'."""
+    """Beside a linear layer: y = frozen(x) + scale * x A' B'. `dropouts`, one for each adapter, thin out the x that
+    goes into A; none while nothing is trained."""
 
     ends = (A, B)
+
+    def __init__(self, name: str, frozen: torch.nn.Module) -> None:
+        super().__init__(name, frozen)
+        self.dropouts: Sequence[Dropout] = ()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y: torch.Tensor = self.frozen(x)
         a_PRI, b_POR = self.mounted.get(A), self.mounted.get(B)
         if a_PRI is None or b_POR is None:
             return y
-        low_PNR = torch.bmm(_grouped(x, a_PRI), a_PRI.transpose(1, 2))
+        x_PNI = _grouped(x, a_PRI)
+        if self.dropouts:
+            x_PNI = dropped(x_PNI, self.name, self.dropouts)
+        low_PNR = torch.bmm(x_PNI, a_PRI.transpose(1, 2))
         return torch.baddbmm(_grouped(y, a_PRI), low_PNR, b_POR.transpose(1, 2), alpha=self.scale).view(
             y.shape
         )

@@ -45,6 +45,7 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     model_name: str
     rank: int
     alpha: float
+    dropout: float = 0.0
     train: Train = "both"
     fan_in_fan_out: bool
     round: int

@@ -44,6 +44,7 @@ def learned(folder: Path, **settings: Any) -> tuple[bytes, torch.Tensor]:
         model_name=str(folder),
         rank=form.rank,
         alpha=config.alpha,
+        dropout=config.dropout,
         train=config.train,
         fan_in_fan_out=form.fan_in_fan_out,
         round=2,
@@ -63,6 +64,7 @@ def logits(model: Any) -> torch.Tensor:
         *((family, {}) for family in FAMILIES),
         *((family, {"train": "heads"}) for family in FAMILIES),
         ("llama", {"train": "b"}),
+        ("llama", {"alpha": 32.0, "dropout": 0.1}),
         ("llama", {"modules": ("o_proj", "mlp.up_proj")}),
         ("gpt2", {"modules": ("attn.c_proj",)}),
     ],
@@ -79,6 +81,7 @@ def test_peft_loads_it_and_computes_the_same(
     model = PeftModel.from_pretrained(base, str(tmp_path / "out"))
     torch.testing.assert_close(logits(model), want, atol=1e-5, rtol=1e-4)
     assert not torch.allclose(plain, want, atol=1e-3), "an adapter that does nothing would pass, too"
+    assert model.peft_config["default"].lora_dropout == settings.get("dropout", 0.0)
     adapted = sum("lora_A" in name and name.endswith("weight") for name, _ in model.named_parameters())
     assert f"on {adapted} linear layers" in (tmp_path / "out" / "README.md").read_text()
 
