@@ -22,8 +22,9 @@ import psutil
 
 from gossipllm.base import corpus_file
 from peers.core.config import RoundConfig
-from peers.home.config import PeerConfig, write_config
+from peers.home.config import PeerConfig
 from peers.home.folder import Home
+from peers.home.settings import write_config
 from peers.identity import Identity
 from peers.net.config import NetworkConfig
 

@@ -14,7 +14,7 @@ import inspect
 import textwrap
 import tomllib
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -31,26 +31,35 @@ _SCALARS: Final = types.MappingProxyType(
 
 def read_toml(path: Path, cls: type[C]) -> C:
     """The configuration in a file. Keys that it leaves out keep their defaults."""
+    return from_mapping(cls, toml_values(path), str(path))
+
+
+def toml_values(path: Path) -> dict[str, Any]:
+    """The contents of a TOML file, not yet checked against any configuration. Raises `UserMistake`."""
     try:
         with path.open("rb") as file:
-            values = tomllib.load(file)
+            return tomllib.load(file)
     except OSError as error:
         raise UserMistake(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserMistake(f"{path}: no valid TOML: {error}") from None
-    return from_mapping(cls, values, str(path))
 
 
 def from_mapping(cls: type[C], mapping: Mapping[str, object], where: str) -> C:
-    """`mapping` as a `cls`. `where` (a file's name) begins every complaint."""
+    """`mapping` as a `cls`. `where` (a file's name) begins every error message."""
     return _dataclass(cls, mapping, where, ())
 
 
 def commented_toml(config: object) -> str:
-    """A TOML file that reads back as `config`: values first, then a table for each dataclass within."""
+    """A TOML file with every key of `config`, commented; it reads back as `config`."""
+    return toml_text(described(config))
+
+
+def toml_text(tables: Iterable[TomlTable]) -> str:
+    """`tables` as a TOML file. Tables without settings are left out."""
     lines: list[str] = []
-    for table in described(config):
-        if table.name:
+    for table in tables:
+        if table.name and table.settings:
             lines += [*_comment(table.about), f"[{table.name}]"]
         for setting in table.settings:
             lines += [*_comment(setting.about), f"{setting.name} = {setting.value}", ""]

@@ -9,6 +9,7 @@ them say so plainly and do not mix.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final
@@ -24,18 +25,24 @@ from gossipllm.config import (
     TrainingConfig,
 )
 from gossipllm.config.choices import MIXINGS, MergeRule, Mixing
-from gossipllm.config.toml import commented_toml, read_toml
+from gossipllm.config.toml import from_mapping, toml_values
 from peers.core.config import CoreConfig, RoundConfig
 from peers.net.addresses import parse_multiaddress
 from peers.net.config import NetworkConfig
-from trust.errors import UserMistake
 from trust.rows.rows import TrustConfig, alpha_of, evidence_of
 
 _OF_ROWS: Final = ("round.guard", "merge.rule")
 """What steers rows and merges, outside [trust]."""
 _OF_MASS: Final = ("trust.tokens_alpha", "trust.max_age")
 """What of [trust] counts also where there is no row."""
+RETIRED: Final[dict[str, str]] = {}
+"""Dotted keys of earlier versions -> why there is no such setting any more. Homes that have them still open."""
+
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,32}")
+
+
+def _ignored(notice: str) -> None:
+    del notice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,15 +157,16 @@ class PeerConfig:
         )
 
 
-def load_config(path: Path) -> PeerConfig:
-    """Read `peer.toml`. Raises `UserMistake` that names the key, the value and what is allowed."""
-    return read_toml(path, PeerConfig)
+def load_config(path: Path, *, noticed: Callable[[str], object] = _ignored) -> PeerConfig:
+    """Read `peer.toml`. `noticed` is told of settings in it that no longer exist, one line each.
 
-
-def write_config(path: Path, config: PeerConfig) -> None:
-    """Write every key with what it means. Raises `UserMistake` where the file exists."""
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(commented_toml(config))
-    except FileExistsError:
-        raise UserMistake(f"{path}: exists already; edit it, or choose another folder") from None
+    Raises `UserMistake` that names the key, the value and what is allowed.
+    """
+    values = toml_values(path)
+    for key, why in RETIRED.items():
+        table_name, _, name = key.partition(".")
+        table: object = values.get(table_name)
+        if isinstance(table, dict) and name in table:
+            del table[name]
+            noticed(f"{path}: {key} is no longer a setting and is ignored: {why}")
+    return from_mapping(PeerConfig, values, str(path))

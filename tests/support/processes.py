@@ -74,7 +74,7 @@ class PeerProcess:
 
 def make_home(folder: Path, *, name: str = "anna", text: str = "fr") -> Path:
     """The home of a new peer whose rounds are quick."""
-    done = gossipllm("init", folder, "--data", corpus_file(text), "--listen", LISTEN, "--name", name)
+    done = gossipllm("init", folder, "--all", "--data", corpus_file(text), "--listen", LISTEN, "--name", name)
     assert done.returncode == 0, done.stderr
     settings = (folder / "peer.toml").read_text()
     for before, after in QUICK.items():

@@ -9,8 +9,9 @@ from gossipllm.config import DataConfig, ModelConfig, TrainingConfig
 from gossipllm.text.windows import demo_share
 from peers.commands.demo.scenarios import DemoScenario, Reading
 from peers.core.config import RoundConfig
-from peers.home.config import PeerConfig, SelfConfig, write_config
+from peers.home.config import PeerConfig, SelfConfig
 from peers.home.folder import Home
+from peers.home.settings import write_config
 from peers.identity import Identity
 from peers.net.config import NetworkConfig
 

@@ -20,8 +20,9 @@ from gossipllm.model.adapter.snapshots import Snapshot, SnapshotHeader, encode_s
 from gossipllm.model.loading.models import base_fingerprint, load_base
 from peers.commands.eval import evaluate
 from peers.core.saved import Saved
-from peers.home.config import PeerConfig, write_config
+from peers.home.config import PeerConfig
 from peers.home.folder import Home
+from peers.home.settings import write_config
 from peers.home.store import StateStore
 from peers.identity import Identity
 from sim.toy.learner import fingerprints

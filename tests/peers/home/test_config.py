@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gossipllm.config import ReferenceConfig, TrainingConfig
-from peers.home.config import MergeConfig, PeerConfig, load_config, write_config
+from peers.home.config import MergeConfig, PeerConfig, load_config
+from peers.home.settings import write_config
 from trust.errors import UserMistake
 from trust.rows.rows import TrustConfig
 

@@ -8,7 +8,7 @@ import sys
 
 def test_the_network_process_loads_no_torch() -> None:
     code = (
-        "import sys, peers.run.command, peers.commands.home; "
+        "import sys, peers.run.command, peers.commands.run, peers.commands.init; "
         "print(sorted({'torch', 'transformers', 'peft'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

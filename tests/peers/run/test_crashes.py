@@ -14,8 +14,9 @@ import trio
 from gossipllm.base import corpus_file
 from gossipllm.config import DataConfig, ModelConfig, TrainingConfig
 from peers.core.config import RoundConfig
-from peers.home.config import PeerConfig, write_config
+from peers.home.config import PeerConfig
 from peers.home.folder import Home
+from peers.home.settings import write_config
 from peers.identity import Identity
 from peers.net.config import NetworkConfig
 from peers.net.libp2p_host import open_network

@@ -15,8 +15,9 @@ from gossipllm.model.adapter.placement import attach
 from gossipllm.model.adapter.snapshots import Snapshot, SnapshotHeader, encode_snapshot
 from gossipllm.model.loading.models import Base, base_fingerprint, load_base
 from peers.core.saved import beginning
-from peers.home.config import PeerConfig, write_config
+from peers.home.config import PeerConfig
 from peers.home.folder import Home
+from peers.home.settings import write_config
 from peers.home.store import StateStore
 from peers.identity import Identity
 from sim.toy.learner import fingerprints

@@ -8,8 +8,9 @@ import pytest
 
 from gossipllm.config import DataConfig, ModelConfig
 from peers.core.saved import beginning
-from peers.home.config import PeerConfig, write_config
+from peers.home.config import PeerConfig
 from peers.home.folder import Home
+from peers.home.settings import write_config
 from peers.home.store import StateStore
 from peers.identity import Identity
 from peers.net.config import NetworkConfig

@@ -14,9 +14,10 @@ from gossipllm.config import AdapterConfig, DataConfig, ModelConfig, ReferenceCo
 from gossipllm.learning.learner_pool import answer
 from gossipllm.work import Evaluate, Evaluated, Fit, Fitted, Open, Train, Trained, Weigh, Weighed
 from peers.core.merge_inputs import MergeInput, MergeInputs
-from peers.home.config import PeerConfig, SelfConfig, write_config
+from peers.home.config import PeerConfig, SelfConfig
 from peers.home.folder import Home
 from peers.home.merge_inputs import write_company
+from peers.home.settings import write_config
 from peers.identity import Identity
 from trust.record.history import Begun, Entry, Round, Seen, Traffic
 from trust.record.log import HistoryWriter

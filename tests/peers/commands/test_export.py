@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from peers.commands.home import _last_row
+from peers.commands.export import _last_row
 from peers.home.folder import Home
 from support.processes import PeerProcess, gossipllm, the_only_line
 from trust.record.history import HISTORY_FILE, Entry, Round, Seen, Traffic

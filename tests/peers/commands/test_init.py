@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from itertools import pairwise
 from pathlib import Path
 
 from gossipllm.base import corpus_file
@@ -33,3 +34,12 @@ def test_a_data_path_without_text_is_refused(tmp_path: Path) -> None:
 
     assert "empty holds no .txt" in line
     assert not (tmp_path / "home").exists()
+
+
+def test_a_new_file_holds_the_common_settings_each_with_its_reason(tmp_path: Path) -> None:
+    done = gossipllm("init", tmp_path / "home", "--data", corpus_file("fr"))
+
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "home" / "peer.toml").read_text().splitlines()
+    assert len(lines) < 80
+    assert not [line for above, line in pairwise(lines) if " = " in line and not above.startswith("# ")]

@@ -1,0 +1,81 @@
+"""The command `gossipllm export`: what a peer learned, in PEFT's format or as a whole model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from peers.home.folder import Home
+from trust.errors import UserMistake
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=_FOLDER)
+@click.option("-o", "--out", required=True, metavar="OUT", type=_FOLDER, help="Folder to write.")
+@click.option(
+    "--merged", is_flag=True, help="Write the whole model, with what was learned added to its weights."
+)
+@click.option("--overwrite", is_flag=True, help="Write into OUT although it is not empty.")
+def export(folder: Path, out: Path, merged: bool, overwrite: bool) -> None:
+    """Write what the peer of DIR has learned as a PEFT adapter with a model card.
+
+    OUT loads with PeftModel.from_pretrained(base, OUT) and needs nothing of gossipllm. Works while the peer
+    runs: it takes the state that was last saved. With --merged, OUT is a model of its own, which
+    AutoModelForCausalLM.from_pretrained(OUT) loads: what adapter.train = "full" or "bias" learned has no other form.
+
+    \b
+    Examples:
+      gossipllm export ~/.gossipllm -o my-adapter
+      gossipllm export ~/.gossipllm --merged -o my-model
+    """
+    from peers.home.store import StateStore
+
+    home = Home(folder)
+    home.check()
+    found = StateStore.look(home.state)
+    if found.saved is None or found.saved.snapshot is None:
+        raise UserMistake(
+            f"{folder}: nothing to export before the first round; run it with: gossipllm run {folder}"
+        )
+    names, row = _last_row(home)
+    # The whole model takes torch, the adapter does not.
+    if merged:
+        from transformers.utils.logging import disable_progress_bar
+
+        from gossipllm.model.adapter.merged_model import export_model as write
+
+        disable_progress_bar()
+    else:
+        from gossipllm.model.adapter.export import export_adapter as write
+    write(found.saved.snapshot.data, out, peers=names, row=row, overwrite=overwrite)
+    for note in found.notes:
+        click.echo(f"warning: {note}", err=True)
+    click.echo(f"{out}: {'model' if merged else 'adapter'} after {found.saved.round} rounds")
+
+
+def _last_row(home: Home) -> tuple[tuple[str, ...], dict[str, float]]:
+    """Names of the neighbours that ever had a hundredth of the weight, and the last row by name.
+
+    Where mass is pushed there is no row, and whoever was there when some was taken in has its part in it.
+    """
+    from trust.record.history import Begun, Round
+    from trust.record.log import read_history
+
+    if not home.history.exists():
+        return (), {}
+    records = [entry.record for entry in read_history(home.history).entries]
+    own = next((one.name for one in reversed(records) if isinstance(one, Begun)), "self")
+    rounds = [one for one in records if isinstance(one, Round)]
+    names = dict.fromkeys(
+        seen.name or seen.peer for one in rounds for seen in one.seen if seen.weight >= 0.01 or one.absorbed
+    )
+    if not rounds or any(one.absorbed for one in rounds):
+        return tuple(names), {}
+    row = {own: rounds[-1].self_weight}
+    for seen in rounds[-1].seen:
+        label = seen.name or seen.peer
+        row[label if label not in row else f"{label} {seen.peer[-6:]}"] = seen.weight
+    return tuple(names), row

@@ -1,0 +1,86 @@
+"""The command `gossipllm init`: the home folder of a new peer."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import click
+
+from gossipllm.config import EMBEDDED, DataConfig, ModelConfig
+from peers.home.config import PeerConfig, SelfConfig
+from peers.home.folder import Home
+from peers.home.settings import write_config
+from peers.net.config import NetworkConfig
+from trust.errors import UserMistake
+
+_FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=_FOLDER)
+@click.option(
+    "--data", required=True, metavar="PATH", help="Your text: a .txt, a folder of .txt, or a .jsonl."
+)
+@click.option(
+    "--model",
+    default=EMBEDDED,
+    show_default=True,
+    metavar="NAME_OR_FOLDER",
+    help="Base model: the embedded one, a folder, or a name on the Hugging Face hub.",
+)
+@click.option(
+    "--name", metavar="TEXT", help="What others see beside this peer's id.  [default: this host's name]"
+)
+@click.option("--join", multiple=True, metavar="MULTIADDR", help="A peer to start from; may be repeated.")
+@click.option("--listen", default=NetworkConfig().listen, show_default=True, metavar="MULTIADDR")
+@click.option(
+    "--all", "every", is_flag=True, help="Write every setting into peer.toml, not only the common ones."
+)
+def init(
+    folder: Path, data: str, model: str, name: str | None, join: tuple[str, ...], listen: str, every: bool
+) -> None:
+    """Make DIR the home of a peer: a commented peer.toml and a new identity.
+
+    Nothing is copied: PATH is read in place when the peer runs, and never leaves this device. DIR/peer.toml holds the
+    settings that people change; `gossipllm config` lists and explains all others.
+
+    \b
+    Examples:
+      gossipllm init ~/.gossipllm --data ~/notes
+      gossipllm init clinic --data letters.jsonl --model HuggingFaceTB/SmolLM2-135M
+    """
+    from peers.identity import Identity
+
+    home = Home(folder)
+    config = _new_config(data=data, model=model, name=name, join=join, listen=listen)
+    _check_data(config.data)
+    if home.config.exists() or home.identity.exists():
+        raise UserMistake(f"{folder}: is a peer's home already; run it with: gossipllm run {folder}")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    identity = Identity.generate()
+    identity.save(home.identity)
+    write_config(home.config, config, every=every)
+    click.echo(f"{folder}: home of peer {identity.peer_id} ({config.peer.name})")
+    click.echo(f"settings: {home.config}")
+    click.echo(f"next: gossipllm run {folder}")
+
+
+def _new_config(*, data: str, model: str, name: str | None, join: tuple[str, ...], listen: str) -> PeerConfig:
+    folder = Path(model)
+    try:
+        return PeerConfig(
+            peer=SelfConfig(name=name or socket.gethostname()[:32] or "peer"),
+            network=NetworkConfig(listen=listen, join=join),
+            data=DataConfig(path=str(Path(data).expanduser().absolute())),
+            model=ModelConfig(name=str(folder.absolute()) if folder.is_dir() else model),
+        )
+    except ValueError as error:
+        raise UserMistake(str(error)) from None
+
+
+def _check_data(config: DataConfig) -> None:
+    from gossipllm.text.sources import source_files
+
+    source_files(config.path)
