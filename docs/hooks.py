@@ -34,8 +34,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 PEER = """The settings of a peer, in its home folder. `gossipllm init` writes the common ones into the file; all others
-have their defaults, shown here. `gossipllm config` shows and explains them in a terminal. An unknown key is an error that
-names its nearest relative. "Guess" marks a default that no measurement stands behind."""
+have their defaults, shown here. `gossipllm config` shows and explains them in a terminal. An unknown key is an error
+that names its nearest relative. "Guess" marks a default that no measurement stands behind."""
 
 SCENARIO = """What `gossipllm sim FILE` reads, and what `--set KEY=VALUE` changes. `gossipllm sim` writes the settings
 of a run into `scenario.toml` beside its results. Most tables are those of [peer.toml](peer.md)."""
