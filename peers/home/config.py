@@ -28,15 +28,15 @@ from gossipllm.config.choices import MIXINGS, MergeRule, Mixing
 from gossipllm.config.toml import from_mapping, toml_values
 from peers.core.config import CoreConfig, RoundConfig
 from peers.net.addresses import parse_multiaddress
-from peers.net.config import NetworkConfig
+from peers.net.config import RETIRED_NETWORK_KEYS, NetworkConfig
 from trust.rows.rows import TrustConfig, alpha_of, evidence_of
 
 _OF_ROWS: Final = ("round.guard", "merge.rule")
 """What steers rows and merges, outside [trust]."""
 _OF_MASS: Final = ("trust.tokens_alpha", "trust.max_age")
 """What of [trust] counts also where there is no row."""
-RETIRED: Final[dict[str, str]] = {}
-"""Dotted keys of earlier versions -> why there is no such setting any more. Homes that have them still open."""
+RETIRED: Final[dict[str, str]] = {f"network.{key}": why for key, why in RETIRED_NETWORK_KEYS.items()}
+"""Dotted keys of earlier versions -> what holds now. Homes that still have them open as before."""
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,32}")
 

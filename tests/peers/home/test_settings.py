@@ -86,18 +86,28 @@ def test_an_old_file_with_its_defaults_means_the_defaults() -> None:
 
 def test_a_retired_setting_is_ignored_with_a_notice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RETIRED, "network.old_s", "it is 5 s everywhere")
-    (tmp_path / "peer.toml").write_text("[network]\nold_s = 3.0\npulls = 4\n")
+    (tmp_path / "peer.toml").write_text("[network]\nold_s = 3.0\nmax_connections = 32\n")
     notices: list[str] = []
 
     config = load_config(tmp_path / "peer.toml", noticed=notices.append)
 
-    assert config.network.pulls == 4
+    assert config.network.max_connections == 32
     assert notices == [
         f"{tmp_path / 'peer.toml'}: network.old_s is no longer a setting and is ignored: it is 5 s everywhere"
     ]
 
 
+def test_an_old_file_gets_one_notice_for_each_retired_setting() -> None:
+    for file in OLD_HOMES:
+        notices: list[str] = []
+        load_config(file, noticed=notices.append)
+        written = keys(file.read_text())
+        assert len(notices) == len(written & set(RETIRED)) > 0
+
+
 def test_an_unknown_setting_stays_an_error(tmp_path: Path) -> None:
-    (tmp_path / "peer.toml").write_text("[network]\npuls = 4\n")
-    with pytest.raises(UserMistake, match=r"network\.puls: unknown key, did you mean pulls\?"):
+    (tmp_path / "peer.toml").write_text("[network]\nmax_conections = 32\n")
+    with pytest.raises(
+        UserMistake, match=r"network\.max_conections: unknown key, did you mean max_connections\?"
+    ):
         load_config(tmp_path / "peer.toml")
