@@ -37,9 +37,9 @@ class Store(_Wish, frozen=True, kw_only=True):
 
 
 class Keep(_Wish, frozen=True, kw_only=True):
-    """Let this round's company take the place of the last one's, for whoever asks afterwards. No answer."""
+    """Keep this round's merge inputs, in place of the last round's, for `gossipllm trust explain`. No answer."""
 
-    company: MergeInputs
+    inputs: MergeInputs
 
 
 class Publish(_Wish, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""What of a peer survives a crash: one frozen value, replaced as a whole.
+"""The saved state: what of a peer survives a crash, one frozen value that is replaced as a whole.
 
 Two moments of a round are saved. `training`: the state in which the local steps of `round` begin.
 `published`: the state after them, together with the signed announcement of that very state. The second is
@@ -8,6 +8,7 @@ second one for the same round.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
@@ -18,7 +19,7 @@ from wire.digest import Content
 from wire.messages import Fingerprints
 
 SAVED_VERSION = 2
-"""Version 1 belonged to networks of another protocol, in which nobody is any more."""
+"""Version 1 belonged to an earlier protocol, which no peer speaks any more."""
 
 
 class SavedScore(msgspec.Struct, frozen=True, array_like=True):
@@ -31,21 +32,21 @@ class SavedScore(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Plan(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What local steps train. `units` is a bitmap of the network's units (`wire.units`), empty for all that this
-    peer's adapter has; `window` the first block of a window of blocks, -1 where it is none."""
+    """What local steps train. `units` is a bitmap of the network's units (`wire.units`), empty for all units of this
+    peer's adapter; `first_block` the first block of a block window, -1 where blocks are not chosen."""
 
     units: bytes = b""
-    window: int = -1
+    first_block: int = -1
 
 
 WHOLE: Final = Plan()
 
 
 class LocalSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the learner reported of the local steps that `frame` announces. Losses in nats per token.
+    """The learner's account of the local steps that `frame` announces. Losses in nats per token.
 
-    `offered` counts the units of the update; `window` is the first block of those that were trained, -1 where that was
-    no window of blocks.
+    `offered` counts the units of the update; `first_block` is the first block of the block window that was trained,
+    -1 where blocks are not chosen. On disk it is called `window`.
     """
 
     tokens: int
@@ -55,15 +56,15 @@ class LocalSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     trust_loss: float
     seconds: float
     offered: int = 0
-    window: int = -1
+    first_block: int = msgspec.field(default=-1, name="window")
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One generation. `frame` is the last announcement made, if any; its blobs are kept while `published`.
+    """One generation of the state. `frame` is the last announcement, if any; its blobs are kept while `published`.
 
-    The totals count all tokens and samples that were ever processed. `importance` is the running mean of what was
-    measured of each layer and `measured` how often it was; nothing where layers are not chosen. `plan` is what the
-    next local steps train, kept so that a round that is repeated after a crash is the same round.
+    The totals count all tokens and samples that were ever processed. `importance` is the running mean of the measured
+    importance of each layer, `measured` the number of its measurements; both are empty where layers are not chosen.
+    `plan` says what the next local steps train, so that a round that is repeated after a crash is the same round.
     """
 
     version: int = SAVED_VERSION
@@ -83,6 +84,23 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     importance: Importance = ()
     measured: tuple[int, ...] = ()
     plan: Plan = WHOLE
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The parts of a saved state that are there while its stage is `published`."""
+
+    local: LocalSteps
+    update: Content
+    evidence: Content
+
+
+def published(saved: Saved) -> Published:
+    """What `saved` announces. To be called from the end of local steps to the end of the merge."""
+    assert saved.local is not None, "an announcement follows local steps"
+    assert saved.update is not None, "an announcement names an update"
+    assert saved.evidence is not None, "an announcement names predictions"
+    return Published(saved.local, saved.update, saved.evidence)
 
 
 def beginning(fingerprints: Fingerprints) -> Saved:

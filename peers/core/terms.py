@@ -1,4 +1,7 @@
-"""What this peer and its neighbours share, known once the learner is open, and what of it this peer has."""
+"""The terms of a network: what its peers have in common, and which part of it this peer's adapter has.
+
+They are known once the learner is open.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,13 @@ from wire.messages import Fingerprints, network_id
 from wire.units import Offer, Schema
 
 NUMBER_BYTES = 8
-"""Of a number of mass, on the wire."""
+"""Bytes of one number of push-sum mass on the wire."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """`offer` is everything that this peer's own adapter has. The rest as in `Opened`, and the network's by its
-    fingerprints."""
+    """`offer` holds all units of this peer's own adapter, `layers` counts the blocks of the base, `blocks` those of a
+    block window. The other fields are as in `gossipllm.work.Opened`."""
 
     fingerprints: Fingerprints
     schema: Schema
@@ -24,7 +27,7 @@ class Terms:
     net: bytes
     offer: Offer
     layers: int
-    window: int
+    blocks: int
     context_keys: tuple[bytes, ...]
     context_bytes: int
     mass: int
@@ -38,7 +41,7 @@ class Terms:
             net=network_id(network, opened.fingerprints),
             offer=opened.offer,
             layers=opened.layers,
-            window=opened.window,
+            blocks=opened.window,
             context_keys=opened.context_keys,
             context_bytes=opened.context_bytes,
             mass=opened.mass,
@@ -46,14 +49,14 @@ class Terms:
 
     @property
     def pushes(self) -> bool:
-        """Whether mass is pushed along edges, and no rows are made."""
+        """Whether the network mixes by push-sum, so that no rows are made."""
         return self.mass > 0
 
     def offered(self, offer: Offer) -> int:
-        """How many units an offer of this network holds."""
+        """Number of units that an offer holds."""
         return int.from_bytes(offer.units, "little").bit_count() or len(self.schema.units)
 
     @property
     def share_bytes(self) -> int:
-        """Length of what one peer pushed to another."""
+        """Length of a share that one peer pushes to another."""
         return self.mass * NUMBER_BYTES

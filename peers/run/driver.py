@@ -193,7 +193,7 @@ class Driver:
             case Store():
                 self._to_save.send_nowait(effect.saved)
             case Keep():
-                nursery.start_soon(self._keep, network, effect.company)
+                nursery.start_soon(self._keep, network, effect.inputs)
             case Publish():
                 nursery.start_soon(self._publish, network, effect)
             case Pull():

@@ -137,7 +137,7 @@ class ToyLearner:
         answer = self.answer(request)
         return lambda: answer
 
-    def answer(self, request: Request) -> LearnerAnswer:  # noqa: PLR0911 - one for each question
+    def answer(self, request: Request) -> LearnerAnswer:
         match request:
             case Open():
                 return self._open(request)

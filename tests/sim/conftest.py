@@ -15,6 +15,7 @@ from sim.toy.learner import add_toy
 from sim.world.conditions import ComputeConfig, Conditions, LinkConfig
 from sim.world.simulated_peer import SimulatedPeer
 from sim.world.world import World
+from support.running_core import neighbourhood
 from wire.codec import decode_announcement
 
 CONFIG = {"steps": 2, "patience_s": 2.0, "compare_every_s": 5.0}
@@ -37,7 +38,9 @@ def announced(world: World, node: SimulatedPeer) -> list[tuple[int, bytes]]:
 def knows(node: SimulatedPeer, other: SimulatedPeer) -> int:
     """The newest round of the other that this peer holds whole; -1 for none."""
     author = other.keys.peer_id
-    rounds = [one.announcement.round for one in node.core._others.inbox.complete() if one.author == author]
+    rounds = [
+        one.announcement.round for one in neighbourhood(node.core).inbox.complete() if one.author == author
+    ]
     return max(rounds, default=-1)
 
 

@@ -1,7 +1,8 @@
-"""Comparing what is known: what we tell a neighbour that we hold, and what it lacks.
+"""Greetings: the comparison of known announcements between two neighbours (anti-entropy).
 
-GossipSub repairs neither a late join nor a healed partition. So on every new connection, and from time to time
-afterwards, two neighbours tell each other which rounds of whom they hold, and the answer brings what is newer.
+GossipSub repairs neither a late join nor a healed partition. So on every new connection, and every
+`compare_every_s` seconds afterwards, a peer lists the rounds that it knows of each author, and the reply brings the
+newer announcements.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from peers.core.others.admission import mismatch
 from peers.core.others.complaints import Complaints
 from peers.core.others.inbox import Inbox
 from peers.core.terms import Terms
+from wire.bounded import BoundedDict
 from wire.codec import decode_announcement, encode_greeting, encode_reply, without_payload
 from wire.messages import MAX_FRAMES, MAX_KNOWN, Fingerprints, Greeting, Latest, Reply
 
 MAX_MET = 1_000
-"""Peers of whom we remember when we met them; the earliest goes first."""
+"""Peers whose first meeting is remembered; the earliest is forgotten first."""
 
 CURES: Final = {
     "base": "Set [model] name in peer.toml to the base model of that network",
@@ -33,31 +35,34 @@ CURES: Final = {
 
 
 class Greetings:
-    """What is said in them, and whom we met so."""
+    """Makes greetings and replies, and remembers which peers of this network were met."""
 
-    def __init__(self, config: CoreConfig, inbox: Inbox, complaints: Complaints) -> None:
+    def __init__(self, config: CoreConfig, terms: Terms, inbox: Inbox, complaints: Complaints) -> None:
         self._config = config
+        self._terms = terms
         self._inbox = inbox
         self._complaints = complaints
-        self._met: dict[PeerId, int] = {}
-        self._found_kin = False
+        self._met = BoundedDict[PeerId, int](MAX_MET)
+        """Peer -> how many rounds of this peer had ended when they met."""
+        self._found_network = False
+        """Whether any peer of this network was met: then a mismatch with another peer is no reason to stop."""
         self._compared = 0
         self._own_frame = b""
         self._own_latest: Latest | None = None
 
     def own(self, frame: bytes) -> int:
-        """Take our own latest announcement, to give to whoever compares; its round."""
+        """Take this peer's own latest announcement, to give to neighbours that compare; returns its round."""
         announcement = decode_announcement(frame).announcement
         self._own_frame = without_payload(frame)
         self._own_latest = Latest(author=announcement.author, round=announcement.round)
         return announcement.round
 
     def met_within(self, peer: PeerId, rounds: int) -> bool:
-        """Whether we met this peer, and that within so many rounds of ours."""
+        """Whether this peer was met, within the last `rounds` rounds of our own."""
         met = self._met.get(peer)
         return met is not None and self._inbox.turns - met < rounds
 
-    def greeting(self, terms: Terms, peer: PeerId) -> Greet:
+    def greeting(self, peer: PeerId) -> Greet:
         latest = [
             Latest(author=one.announcement.author, round=one.announcement.round)
             for one in self._inbox.newest()
@@ -65,41 +70,41 @@ class Greetings:
         own = [self._own_latest] if self._own_latest else []
         greeting = Greeting(
             v=1,
-            net=terms.net,
-            fingerprints=terms.fingerprints,
+            net=self._terms.net,
+            fingerprints=self._terms.fingerprints,
             latest=tuple((own + latest)[:MAX_KNOWN]),
         )
         return Greet(peer=peer, greeting=encode_greeting(greeting))
 
-    def next(self, terms: Terms, connected: Collection[PeerId]) -> list[Effect]:
+    def next(self, connected: Collection[PeerId]) -> list[Effect]:
         """Greet the next neighbour in turn."""
         if not connected:
             return []
         self._compared += 1
-        return [self.greeting(terms, list(connected)[self._compared % len(connected)])]
+        return [self.greeting(list(connected)[self._compared % len(connected)])]
 
-    def reply(self, terms: Terms, greeting: Greeting) -> bytes:
-        kin = greeting.net == terms.net
-        frames = self._newer_than({one.author: one.round for one in greeting.latest}) if kin else ()
+    def reply(self, greeting: Greeting) -> bytes:
+        terms = self._terms
+        same_network = greeting.net == terms.net
+        frames = self._newer_than({one.author: one.round for one in greeting.latest}) if same_network else ()
         return encode_reply(Reply(v=1, net=terms.net, fingerprints=terms.fingerprints, frames=frames))
 
-    def meet(self, terms: Terms, peer: PeerId, net: bytes, theirs: Fingerprints, now: float) -> list[Effect]:
-        """What follows from which network the other is of."""
-        if net == terms.net:
-            self._found_kin = True
-            self._met.setdefault(peer, self._inbox.turns)
-            if len(self._met) > MAX_MET:
-                del self._met[next(iter(self._met))]
+    def meet(self, peer: PeerId, net: bytes, theirs: Fingerprints, now: float) -> list[Effect]:
+        """Learn which network a peer is of. Stops this peer where the user asked for another network than it is in."""
+        if net == self._terms.net:
+            self._found_network = True
+            if peer not in self._met:
+                self._met[peer] = self._inbox.turns
             return []
         self._met.pop(peer, None)
-        differs = mismatch(theirs, terms.fingerprints)
+        differs = mismatch(theirs, self._terms.fingerprints)
         field, why = differs or ("net", f"another network name than {self._config.network!r}")
-        if peer in self._config.joined and not self._found_kin:
+        if peer in self._config.joined and not self._found_network:
             return [Stop(code=2, why=f"the network of {peer} differs in its {field}: {why}. {CURES[field]}")]
         return [*self._complaints.about(peer, field, why, now)]
 
     def _newer_than(self, known: dict[bytes, int]) -> tuple[bytes, ...]:
-        """Announcements that the other lacks, the youngest first; none so old that nobody would merge it."""
+        """Frames of announcements that the neighbour lacks, youngest first; none too old to be merged."""
         own, oldest = self._own_latest, self._config.trust.max_age
         frames = [self._own_frame] if own and known.get(own.author, -1) < own.round else []
         newer = [

@@ -1,4 +1,4 @@
-"""What is saved next: the state that local steps begin in, the one that they lead to, the one that a merge leads to."""
+"""The next saved state: before local steps, after them, and after a merge."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from peers.core.saved import LocalSteps, Saved, SavedScore
 
 
 class Advance:
-    """Each a new value, made of the last one, the learner's answer, and what is known of the others."""
+    """Makes each state of the last one, the learner's answer and the neighbourhood."""
 
     def __init__(
         self, config: CoreConfig, keys: Keys, neighbourhood: Neighbourhood, planner: Planner
@@ -34,12 +34,12 @@ class Advance:
     def from_training(
         self, saved: Saved, trained: Trained, receivers: Mapping[PeerId, bytes], now: float
     ) -> Saved:
-        """With its announcement. `receivers` are whom mass was to be pushed to, with their keys."""
+        """The state after local steps, with its signed announcement. `receivers` (peer -> key) get the shares."""
         importance, measured = self._planner.learned(saved.importance, saved.measured, trained.importance)
         shares = tuple(share for share in trained.shares if share.peer in receivers)
         plan = saved.plan
-        if self._planner.by_window:
-            plan = self._planner.window(saved.round + 1, importance, measured, self._around())
+        if self._planner.by_block_window:
+            plan = self._planner.block_window(saved.round + 1, importance, measured, self._inputs())
         state = msgspec.structs.replace(
             saved,
             generation=saved.generation + 1,
@@ -48,7 +48,7 @@ class Advance:
             update=trained.update,
             evidence=trained.evidence,
             local=self._local(saved, trained),
-            standings=self._standings(),
+            standings=self._scores(),
             shares=shares,
             tokens_total=saved.tokens_total + trained.tokens,
             samples_total=saved.samples_total + trained.samples,
@@ -56,33 +56,33 @@ class Advance:
             measured=measured,
             plan=plan,
         )
-        news = AnnouncementExtras(
+        extras = AnnouncementExtras(
             offer=trained.offer,
             capacity=self._config.learner.heads.capacity,
             shares=[(receivers[share.peer], share) for share in shares],
             contexts=self._others.fetching.contexts.refs(),
         )
         frame = announcement_frame(
-            state, news, self._keys, net=self._others.terms.net, name=self._config.name, now=now
+            state, extras, self._keys, net=self._others.terms.net, name=self._config.name, now=now
         )
         return msgspec.structs.replace(state, frame=frame)
 
     def from_merging(self, saved: Saved, merged: Merged) -> Saved:
-        """The beginning of the next round. To be asked before the neighbourhood turns to it."""
+        """The state in which the next round begins. Called before the neighbourhood turns to that round."""
         plan = saved.plan
         if self._planner.by_heads:
-            plan = self._planner.heads(saved.round, self._around())
+            plan = self._planner.heads(saved.round, self._inputs())
         return msgspec.structs.replace(
             saved,
             generation=saved.generation + 1,
             round=saved.round + 1,
             stage="training",
             snapshot=merged.snapshot,
-            # Served from memory from here on. After a crash others have it, or soon our next one.
+            # Served from memory from here on. After a crash neighbours have it, or soon our next update.
             update=None,
             evidence=None,
             shares=(),
-            standings=self._standings(),
+            standings=self._scores(),
             plan=plan,
         )
 
@@ -95,13 +95,13 @@ class Advance:
             trust_loss=trained.trust_loss,
             seconds=trained.seconds,
             offered=self._others.terms.offered(trained.offer),
-            window=saved.plan.window,
+            first_block=saved.plan.first_block,
         )
 
-    def _around(self) -> PlanningInputs:
+    def _inputs(self) -> PlanningInputs:
         entries = self._others.lately()
         contexts = self._others.fetching.contexts.within_reach(entries)
         return PlanningInputs(entries=entries, weights=self._others.weights, contexts=contexts)
 
-    def _standings(self) -> tuple[SavedScore, ...]:
+    def _scores(self) -> tuple[SavedScore, ...]:
         return tuple(SavedScore(*row) for row in self._others.scores.rows())

@@ -1,4 +1,4 @@
-"""The announcement that a peer makes of its state: signed, and with the predictions inside where they fit."""
+"""The announcement of a state: signed, and with the predictions inside where they fit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gossipllm.work import PushedShare
 from peers.core.others.admission import Keys
-from peers.core.saved import Saved
+from peers.core.saved import Saved, published
 from trust.rows.importance import Importance
 from wire.codec import MAX_INLINE_BYTES, announcement_digest, encode_announcement
 from wire.digest import NO_DIGEST, Content
@@ -18,7 +18,7 @@ from wire.units import Offer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnouncementExtras:
-    """What is announced beside the state itself. `shares` go with the keys of their receivers."""
+    """What is announced beside the saved state. `shares` go with the public keys of their receivers."""
 
     offer: Offer
     capacity: int
@@ -27,13 +27,11 @@ class AnnouncementExtras:
 
 
 def announcement_frame(
-    state: Saved, news: AnnouncementExtras, keys: Keys, *, net: bytes, name: str, now: float
+    state: Saved, extras: AnnouncementExtras, keys: Keys, *, net: bytes, name: str, now: float
 ) -> bytes:
-    """The frame for the local steps that `state` is the outcome of. Its own is still the last one, if any."""
-    local, update, evidence = state.local, state.update, state.evidence
-    assert local is not None, "an announcement follows local steps"
-    assert update is not None, "an announcement is of an update"
-    assert evidence is not None, "an announcement is of predictions"
+    """The signed frame for the local steps that led to `state`, whose own frame is still the last announcement."""
+    announced = published(state)
+    local, evidence = announced.local, announced.evidence
     inline = evidence.size <= MAX_INLINE_BYTES
     return encode_announcement(
         Announcement(
@@ -44,18 +42,18 @@ def announcement_frame(
             name=name,
             round=state.round,
             previous=announcement_digest(state.frame) if state.frame else NO_DIGEST,
-            update=_ref(update),
-            offer=news.offer,
+            update=_ref(announced.update),
+            offer=extras.offer,
             evidence=_ref(evidence),
             tokens=local.tokens,
             samples=local.samples,
             steps=local.steps,
             tokens_total=state.tokens_total,
             samples_total=state.samples_total,
-            capacity=news.capacity,
+            capacity=extras.capacity,
             importance=_importance(state.importance),
-            shares=tuple(ShareRef(to=key, blob=_ref(share.content)) for key, share in news.shares),
-            contexts=news.contexts,
+            shares=tuple(ShareRef(to=key, blob=_ref(share.content)) for key, share in extras.shares),
+            contexts=extras.contexts,
             capabilities=(),
             sent_at_s=max(0, int(now)),
         ),
@@ -69,6 +67,6 @@ def _ref(content: Content) -> BlobRef:
 
 
 def _importance(importance: Importance) -> bytes:
-    """Empty where nothing is known, or the model is deeper than an announcement can say."""
+    """Empty where nothing was measured, or the model has more layers than an announcement can hold."""
     known = any(value is not None for value in importance)
     return encode_importance(importance) if known and len(importance) <= MAX_LAYERS else b""

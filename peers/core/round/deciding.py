@@ -48,85 +48,93 @@ class Decider:
         self._new_request = new_request
         self._alpha = alpha_of(config.trust, config.learner.training.reduction)
 
-    def begin(self, company: Participants) -> Step:
+    def begin(self, participants: Participants) -> Step:
         if not self._config.learner.rows:
-            return self.absorb(company)
-        neighbours = [self._neighbour(one) for one in company.members]
+            return self.absorb(participants)
+        neighbours = [self._neighbour(one) for one in participants.members]
         if not neighbours or self._config.trust.strategy != "learned":
-            rows = candidate_rows(self._config.trust, neighbours, company.me, alpha=self._alpha)
-            return self._measure(company, rows)
+            rows = candidate_rows(self._config.trust, neighbours, participants.me, alpha=self._alpha)
+            return self._measure(participants, rows)
         request = self._new_request()
         fit = Fit(
             request=request,
-            row=starting_row(company.previous, neighbours),
-            updates=_updates(company.members),
+            row=starting_row(participants.previous, neighbours),
+            updates=_updates(participants.members),
             steps=self._config.trust.learned_steps,
             rate=self._config.trust.learned_rate,
         )
-        return Fitting(request, company), fit
+        return Fitting(request, participants), fit
 
     def fitted(self, stage: Fitting, answer: Fitted) -> Step:
         """A learned row is a proposal like any other; what is no row is refused."""
-        company = stage.company
-        row = _row(answer.row, len(company.members) + 1)
+        participants = stage.participants
+        row = _row(answer.row, len(participants.members) + 1)
         if row is None:
-            return self._merge(company, Choice(alone(len(company.members)), None, "refused"), ())
-        counts = [company.me, *(self._counts(one) for one in company.members)]
+            return self._merge(participants, Choice(alone(len(participants.members)), None, "refused"), ())
+        counts = [participants.me, *(self._counts(one) for one in participants.members)]
         weighted = token_weighted(row, counts, self._config.trust, alpha=self._alpha)
-        return self._measure(company, (Candidate(None, weighted),))
+        return self._measure(participants, (Candidate(None, weighted),))
 
     def evaluated(self, stage: Choosing | Shrinking, answer: Evaluated) -> Step:
         *losses, own_loss = answer.losses
         tried = tuple((one.temperature, loss) for one, loss in zip(stage.candidates, losses, strict=True))
-        company = replace(stage.company, own_loss=own_loss)
+        participants = replace(stage.participants, own_loss=own_loss)
         bound = own_loss if self._config.round.guard else math.inf
         choice = choice_of(stage.candidates, losses, bound)
         if isinstance(stage, Shrinking):
-            refused = Choice(alone(len(company.members)), None, "refused")
-            return self._merge(company, replace(choice, guard="shrunk") if choice else refused, stage.tried)
+            refused = Choice(alone(len(participants.members)), None, "refused")
+            return self._merge(
+                participants, replace(choice, guard="shrunk") if choice else refused, stage.tried
+            )
         if choice is not None:
-            return self._merge(company, choice, tried)
+            return self._merge(participants, choice, tried)
         nearer = shrunk_rows(stage.candidates, losses)
         request = self._new_request()
-        return Shrinking(request, company, nearer, tried), _evaluate(request, nearer, company.members)
+        return Shrinking(request, participants, nearer, tried), _evaluate(
+            request, nearer, participants.members
+        )
 
-    def absorb(self, company: Participants) -> Step:
+    def absorb(self, participants: Participants) -> Step:
         """Take in what was pushed to us. The row that stands for it keeps everything: mass knows no row."""
-        choice = Choice(alone(len(company.members)), None, "taken" if company.shares else "alone")
+        choice = Choice(alone(len(participants.members)), None, "taken" if participants.shares else "alone")
         request = self._new_request()
-        return Merging(request, company, choice, ()), Absorb(request=request, shares=company.shares)
+        return Merging(request, participants, choice, ()), Absorb(request=request, shares=participants.shares)
 
-    def _measure(self, company: Participants, candidates: tuple[Candidate, ...]) -> Step:
-        nobody = alone(len(company.members))
+    def _measure(self, participants: Participants, candidates: tuple[Candidate, ...]) -> Step:
+        nobody = alone(len(participants.members))
         if all(one.row == nobody for one in candidates):
-            return self._merge(company, Choice(nobody, None, "alone"), ())
+            return self._merge(participants, Choice(nobody, None, "alone"), ())
         if len(candidates) == 1 and not self._config.round.guard:
             (only,) = candidates
-            return self._merge(company, Choice(only.row, only.temperature, "taken"), ())
+            return self._merge(participants, Choice(only.row, only.temperature, "taken"), ())
         request = self._new_request()
-        return Choosing(request, company, candidates), _evaluate(request, candidates, company.members)
+        return Choosing(request, participants, candidates), _evaluate(
+            request, candidates, participants.members
+        )
 
     def _merge(
-        self, company: Participants, choice: Choice, tried: tuple[tuple[float | None, float], ...]
+        self, participants: Participants, choice: Choice, tried: tuple[tuple[float | None, float], ...]
     ) -> Step:
         request = self._new_request()
         if not self._config.merges:
             # The record shows the row that was chosen; the learner keeps everything.
-            return Merging(request, company, choice, tried), Merge(request=request, row=(1.0,), updates=())
-        others = zip(choice.row[1:], company.members, strict=True)
+            return Merging(request, participants, choice, tried), Merge(
+                request=request, row=(1.0,), updates=()
+            )
+        others = zip(choice.row[1:], participants.members, strict=True)
         taken = [(weight, _update(one)) for weight, one in others if weight > 0]
         row = (choice.row[0], *(weight for weight, _ in taken))
         merge = Merge(request=request, row=row, updates=tuple(update for _, update in taken))
-        return Merging(request, company, choice, tried), merge
+        return Merging(request, participants, choice, tried), merge
 
     def _neighbour(self, member: Participant) -> Neighbour:
-        entry, counts = member.entry, self._counts(member)
+        entry, counts = member.received, self._counts(member)
         return Neighbour(
             entry.author, entry.announcement.name, member.distances, member.own, member.age, *counts
         )
 
     def _counts(self, member: Participant) -> Counts:
-        announced = member.entry.announcement
+        announced = member.received.announcement
         if self._config.trust.tokens_count == "total":
             return Counts(announced.tokens_total, announced.samples_total)
         return Counts(announced.tokens, announced.samples)

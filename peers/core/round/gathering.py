@@ -68,7 +68,7 @@ class Gatherer:
     def waits(self, stage: Gathering, our_round: int) -> bool:
         """Whether somebody whose news is not weighed yet is worth waiting for."""
         weighed, quorum = stage.weighed, self._config.round.quorum
-        done = {author for author, one in weighed.items() if self._is_fresh(one.entry, our_round)}
+        done = {author for author, one in weighed.items() if self._is_fresh(one.received, our_round)}
         if 0 < quorum <= len(done | stage.declined):
             return False
         for peer in self._others.connected:
@@ -85,14 +85,14 @@ class Gatherer:
         good = all(is_measure(kind, one) for kind, one in zip(self._kinds, distances, strict=True))
         if not good or not all(abs(own) <= MAX_DISTANCE for own in answer.own):
             return None
-        return Participant(member.entry, member.update, member.evidence, member.age, distances, answer.own)
+        return Participant(member.received, member.update, member.evidence, member.age, distances, answer.own)
 
     def members(self, stage: Gathering, now: float) -> tuple[Participant, ...]:
         """Who was weighed and is still in good standing, the nearest where they are too many, by author."""
         banned = self._others.scores.banned
-        here = [one for one in stage.weighed.values() if not banned(one.entry.author, now)]
-        nearest = sorted(here, key=lambda one: (*(each.mean for each in one.distances), one.entry.author))
-        return tuple(sorted(nearest[: self._config.round.most_partners], key=lambda one: one.entry.author))
+        here = [one for one in stage.weighed.values() if not banned(one.received.author, now)]
+        nearest = sorted(here, key=lambda one: (*(each.mean for each in one.distances), one.received.author))
+        return tuple(sorted(nearest[: self._config.round.most_partners], key=lambda one: one.received.author))
 
     def _is_fresh(self, entry: ReceivedAnnouncement, our_round: int) -> bool:
         """Whether it is this round's: with a barrier by its author's count, else by when it came."""

@@ -76,7 +76,7 @@ class Planner:
         self._layers = config.layers
         self._heads = config.heads
         self._fetches = config.layers.context == "distil" and config.layers.contexts == "fetch"
-        self.by_window = config.layers.partial
+        self.by_block_window = config.layers.partial
         self.by_heads = config.adapter.train == "heads" and config.heads.copies > 0
 
     @cached_property
@@ -84,12 +84,12 @@ class Planner:
         return self._terms.schema.indices(self._terms.offer)
 
     @cached_property
-    def _windows(self) -> tuple[bytes | None, ...]:
+    def _block_windows(self) -> tuple[bytes | None, ...]:
         """The units of each window by its first block, as a bitmap; None where this peer's adapter has none there."""
         units, terms = self._terms.schema.units, self._terms
         windows: list[bytes | None] = []
-        for first in range(terms.layers - terms.window + 1):
-            inside = [index for index in self._own if first <= units[index].layer < first + terms.window]
+        for first in range(terms.layers - terms.blocks + 1):
+            inside = [index for index in self._own if first <= units[index].layer < first + terms.blocks]
             loose = [index for index in self._own if units[index].layer < 0]
             windows.append(self._bitmap(inside + loose) if inside else None)
         return tuple(windows)
@@ -104,8 +104,8 @@ class Planner:
             # A first round, or settings that were changed since.
             nothing = (None,) * self._terms.layers
             plan = (
-                self.window(round_, nothing, (0,) * self._terms.layers, PlanningInputs())
-                if self.by_window
+                self.block_window(round_, nothing, (0,) * self._terms.layers, PlanningInputs())
+                if self.by_block_window
                 else WHOLE
             )
         key = self.context_key(plan)
@@ -114,9 +114,12 @@ class Planner:
 
     def _fits(self, plan: Plan) -> bool:
         """Whether a plan made earlier is one of these settings and this model."""
-        if self.by_window and self._filled:
-            return 0 <= plan.window < len(self._windows) and self._windows[plan.window] == plan.units
-        if plan == WHOLE or plan.window >= 0 or not self.by_heads:
+        if self.by_block_window and self._filled:
+            return (
+                0 <= plan.first_block < len(self._block_windows)
+                and self._block_windows[plan.first_block] == plan.units
+            )
+        if plan == WHOLE or plan.first_block >= 0 or not self.by_heads:
             return plan == WHOLE
         try:
             units = self._terms.schema.indices(Offer(self._terms.offer.rank, plan.units))
@@ -124,11 +127,11 @@ class Planner:
             return False
         return set(units) <= set(self._own)
 
-    def window(
-        self, round_: int, importance: Importance, measured: Sequence[int], around: PlanningInputs
+    def block_window(
+        self, round_: int, importance: Importance, measured: Sequence[int], inputs: PlanningInputs
     ) -> Plan:
         """A window for this round; everything where no block holds a unit of this peer's."""
-        possible = self._possible(around.contexts)
+        possible = self._possible(inputs.contexts)
         if not possible:
             return WHOLE
         match self._layers.sampling:
@@ -138,18 +141,18 @@ class Planner:
             case "uniform":
                 return self._one_of(possible, round_)
             case "importance":
-                chances = self._chances(round_, importance, measured, around)
+                chances = self._chances(round_, importance, measured, inputs)
                 among = [chances[first] if first in possible else 0.0 for first in range(len(chances))]
                 whole = math.fsum(among)
                 return self._plan(
                     drawn_window([chance / whole for chance in among], _lot(self._me, str(round_)))
                 )
 
-    def heads(self, our_round: int, around: PlanningInputs) -> Plan:
+    def heads(self, our_round: int, inputs: PlanningInputs) -> Plan:
         """The heads to train next, when our round `our_round` has ended."""
-        capacities = {one.author: float(one.announcement.capacity) for one in around.entries}
+        capacities = {one.author: float(one.announcement.capacity) for one in inputs.entries}
         capacities[self._me] = float(self._heads.capacity)
-        now = median_low([our_round, *(one.announcement.round for one in around.entries)])
+        now = median_low([our_round, *(one.announcement.round for one in inputs.entries)])
         units = self._terms.schema.units
         dealt = [index for index in self._own if units[index].layer >= 0]
         if not dealt:
@@ -168,19 +171,19 @@ class Planner:
     def context_key(self, plan: Plan) -> bytes | None:
         """The context to fetch for this plan, if any."""
         keys = self._terms.context_keys
-        return keys[plan.window] if self._fetches and 0 <= plan.window < len(keys) else None
+        return keys[plan.first_block] if self._fetches and 0 <= plan.first_block < len(keys) else None
 
     def probes(self, round_: int) -> bool:
         """Whether the importance of all layers is measured in this round."""
         every = self._layers.probe_every
-        return self.by_window and every > 0 and round_ % every == 0
+        return self.by_block_window and every > 0 and round_ % every == 0
 
     def learned(
         self, importance: Importance, measured: Sequence[int], fresh: Sequence[float | None]
     ) -> tuple[Importance, tuple[int, ...]]:
         """Running means and counts after a round's measurements; nothing where layers are not chosen."""
         layers = self._terms.layers
-        if not self.by_window or not layers:
+        if not self.by_block_window or not layers:
             return (), ()
         known = importance if len(importance) == layers else (None,) * layers
         counts = measured if len(measured) == layers else (0,) * layers
@@ -194,20 +197,20 @@ class Planner:
         )
 
     def _chances(
-        self, round_: int, importance: Importance, measured: Sequence[int], around: PlanningInputs
+        self, round_: int, importance: Importance, measured: Sequence[int], inputs: PlanningInputs
     ) -> tuple[float, ...]:
         layers = self._terms.layers
         heard = [
-            (decode_importance(one.announcement.importance, layers), around.weights[one.author])
-            for one in around.entries
-            if around.weights.get(one.author, 0.0) > 0
+            (decode_importance(one.announcement.importance, layers), inputs.weights[one.author])
+            for one in inputs.entries
+            if inputs.weights.get(one.author, 0.0) > 0
         ]
         own = max(0.0, 1.0 - sum(weight for _, weight in heard))
         together = combined(importance, [one for one, _ in heard], [own, *(weight for _, weight in heard)])
         hopeful = with_bonus(together, measured, rounds=round_, scale=BONUS)
         return window_probabilities(
             hopeful,
-            window=self._terms.window,
+            window=self._terms.blocks,
             temperature=self._layers.temperature,
             floor=self._layers.floor,
             softmax=self._layers.softmax,
@@ -217,11 +220,11 @@ class Planner:
         return self._plan(windows[int(_lot(self._me, str(round_)) * len(windows))])
 
     def _plan(self, first: int) -> Plan:
-        return Plan(self._windows[first] or b"", first)
+        return Plan(self._block_windows[first] or b"", first)
 
     @cached_property
     def _filled(self) -> tuple[int, ...]:
-        return tuple(first for first, units in enumerate(self._windows) if units is not None)
+        return tuple(first for first, units in enumerate(self._block_windows) if units is not None)
 
     def _possible(self, contexts: Collection[bytes]) -> Sequence[int]:
         """Windows that hold something of ours; of these, those whose context is to be had, if there are any."""

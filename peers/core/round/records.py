@@ -1,4 +1,4 @@
-"""What is kept of a round and of a start: the core's values in the words of `trust.record.history`, and its company."""
+"""Records of starts and rounds for the history, and the merge inputs that are kept for `gossipllm trust explain`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from peers.core.config import CoreConfig
 from peers.core.events import PeerId
 from peers.core.merge_inputs import MergeInput, MergeInputs
 from peers.core.round.stages import Merging, Participant
-from peers.core.saved import Saved
+from peers.core.saved import Saved, published
 from trust.record.history import Begun, Round, Seen
 from trust.rows.rows import TrustConfig, alpha_of
 
@@ -35,18 +35,17 @@ def begun_record(peer: PeerId, config: CoreConfig, *, round_: int, opened: Opene
 
 
 def round_record(peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged) -> Round:
-    local = saved.local
-    assert local is not None, "a merge follows local steps"
+    local = published(saved).local
     return Round(
         peer=peer,
         round=saved.round,
         self_weight=stage.choice.row[0],
         seen=tuple(
             _seen(one, weight)
-            for one, weight in zip(stage.company.members, stage.choice.row[1:], strict=True)
+            for one, weight in zip(stage.participants.members, stage.choice.row[1:], strict=True)
         ),
         train_loss=local.train_loss,
-        trust_alone=stage.company.own_loss,
+        trust_alone=stage.participants.own_loss,
         trust_merged=merged.trust_loss,
         test_alone=merged.test_alone,
         test_merged=merged.test_merged,
@@ -57,26 +56,26 @@ def round_record(peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged) 
         samples=local.samples,
         steps=local.steps,
         train_s=local.seconds,
-        gather_s=stage.company.gathered_s,
+        gather_s=stage.participants.gathered_s,
         merge_s=merged.seconds,
         discarded=merged.discarded,
         tokens_total=saved.tokens_total,
         samples_total=saved.samples_total,
         offered=local.offered,
-        window=local.window if local.window >= 0 else None,
+        window=local.first_block if local.first_block >= 0 else None,
         importance=saved.importance,
-        absorbed=len(stage.company.shares) - len(merged.refused),
+        absorbed=len(stage.participants.shares) - len(merged.refused),
     )
 
 
-def kept_company(peer: PeerId, *, saved: Saved, stage: Merging) -> MergeInputs | None:
-    """What this round's row was over; None where it was over no update."""
-    taken = zip(stage.company.members, stage.choice.row[1:], strict=True)
+def merge_inputs(peer: PeerId, *, saved: Saved, stage: Merging) -> MergeInputs | None:
+    """The updates that this round's row was over; None where there was none."""
+    taken = zip(stage.participants.members, stage.choice.row[1:], strict=True)
     kept = tuple(
         MergeInput(
-            peer=one.entry.author,
-            name=one.entry.announcement.name,
-            its_round=one.entry.announcement.round,
+            peer=one.received.author,
+            name=one.received.announcement.name,
+            its_round=one.received.announcement.round,
             weight=weight,
             update=one.update,
             evidence=one.evidence,
@@ -92,11 +91,11 @@ def kept_company(peer: PeerId, *, saved: Saved, stage: Merging) -> MergeInputs |
     )
 
 
-def _seen(one: Participant, weight: float) -> Seen:
-    announced = one.entry.announcement
+def _seen(participant: Participant, weight: float) -> Seen:
+    one, announced = participant, participant.received.announcement
     several = len(one.distances) > 1
     return Seen(
-        peer=one.entry.author,
+        peer=one.received.author,
         name=announced.name,
         its_round=announced.round,
         age=one.age,

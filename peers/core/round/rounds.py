@@ -1,27 +1,29 @@
 """One round, from local steps to the merge, and again.
 
-    Opened               -> Train                       or, after a crash, back to where the round was
-    Trained              -> Store(published)            the signed announcement, on disk before anyone sees it
-    Stored               -> Publish, WakeAt(deadline)   not before, whatever happens in between
-    a neighbour is here  -> Weigh                       as they come, while we wait
-    all here, or too late-> Fit, Evaluate, Merge        the row: `deciding.py`
-                         or Absorb                      what was pushed to us, where that takes the place of rows
-    Merged               -> Store(training), Report, Train
+    Opened                -> Train                       or, after a crash, back to where the round was
+    Trained               -> Store(published)            the signed announcement, on disk before any peer sees it
+    Stored                -> Publish, WakeAt(deadline)   not before, whatever happens in between
+    a neighbour's update  -> Weigh                       as they come, while this peer waits
+    all here, or too late -> Fit, Evaluate, Merge        the row: `deciding.py`
+                          or Absorb                      shares that were pushed to this peer, in place of a row
+    Merged                -> Store(training), Log, Train
 
-What is trained next is planned in between (`planning.py`), and saved with the state that it follows from.
+`stages.py` has the same as a table of stages. What is trained next is planned in between (`planning.py`), and saved
+with the state that it follows from.
 
-There is no barrier, unless one is asked for: the wait ends when everybody who lately announced something has, or
-when patience ends, and a peer without neighbours does not wait at all. Rows and merges take whoever is here; the
-rest of the mass stays at home.
+There is no barrier unless the configuration asks for one: the wait ends when every neighbour that lately announced
+something has announced again, or when patience ends. A peer without neighbours does not wait at all. Rows and merges
+take the neighbours that are here; the rest of the weight stays at home.
 
-When the learner dies (`lives.py`), the round goes on from what was last saved. If it died over a merge, it would
-die over the same merge again: after `MERGE_TRIES` the round ends alone, so that no neighbour's update can stop us.
+When the learner dies (`learner_supervision.py`), the round continues from the last saved state. If the learner died
+over a merge, it would die over the same merge again: after `MERGE_TRIES` deaths the round ends alone, so that no
+neighbour's update can stop this peer.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gossipllm.work import (
     Declined,
@@ -42,11 +44,13 @@ from peers.core.others.admission import Keys
 from peers.core.others.blobs.pulls import BAD_CONTENT_FINE
 from peers.core.others.blobs.shares import BAD_SHARE_FINE
 from peers.core.others.neighbourhood import Neighbourhood
+from peers.core.round.advancing import Advance
 from peers.core.round.deciding import Decider, Step, own_counts
 from peers.core.round.disk import Disk
 from peers.core.round.gathering import Gatherer
-from peers.core.round.learner_supervision import MERGE_TRIES, LearnerSupervision, OpenLearner, note
-from peers.core.round.records import begun_record, kept_company, round_record
+from peers.core.round.learner_supervision import MERGE_TRIES, LearnerSupervision, note
+from peers.core.round.planning import Planner
+from peers.core.round.records import begun_record, merge_inputs, round_record
 from peers.core.round.stages import (
     Choosing,
     Fitting,
@@ -60,74 +64,79 @@ from peers.core.round.stages import (
     Stage,
     Training,
 )
-from peers.core.saved import Saved, beginning
+from peers.core.saved import Saved, published
 from wire.digest import Content
 from wire.units import check_offered
 
 
 class Rounds:
-    """The round's state machine. Events that do not belong to the present stage change nothing."""
+    """The round's state machine, of a peer whose learner has been open.
+
+    Events that do not belong to the present stage change nothing and give no effects.
+    """
 
     def __init__(
-        self, config: CoreConfig, keys: Keys, neighbourhood: Neighbourhood, saved: Saved | None
+        self,
+        config: CoreConfig,
+        keys: Keys,
+        neighbourhood: Neighbourhood,
+        supervision: LearnerSupervision,
+        *,
+        planner: Planner,
+        saved: Saved,
+        new_request: Callable[[], int],
     ) -> None:
         self._config = config
-        self._keys = keys
+        self._me = keys.peer_id
         self._others = neighbourhood
-        self._gather = Gatherer(config, neighbourhood)
-        self._decide = Decider(config, self._new_request)
-        self._lives = LearnerSupervision(config, keys, neighbourhood)
+        self._supervision = supervision
+        self._planner = planner
         self._saved = saved
-        self._request = 0
+        self._new_request = new_request
+        self._advance = Advance(config, keys, neighbourhood, planner)
+        self._gatherer = Gatherer(config, neighbourhood)
+        self._decider = Decider(config, new_request)
         self._disk = Disk(keys.peer_id)
         self._shown: tuple[Content, ...] = ()
+        """Blobs of the announcement that neighbours fetch from."""
         self.stage: Stage = Opening(None)
 
     @property
     def round(self) -> int:
-        return self._saved.round if self._saved else 0
+        return self._saved.round
 
     def own_blob(self, digest: bytes) -> Content | None:
-        """A blob of the last announcement that we published."""
+        """A blob of the last published announcement, or a context that this peer offers."""
         shown = next((content for content in self._shown if content.digest == digest), None)
-        if shown is None and self._lives.ready is not None:
-            return self._others.fetching.contexts.blob(digest)
-        return shown
+        return shown or self._others.fetching.contexts.blob(digest)
 
-    @property
-    def _ready(self) -> OpenLearner:
-        ready = self._lives.ready
-        assert ready is not None, "nothing is trained before the learner is open"
-        return ready
+    # -- the learner is open ------------------------------------------------------------------------
 
-    # -- opening ------------------------------------------------------------------------------------
-
-    def open(self) -> list[Effect]:
-        request = self._new_request()
-        self.stage = Opening(request)
-        return [self._lives.open(request, self._saved)]
+    def begin(self, event: Opened, now: float) -> list[Effect]:
+        """The learner is open: log it, and continue from the saved state."""
+        begun = begun_record(self._me, self._config, round_=self.round, opened=event)
+        return [Log(record=begun), *self._resume(now)]
 
     def opened(self, event: Opened, now: float) -> list[Effect]:
         if not isinstance(self.stage, Opening) or event.request != self.stage.request:
             return []
-        effects = self._lives.opened(event, self._saved)
-        if isinstance(effects, Stop):
-            return [effects]
-        if self._saved is None:
-            self._saved = beginning(event.fingerprints)
-        begun = begun_record(self._keys.peer_id, self._config, round_=self.round, opened=event)
-        return [*effects, Log(record=begun), *self._resume(now)]
+        stop = self._supervision.mismatch(event, self._saved)
+        return [stop] if stop else self.begin(event, now)
 
     def lost(self, why: str, now: float) -> list[Effect]:
-        """The learner died: say so, pause, and go on from what was last saved."""
+        """The learner died: log it, pause, and open it again with the last saved state."""
         if self.stage == Opening(None) or isinstance(self.stage, Resting):
             return []
         over_merge = isinstance(self.stage, Gathering | Fitting | Choosing | Shrinking | Merging)
         self.stage = Opening(None)
-        return self._lives.lost(why, now, round_=self.round, over_merge=over_merge)
+        return self._supervision.lost(why, now, round_=self.round, over_merge=over_merge)
 
     def reopen(self) -> list[Effect]:
-        return self.open() if self.stage == Opening(None) else []
+        if self.stage != Opening(None):
+            return []
+        request = self._new_request()
+        self.stage = Opening(request)
+        return [self._supervision.open(request, self._saved)]
 
     def failed(self, event: Failed, now: float) -> list[Effect]:
         if not self._awaits(event.request):
@@ -147,10 +156,9 @@ class Rounds:
 
     def _resume(self, now: float) -> list[Effect]:
         saved = self._saved
-        assert saved is not None, "an open learner has a state"
         if saved.stage == "published":
-            # What was read from the disk may lack its entry in the list of published rounds; what the learner
-            # died over may not have come to the disk at all. Storing it (again) is sure.
+            # A state that was read from the disk may lack its round in the list of published rounds, and one that
+            # the learner died over may not have reached the disk at all. Storing it (again) is always safe.
             return self._publish(saved, now) if self._disk.holds(saved.generation) else self._store(saved)
         return self._train()
 
@@ -162,12 +170,10 @@ class Rounds:
             self.stage = Resting()
             self._others.rest()
             text = f"all {limit} rounds are done; still serving what was learned"
-            return [note(self._keys.peer_id, "info", text)]
-        assert self._saved is not None, "an open learner has a state"
-        saved = self._saved = self._ready.advance.to_training(self._saved)
-        planner, contexts = self._ready.planner, self._others.fetching.contexts
+            return [note(self._me, "info", text)]
+        saved = self._saved = self._advance.to_training(self._saved)
         receivers = self._others.receivers(saved.round)
-        context = contexts.held.get(planner.context_key(saved.plan) or b"")
+        context = self._others.fetching.contexts.held.get(self._planner.context_key(saved.plan) or b"")
         request = self._new_request()
         self.stage = Training(request, receivers, context)
         train = Train(
@@ -176,7 +182,7 @@ class Rounds:
             steps=self._config.round.steps,
             units=saved.plan.units,
             context=context,
-            probe=planner.probes(saved.round),
+            probe=self._planner.probes(saved.round),
             receivers=tuple(receivers),
         )
         return [train]
@@ -185,13 +191,12 @@ class Rounds:
         stage = self.stage
         if not isinstance(stage, Training) or event.request != stage.request:
             return []
-        assert self._saved is not None, "training follows opening"
         contexts = self._others.fetching.contexts
         contexts.made(event.contexts)
         if event.context_refused and stage.context is not None:
             contexts.refused(stage.context)
-        self._saved = self._ready.advance.from_training(self._saved, event, stage.receivers, now)
-        return [*self._lives.told(event.note), *self._store(self._saved)]
+        self._saved = self._advance.from_training(self._saved, event, stage.receivers, now)
+        return [*self._supervision.noted(event.note), *self._store(self._saved)]
 
     def _store(self, saved: Saved) -> list[Effect]:
         self.stage = Saving(saved.generation)
@@ -201,7 +206,6 @@ class Rounds:
         self._disk.stored(generation)
         if self.stage != Saving(generation):
             return []
-        assert self._saved is not None, "saving follows training"
         return self._publish(self._saved, now)
 
     def not_stored(self, generation: int, why: str, now: float) -> list[Effect]:
@@ -211,25 +215,26 @@ class Rounds:
         return self._disk.save_again(self._saved, generation)
 
     def _show(self, saved: Saved) -> None:
-        """From now on, this announcement is the one that others hear of and fetch from."""
-        assert saved.update is not None, "a frame announces an update"
-        assert saved.evidence is not None, "a frame announces predictions"
-        self._shown = (saved.update, saved.evidence, *(share.content for share in saved.shares))
-        self._others.own(saved.frame, check_offered(saved.update.data, self._others.terms.schema))
-        self._others.fetching.contexts.want(self._ready.planner.context_key(saved.plan))
+        """From now on, neighbours hear of this announcement and fetch its blobs."""
+        announced = published(saved)
+        self._shown = (announced.update, announced.evidence, *(share.content for share in saved.shares))
+        self._others.own(saved.frame, check_offered(announced.update.data, self._others.terms.schema))
+        self._others.fetching.contexts.want(self._planner.context_key(saved.plan))
 
     def _publish(self, saved: Saved, now: float) -> list[Effect]:
-        assert saved.local is not None, "an announcement follows local steps"
         self._show(saved)
         stage = self.stage = Gathering(since=now)
         publish = Publish(frame=saved.frame)
-        if self._lives.spoiled >= MERGE_TRIES:
-            text = f"merging stopped the learner {self._lives.spoiled} times; round {self.round} ends alone"
-            return [publish, note(self._keys.peer_id, "warning", text), *self._choose(stage, now, alone=True)]
+        if self._supervision.lost_over_merge >= MERGE_TRIES:
+            times = self._supervision.lost_over_merge
+            text = f"merging stopped the learner {times} times; round {self.round} ends alone"
+            return [publish, note(self._me, "warning", text), *self._choose(stage, now, alone=True)]
         if saved.round < self._config.round.warmup_rounds:
             return [publish, *self._others.fetching.fetch_context(), *self._choose(stage, now)]
-        deadline = WakeAt(at=now + self._gather.patience_s(saved.local), timer=Deadline(round=saved.round))
-        return [publish, deadline, *self._others.fetch_missing(), *self.look(now)]
+        deadline = WakeAt(
+            at=now + self._gatherer.patience_s(published(saved).local), timer=Deadline(round=saved.round)
+        )
+        return [publish, deadline, *self._others.fetching.fetch_missing(), *self.look(now)]
 
     # -- the neighbours -----------------------------------------------------------------------------
 
@@ -240,17 +245,17 @@ class Rounds:
         return self.look(now)
 
     def look(self, now: float) -> list[Effect]:
-        """Ask about whoever is here and was not asked about; leave when nobody else is worth waiting for."""
+        """Ask about neighbours whose announcements are complete; choose when no other is worth waiting for."""
         stage = self.stage
         if not isinstance(stage, Gathering):
             return []
         effects: list[Effect] = []
         if not stage.leaving:
-            effects += self._gather.ask(stage, self.round, self._new_request, fresh_only=True)
-            if not stage.over and self._gather.waits(stage, self.round):
+            effects += self._gatherer.ask(stage, self.round, self._new_request, fresh_only=True)
+            if not stage.over and self._gatherer.waits(stage, self.round):
                 return effects
             stage.leaving = True
-            effects += self._gather.ask(stage, self.round, self._new_request, fresh_only=False)
+            effects += self._gatherer.ask(stage, self.round, self._new_request, fresh_only=False)
         return effects if stage.weighing else [*effects, *self._choose(stage, now)]
 
     def weighed(self, event: Weighed, now: float) -> list[Effect]:
@@ -259,19 +264,19 @@ class Rounds:
         member = self.stage.weighing.pop(event.request, None)
         if member is None:
             return []
-        author, measured = member.entry.author, self._gather.measured(member, event)
+        author, measured = member.received.author, self._gatherer.measured(member, event)
         if measured is not None:
             self.stage.weighed[author] = measured
             return self.look(now)
         self.stage.declined.add(author)
-        # No fine: it may as well be our own predictions that are no numbers.
+        # No fine: the predictions that are not finite may be our own.
         why = f"{_text(event.distances)}, with an error of {_text(event.errors)}"
         return [*self._others.fine(author, "distance", why, 0.0, now), *self.look(now)]
 
     def declined(self, event: Declined, now: float) -> list[Effect]:
         if not isinstance(self.stage, Gathering) or event.request not in self.stage.weighing:
             return []
-        author = self.stage.weighing.pop(event.request).entry.author
+        author = self.stage.weighing.pop(event.request).received.author
         self.stage.declined.add(author)
         fined = self._others.fine(author, event.field, event.why, BAD_CONTENT_FINE, now)
         return [*fined, *self.look(now)]
@@ -279,31 +284,29 @@ class Rounds:
     # -- the row, and the merge -----------------------------------------------------------------------
 
     def _choose(self, stage: Gathering, now: float, *, alone: bool = False) -> list[Effect]:
-        saved = self._saved
-        assert saved is not None, "gathering follows training"
-        assert saved.local is not None, "gathering follows training"
+        saved, local = self._saved, published(self._saved).local
         self._others.inbox.close()
-        company = Participants(
-            members=self._gather.members(stage, now),
+        participants = Participants(
+            members=self._gatherer.members(stage, now),
             gathered_s=now - stage.since,
-            own_loss=saved.local.trust_loss,
+            own_loss=local.trust_loss,
             previous=self._others.weights,
-            me=own_counts(saved, saved.local, self._config.trust),
+            me=own_counts(saved, local, self._config.trust),
             shares=() if alone else self._others.shares(now),
         )
-        return self._step(self._decide.begin(company))
+        return self._step(self._decider.begin(participants))
 
     def fitted(self, event: Fitted) -> list[Effect]:
         stage = self.stage
         if not isinstance(stage, Fitting) or event.request != stage.request:
             return []
-        return self._step(self._decide.fitted(stage, event))
+        return self._step(self._decider.fitted(stage, event))
 
     def evaluated(self, event: Evaluated) -> list[Effect]:
         stage = self.stage
         if not isinstance(stage, Choosing | Shrinking) or event.request != stage.request:
             return []
-        return self._step(self._decide.evaluated(stage, event))
+        return self._step(self._decider.evaluated(stage, event))
 
     def _step(self, step: Step) -> list[Effect]:
         self.stage, question = step
@@ -313,40 +316,33 @@ class Rounds:
         stage = self.stage
         if not isinstance(stage, Merging) or event.request != stage.request:
             return []
-        assert self._saved is not None, "merging follows training"
-        assert self._saved.local is not None, "merging follows training"
         if stage.choice.guard in ("taken", "shrunk") and not math.isfinite(event.trust_loss):
-            self._lives.spoiled = MERGE_TRIES - 1
+            # `lost` counts this as a death over the merge, and it is the last try: the same row would give the same.
+            self._supervision.lost_over_merge = MERGE_TRIES - 1
             return self.lost(f"the merge has a loss of {event.trust_loss}", now)
-        self._lives.ended_well()
-        refused = self._absorbed(stage.company.shares, event.refused, now)
-        record = round_record(self._keys.peer_id, saved=self._saved, stage=stage, merged=event)
+        self._supervision.ended_well()
+        refused = self._absorbed(stage.participants.shares, event.refused, now)
+        record = round_record(self._me, saved=self._saved, stage=stage, merged=event)
         kept = self._kept(self._saved, stage)
-        self._saved = self._ready.advance.from_merging(self._saved, event)
+        self._saved = self._advance.from_merging(self._saved, event)
         self._others.turn({one.peer: one.weight for one in record.seen}, record.round)
         return [*refused, Log(record=record), *kept, Store(saved=self._saved), *self._train()]
 
     def _kept(self, saved: Saved, stage: Merging) -> list[Effect]:
-        # Where mass is pushed, what came from a neighbour is a share of it and no adapter.
+        # With push-sum a neighbour sends a share of mass, which is no adapter and cannot be measured again.
         if not self._config.keep_neighbours or not self._config.learner.rows:
             return []
-        company = kept_company(self._keys.peer_id, saved=saved, stage=stage)
-        return [Keep(company=company)] if company else []
+        inputs = merge_inputs(self._me, saved=saved, stage=stage)
+        return [Keep(inputs=inputs)] if inputs else []
 
     def _absorbed(self, shares: Sequence[PushedShare], refused: Sequence[PeerId], now: float) -> list[Effect]:
-        """What was pushed to us is taken in, but for what the learner refused."""
+        """Forget the shares that were absorbed, and fine the senders of those that the learner refused."""
         self._others.fetching.arrived.remove(shares)
         effects: list[Effect] = []
         for peer in refused:
             why = "less was pushed than before, or more than there can be"
             effects += self._others.fine(peer, "share", why, BAD_SHARE_FINE, now)
         return effects
-
-    # -- small things -------------------------------------------------------------------------------
-
-    def _new_request(self) -> int:
-        self._request += 1
-        return self._request
 
 
 def _text(numbers: Sequence[float]) -> str:

@@ -1,21 +1,74 @@
-"""Where in its round a peer is. One value at a time; each says what it waits for.
+"""The stages of a round: where a peer is, what it waits for, and what may come next.
 
-    Opening -> Training -> Saving -> Gathering -> (Fitting ->) Choosing -> (Shrinking ->) Merging -> Training ...
-                                                                                                \\-> Resting
+A peer is in one stage at a time; each stage holds what it waits for. `TRANSITIONS` is the whole table of stage x
+event -> next stages and effects. The code that moves between the stages is in `rounds.py` (and, before the learner is
+open for the first time, in `peers.core.starting`); a test runs it in simulated worlds and holds every step against
+this table, and the table against the steps. `docs/pages/images/stages.svg` is drawn from it.
 
-Whenever the learner is lost, the stage is Opening again, and goes on from the state that was last saved.
+Not in the table, because they change no stage: events from neighbours outside of Gathering, with effects that serve
+the neighbours (`SERVING`), and events that come late or twice, which have no effects.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
-from gossipllm.work import PushedShare
-from peers.core.events import PeerId
+from gossipllm.work import (
+    Absorb,
+    Declined,
+    Evaluate,
+    Evaluated,
+    Failed,
+    Fit,
+    Fitted,
+    Merge,
+    Merged,
+    Open,
+    Opened,
+    PushedShare,
+    Train,
+    Trained,
+    Weigh,
+    Weighed,
+)
+from peers.core.effects import (
+    Answer,
+    Drop,
+    Effect,
+    Greet,
+    Judge,
+    Keep,
+    Log,
+    Publish,
+    Pull,
+    Stop,
+    Store,
+    WakeAt,
+)
+from peers.core.events import (
+    Connected,
+    Deadline,
+    Disconnected,
+    Event,
+    Greeted,
+    Heard,
+    LearnerLost,
+    Misbehaved,
+    NotPulled,
+    NotStored,
+    PeerId,
+    Pulled,
+    Reopening,
+    Replied,
+    SavingAgain,
+    Started,
+    Stored,
+    Timer,
+)
 from peers.core.others.inbox import ReceivedAnnouncement
 from peers.core.round.choosing import Choice
 from trust.rows.evidence import Distance
@@ -24,14 +77,14 @@ from wire.digest import Content
 
 
 class Participant(msgspec.Struct, frozen=True):
-    """A neighbour in this round's comparison: its entry, what of it counts, and its staleness when we asked.
+    """A neighbour in this round's comparison: its announcement, and how many rounds stale that was when we asked.
 
-    The update is None where none was wanted: what was pushed to us stands in `Participants.shares`. The contents stand
-    beside the entry because the inbox may let go of them while the round goes on. `distances` and `own` are as the
-    learner measured them, empty until it has, or where nothing is to be measured.
+    `update` is None where none is fetched, because the neighbour pushes a share instead (`Participants.shares`). The
+    contents stand beside the announcement because the inbox may let go of them while the round goes on. `distances`
+    and `own` are as the learner measured them; empty before that, and where nothing is measured.
     """
 
-    entry: ReceivedAnnouncement
+    received: ReceivedAnnouncement
     update: Content | None
     evidence: Content | None
     age: int
@@ -41,14 +94,14 @@ class Participant(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The learner loads (`request` is its answer's), or waits out a pause after it died (None)."""
+    """The learner loads, to answer `request`; or pauses after it died, where that is None."""
 
     request: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """`receivers` are whom mass is pushed to, with their keys; `context` the fetched one that the learner was given."""
+    """Local steps. `receivers` get shares of mass (peer -> public key); `context` is the fetched one that is used."""
 
     request: int
     receivers: Mapping[PeerId, bytes] = field(default_factory=dict[PeerId, bytes])
@@ -57,18 +110,18 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """The announcement is signed and waits for the disk."""
+    """The signed announcement waits for the disk."""
 
     generation: int
 
 
 @dataclass(slots=True)
 class Gathering:
-    """Waiting for neighbours. `weighing`: request -> whom we asked about; `weighed`: author -> member.
+    """Waiting for neighbours, and having their updates weighed.
 
-    `over` says that patience ended, `leaving` that nobody is asked about any more: a neighbour that announces
-    again and again must not keep us here. `asked` is the announcement of each author that we last asked about,
-    `looked` what there was to ask about when we last looked: while it is the same, nobody new is here.
+    `over` says that patience ended. `leaving` says that no further neighbour is asked about: one that announces again
+    and again must not keep this peer here. `asked` is the last announcement of each author that was asked about.
+    `looked` is the state of the inbox at the last look: while it is unchanged there is no other neighbour to ask about.
     """
 
     since: float
@@ -77,17 +130,18 @@ class Gathering:
     looked: tuple[bool, int, frozenset[PeerId]] | None = None
     asked: dict[PeerId, ReceivedAnnouncement] = field(default_factory=dict[PeerId, ReceivedAnnouncement])
     weighing: dict[int, Participant] = field(default_factory=dict[int, Participant])
+    """Request -> the neighbour that it asks about."""
     weighed: dict[PeerId, Participant] = field(default_factory=dict[PeerId, Participant])
     declined: set[PeerId] = field(default_factory=set[PeerId])
 
 
 @dataclass(frozen=True, slots=True)
 class Participants:
-    """Who takes part in this round's row, and how long they took to gather.
+    """The neighbours of this round's row, and how long they took to gather.
 
-    `own_loss` is this peer's on its trust split after its local steps; `previous` the last round's weights; `me` its
-    own text, by the count that `tokens_count` names. `shares` are what was pushed to it, where that takes the place
-    of a row.
+    `own_loss` is this peer's loss on its trust split after its local steps, `previous` the weights of the last row,
+    `me` this peer's own text by the count that `trust.tokens_count` names. `shares` are absorbed in place of a row
+    where the network mixes by push-sum.
     """
 
     members: tuple[Participant, ...]
@@ -100,47 +154,110 @@ class Participants:
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """A row is being learned."""
+    """The learner fits a row by gradient (strategy `learned`)."""
 
     request: int
-    company: Participants
+    participants: Participants
 
 
 @dataclass(frozen=True, slots=True)
 class Choosing:
-    """Candidates are being measured. The last row measured is keeping everything."""
+    """The learner measures the candidate rows, and last the row that keeps everything."""
 
     request: int
-    company: Participants
+    participants: Participants
     candidates: tuple[Candidate, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Shrinking:
-    """Nothing beat keeping everything; the best proposal is tried nearer to it."""
+    """No candidate beat keeping everything; the best is measured again, moved towards it."""
 
     request: int
-    company: Participants
+    participants: Participants
     candidates: tuple[Candidate, ...]
     tried: tuple[tuple[float | None, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Merging:
-    """`tried` lists what was measured, none where there was nothing to choose between. Where mass is pushed, what
-    came is being taken in, and the row is all one's own."""
+    """The learner merges by the chosen row. `tried` lists (temperature, loss) of the measured candidates, empty where
+    there was no choice. With push-sum it absorbs shares, and the row keeps everything."""
 
     request: int
-    company: Participants
+    participants: Participants
     choice: Choice
     tried: tuple[tuple[float | None, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Resting:
-    """All rounds are done; what we have is still served, and neighbours may still ask."""
+    """All rounds are done. The last announcement is still served to neighbours."""
 
 
 Stage: TypeAlias = (
     Opening | Training | Saving | Gathering | Fitting | Choosing | Shrinking | Merging | Resting
+)
+
+Kind: TypeAlias = type[Event] | type[Timer]
+"""The kind of an event; of `Woke`, the kind of its timer."""
+
+FROM_NEIGHBOURS: Final[tuple[Kind, ...]] = (
+    Heard,
+    Greeted,
+    Replied,
+    Connected,
+    Disconnected,
+    Pulled,
+    NotPulled,
+    Misbehaved,
+)
+SERVING: Final[frozenset[type[Effect]]] = frozenset({Judge, Answer, Greet, Pull, Drop, Log, WakeAt, Stop})
+"""Effects that any event may have in any stage: they serve neighbours, log, or set the next comparison. Stop: a
+neighbour that the user named is of another network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """In `stage`, an event of one of these kinds may lead to each stage of `to`, with effects among `effects`."""
+
+    stage: type[Stage]
+    events: tuple[Kind, ...]
+    to: tuple[type[Stage], ...]
+    effects: tuple[type[Effect], ...]
+
+
+_ASKING = (Fitting, Choosing, Merging)
+"""Where a round goes from Gathering, by the strategy and the guard: to Merging at once where there is no choice."""
+_QUESTIONS = (Fit, Evaluate, Merge, Absorb)
+
+TRANSITIONS: Final[tuple[Transition, ...]] = (
+    Transition(Opening, (Started, Reopening), (Opening,), (Open, WakeAt)),
+    # A state that was announced before the learner died is not trained again: it is stored (again), or published.
+    Transition(
+        Opening,
+        (Opened,),
+        (Opening, Training, Saving, Gathering, *_ASKING, Resting),
+        (Greet, Log, Stop, Train, Store, Publish, WakeAt, Pull, Weigh, *_QUESTIONS),
+    ),
+    Transition(Training, (Trained,), (Saving,), (Log, Store)),
+    Transition(Saving, (Stored,), (Gathering, *_ASKING), (Publish, Log, WakeAt, Pull, Weigh, *_QUESTIONS)),
+    Transition(Saving, (NotStored,), (Saving,), (Log, WakeAt)),
+    Transition(Saving, (SavingAgain,), (Saving,), (Store,)),
+    Transition(
+        Gathering,
+        (*FROM_NEIGHBOURS, Weighed, Declined, Deadline),
+        (Gathering, *_ASKING),
+        (*SERVING, Weigh, *_QUESTIONS),
+    ),
+    Transition(Fitting, (Fitted,), (Choosing, Merging), (Evaluate, Merge)),
+    Transition(Choosing, (Evaluated,), (Shrinking, Merging), (Evaluate, Merge)),
+    Transition(Shrinking, (Evaluated,), (Merging,), (Merge,)),
+    # To Opening where the merge has no finite loss: the learner is opened again with the state before the merge.
+    Transition(Merging, (Merged,), (Training, Resting, Opening), (Log, Keep, Drop, Store, Train, WakeAt)),
+    *(
+        Transition(stage, (Failed, LearnerLost), (Opening,), (Log, WakeAt, Stop))
+        for stage in (Opening, Training, Gathering, Fitting, Choosing, Shrinking, Merging)
+    ),
+    Transition(Saving, (LearnerLost,), (Opening,), (Log, WakeAt)),
 )

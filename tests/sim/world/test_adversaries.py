@@ -16,6 +16,7 @@ from peers.run.command import DeviceKeys
 from sim.toy.learner import EVIDENCE, add_toy, fingerprints
 from sim.world.conditions import ComputeConfig, Conditions
 from sim.world.world import World
+from support.running_core import neighbourhood
 from trust.record.history import Refusal
 from wire.codec import decode_announcement, encode_announcement, encode_reply
 from wire.digest import NO_DIGEST, Content
@@ -224,7 +225,7 @@ def test_announcements_without_end(town: World, worlds: Any) -> None:
 
     throw(town, attack, seconds=5)
     for one in town.nodes:
-        open_pulls = one.core._others.fetching.pulls._open  # type: ignore[union-attr]
+        open_pulls = neighbourhood(one.core).fetching.pulls._open
         assert len(open_pulls) <= 8
     unharmed(worlds, town, rounds=14)
 
@@ -242,7 +243,7 @@ def test_old_frames_again(town: World, worlds: Any) -> None:
         town.tell(node, Replied(reply=encode_reply(reply), via=RELAY))
     town.run(seconds=0.01)
     for node in town.nodes:
-        for entry in node.core._others.inbox.newest():
+        for entry in neighbourhood(node.core).inbox.newest():
             assert entry.announcement.round >= latest[entry.author] - 1
     town.run(seconds=20)
     unharmed(worlds, town)
@@ -274,7 +275,7 @@ def test_lies_about_what_is_offered(town: World, worlds: Any, lie: dict[str, Any
     throw(town, attack, seconds=8)
     assert is_out(town)
     for node in town.nodes:
-        assert node.core._others.inbox.newest_of(MALLORY.peer_id) is None
+        assert neighbourhood(node.core).inbox.newest_of(MALLORY.peer_id) is None
     unharmed(worlds, town, rounds=14)
 
 

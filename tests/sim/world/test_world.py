@@ -233,7 +233,7 @@ def test_who_is_dropped_is_gone_at_both_ends(worlds: Any) -> None:
     world.tell(one, Misbehaved(peer=other.keys.peer_id, field="test", why="test", fine=-100.0))
     world.run(seconds=5)
     heard = len(one.rounds)
-    assert other.core._others._connected == {}
+    assert list(other.core._connections.peers) == []
     world.crash(other)
     world.start(other)
     world.run(seconds=5)

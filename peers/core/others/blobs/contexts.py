@@ -1,12 +1,13 @@
-"""Compressed contexts: those that this peer made, for others, and those that it fetches, for itself.
+"""Exchange of compressed contexts: those that this peer made are offered, those that it needs are fetched.
 
-A context is a pure function of what its key names, so whoever made it, it should be the same bytes. Where
-neighbours announce different ones under one key, somebody is wrong: the one is fetched whose announcers weigh most
-in our last row, of those that failed least often: what is announced and never given must not stand in the way of
-what is. The learner looks into it before it uses it, and what it refused is let go of and not fetched again.
+A context is a pure function of what its key names, so all peers should make the same bytes. Where neighbours
+announce different bytes under one key, one of them is wrong. The candidate that failed least often is fetched, and
+among equals the one whose announcers weigh most in the last row: a context that is announced and never delivered
+must not block one that is delivered. The learner verifies a context before it uses it; a refused one is dropped and
+not fetched again.
 
-They are large, so few are held, one is on its way at a time, and none is kept on disk: a peer that has none trains
-without, and nobody waits.
+Contexts are large, so few are held, one is fetched at a time, and none is kept on disk. A peer without the context
+that it wants trains without it, and does not wait.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from gossipllm.work import MadeContext
 from peers.core.effects import Pull
 from peers.core.events import PeerId
 from peers.core.others.inbox import ReceivedAnnouncement
+from wire.bounded import BoundedDict
 from wire.digest import Content
 from wire.messages import MAX_CONTEXTS, BlobRef, ContextRef
 
 MAX_FETCHED = 2
-"""Fetched contexts held: that of the window being trained, and that of the next."""
+"""Fetched contexts held: for the block window in training, and for the next."""
 MAX_SOURCES = 4
-"""Announcers of a context that are asked for it, one after the other."""
+"""Announcers of a context that are asked for it, in turn."""
 MAX_FAILED = 64
-"""Blobs remembered that could not be had, and that the learner refused; the one that failed longest ago goes first."""
+"""Remembered contexts that could not be fetched, and as many that the learner refused; the oldest are forgotten
+first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +40,28 @@ class _Source:
 
 
 class ContextExchange:
+    """Contexts by key: made, fetched, wanted, failed and refused."""
+
     def __init__(self, keys: Sequence[bytes], *, most_bytes: int, requests: Iterator[int]) -> None:
         self._keys = frozenset(keys)
         self._most_bytes = most_bytes
         self._requests = requests
-        self._made: dict[bytes, Content] = {}
-        self._fetched: dict[bytes, Content] = {}
+        self._made = BoundedDict[bytes, Content](MAX_CONTEXTS)
+        self._fetched = BoundedDict[bytes, Content](MAX_FETCHED)
         self._wanted: bytes | None = None
         self._open: tuple[int, bytes, BlobRef] | None = None
-        """Request, key and blob of the one on its way."""
-        self._failed: dict[BlobRef, int] = {}
-        """How often each could not be had."""
-        self._refused: dict[bytes, None] = {}
-        """Digests of those that the learner would not train within."""
+        """Request, key and blob of the fetch that is open."""
+        self._failed = BoundedDict[BlobRef, int](MAX_FAILED)
+        """How often fetching each blob failed."""
+        self._refused = BoundedDict[bytes, None](MAX_FAILED)
+        """Digests of contexts that the learner refused."""
 
     # -- for others ---------------------------------------------------------------------------------
 
     def made(self, contexts: Sequence[MadeContext]) -> None:
-        """Take what can be given to others; the last ones made stay."""
+        """Take contexts that can be given to others; the newest `MAX_CONTEXTS` stay."""
         for one in contexts:
-            self._made.pop(one.key, None)
-            self._made[one.key] = one.content
-        while len(self._made) > MAX_CONTEXTS:
-            del self._made[next(iter(self._made))]
+            self._made.renew(one.key, one.content)
 
     def refs(self) -> tuple[ContextRef, ...]:
         return tuple(
@@ -74,12 +76,12 @@ class ContextExchange:
     # -- for ourselves ------------------------------------------------------------------------------
 
     def within_reach(self, entries: Sequence[ReceivedAnnouncement]) -> frozenset[bytes]:
-        """Keys of contexts that are here or that somebody announces."""
+        """Keys of contexts that are held here or announced by a neighbour."""
         announced = (one.key for entry in entries for one in self._announced(entry))
         return frozenset(self._fetched) | frozenset(announced)
 
     def want(self, key: bytes | None) -> None:
-        """The context that the next window needs; None for none."""
+        """Set the key of the context that the next block window needs; None for none."""
         self._wanted = key
 
     @property
@@ -93,7 +95,7 @@ class ContextExchange:
         weights: Mapping[PeerId, float],
         connected: Collection[PeerId],
     ) -> list[Pull]:
-        """Ask for what is wanted, if it is not here or on its way and somebody has it."""
+        """Ask for the wanted context, if it is neither here nor being fetched, and a neighbour announces it."""
         key = self._wanted
         if key is None or key in self._fetched or self._open is not None:
             return []
@@ -105,28 +107,22 @@ class ContextExchange:
         return [Pull(request=request, digest=source.ref.digest, size=source.ref.size, sources=source.peers)]
 
     def ends(self, request: int, content: Content | None) -> bool:
-        """Take the answer to a pull of ours, None where it failed; False where it is not one of ours."""
+        """Take the answer to a pull, None where it failed. False where the request was for something else."""
         if self._open is None or self._open[0] != request:
             return False
         _, key, ref = self._open
         self._open = None
         if content is not None and content.digest == ref.digest:
             self._fetched[key] = content
-            while len(self._fetched) > MAX_FETCHED:
-                del self._fetched[next(iter(self._fetched))]
         else:
-            self._failed[ref] = self._failed.pop(ref, 0) + 1
-            while len(self._failed) > MAX_FAILED:
-                del self._failed[next(iter(self._failed))]
+            self._failed.renew(ref, self._failed.get(ref, 0) + 1)
         return True
 
     def refused(self, content: Content) -> None:
-        """The learner found it to be a bad one: another one is fetched, or none."""
-        self._fetched = {key: held for key, held in self._fetched.items() if held.digest != content.digest}
-        self._refused.pop(content.digest, None)
-        self._refused[content.digest] = None
-        while len(self._refused) > MAX_FAILED:
-            del self._refused[next(iter(self._refused))]
+        """Drop a context that the learner refused; other bytes under its key may still be fetched."""
+        for key in [key for key, held in self._fetched.items() if held.digest == content.digest]:
+            del self._fetched[key]
+        self._refused.renew(content.digest, None)
 
     def _source(
         self,
@@ -135,7 +131,7 @@ class ContextExchange:
         weights: Mapping[PeerId, float],
         connected: Collection[PeerId],
     ) -> _Source | None:
-        # By digest and size: who lies about the size alone must not spoil the fetch from those who do not.
+        # By digest and size: a peer that lies about the size alone must not spoil the fetch from honest ones.
         announcers: dict[BlobRef, list[PeerId]] = {}
         for entry in entries:
             for one in self._announced(entry):
@@ -144,12 +140,12 @@ class ContextExchange:
         if not announcers:
             return None
 
-        def standing(ref: BlobRef) -> tuple[int, float, int, bytes, int]:
+        def preference(ref: BlobRef) -> tuple[int, float, int, bytes, int]:
             peers = announcers[ref]
             weight = math.fsum(weights.get(peer, 0.0) for peer in peers)
             return -self._failed.get(ref, 0), weight, len(peers), ref.digest, ref.size
 
-        best = max(announcers, key=standing)
+        best = max(announcers, key=preference)
         near = [peer for peer in announcers[best] if peer in connected]
         return _Source(best, tuple((near or announcers[best])[:MAX_SOURCES]))
 

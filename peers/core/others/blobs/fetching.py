@@ -1,4 +1,4 @@
-"""Blobs of others: asked for where they are worth it, checked when they come, kept as long as there is room."""
+"""Fetching blobs of other peers: asked for where they can be merged, checked on arrival, kept while there is room."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from peers.core.terms import Terms
 from wire.digest import Content
 
 HELD_PER_PARTNER = 2
-"""Neighbours whose updates are held, for each one fetched from: partners change, and what was fetched of the
-last ones counts for some rounds. Guess; it bounds the memory that others can make us use."""
+"""Complete announcements held for each partner: partners change, and what was fetched from earlier ones counts for
+some rounds. Guess; it bounds the memory that other peers can make this one use."""
 
 
 class NeighbourView(Protocol):
-    """What fetching asks of the neighbourhood."""
+    """The part of `Neighbourhood` that fetching reads."""
 
     @property
     def connected(self) -> Collection[PeerId]: ...
@@ -37,20 +37,22 @@ class NeighbourView(Protocol):
 
 
 class Fetching:
+    """Pulls, shares and contexts of one network, and the inbox that takes what was checked."""
+
     def __init__(
         self,
         config: CoreConfig,
         terms: Terms,
         *,
         inbox: Inbox,
-        around: NeighbourView,
+        neighbours: NeighbourView,
         complaints: Complaints,
         fine: Callable[[PeerId, ContentFault, float], list[Effect]],
     ) -> None:
         requests = itertools.count(1)
         self._most_held = HELD_PER_PARTNER * config.round.most_partners
         self._inbox = inbox
-        self._around = around
+        self._neighbours = neighbours
         self._complaints = complaints
         self._fine = fine
         self._pushes = terms.pushes
@@ -60,8 +62,13 @@ class Fetching:
         self.contexts = ContextExchange(terms.context_keys, most_bytes=most_bytes, requests=requests)
 
     def fetch(self, entry: ReceivedAnnouncement) -> list[Effect]:
-        """Pulls for what is missing of this entry, if it is worth them and its author's last ones ended."""
-        if not entry.fit or entry.refused or entry.complete or entry.author not in self._around.partners():
+        """Pulls for the missing blobs of this announcement, if its author is a partner and has no fetch open."""
+        if (
+            not entry.fit
+            or entry.refused
+            or entry.complete
+            or entry.author not in self._neighbours.partners()
+        ):
             return []
         for kind in () if self._pushes else entry.missing():
             held = self._inbox.find(kind, entry.ref(kind).digest)
@@ -69,18 +76,22 @@ class Fetching:
                 self._inbox.hold(entry, kind, held)
         if entry.complete or self.pulls.busy(entry.author):
             return []
-        connected = tuple(self._around.connected)
+        connected = tuple(self._neighbours.connected)
         return [self.pulls.begin(entry, kind, connected) for kind in entry.missing()]
 
     def fetch_missing(self) -> list[Effect]:
-        """Ask for what is missing of this round's partners; what was asked for and failed, again."""
+        """Ask for all missing blobs of this round's partners, also those whose last fetch failed."""
         effects: list[Effect] = []
         for entry in [one for one in self._inbox.newest() if not one.complete]:
             effects += self.fetch(entry)
         return [*effects, *self.fetch_context()]
 
     def fetch_context(self) -> list[Effect]:
-        return [*self.contexts.fetch(self._around.lately(), self._around.weights, self._around.connected)]
+        return [
+            *self.contexts.fetch(
+                self._neighbours.lately(), self._neighbours.weights, self._neighbours.connected
+            )
+        ]
 
     def pulled(self, request: int, content: Content, now: float) -> list[Effect]:
         fetch = self.pulls.end(request)
@@ -119,11 +130,11 @@ class Fetching:
         self._make_room()
 
     def _make_room(self) -> None:
-        """Where too much is held, let go of what was fetched of partners no more, the oldest first."""
+        """Above `most_held`, let go of blobs of peers that are no longer partners, oldest first."""
         excess = self._inbox.held - self._most_held
         if excess <= 0:
             return
-        chosen = self._around.partners()
+        chosen = self._neighbours.partners()
         others = [one for one in self._inbox.complete() if one.author not in chosen]
         for one in sorted(others, key=self._inbox.age, reverse=True)[:excess]:
             self._inbox.let_go(one.author)

@@ -1,8 +1,8 @@
-"""What is fetched: one announcement of each author at a time, checked before it counts.
+"""Pulls: fetches of the blobs of one announcement per author at a time, and the check of what they bring.
 
-At most one announcement of an author is on its way. An author that announces faster than its blobs travel is
-therefore fetched from as fast as they do, each time its newest, and never has a heap of fetches open. A fetch
-that failed is tried again when the round publishes and whenever we compare, by way of other neighbours.
+An author that announces faster than its blobs travel is fetched from as fast as they travel, each time its newest
+announcement, and never has a heap of fetches open. A failed fetch is tried again when the round publishes and at
+every comparison, from other neighbours.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from peers.core.effects import Pull
 from peers.core.events import PeerId
 from peers.core.others.inbox import Kind, ReceivedAnnouncement
 from peers.core.terms import Terms
+from wire.bounded import BoundedDict
 from wire.digest import Content
 from wire.errors import WireError
 from wire.logits import check_evidence
@@ -29,16 +30,17 @@ Guess, wide on purpose: to a newcomer, whose own update is still small, everybod
 merely harmful the guard on the trust split catches. There is no lower bound: a small update does little."""
 LARGE_NORM_FINE = -5.0
 WITNESSES = 2
-"""Other neighbours it takes to fine the author of a large tensor. Fewer, and the small one may be us."""
+"""Other neighbours that must hold a tensor before the author of a large one is fined. With fewer, the small one may
+be ours that is out of line."""
 BAD_CONTENT_FINE = -50.0
 MAX_NORMS = 64
-"""Authors whose tensors' sizes are remembered, the last ones."""
+"""Authors whose tensor sizes are remembered; the one heard longest ago is forgotten first."""
 MAX_GOOD = 64
-"""Digests of predictions that passed the check: the same bytes need no second look."""
+"""Digests of predictions that passed the check: equal bytes are not decoded again."""
 MAX_OPEN = 64
-"""Fetches on their way at a time. Guess; partners are fewer, and authors come and go."""
+"""Fetches open at a time. Guess; partners are fewer, and authors come and go."""
 RELAYS = 2
-"""Neighbours asked for a blob after its author and the one who told us of it."""
+"""Neighbours asked for a blob after its author and the neighbour that passed the announcement on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +58,18 @@ class Fetch(msgspec.Struct, frozen=True):
 
 
 class Pulls:
-    """Fetches on their way, and the check of what they bring."""
+    """Open fetches by request id."""
 
     def __init__(self, terms: Terms, requests: Iterator[int]) -> None:
         self._terms = terms
         self._requests = requests
         self._open: dict[int, Fetch] = {}
         self._own_norms: dict[str, float] = {}
-        self._good: dict[bytes, None] = {}
-        self._norms: dict[PeerId, dict[str, float]] = {}
+        self._good = BoundedDict[bytes, None](MAX_GOOD)
+        self._norms = BoundedDict[PeerId, dict[str, float]](MAX_NORMS)
 
     def own(self, norms: dict[str, float]) -> None:
-        """The root mean square of each of our own tensors that we announce, a yardstick for others'."""
+        """Take the root mean square of each tensor that this peer announces, as a yardstick for the neighbours'."""
         self._own_norms.update(norms)
 
     def busy(self, author: PeerId) -> bool:
@@ -87,7 +89,7 @@ class Pulls:
         )
 
     def end(self, request: int) -> Fetch | None:
-        """The fetch that was answered; None for an answer that nobody awaits."""
+        """Close and return the fetch that was answered; None for an unknown request."""
         return self._open.pop(request, None)
 
     def check_evidence(self, content: Content) -> ContentFault | None:
@@ -98,12 +100,10 @@ class Pulls:
         except WireError as error:
             return ContentFault(error.field, error.why, BAD_CONTENT_FINE)
         self._good[content.digest] = None
-        if len(self._good) > MAX_GOOD:
-            del self._good[next(iter(self._good))]
         return None
 
     def check(self, fetch: Fetch, content: Content) -> ContentFault | None:
-        """What is wrong with a blob that came, if anything is."""
+        """The fault of a fetched blob, None where there is none."""
         if fetch.kind == "evidence":
             return self.check_evidence(content)
         if self._terms.pushes:
@@ -122,16 +122,14 @@ class Pulls:
 
     def _check_norms(self, author: PeerId, norms: dict[str, float]) -> ContentFault | None:
         others = [one for other, one in self._norms.items() if other != author]
-        # Refused or not, it is one voice in the median; else a newcomer would go on refusing everybody.
-        self._norms.pop(author, None)
-        self._norms[author] = norms
-        if len(self._norms) > MAX_NORMS:
-            del self._norms[next(iter(self._norms))]
+        # Remembered even if it is refused, so that it counts in the median; else a newcomer, whose own tensors are
+        # small, would go on refusing everybody.
+        self._norms.renew(author, norms)
         for name, theirs in norms.items():
-            # Not everybody holds everything, and a root mean square is comparable whatever the rank.
+            # Neighbours may hold other tensors than this one. A root mean square is comparable between ranks.
             holders = [one[name] for one in others if name in one]
             median = statistics.median(holders or [0.0])
-            # Where nobody has anything yet, as B at the start, the largest of our own tensors is the measure.
+            # Where all are zero, as every B at the start, the largest of our own tensors is the measure.
             usual = max(self._own_norms.get(name, 0.0), median) or max(self._own_norms.values(), default=0.0)
             if 0 < usual * MAX_NORM_RATIO < theirs:
                 why = f"root mean square is {theirs / usual:.3g} times the usual"
@@ -142,7 +140,7 @@ class Pulls:
 
 
 def _sources(entry: ReceivedAnnouncement, connected: Sequence[PeerId], *, turn: int) -> tuple[PeerId, ...]:
-    """The author and the one who told us, where they are near, then others in turn."""
+    """Whom to ask for a blob: the author and the neighbour that passed it on, where connected, then others in turn."""
     near = [one for one in dict.fromkeys((entry.author, entry.via)) if one in connected]
     others = [one for one in connected if one not in near]
     start = turn % len(others) if others else 0

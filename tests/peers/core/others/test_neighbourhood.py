@@ -23,6 +23,7 @@ from peers.core.round.stages import Gathering, Saving
 from sim.toy.learner import EVIDENCE, fingerprints
 from support.core_bench import NET, Bench, RemotePeer
 from support.effects import every, only, refusals, round_record, verdict
+from support.running_core import neighbourhood
 from wire.codec import decode_announcement, decode_greeting, decode_reply, encode_reply
 from wire.digest import Content
 from wire.messages import Reply
@@ -218,12 +219,12 @@ def test_who_announces_what_cannot_be_fetched_is_not_waited_for(bench: Bench, al
     bench.meet(alice)
     for round_ in range(2):
         pull = only(bench.tell(Heard(frame=alice.announce(round_), via=alice.id)), Pull)
-        assert bench.core._others.is_awaited(alice.id)
+        assert neighbourhood(bench.core).is_awaited(alice.id)
         bench.tell(NotPulled(request=pull.request, why="not here"))
-    assert not bench.core._others.is_awaited(alice.id)
+    assert not neighbourhood(bench.core).is_awaited(alice.id)
 
     bench.receive(alice, 2)
-    assert bench.core._others.is_awaited(alice.id)
+    assert neighbourhood(bench.core).is_awaited(alice.id)
     assert effects
 
 
@@ -234,7 +235,7 @@ def test_to_greet_again_and_again_is_not_to_have_something_to_say(bench: Bench, 
         effects = bench.publish(bench.answer(effects))
         effects = bench.answer(bench.lose_patience(effects))
         bench.tell(alice.greet())
-    assert not bench.core._others.is_awaited(alice.id)
+    assert not neighbourhood(bench.core).is_awaited(alice.id)
 
 
 def test_news_that_comes_while_we_merge_is_fresh_in_the_next_round(bench: Bench, alice: RemotePeer) -> None:

@@ -84,20 +84,21 @@ def test_a_window_holds_neighbouring_blocks_and_is_the_same_when_drawn_again(
 ) -> None:
     first, again = (by_window(sampling=sampling, count=count) for _ in range(2))
     for round_ in range(30):
-        plan = first.window(round_, UNKNOWN, NEVER, PlanningInputs())
-        assert plan == again.window(round_, UNKNOWN, NEVER, PlanningInputs())
-        assert int.from_bytes(plan.units, "little") == (2**count - 1) << plan.window
+        plan = first.block_window(round_, UNKNOWN, NEVER, PlanningInputs())
+        assert plan == again.block_window(round_, UNKNOWN, NEVER, PlanningInputs())
+        assert int.from_bytes(plan.units, "little") == (2**count - 1) << plan.first_block
 
 
 def test_a_window_of_all_blocks_is_everything() -> None:
-    assert by_window(count=4).window(0, UNKNOWN, NEVER, PlanningInputs()) == Plan(b"", 0)
+    assert by_window(count=4).block_window(0, UNKNOWN, NEVER, PlanningInputs()) == Plan(b"", 0)
 
 
 @pytest.mark.parametrize("sampling", ["importance", "uniform", "round-robin"])
 def test_no_block_is_forgotten_and_neighbours_do_not_march_in_step(sampling: Any) -> None:
     peers = [by_window(f"p{n}", sampling=sampling) for n in range(12)]
     drawn = [
-        [one.window(round_, UNKNOWN, NEVER, PlanningInputs()).window for round_ in range(40)] for one in peers
+        [one.block_window(round_, UNKNOWN, NEVER, PlanningInputs()).first_block for round_ in range(40)]
+        for one in peers
     ]
     assert all(set(windows) == {0, 1, 2, 3} for windows in drawn)
     assert len({windows[0] for windows in drawn}) > 1
@@ -106,7 +107,9 @@ def test_no_block_is_forgotten_and_neighbours_do_not_march_in_step(sampling: Any
 def test_what_matters_more_is_trained_more() -> None:
     known = (0.0, 0.0, 0.0, 1.0)
     one = by_window(temperature=0.5, floor=0.1)
-    drawn = Counter(one.window(round_, known, (1000,) * 4, PlanningInputs()).window for round_ in range(400))
+    drawn = Counter(
+        one.block_window(round_, known, (1000,) * 4, PlanningInputs()).first_block for round_ in range(400)
+    )
     assert drawn[3] > 250
     assert all(drawn[block] > 0 for block in range(3))
 
@@ -118,7 +121,8 @@ def test_the_softmax_of_the_settings_decides_how_much_more(softmax: Any, best: f
     known = (0.0, 0.0, 0.0, 1.0)
     rounds = 2000
     drawn = Counter(
-        one.window(round_, known, (10**9,) * 4, PlanningInputs()).window for round_ in range(rounds)
+        one.block_window(round_, known, (10**9,) * 4, PlanningInputs()).first_block
+        for round_ in range(rounds)
     )
     expected = 0.9 * math.exp(best) / (math.exp(best) + 3) + 0.1 / 4
     # Four standard errors of a share of 2,000 draws.
@@ -130,23 +134,26 @@ def test_neighbours_measurements_count_as_their_weights_do(heard: Any) -> None:
     entries = [heard("alice", importance=encode_importance((0.0, 0.0, 1e30, 0.0)))]
     around = PlanningInputs(entries=entries, weights={"alice": 0.5})
     nobody = PlanningInputs(entries=entries, weights={"alice": 0.0})
-    with_her = Counter(one.window(r, UNKNOWN, (1000,) * 4, around).window for r in range(200))
-    without = Counter(one.window(r, UNKNOWN, (1000,) * 4, nobody).window for r in range(200))
+    with_her = Counter(one.block_window(r, UNKNOWN, (1000,) * 4, around).first_block for r in range(200))
+    without = Counter(one.block_window(r, UNKNOWN, (1000,) * 4, nobody).first_block for r in range(200))
     assert with_her[2] > 150 > 80 > without[2]
 
 
 def test_only_windows_in_which_the_adapter_has_something_are_trained() -> None:
     one = by_window(adapter=AdapterConfig(modules=("w0", "w2")))
-    drawn = {one.window(round_, UNKNOWN, NEVER, PlanningInputs()) for round_ in range(40)}
+    drawn = {one.block_window(round_, UNKNOWN, NEVER, PlanningInputs()) for round_ in range(40)}
     assert drawn == {Plan(b"\x01", 0), Plan(b"\x04", 2)}
 
 
 def test_windows_whose_context_is_to_be_had_are_preferred() -> None:
     one = by_window(context="distil", contexts="fetch")
     near = frozenset((context_key(1), context_key(3), bytes(32)))
-    drawn = {one.window(round_, UNKNOWN, NEVER, PlanningInputs(contexts=near)).window for round_ in range(40)}
+    drawn = {
+        one.block_window(round_, UNKNOWN, NEVER, PlanningInputs(contexts=near)).first_block
+        for round_ in range(40)
+    }
     assert drawn == {1, 3}
-    far = {one.window(round_, UNKNOWN, NEVER, PlanningInputs()).window for round_ in range(40)}
+    far = {one.block_window(round_, UNKNOWN, NEVER, PlanningInputs()).first_block for round_ in range(40)}
     assert far == {0, 1, 2, 3}
     assert one.context_key(Plan(b"\x02", 1)) == context_key(1)
     assert by_window(context="distil").context_key(Plan(b"\x02", 1)) is None, "who makes them fetches none"
@@ -168,7 +175,7 @@ def test_no_measurement_whatever_stops_the_planning(values: list[float | None], 
     for _ in range(3):
         importance, measured = one.learned(importance, measured, values)
         encode_importance(importance)
-        assert 0 <= one.window(round_, importance, measured, PlanningInputs()).window < 4
+        assert 0 <= one.block_window(round_, importance, measured, PlanningInputs()).first_block < 4
     for value, known in zip(values, importance, strict=True):
         assert known is None or (value is not None and math.isfinite(known))
 
@@ -182,7 +189,7 @@ def test_no_claim_of_neighbours_stops_the_planning(vectors: list[list[float | No
 
     entries: Any = [Someone(str(n), encode_importance(vector)) for n, vector in enumerate(vectors)]
     around = PlanningInputs(entries=entries, weights={one.author: 1 / len(vectors) for one in entries})
-    assert 0 <= by_window().window(3, UNKNOWN, NEVER, around).window < 4
+    assert 0 <= by_window().block_window(3, UNKNOWN, NEVER, around).first_block < 4
 
 
 def test_measurements_run_on_and_are_counted() -> None:

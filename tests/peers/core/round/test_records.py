@@ -67,7 +67,7 @@ def test_the_company_of_a_merge_is_kept_where_the_peer_wants_it(alice: RemotePee
     bench = Bench(keep_neighbours=True)
     bob.update = update_of([5.0, 5.0, 5.0, 5.0])
     ended = bench.finish(gathered(bench, alice, bob)[1])
-    company = only(ended, Keep).company
+    company = only(ended, Keep).inputs
     record = only(ended, Log).record
 
     assert (company.peer, company.round, company.self_weight) == (record.peer, 0, record.self_weight)
@@ -84,7 +84,7 @@ def test_the_kept_state_is_the_one_that_was_announced(alice: RemotePeer) -> None
     bench = Bench(keep_neighbours=True)
     saving, effects = gathered(bench, alice)
 
-    assert only(bench.finish(effects), Keep).company.snapshot == only(saving, Store).saved.snapshot
+    assert only(bench.finish(effects), Keep).inputs.snapshot == only(saving, Store).saved.snapshot
 
 
 def test_nothing_is_kept_unasked_or_of_nobody(alice: RemotePeer) -> None:

@@ -15,6 +15,7 @@ from peers.core.others.blobs.contexts import MAX_FAILED
 from sim.toy.units import CONTEXT_BYTES, context_key, fingerprints
 from support.core_bench import Bench, RemotePeer
 from support.effects import every, only
+from support.running_core import neighbourhood
 from wire.codec import decode_announcement
 from wire.digest import Content
 from wire.messages import MAX_CONTEXTS, BlobRef, ContextRef, network_id
@@ -70,7 +71,7 @@ def test_what_was_made_is_announced_and_served() -> None:
 def test_the_last_ones_made_are_kept_and_no_more_than_can_be_announced() -> None:
     bench = bench_that("make")
     bench.start()
-    contexts = bench.core._others.fetching.contexts
+    contexts = neighbourhood(bench.core).fetching.contexts
     made = [MadeContext(key=bytes([n]) * 32, content=Content.of(bytes([n]))) for n in range(7)]
     contexts.made(made)
     contexts.made(made[3:4])
@@ -114,7 +115,7 @@ def test_one_that_failed_is_asked_for_again_and_nobody_is_blamed(alice: RemotePe
     (pull,) = of_contexts(every(effects, Pull))
     assert bench.tell(NotPulled(request=pull.request, why="gone")) == []
     assert bench.core.welcome(alice.id, bench.now)
-    (again,) = of_contexts(every(bench.core._others.fetch_missing(), Pull))
+    (again,) = of_contexts(every(neighbourhood(bench.core).fetching.fetch_missing(), Pull))
     assert again.request != pull.request
 
 
@@ -149,7 +150,7 @@ def test_one_that_the_learner_refused_is_dropped_and_anothers_is_fetched(alice: 
 def test_one_that_the_learner_refused_is_not_fetched_again(alice: RemotePeer) -> None:
     bench = bench_that("fetch")
     trained(bench, alice, ref(2))
-    contexts, others = bench.core._others.fetching.contexts, bench.core._others
+    contexts, others = neighbourhood(bench.core).fetching.contexts, neighbourhood(bench.core)
     contexts.refused(context(2))
     assert not contexts.within_reach(others.lately())
     for n in range(MAX_FAILED):
@@ -183,7 +184,7 @@ def test_of_two_that_differ_the_one_of_those_we_trust_is_fetched(alice: RemotePe
     for someone, one in ((alice, ref(1)), (bob, ref(1, content=forged)), (carol, ref(1, content=forged))):
         bench.tell(Connected(peer=someone.id))
         bench.tell(announced(someone, 0, one))
-    contexts, others = bench.core._others.fetching.contexts, bench.core._others
+    contexts, others = neighbourhood(bench.core).fetching.contexts, neighbourhood(bench.core)
     contexts.want(context_key(1))
     trusting = contexts.fetch(others.lately(), {alice.id: 0.5, bob.id: 0.1}, others.connected)
     assert [(one.digest, one.sources) for one in trusting] == [(context(1).digest, (alice.id,))]
@@ -200,7 +201,7 @@ def test_what_many_announce_and_nobody_gives_does_not_stand_in_the_way(alice: Re
     for someone, one in ((alice, ref(1)), *((sybil, withheld) for sybil in sybils)):
         bench.tell(Connected(peer=someone.id))
         bench.tell(announced(someone, 0, one))
-    contexts, others = bench.core._others.fetching.contexts, bench.core._others
+    contexts, others = neighbourhood(bench.core).fetching.contexts, neighbourhood(bench.core)
     contexts.want(context_key(1))
     (first,) = contexts.fetch(others.lately(), {}, others.connected)
     assert first.digest == withheld.blob.digest
@@ -216,7 +217,7 @@ def test_who_lies_about_the_size_alone_spoils_no_fetch_from_others(alice: Remote
     for someone, one in ((liar, ref(1, size=7)), (alice, ref(1))):
         bench.tell(Connected(peer=someone.id))
         bench.tell(announced(someone, 0, one))
-    contexts, others = bench.core._others.fetching.contexts, bench.core._others
+    contexts, others = neighbourhood(bench.core).fetching.contexts, neighbourhood(bench.core)
     contexts.want(context_key(1))
     (pull,) = contexts.fetch(others.lately(), {alice.id: 0.5, liar.id: 0.1}, others.connected)
     assert (pull.size, pull.sources) == (context(1).size, (alice.id,))
@@ -227,7 +228,7 @@ def test_few_fetched_contexts_are_held_and_passed_on(alice: RemotePeer) -> None:
     bench.start()
     bench.tell(Connected(peer=alice.id))
     bench.tell(announced(alice, 0, *(ref(first) for first in range(4))))
-    contexts, others = bench.core._others.fetching.contexts, bench.core._others
+    contexts, others = neighbourhood(bench.core).fetching.contexts, neighbourhood(bench.core)
     for first in range(4):
         contexts.want(context_key(first))
         (pull,) = contexts.fetch(others.lately(), {}, others.connected)

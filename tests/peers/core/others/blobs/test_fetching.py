@@ -9,6 +9,7 @@ from peers.core.events import Comparing, Connected, Heard, NotPulled, Pulled, Wo
 from peers.core.others.blobs.pulls import MAX_OPEN
 from support.core_bench import Bench, RemotePeer, update_of
 from support.effects import every, only, refusals, round_record, verdict
+from support.running_core import neighbourhood
 
 # -- what is asked for, and of whom -----------------------------------------------------------------
 
@@ -72,7 +73,7 @@ def test_what_is_held_of_strangers_is_bounded() -> None:
     bench.start()
     for number in range(200):
         bench.receive(RemotePeer(str(number), update=update_of([1.0, 0.0, 0.0, number / 1000])))
-    held = list(bench.core._others.inbox.complete())
+    held = list(neighbourhood(bench.core).inbox.complete())
     assert len(held) <= 8
 
 
@@ -115,7 +116,7 @@ def test_updates_and_predictions_of_different_announcements_never_meet(
         content = old_update if pull.digest == old_update.digest else alice.evidence
         open_bench.tell(Pulled(request=pull.request, content=content))
 
-    (complete,) = open_bench.core._others.inbox.complete()
+    (complete,) = neighbourhood(open_bench.core).inbox.complete()
     assert complete.announcement.round == 0
     assert complete.update.digest == complete.announcement.update.digest
 
@@ -179,7 +180,7 @@ def test_a_newcomer_does_not_fine_those_who_are_larger_than_itself(bench: Bench)
             bench.receive(veteran, round_)
 
     assert all(bench.core.welcome(one.id, bench.now) for one in veterans)
-    assert {one.author for one in bench.core._others.inbox.complete()} == {one.id for one in veterans}
+    assert {one.author for one in neighbourhood(bench.core).inbox.complete()} == {one.id for one in veterans}
     assert effects
 
 
