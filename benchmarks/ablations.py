@@ -1,6 +1,7 @@
 """What each default of trust and merging is worth: one change at a time, on three languages.
 
     python benchmarks/ablations.py --data FOLDER [--out FOLDER] [--seeds 0,1] [--jobs 2]
+    python benchmarks/ablations.py --data embedded         with no download
 
 The data set, the base and the schedule are those of `paper_table.py` for `multi-wiki`, with high and with low
 heterogeneity. Prints, for each change, the test perplexity after the last merge and its paired difference from the
@@ -81,7 +82,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the corpora, or embedded")
     parser.add_argument("--out", type=Path, default=Path("results/ablations"))
     parser.add_argument("--kinds", default="high,low")
     parser.add_argument("--seeds", default="0,1")

@@ -1,19 +1,21 @@
 """The comparison of Wagner, Fan and Jaggi (2024, arXiv 2404.09753), table 4, at a size for two cores.
 
     python benchmarks/paper_table.py --data FOLDER [--out FOLDER] [--seeds 0,1,2] [--jobs 2]
+    python benchmarks/paper_table.py --data embedded       one of the three data sets, with no download
 
-Three data sets (`corpora.py` says what stands for which), each dealt with low heterogeneity (true mixtures of
-3/4 and 1/4) and high (one category a peer), all methods, several seeds. The base is a model of 0.17 million
-parameters that is trained here first on text that no peer holds, mostly English (`small_base.py`); rank 4 and
-alpha 32 as published, the learning rate is that of a small model. As published, everybody waits for everybody,
-everybody trains alone for a while before the first merge, and the last merge is followed by no training.
+Three data sets (`corpora.py` says what stands for which, and where FOLDER comes from), each dealt with low
+heterogeneity (true mixtures of 3/4 and 1/4) and high (one category a peer), all methods, several seeds. The base is
+a model of 0.17 million parameters that is trained here first on text that no peer holds, mostly English
+(`small_base.py`). Rank 4 and alpha 32 as published; the learning rate is that of a small model. As published, rounds
+are synchronous, every peer trains alone for a while before the first merge, and no training follows the last merge.
 
-Every run is a run of `gossipllm sim`: what is there already is not run again, so an interrupted table goes on
-where it stopped, and each cell's folder can be inspected with `gossipllm trust show`. Prints the tables and
-writes them to `paper_table.md` in the form of `sim/FINDINGS.md`, with the command, the model and the tokens.
+Every run is a run of `gossipllm sim`: a finished run is not repeated, so an interrupted table can be resumed, and
+each cell's folder can be inspected with `gossipllm trust show`. Prints the tables and writes them to
+`paper_table.md` in the form of `sim/FINDINGS.md`, with the command, the model and the tokens.
 
 --variants adds, for one data set, what the row is applied to and how adapters are merged; --released deals the
-two "low" settings that the published code dealt otherwise than described, as it dealt them.
+two "low" settings that the published code dealt otherwise than described, as it dealt them. Table 5, what is sent,
+is printed by `paper_sizes.py`.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from corpora import NAMES, Corpus, load
+from corpora import EMBEDDED, Corpus, load, names
 from rich.console import Console
 from small_base import TINY, losses_by_category, small_base
 
@@ -67,11 +69,11 @@ METHODS: Final = (
 )
 RECIPES: Final = {
     # Topics differ so little from what the base has read that a high rate forgets more than it learns.
-    "topics": {"rate": 3e-3, "batch": 4, "tokens": 20_480},
-    "multi-wiki": {"rate": 1e-2, "batch": 4, "tokens": 20_480},
-    "codes-wiki": {"rate": 1e-2, "batch": 4, "tokens": 20_480},
+    "topics": {"rate": 3e-3, "batch": 4},
+    "multi-wiki": {"rate": 1e-2, "batch": 4},
+    "codes-wiki": {"rate": 1e-2, "batch": 4},
 }
-"""Peak rate, windows of a batch and training tokens of a peer, for each data set. Tuned on `local` alone."""
+"""Peak rate and windows of a batch for each data set. Tuned on `local` alone."""
 VARIANTS: Final = (
     "local",
     "fedavg",
@@ -106,11 +108,16 @@ class Cell:
         return f"{self.corpus}-{self.kind}"
 
 
+def sets_of(options: argparse.Namespace) -> list[str]:
+    """The data sets that were asked for, or all that the text has."""
+    return options.sets.split(",") if options.sets else list(names(options.data))
+
+
 def cells(options: argparse.Namespace) -> list[Cell]:
-    sets: list[str] = options.sets.split(",")
-    unknown = [name for name in sets if name not in NAMES]
+    sets, known = sets_of(options), names(options.data)
+    unknown = [name for name in sets if name not in known]
     if unknown:
-        raise UserMistake(f"--sets {unknown[0]}: known are {', '.join(NAMES)}")
+        raise UserMistake(f"--sets {unknown[0]}: {options.data} has {', '.join(known)}")
     kinds: list[Heterogeneity] = options.kinds.split(",")
     chosen = [Cell(corpus=name, kind=kind) for name in sets for kind in kinds]
     if options.variants:
@@ -131,8 +138,9 @@ def scenario_of(
     released = "multi-wiki-low" if cell.corpus == "multi-wiki" else "codes-wiki-low"
     partition = PartitionConfig(
         kind=kinds.get(cell.kind, "exclusive"),
-        released=released,
-        train_tokens=int(recipe["tokens"]),
+        # Of another kind it would change nothing, and a scenario that says so is refused.
+        released=released if cell.kind == "released" else PartitionConfig().released,
+        train_tokens=corpus.train_tokens,
         trust_tokens=options.trust_windows * TINY.context,
         test_tokens=32 * TINY.context,
         chunk_tokens=2 * TINY.context,
@@ -152,8 +160,8 @@ def scenario_of(
             test_windows=32,
             partition=partition,
         ),
-        # A fifth of the rounds end without a merge, and the next one trains before it merges: somewhat more than the
-        # published 100 of 500 steps.
+        # A fifth of the rounds end without a merge, and the next round trains before it merges: somewhat more than
+        # the published 100 of 500 steps.
         round=RoundConfig(
             steps=steps, rounds=rounds, warmup_rounds=_warmup(rounds), barrier=True, patience_s=86_400.0
         ),
@@ -207,9 +215,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the corpora, or embedded")
     parser.add_argument("--out", type=Path, default=Path("results/paper-table"))
-    parser.add_argument("--sets", default=",".join(NAMES), help="which data sets  [default: all]")
+    parser.add_argument("--sets", help="which data sets  [default: all]")
     parser.add_argument("--kinds", default="high,low", help="of heterogeneity")
     parser.add_argument("--methods", help="other methods than all")
     parser.add_argument("--seeds", default="0,1,2")
@@ -225,7 +233,7 @@ def main() -> None:
     out: Path = options.out.resolve()
     began = time.perf_counter()
     pages = [head(options)]
-    for name in options.sets.split(","):
+    for name in sets_of(options):
         chosen = [cell for cell in cells(options) if cell.corpus == name]
         if not chosen:
             continue
@@ -252,7 +260,10 @@ def page(comparison: Comparison) -> tuple[str, str]:
 
 def head(options: argparse.Namespace) -> str:
     # Where the text lies on this machine says nothing to others.
-    words = [{str(options.data): "FOLDER", str(options.out): "OUT"}.get(word, word) for word in sys.argv[1:]]
+    places = {str(options.data): "FOLDER", str(options.out): "OUT"}
+    if options.data == EMBEDDED:
+        del places[str(options.data)]
+    words = [places.get(word, word) for word in sys.argv[1:]]
     return (
         f"## {datetime.now(UTC).date().isoformat()} Table 4 of Wagner et al. (2024), small\n\n"
         f"`python benchmarks/paper_table.py {shlex.join(words)}`, {platform.machine()}\n\n"
@@ -270,7 +281,7 @@ def untrained(corpus: Corpus, model: Path, options: argparse.Namespace) -> str:
     shown = ", ".join(f"{name} {bits:.2f}" for name, (_, bits) in found.items())
     return (
         f"### {corpus.name} (for {corpus.published})\n\nThe base reads, in bits a byte: {shown}. A peer holds "
-        f"{recipe['tokens']:,} training tokens and trains on {seen:,.0f}: batches of {recipe['batch']} windows, "
+        f"{corpus.train_tokens:,} training tokens and trains on {seen:,.0f}: batches of {recipe['batch']} windows, "
         f"peak rate {recipe['rate']:g}.\n"
     )
 
