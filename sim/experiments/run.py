@@ -24,7 +24,7 @@ from sim.experiments.scenarios import Scenario
 from sim.experiments.texts import category_names, load_categories
 from sim.world.agenda import EPOCH
 from sim.world.keys import ToyKeys
-from sim.world.learners import PooledLearner, QuestionQueue
+from sim.world.question_queue import PooledLearner, QuestionQueue
 from sim.world.simulated_peer import SimulatedPeer
 from sim.world.trace import Happened
 from sim.world.world import World

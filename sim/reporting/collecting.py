@@ -18,9 +18,9 @@ import msgspec
 from gossipllm import __version__
 from sim.comparison.summary import Comparison
 from sim.experiments.results import METRICS, SCENARIO
+from sim.reporting.configuration_text import configuration
 from sim.reporting.document import ConfigText, FilePart, Fingerprint, ReportDocument, RunPart
 from sim.reporting.series import RunFacts, run_part
-from sim.reporting.settings import configuration
 from trust.errors import UserMistake
 from trust.inspection.reading.files import HistoryRun, check_recorded, history_files
 from trust.names import escaped

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from sim.reporting.document import Glimpse, Measured, PeerPart, RunPart, Series, Totals
-from sim.reporting.layout import places
+from sim.reporting.network_picture import places
 from trust.inspection.reading.files import HistoryRun
 from trust.inspection.show.traffic import PeerTraffic, totals
 from trust.names import escaped, short_names

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from html import escape
 
 from sim.reporting.document import PeerPart, ReportDocument, RunPart
-from sim.reporting.page.methods import methods_table
+from sim.reporting.page.comparison_table import methods_table
 from trust.record.measures import effective_collaborators
 
 _LEVELS = 20

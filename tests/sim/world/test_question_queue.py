@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gossipllm.work import Evaluate, Evaluated
-from sim.world.learners import PooledLearner, QuestionQueue
+from sim.world.question_queue import PooledLearner, QuestionQueue
 
 
 class Counting:

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from sim.reporting.layout import places
+from sim.reporting.network_picture import places
 
 
 def test_groups_that_trust_each_other_stand_together_however_they_are_dealt() -> None:
