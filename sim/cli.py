@@ -1,6 +1,6 @@
-"""`gossipllm sim`: many peers on this machine, in virtual time; methods compared.
+"""`gossipllm sim`: runs many peers on this machine in virtual time, and compares methods.
 
-torch is loaded by the processes that run the peers, never by this one.
+torch is loaded by the worker processes, never by this one.
 """
 
 from __future__ import annotations
@@ -31,21 +31,25 @@ from trust.errors import UserMistake
 
 @click.command()
 @click.argument("scenario", default=DEFAULT)
-@click.option("-m", "--methods", metavar="A,B,C", help="What to compare; see --list.")
+@click.option("-m", "--methods", metavar="A,B,C", help="Methods to compare; see --list.")
 @click.option("--seeds", metavar="0..4", help="Seeds to run each method with: 0..4, or 0,2,5.")
-@click.option("--peers", type=click.IntRange(2, 10_000), help="How many peers.")
-@click.option("--rounds", type=click.IntRange(1, 100_000), help="Rounds of each peer.")
+@click.option("--peers", type=click.IntRange(2, 10_000), help="Number of peers.")
+@click.option("--rounds", type=click.IntRange(1, 100_000), help="Rounds that each peer does.")
 @click.option(
-    "--set", "settings", multiple=True, metavar="KEY=VALUE", help="Change one setting; may be repeated."
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one setting of the scenario; may be repeated.",
 )
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="Folder to write.  [default: results/NAME]"
 )
 @click.option("-j", "--jobs", type=click.IntRange(1, 256), help="Runs at a time.  [default: one per core]")
-@click.option("--fresh", is_flag=True, help="Run also what is there already.")
-@click.option("--list", "listing", is_flag=True, help="List methods and scenarios, and end.")
+@click.option("--fresh", is_flag=True, help="Repeat runs that have results already.")
+@click.option("--list", "listing", is_flag=True, help="List methods and scenarios, and exit.")
 @click.option("--json", "as_json", is_flag=True, help="Print table.json instead of tables.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 def sim(
     scenario: str,
     methods: str | None,
@@ -62,13 +66,13 @@ def sim(
 ) -> None:
     """Run many peers on this machine and compare methods on the same data.
 
-    SCENARIO is a TOML file, or the name of one that ships (--list). Without one, nine peers read three
-    languages, and training alone is compared with averaging, with rows that know the languages, and with
-    rows that the peers work out by themselves; about four minutes on two cores.
+    SCENARIO is a TOML file, or the name of a scenario that ships (--list). Without it, nine peers hold text of three
+    languages, and four methods are compared: training alone, plain averaging, rows that know the languages, and
+    rows that the peers compute themselves (about four minutes on two cores).
 
-    The peers are the same code that runs on devices, with every message in its real form; time is virtual, so a
-    slow network costs nothing. Each method runs once with each seed, and a run that is there already, with the
-    same settings, is not repeated. Ctrl-C keeps the runs that are done.
+    The peers run the same code as devices, with every message encoded as on the network; time is virtual, so a slow
+    network costs nothing. Each method runs once with each seed. A run that has results with the same settings is not
+    repeated, and Ctrl-C keeps finished runs. A setting that none of the methods reads is refused.
 
     \b
     Examples:
@@ -76,6 +80,7 @@ def sim(
       gossipllm sim --list
       gossipllm sim --methods local,s2,s3,s1*s3 --seeds 0..4
       gossipllm sim --methods s3,s3+noguard,s3+mean --rounds 12
+      gossipllm sim published --methods s1-text+alone,s2-text+alone
       gossipllm sim mixture --set data.partition.major=0.6
       gossipllm sim ranks
       gossipllm sim languages -m s3,s3+layers --set layers.count=1
@@ -84,11 +89,11 @@ def sim(
 
     \b
     Writes into results/NAME:
-      table.md, table.json  the comparison; also printed
-      *.png                 rows of each method beside the theoretical ones; curves
-      scenario.toml         every setting of the run, with what it means
+      table.md, table.json  the comparison, which is also printed
+      *.png                 rows of each method beside the theoretical rows; learning curves
+      scenario.toml         every setting of the run, with its meaning
       METHOD/seed-N/        history.msgpack (for `gossipllm trust show`), metrics.json,
-                            events.jsonl.gz: everything that happened, a line each
+                            events.jsonl.gz: every event of the run, a line each
     """
     if listing:
         _list()
@@ -101,10 +106,10 @@ def sim(
 def _settings(
     methods: str | None, seeds: str | None, peers: int | None, rounds: int | None, settings: tuple[str, ...]
 ) -> list[str]:
-    """The short options as settings, after those that were spelled out."""
+    """All options as `key=value` settings, the short options last."""
     named = list(settings)
     if methods is not None:
-        named.append(f"methods={json.dumps([one.strip() for one in methods.split(',')])}")
+        named.append(f"methods={json.dumps([name.strip() for name in methods.split(',')])}")
     if seeds is not None:
         named.append(f"seeds={_seeds(seeds)}")
     if peers is not None:
@@ -131,29 +136,29 @@ def _seeds(text: str) -> list[int]:
 def _run(scenario: Scenario, out: Path, *, jobs: int, fresh: bool, as_json: bool, quiet: bool) -> None:
     errors = Console(stderr=True, highlight=False)
     begin_results(out, scenario)
-    came: list[RunDone] = []
+    done: list[RunDone] = []
     try:
         with (
             showing(scenario, errors, quiet=quiet) as shown,
-            closing(run_all(scenario, out, jobs=jobs, fresh=fresh)) as news,
+            closing(run_all(scenario, out, jobs=jobs, fresh=fresh)) as progress,
         ):
-            for one in news:
-                shown.take(one)
-                if isinstance(one, RunDone):
-                    came.append(one)
+            for step in progress:
+                shown.take(step)
+                if isinstance(step, RunDone):
+                    done.append(step)
     except KeyboardInterrupt:
         whole = len(scenario.methods) * len(scenario.seeds)
-        text = f"stopped; {len(came)} of {whole} runs are done, stay in {out}, and will not be repeated"
+        text = f"stopped; {len(done)} of {whole} runs are done, stay in {out}, and will not be repeated"
         click.echo(text, err=True)
         raise
     except TaskFailedError as error:
         raise click.ClickException(str(error)) from None
-    _show(scenario, out, came, as_json=as_json)
+    _show(scenario, out, done, as_json=as_json)
 
 
-def _show(scenario: Scenario, out: Path, came: list[RunDone], *, as_json: bool) -> None:
+def _show(scenario: Scenario, out: Path, done: list[RunDone], *, as_json: bool) -> None:
     runs = sorted(
-        (one.metrics for one in came), key=lambda run: (scenario.methods.index(run.method), run.seed)
+        (run.metrics for run in done), key=lambda run: (scenario.methods.index(run.method), run.seed)
     )
     about = {name: method_named(name).about for name in scenario.methods}
     comparison = compared(
@@ -161,7 +166,7 @@ def _show(scenario: Scenario, out: Path, came: list[RunDone], *, as_json: bool) 
     )
     write_json(out / "table.json", comparison)
     (out / "table.md").write_text(markdown(comparison), encoding="utf-8")
-    clocks = {f"{one.metrics.method} {one.metrics.seed}": one.clock for one in came}
+    clocks = {f"{run.metrics.method} {run.metrics.seed}": run.clock for run in done}
     write_json(out / "clocks.json", clocks)
     # matplotlib takes half a second to import, and only this needs it.
     from sim.comparison.plots import draw
@@ -174,7 +179,7 @@ def _show(scenario: Scenario, out: Path, came: list[RunDone], *, as_json: bool) 
         return
     console = Console(highlight=False)
     seconds = {
-        name: statistics.fmean(one.clock.wall_s for one in came if one.metrics.method == name)
+        name: statistics.fmean(run.clock.wall_s for run in done if run.metrics.method == name)
         for name in about
     }
     print_comparison(comparison, seconds, console)
@@ -187,8 +192,8 @@ def _list() -> None:
     console = Console(highlight=False)
     for title, lines in (
         ("methods", {name: method.about for name, method in METHODS.items()}),
-        ("together", {"s1*s3": "a product of s1, s2 and s3: near by each of them"}),
-        ("changes, behind a method", {f"+{name}": about for name, (about, _) in CHANGES.items()}),
+        ("products", {"s1*s3": "weights of two or three of s1, s2 and s3, multiplied"}),
+        ("changes of a method", {f"+{name}": about for name, (about, _) in CHANGES.items()}),
         ("scenarios", {name: _first_comment(path) for name, path in shipped().items()}),
     ):
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
@@ -202,6 +207,6 @@ def _list() -> None:
 
 
 def _first_comment(path: Path) -> str:
-    """What a scenario's file says of itself: its first lines, up to an empty one."""
+    """The comment at the head of a scenario's file, up to an empty line."""
     lines = path.read_text(encoding="utf-8").split("\n\n")[0].splitlines()
     return " ".join(line.removeprefix("#").strip() for line in lines if line.startswith("#"))

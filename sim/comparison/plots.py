@@ -1,4 +1,4 @@
-"""A comparison as pictures: who learns from whom under each method, and how the perplexity falls.
+"""Plots of a comparison: the trust rows of each method, and perplexity by round.
 
 Axes: N peers.
 """
@@ -26,13 +26,13 @@ from trust.rows.evidence import F64
 
 _INK: Final = "#1f2937"
 _COLOURS: Final = ("#6b7280", "#c2410c", "#111827", "#1d4ed8", "#0f766e", "#a21caf", "#b45309", "#4d7c0f")
-"""Apart from each other also in print and for the colour-blind, together with the names at the lines' ends."""
+"""Colours of the curves. Names at the ends of the lines tell them apart in print and for the colour-blind too."""
 _PRINTED: Final = 12
-"""Peers up to which a cell has room for its weight in print."""
+"""Most peers for which a cell has room for its weight as a number."""
 
 
 def draw(runs: Sequence[RunMetrics], out: Path) -> tuple[str, ...]:
-    """All pictures of a comparison into a folder; their names, but for those of single methods."""
+    """Write all plots of a comparison into a folder. Returns the names of those over all methods."""
     by_method: dict[str, list[RunMetrics]] = {}
     for run in runs:
         by_method.setdefault(run.method, []).append(run)
@@ -44,7 +44,7 @@ def draw(runs: Sequence[RunMetrics], out: Path) -> tuple[str, ...]:
 
 
 def save_matrices(runs: Mapping[str, Sequence[RunMetrics]], path: Path) -> None:
-    """One panel for each method, means of the last rows over its seeds, the theoretical rows first."""
+    """Plot the last rows of each method, as means over seeds, a panel each, the theoretical rows first."""
     oracle = np.mean([run.oracle for of_method in runs.values() for run in of_method], axis=0)
     panels = {"theoretical": oracle} | {
         method: np.mean([run.rows_NN for run in of_method], axis=0)
@@ -55,7 +55,7 @@ def save_matrices(runs: Mapping[str, Sequence[RunMetrics]], path: Path) -> None:
 
 
 def save_pair(method: str, runs: Sequence[RunMetrics], path: Path) -> None:
-    """A method's rows, mean over seeds, beside the theoretical ones."""
+    """Plot a method's rows, as means over seeds, beside the theoretical rows."""
     panels = {
         method: np.mean([run.rows_NN for run in runs], axis=0),
         "theoretical": np.mean([run.oracle for run in runs], axis=0),
@@ -64,7 +64,7 @@ def save_pair(method: str, runs: Sequence[RunMetrics], path: Path) -> None:
 
 
 def save_panels(panels: Mapping[str, F64], labels: Sequence[str], path: Path) -> None:
-    """Matrices beside each other, on one scale of colour. Peers stand in the order of `labels`' kinds."""
+    """Plot matrices beside each other on one colour scale. Peers are sorted by the category in their label."""
     order = sorted(range(len(labels)), key=lambda i: (labels[i].partition(" ")[2], i))
     columns = next(n for n in range(1, 5) if len(panels) <= n or (n > 1 and len(panels) <= n * n) or n == 4)
     rows = -(-len(panels) // columns)
@@ -91,8 +91,8 @@ def save_panels(panels: Mapping[str, F64], labels: Sequence[str], path: Path) ->
 
 
 def save_curves(runs: Mapping[str, Sequence[RunMetrics]], path: Path) -> None:
-    """Mean test perplexity by round: after the merge as a line, before it as a thin dashed one; the shade is one
-    standard deviation over seeds."""
+    """Plot mean test perplexity by round: after the merge as a line, before it dashed; the shade is one standard
+    deviation over seeds."""
     figure = Figure(figsize=(8.2, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -129,7 +129,7 @@ def save_curves(runs: Mapping[str, Sequence[RunMetrics]], path: Path) -> None:
 
 
 def _over_seeds(runs: Sequence[RunMetrics], numbers: Iterable[int], which: str) -> tuple[F64, F64]:
-    """Mean and standard deviation over the runs that came to each round."""
+    """Mean and standard deviation for each round, over the runs that reached it."""
     means: list[float] = []
     deviations: list[float] = []
     for number in numbers:
@@ -142,7 +142,7 @@ def _over_seeds(runs: Sequence[RunMetrics], numbers: Iterable[int], which: str) 
 
 
 def _label_ends(figure: Figure, axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Names at the right ends of the lines, moved apart where they would cover each other."""
+    """Write the methods' names at the right ends of the lines, moved apart where they would overlap."""
     figure.draw_without_rendering()
     to_pixels, to_data = axes.transData, axes.transData.inverted()
     gap = 13 * figure.dpi / 72
@@ -186,7 +186,7 @@ def _ticks(axes: Axes, labels: Sequence[str], *, left: bool) -> None:
 
 
 def _labels(runs: Mapping[str, Sequence[RunMetrics]]) -> list[str]:
-    """A peer's number, the kind of text that it holds most of, where seeds agree on that, and what sets it apart."""
+    """A label for each peer: its number, its largest category where seeds agree on it, and how its device differs."""
     of_all = [run for of_method in runs.values() for run in of_method]
     names: list[str] = []
     for place, one in enumerate(of_all[0].peers):
@@ -199,5 +199,5 @@ def _labels(runs: Mapping[str, Sequence[RunMetrics]]) -> list[str]:
 
 def _save(figure: Figure, path: Path) -> None:
     with path.open("wb") as file:
-        # An open file rather than a path, from whose ending matplotlib would guess another format.
+        # Given a path, matplotlib would take the format from its ending.
         figure.savefig(file, format="png", dpi=150, bbox_inches="tight", pad_inches=0.15)

@@ -1,11 +1,10 @@
-"""Runs of several methods and seeds -> one table: the types of `table.json`, and how they are computed.
+"""Summary of runs over methods and seeds: the types of `table.json`, and how they are computed.
 
-Seeds share a large part of what they vary in: who drew the harder texts is the same for all methods of a seed.
-So beside means and standard deviations over seeds there are *paired* differences: of a method from a baseline
-on the same seed, then their mean and standard deviation.
+A seed decides which peers get the harder texts, for all methods alike, so seeds differ more than methods do. Beside
+means and standard deviations over seeds there are therefore *paired* differences: a method minus a baseline on the
+same seed, then their mean and standard deviation.
 
-Standard deviations are those of a sample (divisor n - 1), null for a single seed. Nothing here depends on the
-wall clock, which has a file of its own.
+Standard deviations are of a sample (divisor n - 1), null for a single seed. Nothing here depends on the wall clock.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from sim.experiments.metrics import SCHEMA, PeerMetrics, RunMetrics
 
 BASELINES: Final = ("local", "fedavg", "theoretical")
 REPORTING: Final = "test"
-"""The purpose of passes that only report. They are no part of what a method costs."""
+"""The purpose of passes that only report, which are not part of a method's cost."""
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +33,7 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeviceSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Peers of one kind under one method: perplexity after the last merge, and paired against training alone."""
+    """Perplexity after the last merge of one kind of peers, and its paired difference from training alone."""
 
     after: Spread
     against_local: Spread | None
@@ -114,7 +113,7 @@ def compared(
 
 
 def spread(values: Iterable[float]) -> Spread | None:
-    """None of nothing."""
+    """Mean and standard deviation; None without values."""
     listed = list(values)
     if not listed:
         return None
@@ -164,7 +163,7 @@ def _over(runs: Sequence[RunMetrics], value: Callable[[RunMetrics], float]) -> S
 
 
 def _mean(run: RunMetrics, value: Callable[[PeerMetrics], float | None]) -> float:
-    """Over the peers that have it; 0 where none has."""
+    """Mean of a value over the peers that have it; 0 where no peer has."""
     known = [one for one in map(value, run.peers) if one is not None]
     return statistics.fmean(known) if known else 0.0
 
@@ -180,7 +179,7 @@ def _pooled(run: RunMetrics) -> float:
 
 
 def _devices(mine: Mapping[int, RunMetrics], alone: Mapping[int, RunMetrics]) -> dict[str, DeviceSummary]:
-    """In the order in which kinds first occur; nothing where there is but one."""
+    """A summary for each kind of peer, in the order of first occurrence; empty where all peers are alike."""
     kinds = list(dict.fromkeys(one.device for run in mine.values() for one in run.peers))
     if len(kinds) < 2:
         return {}
@@ -218,7 +217,7 @@ def _worst(mine: Mapping[int, RunMetrics], alone: Mapping[int, RunMetrics]) -> S
 def _for_each_round(
     runs: Sequence[RunMetrics], total: Callable[[RunMetrics], Mapping[str, int]]
 ) -> dict[str, float]:
-    """Of a peer and a round, on average over the runs."""
+    """Totals divided by peers and rounds, as means over the runs."""
     kinds = sorted({kind for run in runs for kind in total(run)})
     return {
         kind: statistics.fmean(total(run).get(kind, 0) / run.peer_rounds for run in runs) for kind in kinds

@@ -1,6 +1,7 @@
-"""A comparison for people: tables for a terminal of 80 columns or more, and the same in markdown.
+"""Tables of a comparison, for terminals of 80 columns or more and in markdown.
 
-One more table, where peers are of several kinds, says what each kind has of a method."""
+Where peers are of several kinds, another table shows what each kind gains by each method.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from rich.text import Text
 from sim.comparison.summary import BASELINES, Comparison, DeviceSummary, MethodSummary, Spread
 
 _WIDE: Final = 100
-"""Columns of a terminal from which on everything is shown."""
+"""Columns of a terminal that show all columns of the tables."""
 _NONE: Final = "-"
 
 _MEANING: Final = {
@@ -34,16 +35,16 @@ _KINDS: Final = {
     "pooled": "perplexity over the text of all peers together, more text counting more",
     "(...)": "difference from training alone on the same seed",
 }
-_SECONDS: Final = {"s": "a run by the wall's clock"}
+_SECONDS: Final = {"s": "seconds of a run by the wall clock"}
 
 
 def print_comparison(shown: Comparison, seconds: Mapping[str, float], console: Console) -> None:
-    """Fits the console from 80 columns on."""
+    """Print the tables and the meaning of their columns; they fit 80 columns."""
     wide = console.width >= _WIDE
     perplexities = _perplexity_rows(shown)
     heads = _perplexity_heads()
     if not wide:
-        # What stood before the merge is in the curves too.
+        # The curves show the perplexity before the merge too.
         heads, perplexities = _without(heads, perplexities, "before")
         perplexities = [tuple(map(_closer, row)) for row in perplexities]
     console.print(_table("perplexity", heads, perplexities, wide=wide))
@@ -68,7 +69,7 @@ def print_comparison(shown: Comparison, seconds: Mapping[str, float], console: C
 
 
 def markdown(shown: Comparison) -> str:
-    """Both tables and what their columns mean, without the wall clock: equal runs give equal files."""
+    """The tables and the meaning of their columns. Without times, so that equal runs give equal files."""
     seeds = ", ".join(map(str, shown.seeds))
     base = "" if shown.base is None else f" Untrained, the perplexity is {shown.base:.1f}."
     parts = [
@@ -126,7 +127,7 @@ def _meaning(shown: Comparison) -> dict[str, str]:
 
 
 def _kind_heads(shown: Comparison) -> tuple[str, ...]:
-    """Nothing where all peers are alike."""
+    """Column heads of the table by kind of peer; empty where all peers are alike."""
     kinds = list(dict.fromkeys(kind for row in shown.methods for kind in row.devices))
     return ("method", *kinds, "pooled") if kinds else ()
 
@@ -143,7 +144,7 @@ def _kind_rows(shown: Comparison, heads: Sequence[str]) -> list[tuple[Text, ...]
 
 
 def _kind(value: DeviceSummary | None) -> Text:
-    """The mean, and in brackets the difference from training alone, coloured as differences are."""
+    """The mean, and in brackets the coloured difference from training alone."""
     if value is None:
         return Text(_NONE, style="dim")
     text = Text(_number(value.after).split(" ")[0])
@@ -158,7 +159,7 @@ def _plain(value: Spread) -> Text:
 
 
 def _difference(value: Spread | None) -> Text:
-    """Green where it is below 0 by more than two standard deviations, red where it is above."""
+    """A difference, green where it is more than two standard deviations below 0, red where as far above."""
     if value is None:
         return Text(_NONE, style="dim")
     sure = value.std is not None and abs(value.mean) > 2 * value.std
@@ -166,7 +167,7 @@ def _difference(value: Spread | None) -> Text:
 
 
 def _number(value: Spread, *, sign: str = "") -> str:
-    """The mean in four digits, more or less, and the deviation to the same place."""
+    """The mean with about four digits, and the deviation to the same decimal place."""
     places = 2 if abs(value.mean) < 100 else 1
     deviation = "" if value.std is None else f" ±{value.std:.{places}f}"
     return f"{value.mean:{sign},.{places}f}{deviation}"

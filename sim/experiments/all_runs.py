@@ -1,4 +1,4 @@
-"""A scenario's runs in processes: those that are not there yet, as many at once as there are jobs."""
+"""The runs of a scenario in worker processes, `jobs` at a time; finished runs are not repeated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sim.experiments.scenarios import Scenario
 
 @dataclass(frozen=True, slots=True)
 class RunTask:
-    """One run that is to be done, and where."""
+    """A run to perform, and the folder for its results."""
 
     scenario: Scenario
     method: str
@@ -26,7 +26,7 @@ class RunTask:
 
 @dataclass(frozen=True, slots=True)
 class RunDone:
-    """A run is there, just done or `found` from before."""
+    """A run has results: new ones, or `found` ones of an earlier command."""
 
     metrics: RunMetrics
     clock: RunTimes
@@ -35,7 +35,7 @@ class RunDone:
 
 @dataclass(frozen=True, slots=True)
 class RunAdvanced:
-    """All peers of this run have done `rounds` together."""
+    """All peers of a run together have done `rounds` rounds."""
 
     method: str
     seed: int
@@ -46,11 +46,14 @@ RunProgress: TypeAlias = RunDone | RunAdvanced
 
 
 def run_all(scenario: Scenario, out: Path, *, jobs: int, fresh: bool) -> Generator[RunProgress]:
-    """What is there already comes first. Raises `UserMistake`; closing the iterator ends all processes."""
+    """Progress of all runs, those found in `out` first.
+
+    Raises `UserMistake`. Closing the iterator ends all processes.
+    """
     tasks: list[RunTask] = []
-    # Seeds outside, so that after an interruption all methods have the same ones, as far as possible.
+    # Seed by seed, so that after an interruption most methods have results for the same seeds.
     for (method, seed), configuration in sorted(
-        configurations(scenario).items(), key=lambda one: scenario.seeds.index(one[0][1])
+        configurations(scenario).items(), key=lambda item: scenario.seeds.index(item[0][1])
     ):
         folder = run_folder(out, method, seed)
         found = None if fresh else finished_run(folder, configuration)
@@ -59,8 +62,8 @@ def run_all(scenario: Scenario, out: Path, *, jobs: int, fresh: bool) -> Generat
         else:
             yield RunDone(*found, found=True)
     if tasks:
-        for news in perform_all("sim.experiments.all_runs:perform", tasks, jobs=jobs):
-            match news:
+        for progress in perform_all("sim.experiments.all_runs:perform", tasks, jobs=jobs):
+            match progress:
                 case Advanced(task=number, done=rounds):
                     yield RunAdvanced(tasks[number].method, tasks[number].seed, rounds)
                 case Finished(result=result):
@@ -68,14 +71,14 @@ def run_all(scenario: Scenario, out: Path, *, jobs: int, fresh: bool) -> Generat
 
 
 def perform(task: RunTask, advanced: Callable[[int], None]) -> tuple[RunMetrics, RunTimes]:
-    """One run, in a process of the pool."""
+    """Perform a run in a worker process, and write its folder."""
     import torch
     from transformers.utils.logging import disable_progress_bar
 
     from sim.experiments.run import simulate
 
     torch.set_num_threads(1)
-    # Moments that decay towards zero would slow the processor's arithmetic.
+    # AdamW's moments decay towards zero, and arithmetic on denormal numbers is many times slower.
     torch.set_flush_denormal(True)
     disable_progress_bar()
     writer = RunWriter(task.folder, task.configuration)

@@ -1,4 +1,4 @@
-"""What each peer of a run is told: a scenario, a method and a seed to the configurations of cores and learners."""
+"""Configurations of the cores and learners of a run, from its scenario, method and seed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ def core_config(scenario: Scenario, method: Method, seed: int, index: int, oracl
 
 
 def learner_config(scenario: Scenario, method: Method, seed: int, index: int) -> LearnerConfig:
-    """Peers of a run differ in the seed of their batches, runs in all seeds but that of the reference set."""
+    """Learner configuration of peer `index`.
+
+    Peers of one run differ in the seed of their batches. Runs of unlike seeds also differ in the initial A, and share
+    the reference set.
+    """
     data, config = scenario.data, scenario.learner(method, index)
     trust = trust_of(method, scenario.trust, fixed={})
     own_seed = int(words("gossipllm/simulation/1", (seed, index), 1)[0]) >> 1

@@ -1,8 +1,8 @@
-"""What one run (a method with a seed) comes to in numbers: the types of `metrics.json`, and how they are computed.
+"""The numbers of one run (a method with a seed): the types of `metrics.json`, and how they are computed.
 
-Perplexities are exp of the mean cross-entropy on a peer's test split, which no decision has seen. Rows are each
-peer's last ones, and how well they recover the oracle is measured against the row-normalised P P' of who holds
-how much of which text: a yardstick that rests on an assumption, not a bound.
+A perplexity is exp of the mean cross-entropy on a peer's test split, which takes part in no decision. Rows are each
+peer's last rows. They are compared with the oracle, the row-normalised P P' of how much of which text each peer holds,
+which is an assumption about good rows and not a bound.
 
 Nothing here depends on the wall clock.
 
@@ -25,20 +25,19 @@ from trust.rows.evidence import F64
 SCHEMA: Final = 2
 
 _LARGEST_LOSS: Final = 50.0
-"""Nats a token beyond which a perplexity says nothing more."""
+"""Nats a token at which losses are capped: e^50 stands for any divergence, and JSON has no infinity."""
 
 
 class PeerMetrics(msgspec.Struct, frozen=True, kw_only=True):
-    """One peer at the end.
+    """One peer at the end of a run.
 
-    `rounds` it has done. `before` and `after` are the test perplexities around its last merge, `base` that of the
-    untrained adapter; null where it did not come so far. `row` is its last row over all peers in order, itself
-    alone before its first; `divergence` KL(oracle || row) in nats (`trust.record.measures.FLOOR`), `correlation`
-    Spearman's with the oracle, its own weight aside (null where either row treats all alike); `same` the weight on
-    peers whose largest category is its own, itself included; `effective` 1 / sum w^2. Bytes are of the whole run, by
-    kind.
-    `device` says in a few words what sets the peer apart from others, nothing where all are alike; `targets` are
-    the tokens of its training text that bear loss.
+    `rounds` counts its finished rounds. `before` and `after` are the test perplexities around its last merge, `base`
+    that of the untrained adapter; null where it did not come so far. `row` is its last row over all peers in order
+    (all weight on itself before its first), `divergence` KL(oracle || row) in nats (`trust.record.measures.FLOOR`),
+    `correlation` Spearman's with the oracle without its own weight (null where either row is constant), `same` the
+    weight on peers whose largest category is the same, itself included, `effective` 1 / sum w^2. Bytes are of the
+    whole run, by kind. `device` names how the peer's device differs, empty where all are alike; `targets` are the
+    tokens of its training text that bear loss.
     """
 
     name: str
@@ -60,7 +59,7 @@ class PeerMetrics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LossPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Means over peers of the test perplexities around the merge of `round`."""
+    """Test perplexities before and after the merge of `round`, as means over peers."""
 
     round: int
     before: float
@@ -70,8 +69,8 @@ class LossPoint(msgspec.Struct, frozen=True, kw_only=True):
 class RunMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of `metrics.json`.
 
-    `finished` says whether every peer did all its rounds; `virtual_s` is when the last one did. `oracle` has a
-    row for each peer; `curve` a point for each round; `forward` and `backward` are tokens through the model by
+    `finished` says whether every peer did all its rounds, `virtual_s` when the last peer did. `oracle` has a row for
+    each peer, `curve` a point for each round; `forward` and `backward` are tokens through the model by
     purpose (train; trust, the losses that decide; evidence, predictions; row, learning one; test, which only
     reports), all peers together. `trace` is the digest over all events of the run.
     """
@@ -94,12 +93,12 @@ class RunMetrics(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def peer_rounds(self) -> int:
-        """Rounds that all peers have done together, at least 1."""
+        """Rounds of all peers together, at least 1."""
         return max(1, sum(one.rounds for one in self.peers))
 
 
 class PeerEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """What the simulator knows of a peer when the run is over. `rounds` are its records in order, each once."""
+    """What the simulator knows of a peer at the end of a run. `rounds` are its records in order, each round once."""
 
     peer: str
     name: str
@@ -145,7 +144,7 @@ def run_metrics(
 
 
 def perplexity(loss: float) -> float:
-    """exp of a loss in nats a token, bounded; a loss that is no number counts as the worst."""
+    """exp of a loss in nats a token, capped; nan counts as the largest loss."""
     return math.exp(_LARGEST_LOSS if math.isnan(loss) else min(loss, _LARGEST_LOSS))
 
 
@@ -164,7 +163,7 @@ def _peer(
         before=perplexity(last.test_alone) if last else None,
         after=perplexity(last.test_merged) if last else None,
         row=tuple(map(float, row_N)),
-        # Rounding alone can take it below 0.
+        # A divergence of 0 can come out slightly negative by rounding.
         divergence=max(0.0, divergence),
         correlation=None if math.isnan(correlation) else correlation,
         same=math.fsum(alike),
@@ -176,7 +175,7 @@ def _peer(
 
 
 def _row(end: PeerEnd, ends: Sequence[PeerEnd]) -> list[float]:
-    """Its last row over all peers; itself alone before its first."""
+    """The peer's last row over all peers; all weight on itself before its first."""
     if not end.rounds:
         return [float(one is end) for one in ends]
     weights = {one.peer: one.weight for one in end.rounds[-1].seen} | {end.peer: end.rounds[-1].self_weight}

@@ -1,8 +1,8 @@
-"""Tasks in processes of their own: as many at once as there are jobs, and none left when this one ends.
+"""A pool of worker processes that perform tasks, `jobs` at a time, and end with this process.
 
-A process is started afresh (spawn), uses one thread and takes one task after the other, so that what it loads
-once serves all its tasks. It ignores the terminal's interrupt, which is ours to decide on, and ends when we do,
-however that is. Torch is imported there and not here.
+A worker is spawned, uses one thread and takes one task after the other, so that a model loaded once serves all its
+tasks. It ignores the terminal's interrupt, which the parent handles, and exits when the parent does, also when that
+was killed. Torch is imported in the workers only.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Any, Final, TypeAlias, cast
 from trust.errors import UserMistake
 
 FAREWELL_S: Final = 5.0
+"""Seconds that a worker has to end before it is killed. Guess."""
 _ONE_THREAD: Final = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -47,26 +48,25 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class _Broken:
-    """The task raised; a user's mistake has one line, anything else its traceback."""
+    """The task raised: `text` is the one line of a `UserMistake`, or a traceback."""
 
     task: int
     text: str
     users_fault: bool
 
 
-News: TypeAlias = Advanced | Finished
+TaskProgress: TypeAlias = Advanced | Finished
 
 
 class TaskFailedError(RuntimeError):
-    """A task raised what nobody expected, or its process died. The text has the traceback."""
+    """A task raised something other than `UserMistake`, or its process died. The text has the traceback."""
 
 
-def perform_all(function: str, tasks: Sequence[Any], *, jobs: int) -> Generator[News]:
-    """What happens while `function` ("module:name") performs the tasks, in order of time.
+def perform_all(function: str, tasks: Sequence[Any], *, jobs: int) -> Generator[TaskProgress]:
+    """Progress of the tasks, in order of time, while workers call `function` ("module:name") with each.
 
-    The function is called with a task and a callable that takes the units of work done so far. Raises
-    `UserMistake` where a task does, and `TaskFailedError` for all else; whichever way the iterator ends, its
-    processes have ended before it does.
+    The function is given a task and a callable that takes the units of work done so far. Raises `UserMistake` where
+    a task does, and `TaskFailedError` for any other failure. All processes have ended when the iterator does.
     """
     pool = _Pool(function, min(jobs, len(tasks)))
     try:
@@ -87,7 +87,7 @@ class _Pool:
                 theirs.close()
                 self._workers[ours] = process
 
-    def run(self, tasks: list[Any]) -> Generator[News]:
+    def run(self, tasks: list[Any]) -> Generator[TaskProgress]:
         waiting = list(enumerate(tasks))[::-1]
         busy: set[Connection] = set()
         for connection in self._workers:
@@ -96,18 +96,18 @@ class _Pool:
                 busy.add(connection)
         while busy:
             for ready in wait(list(busy)):
-                assert isinstance(ready, Connection), "these are what is waited for"
-                news = self._received(ready)
-                yield news
-                if isinstance(news, Finished):
+                assert isinstance(ready, Connection), "only connections are waited for"
+                progress = self._received(ready)
+                yield progress
+                if isinstance(progress, Finished):
                     busy.discard(ready)
                     if waiting:
                         ready.send(waiting.pop())
                         busy.add(ready)
 
-    def _received(self, connection: Connection) -> News:
+    def _received(self, connection: Connection) -> TaskProgress:
         try:
-            news: News | _Broken = connection.recv()
+            received: TaskProgress | _Broken = connection.recv()
         except (EOFError, OSError):
             process = self._workers[connection]
             process.join(FAREWELL_S)
@@ -115,9 +115,9 @@ class _Pool:
             if process.exitcode == -signal.SIGKILL:
                 why += "; perhaps for lack of memory: try fewer --jobs"
             raise TaskFailedError(why) from None
-        if isinstance(news, _Broken):
-            raise UserMistake(news.text) if news.users_fault else TaskFailedError(news.text)
-        return news
+        if isinstance(received, _Broken):
+            raise UserMistake(received.text) if received.users_fault else TaskFailedError(received.text)
+        return received
 
     def end(self) -> None:
         for connection, process in self._workers.items():
@@ -132,10 +132,11 @@ class _Pool:
 
 @contextmanager
 def _inherited() -> Generator[None]:
-    """What processes that are started in here have from their first instruction on.
+    """Environment and signal handling that processes started within the block inherit.
 
-    One thread each, because more would fight over the processors: it is read when numpy or torch is imported, and a
-    process begins by importing its parent's main module. The interrupt is ignored from before the first import.
+    One thread each, because more would compete for the processors. The variables are read when numpy or torch is
+    imported, and a spawned process begins by importing its parent's main module, so they must be set before it starts.
+    The interrupt is ignored before the first import for the same reason.
     """
     before = dict(os.environ)
     os.environ.update(_ONE_THREAD)
@@ -165,11 +166,11 @@ def _serve(connection: Connection, function: str) -> None:
                 perform = perform or getattr(importlib.import_module(module), name)
                 assert perform is not None, "a module's function"
                 result = perform(task, lambda done, at=number: connection.send(Advanced(at, done)))
-            except UserMistake as mistake:
-                connection.send(_Broken(number, str(mistake), users_fault=True))
+            except UserMistake as error:
+                connection.send(_Broken(number, str(error), users_fault=True))
             except (BrokenPipeError, ConnectionResetError):
                 raise
-            except Exception:  # noqa: BLE001  the parent says what happened, and ends everything
+            except Exception:  # noqa: BLE001  the parent reports it and ends all workers
                 connection.send(_Broken(number, traceback.format_exc(), users_fault=False))
             else:
                 connection.send(Finished(number, result))
@@ -177,6 +178,6 @@ def _serve(connection: Connection, function: str) -> None:
 
 def _end_with_parent() -> None:
     parent = parent_process()
-    assert parent is not None, "this process was started by another"
+    assert parent is not None, "workers are spawned"
     parent.join()
     os._exit(1)

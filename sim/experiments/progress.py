@@ -1,4 +1,4 @@
-"""How far a scenario's runs are, on standard error: a bar with the time left, or a line for each finished run."""
+"""Progress of a scenario's runs on standard error: a bar with the time left, or a line for each finished run."""
 
 from __future__ import annotations
 

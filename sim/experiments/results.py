@@ -1,17 +1,17 @@
-"""A folder of results: what a scenario's runs leave on disk, and which of them need not run again.
+"""The results folder of a scenario: its layout, and which of its runs need not be repeated.
 
     scenario.toml          the scenario as it was resolved
     versions.json          of Python and the libraries
     METHOD/seed-N/         a run:
-        history.msgpack      all peers' records, in the format in which peers write theirs
-        events.jsonl.gz      one line for each thing that a peer was told, with what it asked for
-        metrics.json         its numbers (`sim.experiments.metrics`)
+        history.msgpack      all peers' records, in the format of a peer's own history
+        events.jsonl.gz      a line for each event of a peer, with the effects that its core asked for
+        metrics.json         the numbers of the run (`sim.experiments.metrics`)
         run.json             the digest of its configuration; written last
-        clock.json           seconds of the wall clock
+        clock.json           seconds of wall clock and processor
     table.json, table.md   the comparison (`sim.comparison.summary`, `sim.comparison.tables`); pictures beside them
 
-Equal configurations and seeds give equal bytes in every file but versions.json, and clock.json and clocks.json,
-which alone know the wall clock. A run's folder appears whole or not at all.
+Equal configurations and seeds give equal bytes in every file but versions.json, clock.json and clocks.json. A run's
+folder is written under another name and renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -57,17 +57,19 @@ _PACKAGES: Final = ("sim", "peers", "gossipllm", "trust", "wire")
 _LIBRARIES: Final = ("torch", "transformers", "tokenizers", "numpy", "msgspec")
 _SHOWING: Final = (
     "sim/cli.py",
-    "sim/comparison/plots.py",
-    "sim/comparison/tables.py",
+    "sim/comparison/",
     "sim/reporting/",
-    "sim/comparison/summary.py",
+    "sim/experiments/progress.py",
+    "sim/experiments/reading.py",
     "sim/experiments/results.py",
+    "sim/experiments/scenario_files.py",
     "trust/inspection/",
-    "peers/commands/chat/",
-    "peers/commands/doctor/",
-    "peers/commands/explain/",
+    "peers/commands/",
+    "peers/home/",
+    "peers/net/",
+    "peers/run/",
 )
-"""Sources that only show results or have no part in a run: runs stay valid when these change."""
+"""Sources that have no part in a run: results stay valid when these change. A test checks that no run loads them."""
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,19 +80,19 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunTimes(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole of `clock.json`: seconds that the run took, by the wall's and by the processor's clock."""
+    """The whole of `clock.json`: seconds that the run took, by the wall clock and of processor time."""
 
     wall_s: float
     cpu_s: float
 
 
 def begin_results(out: Path, scenario: Scenario) -> None:
-    """Say in the folder what is to be run. Raises `UserMistake` for one that holds something else."""
+    """Write the resolved scenario into the folder. Raises `UserMistake` for a folder that holds something else."""
     if out.exists() and not (out.is_dir() and (not any(out.iterdir()) or (out / SCENARIO).is_file())):
         raise UserMistake(f"{out} holds no results of a simulation; choose another folder with -o")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        # What runs that were stopped left behind.
+        # Left by runs that were stopped.
         for part in out.glob("*/seed-*.part"):
             shutil.rmtree(part, ignore_errors=True)
         (out / SCENARIO).write_text(commented_toml(scenario), encoding="utf-8")
@@ -104,10 +106,10 @@ def run_folder(out: Path, method: str, seed: int) -> Path:
 
 
 def configurations(scenario: Scenario) -> dict[tuple[str, int], str]:
-    """A digest for each (method, seed): of everything that its result depends on.
+    """(method, seed) -> a digest over everything that the run's results depend on.
 
-    The texts, the base model's files (of a model from a hub its name only), our own code and the versions of the
-    libraries are in it. Raises `UserMistake` where a text is missing.
+    It covers the texts, the base model's files (of a model from a hub only its name), this project's code and the
+    versions of the libraries. Raises `UserMistake` where a text is missing.
     """
     about = commented_toml(replace(scenario, name="any", seeds=(0,), methods=("local",)))
     common = (
@@ -126,7 +128,7 @@ def configurations(scenario: Scenario) -> dict[tuple[str, int], str]:
 
 
 def finished_run(folder: Path, configuration: str) -> tuple[RunMetrics, RunTimes] | None:
-    """What stands in the folder, if it is of this configuration."""
+    """The results in the folder, or None where they are missing, damaged or of another configuration."""
     try:
         if msgspec.json.decode((folder / _RUN).read_bytes(), type=RunFile).configuration != configuration:
             return None
@@ -137,7 +139,7 @@ def finished_run(folder: Path, configuration: str) -> tuple[RunMetrics, RunTimes
 
 
 class RunWriter:
-    """Writes a run's folder beside its place, and puts it there when it is whole."""
+    """Writes a run's folder under a temporary name, and renames it when it is complete."""
 
     def __init__(self, folder: Path, configuration: str) -> None:
         self._folder = folder
@@ -150,10 +152,10 @@ class RunWriter:
         self._events = gzip.GzipFile("", "wb", 6, (self._part / _EVENTS).open("wb"), mtime=0)
 
     def events(self, happened: Iterable[Happened]) -> None:
-        self._events.writelines(_line(one) for one in happened)
+        self._events.writelines(map(_line, happened))
 
     def finish(self, metrics: RunMetrics, entries: Sequence[Entry]) -> RunTimes:
-        """Put the run in its place; a former one there is replaced."""
+        """Complete the folder and move it to its place, replacing an earlier run there."""
         raw = self._events.fileobj
         self._events.close()
         if isinstance(raw, io.IOBase):
@@ -177,7 +179,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def results_digest(out: Path, folders: Iterable[Path], tables: Iterable[str]) -> str:
-    """One digest over every file that equal runs write equally: of these runs, and these tables."""
+    """One digest over the files of these runs and tables that equal runs write with equal bytes."""
     paths = [folder / name for folder in folders for name in _REPEATABLE] + [out / name for name in tables]
     lines = sorted(
         f"{path.relative_to(out).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}"
@@ -187,7 +189,7 @@ def results_digest(out: Path, folders: Iterable[Path], tables: Iterable[str]) ->
 
 
 def traces_digest(runs: Iterable[RunMetrics]) -> str:
-    """One digest over the events of all runs."""
+    """One digest over the traces of all runs."""
     return _digest(*sorted(f"{run.method} {run.seed} {run.trace}" for run in runs))
 
 
@@ -211,7 +213,7 @@ def _code_digest() -> str:
 
 
 def _model_digest(scenario: Scenario) -> str:
-    """Of a folder's files their names, sizes and times: reading gigabytes to compare them would take minutes."""
+    """A digest over the names, sizes and times of the model's files: reading gigabytes would take minutes."""
     folder = Path(scenario.model.name).expanduser()
     if scenario.model.name == EMBEDDED or not folder.is_dir():
         return ""
@@ -229,13 +231,13 @@ def _line(happened: Happened) -> bytes:
         "peer": happened.peer,
         "life": happened.life,
         "event": _shown(happened.event),
-        "effects": [_shown(one) for one in happened.effects],
+        "effects": [_shown(effect) for effect in happened.effects],
     }
     return msgspec.json.encode(line) + b"\n"
 
 
 def _shown(what: Any) -> dict[str, object]:
-    """What it is, and its fields as far as they fit into a line: contents by digest, other bulk by its length."""
+    """An event or effect as a JSON object: its kind and its fields, contents by digest, other bulk by its length."""
     names = [field.name for field in fields(what)] if is_dataclass(what) else what.__struct_fields__
     shown: dict[str, object] = {"kind": type(what).__name__}
     for name in names:
@@ -257,9 +259,9 @@ def _shown(what: Any) -> dict[str, object]:
 
 
 def _short(values: tuple[Any, ...]) -> object:
-    """Numbers whole, contents by digest; of anything else how many."""
-    if all(isinstance(one, int | float) for one in values):
+    """Numbers as they are, contents by digest, and of anything else the count."""
+    if all(isinstance(value, int | float) for value in values):
         return list(values)
-    if all(isinstance(one, Content) for one in values):
-        return [one.digest.hex()[:12] for one in values]
+    if all(isinstance(value, Content) for value in values):
+        return [value.digest.hex()[:12] for value in values]
     return len(values)

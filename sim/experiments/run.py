@@ -1,9 +1,9 @@
 """One run: a method on a scenario with a seed, from texts to metrics.
 
-    texts -> shares of the peers -> a crew of learners -> a world of cores -> records -> metrics
+    texts -> shares of the peers -> a pool of learners -> a world of cores -> records -> metrics
 
-The peers are the cores that run on devices; only learner, disk and network are the simulator's. A run depends
-on its configuration and its seed alone, never on what ran before it in the process or beside it.
+The peers are the cores that run on devices; learner, disk and network are simulated. A run depends on its
+configuration and its seed alone, never on what ran before it in the process or beside it.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from trust.record.matrix import members
 from wire.digest import Content
 
 SLICE_S: Final = 1.0
-"""Virtual seconds between looks at a run: whether it is over, how far it is, what happened meanwhile."""
+"""Virtual seconds between checks of whether a run is over, and reports of its progress and events."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What a run leaves. `entries` are all peers' records in order of virtual time, `snapshots` what each peer's disk
-    holds of its adapter (`gossipllm.model.adapter.snapshots`), nothing where it never came to save any."""
+    """The results of a run. `entries` are all peers' records in order of virtual time, `snapshots` the adapter on each
+    peer's disk (`gossipllm.model.adapter.snapshots`), None for a peer that never saved one."""
 
     metrics: RunMetrics
     entries: tuple[Entry, ...]
@@ -55,20 +55,22 @@ def simulate(
     on_rounds: Callable[[int], None] = lambda _: None,
     on_events: Callable[[Iterable[Happened]], None] = lambda _: None,
 ) -> Outcome:
-    """Run method `name` with `seed`; `on_rounds` is told how many rounds all peers have done together.
+    """Run method `name` with `seed`; `on_rounds` is given the number of rounds of all peers together.
 
-    Raises `UserMistake` for what the scenario's author can mend.
+    Raises `UserMistake` for faults of the scenario.
     """
     method = method_named(name)
-    crew = LearnerPool(learner_config(scenario, method, seed, 0), lambda _phase, _step: None)
-    shares = shares_of(scenario, seed, crew)
+    pool = LearnerPool(learner_config(scenario, method, seed, 0), lambda _phase, _step: None)
+    shares = shares_of(scenario, seed, pool)
     oracle_NN = theoretical(shares)
     world = World(seed=seed, conditions=scenario.conditions, logged=True)
-    desk = QuestionQueue(crew)
+    queue = QuestionQueue(pool)
     for index, share in enumerate(shares):
         config = core_config(scenario, method, seed, index, oracle_NN)
         world.add(
-            config, _hiring(desk, crew, config.learner, share), keys=ToyKeys.of(f"{seed} {config.name}")
+            config,
+            _learner_factory(queue, pool, config.learner, share),
+            keys=ToyKeys.of(f"{seed} {config.name}"),
         )
     world.begin()
     finished = _run(world, scenario, on_rounds, on_events)
@@ -78,12 +80,12 @@ def simulate(
         method=name,
         seed=seed,
         finished=finished,
-        virtual_s=max((one.at_s for node in world.nodes for one in node.history), default=EPOCH) - EPOCH,
+        virtual_s=max((entry.at_s for node in world.nodes for entry in node.history), default=EPOCH) - EPOCH,
         trace=world.trace,
-        forward=crew.meter.forward,
-        backward=crew.meter.backward,
+        forward=pool.meter.forward,
+        backward=pool.meter.backward,
     )
-    entries = sorted((entry for node in world.nodes for entry in node.history), key=lambda one: one.at_s)
+    entries = sorted((entry for node in world.nodes for entry in node.history), key=lambda entry: entry.at_s)
     disks = (node.disk for node in world.nodes)
     return Outcome(metrics, tuple(entries), tuple(None if disk is None else disk.snapshot for disk in disks))
 
@@ -94,12 +96,12 @@ def _run(
     on_rounds: Callable[[int], None],
     on_events: Callable[[Iterable[Happened]], None],
 ) -> bool:
-    """Whether all peers came to the end of their rounds."""
+    """Let the world run until all rounds are done or `limit_s` is over; whether all peers did all their rounds."""
     rounds, done = scenario.round.rounds, 0
     while world.now - EPOCH < scenario.limit_s:
         world.run(seconds=min(SLICE_S, EPOCH + scenario.limit_s - world.now))
         on_events(world.log)
-        # Kept no longer than needed: events and effects hold whole adapters.
+        # Cleared at once, because events and effects hold whole adapters.
         world.log.clear()
         before, done = done, sum(min(node.core.round, rounds) for node in world.nodes)
         if done > before:
@@ -117,29 +119,29 @@ def _run(
     return all(node.core.round >= rounds for node in world.nodes)
 
 
-def _hiring(
-    desk: QuestionQueue[Any], crew: LearnerPool, config: LearnerConfig, share: Share
+def _learner_factory(
+    queue: QuestionQueue[Any], pool: LearnerPool, config: LearnerConfig, share: Share
 ) -> Callable[[], PooledLearner[Any]]:
-    """What makes a peer's learner for each of its lives."""
+    """A function that makes a new learner for each start of a peer, and dismisses the one before."""
     present: list[PooledLearner[Any]] = []
 
-    def hire() -> PooledLearner[Any]:
+    def new_learner() -> PooledLearner[Any]:
         if present:
             present.pop().dismiss()
-        present.append(PooledLearner(desk, crew.hire(config, share.splits)))
+        present.append(PooledLearner(queue, pool.hire(config, share.splits)))
         return present[0]
 
-    return hire
+    return new_learner
 
 
-def shares_of(scenario: Scenario, seed: int, crew: LearnerPool) -> tuple[Share, ...]:
-    """Who holds what, replayed by the seed. Raises `UserMistake` where there is too little."""
+def shares_of(scenario: Scenario, seed: int, pool: LearnerPool) -> tuple[Share, ...]:
+    """Each peer's share of the texts, a function of the seed. Raises `UserMistake` where there is too little text."""
     data = scenario.data
-    if data.window_tokens > crew.base.context:
+    if data.window_tokens > pool.base.context:
         raise UserMistake(
-            f"data.window_tokens is {data.window_tokens}, but the model takes at most {crew.base.context} tokens"
+            f"data.window_tokens is {data.window_tokens}, but the model takes at most {pool.base.context} tokens"
         )
-    categories = _categories(scenario, crew.base.tokenizer)
+    categories = _categories(scenario, pool.base.tokenizer)
     if data.of_samples:
         return partition_samples(
             categories,
@@ -149,7 +151,7 @@ def shares_of(scenario: Scenario, seed: int, crew: LearnerPool) -> tuple[Share, 
             trust_samples=data.trust_samples,
             test_samples=data.test_samples,
             seed=seed,
-            pad=padding_id(crew.base.tokenizer),
+            pad=padding_id(pool.base.tokenizer),
         )
     return partition(
         categories, data.partition, peers=scenario.peers, window_tokens=data.window_tokens, seed=seed
@@ -160,7 +162,7 @@ _loaded: dict[object, tuple[Category, ...]] = {}
 
 
 def _categories(scenario: Scenario, tokenizer: Any) -> tuple[Category, ...]:
-    """Tokenised once for all runs of a process."""
+    """The scenario's categories, tokenised once for all runs of a process."""
     data = scenario.data
     partition = data.partition
     key = (scenario.model.name, data.sources, data.window_tokens, partition.kind, partition.chunk_tokens)
@@ -188,5 +190,5 @@ def _ends(world: World, scenario: Scenario, shares: Sequence[Share]) -> list[Pee
 
 
 def _rounds(node: SimulatedPeer) -> tuple[Round, ...]:
-    """Each once: of a round that was repeated after a crash, the last record counts."""
+    """The peer's rounds, each once: the last record counts where a round was repeated after a crash."""
     return tuple(record for member in members(node.history) for record in member.rounds.values())

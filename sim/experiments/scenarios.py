@@ -1,8 +1,9 @@
-"""Scenarios: what is simulated, from a TOML file to a frozen dataclass and back.
+"""A scenario: all settings of a simulation, as frozen dataclasses that a TOML file fills.
 
-A scenario says who the peers are, what they read and what the world is like; which *methods* are compared on
-it stands in one line, and what a method changes in `methods.py`. A seed of `seeds` decides everything that
-is left to chance: who gets which text, the order of batches, the initial adapter, delays and losses.
+A scenario says how many peers there are, what text they hold, and how their devices and network behave. `methods`
+lists what is compared on it; what a method changes stands in `methods.py`, which settings it reads in `reading.py`. A
+seed of `seeds` decides everything that is left to chance: the split of the text, the order of batches, the initial
+adapter, delays and losses.
 
 The tables [layers] and [heads], and how text counts in [trust], are for the methods that name them (`methods.py`).
 """
@@ -37,7 +38,7 @@ DEFAULT: Final = "languages"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextConfig:
-    """Who reads what."""
+    """The text of the peers, and how it is split and measured."""
 
     sources: tuple[str, ...] = ("embedded:fr", "embedded:de", "embedded:it")
     """One for each category of text: "embedded:fr" (or de, it, en, java), a .txt, a folder of .txt, or a
@@ -94,7 +95,7 @@ class TextConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """All of a scenario's file."""
+    """All settings of a scenario's file."""
 
     name: str = DEFAULT
     """Names the folder of the results, 1 to 40 letters, digits and dashes."""
@@ -103,10 +104,10 @@ class Scenario:
     """How many peers, 2 to 10,000."""
 
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Each method runs once with each; results are means over them. Each 0 to 999,999."""
+    """Each method runs once with each seed, and tables show means over them. Each 0 to 999,999."""
 
     methods: tuple[str, ...] = ("local", "fedavg", "theoretical", "s3")
-    """What is compared, a row of the table each; `gossipllm sim --list` lists all."""
+    """Methods to compare, each a row of the table; `gossipllm sim --list` lists them."""
 
     merge: MergeRule = "svd"
     """How adapters are merged where the method leaves it open: "svd", the best adapter of this rank for the
@@ -128,9 +129,9 @@ class Scenario:
     model: ModelConfig = field(default_factory=ModelConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     layers: LayersConfig = field(default_factory=LayersConfig)
-    """Windows of blocks, for methods +layers."""
+    """Block windows, for methods +layers."""
     heads: HeadsConfig = field(default_factory=HeadsConfig)
-    """Who owns which heads, for methods +heads."""
+    """Ownership of attention heads, for methods +heads."""
     devices: DevicesConfig = field(default_factory=DevicesConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
@@ -162,7 +163,7 @@ class Scenario:
         self._check_conditions()
 
     def _check_method(self, name: str, method: Method) -> None:
-        """What a method needs of the tables, with the key that lacks it."""
+        """Raise `ValueError` with the key that a method lacks or that excludes it."""
         kinds = range(min(self.peers, self.devices.kinds))
         try:
             for index in kinds:
@@ -185,7 +186,7 @@ class Scenario:
             )
 
     def _check_conditions(self) -> None:
-        """What conditions can only say of peers that are known."""
+        """Check the parts of [conditions] that name peers or depend on their number."""
         churn, topology = self.conditions.churn, self.conditions.topology
         named = [joining(one).peer for one in churn.late] + [outage(one).peer for one in churn.outages]
         named += [name for one in churn.cuts for group in split(one).groups for name in group]
@@ -200,18 +201,18 @@ class Scenario:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the peers are called."""
+        """Names of the peers."""
         return tuple(f"peer-{index}" for index in range(self.peers))
 
     @property
     def steps(self) -> int:
-        """Local steps of a peer in the whole run."""
+        """Local steps of a peer in a whole run."""
         return self.round.rounds * self.round.steps
 
     def learner(self, method: Method, index: int) -> LearnerConfig:
-        """What a method asks of peer `index`'s learner; all but data, seeds and what is measured.
+        """Configuration of peer `index`'s learner under a method, without data, seeds and evidence.
 
-        Raises `ValueError` where the scenario does not allow it.
+        Raises `ValueError` where the scenario's settings exclude the method.
         """
         layers, heads = layers_of(method, self.layers), heads_of(method, self.heads)
         return LearnerConfig(
@@ -224,7 +225,7 @@ class Scenario:
         )
 
     def label(self, index: int) -> str:
-        """What sets peer `index` apart beside the kind of its text; nothing where all are alike."""
+        """How peer `index` differs from others beside the category of its text; empty where all are alike."""
         if self.data.of_samples and self.data.partition.kind == "length":
             bands = ("short", "medium", "long") if self.peers > 2 else ("short", "long")
             return bands[index * len(bands) // self.peers]

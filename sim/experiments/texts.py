@@ -1,4 +1,4 @@
-"""The texts of a scenario: sources to documents or samples, these to categories, categories to peers.
+"""The texts of a scenario: sources are read as documents or samples, one category for each source.
 
 embedded:fr, notes.txt, notes/, talks.jsonl      running text, cut into windows
 lines:embedded:fr, lines:notes.txt               a sample of each line, all of which bears loss
@@ -28,7 +28,7 @@ _KEY: Final = "data.sources"
 
 
 def are_samples(source: str) -> bool:
-    """Whether the source holds samples rather than running text."""
+    """Whether a source holds samples instead of running text."""
     return source.startswith(_LINES) or sample_source(source) is not None
 
 
@@ -39,13 +39,13 @@ def load_categories(
     names = category_names(sources)
     if are_samples(sources[0]):
         pieces = [_samples(source, tokenizer, longest) for source in sources]
-        return tuple(Category(name, one) for name, one in zip(names, pieces, strict=True))
+        return tuple(Category(name, samples) for name, samples in zip(names, pieces, strict=True))
     texts = {name: _documents(source, tokenizer) for name, source in zip(names, sources, strict=True)}
     return categorised(texts, tokenizer, config)
 
 
 def category_names(sources: Sequence[str]) -> tuple[str, ...]:
-    """A short name of each: of an embedded text its own, of a file or folder the last part of its path."""
+    """A short name for each source: an embedded text's own, or the last part of a path."""
     names = [_short(source) for source in sources]
     return tuple(
         name if names.count(name) == 1 else f"{name} {number}" for number, name in enumerate(names, start=1)
@@ -53,7 +53,7 @@ def category_names(sources: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_sources(sources: Sequence[str]) -> str:
-    """A digest of all that the sources hold, or `UserMistake` where one is missing. Reads files, no library."""
+    """A digest over the contents of all sources, which loads no tokenizer. Raises `UserMistake` for a missing file."""
     seen = hashlib.sha256()
     for source in sources:
         for file in _files(source.removeprefix(_LINES)):

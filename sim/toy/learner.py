@@ -1,16 +1,15 @@
-"""A learner whose arithmetic is obvious, for worlds about everything else.
+"""A toy learner with arithmetic that can be checked by hand, for tests of everything but learning.
 
-The adapter is a vector of `DIMENSION` numbers, the loss its mean squared distance from this peer's target, a
-training step a move of a tenth of the way to the target plus `lean`, which is what is particular to this peer's
-own text. So a peer alone converges to its target plus its lean, peers with one target and different leans help
-each other, and what a merge does can be computed by hand.
+The adapter is a vector of `DIMENSION` numbers, the loss its mean squared distance from the peer's target. A training
+step moves a tenth of the way to the target plus `lean`, the peculiarity of the peer's own text. So a peer alone
+converges to its target plus its lean, and peers with one target and different leans help each other.
 
-A network is of one `Form`. Ordinarily the vector is one unit; in a "split" network each number is a unit of its own,
-the one of a block of that index, so that peers may have some of them only (`AdapterConfig.modules`) and train windows
-or their own part; in a "ranked" one each stands there as often as the adapter's rank says. What is not offered does
-not count: merging goes number by number over those who hold it.
+All peers of a network have one `Form`. In the form "whole" the vector is one unit. In "split" each number is a unit of
+the block with its index, so that peers may have some of them only (`AdapterConfig.modules`) and train block windows or
+their own heads. In "ranked" each number is repeated as often as the adapter's rank says. Merging averages number by
+number over the peers that offer it.
 
-No numpy: on four numbers it costs several times what the arithmetic does.
+No numpy: on four numbers it takes several times as long as the arithmetic.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ from wire.units import Offer
 
 STEP = 0.1
 TRAIN_S = 1.0
-"""Seconds that training is said to have taken, where no world says otherwise."""
+"""Seconds of training in `Trained`, where no world replaces them."""
 ZERO: Vector = (0.0,) * DIMENSION
 
 SCHEMA = SCHEMAS["whole"]
@@ -73,7 +72,7 @@ WHOLE = Offer(0)
 
 
 class _Kept(msgspec.Struct):
-    """A snapshot where the vector is not all there is to keep."""
+    """A snapshot with more than the vector."""
 
     w: Vector
     trained: tuple[int, ...]
@@ -93,7 +92,7 @@ def add_toy(
     busy: int | None = None,
     keys: Keys | None = None,
 ) -> SimulatedPeer:
-    """A peer with a toy learner that wants to go to `target`; `lean` is what its own text adds to that."""
+    """Add a peer with a toy learner that aims at `target` plus `lean`, which its own text adds."""
 
     def learner() -> ToyLearner:
         return ToyLearner(target, lean=lean, base=base, form=form, tokens=tokens, busy=busy)
@@ -102,10 +101,10 @@ def add_toy(
 
 
 class ToyLearner:
-    """Answers every question when it is asked, and says that training took `train_s`.
+    """Answers every question at once, with `train_s` as the seconds of training.
 
-    A step is over `tokens` tokens, and after `busy` rounds, where that is given, steps change nothing any more, so
-    that what mixing does by itself can be seen.
+    A step counts `tokens` tokens. After `busy` rounds, if given, steps change nothing, so that the effect of mixing
+    alone can be seen.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Virtual time: what is to be done and when, in a heap. What falls due at once is done in the order it was planned."""
+"""Virtual time as a heap of planned calls. Calls planned for one instant happen in the order of planning."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, TypeVarTuple
 Ts = TypeVarTuple("Ts")
 
 EPOCH = 1_000_000.0
-"""The time at which every world begins. Not 0, because peers take their clock for Unix time."""
+"""Seconds at which every world begins. Not 0, because peers take their clock for Unix time."""
 
 
 class Agenda:
-    """`now` moves only while `run` runs. Whoever plans something checks, when it comes, whether it still applies."""
+    """`now` moves only while `run` runs. A planned call is never cancelled: it checks whether it still applies."""
 
     def __init__(self) -> None:
         self.now = EPOCH
@@ -27,10 +27,10 @@ class Agenda:
         heapq.heappush(self._heap, (self.now + delay_s, self._sequence, act, details))
 
     def run(self, *, seconds: float, until: Callable[[], bool] | None, most: int) -> None:
-        """Let time pass. Raises `RuntimeError` after `most` things done: a world that spins is a fault.
+        """Let time pass. Raises `RuntimeError` after `most` calls: a world that makes no progress is a fault.
 
-        Cycles are collected between runs, not within one: a collection walks all that a thousand peers hold, which
-        took a seventh of the time, and next to nothing here is a cycle.
+        The garbage collector runs between calls of `run`, not during them: it walks all objects of a thousand peers,
+        which took a seventh of the time, and almost none of them form cycles.
         """
         collecting = gc.isenabled()
         gc.disable()

@@ -1,4 +1,4 @@
-"""Who comes, goes and is cut off, as the conditions say: a plan on the world's agenda."""
+"""Plans joining, outages, crashes and network splits on the world's agenda, as the conditions say."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sim.world.simulated_peer import SimulatedPeer
 
 
 class Churn:
-    """`start` and `crash` are the world's. A peer runs while no reason keeps it `away`."""
+    """Churn of one world, whose `start` and `crash` it is given. A peer runs while its count `away` is 0."""
 
     def __init__(
         self,
@@ -33,9 +33,9 @@ class Churn:
         self._crash = crash
 
     def begin(self, nodes: Sequence[SimulatedPeer]) -> None:
-        """Start everybody who does not join later, and plan the rest.
+        """Start all peers that do not join later, and plan everything else.
 
-        Raises `ValueError` where the conditions name a peer that there is not, before anything happens.
+        Raises `ValueError`, before anything happens, where the conditions name an unknown peer.
         """
         by_name = {node.config.name: node for node in nodes}
         joinings = [joining(one) for one in self._config.late]
@@ -58,7 +58,7 @@ class Churn:
             self._agenda.after(one.until_s, self._network.heal, number)
         if self._config.crashes_per_hour:
             for node in nodes:
-                # Chances of their own: the same crashes, whatever else happens.
+                # A generator of its own for each peer: crashes do not depend on other random draws.
                 self._await_crash(node, random.Random(f"{self._seed} crashes {node.index}"))
 
     def _await_crash(self, node: SimulatedPeer, rng: random.Random) -> None:
@@ -74,7 +74,7 @@ class Churn:
             self._crash(node)
 
     def _come(self, node: SimulatedPeer) -> None:
-        """Back, if nothing else keeps it away. One that stopped of its own accord stays so."""
+        """End one reason for being away; start the peer if none is left, unless its core stopped by itself."""
         node.away -= 1
         if not node.away and node.stopped is None:
             self._start(node)

@@ -1,11 +1,11 @@
-"""What happens to peers and when, in words: the phrases of `[churn]`.
+"""The phrases of [conditions.churn]: when peers join, are away, or are cut off from each other.
 
-    peer-8 at 40                                it joins then
-    peer-3 from 20 to 60                        it is gone between
-    peer-0 peer-1 | peer-2 from 10 to 30        the groups cannot reach each other; whoever is not named reaches all
+    peer-8 at 40                                peer-8 joins at that time
+    peer-3 from 20 to 60                        peer-3 crashes, and restarts later
+    peer-0 peer-1 | peer-2 from 10 to 30        the groups cannot reach each other; peers not named reach all
 
-Times are virtual seconds since the world began. Every mistake is a `ValueError` of one line that says how the
-phrase should look.
+Times are virtual seconds since the world began. A malformed phrase raises a `ValueError` of one line that shows the
+right form.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class OutagePhrase:
 
 @dataclass(frozen=True, slots=True)
 class SplitPhrase:
-    """At least two groups, none empty; nobody is in two of them."""
+    """At least two groups of peers, none empty, without common members."""
 
     groups: tuple[frozenset[str], ...]
     since_s: float
@@ -70,7 +70,7 @@ def split(phrase: str) -> SplitPhrase:
 
 
 def must_be_known(names: Iterable[str], known: Iterable[str]) -> None:
-    """Raises `ValueError` for the first name, by the alphabet, that no peer has."""
+    """Raise `ValueError` for the alphabetically first name that no peer has."""
     listed = list(known)
     for name in sorted(set(names) - set(listed)):
         shown = ", ".join(listed) if len(listed) <= 8 else f"{listed[0]}, {listed[1]}, ..., {listed[-1]}"

@@ -1,7 +1,7 @@
-"""What the world is like: links, devices, who is a neighbour of whom, who comes and goes.
+"""The conditions of a simulated world: links, computing speed, topology and churn.
 
-Frozen, in seconds of virtual time, bytes and probabilities. Together with a seed they decide everything that
-the world leaves to chance, and a scenario's file holds them as four tables.
+Times are seconds of virtual time. Together with a seed, the conditions decide everything that a world leaves to
+chance. A scenario's file holds them as four tables.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class LinkConfig:
     """Seconds on top, drawn evenly from 0 to this for each message, 0 to 1e9. Guess."""
 
     loss: float = 0.0
-    """Probability that a message is lost, 0 up to, not including, 1. Whoever asked for a blob learns of the
-    loss and asks elsewhere; a lost announcement or greeting is gone."""
+    """Probability that a message is lost, 0 to below 1. A peer that requested a blob notices the loss and asks another
+    source; a lost announcement or greeting is not repeated."""
 
     bandwidth_bytes_s: float = 0.0
-    """Bytes a second that a peer can send, to all others together and one message after the other; 0 for no
-    limit, at most 1e12. What it receives is not limited."""
+    """Bytes a second that a peer can send to all others together, one message after the other; 0 for no limit, at most
+    1e12. Receiving is not limited."""
 
     disk_s: float = 0.01
     """Seconds until a state is on disk, and again until its peer knows, 0 to 1e9. Guess: a solid-state disk
@@ -51,13 +51,12 @@ class ComputeConfig:
     """Seconds of one local step on a device of speed 1, above 0 to 1e9. Guess."""
 
     answer_s: float = 0.15
-    """Seconds until any other question to the learner is answered, 0 to 1e9, on every device. The default is
-    above the longest time that a message takes by default, so that questions which arise together are answered
-    together: the simulator then computes them as one batch."""
+    """Seconds until any other question to the learner is answered, 0 to 1e9, on every device. The default is above the
+    longest default latency, so that questions of one moment are open together and computed as one batch."""
 
     speeds: tuple[float, ...] = (1.0,)
-    """Speeds of the devices, each above 0 to 1e6: the first peer has the first, and so on from the front again.
-    A device of speed 2 takes its local steps in half the time."""
+    """Speeds of the devices, each above 0 to 1e6, cycled over the peers. A device of speed 2 takes its local steps in
+    half the time."""
 
     def __post_init__(self) -> None:
         if not 0 < self.step_s <= LONGEST_S:
@@ -76,16 +75,16 @@ class ComputeConfig:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopologyConfig:
     kind: Literal["full", "random"] = "full"
-    """Who is connected: "full", everybody with everybody, or "random", a connected graph drawn by the seed in
-    which everybody has `degree` neighbours."""
+    """Which peers are connected: "full", all with all, or "random", a connected graph drawn by the seed in which every
+    peer has `degree` neighbours."""
 
     degree: int = 4
-    """Neighbours of each peer in a random graph, 2 to 1,000, and fewer than there are peers; peers times degree
-    must be even. Not used where the kind is "full"."""
+    """Neighbours of each peer in a random graph, 2 to 1,000, and below the number of peers; peers times degree must be
+    even. For the kind "random" only."""
 
     relay: bool = True
-    """Whether a peer passes on the announcements that it accepts. Without, they travel one hop, and who is no
-    neighbour is heard of only by comparison (`compare_every_s`), if at all."""
+    """Whether a peer passes on the announcements that it accepts. Without, they travel one hop, and news of peers that
+    are no neighbours comes only by comparison (`compare_every_s`), if at all."""
 
     def __post_init__(self) -> None:
         if self.kind not in ("full", "random"):
@@ -97,14 +96,14 @@ class TopologyConfig:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChurnConfig:
     late: tuple[str, ...] = ()
-    """Who joins later than the others and when, as "peer-8 at 40"; seconds since the world began."""
+    """Peers that join later than the others, as "peer-8 at 40", in seconds since the world began."""
 
     outages: tuple[str, ...] = ()
-    """Who crashes and when it is started again, as "peer-3 from 20 to 60". Its disk remains."""
+    """Crashes of a peer and the time of its restart, as "peer-3 from 20 to 60". Its disk remains."""
 
     cuts: tuple[str, ...] = ()
-    """Who cannot reach whom and when, as "peer-0 peer-1 | peer-2 from 10 to 30": peers on different sides of a |
-    cannot reach each other, who is not named reaches everybody."""
+    """Network splits, as "peer-0 peer-1 | peer-2 from 10 to 30": peers on unlike sides of a | cannot reach each other,
+    peers not named reach all."""
 
     crashes_per_hour: float = 0.0
     """Crashes of each peer in an hour of its life, at random, 0 to 3,600; 0 for none."""
@@ -124,16 +123,16 @@ class ChurnConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """All that a world is told about what is not a peer."""
+    """Everything about a world that is not a peer."""
 
     link: LinkConfig = field(default_factory=LinkConfig)
     """How messages and the disk behave, the same for every peer."""
     compute: ComputeConfig = field(default_factory=ComputeConfig)
-    """How long learning takes."""
+    """Virtual time that learning takes."""
     topology: TopologyConfig = field(default_factory=TopologyConfig)
-    """Who is connected with whom."""
+    """Which peers are connected."""
     churn: ChurnConfig = field(default_factory=ChurnConfig)
-    """Who comes, goes and is cut off."""
+    """When peers join, crash and are cut off."""
 
 
 def _must_lie(name: str, value: float, low: float, high: float) -> None:

@@ -1,12 +1,12 @@
-"""What the peers of a scenario differ in beside their text: lists that are cycled over them.
+"""Differences between the devices of a scenario: lists that are cycled over the peers.
 
     [devices]
     ranks = [2, 16]                          peer 0 has rank 2, peer 1 rank 16, peer 2 rank 2, ...
     modules = ["q_proj v_proj", ""]          sets of modules, as [adapter] modules; "" for all
-    blocks = [1, 2]                          blocks of a round, where methods train windows
-    capacities = [1, 3]                      parts of the heads, where methods deal them out
+    blocks = [1, 2]                          blocks of a block window, for methods +layers
+    capacities = [1, 3]                      shares of the attention heads, for methods +heads
 
-An empty list leaves everybody what [adapter], [layers] and [heads] say.
+With an empty list, all peers have the value of [adapter], [layers] or [heads].
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevicesConfig:
-    """What peers differ in; each list is cycled over them, and an empty one leaves all alike."""
+    """How devices differ. Each list is cycled over the peers; with an empty list all are alike."""
 
     ranks: tuple[int, ...] = ()
     """Ranks of the peers' adapters instead of adapter.rank, each 1 to 256."""
@@ -49,37 +49,37 @@ class DevicesConfig:
 
     @property
     def kinds(self) -> int:
-        """Peers after which everything repeats itself."""
+        """Number of peers after which the devices repeat."""
         return math.lcm(
             *(len(one) for one in (self.ranks, self.modules, self.blocks, self.capacities) if one)
         )
 
     def adapter(self, index: int, adapter: AdapterConfig) -> AdapterConfig:
-        """Peer `index`'s; raises `ValueError` as `AdapterConfig` does."""
+        """Adapter configuration of peer `index`. Raises `ValueError` as `AdapterConfig` does."""
         rank = _cycled(self.ranks, index, adapter.rank)
         names = _cycled(self.modules, index, None)
         return replace(
             adapter,
             rank=rank,
-            # Whatever ranks there are must be welcome to all.
+            # A peer declines ranks above its own most_rank, and here all ranks must be accepted by all.
             most_rank=max(adapter.most_rank, rank, *self.ranks),
             modules=adapter.modules if names is None else tuple(names.split()),
         )
 
     def layers(self, index: int, layers: LayersConfig) -> LayersConfig:
-        """Peer `index`'s, where windows are trained."""
+        """Block windows of peer `index`, for methods that train them."""
         if not self.blocks:
             return layers
         count = _cycled(self.blocks, index, 0)
-        # Who trains all blocks has no other ones that could be compressed.
+        # With all blocks in the window, no blocks are left for a context.
         return replace(layers, count=count, memory_mb=0, context=layers.context if count else "none")
 
     def heads(self, index: int, heads: HeadsConfig) -> HeadsConfig:
-        """Peer `index`'s, where heads are dealt out."""
+        """Share of the heads of peer `index`, for methods that share them out."""
         return replace(heads, capacity=_cycled(self.capacities, index, heads.capacity))
 
     def label(self, index: int) -> str:
-        """What sets peer `index` apart from others, in a few words; nothing where all are alike."""
+        """How peer `index` differs from others, in a few words; empty where all are alike."""
         parts = [
             f"{word} {values[index % len(values)]}"
             for word, values in (("rank", self.ranks), ("blocks", self.blocks), ("part", self.capacities))

@@ -1,4 +1,4 @@
-"""Signatures that cost nothing, for worlds without forgers."""
+"""Cheap keys for simulated worlds in which no peer forges signatures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ToyKeys:
-    """Keyed digests in place of signatures: anyone can make anyone's."""
+    """Keyed digests in place of signatures. Every peer could make those of any other."""
 
     public_key: bytes
 

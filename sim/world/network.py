@@ -1,12 +1,12 @@
-"""The played network: who is connected, and what travels between them, how long, and whether it arrives.
+"""The simulated network: connections, and the time and loss of the messages between peers.
 
-It keeps the router's contract: a frame that a peer accepts goes on to its neighbours (where there is relay), each
-peer judges a frame once unless it said "ignore", a dropped connection ends at both ends and takes with it what
-is on its way, and who is not welcome does not come back.
+It keeps the contract of the pubsub router. A frame that a peer accepts is passed on to its neighbours (with relay). A
+peer judges a frame once, unless its verdict was "ignore". A dropped connection ends at both ends and loses the messages
+on their way. A peer that is not welcome is not connected again.
 
-A message takes its latency after the sender's uplink has sent it, and the uplink sends one after the other. A pull
-asks one source after the other, as devices do: each that has nothing, is gone, or whose answer is lost costs the
-time of asking it.
+A message takes its latency after the sender's uplink has sent it, one message after the other. A pull asks one source
+after the other, as devices do: a source without the blob, a source that is gone and a lost answer each cost the time
+of asking.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from sim.world.topology import random_regular
 from wire.digest import Content, digest_of
 
 Groups = Sequence[frozenset[int]]
-"""Indices of nodes. Members of different groups cannot reach each other."""
+"""Groups of peers by index. Members of different groups cannot reach each other."""
 
 
 class SimulatedNetwork:
-    """`tell` is how the world tells a peer what happened; it gives back what the peer wants."""
+    """The network of one world. `tell` gives a peer an event and returns the effects of its core."""
 
     def __init__(
         self,
@@ -56,10 +56,11 @@ class SimulatedNetwork:
         self._tell = tell
         self._nodes: list[SimulatedPeer] = []
         self._by_id: dict[PeerId, SimulatedPeer] = {}
+        # Drawn when the first peer starts: a graph needs the number of all peers.
         self._drawn: list[list[int]] | None = None
         self._cuts: dict[Hashable, Groups] = {}
         self.outsiders: dict[PeerId, dict[bytes, bytes]] = {}
-        """Blobs by digest of somebody who is no core, whom every peer reaches."""
+        """Blobs by digest of peers that are no cores and that every peer reaches: for invented messages."""
 
     # -- who is connected ---------------------------------------------------------------------------
 
@@ -84,7 +85,7 @@ class SimulatedNetwork:
     def drop(self, node: SimulatedPeer, peer: PeerId) -> None:
         other = self._by_id.get(peer)
         if other is None:
-            self._agenda.after(0.0, self._news, node, node.life, peer, False)
+            self._agenda.after(0.0, self._connection_changed, node, node.life, peer, False)
         else:
             self._unlink(node, other)
 
@@ -136,10 +137,10 @@ class SimulatedNetwork:
 
     def _announce(self, one: SimulatedPeer, other: SimulatedPeer, *, connected: bool) -> None:
         for node, peer in ((one, other.id), (other, one.id)):
-            self._agenda.after(self._latency_s(), self._news, node, node.life, peer, connected)
+            self._agenda.after(self._latency_s(), self._connection_changed, node, node.life, peer, connected)
 
-    def _news(self, node: SimulatedPeer, life: int, peer: PeerId, connected: bool) -> None:
-        """Unless the connection ended, or came back, while the news of it was on its way."""
+    def _connection_changed(self, node: SimulatedPeer, life: int, peer: PeerId, connected: bool) -> None:
+        """Tell a peer of a connection, unless it ended or came back while the message was on its way."""
         if node.lives(life) and (peer in node.links) == connected:
             self._tell(node, Connected(peer=peer) if connected else Disconnected(peer=peer))
 
@@ -160,7 +161,7 @@ class SimulatedNetwork:
                     self._flood(node, heard.frame)
 
     def _flood(self, node: SimulatedPeer, frame: bytes) -> None:
-        """To every neighbour that has not seen it: routers spare each other repetitions, nearly always."""
+        """Send a frame to every neighbour that has not seen it, as routers nearly always do."""
         heard = Heard(frame=frame, via=node.id)
         for other in node.links.values():
             if frame not in other.seen:
@@ -179,7 +180,7 @@ class SimulatedNetwork:
         self._ask(node, node.life, pull, 0)
 
     def _ask(self, node: SimulatedPeer, life: int, pull: Pull, attempt: int) -> None:
-        """Ask the next of its sources that is near; each `attempt` is one of them."""
+        """Ask the next source in reach, from index `attempt` of the sources on."""
         for number, source in enumerate(pull.sources[attempt:], attempt):
             if source in self.outsiders:
                 data = self.outsiders[source].get(pull.digest)
@@ -248,7 +249,7 @@ class SimulatedNetwork:
     # -- time and chance ----------------------------------------------------------------------------
 
     def _sending_s(self, sender: SimulatedPeer, kind: str, size: int) -> float:
-        """Seconds until a message that is sent now has come, lost or not; its bytes count as sent."""
+        """Seconds until a message sent now arrives; its bytes count as sent also where it is lost."""
         sender.sent[kind] += size
         if not self._bandwidth:
             return self._latency_s()

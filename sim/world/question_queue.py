@@ -1,8 +1,8 @@
-"""Learners of a world whose questions are answered together: a crew sees everything asked so far at once.
+"""Batches the questions of a world's peers, so that a learner pool answers many of them in one pass.
 
-The world asks when a peer does, and wants the answer when virtual time has come to it. So a question waits here
-until the first answer is wanted; then all that wait are answered in one go, and the answers kept for their time.
-Questions that meet in virtual time so meet in one forward pass, whatever the order in which peers ask.
+The world asks a question when a peer does, and needs the answer at a later virtual time. A question waits in the queue
+until the first answer is needed; then the pool answers all waiting questions together, and the other answers are kept
+for their time. Questions that are open at the same virtual time thus share one forward pass.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from gossipllm.work import Answer, Progress, Request
 from peers.core.events import LearnerAnswer
 
 L = TypeVar("L")
-"""One peer's learner, whatever the crew has them be."""
+"""The learner of a peer, of the type that the pool answers for."""
 L_contra = TypeVar("L_contra", contravariant=True)
 
 
 class AnswersTogether(Protocol[L_contra]):
-    """What is needed of `gossipllm.learning.learner_pool.LearnerPool`: answers to many questions, in their order."""
+    """A pool of learners (`gossipllm.learning.learner_pool.LearnerPool`): answers many questions, in their order."""
 
     def answer(self, asked: Sequence[tuple[L_contra, Request]], /) -> Sequence[Answer]: ...
 
 
 class QuestionQueue(Generic[L]):
-    """Where the questions of a world's peers wait."""
+    """The open questions of a world's peers."""
 
-    def __init__(self, crew: AnswersTogether[L]) -> None:
-        self._crew = crew
+    def __init__(self, pool: AnswersTogether[L]) -> None:
+        self._pool = pool
         self._waiting: list[tuple[_Slip, L, Request]] = []
 
     def ask(self, learner: L, request: Request) -> Callable[[], LearnerAnswer]:
@@ -38,40 +38,40 @@ class QuestionQueue(Generic[L]):
         def answer() -> LearnerAnswer:
             if slip.answer is None:
                 self._answer_all()
-            assert slip.answer is not None, "whatever waited was answered"
+            assert slip.answer is not None, "every waiting question is answered"
             return slip.answer
 
         return answer
 
     def dismiss(self, learner: L) -> None:
-        """Forget what this learner was asked: nobody will want the answers."""
-        self._waiting = [one for one in self._waiting if one[1] is not learner]
+        """Forget this learner's questions: their answers are not needed any more."""
+        self._waiting = [waiting for waiting in self._waiting if waiting[1] is not learner]
 
     def _answer_all(self) -> None:
         waiting, self._waiting = self._waiting, []
-        answers = self._crew.answer([(learner, request) for _, learner, request in waiting])
+        answers = self._pool.answer([(learner, request) for _, learner, request in waiting])
         for (slip, _, _), answer in zip(waiting, answers, strict=True):
-            assert not isinstance(answer, Progress), "a crew answers, it does not report"
+            assert not isinstance(answer, Progress), "a pool answers, it does not report progress"
             slip.answer = answer
 
 
 class PooledLearner(Generic[L]):
-    """One peer's learner at the desk: what `World.add` wants made for each life of a peer."""
+    """A peer's learner behind the queue; `World.add` is given a function that makes a new one for each start."""
 
-    def __init__(self, desk: QuestionQueue[L], learner: L) -> None:
-        self._desk = desk
+    def __init__(self, queue: QuestionQueue[L], learner: L) -> None:
+        self._queue = queue
         self._learner = learner
 
     def ask(self, request: Request) -> Callable[[], LearnerAnswer]:
-        return self._desk.ask(self._learner, request)
+        return self._queue.ask(self._learner, request)
 
     def dismiss(self) -> None:
-        """Its peer crashed: forget what it was asked."""
-        self._desk.dismiss(self._learner)
+        """Forget its questions, because its peer crashed."""
+        self._queue.dismiss(self._learner)
 
 
 class _Slip:
-    """A question's place for its answer."""
+    """Holds the answer of one question, once it is there."""
 
     __slots__ = ("answer",)
 

@@ -1,4 +1,4 @@
-"""A peer in the world: its core, its learner, its disk, and what the world knows of it."""
+"""A peer of a simulated world: core, learner, disk, connections and traffic."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from trust.record.history import Entry, Record, Round
 
 class SimulatedLearner(Protocol):
     def ask(self, request: Request) -> Callable[[], LearnerAnswer]:
-        """Take a question. The function returned gives its answer; it is called once, when virtual time has come
-        to it, and never if the peer crashed meanwhile. Answers may thus be computed late, and many together.
+        """Take a question, and return a function that gives its answer.
 
-        The `seconds` of an answer count for nothing: the world says how long it took.
+        The function is called once, at the virtual time of the answer, and never if the peer crashed meanwhile. So
+        answers may be computed late, and many together. Their `seconds` are replaced by virtual ones.
         """
         ...
 
 
 @dataclass(slots=True, eq=False)
 class SimulatedPeer:
-    """A peer, alive or not. `life` counts its starts: what an earlier life awaited never comes.
+    """A peer of a world, running or not.
 
-    `beginnings` are the states with which its lives began, for whoever wants to live them again. `away` counts the
-    reasons for which it should not run now. `links` are the peers to whom a connection stands, in the order
-    in which they were made; `seen` the frames that it judged or sent, `free_at` when its uplink has sent what
-    it was given. `sent` and `received` are bytes by kind, as a device counts them: announcements a hop each,
-    blobs without the few bytes that ask for them, greetings and replies.
+    `life` counts its starts: events planned for an earlier life are dropped. `beginnings` are the states from which
+    its lives began, for replays. `away` counts the reasons (late, outage, crash) for which it should not run now.
+    `links` are its connected peers, in the order of connection, `seen` the frames that it judged or sent, `free_at`
+    the time at which its uplink has sent everything. `sent` and `received` are bytes by kind, as a device counts
+    them: announcements once a hop, blobs without the few bytes of their requests, greetings and replies.
     """
 
     index: int
@@ -65,8 +65,8 @@ class SimulatedPeer:
 
     @property
     def rounds(self) -> list[Round]:
-        return [one for one in self.records if isinstance(one, Round)]
+        return [record for record in self.records if isinstance(record, Round)]
 
     def lives(self, life: int) -> bool:
-        """Whether it is alive, and in this of its lives."""
+        """Whether the peer runs, and was not restarted since this life began."""
         return self.alive and self.life == life

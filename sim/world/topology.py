@@ -1,4 +1,4 @@
-"""Who may be connected with whom: everybody, or a random regular graph."""
+"""Random regular graphs, for worlds in which not all peers are connected."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import random
 from collections.abc import Sequence
 
 _TRIES = 10_000
-"""Graphs drawn before giving up. With two neighbours each, most draws fall into several rings."""
+"""Graphs drawn before giving up. With degree 2, most draws fall into several rings, so a few tries do not suffice."""
 
 
 def random_regular(peers: int, degree: int, rng: random.Random) -> list[list[int]]:
-    """For each of `peers` its `degree` neighbours, rising; symmetric, connected, nobody its own neighbour.
+    """The neighbours of each of `peers`, `degree` each, rising: a connected graph without loops.
 
-    Stubs are paired at random, pairs that would repeat are drawn again: nearly uniform over all such graphs
+    Edge ends are paired at random, and pairs that would repeat are drawn again: nearly uniform over such graphs
     (Steger and Wormald 1999, Combinatorics, Probability and Computing 8). Raises `ValueError` where there is no
     such graph.
     """
@@ -28,7 +28,7 @@ def random_regular(peers: int, degree: int, rng: random.Random) -> list[list[int
 
 
 def _paired(peers: int, degree: int, rng: random.Random) -> list[set[int]] | None:
-    """A regular graph, connected or not; None where the last stubs fit no more."""
+    """A regular graph, connected or not; None where the last edge ends cannot be paired."""
     neighbours: list[set[int]] = [set() for _ in range(peers)]
     stubs = [peer for peer in range(peers) for _ in range(degree)]
     while stubs:

@@ -1,7 +1,7 @@
-"""What happened, as one digest and, where it is wanted, as a list.
+"""The trace of a run: a digest over all events, and the form in which single events are listed.
 
-Two runs are the same run if their digests are equal. Contents enter by their own digest, which stands for their
-bytes; everything else enters whole.
+Two runs with equal digests had the same events at the same times. Contents enter the digest by their own digests,
+everything else with all its fields.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from peers.core.events import Event
 from wire.digest import Content
 
 _ENOUGH_BYTES = 65_536
-"""Bytes hashed at a time: one call for some hundred events. Measured by `benchmarks/world_speed.py`."""
+"""Bytes hashed at a time, so that one call serves some hundred events (measured by `benchmarks/world_speed.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """An event that a peer was told, in which of its lives, and what it asked for."""
+    """An event that a peer handled in one of its lives, and the effects that its core returned."""
 
     at: float
     peer: int
@@ -55,6 +55,6 @@ class Trace:
 
 
 def _digest(value: Any) -> bytes:
-    """The encoder's way out for what it does not know: of all that events hold, only contents."""
+    """Encoder hook for the only type of events that msgspec cannot encode: contents."""
     content: Content = value
     return content.digest

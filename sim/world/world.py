@@ -1,11 +1,11 @@
-"""A world of peers in virtual time: nothing happens in it that is not on its agenda.
+"""A world of simulated peers in virtual time.
 
-Every peer is the core that runs on devices, and every message passes through the real codec; only the
-learner, the disk and the network are played. A world is a function of its seed and of what is done to it, so
-a fault found here is replayed by its seed; its trace is a digest over every event, effect and time.
+Every peer is the core that runs on devices, and every message passes through the real codec; learner, disk and network
+are simulated. A world is a function of its seed and of the calls of its methods, so a fault is replayed by its seed.
+Its trace is a digest over every event, effect and time.
 
-The played disk takes its time, and what it was given counts only when that is over. A learner's answers take
-theirs on the agenda and are computed when it is over, so that a learner may answer many peers at once.
+Writing to the simulated disk takes time, and a state counts as saved only after it. A learner's answer takes time on
+the agenda and is computed at its end, so that a pool can answer many peers at once.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ from trust.record.history import Entry, Record, Traffic
 
 
 class World:
-    """Add peers, begin (or start them one by one), run, break things, run on.
+    """Add peers, begin (or start them one by one), run, crash or cut them off, and run on.
 
-    With `logged`, `log` holds everything that happened: for replays, and for worlds that are small.
+    With `logged`, `log` holds every event, for replays and for small worlds.
     """
 
     def __init__(self, *, seed: int = 0, conditions: Conditions | None = None, logged: bool = False) -> None:
@@ -57,7 +57,7 @@ class World:
         self.nodes: list[SimulatedPeer] = []
         self.log: list[Happened] = []
         self.events = 0
-        """How often a core was told something."""
+        """Number of events handled by all cores."""
         self._seed = seed
         self._logged = logged
         self._trace = Trace()
@@ -76,12 +76,12 @@ class World:
 
     @property
     def trace(self) -> str:
-        """A digest of all that happened so far."""
+        """Digest over all events so far."""
         return self._trace.hexdigest()
 
     @property
     def outsiders(self) -> dict[PeerId, dict[bytes, bytes]]:
-        """Blobs by digest of somebody who is no core, whom every peer reaches: for what `tell` makes up."""
+        """Blobs by digest of peers that are no cores and that every peer reaches, for events invented with `tell`."""
         return self._network.outsiders
 
     # -- peers --------------------------------------------------------------------------------------
@@ -94,9 +94,9 @@ class World:
         speed: float | None = None,
         keys: Keys | None = None,
     ) -> SimulatedPeer:
-        """A peer that does nothing before it is started. Each of its lives begins with a learner of its own.
+        """Add a peer, which does nothing before it is started. `learner` makes a new learner for each start.
 
-        Without `speed` it has the one that the conditions give; without `keys`, some that cost nothing.
+        Without `speed` the conditions decide, without `keys` it gets cheap ones.
         """
         keys = keys or ToyKeys.of(config.name)
         index = len(self.nodes)
@@ -114,9 +114,9 @@ class World:
         return node
 
     def begin(self) -> None:
-        """Start everybody who does not join later, and plan what the conditions have in store.
+        """Start all peers that do not join later, and plan the churn of the conditions.
 
-        Raises `ValueError` where they name a peer that there is not, before anything happens.
+        Raises `ValueError`, before anything happens, where the conditions name an unknown peer.
         """
         churn = Churn(
             self.conditions.churn,
@@ -129,7 +129,7 @@ class World:
         churn.begin(self.nodes)
 
     def start(self, node: SimulatedPeer) -> None:
-        """Start, or start again from what its disk holds, and connect it with its neighbours alive."""
+        """Start a peer from the state on its disk, if any, and connect it with its running neighbours."""
         node.beginnings.append(node.disk)
         node.core = Core(node.config, node.keys, node.disk)
         node.learner = node.make_learner()
@@ -139,12 +139,12 @@ class World:
         self._network.join(node)
 
     def crash(self, node: SimulatedPeer) -> None:
-        """The process is gone in this instant; only its disk remains."""
+        """End a peer's process at once; only its disk remains."""
         node.alive = False
         self._network.leave(node)
 
     def cut(self, one: SimulatedPeer, other: SimulatedPeer) -> None:
-        """Until `heal`, neither reaches the other."""
+        """Cut two peers off from each other until `heal`."""
         pair = frozenset((one.index,)), frozenset((other.index,))
         self._network.cut(frozenset(pair), pair)
 
@@ -153,7 +153,7 @@ class World:
         self._network.heal(frozenset(pair))
 
     def tell(self, node: SimulatedPeer, event: Event) -> None:
-        """Make something happen to a peer, now and once."""
+        """Give a peer an event, at the present time."""
         self._later(0.0, node, event)
 
     # -- time ---------------------------------------------------------------------------------------
@@ -161,9 +161,9 @@ class World:
     def run(
         self, *, seconds: float, until: Callable[[], bool] | None = None, most: int = 100_000_000
     ) -> None:
-        """Let virtual time pass, no longer than until `until()`, which is asked before each thing that is done.
+        """Let virtual time pass, or stop earlier once `until()` is true, which is asked before each planned call.
 
-        Raises `RuntimeError` after `most` things done: a world that spins is a fault.
+        Raises `RuntimeError` after `most` calls: a world that makes no progress is a fault.
         """
         self._agenda.run(seconds=seconds, until=until, most=most)
 
@@ -193,9 +193,9 @@ class World:
     def _perform(self, node: SimulatedPeer, effect: Effect) -> None:
         match effect:
             case Judge() | Answer():
-                """Taken from the effects by the network, which asked."""
+                """The network that gave the event takes these from the effects itself."""
             case Keep():
-                """For who asks afterwards; of a world, the trace tells all."""
+                """Merge inputs that a device keeps for inspection; a world has its trace."""
             case Open() | Train() | Weigh() | Evaluate() | Fit() | Merge() | Absorb():
                 self._ask(node, effect)
             case Pull():
@@ -220,7 +220,7 @@ class World:
                 assert_never(effect)
 
     def _ask(self, node: SimulatedPeer, request: Request) -> None:
-        assert node.learner is not None, "who asks was started"
+        assert node.learner is not None, "a core asks only after its start, which makes the learner"
         compute = self.conditions.compute
         took = request.steps * compute.step_s / node.speed if isinstance(request, Train) else compute.answer_s
         self._agenda.after(took, self._answered, node, node.life, node.learner.ask(request), took)
@@ -235,7 +235,7 @@ class World:
             self._happen(node, event)
 
     def _write(self, node: SimulatedPeer, life: int, saved: Saved) -> None:
-        """The disk has it from here on. A crash may come between this and `Stored`, not before it."""
+        """Save a state. A crash can fall between this and `Stored`, as on a device."""
         if node.lives(life):
             node.disk = saved
             self._later(self.conditions.link.disk_s, node, Stored(generation=saved.generation))
