@@ -68,7 +68,7 @@ class WatchApp(App[None]):
         Binding("ctrl+c", "interrupt", priority=True),
     ]
     CSS = """
-    Sheet { height: 1; }
+    TableView { height: 1; }
     #told { height: 1fr; }
     #status, #keys { background: $panel; }
     """

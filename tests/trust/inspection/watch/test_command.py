@@ -86,11 +86,14 @@ def test_in_a_terminal_it_draws_and_leaves_on_a_key(tmp_path, make_home, make_ro
         [*WATCH, str(tmp_path)], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
     ) as process:
         os.close(theirs)
-        drawn = drawn_by(ours, b"*75")
-        assert b"*75" in drawn
-        os.write(ours, key)
-        drawn += drawn_by(ours, b"")
-        assert process.wait(20) == code
+        try:
+            drawn = drawn_by(ours, b"*75")
+            assert b"*75" in drawn
+            os.write(ours, key)
+            drawn += drawn_by(ours, b"")
+            assert process.wait(20) == code
+        finally:
+            process.kill()
     os.close(ours)
     assert b"\x1b[38;2" not in drawn, "a colour, in spite of NO_COLOR"
 
