@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from support.records import make_home, round_of
 from trust.cli import trust
 from trust.inspection.export import command as exporting
 from trust.inspection.reading import files as reading
@@ -16,8 +17,8 @@ from trust.record.log import read_history
 
 
 @pytest.fixture
-def home(tmp_path: Path, make_home, make_round) -> Path:
-    rounds = (make_round("a", number, {"b": number / 100}) for number in range(1, 31))
+def home(tmp_path: Path) -> Path:
+    rounds = (round_of("a", number, {"b": number / 100}) for number in range(1, 31))
     return make_home(tmp_path / "home", "a", *rounds, name="anna")
 
 

@@ -12,21 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.records import begun_of, entry_of, round_of
 from trust.record.history import VERSION, Note, Refusal
 from trust.record.log import HistoryWriter, NoHistoryError, decoded, read_history
 
 
 @pytest.fixture
-def written(tmp_path: Path, make_entry, make_round, make_begun) -> tuple[Path, list]:
+def written(tmp_path: Path) -> tuple[Path, list]:
     """A history of one of each kind of record."""
     records = (
-        make_begun("a"),
-        make_round("a", 1, {"b": 0.25, "c": 0.5}),
+        begun_of("a"),
+        round_of("a", 1, {"b": 0.25, "c": 0.5}),
         Refusal(peer="a", about="b", field="update.norm", why="too large"),
         Note(peer="a", level="info", text="the learner came back"),
-        make_round("a", 2, {"b": 0.5}),
+        round_of("a", 2, {"b": 0.5}),
     )
-    entries = [make_entry(record) for record in records]
+    entries = [entry_of(record) for record in records]
     path = tmp_path / "history.msgpack"
     with HistoryWriter(path, peer="a", now=0.0) as writer:
         for entry in entries:
@@ -61,23 +62,21 @@ def test_an_empty_history_has_nothing_to_say() -> None:
     assert (history.entries, history.whole, history.torn, history.why) == ((), 0, 0, "")
 
 
-def test_a_reader_sees_every_record_while_the_writer_lives(tmp_path: Path, make_entry, make_round) -> None:
+def test_a_reader_sees_every_record_while_the_writer_lives(tmp_path: Path) -> None:
     path = tmp_path / "history.msgpack"
     with HistoryWriter(path, peer="a", now=0.0, sync=True) as writer:
         for number in range(1, 4):
-            writer.append(make_entry(make_round("a", number, {})))
+            writer.append(entry_of(round_of("a", number, {})))
             assert len(read_history(path).entries) == number
 
 
-def test_at_every_cut_the_whole_records_are_read_and_the_writer_goes_on(
-    written, make_entry, make_round
-) -> None:
+def test_at_every_cut_the_whole_records_are_read_and_the_writer_goes_on(written) -> None:
     path, entries = written
     data = path.read_bytes()
     ends = [0]
     for entry in entries:
         ends.append(ends[-1] + len(msgspec.msgpack.encode(entry)))
-    following = make_entry(make_round("a", 3, {}))
+    following = entry_of(round_of("a", 3, {}))
     for cut in range(len(data)):
         folder = path.parent / str(cut)
         folder.mkdir()
@@ -112,7 +111,7 @@ def test_a_note_says_what_was_cut_and_where_it_is(written) -> None:
     assert f"history.msgpack.torn-{whole}" in entry.record.text
 
 
-def test_zeros_that_a_loss_of_power_left_are_cut(written, make_entry, make_round) -> None:
+def test_zeros_that_a_loss_of_power_left_are_cut(written) -> None:
     path, entries = written
     path.write_bytes(path.read_bytes() + bytes(4096))
     assert read_history(path).torn == 4096
@@ -146,9 +145,9 @@ def test_a_foreign_file_is_refused_and_left_as_it_is(tmp_path: Path, foreign: by
 
 
 @pytest.mark.parametrize("news", [{}, {"new_field": 1}])
-def test_a_history_of_a_later_version_is_not_continued(written, make_begun, make_entry, news: dict) -> None:
+def test_a_history_of_a_later_version_is_not_continued(written, news: dict) -> None:
     path, entries = written
-    later = msgspec.to_builtins(make_entry(make_begun("a", version=VERSION + 1)))
+    later = msgspec.to_builtins(entry_of(begun_of("a", version=VERSION + 1)))
     later["record"].update(news)
     data = path.read_bytes() + msgpack.packb(later)
     path.write_bytes(data)
@@ -158,9 +157,7 @@ def test_a_history_of_a_later_version_is_not_continued(written, make_begun, make
     assert path.read_bytes() == data
 
 
-def test_a_history_of_the_first_version_is_read_and_continued(
-    tmp_path, written, make_begun, make_entry
-) -> None:
+def test_a_history_of_the_first_version_is_read_and_continued(tmp_path, written) -> None:
     """Its records do not say what was trained and offered, nor by which settings."""
     _, entries = written
     path = tmp_path / "old.msgpack"
@@ -175,7 +172,7 @@ def test_a_history_of_the_first_version_is_read_and_continued(
         with path.open("ab") as file:
             file.write(msgpack.packb(old))
     with HistoryWriter(path, peer="a", now=0.0) as writer:
-        writer.append(make_entry(make_begun("a", version=VERSION)))
+        writer.append(entry_of(begun_of("a", version=VERSION)))
     history = read_history(path)
     assert list(history.entries[:-1]) == entries
     assert history.torn == 0
@@ -198,13 +195,13 @@ def test_nesting_without_end_is_no_record() -> None:
     assert decoded(b"\x91" * 100_000).torn == 100_000
 
 
-def test_text_of_other_peers_is_escaped_and_cut(tmp_path: Path, make_entry, make_round) -> None:
+def test_text_of_other_peers_is_escaped_and_cut(tmp_path: Path) -> None:
     path = tmp_path / "history.msgpack"
     nasty = "\x1b[2J\ud800" + "x" * 300
     with HistoryWriter(path, peer="a", now=0.0) as writer:
-        writer.append(make_entry(Refusal(peer="a", about=nasty, field=nasty, why=nasty)))
-        writer.append(make_entry(make_round("a", 1, {"b": 0.5}, names={"b": nasty})))
-        writer.append(make_entry(Note(peer="a", level="info", text=nasty * 9)))
+        writer.append(entry_of(Refusal(peer="a", about=nasty, field=nasty, why=nasty)))
+        writer.append(entry_of(round_of("a", 1, {"b": 0.5}, names={"b": nasty})))
+        writer.append(entry_of(Note(peer="a", level="info", text=nasty * 9)))
     refusal, round_, note = (entry.record for entry in read_history(path).entries)
     for text in (refusal.about, refusal.field, refusal.why, round_.seen[0].name):
         assert text.startswith("\\x1b[2J\\ud800xxx")
@@ -212,26 +209,24 @@ def test_text_of_other_peers_is_escaped_and_cut(tmp_path: Path, make_entry, make
     assert len(note.text) == 500
 
 
-def test_an_entry_that_nobody_could_read_is_the_callers_mistake(
-    tmp_path: Path, make_entry, make_round
-) -> None:
+def test_an_entry_that_nobody_could_read_is_the_callers_mistake(tmp_path: Path) -> None:
     path = tmp_path / "history.msgpack"
-    perhaps = make_entry(msgspec.structs.replace(make_round("a", 1, {}), guard="perhaps"))
+    perhaps = entry_of(msgspec.structs.replace(round_of("a", 1, {}), guard="perhaps"))
     with HistoryWriter(path, peer="a", now=0.0) as writer, pytest.raises(ValueError, match="readable again"):
         writer.append(perhaps)
     assert path.read_bytes() == b""
 
 
-def test_a_full_disk_leaves_no_half_record(tmp_path: Path, make_entry, make_round, monkeypatch) -> None:
+def test_a_full_disk_leaves_no_half_record(tmp_path: Path, monkeypatch) -> None:
     path = tmp_path / "history.msgpack"
     write = os.write
     with HistoryWriter(path, peer="a", now=0.0) as writer:
-        writer.append(make_entry(make_round("a", 1, {})))
+        writer.append(entry_of(round_of("a", 1, {})))
         monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:10]))
         with pytest.raises(OSError, match="only 10 of"):
-            writer.append(make_entry(make_round("a", 2, {})))
+            writer.append(entry_of(round_of("a", 2, {})))
         monkeypatch.undo()
-        writer.append(make_entry(make_round("a", 3, {})))
+        writer.append(entry_of(round_of("a", 3, {})))
     history = read_history(path)
     assert [entry.record.round for entry in history.entries] == [1, 3]
     assert history.torn == 0
@@ -255,8 +250,8 @@ def test_a_history_from_before_there_were_several_distances_can_be_read(written)
     assert list(decoded(old).entries) == entries
 
 
-def test_several_distances_come_back(make_entry, make_round) -> None:
-    one = make_round("a", 1, {"b": 0.25})
+def test_several_distances_come_back() -> None:
+    one = round_of("a", 1, {"b": 0.25})
     seen = msgspec.structs.replace(one.seen[0], distances=(0.5, -1.0))
-    entry = make_entry(msgspec.structs.replace(one, seen=(seen,)))
+    entry = entry_of(msgspec.structs.replace(one, seen=(seen,)))
     assert decoded(msgspec.msgpack.encode(entry)).entries == (entry,)

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from support.records import begun_of, entry_of, round_of
 from trust.cli import trust
 from trust.record.history import HISTORY_FILE, Begun, Record, Round
 from trust.record.log import HistoryWriter
@@ -38,28 +39,28 @@ def complaint(result: Result) -> str:
 
 
 @pytest.fixture
-def write(make_begun, make_entry) -> Write:
+def write() -> Write:
     """A folder with a history of these rounds, begun with these changes."""
 
     def make(folder: Path, *rounds: Round, names: dict[str, str] | None = None, **changes: Any) -> Path:
         folder.mkdir(parents=True)
         peers = dict.fromkeys(record.peer for record in rounds)
-        begun: Iterable[Begun] = (make_begun(peer, name=(names or {}).get(peer, "")) for peer in peers)
+        begun: Iterable[Begun] = (begun_of(peer, name=(names or {}).get(peer)) for peer in peers)
         records: list[Record] = [*(msgspec.structs.replace(one, **changes) for one in begun), *rounds]
         with HistoryWriter(folder / HISTORY_FILE, peer="", now=0.0) as writer:
             for record in records:
-                writer.append(make_entry(record))
+                writer.append(entry_of(record))
         return folder
 
     return make
 
 
 @pytest.fixture
-def at(make_round) -> Callable[..., Round]:
+def at() -> Callable[..., Round]:
     """A round that ended with this test loss."""
 
     def make(peer: str, number: int, weights: dict[str, float], loss: float = 2.0, **names: str) -> Round:
-        record = make_round(peer, number, weights, names=names)
+        record = round_of(peer, number, weights, names=names)
         return msgspec.structs.replace(record, test_merged=loss)
 
     return make

@@ -13,6 +13,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from support.records import entry_of, round_of
+from support.toy_networks import WriteRun
 from trust.errors import UserMistake
 from trust.inspection.explain.answering import explained
 from trust.inspection.explain.case import Case, case_of
@@ -42,7 +44,7 @@ Story = Callable[..., list[Entry]]
 
 
 @pytest.fixture
-def story(make_entry: Any, make_round: Any) -> Story:
+def story() -> Story:
     """Peer a in rounds 0 to 3: b is always there, c from round 2 on. `fields` go into the record of round 3, and
     `trust` are its settings."""
 
@@ -54,9 +56,9 @@ def story(make_entry: Any, make_round: Any) -> Story:
         )  # fmt: skip
         names = {"id-b": "bert", "id-c": "cleo"}
         weights = [{"id-b": 0.5}, {"id-b": 0.25}, {"id-b": 0.5, "id-c": 0.125}, {"id-b": 0.25, "id-c": 0.125}]
-        rounds = [make_round("id-a", number, row, names=names) for number, row in enumerate(weights)]
+        rounds = [round_of("id-a", number, row, names=names) for number, row in enumerate(weights)]
         rounds[-1] = msgspec.structs.replace(rounds[-1], **fields)
-        return [make_entry(record) for record in (begun, *rounds)]
+        return [entry_of(record) for record in (begun, *rounds)]
 
     return make
 
@@ -66,7 +68,7 @@ def refusal(round_: int, field: str) -> Entry:
     return Entry(at_s=9.0, traffic=Traffic(sent={}, received={}), record=record)
 
 
-def test_a_page_of_a_real_network_of_toys_fits_and_agrees(written: Any) -> None:
+def test_a_page_of_a_real_network_of_toys_fits_and_agrees(written: WriteRun) -> None:
     run = written(TrustConfig(tokens_power=1.0))
     for other in ("p0", "p1", "p2", "p3"):
         text = page(told_of(case_of(run, "p0", other, None)))
@@ -78,7 +80,7 @@ def test_a_page_of_a_real_network_of_toys_fits_and_agrees(written: Any) -> None:
 @pytest.mark.parametrize(
     "settings", [{"strategy": name} for name in ("learned", "fixed", "local", "fomo", "product")]
 )
-def test_every_strategy_is_told_in_words(written: Any, settings: dict[str, Any]) -> None:
+def test_every_strategy_is_told_in_words(written: WriteRun, settings: dict[str, Any]) -> None:
     run = written(TrustConfig(**settings))
     for member in run.members:
         for number in member.rounds:
@@ -87,14 +89,14 @@ def test_every_strategy_is_told_in_words(written: Any, settings: dict[str, Any])
                     assert page(told_of(case_of(run, member.peer, other, number)))
 
 
-def test_the_weight_its_rank_and_the_rest_of_the_row(written: Any, story: Story) -> None:
+def test_the_weight_its_rank_and_the_rest_of_the_row(written: WriteRun, story: Story) -> None:
     text = page(told_of(case_of(written(story()), "anna", "bert", None)))
     assert text.startswith("Why anna gives bert 25.0 % in round 3 bert is 1st of 2 neighbours by weight.")
     assert "anna 62.5 %" in text
     assert "cleo 12.5 %" in text
 
 
-def test_a_row_that_does_not_follow_from_the_records_is_told(written: Any, story: Story) -> None:
+def test_a_row_that_does_not_follow_from_the_records_is_told(written: WriteRun, story: Story) -> None:
     # Both are equally near, so that each would have a third at every temperature.
     told = told_of(case_of(written(story(temperature=4.0)), "anna", "bert", None))
     assert told.check.agrees is False
@@ -103,13 +105,13 @@ def test_a_row_that_does_not_follow_from_the_records_is_told(written: Any, story
     assert "but 0.25 was recorded" in page(told)
 
 
-def test_a_row_of_a_temperature_that_was_never_tried_is_told(written: Any, story: Story) -> None:
+def test_a_row_of_a_temperature_that_was_never_tried_is_told(written: WriteRun, story: Story) -> None:
     told = told_of(case_of(written(story(temperature=0.5)), "anna", "bert", None))
     assert told.check.weight is None
     assert "could not be computed again: none of the candidates has the temperature 0.5." in page(told)
 
 
-def test_what_leaving_it_out_does_is_told_with_its_error(written: Any, story: Story) -> None:
+def test_what_leaving_it_out_does_is_told_with_its_error(written: WriteRun, story: Story) -> None:
     case = case_of(written(story()), "anna", "bert", None)
     text = page(told_of(case))
     assert "its weight kept by anna 2.2500 +0.2500 ± 0.0500" in text
@@ -122,7 +124,7 @@ def test_what_leaving_it_out_does_is_told_with_its_error(written: Any, story: St
     assert "is unknown: the adapters are gone." in page(told_of(case, unknown))
 
 
-def test_age_text_and_refusals_near_the_round_are_told(written: Any, story: Story) -> None:
+def test_age_text_and_refusals_near_the_round_are_told(written: WriteRun, story: Story) -> None:
     old = Seen(
         peer="id-b",
         name="bert",
@@ -148,7 +150,7 @@ def test_age_text_and_refusals_near_the_round_are_told(written: Any, story: Stor
     assert "\x1b" not in text
 
 
-def test_a_guard_that_shrank_or_refused_is_told(written: Any, story: Story, tmp_path: Path) -> None:
+def test_a_guard_that_shrank_or_refused_is_told(written: WriteRun, story: Story, tmp_path: Path) -> None:
     shrunk = page(told_of(case_of(written(story(guard="shrunk")), "anna", "bert", 3)))
     assert "moved halfway toward that" in shrunk
     (tmp_path / "history.msgpack").unlink()
@@ -165,14 +167,14 @@ def test_a_guard_that_shrank_or_refused_is_told(written: Any, story: Story, tmp_
     assert "had no weight, so leaving it out changes nothing" in text
 
 
-def test_a_neighbour_that_was_not_there_is_told_with_when_it_was(written: Any, story: Story) -> None:
+def test_a_neighbour_that_was_not_there_is_told_with_when_it_was(written: WriteRun, story: Story) -> None:
     told = told_of(case_of(written(story()), "anna", "cleo", 1))
     assert (told.took_part, told.last_met, told.weight) == (False, None, 0.0)
     assert "cleo did not take part in round 1." in page(told)
     assert [one.weight for one in told.history] == [None, None, 0.125, 0.125]
 
 
-def test_ones_own_weight_is_explained_too(written: Any, story: Story) -> None:
+def test_ones_own_weight_is_explained_too(written: WriteRun, story: Story) -> None:
     told = told_of(case_of(written(story()), "anna", "anna", None))
     text = page(told)
     assert "Why anna keeps 62.5 % of itself in round 3" in text
@@ -180,7 +182,7 @@ def test_ones_own_weight_is_explained_too(written: Any, story: Story) -> None:
     assert told.rank is None
 
 
-def test_mass_that_was_pushed_knows_no_weights(written: Any, story: Story) -> None:
+def test_mass_that_was_pushed_knows_no_weights(written: WriteRun, story: Story) -> None:
     told = told_of(case_of(written(story(absorbed=2, self_weight=1.0)), "anna", "bert", 3))
     assert told.strategies == ()
     assert "took in 2 of them. There are no weights" in page(told)
@@ -194,7 +196,7 @@ def test_mass_that_was_pushed_knows_no_weights(written: Any, story: Story) -> No
         (("anna", "bert", 9), "anna recorded no round 9; there are 0 to 3"),
     ],
 )
-def test_a_mistake_is_one_line(written: Any, story: Story, words: tuple[Any, ...], says: str) -> None:
+def test_a_mistake_is_one_line(written: WriteRun, story: Story, words: tuple[Any, ...], says: str) -> None:
     run = written(story())
     with pytest.raises(UserMistake) as caught:
         case_of(run, *words)
@@ -202,14 +204,14 @@ def test_a_mistake_is_one_line(written: Any, story: Story, words: tuple[Any, ...
     assert "\n" not in caught.value.message
 
 
-def test_a_neighbour_that_was_never_met_is_one_line(written: Any, story: Story, make_round: Any) -> None:
-    loner = Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=make_round("id-d", 0, {}))
+def test_a_neighbour_that_was_never_met_is_one_line(written: WriteRun, story: Story) -> None:
+    loner = Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=round_of("id-d", 0, {}))
     run = written([*story(), loner])
     with pytest.raises(UserMistake, match=r"anna never took id-d into a round.*; it took bert, cleo"):
         case_of(run, "anna", "id-d", None)
 
 
-def test_numbers_that_are_none_break_nothing(written: Any, story: Story) -> None:
+def test_numbers_that_are_none_break_nothing(written: WriteRun, story: Story) -> None:
     entries = story(trust_alone=math.nan, tried=((4.0, math.inf), (1.0, math.nan)), temperature=1.0)
     told = told_of(case_of(written(entries), "anna", "bert", 3))
     assert page(told)
@@ -218,7 +220,7 @@ def test_numbers_that_are_none_break_nothing(written: Any, story: Story) -> None
     assert document["trust_alone"] is None
 
 
-def test_a_hostile_name_is_escaped(written: Any, story: Story) -> None:
+def test_a_hostile_name_is_escaped(written: WriteRun, story: Story) -> None:
     entries = [
         msgspec.structs.replace(entry, record=msgspec.structs.replace(entry.record, name="[red]\x1b[2J"))
         if isinstance(entry.record, Begun)
@@ -230,29 +232,27 @@ def test_a_hostile_name_is_escaped(written: Any, story: Story) -> None:
     assert "[red]" in text
 
 
-def test_sparks_end_where_a_line_does(written: Any, make_entry: Any, make_round: Any) -> None:
-    rounds = [make_round("id-a", n, {"id-b": n / 1000}) for n in range(300)]
+def test_sparks_end_where_a_line_does(written: WriteRun) -> None:
+    rounds = [round_of("id-a", n, {"id-b": n / 1000}) for n in range(300)]
     assert isinstance(rounds[0], Round)
-    text = page(told_of(case_of(written([make_entry(one) for one in rounds]), "id-a", "id-b", None)))
+    text = page(told_of(case_of(written([entry_of(one) for one in rounds]), "id-a", "id-b", None)))
     assert "round 260 to 299" in text
 
 
 @pytest.mark.parametrize("weights", [(math.nan, 0.5), (math.inf, 0.5), (0.5, math.nan), (0.5, math.inf)])
-def test_weights_that_are_no_numbers_break_nothing(
-    written: Any, make_entry: Any, make_round: Any, weights: tuple[float, ...]
-) -> None:
-    rounds = [make_round("id-a", number, {"id-b": weight}) for number, weight in enumerate(weights)]
-    run = written([make_entry(record) for record in rounds])
+def test_weights_that_are_no_numbers_break_nothing(written: WriteRun, weights: tuple[float, ...]) -> None:
+    rounds = [round_of("id-a", number, {"id-b": weight}) for number, weight in enumerate(weights)]
+    run = written([entry_of(record) for record in rounds])
     for other in ("id-a", "id-b"):
         assert "Over the rounds" in page(told_of(case_of(run, "id-a", other, None)))
 
 
 @pytest.mark.parametrize("temperature", [0.0, -0.5])
-def test_a_temperature_that_is_none_is_told(written: Any, story: Story, temperature: float) -> None:
+def test_a_temperature_that_is_none_is_told(written: WriteRun, story: Story, temperature: float) -> None:
     run = written(story(temperature=temperature))
     assert "temperature that was recorded is none" in page(told_of(case_of(run, "anna", "bert", None)))
 
 
-def test_how_a_row_was_made_is_not_guessed(written: Any, make_entry: Any, make_round: Any) -> None:
-    run = written([make_entry(make_round("id-a", 0, {"id-b": 0.5}))])
+def test_how_a_row_was_made_is_not_guessed(written: WriteRun) -> None:
+    run = written([entry_of(round_of("id-a", 0, {"id-b": 0.5}))])
     assert "How the row was made was not recorded." in page(told_of(case_of(run, "id-a", "id-b", None)))

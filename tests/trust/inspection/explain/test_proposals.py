@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from support.toy_networks import WriteRun
 from trust.inspection.explain.case import Case, case_of
 from trust.inspection.explain.proposals import (
     NOT_MEASURED,
@@ -19,7 +20,7 @@ from trust.rows.evidence import Distance
 from trust.rows.rows import TrustConfig
 
 
-def last(written: Any, **settings: Any) -> Case:
+def last(written: WriteRun, **settings: Any) -> Case:
     run = written(TrustConfig(**settings))
     return case_of(run, "p0", "p1", None)
 
@@ -28,7 +29,7 @@ def by_name(made: tuple[Proposal, ...]) -> dict[tuple[str, str], Proposal]:
     return {(one.strategy, one.form): one for one in made}
 
 
-def test_what_needs_no_evidence_is_known_of_every_round(written: Any) -> None:
+def test_what_needs_no_evidence_is_known_of_every_round(written: WriteRun) -> None:
     found = by_name(proposals(last(written)))
     count = len(found["uniform", "ours"].candidates[0].row)
     assert found["uniform", "ours"].candidates[0].row == (1 / count,) * count
@@ -37,7 +38,7 @@ def test_what_needs_no_evidence_is_known_of_every_round(written: Any) -> None:
     assert found["weights", "ours"].why == found["learned", "ours"].why == NOT_MEASURED
 
 
-def test_one_kind_of_evidence_serves_each_strategy_that_needs_no_other(written: Any) -> None:
+def test_one_kind_of_evidence_serves_each_strategy_that_needs_no_other(written: WriteRun) -> None:
     found = by_name(proposals(last(written, strategy="product", product_of=("weights", "validation"))))
     known = {name for name, one in found.items() if one.candidates}
     assert known == {
@@ -51,7 +52,7 @@ def test_one_kind_of_evidence_serves_each_strategy_that_needs_no_other(written: 
     assert [name for name, one in found.items() if one.in_use] == [("product", "ours")]
 
 
-def test_what_is_measured_afterwards_fills_the_table(written: Any) -> None:
+def test_what_is_measured_afterwards_fills_the_table(written: WriteRun) -> None:
     case = last(written)
     peers = [one.peer for one in case.record.seen]
     distances = {peer: {"weights": Distance(0.5, 0.0), "progress": Distance(-1.0, 0.0)} for peer in peers}
@@ -66,7 +67,7 @@ def test_what_is_measured_afterwards_fills_the_table(written: Any) -> None:
     assert found["product", "ours"].candidates, "of what was recorded and what was measured"
 
 
-def test_equal_rows_are_measured_once(written: Any) -> None:
+def test_equal_rows_are_measured_once(written: WriteRun) -> None:
     rows = rows_of(proposals(last(written)))
     assert len(set(rows)) == len(rows)
 

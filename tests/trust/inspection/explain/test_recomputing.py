@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from support.toy_networks import WriteRun
 from trust.inspection.explain.case import Case, case_of
 from trust.inspection.explain.proposals import proposals
 from trust.inspection.explain.recomputing import TOLERANCE, recomputed
@@ -41,7 +42,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("guard", [True, False])
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
-def test_every_recorded_weight_is_computed_again(written: Any, settings: dict[str, Any], guard: bool) -> None:
+def test_every_recorded_weight_is_computed_again(
+    written: WriteRun, settings: dict[str, Any], guard: bool
+) -> None:
     run = written(TrustConfig(**settings), guard=guard)
     found = cases(run)
     assert len(found) == 24
@@ -54,7 +57,7 @@ def test_every_recorded_weight_is_computed_again(written: Any, settings: dict[st
             assert case.record.temperature in losses
 
 
-def test_rows_that_the_guard_shrank_and_refused_were_among_them(written: Any) -> None:
+def test_rows_that_the_guard_shrank_and_refused_were_among_them(written: WriteRun) -> None:
     """What the law is about did happen: plain averaging among unlike peers."""
     halvings = Counter(
         (case.record.guard, recomputed(case).halvings)
@@ -65,14 +68,14 @@ def test_rows_that_the_guard_shrank_and_refused_were_among_them(written: Any) ->
     assert {times for guard, times in halvings if guard == "refused"} == {3}
 
 
-def test_old_news_and_unequal_text_were_among_them(written: Any) -> None:
+def test_old_news_and_unequal_text_were_among_them(written: WriteRun) -> None:
     """What the law is about did happen: ages above 0, and claims of text that differ."""
     seen = [one for case in cases(written(TrustConfig())) for one in case.record.seen]
     assert {one.age > 0 for one in seen} == {True, False}
     assert len({one.tokens for one in seen}) > 2
 
 
-def test_a_learned_row_cannot_be_computed_again_and_says_so(written: Any) -> None:
+def test_a_learned_row_cannot_be_computed_again_and_says_so(written: WriteRun) -> None:
     for case in cases(written(TrustConfig(strategy="learned"))):
         again = recomputed(case)
         if case.record.guard in ("taken", "shrunk"):
@@ -92,7 +95,7 @@ def changed(entries: tuple[Entry, ...], **fields: Any) -> list[Entry]:
 
 
 def test_without_the_settings_there_is_no_row_but_guesses_by_the_defaults(
-    written: Any, tmp_path: Any
+    written: WriteRun, tmp_path: Any
 ) -> None:
     run = written(TrustConfig())
     (tmp_path / "history.msgpack").unlink()
@@ -107,7 +110,7 @@ def test_without_the_settings_there_is_no_row_but_guesses_by_the_defaults(
 
 
 def test_a_strategy_that_this_program_does_not_know_leaves_the_rest_explained(
-    written: Any, tmp_path: Any
+    written: WriteRun, tmp_path: Any
 ) -> None:
     run = written(TrustConfig())
     (tmp_path / "history.msgpack").unlink()

@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 from pyarrow import parquet
 
+from support.records import entry_of, make_home, round_of
 from trust.cli import trust
 from trust.errors import UserMistake
 from trust.files import write_output
@@ -41,16 +42,16 @@ def complaint(result: Result) -> str:
 
 
 @pytest.fixture
-def run(tmp_path: Path, make_home, make_round) -> Path:
+def run(tmp_path: Path) -> Path:
     """Two peers over two rounds; anna did round 1 twice, and carl is seen, but writes no history here."""
     folder = tmp_path / "run"
     rounds = (
-        make_round("id-a", 0, {"id-b": 0.25}),
-        make_round("id-a", 1, {"id-b": 0.75}),
-        make_round("id-a", 1, {"id-b": 0.375, "id-c": 0.125}, names={"id-c": "carl"}),
+        round_of("id-a", 0, {"id-b": 0.25}),
+        round_of("id-a", 1, {"id-b": 0.75}),
+        round_of("id-a", 1, {"id-b": 0.375, "id-c": 0.125}, names={"id-c": "carl"}),
     )
     make_home(folder / "one", "id-a", *rounds, name="anna")
-    make_home(folder / "two", "id-b", make_round("id-b", 0, {"id-a": 0.0}), name="bert")
+    make_home(folder / "two", "id-b", round_of("id-b", 0, {"id-a": 0.0}), name="bert")
     return folder
 
 
@@ -130,10 +131,10 @@ def test_npz_has_a_matrix_for_each_round(run: Path) -> None:
         assert all(name in legend for name in arrays if name != "legend")
 
 
-def test_json_has_every_record_as_it_was_written(run: Path, make_entry) -> None:
+def test_json_has_every_record_as_it_was_written(run: Path) -> None:
     refusal = Refusal(peer="id-b", about="id-c", field="update", why="too large")
     with HistoryWriter(run / "two" / HISTORY_FILE, peer="id-b", now=0.0) as writer:
-        writer.append(make_entry(refusal))
+        writer.append(entry_of(refusal))
     document = json.loads(written(run, "run.json").read_bytes())
     assert (document["schema"], document["round"]) == (1, None)
     assert [peer["name"] for peer in document["peers"]] == ["anna", "bert", "carl"]
@@ -175,7 +176,7 @@ def test_one_round_can_be_asked_for(run: Path) -> None:
     assert "recorded round 7; there are 0 to 1" in complaint(export(run, "-o", run / "x.csv", "--round", 7))
 
 
-def test_a_spreadsheet_takes_no_name_for_a_formula(tmp_path: Path, make_home, make_round) -> None:
+def test_a_spreadsheet_takes_no_name_for_a_formula(tmp_path: Path) -> None:
     names = {
         "=id": "=1+1",
         "+id": "+2",
@@ -184,7 +185,7 @@ def test_a_spreadsheet_takes_no_name_for_a_formula(tmp_path: Path, make_home, ma
         "id": '\'plain, "quoted"',
         "tab": "\t=1",
     }
-    record = make_round("me", 0, dict.fromkeys(names, 0.1), names=names)
+    record = round_of("me", 0, dict.fromkeys(names, 0.1), names=names)
     output = written(make_home(tmp_path / "home", "me", record), "run.csv")
     lines = list(csv.DictReader(io.StringIO(output.read_text(encoding="utf-8"))))
     told = [(line["from"], line["from_name"]) for line in lines[1:]]
@@ -199,9 +200,9 @@ def test_a_spreadsheet_takes_no_name_for_a_formula(tmp_path: Path, make_home, ma
     ]
 
 
-def test_numbers_that_are_not_finite_are_empty_null_or_nan(tmp_path: Path, make_home, make_round) -> None:
+def test_numbers_that_are_not_finite_are_empty_null_or_nan(tmp_path: Path) -> None:
     record = msgspec.structs.replace(
-        make_round("me", 0, {"you": 0.5}), test_alone=math.inf, test_merged=math.nan
+        round_of("me", 0, {"you": 0.5}), test_alone=math.inf, test_merged=math.nan
     )
     far = msgspec.structs.replace(record.seen[0], distance=math.inf)
     run = make_home(tmp_path / "home", "me", msgspec.structs.replace(record, seen=(far,)))
@@ -298,8 +299,8 @@ def test_each_format_loads_only_what_it_needs(run: Path) -> None:
     assert done.stdout.splitlines()[-1] == "set()"
 
 
-def test_graphml_has_no_weight_that_is_no_number(tmp_path: Path, make_home, make_round) -> None:
-    record = msgspec.structs.replace(make_round("a", 0, {"b": 0.5}), self_weight=math.nan)
+def test_graphml_has_no_weight_that_is_no_number(tmp_path: Path) -> None:
+    record = msgspec.structs.replace(round_of("a", 0, {"b": 0.5}), self_weight=math.nan)
     home = make_home(tmp_path / "home", "a", record)
     graph = nx.read_graphml(written(home, "out.graphml"))
     assert "self_weight" not in graph.nodes["a"]

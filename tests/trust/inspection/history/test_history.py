@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from support.records import make_home, round_of
 from trust.cli import trust
 from trust.inspection.history.curves import Curves, curves, lines_of, ticks
 from trust.inspection.history.curves_text import print_curves
@@ -35,25 +36,25 @@ def complaint(result: Result) -> str:
 
 
 @pytest.fixture
-def run(tmp_path: Path, make_home, make_round) -> Path:
+def run(tmp_path: Path) -> Path:
     """anna comes to trust bert; carl appears in her second round; in the last one she refuses the merge."""
     rounds = [
-        make_round("id-a", 0, {"id-b": 0.125}),
-        make_round("id-a", 1, {"id-b": 0.25, "id-c": 0.125}),
-        make_round("id-a", 2, {"id-b": 0.5, "id-c": 0.25}),
-        msgspec.structs.replace(make_round("id-a", 3, {"id-b": 0.0, "id-c": 0.0}), guard="refused"),
+        round_of("id-a", 0, {"id-b": 0.125}),
+        round_of("id-a", 1, {"id-b": 0.25, "id-c": 0.125}),
+        round_of("id-a", 2, {"id-b": 0.5, "id-c": 0.25}),
+        msgspec.structs.replace(round_of("id-a", 3, {"id-b": 0.0, "id-c": 0.0}), guard="refused"),
     ]
     folder = tmp_path / "run"
     make_home(folder / "one", "id-a", *rounds, name="anna")
-    make_home(folder / "two", "id-b", make_round("id-b", 0, {"id-a": 0.5}), name="bert")
+    make_home(folder / "two", "id-b", round_of("id-b", 0, {"id-a": 0.5}), name="bert")
     return folder
 
 
 @pytest.fixture
-def crowd(tmp_path: Path, make_home, make_round) -> Path:
+def crowd(tmp_path: Path) -> Path:
     """A peer with nine neighbours, peer-1 the least and peer-9 the most trusted, over 40 rounds."""
     weights = {f"peer-{n}": n / 100 for n in range(1, 10)}
-    rounds = (make_round("me", number, weights) for number in range(40))
+    rounds = (round_of("me", number, weights) for number in range(40))
     return make_home(tmp_path / "crowd", "me", *rounds)
 
 
@@ -128,9 +129,9 @@ def test_nothing_is_wider_than_the_terminal(crowd: Path, width: int, other: str 
     assert "not drawn" not in out.getvalue() or width < 40
 
 
-def test_lines_are_told_apart_without_colour(tmp_path: Path, make_home, make_round) -> None:
+def test_lines_are_told_apart_without_colour(tmp_path: Path) -> None:
     weights = {f"peer-{n}": 0.03 * n for n in range(1, 7)}
-    rounds = (make_round("me", number, weights) for number in range(40))
+    rounds = (round_of("me", number, weights) for number in range(40))
     plain = chart(make_home(tmp_path / "home", "me", *rounds), "me").stdout
     assert "\x1b" not in plain
     drawing = [line for line in plain.splitlines() if "┤" in line or "│" in line]
@@ -151,10 +152,10 @@ def test_colour_is_off_where_the_user_says_so(run: Path, monkeypatch) -> None:
     assert "38;2;" not in plain
 
 
-def test_a_signed_distance_is_drawn_below_zero(tmp_path: Path, make_home, make_round) -> None:
-    record = make_round("me", 0, {"you": 0.5})
+def test_a_signed_distance_is_drawn_below_zero(tmp_path: Path) -> None:
+    record = round_of("me", 0, {"you": 0.5})
     better = msgspec.structs.replace(record.seen[0], distance=-0.25)
-    later = make_round("me", 1, {"you": 0.5})
+    later = round_of("me", 1, {"you": 0.5})
     home = make_home(tmp_path / "home", "me", msgspec.structs.replace(record, seen=(better,)), later)
     result = chart(home, "me", "you")
     assert "first -0.2500 ± 0.1000" in result.stdout
@@ -182,9 +183,9 @@ def test_curves_become_a_picture_of_few_and_of_many(run: Path, crowd: Path, tmp_
         picture.unlink()
 
 
-def test_names_in_a_picture_are_only_text(tmp_path: Path, make_home, make_round) -> None:
+def test_names_in_a_picture_are_only_text(tmp_path: Path) -> None:
     names = {"x": "_hidden", "y": "$\\frac$", "z": "東京"}
-    rounds = [make_round("me", n, dict.fromkeys(names, 0.2), names=names) for n in range(2)]
+    rounds = [round_of("me", n, dict.fromkeys(names, 0.2), names=names) for n in range(2)]
     home = make_home(tmp_path / "home", "me", *rounds, name="$me$")
     for whom in ((), ("y",)):
         result = chart(home, "me", *whom, "--png", tmp_path / "curves.png")
@@ -196,19 +197,15 @@ def test_a_picture_that_cannot_be_written_is_one_line(run: Path, tmp_path: Path)
     assert "cannot be written" in complaint(chart(run, "anna", "--png", tmp_path / "no" / "curves.png"))
 
 
-def test_a_hostile_name_reaches_neither_the_terminal_nor_the_markup(
-    tmp_path: Path, make_home, make_round
-) -> None:
-    rounds = [make_round("me", 0, {"you": 0.5}, names={"you": "[b]\x1b[2J"})]
+def test_a_hostile_name_reaches_neither_the_terminal_nor_the_markup(tmp_path: Path) -> None:
+    rounds = [round_of("me", 0, {"you": 0.5}, names={"you": "[b]\x1b[2J"})]
     result = chart(make_home(tmp_path / "home", "me", *rounds, name="[red]\x1b"), "me")
     assert "\x1b" not in result.stdout
     assert "[red]\\x1b" in result.stdout
 
 
-def test_weights_that_are_no_numbers_are_null_and_are_not_drawn(
-    tmp_path: Path, make_home, make_round
-) -> None:
-    rounds = [make_round("me", n, {"you": math.nan if n == 1 else 0.5}) for n in range(3)]
+def test_weights_that_are_no_numbers_are_null_and_are_not_drawn(tmp_path: Path) -> None:
+    rounds = [round_of("me", n, {"you": math.nan if n == 1 else 0.5}) for n in range(3)]
     home = make_home(tmp_path / "home", "me", *rounds)
     assert chart(home, "me").exit_code == 0
     assert json.loads(chart(home, "me", "--json").stdout)["rounds"][1]["weights"] == [None]
@@ -240,10 +237,10 @@ def test_the_document_can_be_read_back(run: Path) -> None:
     assert found == curves(read_run(run), "anna", None, last=None)
 
 
-def test_weights_of_any_size_are_told_in_few_characters(tmp_path: Path, make_home, make_round) -> None:
+def test_weights_of_any_size_are_told_in_few_characters(tmp_path: Path) -> None:
     odd = [(-math.inf, math.inf), (math.inf, -math.inf), (1e300, -1e300)]
     rounds = [
-        msgspec.structs.replace(make_round("a", number, {"b": weight}), self_weight=own)
+        msgspec.structs.replace(round_of("a", number, {"b": weight}), self_weight=own)
         for number, (own, weight) in enumerate(odd)
     ]
     result = chart(make_home(tmp_path / "a", "a", *rounds), "a")
@@ -253,18 +250,16 @@ def test_weights_of_any_size_are_told_in_few_characters(tmp_path: Path, make_hom
     ]
 
 
-def test_neighbours_without_a_line_of_their_own_may_have_any_weights(
-    tmp_path: Path, make_home, make_round
-) -> None:
+def test_neighbours_without_a_line_of_their_own_may_have_any_weights(tmp_path: Path) -> None:
     weights = {f"peer-{n}": 0.1 for n in range(7)} | {"peer-8": math.inf, "peer-9": -math.inf}
-    home = make_home(tmp_path / "a", "a", make_round("a", 0, weights))
+    home = make_home(tmp_path / "a", "a", round_of("a", 0, weights))
     *_, more, _ = lines_of(curves(read_run(home), "a", None, last=None))
     assert math.isnan(more.weights[0])
 
 
-def test_rounds_in_which_mass_was_pushed_are_told_of(tmp_path: Path, make_home, make_round) -> None:
+def test_rounds_in_which_mass_was_pushed_are_told_of(tmp_path: Path) -> None:
     rounds = [
-        msgspec.structs.replace(make_round("a", number, {"b": 0.0}), absorbed=absorbed)
+        msgspec.structs.replace(round_of("a", number, {"b": 0.0}), absorbed=absorbed)
         for number, absorbed in ((0, 0), (1, 2))
     ]
     home = make_home(tmp_path / "a", "a", *rounds)

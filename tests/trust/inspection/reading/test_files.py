@@ -6,15 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from support.records import make_home, round_of
 from trust.errors import UserMistake
 from trust.inspection.reading.files import history_files, named
 from trust.inspection.show.latest import read_latest
 
 
 @pytest.fixture
-def homes(tmp_path: Path, make_home, make_round) -> Path:
+def homes(tmp_path: Path) -> Path:
     for peer, other in ("ab", "ba"):
-        rounds = (make_round(peer, number, {other: number / 100}) for number in range(1, 31))
+        rounds = (round_of(peer, number, {other: number / 100}) for number in range(1, 31))
         make_home(tmp_path / "run" / "peers" / peer, peer, *rounds)
     return tmp_path / "run"
 
@@ -64,17 +65,15 @@ def test_a_file_that_two_paths_mean_is_read_once(homes: Path) -> None:
     assert len(read_latest([homes, homes / "peers" / "a"]).files) == 2
 
 
-def test_histories_of_one_peer_in_two_paths_are_not_one_run(
-    tmp_path: Path, homes: Path, make_home, make_round
-) -> None:
-    other = make_home(tmp_path / "other", "a", make_round("a", 1, {}), name="anna")
+def test_histories_of_one_peer_in_two_paths_are_not_one_run(tmp_path: Path, homes: Path) -> None:
+    other = make_home(tmp_path / "other", "a", round_of("a", 1, {}), name="anna")
     assert "both have a history of" in complaint(homes, other)
 
 
-def test_a_simulation_of_several_runs_is_not_one(tmp_path: Path, make_home, make_round) -> None:
+def test_a_simulation_of_several_runs_is_not_one(tmp_path: Path) -> None:
     for method in ("fedavg", "s3"):
         for seed in range(2):
-            make_home(tmp_path / "results" / method / f"seed-{seed}", "a", make_round("a", 1, {}))
+            make_home(tmp_path / "results" / method / f"seed-{seed}", "a", round_of("a", 1, {}))
     said = complaint(tmp_path / "results")
     assert "holds 4 runs of a simulation; give one of" in said
     assert str(Path("fedavg", "seed-0")) in said

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from support.records import begun_of, entry_of, round_of
 from trust.errors import UserMistake
 from trust.inspection.reading.summary import Summary, summary
 from trust.inspection.show.against import compared, read_oracle
@@ -18,15 +19,15 @@ CSV = ",anna,bert,carl\nanna,0.5,0.5,0\nbert,0.25,0.5,0.25\ncarl,0,0,1\n"
 
 
 @pytest.fixture
-def shown(make_entry, make_round, make_begun) -> Summary:
+def shown() -> Summary:
     names = {"id-a": "anna", "id-b": "bert", "id-c": "carl"}
     records = [
-        *(make_begun(peer, name=name) for peer, name in names.items()),
-        make_round("id-a", 1, {"id-b": 0.5}),
-        make_round("id-b", 1, {"id-a": 0.25, "id-c": 0.25}),
-        make_round("id-c", 1, {}),
+        *(begun_of(peer, name=name) for peer, name in names.items()),
+        round_of("id-a", 1, {"id-b": 0.5}),
+        round_of("id-b", 1, {"id-a": 0.25, "id-c": 0.25}),
+        round_of("id-c", 1, {}),
     ]
-    return summary(members(map(make_entry, records)), [])
+    return summary(members(map(entry_of, records)), [])
 
 
 @pytest.fixture

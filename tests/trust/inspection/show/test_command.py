@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from rich.cells import cell_len
 from rich.console import Console
 
+from support.records import entry_of, make_home, round_of
 from trust.cli import trust
 from trust.inspection.reading.summary import summary
 from trust.inspection.show.ordering import ordered
@@ -39,17 +40,17 @@ def complaint(result: Result) -> str:
 
 
 @pytest.fixture
-def run(tmp_path: Path, make_home, make_round) -> Path:
+def run(tmp_path: Path) -> Path:
     """Two peers; anna is a round ahead, and both have a neighbour who is gone."""
     folder = tmp_path / "run"
     make_home(
         folder / "peers" / "one",
         "id-a",
-        make_round("id-a", 1, {"id-b": 0.25}),
-        make_round("id-a", 2, {"id-b": 0.375, "id-c": 0.125}),
+        round_of("id-a", 1, {"id-b": 0.25}),
+        round_of("id-a", 2, {"id-b": 0.375, "id-c": 0.125}),
         name="anna",
     )
-    make_home(folder / "peers" / "two", "id-b", make_round("id-b", 1, {"id-a": 0.0}), name="bert")
+    make_home(folder / "peers" / "two", "id-b", round_of("id-b", 1, {"id-a": 0.0}), name="bert")
     return folder
 
 
@@ -124,9 +125,9 @@ def test_a_bad_oracle_is_one_line(run: Path, tmp_path: Path) -> None:
     assert 'oracle.csv, line 2, column 2: "x" is no weight' in complaint(show(run, "--against", oracle))
 
 
-def test_clusters_are_parted_by_rules(tmp_path: Path, make_home, make_round) -> None:
+def test_clusters_are_parted_by_rules(tmp_path: Path) -> None:
     for a, b in (("a", "c"), ("b", "d"), ("c", "a"), ("d", "b")):
-        make_home(tmp_path / a, a, make_round(a, 1, {b: 0.5}))
+        make_home(tmp_path / a, a, round_of(a, 1, {b: 0.5}))
     lines = show(tmp_path, "--order", "cluster").stdout.splitlines()
     assert {frozenset(line.split()[0] for line in part) for part in (lines[1:3], lines[4:6])} == {
         frozenset("AC"),
@@ -143,15 +144,13 @@ def test_several_homes_make_one_matrix(run: Path) -> None:
     assert together.stdout == show(run).stdout
 
 
-def test_no_number_of_a_foreign_history_breaks_a_table(tmp_path: Path, make_home, make_round) -> None:
+def test_no_number_of_a_foreign_history_breaks_a_table(tmp_path: Path) -> None:
     for peer, weights in (
         ("a", {"b": 1e300}),
         ("b", {"a": float("inf"), "c": -5.0}),
         ("c", {"a": float("nan")}),
     ):
-        record = msgspec.structs.replace(
-            make_round(peer, 1, weights), trust_merged=1e300, test_merged=math.inf
-        )
+        record = msgspec.structs.replace(round_of(peer, 1, weights), trust_merged=1e300, test_merged=math.inf)
         make_home(tmp_path / "homes" / peer, peer, record)
     for order in ("name", "cluster", "self", "effective"):
         result = show(tmp_path, "--order", order, "--bytes", "--png", tmp_path / "trust.png")
@@ -188,7 +187,7 @@ def test_an_empty_folder_is_one_line(tmp_path: Path) -> None:
     assert "no history.msgpack in" in complaint(show(tmp_path))
 
 
-def test_a_peer_before_its_first_round_is_one_line(tmp_path: Path, make_home) -> None:
+def test_a_peer_before_its_first_round_is_one_line(tmp_path: Path) -> None:
     assert "finished a round yet" in complaint(show(make_home(tmp_path / "home", "a")))
 
 
@@ -197,18 +196,16 @@ def test_a_foreign_file_is_one_line(tmp_path: Path) -> None:
     assert "is no history: byte 0: not a record" in complaint(show(tmp_path))
 
 
-def test_a_hostile_name_reaches_neither_the_terminal_nor_the_markup(
-    tmp_path: Path, make_home, make_round
-) -> None:
-    home = make_home(tmp_path / "home", "a", make_round("a", 1, {}), name="[bold]\x1b[2J")
+def test_a_hostile_name_reaches_neither_the_terminal_nor_the_markup(tmp_path: Path) -> None:
+    home = make_home(tmp_path / "home", "a", round_of("a", 1, {}), name="[bold]\x1b[2J")
     result = show(home)
     assert "\x1b" not in result.stdout
     assert "[bold]\\x1b" in result.stdout
 
 
-def test_a_heat_map_is_a_png_of_few_and_of_many(run: Path, tmp_path: Path, make_home, make_round) -> None:
+def test_a_heat_map_is_a_png_of_few_and_of_many(run: Path, tmp_path: Path) -> None:
     many = {f"peer-{n}": 0.01 for n in range(30)}
-    crowd = make_home(tmp_path / "crowd", "me", make_round("me", 1, many), name="$me$ 東京")
+    crowd = make_home(tmp_path / "crowd", "me", round_of("me", 1, many), name="$me$ 東京")
     for place in (run, crowd):
         result = show(place, "--png", tmp_path / "trust.png")
         assert result.exit_code == 0
@@ -222,11 +219,11 @@ def test_a_heat_map_that_cannot_be_written_is_one_line(run: Path, tmp_path: Path
 @pytest.mark.parametrize("order", ["name", "cluster"])
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 @pytest.mark.parametrize("count", [2, 30])
-def test_nothing_is_wider_than_the_terminal(width: int, count: int, order, make_entry, make_round) -> None:
+def test_nothing_is_wider_than_the_terminal(width: int, count: int, order) -> None:
     peers = [f"12D3KooW{n:044}" for n in range(count)]
-    rounds = [make_round(me, 7, {other: 1 / count for other in peers if other != me}) for me in peers]
+    rounds = [round_of(me, 7, {other: 1 / count for other in peers if other != me}) for me in peers]
     out = io.StringIO()
-    entries = [make_entry(record) for record in rounds]
+    entries = [entry_of(record) for record in rounds]
     shown = counted(ordered(summary(members(entries), []), order), totals(entries))
     print_summary(shown, Console(file=out, width=width))
     lines = out.getvalue().splitlines()
@@ -271,18 +268,18 @@ def test_a_heat_map_whose_drawing_fails_leaves_what_was(run: Path, tmp_path: Pat
     assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["trust.png"]
 
 
-def test_names_in_wide_letters_keep_columns_straight(make_entry, make_round) -> None:
+def test_names_in_wide_letters_keep_columns_straight() -> None:
     names = {"a": "東京の大きな学校", "b": "bert", "c": "漢字"}
-    rounds = [make_round(me, 1, dict.fromkeys(set("abc") - {me}, 0.25), names=names) for me in "abc"]
+    rounds = [round_of(me, 1, dict.fromkeys(set("abc") - {me}, 0.25), names=names) for me in "abc"]
     out = io.StringIO()
-    print_summary(summary(members(map(make_entry, rounds)), []), Console(file=out, width=60))
+    print_summary(summary(members(map(entry_of, rounds)), []), Console(file=out, width=60))
     lines = out.getvalue().splitlines()
     assert max(map(cell_len, lines)) <= 60
     assert len({cell_len(line) for line in lines[:4]}) == 1
 
 
-def test_colour_is_off_where_the_user_says_so(monkeypatch, make_entry, make_round) -> None:
-    shown = summary(members([make_entry(make_round("a", 1, {"b": 0.5}))]), [])
+def test_colour_is_off_where_the_user_says_so(monkeypatch) -> None:
+    shown = summary(members([entry_of(round_of("a", 1, {"b": 0.5}))]), [])
     coloured, plain = io.StringIO(), io.StringIO()
     monkeypatch.delenv("NO_COLOR", raising=False)
     print_summary(shown, Console(file=coloured, force_terminal=True, color_system="truecolor", width=80))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.records import entry_of, round_of
 from trust.inspection.reading.summary import Summary, summary
 from trust.inspection.show.ordering import clustered, mutual, ordered
 from trust.record.matrix import members
@@ -23,7 +24,7 @@ def of_groups(count: int, groups: int, within: float, own: float = 0.5) -> np.nd
 
 
 @pytest.fixture
-def shown(make_entry, make_round) -> Summary:
+def shown() -> Summary:
     """Odd peers take from odd ones, even ones from even ones; g is only spoken of."""
     rows = {
         "a": {"c": 0.3, "e": 0.3},
@@ -33,7 +34,7 @@ def shown(make_entry, make_round) -> Summary:
         "e": {"a": 0.1, "c": 0.1},
         "f": {"b": 0.5, "g": 0.05},
     }
-    return summary(members(make_entry(make_round(peer, 1, row)) for peer, row in rows.items()), [])
+    return summary(members(entry_of(round_of(peer, 1, row)) for peer, row in rows.items()), [])
 
 
 def test_clusters_stand_together_and_are_told(shown: Summary) -> None:

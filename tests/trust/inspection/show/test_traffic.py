@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from support.records import begun_of, round_of
 from trust.inspection.reading.summary import summary
 from trust.inspection.show.traffic import bytes_text, counted, totals
 from trust.record.history import Entry, Record, Traffic
@@ -14,33 +15,33 @@ def entry(record: Record, sent: int, received: int = 0) -> Entry:
     return Entry(at_s=0.0, traffic=Traffic(sent={"blob": sent}, received={"blob": received}), record=record)
 
 
-def test_a_process_counts_from_zero_and_the_sum_does_not(make_begun, make_round) -> None:
+def test_a_process_counts_from_zero_and_the_sum_does_not() -> None:
     found = totals(
         [
-            entry(make_begun("a"), 0),
-            entry(make_round("a", 1, {}), 10, 1),
-            entry(make_round("a", 2, {}), 25, 2),
-            entry(make_begun("a"), 0),
-            entry(make_round("a", 3, {}), 30, 4),
+            entry(begun_of("a"), 0),
+            entry(round_of("a", 1, {}), 10, 1),
+            entry(round_of("a", 2, {}), 25, 2),
+            entry(begun_of("a"), 0),
+            entry(round_of("a", 3, {}), 30, 4),
         ]
     )
     assert (dict(found["a"].sent), dict(found["a"].received)) == ({"blob": 55}, {"blob": 6})
 
 
-def test_peers_in_one_file_are_counted_apart(make_begun, make_round) -> None:
+def test_peers_in_one_file_are_counted_apart() -> None:
     found = totals(
         [
-            entry(make_begun("a"), 1),
-            entry(make_begun("b"), 2),
-            entry(make_round("a", 1, {}), 5),
-            entry(make_round("b", 1, {}), 7),
+            entry(begun_of("a"), 1),
+            entry(begun_of("b"), 2),
+            entry(round_of("a", 1, {}), 5),
+            entry(round_of("b", 1, {}), 7),
         ]
     )
     assert {peer: one.sent["blob"] for peer, one in found.items()} == {"a": 5, "b": 7}
 
 
-def test_a_summary_has_bytes_of_those_who_wrote_histories(make_entry, make_round) -> None:
-    entries = [entry(make_round("a", 1, {"b": 0.5}), 5)]
+def test_a_summary_has_bytes_of_those_who_wrote_histories() -> None:
+    entries = [entry(round_of("a", 1, {"b": 0.5}), 5)]
     shown = counted(summary(members(entries), []), totals(entries))
     assert shown.bytes is not None
     assert [(one.peer, one.sent, one.received) for one in shown.bytes] == [("a", {"blob": 5}, {})]

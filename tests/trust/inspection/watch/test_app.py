@@ -9,17 +9,19 @@ import msgspec
 import pytest
 from textual.geometry import Size
 
+from support.records import append_records, make_home, round_of
+from support.watching import play, screen_lines
 from trust.inspection.watch.app import INTERRUPTED
 from trust.record.history import HISTORY_FILE, Note, Refusal
 
 
 @pytest.fixture
-def run(tmp_path: Path, make_home, make_round) -> Path:
+def run(tmp_path: Path) -> Path:
     """Two peers, and a neighbour that only one of them knows."""
     folder = tmp_path / "run"
-    a = (make_round("id-a", 1, {"id-b": 0.25}), make_round("id-a", 2, {"id-b": 0.375, "id-c": 0.125}))
+    a = (round_of("id-a", 1, {"id-b": 0.25}), round_of("id-a", 2, {"id-b": 0.375, "id-c": 0.125}))
     make_home(folder / "peers" / "one", "id-a", *a, name="anna")
-    make_home(folder / "peers" / "two", "id-b", make_round("id-b", 1, {"id-a": 0.0625}), name="bert")
+    make_home(folder / "peers" / "two", "id-b", round_of("id-b", 1, {"id-a": 0.0625}), name="bert")
     return folder
 
 
@@ -28,9 +30,9 @@ def row(lines: list[str], name: str) -> list[str]:
     return next(line.split() for line in lines if line.startswith(name))
 
 
-def test_the_matrix_appears_and_below_it_what_each_row_did(run, play, screen) -> None:
+def test_the_matrix_appears_and_below_it_what_each_row_did(run) -> None:
     async def script(app, pilot) -> None:
-        lines = screen(app)
+        lines = screen_lines(app)
         assert lines[1].split() == ["who", "learns", "anna", "bert", "ID-C"]
         assert lines[2].split() == ["anna", "*50", "38", "12"]
         assert lines[3].split() == ["bert", "6", "*94", "·"]
@@ -40,67 +42,67 @@ def test_the_matrix_appears_and_below_it_what_each_row_did(run, play, screen) ->
     play(run, script)
 
 
-def test_a_new_round_changes_the_cell(run, play, screen, append, make_round) -> None:
+def test_a_new_round_changes_the_cell(run) -> None:
     async def script(app, pilot) -> None:
-        append(run / "peers" / "two", "id-b", make_round("id-b", 2, {"id-a": 0.5}))
+        append_records(run / "peers" / "two", "id-b", round_of("id-b", 2, {"id-a": 0.5}))
         app.look()
         await pilot.pause()
-        assert row(screen(app), "bert") == ["bert", "50", "*50", "·"]
+        assert row(screen_lines(app), "bert") == ["bert", "50", "*50", "·"]
 
     play(run, script)
 
 
-def test_a_home_that_comes_later_gets_a_row(run, play, screen, make_home, make_round) -> None:
+def test_a_home_that_comes_later_gets_a_row(run) -> None:
     async def script(app, pilot) -> None:
-        make_home(run / "peers" / "zoe", "id-z", make_round("id-z", 1, {}), name="zoe")
+        make_home(run / "peers" / "zoe", "id-z", round_of("id-z", 1, {}), name="zoe")
         for _ in range(5):
             app.look()
         await pilot.pause()
-        assert row(screen(app), "zoe")[3] == "*100"
+        assert row(screen_lines(app), "zoe")[3] == "*100"
 
     play(run, script)
 
 
-def test_frozen_it_stands_still_says_so_and_misses_nothing(run, play, screen, append, make_round) -> None:
+def test_frozen_it_stands_still_says_so_and_misses_nothing(run) -> None:
     async def script(app, pilot) -> None:
         await pilot.press("space")
-        append(run / "peers" / "two", "id-b", make_round("id-b", 2, {"id-a": 0.5}))
+        append_records(run / "peers" / "two", "id-b", round_of("id-b", 2, {"id-a": 0.5}))
         app.look()
         await pilot.press("j", "s")
-        assert "FROZEN" in screen(app)[0]
-        assert row(screen(app), "bert") == ["bert", "*94", "6", "·"]
+        assert "FROZEN" in screen_lines(app)[0]
+        assert row(screen_lines(app), "bert") == ["bert", "*94", "6", "·"]
         await pilot.press("space")
-        assert "FROZEN" not in screen(app)[0]
-        assert row(screen(app), "bert") == ["bert", "50", "*50", "·"]
+        assert "FROZEN" not in screen_lines(app)[0]
+        assert row(screen_lines(app), "bert") == ["bert", "50", "*50", "·"]
 
     play(run, script)
 
 
-def test_sorting_moves_rows_and_columns_and_the_cursor_with_them(run, play, screen) -> None:
+def test_sorting_moves_rows_and_columns_and_the_cursor_with_them(run) -> None:
     async def script(app, pilot) -> None:
         await pilot.press("l")
-        assert screen(app)[0].endswith("anna ← bert 37.5 %")
+        assert screen_lines(app)[0].endswith("anna ← bert 37.5 %")
         await pilot.press("s")
-        lines = screen(app)
+        lines = screen_lines(app)
         assert "by self weight" in lines[0]
         assert lines[0].endswith("anna ← bert 37.5 %")
         assert lines[1].split()[2:] == ["bert", "anna", "ID-C"]
         assert [line.split()[0] for line in lines[2:4]] == ["bert", "anna"]
         await pilot.press("s", "s")
-        assert "by cluster" in screen(app)[0]
+        assert "by cluster" in screen_lines(app)[0]
         await pilot.press("s")
-        assert screen(app)[1:4] == play_order
+        assert screen_lines(app)[1:4] == play_order
 
     play_order: list[str] = []
 
     async def first(app, pilot) -> None:
-        play_order.extend(screen(app)[1:4])
+        play_order.extend(screen_lines(app)[1:4])
 
     play(run, first)
     play(run, script)
 
 
-def test_arrows_and_letters_move_within_the_matrix(run, play, screen) -> None:
+def test_arrows_and_letters_move_within_the_matrix(run) -> None:
     async def script(app, pilot) -> None:
         for keys, cell in (
             ("h k", "anna ← anna 50.0 %"),
@@ -110,19 +112,19 @@ def test_arrows_and_letters_move_within_the_matrix(run, play, screen) -> None:
             ("G up", "anna ← bert 37.5 %"),
         ):
             await pilot.press(*keys.split())
-            assert screen(app)[0].endswith(cell)
+            assert screen_lines(app)[0].endswith(cell)
 
     play(run, script)
 
 
-def test_enter_opens_the_cell_and_escape_closes_it(run, play, screen, append) -> None:
-    append(
+def test_enter_opens_the_cell_and_escape_closes_it(run) -> None:
+    append_records(
         run / "peers" / "one", "id-a", Refusal(peer="id-a", about="id-b", field="adapter", why="out of date")
     )
 
     async def script(app, pilot) -> None:
         await pilot.press("l", "enter")
-        page = "\n".join(screen(app))
+        page = "\n".join(screen_lines(app))
         assert "anna learns from bert" in page
         assert "round 1 to 2" in page
         assert "37.5 % in round 2" in page
@@ -134,85 +136,87 @@ def test_enter_opens_the_cell_and_escape_closes_it(run, play, screen, append) ->
         assert "refused once" in page
         assert "adapter: out of date" in page
         await pilot.press("escape")
-        assert screen(app)[2].split() == ["anna", "*50", "38", "12"]
+        assert screen_lines(app)[2].split() == ["anna", "*50", "38", "12"]
 
     play(run, script)
 
 
-def test_an_open_cell_follows_the_rounds(run, play, screen, append, make_round) -> None:
+def test_an_open_cell_follows_the_rounds(run) -> None:
     async def script(app, pilot) -> None:
         await pilot.press("enter")
-        assert "50.0 % in round 2, with 2 neighbours seen" in "\n".join(screen(app))
-        append(run / "peers" / "one", "id-a", make_round("id-a", 3, {}))
+        assert "50.0 % in round 2, with 2 neighbours seen" in "\n".join(screen_lines(app))
+        append_records(run / "peers" / "one", "id-a", round_of("id-a", 3, {}))
         app.look()
         await pilot.pause()
-        assert "100.0 % in round 3, with 0 neighbours seen" in "\n".join(screen(app))
+        assert "100.0 % in round 3, with 0 neighbours seen" in "\n".join(screen_lines(app))
 
     play(run, script)
 
 
-def test_an_open_cell_outlives_the_peer_that_it_is_about(
-    tmp_path, run, play, screen, make_home, make_round
-) -> None:
+def test_an_open_cell_outlives_the_peer_that_it_is_about(tmp_path, run) -> None:
     """Its file is replaced by that of somebody else."""
-    other = make_home(tmp_path / "other", "id-z", make_round("id-z", 0, {}))
+    other = make_home(tmp_path / "other", "id-z", round_of("id-z", 0, {}))
 
     async def script(app, pilot) -> None:
         await pilot.press("enter")
         (other / HISTORY_FILE).replace(run / "peers" / "one" / HISTORY_FILE)
         app.look()
         await pilot.pause()
-        assert "Nothing is known of ID-A any more." in "\n".join(screen(app))
+        assert "Nothing is known of ID-A any more." in "\n".join(screen_lines(app))
 
     play(run, script)
 
 
-def test_a_neighbour_that_was_not_seen_says_when_it_last_was(run, play, screen, append, make_round) -> None:
-    append(run / "peers" / "one", "id-a", make_round("id-a", 3, {"id-b": 0.5}))
+def test_a_neighbour_that_was_not_seen_says_when_it_last_was(run) -> None:
+    append_records(run / "peers" / "one", "id-a", round_of("id-a", 3, {"id-b": 0.5}))
 
     async def script(app, pilot) -> None:
         # Whom the latest rows do not mention has no column; bert's round is older, so he still has one.
         await pilot.press("l", "j", "h", "enter")
-        assert "bert learns from anna" in "\n".join(screen(app))
+        assert "bert learns from anna" in "\n".join(screen_lines(app))
         await pilot.press("escape", "k", "l", "enter")
-        append(run / "peers" / "one", "id-a", make_round("id-a", 4, {}))
+        append_records(run / "peers" / "one", "id-a", round_of("id-a", 4, {}))
         app.look()
         await pilot.pause()
-        assert "not seen in round 4, last in round 3" in "\n".join(screen(app))
+        assert "not seen in round 4, last in round 3" in "\n".join(screen_lines(app))
 
     play(run, script)
 
 
-def test_refusals_and_notes_are_listed(run, play, screen, append) -> None:
-    append(run / "peers" / "two", "id-b", Note(peer="id-b", level="warning", text="a link came back"))
-    append(run / "peers" / "two", "id-b", Refusal(peer="id-b", about="id-a", field="logits", why="too few"))
+def test_refusals_and_notes_are_listed(run) -> None:
+    append_records(run / "peers" / "two", "id-b", Note(peer="id-b", level="warning", text="a link came back"))
+    append_records(
+        run / "peers" / "two", "id-b", Refusal(peer="id-b", about="id-a", field="logits", why="too few")
+    )
 
     async def script(app, pilot) -> None:
-        assert any(line.endswith("bert refused anna: logits: too few") for line in screen(app))
+        assert any(line.endswith("bert refused anna: logits: too few") for line in screen_lines(app))
         await pilot.press("r")
-        page = "\n".join(screen(app))
+        page = "\n".join(screen_lines(app))
         assert "1 refusals in all" in page
         assert "bert a link came back" in page
         await pilot.press("escape", "b")
-        assert row(screen(app), "sent/recv") == ["sent/recv", "all", "blob"]
+        assert row(screen_lines(app), "sent/recv") == ["sent/recv", "all", "blob"]
         await pilot.press("b", "question_mark")
-        assert "freeze" in "\n".join(screen(app))
+        assert "freeze" in "\n".join(screen_lines(app))
 
     play(run, script)
 
 
-def test_hostile_names_are_shown_harmlessly(tmp_path, play, screen, make_home, make_round, append) -> None:
+def test_hostile_names_are_shown_harmlessly(tmp_path) -> None:
     name = "[red]x[/]\x1b]0;y\x07\u202e[@click=app.quit]z"
     home = make_home(
-        tmp_path / "a", "id-a", make_round("id-a", 1, {"id-b": 0.5}, names={"id-b": name}), name=name
+        tmp_path / "a", "id-a", round_of("id-a", 1, {"id-b": 0.5}, names={"id-b": name}), name=name
     )
-    append(home, "id-a", Refusal(peer="id-a", about="[/]\x1b[2J", field="[bold]", why="[/red]\x9b31m"))
+    append_records(
+        home, "id-a", Refusal(peer="id-a", about="[/]\x1b[2J", field="[bold]", why="[/red]\x9b31m")
+    )
 
     async def script(app, pilot) -> None:
         await pilot.press("l")
         for keys in ((), ("enter",), ("escape", "r"), ("escape", "b")):
             await pilot.press(*keys)
-            text = "\n".join(screen(app))
+            text = "\n".join(screen_lines(app))
             assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(text)
             assert "[red]x" in text or "[/red]" in text
 
@@ -220,29 +224,27 @@ def test_hostile_names_are_shown_harmlessly(tmp_path, play, screen, make_home, m
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e308, 5e-324])
-def test_hostile_numbers_are_shown_harmlessly(
-    tmp_path, play, screen, make_home, make_round, append, value
-) -> None:
+def test_hostile_numbers_are_shown_harmlessly(tmp_path, value) -> None:
     losses = dict.fromkeys(("train_loss", "trust_alone", "trust_merged", "test_alone", "test_merged"), value)
     for peer in ("id-a", "id-b", "id-c"):
-        fine = make_round(peer, 1, {"id-a": 0.5, "id-d": 0.25})
-        odd = make_round(peer, 2, {"id-a": value, "id-d": -1.0})
+        fine = round_of(peer, 1, {"id-a": 0.5, "id-d": 0.25})
+        odd = round_of(peer, 2, {"id-a": value, "id-d": -1.0})
         odd = msgspec.structs.replace(odd, self_weight=value, temperature=value, train_s=value, **losses)
         home = make_home(tmp_path / peer, peer, fine)
-        append(home, peer, odd, at_s=value)
+        append_records(home, peer, odd, at_s=value)
 
     async def script(app, pilot) -> None:
         for key in ("enter", "escape", "s", "s", "s", "l", "enter", "escape", "b", "r"):
             await pilot.press(key)
         await pilot.press("escape")
-        assert "ID-A" in "\n".join(screen(app))
+        assert "ID-A" in "\n".join(screen_lines(app))
 
     play(tmp_path, script)
 
 
-def test_wide_letters_keep_the_columns(tmp_path, play, screen, make_home, make_round) -> None:
+def test_wide_letters_keep_the_columns(tmp_path) -> None:
     make_home(
-        tmp_path / "a", "id-a", make_round("id-a", 1, {"id-b": 0.5}, names={"id-b": "b"}), name="漢字名前"
+        tmp_path / "a", "id-a", round_of("id-a", 1, {"id-b": 0.5}, names={"id-b": "b"}), name="漢字名前"
     )
 
     async def script(app, pilot) -> None:
@@ -255,54 +257,52 @@ def test_wide_letters_keep_the_columns(tmp_path, play, screen, make_home, make_r
 
 
 def test_a_folder_where_nobody_is_through_a_round_waits(
-    tmp_path, play, screen, make_home, make_round, append
+    tmp_path,
 ):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "peer.toml").touch()
 
     async def script(app, pilot) -> None:
-        assert any("No peer has finished a round yet" in line for line in screen(app))
+        assert any("No peer has finished a round yet" in line for line in screen_lines(app))
         await pilot.press("j", "enter", "s", "b", "r", "escape")
-        append(tmp_path / "a", "id-a", make_round("id-a", 1, {}))
+        append_records(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
         for _ in range(5):
             app.look()
         await pilot.pause()
-        assert any("*100" in line for line in screen(app))
+        assert any("*100" in line for line in screen_lines(app))
 
     play(tmp_path, script)
 
 
-def test_a_terminal_that_is_too_small_says_what_is_needed_until_it_is_larger(run, play, screen) -> None:
+def test_a_terminal_that_is_too_small_says_what_is_needed_until_it_is_larger(run) -> None:
     async def script(app, pilot) -> None:
-        assert [line for line in screen(app) if line] == ["Too small: needs 60x16, has 50x12."]
+        assert [line for line in screen_lines(app) if line] == ["Too small: needs 60x16, has 50x12."]
         await pilot.press("enter", "escape", "j")
         await pilot.resize_terminal(80, 24)
         await pilot.pause()
-        assert screen(app)[2].split() == ["anna", "*50", "38", "12"]
+        assert screen_lines(app)[2].split() == ["anna", "*50", "38", "12"]
         await pilot.press("enter")
         await pilot.resize_terminal(59, 24)
         await pilot.pause()
-        assert screen(app)[0] == "Too small: needs 60x16, has 59x24."
+        assert screen_lines(app)[0] == "Too small: needs 60x16, has 59x24."
         await pilot.resize_terminal(60, 16)
         await pilot.pause()
-        assert "anna keeps of its own" in "\n".join(screen(app))
+        assert "anna keeps of its own" in "\n".join(screen_lines(app))
         assert app.size == Size(60, 16)
 
     play(run, script, (50, 12))
 
 
-def test_many_peers_scroll_behind_a_head_that_stands_still(
-    tmp_path, play, screen, make_home, make_round
-) -> None:
+def test_many_peers_scroll_behind_a_head_that_stands_still(tmp_path) -> None:
     peers = [f"peer-{number}" for number in range(30)]
     for peer in peers:
         weights = {other: 0.01 for other in peers if other != peer}
-        make_home(tmp_path / peer, peer, make_round(peer, 1, weights), name=peer)
+        make_home(tmp_path / peer, peer, round_of(peer, 1, weights), name=peer)
 
     async def script(app, pilot) -> None:
-        assert screen(app)[1].split()[:2] == ["more", "↓→"]
+        assert screen_lines(app)[1].split()[:2] == ["more", "↓→"]
         await pilot.press("G", *(["l"] * 29))
-        lines = screen(app)
+        lines = screen_lines(app)
         assert lines[0].endswith("peer-29 ← peer-29 71.0 %")
         assert lines[1].split()[:2] == ["more", "←↑"]
         assert lines[1].split()[-1] == "30"
@@ -312,7 +312,7 @@ def test_many_peers_scroll_behind_a_head_that_stands_still(
     play(tmp_path, script)
 
 
-def test_only_lines_that_changed_are_drawn_again(run, play, append, make_round) -> None:
+def test_only_lines_that_changed_are_drawn_again(run) -> None:
     drawn: list[int] = []
 
     async def script(app, pilot) -> None:
@@ -321,7 +321,7 @@ def test_only_lines_that_changed_are_drawn_again(run, play, append, make_round) 
         really = sheet.render_line
         sheet.render_line = lambda y: drawn.append(y) or really(y)
         # The greatest weight of all stays what it was, and with it all colours.
-        append(run / "peers" / "one", "id-a", make_round("id-a", 3, {"id-b": 0.25, "id-c": 0.125}))
+        append_records(run / "peers" / "one", "id-a", round_of("id-a", 3, {"id-b": 0.25, "id-c": 0.125}))
         app.look()
         await pilot.pause()
 
@@ -329,7 +329,7 @@ def test_only_lines_that_changed_are_drawn_again(run, play, append, make_round) 
     assert set(drawn) == {1}
 
 
-def test_a_torn_file_is_told_of(run, play, screen) -> None:
+def test_a_torn_file_is_told_of(run) -> None:
     with (run / "peers" / "two" / HISTORY_FILE).open("ab") as end:
         end.write(b"nonsense")
 
@@ -337,13 +337,13 @@ def test_a_torn_file_is_told_of(run, play, screen) -> None:
         for _ in range(4):
             app.look()
         await pilot.pause()
-        assert any("not read from byte" in line for line in screen(app))
+        assert any("not read from byte" in line for line in screen_lines(app))
 
     play(run, script)
 
 
 @pytest.mark.parametrize(("key", "code"), [("q", 0), ("ctrl+c", INTERRUPTED)])
-def test_q_and_ctrl_c_leave_from_anywhere(run, play, key, code) -> None:
+def test_q_and_ctrl_c_leave_from_anywhere(run, key, code) -> None:
     left: list[int | None] = []
 
     async def script(app, pilot) -> None:

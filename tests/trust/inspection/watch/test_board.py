@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from support.records import begun_of, round_of
 from trust.inspection.watch import board as boards
 from trust.inspection.watch.board import KEPT_EVENTS, KEPT_ROUNDS, Board
 from trust.record.history import Entry, Note, Record, Refusal, Traffic
@@ -17,18 +18,18 @@ def refusal(peer: str, about: str) -> Refusal:
     return Refusal(peer=peer, about=about, field="adapter", why="too large")
 
 
-def test_rows_that_changed_are_named(make_begun, make_round) -> None:
+def test_rows_that_changed_are_named() -> None:
     board = Board()
-    assert board.feed([entry(make_begun("a")), entry(make_begun("b"))]) == set()
-    assert board.feed([entry(make_round("b", 1, {"a": 0.25}))]) == {"b"}
+    assert board.feed([entry(begun_of("a")), entry(begun_of("b"))]) == set()
+    assert board.feed([entry(round_of("b", 1, {"a": 0.25}))]) == {"b"}
     assert board.matrix.names == ("A", "B")
     assert board.matrix.rows_PP[1].tolist() == [0.25, 0.75]
 
 
-def test_a_round_that_is_repeated_takes_the_place_of_what_came_after_it(make_round) -> None:
+def test_a_round_that_is_repeated_takes_the_place_of_what_came_after_it() -> None:
     board = Board()
-    board.feed(entry(make_round("a", number, {})) for number in (1, 2, 3))
-    board.feed([entry(make_round("a", 2, {"b": 0.5}))])
+    board.feed(entry(round_of("a", number, {})) for number in (1, 2, 3))
+    board.feed([entry(round_of("a", 2, {"b": 0.5}))])
     one = board.peers["a"]
     assert [point.round for point in one.points] == [1, 2]
     assert one.points[-1].weights == {"a": 0.5, "b": 0.5}
@@ -36,9 +37,9 @@ def test_a_round_that_is_repeated_takes_the_place_of_what_came_after_it(make_rou
     assert one.latest.round == 2
 
 
-def test_the_past_is_bounded(make_round) -> None:
+def test_the_past_is_bounded() -> None:
     board = Board()
-    board.feed(entry(make_round("a", number, {})) for number in range(KEPT_ROUNDS + 50))
+    board.feed(entry(round_of("a", number, {})) for number in range(KEPT_ROUNDS + 50))
     board.feed(entry(refusal("a", "b")) for _ in range(KEPT_EVENTS + 50))
     assert len(board.peers["a"].points) == KEPT_ROUNDS
     assert len(board.events) == KEPT_EVENTS
@@ -52,9 +53,9 @@ def test_events_of_several_files_stand_by_time() -> None:
     assert [event.at_s for event in board.events] == [1.0, 3.0, 5.0]
 
 
-def test_refusals_are_found_by_who_and_about_whom(make_begun) -> None:
+def test_refusals_are_found_by_who_and_about_whom() -> None:
     board = Board()
-    board.feed(map(entry, (make_begun("a"), refusal("a", "b"), refusal("a", "c"), refusal("b", "a"))))
+    board.feed(map(entry, (begun_of("a"), refusal("a", "b"), refusal("a", "c"), refusal("b", "a"))))
     assert [event.what for event in board.refusals_of("a", "b")] == [refusal("a", "b")]
     assert board.peers["a"].refusals == 2
 
@@ -70,18 +71,18 @@ def test_refusals_are_found_by_who_and_about_whom(make_begun) -> None:
         ([7.0, 7.001], None),  # a round and a note beside it
     ],
 )
-def test_the_rate_is_of_the_last_minute_of_records(make_round, times, rate) -> None:
+def test_the_rate_is_of_the_last_minute_of_records(times, rate) -> None:
     board = Board()
     for number, at_s in enumerate(times):
-        board.feed([entry(make_round("a", number, {}), at_s, blob=1000 * (number + 1))])
+        board.feed([entry(round_of("a", number, {}), at_s, blob=1000 * (number + 1))])
     assert board.peers["a"].rate == rate
 
 
-def test_a_still_board_does_not_move(make_begun, make_round) -> None:
+def test_a_still_board_does_not_move() -> None:
     board = Board()
-    board.feed([entry(make_begun("a")), entry(make_round("a", 1, {}), blob=10)])
+    board.feed([entry(begun_of("a")), entry(round_of("a", 1, {}), blob=10)])
     still = board.still()
-    board.feed([entry(make_round("a", 2, {"b": 0.5}), blob=30), entry(refusal("a", "b"))])
+    board.feed([entry(round_of("a", 2, {"b": 0.5}), blob=30), entry(refusal("a", "b"))])
     assert still.matrix.rows_PP.tolist() == [[1.0]]
     assert len(still.peers["a"].points) == 1
     assert still.traffic["a"].sent.total() == 10
@@ -89,9 +90,9 @@ def test_a_still_board_does_not_move(make_begun, make_round) -> None:
     assert board.traffic["a"].sent.total() == 30
 
 
-def test_a_peer_that_writes_all_the_time_does_not_fill_the_memory(make_round) -> None:
+def test_a_peer_that_writes_all_the_time_does_not_fill_the_memory() -> None:
     board = Board()
-    board.feed(entry(make_round("a", number, {}), number / 10) for number in range(5000))
+    board.feed(entry(round_of("a", number, {}), number / 10) for number in range(5000))
     samples = board.peers["a"].samples
     assert samples.maxlen is not None
     assert samples[-1][0] - samples[0][0] >= boards.RATE_S

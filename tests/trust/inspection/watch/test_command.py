@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from support.records import make_home, round_of
 from trust.cli import trust
 
 WATCH = (sys.executable, "-m", "gossipllm.cli", "trust", "watch")
@@ -26,8 +27,8 @@ def complaint(*arguments: object) -> str:
     return result.stderr
 
 
-def test_without_a_terminal_it_names_what_to_use_instead(tmp_path, make_home, make_round) -> None:
-    make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}))
+def test_without_a_terminal_it_names_what_to_use_instead(tmp_path) -> None:
+    make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     assert "gossipllm trust show" in complaint(tmp_path)
 
 
@@ -36,8 +37,8 @@ def test_a_path_without_any_history_is_a_mistake(tmp_path) -> None:
     assert "does not exist" in complaint(tmp_path / "nowhere", "--json")
 
 
-def test_lines_come_until_ctrl_c_which_ends_them_with_130(tmp_path: Path, make_home, make_round) -> None:
-    make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}))
+def test_lines_come_until_ctrl_c_which_ends_them_with_130(tmp_path: Path) -> None:
+    make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     command = [*WATCH, str(tmp_path), "--json", "--every", "0.1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -49,8 +50,8 @@ def test_lines_come_until_ctrl_c_which_ends_them_with_130(tmp_path: Path, make_h
 
 
 @pytest.mark.skipif(not hasattr(select, "poll"), reason="without poll, only the next line would tell")
-def test_lines_end_when_nobody_reads_them_any_more(tmp_path: Path, make_home, make_round) -> None:
-    make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}))
+def test_lines_end_when_nobody_reads_them_any_more(tmp_path: Path) -> None:
+    make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     command = [*WATCH, str(tmp_path), "--json", "--every", "60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -76,10 +77,10 @@ def drawn_by(terminal: int, until: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("key", "code"), [(b"q", 0), (b"\x03", 130)])
-def test_in_a_terminal_it_draws_and_leaves_on_a_key(tmp_path, make_home, make_round, key, code) -> None:
+def test_in_a_terminal_it_draws_and_leaves_on_a_key(tmp_path, key, code) -> None:
     import pty
 
-    make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {"id-b": 0.25}))
+    make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {"id-b": 0.25}))
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1", "COLUMNS": "80", "LINES": "24"}
     with subprocess.Popen(
@@ -98,11 +99,11 @@ def test_in_a_terminal_it_draws_and_leaves_on_a_key(tmp_path, make_home, make_ro
     assert b"\x1b[38;2" not in drawn, "a colour, in spite of NO_COLOR"
 
 
-def test_the_lines_do_without_the_heavy_libraries(tmp_path, make_home, make_round) -> None:
-    make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}))
+def test_the_lines_do_without_the_heavy_libraries(tmp_path) -> None:
+    make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     script = (
         "import sys; from pathlib import Path; from trust.inspection.watch import command, lines;"
-        f"print(lines.Lines(command.Following([Path({str(tmp_path)!r})])).next());"
+        f"print(lines.WatchLines(command.Following([Path({str(tmp_path)!r})])).next());"
         "assert not {'torch', 'textual', 'scipy', 'matplotlib'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

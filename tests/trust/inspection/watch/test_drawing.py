@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from support.records import begun_of, round_of
 from trust.inspection.watch.board import Board
 from trust.inspection.watch.panels.drawing import (
     bytes_table,
@@ -35,10 +36,10 @@ def words(table: CellTable) -> list[list[str]]:
 
 
 @pytest.fixture
-def nine(make_begun, make_round) -> Board:
+def nine() -> Board:
     peers = [f"peer-{number}" for number in range(1, 10)]
-    rounds = [make_round(one, 1, {other: 0.05 for other in peers if other != one}) for one in peers]
-    return board_of(*(make_begun(one, name=one) for one in peers), *rounds)
+    rounds = [round_of(one, 1, {other: 0.05 for other in peers if other != one}) for one in peers]
+    return board_of(*(begun_of(one, name=one) for one in peers), *rounds)
 
 
 def test_columns_have_names_where_these_fit_and_numbers_where_not(nine) -> None:
@@ -63,23 +64,23 @@ def test_a_narrow_terminal_leaves_out_the_least_important_columns(nine) -> None:
     assert words(peers_table(scene(nine, "name"), 80))[0][-5:] == ["sent", "recv", "B/s", "seen", "guard"]
 
 
-def test_kinds_that_do_not_fit_are_other(make_begun, make_round) -> None:
-    board = board_of(make_begun("a"), make_round("a", 1, {}), kinds=[f"kind-{n}" for n in range(9)])
+def test_kinds_that_do_not_fit_are_other() -> None:
+    board = board_of(begun_of("a"), round_of("a", 1, {}), kinds=[f"kind-{n}" for n in range(9)])
     head, row = words(bytes_table(scene(board, "name"), 60))
     assert (head[:2], head[-1]) == (["sent/recv", "all"], "other")
     assert row[1] == "14M/9.0k"
     assert row[-1] == "10M/7.0k"
 
 
-def test_a_peer_that_is_not_through_its_first_round_has_a_row_that_says_so(make_begun, make_round) -> None:
-    board = board_of(make_begun("a"), make_round("a", 1, {"b": 0.5}), make_begun("b"))
+def test_a_peer_that_is_not_through_its_first_round_has_a_row_that_says_so() -> None:
+    board = board_of(begun_of("a"), round_of("a", 1, {"b": 0.5}), begun_of("b"))
     assert words(matrix_table(scene(board, "name"), 80))[2] == ["B", "?", "?"]
     assert set(words(peers_table(scene(board, "name"), 80))[2][1:]) == {"-"}
 
 
-def test_events_are_one_line_each_the_newest_last(make_begun) -> None:
+def test_events_are_one_line_each_the_newest_last() -> None:
     refusal = Refusal(peer="a", about="b", field="adapter.norm", why="[b]markup\x1b[0m " + "x" * 200)
-    board = board_of(make_begun("a"), refusal, Note(peer="a", level="warning", text="came back"))
+    board = board_of(begun_of("a"), refusal, Note(peer="a", level="warning", text="came back"))
     rows = words(events_table(scene(board, "name"), (), lines=2, width=60))[1:]
     assert "A refused …b: adapter.norm: [b]markup\\x1b[0m xxx" in rows[0][0]
     assert rows[0][0].endswith("…")

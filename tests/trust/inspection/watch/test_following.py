@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from support.records import append_records, make_home, round_of
 from trust.errors import UserMistake
 from trust.inspection.watch import following
 from trust.inspection.watch.following import Following, NewEntries
@@ -31,31 +32,31 @@ def all_news(following: Following) -> tuple[Entry, ...]:
     return entries
 
 
-def test_each_entry_is_news_once(tmp_path, make_home, make_round, append) -> None:
-    home = make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}))
+def test_each_entry_is_news_once(tmp_path) -> None:
+    home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     watched = Following([home])
     assert rounds(watched.news()) == [1]
     assert watched.news() == NewEntries((), again=False, behind=0)
-    append(home, "id-a", make_round("id-a", 2, {}), make_round("id-a", 3, {}))
+    append_records(home, "id-a", round_of("id-a", 2, {}), round_of("id-a", 3, {}))
     assert rounds(watched.news()) == [2, 3]
 
 
-def test_only_new_bytes_are_decoded(tmp_path, make_home, make_round, append, monkeypatch) -> None:
-    home = make_home(tmp_path / "a", "id-a", *(make_round("id-a", number, {}) for number in range(50)))
+def test_only_new_bytes_are_decoded(tmp_path, monkeypatch) -> None:
+    home = make_home(tmp_path / "a", "id-a", *(round_of("id-a", number, {}) for number in range(50)))
     watched = Following([home])
     before = len((home / HISTORY_FILE).read_bytes())
     watched.news()
     decoded: list[int] = []
     really = following.decoded
     monkeypatch.setattr(following, "decoded", lambda data: decoded.append(len(data)) or really(data))
-    append(home, "id-a", make_round("id-a", 50, {}))
+    append_records(home, "id-a", round_of("id-a", 50, {}))
     watched.news()
     watched.news()
     assert decoded == [len((home / HISTORY_FILE).read_bytes()) - before]
 
 
-def test_a_torn_end_waits_until_it_is_whole(tmp_path, make_home, make_round) -> None:
-    home = make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}), make_round("id-a", 2, {}))
+def test_a_torn_end_waits_until_it_is_whole(tmp_path) -> None:
+    home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}), round_of("id-a", 2, {}))
     file = home / HISTORY_FILE
     whole = file.read_bytes()
     file.write_bytes(b"")
@@ -70,8 +71,8 @@ def test_a_torn_end_waits_until_it_is_whole(tmp_path, make_home, make_round) -> 
     assert watched.troubles == ()
 
 
-def test_an_end_that_stays_torn_is_told_of_in_one_line(tmp_path, make_home, make_round) -> None:
-    home = make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}))
+def test_an_end_that_stays_torn_is_told_of_in_one_line(tmp_path) -> None:
+    home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     file = home / HISTORY_FILE
     whole = len(file.read_bytes())
     add(file, b"\xc1 nonsense \x1b[31m")
@@ -86,9 +87,9 @@ def test_an_end_that_stays_torn_is_told_of_in_one_line(tmp_path, make_home, make
 
 
 @pytest.mark.parametrize("how", ["cut", "cut and longer", "another file"])
-def test_a_file_that_was_cut_or_replaced_is_read_from_the_start(tmp_path, make_home, make_round, how) -> None:
-    home = make_home(tmp_path / "a", "id-a", *(make_round("id-a", number, {}) for number in (1, 2, 3)))
-    other = make_home(tmp_path / "b", "id-b", make_round("id-b", 7, {}))
+def test_a_file_that_was_cut_or_replaced_is_read_from_the_start(tmp_path, how) -> None:
+    home = make_home(tmp_path / "a", "id-a", *(round_of("id-a", number, {}) for number in (1, 2, 3)))
+    other = make_home(tmp_path / "b", "id-b", round_of("id-b", 7, {}))
     watched = Following([home])
     watched.news()
     file, fresh = home / HISTORY_FILE, (other / HISTORY_FILE).read_bytes()
@@ -97,7 +98,7 @@ def test_a_file_that_was_cut_or_replaced_is_read_from_the_start(tmp_path, make_h
             file.write_bytes(fresh)
         case "cut and longer":
             longer = make_home(
-                tmp_path / "c", "id-c", *(make_round("id-c", n, {}) for n in range(7, 20)), name="x" * 30
+                tmp_path / "c", "id-c", *(round_of("id-c", n, {}) for n in range(7, 20)), name="x" * 30
             )
             file.write_bytes((longer / HISTORY_FILE).read_bytes())
         case _:
@@ -108,25 +109,25 @@ def test_a_file_that_was_cut_or_replaced_is_read_from_the_start(tmp_path, make_h
     assert not watched.news().again
 
 
-def test_a_run_that_is_made_again_is_noticed_though_it_is_as_long(tmp_path, make_round, append) -> None:
+def test_a_run_that_is_made_again_is_noticed_though_it_is_as_long(tmp_path) -> None:
     # A simulation that is repeated writes records of the same lengths; only their times differ.
     home = tmp_path / "a"
     home.mkdir()
-    append(home, "id-a", make_round("id-a", 1, {}), at_s=100.0)
+    append_records(home, "id-a", round_of("id-a", 1, {}), at_s=100.0)
     watched = Following([home])
     watched.news()
     again = tmp_path / "again"
     again.mkdir()
-    append(again, "id-a", make_round("id-a", 1, {}), make_round("id-a", 2, {}), at_s=200.0)
+    append_records(again, "id-a", round_of("id-a", 1, {}), round_of("id-a", 2, {}), at_s=200.0)
     (home / HISTORY_FILE).write_bytes((again / HISTORY_FILE).read_bytes())
     news = watched.news()
     assert news.again
     assert rounds(news) == [1, 2]
 
 
-def test_when_one_file_is_replaced_all_are_read_again(tmp_path, make_home, make_round) -> None:
+def test_when_one_file_is_replaced_all_are_read_again(tmp_path) -> None:
     for name in ("a", "b"):
-        make_home(tmp_path / name, f"id-{name}", make_round(f"id-{name}", 1, {}))
+        make_home(tmp_path / name, f"id-{name}", round_of(f"id-{name}", 1, {}))
     watched = Following([tmp_path])
     watched.news()
     (tmp_path / "b" / HISTORY_FILE).write_bytes(b"")
@@ -135,16 +136,16 @@ def test_when_one_file_is_replaced_all_are_read_again(tmp_path, make_home, make_
     assert {entry.record.peer for entry in news.entries} == {"id-a"}
 
 
-def test_homes_that_come_later_are_found(tmp_path, make_home, make_round) -> None:
-    make_home(tmp_path / "peers" / "a", "id-a", make_round("id-a", 1, {}))
+def test_homes_that_come_later_are_found(tmp_path) -> None:
+    make_home(tmp_path / "peers" / "a", "id-a", round_of("id-a", 1, {}))
     watched = Following([tmp_path])
     watched.news()
-    make_home(tmp_path / "peers" / "b", "id-b", make_round("id-b", 9, {}))
+    make_home(tmp_path / "peers" / "b", "id-b", round_of("id-b", 9, {}))
     assert [number for _ in range(6) for number in rounds(watched.news())] == [9]
 
 
-def test_a_long_history_comes_in_parts(tmp_path, make_home, make_round, monkeypatch) -> None:
-    make_home(tmp_path / "a", "id-a", *(make_round("id-a", number, {"id-b": 0.5}) for number in range(100)))
+def test_a_long_history_comes_in_parts(tmp_path, monkeypatch) -> None:
+    make_home(tmp_path / "a", "id-a", *(round_of("id-a", number, {"id-b": 0.5}) for number in range(100)))
     monkeypatch.setattr(following, "_CHUNK", 3000)
     monkeypatch.setattr(following, "_AT_ONCE", 6000)
     watched = Following([tmp_path])
@@ -156,10 +157,8 @@ def test_a_long_history_comes_in_parts(tmp_path, make_home, make_round, monkeypa
     assert watched.troubles == ()
 
 
-def test_what_is_not_whole_in_a_chunk_is_never_read_again(
-    tmp_path, make_home, make_round, monkeypatch
-) -> None:
-    home = make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}))
+def test_what_is_not_whole_in_a_chunk_is_never_read_again(tmp_path, monkeypatch) -> None:
+    home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     add(home / HISTORY_FILE, b"\xdb\x7f\xff\xff\xff" + b"x" * 9000)  # a text of 2 GB begins
     monkeypatch.setattr(following, "_CHUNK", 3000)
     watched = Following([home])
@@ -170,13 +169,13 @@ def test_what_is_not_whole_in_a_chunk_is_never_read_again(
     assert watched.news() == NewEntries((), again=False, behind=0)
 
 
-def test_a_file_that_two_paths_lead_to_is_read_once(tmp_path, make_home, make_round) -> None:
-    home = make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}))
+def test_a_file_that_two_paths_lead_to_is_read_once(tmp_path) -> None:
+    home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     assert rounds(Following([tmp_path, home, home / HISTORY_FILE]).news()) == [1]
 
 
-def test_a_file_that_is_gone_has_no_news(tmp_path, make_home, make_round) -> None:
-    home = make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}))
+def test_a_file_that_is_gone_has_no_news(tmp_path) -> None:
+    home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     watched = Following([tmp_path])
     watched.news()
     (home / HISTORY_FILE).unlink()
@@ -197,9 +196,9 @@ def test_a_folder_with_neither_history_nor_home_is_a_mistake(tmp_path) -> None:
         Following([tmp_path / "nowhere"])
 
 
-def test_several_runs_of_a_simulation_are_not_one(tmp_path: Path, make_home, make_round) -> None:
+def test_several_runs_of_a_simulation_are_not_one(tmp_path: Path) -> None:
     for seed in range(2):
-        make_home(tmp_path / "s3" / f"seed-{seed}", "id-a", make_round("id-a", 1, {}))
+        make_home(tmp_path / "s3" / f"seed-{seed}", "id-a", round_of("id-a", 1, {}))
     with pytest.raises(UserMistake, match=r"2 runs.*give one of s3.seed-0, s3.seed-1"):
         Following([tmp_path])
     assert rounds(Following([tmp_path / "s3" / "seed-0"]).news()) == [1]

@@ -7,16 +7,15 @@ import math
 
 import msgspec
 
+from support.records import append_records, make_home, round_of
 from trust.inspection.watch.following import Following
 from trust.inspection.watch.lines import WatchLines
 from trust.record.history import HISTORY_FILE, Note, Refusal
 
 
-def test_the_first_line_has_everything_and_each_later_one_what_changed(
-    tmp_path, make_home, make_round, append
-) -> None:
-    a = make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}), make_round("id-a", 2, {"id-b": 0.25}))
-    make_home(tmp_path / "b", "id-b", make_round("id-b", 1, {}))
+def test_the_first_line_has_everything_and_each_later_one_what_changed(tmp_path) -> None:
+    a = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}), round_of("id-a", 2, {"id-b": 0.25}))
+    make_home(tmp_path / "b", "id-b", round_of("id-b", 1, {}))
     lines = WatchLines(Following([tmp_path]))
     first = json.loads(lines.next() or "")
     assert (first["schema"], first["again"]) == (1, False)
@@ -24,17 +23,17 @@ def test_the_first_line_has_everything_and_each_later_one_what_changed(
     assert first["rows"][0]["weights"] == {"id-b": 0.25}
     assert first["rows"][0]["self_weight"] == 0.75
     assert lines.next() is None
-    append(a, "id-a", make_round("id-a", 3, {}), make_round("id-a", 4, {}), blob=100)
+    append_records(a, "id-a", round_of("id-a", 3, {}), round_of("id-a", 4, {}), blob=100)
     second = json.loads(lines.next() or "")
     assert [(row["peer"], row["round"]) for row in second["rows"]] == [("id-a", 4)]
     assert second["rows"][0]["sent"] == {"blob": 100}
 
 
-def test_refusals_and_notes_come_escaped(tmp_path, make_home, append) -> None:
+def test_refusals_and_notes_come_escaped(tmp_path) -> None:
     home = make_home(tmp_path / "a", "id-a")
     lines = WatchLines(Following([home]))
     lines.next()
-    append(
+    append_records(
         home,
         "id-a",
         Refusal(peer="id-a", about="id-b\x1b[31m", field="adapter", why="NaN"),
@@ -48,17 +47,17 @@ def test_refusals_and_notes_come_escaped(tmp_path, make_home, append) -> None:
     assert [note["text"] for note in line["notes"]] == ["came back"]
 
 
-def test_numbers_that_are_not_finite_are_null(tmp_path, make_home, make_round) -> None:
-    record = msgspec.structs.replace(make_round("id-a", 1, {}), test_merged=math.nan, train_loss=math.inf)
+def test_numbers_that_are_not_finite_are_null(tmp_path) -> None:
+    record = msgspec.structs.replace(round_of("id-a", 1, {}), test_merged=math.nan, train_loss=math.inf)
     make_home(tmp_path / "a", "id-a", record)
     (row,) = json.loads(WatchLines(Following([tmp_path])).next() or "")["rows"]
     assert row["test_merged"] is None
     assert row["train_loss"] is None
 
 
-def test_a_file_that_was_replaced_voids_the_lines_before(tmp_path, make_home, make_round) -> None:
-    home = make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}), make_round("id-a", 2, {}))
-    other = make_home(tmp_path / "aside" / "deep" / "er" / "b", "id-b", make_round("id-b", 1, {}))
+def test_a_file_that_was_replaced_voids_the_lines_before(tmp_path) -> None:
+    home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}), round_of("id-a", 2, {}))
+    other = make_home(tmp_path / "aside" / "deep" / "er" / "b", "id-b", round_of("id-b", 1, {}))
     lines = WatchLines(Following([home]))
     lines.next()
     (home / HISTORY_FILE).write_bytes((other / HISTORY_FILE).read_bytes())
@@ -67,8 +66,8 @@ def test_a_file_that_was_replaced_voids_the_lines_before(tmp_path, make_home, ma
     assert [row["peer"] for row in line["rows"]] == ["id-b"]
 
 
-def test_a_torn_end_is_told_of_once(tmp_path, make_home, make_round) -> None:
-    home = make_home(tmp_path / "a", "id-a", make_round("id-a", 1, {}))
+def test_a_torn_end_is_told_of_once(tmp_path) -> None:
+    home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     with (home / HISTORY_FILE).open("ab") as end:
         end.write(b"nonsense")
     lines = WatchLines(Following([home]))

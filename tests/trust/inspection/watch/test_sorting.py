@@ -7,6 +7,7 @@ import math
 import msgspec
 import pytest
 
+from support.records import begun_of, round_of
 from trust.inspection.show.ordering import clustered
 from trust.inspection.watch.board import Board
 from trust.inspection.watch.sorting import SORTS, in_order
@@ -14,18 +15,18 @@ from trust.record.history import Entry, Traffic
 
 
 @pytest.fixture
-def board(make_begun, make_round) -> Board:
+def board() -> Board:
     """a and c trust each other, as do b and d; d never finished, and x is known from a only."""
     rounds = {
-        "a": make_round("a", 1, {"c": 0.5, "b": 0.1, "x": 0.1}),
-        "b": make_round("b", 1, {"e": 0.5, "a": 0.1}),
-        "c": make_round("c", 1, {"a": 0.5, "e": 0.1}),
-        "e": make_round("e", 1, {"b": 0.75, "c": 0.1}),
+        "a": round_of("a", 1, {"c": 0.5, "b": 0.1, "x": 0.1}),
+        "b": round_of("b", 1, {"e": 0.5, "a": 0.1}),
+        "c": round_of("c", 1, {"a": 0.5, "e": 0.1}),
+        "e": round_of("e", 1, {"b": 0.75, "c": 0.1}),
     }
     losses = {"a": 4.0, "b": math.nan, "c": 2.0, "e": 3.0}
     board = Board()
     for peer in "abcde":
-        board.feed([Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=make_begun(peer))])
+        board.feed([Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=begun_of(peer))])
     for peer, finished in rounds.items():
         record = msgspec.structs.replace(finished, test_merged=losses[peer])
         board.feed([Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=record)])
@@ -54,9 +55,9 @@ def test_nobody_is_in_order_too(sort) -> None:
 
 
 @pytest.mark.parametrize("sort", SORTS)
-def test_one_peer_is_in_order_too(sort, make_begun) -> None:
+def test_one_peer_is_in_order_too(sort) -> None:
     board = Board()
-    board.feed([Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=make_begun("a"))])
+    board.feed([Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=begun_of("a"))])
     assert in_order(board, sort) == ("a",)
 
 
@@ -66,7 +67,7 @@ def test_clusters_are_those_of_trust_show(board) -> None:
     assert in_order(board, "cluster")[:5] == tuple(matrix.peers[place] for place in places)
 
 
-def test_a_row_that_is_no_numbers_stands_somewhere(board, make_round) -> None:
-    record = make_round("d", 1, {"a": math.inf, "b": math.nan})
+def test_a_row_that_is_no_numbers_stands_somewhere(board) -> None:
+    record = round_of("d", 1, {"a": math.inf, "b": math.nan})
     board.feed([Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=record)])
     assert sorted(in_order(board, "cluster")) == list("abcdex")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
+from support.records import begun_of, round_of
 from trust.inspection.watch.board import Board
 from trust.inspection.watch.panels.drawing import Scene, scene
 from trust.inspection.watch.panels.status import status_line
@@ -14,13 +15,13 @@ NOON = 1_800_000_000.0
 
 
 @pytest.fixture
-def shown(make_begun, make_round) -> Scene:
+def shown() -> Scene:
     board = Board()
     for record in (
-        make_begun("a", name="anna"),
-        make_begun("b", name="bert"),
-        make_round("a", 3, {"b": 0.25}),
-        make_round("b", 5, {}),
+        begun_of("a", name="anna"),
+        begun_of("b", name="bert"),
+        round_of("a", 3, {"b": 0.25}),
+        round_of("b", 5, {}),
     ):
         board.feed([Entry(at_s=NOON, traffic=Traffic(sent={}, received={}), record=record)])
     return scene(board, "name")
@@ -44,9 +45,9 @@ def test_a_time_to_come_is_not_told(shown) -> None:
     assert "ago" not in text(shown, now=NOON - 50)
 
 
-def test_a_time_that_is_simulated_is_not_told(make_begun) -> None:
+def test_a_time_that_is_simulated_is_not_told() -> None:
     board = Board()
-    board.feed([Entry(at_s=5.0, traffic=Traffic(sent={}, received={}), record=make_begun("a"))])
+    board.feed([Entry(at_s=5.0, traffic=Traffic(sent={}, received={}), record=begun_of("a"))])
     line = status_line(scene(board, "name"), "name", None, width=80, now=NOON, frozen=False, read=None)
     assert "".join(cell.text for cell in line.rows[0]).strip() == "by name"
 
