@@ -94,7 +94,7 @@ class _Meter:
     """Counts the bytes that this process writes to sockets of libp2p, and the turns of its dialler."""
 
     def __init__(self) -> None:
-        from peers.net.addresses import AddressBook
+        from peers.net.finding.book import AddressBook
         from peers.net.stack.tcp import Socket
 
         meter, write, due = self, Socket.write, AddressBook.due

@@ -31,12 +31,13 @@ import trio
 from trio import TaskStatus
 
 from peers.identity import Identity
-from peers.net.addresses import AddressBook, parse_listen_address
+from peers.net.addresses import parse_listen_address
 from peers.net.config import NetworkConfig
+from peers.net.finding.book import AddressBook
 from peers.net.guard import GuardedPeer
 from peers.net.host import NetworkTraffic, Peer, PeerId, PullFailed, Unreachable
+from peers.net.host_life import HostLife, open_life
 from peers.net.meter import TrafficMeter
-from peers.net.node import HostLife
 from trust.errors import UserMistake
 from wire.codec import MAX_FRAME_BYTES
 from wire.digest import short
@@ -67,7 +68,7 @@ class Libp2pNetwork:
         self._config = config
         self._book = AddressBook(identity.peer_id, join=config.join, path=book)
         self._meter = TrafficMeter()
-        self._node: HostLife | None = None
+        self._life: HostLife | None = None
         self._host, self._port = parse_listen_address(config.listen)
 
     @property
@@ -80,7 +81,7 @@ class Libp2pNetwork:
         return tuple(f"{at}/p2p/{self.peer_id}" for at in _reachable(self._host, self._port))
 
     def neighbours(self) -> tuple[PeerId, ...]:
-        return self._node.neighbours() if self._node is not None else ()
+        return self._life.neighbours() if self._life is not None else ()
 
     async def publish(self, frame: bytes) -> None:
         if len(frame) > MAX_FRAME_BYTES:
@@ -91,21 +92,21 @@ class Libp2pNetwork:
         return await self._up().greet(peer, greeting)
 
     async def pull(self, digest: bytes, size: int, sources: tuple[PeerId, ...]) -> bytes:
-        if self._node is None:
+        if self._life is None:
             raise PullFailed(f"blob {short(digest)}: the network is down")
-        return await self._node.pull(digest, size, sources)
+        return await self._life.pull(digest, size, sources)
 
     async def disconnect(self, peer: PeerId) -> None:
-        if self._node is not None:
-            await self._node.disconnect(peer)
+        if self._life is not None:
+            await self._life.disconnect(peer)
 
     def traffic(self) -> NetworkTraffic:
         return self._meter.traffic
 
     def _up(self) -> HostLife:
-        if self._node is None:
+        if self._life is None:
             raise Unreachable("the network is down")
-        return self._node
+        return self._life
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled. The first start raises what is wrong with it; later ones are tried again."""
@@ -115,12 +116,12 @@ class Libp2pNetwork:
             began = trio.current_time()
             leaves: list[BaseException] = []
             try:
-                await self._run_node(task_status if first else trio.TASK_STATUS_IGNORED)
+                await self._run_life(task_status if first else trio.TASK_STATUS_IGNORED)
             except* Exception as group:  # noqa: BLE001 - a cancellation beside it goes on its way
                 leaves = list(_leaves(group))
             finally:
-                started = self._node is not None
-                self._forget_node()
+                started = self._life is not None
+                self._forget_life()
                 self._save_book()
             if first and not started and leaves:
                 raise leaves[0]
@@ -133,13 +134,18 @@ class Libp2pNetwork:
             await trio.sleep(pause_s * random.uniform(0.75, 1.25))
             pause_s = min(LAST_PAUSE_S, 2 * pause_s)
 
-    async def _run_node(self, task_status: TaskStatus[None]) -> None:
-        node = HostLife(
-            self._identity, self._peer, self._config, self._book, self._meter, lambda: self.addresses
-        )
-        async with node.running(self._host, self._port) as port:
-            self._port = port
-            self._node = node
+    async def _run_life(self, task_status: TaskStatus[None]) -> None:
+        async with open_life(
+            self._identity,
+            self._peer,
+            self._config,
+            book=self._book,
+            meter=self._meter,
+            own_addresses=lambda: self.addresses,
+            listen=(self._host, self._port),
+        ) as life:
+            self._port = life.port
+            self._life = life
             task_status.started()
             await trio.sleep_forever()
 
@@ -149,9 +155,9 @@ class Libp2pNetwork:
         except OSError as error:
             _log.warning("the address book cannot be written: %s", error)
 
-    def _forget_node(self) -> None:
-        node, self._node = self._node, None
-        for peer in node.neighbours() if node is not None else ():
+    def _forget_life(self) -> None:
+        life, self._life = self._life, None
+        for peer in life.neighbours() if life is not None else ():
             self._peer.disconnected(peer)
 
 

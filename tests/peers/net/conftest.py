@@ -26,10 +26,12 @@ from libp2p.utils import encode_uvarint
 from multiaddr import Multiaddr
 
 from peers.identity import Identity
-from peers.net import dialler, node, pubsub
 from peers.net.config import NetworkConfig
+from peers.net.finding import dialler
+from peers.net.gossip import pubsub, router
 from peers.net.host import Network
 from peers.net.libp2p_host import Libp2pNetwork, open_network
+from peers.net.streams import requests
 from wire.messages import ANNOUNCE_TOPIC
 
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
@@ -44,7 +46,7 @@ def quick(**changes: Any) -> NetworkConfig:
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deadlines and pauses that a test can wait for."""
     monkeypatch.setattr(dialler, "REDIAL_S", 0.3)
-    monkeypatch.setattr(pubsub, "HEARTBEAT_S", 0.3)
+    monkeypatch.setattr(router, "HEARTBEAT_S", 0.3)
     monkeypatch.setattr(pubsub, "FRAME_DEADLINE_S", 2.0)
 
 
@@ -112,10 +114,9 @@ async def _enter(stack: AsyncExitStack, peer: Any, config: NetworkConfig) -> Mem
 
 def _gossips(network: Libp2pNetwork, neighbours: int) -> bool:
     """Whether every neighbour's subscription has arrived and every gossip stream is open."""
-    node = network._node
-    if node is None:
+    if network._life is None:
         return False
-    pubsub = node._pubsub
+    pubsub = network._life._pubsub
     return len(pubsub.peers) >= neighbours and sum(map(len, pubsub.peer_topics.values())) >= neighbours
 
 
@@ -212,7 +213,7 @@ async def scene(
     """Victim, honest peer and attacker; the call at the end asserts that the honest one is still heard,
     that nobody else was fined, and that nothing was logged by the library at a stranger's bidding."""
     monkeypatch.setattr(pubsub, "FRAME_DEADLINE_S", 0.3)
-    monkeypatch.setattr(node, "ANSWER_DEADLINE_S", 0.5)
+    monkeypatch.setattr(requests, "ANSWER_DEADLINE_S", 0.5)
     async with real(2) as (victim, honest):
         victim.peer.blobs[bytes(32)] = b"three"
         async with attacker_on(victim) as attacker:

@@ -1,34 +1,20 @@
-"""Parsing, the book, and what neighbours tell each other."""
+"""Parsing addresses, and what neighbours tell each other of them."""
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import fields
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from peers.identity import Identity
-from peers.net.addresses import (
-    LAST_RETRY_S,
-    MAX_ADDRESSES,
-    MAX_PEERS,
-    Address,
-    AddressBook,
-    parse_listen_address,
-    parse_multiaddress,
-)
+from peers.net.addresses import Address, parse_listen_address, parse_multiaddress
 from peers.net.config import RETIRED_NETWORK_KEYS, NetworkConfig
 from peers.net.streams.exchange import usable_from, with_observed
 
-ME, ANNA, BERT = (Identity(bytes([n]) * 32).peer_id for n in (1, 2, 3))
-
-
-def somebody(number: int) -> str:
-    return Identity(number.to_bytes(32, "big")).peer_id
+ANNA = Identity(bytes([2]) * 32).peer_id
 
 
 def at(peer: str, port: int = 4001, host: str = "192.0.2.1") -> Address:
@@ -100,95 +86,8 @@ def test_configuration_is_checked_with_name_value_and_bound() -> None:
         NetworkConfig(listen="/dns/x/tcp/1")
 
 
-def connected(*peers: str) -> object:
-    return peers.__contains__
-
-
-def test_the_book_never_dials_itself_nor_who_is_connected() -> None:
-    book = AddressBook(ME, join=[str(at(ME)), str(at(ANNA))], seed=0)
-    book.learn(at(ME), now=0)
-    book.learn(at(BERT), now=0)
-    assert book.due(lambda peer: False, room=9, now=1) == [ANNA, BERT]
-    assert book.due(lambda peer: peer == BERT, room=9, now=1) == [ANNA]
-    assert book.due(lambda peer: False, room=0, now=1) == [ANNA]
-
-
-def test_silence_makes_retries_rarer_up_to_a_minute_and_an_answer_resets_them() -> None:
-    book = AddressBook(ME, seed=0)
-    book.learn(at(ANNA), now=0)
-    now, waits = 0.0, []
-    for _ in range(9):
-        book.missed(ANNA, now=now)
-        began = now
-        while not book.due(lambda peer: False, room=1, now=now):
-            now += 0.5
-        waits.append(now - began)
-    assert waits[0] <= 3
-    assert waits[1] > waits[0]
-    assert max(waits) <= LAST_RETRY_S * 1.25 + 0.5
-    book.reached(at(ANNA), now=now)
-    book.lost(ANNA, now=now)
-    assert book.due(lambda peer: False, room=1, now=now) == [ANNA]
-
-
-def test_what_answered_last_is_tried_first() -> None:
-    book = AddressBook(ME)
-    for port in (1, 2, 3):
-        book.learn(at(ANNA, port), now=0)
-    book.reached(at(ANNA, 1), now=1)
-    assert book.addresses_of(ANNA)[0] == at(ANNA, 1)
-    for port in range(10, 50):
-        book.learn(at(ANNA, port), now=2)
-    assert len(book.addresses_of(ANNA)) == MAX_ADDRESSES
-
-
-def test_the_book_is_bounded_and_hearsay_displaces_neither_the_proved_nor_the_joined() -> None:
-    book = AddressBook(ME, join=[str(at(ANNA))])
-    book.reached(at(BERT), now=0)
-    for number in range(10, 10 + 2 * MAX_PEERS):
-        book.learn(at(somebody(number)), now=number)
-    assert len(book) == MAX_PEERS
-    assert book.addresses_of(ANNA)
-    assert book.addresses_of(BERT)
-    for number in range(1000, 1000 + 2 * MAX_PEERS):
-        book.reached(at(somebody(number)), now=number)
-    assert len(book) == MAX_PEERS
-    assert book.addresses_of(ANNA)
-    for number in range(5000, 5010):
-        book.learn(at(somebody(number)), now=1e6)
-        assert not book.addresses_of(somebody(number))
-
-
-def test_the_book_survives_a_restart(tmp_path: Path) -> None:
-    path = tmp_path / "home" / "peers.json"
-    book = AddressBook(ME, join=[str(at(BERT))], path=path)
-    book.learn(at(ANNA, 1), now=0)
-    book.learn(at(ANNA, 2), now=0)
-    book.save()
-    again = AddressBook(ME, path=path)
-    assert again.addresses_of(ANNA) == book.addresses_of(ANNA)
-    assert [entry.name for entry in path.parent.iterdir()] == ["peers.json"]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "{",
-        "[]",
-        '{"peers": 1}',
-        '{"peers": {"bob": ["x"]}}',
-        '{"peers": {"bob": 7}}',
-        "[" * 100_000,
-        "\xff",
-        " " * 2**21,
-        json.dumps({"peers": {ANNA: [1, None, "/ip4/1/tcp/x", "\n"]}}),
-    ],
-)
-def test_a_damaged_book_counts_as_empty(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "peers.json"
-    path.write_text(text)
-    assert len(AddressBook(ME, path=path)) == 0
+def test_retired_settings_are_settings_no_more() -> None:
+    assert not RETIRED_NETWORK_KEYS.keys() & {field.name for field in fields(NetworkConfig)}
 
 
 def test_a_peer_behind_a_router_is_also_tried_where_it_came_from() -> None:
@@ -205,7 +104,3 @@ def test_loopback_addresses_are_for_neighbours_on_this_machine() -> None:
     assert usable_from("10.0.0.9", addresses) == addresses[1:]
     assert usable_from("fe80::1%eth0", addresses) == addresses[1:]
     assert with_observed(addresses[:1], "10.0.0.9") == []
-
-
-def test_retired_settings_are_settings_no_more() -> None:
-    assert not RETIRED_NETWORK_KEYS.keys() & {field.name for field in fields(NetworkConfig)}

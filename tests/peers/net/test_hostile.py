@@ -288,7 +288,7 @@ async def test_who_reads_nothing_is_disconnected_all_the_same(scene: Any, until:
         # From here on the attacker's muxer reads no more, so that the victim's socket fills up.
         attacker_connection = attacker.host.get_network().get_connections(attacker.victim_id)[0]
         async with attacker_connection.muxed_conn.streams_lock:
-            ours = victim.network._node._swarm.get_connections(attacker.host.get_id())[0]
+            ours = victim.network._life._swarm.get_connections(attacker.host.get_id())[0]
             await until(ours.muxed_conn._write_lock.locked)
             await victim.network.disconnect(attacker.id)
             await until(lambda: attacker.id not in victim.network.neighbours())

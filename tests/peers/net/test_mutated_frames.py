@@ -60,7 +60,7 @@ class CannedStream:
 async def test_four_thousand_mutated_frames(scene: Any) -> None:
     """Into the handler itself: over a connection most would only meet the end of it."""
     victim, attacker, still_works = scene
-    pubsub = victim.network._node._pubsub
+    pubsub = victim.network._life._pubsub
     rng, models = random.Random(20), models_of(attacker)
     stranger = ID.from_string(Identity.generate().peer_id)
     with trio.fail_after(30):

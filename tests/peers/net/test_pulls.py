@@ -12,8 +12,9 @@ import trio
 from libp2p.abc import INetStream
 from libp2p.custom_types import TProtocol
 
-from peers.net import node
+from peers.net import host_life
 from peers.net.host import PullFailed
+from peers.net.streams import blob_server
 from peers.net.streams.framing import read_exactly
 from wire.messages import BLOB_PROTOCOL
 from wire.pull import (
@@ -36,7 +37,7 @@ def serve_instead(member: Any, serve: Serve) -> None:
         with suppress(Exception):
             await serve(stream, request.offset)
 
-    member.network._node._host.set_stream_handler(TProtocol(BLOB_PROTOCOL), handler)
+    member.network._life._host.set_stream_handler(TProtocol(BLOB_PROTOCOL), handler)
 
 
 async def found(stream: INetStream) -> None:
@@ -80,7 +81,7 @@ async def test_a_source_that_vanishes_with_its_connection(real: Any) -> None:
             async def vanish(stream: INetStream, offset: int) -> None:
                 await found(stream)
                 await stream.write(DATA[:100_000])
-                dying.network._node._transport.abort_all()
+                dying.network._life._transport.abort_all()
 
             serve_instead(dying, vanish)
             assert await asker.network.pull(digest, len(DATA), (dying.id, holder.id)) == DATA
@@ -108,7 +109,7 @@ async def test_a_liar_alone(real: Any) -> None:
 async def test_who_dawdles_is_left_for_the_next(real: Any) -> None:
     with trio.fail_after(20):
         async with real(3) as (asker, slow, holder):
-            asker.network._node._puller._grace_s = 0.2
+            asker.network._life._puller._grace_s = 0.2
             digest = holder.peer.keep(DATA)
 
             async def dawdle(stream: INetStream, offset: int) -> None:
@@ -124,7 +125,7 @@ async def test_who_dawdles_is_left_for_the_next(real: Any) -> None:
 
 
 async def test_a_busy_server_is_asked_again(real: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node, "SERVES", 1)
+    monkeypatch.setattr(blob_server, "SERVES", 1)
     with trio.fail_after(20):
         async with real(4) as (holder, *askers):
             digest = holder.peer.keep(DATA)
@@ -143,7 +144,7 @@ async def test_a_busy_server_is_asked_again(real: Any, monkeypatch: pytest.Monke
 async def test_too_many_bytes_a_second_come_later_without_an_error(
     real: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(node, "UPLOAD_BURST_BYTES", 262_144)
+    monkeypatch.setattr(host_life, "UPLOAD_BURST_BYTES", 262_144)
     with trio.fail_after(20):
         async with real(2, upload_bytes_s=8e6) as (asker, holder):
             digest = holder.peer.keep(DATA)
@@ -168,4 +169,4 @@ async def test_a_cancelled_pull_costs_nobody_the_connection(real: Any) -> None:
                     await asker.network.pull(digest, len(DATA), (holder.id,))
             assert await asker.network.pull(digest, len(DATA), (holder.id,)) == DATA
             assert asker.peer.ups_and_downs == [("up", holder.id)]
-            assert not asker.network._node._puller._of_peer
+            assert not asker.network._life._puller._of_peer

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from peers.identity import Identity
-from peers.net.addresses import AddressBook
+from peers.net.finding.book import AddressBook
 from peers.net.libp2p_host import open_network
 from peers.net.stack.tcp import Socket
 
@@ -43,7 +43,7 @@ class Load:
             counts.clear()
 
     def of(self, network: Any) -> tuple[int, int, int]:
-        host = id(network._node._transport.sockets)
+        host = id(network._life._transport.sockets)
         return self._bytes[host], self._writes[host], self._turns[id(network._book)]
 
 
@@ -90,7 +90,7 @@ async def test_answers_that_name_new_addresses_every_time_do_not_drive_the_diall
                 asked += 1
                 return [f"/ip4/127.0.0.1/tcp/9/p2p/{Identity.generate().peer_id}" for _ in range(8)]
 
-            monkeypatch.setattr(liar.network._node._dialler, "offer", invent)
+            monkeypatch.setattr(liar.network._life._dialler, "offer", invent)
             load.begin()
             await trio.sleep(WATCHED_S)
             assert asked <= 4

@@ -89,8 +89,8 @@ async def test_a_greeting_of_four_gigabytes_is_one_failure(serving: Callable[...
 
         async def lie() -> None:
             await until(network.neighbours, within_s=20)
-            node: Any = network._node
-            stream = await node.open_stream(network.neighbours()[0], KNOWN_PROTOCOL)
+            life: Any = network._life
+            stream = await life._streams.open(network.neighbours()[0], KNOWN_PROTOCOL)
             await stream.write(b"\xff" * 4)
 
         nursery.start_soon(lie)

@@ -1,14 +1,13 @@
-"""Blobs by content id over a stream of their own: `wire/pull.py` has the two heads, then raw bytes follow.
+"""Pulling blobs by digest from the neighbours that have them. `wire/pull.py` has the two heads.
 
-Serving: a few at a time, the rest are told to come back; each asker has a bucket that delays. Pulling: a few
-at a time and fewer from one peer; sources in turn; what one source began the next continues. Size and digest
-come from a signed announcement, so a remote's numbers never decide how much memory is taken. Bytes count
-only when their SHA-256 is the announced one. Whoever gave all of a wrong blob is guilty; where several gave
-parts nobody can be blamed, so each is then asked for the whole.
+A few blobs are pulled at a time, fewer of them from one peer. Sources are asked in turn, and what one source began the
+next continues. Size and digest come from a signed announcement, so a remote's numbers never decide how much memory is
+taken. Bytes count only when their SHA-256 is the announced one. A source that gave all of a wrong blob is guilty; where
+several gave parts nobody can be blamed, so each is then asked for the whole.
 
-Speed: the pieces are joined once at the end, which is one copy less than filling a buffer and freezing it;
-hashing runs between reads, in pieces of at most 256 KiB (with the processor's SHA extensions 4 MB take
-about 3 ms altogether; a thread would cost more than it saves).
+Speed: the pieces are joined once at the end, which is one copy less than filling a buffer and freezing it; hashing
+runs between reads, in pieces of at most 256 KiB (with the processor's SHA extensions 4 MB take about 3 ms altogether; a
+thread would cost more than it saves).
 """
 
 from __future__ import annotations
@@ -25,119 +24,50 @@ from libp2p.stream_muxer.exceptions import MuxedStreamError
 
 from peers.net.host import PeerId, PullFailed, Unreachable
 from peers.net.limits import faults
-from peers.net.limits.buckets import Bucket
 from peers.net.limits.faults import ProtocolFault
 from peers.net.meter import TrafficMeter
-from peers.net.stack.yamux import FRAME_BYTES, BulkReader, BulkWriter
+from peers.net.stack.yamux import FRAME_BYTES, BulkReader
+from peers.net.streams import requests
 from peers.net.streams.framing import finish, read_exactly
 from wire.digest import short
 from wire.errors import WireError
-from wire.pull import (
-    REQUEST_BYTES,
-    RESPONSE_BYTES,
-    PullRequest,
-    PullResponse,
-    PullStatus,
-    decode_pull_request,
-    decode_pull_response,
-    encode_pull_request,
-    encode_pull_response,
-)
+from wire.pull import RESPONSE_BYTES, PullRequest, PullStatus, decode_pull_response, encode_pull_request
 
 PULLS: Final = 8
-"""Blobs fetched at the same time. Guess: enough that one slow source does not hold up the others."""
+"""Blobs pulled at the same time. Guess: enough that one slow source does not hold up the others."""
 PULLS_PER_PEER: Final = 2
-"""Of which from one peer; each takes `GRANT_BYTES` of memory at most while it is unread. Guess."""
-SERVES: Final = 4
-"""Blobs served at the same time; a peer that asks beyond that is told to come back. Guess."""
-PIECE_BYTES: Final = FRAME_BYTES
+"""Blobs pulled from one peer at the same time. Guess: a second one uses the round trips of the first."""
 MIN_RATE_BYTES_S: Final = 16_384
 GRACE_S: Final = 5.0
 """A transfer must have brought `MIN_RATE_BYTES_S` for each second after these. Guess: a slow mobile link."""
-WRITE_DEADLINE_S: Final = 30.0
-"""For one piece; 256 KiB at the least rate take 16 s."""
 BUSY_ROUNDS: Final = 5
 BUSY_WAIT_S: Final = 0.2
+"""Sources that were busy are asked again after this, twice as long each time: 6 s in all."""
 
 Open = Callable[[PeerId], Awaitable[INetStream]]
 Accuse = Callable[[PeerId, ProtocolFault], None]
 
 
-class BlobServer:
-    """Answers requests on the blob protocol."""
-
-    def __init__(
-        self,
-        blob: Callable[[bytes], bytes | None],
-        meter: TrafficMeter,
-        *,
-        at_once: int,
-        bucket: Callable[[PeerId], Bucket],
-        deadline_s: float,
-    ) -> None:
-        self._blob = blob
-        self._meter = meter
-        self._places = trio.Semaphore(at_once)
-        self._bucket = bucket
-        self._deadline_s = deadline_s
-
-    async def serve(self, stream: INetStream, peer: PeerId) -> None:
-        """One request. Raises `ProtocolFault`, `trio.TooSlowError` or the stream's errors; the caller resets."""
-        with trio.fail_after(self._deadline_s):
-            try:
-                request = decode_pull_request(await read_exactly(stream, REQUEST_BYTES))
-            except WireError as error:
-                raise ProtocolFault(error.field, error.why, faults.MALFORMED) from None
-        blob = self._blob(request.digest)
-        if blob is None:
-            await self._say(stream, PullStatus.NOT_HERE)
-            return
-        if request.offset > len(blob):
-            raise ProtocolFault("pull.offset", f"{request.offset} > {len(blob)}", faults.MALFORMED)
-        try:
-            self._places.acquire_nowait()
-        except trio.WouldBlock:
-            await self._say(stream, PullStatus.BUSY)
-            return
-        try:
-            await self._send(stream, blob, request.offset, self._bucket(peer))
-        finally:
-            self._places.release()
-
-    async def _send(self, stream: INetStream, blob: bytes, offset: int, bucket: Bucket) -> None:
-        await self._say(stream, PullStatus.FOUND, len(blob))
-        view, writer = memoryview(blob), BulkWriter(stream)
-        for start in range(offset, len(blob), PIECE_BYTES):
-            piece = view[start : start + PIECE_BYTES]
-            await bucket.take(len(piece))
-            with trio.fail_after(WRITE_DEADLINE_S):
-                await writer.write(piece)
-            self._meter.sent("blob", len(piece))
-
-    async def _say(self, stream: INetStream, status: PullStatus, size: int = 0) -> None:
-        with trio.fail_after(self._deadline_s):
-            await stream.write(encode_pull_response(PullResponse(status, size)))
-
-
 class _Transfer:
-    """What has come of one blob, and from whom."""
+    """The bytes of one blob that have come so far, and from which peers."""
 
     def __init__(self, digest: bytes, size: int) -> None:
         self.digest = digest
         self.size = size
-        self.parts: list[bytes] = []
-        self.givers: set[PeerId] = set()
-        self.begin()
-
-    def begin(self) -> None:
-        self.parts.clear()
         self.received = 0
-        self.hasher = hashlib.sha256()
-        self.givers.clear()
+        self.givers: set[PeerId] = set()
+        self._parts: list[bytes] = []
+        self._hasher = hashlib.sha256()
+
+    def restart(self) -> None:
+        self.received = 0
+        self.givers = set()
+        self._parts = []
+        self._hasher = hashlib.sha256()
 
     def take(self, data: bytes, giver: PeerId) -> None:
-        self.parts.append(data)
-        self.hasher.update(data)
+        self._parts.append(data)
+        self._hasher.update(data)
         self.received += len(data)
         self.givers.add(giver)
 
@@ -145,9 +75,15 @@ class _Transfer:
     def complete(self) -> bool:
         return self.received == self.size
 
-    @property
     def right(self) -> bool:
-        return self.hasher.digest() == self.digest
+        return self._hasher.digest() == self.digest
+
+    def blob(self) -> bytes:
+        return b"".join(self._parts)
+
+    def wrong_digest(self) -> ProtocolFault:
+        got, want = short(self._hasher.digest()), short(self.digest)
+        return ProtocolFault("blob.sha", f"got {got}, want {want}", faults.WRONG_BLOB)
 
 
 class _Failed(Exception):
@@ -159,7 +95,7 @@ class _Failed(Exception):
 
 
 class BlobPuller:
-    """Fetches blobs from whoever has them."""
+    """Pulls blobs from the neighbours that have them."""
 
     def __init__(
         self,
@@ -167,21 +103,16 @@ class BlobPuller:
         accuse: Accuse,
         meter: TrafficMeter,
         *,
-        at_once: int,
-        at_once_per_peer: int,
         max_bytes: int,
-        deadline_s: float,
         grace_s: float = GRACE_S,
         rng: random.Random | None = None,
     ) -> None:
         self._open = open_stream
         self._accuse = accuse
         self._meter = meter
-        self._places = trio.Semaphore(at_once)
-        self._at_once_per_peer = at_once_per_peer
+        self._places = trio.Semaphore(PULLS)
         self._of_peer: dict[PeerId, tuple[trio.Semaphore, int]] = {}
         self._max_bytes = max_bytes
-        self._deadline_s = deadline_s
         self._grace_s = grace_s
         self._rng = rng or random.Random()
 
@@ -194,6 +125,7 @@ class BlobPuller:
         async with self._places:
             transfer = _Transfer(digest, size)
             told: dict[PeerId, str] = {}
+            # After parts of several sources made a wrong blob, each source is asked for all of it.
             whole = False
             waiting = list(dict.fromkeys(sources))
             for attempt in range(BUSY_ROUNDS):
@@ -203,7 +135,7 @@ class BlobPuller:
                 while waiting:
                     source = waiting.pop(0)
                     if whole:
-                        transfer.begin()
+                        transfer.restart()
                     try:
                         await self._pull_from(source, transfer)
                     except _Failed as failure:
@@ -211,16 +143,15 @@ class BlobPuller:
                         if failure.busy:
                             busy.append(source)
                         continue
-                    if transfer.right:
-                        return b"".join(transfer.parts)
+                    if transfer.right():
+                        return transfer.blob()
                     told[source] = "wrong bytes"
                     if transfer.givers == {source}:
-                        self._accuse(source, _wrong_digest(transfer))
+                        self._accuse(source, transfer.wrong_digest())
                     elif not whole:
-                        # Parts came from several: ask each of them again, for all of it.
                         whole = True
                         waiting = list(dict.fromkeys((*transfer.givers, *waiting)))
-                    transfer.begin()
+                    transfer.restart()
                 waiting = busy
                 if not waiting:
                     break
@@ -230,7 +161,7 @@ class BlobPuller:
     async def _pull_from(self, source: PeerId, transfer: _Transfer) -> None:
         async with self._place_with(source):
             try:
-                with trio.fail_after(self._deadline_s):
+                with trio.fail_after(requests.ANSWER_DEADLINE_S):
                     stream = await self._open(source)
             except (Unreachable, trio.TooSlowError):
                 raise _Failed("unreachable") from None
@@ -252,7 +183,7 @@ class BlobPuller:
     async def _receive(self, stream: INetStream, source: PeerId, transfer: _Transfer) -> None:
         offset = transfer.received
         reader = BulkReader(stream, transfer.size - offset + RESPONSE_BYTES)
-        with trio.fail_after(self._deadline_s):
+        with trio.fail_after(requests.ANSWER_DEADLINE_S):
             await reader.grant()
             await stream.write(encode_pull_request(PullRequest(transfer.digest, offset)))
             try:
@@ -268,11 +199,12 @@ class BlobPuller:
         with trio.CancelScope(deadline=started + self._grace_s) as scope:
             while not transfer.complete:
                 try:
-                    data = await reader.read(min(PIECE_BYTES, transfer.size - transfer.received))
+                    data = await reader.read(min(FRAME_BYTES, transfer.size - transfer.received))
                 except MuxedStreamError:
                     raise _Failed(f"closed at byte {transfer.received}") from None
                 transfer.take(data, source)
                 self._meter.received("blob", len(data))
+                # Every byte buys time, so that a fixed deadline need not fit both 16 kB and 500 MB.
                 scope.deadline = started + self._grace_s + (transfer.received - offset) / MIN_RATE_BYTES_S
         if scope.cancelled_caught:
             spent = trio.current_time() - started
@@ -282,8 +214,8 @@ class BlobPuller:
 
     @asynccontextmanager
     async def _place_with(self, peer: PeerId) -> AsyncGenerator[None, None]:
-        """One of the few places for this peer; forgotten when nobody holds or awaits one."""
-        semaphore, users = self._of_peer.get(peer) or (trio.Semaphore(self._at_once_per_peer), 0)
+        """A place among the `PULLS_PER_PEER` of this peer. The semaphore goes with its last user."""
+        semaphore, users = self._of_peer.get(peer) or (trio.Semaphore(PULLS_PER_PEER), 0)
         self._of_peer[peer] = (semaphore, users + 1)
         try:
             async with semaphore:
@@ -294,8 +226,3 @@ class BlobPuller:
                 self._of_peer[peer] = (semaphore, users)
             else:
                 del self._of_peer[peer]
-
-
-def _wrong_digest(transfer: _Transfer) -> ProtocolFault:
-    got, want = short(transfer.hasher.digest()), short(transfer.digest)
-    return ProtocolFault("blob.sha", f"got {got}, want {want}", faults.WRONG_BLOB)

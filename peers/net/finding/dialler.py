@@ -21,8 +21,9 @@ from typing import Final, Protocol
 
 import trio
 
-from peers.net.addresses import Address, AddressBook
+from peers.net.addresses import Address
 from peers.net.config import NetworkConfig
+from peers.net.finding.book import AddressBook
 from peers.net.host import PeerId, Unreachable
 from peers.net.streams.exchange import MAX_OFFERED, usable_from, with_observed
 
@@ -46,7 +47,7 @@ MAX_ASKS: Final = 16
 MAX_DIALS: Final = 16
 
 
-class Connections(Protocol):
+class DiallerHost(Protocol):
     """What the dialler needs of a running host."""
 
     def neighbours(self) -> tuple[PeerId, ...]: ...
@@ -69,8 +70,8 @@ class Connections(Protocol):
 class Dialler:
     """The redial loop of one host, over a book that outlives it."""
 
-    def __init__(self, connections: Connections, book: AddressBook, config: NetworkConfig) -> None:
-        self._connections = connections
+    def __init__(self, host: DiallerHost, book: AddressBook, config: NetworkConfig) -> None:
+        self._host = host
         self._book = book
         self._config = config
         self._rng = random.Random()
@@ -88,7 +89,7 @@ class Dialler:
             while True:
                 self._start_dials(nursery)
                 self._start_asks(nursery)
-                self._connections.mend()
+                self._host.mend()
                 await self._save()
                 await self._pause()
 
@@ -117,7 +118,7 @@ class Dialler:
 
     def offer(self, asker: PeerId, remote: str | None) -> list[str]:
         """Addresses of our neighbours, one or two for each, for a peer that asks from `remote`."""
-        neighbours = [peer for peer in self._connections.neighbours() if peer != asker]
+        neighbours = [peer for peer in self._host.neighbours() if peer != asker]
         self._rng.shuffle(neighbours)
         found = (usable_from(remote, self._book.addresses_of(peer))[:2] for peer in neighbours)
         return [str(address) for addresses in found for address in addresses][:MAX_OFFERED]
@@ -129,24 +130,24 @@ class Dialler:
             self._book.learn(address, now=now)
 
     def _start_dials(self, nursery: trio.Nursery) -> None:
-        missing = self._config.target_connections - len(self._connections.neighbours()) - len(self._dialling)
+        missing = self._config.target_connections - len(self._host.neighbours()) - len(self._dialling)
         due = self._book.due(self._is_taken, room=missing, now=trio.current_time())
         for peer in due[: MAX_DIALS - len(self._dialling)]:
             self._dialling.add(peer)
             nursery.start_soon(self._dial, peer)
 
     def _is_taken(self, peer: PeerId) -> bool:
-        return peer in self._dialling or self._connections.is_connected(peer)
+        return peer in self._dialling or self._host.is_connected(peer)
 
     async def _dial(self, peer: PeerId) -> None:
         """Try its addresses in turn until one answers."""
         try:
             for address in self._book.addresses_of(peer):
-                if self._connections.is_connected(peer):
+                if self._host.is_connected(peer):
                     return
                 try:
                     with trio.fail_after(DIAL_DEADLINE_S):
-                        await self._connections.dial(address.transport, peer)
+                        await self._host.dial(address.transport, peer)
                 except Exception as error:  # noqa: BLE001 - from DNS to the handshake
                     _log.debug("no answer from %s: %s", address, type(error).__name__)
                     continue
@@ -157,7 +158,7 @@ class Dialler:
             self._dialling.discard(peer)
 
     def _start_asks(self, nursery: trio.Nursery) -> None:
-        now, neighbours = trio.current_time(), self._connections.neighbours()
+        now, neighbours = trio.current_time(), self._host.neighbours()
         asks = [peer for peer in self._new if peer in neighbours]
         self._new.clear()
         few = 0 < len(neighbours) < self._config.target_connections
@@ -171,7 +172,7 @@ class Dialler:
 
     async def _ask(self, peer: PeerId) -> None:
         try:
-            found = await self._connections.ask_for_peers(peer)
+            found = await self._host.ask_for_peers(peer)
         except Unreachable as error:
             _log.debug("%s", error)
             return

@@ -1,0 +1,1 @@
+"""How a peer finds others: the address book and the dialler."""

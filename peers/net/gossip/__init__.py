@@ -1,0 +1,1 @@
+"""GossipSub of py-libp2p, hardened against what strangers can send."""

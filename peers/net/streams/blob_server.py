@@ -1,0 +1,89 @@
+"""Serving blobs on the blob protocol: a request names a digest and an offset, raw bytes follow the answer.
+
+`wire/pull.py` has the two heads. A few blobs are served at a time, and the other askers are told to come back; each
+asker has a bucket that delays. Only blobs that anyone may have are here, so nobody is asked for a right to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+from libp2p.abc import INetStream
+
+from peers.net.host import PeerId
+from peers.net.limits import faults
+from peers.net.limits.buckets import Bucket
+from peers.net.limits.faults import ProtocolFault
+from peers.net.meter import TrafficMeter
+from peers.net.stack.yamux import FRAME_BYTES, BulkWriter
+from peers.net.streams import requests
+from peers.net.streams.framing import read_exactly
+from wire.errors import WireError
+from wire.pull import (
+    REQUEST_BYTES,
+    PullResponse,
+    PullStatus,
+    decode_pull_request,
+    encode_pull_response,
+)
+
+SERVES: Final = 4
+"""Blobs served at the same time; a peer that asks beyond that is told to come back. Guess."""
+PIECE_BYTES: Final = FRAME_BYTES
+WRITE_DEADLINE_S: Final = 30.0
+"""For one piece; 256 KiB at the least rate (`blob_puller.MIN_RATE_BYTES_S`) take 16 s."""
+
+
+class BlobServer:
+    """Answers requests on the blob protocol."""
+
+    def __init__(
+        self,
+        blob: Callable[[bytes], bytes | None],
+        meter: TrafficMeter,
+        *,
+        bucket: Callable[[PeerId], Bucket],
+    ) -> None:
+        self._blob = blob
+        self._meter = meter
+        self._places = trio.Semaphore(SERVES)
+        self._bucket = bucket
+
+    async def serve(self, stream: INetStream, peer: PeerId) -> None:
+        """One request. Raises `ProtocolFault`, `trio.TooSlowError` or the stream's errors; the caller resets."""
+        with trio.fail_after(requests.ANSWER_DEADLINE_S):
+            try:
+                request = decode_pull_request(await read_exactly(stream, REQUEST_BYTES))
+            except WireError as error:
+                raise ProtocolFault(error.field, error.why, faults.MALFORMED) from None
+        blob = self._blob(request.digest)
+        if blob is None:
+            await self._say(stream, PullStatus.NOT_HERE)
+            return
+        if request.offset > len(blob):
+            raise ProtocolFault("pull.offset", f"{request.offset} > {len(blob)}", faults.MALFORMED)
+        try:
+            self._places.acquire_nowait()
+        except trio.WouldBlock:
+            await self._say(stream, PullStatus.BUSY)
+            return
+        try:
+            await self._send(stream, blob, request.offset, self._bucket(peer))
+        finally:
+            self._places.release()
+
+    async def _send(self, stream: INetStream, blob: bytes, offset: int, bucket: Bucket) -> None:
+        await self._say(stream, PullStatus.FOUND, len(blob))
+        view, writer = memoryview(blob), BulkWriter(stream)
+        for start in range(offset, len(blob), PIECE_BYTES):
+            piece = view[start : start + PIECE_BYTES]
+            await bucket.take(len(piece))
+            with trio.fail_after(WRITE_DEADLINE_S):
+                await writer.write(piece)
+            self._meter.sent("blob", len(piece))
+
+    async def _say(self, stream: INetStream, status: PullStatus, size: int = 0) -> None:
+        with trio.fail_after(requests.ANSWER_DEADLINE_S):
+            await stream.write(encode_pull_response(PullResponse(status, size)))

@@ -1,0 +1,88 @@
+"""Streams of the request-response protocols: opened with a deadline, served, and ended whatever happens.
+
+What goes wrong has two audiences. A remote that broke the protocol is reported to `accuse`; a caller of ours learns
+only that the peer was `Unreachable`, because the library raises half a dozen kinds of error that mean the same to it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+from libp2p.abc import IHost, INetStream
+from libp2p.custom_types import TProtocol
+
+from peers.net.host import PeerId, Unreachable
+from peers.net.limits.faults import ProtocolFault
+from peers.net.stack.connections import Connections, raw_id
+from peers.net.streams.framing import finish
+
+_log = logging.getLogger(__name__)
+
+ANSWER_DEADLINE_S: Final = 10.0
+"""Seconds to wait for a stream, for an answer to a greeting or to a question for peers, and for the head of a blob.
+Guess: three round trips over a link that loses every third packet take about 3 s."""
+
+StreamHandler = Callable[[INetStream, PeerId], Awaitable[None]]
+Accuse = Callable[[PeerId, ProtocolFault], None]
+
+
+class RequestStreams:
+    """Streams of one host to and from its neighbours."""
+
+    def __init__(self, host: IHost, connections: Connections, accuse: Accuse) -> None:
+        self._host = host
+        self._connections = connections
+        self._accuse = accuse
+
+    async def open(self, peer: PeerId, protocol: str) -> INetStream:
+        """Raises `Unreachable`. The deadline is the caller's, and so is the end of the stream."""
+        if not self._connections.is_connected(peer):
+            raise Unreachable(f"{peer} is not connected")
+        try:
+            return await self._host.new_stream(raw_id(peer), [TProtocol(protocol)])
+        except Exception as error:  # noqa: BLE001 - the library raises half a dozen kinds
+            raise Unreachable(f"{peer}: no stream ({type(error).__name__})") from None
+
+    @asynccontextmanager
+    async def to(self, peer: PeerId, protocol: str) -> AsyncGenerator[INetStream, None]:
+        """A stream that is closed after the block or reset after an error; errors become `Unreachable`."""
+        try:
+            with trio.fail_after(ANSWER_DEADLINE_S):
+                stream = await self.open(peer, protocol)
+        except trio.TooSlowError:
+            raise Unreachable(f"{peer}: no stream in {ANSWER_DEADLINE_S:g} s") from None
+        orderly = False
+        try:
+            yield stream
+            orderly = True
+        except ProtocolFault as fault:
+            self._accuse(peer, fault)
+            raise Unreachable(f"{peer}: {fault}") from None
+        except Unreachable:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            raise Unreachable(f"{peer}: {type(error).__name__}") from None
+        finally:
+            await finish(stream, orderly=orderly)
+
+    def serve(self, protocol: str, handle: StreamHandler) -> None:
+        """Answer this protocol. An exception that left a stream handler would end the whole swarm; none does."""
+
+        async def handler(stream: INetStream) -> None:
+            peer = str(stream.muxed_conn.peer_id)
+            orderly = False
+            try:
+                await handle(stream, peer)
+                orderly = True
+            except ProtocolFault as fault:
+                self._accuse(peer, fault)
+            except Exception as error:  # noqa: BLE001 - nothing may leave: see above
+                _log.debug("%s for %s ended: %s", protocol, peer, type(error).__name__)
+            finally:
+                await finish(stream, orderly=orderly)
+
+        self._host.set_stream_handler(TProtocol(protocol), handler)
