@@ -188,6 +188,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         Rule(lambda s, _: not s.devices.modules, "devices.modules says it"),
     ),
     "adapter.alpha": (_RANKED,),
+    "adapter.dropout": (_RANKED,),
     "adapter.seed": (_RANKED,),
     "adapter.start": (_RANKED, Rule(lambda _, m: m.start is None, "every method says where A starts")),
     "adapter.train": (Rule(lambda _, m: m.train is None, "every method says what is trained"),),
