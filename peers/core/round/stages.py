@@ -199,6 +199,19 @@ Stage: TypeAlias = (
     Opening | Training | Saving | Gathering | Fitting | Choosing | Shrinking | Merging | Resting
 )
 
+STAGES: Final[tuple[type[Stage], ...]] = (
+    Opening,
+    Training,
+    Saving,
+    Gathering,
+    Fitting,
+    Choosing,
+    Shrinking,
+    Merging,
+    Resting,
+)
+"""In the order of a round."""
+
 Kind: TypeAlias = type[Event] | type[Timer]
 """The kind of an event; of `Woke`, the kind of its timer."""
 
@@ -242,8 +255,6 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     ),
     Transition(Training, (Trained,), (Saving,), (Log, Store)),
     Transition(Saving, (Stored,), (Gathering, *_ASKING), (Publish, Log, WakeAt, Pull, Weigh, *_QUESTIONS)),
-    Transition(Saving, (NotStored,), (Saving,), (Log, WakeAt)),
-    Transition(Saving, (SavingAgain,), (Saving,), (Store,)),
     Transition(
         Gathering,
         (*FROM_NEIGHBOURS, Weighed, Declined, Deadline),
@@ -260,4 +271,6 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
         for stage in (Opening, Training, Gathering, Fitting, Choosing, Shrinking, Merging)
     ),
     Transition(Saving, (LearnerLost,), (Opening,), (Log, WakeAt)),
+    # A full disk holds up Saving alone: a later state takes the place of the one that it refused.
+    *(Transition(stage, (NotStored, SavingAgain), (stage,), (Log, WakeAt, Store)) for stage in STAGES),
 )

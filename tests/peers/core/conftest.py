@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from peers.core.core import Core
 from support.core_bench import Bench, RemotePeer
+from support.transitions import handle_checked
+
+
+@pytest.fixture(autouse=True)
+def _steps_held_against_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step of every test of the core is one that the table of stages has."""
+    monkeypatch.setattr(Core, "handle", handle_checked)
 
 
 @pytest.fixture
