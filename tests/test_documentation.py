@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,3 +48,9 @@ def test_every_command_that_is_told_is_taken(page: Path) -> None:
 
 def test_there_is_something_to_check() -> None:
     assert sum(len(list(_told(page))) for page in _pages()) > 40
+
+
+def test_the_picture_of_the_stages_is_drawn_from_the_table() -> None:
+    """`python docs/draw_stages.py` draws it again."""
+    drawn = runpy.run_path(str(_ROOT / "docs" / "draw_stages.py"))
+    assert drawn["PICTURE"].read_text(encoding="utf-8") == drawn["svg"]()
