@@ -14,7 +14,7 @@ from mkdocs.structure.files import File, Files
 from gossipllm.cli import root
 from gossipllm.config.toml import TomlTable, described
 from peers.home.config import PeerConfig
-from sim.experiments.methods import CHANGES, METHODS
+from sim.experiments.methods import CHANGES, methods
 from sim.experiments.scenario_files import shipped
 from sim.experiments.scenarios import Scenario
 
@@ -60,7 +60,7 @@ def settings_page(title: str, about: str, config: object) -> str:
 def methods_page() -> str:
     lines = ["# Methods of the simulator", "", "What `gossipllm sim --methods` takes.", ""]
     lines += ["| method | what it is |", "| --- | --- |"]
-    lines += [f"| `{name}` | {_cell(method.about)} |" for name, method in METHODS.items()]
+    lines += [f"| `{name}` | {_cell(method.about)} |" for name, method in methods().items()]
     lines += ["| `s1*s3` | a product of s1, s2 and s3: near by each of them |", ""]
     lines += ["Changes, written behind a method:", "", "| change | what it does |", "| --- | --- |"]
     lines += [f"| `+{name}` | {_cell(about)} |" for name, (about, _) in CHANGES.items()]

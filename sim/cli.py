@@ -20,7 +20,7 @@ from rich.text import Text
 from sim.comparison.summary import compared
 from sim.comparison.tables import markdown, print_comparison
 from sim.experiments.all_runs import RunDone, run_all
-from sim.experiments.methods import CHANGES, METHODS, method_named
+from sim.experiments.methods import CHANGES, method_named, methods
 from sim.experiments.process_pool import TaskFailedError
 from sim.experiments.progress import showing
 from sim.experiments.results import begin_results, results_digest, run_folder, traces_digest, write_json
@@ -191,7 +191,7 @@ def _show(scenario: Scenario, out: Path, done: list[RunDone], *, as_json: bool) 
 def _list() -> None:
     console = Console(highlight=False)
     for title, lines in (
-        ("methods", {name: method.about for name, method in METHODS.items()}),
+        ("methods", {name: method.about for name, method in methods().items()}),
         ("products", {"s1*s3": "weights of two or three of s1, s2 and s3, multiplied"}),
         ("changes of a method", {f"+{name}": about for name, (about, _) in CHANGES.items()}),
         ("scenarios", {name: _first_comment(path) for name, path in shipped().items()}),

@@ -12,7 +12,7 @@ from gossipllm.config.model import EMBEDDED, ModelConfig
 from gossipllm.config.parts import HeadsConfig, LayersConfig
 from gossipllm.config.text import DataConfig, ReferenceConfig
 from gossipllm.config.training import TrainingConfig
-from trust.rows.config import Evidence
+from trust.rows.evidence_kinds import Evidence
 
 __all__ = [
     "EMBEDDED",

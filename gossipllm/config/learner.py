@@ -11,7 +11,7 @@ from gossipllm.config.model import ModelConfig
 from gossipllm.config.parts import HeadsConfig, LayersConfig
 from gossipllm.config.text import DataConfig, ReferenceConfig
 from gossipllm.config.training import TrainingConfig
-from trust.rows.config import Evidence
+from trust.rows.evidence_kinds import Evidence
 
 _WHOLE_FORMS: Final[dict[Evidence, str]] = {"parameters": "paper-text", "row-cosines": "paper-code"}
 """Evidence that compares whole LoRA adapters, and the trust.form that asks for it."""

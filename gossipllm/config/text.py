@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from gossipllm.config.model import EMBEDDED
+from trust.rows.evidence_kinds import Positions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class ReferenceConfig:
     top: int = 8
     """Most probable tokens sent of each position, 1 to 256. Two told languages apart, too (sim/FINDINGS.md)."""
 
-    positions: Literal["all", "last"] = "all"
+    positions: Positions = "all"
     """What is sent of each window: log-probabilities at "all" positions, or raw logits at the "last" one only,
     as in the code of Wagner et al. (2024), for reproduction. Same for all peers."""
 

@@ -1,8 +1,8 @@
 """TOML to frozen dataclasses, strictly, and back, with each field's docstring as its comment.
 
-The types understood are those that our configurations use: `str`, `int`, `float`, `bool`, `Literal`, unions of
-these, `tuple[X, ...]` and other dataclasses, which become tables. A mistake is the user's: every one raises
-`UserMistake` with the file, the dotted key and what to write instead.
+The types understood are those that our configurations use: `str`, `int`, `float`, `bool`, `Literal`, `Annotated`
+with a table of names, unions of these, `tuple[X, ...]` and other dataclasses, which become tables. A mistake is the
+user's: every one raises `UserMistake` with the file, the dotted key and what to write instead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from trust.errors import UserMistake
 
@@ -91,7 +91,7 @@ def described(config: object) -> list[TomlTable]:
 
 
 def _dataclass(cls: type[C], mapping: Mapping[str, object], where: str, path: tuple[str, ...]) -> C:
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls, include_extras=True)
     known = {field.name: field for field in _fields(cls)}
     for key in mapping:
         if key not in known:
@@ -113,8 +113,8 @@ def _value(kind: Any, value: object, where: str, path: tuple[str, ...]) -> objec
         if not isinstance(value, Mapping):
             raise _mistake(where, path, f"must be a table, got {_shown(value)}")
         return _dataclass(cast("type[Any]", kind), cast("Mapping[str, object]", value), where, path)
-    if get_origin(kind) is Literal:
-        return _choice(get_args(kind), value, where, path)
+    if choices := _choices(kind):
+        return _choice(choices, value, where, path)
     if get_origin(kind) is tuple:
         if not isinstance(value, list):
             raise _mistake(where, path, f"must be a list, got {_shown(value)}")
@@ -141,11 +141,19 @@ def _kind_text(kind: Any) -> str:
         return f"a list, each {_kind_text(get_args(kind)[0])}"
     if get_origin(kind) in (Union, types.UnionType):
         return " or ".join(_kind_text(each) for each in get_args(kind))
-    return f"one of {_wanted(kind)}" if get_origin(kind) is Literal else _wanted(kind)
+    return f"one of {_wanted(kind)}" if _choices(kind) else _wanted(kind)
 
 
 def _wanted(kind: Any) -> str:
-    return _SCALARS.get(kind) or ", ".join(_literal(choice) for choice in get_args(kind))
+    choices = _choices(kind)
+    return ", ".join(_literal(choice) for choice in choices) if choices else _SCALARS[kind]
+
+
+def _choices(kind: Any) -> tuple[object, ...]:
+    """The values that a `Literal` allows, or an `Annotated` with a table whose keys are the values; else none."""
+    if get_origin(kind) is Annotated:
+        return tuple(get_args(kind)[1])
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def _choice(choices: tuple[object, ...], value: object, where: str, path: tuple[str, ...]) -> object:
@@ -170,7 +178,7 @@ def _scalar(kind: Any, value: object, where: str, path: tuple[str, ...]) -> obje
 
 
 def _tables(config: object, path: tuple[str, ...], about: str) -> Iterator[TomlTable]:
-    documented, hints = _docstrings(type(config)), get_type_hints(type(config))
+    documented, hints = _docstrings(type(config)), get_type_hints(type(config), include_extras=True)
     values = {field.name: getattr(config, field.name) for field in _fields(type(config))}
     settings = (
         TomlSetting(

@@ -29,6 +29,7 @@ from gossipllm.config.toml import from_mapping, toml_values
 from peers.core.config import CoreConfig, RoundConfig
 from peers.net.addresses import parse_multiaddress
 from peers.net.config import RETIRED_NETWORK_KEYS, NetworkConfig
+from trust.rows.evidence_kinds import EVIDENCE
 from trust.rows.rows import TrustConfig, alpha_of, evidence_of
 
 _OF_ROWS: Final = ("round.guard", "merge.rule")
@@ -99,8 +100,8 @@ class PeerConfig:
 
     def __post_init__(self) -> None:
         kinds, positions = evidence_of(self.trust), self.reference.positions
-        for kind, needed in (("logits", "last"), ("predictions", "all")):
-            if kind in kinds and positions != needed:
+        for needed in (EVIDENCE[kind].positions for kind in kinds):
+            if needed is not None and positions != needed:
                 raise ValueError(
                     f'reference.positions must be "{needed}" for trust.strategy = "{self.trust.strategy}" '
                     f'with trust.form = "{self.trust.form}", got "{positions}"'

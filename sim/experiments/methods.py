@@ -34,7 +34,9 @@ from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, Reference
 from gossipllm.config.choices import MIXINGS, MergeRule, Missing, Mixing, Start, Train
 from peers.core.config import RoundConfig
 from trust.errors import UserMistake
-from trust.rows.config import Factor, Form, Strategy, TrustConfig
+from trust.rows.config import TrustConfig, evidence_of
+from trust.rows.evidence_kinds import EVIDENCE, Evidence, Factor
+from trust.rows.strategies import STRATEGIES, Form
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,8 @@ class Method:
     """What a method changes of the scenario: None keeps the scenario's value, `reference` names fields to replace."""
 
     about: str
-    strategy: Strategy
+    strategy: str
+    """A name of the table in `trust.rows.strategies`."""
     factors: tuple[Factor, ...] = ()
     """For the strategy "product": the kinds of evidence whose weights are multiplied."""
     form: Form = "ours"
@@ -67,11 +70,22 @@ class Method:
     @property
     def merging(self) -> bool:
         """Whether peers fetch, compare and weigh each other at all."""
-        return self.strategy != "local"
+        return STRATEGIES[self.strategy].merges
+
+    @property
+    def evidence(self) -> tuple[Evidence, ...]:
+        """What is measured of each neighbour."""
+        return evidence_of(trust_of(self, TrustConfig(), fixed={}))
 
     @property
     def predicts(self) -> bool:
-        return "predictions" in (self.strategy, *self.factors)
+        """Whether its evidence reads predictions on the reference set."""
+        return any(EVIDENCE[kind].positions is not None for kind in self.evidence)
+
+
+def _plain(strategy: str) -> Method:
+    """A strategy as it is."""
+    return Method(about=STRATEGIES[strategy].about, strategy=strategy)
 
 
 def _text(strategy: Factor, about: str) -> Method:
@@ -96,8 +110,8 @@ _PUBLISHED_ROWS: Final[dict[str, Any]] = {"windows": 200, "positions": "last", "
 
 
 METHODS: Final[dict[str, Method]] = {
-    "local": Method(about="every peer trains alone", strategy="local"),
-    "fedavg": Method(about="plain averaging over all peers", strategy="uniform", guard=False, merge="mean"),
+    "local": _plain("local"),
+    "fedavg": Method(about=STRATEGIES["uniform"].about, strategy="uniform", guard=False, merge="mean"),
     "tokens": Method(
         about="averaging weighted by the amount of text that each peer trained on",
         strategy="uniform",
@@ -117,19 +131,11 @@ METHODS: Final[dict[str, Method]] = {
         strategy="fixed",
         guard=False,
     ),
-    "s1": Method(about="weight similarity: cosine of the effective updates B A", strategy="weights"),
-    "s2": Method(
-        about="validation loss of the neighbour's adapter on this peer's trust split", strategy="validation"
-    ),
-    "s3": Method(about="prediction similarity on the reference set", strategy="predictions"),
-    "learned": Method(
-        about="the row that lowers this peer's trust loss, by gradient steps on it", strategy="learned"
-    ),
-    "fomo": Method(
-        about="FedFomo: loss gained per distance, only neighbours that help",
-        strategy="fomo",
-        guard=False,
-    ),
+    "s1": _plain("weights"),
+    "s2": _plain("validation"),
+    "s3": _plain("predictions"),
+    "learned": _plain("learned"),
+    "fomo": replace(_plain("fomo"), guard=False),
     "s1-text": _text("weights", "softmax of the cosine of all factors as one vector"),
     "s2-text": _text("validation", "softmax of minus the cross-entropy on this peer's trust split"),
     "s3-text": _text("predictions", "softmax of minus the L1 distance of raw logits, 200 positions, top 100"),
@@ -148,6 +154,13 @@ METHODS: Final[dict[str, Method]] = {
     "s3-code": _code("predictions", "as s3-text, distances scaled to sum to ten; a random A for each peer"),
 }
 """Name -> method. Products have no names here: they are written `s1*s3`."""
+
+
+def methods() -> dict[str, Method]:
+    """`METHODS`, and under its own name each strategy that none of them uses."""
+    named = {method.strategy for method in METHODS.values()} | {"product"}
+    return METHODS | {name: _plain(name) for name in STRATEGIES if name not in named}
+
 
 CHANGES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "alone": (
@@ -223,7 +236,7 @@ def trust_of(method: Method, trust: TrustConfig, *, fixed: Mapping[str, float]) 
 def round_of(method: Method, config: RoundConfig, *, peers: int) -> RoundConfig:
     """The scenario's rounds with the method's guard. Rows given in advance ("uniform", "fixed") are over all peers."""
     guard = config.guard if method.guard is None else method.guard
-    if method.strategy not in ("uniform", "fixed"):
+    if not STRATEGIES[method.strategy].takes_everybody:
         return replace(config, guard=guard)
     most = max(config.most_partners, min(peers - 1, MOST_PARTNERS))
     return replace(config, guard=guard, most_partners=most)
@@ -264,11 +277,11 @@ def _contradiction(method: Method) -> str:
         (method.layers and method.heads, "+layers and +heads exclude each other"),
         (parts and pushes, "push-sum mixes whole adapters, with neither +layers nor +heads"),
         (
-            parts and method.form != "ours" and method.strategy == "weights",
+            parts and any(EVIDENCE[kind].whole_adapters for kind in method.evidence),
             "the published cosines compare whole adapters, with neither +layers nor +heads",
         ),
         (
-            method.tokens and (method.strategy in ("local", "fixed") or pushes),
+            method.tokens and (not STRATEGIES[method.strategy].counts_text or pushes),
             "+tokens has no row to weigh",
         ),
         (not method.merges and (not method.merging or pushes), "+alone has no row to record"),
@@ -277,9 +290,10 @@ def _contradiction(method: Method) -> str:
 
 
 def _row(name: str, base: str) -> Method:
-    if base not in METHODS:
-        raise UserMistake(f"method {name}: {suggestion(base, METHODS)}; also s1*s3, and +CHANGE")
-    return METHODS[base]
+    known = methods()
+    if base not in known:
+        raise UserMistake(f"method {name}: {suggestion(base, known)}; also s1*s3, and +CHANGE")
+    return known[base]
 
 
 def _product(name: str, factors: list[str]) -> Method:

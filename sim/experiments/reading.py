@@ -17,6 +17,8 @@ from gossipllm.config.toml import described
 from sim.experiments.methods import Method, adapter_of, method_named
 from sim.experiments.scenarios import Scenario
 from trust.errors import UserMistake
+from trust.rows.evidence_kinds import EVIDENCE
+from trust.rows.strategies import STRATEGIES
 
 Reads = Callable[[Scenario, Method], bool]
 
@@ -63,12 +65,12 @@ def _has_row(_: Scenario, method: Method) -> bool:
 
 
 def _has_temperature(_: Scenario, method: Method) -> bool:
-    kinds = ("predictions", "weights", "validation", "product")
-    return method.form == "ours" and method.strategy in kinds and MIXINGS[method.mixing].rows
+    tempered = STRATEGIES[method.strategy].tries_temperatures and method.form == "ours"
+    return tempered and MIXINGS[method.mixing].rows
 
 
 def _measures_losses(_: Scenario, method: Method) -> bool:
-    return method.strategy in ("validation", "fomo") or "validation" in method.factors
+    return any(EVIDENCE[kind].compares_losses for kind in method.evidence)
 
 
 def _has_rank(scenario: Scenario, method: Method) -> bool:
@@ -95,7 +97,7 @@ _SAMPLES: Final = Rule(lambda s, _: s.data.of_samples, "the sources hold running
 _MERGING: Final = Rule(_merging, "every peer trains alone")
 _RANKED: Final = Rule(_has_rank, 'adapter.train = "full" or "bias" has no LoRA factors')
 _TEMPERED: Final = Rule(_has_temperature, "only s1, s2, s3 and their products use it")
-_LEARNED: Final = Rule(lambda _, m: m.strategy == "learned", "no method learns a row")
+_LEARNED: Final = Rule(lambda _, m: STRATEGIES[m.strategy].fitted, "no method learns a row")
 _DISTILS: Final = Rule(lambda s, _: s.layers.context == "distil", 'layers.context is not "distil"')
 _BY_IMPORTANCE: Final = Rule(
     lambda s, _: s.layers.sampling == "importance", 'layers.sampling is not "importance"'

@@ -179,7 +179,7 @@ class Scenario:
         train = adapter_of(method, self.adapter).train
         rule = method.merge or self.merge
         equal = not (MERGE_RULES[rule].unequal_ranks and MIXINGS[method.mixing].rows) or train == "heads"
-        if equal and method.strategy != "local" and len(set(self.devices.ranks)) > 1:
+        if equal and method.merging and len(set(self.devices.ranks)) > 1:
             raise ValueError(
                 f"method {name}: devices.ranks must be equal where A and B are averaged apart; +svd and +pad are for "
                 f"unequal ones"

@@ -1,48 +1,25 @@
-"""What a user says about trust, checked, and what must be measured of neighbours for it. No arithmetic here."""
+"""The settings of [trust], checked against the table of strategies, and what must be measured for them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Annotated, Literal, TypeAlias, get_args
 
-Factor: TypeAlias = Literal["predictions", "weights", "validation"]
-"""Strategies that measure one distance to each neighbour; a product multiplies the weights of several."""
+from trust.rows.evidence_kinds import Evidence, Factor
+from trust.rows.fixed import fixed_shares
+from trust.rows.strategies import STRATEGIES, Form, Strategy
 
-Evidence: TypeAlias = Literal[Factor, "progress", "parameters", "row-cosines", "perplexity", "logits"]
-"""What a learner can measure of a neighbour: "predictions", total variation of the log-probabilities on the
-reference set; "weights", cosine of the effective updates; "validation", difference of the losses on the own
-trust windows; "progress", FedFomo's gain of loss for distance gone (negated). And as Wagner et al. (2024) and
-their code have it, for reproduction: "parameters", cosine of all factors as one vector; "row-cosines", mean
-cosine of the factors' rows; "perplexity", difference of perplexities on windows drawn anew; "logits", L1 distance
-of raw top-k logits at the last position of each reference window, all other tokens counted as 0."""
-
-SIGNED: Final[frozenset[Evidence]] = frozenset({"validation", "progress", "perplexity"})
-"""Evidence by which a neighbour may be better than the peer itself: distances below 0."""
-
-Strategy: TypeAlias = Literal[Factor, "learned", "fomo", "product", "fixed", "uniform", "local"]
-Form: TypeAlias = Literal["ours", "paper-text", "paper-code"]
 TokensCount: TypeAlias = Literal["processed", "total"]
 Reduction: TypeAlias = Literal["tokens", "sequences"]
 """What a peer's loss is a mean over: its loss-bearing tokens, or its windows' own means."""
 
-_PUBLISHED: Final[dict[tuple[Strategy, Form], Evidence]] = {
-    ("weights", "paper-text"): "parameters",
-    ("weights", "paper-code"): "row-cosines",
-    ("validation", "paper-text"): "validation",
-    ("validation", "paper-code"): "perplexity",
-    ("predictions", "paper-text"): "logits",
-    ("predictions", "paper-code"): "logits",
-}
-
-_SUM_TOLERANCE = 1e-9
-"""Weights are written in decimal; a row of thirds must pass. `fixed_shares` brings their sum back to 1."""
+StrategyName: TypeAlias = Annotated[str, STRATEGIES]
+"""A key of the table of strategies. What stands behind `Annotated` is what a settings file may name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustConfig:
-    strategy: Strategy = "predictions"
+    strategy: StrategyName = "predictions"
     """What trust is made of: "predictions" (total variation on the reference set), "weights" (cosine of the
     updates), "validation" (their loss on this peer's trust split); "product" (several of these together);
     "learned" (the row itself, down the gradient of the loss on the trust split); "fomo" (gain of loss for distance
@@ -103,11 +80,11 @@ class TrustConfig:
     the lower one), this peer included; 1 to 1,000. Nobody buys more by claiming tokens. Guess."""
 
     def __post_init__(self) -> None:
-        for name, kind in (("strategy", Strategy), ("form", Form)):
+        for name, allowed in (("strategy", tuple(STRATEGIES)), ("form", get_args(Form))):
             value: str = getattr(self, name)
-            if value not in get_args(kind):
-                raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}")
-        if self.form != "ours" and (self.strategy, self.form) not in _PUBLISHED:
+            if value not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+        if self.form != "ours" and self.form not in strategy_of(self).published:
             raise ValueError(f'form must be "ours" for strategy {self.strategy!r}, got {self.form!r}')
         self._check_temperatures()
         unknown = [factor for factor in self.product_of if factor not in get_args(Factor)]
@@ -150,17 +127,17 @@ class TrustConfig:
             raise ValueError(f"temperatures must fall, got {self.temperatures}")
 
 
+def strategy_of(config: TrustConfig) -> Strategy:
+    """The entry of the table of strategies."""
+    return STRATEGIES[config.strategy]
+
+
 def evidence_of(config: TrustConfig) -> tuple[Evidence, ...]:
     """What a learner must measure of each neighbour, in the order in which rows expect it; may be nothing."""
-    match config.strategy:
-        case "predictions" | "weights" | "validation":
-            return (_PUBLISHED.get((config.strategy, config.form), config.strategy),)
-        case "product":
-            return config.product_of
-        case "fomo":
-            return ("progress",)
-        case "learned" | "fixed" | "uniform" | "local":
-            return ()
+    strategy = strategy_of(config)
+    if config.form != "ours":
+        return (strategy.published[config.form].evidence,)
+    return strategy.evidence(config)
 
 
 def alpha_of(config: TrustConfig, reduction: Reduction) -> float:
@@ -169,28 +146,3 @@ def alpha_of(config: TrustConfig, reduction: Reduction) -> float:
     if config.tokens_alpha != "auto":
         return config.tokens_alpha
     return 1.0 if reduction == "tokens" else 0.0
-
-
-def fixed_shares(entries: Sequence[str]) -> dict[str, float]:
-    """`PEER=WEIGHT` lines as peer -> weight, together at most 1. Raises `ValueError` that quotes the wrong one."""
-    shares: dict[str, float] = {}
-    for entry in entries:
-        # From the right, because a name may hold "=".
-        who, _, text = entry.rpartition("=")
-        weight = _number(text)
-        if not who or not 0 <= weight <= 1:
-            raise ValueError(f'fixed must be "PEER=WEIGHT" with a weight in 0..1, got {entry!r}')
-        if who in shares:
-            raise ValueError(f"fixed must name each peer once, got {who!r} twice")
-        shares[who] = weight
-    total = math.fsum(shares.values())
-    if total > 1 + _SUM_TOLERANCE:
-        raise ValueError(f"fixed weights must sum to at most 1, got {total:.9g}")
-    return {who: weight / max(total, 1.0) for who, weight in shares.items()}
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

@@ -3,8 +3,7 @@
 Three kinds of evidence after the three strategies of Wagner, Fan and Jaggi (2024, arXiv 2404.09753), each in
 a form whose scale does not depend on the model: the cosine of the effective updates rather than of the
 factors, probabilities rather than raw logits (whose offset is the model's own), and losses on the same
-windows for everybody. And FedFomo's (2012.08565): what a neighbour gained for how far it went. Their forms as
-published are in `published.py`.
+windows for everybody. Their forms as published are in `published.py`, FedFomo's measure in `fomo.py`.
 
 Axes: R reference rows (R rank, where a factor is meant), K kept entries of a row, M the 2 K entries of both
 sides, I inputs, O outputs, W windows.
@@ -33,6 +32,24 @@ class Distance:
 
     mean: float
     error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """What counts of a neighbour for a row.
+
+    `distances` are by the kinds of evidence of the strategy, in its order (`config.evidence_of`); `own` is the same
+    measure of the peer itself, and `age` in rounds. `tokens` and `samples` are what it claims of its text, by the
+    count that `TrustConfig.tokens_count` names.
+    """
+
+    peer: str
+    name: str
+    distances: tuple[Distance, ...]
+    own: tuple[float, ...]
+    age: int
+    tokens: int = 0
+    samples: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,23 +132,6 @@ def validation_distance(mine_W: Floats, theirs_W: Floats) -> Distance:
             f"losses must be of the same windows, got shapes {mine_W.shape} and {theirs_W.shape}"
         )
     return mean_distance(np.subtract(theirs_W, mine_W, dtype=np.float64), "losses")
-
-
-def progress_distance(before_loss: float, after_loss: float, step_norm: float) -> Distance:
-    """Minus the loss gained for the distance gone, (after - before) / norm: FedFomo's measure (arXiv 2012.08565,
-    equation 3), negated so that less is better. Below 0 where the step lowers the loss.
-
-    Losses of this peer's windows, in nats; the norm of the step from the parameters before to those weighed. 0
-    where that is 0, and held within 1e100 either way. No error is known. Raises `ValueError` for a loss that is not
-    finite or a norm that is none.
-    """
-    if not (math.isfinite(before_loss) and math.isfinite(after_loss)):
-        raise ValueError(f"losses must be finite, got {before_loss} and {after_loss}")
-    if not 0 <= step_norm < math.inf:
-        raise ValueError(f"step_norm must be finite and at least 0, got {step_norm}")
-    if step_norm == 0:
-        return Distance(0.0, 0.0)
-    return Distance(min(max((after_loss - before_loss) / step_norm, -MAX_DISTANCE), MAX_DISTANCE), 0.0)
 
 
 def mean_distance(values: F64, what: str) -> Distance:

@@ -12,16 +12,21 @@ is A (rank, inputs) or B (outputs, rank), the transpose of the paper's.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trust.rows.evidence import MAX_DISTANCE, Distance, Floats, mean_distance
+from trust.rows.evidence import MAX_DISTANCE, Distance, Floats, Neighbour, mean_distance
+from trust.rows.softmax import softmax
 
 _SMALLEST_NORM = 1e-8
 """torch's `cosine_similarity` divides by no less, so a row of zeros has cosine 0 with everything."""
+
+
+CODE_SHARPNESS = 10.0
+"""Released code of Wagner et al. (2024): logit distances, made to sum to 1 over the row, count ten times."""
 
 
 class Logits(Protocol):
@@ -94,6 +99,26 @@ def logit_distance(mine: Logits, theirs: Logits) -> Distance:
     both = ids_RM[:, 1:] == ids_RM[:, :-1]
     total_R = np.abs(signed_RM).sum(axis=1) - np.where(both, apart, 0.0).sum(axis=1)
     return mean_distance(np.maximum(total_R, 0.0), "logits")
+
+
+def published_weights(neighbours: Sequence[Neighbour]) -> list[float]:
+    """softmax(-d), the peer itself first and at distance 0: softmax of the cosines, or of minus the losses or
+    perplexities. The constants depend on the unit of the evidence and are kept as they are, for comparison."""
+    return softmax(_distances(neighbours))
+
+
+def sharpened_weights(neighbours: Sequence[Neighbour]) -> list[float]:
+    """softmax(-10 d / sum of d), as the released code makes rows of logit distances.
+
+    Because of the sum, sharpness falls with the number of peers.
+    """
+    distances = _distances(neighbours)
+    whole = math.fsum(distances) or 1.0
+    return softmax([CODE_SHARPNESS * distance / whole for distance in distances])
+
+
+def _distances(neighbours: Sequence[Neighbour]) -> list[float]:
+    return [0.0, *(each.distances[0].mean for each in neighbours)]
 
 
 def _pairs(

@@ -4,36 +4,24 @@ A row has K+1 weights for K neighbours, entry 0 the peer itself; it is non-negat
 strategy proposes one row or several (`candidate_rows`), of which the peer takes the one whose merge does best on
 its own trust split (`chosen`), or one nearer to itself (`shrunk`).
 
-Our form of rows from distances is in `softmax.py`. The published forms (Wagner, Fan and Jaggi 2024, arXiv
-2404.09753) are one softmax of minus the distances, own distance 0: their constants depend on the model, on the
-unit of the evidence or on the number of peers, and are kept as they are, for comparison.
-
-How much text each speaks for may be multiplied into any of them, except where the weights are given ("fixed") or
-there is nothing to weigh ("local"). A learned row comes from the learner; here is only where it begins
-(`starting_row`), and `token_weighted` is for it too.
+How a strategy makes weights of evidence stands in `strategies.py` and the files that it names. What applies to all
+strategies is here: amounts of text are multiplied into the weights, then age takes from neighbours what goes to the
+peer itself. A learned row comes from the learner: here is where it begins (`starting_row`), and `token_weighted`
+applies to it too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeAlias
 
-from trust.rows.config import (
-    SIGNED,
-    Evidence,
-    Form,
-    Strategy,
-    TrustConfig,
-    alpha_of,
-    evidence_of,
-    fixed_shares,
-)
-from trust.rows.evidence import MAX_DISTANCE, Distance
+from trust.rows.config import TrustConfig, alpha_of, evidence_of, strategy_of
+from trust.rows.evidence import MAX_DISTANCE, Distance, Neighbour
+from trust.rows.evidence_kinds import EVIDENCE, Evidence
 from trust.rows.priors import NO_TEXT, Counts, age_priors, token_weighted
-from trust.rows.softmax import near, paired, product, softmax
+from trust.rows.strategies import Form
 
 __all__ = (
     "Candidate",
@@ -42,8 +30,8 @@ __all__ = (
     "Form",
     "Neighbour",
     "Row",
-    "Strategy",
     "TrustConfig",
+    "age_decay",
     "alpha_of",
     "candidate_rows",
     "chosen",
@@ -55,28 +43,9 @@ __all__ = (
 )
 
 Row: TypeAlias = tuple[float, ...]
-Weighting: TypeAlias = Callable[[Sequence[float]], Row]
-
-CODE_SHARPNESS = 10.0
-"""Released code of Wagner et al. (2024): logit distances, made to sum to 1 over the row, count ten times."""
 
 UNIFORM_SHARE = 0.1
 """Part of a learned row's start that is uniform. Guess: enough for a weight that fell to 0 to rise again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """What counts of a neighbour for a row. `distances` are by the kinds of `evidence_of`, in its order;
-    `own` is the same measure of the peer itself, and `age` in rounds. `tokens` and `samples` are what it claims
-    of its text, by the count that `tokens_count` names."""
-
-    peer: str
-    name: str
-    distances: tuple[Distance, ...]
-    own: tuple[float, ...]
-    age: int
-    tokens: int = 0
-    samples: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,32 +66,33 @@ def candidate_rows(
     under the highest temperature, because each costs an evaluation. Never empty: without neighbours, or
     alone by choice, the one candidate keeps everything. Permuting the neighbours permutes the rows, exactly.
     Raises `ValueError` for neighbours whose measures are not those of `evidence_of(config)`, for one that is not
-    finite, an error or age below 0, or a distance below 0 where there is none; and for strategy "learned".
+    finite, an error or age below 0, or a distance below 0 where there is none; and for a strategy whose row the
+    learner fits, unless there are no neighbours.
     """
     _check(evidence_of(config), neighbours)
     if not neighbours:
         return (Candidate(None, (1.0,)),)
-    counts = (me, *(Counts(one.tokens, one.samples) for one in neighbours))
-    weighted = partial(token_weighted, counts=counts, config=config, alpha=alpha)
-    match config.strategy:
-        case "predictions" | "weights" | "validation" if config.form != "ours":
-            weights = weighted(_published(config, neighbours))
-            rows = (Candidate(None, _undecayed(config, neighbours, weights)),)
-        case "predictions" | "weights" | "validation" | "product":
-            rows = _soft_rows(config, neighbours, weighted)
-        case "fomo":
-            rows = (Candidate(None, _undecayed(config, neighbours, weighted(_fomo(neighbours)))),)
-        case "fixed":
-            rows = (Candidate(None, _undecayed(config, neighbours, _fixed(config, neighbours))),)
-        case "uniform":
-            # Plain averaging; with the amounts of text as in federated averaging (arXiv 1602.05629).
-            weights = weighted([1 / (len(neighbours) + 1)] * (len(neighbours) + 1))
-            rows = (Candidate(None, _undecayed(config, neighbours, weights)),)
-        case "local":
-            rows = (Candidate(None, (1.0, *(0.0 for _ in neighbours))),)
-        case "learned":
-            raise ValueError('strategy must be one that makes rows of evidence, got "learned"')
-    return rows
+    strategy = strategy_of(config)
+    if strategy.weights is None:
+        raise ValueError(f"strategy must be one that makes rows of evidence, got {config.strategy!r}")
+    if config.form == "ours":
+        proposed = strategy.weights(config, neighbours)
+    else:
+        proposed = [(None, strategy.published[config.form].weights(neighbours))]
+    counts = (me, *(Counts(each.tokens, each.samples) for each in neighbours))
+    priors = age_priors([each.age for each in neighbours], decay=age_decay(config), max_age=config.max_age)
+    rows: dict[Row, Candidate] = {}
+    for temperature, weights in proposed:
+        if strategy.counts_text:
+            weights = token_weighted(weights, counts, config, alpha=alpha)  # noqa: PLW2901
+        row = _discounted(weights, priors)
+        rows.setdefault(row, Candidate(temperature, row))
+    return tuple(rows.values())
+
+
+def age_decay(config: TrustConfig) -> float:
+    """The decay that applies: `TrustConfig.age_decay` for strategies that discount age, else 0."""
+    return config.age_decay if strategy_of(config).decays and config.form == "ours" else 0.0
 
 
 def starting_row(previous: Mapping[str, float], neighbours: Sequence[Neighbour]) -> Row:
@@ -161,56 +131,7 @@ def shrunk(row: Row) -> Row:
     return ((row[0] + 1) / 2, *(weight / 2 for weight in row[1:]))
 
 
-def _soft_rows(
-    config: TrustConfig, neighbours: Sequence[Neighbour], weighted: Weighting
-) -> tuple[Candidate, ...]:
-    """Our form: one row for each temperature, the amounts of text, and what age takes."""
-    kinds = [
-        paired(distances) if kind in SIGNED else near(distances)
-        for kind, distances in zip(evidence_of(config), _by_kind(neighbours), strict=True)
-    ]
-    distances = product(kinds)
-    priors = age_priors([one.age for one in neighbours], decay=config.age_decay, max_age=config.max_age)
-    rows: dict[Row, Candidate] = {}
-    for temperature in config.temperatures:
-        row = _row(weighted(softmax(distances, temperature=temperature)), priors)
-        rows.setdefault(row, Candidate(temperature, row))
-    return tuple(rows.values())
-
-
-def _published(config: TrustConfig, neighbours: Sequence[Neighbour]) -> list[float]:
-    """softmax(-d) with the peer at 0, which is softmax of the cosines, of minus the losses or perplexities."""
-    distances = [0.0, *(one.distances[0].mean for one in neighbours)]
-    if (config.strategy, config.form) == ("predictions", "paper-code"):
-        whole = math.fsum(distances) or 1.0
-        distances = [CODE_SHARPNESS * distance / whole for distance in distances]
-    return softmax(distances)
-
-
-def _fomo(neighbours: Sequence[Neighbour]) -> list[float]:
-    """FedFomo, arXiv 2012.08565, equation 3: in proportion to the gain, nothing for who brings none."""
-    own = min(one.own[0] for one in neighbours)
-    gains = [max(0.0, -measure) for measure in (own, *(one.distances[0].mean for one in neighbours))]
-    whole = math.fsum(gains)
-    if not whole:
-        return [1.0, *(0.0 for _ in neighbours)]
-    return [gain / whole for gain in gains]
-
-
-def _fixed(config: TrustConfig, neighbours: Sequence[Neighbour]) -> list[float]:
-    others = [0.0 for _ in neighbours]
-    for who, weight in fixed_shares(config.fixed).items():
-        here = [k for k, one in enumerate(neighbours) if who in (one.peer, one.name)]
-        for k in here:
-            others[k] += weight / len(here)
-    return [max(0.0, 1 - math.fsum(others)), *others]
-
-
-def _undecayed(config: TrustConfig, neighbours: Sequence[Neighbour], weights: Sequence[float]) -> Row:
-    return _row(weights, age_priors([one.age for one in neighbours], decay=0.0, max_age=config.max_age))
-
-
-def _row(weights: Sequence[float], priors: Sequence[float]) -> Row:
+def _discounted(weights: Sequence[float], priors: Sequence[float]) -> Row:
     """What the priors take from others goes to the peer itself; exactly 1 where nobody else is left."""
     own, *others = weights
     kept = [weight * prior for weight, prior in zip(others, priors, strict=True)]
@@ -218,10 +139,6 @@ def _row(weights: Sequence[float], priors: Sequence[float]) -> Row:
         return (1.0, *kept)
     taken = math.fsum(weight - left for weight, left in zip(others, kept, strict=True))
     return (own + taken, *kept)
-
-
-def _by_kind(neighbours: Sequence[Neighbour]) -> list[tuple[Distance, ...]]:
-    return list(zip(*(one.distances for one in neighbours), strict=True))
 
 
 def _check(kinds: tuple[Evidence, ...], neighbours: Sequence[Neighbour]) -> None:
@@ -237,5 +154,5 @@ def _check(kinds: tuple[Evidence, ...], neighbours: Sequence[Neighbour]) -> None
 
 def is_measure(kind: Evidence, distance: Distance) -> bool:
     """Whether rows can be made of it: numbers within bounds, the mean below 0 only where that has a meaning."""
-    least = -MAX_DISTANCE if kind in SIGNED else 0.0
+    least = -MAX_DISTANCE if EVIDENCE[kind].compares_losses else 0.0
     return least <= distance.mean <= MAX_DISTANCE and 0.0 <= distance.error <= MAX_DISTANCE

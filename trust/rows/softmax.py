@@ -25,10 +25,24 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from trust.rows.evidence import Distance
+from trust.rows.evidence import Distance, Neighbour
+from trust.rows.evidence_kinds import EVIDENCE, Evidence
 
 FARTHEST = 1e100
 """Bound of a distance in units of the median, so that sums of several stay finite. Its weight is 0 anyhow."""
+
+
+def soft_weights(
+    kinds: Sequence[Evidence], neighbours: Sequence[Neighbour], temperatures: Sequence[float]
+) -> list[tuple[float | None, list[float]]]:
+    """`(K+1,)` weights for each temperature, the peer itself first; `kinds` are those of the distances."""
+    by_kind = zip(*(each.distances for each in neighbours), strict=True)
+    units = [
+        paired(distances) if EVIDENCE[kind].compares_losses else near(distances)
+        for kind, distances in zip(kinds, by_kind, strict=True)
+    ]
+    distances = product(units)
+    return [(temperature, softmax(distances, temperature=temperature)) for temperature in temperatures]
 
 
 def near(distances: Sequence[Distance]) -> list[float]:

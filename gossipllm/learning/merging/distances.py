@@ -29,10 +29,10 @@ from trust.rows.evidence import (
     Factors,
     Predictions,
     prediction_distance,
-    progress_distance,
     validation_distance,
     weight_distance,
 )
+from trust.rows.fomo import progress_distance
 from trust.rows.published import logit_distance, parameter_distance, perplexity_distance, row_cosine_distance
 from wire.errors import WireError
 from wire.floats import F32

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from gossipllm.config import Evidence, LearnerConfig
 from gossipllm.learning.jobs import Task
@@ -30,20 +30,12 @@ from trust.errors import UserMistake
 from trust.inspection.explain.proposals import MeasuredCandidates
 from trust.progress import Stages
 from trust.rows.evidence import Distance
+from trust.rows.evidence_kinds import EVIDENCE
 from trust.rows.rows import Row, TrustConfig
 from wire.errors import WireError
 from wire.floats import F32
 
 R = TypeVar("R")
-
-_COMPARED: Final[tuple[Evidence, ...]] = (
-    "weights",
-    "validation",
-    "parameters",
-    "row-cosines",
-    "perplexity",
-)
-"""What can be measured whatever the reference set is, and whatever was kept."""
 
 
 class Reopened:
@@ -70,8 +62,12 @@ class Reopened:
     @property
     def kinds(self) -> tuple[Evidence, ...]:
         """What can be measured of a neighbour. Where the last local steps began is kept only if it was needed."""
-        predicted: Evidence = "logits" if self._config.reference.positions == "last" else "predictions"
-        return (predicted, *_COMPARED, *(("progress",) if self._keeps_start else ()))
+        positions = self._config.reference.positions
+        return tuple(
+            kind
+            for kind, about in EVIDENCE.items()
+            if about.positions in (None, positions) and (kind != "progress" or self._keeps_start)
+        )
 
     @property
     def _keeps_start(self) -> bool:

@@ -36,6 +36,7 @@ from peers.core.others.inbox import Inbox, ReceivedAnnouncement
 from peers.core.others.offers import Offers
 from peers.core.others.partners import partners
 from peers.core.terms import Terms
+from trust.rows.config import strategy_of
 from wire.codec import decode_greeting, decode_reply, without_payload
 from wire.digest import Content, short
 from wire.errors import WireError
@@ -57,7 +58,7 @@ class Neighbourhood:
         self._round = 0
         self._chosen: frozenset[PeerId] | None = None
         """Cache of `partners`; None after a change that may alter the choice."""
-        self._merging = config.trust.strategy != "local"
+        self._merging = strategy_of(config.trust).merges
         self._offers = Offers(terms, config, keys.public_key)
         self._ledger = Ledger(terms, self._offers)
         self.terms = terms

@@ -15,13 +15,11 @@ from peers.core.config import CoreConfig
 from peers.core.others.inbox import Kind
 from peers.core.terms import Terms
 from trust.rows.config import evidence_of
+from trust.rows.evidence_kinds import EVIDENCE
 from wire.errors import WireError
 from wire.importance import decode_importance
 from wire.messages import Announcement, BlobRef
 from wire.units import Offer
-
-WHOLE_ONLY = frozenset({"parameters", "row-cosines"})
-"""Evidence that compares all factors of two adapters as they are."""
 
 
 class Offers:
@@ -29,7 +27,7 @@ class Offers:
         self._terms = terms
         self._adapter = config.learner.adapter
         self._unequal_ranks = MERGE_RULES[config.learner.merge].unequal_ranks
-        self._whole_only = not WHOLE_ONLY.isdisjoint(evidence_of(config.trust))
+        self._whole_only = any(EVIDENCE[kind].whole_adapters for kind in evidence_of(config.trust))
         self._key = key
 
     def check(self, announcement: Announcement) -> None:

@@ -22,6 +22,7 @@ from peers.core.config import CoreConfig
 from peers.core.round.choosing import Choice, alone, choice_of, shrunk_rows
 from peers.core.round.stages import Choosing, Fitting, Merging, Participant, Participants, Shrinking, Stage
 from peers.core.saved import LocalSteps, Saved
+from trust.rows.config import strategy_of
 from trust.rows.rows import (
     Candidate,
     Counts,
@@ -52,7 +53,7 @@ class Decider:
         if not self._config.learner.rows:
             return self.absorb(participants)
         neighbours = [self._neighbour(one) for one in participants.members]
-        if not neighbours or self._config.trust.strategy != "learned":
+        if not neighbours or not strategy_of(self._config.trust).fitted:
             rows = candidate_rows(self._config.trust, neighbours, participants.me, alpha=self._alpha)
             return self._measure(participants, rows)
         request = self._new_request()

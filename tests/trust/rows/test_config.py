@@ -7,7 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from trust.rows.config import Evidence, Form, Strategy, TrustConfig, alpha_of, evidence_of, fixed_shares
+from trust.rows.config import TrustConfig, alpha_of, evidence_of
+from trust.rows.evidence_kinds import Evidence
+from trust.rows.fixed import fixed_shares
+from trust.rows.strategies import Form
 
 
 @pytest.mark.parametrize(
@@ -30,16 +33,14 @@ from trust.rows.config import Evidence, Form, Strategy, TrustConfig, alpha_of, e
         ("local", "ours", ()),
     ],
 )
-def test_each_strategy_says_what_it_needs(
-    strategy: Strategy, form: Form, kinds: tuple[Evidence, ...]
-) -> None:
+def test_each_strategy_says_what_it_needs(strategy: str, form: Form, kinds: tuple[Evidence, ...]) -> None:
     config = TrustConfig(strategy=strategy, form=form, product_of=("weights", "validation"))
     assert evidence_of(config) == kinds
 
 
 @pytest.mark.parametrize("strategy", ["learned", "fomo", "product", "fixed", "uniform", "local"])
 @pytest.mark.parametrize("form", ["paper-text", "paper-code"])
-def test_what_was_never_published_has_no_published_form(strategy: Strategy, form: Form) -> None:
+def test_what_was_never_published_has_no_published_form(strategy: str, form: Form) -> None:
     with pytest.raises(ValueError, match='form must be "ours" for strategy'):
         TrustConfig(strategy=strategy, form=form)
 

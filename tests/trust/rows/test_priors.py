@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from trust.rows.evidence import Distance
 from trust.rows.priors import Counts, token_shares, token_weighted
-from trust.rows.rows import Neighbour, Row, Strategy, TrustConfig, candidate_rows, evidence_of
+from trust.rows.rows import Neighbour, Row, TrustConfig, candidate_rows, evidence_of
 
 TOLERANCE = 1e-12
 """A dozen roundings of numbers up to 1."""
@@ -119,7 +119,7 @@ def test_uniform_rows_at_power_one_are_token_weighted_averaging() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["predictions", "weights", "validation", "product", "fomo", "uniform"])
-def test_trust_and_text_multiply(strategy: Strategy) -> None:
+def test_trust_and_text_multiply(strategy: str) -> None:
     plain = TrustConfig(strategy=strategy, temperatures=(1.0,), tokens_cap=1000.0)
     seen = crowd(plain, (400, 1), (300, 1), (200, 1))
     me = Counts(100, 1)
@@ -134,7 +134,7 @@ def test_trust_and_text_multiply(strategy: Strategy) -> None:
 @settings(max_examples=30)
 @given(st.lists(claims, min_size=1, max_size=5), claims, alphas, st.floats(0, 8))
 def test_rows_stay_distributions_that_permute_with_the_neighbours(
-    strategy: Strategy, texts: list[Counts], me: Counts, alpha: float, power: float
+    strategy: str, texts: list[Counts], me: Counts, alpha: float, power: float
 ) -> None:
     config = TrustConfig(strategy=strategy, tokens_power=power)
     seen = crowd(config, *texts, age=1)
@@ -147,7 +147,7 @@ def test_rows_stay_distributions_that_permute_with_the_neighbours(
 
 
 @pytest.mark.parametrize("strategy", ["predictions", "weights", "validation", "product", "fomo", "uniform"])
-def test_at_power_zero_text_changes_no_bit(strategy: Strategy) -> None:
+def test_at_power_zero_text_changes_no_bit(strategy: str) -> None:
     config = TrustConfig(strategy=strategy)
     seen = crowd(config, (7, 1), (10**6, 50), (0, 0))
     silent = [replace(one, tokens=0, samples=0) for one in seen]
@@ -155,7 +155,7 @@ def test_at_power_zero_text_changes_no_bit(strategy: Strategy) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["fixed", "local"])
-def test_rows_that_are_given_know_no_text(strategy: Strategy) -> None:
+def test_rows_that_are_given_know_no_text(strategy: str) -> None:
     config = TrustConfig(strategy=strategy, fixed=("peer-0=0.25",))
     seen = crowd(config, (7, 1), (10**6, 50))
     assert candidate_rows(replace(config, tokens_power=2.0), seen, Counts(3, 3)) == candidate_rows(

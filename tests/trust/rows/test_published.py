@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from trust.rows.evidence import MAX_DISTANCE, Distance, progress_distance
+from trust.rows.evidence import MAX_DISTANCE, Distance
+from trust.rows.fomo import progress_distance
 from trust.rows.published import logit_distance, parameter_distance, perplexity_distance, row_cosine_distance
-from trust.rows.rows import Form, Neighbour, Row, Strategy, TrustConfig, candidate_rows
+from trust.rows.rows import Form, Neighbour, Row, TrustConfig, candidate_rows
 
 Tensors = dict[str, NDArray[np.float32]]
 
@@ -30,7 +31,7 @@ def logits(*lines: dict[int, float]) -> Logits:
     return Logits(np.array(ids, np.uint32), np.array(values, np.float32))
 
 
-def row(strategy: Strategy, form: Form, *means: float, own: float = 0.0, fixed: tuple[str, ...] = ()) -> Row:
+def row(strategy: str, form: Form, *means: float, own: float = 0.0, fixed: tuple[str, ...] = ()) -> Row:
     config = TrustConfig(strategy=strategy, form=form, fixed=fixed)
     seen = [
         Neighbour(f"id-{k}", f"name-{k}", (Distance(mean, 0.0),), (own,), 0) for k, mean in enumerate(means)

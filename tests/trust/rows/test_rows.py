@@ -10,19 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trust.rows.config import SIGNED, Factor
 from trust.rows.evidence import Distance
+from trust.rows.evidence_kinds import EVIDENCE, Factor
 from trust.rows.priors import age_priors
 from trust.rows.rows import (
     Candidate,
-    Form,
     Neighbour,
-    Strategy,
     TrustConfig,
     candidate_rows,
     evidence_of,
     shrunk,
 )
+from trust.rows.strategies import Form
 
 SUM_TOLERANCE = 1e-12
 """At most a hundred additions of numbers up to 1, each off by 2^-53."""
@@ -78,7 +77,7 @@ def rows(config: TrustConfig, *means: float, error: float = 0.0) -> tuple[Candid
     return candidate_rows(config, crowd(config, *means, error=error))
 
 
-def at(temperature: float, strategy: Strategy = "predictions") -> TrustConfig:
+def at(temperature: float, strategy: str = "predictions") -> TrustConfig:
     return TrustConfig(strategy=strategy, temperatures=(temperature,))
 
 
@@ -89,7 +88,11 @@ def neighbours(draw: st.DrawFn, config: TrustConfig, least: int = 0) -> list[Nei
     seen: list[Neighbour] = []
     for k in range(draw(st.integers(least, 5))):
         means = [
-            draw(st.floats(-10 if kind in SIGNED else 0, 10).filter(lambda d: d == 0 or abs(d) > 1e-100))
+            draw(
+                st.floats(-10 if EVIDENCE[kind].compares_losses else 0, 10).filter(
+                    lambda d: d == 0 or abs(d) > 1e-100
+                )
+            )
             for kind in kinds
         ]
         distances = tuple(Distance(mean, draw(st.floats(0.001, 1))) for mean in means)
@@ -148,7 +151,7 @@ def test_the_unit_of_the_distances_does_not_matter(
 
 @pytest.mark.parametrize("strategy", ["predictions", "weights"])
 @pytest.mark.parametrize("mean", [0.0, 0.3, 7.0])
-def test_neighbours_at_one_distance_share_equally_with_the_peer(strategy: Strategy, mean: float) -> None:
+def test_neighbours_at_one_distance_share_equally_with_the_peer(strategy: str, mean: float) -> None:
     (candidate,) = rows(TrustConfig(strategy=strategy), mean, mean, mean)
     assert candidate.row == pytest.approx((0.25,) * 4)
     assert candidate.temperature == 4.0
@@ -275,7 +278,7 @@ def test_a_measure_that_is_no_number_is_the_callers_mistake(config: TrustConfig,
 
 @every(ALL)
 def test_only_where_a_neighbour_can_be_better_may_distances_be_below_zero(config: TrustConfig) -> None:
-    if all(kind in SIGNED for kind in evidence_of(config)):
+    if all(EVIDENCE[kind].compares_losses for kind in evidence_of(config)):
         assert rows(config, -0.1)
         return
     with pytest.raises(ValueError, match="distance must be one by"):

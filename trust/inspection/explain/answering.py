@@ -26,7 +26,8 @@ from trust.inspection.explain.proposals import Proposal
 from trust.inspection.explain.recomputing import TOLERANCE, Recomputed, recomputed
 from trust.names import escaped
 from trust.rows.priors import Counts, age_priors, token_shares
-from trust.rows.rows import Row, TrustConfig, chosen, evidence_of
+from trust.rows.rows import Row, TrustConfig, age_decay, chosen, evidence_of
+from trust.rows.strategies import STRATEGIES
 
 _NO_CAP = 1e9
 _ABSENT = "it did not take part in this round"
@@ -145,9 +146,7 @@ def _tried(case: Case, again: Recomputed) -> tuple[TriedCandidate, ...]:
 def _age(case: Case, trust: TrustConfig | None) -> WordAge | None:
     if case.seen is None or trust is None or case.seen.age < 0:
         return None
-    soft = trust.strategy in ("predictions", "weights", "validation", "product") and trust.form == "ours"
-    decay = trust.age_decay if soft else 0.0
-    (factor,) = age_priors([case.seen.age], decay=decay, max_age=trust.max_age)
+    (factor,) = age_priors([case.seen.age], decay=age_decay(trust), max_age=trust.max_age)
     return WordAge(rounds=case.seen.age, factor=factor)
 
 
@@ -155,7 +154,7 @@ def _text(case: Case, trust: TrustConfig | None) -> TextClaim | None:
     """Only where it counts, and is known."""
     if case.index is None or trust is None or not trust.tokens_power or case.settings is None:
         return None
-    if trust.strategy in ("fixed", "local"):
+    if not STRATEGIES[trust.strategy].counts_text:
         return None
     neighbours = (case.neighbour(one, (), ()) for one in case.record.seen)
     counts = [case.me, *(Counts(one.tokens, one.samples) for one in neighbours)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from trust.record.history import PeerName
+from trust.rows.evidence_kinds import Evidence
 
 SCHEMA = 1
 
@@ -31,7 +32,7 @@ class EvidenceShown(msgspec.Struct, frozen=True, kw_only=True):
     is known), and the same measure of the peer itself. `rank` is 1 for the nearest of `of` neighbours; `nearest`,
     `median` and `farthest` are over these."""
 
-    kind: str
+    kind: Evidence
     distance: float
     error: float
     own: float

@@ -15,6 +15,7 @@ from trust.inspection.explain import words
 from trust.inspection.explain.document import Explanation, RowShare
 from trust.inspection.explain.otherwise import check, movement, strategies, without
 from trust.inspection.explain.sheet import ExplainPage, error_text, loss_text, number_text, table
+from trust.rows.strategies import STRATEGIES
 
 _BAR = 20
 _MOST_NEIGHBOURS = 12
@@ -106,7 +107,7 @@ def _making(sheet: ExplainPage) -> None:
         _tried(sheet)
     if told.age is not None:
         sheet.say(words.of_age(told.age, sheet.them))
-    elif sheet.own and told.strategy in ("predictions", "weights", "validation", "product"):
+    elif sheet.own and told.strategy and STRATEGIES[told.strategy].decays:
         sheet.say(f"What age takes from neighbours goes to {sheet.me} itself.")
     if told.text is not None:
         sheet.say(words.of_text(told.text, sheet.them))

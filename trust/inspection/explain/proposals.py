@@ -20,31 +20,13 @@ from trust.rows.rows import (
     Form,
     Neighbour,
     Row,
-    Strategy,
     TrustConfig,
     candidate_rows,
     evidence_of,
     starting_row,
     token_weighted,
 )
-
-TABLE: Final[tuple[tuple[Strategy, Form], ...]] = (
-    ("local", "ours"),
-    ("uniform", "ours"),
-    ("predictions", "ours"),
-    ("weights", "ours"),
-    ("validation", "ours"),
-    ("product", "ours"),
-    ("learned", "ours"),
-    ("fomo", "ours"),
-    ("fixed", "ours"),
-    ("predictions", "paper-text"),
-    ("predictions", "paper-code"),
-    ("weights", "paper-text"),
-    ("weights", "paper-code"),
-    ("validation", "paper-text"),
-    ("validation", "paper-code"),
-)
+from trust.rows.strategies import STRATEGIES
 
 NOT_MEASURED: Final = "not measured in this round"
 
@@ -69,7 +51,7 @@ NOTHING: Final = MeasuredCandidates()
 class Proposal:
     """A strategy's candidates, none where `why` says what is missing. `in_use` marks the one that was used."""
 
-    strategy: Strategy
+    strategy: str
     form: Form
     in_use: bool
     candidates: tuple[Candidate, ...]
@@ -81,7 +63,7 @@ def proposals(case: Case, measured: MeasuredCandidates = NOTHING) -> tuple[Propo
     weighed."""
     if case.trust is None or not case.record.seen or case.record.absorbed:
         return ()
-    return tuple(_proposal(case, case.trust, *which, measured) for which in TABLE)
+    return tuple(_proposal(case, case.trust, *which, measured) for which in _strategies_and_forms())
 
 
 def beginning(case: Case) -> Row:
@@ -107,14 +89,20 @@ def without_entry(row: Row, index: int) -> tuple[Row, Row]:
     return home, (kept[0], *(weight * (others + row[index]) / others for weight in kept[1:]))
 
 
+def _strategies_and_forms() -> list[tuple[str, Form]]:
+    """All strategies in our form, then the published forms."""
+    ours: list[tuple[str, Form]] = [(name, "ours") for name in STRATEGIES]
+    return ours + [(name, form) for name, strategy in STRATEGIES.items() for form in strategy.published]
+
+
 def _proposal(
-    case: Case, trust: TrustConfig, strategy: Strategy, form: Form, measured: MeasuredCandidates
+    case: Case, trust: TrustConfig, strategy: str, form: Form, measured: MeasuredCandidates
 ) -> Proposal:
     in_use = (strategy, form) == (trust.strategy, trust.form)
-    if strategy == "learned":
-        return _learned(case, trust, measured, in_use=in_use)
-    if strategy == "fixed" and not trust.fixed:
-        return Proposal(strategy, form, in_use, (), "no weights are given")
+    if STRATEGIES[strategy].fitted:
+        return _learned(case, trust, strategy, measured, in_use=in_use)
+    if obstacle := STRATEGIES[strategy].obstacle(trust):
+        return Proposal(strategy, form, in_use, (), obstacle)
     config = replace(trust, strategy=strategy, form=form)
     kinds = evidence_of(config)
     seen = case.record.seen
@@ -134,17 +122,19 @@ def _proposal(
     return Proposal(strategy, form, in_use, rows)
 
 
-def _learned(case: Case, trust: TrustConfig, measured: MeasuredCandidates, *, in_use: bool) -> Proposal:
+def _learned(
+    case: Case, trust: TrustConfig, strategy: str, measured: MeasuredCandidates, *, in_use: bool
+) -> Proposal:
     """The row that was used, where it was the learned one as it is, else the one that was learned afterwards."""
     if in_use and case.record.guard == "taken":
-        return Proposal("learned", "ours", in_use, (Candidate(None, case.row),))
+        return Proposal(strategy, "ours", in_use, (Candidate(None, case.row),))
     if measured.learned is None:
         why = "only what the guard made of the row was recorded" if in_use else NOT_MEASURED
-        return Proposal("learned", "ours", in_use, (), why)
+        return Proposal(strategy, "ours", in_use, (), why)
     neighbours = (case.neighbour(one, (), ()) for one in case.record.seen)
     counts = [case.me, *(Counts(one.tokens, one.samples) for one in neighbours)]
     row = token_weighted(measured.learned, counts, trust, alpha=case.alpha)
-    return Proposal("learned", "ours", in_use, (Candidate(None, row),))
+    return Proposal(strategy, "ours", in_use, (Candidate(None, row),))
 
 
 def _measure(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from trust.inspection.explain.case import Case, recorded
+from trust.rows.config import strategy_of
 from trust.rows.rows import Candidate, Row, candidate_rows, shrunk
 
 TOLERANCE: Final = 1e-9
@@ -50,7 +51,7 @@ def candidates_of(case: Case) -> tuple[tuple[Candidate, ...], str]:
     """The rows that the strategy proposed; none, and why, where that is not known."""
     if case.settings is None:
         return (), "an earlier version wrote this, which did not record the settings of the row"
-    if case.settings.strategy == "learned":
+    if strategy_of(case.settings).fitted:
         return (), "it was learned down a gradient, which the records do not hold"
     neighbours = [case.neighbour(one, *recorded(case, one)) for one in case.record.seen]
     try:

@@ -9,6 +9,8 @@ import math
 from typing import Final
 
 from trust.inspection.explain.document import Explanation, LeaveOneOut, TextClaim, WordAge
+from trust.rows.evidence_kinds import EVIDENCE, Evidence
+from trust.rows.strategies import STRATEGIES
 
 SURE: Final = 2.0
 """Standard errors from which on a difference is told as one. The usual 95 %."""
@@ -17,36 +19,10 @@ _NOTHING: Final = 10_000.0
 _SAME: Final = 1e-9
 """Shares of the text nearer to each other than this are told as one."""
 
-_KINDS: Final = {
-    "predictions": "Both predicted the next words of the same public text. The distance is the part of their "
-    "predictions that differs: 0 is none of it, 1 all of it.",
-    "weights": "The distance says how differently two adapters change the model: 0 is in the same direction, 1 in "
-    "unrelated ones, 2 in opposite ones.",
-    "validation": "{me} read its own trust text with the neighbour's adapter. The distance is how much worse that "
-    "went, in nats per token; below 0 is better than {me} alone.",
-    "progress": "{me} measured how much its loss falls on the way to the neighbour's adapter, for the length of the "
-    "way. The more it falls, the more the distance is below 0.",
-    "parameters": "The distance is 1 less the cosine of all numbers of the two adapters (paper).",
-    "row-cosines": "The distance is 1 less the mean cosine of the adapters' rows (code of the paper).",
-    "perplexity": "The distance is the neighbour's perplexity on pieces of {me}'s trust text, drawn anew, less {me}'s "
-    "own (code of the paper).",
-    "logits": "The distance sums how far the largest raw scores of the next word are apart, at the end of each piece "
-    "of a public text (paper).",
-}
 
-_ROWS: Final = {
-    "local": "The strategy is to stay alone: no neighbour gets anything.",
-    "uniform": "The strategy is plain averaging: everybody gets the same.",
-    "fixed": "The weights were given in the settings; what belongs to those who are absent stays with {me}.",
-    "learned": "The row itself was learned: weights were moved, step by step, to where the merge does better on {me}'s "
-    "trust text.",
-    "fomo": "Everybody gets weight in proportion to how much its adapter gains {me}, and whoever gains it nothing gets "
-    "nothing.",
-}
-
-
-def of_kind(kind: str, me: str) -> str:
-    return _KINDS[kind].format(me=me)
+def of_kind(kind: Evidence, me: str) -> str:
+    """What a distance of this kind is."""
+    return EVIDENCE[kind].about.format(me=me)
 
 
 def of_rows(told: Explanation, me: str) -> str:
@@ -56,17 +32,13 @@ def of_rows(told: Explanation, me: str) -> str:
             f"Peers of this network push parts of themselves to each other, and {me} took in {told.absorbed} of them. "
             f"There are no weights: what is mixed is the mean over all."
         )
-    if told.strategy in _ROWS:
-        return _ROWS[told.strategy].format(me=me)
     if not told.strategy:
         return "How the row was made was not recorded."
     if told.form != "ours":
         return "The nearer, the more: a softmax of minus the distances, as published, with no temperature to choose."
-    nearest = (
-        "" if told.strategy == "validation" else f" {me} itself counts as near as its nearest neighbour."
-    )
-    several = " The distances of both kinds add up." if told.strategy == "product" else ""
-    return f"The nearer, the more.{several}{nearest}{_steepness(told.temperature)}"
+    strategy = STRATEGIES[told.strategy]
+    steepness = _steepness(told.temperature) if strategy.tries_temperatures else ""
+    return strategy.explanation.format(me=me) + steepness
 
 
 def of_trying(me: str) -> str:

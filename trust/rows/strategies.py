@@ -1,0 +1,191 @@
+"""The table of strategies: how evidence about neighbours becomes weights, one entry for each.
+
+To add a strategy, write a function from neighbours to weights in a file of its own and an entry here. The
+configuration, rows, `trust explain`, the round and the simulator read this table. A strategy that has settings of
+its own adds them to `TrustConfig` and to `StrategySettings`; one that needs a new measure adds it to
+`evidence_kinds.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final, Literal, Protocol, TypeAlias
+
+from trust.rows.evidence import Neighbour
+from trust.rows.evidence_kinds import Evidence, Factor
+from trust.rows.fixed import fixed_weights
+from trust.rows.fomo import gain_weights
+from trust.rows.published import published_weights, sharpened_weights
+from trust.rows.softmax import soft_weights
+
+Form: TypeAlias = Literal["ours", "paper-text", "paper-code"]
+"""The form in which a strategy makes rows: ours, or as published."""
+
+
+class StrategySettings(Protocol):
+    """What strategies read of `TrustConfig`. The table stands below the configuration, which checks itself by it."""
+
+    @property
+    def temperatures(self) -> tuple[float, ...]: ...
+    @property
+    def product_of(self) -> tuple[Factor, ...]: ...
+    @property
+    def fixed(self) -> tuple[str, ...]: ...
+
+
+Proposals: TypeAlias = list[tuple[float | None, list[float]]]
+"""(temperature, weights) of each row to try: `(K+1,)` weights that sum to 1, the peer itself first. The temperature
+is None where the strategy has none."""
+
+MakeWeights: TypeAlias = Callable[[StrategySettings, Sequence[Neighbour]], Proposals]
+"""Weights by evidence alone, for at least one neighbour. Age and amounts of text are applied afterwards, in
+`rows.candidate_rows`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedForm:
+    """A strategy as Wagner, Fan and Jaggi (2024, arXiv 2404.09753) have it: one kind of evidence, one row."""
+
+    evidence: Evidence
+    weights: Callable[[Sequence[Neighbour]], list[float]] = published_weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strategy:
+    about: str
+    """One line for lists of strategies."""
+
+    explanation: str
+    """How evidence becomes weights, in sentences for `trust explain`; `{me}` is the peer whose row it is."""
+
+    evidence: Callable[[StrategySettings], tuple[Evidence, ...]] = lambda _: ()
+    """What is measured of each neighbour, in the order of `Neighbour.distances`."""
+
+    weights: MakeWeights | None
+    """None where the learner fits the row by its gradient, from `rows.starting_row` on."""
+
+    published: Mapping[Form, PublishedForm] = field(default_factory=lambda: MappingProxyType({}))
+    """The published forms; empty where there are none."""
+
+    tries_temperatures: bool = False
+    """Whether there is one row for each temperature."""
+
+    decays: bool = False
+    """Whether an old announcement counts less in our form. Those that are too old never count."""
+
+    counts_text: bool = True
+    """Whether amounts of text may be multiplied into the row."""
+
+    takes_everybody: bool = False
+    """Whether a row is over all peers of a network, rather than the nearest ones."""
+
+    merges: bool = True
+    """Whether anything of neighbours is ever used."""
+
+    obstacle: Callable[[StrategySettings], str] = lambda _: ""
+    """Why the settings give no row to compare with others, "" where they do."""
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the row is fitted by the learner, not made of evidence."""
+        return self.weights is None
+
+
+def _soft(*kinds: Evidence) -> MakeWeights:
+    return lambda settings, neighbours: soft_weights(kinds, neighbours, settings.temperatures)
+
+
+def _uniform(neighbours: Sequence[Neighbour]) -> list[float]:
+    count = len(neighbours) + 1
+    return [1 / count] * count
+
+
+_NEARER: Final = "The nearer, the more."
+_OWN_NEAREST: Final = " {me} itself counts as near as its nearest neighbour."
+
+STRATEGIES: Final[dict[str, Strategy]] = {
+    "local": Strategy(
+        about="every peer trains alone",
+        explanation="The strategy is to stay alone: no neighbour gets anything.",
+        weights=lambda _, neighbours: [(None, [1.0, *(0.0 for _ in neighbours)])],
+        counts_text=False,
+        merges=False,
+    ),
+    "uniform": Strategy(
+        # With amounts of text as in federated averaging, arXiv 1602.05629.
+        about="plain averaging over all peers",
+        explanation="The strategy is plain averaging: everybody gets the same.",
+        weights=lambda _, neighbours: [(None, _uniform(neighbours))],
+        takes_everybody=True,
+    ),
+    "predictions": Strategy(
+        about="prediction similarity on the reference set",
+        explanation=_NEARER + _OWN_NEAREST,
+        evidence=lambda _: ("predictions",),
+        weights=_soft("predictions"),
+        published={
+            "paper-text": PublishedForm(evidence="logits"),
+            "paper-code": PublishedForm(evidence="logits", weights=sharpened_weights),
+        },
+        tries_temperatures=True,
+        decays=True,
+    ),
+    "weights": Strategy(
+        about="weight similarity: cosine of the effective updates B A",
+        explanation=_NEARER + _OWN_NEAREST,
+        evidence=lambda _: ("weights",),
+        weights=_soft("weights"),
+        published={
+            "paper-text": PublishedForm(evidence="parameters"),
+            "paper-code": PublishedForm(evidence="row-cosines"),
+        },
+        tries_temperatures=True,
+        decays=True,
+    ),
+    "validation": Strategy(
+        about="validation loss of the neighbour's adapter on this peer's trust split",
+        explanation=_NEARER,
+        evidence=lambda _: ("validation",),
+        weights=_soft("validation"),
+        published={
+            "paper-text": PublishedForm(evidence="validation"),
+            "paper-code": PublishedForm(evidence="perplexity"),
+        },
+        tries_temperatures=True,
+        decays=True,
+    ),
+    "product": Strategy(
+        about="several of predictions, weights and validation together",
+        explanation=_NEARER + " The distances of both kinds add up." + _OWN_NEAREST,
+        evidence=lambda settings: settings.product_of,
+        weights=lambda settings, neighbours: soft_weights(
+            settings.product_of, neighbours, settings.temperatures
+        ),
+        tries_temperatures=True,
+        decays=True,
+    ),
+    "learned": Strategy(
+        about="the row that lowers this peer's trust loss, by gradient steps on it",
+        explanation="The row itself was learned: weights were moved, step by step, to where the merge does better on "
+        "{me}'s trust text.",
+        weights=None,
+    ),
+    "fomo": Strategy(
+        about="FedFomo: loss gained per distance, only neighbours that help",
+        explanation="Everybody gets weight in proportion to how much its adapter gains {me}, and whoever gains it "
+        "nothing gets nothing.",
+        evidence=lambda _: ("progress",),
+        weights=lambda _, neighbours: [(None, gain_weights(neighbours))],
+    ),
+    "fixed": Strategy(
+        about="weights that the settings give",
+        explanation="The weights were given in the settings; what belongs to those who are absent stays with {me}.",
+        weights=lambda settings, neighbours: [(None, fixed_weights(settings.fixed, neighbours))],
+        counts_text=False,
+        takes_everybody=True,
+        obstacle=lambda settings: "" if settings.fixed else "no weights are given",
+    ),
+}
+"""Name in `trust.strategy` -> strategy, in the order in which people read them."""
