@@ -1,4 +1,4 @@
-"""`gossipllm trust watch`, as somebody at a terminal or a script meets it."""
+"""The command `gossipllm trust watch`, at a terminal and in a script."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -18,6 +20,17 @@ from support.records import make_home, round_of
 from trust.cli import trust
 
 WATCH = (sys.executable, "-m", "gossipllm.cli", "trust", "watch")
+
+
+@contextlib.contextmanager
+def watching(command: list[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+    """A process that is killed when the test fails: `Popen` alone waits for its end, which may never come."""
+    with subprocess.Popen(command, **options) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 def complaint(*arguments: object) -> str:
@@ -40,7 +53,7 @@ def test_a_path_without_any_history_is_a_mistake(tmp_path) -> None:
 def test_lines_come_until_ctrl_c_which_ends_them_with_130(tmp_path: Path) -> None:
     make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     command = [*WATCH, str(tmp_path), "--json", "--every", "0.1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with watching(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert json.loads(process.stdout.readline())["rows"][0]["peer"] == "id-a"
@@ -53,7 +66,7 @@ def test_lines_come_until_ctrl_c_which_ends_them_with_130(tmp_path: Path) -> Non
 def test_lines_end_when_nobody_reads_them_any_more(tmp_path: Path) -> None:
     make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     command = [*WATCH, str(tmp_path), "--json", "--every", "60"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with watching(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
@@ -63,12 +76,12 @@ def test_lines_end_when_nobody_reads_them_any_more(tmp_path: Path) -> None:
 
 
 def drawn_by(terminal: int, until: bytes) -> bytes:
-    """What comes until these bytes or the end; fails after 20 s of silence."""
+    """What comes until these bytes or the end; fails after 60 s of silence, which a busy machine may take to start."""
     drawn = b""
     # Linux has an error instead of an end where the other side is closed.
     with contextlib.suppress(OSError):
         while not until or until not in drawn:
-            assert select.select([terminal], [], [], 20)[0], drawn
+            assert select.select([terminal], [], [], 60)[0], drawn
             more = os.read(terminal, 1 << 16)
             if not more:
                 break
@@ -83,7 +96,7 @@ def test_in_a_terminal_it_draws_and_leaves_on_a_key(tmp_path, key, code) -> None
     make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {"id-b": 0.25}))
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": "1", "COLUMNS": "80", "LINES": "24"}
-    with subprocess.Popen(
+    with watching(
         [*WATCH, str(tmp_path)], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
     ) as process:
         os.close(theirs)
