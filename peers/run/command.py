@@ -1,4 +1,4 @@
-"""A peer of flesh and blood: its home, its learner, its network, and the signals that end it."""
+"""Runs the peer of a home: puts together its state, learner, network and output, and ends it on a signal."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from peers.home.store import StateStore
 from peers.identity import Identity, peer_id_of, verify
 from peers.net.host import NetworkTraffic
 from peers.net.libp2p_host import Libp2pNetwork, open_network
-from peers.run.driver import Driver, Ending
+from peers.run.driver import Driver
 from peers.run.learner_process import LearnerProcess
 from peers.run.output import Output, RecordingWatcher
+from peers.run.performer import Ending
 from peers.run.trio_runner import run_async
 from trust.errors import UserMistake
 from trust.record.history import Note
@@ -30,7 +31,7 @@ from trust.record.log import HistoryWriter
 
 @dataclass(frozen=True, slots=True)
 class DeviceKeys:
-    """The core's `Keys`: this device's identity, and Ed25519 for everybody's."""
+    """The core's `Keys`: signs with this device's identity, verifies any Ed25519 key."""
 
     identity: Identity
 
@@ -53,10 +54,10 @@ class DeviceKeys:
 
 
 def run_home(home: Home, config: PeerConfig, output: Output, *, stop_with_stdin: bool = False) -> Ending:
-    """Run the peer until it is told to stop, or stops of itself.
+    """Run the peer until it is told to stop, or stops by itself.
 
-    Raises `UserMistake` for what its owner can mend. SIGINT and SIGTERM end it cleanly, as does, with
-    `stop_with_stdin`, the end of standard input (so that it cannot outlive the program that started it).
+    Raises `UserMistake` for what the user can repair. SIGINT and SIGTERM end the peer cleanly. With `stop_with_stdin`,
+    so does the end of standard input: then a peer cannot outlive the program that started it.
     """
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=sys.stderr)
     home.check()
@@ -69,13 +70,13 @@ async def _run(home: Home, config: PeerConfig, output: Output, stop_with_stdin: 
     found = store.load()
     ending = Ending(0, "stopped")
     with writer as history:
-        telling = RecordingWatcher(history, output)
+        watcher = RecordingWatcher(history, output)
         for text in found.notes:
             note = Note(peer=identity.peer_id, level="warning", text=text)
-            telling.report(note, NetworkTraffic(sent={}, received={}))
+            watcher.report(note, NetworkTraffic(sent={}, received={}))
         core = Core(config.core(), DeviceKeys(identity), found.saved)
         learning = LearnerProcess(home.learner_log)
-        driver = Driver(core, learning=learning, keeper=store, watcher=telling)
+        driver = Driver(core, learning=learning, keeper=store, watcher=watcher)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
             if stop_with_stdin:
@@ -89,7 +90,7 @@ async def _run(home: Home, config: PeerConfig, output: Output, stop_with_stdin: 
 
 
 def _opened(home: Home, config: PeerConfig) -> tuple[Identity, StateStore, HistoryWriter]:
-    """What the home keeps. Raises `UserMistake` for files that are foreign, unsafe or cannot be written."""
+    """The files of the home. Raises `UserMistake` for files that are foreign, unsafe or cannot be written."""
     try:
         identity = Identity.load(home.identity)
         if not config.peer.keep_neighbours:
@@ -114,7 +115,7 @@ async def _stop_on_signal(scope: trio.CancelScope) -> None:
 async def _stop_with_stdin(scope: trio.CancelScope) -> None:
     async with trio.lowlevel.FdStream(sys.stdin.fileno()) as stream:
         while await stream.receive_some(4096):
-            """Nothing is expected there but its end."""
+            """Input has no meaning; only its end has."""
     scope.cancel()
 
 

@@ -1,10 +1,10 @@
-"""The learner in a process of its own: started, fed, listened to, and mourned.
+"""The learner in a process of its own: started, sent requests, listened to, and reported when it dies.
 
-Training beside the network in one process delays heartbeats by up to half a second while torch loads, and a
-crash in native code would take the connections along. Apart, each can be restarted without the other.
+Training beside the network in one process delays heartbeats by up to half a second while torch loads, and a crash in
+native code would take the connections along. Apart, each can be restarted without the other.
 
-Every `Open` begins a new process, so there is never a question of what an old one still holds. Requests wait in an
-unbounded queue, which the core keeps short: it has at most a few questions open, and none grows with what
+Every `Open` starts a new process, so that no state of an old one can be left in it. Requests wait in an unbounded
+queue, which the core keeps short: it has at most a few requests open, and their number does not grow with what
 strangers send.
 """
 
@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -36,30 +37,40 @@ from gossipllm.work import Answer, Open, Request
 PIPE_BYTES = 2**20
 """Capacity asked of the kernel for each pipe (Linux gives 64 kB by itself): fewer turns for megabytes."""
 FAREWELL_S = 2.0
-"""Seconds that a learner has to end by itself once its pipe is closed."""
+"""Seconds that a learner has to end by itself once its pipe is closed, before it is killed. Its state is not at risk:
+the network process keeps it."""
 
 Answered = Callable[[Answer], None]
 Lost = Callable[[str], None]
 
 
 class Learning(Protocol):
-    """Who answers requests: a process, or, in tests and benchmarks, something that only pretends to learn."""
+    """What answers requests to the learner: a process, or a toy in tests and benchmarks."""
 
     async def run(self, answered: Answered, lost: Lost) -> None:
-        """Serve until cancelled. `lost` is told when requests that were asked will not be answered."""
+        """Serve until cancelled. `lost` is called when requests that were asked will not be answered."""
         ...
 
     def ask(self, request: Request) -> None: ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Worker:
+    """A worker process that was started, with both ends of its pipes."""
+
+    process: trio.Process
+    requests: trio.abc.SendStream
+    answers: trio.abc.ReceiveStream
+    sender: Sender[Request]
+
+
 class LearnerProcess:
-    """`gossipllm.learning.worker` behind pipes. What it prints goes to `log`."""
+    """`gossipllm.learning.worker` behind pipes. What it prints goes to the file `log`."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
         self._to_ask, self._asked = trio.open_memory_channel[Request](math.inf)
-        self._process: trio.Process | None = None
-        self._out: Sender[Request] = requests_out()
+        self._worker: _Worker | None = None
 
     def ask(self, request: Request) -> None:
         self._to_ask.send_nowait(request)
@@ -70,17 +81,17 @@ class LearnerProcess:
                 async for request in self._asked:
                     if isinstance(request, Open):
                         await self._end()
-                        await self._begin(nursery, answered, lost)
+                        self._worker = await self._started()
+                        nursery.start_soon(self._listen, self._worker, answered, lost)
                     await self._send(request)
             finally:
                 with trio.CancelScope(shield=True):
                     await self._end()
 
-    async def _begin(self, nursery: trio.Nursery, answered: Answered, lost: Lost) -> None:
-        self._out = requests_out()
+    async def _started(self) -> _Worker:
         descriptor = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            self._process = await trio.lowlevel.open_process(
+            process = await trio.lowlevel.open_process(
                 [sys.executable, "-m", "gossipllm.learning.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -88,49 +99,49 @@ class LearnerProcess:
             )
         finally:
             os.close(descriptor)
-        nursery.start_soon(self._listen, self._process, answered, lost)
-
-    async def _end(self) -> None:
-        """Close the pipe, which the learner takes as the end; insist if it does not."""
-        process, self._process = self._process, None
-        if process is None:
-            return
         assert process.stdin is not None, "opened with a pipe"
-        await process.stdin.aclose()
-        with trio.move_on_after(FAREWELL_S):
-            await process.wait()
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-    async def _send(self, request: Request) -> None:
-        process = self._process
-        if process is None or process.stdin is None:
-            return
-        # A broken pipe is the death that `_listen` reports.
-        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            for piece in self._out.frame(request):
-                await process.stdin.send_all(piece)
-        if ends_exchange(request):
-            self._out.forget()
-
-    async def _listen(self, process: trio.Process, answered: Answered, lost: Lost) -> None:
         assert process.stdout is not None, "opened with a pipe"
         _enlarge(process)
+        return _Worker(process, process.stdin, process.stdout, requests_out())
+
+    async def _end(self) -> None:
+        """Close the pipe, which the worker takes as the end, and kill the worker if it does not end by itself."""
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return
+        await worker.requests.aclose()
+        with trio.move_on_after(FAREWELL_S):
+            await worker.process.wait()
+        if worker.process.returncode is None:
+            worker.process.kill()
+            await worker.process.wait()
+
+    async def _send(self, request: Request) -> None:
+        worker = self._worker
+        if worker is None:
+            return
+        # A broken pipe means that the worker died, which `_listen` reports.
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            for piece in worker.sender.frame(request):
+                await worker.requests.send_all(piece)
+        if ends_exchange(request):
+            worker.sender.forget()
+
+    async def _listen(self, worker: _Worker, answered: Answered, lost: Lost) -> None:
         receiver = answers_in()
         try:
-            async with process.stdout as stream:
+            async with worker.answers as stream:
                 while (answer := await _receive(stream, receiver)) is not None:
-                    if process is self._process:
+                    if worker is self._worker:
                         answered(answer)
                     receiver.forget()
             why = ""
         except PipeError as error:
-            process.kill()
+            worker.process.kill()
             why = f"{error}, "
-        code = await process.wait()
-        if process is self._process:
-            self._process = None
+        code = await worker.process.wait()
+        if worker is self._worker:
+            self._worker = None
             lost(f"{why}exit code {code}, see {self._log.name}")
 
 

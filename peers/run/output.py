@@ -1,8 +1,8 @@
-"""What a running peer tells: to its history, and to whoever watches its standard output.
+"""What a running peer reports: to its history file, and on standard output.
 
 The history gets every record. The output is either lines for people or, with `--json`, one JSON object a line for
 programs: `{"event": "listening" | "opened" | "progress" | "round" | "refusal" | "note" | "status", ...}`.
-Strings that came from others are escaped and cut before a terminal sees them.
+Strings that came from other peers are escaped and cut before a terminal sees them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from trust.record.log import HistoryWriter
 
 
 class Output(Protocol):
-    """One way to show a running peer. `opening` is what happens before the first record."""
+    """A way to show a running peer. `listening` is called before the first record."""
 
     def listening(self, peer: PeerId, addresses: tuple[str, ...]) -> None: ...
 
@@ -40,7 +40,7 @@ class Output(Protocol):
 
 
 class RecordingWatcher:
-    """The driver's `Watcher`: everything to the output, records to the history as well."""
+    """The `Watcher` of a device: passes everything to the output, and records to the history as well."""
 
     def __init__(self, history: HistoryWriter, output: Output) -> None:
         self._history = history
@@ -56,7 +56,7 @@ class RecordingWatcher:
 
 
 class JsonLines:
-    """For programs. Each line is flushed, so that a reader sees it when it happens."""
+    """Output for programs. Each line is flushed, so that a reader sees it when it happens."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -82,7 +82,7 @@ class JsonLines:
 
 
 class TerminalLines:
-    """For people: a line a round, and on a terminal one more that shows what is going on just now."""
+    """Output for people: a line for each round, and on a terminal a last line that shows the current progress."""
 
     def __init__(self, stream: TextIO, *, now: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
@@ -126,7 +126,7 @@ class TerminalLines:
         if neighbours != self._neighbours:
             self._say(f"neighbours: {neighbours}")
         self._neighbours = neighbours
-        # Seconds pass also where nothing is told.
+        # The seconds that are left change without progress too.
         self._show()
 
     def _show(self) -> None:
@@ -145,14 +145,14 @@ class TerminalLines:
 
 
 class Pace:
-    """How fast the steps of one phase follow each other, and so when the last will be done."""
+    """Estimates when the last step of a phase will be done, from the mean duration of its steps so far."""
 
     def __init__(self, first: Progress, now: float) -> None:
         self._first = self._last = first
         self._began = self._at = now
 
     def goes_on(self, progress: Progress, now: float) -> bool:
-        """Take in a later step. False, and nothing taken, where it is of another phase."""
+        """Take in a later step of this phase. Returns False, and changes nothing, for a step of another phase."""
         first = self._first
         alike = (first.request, first.phase, first.steps) == (
             progress.request,
@@ -165,7 +165,7 @@ class Pace:
         return True
 
     def left_s(self, now: float) -> float | None:
-        """Seconds by the mean of the steps so far; None before there are two."""
+        """Estimated seconds to the last step; None before the second step."""
         done = self._last.step - self._first.step
         if done <= 0:
             return None
@@ -173,7 +173,7 @@ class Pace:
         return max(0.0, self._at + step_s * (self._last.steps - self._last.step) - now)
 
     def line(self, now: float, *, rest_s: float) -> str:
-        """For people. `rest_s` is how long the round before took after its last step, 0 where there was none."""
+        """Progress for people. `rest_s` is how long the last round took after its last step, 0 without one."""
         last = self._last
         if last.phase == "training" and last.step >= last.steps:
             left_s = rest_s - (now - self._at)
@@ -194,7 +194,9 @@ def output_for(*, as_json: bool) -> Output:
 def _round_line(record: Round, neighbours: int, traffic: NetworkTraffic) -> str:
     row = [f"self {record.self_weight:.2f}"]
     row += [
-        f"{escaped(one.name or one.peer[-6:])} {one.weight:.2f}" for one in record.seen if one.weight >= 0.005
+        f"{escaped(seen.name or seen.peer[-6:])} {seen.weight:.2f}"
+        for seen in record.seen
+        if seen.weight >= 0.005
     ]
     seconds = record.train_s + record.gather_s + record.merge_s
     sent, received = (sum(side.values()) / 1e6 for side in (traffic.sent, traffic.received))

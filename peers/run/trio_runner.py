@@ -1,4 +1,4 @@
-"""The door between commands and trio: a user's mistake comes out as itself, whatever nurseries it passed."""
+"""Runs an async function from a command, so that a user's mistake is not wrapped in the groups of nurseries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Args = TypeVarTuple("Args")
 
 
 def run_async(function: Callable[[*Args], Awaitable[T]], *args: *Args) -> T:
-    """`trio.run(function, *args)`, raising the first `UserMistake` alone where one is among what went wrong."""
+    """`trio.run(function, *args)`, but if a `UserMistake` is among the errors, the first one is raised alone."""
     try:
         return trio.run(function, *args)
     except BaseExceptionGroup as group:

@@ -18,7 +18,8 @@ from peers.core.core import Core
 from peers.core.merge_inputs import MergeInputs
 from peers.core.round.stages import Saving
 from peers.net.host import NetworkTraffic
-from peers.run.driver import Clock, Driver, Ending
+from peers.run.driver import Clock, Driver
+from peers.run.performer import Ending
 from sim.toy.learner import ToyLearner
 from sim.world.keys import ToyKeys
 from trust.record.history import Note, Record, Round
