@@ -54,7 +54,7 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Load:
 
 async def settled(load: Load, networks: list[Any]) -> None:
     """Return when no peer has written anything for a while."""
-    with trio.fail_after(15):
+    with trio.fail_after(20):
         while True:
             load.begin()
             await trio.sleep(0.4)
@@ -63,18 +63,21 @@ async def settled(load: Load, networks: list[Any]) -> None:
 
 
 async def test_an_idle_peer_with_three_neighbours_sends_next_to_nothing(real: Any, load: Load) -> None:
-    """At most one question of its own and one from each neighbour, 1 kB each, fall into the time watched."""
-    with trio.fail_after(30):
+    """In a second, at most one question of its own and one from each neighbour, of about 500 bytes each."""
+    with trio.fail_after(40):
         async with real(4) as members:
             networks = [member.network for member in members]
             await settled(load, networks)
             load.begin()
+            began = trio.current_time()
             await trio.sleep(WATCHED_S)
+            # On a busy machine the sleep takes longer than asked for.
+            seconds = trio.current_time() - began
             for network in networks:
                 sent_bytes, writes, turns = load.of(network)
-                assert sent_bytes <= 4_000
-                assert writes <= 60
-                assert turns <= 1 + WATCHED_S / 0.3
+                assert sent_bytes <= 3_000 * seconds
+                assert writes <= 50 * seconds
+                assert turns <= 2 + seconds / 0.3
 
 
 async def test_answers_that_name_new_addresses_every_time_do_not_drive_the_dialler(
