@@ -181,7 +181,7 @@ class _NoDisk:
     def save(self, saved: Any) -> None:
         """Nothing is kept."""
 
-    def keep(self, company: Any) -> None:
+    def keep(self, inputs: Any) -> None:
         """Nothing is kept."""
 
 

@@ -1,10 +1,11 @@
-"""What one peer takes: seconds from its start to its first training step, and resident memory.
+"""What a peer takes: seconds from its start to its first training step, and resident memory.
 
     python benchmarks/peer_footprint.py [--data FILE] [--json]
 
 Starts `gossipllm run` on the embedded model as a user would, watches its output, and reads the memory of its
-two processes: the network's and the learner's. "Idle" is after its rounds are done: connected, serving, not
-training. A bare Python process and one that only imports torch stand beside them, from the same run, for scale.
+two processes: the network's and the learner's. "Idle" is after its rounds are done: serving, not training. A bare
+Python process and one that only imports torch are measured in the same run, for scale. `idle_peer.py` measures the
+processor time and the traffic of an idle peer.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ def _watch(process: subprocess.Popen[str], began: float) -> dict[str, float]:
             case "note":
                 return {**figures, **_both(network, "idle")}
             case _:
-                """Not needed here."""
+                """Other events are not measured."""
     raise SystemExit(f"the peer ended with {process.wait()} before its round was done")
 
 
@@ -122,7 +123,7 @@ def _both(network: psutil.Process, name: str) -> dict[str, float]:
 
 
 def _seconds(*command: str) -> float:
-    """The best of five: whatever else the machine does only adds."""
+    """The least of five runs, because other load on the machine only adds."""
     times: list[float] = []
     for _ in range(5):
         began = time.perf_counter()

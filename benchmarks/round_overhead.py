@@ -1,8 +1,8 @@
-"""What a round costs beside training: four peers on loopback, 1.0 M parameters in float32, everybody gets everything.
+"""What a round costs beside training: four peers on loopback, 1.0 M parameters in float32, all pull from all.
 
     python benchmarks/round_overhead.py [--peers 4] [--parameters 1000000] [--rounds 5] [--no-disk]
 
-Each peer is a process with the real core, driver, libp2p host and store; only the learner pretends: it has its
+Each peer is a process with the real core, driver, libp2p host and store; only the learner is a stand-in: it has its
 next update ready, and merges by the plain mean. A round lasts from when the last peer has merged to when the
 last one has merged again: signing, saving the announcement and the update, gossip, pulling 4 MB from each of the
 others (verified), checking the numbers, averaging, saving again. Beside it, in the same processes and the same
@@ -211,10 +211,10 @@ async def _gossip_peer(
 
     class NoDisk:
         def save(self, saved: Saved) -> None:
-            """Nothing survives."""
+            """Nothing is kept."""
 
-        def keep(self, company: MergeInputs) -> None:
-            """Nor does this."""
+        def keep(self, inputs: MergeInputs) -> None:
+            """Nothing is kept."""
 
     identity = Identity.generate()
     config = CoreConfig(
@@ -226,7 +226,7 @@ async def _gossip_peer(
         trust=TrustConfig(strategy="uniform"),
     )
     watcher = _Watcher()
-    learning = _Pretender(index, options, lambda: len(network.neighbours()) == options.peers - 1, watcher)
+    learning = _ReadyLearner(index, options, lambda: len(network.neighbours()) == options.peers - 1, watcher)
     keeper = NoDisk() if options.no_disk else StateStore(folder / f"state{index}")
     driver = Driver(
         Core(config, DeviceKeys(identity), None), learning=learning, keeper=keeper, watcher=watcher
@@ -241,7 +241,7 @@ async def _gossip_peer(
                 while len(watcher.merged_at) < options.rounds + 1:  # noqa: ASYNC110
                     await trio.sleep(0.01)
             pipe.send(watcher.result(began))
-            # The others may still be pulling our last update.
+            # The other peers may still be pulling our last update.
             await trio.to_thread.run_sync(pipe.recv)
             nursery.cancel_scope.cancel()
 
@@ -262,7 +262,7 @@ class _Watcher:
             self.gather_s.append(record.gather_s)
 
     def progress(self, progress: Any) -> None:
-        """A pretender makes no progress."""
+        """The stand-in reports none."""
 
     def result(self, began: float) -> _Result:
         return _Result(
@@ -277,8 +277,8 @@ WHOLE = Offer(0)
 """All there is: the one tensor has no rank."""
 
 
-class _Pretender:
-    """A learner with its updates ready. Waits with the first round until everybody is connected."""
+class _ReadyLearner:
+    """A stand-in for the learner, with its updates ready. It starts the first round when all peers are connected."""
 
     def __init__(
         self, index: int, options: argparse.Namespace, complete: Callable[[], bool], watcher: _Watcher
@@ -352,9 +352,9 @@ class _Pretender:
                 merged = self._own * np.float32(request.row[0])
                 for weight, update in zip(request.row[1:], request.updates, strict=True):
                     merged += np.float32(weight) * decode_offered(update.data, self._schema)[1]["w"]
-                # In the first round somebody may not have been met yet; it is not counted.
+                # In the first round, which is not counted, an update may be missing.
                 complete = len(request.updates) == self._others or self._round == 0
-                assert complete, "in a warm round everybody gets everything"
+                assert complete, "in a warm round every peer gets every update"
                 return work.Merged(
                     request=request.request,
                     snapshot=Content.of(b"none"),
@@ -365,7 +365,7 @@ class _Pretender:
                     seconds=0.0,
                 )
             case _:
-                raise AssertionError(f"not asked of a pretender: {request}")
+                raise AssertionError(f"the stand-in does not answer this: {request}")
 
 
 if __name__ == "__main__":

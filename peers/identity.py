@@ -1,13 +1,13 @@
-"""Who a peer is: one Ed25519 key, the peer id that follows from it, and the file that holds it.
+"""A peer's identity: an Ed25519 key, the peer id that follows from it, and the file that holds it.
 
 A peer id is the key itself in libp2p's spelling: base58 of an identity multihash (0x00, length) around the
-protobuf `PublicKey{Type: Ed25519, Data: 32 bytes}`. So an announcement's author, the other end of a Noise
-session and the name in a multiaddress are one and the same thing, and no table has to map them.
+protobuf `PublicKey{Type: Ed25519, Data: 32 bytes}`. So the author of an announcement, the other end of a Noise
+session and the name in a multiaddress are the same string, and no table has to map them.
 
 The file holds libp2p's protobuf `PrivateKey{Type: Ed25519, Data: seed | public key}`, the 64-byte form of
 the libp2p specification, which the Go, Rust and JavaScript libraries read. The forms with 32 bytes (what
-py-libp2p writes) and 96 (an old one) are read too. libp2p itself is not imported here: the command line
-shows peer ids without paying for it.
+py-libp2p writes) and 96 (an old one) are read too. libp2p itself is not imported here, because
+that takes half a second and the command line shows peer ids often.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Identity:
 
 
 def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether the key's owner signed the message. Anything malformed is simply not a signature."""
+    """Whether the owner of the key signed the message; False for malformed keys and signatures."""
     if len(public_key) != _KEY_BYTES or len(signature) != _SIGNATURE_BYTES:
         return False
     try:

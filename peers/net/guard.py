@@ -1,8 +1,8 @@
-"""The peer above the network, with its promise kept for it: nothing that it does wrong reaches libp2p.
+"""Keeps exceptions of the peer above the network from reaching libp2p.
 
-An exception of ours inside a callback of the library would end the router or the swarm, and it may be a
-stranger's frame that provokes it. It is logged with its traceback, once for each callback (the stranger may
-be able to repeat it), and answered with what hurts nobody.
+An exception of ours inside a callback of the library would end the router or the swarm, and a stranger's frame may be
+what provokes it. It is logged with its traceback, once for each callback (the stranger may be able to repeat it), and
+the network gets an answer that harms nobody.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class GuardedPeer:
-    """A `Peer` that never raises, around one that should not."""
+    """A `Peer` that never raises, around a `Peer` that should not."""
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer

@@ -1,6 +1,6 @@
-"""What a peer needs of a network, and what a network asks of a peer.
+"""The boundary between a peer and its network: what a peer needs of the network, and what the network asks of it.
 
-Two sides of one boundary. `Network` is implemented by `libp2p_host.py` (the real one) and by a fake in the
+`Network` is implemented by `libp2p_host.py` (the real one) and by a fake in the
 tests; both pass the same contract. `Peer` is implemented by the driver, which asks the core.
 
 The peer's side is synchronous, never raises and returns within half a millisecond or so: it runs inside
@@ -25,7 +25,7 @@ class Unreachable(Exception):
 
 
 class PullFailed(Exception):
-    """None of the sources gave the blob. The message says what each of them did."""
+    """None of the sources gave the blob. The message says how each of them failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class NetworkTraffic:
 
 
 class Peer(Protocol):
-    """What the network asks of the peer above it. See the head of the file for the rules."""
+    """What the network asks of the peer above it: synchronous, quick, and without exceptions (see this module)."""
 
     def hear(self, frame: bytes, via: PeerId) -> Verdict:
         """A frame came on the announcement topic, its bytes unchecked, passed on by `via`."""
@@ -48,7 +48,7 @@ class Peer(Protocol):
         ...
 
     def blob(self, digest: bytes) -> bytes | None:
-        """A blob that anyone may have, or None."""
+        """The blob with this SHA-256 if the peer has it and any peer may have it, else None."""
         ...
 
     def connected(self, peer: PeerId) -> None: ...
@@ -65,7 +65,7 @@ class Peer(Protocol):
 
 
 class Network(Protocol):
-    """One peer's place in the network, while it is up."""
+    """The network as one peer sees it, while the peer is up."""
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -96,7 +96,7 @@ class Network(Protocol):
         ...
 
     async def disconnect(self, peer: PeerId) -> None:
-        """End the connection, if there is one. Whether it may come back is `Peer.welcome`'s to say."""
+        """End the connection, if there is one. `Peer.welcome` decides whether the peer may come back."""
         ...
 
     def traffic(self) -> NetworkTraffic: ...

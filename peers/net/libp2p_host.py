@@ -3,9 +3,9 @@
 `Libp2pNetwork.run` keeps a `HostLife` alive: if the library dies of anything, the leaves of what it raised are
 logged, the peer above hears that its neighbours are gone, and a new host is made on the same port after a
 pause that doubles from 1 to 30 s. Meanwhile `publish` and `greet` raise `Unreachable` and `pull` raises
-`PullFailed`. Services of libp2p cannot be restarted, so nothing of the old node is kept.
+`PullFailed`. Services of libp2p cannot be restarted, so nothing of the old host is kept.
 
-Of py-libp2p 0.8.1 only what was attacked in our tests is switched on. Off, with the reason:
+Of py-libp2p 0.8.1 only what was attacked in our tests is switched on. Off, with the reason of each:
 plaintext and TLS (with plaintext a dialler may claim any peer id), QUIC and WebSocket, mDNS and UPnP, the
 resource manager (its limits are ours, in `stack/`), identify as a client (system tasks and a
 peer store fed by strangers; `exchange.py` does what we need), the automatic connector (it dials all it ever
@@ -47,7 +47,7 @@ _log = logging.getLogger(__name__)
 LIBP2P_VERSION: Final = "0.8.1"
 FIRST_PAUSE_S, LAST_PAUSE_S = 1.0, 30.0
 STEADY_S: Final = 60.0
-"""A node that lived this long resets the pause."""
+"""A host that lived this long resets the pause."""
 MAX_LEAVES: Final = 10
 
 

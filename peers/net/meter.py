@@ -1,4 +1,4 @@
-"""Counts payload bytes by kind, for people to see what the network costs them."""
+"""Counts payload bytes by kind, so that users see what the network costs them."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ JUDGED_TTL_S: Final = 600.0
 FRAMES_S, FRAMES_BURST = 200.0, 2_000.0
 """Frames from one stream before we read slower. Guess: a burst after a healed partition must pass."""
 MAX_QUEUED: Final = 16
-"""Half of the library's queue for one peer, beyond which it drops without a word."""
+"""Half of the library's queue for one peer, beyond which it drops silently."""
 
 Judge = Callable[[bytes, PeerId], Verdict]
 Accuse = Callable[[PeerId, ProtocolFault], None]

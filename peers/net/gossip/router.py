@@ -25,7 +25,8 @@ MAX_RPC_BYTES: Final = 65_536
 MAX_SERVED: Final = 3
 """Times that one id is sent to one asker, as in go-libp2p."""
 REMEMBERED: Final = 4_096
-"""Message ids whose digest, and (asker, id) pairs whose count, are remembered. Guess: hours of a network of 100."""
+"""Message ids whose digest, and (asker, id) pairs whose count, are remembered. Guess: forty rounds of
+a network of 100."""
 
 
 class SafeGossipSub(GossipSub):

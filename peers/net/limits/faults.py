@@ -1,21 +1,24 @@
-"""What a remote can do wrong below the announcements, and what it costs.
+"""What a remote can do wrong below the announcements, and its fine.
 
-The fines are guesses in proportion to scores, where -20 disconnects and -50 bans. They are only reported
-here: what a score does is decided above. Whatever text goes along is ours or is escaped and cut before it
-gets here.
+The fines are guesses in proportion to scores, where -20 disconnects and -50 bans. The network only reports them; the
+core decides what a score does. The text of a fault is ours, or a remote's that is escaped and cut.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-MALFORMED: Final = -10.0
-SLOW: Final = -10.0
-OVERSIZE: Final = -25.0
-FORGED: Final = -25.0
+# An honest peer behind a bad link or with a newer version can be at fault: several times, before it is disconnected.
 FLOOD: Final = -5.0
 UNKNOWN_TOPIC: Final = -5.0
 WITHHELD: Final = -5.0
+# A bug or a dying link can be at fault.
+MALFORMED: Final = -10.0
+SLOW: Final = -10.0
+# No version of this program sends these, so once is enough to disconnect.
+OVERSIZE: Final = -25.0
+FORGED: Final = -25.0
+# Bytes under a digest that is not theirs: banned at once.
 WRONG_BLOB: Final = -50.0
 
 

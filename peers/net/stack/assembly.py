@@ -1,4 +1,4 @@
-"""A libp2p host with what this network needs and nothing else. `libp2p_host.py` says why each is off."""
+"""Makes a libp2p host with what this network needs and nothing else. `libp2p_host.py` says why the rest is off."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def make_host(
     swarm.set_resource_manager(None)
     swarm.retry_config = RetryConfig(max_retries=0)
     swarm.upgrader.muxer_multistream = Muxer(bulk_streams=bulk_streams)
-    # Its places are never given back: see tcp.py. The limit on connections proper stays.
+    # The library never gives its places back (see tcp.py). The limits there, and on connections, stay.
     swarm._inbound_limiter = trio.CapacityLimiter(1_000_000)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     swarm.auto_connector.maybe_connect = _do_nothing
-    # Identify as a client: a stream and a system task for each connection, to learn what we do not use.
+    # Identify as a client opens a stream and a system task for each connection, to learn what we do not use.
     swarm.notifees = [notifee for notifee in swarm.notifees if type(notifee).__name__ != "_IdentifyNotifee"]
     return host
 
@@ -70,7 +70,7 @@ async def _do_nothing() -> None:
 def quiet_libp2p() -> None:
     """Importing libp2p takes its loggers from us, and strangers can make it log at will. Undo both.
 
-    What matters is reported by this package. One module logs through the root logger's functions, which
+    This package reports what matters. One module of the library logs through the root logger's functions, which
     set up logging for the whole process on first use; it gets a logger of its own.
     """
     logger = logging.getLogger("libp2p")

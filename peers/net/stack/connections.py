@@ -1,4 +1,4 @@
-"""Connections of one libp2p host: who is connected, and how a connection begins and ends.
+"""Connections of one libp2p host: which peers are connected, and how connections begin and end.
 
 The library may hold several connections with one peer at the same time, as when both dial at once. A neighbour is a
 peer with at least one open connection, and only its first and last are reported.

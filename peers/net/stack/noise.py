@@ -1,11 +1,10 @@
-"""Noise as py-libp2p speaks it, with a shorter way from socket to plaintext, and a door.
+"""Noise as py-libp2p speaks it, with fewer copies between socket and plaintext, and a check of the remote.
 
 The handshake is the library's. The session after it is ours, because the library's copies each byte six
 times and reads the socket at least twice for each record: here one buffered read of the socket yields
 several records. Nothing changes on the wire.
 
-The door: a remote that proved its identity but is not welcome (banned) is refused before it can open a
-single stream.
+A remote that proved its identity but is not welcome (banned) is refused before it can open a single stream.
 """
 
 from __future__ import annotations
@@ -132,7 +131,7 @@ class NoiseSession(SecureSession):
 
 
 class NoiseTransport(Libp2pNoise):
-    """Noise with the door and the session above."""
+    """The library's Noise handshake, then `welcome`, then our session."""
 
     def __init__(self, key_pair: KeyPair, *, welcome: Callable[[PeerId], bool]) -> None:
         super().__init__(key_pair, new_x25519_key().private_key)

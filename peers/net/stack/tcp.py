@@ -1,6 +1,6 @@
-"""TCP below libp2p: reads that fetch much, writes that are never torn, sockets that notice a dead link.
+"""TCP below libp2p: large reads, writes that are never torn, sockets that notice a dead link, limits by address.
 
-What py-libp2p 0.8.1 leaves to us here, all measured or read in its source:
+What py-libp2p 0.8.1 leaves to be done here, all measured or read in its source:
 - a record of Noise costs two or more reads of the socket (2 bytes of length, then pieces of the body), each
   15 to 20 us in trio; one buffered read of 256 KiB replaces them;
 - `send_all` that is cancelled half way leaves half a record on the wire, after which the whole session is
@@ -97,7 +97,7 @@ class TcpTransport(TCP):
     """libp2p's TCP with our sockets, a limit for each remote address, and a way to close everything."""
 
     def __init__(self, *, max_per_address: int, max_inbound: int) -> None:
-        """`max_inbound` counts connections that have not proved who they are as well."""
+        """`max_inbound` also counts connections that are still in their handshake."""
         super().__init__(dns_max_retries=1)
         self._max_inbound = max_inbound
         self.sockets: set[Socket] = set()

@@ -1,11 +1,11 @@
-"""Yamux of py-libp2p 0.8.1 with the bounds that it lacks, and a read path for bulk.
+"""Yamux of py-libp2p 0.8.1 with the bounds that it lacks, and faster reads and writes of bulk data.
 
 The library warns about a remote that sends more than its window allows, and buffers it all the same; it
 also lets one remote open streams without end. Here both end the connection or the stream.
 
 Bulk: the library's `read` sends a window update for nearly every frame (each one a record of Noise and a
 system call), and its `write` makes frames of 64 KiB, each of which costs about 0.2 ms of scheduling at the
-two ends. A reader who knows how much will come grants the window ahead, once for each `GRANT_BYTES`, and
+two ends. A reader that knows how much will come grants the window ahead, once for each `GRANT_BYTES`, and
 reads without updates; a writer of much makes frames of `FRAME_BYTES`, which any Yamux accepts.
 """
 
@@ -44,7 +44,9 @@ FRAME_BYTES = 4 * MAX_PLAINTEXT_LENGTH - HEADER_SIZE
 """A frame and its header fill four records of Noise, without a fifth for a few bytes. Other streams of the
 connection wait this long: a quarter of a second at 1 MB/s."""
 FRAME_DEADLINE_S = 60.0
+"""For the body of one frame. Guess."""
 WINDOW_POLL_S = 0.001
+"""Between two looks at a window that is full: the library has no event for its growth. At 100 MB/s it is 100 kB."""
 
 
 class BoundedYamux(Yamux):

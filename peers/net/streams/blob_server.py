@@ -1,7 +1,8 @@
 """Serving blobs on the blob protocol: a request names a digest and an offset, raw bytes follow the answer.
 
 `wire/pull.py` has the two heads. A few blobs are served at a time, and the other askers are told to come back; each
-asker has a bucket that delays. Only blobs that anyone may have are here, so nobody is asked for a right to read.
+asker has a bucket that delays. Only blobs that any peer may have are offered, so no
+permission is checked.
 """
 
 from __future__ import annotations

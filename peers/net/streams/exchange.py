@@ -1,11 +1,11 @@
-"""How neighbours tell each other where peers listen: `/gossipllm/peers/1`.
+"""The protocol by which neighbours tell each other where peers listen: `/gossipllm/peers/1`.
 
     length u16 | my addresses      asker -> answerer, at most 8
     length u16 | your neighbours'  answerer -> asker, at most 32
 
-Little-endian length, then multiaddresses in ASCII separated by newlines. A peer speaks for itself only: of
-the asker's addresses those count that end in the asker's own id, and the answer is hearsay (see
-`addresses.py` for why that is harmless). Only connected peers are asked or answered.
+Little-endian length, then multiaddresses in ASCII separated by newlines. Of the asker's
+addresses only those count that end in the asker's own id. The answer is hearsay; `finding/book.py` says why that is
+harmless. Only connected peers are asked or answered.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ async def answer(
 
 
 def with_observed(claimed: Iterable[Address], observed: str | None) -> list[Address]:
-    """The claimed addresses, and their ports at the IP address from which the peer was seen to come.
+    """The claimed addresses, and the same ports at the IP address from which the peer was seen to come.
 
     Behind a router a peer knows only its private address; its own port may have been forwarded.
     """
@@ -68,7 +68,10 @@ def with_observed(claimed: Iterable[Address], observed: str | None) -> list[Addr
 
 
 def usable_from(remote: str | None, addresses: Iterable[Address]) -> list[Address]:
-    """Loopback means another machine to whoever is not on this one."""
+    """The addresses that a peer at the IP address `remote` can use.
+
+    Loopback addresses name this machine only to peers on this machine.
+    """
     local = remote is None or ipaddress.ip_address(remote.partition("%")[0]).is_loopback
     return [at for at in addresses if local or not at.transport.startswith(("/ip4/127.", "/ip6/::1/"))]
 

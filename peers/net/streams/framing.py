@@ -1,7 +1,7 @@
-"""What every protocol does with a stream: read frames within a deadline and a limit, and end it.
+"""Reading frames from a stream within a deadline and a limit, and ending a stream.
 
-Waiting for a frame may take for ever; once its first byte is here the rest must follow in time, or one
-byte every two seconds would hold a reader for good. The length is checked before anything is stored.
+The next frame may take for ever to begin. Once its first byte has come the rest must follow in time, or one byte every
+two seconds would hold a reader for ever. The length is checked before anything is stored.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ _log = logging.getLogger(__name__)
 READ_BYTES = 65_536
 FINISH_S = 2.0
 MAX_VARINT_BYTES = 4
+"""28 bits of length, more than any limit here."""
 
 
 class FrameReader:
-    """Frames with a varint length, as pubsub has them."""
+    """Frames with a varint length, as pubsub writes them."""
 
     def __init__(self, stream: INetStream, *, limit: int, deadline_s: float) -> None:
         self._stream = stream
@@ -91,7 +92,7 @@ async def read_exactly(stream: INetStream, size: int) -> bytes:
 
 
 async def finish(stream: INetStream, *, orderly: bool) -> None:
-    """Close or reset. Shielded: a stream that is merely forgotten keeps its place on the connection."""
+    """Close or reset the stream. Shielded: a stream that is only forgotten keeps its place on the connection."""
     with trio.move_on_after(FINISH_S, shield=True):
         try:
             if orderly:

@@ -3,7 +3,7 @@
     length u32 | greeting          asker -> answerer
     length u32 | reply             answerer -> asker; a stream closed without one is a refusal
 
-Little-endian. What the bytes mean is `wire/codec.py`'s business; here only their number counts.
+Little-endian. `wire/codec.py` defines the bytes; here only their number counts.
 """
 
 from __future__ import annotations
