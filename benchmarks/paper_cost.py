@@ -77,7 +77,7 @@ OURS: dict[str, tuple[Evidence, int, ReferenceConfig]] = {
 
 
 class Peers:
-    """Learners of one crew that have trained, and what they published."""
+    """Learners of one pool after their local steps, with their updates."""
 
     def __init__(
         self, folder: Path, count: int, kind: tuple[Evidence, int, ReferenceConfig], dtype: Any, steps: int
@@ -92,33 +92,33 @@ class Peers:
             evidence=(evidence,),
         )
         self.config = config
-        self.crew = LearnerPool(config, _silent)
-        self.learners = [self._hired(peer) for peer in range(count)]
+        self.pool = LearnerPool(config, _silent)
+        self.learners = [self._new_learner(peer) for peer in range(count)]
         self._ask([(one, Open(request=1, config=config, snapshot=None)) for one in self.learners])
         self.trained: list[Trained] = self._ask(
             [(one, Train(request=2, round=0, steps=steps)) for one in self.learners]
         )
 
-    def _hired(self, peer: int) -> Learner:
+    def _new_learner(self, peer: int) -> Learner:
         config = replace(self.config, training=replace(TRAINING, seed=peer))
-        windows_WT = text_of(peer, self.crew.base.tokenizer)
+        windows_WT = text_of(peer, self.pool.base.tokenizer)
         held = self.config.data.trust_windows
         splits = Splits(windows_WT[held + 2 :], windows_WT[:held], windows_WT[held : held + 2])
-        return self.crew.hire(config, splits)
+        return self.pool.hire(config, splits)
 
     def _ask(self, questions: Sequence[tuple[Learner, Any]]) -> list[Any]:
-        answers: list[Answer] = self.crew.answer(questions)
+        answers: list[Answer] = self.pool.answer(questions)
         failed = [one for one in answers if isinstance(one, Failed)]
         if failed:
             raise SystemExit(failed[0].why)
         return answers
 
     def predict(self) -> None:
-        """Every peer's predictions as they are published."""
-        shape = self.crew.reference.shape
-        windows_WT = self.crew.reference.windows_WT
+        """Compute the predictions of all peers in their published form."""
+        shape = self.pool.reference.shape
+        windows_WT = self.pool.reference.windows_WT
         kind = LastLogitsJob if shape.raw else PredictJob
-        self.crew.perform([kind(one.state, windows_WT, shape) for one in self.learners])
+        self.pool.perform([kind(one.state, windows_WT, shape) for one in self.learners])
 
     def weigh(self, *, itself: bool) -> Any:
         """Distances `(P, P)` of everybody from everybody, nan on the diagonal unless `itself`."""
@@ -147,10 +147,10 @@ class Peers:
         """Processor seconds of a step and peer."""
         order_SB = batches(64, TRAINING, round_number=0, steps=4)
         jobs = [
-            StepsJob(one.state, Moments(), text_of(p, self.crew.base.tokenizer), order_SB, TRAINING, _silent)
+            StepsJob(one.state, Moments(), text_of(p, self.pool.base.tokenizer), order_SB, TRAINING, _silent)
             for p, one in enumerate(self.learners)
         ]
-        return least_cpu_s(lambda: self.crew.perform(jobs), repeat) / (4 * len(jobs))
+        return least_cpu_s(lambda: self.pool.perform(jobs), repeat) / (4 * len(jobs))
 
 
 def _silent(*_: object) -> None:

@@ -1,9 +1,9 @@
-"""How fast is a world without learning? `python benchmarks/world_speed.py [--peers 1000] [--rounds 20]`
+"""Speed of a simulated world without learning: `python benchmarks/world_speed.py [--peers 1000] [--rounds 20]`
 
 Every peer is the real core; every announcement, greeting and reply is encoded, signed, decoded and checked by the
 real codec at every receiver; every update is fetched, its digest and its numbers checked; rows are made from
 distances by the default strategy (predictions, four temperatures) and measured under the guard; every state is
-stored. In it too: the trace, a digest over every event and effect. Not in it: learning (the toy learner moves four
+stored. Included is the trace, a digest over every event and effect. Not included: learning (the toy learner moves four
 numbers), Ed25519 (a keyed digest takes its place), sockets and files. The toy's predictions are the same bytes
 every time, and a peer that found them good once does not decode them again. Peers sit on a random graph without
 relay.
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def _world(options: argparse.Namespace) -> World:
-    """Three groups that want different things, and in each text that leans another way."""
+    """Three groups with targets of their own, in which each peer's text has another lean."""
     topology = TopologyConfig(kind="random", degree=options.degree, relay=False)
     world = World(seed=options.seed, conditions=Conditions(topology=topology))
     for number in range(options.peers):

@@ -199,7 +199,7 @@ class ToyLearner:
         )
 
     def _weight(self) -> float:
-        """Of this peer's mass, from what it trains on in a step: so many tokens, one sample."""
+        """Weight of this peer's mass, from the tokens and the one sample that it trains on in a step."""
         alpha = self._config.tokens_alpha
         return alpha * self._tokens + (1 - alpha)
 
@@ -250,7 +250,7 @@ class ToyLearner:
         self._become(w)
 
     def _importance(self, *, probe: bool) -> Held:
-        """(gradient * parameter)^2 for a parameter that counts from its aim; of what is trained, or of all."""
+        """(gradient * parameter)^2 with parameters measured from the aim; of the trained units, or of all."""
         if not self._config.layers.partial:
             return ()
         held = range(DIMENSION) if probe else self._trained
@@ -275,7 +275,7 @@ class ToyLearner:
     # -- neighbours ---------------------------------------------------------------------------------
 
     def _weigh(self, request: Weigh) -> Weighed:
-        """How far apart the vectors are, whatever the kind of evidence."""
+        """Distances of the vectors, for every kind of evidence."""
         (apart,) = self._stack([request.update]).apart()
         kinds = len(self._config.evidence)
         nothing = (0.0,) * kinds
@@ -326,7 +326,7 @@ class ToyLearner:
     # -- bytes --------------------------------------------------------------------------------------
 
     def _become(self, w: Sequence[float]) -> None:
-        """What a neighbour will read is what this peer is, to the last bit; where mass is kept, that decides."""
+        """Round the vector as a neighbour will read it, so that both have equal bits; with mass, take its estimate."""
         self._w = tuple(w) if self.mass is not None else whole_vector(whole_bytes(w))
 
     def _update(self) -> Content:

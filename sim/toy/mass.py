@@ -1,4 +1,4 @@
-"""Push-sum by hand: a toy's mass in whole numbers, and what went along each of its edges.
+"""Push-sum for the toy learner: its mass in whole numbers, and the totals sent along each edge.
 
 As in `gossipllm.learning.merging.mass`, without numpy and without bounds: Python's integers do not overflow, so only
 what is sent is cut to 64 bits.
@@ -18,14 +18,14 @@ _MODULUS = 2**64
 
 
 class Edge(msgspec.Struct, array_like=True):
-    """What went along it in all, and, at its end, in which round of the sender."""
+    """Total mass sent along an edge, and at the receiver the sender's round of the newest total."""
 
     total: list[int]
     round: int = -1
 
 
 class ToyMass(msgspec.Struct):
-    """`held` are numerators and then the denominator; `added` all that this peer ever brought into the network."""
+    """`held` are the numerators and then the denominator, `added` all mass that this peer brought into the network."""
 
     held: list[int]
     added: list[int]
@@ -42,13 +42,13 @@ class ToyMass(msgspec.Struct):
         return tuple(number / denominator for number in numerators)
 
     def add(self, delta: Sequence[float], weight: float) -> None:
-        """A local step."""
+        """Add the change of a local step."""
         for axis, value in enumerate(delta):
             self.held[axis] += round(value * weight * ONE)
             self.added[axis] += round(value * weight * ONE)
 
     def push(self, receivers: Sequence[str]) -> dict[str, bytes]:
-        """Share alike with all of them; what each is to be told."""
+        """Share the mass equally with the receivers. Returns the message for each: the new total of its edge."""
         share = [number // (len(receivers) + 1) for number in self.held]
         told: dict[str, bytes] = {}
         for peer in receivers:
@@ -59,7 +59,7 @@ class ToyMass(msgspec.Struct):
         return told
 
     def receive(self, peer: str, round_: int, told: bytes) -> None:
-        """What is new in it; nothing where something as new is here."""
+        """Take in what a message adds to the edge's total; an old or repeated message adds nothing."""
         edge = self.received.setdefault(peer, Edge([0] * len(self.held)))
         if round_ <= edge.round:
             return

@@ -1,4 +1,4 @@
-"""What rows are over in a toy network: this peer's vector and everybody's, and what a row makes of them.
+"""Merging in a toy network: this peer's vector and its neighbours' updates, merged and measured by rows.
 
 As `gossipllm.learning.merging.stack.Stack`, on four numbers and without numpy.
 """
@@ -15,7 +15,7 @@ from wire.digest import Content
 
 
 class ToyStack:
-    """`w` is this peer's vector, `trained` what of it it trained, `updates` everybody else's."""
+    """`w` is this peer's vector, `trained` the numbers that it trained, `updates` those of the neighbours."""
 
     def __init__(self, form: Form, w: Vector, trained: Sequence[int], updates: Sequence[Content]) -> None:
         self._form: Form = form
@@ -29,14 +29,14 @@ class ToyStack:
         return merged(row, self._w, self._by_unit(), missing)
 
     def losses(self, rows: Sequence[Vector], target: Vector, missing: Missing) -> Vector:
-        """Of what each row makes."""
+        """The loss of the merge by each row."""
         if self._form != "whole":
             by_unit = self._by_unit()
             return tuple(loss_of(merged(row, self._w, by_unit, missing), target) for row in rows)
         a, b, c, d = self._axes()
         to_a, to_b, to_c, to_d = target
         losses: list[float] = []
-        # Axis by axis in full: this is asked eight times a round.
+        # Written out axis by axis for speed: a world asks this eight times a round and peer.
         for row in rows:
             off_a, off_b = sum(map(mul, row, a)) - to_a, sum(map(mul, row, b)) - to_b
             off_c, off_d = sum(map(mul, row, c)) - to_c, sum(map(mul, row, d)) - to_d
@@ -59,7 +59,7 @@ class ToyStack:
         return row, tuple(losses)
 
     def apart(self) -> list[float]:
-        """Mean absolute difference of what this peer and each of the others have."""
+        """Mean absolute difference from each neighbour, over the numbers that it offers."""
         far: list[float] = []
         for theirs in self._held():
             both = [abs(v - w) for v, w in zip(theirs, self._w, strict=True) if v is not None]
@@ -67,7 +67,7 @@ class ToyStack:
         return far
 
     def _axes(self) -> list[Vector]:
-        """Axis by axis, this peer's number and then everybody's; what somebody has not is as this peer's own."""
+        """For each axis this peer's number and then the neighbours'; missing numbers are replaced by this peer's."""
         if self._form == "whole":
             return list(zip(self._w, *(whole_vector(one.data) for one in self._updates), strict=True))
         filled = [
@@ -77,7 +77,7 @@ class ToyStack:
         return list(zip(self._w, *filled, strict=True))
 
     def _by_unit(self) -> list[Held]:
-        """Unit by unit, this peer's number, if it trained it, and then everybody's."""
+        """For each unit this peer's number, None if it did not train it, and then the neighbours'."""
         own: Held = tuple(w if n in self._trained else None for n, w in enumerate(self._w))
         return list(zip(own, *self._held(), strict=True))
 

@@ -1,4 +1,4 @@
-"""What peers of a toy network share and send: an adapter of `DIMENSION` numbers, as bytes and number by number."""
+"""Adapters of a toy network: `DIMENSION` numbers, their units, and their encoding as bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wire.units import RANK, Offer, Schema, Unit
 
 Vector: TypeAlias = tuple[float, ...]
 Held: TypeAlias = tuple[float | None, ...]
-"""Number by number, None where it is not there."""
+"""The numbers of an adapter, None for each that a peer does not offer."""
 Form: TypeAlias = Literal["whole", "split", "ranked"]
 
 DIMENSION = 4
@@ -33,7 +33,7 @@ EVIDENCE = Content.of(
 )
 
 _WHOLE = struct.Struct(f"<HH{DIMENSION}f")
-"""An update that holds everything, without a rank: what most worlds exchange."""
+"""An update with all numbers and without a rank, as most worlds exchange."""
 _HEAD = struct.Struct("<HH")
 
 
@@ -61,7 +61,7 @@ def fingerprints(base: str = "toy", form: Form = "whole") -> Fingerprints:
 
 
 def context_key(first: int) -> bytes:
-    """Of the window that begins at this block."""
+    """Key of the context for the block window that begins at block `first`."""
     return fingerprint_of("toy/context", [str(first).encode()])
 
 
@@ -74,7 +74,7 @@ def whole_vector(data: bytes) -> Vector:
 
 
 def part_bytes(w: Sequence[float], units: Sequence[int], offer: Offer) -> bytes:
-    """These units, each as often as the rank says."""
+    """An update with these units, each number repeated `rank` times."""
     numbers = [w[n] for n in units for _ in range(offer.rank or 1)]
     head = _HEAD.pack(offer.rank, len(offer.units)) + offer.units
     return head + struct.pack(f"<{len(numbers)}f", *numbers)
@@ -94,7 +94,10 @@ def merged(
     held_by: Sequence[Held],
     missing: Missing,
 ) -> Vector:
-    """`held_by` has, number by number, this peer's and then everybody's; what nobody holds stays as it is `now`."""
+    """The merge by `row`, number by number over the peers that offer it.
+
+    `held_by` has for each number this peer's value and then the others'. A number that no peer offers stays as `now`.
+    """
     result: list[float] = []
     for own, numbers in zip(now, held_by, strict=True):
         mine = own if missing == "kept" else numbers[0]
