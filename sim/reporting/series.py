@@ -12,7 +12,7 @@ import numpy as np
 from sim.reporting.document import Glimpse, Measured, PeerPart, RunPart, Series, Totals
 from sim.reporting.network_picture import places
 from trust.inspection.reading.files import HistoryRun
-from trust.inspection.show.traffic import PeerTraffic, totals
+from trust.inspection.reading.traffic import PeerTraffic, totals
 from trust.names import escaped, short_names
 from trust.record.history import Begun, PeerName, Refusal, Round, Seen
 from trust.record.matrix import PeerRounds, trust_matrix

@@ -7,7 +7,7 @@ nan and is left out of every number.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -31,11 +31,6 @@ def effective_collaborators(row: Sequence[float]) -> float:
     return 1 / square if square > 0 else math.nan
 
 
-def self_weights(matrix: ArrayLike) -> F64:
-    """The diagonal, nan where a row is unknown."""
-    return _square(matrix).diagonal().copy()
-
-
 def asymmetry(matrix: ArrayLike) -> float:
     """`|M - M'| / |M + M'|` (Frobenius) over pairs of different peers whose rows are both known.
 
@@ -45,28 +40,6 @@ def asymmetry(matrix: ArrayLike) -> float:
     pairs = _others(rows_PP) & ~np.isnan(rows_PP) & ~np.isnan(rows_PP.T)
     whole = float(np.linalg.norm((rows_PP + rows_PP.T)[pairs]))
     return float(np.linalg.norm((rows_PP - rows_PP.T)[pairs])) / whole if whole > 0 else math.nan
-
-
-def within_over_across(matrix: ArrayLike, groups: Sequence[Hashable]) -> float:
-    """Mean weight of a pair of one group over that of a pair of two groups, the peers' own weights aside.
-
-    1 for a uniform matrix, infinite where nothing crosses; nan where a kind has no pair, or nobody
-    takes anything from anyone.
-    """
-    rows_PP = _square(matrix)
-    if len(groups) != len(rows_PP):
-        raise ValueError(f"groups must have one entry for each of {len(rows_PP)} peers, got {len(groups)}")
-    same = np.array([[mine == theirs for theirs in groups] for mine in groups], dtype=bool).reshape(
-        rows_PP.shape
-    )
-    pairs = _others(rows_PP) & ~np.isnan(rows_PP)
-    within, across = rows_PP[pairs & same], rows_PP[pairs & ~same]
-    if within.size == 0 or across.size == 0:
-        return math.nan
-    inside, outside = float(within.mean()), float(across.mean())
-    if outside == 0:
-        return math.inf if inside > 0 else math.nan
-    return inside / outside
 
 
 def divergences(oracle: ArrayLike, matrix: ArrayLike) -> F64:

@@ -5,14 +5,13 @@ import math
 import numpy as np
 import pytest
 
+from support.block_contrast import within_over_across
 from trust.record.measures import (
     asymmetry,
     divergences,
     effective_collaborators,
     entropy,
     rank_correlations,
-    self_weights,
-    within_over_across,
 )
 
 NAN = math.nan
@@ -26,10 +25,6 @@ def test_a_peer_alone_has_one_collaborator_and_no_entropy() -> None:
 def test_a_uniform_row_has_as_many_collaborators_as_entries() -> None:
     assert effective_collaborators((0.25,) * 4) == pytest.approx(4)
     assert entropy((0.25,) * 4) == pytest.approx(math.log(4))
-
-
-def test_self_weights_are_the_diagonal() -> None:
-    assert self_weights([[0.5, 0.5], [0.25, 0.75]]).tolist() == [0.5, 0.75]
 
 
 def test_mutual_trust_is_symmetric_and_one_sided_trust_is_not() -> None:

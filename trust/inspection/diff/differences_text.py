@@ -20,8 +20,8 @@ from trust.inspection.diff.measures_text import (
 from trust.inspection.diff.significance import mean
 from trust.inspection.drawing.numbers import number_text
 from trust.inspection.reading.naming import listed
+from trust.inspection.reading.traffic import bytes_text
 from trust.inspection.reading.unread import unread
-from trust.inspection.show.traffic import bytes_text
 from trust.names import short_names
 
 _MOST_WEIGHTS = 8

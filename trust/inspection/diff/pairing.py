@@ -16,7 +16,7 @@ from trust.inspection.diff.differences import BytesChange, PeerChange, RunPair, 
 from trust.inspection.diff.significance import mean
 from trust.inspection.reading.files import HistoryRun
 from trust.inspection.reading.naming import listed, names_of
-from trust.inspection.show.traffic import totals
+from trust.inspection.reading.traffic import totals
 from trust.names import escaped
 from trust.record.history import Begun, PeerName, Round
 

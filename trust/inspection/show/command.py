@@ -9,11 +9,11 @@ import click
 import msgspec
 from rich.console import Console
 
+from trust.inspection.reading.ordering import Order, ordered
 from trust.inspection.reading.summary import Summary, summary
+from trust.inspection.reading.traffic import counted
 from trust.inspection.show.latest import read_latest
-from trust.inspection.show.ordering import Order, ordered
 from trust.inspection.show.tables import print_summary
-from trust.inspection.show.traffic import counted
 
 
 @click.command()

@@ -13,7 +13,7 @@ from trust.inspection.reading.files import history_files, simulated
 from trust.inspection.reading.pieces import pieces
 from trust.inspection.reading.summary import FileSummary, runs_text
 from trust.inspection.reading.tail import read_tail
-from trust.inspection.show.traffic import PeerTraffic, TrafficTotals
+from trust.inspection.reading.traffic import PeerTraffic, TrafficTotals
 from trust.names import escaped
 from trust.record.history import Begun, PeerName, Round
 from trust.record.matrix import PeerRounds

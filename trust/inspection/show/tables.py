@@ -16,8 +16,8 @@ from trust.inspection.drawing.grid import BOLD, DIM, Cell, Column, Grid
 from trust.inspection.drawing.numbers import number_text
 from trust.inspection.drawing.shades import GUARDS, weight_style, weight_text
 from trust.inspection.reading.summary import PeerBytes, RowSummary, Summary
+from trust.inspection.reading.traffic import bytes_text
 from trust.inspection.reading.unread import unread
-from trust.inspection.show.traffic import bytes_text
 from trust.names import short_names
 
 _NAME_WIDTH: Final = 12

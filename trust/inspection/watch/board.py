@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from trust.inspection.show.traffic import PeerTraffic, TrafficTotals
+from trust.inspection.reading.traffic import PeerTraffic, TrafficTotals
 from trust.record.history import Begun, Entry, Note, PeerName, Refusal, Round, Seen
 from trust.record.matrix import Matrix, PeerRounds, trust_matrix
 

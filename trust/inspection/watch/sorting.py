@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from trust.inspection.show.ordering import clustered
+from trust.inspection.reading.ordering import clustered
 from trust.inspection.watch.board import Board
 from trust.record.history import PeerName
 

@@ -19,8 +19,8 @@ from peers.commands.demo.board import PlayerRow, board
 from peers.commands.demo.cast import CAST, Player, make_cast
 from peers.commands.demo.scenarios import SCENARIOS
 from peers.home.config import load_config
+from support.block_contrast import within_over_across
 from trust.record.log import read_history
-from trust.record.measures import within_over_across
 
 LANGUAGE = {"amelie": "fr", "basile": "fr", "clara": "de", "dirk": "de"}
 

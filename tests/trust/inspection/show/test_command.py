@@ -19,10 +19,10 @@ from rich.console import Console
 
 from support.records import entry_of, make_home, round_of
 from trust.cli import trust
+from trust.inspection.reading.ordering import ordered
 from trust.inspection.reading.summary import summary
-from trust.inspection.show.ordering import ordered
+from trust.inspection.reading.traffic import counted, totals
 from trust.inspection.show.tables import print_summary
-from trust.inspection.show.traffic import counted, totals
 from trust.record.matrix import members
 
 

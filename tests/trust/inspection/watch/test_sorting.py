@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from support.records import begun_of, round_of
-from trust.inspection.show.ordering import clustered
+from trust.inspection.reading.ordering import clustered
 from trust.inspection.watch.board import Board
 from trust.inspection.watch.sorting import SORTS, in_order
 from trust.record.history import Entry, Traffic

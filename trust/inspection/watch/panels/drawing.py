@@ -17,7 +17,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 
 from trust.inspection.drawing.shades import GUARDS, weight_style, weight_text
-from trust.inspection.show.traffic import PeerTraffic
+from trust.inspection.reading.traffic import PeerTraffic
 from trust.inspection.watch.board import Board, Event, WatchedPeer
 from trust.inspection.watch.panels.charts import sparkline
 from trust.inspection.watch.panels.table import BOLD, DIM, PLAIN, Cell, CellTable, LazyRows, Row

@@ -7,7 +7,7 @@ from typing import Final
 from rich.style import Style
 from rich.text import Text
 
-from trust.inspection.show.traffic import PeerTraffic
+from trust.inspection.reading.traffic import PeerTraffic
 from trust.inspection.watch.board import WatchedPeer
 from trust.inspection.watch.panels.charts import columns, sparkline
 from trust.inspection.watch.panels.drawing import Scene, clock, event_cell, short_bytes, short_loss

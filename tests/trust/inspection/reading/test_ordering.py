@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.records import entry_of, round_of
+from trust.inspection.reading.ordering import clustered, mutual, ordered
 from trust.inspection.reading.summary import Summary, summary
-from trust.inspection.show.ordering import clustered, mutual, ordered
 from trust.record.matrix import members
 
 

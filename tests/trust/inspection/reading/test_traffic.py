@@ -6,7 +6,7 @@ import pytest
 
 from support.records import begun_of, round_of
 from trust.inspection.reading.summary import summary
-from trust.inspection.show.traffic import bytes_text, counted, totals
+from trust.inspection.reading.traffic import bytes_text, counted, totals
 from trust.record.history import Entry, Record, Traffic
 from trust.record.matrix import members
 
