@@ -18,10 +18,10 @@ def run_async(function: Callable[[*Args], Awaitable[T]], *args: *Args) -> T:
     try:
         return trio.run(function, *args)
     except BaseExceptionGroup as group:
-        mistakes = group.subgroup(UserMistake)
-        if mistakes is None:
+        user_errors = group.subgroup(UserMistake)
+        if user_errors is None:
             raise
-        raise _first(mistakes) from None
+        raise _first(user_errors) from None
 
 
 def _first(group: BaseExceptionGroup[UserMistake]) -> UserMistake:

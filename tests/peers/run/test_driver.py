@@ -61,7 +61,7 @@ class Memory:
         self.saved: list[Any] = []
         self.kept: list[Any] = []
         self.full = 0
-        self.full_for_company = False
+        self.full_for_inputs = False
 
     def save(self, saved: Any) -> None:
         if self.full:
@@ -69,10 +69,10 @@ class Memory:
             raise OSError(28, "the disk is full")
         self.saved.append(saved)
 
-    def keep(self, company: Any) -> None:
-        if self.full_for_company:
+    def keep(self, inputs: Any) -> None:
+        if self.full_for_inputs:
             raise OSError(28, "the disk is full")
-        self.kept.append(company)
+        self.kept.append(inputs)
 
 
 class Diary:
@@ -155,7 +155,7 @@ async def test_what_was_kept_does_not_stay_in_memory(cast: Any, until: Any) -> N
     one = cast.add("one", ToyLearning([1, 1, 1, 1]))
     cast.add("two", ToyLearning([1, 1, 1, 1]))
     rounds: list[int] = []
-    one.memory.keep = lambda company: rounds.append(company.round)
+    one.memory.keep = lambda inputs: rounds.append(inputs.round)
 
     await until(lambda: rounds[-1:] == [2])
     await until(lambda: len(one.diary.rounds) == 3 and not _held(one.id))
@@ -169,7 +169,7 @@ def _held(peer: str) -> list[MergeInputs]:
 
 async def test_a_full_disk_is_said_once_and_costs_no_round(cast: Any, until: Any) -> None:
     one = cast.add("one", ToyLearning([1, 1, 1, 1]))
-    one.memory.full_for_company = True
+    one.memory.full_for_inputs = True
     cast.add("two", ToyLearning([1, 1, 1, 1]))
 
     await until(lambda: len(one.diary.rounds) == 3)
