@@ -207,5 +207,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except UserMistake as mistake:
-        raise SystemExit(f"Error: {mistake}") from None
+    except UserMistake as error:
+        raise SystemExit(f"Error: {error}") from None

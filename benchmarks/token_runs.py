@@ -1,4 +1,4 @@
-"""One run of `token_weighting.py`, in a process of a pool: peers that average, or one learner on all their text."""
+"""One run of `token_weighting.py` in a worker process: peers that average, or one learner on the text of all peers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gossipllm.model.loading.models import Base, load_base
 from gossipllm.tasks.catalogue import TASKS, read_examples, sample_source
 from gossipllm.tasks.examples import Generate
 from gossipllm.tasks.generation import answers
-from gossipllm.tasks.metrics import rouge
+from gossipllm.tasks.metrics import BertModel, bertscore, rouge
 from gossipllm.tasks.mounting import snapshot_on
 from gossipllm.text.samples import padding_id
 from gossipllm.text.windows import Splits, Windows, targets
@@ -38,12 +38,14 @@ BASELINES: Final = ("local", "centralised", "fedavg")
 PEERS: Final = 3
 LABEL: Final = "gossipllm/benchmarks/token_weighting/1"
 _NEW_TOKENS: Final = 48
-"""Of an answer. Longer ones of so small a model repeat themselves."""
+"""Longest answer. Longer answers of so small a model repeat themselves."""
+_BATCH: Final = 32
+"""Answers written, or compared by BERTScore, in one pass. Guess."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. `perplexities` are the peers', `pooled` that of their text together, ROUGE-L is in per cent;
-    `configuration` is a digest of what the run was told."""
+    """The measures of one run. `perplexities` are the peers', `pooled` is that of their text together; ROUGE-L and
+    BERTScore, None where no BERT was given, are in per cent. `configuration` is a digest of the run's settings."""
 
     configuration: str
     name: str
@@ -51,11 +53,12 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     perplexities: tuple[float, ...]
     pooled: float
     rouge_l: float
+    bertscore: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """`name` is a baseline, or an alpha."""
+    """What to run and measure. `name` is a baseline or an alpha; BERTScore is measured where `bert` is given."""
 
     partition: str
     name: str
@@ -63,10 +66,13 @@ class Run:
     scenario: Scenario
     tests: tuple[str, ...]
     prompts: int
+    bert: BertModel | None = None
 
     @property
     def configuration(self) -> str:
         parts = (commented_toml(self.scenario), self.name, str(self.seed), *self.tests, str(self.prompts))
+        if self.bert is not None:  # results that were measured without one stay valid
+            parts += (self.bert.name, str(self.bert.layer))
         return fingerprint_of(LABEL, [part.encode() for part in parts]).hex()
 
 
@@ -79,17 +85,19 @@ def perform(run: Run, advanced: Callable[[int], None]) -> Result:
         outcome = simulate(run.scenario, method, run.seed, on_rounds=advanced)
         perplexities = [one.after or math.nan for one in outcome.metrics.peers]
         snapshots = [one.data for one in outcome.snapshots if one is not None]
-        # Behind a merge all are one.
+        # After a merge by plain averaging all peers have the same adapter.
         snapshots = snapshots if method == "local" else snapshots[:1]
     weights = _test_targets(run.scenario, run.seed)
     base = load_base(ModelConfig(threads=1))
+    scores = [_scores(base, snapshot, run) for snapshot in snapshots]
     return Result(
         configuration=run.configuration,
         name=run.name,
         seed=run.seed,
         perplexities=tuple(perplexities),
         pooled=_pooled(perplexities, weights),
-        rouge_l=statistics.fmean(_rouge_l(base, snapshot, run) for snapshot in snapshots),
+        rouge_l=statistics.fmean(one["rouge_l"] for one in scores),
+        bertscore=statistics.fmean(one["bertscore"] for one in scores) if run.bert else None,
     )
 
 
@@ -100,20 +108,20 @@ def _centralised(
     rounds = PEERS * scenario.round.rounds
     training = replace(config.training, decay_steps=PEERS * scenario.steps)
     config = replace(config, training=training)
-    crew = LearnerPool(config, lambda _phase, _step: None)
-    shares = shares_of(scenario, seed, crew)
-    splits = _together([share.splits for share in shares], padding_id(crew.base.tokenizer))
-    learner = crew.hire(config, splits)
-    _ask(crew, learner, Open(request=0, config=config, snapshot=None), Opened)
+    pool = LearnerPool(config, lambda _phase, _step: None)
+    shares = shares_of(scenario, seed, pool)
+    splits = _together([share.splits for share in shares], padding_id(pool.base.tokenizer))
+    learner = pool.hire(config, splits)
+    _ask(pool, learner, Open(request=0, config=config, snapshot=None), Opened)
     for round_ in range(rounds):
-        _ask(crew, learner, Train(request=round_ + 1, round=round_, steps=scenario.round.steps), Trained)
+        _ask(pool, learner, Train(request=round_ + 1, round=round_, steps=scenario.round.steps), Trained)
         advanced(round_ + 1)
-    whole = _ask(crew, learner, Merge(request=rounds + 1, row=(1.0,), updates=()), Merged).snapshot
+    whole = _ask(pool, learner, Merge(request=rounds + 1, row=(1.0,), updates=()), Merged).snapshot
     perplexities = [
         perplexity(
             _ask(
-                crew,
-                crew.hire(config, share.splits),
+                pool,
+                pool.hire(config, share.splits),
                 Open(request=0, config=config, snapshot=whole),
                 Opened,
             ).test_loss
@@ -126,8 +134,8 @@ def _centralised(
 A = TypeVar("A", bound=Answer)
 
 
-def _ask(crew: LearnerPool, learner: Learner, request: Request, kind: type[A]) -> A:
-    (answer,) = crew.answer([(learner, request)])
+def _ask(pool: LearnerPool, learner: Learner, request: Request, kind: type[A]) -> A:
+    (answer,) = pool.answer([(learner, request)])
     if isinstance(answer, Failed):
         raise UserMistake(f"the centralised learner: {answer.why}")
     assert isinstance(answer, kind), "an answer answers its question"
@@ -162,22 +170,26 @@ def _pooled(perplexities: Sequence[float], weights: Sequence[int]) -> float:
     return math.exp(math.fsum(losses) / sum(weights))
 
 
-def _rouge_l(base: Base, snapshot: bytes, run: Run) -> float:
-    """Mean over the tasks."""
-    scores: list[float] = []
+def _scores(base: Base, snapshot: bytes, run: Run) -> dict[str, float]:
+    """ROUGE-L, and BERTScore where a BERT is given, of one adapter's answers; means over the tasks."""
+    by_task: list[dict[str, float]] = []
     with snapshot_on(base, decode_snapshot(snapshot)):
         for source in run.tests:
             found = sample_source(source)
             assert found is not None, "the tests are of tasks"
             examples = read_examples(found, base.tokenizer, key="--data")
             asked = [one for one in examples if isinstance(one, Generate)][: run.prompts]
+            references = [one.references for one in asked]
             written = answers(
                 base,
                 [one.context for one in asked],
                 new_tokens=_NEW_TOKENS,
-                batch=32,
+                batch=_BATCH,
                 one_line=TASKS[found.task].one_line,
                 done=lambda _: None,
             )
-            scores.append(rouge(written, [one.references for one in asked]).scores["rouge_l"])
-    return statistics.fmean(scores)
+            scores = {"rouge_l": rouge(written, references).scores["rouge_l"]}
+            if run.bert is not None:
+                scores |= bertscore(written, references, run.bert, batch=_BATCH).scores
+            by_task.append(scores)
+    return {name: statistics.fmean(scores[name] for scores in by_task) for name in by_task[0]}

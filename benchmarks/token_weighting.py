@@ -1,6 +1,7 @@
 """Averaging weighted by tokens and by samples, between peers: perplexity and ROUGE-L, against one pooled learner.
 
     python benchmarks/token_weighting.py --data FOLDER [--out FOLDER] [--seeds 0,1,2] [--jobs 2] [--json]
+                                         [--bert FOLDER --bert-layer N]
 
 Three peers, dealt questions with answers in two ways: by data set (restaurants, instructions and translations, one
 each) and by length (all three together, sorted by the tokens of the answers: short, medium, long). Each round everybody
@@ -15,7 +16,8 @@ sees as much text, and updates as many times as all peers together; "local" has 
 The base is the embedded model of 4.3 million parameters; rank 8, windows of at most --longest tokens. Perplexities are
 of each peer's own test samples after the last merge, as a mean over peers and over the text of all together, in which
 long answers count more. ROUGE-L is of greedy answers to questions that no peer holds, a mean over the three tasks, by
-the first peer's adapter, which after a merge is everybody's ("local": mean over the peers).
+the first peer's adapter, which after a merge is everybody's ("local": mean over the peers). With --bert, a folder or
+hub name of a BERT, BERTScore's F1 of the same answers too, by the hidden states of layer N.
 About 40 minutes on two free cores.
 """
 
@@ -38,7 +40,7 @@ from token_runs import BASELINES, LABEL, PEERS, Result, Run
 
 from gossipllm.config import TrainingConfig
 from gossipllm.randomness import permutation
-from gossipllm.tasks.metrics import check_libraries
+from gossipllm.tasks.metrics import BertModel, check_libraries
 from gossipllm.text.partitions import PartitionConfig, PartitionKind
 from peers.core.config import RoundConfig
 from sim.experiments.process_pool import Finished, perform_all
@@ -47,9 +49,9 @@ from trust.errors import UserMistake
 from trust.rows.config import TrustConfig
 
 _MOST: Final = 3_000
-"""Rows of a data set that peers are dealt from."""
+"""Most rows of a data set that are dealt to peers."""
 _ASKED: Final = 600
-"""Rows of restaurants to ask for; several are of one restaurant."""
+"""Rows of E2E to test with; several belong to one restaurant."""
 ALPHAS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
 PARTITIONS: Final[dict[str, PartitionKind]] = {
     "by data set": "exclusive",
@@ -61,7 +63,7 @@ PARTITIONS: Final[dict[str, PartitionKind]] = {
 
 
 def write_texts(data: Path, out: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Sources to train on, and to ask of. No question of the latter is among the former."""
+    """Write the texts and return the sources to train on and those to test with, which share no question."""
     out.mkdir(parents=True, exist_ok=True)
     rows = list(csv.reader(io.StringIO(_text(data / "e2e" / "train.csv"))))
     asked = list(csv.reader(io.StringIO(_text(data / "e2e" / "test.csv"))))
@@ -121,6 +123,7 @@ def runs_of(options: argparse.Namespace, train: tuple[str, ...], test: tuple[str
             scenario=scenario_of(options, train, partition, name),
             tests=test,
             prompts=options.prompts,
+            bert=BertModel(options.bert, options.bert_layer) if options.bert else None,
         )
         for seed in seeds
         for partition in PARTITIONS
@@ -155,22 +158,22 @@ def scenario_of(options: argparse.Namespace, train: tuple[str, ...], partition: 
 
 
 def results_of(runs: Sequence[Run], out: Path, console: Console, jobs: int) -> list[Result]:
-    """In the order of the runs. What is there already is not run again."""
+    """Results in the order of the runs. A run whose result file is in `out` already is not repeated."""
     files = [out / run.partition.replace(" ", "-") / f"{run.name}-{run.seed}.json" for run in runs]
     found = {
         index: one for index, file in enumerate(files) if (one := _read(file, runs[index].configuration))
     }
     wanted = [index for index in range(len(runs)) if index not in found]
     began, done = time.monotonic(), 0
-    for news in (
+    for event in (
         perform_all("token_runs:perform", [runs[index] for index in wanted], jobs=jobs) if wanted else ()
     ):
-        if not isinstance(news, Finished):
+        if not isinstance(event, Finished):
             continue
-        index, done = wanted[news.task], done + 1
-        found[index] = news.result
+        index, done = wanted[event.task], done + 1
+        found[index] = event.result
         files[index].parent.mkdir(parents=True, exist_ok=True)
-        files[index].write_bytes(msgspec.json.encode(news.result))
+        files[index].write_bytes(msgspec.json.encode(event.result))
         left = (time.monotonic() - began) / done * (len(wanted) - done) / 60
         run = runs[index]
         console.print(
@@ -188,26 +191,30 @@ def _read(file: Path, configuration: str) -> Result | None:
 
 
 def table(partition: str, results: Sequence[Result]) -> str:
-    """Means and standard deviations over seeds; differences from alpha = 0 are paired by seed."""
+    """Means and standard deviations over seeds; differences from alpha = 0 are paired by seed. BERTScore has columns
+    where every run measured it."""
     by_name: dict[str, dict[int, Result]] = {}
     for one in results:
         by_name.setdefault(one.name, {})[one.seed] = one
-    lines = [
-        f"### {partition}",
-        "",
-        "| | perplexity, mean over peers | of all text | against alpha 0 | ROUGE-L | against alpha 0 |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ]
+    with_bert = all(one.bertscore is not None for one in results)
+    heads = ["perplexity, mean over peers", "of all text", "against alpha 0", "ROUGE-L", "against alpha 0"]
+    heads += ["BERTScore", "against alpha 0"] if with_bert else []
+    lines = [f"### {partition}", "", f"| | {' | '.join(heads)} |", f"| --- |{' ---: |' * len(heads)}"]
     for name, of_seed in by_name.items():
         title = name if name in BASELINES else f"alpha {name}"
         both = [(one, by_name["0"][seed]) for seed, one in of_seed.items() if seed in by_name["0"]]
-        cells = (
+        cells = [
             spread([statistics.fmean(one.perplexities) for one in of_seed.values()]),
             spread([one.pooled for one in of_seed.values()]),
             spread([one.pooled - zero.pooled for one, zero in both], "+"),
             spread([one.rouge_l for one in of_seed.values()]),
             spread([one.rouge_l - zero.rouge_l for one, zero in both], "+"),
-        )
+        ]
+        if with_bert:
+            cells += [
+                spread([one.bertscore or 0.0 for one in of_seed.values()]),
+                spread([(one.bertscore or 0.0) - (zero.bertscore or 0.0) for one, zero in both], "+"),
+            ]
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -229,9 +236,13 @@ def main() -> None:
     parser.add_argument("--longest", type=int, default=128, help="tokens of the longest sample")
     parser.add_argument("--rate", type=float, default=5e-3)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--bert", default="", metavar="FOLDER", help="a BERT to measure BERTScore with")
+    parser.add_argument(
+        "--bert-layer", type=int, metavar="N", help="its layer, for one that bert-score does not know"
+    )
     parser.add_argument("--json", action="store_true", help="print every run instead of tables")
     options = parser.parse_args()
-    check_libraries(["rouge"])
+    check_libraries(["rouge", "bertscore"] if options.bert else ["rouge"])
     console, out = Console(stderr=True, highlight=False), options.out.resolve()
     train, test = write_texts(options.data.resolve(), out / "texts")
     runs = runs_of(options, train, test)
@@ -249,7 +260,7 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except UserMistake as mistake:
-        raise SystemExit(f"Error: {mistake}") from None
+    except UserMistake as error:
+        raise SystemExit(f"Error: {error}") from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
