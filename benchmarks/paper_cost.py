@@ -51,7 +51,8 @@ from gossipllm.learning.jobs import LastLogitsJob, PredictJob, StepsJob
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.learning.moments import Moments
-from gossipllm.text.windows import Splits, cut, demo_share, tokenise
+from gossipllm.text.reference import demo_share
+from gossipllm.text.windows import Splits, cut, tokenise
 from gossipllm.work import Answer, Failed, Open, Train, Trained, Weigh, Weighed
 
 PUBLISHED_STEP = 0.146

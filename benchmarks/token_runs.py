@@ -182,7 +182,7 @@ def _scores(base: Base, snapshot: bytes, run: Run) -> dict[str, float]:
             references = [one.references for one in asked]
             written = answers(
                 base,
-                [one.context for one in asked],
+                [one.prompt for one in asked],
                 new_tokens=_NEW_TOKENS,
                 batch=_BATCH,
                 one_line=TASKS[found.task].one_line,

@@ -33,7 +33,8 @@ from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.learning.merging.stack import OwnAdapter, Stack
 from gossipllm.learning.merging.updates import Update
 from gossipllm.learning.moments import Moments
-from gossipllm.text.windows import Windows, cut, demo_share, split, tokenise
+from gossipllm.text.reference import demo_share
+from gossipllm.text.windows import Windows, cut, split, tokenise
 from gossipllm.work import (
     Evaluate,
     Evaluated,

@@ -1,1 +1,1 @@
-"""Talking with a model: a conversation, an answer token by token, and text that a terminal may show."""
+"""Chatting with a model: the conversation, answers token by token, and text that is safe to show in a terminal."""

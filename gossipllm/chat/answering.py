@@ -1,4 +1,4 @@
-"""One answer of a model, told while it is written: transformers' `generate`, which keeps keys and values."""
+"""A model's answer, passed on while it is written. Uses transformers' `generate`, which keeps keys and values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gossipllm.randomness import words
 from gossipllm.text.samples import padding_id
 
 _COLDEST: Final = 1e-6
-"""Lowest temperature that tokens are drawn at: logits of thousands, divided by it, are far within float32."""
+"""Lowest temperature at which tokens are drawn: logits of thousands divided by it still fit float32 by far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,17 +25,18 @@ class Sampling:
     """How tokens are chosen."""
 
     temperature: float = 0.8
-    """Divides the logits; 0, and what is so near to it that float32 would overflow, always takes the likeliest token.
+    """Divides the logits, 0 to 100; at 0, or so near 0 that float32 would overflow, always the likeliest token.
     Guess."""
 
     top_p: float = 0.95
-    """Draws from the likeliest tokens that have this much of the probability together, in (0, 1] (1904.09751)."""
+    """Tokens are drawn from the likeliest ones that have this share of the probability together, in (0, 1]
+    (1904.09751)."""
 
     new_tokens: int = 200
-    """Tokens of the longest answer, at least 1."""
+    """Most tokens of an answer, at least 1."""
 
     seed: int = 0
-    """Of the draws, on one machine and with one version of torch."""
+    """Seed of the draws. Equal seeds give equal answers on one machine with one version of torch."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.temperature <= 100:
@@ -48,7 +49,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
-    """`ended` says that the model came to an end by itself, before its tokens ran out."""
+    """One answer. `ended` says that the model ended it with an end-of-text token, before `new_tokens` were written."""
 
     text: str
     tokens: int
@@ -57,21 +58,22 @@ class ChatAnswer:
 
 
 class Speaker:
-    """A model that answers. Nobody else may generate with it meanwhile."""
+    """A model that writes answers. While it does, the model must not be used elsewhere."""
 
     def __init__(self, base: Base) -> None:
         self._base = base
         self._tokenizer: Any = base.tokenizer
         model = cast("Any", base.model)
         self._stops = _stops(self._tokenizer.eos_token_id) | _stops(model.generation_config.eos_token_id)
-        # `generate` would fill in from the model's own file what is left open here.
+        # `generate` would otherwise fill in settings of the model's own file, such as a repetition penalty.
         model.generation_config = cast("Any", GenerationConfig)()
 
     def answer(
         self, prompt: list[int], sampling: Sampling, number: int, tell: Callable[[str], None]
     ) -> ChatAnswer:
-        """What follows `prompt`. `tell` gets each piece of text as soon as it is whole; whatever it raises, and
-        Ctrl-C, ends the answer. Equal seeds and numbers draw alike."""
+        """The answer to `prompt`. `tell` receives each piece of text as soon as its characters are complete; an
+        exception that it raises, and Ctrl-C, end the answer. `number` counts the answers of a session: equal seeds
+        and numbers give equal draws."""
         began = time.monotonic()
         stream = _Stream(self._decoded, tell, self._stops)
         tokens = torch.tensor([prompt], device=self._base.device)
@@ -106,7 +108,7 @@ class Speaker:
 
 
 class _Stream(BaseStreamer):
-    """What `generate` gives its tokens to: first the prompt, then one after the other."""
+    """Receives the tokens of `generate`: the prompt in the first call, then a token a call."""
 
     def __init__(
         self, decode: Callable[[Any], str], tell: Callable[[str], None], stops: frozenset[int]
@@ -140,7 +142,7 @@ class _Stream(BaseStreamer):
 
 
 def _stops(found: Any) -> frozenset[int]:
-    """Ids of tokens that end an answer; transformers has none, one or several."""
+    """Ids of tokens that end an answer: transformers stores None, an id or a list."""
     if found is None:
         return frozenset()
     return frozenset(cast("list[int]", found) if isinstance(found, list) else [int(found)])

@@ -1,7 +1,7 @@
-"""What was said so far, as the tokens that a model goes on from.
+"""A conversation as the tokens that a model continues.
 
-Where the tokenizer has a chat template, turns go through it. A model without one only continues text: then all that
-was written, by either side, is one text.
+Where the tokenizer has a chat template, the turns go through it. A model without a template only continues text: then
+the turns of both sides are joined to one text.
 """
 
 from __future__ import annotations
@@ -12,26 +12,29 @@ from typing import Any, Literal
 from jinja2 import TemplateError
 
 from gossipllm.model.loading.models import Base
-from gossipllm.text.samples import encoded_contexts
+from gossipllm.text.samples import encoded_prompts
 from trust.errors import UserMistake
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
+    """What one side said at a time."""
+
     role: Literal["user", "assistant"]
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """`cut` says that older text had to fall out."""
+    """The tokens to continue. `cut` says that older text was left out."""
 
     tokens: list[int]
     cut: bool
 
 
 class Conversation:
-    """Between a person and a model. `plain` continues the text although the tokenizer has a chat template."""
+    """A conversation between a person and a model. `plain` joins the turns to one text although the tokenizer has a
+    chat template."""
 
     def __init__(self, base: Base, *, plain: bool = False) -> None:
         self._tokenizer: Any = base.tokenizer
@@ -48,8 +51,9 @@ class Conversation:
         self._turns.clear()
 
     def prompt(self, room: int) -> Prompt:
-        """At most `room` tokens, 1 or more. The oldest turns fall out first, a question with its answer; what is too
-        long by itself loses its beginning. Raises `UserMistake` where the chat template refuses the turns."""
+        """The conversation in at most `room` tokens, 1 or more. The oldest turns are left out first, a question with
+        its answer; a last turn that is too long loses its beginning. Raises `UserMistake` where the chat template
+        refuses the turns."""
         turns = list(self._turns)
         tokens = self._encoded(turns)
         whole = len(tokens) <= room
@@ -60,7 +64,7 @@ class Conversation:
 
     def _encoded(self, turns: list[Turn]) -> list[int]:
         if not self.templated:
-            return [int(token) for token in encoded_contexts([_text(turns)], self._tokenizer)[0]]
+            return [int(token) for token in encoded_prompts([_text(turns)], self._tokenizer)[0]]
         messages = [{"role": turn.role, "content": turn.text} for turn in turns]
         try:
             text = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
@@ -73,7 +77,7 @@ class Conversation:
 
 
 def _text(turns: list[Turn]) -> str:
-    """One text: each question on a line of its own, each answer directly behind its question."""
+    """The turns as one text: each question on a new line, each answer directly after its question."""
     text = ""
     for turn in turns:
         fresh = turn.role == "user" and text and not text.endswith("\n")

@@ -1,8 +1,8 @@
-"""Text out of tokens as they come, fit for a terminal.
+"""Decoding tokens one by one into text that is safe to show in a terminal.
 
-A character may be spread over several tokens, so the end of the text waits until it is whole. And a model may write
-anything, also what moves a cursor, turns the direction of writing or renames a window: such characters are shown as
-escapes.
+A character may be spread over several tokens, so text is held back until its last character is complete. A model may
+write control characters that move the cursor, change the direction of writing or rename the terminal: these are shown
+as escapes.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 _LONGEST_CHARACTER: Final = 4
-"""Bytes of a character in UTF-8, and so the most tokens that one can be spread over."""
+"""Bytes of the longest character in UTF-8, and so the most tokens that a character can be spread over."""
 
 _BROKEN: Final = "\ufffd"
 
 _KEPT: Final = frozenset("\n\t\u200c\u200d")
-"""New lines and tabs; and the joiners that Persian, Hindi and many emoji are written with."""
+"""Characters of refused categories that are shown all the same: new lines and tabs, and the joiners that Persian, Hindi
+and many emoji are written with."""
 
 _REFUSED: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-"""Categories of Unicode: control, format, surrogate, separators of lines and of paragraphs."""
+"""Unicode categories that are escaped: control, format, surrogate, line separator, paragraph separator."""
 
 
 class Decoding:
-    """The text of tokens that are given one by one. `decode` turns tokens into text."""
+    """Decodes tokens that arrive one by one. `decode` turns a sequence of tokens into text."""
 
     def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
         self._decode = decode
@@ -33,16 +34,17 @@ class Decoding:
         self._told = 0
 
     def more(self, token: int) -> str:
-        """What the token adds that is whole by now; often nothing."""
+        """The text that is complete with this token and was not returned yet; often empty."""
         self._tokens.append(token)
         return self._next(last=False)
 
     def end(self) -> str:
-        """What is left, whole or not."""
+        """The rest of the text, even if its last character is incomplete."""
         return self._next(last=True)
 
     def _next(self, *, last: bool) -> str:
-        # Decoded behind the tokens told last: what a token reads as depends on the one before it.
+        # Decoded together with the tokens returned last, because a token's text depends on the token before it (a
+        # leading blank, for example). Decoding everything each time would take quadratic time.
         before = self._decode(self._tokens[self._context : self._told])
         text = self._decode(self._tokens[self._context :])
         waiting = len(self._tokens) - self._told
@@ -54,7 +56,7 @@ class Decoding:
 
 
 def printable(text: str) -> str:
-    """`text` with escapes for the characters that would do something to a terminal rather than be shown."""
+    """`text` with escapes in place of characters that a terminal would act on instead of showing."""
     if text.isprintable():
         return text
     return "".join(_shown(character) for character in text)

@@ -23,7 +23,8 @@ from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.learning.shared_model import OnPhase, SharedModel, load_shared_model, load_text
 from gossipllm.model.loading.models import Base
 from gossipllm.model.loading.progress import loading_told
-from gossipllm.text.windows import ReferenceSet, Splits
+from gossipllm.text.reference import ReferenceSet
+from gossipllm.text.windows import Splits
 from gossipllm.work import Answer, Failed, Open, Progress, Request
 from trust.errors import UserMistake
 from wire.errors import WireError

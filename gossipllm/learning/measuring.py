@@ -11,7 +11,8 @@ from gossipllm.learning.learner_state import diverged
 from gossipllm.learning.merging.averages import mean_loss, standard_error, weights_of
 from gossipllm.learning.merging.distances import Blob
 from gossipllm.model.adapter.names import State
-from gossipllm.text.windows import ReferenceSet, Splits
+from gossipllm.text.reference import ReferenceSet
+from gossipllm.text.windows import Splits
 from wire.floats import F32
 from wire.logits import decode_logits, decode_rows, encode_logits, encode_rows
 

@@ -18,7 +18,7 @@ from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.placement import Attached, attach
 from gossipllm.model.contexts.packed_base import HeldPacked
-from gossipllm.model.heap import hand_back_at_once
+from gossipllm.model.heap import release_tensors_at_once
 from gossipllm.model.loading.models import (
     Base,
     base_fingerprint,
@@ -26,7 +26,8 @@ from gossipllm.model.loading.models import (
     open_base,
     tokenizer_fingerprint,
 )
-from gossipllm.text.windows import ReferenceSet, Splits, load_reference, load_splits
+from gossipllm.text.reference import ReferenceSet, load_reference
+from gossipllm.text.windows import Splits, load_splits
 from wire.messages import Fingerprints
 
 _BITS: Final = {"int8": 8, "int4": 4}
@@ -75,14 +76,14 @@ def load_shared_model(config: LearnerConfig, on_phase: OnPhase, *, alone: bool =
     bits can be what the base itself is held in. Raises `UserMistake`."""
     on_phase("model", 1)
     if alone and config.layers.memory_mb:
-        hand_back_at_once()
+        release_tensors_at_once()
     bits = _BITS.get(config.layers.context, 0) if alone else 0
     base, weights = open_base(config.model) if bits else (load_base(config.model), None)
     # Named before sites are put in, which renames the base's own tensors, and before a weight is rounded.
     name = base_fingerprint(base.model, weights)
     on_phase("reference", 2)
     reference = load_reference(
-        config.reference, base.tokenizer, context=base.context, vocabulary=base.vocabulary
+        config.reference, base.tokenizer, context_length=base.context_length, vocabulary=base.vocabulary
     )
     # Before a layer is packed, too: sites look at what they stand around.
     attached = attach(base.model, config.adapter)
@@ -99,4 +100,6 @@ def load_shared_model(config: LearnerConfig, on_phase: OnPhase, *, alone: bool =
 
 def load_text(config: LearnerConfig, base: Base) -> Splits:
     """The learner's own text. Raises `UserMistake`."""
-    return load_splits(config.data, base.tokenizer, context=base.context, seed=config.training.seed)
+    return load_splits(
+        config.data, base.tokenizer, context_length=base.context_length, seed=config.training.seed
+    )

@@ -1,1 +1,1 @@
-"""What is trained: the frozen base model, the adapter on it, and the forms in which an adapter is kept."""
+"""The frozen base model, the adapters on it, and the formats in which adapters are stored."""

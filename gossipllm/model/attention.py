@@ -1,9 +1,10 @@
-"""Causal attention for training on short windows, where a processor is slow at torch's.
+"""Causal attention for training on short windows on a CPU, where torch's fused kernel is slow.
 
-torch's fused kernel spends most of its time in the backward pass: for windows of 128 tokens in bfloat16 on one core,
-75 ms a layer forward and backward against 32 ms here (32 windows, 4 heads of 64), and a fifth of a training
-step of the embedded model. Here the probabilities are kept, which fused kernels avoid, so it is only for windows
-up to `LONGEST`; everything else (no gradient, an accelerator, a mask, another dtype) goes to torch's.
+torch's kernel spends most of its time in the backward pass, because it computes the probabilities again: for windows of
+128 tokens in bfloat16 on one core, 75 ms a layer forward and backward against 32 ms here (32 windows, 4 heads of 64).
+This saves a fifth of a training step of the embedded model. Here the probabilities are kept in memory, so this
+attention is only for windows up to `LONGEST` tokens; everything else (no gradient, an accelerator, a mask, another
+dtype) goes to torch's kernel.
 
 Axes: B windows, H heads, T positions, D width of a head.
 """
@@ -17,12 +18,13 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations import sdpa_attention
 
 LONGEST: Final = 256
-"""Tokens of a window up to which probabilities are kept: 128 kB a head and window at most, in bfloat16."""
+"""Longest window, in tokens, whose probabilities are kept: 128 kB a head and window, in bfloat16."""
 _NAME: Final = "gossipllm"
 
 
 def use_short_attention(model: PreTrainedModel) -> None:
-    """Let `model` take this attention where it is faster. Only for models that would use torch's own."""
+    """Make `model` use this attention where it is faster. Changes nothing for models that do not use torch's kernel, or
+    that are on an accelerator."""
     chosen: object = getattr(model.config, "_attn_implementation", None)
     if chosen != "sdpa" or next(model.parameters()).device.type != "cpu":
         return
@@ -39,6 +41,8 @@ def _attention(
     attention_mask: torch.Tensor | None,
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
+    # Everything that the equation below leaves out. A mask is None for a batch of whole windows: transformers then
+    # relies on `is_causal`.
     short = (
         attention_mask is None
         and query.requires_grad
@@ -54,7 +58,7 @@ def _attention(
             module, query, key, value, attention_mask, **options
         )
     groups = query.shape[1] // key.shape[1]
-    if groups > 1:
+    if groups > 1:  # grouped queries: each key and value serves so many query heads
         key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     scale = options.get("scaling") or query.shape[-1] ** -0.5
     out_BHTD = cast("torch.Tensor", cast("Any", _Attention).apply(query, key, value, float(scale)))
@@ -62,7 +66,11 @@ def _attention(
 
 
 class _Attention(torch.autograd.Function):
-    """softmax(scale Q K') V over the past, the softmax in float32."""
+    """softmax(scale Q K') V over the past, with the softmax in float32.
+
+    Autograd would keep the probabilities twice, in float32 for the softmax and in bfloat16 for the product; here only
+    the latter are kept.
+    """
 
     @staticmethod
     def forward(
@@ -80,6 +88,7 @@ class _Attention(torch.autograd.Function):
     def backward(ctx: Any, *slopes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
         q_BHTD, k_BHTD, v_BHTD, p_BHTT = ctx.saved_tensors
         (slope_BHTD,) = slopes
+        # The gradient of a softmax, row by row: dS = P * (dP - sum(dP * P)). P is 0 where the future was masked.
         slope_p_BHTT = (slope_BHTD @ v_BHTD.transpose(2, 3)).float()
         wide_BHTT = p_BHTT.float()
         shared_BHT1 = (slope_p_BHTT * wide_BHTT).sum(dim=-1, keepdim=True)

@@ -1,7 +1,7 @@
-"""Where the repeated blocks of a causal language model stand, whatever its family calls them.
+"""Finding the blocks, the final norm and the head of a causal language model of any family.
 
-Found by structure and not by name: the list of as many modules as the configuration counts layers, the norm that
-stands beside it, the head if it has weights of its own. So GPT-2, Llama and their relatives need no table.
+They are found by structure: the list of as many modules as the configuration counts layers, the norm beside that list,
+the head if it has weights of its own. A table of names would have to list every family.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from transformers.pytorch_utils import Conv1D
 
 Linear = torch.nn.Linear | Conv1D
 Fill = Callable[[str, torch.nn.Module], None]
-"""Gives the block of this name, whose tensors are on the meta device, its numbers, in place."""
+"""Gives a block its numbers, in place. Called with the block's name and the block, whose tensors are on the meta
+device."""
 _Named = Iterable[tuple[str, torch.nn.Module]]
 _M = TypeVar("_M", bound=torch.nn.Module)
 
@@ -27,7 +28,7 @@ def blocks_of(model: PreTrainedModel) -> torch.nn.ModuleList:
 
 
 def blocks_name(model: PreTrainedModel) -> str:
-    """What stands before a block's index in the names of its modules, as `transformer.h` or `model.layers`."""
+    """The name of the list of blocks, as `transformer.h` or `model.layers`. Raises `ValueError` where there is none."""
     count = int(cast("Any", model.config).get_text_config().num_hidden_layers)
     for name, module in cast("_Named", model.named_modules()):
         if isinstance(module, torch.nn.ModuleList) and len(module) == count:
@@ -41,7 +42,7 @@ def final_norm_of(model: PreTrainedModel) -> torch.nn.Module:
     norms = [
         module
         for name, module in parent.named_children()
-        # Some families normalise the embeddings too, in a module beside the blocks.
+        # Some families (BLOOM) have a norm of the embeddings beside the blocks too.
         if "norm" in type(module).__name__.lower() and "emb" not in name
     ]
     if not norms:
@@ -50,7 +51,7 @@ def final_norm_of(model: PreTrainedModel) -> torch.nn.Module:
 
 
 def own_head_of(model: PreTrainedModel) -> torch.nn.Module | None:
-    """The head, or None where it is the embeddings once more."""
+    """The output head, or None where it is tied to the embeddings."""
     head = cast("Any", model).get_output_embeddings()
     if head is None or head.weight is cast("Any", model.get_input_embeddings()).weight:
         return None
@@ -58,33 +59,35 @@ def own_head_of(model: PreTrainedModel) -> torch.nn.Module | None:
 
 
 def parameters_of(block: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """A block's parameters under the names that they have where no adapter stands around its layers."""
+    """A block's parameters by the names that they have in a model without adapters."""
     return {plain(name): value for name, value in block.named_parameters()}
 
 
 def plain(name: str) -> str:
-    """What a tensor is called where no adapter stands around its module."""
+    """A tensor's name in a model without adapters."""
     return name.replace(".frozen.", ".")
 
 
 def linears_of(module: torch.nn.Module) -> dict[str, Linear]:
-    """Every linear layer within, by name."""
+    """All linear layers within a module, by name."""
     return {
         name: inner for name, inner in cast("_Named", module.named_modules()) if isinstance(inner, Linear)
     }
 
 
 def replace(root: torch.nn.Module, name: str, module: torch.nn.Module) -> None:
-    """Let `module` stand where `root` had its submodule `name`."""
+    """Put `module` in place of the submodule `name` of `root`."""
     parent, _, child = name.rpartition(".")
     setattr(root.get_submodule(parent), child, module)
 
 
 def shadow(module: _M, *, kept: Iterable[object] = (), swapped: Iterable[tuple[object, object]] = ()) -> _M:
-    """The same structure once more on the same tensors, so that it costs no memory and can be changed by itself.
+    """A copy of a module that shares its tensors: it takes no memory, and its structure can be changed separately.
 
-    What is `kept` is shared whole; of what is `swapped`, the second stands for the first.
+    The objects in `kept` are not copied. In the copy, the second object of each pair in `swapped` takes the place of
+    the first.
     """
+    # `deepcopy` takes an object from `memo` instead of copying it.
     memo: dict[int, object] = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     memo |= {id(each): each for each in kept}
     memo |= {id(old): new for old, new in swapped}

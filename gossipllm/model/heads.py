@@ -1,7 +1,8 @@
-"""Which rows and columns of an attention's linear layers belong to which heads.
+"""The rows and columns of an attention's linear layers that belong to each group of heads.
 
-A group is a key/value head with its query heads; without grouped queries that is one head. Groups lie in the layers'
-rows one after the other, query, key and value in layers of their own or one below the other in one.
+A group is a key/value head with its query heads; without grouped queries a group is a single head. The groups follow
+each other in the layers' rows. Query, key and value are three layers (Llama) or one fused layer with query, key and
+value below each other (GPT-2, Phi-3).
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ _OUT: Final = ("o_proj", "out_proj", "c_proj")
 
 @dataclass(frozen=True, slots=True)
 class HeadRows:
-    """`count` rows for each group, from row `first` on, of the module's outputs; `mark` tells fused parts apart."""
+    """Rows of a module's outputs: `count` for each group, from row `first` on. `mark` is "q", "k" or "v" where the
+    three are fused in one module, and empty otherwise."""
 
     module: str
     mark: str
@@ -31,7 +33,7 @@ class HeadRows:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """The linear layers of one attention. Its output's columns are `width` for each of the `groups`."""
+    """The linear layers of one attention. The output projection `out` has `width` columns for each of the `groups`."""
 
     name: str
     rows: tuple[HeadRows, ...]
@@ -42,7 +44,7 @@ class Attention:
 
 @dataclass(frozen=True, slots=True)
 class HeadSizes:
-    """Numbers of rows of one group in query, and in key or value; and how many groups there are."""
+    """The rows of one group in query and in key or value, and the number of groups."""
 
     query: int
     key: int
@@ -58,9 +60,9 @@ def head_sizes(model: PreTrainedModel) -> HeadSizes:
 
 
 def attentions_of(linears: Mapping[str, tuple[int, int]], sizes: HeadSizes) -> tuple[Attention, ...]:
-    """The attentions among linear layers that are given with their inputs and outputs.
+    """The attentions among linear layers, which are given by name with their numbers of inputs and outputs.
 
-    Raises `UserMistake` where there is none, or where sizes do not tell the heads apart.
+    Raises `UserMistake` where there is none, or where a layer's size does not fit its heads.
     """
     parents: dict[str, dict[str, str]] = {}
     for module in linears:

@@ -1,6 +1,7 @@
-"""What the C library keeps of memory that was freed. glibc only: others have no such calls, and need none.
+"""Returning freed memory to the operating system. Only glibc has these calls and needs them.
 
-For a device where memory is short: a heap with holes between what is kept holds far more than is in use.
+For devices with little memory: glibc keeps freed memory that lies between allocations that are still in use, so that a
+process can hold far more than it uses.
 """
 
 from __future__ import annotations
@@ -11,22 +12,27 @@ from typing import Final
 _MMAP_THRESHOLD: Final = -3
 """glibc's M_MMAP_THRESHOLD."""
 _LARGE_BYTES: Final = 65_536
-"""Of a tensor that gets pages of its own. Guess: small beside a model, large beside a page."""
+"""Allocations from this size on get pages of their own. Guess: small beside a model, large beside a page."""
 
 
-def hand_back() -> None:
-    """Let the system have what was freed. glibc keeps it where something smaller lies behind it, as packed weights do
-    behind the wide ones that they were made from: of a Llama of 350 MB, packed to 110, 350 stayed resident."""
+def release_freed_memory() -> None:
+    """Return all freed memory to the system.
+
+    By itself glibc keeps freed memory below an allocation that is still in use, as packed weights lie above the wide
+    weights that they were made from: a Llama of 350 MB, packed to 110 MB, kept 350 MB resident.
+    """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
 
-def hand_back_at_once() -> None:
-    """From now on let the system have large tensors as soon as they are freed. What a training step holds is then what
-    `learning.windows` estimates, where with glibc's own settings it was up to 1.8 times that. Pages are made anew for
-    each tensor: steps of a Llama of width 768 took 1.0 to 2.0 times as long, on a busy machine (a trial by
-    hand)."""
+def release_tensors_at_once() -> None:
+    """From this call on, return the memory of large tensors to the system as soon as they are freed.
+
+    A training step then uses the memory that is estimated for it; with glibc's own settings it used up to 1.8
+    times as much. The price is that the system provides new pages for each tensor: steps of a Llama of width 768 took
+    1.0 to 2.0 times as long, on a busy machine (a trial by hand).
+    """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:
         set_option(_MMAP_THRESHOLD, _LARGE_BYTES)

@@ -1,9 +1,9 @@
-"""A base that computes some of its attention heads, and lets them speak for all.
+"""Subnets: a base that computes only some of its attention heads, scaled up to stand for all heads.
 
-For training head by head. Of an attention's G groups of heads g are computed: their rows of query, key and value, their
-columns of the projection of the output, and what they say times G / g, as dropout scales what it keeps. So what an
-attention adds is, over random choices of groups, on average what it was. The bias of that projection belongs to no
-head and counts once.
+For training head by head. Of an attention's G groups of heads, g are computed: their rows of query, key and value, and
+their columns of the output projection. The input of that projection is multiplied by G / g, as dropout scales what it
+keeps, so that over random choices of groups the attention's output has the expectation that it had with all groups.
+The bias of the projection belongs to no head and is added once.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from trust.errors import UserMistake
 
 
 def subnet(model: PreTrainedModel, groups: Mapping[int, Collection[int]]) -> PreTrainedModel:
-    """`model`, which has sites around its attentions' linear layers, with only these groups of heads by block.
+    """`model` with only these groups of heads by block. It must have sites around its attentions' linear layers.
 
-    A block of which no group is named stays whole: no gain would make up for heads that are all silent. Measured on
-    the embedded model and technical notes, four peers with a quarter of the heads each, six rounds of eight steps, two
-    seeds: from 6.07 nats to 5.91, and to 6.09 where such blocks had no attention; 5.82 with masks. So who has few
-    heads, and none in many blocks, computes little less than all. Where no block has only some, what comes back is
-    `model` itself.
+    A block without named groups keeps all its heads, because no scaling makes up for an attention without heads.
+    Measured on the embedded model and technical notes, four peers with a quarter of the heads each, six rounds of eight
+    steps, two seeds: from 6.07 nats to 5.91, and to 6.09 where such blocks had no attention; 5.82 with masks. So a peer
+    with few heads, and none in many blocks, saves little computation. Where every block has all or none of its groups,
+    `model` itself is returned.
 
-    It shares with `model` all but the slices that it computes with, and mounts the same tensors by the same names: an
-    adapter's other rows and columns take no part and have a gradient of zero. Raises `ValueError` for blocks or groups
-    that the model does not have, and `UserMistake` where its heads do not stand apart.
+    The subnet shares everything with `model` except the slices of weights that it computes with, and mounts the same
+    tensors by the same names: an adapter's other rows and columns are not used and get a gradient of zero. Raises
+    `ValueError` for blocks or groups that the model does not have, and `UserMistake` where its heads share parameters.
     """
     attentions = _attentions(model)
     for block, some in groups.items():
@@ -57,21 +57,26 @@ def subnet(model: PreTrainedModel, groups: Mapping[int, Collection[int]]) -> Pre
 
 
 def owned(blueprint: Blueprint, units: Iterable[int]) -> dict[int, frozenset[int]]:
-    """The groups of heads, by block, that these units of an adapter with `train = "heads"` are."""
+    """The groups of heads, by block, of these units of an adapter with `train = "heads"`."""
     found: defaultdict[int, set[int]] = defaultdict(set)
     for unit in units:
+        # A group's number is its place among the columns of A of the output projection.
         (columns,) = (cut for cut in blueprint.anatomy.cuts[unit] if cut.tensor.endswith(A))
         found[blueprint.schema.units[unit].layer].add(columns.start // (columns.stop - columns.start))
     return {block: frozenset(some) for block, some in found.items()}
 
 
 class _PartSite(LoraSite):
-    """Beside some rows or columns of a frozen layer. Whole tensors are mounted, and each pass takes what is its own of
-    them anew: between passes they change in place."""
+    """A LoRA site on some rows or columns of a frozen layer.
+
+    Whole tensors are mounted, and each pass selects its slices from them again, because an optimiser changes the
+    tensors in place between passes.
+    """
 
     cut: ClassVar[str]
-    """The factor that heads lie along one axis of, and the axis in `(P, ...)`."""
+    """The factor, A or B, that is divided among heads."""
     axis: ClassVar[int]
+    """The axis of that factor, `(P, ...)`, along which heads follow each other."""
 
     own: torch.Tensor
 
@@ -90,13 +95,13 @@ class _PartSite(LoraSite):
 
 
 class _Rows(_PartSite):
-    """Of query, key or value, or of all three in one layer."""
+    """Some rows of query, key or value, or of all three fused in one layer."""
 
     cut, axis = B, 1
 
 
 class _Columns(_PartSite):
-    """Of the projection of the output, from heads that stand for `gain` times as many."""
+    """Some columns of the output projection, whose heads stand for `gain` times as many."""
 
     cut, axis = A, 2
 
@@ -105,11 +110,12 @@ class _Columns(_PartSite):
         self.gain = gain
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # The input rather than the output: the bias of the projection must not be multiplied.
         return super().forward(self.gain * x)
 
 
 def _attentions(model: PreTrainedModel) -> dict[int, Attention]:
-    """By block."""
+    """The model's attentions, by block."""
     sites = {name: module for name, module in _modules(model).items() if isinstance(module, LoraSite)}
     found = attentions_of({name: _sizes(site) for name, site in sites.items()}, head_sizes(model))
     prefix = blocks_name(model) + "."
@@ -121,13 +127,13 @@ def _modules(model: PreTrainedModel) -> dict[str, torch.nn.Module]:
 
 
 def _sizes(site: LoraSite) -> tuple[int, int]:
-    """Inputs and outputs."""
+    """Numbers of inputs and outputs of the site's layer."""
     rows, columns = site.weight.shape
     return (rows, columns) if isinstance(site.frozen, Conv1D) else (columns, rows)
 
 
 def _cut(part: PreTrainedModel, attention: Attention, chosen: tuple[int, ...], *, head_width: int) -> None:
-    """Let an attention of `part` compute these groups only, in place."""
+    """Make an attention of `part` compute these groups only, in place."""
     _check(part, attention, head_width)
     for name in dict.fromkeys(rows.module for rows in attention.rows):
         spans = [(rows.first, rows.count) for rows in attention.rows if rows.module == name]
@@ -135,11 +141,14 @@ def _cut(part: PreTrainedModel, attention: Attention, chosen: tuple[int, ...], *
     columns = _places([(0, attention.width)], chosen)
     gain = attention.groups / len(chosen)
     replace(part, attention.out, _Columns(_site(part, attention.out), columns, gain))
-    _count_anew(part.get_submodule(attention.name), attention, len(chosen), head_width)
+    _set_counts(part.get_submodule(attention.name), attention, len(chosen), head_width)
 
 
 def _check(part: PreTrainedModel, attention: Attention, head_width: int) -> None:
-    """Raises `UserMistake` where an attention has a parameter that is not the same for every head."""
+    """Raises `UserMistake` where an attention has a parameter that spans several heads.
+
+    A parameter of one head's width, as the norms of query and key in Qwen3, serves every head alike and may stay.
+    """
     linears = (*(rows.module for rows in attention.rows), attention.out)
     for name, value in part.get_submodule(attention.name).named_parameters(prefix=attention.name):
         apart = any(name.startswith(f"{linear}.") for linear in linears)
@@ -152,14 +161,14 @@ def _site(part: PreTrainedModel, name: str) -> LoraSite:
 
 
 def _places(spans: Iterable[tuple[int, int]], chosen: tuple[int, ...]) -> torch.Tensor:
-    """Where the chosen groups lie, `count` places each from `first` on in every span `(first, count)`."""
+    """The indices of the chosen groups' rows or columns: in each span `(first, count)`, a group has `count` of them."""
     return torch.cat(
         [torch.arange(count) + first + group * count for first, count in spans for group in chosen]
     )
 
 
 def _sliced(frozen: torch.nn.Module, own: torch.Tensor, *, outputs: bool) -> torch.nn.Module:
-    """A linear layer with these of its outputs, or of its inputs."""
+    """A linear layer with the outputs, or the inputs, at the indices `own`."""
     weight, bias = cast("torch.Tensor", frozen.weight), cast("torch.Tensor | None", frozen.bias)
     swapped = [(weight, _constant(weight, own, axis=int(outputs == isinstance(frozen, Conv1D))))]
     if outputs and bias is not None:
@@ -177,9 +186,12 @@ def _constant(whole: torch.Tensor, own: torch.Tensor, *, axis: int) -> torch.nn.
     return torch.nn.Parameter(some, requires_grad=False)
 
 
-def _count_anew(module: Any, attention: Attention, chosen: int, head_width: int) -> None:
-    """Families note at the attention, or look up in the configuration, how many heads there are or how wide they are
-    together; where such a number is that of all heads, it becomes that of the chosen."""
+def _set_counts(module: Any, attention: Attention, chosen: int, head_width: int) -> None:
+    """Set an attention's numbers of heads and its widths to those of the chosen groups.
+
+    Families keep these numbers at the attention module or read them from its configuration, under several names. Only a
+    number that equals that of all heads is changed: in other families the same name may mean something else.
+    """
     queries = attention.width // head_width
     config = module.config = copy(module.config)
     counts = {"num_heads": queries, "num_attention_heads": queries, "num_key_value_heads": 1}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from gossipllm.tasks.examples import Example, pairs
+from gossipllm.tasks.examples import Example, prompt_targets
 from gossipllm.tasks.readers import read_copa, read_e2e, read_instructions, read_translation
 from gossipllm.text.categories import Tokens
 from gossipllm.text.samples import encoded, fitted
@@ -20,18 +20,20 @@ _WRITTEN: Final[tuple[Metric, ...]] = ("rouge", "bleu", "chrf", "bertscore", "pe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
+    """What can be measured on a task, and how long its answers are."""
+
     metrics: tuple[Metric, ...]
-    """What is measured unless something else is asked for."""
+    """Metrics that are computed by default."""
 
     possible: tuple[Metric, ...]
-    """What can be measured."""
+    """Metrics that can be computed."""
 
     one_line: bool = False
-    """Whether an answer ends with its line."""
+    """Whether an answer ends at the end of its line."""
 
     new_tokens: int = 0
-    """Longest answer, in tokens, unless something else is asked for; 0 where none is written. Guess: nearly all
-    references are shorter, instructions aside."""
+    """Default length of the longest answer, in tokens; 0 where no answers are written. Guess: nearly all references
+    are shorter, except those of instructions."""
 
 
 TASKS: Final[dict[TaskName, Task]] = {
@@ -59,7 +61,7 @@ TASKS: Final[dict[TaskName, Task]] = {
 
 @dataclass(frozen=True, slots=True)
 class SampleSource:
-    """A file of a task. `pair` is of languages, and empty for tasks that know none."""
+    """A file of a task. `pair` is the pair of languages of a translation, as "en-fr", and empty for other tasks."""
 
     task: TaskName
     pair: str
@@ -67,8 +69,8 @@ class SampleSource:
 
 
 def sample_source(source: str) -> SampleSource | None:
-    """What "e2e:PATH", "instructions:PATH", "copa:PATH" or "translation:en-fr:PATH" stands for; None for a source of
-    plain text. Reads nothing."""
+    """The task and file that "e2e:PATH", "instructions:PATH", "copa:PATH" or "translation:en-fr:PATH" names; None for
+    a source of plain text. Reads no file. Raises `UserMistake` where the path is missing."""
     kind, _, rest = source.partition(":")
     for name in TASKS:
         if kind == name != "text":
@@ -81,13 +83,13 @@ def sample_source(source: str) -> SampleSource | None:
 
 
 def load_samples(source: SampleSource, tokenizer: Any, *, longest: int, key: str) -> tuple[Tokens, ...]:
-    """All samples of a file, of at most `longest` tokens, in its order. Raises `UserMistake`."""
+    """All samples of a file, in its order, each cut to at most `longest` tokens. Raises `UserMistake`."""
     examples = read_examples(source, tokenizer, key=key)
-    return tuple(fitted(one, longest) for one in encoded(pairs(examples), tokenizer))
+    return tuple(fitted(one, longest) for one in encoded(prompt_targets(examples), tokenizer))
 
 
 def read_examples(source: SampleSource, tokenizer: Any, *, key: str) -> tuple[Example, ...]:
-    """The examples of a file, in its order. `key` is where the user named it, for complaints."""
+    """The examples of a file, in its order. `key` is the setting or flag that named the file, for error messages."""
     if not source.path.is_file():
         raise UserMistake(f"{key}: there is no file {source.path}")
     match source.task:

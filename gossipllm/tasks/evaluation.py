@@ -1,4 +1,4 @@
-"""A base and what goes beside it, each measured on the same examples: from files to a report."""
+"""An evaluation: a base alone and with each of several adapters, all measured on the same examples."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ from wire.digest import short
 from wire.errors import WireError
 
 _WINDOW: Final = 1024
-"""Longest window of plain text unless something else is asked for. Guess."""
+"""Default length of a window of plain text, where the model can read so much. Guess."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationRequest:
-    """What to measure. `limit` counts examples or documents; `window` is of plain text, 0 for the default."""
+    """What to measure. `limit` counts examples or documents; `window` is the tokens of a window of plain text, 0 for
+    the default."""
 
     task: TaskName
     data: Path
@@ -53,7 +54,7 @@ class EvaluationRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Data:
-    """One of the two is empty."""
+    """The data of an evaluation: documents where the task is plain text, examples otherwise."""
 
     documents: tuple[str, ...] = ()
     examples: tuple[Example, ...] = ()
@@ -67,11 +68,12 @@ def compared(
     *,
     left_out: Callable[[str, str], None] = lambda _name, _why: None,
 ) -> Evaluation:
-    """The base's results, then those with each of `beside`. Raises `UserMistake` for all that a user can mend.
+    """The scores of the base, then of the base with each of `beside`. Raises `UserMistake` for everything that the
+    user can repair.
 
-    A neighbour whose update cannot be read any more is left out, and `left_out` is told its name and why.
+    A neighbour whose update can no longer be read is left out, and `left_out` is told its name and the reason.
     """
-    # The data first, because reading fails sooner than loading.
+    # The data before the model: a wrong file should fail before a model has been loaded for minutes.
     data = _read(asked, load_tokenizer(config.name, "MODEL_OR_HOME"))
     base = load_base_told(config, stages.begin)
     _check(base, asked, beside)
@@ -122,14 +124,15 @@ def _read(asked: EvaluationRequest, tokenizer: Any) -> _Data:
 
 
 def _check(base: Base, asked: EvaluationRequest, beside: Sequence[AdapterSource | NeighbourAdapter]) -> None:
-    """Raises `UserMistake` where lengths exceed the model's context, or a home is of another base."""
-    if asked.window > base.context:
+    """Raises `UserMistake` where lengths exceed the model's context length, or a home was trained on another base."""
+    if asked.window > base.context_length:
         raise UserMistake(
-            f"--window-tokens is {asked.window}, but the model takes at most {base.context} tokens"
+            f"--window-tokens is {asked.window}, but the model takes at most {base.context_length} tokens"
         )
-    if asked.new_tokens >= base.context:
+    if asked.new_tokens >= base.context_length:
         raise UserMistake(
-            f"--max-new-tokens is {asked.new_tokens}, but the model takes {base.context} tokens with the question"
+            f"--max-new-tokens is {asked.new_tokens}, but the model takes {base.context_length} tokens with the "
+            "question"
         )
     homes = [one for one in beside if isinstance(one, AdapterSource)]
     snapshots = {one.place: one.snapshot for one in homes if one.snapshot is not None}
@@ -150,7 +153,8 @@ def _measured(
     stages: Stages,
     name: str,
 ) -> EvaluationScores:
-    """Raises `WireError` where a neighbour's update is none of this base's."""
+    """The scores of the base with one adapter, or alone. Raises `WireError` where a neighbour's update does not fit
+    this base."""
     if beside is None:
         mounted = nullcontext()
     elif isinstance(beside, NeighbourAdapter):
@@ -161,7 +165,7 @@ def _measured(
         mounted = folder_on(base, beside.place)
     with mounted:
         if data.documents:
-            window = asked.window or min(base.context, _WINDOW)
+            window = asked.window or min(base.context_length, _WINDOW)
             return on_text(base, data.documents, window_tokens=window, stages=stages, name=name)
         measures = EvaluationConfig(
             metrics=asked.metrics,

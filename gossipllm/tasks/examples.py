@@ -1,4 +1,4 @@
-"""One question of a task, in the two forms that there are. No torch."""
+"""Examples of a task: a prompt that is answered by writing, or by choosing among given answers. No torch."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from gossipllm.text.samples import PromptTarget
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """Write on from `context`; any of `references` would have been right. `blank` stands between the two."""
+    """A prompt to continue; any of `references` is right. `blank` stands between prompt and reference."""
 
-    context: str
+    prompt: str
     references: tuple[str, ...]
     blank: str = " "
 
 
 @dataclass(frozen=True, slots=True)
 class Choose:
-    """Which of `choices` is the likeliest after `context`: number `right` is."""
+    """A prompt with several continuations, of which `choices[right]` is right."""
 
-    context: str
+    prompt: str
     choices: tuple[str, ...]
     right: int
 
@@ -30,17 +30,17 @@ class Choose:
 Example: TypeAlias = Generate | Choose
 
 
-def pairs(examples: Sequence[Example]) -> tuple[PromptTarget, ...]:
-    """What is learned from: each reference after its context; of choices the right one."""
+def prompt_targets(examples: Sequence[Example]) -> tuple[PromptTarget, ...]:
+    """The samples to train on: each reference after its prompt; of choices the right one."""
     found: list[PromptTarget] = []
     for one in examples:
         match one:
             case Generate():
-                found += [PromptTarget(one.context, one.blank + reference) for reference in one.references]
+                found += [PromptTarget(one.prompt, one.blank + reference) for reference in one.references]
             case Choose():
-                found.append(choice_pairs(one)[one.right])
+                found.append(choice_targets(one)[one.right])
     return tuple(found)
 
 
-def choice_pairs(example: Choose) -> tuple[PromptTarget, ...]:
-    return tuple(PromptTarget(example.context, " " + choice) for choice in example.choices)
+def choice_targets(example: Choose) -> tuple[PromptTarget, ...]:
+    return tuple(PromptTarget(example.prompt, " " + choice) for choice in example.choices)

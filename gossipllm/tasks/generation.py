@@ -1,8 +1,8 @@
-"""Greedy answers of a model, many at a time.
+"""Greedy answers of a model to many prompts, in batches.
 
-Contexts of about one length go together, filled up at the left and masked; transformers' `generate` keeps the keys and
-values of what was read. In float32 an answer does not depend on which others are written beside it, which tests
-establish; in bfloat16 a near tie may fall differently.
+Prompts of similar length form a batch, padded at the left and masked; transformers' `generate` keeps keys and values.
+In float32 an answer does not depend on the other prompts of its batch, which tests establish; in bfloat16 a near tie
+may be decided differently.
 """
 
 from __future__ import annotations
@@ -16,39 +16,40 @@ from transformers import GenerationConfig
 
 from gossipllm.model.loading.models import Base
 from gossipllm.text.categories import Tokens
-from gossipllm.text.samples import encoded_contexts, padding_id
+from gossipllm.text.samples import encoded_prompts, padding_id
 
 
 def answers(
     base: Base,
-    contexts: Sequence[str],
+    prompts: Sequence[str],
     *,
     new_tokens: int,
     batch: int,
     one_line: bool,
     done: Callable[[int], None],
 ) -> list[str]:
-    """What the model writes after each context, without surrounding blanks: up to the end of text, to `new_tokens`
-    tokens, or, with `one_line`, to the end of the line.
+    """The model's answer to each prompt, without surrounding blanks: up to the end-of-text token, `new_tokens` tokens,
+    or, with `one_line`, the end of the line.
 
-    Contexts that leave no room for an answer are cut from their left (`room`). `done` is told how many are finished.
+    Prompts that leave no room for an answer are cut from their left (`room`). `done` is told how many more answers are
+    finished.
     """
-    prompts = [one[-room(base, new_tokens) :] for one in encoded_contexts(contexts, base.tokenizer)]
+    encoded = [one[-room(base, new_tokens) :] for one in encoded_prompts(prompts, base.tokenizer)]
     settings = _settings(base, new_tokens=new_tokens, one_line=one_line)
-    written = [""] * len(prompts)
-    # The longest first, so that the time left is over-estimated, and memory runs out at once if it does.
-    order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+    written = [""] * len(encoded)
+    # The longest first, so that the time left is over-estimated, and memory that does not suffice is noticed at once.
+    order = sorted(range(len(encoded)), key=lambda index: -len(encoded[index]))
     for first in range(0, len(order), batch):
         members = order[first : first + batch]
-        for index, text in zip(members, _written(base, [prompts[i] for i in members], settings), strict=True):
+        for index, text in zip(members, _written(base, [encoded[i] for i in members], settings), strict=True):
             written[index] = (text.split("\n", 1)[0] if one_line else text).strip()
         done(len(members))
     return written
 
 
 def room(base: Base, new_tokens: int) -> int:
-    """Tokens that a context may have before an answer of that length; at least one."""
-    return max(1, base.context - new_tokens)
+    """Most tokens of a prompt that leave room for an answer of `new_tokens` tokens; at least one."""
+    return max(1, base.context_length - new_tokens)
 
 
 @torch.inference_mode()
@@ -69,7 +70,8 @@ def _written(base: Base, prompts: Sequence[Tokens], settings: GenerationConfig) 
 
 
 def _settings(base: Base, *, new_tokens: int, one_line: bool) -> GenerationConfig:
-    """Greedy whatever the model's own file says, which `generate` would otherwise fill in."""
+    """Settings for greedy answers. Those of the model's own file are removed, because `generate` fills in from them
+    what is left open here (a repetition penalty, for example)."""
     tokenizer: Any = base.tokenizer
     stops: list[int] = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
     if one_line:
@@ -87,6 +89,7 @@ def _settings(base: Base, *, new_tokens: int, one_line: bool) -> GenerationConfi
 
 
 def _line_ends(tokenizer: Any) -> list[int]:
-    """The tokens that end a line."""
+    """Ids of all tokens that contain a line end, not only of the line end itself: tokenizers have tokens such as
+    ".\\n"."""
     texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
     return [token for token, text in enumerate(texts) if "\n" in text]

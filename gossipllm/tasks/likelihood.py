@@ -1,4 +1,4 @@
-"""How likely a model holds what was to be written: perplexity, bits a byte, and the likelier of several answers.
+"""Likelihood of given text under a model: perplexity, bits per byte, and the likeliest of several answers.
 
 Axes: B samples of a batch, T tokens, V tokens of the vocabulary.
 """
@@ -15,17 +15,18 @@ import torch
 
 from gossipllm.learning.passes.losses import token_losses, tokens_and_mask, window_losses
 from gossipllm.model.loading.models import Base
-from gossipllm.tasks.examples import Choose, choice_pairs
+from gossipllm.tasks.examples import Choose, choice_targets
 from gossipllm.text.categories import Tokens
 from gossipllm.text.samples import encoded, fitted, padded, padding_id
 
 _LOGITS_AT_ONCE: Final = 2**25
-"""Logits of a pass: 128 MB as float32. Guess."""
+"""Most logits of one pass: 128 MB in float32. Guess."""
 
 
 @dataclass(frozen=True, slots=True)
 class Likelihood:
-    """Nats over so many tokens, which encode so many bytes of UTF-8. The end of a text is a token of no bytes."""
+    """The loss in nats of a text, and its length in tokens and in bytes of UTF-8. The end-of-text token has no
+    bytes."""
 
     nats: float
     tokens: int
@@ -33,19 +34,19 @@ class Likelihood:
 
     @property
     def perplexity(self) -> float:
-        """Depends on the tokenizer; infinite where no float holds it."""
+        """exp of the nats per token, which depends on the tokenizer; infinite where a float cannot hold it."""
         return math.exp(self.nats / self.tokens) if self.nats / self.tokens < 700 else math.inf
 
     @property
     def bits_per_byte(self) -> float:
-        """Comparable between tokenizers."""
+        """Loss per byte of text, comparable between models with different tokenizers."""
         return self.nats / math.log(2) / self.bytes
 
 
 def sample_nats(base: Base, samples: Sequence[Tokens], done: Callable[[int], None]) -> list[float]:
-    """The loss of each sample, summed over the tokens that bear it; inf or nan where the model gives that.
+    """The loss of each sample, summed over the tokens that bear loss; inf or nan where the model's logits are.
 
-    No sample may be longer than the model's context. `done` is told how many more are finished.
+    No sample may be longer than the model's context length. `done` is told how many more samples are finished.
     """
     nats = [0.0] * len(samples)
     order = sorted(range(len(samples)), key=lambda index: -len(samples[index]))
@@ -60,18 +61,18 @@ def sample_nats(base: Base, samples: Sequence[Tokens], done: Callable[[int], Non
 
 
 def overlapping(stream: Tokens, length: int) -> tuple[Tokens, ...]:
-    """Pieces of at most `length` tokens, each beginning with the last token of the one before: as samples they bear the
-    loss of every token but the first exactly once."""
+    """Pieces of at most `length` tokens, each beginning with the last token of the piece before. The first token of a
+    sample bears no loss, so every token of the stream but the first does exactly once."""
     return tuple(stream[first : first + length] for first in range(0, len(stream) - 1, length - 1))
 
 
 def choices_made(
     base: Base, examples: Sequence[Choose], done: Callable[[int], None]
 ) -> list[tuple[int, int]]:
-    """The likeliest choice of each example: by the whole answer, and by the byte of it, which does not favour short
-    ones. `done` is told of choices."""
-    pairs = [pair for one in examples for pair in choice_pairs(one)]
-    samples = [fitted(one, base.context) for one in encoded(pairs, base.tokenizer, end=False)]
+    """The likeliest choice of each example: by the loss of the whole answer, and by its loss per byte, which does not
+    favour short answers. `done` is told how many more choices are finished."""
+    pairs = [pair for one in examples for pair in choice_targets(one)]
+    samples = [fitted(one, base.context_length) for one in encoded(pairs, base.tokenizer, end=False)]
     nats = iter(sample_nats(base, samples, done))
     chosen: list[tuple[int, int]] = []
     for one in examples:

@@ -1,6 +1,6 @@
-"""Scores of written answers, by the libraries that published work uses, each with the words that say what was computed.
+"""Scores of written answers, computed by the libraries that published work uses, with a signature of each computation.
 
-The libraries are the optional extra `eval`. All scores are per cent.
+The libraries are the optional extra `eval`. All scores are in per cent.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _LIBRARIES: Final[dict[Metric, tuple[str, str]]] = {
     "chrf": ("sacrebleu", "sacrebleu"),
     "bertscore": ("bert_score", "bert-score"),
 }
-"""Metric -> what is imported, what is installed."""
+"""Metric -> module that is imported, distribution that is installed."""
 
 _ROUGE: Final = {"rouge1": "rouge_1", "rouge2": "rouge_2", "rougeL": "rouge_l"}
 
 
 @dataclass(frozen=True, slots=True)
 class BertModel:
-    """Whose hidden states BERTScore compares: a name or folder, and the layer; None for the one that bert-score chose
-    for a model that it knows."""
+    """The model whose hidden states BERTScore compares: a hub name or folder, and the layer; None for the layer that
+    bert-score chose for a model that it knows."""
 
     name: str = "roberta-large"
     layer: int | None = None
@@ -39,14 +39,14 @@ class BertModel:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Per cent by name, and what was computed in the words of its library, by metric."""
+    """Scores in per cent by name, and the library's signature of the computation by metric."""
 
     scores: dict[str, float]
     signatures: dict[str, str]
 
 
 def check_libraries(metrics: Sequence[Metric]) -> None:
-    """Raises `UserMistake` where a metric's library is not installed. Imports none."""
+    """Raises `UserMistake` where a metric's library is not installed. Imports no library."""
     for metric in metrics:
         module, distribution = _LIBRARIES.get(metric, ("", ""))
         if module and importlib.util.find_spec(module) is None:
@@ -57,9 +57,9 @@ def check_libraries(metrics: Sequence[Metric]) -> None:
 
 
 def rouge(written: Sequence[str], references: Sequence[Sequence[str]]) -> Scored:
-    """ROUGE-1, 2 and L (Lin 2004): mean F1 over examples, each with the reference that gives most.
+    """ROUGE-1, 2 and L (Lin 2004): mean F1 over examples, each against its best reference.
 
-    Its words are of the letters a to z and digits; other languages are better measured by chrF.
+    The library splits words at everything but a to z and digits; chrF suits other languages better.
     """
     from rouge_score import rouge_scorer  # pyright: ignore[reportMissingTypeStubs]
 
@@ -75,14 +75,14 @@ def rouge(written: Sequence[str], references: Sequence[Sequence[str]]) -> Scored
 
 
 def bleu(written: Sequence[str], references: Sequence[Sequence[str]]) -> Scored:
-    """Corpus BLEU (Papineni et al. 2002; Post 2018, 1804.08771). Numbers of references may differ."""
+    """Corpus BLEU (Papineni et al. 2002; Post 2018, 1804.08771). Examples may differ in their number of references."""
     from sacrebleu.metrics.bleu import BLEU
 
     return _of_corpus("bleu", BLEU(), written, references)
 
 
 def chrf(written: Sequence[str], references: Sequence[Sequence[str]]) -> Scored:
-    """Corpus chrF2 (Popovic 2015). Numbers of references may differ."""
+    """Corpus chrF2 (Popovic 2015). Examples may differ in their number of references."""
     from sacrebleu.metrics.chrf import CHRF
 
     return _of_corpus("chrf", CHRF(), written, references)
@@ -91,9 +91,9 @@ def chrf(written: Sequence[str], references: Sequence[Sequence[str]]) -> Scored:
 def bertscore(
     written: Sequence[str], references: Sequence[Sequence[str]], model: BertModel, *, batch: int
 ) -> Scored:
-    """Mean F1 of BERTScore (Zhang et al. 2020, 1904.09675), each with the reference that gives most; no rescaling.
+    """Mean F1 of BERTScore (Zhang et al. 2020, 1904.09675), each answer against its best reference, not rescaled.
 
-    An empty answer counts 0. Raises `UserMistake` where the model cannot be had.
+    An empty answer counts 0. Raises `UserMistake` where the model cannot be loaded.
     """
     scorer = _bert_scorer(model, batch)
     filled = [index for index, text in enumerate(written) if text.strip()]
@@ -130,7 +130,8 @@ def _bert_scorer(model: BertModel, batch: int) -> Any:
     except (OSError, ValueError, AssertionError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserMistake(f"--bert: {model.name} cannot be used: {reason}") from None
-    # Tokenizers that know no limit would cut nothing, and a model fails on texts longer than its positions.
+    # A tokenizer without a limit cuts nothing, and the model fails on texts longer than its positions. Two positions
+    # less, because models of RoBERTa's kind begin to count at two.
     tokenizer: Any = scorer._tokenizer  # noqa: SLF001
     config: Any = scorer._model.config  # noqa: SLF001
     positions = getattr(config, "max_position_embeddings", None) or 512

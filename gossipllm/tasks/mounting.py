@@ -1,4 +1,4 @@
-"""An adapter beside a base for as long as it is measured: a peer's own state, or a folder in PEFT's format."""
+"""Mounting an adapter on a base while it is measured: a peer's saved state, or a folder in PEFT's format."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trust.errors import UserMistake
 
 @contextmanager
 def snapshot_on(base: Base, snapshot: Snapshot) -> Generator[None]:
-    """Let the base compute with what a peer saved on it, whatever kind of adapter that is."""
+    """Within the context manager, the base computes with the adapter of a peer's snapshot, of any kind."""
     header = snapshot.header
     sites = attach(base.model, AdapterConfig(train=header.train)).sites
     try:
@@ -39,14 +39,15 @@ def snapshot_on(base: Base, snapshot: Snapshot) -> Generator[None]:
 
 @contextmanager
 def folder_on(base: Base, folder: Path) -> Generator[None]:
-    """Let the base compute with the PEFT adapter of `folder`. Raises `UserMistake` where it does not belong there."""
+    """Within the context manager, the base computes with the PEFT adapter in `folder`. Raises `UserMistake` where that
+    adapter does not fit the base."""
     # peft takes half a second to import, and only this needs it.
     from peft import PeftModel
 
     wrapper: Any = PeftModel
     try:
         with warnings.catch_warnings():
-            # peft looks at what transformers is about to rename, which is nothing that a user could mend.
+            # peft reads an attribute that transformers is about to rename: a user can do nothing about that.
             warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
             mounted = wrapper.from_pretrained(base.model, str(folder), is_trainable=False)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:

@@ -1,7 +1,7 @@
-"""A neighbour's adapter as a peer received it, made whole so that it can be measured.
+"""A neighbour's adapter as a peer received it, completed so that it can be measured.
 
-What it does not offer (the blocks or heads of others) stays as in the peer's own adapter, and another rank becomes the
-best approximation that the peer's own allows: just what the peer measures when it weighs that neighbour.
+Blocks and heads that the neighbour does not offer are the peer's own, and an adapter of another rank is replaced by the
+best approximation of the peer's rank. A peer measures the same when it weighs that neighbour.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from wire.errors import WireError
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NeighbourAdapter:
-    """`own` is the state of the peer that received `update`, and `config` that peer's. `name` is fit for a terminal."""
+    """A received update with the state and configuration of the peer that received it. `name` is safe to print."""
 
     name: str
     peer: str
@@ -32,16 +32,16 @@ class NeighbourAdapter:
 
 
 def laid_over(base: Base, one: NeighbourAdapter) -> Snapshot:
-    """A state like the peer's own, with the neighbour's adapter. Leaves the base as it was.
+    """The peer's own state with the neighbour's adapter in place of its own. The base stays unchanged.
 
-    Raises `WireError` where the update is none by the configuration as it is now, and `UserMistake` where that asks
-    for what the base does not have.
+    Raises `WireError` where the update does not fit the present configuration, and `UserMistake` where the
+    configuration names modules that the base does not have.
     """
     attached = attach(base.model, one.config.adapter)
     try:
         blueprint = attached.blueprint(one.config.adapter)
         if 1 <= one.own.header.rank < blueprint.rank:
-            # Pruned since.
+            # The own adapter was pruned to a smaller rank than the configuration names.
             blueprint = blueprint.narrowed(one.own.header.rank)
         shapes = {spec.name: spec.shape for spec in blueprint.layout.tensors}
         if shapes != {name: value.shape for name, value in one.own.adapter.items()}:

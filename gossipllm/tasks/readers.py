@@ -1,7 +1,7 @@
-"""Files of tasks to examples, in the formats in which the data sets are published.
+"""Readers of task files, in the formats in which the data sets are published.
 
-What a model is shown is plain text with labels, one line each, so that any model can learn it. Every reader raises
-`UserMistake` naming the file, the line and what is wrong; `key` is where the user gave the path.
+Prompts are plain text with labels, a line each, which any model can learn. Every reader raises `UserMistake` that names
+the file, the line and what is wrong; `key` is the setting or flag that named the file.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LANGUAGES: Final = {
     "ru": "Russian",
     "zh": "Chinese",
 }
-"""Names that prompts use; other languages are called by their code."""
+"""Names of languages in prompts; other languages appear as their code."""
 
 
 class _Instruction(msgspec.Struct, frozen=True):
@@ -106,7 +106,7 @@ def read_copa(file: Path, key: str) -> tuple[Choose, ...]:
 
 
 def read_translation(file: Path, key: str, pair: str) -> tuple[Generate, ...]:
-    """A .jsonl with a sentence for each language code; `pair` is from-to, as "en-fr"."""
+    """A .jsonl with a sentence for each language code; `pair` names source and target language, as "en-fr"."""
     source, _, target = pair.partition("-")
     if not source or not target or source == target:
         raise UserMistake(f'a pair of languages is from-to, as "en-fr", got "{pair}"')
@@ -128,7 +128,7 @@ def _answered(turns: tuple[MessageLine, ...], tokenizer: Any, where: str) -> Gen
     if len(turns) < 2 or turns[-1].role != "assistant" or not turns[-1].content.strip():
         raise UserMistake(f"{where}: `messages` must end with an answer of the assistant to something")
     asked = conversation(turns[:-1], tokenizer, where, asking=True)
-    # Some templates write the mark that every sample begins with.
+    # Some chat templates begin with the beginning-of-text token, which `encoded` adds to every sample.
     return Generate(asked.removeprefix(tokenizer.bos_token or ""), (turns[-1].content.strip(),), blank="")
 
 
@@ -138,7 +138,7 @@ def _csv_rows(file: Path, text: str, columns: tuple[str, ...]) -> Iterator[tuple
         try:
             row = next(rows, None)
         except csv.Error as error:
-            # The line where the row begins: what a quote that nobody closes swallows ends with the file.
+            # The line where the row begins: a quote that is never closed takes in the rest of the file.
             raise UserMistake(f"{file}:{rows.line_num + 1}: {error}") from None
         missing = [column for column in columns if column not in (rows.fieldnames or ())]
         if missing:

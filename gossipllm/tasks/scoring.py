@@ -1,4 +1,4 @@
-"""One model, with or without an adapter, on the examples of a task or on plain text."""
+"""The scores of one model, with or without an adapter, on the examples of a task or on plain text."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 
 from gossipllm.model.loading.models import Base
 from gossipllm.tasks.catalogue import Metric
-from gossipllm.tasks.examples import Choose, Example, Generate, pairs
+from gossipllm.tasks.examples import Choose, Example, Generate, prompt_targets
 from gossipllm.tasks.generation import answers, room
 from gossipllm.tasks.likelihood import Likelihood, choices_made, overlapping, sample_nats
 from gossipllm.tasks.metrics import BertModel, Scored, bertscore, bleu, chrf, rouge
 from gossipllm.text.categories import Tokens
-from gossipllm.text.samples import encoded, encoded_contexts, fitted
+from gossipllm.text.samples import encoded, encoded_prompts, fitted
 from gossipllm.text.windows import targets, tokenised
 from trust.progress import Stages
 
@@ -24,7 +24,7 @@ _BY_TEXT: tuple[Metric, ...] = ("rouge", "bleu", "chrf", "bertscore")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationConfig:
-    """What is measured, and how."""
+    """Which metrics to compute, and how answers are written."""
 
     metrics: tuple[Metric, ...]
     new_tokens: int
@@ -35,8 +35,8 @@ class EvaluationConfig:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationScores:
-    """Scores by name, in the order of the metrics; what was written or chosen, by example; and how many contexts or
-    samples did not fit into the model and were cut."""
+    """One model's scores by name, in the order of the metrics; the answers written or chosen, by example; and how many
+    prompts or samples were longer than the model can read and were cut."""
 
     scores: dict[str, float]
     signatures: dict[str, str]
@@ -47,7 +47,7 @@ class EvaluationScores:
 def on_examples(
     base: Base, examples: Sequence[Example], measures: EvaluationConfig, stages: Stages, name: str
 ) -> EvaluationScores:
-    """Everything that `measures` asks for. `name` is the model's, for the progress."""
+    """The scores that `measures` asks for. `name` is the model's name, shown with the progress."""
     scores: dict[str, float] = {}
     signatures: dict[str, str] = {}
     asked = [one for one in examples if isinstance(one, Generate)]
@@ -74,7 +74,8 @@ def on_examples(
 def on_text(
     base: Base, documents: Sequence[str], *, window_tokens: int, stages: Stages, name: str
 ) -> EvaluationScores:
-    """Perplexity and bits a byte of plain text: of all its tokens, each after at most `window_tokens` - 1 others."""
+    """Perplexity and bits per byte of plain text: of all its tokens, each predicted from at most `window_tokens` - 1
+    tokens before it."""
     stream = _stream(documents, base)
     pieces = overlapping(stream, window_tokens)
     done = stages.begin(f"{name}: reading", len(pieces))
@@ -84,7 +85,7 @@ def on_text(
 
 
 def _stream(documents: Sequence[str], base: Base) -> Tokens:
-    before = encoded_contexts([""], base.tokenizer)
+    before = encoded_prompts([""], base.tokenizer)
     return np.concatenate([*before, *tokenised(list(documents), base.tokenizer)])
 
 
@@ -99,30 +100,33 @@ def _numbers(found: Likelihood) -> dict[str, float]:
 def _written(
     base: Base, asked: Sequence[Generate], measures: EvaluationConfig, stages: Stages, name: str
 ) -> tuple[list[str], int]:
-    contexts = [one.context for one in asked]
+    prompts = [one.prompt for one in asked]
     written = answers(
         base,
-        contexts,
+        prompts,
         new_tokens=measures.new_tokens,
         batch=measures.batch,
         one_line=measures.one_line,
-        done=stages.begin(f"{name}: writing", len(contexts)),
+        done=stages.begin(f"{name}: writing", len(prompts)),
     )
     most = room(base, measures.new_tokens)
-    return written, sum(len(ids) > most for ids in encoded_contexts(contexts, base.tokenizer))
+    return written, sum(len(ids) > most for ids in encoded_prompts(prompts, base.tokenizer))
 
 
 def _likelihood(base: Base, examples: Sequence[Example], stages: Stages, name: str) -> tuple[Likelihood, int]:
-    """Of all references. Where a target is cut, its bytes count in proportion."""
-    wanted = pairs(examples)
+    """The likelihood of all references, and how many samples were cut. The bytes of a cut target count in proportion to
+    the tokens that are left."""
+    wanted = prompt_targets(examples)
     whole = encoded(wanted, base.tokenizer)
-    samples = [fitted(one, base.context) for one in whole]
+    samples = [fitted(one, base.context_length) for one in whole]
     nats = sample_nats(base, samples, stages.begin(f"{name}: reading", len(samples)))
     tokens = size = 0.0
     for pair, one, kept in zip(wanted, whole, samples, strict=True):
         tokens += int(targets(kept))
         size += len(pair.target.encode()) * (kept >= 0).sum() / (one >= 0).sum()
-    return Likelihood(sum(nats), int(tokens), round(size)), sum(len(one) > base.context for one in whole)
+    return Likelihood(sum(nats), int(tokens), round(size)), sum(
+        len(one) > base.context_length for one in whole
+    )
 
 
 def _chosen(

@@ -1,4 +1,4 @@
-"""Pieces of text dealt out in a random order, each once: no piece serves two peers, nor two splits of one."""
+"""Categories of text in pieces, dealt in random order: no piece serves two peers, or two splits of one peer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LABEL: Final = "gossipllm/partition/1"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Category:
-    """One kind of text, in pieces that are dealt whole."""
+    """One kind of text, as a language or a topic, in pieces that are dealt whole."""
 
     name: str
     pieces: tuple[Tokens, ...]
@@ -27,14 +27,15 @@ class Category:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CategoryTokens:
-    """Tokens of one category."""
+    """A piece, or the beginning of one, and the index of its category."""
 
     category: int
     tokens: Tokens
 
 
 class Stock:
-    """Pieces to take from, in order. `needed` tokens are going to be taken in all; for the complaint."""
+    """Pieces that are taken in order, each once. `needed` is how many tokens will be taken in all, for the message
+    where they do not suffice."""
 
     def __init__(self, name: str, parts: Sequence[CategoryTokens], needed: int) -> None:
         self._name = name
@@ -43,7 +44,10 @@ class Stock:
         self._next = 0
 
     def take(self, tokens: int) -> list[CategoryTokens]:
-        """Exactly so many, in pieces that nobody had; the rest of the last one is given to nobody."""
+        """Exactly `tokens` tokens in pieces that were not taken yet; the rest of the last piece is lost.
+
+        Raises `UserMistake` where too few are left.
+        """
         taken: list[CategoryTokens] = []
         while tokens > 0:
             if self._next == len(self._parts):
@@ -63,7 +67,7 @@ class Stock:
 
 
 def category_stocks(categories: Sequence[Category], needed_C: Sequence[int], seed: int) -> list[Stock]:
-    """A stock of each category, shuffled."""
+    """The pieces of each category, shuffled by the seed."""
     stocks: list[Stock] = []
     for number, (category, needed) in enumerate(zip(categories, needed_C, strict=True)):
         order = permutation(LABEL, (seed, "category", number), len(category.pieces))
@@ -73,15 +77,15 @@ def category_stocks(categories: Sequence[Category], needed_C: Sequence[int], see
 
 
 def length_stocks(categories: Sequence[Category], peers: int, needed: int, seed: int) -> list[Stock]:
-    """Pieces of all categories by length in `peers` bands of about the same number of tokens, each shuffled.
+    """Pieces of all categories sorted by length into `peers` bands of about equally many tokens, each shuffled.
 
-    Stock 0 has the shortest. Where pieces of one length must part, chance decides which goes where.
+    The first band has the shortest pieces. Pieces of equal length on both sides of a border are divided at random.
     """
     parts = [CategoryTokens(c, piece) for c, category in enumerate(categories) for piece in category.pieces]
     lengths = np.array([len(part.tokens) for part in parts], np.int64)
     shuffled = permutation(LABEL, (seed, "lengths"), len(parts))
     order = shuffled[np.argsort(lengths[shuffled], kind="stable")]
-    # A piece belongs where its middle lies among all tokens. Doubled, so that middles are whole numbers.
+    # A piece belongs to the band in which its middle token lies. Positions are doubled, so that middles are integers.
     ends = 2 * np.cumsum(lengths[order])
     bands = (ends - lengths[order]) * peers // max(1, int(2 * lengths.sum()))
     stocks: list[Stock] = []

@@ -160,8 +160,8 @@ def evaluate(
     from transformers.utils.logging import disable_progress_bar
 
     from gossipllm.tasks.evaluation import EvaluationRequest, compared
-    from gossipllm.tasks.results import json_of, print_report
-    from gossipllm.tasks.tables import print_listing
+    from gossipllm.tasks.results import json_of
+    from gossipllm.tasks.tables import print_list, print_table
 
     disable_progress_bar()
     asked = EvaluationRequest(
@@ -183,7 +183,7 @@ def evaluate(
     if as_json:
         click.echo(json_of(report))
     else:
-        (print_listing if task == "text" else print_report)(report, Console(highlight=False))
+        (print_list if task == "text" else print_table)(report, Console(highlight=False))
 
 
 def _left_out(name: str, why: str) -> None:

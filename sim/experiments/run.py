@@ -137,9 +137,9 @@ def _learner_factory(
 def shares_of(scenario: Scenario, seed: int, pool: LearnerPool) -> tuple[Share, ...]:
     """Each peer's share of the texts, a function of the seed. Raises `UserMistake` where there is too little text."""
     data = scenario.data
-    if data.window_tokens > pool.base.context:
+    if data.window_tokens > pool.base.context_length:
         raise UserMistake(
-            f"data.window_tokens is {data.window_tokens}, but the model takes at most {pool.base.context} tokens"
+            f"data.window_tokens is {data.window_tokens}, but the model takes at most {pool.base.context_length} tokens"
         )
     categories = _categories(scenario, pool.base.tokenizer)
     if data.of_samples:

@@ -16,9 +16,9 @@ from gossipllm import base as embedded
 from gossipllm.tasks.catalogue import load_samples, sample_source
 from gossipllm.text.categories import Tokens
 from gossipllm.text.partitions import Category, PartitionConfig, categorised
+from gossipllm.text.reference import demo_share
 from gossipllm.text.samples import PromptTarget, encoded, fitted
 from gossipllm.text.sources import read_documents, source_files
-from gossipllm.text.windows import demo_share
 from sim.experiments.methods import suggestion
 from trust.errors import UserMistake
 

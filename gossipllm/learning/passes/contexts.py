@@ -37,7 +37,7 @@ from gossipllm.model.contexts.fidelity import fidelity
 from gossipllm.model.contexts.packed_base import HeldPacked
 from gossipllm.model.loading.models import Base
 from gossipllm.model.subnets import subnet
-from gossipllm.text.windows import ReferenceSet
+from gossipllm.text.reference import ReferenceSet
 from gossipllm.work import MadeContext
 from trust.errors import UserMistake
 from wire.digest import Content

@@ -1,1 +1,1 @@
-"""The adapter: where it stands in the base, how its tensors are named and cut into units, its files."""
+"""The adapter: its place in the base, the names of its tensors and their division into units, and its files."""

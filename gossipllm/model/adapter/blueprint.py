@@ -1,13 +1,13 @@
-"""What an adapter consists of: its tensors, and the units in which they are trained, sent and merged.
+"""The structure of an adapter: its tensors, and the units in which they are trained, sent and merged.
 
-All adapters of a network have one `Anatomy`: the units that the base model offers, whatever ranks and modules
-peers choose. A `Blueprint` is the anatomy with one peer's choice. An adapter's *state* is whole tensors, as they
-stand beside the layers; what travels of it are *pieces*, which are whole tensors too, except where heads share a
-tensor: there a piece is some of its rows or columns.
+All adapters of a network share one `Anatomy`: the units that the base model has, for all ranks and modules that peers
+may choose. A `Blueprint` is the anatomy with one peer's choice. An adapter's *state* is whole tensors, one or more for
+each site. Updates carry *pieces*: whole tensors too, except where the heads of a layer share a tensor; there a piece is
+some rows or columns of it.
 
-Units by kind (`AdapterConfig.train`), of the modules that `adapters.py` finds:
+Units by kind (`AdapterConfig.train`), of the modules that `placement.py` finds:
 
-    both, b      a linear layer: its lora_A and lora_B, or only the latter
+    both, b      a linear layer: its lora_A and lora_B, or only lora_B
     heads        a group of attention heads of one layer: rows of lora_B of query, key and value, columns of lora_A
                  of the projection of the output
     full, bias   a linear layer or a norm: differences of its weight and bias from the base's, or of the bias alone
@@ -34,8 +34,8 @@ from wire.units import Offer, Schema, Unit
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A piece is what lies from `start` to `stop` along `axis` of a tensor of the state. The axis is never that of
-    the rank."""
+    """A piece of a tensor of the state: indices `start` to `stop` along `axis`. The axis is never the rank's, whose
+    length differs between peers."""
 
     piece: str
     tensor: str
@@ -44,13 +44,13 @@ class Cut:
     stop: int
 
     def of(self, tensor: F32) -> F32:
-        """A view."""
+        """The piece of `tensor`, as a view."""
         return tensor[(slice(None),) * self.axis + (slice(self.start, self.stop),)]
 
 
 @dataclass(frozen=True, slots=True)
 class AdapterTensor:
-    """One tensor of the state of an adapter that has all modules, with `RANK` in its shape where the rank stands."""
+    """A tensor of an adapter on all modules. In `shape`, `RANK` takes the place of the rank."""
 
     name: str
     module: str
@@ -63,13 +63,13 @@ class AdapterTensor:
 
 @dataclass(frozen=True, eq=False)
 class Anatomy:
-    """What all adapters of a network have in common: all that a base model lets them have.
+    """The tensors and units that adapters on a base model can have, the same for all peers of a network.
 
-    `parts` are in the order of names; a unit's `cuts` lie at its index. Modules that are `mirrored` start with
-    an A of zeros and a B that is drawn.
+    `tensors` are in the order of their names; `names` and `cuts` are the units' names and pieces, by unit index.
+    Modules that are `mirrored` start with an A of zeros and a B that is drawn.
     """
 
-    parts: tuple[AdapterTensor, ...]
+    tensors: tuple[AdapterTensor, ...]
     names: tuple[str, ...]
     cuts: tuple[tuple[Cut, ...], ...]
     layers: int
@@ -78,16 +78,16 @@ class Anatomy:
 
     @cached_property
     def by_name(self) -> Mapping[str, AdapterTensor]:
-        return {part.name: part for part in self.parts}
+        return {tensor.name: tensor for tensor in self.tensors}
 
     @cached_property
     def modules_of(self) -> tuple[frozenset[str], ...]:
-        """The modules that each unit has a part of."""
+        """The modules in which each unit has pieces, by unit index."""
         return tuple(frozenset(self.by_name[cut.tensor].module for cut in cuts) for cuts in self.cuts)
 
     @cached_property
     def trained(self) -> frozenset[str]:
-        """The tensors that some unit has a part of."""
+        """The names of the tensors in which some unit has a piece."""
         return frozenset(cut.tensor for cuts in self.cuts for cut in cuts)
 
     @cached_property
@@ -110,7 +110,7 @@ class Anatomy:
 
 @dataclass(frozen=True, eq=False)
 class Blueprint:
-    """One peer's kind of adapter. Units are indices of the schema's."""
+    """The structure of one peer's adapter. Units are given as their indices in the schema."""
 
     anatomy: Anatomy
     config: AdapterConfig
@@ -122,7 +122,7 @@ class Blueprint:
 
     @property
     def layers(self) -> int:
-        """Blocks of the model; 0 where it has none that can be told apart."""
+        """The number of blocks of the model; 0 where no list of blocks was found."""
         return self.anatomy.layers
 
     @property
@@ -131,16 +131,16 @@ class Blueprint:
 
     @property
     def rank(self) -> int:
-        """0 where no tensor has one."""
+        """The rank of the factors; 0 where no tensor has a rank."""
         return self.config.rank if self.schema.ranked else 0
 
     def narrowed(self, rank: int) -> Blueprint:
-        """The same for adapters of a smaller rank."""
+        """The blueprint of adapters of a smaller rank and otherwise equal."""
         return Blueprint(self.anatomy, replace(self.config, rank=rank))
 
     @property
     def scale(self) -> float:
-        """What the product of the factors is multiplied by."""
+        """The factor of the product B A."""
         return self.scale_at(self.rank)
 
     def scale_at(self, rank: int) -> float:
@@ -148,7 +148,7 @@ class Blueprint:
 
     @cached_property
     def own(self) -> tuple[int, ...]:
-        """The units that this peer's adapter has, rising."""
+        """The units of this peer's adapter, ascending."""
         wanted = self.config.modules
         return tuple(
             index
@@ -158,12 +158,12 @@ class Blueprint:
 
     @cached_property
     def layout(self) -> Layout:
-        """The whole state, trained or not."""
+        """The layout of the whole state: trained tensors and frozen ones."""
         return self._layout(self.rank)
 
     @cached_property
     def trained(self) -> Layout:
-        """The tensors of which at least a part is trained."""
+        """The layout of the tensors that are trained, at least some of their rows or columns."""
         held = tuple(spec for spec in self.layout.tensors if spec.name in self.anatomy.trained)
         return self.layout if len(held) == len(self.layout.tensors) else Layout(held, self.layout.codec)
 
@@ -173,10 +173,10 @@ class Blueprint:
         return self.frozen_at(self.rank)
 
     def frozen_at(self, rank: int) -> State:
-        """Those of an adapter of this rank: of two ranks, the smaller one's are the first rows or columns of the
-        larger one's. Views."""
+        """The frozen tensors of an adapter of this rank, as views: those of a smaller rank are the first rows or
+        columns of those of a larger rank (`initial_state`)."""
         if rank > max(self._drawn, default=0):
-            # One is kept, the largest that anybody had, whatever ranks neighbours come with.
+            # Only the draw of the largest rank so far is kept, so that neighbours of many ranks cost no memory.
             self._drawn.clear()
             self._drawn[rank] = self._frozen_draw(rank)
         return {
@@ -187,25 +187,27 @@ class Blueprint:
 
     @cached_property
     def shared(self) -> State:
-        """The start that the public seed gives to everybody."""
+        """The initial adapter, which the public seed gives to all peers."""
         return initial_state(self.layout, self.config.seed, mirrored=self.anatomy.mirrored)
 
     @property
     def offer(self) -> Offer:
-        """Everything that this peer's adapter has."""
+        """The offer of all units of this peer's adapter."""
         return self.schema.offer(self.own, self.rank)
 
     @property
     def fingerprint(self) -> bytes:
-        """32 bytes: units, scale and initial A, by no rank. Equal shapes with another scale are other updates."""
+        """32 bytes: units, scale and initial A, independent of the rank. Updates of equal shapes with another scale are
+        different updates."""
         config = self.config
         parts = [self.schema.fingerprint, repr(float(config.alpha)).encode(), config.seed.encode()]
-        # Only where they are not what they always were, so that a new kind renames no network.
+        # Only where they differ from the first version's values, so that networks of that version keep their
+        # fingerprint.
         parts += [word.encode() for word in (config.start, config.train) if word not in ("shared", "both")]
         return fingerprint_of("gossipllm/adapter/2", parts)
 
     def start(self, seed: int) -> dict[str, F32]:
-        """A fresh adapter; `seed` is the peer's own and counts only where each peer draws its own A."""
+        """A fresh adapter. `seed` is the peer's own; it is used only where each peer draws its own A."""
         if self.config.start == "own":
             return own_start(self.layout, seed)
         return {name: value.copy() for name, value in self.shared.items()}
@@ -213,33 +215,32 @@ class Blueprint:
     # -- units --------------------------------------------------------------------------------------
 
     def units_of(self, bitmap: bytes) -> tuple[int, ...]:
-        """The own units among those of a bitmap of the network's, all own ones where it is empty.
+        """The units of this peer's adapter that `bitmap` names; all of them where it is empty.
 
-        Raises `WireError` where it is no bitmap of this network.
+        Raises `WireError` where it is not a bitmap of this network's units.
         """
         offered = set(self.schema.indices(Offer(self.rank, bitmap)))
         return tuple(index for index in self.own if index in offered)
 
     def units_in(self, first: int, count: int) -> tuple[int, ...]:
-        """The own units of the blocks from `first` on, and those of no block."""
-        window = (-1, *range(first, first + count))
-        return tuple(index for index in self.own if self.schema.units[index].layer in window)
+        """The units of this peer's adapter in `count` blocks from `first` on, and those in no block."""
+        blocks = (-1, *range(first, first + count))
+        return tuple(index for index in self.own if self.schema.units[index].layer in blocks)
 
     def cuts(self, units: Iterable[int]) -> tuple[Cut, ...]:
         return tuple(cut for index in units for cut in self.anatomy.cuts[index])
 
     def layer_of(self, tensor: str) -> int:
-        """The index of the block that a tensor lies in, -1 for none."""
+        """The index of a tensor's block, -1 for tensors in no block."""
         return self.anatomy.by_name[tensor].layer
 
     def tensors_of(self, units: Iterable[int]) -> tuple[str, ...]:
-        """The trained tensors that these units have a part of, in the layout's order."""
+        """The tensors in which these units have pieces, in the layout's order."""
         touched = {cut.tensor for cut in self.cuts(units)}
         return tuple(spec.name for spec in self.layout.tensors if spec.name in touched)
 
     def masks_of(self, units: Collection[int]) -> dict[str, F32] | None:
-        """Of each of `tensors_of(units)`, 1 where it belongs to one of the units and 0 elsewhere; None where all is
-        1."""
+        """For each of `tensors_of(units)` an array of 1 in the units' pieces and 0 elsewhere; None where all are 1."""
         touched = {cut.tensor for cut in self.cuts(units)}
         masks = {
             spec.name: np.zeros(spec.shape, np.float32)
@@ -251,11 +252,11 @@ class Blueprint:
         return None if all(mask.all() for mask in masks.values()) else masks
 
     def pieces(self, state: State, units: Iterable[int]) -> dict[str, F32]:
-        """What of a state belongs to these units, as views."""
+        """The pieces of these units in a state, as views."""
         return {cut.piece: cut.of(state[cut.tensor]) for cut in self.cuts(units)}
 
     def placed(self, pieces: Mapping[str, F32], units: Iterable[int], state: State) -> dict[str, F32]:
-        """`state` with the pieces of these units in the place of its own; it shares the tensors that none touches."""
+        """`state` with the pieces of these units replaced. Tensors without such pieces are shared with `state`."""
         whole = dict(state)
         touched: set[str] = set()
         for cut in self.cuts(units):
@@ -279,9 +280,11 @@ class Blueprint:
         return frozenset[str]().union(*(self.anatomy.modules_of[index] for index in self.own))
 
     def _layout(self, rank: int) -> Layout:
-        return Layout(tuple(part.at(rank) for part in self.anatomy.parts if part.module in self._own_modules))
+        return Layout(
+            tuple(tensor.at(rank) for tensor in self.anatomy.tensors if tensor.module in self._own_modules)
+        )
 
 
 def named(module: str, name: str) -> bool:
-    """Whether the last parts of a module's name are `name`."""
+    """Whether a module's dotted name is `name` or ends with it."""
     return module == name or module.endswith(f".{name}")

@@ -1,8 +1,8 @@
-"""A learner's snapshot to a folder in PEFT's own format, with a model card. Loads no torch.
+"""Exporting a learner's snapshot as a folder in PEFT's format, with a model card. Loads no torch.
 
-The folder is what `PeftModel.from_pretrained(base, folder)` reads: `adapter_config.json`,
-`adapter_model.safetensors`, and a `README.md` that says where the adapter comes from. Differences of whole weights
-and of biases have no form there; `whole.py` writes the whole model.
+`PeftModel.from_pretrained(base, folder)` reads the folder: `adapter_config.json`, `adapter_model.safetensors`, and a
+`README.md` that says where the adapter comes from. PEFT has no format for differences of weights and biases;
+`merged_model.py` writes the whole model instead.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def export_adapter(
 ) -> None:
     """Write the folder. `peers` are the neighbours learnt from, `row` the last trust row by name.
 
-    Raises `UserMistake` where the snapshot is none, or `out` holds something and `overwrite` is not set.
+    Raises `UserMistake` where the bytes are no snapshot, or `out` is not empty and `overwrite` is not set.
     """
     state = decode_snapshot(snapshot)
     if not state.header.rank:
@@ -51,7 +51,7 @@ def export_adapter(
 
 
 def make_folder(out: Path, *, overwrite: bool) -> None:
-    """Raises `UserMistake` where `out` is a file, or holds something and `overwrite` is not set."""
+    """Make the folder. Raises `UserMistake` where `out` is a file, or not empty and `overwrite` is not set."""
     if out.exists() and not out.is_dir():
         raise UserMistake(f"{out} is a file, an export needs a folder")
     if out.is_dir() and any(out.iterdir()) and not overwrite:
@@ -61,8 +61,8 @@ def make_folder(out: Path, *, overwrite: bool) -> None:
 
 def _adapter_config(state: Snapshot) -> dict[str, object]:
     header = state.header
-    # Names rather than "all-linear": what that means is another version's to change. Whole ones, since of layers
-    # that share the last part of their names some may not be adapted.
+    # Names instead of "all-linear", whose meaning another version of peft may change. Whole names, because of layers
+    # with the same last part of their names some may not be adapted.
     targets = sorted(name.removesuffix(A) for name in state.adapter if name.endswith(A))
     return {
         "peft_type": "LORA",
@@ -83,7 +83,7 @@ def _base_name(model_name: str) -> str:
 
 
 def card(state: Snapshot, peers: Sequence[str], row: Mapping[str, float], *, merged: bool = False) -> str:
-    """The README of an adapter, or of the whole model that has it merged in."""
+    """The model card of an adapter, or of a whole model with the adapter merged in."""
     header = state.header
     name = "gossipllm's embedded model" if header.model_name == EMBEDDED else f"`{header.model_name}`"
     base = "" if header.model_name == EMBEDDED or Path(header.model_name).exists() else header.model_name
@@ -144,7 +144,7 @@ def _loading_adapter(model_name: str) -> tuple[str, ...]:
 
 
 def _loading(model_name: str) -> tuple[str, ...]:
-    """How the base is loaded. The embedded one lies where gossipllm is installed, which differs by device."""
+    """Lines of Python that load the base. The embedded model's folder differs by device, so its path is looked up."""
     if model_name == EMBEDDED:
         return (
             "from gossipllm.base import model_folder",
@@ -155,5 +155,5 @@ def _loading(model_name: str) -> tuple[str, ...]:
 
 
 def _plain(name: str) -> str:
-    """A peer chooses its own name: nothing in it may become markup."""
+    """`name` without characters that Markdown could interpret, because peers choose their own names."""
     return "".join(c if c.isalnum() or c in " -_." else "?" for c in name)[:64]

@@ -1,9 +1,9 @@
-"""Where all peers start: a fresh adapter as a function of the public seed and the names of the modules.
+"""The initial adapter of all peers, a function of the public seed and the names of the modules.
 
-With an A of each peer's own, averages of factors would mix unlike coordinates, and the distance between two
-adapters would measure their seeds. These numbers are part of the protocol: they may not
-change. A draw does not depend on the rank, so that of two ranks the smaller one's A is the first rows of the larger
-one's: peers of unequal ranks start in one subspace. No torch here.
+If each peer drew its own A, averages of factors would mix different coordinates, and the distance between two adapters
+would measure their seeds. These numbers are part of the protocol and must never change. Draws do not depend on the
+rank: the A of a smaller rank is the first rows of the A of a larger rank, so that peers of different ranks start in the
+same subspace. No torch here.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from wire.tensors import Layout, TensorSpec
 
 
 def initial_state(layout: Layout, seed: str, *, mirrored: Collection[str] = ()) -> dict[str, F32]:
-    """Where all peers start: A uniform within 1/sqrt(inputs) (Kaiming with a = sqrt 5), B zero.
+    """The initial adapter: A uniform within 1/sqrt(inputs) (Kaiming with a = sqrt 5), B zero.
 
-    Of the modules that are `mirrored`, A is zero and B uniform within 1/sqrt(outputs): it does to gradients what A
-    otherwise does to inputs. What is no factor, a difference from the base, is zero.
+    In the modules that are `mirrored`, A is zero and B uniform within 1/sqrt(outputs): there B projects gradients as A
+    otherwise projects inputs. Differences from the base are zero.
     """
     return {spec.name: _initial(spec, seed, mirrored) for spec in layout.tensors}
 
 
 def own_start(layout: Layout, seed: int) -> dict[str, F32]:
-    """A start of a peer's own, for reproduction: A uniform within 1/sqrt(rank) whatever the width, B zero.
+    """An initial adapter that is drawn for one peer, for reproduction: A uniform within 1/sqrt(rank), B zero.
 
     The released code of Wagner et al. (2024) draws so: its A is stored transposed, and Kaiming's bound is taken
     of the wrong axis.
@@ -52,7 +52,7 @@ def _initial(spec: TensorSpec, seed: str, mirrored: Collection[str]) -> F32:
 
 
 def _drawn(spec: TensorSpec, label: str, parts: tuple[str, ...], *, by_columns: bool) -> F32:
-    """Rank by rank: the rows of an A, the columns of a B."""
+    """Draws for one rank after the other: the rows of an A, the columns of a B."""
     rank, width = reversed(spec.shape) if by_columns else spec.shape
     draws = symmetric(label, parts, spec.count) * (1 / math.sqrt(width))
     drawn_RN = draws.astype(np.float32).reshape(rank, width)

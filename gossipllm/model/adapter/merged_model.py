@@ -1,7 +1,8 @@
-"""A learner's snapshot to a whole model: the base with what was learned added to its weights.
+"""Exporting a learner's snapshot as a whole model: the base with the adapter added to its weights.
 
-The folder is what `AutoModelForCausalLM.from_pretrained(folder)` reads, in float32, with the tokenizer and a model
-card. Any kind of adapter can be written so; of differences from the base it is the only form that others read.
+`AutoModelForCausalLM.from_pretrained(folder)` reads the folder; it is in float32, with the tokenizer and a model card.
+Every kind of adapter can be exported like this; for differences from the base it is the only form that other programs
+read.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def export_model(
 ) -> None:
     """Write the folder. `peers` are the neighbours learnt from, `row` the last trust row by name.
 
-    Raises `UserMistake` where the snapshot is none, its base cannot be had or is another now, or `out` holds
-    something and `overwrite` is not set.
+    Raises `UserMistake` where the bytes are no snapshot, the base cannot be loaded or has changed, or `out` is not
+    empty and `overwrite` is not set.
     """
     state = decode_snapshot(snapshot)
     make_folder(out, overwrite=overwrite)
@@ -53,7 +54,7 @@ def export_model(
 
 @torch.no_grad()
 def add(model: PreTrainedModel, state: Snapshot) -> None:
-    """Change the weights of the base, in place, by what the adapter adds to them."""
+    """Add an adapter to the weights of the base, in place."""
     for name, value in state.adapter.items():
         module, _, end = name.rpartition(".")
         if name.endswith(B):

@@ -1,16 +1,16 @@
-"""Beside which modules of a base adapters stand, by what is trained (`AdapterConfig.train`).
+"""Placing adapters: the modules of a base that get sites, by what is trained (`AdapterConfig.train`).
 
-    both, b   every linear layer but the head, wherever it lies
+    both, b   all linear layers except the head
     heads     the linear layers of attention
-    full      linear layers and norms of the blocks, the final norm, and a head that is not the embeddings once more
-    bias      of the blocks' and the final norm, those that have a bias
+    full      linear layers and norms of the blocks, the final norm, and a head that is not tied to the embeddings
+    bias      modules of the blocks, and the final norm, that have a bias
 
-LoRA computes `x W + alpha/rank * x A' B'` as peft's layers do. Those hold one adapter for all windows, or one a window
-by name in a Python loop; what comes out here is theirs within 1e-5, which a test establishes, and what is exported
-loads with peft.
+LoRA computes `x W + alpha/rank * x A' B'` as peft's layers do. peft holds one adapter for all windows, or one for each
+window in a Python loop; the results here equal peft's within 1e-5, which a test establishes, and exported adapters load
+with peft.
 
-A tensor's name is its module's, as the base model calls it, and `.lora_A` or `.lora_B`, `.weight` or `.bias`. The
-order is that of the sorted module names, A before B, weight before bias.
+A tensor's name is the name of its module in the base and `.lora_A`, `.lora_B`, `.weight` or `.bias`. Tensors are in the
+order of their modules' names, A before B and weight before bias.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LORA: Final = ("both", "b", "heads")
 
 @dataclass(frozen=True, eq=False)
 class Attached:
-    """A base with sites for one kind of adapter, of any ranks and sets of modules. `sites` are by module name."""
+    """The sites around a base's modules, by module name, for one kind of adapter of any rank and set of modules."""
 
     sites: Mapping[str, Site]
     anatomy: Anatomy
@@ -46,8 +46,8 @@ class Attached:
     _blueprints: dict[AdapterConfig, Blueprint] = field(default_factory=dict[AdapterConfig, Blueprint])
 
     def blueprint(self, config: AdapterConfig) -> Blueprint:
-        """One for all that are configured alike. Raises `UserMistake` where `config.modules` names what the base does
-        not have."""
+        """The blueprint of adapters with this configuration, the same object for equal configurations. Raises
+        `UserMistake` where `config.modules` names a module that the base does not have."""
         if config.train != self.train:
             raise ValueError(
                 f"train must be {self.train!r}, as the base was prepared for, got {config.train!r}"
@@ -62,9 +62,9 @@ class Attached:
 
 
 def attach(model: PreTrainedModel, config: AdapterConfig) -> Attached:
-    """Put sites around the modules that `config.train` is about, in place; the rest of `config` does not count.
+    """Put sites around the modules of `model` that `config.train` selects, in place. Of `config` only `train` counts.
 
-    Raises `UserMistake` where there is none.
+    Raises `UserMistake` where the model has no such modules.
     """
     found = _found(model, config.train)
     anatomy = _anatomy(model, found, config.train)
@@ -102,7 +102,7 @@ def _linears(model: PreTrainedModel) -> dict[str, torch.nn.Module]:
 
 
 def _trainable(model: PreTrainedModel, train: Train) -> dict[str, torch.nn.Module]:
-    """Linear layers and norms of the blocks, the final norm and, with "full", a head of its own, sorted by name."""
+    """Linear layers and norms of the blocks, the final norm and, with "full", an untied head, sorted by name."""
     head = own_head_of(model) if train == "full" else None
     try:
         outside = [final_norm_of(model), *([head] if head is not None else [])]
@@ -126,7 +126,7 @@ def _is_norm(module: torch.nn.Module) -> bool:
 
 
 def _tensors(module: torch.nn.Module, train: Train) -> dict[str, tuple[int, ...]]:
-    """What of a module is trained as a difference: shapes by the ends of names."""
+    """The shapes of a module's tensors that are trained as differences, by the ends of their names."""
     wanted = (BIAS,) if train == "bias" else (WEIGHT, BIAS)
     held = {"." + name: tuple(value.shape) for name, value in module.named_parameters(recurse=False)}
     return {end: held[end] for end in wanted if end in held}
@@ -142,7 +142,7 @@ def _anatomy(model: PreTrainedModel, found: Mapping[str, torch.nn.Module], train
     try:
         prefix, layers = blocks_name(model), len(blocks_of(model))
     except ValueError:
-        # Training all of it at once needs no blocks; whoever needs them says so.
+        # A model without a list of blocks can still be trained as a whole; what needs blocks checks `layers`.
         prefix, layers = "", 0
 
     def layer(module: str) -> int:
@@ -150,7 +150,7 @@ def _anatomy(model: PreTrainedModel, found: Mapping[str, torch.nn.Module], train
             return -1
         return int(module.removeprefix(prefix + ".").partition(".")[0])
 
-    parts = [
+    tensors = [
         AdapterTensor(name + end, name, layer(name), shape)
         for name, module in found.items()
         for end, shape in (_factors(module) if train in _LORA else _tensors(module, train)).items()
@@ -165,14 +165,14 @@ def _anatomy(model: PreTrainedModel, found: Mapping[str, torch.nn.Module], train
             for group in range(one.groups)
         }
     else:
-        trained = [part for part in parts if train != "b" or part.name.endswith(B)]
-        units = {name: tuple(_whole(part) for part in trained if part.module == name) for name in found}
+        trained = [one for one in tensors if train != "b" or one.name.endswith(B)]
+        units = {name: tuple(_whole(one) for one in trained if one.module == name) for name in found}
     if len(units) > MAX_UNITS:
         raise UserMistake(
             f"model.name: this model has {len(units)} parts to adapt, at most {MAX_UNITS} can travel"
         )
     return Anatomy(
-        parts=tuple(parts),
+        tensors=tuple(tensors),
         names=tuple(units),
         cuts=tuple(units.values()),
         layers=layers,
@@ -186,6 +186,8 @@ def _attentions(model: PreTrainedModel, linears: Mapping[str, torch.nn.Module]) 
 
 
 def _cuts_of_group(attention: Attention, group: int) -> tuple[Cut, ...]:
+    """The pieces of a group of heads: rows of B of query, key and value, and columns of A of the output projection."""
+
     def cut(tensor: str, mark: str, axis: int, first: int, count: int) -> Cut:
         start = first + group * count
         return Cut(f"{tensor}[{mark}{group}]", tensor, axis, start, start + count)
@@ -196,9 +198,9 @@ def _cuts_of_group(attention: Attention, group: int) -> tuple[Cut, ...]:
     )
 
 
-def _whole(part: AdapterTensor) -> Cut:
-    axis = 1 if part.name.endswith(A) else 0
-    return Cut(part.name, part.name, axis, 0, part.shape[axis])
+def _whole(tensor: AdapterTensor) -> Cut:
+    axis = 1 if tensor.name.endswith(A) else 0  # never the rank's axis, whose length depends on the peer
+    return Cut(tensor.name, tensor.name, axis, 0, tensor.shape[axis])
 
 
 def _factors(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
@@ -207,7 +209,7 @@ def _factors(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def _sizes(module: torch.nn.Module) -> tuple[int, int]:
-    """Inputs and outputs, which `Conv1D` stores the other way round."""
+    """Numbers of inputs and outputs. `Conv1D` stores its weight as (inputs, outputs), a linear layer the other way."""
     weight = cast("torch.Tensor", module.weight)
     rows, columns = weight.shape
     return (rows, columns) if isinstance(module, Conv1D) else (columns, rows)

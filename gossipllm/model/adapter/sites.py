@@ -1,10 +1,10 @@
-"""Where adapters stand: modules around those of a frozen base, each with room for P adapters or none.
+"""Sites: modules around the modules of a frozen base that compute with P mounted adapters, or with none.
 
-The windows of a pass are P equal groups, one for each adapter. So P peers train, or P candidate merges are measured,
-in one pass through the base: its weights are read once, and P thin products become one batched one. A device with one
-adapter runs the same code with P = 1, so that what a simulation shows is what a device does.
+The windows of a pass are P equal groups, one for each adapter. So one pass through the base trains P peers, or measures
+P candidate merges: the base's weights are read once, and P thin products become one batched product. A device with one
+adapter runs the same code with P = 1, so that a device does what a simulation shows.
 
-A site finds its tensors by its own name and keeps nothing elsewhere, so that a copy of a model has sites that work.
+A site finds its tensors by its own name and keeps no other state, so that copies of a model have working sites.
 
 Axes: P adapters, N rows of one adapter (windows by positions); R rank, I inputs, O outputs of a module: `lora_A` is RI,
 `lora_B` is OR, the update scale * B A.
@@ -24,11 +24,10 @@ from gossipllm.model.adapter.names import BIAS, WEIGHT, A, B
 
 
 class Site(torch.nn.Module):
-    """A frozen module with P adapters beside it, or none while nothing is mounted. `name` is the frozen module's, as
-    the base calls it."""
+    """A frozen module and the P adapters mounted on it, or none. `name` is the frozen module's name in the base."""
 
     ends: ClassVar[tuple[str, ...]]
-    """What follows the name in those of the tensors that belong here."""
+    """The ends of the names of this site's tensors, after the module's name."""
 
     def __init__(self, name: str, frozen: torch.nn.Module) -> None:
         super().__init__()
@@ -39,12 +38,12 @@ class Site(torch.nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """The base's own: transformers looks at the weight of some layers."""
+        """The frozen module's weight, because transformers reads the weights of some layers."""
         return cast("torch.Tensor", self.frozen.weight)
 
     def mount(self, tensors: Mapping[str, torch.Tensor], *, scale: float) -> None:
-        """Let passes go through what of these tensors, `(P, ...)` by full name, belongs here: nothing, and the base
-        is what it was. `scale` is that of the product of two factors."""
+        """Compute with this site's tensors among `tensors`, `(P, ...)` by full name, from now on; with none of them, as
+        the frozen module alone. `scale` multiplies the product of two factors."""
         self.scale = scale
         self.mounted = {end: tensors[self.name + end] for end in self.ends if self.name + end in tensors}
 
@@ -53,8 +52,8 @@ class Site(torch.nn.Module):
 
 
 class LoraSite(Site):
-    """Beside a linear layer: y = frozen(x) + scale * x A' B'. `dropouts`, one for each adapter, thin out the x that
-    goes into A; none while nothing is trained."""
+    """LoRA on a linear layer: y = frozen(x) + scale * x A' B'. `dropouts`, one for each adapter, are applied to the x
+    that goes into A; none while nothing is trained."""
 
     ends = (A, B)
 
@@ -70,6 +69,7 @@ class LoraSite(Site):
         x_PNI = _grouped(x, a_PRI)
         if self.dropouts:
             x_PNI = dropped(x_PNI, self.name, self.dropouts)
+        # Rank first: two thin products instead of the (O, I) matrix B A for each adapter.
         low_PNR = torch.bmm(x_PNI, a_PRI.transpose(1, 2))
         return torch.baddbmm(_grouped(y, a_PRI), low_PNR, b_POR.transpose(1, 2), alpha=self.scale).view(
             y.shape
@@ -77,9 +77,9 @@ class LoraSite(Site):
 
 
 class LinearSite(Site):
-    """Beside a linear layer: y = frozen(x) + x dW' + db.
+    """Differences on a linear layer: y = frozen(x) + x dW' + db.
 
-    The differences go apart from the frozen layer: a small one would be lost in the rounding of a bfloat16 weight.
+    The differences are not added to the frozen weight: a small difference would be lost in rounding to bfloat16.
     """
 
     ends = (WEIGHT, BIAS)
@@ -100,12 +100,12 @@ class LinearSite(Site):
 
 
 class NormSite(Site):
-    """Beside a norm over the last axis: y = normed(x) (w + dw) + b + db, where normed is the norm without its weight
-    and bias.
+    """Differences on a norm over the last axis: y = normed(x) (w + dw) + b + db, where normed is the norm without its
+    weight and bias.
 
-    In float32, and rounded once: of a product that is rounded already, a difference of less than half a step
-    of bfloat16 would leave nothing. Families differ in whether a norm multiplies by its weight or by 1 + its weight;
-    which it is shows where the weight is zero.
+    Computed in float32 and rounded once, because a difference of less than half a step of bfloat16 would vanish in a
+    product that is rounded before. Some families multiply by the weight, others (Gemma) by 1 + the weight; the output
+    with a weight of zero tells which.
     """
 
     ends = (WEIGHT, BIAS)
@@ -136,16 +136,16 @@ def _grouped(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 def _neutral_weight(norm: torch.nn.Module) -> float:
-    """The weight by which a norm does nothing but normalise: 1, or 0 in families that add 1 to it."""
+    """The weight with which a norm only normalises: 1, or 0 in families that add 1 to the weight."""
     width = cast("torch.Tensor", norm.weight).shape[-1]
-    probe = torch.linspace(1, 2, width)[None]
+    probe = torch.linspace(1, 2, width)[None]  # not constant, or a norm that subtracts the mean would give 0
     with torch.no_grad():
-        shut: Any = functional_call(norm, _constant(norm, 0.0, probe.device), (probe,))
-    return 0.0 if shut.any() else 1.0
+        zeroed: Any = functional_call(norm, _constant(norm, 0.0, probe.device), (probe,))
+    return 0.0 if zeroed.any() else 1.0
 
 
 def _constant(norm: torch.nn.Module, weight: float, device: torch.device) -> dict[str, torch.Tensor]:
-    """All parameters of a norm, float32: its weight everywhere of this value, its bias 0."""
+    """All parameters of a norm in float32: the weight filled with this value, the bias 0."""
     return {
         name: torch.full(value.shape, weight if name == "weight" else 0.0, device=device)
         for name, value in norm.named_parameters()

@@ -1,11 +1,11 @@
-"""What a learner resumes from, as bytes: adapter, optimiser's memory, round, and what they belong to.
+"""Snapshots: the state from which a learner resumes, as bytes.
 
     "GLS1" | u32 header length | header (MessagePack map) | safetensors
 
-The safetensors part holds float32 tensors: `adapter/<name>`; `start/<name>` where the state from which the last
-local steps began is needed; `first/<name>` and `second/<name>` once there was an optimiser step, of the tensors that it
-moved. And the integers of `mass/<name>` where mixing is by push-sum. No torch here,
-so that an adapter can be exported without loading a model.
+The safetensors part holds float32 tensors: `adapter/<name>`; `start/<name>`, the state before the last local steps,
+where it is needed; `first/<name>` and `second/<name>`, the moments of AdamW for the tensors that were trained, once
+there was a step. Where mixing is by push-sum it also holds the integers of `mass/<name>`. No torch here, so that an
+adapter can be exported without loading a model.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _PREFIX: Final = struct.Struct("<4sI")
 
 
 class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """What the tensors belong to. `layout` is the fingerprint of updates (units, scale, start, mixing).
+    """What a snapshot's tensors belong to. `layout` is the fingerprint of updates (units, scale, start, mixing).
 
-    `rank` is 0 where adapters have none. `units` is the bitmap of those that the last local steps trained, empty for
-    all; the moments are of these, and were begun at step `since`. `tokens` and `samples` are the counts that the mass
-    of push-sum holds.
+    `rank` is 0 where adapters have no rank. `units` is the bitmap of the units that the last local steps trained, empty
+    for all; the moments are of these units and began at step `since`. `tokens` and `samples` are the counts in the mass
+    of push-sum.
     """
 
     base: bytes
@@ -58,6 +58,9 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
+    """A learner's state. `start` is the adapter before the last local steps, `first` and `second` are AdamW's moments,
+    `mass` belongs to push-sum; each may be empty."""
+
     header: SnapshotHeader
     adapter: Mapping[str, F32]
     start: Mapping[str, F32]
@@ -84,7 +87,7 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
 
 
 def decode_snapshot(data: bytes) -> Snapshot:
-    """Raises `UserMistake` where the bytes are no snapshot."""
+    """The snapshot in these bytes. Raises `UserMistake` where they are none."""
     try:
         magic, length = _PREFIX.unpack_from(data)
         end = _PREFIX.size + length
@@ -107,8 +110,8 @@ def decode_snapshot(data: bytes) -> Snapshot:
 def check_snapshot(
     snapshot: Snapshot, *, base: bytes, tokenizer: bytes, layout: bytes, state: Layout
 ) -> None:
-    """Raises `UserMistake` naming both sides where the snapshot belongs to something else. `state` is the layout of
-    one's own adapters."""
+    """Raises `UserMistake` where the snapshot belongs to another base, tokenizer or form of adapter, naming both.
+    `state` is the layout of this peer's adapters."""
     header = snapshot.header
     for what, saved, here in (
         ("base model", header.base, base),

@@ -1,4 +1,4 @@
-"""What somebody learned on a base, wherever it lies."""
+"""The source of an adapter that is evaluated or chatted with: a peer's home, or a folder in PEFT's format."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from gossipllm.model.adapter.snapshots import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class AdapterSource:
-    """What goes beside the base: the saved state of a home, or, where there is none, a folder in PEFT's format."""
+    """An adapter on disk. `snapshot` is the saved state of the home `place`; None where `place` is a folder in PEFT's
+    format."""
 
     place: Path
     snapshot: Snapshot | None

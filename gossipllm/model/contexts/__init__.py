@@ -1,6 +1,6 @@
-"""Frozen contexts: the blocks outside a trained window, made smaller.
+"""Contexts: compressed forms of the frozen blocks outside a block window.
 
-A peer that trains a few blocks still needs all the others to compute a loss. What it needs of them is less than
-they are: their weights rounded (`quantised`), some of them left out (`dropped`), or a few that were fitted to do
-the work of many (`distilled`, LEFF). Embeddings, final norm, head and the window itself are never touched.
+A peer that trains a few blocks still needs the other blocks to compute a loss, but not at full size: their weights can
+be rounded (`quantised`), some blocks can be left out (`dropped`), or a few blocks can be fitted to do the work of many
+(`distilled`, LEFF). Embeddings, final norm, head and the block window itself stay unchanged.
 """

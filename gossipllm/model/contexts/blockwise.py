@@ -1,7 +1,7 @@
-"""The blocks of a model one at a time: what it gives each of them, and what each makes of it.
+"""Running the blocks of a model one at a time.
 
-A model hands its blocks a mask, rotations and the like beside the hidden states, each family in its own way. They
-are recorded from a pass in which every block is a stand-in, and given again to any block that is run by itself.
+Besides hidden states a model passes its blocks a mask, rotations and more, in each family differently. These arguments
+are recorded in a pass in which every block is replaced by a recorder, and reused to run any block by itself.
 
 Axes: B windows, T positions, H width; A attention heads.
 """
@@ -20,7 +20,7 @@ from gossipllm.model.contexts.dropped import Skipped
 
 
 class Passage:
-    """A model's own blocks, on the same tensors, with the attention that tells its probabilities."""
+    """A model's blocks, sharing the model's tensors, with an attention that returns its probabilities ("eager")."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         plain = cast("Any", model.config)
@@ -31,14 +31,15 @@ class Passage:
         held = blocks_of(self._outside)
         self.blocks = list(held)
         self.name = blocks_name(model)
-        pair = returns_tuples(model)
-        self._recorders = [_Recorder(pair=pair) for _ in self.blocks]
+        returns_tuple = returns_tuples(model)
+        self._recorders = [_Recorder(returns_tuple=returns_tuple) for _ in self.blocks]
         for index, recorder in enumerate(self._recorders):
             held[index] = recorder
         self._calls: dict[tuple[int, ...], list[_Call]] = {}
 
     def enter(self, tokens_BT: torch.Tensor) -> torch.Tensor:
-        """`(B, T, H)`: what the first block is given."""
+        """`(B, T, H)`: the hidden states that enter the first block. Records the arguments of all blocks for windows of
+        this number and length."""
         cast("Any", self._outside)(input_ids=tokens_BT, use_cache=False, logits_to_keep=1)
         calls = [recorder.taken() for recorder in self._recorders]
         hidden_BTH = calls[0].hidden_BTH
@@ -48,10 +49,10 @@ class Passage:
     def through(
         self, block: torch.nn.Module, index: int, hidden_BTH: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What `block` makes in the place of block `index`, and its attention `(B, A, T, T)`.
+        """The output of `block` in the place of block `index`, and its attention `(B, A, T, T)`.
 
-        As many windows of as many tokens must have entered before. Raises `ValueError` where the block tells
-        no attention.
+        Windows of the same number and length must have passed `enter` before. Raises `ValueError` where the block
+        returns no attention.
         """
         call = self._calls[tuple(hidden_BTH.shape[:2])][index]
         maps: list[torch.Tensor] = []
@@ -72,9 +73,9 @@ class Passage:
 
 
 def returns_tuples(model: PreTrainedModel) -> bool:
-    """Whether its blocks return tuples, hidden states first, as those of some families do.
+    """Whether the model's blocks return tuples that begin with the hidden states, as those of some families do.
 
-    The first block alone is run to see; where it is on the meta device, with zeros.
+    Found by running a model of the first block alone, with zeros where that block is on the meta device.
     """
     block = blocks_of(model)[0]
     zeros = [(each, torch.zeros_like(each, device="cpu")) for each in block.parameters() if each.is_meta]
@@ -102,13 +103,13 @@ class _Call:
 
 
 class _Recorder(Skipped):
-    """Notes with what it is called."""
+    """Records the arguments of a call."""
 
     _call: _Call | None = None
 
     def taken(self) -> _Call:
         call, self._call = self._call, None
-        assert call is not None, "a model calls all of its blocks"
+        assert call is not None, "a model calls all its blocks"
         return call
 
     def forward(

@@ -1,12 +1,12 @@
-"""A base to one whose blocks outside a window are compressed: the same names, the same window, less of the rest.
+"""Compressing the blocks of a base outside a block window, with the same names of modules.
 
-What is not compressed is not copied: window, embeddings, norm and head are the base's own modules, so adapters
-beside the window's layers stay where they are. A block that is left out becomes a `Skipped` at its index.
-A base may come with its blocks on the meta device; then each is filled when its turn comes and compressed before
-the next, so that a small device never holds the large model.
+Only compressed blocks are copied: the block window, embeddings, norm and head are the base's own modules, so adapters
+around the block window's layers stay in place. A block that is left out becomes a `Skipped` at its index. The blocks of
+the base may be on the meta device; then each block is filled and compressed before the next is filled, so that a small
+device never holds the large model.
 
-Nothing before the window asks for a gradient, so nothing is kept of it. What lies behind the window is frozen but
-must be gone through backwards: `checkpointed` keeps only the inputs of its blocks.
+No block before the block window needs a gradient, so autograd keeps nothing of them. The blocks after it are frozen,
+but gradients pass through them: `checkpointed` keeps only their inputs.
 """
 
 from __future__ import annotations
@@ -30,35 +30,36 @@ from gossipllm.model.contexts.quantised import pack
 
 def compressed(
     model: PreTrainedModel,
-    window: BlockWindow,
+    block_window: BlockWindow,
     config: ContextConfig,
     *,
     fitted: Mapping[str, torch.Tensor] | None = None,
     consume: bool = False,
     fill: Fill | None = None,
 ) -> PreTrainedModel:
-    """`model` with all blocks outside `window` as `config` has them; "distil" needs what `distil` has `fitted`.
+    """`model` with all blocks outside `block_window` compressed as `config` says; "distil" needs the tensors that
+    `distil` has `fitted`.
 
-    With `consume` the blocks of `model` itself are replaced, which frees their memory; otherwise the model stays
-    as it is, and what comes back shares with it all that is not replaced. `fill` needs `consume`. Raises
-    `ValueError` where the window does not fit or an argument is missing.
+    With `consume` the blocks of `model` itself are replaced, which frees their memory; otherwise the model is unchanged
+    and the returned model shares all modules that are not replaced. `fill` needs `consume`. Raises `ValueError` where
+    the block window exceeds the model or an argument is missing.
     """
     if config.operator == "distil" and fitted is None:
         raise ValueError('operator "distil" needs the fitted tensors')
     if fill is not None and not consume:
         raise ValueError("fill needs consume: blocks that are filled would stay in the model")
     prefix, own = blocks_name(model), list(blocks_of(model))
-    outside, stays = window.outside(len(own)), _stays(window, config, len(own))
-    pair = len(stays) < len(outside) and returns_tuples(model)
+    outside, stays = block_window.outside(len(own)), _stays(block_window, config, len(own))
+    skipped_tuples = len(stays) < len(outside) and returns_tuples(model)
     if not consume:
-        model = shadow(model, kept=(model.config, *own[window.first : window.end]))
+        model = shadow(model, kept=(model.config, *own[block_window.first : block_window.end]))
     blocks = blocks_of(model)
     for index in range(len(blocks)):
         name = f"{prefix}.{index}"
         if index in outside and index not in stays:
-            blocks[index] = Skipped(pair=pair)
+            blocks[index] = Skipped(returns_tuple=skipped_tuples)
         elif index in outside and config.operator == "distil":
-            assert fitted is not None, "it was looked for above"
+            assert fitted is not None, "checked above"
             blocks[index] = _with(blocks[index], model.config, name, fitted)
         elif fill is not None:
             fill(name, blocks[index])
@@ -68,15 +69,20 @@ def compressed(
 
 
 @contextmanager
-def checkpointed(model: PreTrainedModel, window: BlockWindow) -> Generator[None]:
-    """Let passes keep only the inputs of the window's blocks and of those behind it, and compute the rest twice.
+def checkpointed(model: PreTrainedModel, block_window: BlockWindow) -> Generator[None]:
+    """Within the context manager, passes keep only the inputs of the block window's blocks and of the blocks after it,
+    and compute everything within them a second time for the gradient.
 
-    The backward pass may come later, but adapters beside the layers must still be what they were.
+    The backward pass may run after the context manager has ended, but the adapters around the layers must still be the
+    same.
     """
-    blocks = [block for block in list(blocks_of(model))[window.first :] if not isinstance(block, Skipped)]
+    blocks = [
+        block for block in list(blocks_of(model))[block_window.first :] if not isinstance(block, Skipped)
+    ]
     twice = cast("Any", checkpoint).checkpoint
     for block in blocks:
-        # On the instance, so that no module gets another name. A frozen model draws no random numbers.
+        # An attribute of the instance hides the method, so that no wrapper changes the modules' names. The state of the
+        # random numbers is not kept, because a model in evaluation mode draws none.
         block.forward = partial(twice, block.forward, use_reentrant=False, preserve_rng_state=False)
     try:
         yield
@@ -85,21 +91,21 @@ def checkpointed(model: PreTrainedModel, window: BlockWindow) -> Generator[None]
             del block.forward
 
 
-def _stays(window: BlockWindow, config: ContextConfig, blocks: int) -> set[int]:
-    """The places outside the window where a block will stand."""
+def _stays(block_window: BlockWindow, config: ContextConfig, blocks: int) -> set[int]:
+    """The indices outside the block window at which a block remains."""
     match config.operator:
         case "drop":
-            return set(staying(window, config, blocks))
+            return set(staying(block_window, config, blocks))
         case "distil":
-            return {run[0] for run in runs(window, config, blocks)}
+            return {run[0] for run in runs(block_window, config, blocks)}
         case "none" | "int8" | "int4":
-            return set(window.outside(blocks))
+            return set(block_window.outside(blocks))
 
 
 def _with(
     block: torch.nn.Module, config: object, name: str, fitted: Mapping[str, torch.Tensor]
 ) -> torch.nn.Module:
-    """`block` with other numbers, in the type and on the device of its own."""
+    """`block` with the fitted numbers, in the type and on the device of its own numbers."""
     swapped: list[tuple[object, object]] = []
     for key, value in parameters_of(block).items():
         new = fitted[f"{name}.{key}"]

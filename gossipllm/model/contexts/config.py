@@ -1,4 +1,4 @@
-"""Which blocks are trained, and what the others are made into. No torch here."""
+"""Settings of a context: the trained block window, and what becomes of the other blocks. No torch here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gossipllm.config.choices import ContextOperator
 
 @dataclass(frozen=True, slots=True)
 class BlockWindow:
-    """`count` neighbouring blocks from index `first` on."""
+    """The blocks that are trained together: `count` consecutive blocks from index `first` on."""
 
     first: int
     count: int = 1
@@ -28,21 +28,21 @@ class BlockWindow:
         return isinstance(block, int) and self.first <= block < self.end
 
     def outside(self, blocks: int) -> list[int]:
-        """The other blocks of a model of so many. Raises `ValueError` where the window does not fit."""
+        """The indices of all other blocks of a model of `blocks` blocks. Raises `ValueError` where it has too few."""
         if self.end > blocks:
-            raise ValueError(f"the window ends at block {self.end}, the model has {blocks}")
+            raise ValueError(f"the block window ends at block {self.end}, the model has {blocks}")
         return [block for block in range(blocks) if block not in self]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextConfig:
     operator: ContextOperator = "int8"
-    """What becomes of the blocks outside the window: "none" leaves them, "int8" and "int4" round their weights,
+    """What becomes of the blocks outside the block window: "none" leaves them, "int8" and "int4" round their weights,
     "drop" leaves some out, "distil" fits fewer to do the work of all. int8 is all but lossless: the
     embedded model's predictions lie 6e-5 nats from the base's, with int4 1e-2."""
 
     ratio: float = 0.5
-    """Of the blocks outside the window, the share that "drop" and "distil" keep, above 0 to 1, rounded up."""
+    """Of the blocks outside the block window, the share that "drop" and "distil" keep, above 0 to 1, rounded up."""
 
     alpha: float = 0.5
     """Weight of the attention maps' divergence against the hidden states' error in "distil", 0 to 1. Guess. Two

@@ -1,14 +1,14 @@
-"""A few blocks fitted to do the work of many, with one block of the large model in memory at a time (LEFF).
+"""Distilled contexts: a few blocks fitted to do the work of many, with a block of the base in memory at a time (LEFF).
 
-Each student stands for a run of neighbouring blocks, begins as the first of them, and learns to make of the run's
-input what the run made of it, and to attend as its last block does:
+Each student replaces a run of consecutive blocks. It starts as a copy of the run's first block and learns to produce
+the run's output from the run's input, and to attend as the run's last block does:
 
     E = (1 - alpha) MSE(H_teacher, H_student) + alpha KL(A_teacher || A_student)
 
-The large model goes over the reference windows block by block. Hidden states between blocks lie on disk; in memory
-are one block of the teacher, one student in float32 with its optimiser, and the finished students. The result is a
-function of the base, the window, the configuration and the reference windows, to rounding: processors add in
-different orders.
+The base processes the reference windows block by block. Hidden states between blocks are files on disk; in memory are
+one block of the teacher, one student in float32 with its optimiser, and the finished students. The result depends only
+on the base, the block window, the configuration and the reference windows, up to rounding: processors add in different
+orders.
 
 Axes: W windows of the reference set, T tokens, B windows at a time, H width.
 """
@@ -36,47 +36,48 @@ from gossipllm.randomness import permutation
 from gossipllm.text.windows import Windows, decoded
 
 Rows = NDArray[np.int64]
-"""`(B,)` of the windows."""
+"""`(B,)` indices of windows."""
 DTYPE: Final = torch.bfloat16
-"""Of fitted tensors: they travel, and a fitted block is off by more than the rounding."""
+"""Type of fitted tensors: they are sent to peers, and the error of a fitted block is larger than the rounding."""
 _CLIP: Final = 1.0
 """Largest gradient norm. Guess."""
 
 
-def runs(window: BlockWindow, config: ContextConfig, blocks: int) -> list[range]:
-    """The blocks that each student stands for; it takes the place of the first of them.
+def runs(block_window: BlockWindow, config: ContextConfig, blocks: int) -> list[range]:
+    """The blocks that each student replaces; the student takes the place of the first of them.
 
-    No run spans the window, so students are shared between the two sides by their length, at least one each if
-    there are two; with one student, the longer side has it and the blocks of the other are left out.
+    No run spans the block window, so the students are divided between its two sides in proportion to their lengths, at
+    least one for each side if there are two students. A single student serves the longer side, and the blocks of the
+    other side are left out.
     """
-    outside = window.outside(blocks)
+    outside = block_window.outside(blocks)
     students = config.kept(len(outside))
-    before, behind = window.first, blocks - window.end
+    before, behind = block_window.first, blocks - block_window.end
     least = 1 if students > 1 else 0
     share = int(students * before / max(1, len(outside)) + 0.5)
     lowest = max(students - behind, min(least, before))
     highest = min(before, students - min(least, behind))
     first = min(max(share, lowest), highest)
-    return [*_cut(range(before), first), *_cut(range(window.end, blocks), students - first)]
+    return [*_cut(range(before), first), *_cut(range(block_window.end, blocks), students - first)]
 
 
 def distil(
     model: PreTrainedModel,
-    window: BlockWindow,
+    block_window: BlockWindow,
     config: ContextConfig,
     reference_WT: Windows,
     *,
     fill: Fill | None = None,
 ) -> dict[str, torch.Tensor]:
-    """The students' tensors in bfloat16, named as those of the blocks whose places they take.
+    """The students' tensors in bfloat16, with the names of the blocks whose places they take.
 
-    `fill` gives blocks of a model on the meta device their numbers when their turn comes; they are let go after.
-    Raises `ValueError` where there are no reference windows or the window does not fit.
+    For a model with blocks on the meta device, `fill` gives each block its numbers before it is used; afterwards they
+    are freed. Raises `ValueError` where there are no reference windows or the block window exceeds the model.
     """
     if not len(reference_WT):
         raise ValueError("reference_WT must hold at least one window")
     passage = Passage(model)
-    todo = {run[0]: run for run in runs(window, config, len(passage.blocks))}
+    todo = {run[0]: run for run in runs(block_window, config, len(passage.blocks))}
     ends = {run[-1]: run for run in todo.values()}
     students: dict[int, torch.nn.Module] = {}
     batches = _batches(len(reference_WT), config.batch_windows)
@@ -89,6 +90,7 @@ def distil(
         for index, block in enumerate(passage.blocks[: max(ends, default=-1) + 1]):
             if fill is not None:
                 fill(f"{passage.name}.{index}", block)
+            # `todo`: runs whose student is not fitted yet, by their first block. `ends`: all runs by their last block.
             if index in todo:
                 students[index] = deepcopy(block).float()
             past = {index}
@@ -101,6 +103,7 @@ def distil(
                 hidden.write(index + 1, rows, passage.through(block, index, hidden.read(index, rows))[0])
             if fill is not None:
                 block.to("meta")
+            # The input of a run's first block stays on disk until its student is fitted.
             for each in past - todo.keys():
                 hidden.forget(each)
     return {
@@ -112,7 +115,7 @@ def distil(
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """One student and its teacher: the last block of `run`."""
+    """The fit of one student. `teacher` is the last block of `run`."""
 
     passage: Passage
     teacher: torch.nn.Module
@@ -121,7 +124,7 @@ class _Fit:
     config: ContextConfig
 
     def fit(self, student: torch.nn.Module) -> None:
-        """A run of one block is its own student."""
+        """Train the student in place; the student of a single block is that block already."""
         if len(self.run) == 1:
             return
         config = self.config
@@ -145,7 +148,9 @@ class _Fit:
             want_BTH, want_BATT = self.passage.through(self.teacher, index, self.hidden.read(index, rows))
         given_BTH = self.hidden.read(self.run[0], rows).float()
         made_BTH, made_BATT = self.passage.through(student, index, given_BTH)
-        least = torch.finfo(torch.float32).tiny  # the future has no attention, and its logarithm no value
+        least = torch.finfo(
+            torch.float32
+        ).tiny  # future positions have attention 0, whose logarithm is infinite
         apart_BATT = want_BATT.float().clamp_min(least).log() - made_BATT.float().clamp_min(least).log()
         divergence = (want_BATT.float() * apart_BATT).sum(dim=-1).mean()
         return (1 - alpha) * torch.nn.functional.mse_loss(made_BTH, want_BTH.float()) + alpha * divergence
@@ -153,8 +158,8 @@ class _Fit:
 
 @dataclass(frozen=True, eq=False)
 class _Hidden:
-    """The hidden states that enter block `index`, `(W, T, H)`, in files that are mapped: the system may drop what it
-    has read of them."""
+    """The hidden states that enter each block, `(W, T, H)`, in mapped files, whose pages the system can write out and
+    drop when memory is short."""
 
     folder: Path
     windows: int
@@ -178,7 +183,7 @@ class _Hidden:
 
 
 def _cut(blocks: range, parts: int) -> list[range]:
-    """`parts` runs; the s-th ends at the ceil(s / ratio)-th block, as in LEFF."""
+    """The blocks divided into `parts` runs; run s ends at block ceil(s / ratio), as in LEFF."""
     ends = [-(-(part + 1) * len(blocks) // parts) for part in range(parts)]
     return [blocks[start:end] for start, end in pairwise([0, *ends])]
 
@@ -188,7 +193,7 @@ def _batches(windows: int, size: int) -> list[Rows]:
 
 
 def _order(config: ContextConfig, block: int, windows: int) -> Iterator[Rows]:
-    """Batches without end: all windows in a new order each time, each batch of the same size."""
+    """An endless sequence of batches of equal size: all windows, in a new order each epoch."""
     size = min(config.batch_windows, windows)
     for epoch in count():
         shuffled = permutation("gossipllm/distil/1", (config.seed, block, epoch), windows)

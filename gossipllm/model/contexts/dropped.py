@@ -1,6 +1,6 @@
-"""Leaving blocks out, in place, so that all others keep their names.
+"""Dropped contexts: leaving out blocks in place, so that the other blocks keep their names.
 
-Which: those spread evenly over the blocks outside the window stay, as in Offsite-Tuning (2302.04870).
+The blocks that stay are spread evenly over those outside the block window, as in Offsite-Tuning (2302.04870).
 """
 
 from __future__ import annotations
@@ -11,24 +11,25 @@ from gossipllm.model.contexts.config import BlockWindow, ContextConfig
 
 
 class Skipped(torch.nn.Module):
-    """Stands for a block and gives back what it is given: the list keeps its length, its neighbours their index.
+    """Takes the place of a block and returns its input, so that the list of blocks keeps its length and its indices.
 
-    `pair`: blocks of some families return a tuple, whose first is the hidden states.
+    `returns_tuple`: the blocks of some families return a tuple that begins with the hidden states.
     """
 
-    def __init__(self, *, pair: bool) -> None:
+    def __init__(self, *, returns_tuple: bool) -> None:
         super().__init__()
-        self.pair = pair
+        self.returns_tuple = returns_tuple
 
     def forward(
         self, hidden_BTH: torch.Tensor, *_: object, **__: object
     ) -> torch.Tensor | tuple[torch.Tensor, None]:
-        return (hidden_BTH, None) if self.pair else hidden_BTH
+        return (hidden_BTH, None) if self.returns_tuple else hidden_BTH
 
 
-def staying(window: BlockWindow, config: ContextConfig, blocks: int) -> list[int]:
-    """The blocks outside the window that stay: first and last of them and evenly between, or the middle one."""
-    outside = window.outside(blocks)
+def staying(block_window: BlockWindow, config: ContextConfig, blocks: int) -> list[int]:
+    """The blocks outside the block window that stay: the first, the last and others evenly between them, or only the
+    middle one."""
+    outside = block_window.outside(blocks)
     count = config.kept(len(outside))
     if count == 0:
         return []

@@ -1,7 +1,7 @@
-"""Distilled contexts as bytes: what names one, and what must hold before a stranger's is used.
+"""Distilled contexts as bytes: their key, their encoding, and the checks before a context from another peer is used.
 
 The bytes are safetensors with the students' parameters in bfloat16 and nothing else. Names and shapes follow from the
-base and the window; whether the numbers are good, `fidelity` measures.
+base and the block window; `fidelity` measures whether the numbers are good.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from wire.digest import fingerprint_of
 from wire.errors import WireError
 
 _HEADER_BYTES: Final = 1_024
-"""Above what a safetensors header says of one tensor: its name, of at most a few hundred letters, and its place."""
+"""More than a safetensors header holds for one tensor: type, shape, offsets, and a name of a few hundred letters."""
 
 
-def context_key(base: bytes, reference: bytes, window: BlockWindow, config: ContextConfig) -> bytes:
-    """32 bytes that name the context of a base and a reference set, both by their fingerprints."""
+def context_key(base: bytes, reference: bytes, block_window: BlockWindow, config: ContextConfig) -> bytes:
+    """32 bytes that identify a context by everything it depends on; `base` and `reference` are fingerprints."""
     numbers = (
-        window.first,
-        window.count,
+        block_window.first,
+        block_window.count,
         config.ratio,
         config.alpha,
         config.steps,
@@ -41,19 +41,19 @@ def context_key(base: bytes, reference: bytes, window: BlockWindow, config: Cont
 
 
 def fitted_shapes(
-    model: PreTrainedModel, window: BlockWindow, config: ContextConfig
+    model: PreTrainedModel, block_window: BlockWindow, config: ContextConfig
 ) -> dict[str, tuple[int, ...]]:
-    """The names and shapes of what `distil` fits. The model may be on the meta device."""
+    """The names and shapes of the tensors that `distil` fits. The model may be on the meta device."""
     prefix, blocks = blocks_name(model), blocks_of(model)
     return {
         f"{prefix}.{run[0]}.{key}": tuple(value.shape)
-        for run in runs(window, config, len(blocks))
+        for run in runs(block_window, config, len(blocks))
         for key, value in parameters_of(blocks[run[0]]).items()
     }
 
 
 def most_bytes(shapes: Mapping[str, tuple[int, ...]]) -> int:
-    """How long an encoded context can be, so that no more is fetched."""
+    """The most bytes that an encoded context can have: the limit for fetching it."""
     return sum(2 * torch.Size(shape).numel() + _HEADER_BYTES for shape in shapes.values()) + _HEADER_BYTES
 
 
@@ -62,7 +62,7 @@ def encode_context(fitted: Mapping[str, torch.Tensor]) -> bytes:
 
 
 def decode_context(data: bytes, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
-    """Finite tensors of exactly these names and shapes. Raises `WireError` where the bytes hold anything else."""
+    """The tensors of a context: finite, of exactly these names and shapes. Raises `WireError` for any other bytes."""
     if len(data) > most_bytes(shapes):
         raise WireError("context", f"{len(data)} bytes, at most {most_bytes(shapes)} make sense")
     try:

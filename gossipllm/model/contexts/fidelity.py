@@ -1,4 +1,4 @@
-"""How far a model in a compressed context predicts from what the base does.
+"""The distance of a model's predictions from the base's, for models with a compressed context.
 
 Axes: B windows, T positions, V tokens of the vocabulary.
 """
@@ -14,9 +14,9 @@ from gossipllm.text.windows import Windows, decoded
 
 
 def fidelity(base: PreTrainedModel, other: PreTrainedModel, windows_WT: Windows, *, batch: int = 4) -> float:
-    """KL(base || other) of the next token in nats, the mean over all positions: 0 where both say the same.
+    """KL(base || other) of the next token in nats, the mean over all positions; 0 where the predictions are equal.
 
-    A context that was fetched is to be believed only after this: bytes of the right shape may hold anything.
+    A fetched context is used only after this measurement: bytes of the right shapes may hold any numbers.
     """
     total = 0.0
     with torch.inference_mode():

@@ -1,15 +1,15 @@
-"""A base held in 8 or 4 bits: for a learner that is alone in its process, which so never has the model whole.
+"""A base held in 8 or 4 bits, for a learner that is alone in its process and never has the whole model in memory.
 
-Between trainings the linear layers of all blocks are packed, and so all measuring (losses, predictions, candidate
-rows) goes through one and the same model, whatever was trained before: what a peer says of its neighbours depends on
-no draw. For training, the window's layers are read from the model's files once more, in full precision, and packed
-again afterwards. The alternative, the window in full precision until the next one is drawn, reads no more seldom
-where windows are drawn anew each round, and would measure on a model of its own after each.
+Between trainings the linear layers of all blocks are packed, so that everything measured (losses, predictions,
+candidate rows) is measured on the same model, whichever block window was trained before: a peer's measurements of its
+neighbours do not depend on the draw. For training, the layers of the block window are read from the model's files again
+in full precision, and packed again afterwards. The alternative is to keep the block window in full precision until the
+next one is drawn: with a draw each round it reads as often, and each measurement would be made on a different model.
 
-What is packed is a function of the file alone, so a block that comes and goes comes back the same, bit for bit. Only
-weights of linear layers come and go. Their biases, norms, embeddings and head stay as they are, and adapters stand
-around layers by name and do not notice. What is measured is the packed model: the embedded model's predictions lie 6e-5
-nats (8 bits) or 9e-3 nats (4 bits) from the base's, and measuring takes a third more time on one core.
+Packed weights depend on the file alone, so a block that is unpacked and packed again has the same bits. Only weights of
+linear layers are packed; biases, norms, embeddings and head stay in full precision, and adapters find their layers by
+name as before. Measurements are those of the packed model: the embedded model's predictions lie 6e-5 nats (8 bits) or
+9e-3 nats (4 bits) from the base's, and measuring takes a third more time on one core.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from transformers import PreTrainedModel
 from gossipllm.model.blocks import Linear, blocks_name, blocks_of, linears_of, plain, replace
 from gossipllm.model.contexts.config import BlockWindow
 from gossipllm.model.contexts.quantised import packed
-from gossipllm.model.heap import hand_back
+from gossipllm.model.heap import release_freed_memory
 from gossipllm.model.loading.weights import Weights
 
 
 class HeldPacked:
-    """Of a model whose blocks are hollow: each is filled when its turn comes and packed before the next."""
+    """Packs a model whose blocks are hollow: each block is filled and packed before the next is filled."""
 
     def __init__(self, model: PreTrainedModel, weights: Weights, bits: int) -> None:
         self._blocks = blocks_of(model)
@@ -36,25 +36,25 @@ class HeldPacked:
         self._weights = weights
         self._bits = bits
         self._hollow: dict[str, Linear] = {}
-        """The layers that packed ones stand for, by name, without their weights."""
+        """The layers that were replaced by packed ones, by name, without their weights."""
         for index, block in enumerate(self._blocks):
             weights.fill(block, prefix=f"{self._prefix}.{index}.")
             self._pack(index)
-            hand_back()
+            release_freed_memory()
 
     @contextmanager
-    def opened(self, window: BlockWindow) -> Generator[None]:
-        """Let the window's blocks be in full precision. Raises `UserMistake` where the files are not what they were;
-        then, as afterwards, all blocks are packed."""
+    def opened(self, block_window: BlockWindow) -> Generator[None]:
+        """Within the context manager, the blocks of the block window are in full precision; afterwards all blocks are
+        packed. Raises `UserMistake` where the model's files have changed, with all blocks packed."""
         try:
-            for index in range(window.first, window.end):
+            for index in range(block_window.first, block_window.end):
                 self._unpack(index)
             yield
         finally:
-            # All of them: also what memory did not suffice to pack the last time.
+            # All blocks, not only the block window's: packing may have run out of memory the last time.
             for index in range(len(self._blocks)):
                 self._pack(index)
-            hand_back()
+            release_freed_memory()
 
     def _unpack(self, index: int) -> None:
         prefix = f"{self._prefix}.{index}."
@@ -65,7 +65,7 @@ class HeldPacked:
                 replace(self._blocks[index], name.removeprefix(prefix), linear)
 
     def _pack(self, index: int) -> None:
-        """What of a block is not packed yet."""
+        """Pack the layers of a block that are not packed yet."""
         block = self._blocks[index]
         for name, linear in linears_of(block).items():
             replace(block, name, packed(linear, self._bits))

@@ -1,9 +1,9 @@
 """Linear layers whose frozen weights are held in 8 or 4 bits, and gradients through them.
 
-Eight bits: one scale for each output. Four bits: one half-precision scale for each group of 64 inputs, two weights
-a byte, the group's largest weight at -8 as in ggml's Q4_0, so that all sixteen levels serve; 4.25 bits a weight.
-Weights are packed a slice at a time, and widened so in the forward pass and again in the backward pass; autograd keeps
-only what is packed. The gradient goes to the input; the weights have none.
+Eight bits: one scale for each output. Four bits: one half-precision scale for each group of 64 inputs and two weights
+in a byte, 4.25 bits a weight; the group's largest weight is at level -8 as in ggml's Q4_0, so that all sixteen levels
+are used. Weights are packed a slice at a time, and widened a slice at a time in the forward pass and again in the
+backward pass, so that autograd keeps packed weights only. Only the input has a gradient.
 
 Axes: N rows, I inputs, O outputs; G groups of 64 inputs, the last filled up with zeros; H half a group.
 """
@@ -20,13 +20,13 @@ from transformers.pytorch_utils import Conv1D
 from gossipllm.model.blocks import Linear, linears_of, replace
 
 GROUP: Final = 64
-"""Inputs that share a scale in four bits, as in bitsandbytes; 32 would be closer and take 4.5 bits a weight."""
+"""Inputs that share a scale in four bits, as in bitsandbytes; 32 would be more exact and take 4.5 bits a weight."""
 _SLICE: Final = 2**21
-"""Weights packed or widened at a time: 8 MB in float32, whatever the layer's size. Guess."""
+"""Weights that are packed or widened at a time: 8 MB in float32 for a layer of any size. Guess."""
 
 
 class PackedLinear(torch.nn.Module, ABC):
-    """A frozen linear layer that holds no wide weights. Its bias is the original's own tensor."""
+    """A frozen linear layer that holds packed weights. It shares the original layer's bias."""
 
     bias: torch.nn.Parameter | None
 
@@ -38,14 +38,14 @@ class PackedLinear(torch.nn.Module, ABC):
 
     @abstractmethod
     def wide(self, rows: slice, dtype: torch.dtype) -> torch.Tensor:
-        """`(rows, I)` of the weights, before `after`."""
+        """`(rows, I)`: the weights of these outputs, not yet multiplied by `after`."""
 
     def after(self, rows: slice) -> torch.Tensor | None:
-        """What each of these outputs is multiplied by, where that is cheaper than scaling weights."""
+        """A factor for each of these outputs, where multiplying outputs is cheaper than multiplying weights."""
         del rows
 
     def whole(self, dtype: torch.dtype) -> torch.Tensor:
-        """`(O, I)`: all of the weights that it multiplies by."""
+        """`(O, I)`: all weights of the layer, scaled."""
         every = slice(0, self.outputs)
         weight_OI, scale_O = self.wide(every, dtype), self.after(every)
         return weight_OI if scale_O is None else weight_OI * scale_O[:, None].to(dtype)
@@ -79,7 +79,7 @@ class Int8Linear(PackedLinear):
             self.w_OI[rows] = (wide / _divisor(scale)[:, None]).round_().to(torch.int8)
 
     def wide(self, rows: slice, dtype: torch.dtype) -> torch.Tensor:
-        # Whole numbers up to 127 are exact in bfloat16 too.
+        # Exact: bfloat16 holds integers up to 256. The scale follows in `after`, in float32.
         return self.w_OI[rows].to(dtype)
 
     def after(self, rows: slice) -> torch.Tensor:
@@ -87,7 +87,7 @@ class Int8Linear(PackedLinear):
 
 
 class Int4Linear(PackedLinear):
-    """`w_OGH` bytes: the low half a weight of the group's first half, the high half one of its second."""
+    """`w_OGH` bytes: the low four bits are a weight of the group's first half, the high four bits one of its second."""
 
     w_OGH: torch.Tensor
     scale_OG: torch.Tensor
@@ -101,6 +101,8 @@ class Int4Linear(PackedLinear):
         for rows in self.slices():
             filled = torch.nn.functional.pad(weight_OI[rows].float(), (0, -inputs % GROUP))
             grouped = filled.view(len(filled), -1, GROUP)
+            # The largest weight with its sign: divided by -8 it gives a scale of either sign, so that this weight is at
+            # level -8 exactly. Levels run from -8 to 7; a positive scale would leave -8 unused in half of the groups.
             peak_OG1 = grouped.gather(-1, grouped.abs().argmax(dim=-1, keepdim=True))
             scale_OG = (peak_OG1.squeeze(-1) / -8).to(torch.float16)
             self.scale_OG[rows] = scale_OG
@@ -119,29 +121,33 @@ class Int4Linear(PackedLinear):
 
 
 def pack(module: torch.nn.Module, bits: int) -> None:
-    """Replace every linear layer within `module`, one at a time, so that wide and packed never stand together."""
+    """Replace every linear layer within `module` by a packed one, one at a time, so that memory holds at most one layer
+    both wide and packed."""
     for name, linear in linears_of(module).items():
         replace(module, name, packed(linear, bits))
 
 
 def packed(linear: Linear, bits: int) -> PackedLinear:
-    """`linear` in 8 or 4 bits. `Conv1D` stores its weights the other way round."""
+    """`linear` in 8 or 4 bits."""
     kind = {8: Int8Linear, 4: Int4Linear}[bits]
     weight = linear.weight.detach()
+    # `Conv1D`, GPT-2's linear layer, stores its weights as (inputs, outputs).
     return kind(weight.T if isinstance(linear, Conv1D) else weight, linear.bias)
 
 
 def packed_in(module: torch.nn.Module) -> list[PackedLinear]:
-    """Every packed layer within."""
+    """All packed layers within a module."""
     return [inner for inner in module.modules() if isinstance(inner, PackedLinear)]
 
 
 def _divisor(scale: torch.Tensor) -> torch.Tensor:
-    """Where all weights are zero, so is the scale, and anything may divide them."""
+    """The scale, with 1 in place of 0: there all weights are zero, and stay zero."""
     return torch.where(scale == 0, 1.0, scale)
 
 
 class _Product(torch.autograd.Function):
+    """x W', with W widened slice by slice in both passes. An ordinary product would keep the wide W for backward."""
+
     @staticmethod
     def forward(ctx: Any, x_NI: torch.Tensor, layer: PackedLinear) -> torch.Tensor:
         ctx.layer = layer

@@ -1,10 +1,11 @@
-"""The frozen base model: finding, loading and naming it by what it computes.
+"""The frozen base model: finding it, loading it, and its fingerprint.
 
-Two peers understand each other's adapters only over the same base. Its fingerprint therefore covers the
-weights, rounded to bfloat16 so that a peer that loads float32 and one that loads bfloat16 agree, and those
-settings of the architecture that change what the weights compute. A file's name or date counts for nothing.
+Adapters only make sense on the base that they were trained on. The base's fingerprint therefore covers its weights,
+rounded to bfloat16 so that peers that load float32 and peers that load bfloat16 agree, and those settings of the
+architecture that change what the weights compute. Names and dates of files do not enter.
 
-Weights are read from safetensors only, and code that comes with a model is never run.
+Weights are read from safetensors only, and code that comes with a model is never run: both formats that execute code
+(pickle, `trust_remote_code`) would let whoever publishes a model run programs on every peer.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ _FUNCTION_KEYS: Final = (
     "num_experts_per_tok",
     "norm_topk_prob",
 )
-"""Settings that change the function while names and shapes of the weights stay the same."""
+"""Settings that change what a model computes while names and shapes of its weights stay the same."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,9 +71,10 @@ class Base:
     dtype: torch.dtype
 
     @property
-    def context(self) -> int:
-        """The longest window the model takes, in tokens."""
+    def context_length(self) -> int:
+        """The most tokens that the model can read."""
         config = cast("Any", self.model.config).get_text_config()
+        # Models without position embeddings (ALiBi, for example) state no limit.
         return int(getattr(config, "max_position_embeddings", None) or 2**31 - 1)
 
     @property
@@ -83,7 +85,7 @@ class Base:
 
 
 def load_base(config: ModelConfig) -> Base:
-    """The model that `config.name` names, frozen. Raises `UserMistake` where it cannot be had."""
+    """The model that `config.name` names, frozen. Raises `UserMistake` where it cannot be loaded."""
     source, device, dtype = _prepared(config)
     tokenizer = load_tokenizer(config.name, "model.name")
     loaded: Any = _load_model(source, dtype)
@@ -93,8 +95,8 @@ def load_base(config: ModelConfig) -> Base:
 
 
 def open_base(config: ModelConfig) -> tuple[Base, Weights]:
-    """The same, but its blocks are hollow: `Weights.fill` gives them their numbers, one after the other. Raises
-    `UserMistake` also where the model's files cannot be read so."""
+    """The model that `config.name` names with hollow blocks, which `Weights.fill` can give their numbers one block at
+    a time. Raises `UserMistake` where it cannot be loaded, or its files cannot be read tensor by tensor."""
     source, device, dtype = _prepared(config)
     tokenizer = load_tokenizer(config.name, "model.name")
     try:
@@ -107,7 +109,7 @@ def open_base(config: ModelConfig) -> tuple[Base, Weights]:
     except OSError as error:
         raise _not_loaded(source, "model", error, "model.name") from None
     weights.fill(model, but=f"{blocks}.")
-    # One by one: `to` would move the hollow blocks too.
+    # Each buffer by itself, because `Module.to` raises on parameters that are on the meta device.
     for name, buffer in list(model.named_buffers()):
         parent, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(parent), leaf, buffer.to(device))
@@ -116,7 +118,8 @@ def open_base(config: ModelConfig) -> tuple[Base, Weights]:
 
 
 def load_tokenizer(name: str, key: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a model, without its weights. `key` is where the user named it, for complaints."""
+    """The tokenizer of a model, without loading the weights. `key` is the setting or flag that named the model, for
+    error messages."""
     source = _source(name, key)
     loader: Any = AutoTokenizer
     try:
@@ -126,6 +129,7 @@ def load_tokenizer(name: str, key: str) -> PreTrainedTokenizerBase:
 
 
 def pick_device(wanted: str) -> torch.device:
+    """The device for "auto", "cpu", "cuda" or "mps". Raises `UserMistake` where torch does not find it."""
     if wanted == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -138,7 +142,7 @@ def pick_device(wanted: str) -> torch.device:
 
 
 def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """auto takes bfloat16 where the device multiplies it natively, else float32.
+    """The type of the base's weights: for "auto", bfloat16 where the device multiplies it natively, else float32.
 
     Measured on one Zen 4 core (AVX512-BF16), tokens a second in training, float32 then bfloat16: 3,100 and
     4,000 for the embedded model, 230 and 460 at width 768, 87 and 167 at width 2,048. Without such
@@ -160,8 +164,8 @@ def pick_dtype(wanted: str, device: torch.device) -> torch.dtype:
 def base_fingerprint(model: PreTrainedModel, weights: Weights | None = None) -> bytes:
     """32 bytes: the weights as bfloat16, tied ones once, by sorted name; and the settings that steer them.
 
-    With `weights` the numbers are read from there, one tensor at a time: those of the whole model, whatever of it is
-    hollow. Adapters must not stand around its layers yet, which would rename them.
+    With `weights`, all numbers are read from there, one tensor at a time, so that parts of `model` may be hollow. There
+    must be no adapters around the model's layers yet, because they rename its tensors.
     """
     return fingerprint_of("gossipllm/base/1", _named_parts(model, weights))
 
@@ -181,7 +185,7 @@ def _named_parts(model: PreTrainedModel, weights: Weights | None) -> Iterator[by
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> bytes:
-    """32 bytes: what decides into which ids a text falls, and the special tokens' names."""
+    """32 bytes: the rules by which a text becomes ids, and the names of the special tokens."""
     names = {key: str(value) for key, value in tokenizer.special_tokens_map.items()}
     special = json.dumps(names, sort_keys=True)
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
@@ -189,7 +193,8 @@ def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> bytes:
         rules = {"kind": type(tokenizer).__name__, "vocabulary": tokenizer.get_vocab()}
     else:
         rules = json.loads(backend.to_str())
-        # Truncation and padding are the last caller's settings; the version is the file format's.
+        # Truncation and padding are left from the last call, and the version is the file format's: none of the three
+        # changes the ids of a text.
         for passing in ("version", "truncation", "padding"):
             rules.pop(passing, None)
     parts = (json.dumps(rules, sort_keys=True).encode(), special.encode())
@@ -204,7 +209,7 @@ def _bf16_bytes(tensor: torch.Tensor) -> bytes:
 
 
 def _prepared(config: ModelConfig) -> tuple[str, torch.device, torch.dtype]:
-    """What to load from, onto what, in which type."""
+    """The folder or hub name to load from, the device, and the type of the weights."""
     if config.threads:
         torch.set_num_threads(config.threads)
     device = pick_device(config.device)
@@ -224,13 +229,13 @@ def _check_folder(folder: Path) -> None:
 
 
 def _source(name: str, key: str) -> str:
-    """What transformers loads from: a folder or a name on the hub."""
+    """The folder or hub name that transformers loads from."""
     source = str(embedded.model_folder()) if name == EMBEDDED else name
     folder = Path(source).expanduser()
     if folder.is_dir():
         return str(folder)
     if source.startswith(("/", ".", "~")):
-        # No hub name begins so, and asking the hub takes half a minute where there is no network.
+        # No hub name begins like this, and without a network the hub takes half a minute to fail.
         raise UserMistake(f"{key}: there is no folder {source}")
     return source
 
@@ -243,7 +248,7 @@ def _load_model(source: str, dtype: torch.dtype) -> PreTrainedModel:
         )
     except (OSError, ValueError) as error:
         raise _not_loaded(source, "model", error, "model.name") from None
-    # A weight that the file lacks would be drawn at random, differently on every peer.
+    # transformers only warns about a missing weight and draws it at random, differently on every peer.
     if found["missing_keys"]:
         missing: list[str] = sorted(found["missing_keys"])
         raise UserMistake(f"model.name: {source} lacks {len(missing)} weights, the first is {missing[0]}")

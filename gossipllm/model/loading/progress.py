@@ -1,4 +1,4 @@
-"""How far the loading of a model is: its weights as transformers puts them in place, one after the other."""
+"""Progress of loading a model, counted in weights that transformers has loaded."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from gossipllm.config import ModelConfig
 from gossipllm.model.loading.models import Base, load_base
 
 _WEIGHTS: Final = "Loading weights"
-"""What transformers calls that loop where it shows a bar. Another name would cost the progress, nothing else."""
+"""The description of transformers' progress bar for that loop. Where a version of transformers uses another one, no
+progress is shown and loading works all the same."""
 
 
 def load_base_told(config: ModelConfig, begin: Callable[[str, int], Callable[[int], None]]) -> Base:
-    """The base; `begin` is told what comes and of how many weights, and what it returns how many more are in place.
-    Raises `UserMistake`."""
+    """`load_base` with progress: `begin` is called with a description and the number of weights, and the function that
+    it returns with how many more are loaded. Raises `UserMistake`."""
     done: Callable[[int], None] | None = None
 
     def told(_: int, total: int) -> None:
@@ -31,8 +32,8 @@ def load_base_told(config: ModelConfig, begin: Callable[[str, int], Callable[[in
 
 @contextmanager
 def loading_told(told: Callable[[int, int], None]) -> Generator[None]:
-    """Meanwhile `told` is called after each weight with how many are in place, and of how many. Bars of transformers
-    that show the same are not shown."""
+    """Within the context manager, `told` is called after each weight with the number of weights loaded and their total;
+    transformers' own bar for them is not shown."""
 
     def counting(factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if kwargs.get("desc") == _WEIGHTS and args:

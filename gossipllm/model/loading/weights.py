@@ -1,13 +1,12 @@
-"""A model's weights in its own files, read a few at a time, so that the model is never whole in memory.
+"""Reading a model's weights from its files a few at a time, so that the whole model is never in memory.
 
 The model is made hollow: its parameters have shapes and no numbers (torch's meta device), its buffers are computed.
-Numbers then come from the safetensors files under the names that the model gives its tensors, with or without the
-prefix of the model within. Formats that transformers converts while it loads (experts stored one by one, quantised
-weights) have other names and are refused in one line, not guessed at. What is read is what transformers loads, bit for
-bit, which a test establishes; a file that is mapped stays mapped only while it is read, so that its pages count for
-nothing afterwards.
+The numbers come from the safetensors files under the names of the model's tensors, with or without the prefix of the
+inner model. Formats that transformers converts while it loads (experts stored separately, quantised weights) use other
+names and are refused with one line. The numbers equal those that transformers loads, bit for bit, which a test
+establishes. A file is mapped only while it is read, so that its pages do not count as the process's memory afterwards.
 
-A file that has changed since is refused: half of the model would be another.
+A file that has changed since the model was opened is refused: the model would be a mixture of two.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _INDEX: Final = "model.safetensors.index.json"
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A tensor in a file that was last changed at `changed`, in nanoseconds."""
+    """The place of a tensor: file, key in the file, and the file's time of last change in nanoseconds."""
 
     file: Path
     key: str
@@ -43,7 +42,7 @@ class _Place:
 
 
 class Weights:
-    """Of one model, in a type and on a device."""
+    """The weights of one model, read from its files in one type and onto one device."""
 
     def __init__(self, places: Mapping[str, _Place], *, dtype: torch.dtype, device: torch.device) -> None:
         self._places = places
@@ -51,17 +50,21 @@ class Weights:
         self._device = device
 
     def read(self, name: str) -> torch.Tensor:
-        """The tensor that the model without adapters calls so. Raises `UserMistake` where the file has changed."""
+        """The tensor of this name in the model without adapters. Raises `UserMistake` where the file has changed."""
         place = self._places[name]
         with _opened(place.file, place.changed) as held:
             value = cast("torch.Tensor", held.get_tensor(place.key))
-            # A copy also where type and device are right: the tensor is a view of the mapped file.
+            # A copy even where type and device are right already: the tensor is a view of the mapped file, which is
+            # unmapped on return.
             dtype = self._dtype if value.is_floating_point() else value.dtype
             return value.to(self._device, dtype, copy=True)
 
     def fill(self, module: torch.nn.Module, *, prefix: str = "", but: str = " ") -> None:
-        """Give a module its numbers, in place; its tensors' names follow `prefix`. What is one tensor stays one, what
-        begins with `but` stays hollow."""
+        """Give a module's hollow tensors their numbers, in place.
+
+        `prefix` is the module's place in the model. Tied tensors stay tied; tensors whose names begin with `but` stay
+        hollow (the default matches none).
+        """
         filled: dict[int, torch.Tensor] = {}
         for name, hollow in _tensors(module):
             if name.startswith(but):
@@ -75,8 +78,10 @@ class Weights:
 
 
 def hollow_model(source: str, dtype: torch.dtype) -> PreTrainedModel:
-    """The model of a folder or a hub's name without its weights, frozen. Raises `OSError` or `ValueError` where there
-    is none."""
+    """The model of a folder or hub name with all its parameters on the meta device, frozen.
+
+    Raises `OSError` or `ValueError` where there is no such model.
+    """
     configs, models = cast("Any", AutoConfig), cast("Any", AutoModelForCausalLM)
     config = configs.from_pretrained(source, trust_remote_code=False)
     with _Hollow():
@@ -85,8 +90,11 @@ def hollow_model(source: str, dtype: torch.dtype) -> PreTrainedModel:
 
 
 def weights_of(model: PreTrainedModel, source: str, *, dtype: torch.dtype, device: torch.device) -> Weights:
-    """Where each tensor of a hollow model stands. Raises `UserMistake` where one does not, or has another shape, and
-    `OSError` where the hub does not give the files."""
+    """The file and key of each tensor of a hollow model.
+
+    Raises `UserMistake` where a tensor is missing or has another shape, and `OSError` where the hub does not return the
+    files.
+    """
     found = _places(source)
     inner = f"{model.base_model_prefix}."
     names: defaultdict[int, list[str]] = defaultdict(list)
@@ -106,7 +114,7 @@ def weights_of(model: PreTrainedModel, source: str, *, dtype: torch.dtype, devic
         there = [name for name in alike if name in places]
         if not there:
             raise _unreadable(f"its files hold no {alike[0]}")
-        # Of a tied weight the files mostly hold one, under either name.
+        # The files mostly hold a tied weight once, under the name of either tensor.
         places |= {name: places[there[0]] for name in alike if name not in places}
     weights = Weights(places, dtype=dtype, device=device)
     for name, shape in _shapes(places).items():
@@ -122,13 +130,16 @@ def weights_of(model: PreTrainedModel, source: str, *, dtype: torch.dtype, devic
 
 
 def _tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """All that a file holds of a module, sorted by name."""
+    """All tensors of a module that are stored in files, sorted by name."""
     return iter(sorted(module.state_dict(keep_vars=True).items()))
 
 
 class _Hollow(TorchFunctionMode):
-    """Memory that modules ask for without saying what is in it is not given. That is how layers make their weights;
-    what they compute, as rotations and masks, is computed."""
+    """Within this mode `torch.empty` allocates on the meta device.
+
+    Layers allocate their weights with `torch.empty`; rotations, masks and other buffers that they compute are made with
+    other functions and get their numbers. `with torch.device("meta")` would leave the buffers without numbers too.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         options = dict(kwargs or {})
@@ -138,7 +149,7 @@ class _Hollow(TorchFunctionMode):
 
 
 def _places(source: str) -> dict[str, _Place]:
-    """What the files that transformers would load hold, by name in the file."""
+    """The tensors in the files that transformers would load, by their names there."""
     file = _file(source, _SINGLE)
     if file is not None:
         files = [file]
@@ -180,7 +191,7 @@ def _shapes(places: Mapping[str, _Place]) -> dict[str, tuple[int, ...]]:
 
 @contextmanager
 def _opened(file: Path, changed: int) -> Generator[Any]:
-    """A file as it was. Raises `UserMistake` where it is not."""
+    """Open a safetensors file. Raises `UserMistake` where it has changed since `changed` or cannot be read."""
     if _changed(file) != changed:
         raise UserMistake(f"model.name: {file} has changed while it was in use; start again")
     try:

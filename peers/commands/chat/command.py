@@ -137,14 +137,14 @@ def chat(
     from peers.commands.chat.voices import voices
 
     base = _loaded(config)
-    if new_tokens is not None and new_tokens >= base.context:
+    if new_tokens is not None and new_tokens >= base.context_length:
         raise UserMistake(
-            f"--max-new-tokens is {new_tokens}, but the model takes {base.context} tokens with the prompt"
+            f"--max-new-tokens is {new_tokens}, but the model takes {base.context_length} tokens with the prompt"
         )
     sampling = Sampling(
         temperature=temperature,
         top_p=top_p,
-        new_tokens=new_tokens or min(_NEW_TOKENS, base.context // 2),
+        new_tokens=new_tokens or min(_NEW_TOKENS, base.context_length // 2),
         seed=secrets.randbelow(2**31) if seed is None else seed,
     )
     if isinstance(stdin := cast("Any", sys.stdin), io.TextIOWrapper):

@@ -105,7 +105,7 @@ class ChatSession:
         thread.ask(text)
         writer = _Writer(self._screen.write, stripped=thread.templated)
         try:
-            context = self._voices.base.context
+            context = self._voices.base.context_length
             prompt = thread.prompt(context - self._sampling.new_tokens)
             if prompt.cut:
                 self._once(f"the model takes {context} tokens: the oldest text falls out")

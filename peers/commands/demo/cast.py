@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gossipllm.config import DataConfig, ModelConfig, TrainingConfig
-from gossipllm.text.windows import demo_share
+from gossipllm.text.reference import demo_share
 from peers.commands.demo.scenarios import DemoScenario, Reading
 from peers.core.config import RoundConfig
 from peers.home.config import PeerConfig, SelfConfig

@@ -155,7 +155,9 @@ class Crews:
 
     @staticmethod
     def hired(crew: LearnerPool, config: LearnerConfig, seed: int = 0) -> Learner:
-        splits = load_splits(config.data, crew.base.tokenizer, context=crew.base.context, seed=seed)
+        splits = load_splits(
+            config.data, crew.base.tokenizer, context_length=crew.base.context_length, seed=seed
+        )
         return crew.hire(replace(config, training=replace(config.training, seed=seed)), splits)
 
     @staticmethod

@@ -105,7 +105,9 @@ def test_its_base_is_packed_and_called_what_it_is_called_elsewhere(
 
 
 def learner_splits(crew: LearnerPool, learner: Learner) -> Any:
-    return load_splits(learner.config.data, crew.base.tokenizer, context=crew.base.context, seed=0)
+    return load_splits(
+        learner.config.data, crew.base.tokenizer, context_length=crew.base.context_length, seed=0
+    )
 
 
 @pytest.mark.parametrize("context", BITS)
@@ -256,7 +258,7 @@ def test_a_device_opens_such_a_base_and_gives_memory_back_where_it_is_bounded(
     config: Config, memory_mb: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given_back: list[bool] = []
-    monkeypatch.setattr(shared_model, "hand_back_at_once", lambda: given_back.append(True))
+    monkeypatch.setattr(shared_model, "release_tensors_at_once", lambda: given_back.append(True))
     told: list[Progress] = []
     layers = LayersConfig(count=0 if memory_mb else 1, memory_mb=memory_mb, context="int8")
     asked = Open(request=1, config=config("llama", layers=layers), snapshot=None)

@@ -14,7 +14,7 @@ from gossipllm.config import AdapterConfig, DataConfig, LearnerConfig, ModelConf
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import answer
 from gossipllm.model.adapter.snapshots import decode_snapshot, encode_snapshot
-from gossipllm.text.windows import demo_share
+from gossipllm.text.reference import demo_share
 from gossipllm.work import (
     Answer,
     Declined,

@@ -41,7 +41,7 @@ def crew_of(config: LearnerConfig, peers: int) -> tuple[LearnerPool, list[Learne
 
 
 def hired(crew: LearnerPool, config: LearnerConfig, seed: int) -> Learner:
-    splits = load_splits(config.data, crew.base.tokenizer, context=crew.base.context, seed=seed)
+    splits = load_splits(config.data, crew.base.tokenizer, context_length=crew.base.context_length, seed=seed)
     return crew.hire(replace(config, training=replace(config.training, seed=seed)), splits)
 
 
@@ -190,7 +190,7 @@ def test_a_row_is_learned_for_the_mean_that_trust_losses_are(config: Config, red
     )
     crew, (_, author) = crew_of(made, 2)
     (other,) = trained(crew, [author])
-    splits = load_splits(made.data, crew.base.tokenizer, context=crew.base.context, seed=0)
+    splits = load_splits(made.data, crew.base.tokenizer, context_length=crew.base.context_length, seed=0)
     trust_WT = splits.trust_WT.copy()
     trust_WT[::2, 4:] = ~0
     learner = crew.hire(made, replace(splits, trust_WT=trust_WT))

@@ -106,7 +106,7 @@ def test_a_neighbour_is_weighed_by_the_tokens_by_which_its_merge_is_evaluated(
     """Trust windows that hold unlike numbers of tokens, as samples do."""
     made = config(evidence=("validation",))
     crew = LearnerPool(made, lambda *_: None)
-    splits = load_splits(made.data, crew.base.tokenizer, context=crew.base.context, seed=0)
+    splits = load_splits(made.data, crew.base.tokenizer, context_length=crew.base.context_length, seed=0)
     trust_WT = splits.trust_WT.copy()
     for window, window_T in enumerate(trust_WT[:8]):
         window_T[3 * window + 2 :] = ~window_T[3 * window + 2 :]

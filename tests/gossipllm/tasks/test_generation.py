@@ -10,7 +10,7 @@ import torch
 
 from gossipllm.model.loading.models import Base
 from gossipllm.tasks.generation import answers, room
-from gossipllm.text.samples import encoded_contexts
+from gossipllm.text.samples import encoded_prompts
 
 CONTEXTS = [
     "The heron",
@@ -27,7 +27,7 @@ def written(base: Base, contexts: list[str], **options: Any) -> list[str]:
 
 def one_by_one(base: Base, context: str, new_tokens: int) -> str:
     tokenizer: Any = base.tokenizer
-    ids = encoded_contexts([context], tokenizer)[0].tolist()
+    ids = encoded_prompts([context], tokenizer)[0].tolist()
     start = len(ids)
     with torch.inference_mode():
         for _ in range(new_tokens):
@@ -82,7 +82,7 @@ def test_progress_counts_every_context_once(base: Callable[..., Base]) -> None:
 def test_a_context_without_room_for_an_answer_loses_its_beginning(base: Callable[..., Base]) -> None:
     model = base()
     tokenizer: Any = model.tokenizer
-    ids = encoded_contexts(["The otter of Lisbon sang. " * 40], tokenizer)[0].tolist()
+    ids = encoded_prompts(["The otter of Lisbon sang. " * 40], tokenizer)[0].tolist()
     kept = torch.tensor([ids[-room(model, 20) :]])
     assert kept.shape == (1, 44)
     with torch.inference_mode():

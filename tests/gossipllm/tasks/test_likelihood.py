@@ -63,7 +63,7 @@ def test_the_likeliest_choice_is_that_of_fewest_nats(base: Callable[..., Base]) 
     made = choices_made(model, examples, lambda _: None)
 
     for example, (whole, by_byte) in zip(examples, made, strict=True):
-        pairs = [PromptTarget(example.context, " " + choice) for choice in example.choices]
+        pairs = [PromptTarget(example.prompt, " " + choice) for choice in example.choices]
         nats = np.array([by_hand(model, one) for one in encoded(pairs, model.tokenizer, end=False)])
         assert whole == nats.argmin()
         assert by_byte == (nats / [len(choice) for choice in example.choices]).argmin()

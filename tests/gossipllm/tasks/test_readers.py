@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gossipllm.tasks.catalogue import SampleSource, TaskName, load_samples, read_examples, sample_source
-from gossipllm.tasks.examples import Choose, Example, Generate, pairs
+from gossipllm.tasks.examples import Choose, Example, Generate, prompt_targets
 from gossipllm.text.samples import PromptTarget
 from gossipllm.text.windows import targets
 from trust.errors import UserMistake
@@ -52,7 +52,7 @@ def test_facts_with_several_sentences_are_one_example(read: Read) -> None:
         Generate("Facts: name[A], area[x]\nText:", ('A is in x, \n"A".', "In x is A.")),
         Generate("Facts: name[B]\nText:", ("B is.",)),
     )
-    assert pairs(examples)[1] == PromptTarget("Facts: name[A], area[x]\nText:", " In x is A.")
+    assert prompt_targets(examples)[1] == PromptTarget("Facts: name[A], area[x]\nText:", " In x is A.")
 
 
 def test_instructions_come_with_their_context_where_there_is_one(read: Read) -> None:
@@ -89,7 +89,7 @@ def test_a_premise_and_its_choices_make_sentences(read: Read) -> None:
             "My body cast a shadow over the grass therefore", ("the sun was rising.", "the grass was cut."), 1
         ),
     )
-    assert pairs(read("copa", lines(COPA)))[0].target == " the sun was rising."
+    assert prompt_targets(read("copa", lines(COPA)))[0].target == " the sun was rising."
 
 
 def test_a_pair_of_languages_picks_two_sentences_of_a_line(read: Read) -> None:
@@ -98,7 +98,7 @@ def test_a_pair_of_languages_picks_two_sentences_of_a_line(read: Read) -> None:
     assert read("translation", lines(record), "en-fr") == (
         Generate("English: Good day\nFrench:", ("Bonjour",)),
     )
-    assert read("translation", lines(record), "fr-xx")[0].context == "French: Bonjour\nxx:"
+    assert read("translation", lines(record), "fr-xx")[0].prompt == "French: Bonjour\nxx:"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from gossipllm.model.loading.models import Base
-from gossipllm.tasks.examples import Choose, Example, Generate, pairs
+from gossipllm.tasks.examples import Choose, Example, Generate, prompt_targets
 from gossipllm.tasks.likelihood import sample_nats
 from gossipllm.tasks.metrics import BertModel
 from gossipllm.tasks.scoring import EvaluationConfig, on_examples, on_text
@@ -58,7 +58,7 @@ def test_written_answers_are_scored_by_each_metric_that_was_asked_for(base: Call
 def test_perplexity_alone_writes_nothing_and_counts_every_reference(base: Callable[..., Base]) -> None:
     model = base()
     stages = Recording()
-    samples = encoded(pairs(ASKED), model.tokenizer)
+    samples = encoded(prompt_targets(ASKED), model.tokenizer)
     nats = sum(sample_nats(model, samples, lambda _: None))
     tokens = sum(int((one >= 0).sum()) for one in samples)
 
@@ -102,7 +102,7 @@ def test_of_a_cut_target_the_bytes_that_are_left_count(base: Callable[..., Base]
 
     bits = math.log2(found.scores["perplexity"])
     assert found.cut == 1
-    assert found.scores["tokens"] < model.context
+    assert found.scores["tokens"] < model.context_length
     assert found.scores["bits_per_byte"] == pytest.approx(bits, rel=0.05)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipllm.text.samples import PromptTarget, encoded, encoded_contexts, fitted, padded, padding_id
+from gossipllm.text.samples import PromptTarget, encoded, encoded_prompts, fitted, padded, padding_id
 from gossipllm.text.windows import bearing, decoded, targets
 
 
@@ -29,7 +29,7 @@ def test_a_pair_is_a_marked_context_and_a_target_that_ends_the_text(tokenizer: A
     assert tokenizer.decode(one[one >= 0]) == " slept.<|end|>"
     assert one[0] == ~end
     assert one[-1] == end
-    assert encoded_contexts(["The heron"], tokenizer)[0].tolist() == (~one[one < 0]).tolist()
+    assert encoded_prompts(["The heron"], tokenizer)[0].tolist() == (~one[one < 0]).tolist()
 
 
 def test_a_target_without_context_loses_no_token(tokenizer: Any) -> None:

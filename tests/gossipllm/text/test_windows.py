@@ -11,8 +11,9 @@ import pytest
 
 from gossipllm import base
 from gossipllm.config import DataConfig, ReferenceConfig
+from gossipllm.text.reference import demo_share, load_reference
 from gossipllm.text.sources import read_documents
-from gossipllm.text.windows import cut, demo_share, load_reference, load_splits, split, tokenise
+from gossipllm.text.windows import cut, load_splits, split, tokenise
 from trust.errors import UserMistake
 
 Tok = Any
@@ -20,7 +21,7 @@ Tok = Any
 
 def splits(path: Path, tokenizer: Tok, *, seed: int = 0, context: int = 64, **options: Any):
     config = DataConfig(path=str(path), **({"window_tokens": 16} | options))
-    return load_splits(config, tokenizer, context=context, seed=seed)
+    return load_splits(config, tokenizer, context_length=context, seed=seed)
 
 
 def test_the_three_splits_share_no_window_and_lose_none() -> None:
@@ -126,7 +127,7 @@ def test_a_window_longer_than_the_context_is_the_users_mistake(text_file: Path, 
 
 def reference(tokenizer: Tok, **options: Any):
     config = ReferenceConfig(**({"windows": 12, "window_tokens": 8, "top": 4} | options))
-    return load_reference(config, tokenizer, context=64, vocabulary=320)
+    return load_reference(config, tokenizer, context_length=64, vocabulary=320)
 
 
 def test_the_embedded_reference_set_takes_all_five_texts_alike(tokenizer: Tok) -> None:

@@ -94,7 +94,7 @@ def _test_loss(home: Path, adapter: Path | None = None, *, model: Path | None = 
 
     config = load_config(home / "peer.toml")
     base = load_base(config.model)
-    splits = load_splits(config.data, base.tokenizer, context=256, seed=config.training.seed)
+    splits = load_splits(config.data, base.tokenizer, context_length=256, seed=config.training.seed)
     # Both libraries leave parts of the types of their loaders open.
     loaded: Any = (
         AutoModelForCausalLM.from_pretrained(model)  # pyright: ignore[reportUnknownMemberType]

@@ -264,7 +264,9 @@ def test_peers_of_unequal_ranks_go_on_weighing_and_merging_each_other(
     crew = LearnerPool(made, lambda *_: None)
     learners: list[Learner] = []
     for seed, snapshot in enumerate((tailed, None)):
-        splits = load_splits(made.data, crew.base.tokenizer, context=crew.base.context, seed=seed)
+        splits = load_splits(
+            made.data, crew.base.tokenizer, context_length=crew.base.context_length, seed=seed
+        )
         learners.append(crew.hire(replace(made, training=replace(made.training, seed=seed)), splits))
         (reply,) = crew.answer([(learners[-1], Open(request=1, config=made, snapshot=snapshot))])
         assert isinstance(reply, Opened), reply

@@ -32,7 +32,7 @@ def crew_of(config: LearnerConfig) -> tuple[LearnerPool, list[Learner]]:
 
 
 def hired(crew: LearnerPool, config: LearnerConfig, seed: int, snapshot: Content | None = None) -> Learner:
-    splits = load_splits(config.data, crew.base.tokenizer, context=crew.base.context, seed=seed)
+    splits = load_splits(config.data, crew.base.tokenizer, context_length=crew.base.context_length, seed=seed)
     train_WT = splits.train_WT.copy()
     train_WT[:, 6 * (seed + 2) :] = ~train_WT[:, 6 * (seed + 2) :]
     made = replace(config, training=replace(config.training, seed=seed))
