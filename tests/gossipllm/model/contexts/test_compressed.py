@@ -227,7 +227,7 @@ def test_a_model_is_made_block_by_block_and_consumed(family: str) -> None:
 
 
 def test_what_cannot_be_is_refused(model: Any) -> None:
-    with pytest.raises(ValueError, match="the window ends at block 6, the model has 5"):
+    with pytest.raises(ValueError, match="the block window ends at block 6, the model has 5"):
         compressed(model, BlockWindow(4, 2), ContextConfig())
     with pytest.raises(ValueError, match="needs the fitted tensors"):
         compressed(model, WINDOW, ContextConfig(operator="distil"))
