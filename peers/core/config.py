@@ -1,4 +1,4 @@
-"""What the core is told. Durations in seconds; the core's own clock is the driver's."""
+"""Configuration of the core. Durations are in seconds of the driver's clock."""
 
 from __future__ import annotations
 

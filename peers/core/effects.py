@@ -1,4 +1,4 @@
-"""What a peer wants done: everything the core ever asks for, in the imperative.
+"""Effects: everything that the core ever asks for, in the imperative.
 
 An effect carries all that is needed to perform it. Requests to the learner (`gossipllm.work.Request`) are
 effects as they are. Within one list the order matters: the driver begins effects in the order given.
@@ -19,11 +19,11 @@ from trust.record.history import Record
 
 
 class _Wish(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
-    """What all effects share: frozen, without cycles, and named where they are written down."""
+    """Base of effects: frozen, without reference cycles, tagged by name in traces."""
 
 
 class Verdict(Enum):
-    """What to do with a frame: pass it on, drop it, or drop it and fine whoever passed it on."""
+    """What to do with a frame: relay it, drop it, or drop it and fine the peer that relayed it."""
 
     ACCEPT = "accept"
     IGNORE = "ignore"

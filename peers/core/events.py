@@ -1,8 +1,8 @@
-"""What happens to a peer: everything the core is ever told, in the past tense.
+"""Events: everything that the core is ever told, in the past tense.
 
-The learner's answers (`gossipllm.work`) are events as they are. Bytes from others arrive unchecked, as
-`Heard`, `Greeted`, `Replied` and `Pulled`: checking them is a decision, and decisions are the core's. What
-the network finds wrong below that level comes as `Misbehaved`.
+The learner's answers (`gossipllm.work`) are events as they are. Bytes from other peers arrive unchecked, as `Heard`,
+`Greeted`, `Replied` and `Pulled`: checking them is a decision, and decisions are the core's. Faults below that level
+arrive as `Misbehaved`.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ PeerId: TypeAlias = str
 
 
 class _Told(msgspec.Struct, frozen=True, tag=True, array_like=True, gc=False):
-    """What all events and timers share: frozen, without cycles, and named where they are written down."""
+    """Base of events and timers: frozen, without reference cycles, tagged by name in traces."""
 
 
 class Deadline(_Told, frozen=True, kw_only=True):
-    """Patience with the neighbours of this round is over."""
+    """Timer: patience with the neighbours of this round has ended."""
 
     round: int
 
 
 class Reopening(_Told, frozen=True, kw_only=True):
-    """Time to start the learner again."""
+    """Timer: the learner is to be opened again."""
 
 
 class SavingAgain(_Told, frozen=True, kw_only=True):
-    """Time to try once more what the disk refused."""
+    """Timer: a state that the disk refused is to be written again."""
 
     generation: int
 
 
 class Comparing(_Told, frozen=True, kw_only=True):
-    """Time to compare what we know with a neighbour (anti-entropy)."""
+    """Timer: known announcements are to be compared with a neighbour (anti-entropy)."""
 
 
 Timer: TypeAlias = Deadline | Reopening | SavingAgain | Comparing
 
 
 class Started(_Told, frozen=True, kw_only=True):
-    """The process runs; the state on disk was given to the core when it was made."""
+    """The process runs. The state on disk was given to the core when it was made."""
 
 
 class LearnerLost(_Told, frozen=True, kw_only=True):
-    """The learner's process died by itself. Whatever was asked of it will not be answered."""
+    """The learner's process died. Its open requests will not be answered."""
 
     why: str
 
@@ -63,14 +63,14 @@ class Heard(_Told, frozen=True, kw_only=True):
 
 
 class Greeted(_Told, frozen=True, kw_only=True):
-    """A neighbour greets us. The answer is an `Answer` among the effects."""
+    """A neighbour sent a greeting. The answer is an `Answer` among the effects."""
 
     greeting: bytes
     via: PeerId
 
 
 class Replied(_Told, frozen=True, kw_only=True):
-    """A neighbour answered our greeting."""
+    """A neighbour replied to our greeting."""
 
     reply: bytes
     via: PeerId
@@ -85,7 +85,7 @@ class Disconnected(_Told, frozen=True, kw_only=True):
 
 
 class Pulled(_Told, frozen=True, kw_only=True):
-    """A blob came; its length and digest are the announced ones, its meaning unchecked."""
+    """A blob came. Its length and digest are the announced ones, its meaning is unchecked."""
 
     request: int
     content: Content

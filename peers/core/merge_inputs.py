@@ -1,6 +1,7 @@
-"""What the last row was over, kept so that it can be measured again: this peer's adapter and its neighbours' updates.
+"""Merge inputs: this peer's adapter and its neighbours' updates, as they were before the last merge.
 
-No crash may lose the state of a peer (`saved.py`); this may be lost at any time, and costs an answer to "why".
+They are kept for `gossipllm trust explain`. Unlike the saved state (`saved.py`) they may be lost at any time: then
+`explain` cannot measure the merge again.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ KEPT_VERSION: Final = 1
 
 
 class MergeInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A neighbour: what it announced in `its_round`, and its entry of the row that was used, which may be 0."""
+    """A neighbour: its update of `its_round`, and its weight in the row that was used, which may be 0."""
 
     peer: PeerId
     name: str
@@ -27,8 +28,8 @@ class MergeInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class MergeInputs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who took part in the row of `round`, by author. `snapshot` is this peer's state after its local steps, before
-    the merge."""
+    """The participants of `round`, sorted by author. `snapshot` is this peer's state after its local steps, before the
+    merge."""
 
     version: int = KEPT_VERSION
     peer: PeerId

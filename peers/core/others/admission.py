@@ -1,13 +1,13 @@
-"""May this announcement count? Checks in the order of their cost, each with its verdict.
+"""Admission of announcements: the checks of a frame from outside, cheapest first, each with its verdict.
 
-ACCEPT passes a frame on, IGNORE drops it (nobody is at fault: a duplicate, another network, too many at
-once), REJECT drops it and fines whoever passed it on. Only a frame that passed every check changes what is
-remembered here, so a forged or early frame cannot block the real one.
+ACCEPT relays a frame. IGNORE drops it, and no peer is at fault: a duplicate, another network, too many at once.
+REJECT drops it and fines the peer that relayed it. Only a frame that passed every check changes what the ledger
+remembers, so a forged or early frame cannot block the real one.
 
-There is no window of rounds around our own. A round is local: a late joiner is at round 0 when the others
-are at 100, and a fast device runs ahead of a slow one for good, so the difference of two peers' counters says
-nothing about age. What must hold is that each author's own counter rises, and that an author never makes two
-announcements for one round: the second is a proof of equivocation, kept, and the author is out.
+Rounds far from our own are not refused. A round is local: a late joiner is at round 0 when the others are at 100, and
+a fast device runs ahead of a slow one for good, so the difference of two peers' counters says nothing about age. What
+must hold is that each author's own counter rises, and that an author never makes two announcements for one round: the
+second proves equivocation, and the author is banned.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from wire.messages import Announcement, Fingerprints
 
 MAX_AUTHORS = 10_000
 REMEMBERED_ROUNDS = 8
-"""Rounds of an author in which a second announcement is recognised as a fork. Guess."""
+"""Latest rounds of an author for which a second announcement is recognised as equivocation. Guess."""
 BURST = 50
 PER_SECOND = 5.0
-"""Announcements of one author: as many as `BURST` at once, `PER_SECOND` lasting. Guess: a round that takes
-less than a fifth of a second is no training."""
+"""Rate limit on the announcements of one author: `BURST` at once, `PER_SECOND` sustained. Guess: a round of less than
+a fifth of a second trains nothing."""
 
 MALFORMED_FINE = -10.0
 FORGED_FINE = -25.0
@@ -41,7 +41,7 @@ EQUIVOCATION_FINE = -100.0
 
 
 class Keys(Protocol):
-    """Signatures. Ed25519 on devices; a test or a simulation may use something cheaper."""
+    """Signatures and peer ids. Ed25519 on devices; tests and simulations use a keyed digest, which is cheaper."""
 
     @property
     def public_key(self) -> bytes: ...
@@ -59,7 +59,7 @@ class Keys(Protocol):
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """`obstacle` says what of our own choices keeps us from using it, as (field, why); it is passed on all the same."""
+    """Relay the frame. `obstacle` says why this peer itself cannot use it, as (field, why)."""
 
     frame: Frame
     author: PeerId
@@ -68,7 +68,7 @@ class Accepted(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """`mismatch` marks a peer of another network: worth telling the user, not a fault."""
+    """Drop the frame. `mismatch` marks a peer of another network: logged for the user, but no fault."""
 
     field: str
     why: str
@@ -84,7 +84,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Equivocated:
-    """Two signed announcements of one author for one round: the author's fault, not the forwarder's."""
+    """Two signed announcements of one author for one round: the author's fault, not the relaying peer's."""
 
     author: PeerId
     round: int
@@ -103,7 +103,7 @@ class _Author:
 
 
 class Ledger:
-    """What was accepted of whom: round -> digest of the announcement, for the last rounds of each author."""
+    """Accepted announcements: author -> round -> digest, for the last rounds of each author."""
 
     def __init__(self, terms: Terms, offers: Offers) -> None:
         self._terms = terms
@@ -113,7 +113,7 @@ class Ledger:
     def admit(
         self, data: bytes, keys: Keys, now_s: float, *, banned: Callable[[PeerId], bool] = lambda _: False
     ) -> Admission:
-        """Check a frame from outside. At most one signature is verified."""
+        """Check a frame from outside. Verifies at most one signature, after all cheaper checks."""
         try:
             frame = decode_announcement(data)
         except WireError as error:
@@ -160,7 +160,7 @@ class Ledger:
         before = known.rounds.get(announcement.round) if known else None
         if before is not None:
             return Equivocated(author, announcement.round, before, frame.digest)
-        # Only now: a forger must not be able to spend what belongs to the author it names.
+        # Only after the signature: a forger must not use up the rate of the author that it names.
         if known and not _spend(known, now_s):
             return Ignored("rate.author", f"more than {BURST} at once or {PER_SECOND} a second")
         self._remember(announcement, frame.digest, now_s)
@@ -191,7 +191,7 @@ class Ledger:
 
 
 def mismatch(theirs: Fingerprints, ours: Fingerprints) -> tuple[str, str] | None:
-    """The first fingerprint in which two networks differ, as (field, why); None where they agree."""
+    """The first fingerprint in which two networks differ, as (field, why); None where all are equal."""
     if theirs == ours:
         return None
     for name in ("base", "tokenizer", "reference", "layout"):

@@ -1,11 +1,11 @@
-"""What others last announced: for each author the newest complete state, and the newer one on its way.
+"""The inbox: for each author its newest complete announcement, and a newer one that is still being fetched.
 
-Messages carry state, never increments, so the newest one makes the older ones worthless and nothing is lost
-with a lost message. An entry is complete when all that is wanted of it is here and checked, ordinarily its update and
-its predictions; until the newer one is, the older complete one still counts.
+Messages carry state, never increments, so the newest announcement replaces older ones, and a lost message loses
+nothing. An announcement is complete when all blobs that are wanted of it are here and checked, usually its update and
+its predictions. Until the newer one is complete, the older complete one counts.
 
-Age counts rounds of ours, and a round's doors close when it begins to choose: what comes while it chooses and
-merges is for the next round, and no older there than what comes while that one trains.
+Age counts our own rounds. The inbox closes when a round begins to choose: an announcement that comes while this peer
+chooses and merges belongs to the next round, and is no older there than one that comes while that round trains.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from wire.messages import Announcement, BlobRef
 MAX_AUTHORS = 1_000
 
 Kind: TypeAlias = Literal["evidence", "update"]
-"""In the order in which they are fetched: the smaller first."""
+"""The blobs of an announcement, in the order in which they are fetched: the smaller first."""
 
 
 @dataclass(slots=True, eq=False)
 class ReceivedAnnouncement:
-    """One author's announcement, with what of it has been fetched. `frame` is bare: without evidence.
+    """One author's announcement, with the blobs that were fetched. `frame` is without the evidence's payload.
 
-    `refs` is what is wanted of it, in the order in which it is fetched, and `fit` whether what this peer chose for
-    itself lets it be used. `turn` is the round of ours for which it came; `refused` that its content cannot be
-    used; `failures` how often fetching from this author failed since it last did not.
+    `refs` names the wanted blobs in the order in which they are fetched. `fit` says whether this peer's own settings
+    let it be merged, `refused` that a blob of it was bad. `turn` is our own round for which it came. `failures`
+    counts failed fetches from this author in a row.
     """
 
     author: PeerId
@@ -47,7 +47,7 @@ class ReceivedAnnouncement:
 
     @property
     def complete(self) -> bool:
-        # Asked of every entry, again and again.
+        # The hottest property of the core: asked of every announcement at every look.
         return (self.update is not None or "update" not in self.refs) and (
             self.evidence is not None or "evidence" not in self.refs
         )
@@ -63,7 +63,7 @@ class ReceivedAnnouncement:
 
 
 class Inbox:
-    """Entries by author. `changes` counts how often what is complete became something else."""
+    """Announcements by author. `changes` counts changes of the set of complete ones."""
 
     def __init__(self) -> None:
         self.changes = 0
@@ -77,43 +77,43 @@ class Inbox:
         return iter(self._newest.values())
 
     def complete(self) -> Iterator[ReceivedAnnouncement]:
-        """The newest complete state of each author."""
+        """The newest complete announcement of each author."""
         return iter(self._complete.values())
 
     def lately(self, max_age: int) -> list[ReceivedAnnouncement]:
-        """The newest announcement of each author of whom we heard within so many rounds."""
+        """The newest announcement of each author that was heard within the last `max_age` rounds."""
         since = self._turn - max_age
         return [entry for entry in self._newest.values() if entry.turn >= since]
 
     def lately_complete(self, max_age: int) -> list[ReceivedAnnouncement]:
-        """The newest complete state of each author, of those that came within so many rounds."""
+        """The newest complete announcement of each author, of those that came within the last `max_age` rounds."""
         since = self._turn - max_age
         return [entry for entry in self._complete.values() if entry.turn >= since]
 
     @property
     def held(self) -> int:
-        """Authors of whom a complete state is here."""
+        """Number of authors with a complete announcement."""
         return len(self._complete)
 
     @property
     def full(self) -> bool:
-        """Whether the next author that is new pushes out another."""
+        """Whether an announcement of a new author would push out another author's."""
         return len(self._newest) >= MAX_AUTHORS
 
     @property
     def turns(self) -> int:
-        """Rounds of ours that ended."""
+        """Our own rounds that have ended."""
         return self._turn
 
     def newest_of(self, author: PeerId) -> ReceivedAnnouncement | None:
         return self._newest.get(author)
 
     def age(self, entry: ReceivedAnnouncement) -> int:
-        """Rounds of ours that ended since the announcement came."""
+        """Our own rounds that have ended since the announcement came."""
         return max(0, self._turn - entry.turn)
 
     def staleness(self, entry: ReceivedAnnouncement, our_round: int) -> int:
-        """By how many rounds this state is behind us: its age, or by its author's count if that is less.
+        """By how many rounds an announcement is behind: its age, or the difference of the round counters if less.
 
         So a peer that runs ahead of us is never stale, and neither is one that joined late and is at round 0.
         """
@@ -122,14 +122,14 @@ class Inbox:
         return min(self._turn - entry.turn, our_round - entry.announcement.round)
 
     def is_current(self, entry: ReceivedAnnouncement, our_round: int) -> bool:
-        """Whether it is not stale at all."""
+        """Whether its staleness is 0."""
         return entry.turn >= self._turn or entry.announcement.round >= our_round
 
     def put(self, entry: ReceivedAnnouncement, *, dear: Container[PeerId] = ()) -> bool:
-        """Take a newer announcement; False where it is not newer than what is here.
+        """Take an announcement; False where it is not newer than the author's last.
 
-        Where there are too many authors, the one longest silent goes, and none of `dear` while there are
-        others: identities cost nothing, and a flood of them must not push out those that are worth something.
+        Above `MAX_AUTHORS`, the author that was silent longest is removed, and none of `dear` while there are
+        others: identities cost nothing, and a flood of them must not push out neighbours that are worth something.
         """
         known = self._newest.get(entry.author)
         if known is not None and known.announcement.round >= entry.announcement.round:
@@ -147,10 +147,10 @@ class Inbox:
         return True
 
     def hold(self, entry: ReceivedAnnouncement, kind: Kind, content: Content) -> None:
-        """Give an entry a blob that was checked; `content` is what the entry's reference names.
+        """Add a checked blob to an announcement; `content` has the digest that the announcement names.
 
-        The entry may have been replaced by a newer one meanwhile, and still be the newest that is complete: a
-        neighbour that announces faster than we fetch would otherwise never be heard.
+        The announcement may have been replaced by a newer one meanwhile, and still become the newest complete one: a
+        neighbour that announces faster than its blobs are fetched would otherwise never be heard.
         """
         if kind == "evidence":
             entry.evidence = content
@@ -162,7 +162,7 @@ class Inbox:
         self._settle(entry)
 
     def _settle(self, entry: ReceivedAnnouncement) -> None:
-        """Let it count, if it is complete and newer than what does, and its author was not removed meanwhile."""
+        """Make it the author's newest complete announcement, if it is that and the author was not removed."""
         if not entry.complete or entry.author not in self._newest:
             return
         known = self._complete.get(entry.author)
@@ -176,19 +176,19 @@ class Inbox:
         self.changes += 1
 
     def let_go(self, author: PeerId) -> None:
-        """Forget the author's blobs, and remember that it was heard."""
+        """Drop the author's blobs, but remember its announcement."""
         stale = self._complete.pop(author, None)
         self.changes += 1
         if stale is not None and self._newest[author] is stale:
-            # A new one: a round that is going on may still count on the old.
+            # A new object: the round in progress may still hold the old one with its blobs.
             self._newest[author] = replace(stale, update=None, evidence=None)
 
     def close(self) -> None:
-        """A round begins to choose: what comes from now on is for the next one."""
+        """The round begins to choose: announcements that come from now on belong to the next round."""
         self._doors_open = False
 
     def turn(self, *, forget_after: int) -> None:
-        """One more round of ours has ended; blobs older than `forget_after` rounds are let go."""
+        """End one of our own rounds, and drop blobs older than `forget_after` rounds."""
         self._turn += 1
         self.changes += 1
         self._doors_open = True
@@ -196,7 +196,7 @@ class Inbox:
             self.let_go(author)
 
     def find(self, kind: Kind, digest: bytes) -> Content | None:
-        """A blob of anyone's that was checked as this kind."""
+        """A held blob of this kind by its digest, of any author."""
         for entries in (self._complete, self._newest):
             for entry in entries.values():
                 content = entry.evidence if kind == "evidence" else entry.update
@@ -205,5 +205,5 @@ class Inbox:
         return None
 
     def blob(self, digest: bytes) -> Content | None:
-        """A blob of either kind, to pass on to whoever asks."""
+        """A held blob of either kind, to serve to other peers."""
         return self.find("update", digest) or self.find("evidence", digest)

@@ -1,9 +1,9 @@
-"""What an announcement offers: may it be so in this network, and can we make use of it?
+"""Offers: is an announced offer valid in this network, and can this peer merge it?
 
-The first follows from what all peers of the network share, so whoever passed a lie on could have known. The second
-hangs on what this peer chose for itself, as its merge rule, or the largest rank that it takes. Others may have
-chosen otherwise, so such an announcement is passed on like any other; it is only never fetched here, and the user is
-told why.
+Validity follows from what all peers of the network share, so a peer that relays an invalid announcement is at fault.
+Whether it can be merged depends on this peer's own settings, as its merge rule or the largest rank that it takes.
+Other peers may have set these otherwise, so an announcement that cannot be merged is relayed like any other, but its
+blobs are not fetched, and the user is told why.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Offers:
         self._key = key
 
     def check(self, announcement: Announcement) -> None:
-        """Raises `WireError` for what no honest peer of this network announces."""
+        """Raise `WireError` for an announcement that no honest peer of this network makes."""
         size = self._terms.schema.size(announcement.offer)
         if announcement.update.size != size:
             raise WireError(
@@ -42,7 +42,7 @@ class Offers:
         self._check_shares(announcement)
 
     def obstacle(self, offer: Offer) -> tuple[str, str] | None:
-        """What of our own choices keeps us from using this, as (field, why); None where nothing does."""
+        """Which of this peer's own settings keeps it from merging the offer, as (field, why); None where none does."""
         own, most = self._terms.offer, self._adapter.most_rank
         if offer.rank > most:
             return "offer.rank", f"rank {offer.rank}, and adapter.most_rank is {most}; raise that to merge it"
@@ -58,7 +58,7 @@ class Offers:
         return None
 
     def wanted(self, announcement: Announcement) -> Mapping[Kind, BlobRef]:
-        """What is worth fetching of it; where mass is pushed, only what is for us."""
+        """The blobs to fetch of an announcement; with push-sum, only the share for this peer."""
         if not self._terms.pushes:
             return {"evidence": announcement.evidence, "update": announcement.update}
         ours = next((one.blob for one in announcement.shares if one.to == self._key), None)

@@ -1,8 +1,8 @@
-"""From whom to fetch: everybody in a small network, the most useful and a few others in a large one.
+"""Partners: the peers whose updates are fetched. All in a small network, else the most useful and some others.
 
-Announcements are cheap and all of them are heard; updates are not, so their number is bounded. A pure choice
-of the best would never learn of anyone new and could be surrounded, so some places go to others, drawn by a
-hash of (this peer, the other, the round): replayable, and another one for each peer and round.
+All announcements are heard, because they are cheap; updates are not, so their number is bounded. Choosing only the
+best would never find a new peer, and an attacker could surround this one, so some places go to other peers, drawn by a
+hash of (this peer, the other peer, the round): replayable, and different for each peer and round.
 """
 
 from __future__ import annotations

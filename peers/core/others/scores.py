@@ -1,12 +1,11 @@
-"""Who may stay: a score for every peer that ever broke a rule, forgotten by halves.
+"""Scores: which peers may stay connected. A peer has one once it broke a rule, and it decays by halves.
 
-A score lies in [-100, 0], starts at 0 and halves its distance from 0 every `half_life_s`. Bad bytes cost the
-one who sent them, bad content costs its author; nobody is fined for what it could not have known. At
-`disconnect_at` the connection goes, at `ban_at` the peer stays out for `ban_s`. The values are those of the
-Lighthouse client of Ethereum.
+A score lies in [-100, 0], starts at 0 and halves its distance from 0 every `half_life_s`. Bad bytes cost the sender,
+bad content costs its author; no peer is fined for what it could not have known. At `disconnect_at` the connection is
+closed, at `ban_at` the peer is banned for `ban_s`. The values are those of the Lighthouse client of Ethereum.
 
-Times are the caller's, in seconds. They outlive the process, and the clock may have been set back in between:
-a standing from the future counts as one of now, so that nobody stays out for longer than `ban_s`.
+Times are the caller's, in seconds. They outlive the process, and the clock may have been set back in between: a score
+from the future counts as one of now, so that no peer stays banned for longer than `ban_s`.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_PEERS = 10_000
-"""Standings kept. Identities are free, so this must be bounded; a tenth goes at once, so that a flood does
-not cost a search each: first those who are not banned, the mildest of them first."""
+"""Scores kept. Identities are free, so this must be bounded. A tenth is forgotten at once, so that a flood does not
+cost a search for each fine: first peers that are not banned, those with the best scores first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,32 +43,32 @@ class ScoreConfig:
 
 
 @dataclass(slots=True)
-class _Standing:
+class _Score:
     score: float
     at_s: float
     banned_until_s: float = -math.inf
 
 
 class Scores:
-    """Standings by peer. Only fined peers have one."""
+    """Scores by peer. Only fined peers have an entry; every other score is 0."""
 
     def __init__(self, config: ScoreConfig) -> None:
         self._config = config
-        self._standings: dict[str, _Standing] = {}
+        self._scores: dict[str, _Score] = {}
 
-    def restore(self, standings: Iterable[tuple[str, float, float, float]]) -> None:
+    def restore(self, scores: Iterable[tuple[str, float, float, float]]) -> None:
         """Take over (peer, score, at, banned until) as `rows` gave them."""
-        for peer, score, at_s, banned_until_s in standings:
-            self._standings[peer] = _Standing(score, at_s, banned_until_s)
+        for peer, score, at_s, banned_until_s in scores:
+            self._scores[peer] = _Score(score, at_s, banned_until_s)
 
     def rows(self) -> tuple[tuple[str, float, float, float], ...]:
-        """(peer, score, at, banned until) of every standing, sorted by peer."""
+        """(peer, score, at, banned until) of every score, sorted by peer."""
         return tuple(
-            (peer, one.score, one.at_s, one.banned_until_s) for peer, one in sorted(self._standings.items())
+            (peer, one.score, one.at_s, one.banned_until_s) for peer, one in sorted(self._scores.items())
         )
 
     def score(self, peer: str, now_s: float) -> float:
-        one = self._standing(peer, now_s)
+        one = self._get(peer, now_s)
         return self._decayed(one, now_s) if one else 0.0
 
     def fine(self, peer: str, amount: float, now_s: float) -> None:
@@ -78,35 +77,35 @@ class Scores:
             raise ValueError(f"a fine must not be positive, got {amount}")
         if amount == 0:
             return
-        one = self._standing(peer, now_s) or self._standings.setdefault(peer, _Standing(0.0, now_s))
+        one = self._get(peer, now_s) or self._scores.setdefault(peer, _Score(0.0, now_s))
         one.score, one.at_s = max(-100.0, self._decayed(one, now_s) + amount), now_s
         if one.score <= self._config.ban_at:
             one.banned_until_s = now_s + self._config.ban_s
-        if len(self._standings) > MAX_PEERS:
-            self._forget_the_mildest(now_s)
+        if len(self._scores) > MAX_PEERS:
+            self._forget_the_best(now_s)
 
     def banned(self, peer: str, now_s: float) -> bool:
-        one = self._standing(peer, now_s)
+        one = self._get(peer, now_s)
         return one is not None and now_s < one.banned_until_s
 
     def unwelcome(self, peer: str, now_s: float) -> bool:
         """Whether a connection with this peer should not stand."""
         return self.banned(peer, now_s) or self.score(peer, now_s) <= self._config.disconnect_at
 
-    def _standing(self, peer: str, now_s: float) -> _Standing | None:
-        one = self._standings.get(peer)
+    def _get(self, peer: str, now_s: float) -> _Score | None:
+        one = self._scores.get(peer)
         if one is not None:
             one.at_s = min(one.at_s, now_s)
             one.banned_until_s = min(one.banned_until_s, now_s + self._config.ban_s)
         return one
 
-    def _decayed(self, one: _Standing, now_s: float) -> float:
+    def _decayed(self, one: _Score, now_s: float) -> float:
         return one.score * math.exp2(-(now_s - one.at_s) / self._config.half_life_s)
 
-    def _forget_the_mildest(self, now_s: float) -> None:
-        mildest = sorted(
-            self._standings,
+    def _forget_the_best(self, now_s: float) -> None:
+        best = sorted(
+            self._scores,
             key=lambda peer: (self.banned(peer, now_s), -self.score(peer, now_s), peer),
         )
-        for peer in mildest[: MAX_PEERS // 10]:
-            del self._standings[peer]
+        for peer in best[: MAX_PEERS // 10]:
+            del self._scores[peer]

@@ -35,7 +35,9 @@ class Advance:
         self, saved: Saved, trained: Trained, receivers: Mapping[PeerId, bytes], now: float
     ) -> Saved:
         """The state after local steps, with its signed announcement. `receivers` (peer -> key) get the shares."""
-        importance, measured = self._planner.learned(saved.importance, saved.measured, trained.importance)
+        importance, measured = self._planner.measured_importance(
+            saved.importance, saved.measured, trained.importance
+        )
         shares = tuple(share for share in trained.shares if share.peer in receivers)
         plan = saved.plan
         if self._planner.by_block_window:

@@ -1,10 +1,10 @@
-"""From evidence to one row, by measurement: the temperature and the guard.
+"""Choosing one row among measured candidates: the temperature and the guard.
 
-The strategy proposes rows, one for each temperature (`trust.rows.rows`). The learner measures on this peer's trust
-split what each of them would give, and the best is taken. The guard is in the same comparison: keeping to
-oneself is always among the candidates, so a merge that makes the trust loss worse is never taken as it is.
-Where nothing beats keeping to oneself, the best of the proposals is tried again at half, a quarter and an
-eighth of its distance from it, and only if none of these is better is the merge refused.
+The strategy proposes rows, one for each temperature (`trust.rows.rows`). The learner measures the loss of each on this
+peer's trust split, and the best is taken. The guard is part of the same comparison: keeping everything is always
+measured too, so a merge that makes the trust loss worse is never taken as it is. Where no candidate beats keeping
+everything, the best is measured again at a half, a quarter and an eighth of its distance from it, and the merge is
+refused if none of these is better.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHRINK_TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A row, and how it came about."""
+    """A row, with the temperature that it came from and what the guard made of it."""
 
     row: Row
     temperature: float | None
@@ -30,15 +30,15 @@ class Choice:
 
 
 def alone(neighbours: int) -> Row:
-    """Keep everything: 1 for oneself, 0 for each neighbour."""
+    """The row that keeps everything: 1 for this peer, 0 for each neighbour."""
     return (1.0, *(0.0 for _ in range(neighbours)))
 
 
 def choice_of(candidates: Sequence[Candidate], losses: Sequence[float], bound: float) -> Choice | None:
     """The candidate of least loss if that is below `bound`, else None.
 
-    A loss that is no number never wins. A bound that is none is no bound: whoever has lost its own way may
-    take any way that is measured to be one.
+    A candidate with a loss of NaN is never chosen. A bound of NaN is no bound: a peer whose own adapter has diverged
+    may take any row whose loss is a number.
     """
     index = chosen(candidates, losses)
     if index is None or losses[index] >= bound:
@@ -47,7 +47,7 @@ def choice_of(candidates: Sequence[Candidate], losses: Sequence[float], bound: f
 
 
 def shrunk_rows(candidates: Sequence[Candidate], losses: Sequence[float]) -> tuple[Candidate, ...]:
-    """The best candidate, `SHRINK_TRIES` times moved halfway to keeping everything."""
+    """The best candidate, moved halfway towards keeping everything `SHRINK_TRIES` times."""
     start = candidates[chosen(candidates, losses) or 0]
     rows: list[Candidate] = []
     row = start.row

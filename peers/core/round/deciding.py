@@ -1,13 +1,14 @@
-"""From those who gathered to one row: proposed, learned or fixed, measured, guarded, merged.
+"""Deciding: from the participants of a round to one row and its merge.
 
-    mass was pushed     -> Absorb               all of it: there is no row
-    learned rows        -> Fit                  from the last round's row on
-    rows of evidence    -> Evaluate             all of them and keeping everything, on our own trust split
-    one row, no guard   -> Merge                as it is: there is nothing to choose between
-    Fitted              -> Evaluate, or Merge   as one row
-    Evaluated           -> Merge                or once more, nearer to ourselves
+    push-sum            -> Absorb               all arrived shares: there is no row
+    strategy `learned`  -> Fit                  from the last round's row on
+    rows of evidence    -> Evaluate             all of them and keeping everything, on this peer's own trust split
+    one row, no guard   -> Merge                as it is: there is no choice
+    Fitted              -> Evaluate, or Merge   the fitted row as the only candidate
+    Evaluated           -> Merge                or Evaluate again, with rows nearer to keeping everything
 
-Every step is a function of the stage and the answer to it: the next stage, and the question that it waits for.
+Every step is a function of the stage and the answer to it. It gives the next stage, and the question that the stage
+waits for.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ from wire.digest import Content
 Step: TypeAlias = tuple[Stage, Request]
 
 SUM_TOLERANCE = 1e-3
-"""How far a learned row may sum from 1. Guess: far above float32's rounding, far below what matters."""
+"""How far the sum of a learned row may be from 1. Guess: far above the rounding of float32, far below what matters."""
 
 
 class Decider:
-    """Holds what does not change from round to round."""
+    """Decides by the configuration, which does not change between rounds."""
 
     def __init__(self, config: CoreConfig, new_request: Callable[[], int]) -> None:
         self._config = config
@@ -67,7 +68,7 @@ class Decider:
         return Fitting(request, participants), fit
 
     def fitted(self, stage: Fitting, answer: Fitted) -> Step:
-        """A learned row is a proposal like any other; what is no row is refused."""
+        """Take the fitted row as the only candidate; refuse one that is no row."""
         participants = stage.participants
         row = _row(answer.row, len(participants.members) + 1)
         if row is None:
@@ -96,7 +97,7 @@ class Decider:
         )
 
     def absorb(self, participants: Participants) -> Step:
-        """Take in what was pushed to us. The row that stands for it keeps everything: mass knows no row."""
+        """Absorb the arrived shares. The round's row keeps everything, because push-sum has no row."""
         choice = Choice(alone(len(participants.members)), None, "taken" if participants.shares else "alone")
         request = self._new_request()
         return Merging(request, participants, choice, ()), Absorb(request=request, shares=participants.shares)
@@ -142,7 +143,7 @@ class Decider:
 
 
 def own_counts(saved: Saved, local: LocalSteps, trust: TrustConfig) -> Counts:
-    """This peer's text, by the count that `tokens_count` names."""
+    """How much text this peer speaks for, by the count that `trust.tokens_count` names."""
     if trust.tokens_count == "total":
         return Counts(saved.tokens_total, saved.samples_total)
     return Counts(local.tokens, local.samples)
@@ -163,7 +164,7 @@ def _evaluate(request: int, candidates: Sequence[Candidate], members: Sequence[P
 
 
 def _row(weights: Sequence[float], count: int) -> tuple[float, ...] | None:
-    """The weights as a row that sums to 1; None where they are none."""
+    """The weights divided by their sum; None where they are not finite, not in [0, 2], or far from summing to 1."""
     total = math.fsum(weights) if all(0 <= weight <= 2 for weight in weights) else math.nan
     if len(weights) != count or not abs(total - 1) <= SUM_TOLERANCE:
         return None

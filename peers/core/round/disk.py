@@ -1,4 +1,4 @@
-"""What the disk says of our states: which of them survive a crash, and which are to be written again."""
+"""The disk's answers: which saved states survive a crash, and which are to be written again."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from peers.core.saved import Saved
 from trust.record.history import Note
 
 SAVE_AGAIN_S = 5.0
-"""Seconds after which a full disk is tried again. Guess."""
+"""Seconds after which a refused write is tried again. Guess."""
 
 
 class Disk:
+    """Knows the newest generation that is stored, and whether a refusal was logged."""
+
     def __init__(self, me: PeerId) -> None:
         self._me = me
         self._stored = -1
@@ -25,7 +27,7 @@ class Disk:
         self._complained = False
 
     def not_stored(self, saved: Saved | None, generation: int, why: str, now: float) -> list[Effect]:
-        """Try again, until it is stored or a later state takes its place; complain once."""
+        """Set a timer to write the state again, unless a later one replaced it. Logs the first refusal in a row."""
         if saved is None or generation != saved.generation:
             return []
         again = WakeAt(at=now + SAVE_AGAIN_S, timer=SavingAgain(generation=generation))

@@ -1,4 +1,4 @@
-"""Who of the neighbours is in this round: whom to ask about, whom to wait for, whom to take."""
+"""Gathering: which neighbours take part in a round, that is whom to ask about, whom to wait for, whom to take."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from trust.rows.evidence import MAX_DISTANCE, Distance
 from trust.rows.rows import evidence_of, is_measure
 
 SHORT_ROUND_S = 5.0
-"""Seconds worth waiting however short the local steps were, because news takes time to travel. Guess."""
+"""Least patience however short the local steps were, because announcements take time to travel. Guess."""
 
 
 class Gatherer:
-    """Reads the neighbourhood, writes the stage."""
+    """Reads the neighbourhood and updates the Gathering stage."""
 
     def __init__(self, config: CoreConfig, neighbourhood: Neighbourhood) -> None:
         self._config = config
@@ -29,7 +29,8 @@ class Gatherer:
     def ask(
         self, stage: Gathering, our_round: int, new_request: Callable[[], int], *, fresh_only: bool
     ) -> list[Weigh]:
-        """Questions about everybody who is here and was not asked about; what needs no question counts at once."""
+        """Questions about all complete announcements that were not asked about. Where the strategy needs no evidence,
+        they take part at once. `fresh_only` leaves out stale ones."""
         questions: list[Weigh] = []
         looked = fresh_only, self._others.inbox.changes, self._others.partners()
         if looked == stage.looked:
@@ -37,13 +38,13 @@ class Gatherer:
         stage.looked = looked
         for entry in self._others.usable():
             author = entry.author
-            # Once for each announcement; an author whose content was declined had its turn.
+            # Once for each announcement. An author whose content was declined is not asked about again this round.
             if stage.asked.get(author) is entry or author in stage.declined:
                 continue
             if fresh_only and not self._is_fresh(entry, our_round):
                 continue
             if self._config.learner.sends_start and self._others.inbox.age(entry) > 0:
-                # What it gained may be in our adapter already; a state may be mixed twice, a gain may not.
+                # An old update may be in our adapter already. A state may be merged twice, the gain of one round not.
                 continue
             stage.asked[author] = entry
             age = self._others.inbox.staleness(entry, our_round)
@@ -61,12 +62,12 @@ class Gatherer:
         return questions
 
     def patience_s(self, local: LocalSteps) -> float:
-        """Seconds from the announcement on: with a barrier all that are allowed, else about as long as one trained."""
+        """Seconds to wait after the announcement: `patience_s` with a barrier, else about as long as training took."""
         most = self._config.round.patience_s
         return most if self._config.round.barrier else min(most, max(SHORT_ROUND_S, local.seconds))
 
     def waits(self, stage: Gathering, our_round: int) -> bool:
-        """Whether somebody whose news is not weighed yet is worth waiting for."""
+        """Whether a connected neighbour without a fresh weighed update is still awaited."""
         weighed, quorum = stage.weighed, self._config.round.quorum
         done = {author for author, one in weighed.items() if self._is_fresh(one.received, our_round)}
         if 0 < quorum <= len(done | stage.declined):
@@ -77,7 +78,7 @@ class Gatherer:
         return False
 
     def measured(self, member: Participant, answer: Weighed) -> Participant | None:
-        """The member with its distances; None where rows cannot be made of them."""
+        """The participant with its distances; None where they are not valid measures."""
         if not len(answer.distances) == len(answer.errors) == len(answer.own) == len(self._kinds):
             return None
         pairs = zip(answer.distances, answer.errors, strict=True)
@@ -88,14 +89,14 @@ class Gatherer:
         return Participant(member.received, member.update, member.evidence, member.age, distances, answer.own)
 
     def members(self, stage: Gathering, now: float) -> tuple[Participant, ...]:
-        """Who was weighed and is still in good standing, the nearest where they are too many, by author."""
+        """The weighed neighbours that are not banned, at most the nearest `most_partners`, sorted by author."""
         banned = self._others.scores.banned
         here = [one for one in stage.weighed.values() if not banned(one.received.author, now)]
         nearest = sorted(here, key=lambda one: (*(each.mean for each in one.distances), one.received.author))
         return tuple(sorted(nearest[: self._config.round.most_partners], key=lambda one: one.received.author))
 
     def _is_fresh(self, entry: ReceivedAnnouncement, our_round: int) -> bool:
-        """Whether it is this round's: with a barrier by its author's count, else by when it came."""
+        """Whether it belongs to this round: with a barrier by its author's round counter, else by when it came."""
         if self._config.round.barrier:
             return entry.announcement.round >= our_round
         return self._others.inbox.is_current(entry, our_round)

@@ -1,22 +1,21 @@
-"""What the next local steps train: all that this peer's adapter has, a window of blocks, or the heads that it owns.
+"""Planning: which units the next local steps train, that is all, a window of blocks, or the heads that this peer owns.
 
-**Windows** of blocks are drawn a round ahead, while the round before still gathers, so that the compressed context
-of the next window can be fetched meanwhile. By what is drawn is said in `LayersConfig`: by importance, that is this
-peer's own measurements and its neighbours', weighted by the last row, with a bonus for what was seldom measured;
-uniformly; or in turn, from a block of one's own on, so that neighbours do not all train the same. The lot is a hash
-of (this peer, the round), so whoever knows what was known can draw it again.
+**Block windows** are drawn a round ahead, while the round before still gathers, so that the compressed context of the
+next block window can be fetched meanwhile. `LayersConfig` says by what they are drawn: by importance (this peer's own
+measurements and its neighbours', weighted by the last row, with a bonus for blocks that were seldom measured),
+uniformly, or in turn, each peer from a block of its own on so that neighbours do not all train the same. The lot is a
+hash of (this peer, the round), so the draw can be repeated from the same knowledge.
 
-**Heads** are dealt out by hashing among all who are here (`trust.rows.ownership`), for an epoch at a time. Peers count
-their rounds apart, a fast one more of them, and an epoch must mean the same to all: it is the lower median of the
-newest rounds that everybody here announced, in units of `epoch_rounds`. All hear about the same announcements, so
-they find about the same median; who has run far ahead, or says so, does not move it. They are dealt when a round
-ends and everybody's announcement of it is in. Where two peers disagree for a moment, a head is trained twice or not
-at all, which a merge by units bears. Dealing takes a hash for each peer and unit, so in a large network the heads
-are dealt among `MOST_DEALT` peers, in each epoch those whose hash of (peer, epoch) is smallest. Everybody else takes
-what would be its part if it were one of them too, so that all have about as much to train, and heads have more
-owners than `HeadsConfig.copies`.
+**Heads** are dealt out by hashing among all known peers (`trust.rows.ownership`), for an epoch at a time. Peers count
+their own rounds, and an epoch must mean the same to all of them: it is the lower median of the newest rounds that all
+known peers announced, in units of `epoch_rounds`. All hear about the same announcements, so they find about the same
+median; a peer that has run far ahead, or lies about it, does not move it. Heads are dealt when a round ends and the
+announcements of it are in. Where two peers disagree for a moment, a head is trained twice or not at all, which a merge
+by units bears. Dealing takes a hash for each peer and unit, so in a large network heads are dealt among `MOST_DEALT`
+peers, in each epoch those with the smallest hash of (peer, epoch). Every other peer takes the part that it would have
+as one of them, so that all train about as much, and a head has more owners than `HeadsConfig.copies`.
 
-Units in no block, as a final norm, go with every window.
+Units in no block, as a final norm, belong to every block window.
 """
 
 from __future__ import annotations
@@ -49,12 +48,12 @@ from wire.importance import decode_importance
 from wire.units import Offer
 
 BONUS: Final = 0.5
-"""How much a layer that was never measured is preferred, in standard deviations of the importances. Guess."""
+"""Bonus of a layer that was never measured, in standard deviations of the importances. Guess."""
 MOST_DEALT: Final = 64
-"""Peers that heads are dealt among: the most copies that can be asked for. A thousand would hold the network up for
-seconds."""
+"""Peers that heads are dealt among; also the most copies that can be asked for. With a thousand peers the core would
+stand still for seconds."""
 MOST_IMPORTANCE: Final = 3e38
-"""Above it, a measurement is that of steps that have lost their way, and no announcement can hold it."""
+"""Largest importance taken: above it training has diverged, and no announcement can hold the number (float32)."""
 
 _LOT_BITS: Final = 53
 
@@ -85,7 +84,7 @@ class Planner:
 
     @cached_property
     def _block_windows(self) -> tuple[bytes | None, ...]:
-        """The units of each window by its first block, as a bitmap; None where this peer's adapter has none there."""
+        """The units of each block window by its first block, as a bitmap; None where the adapter has none there."""
         units, terms = self._terms.schema.units, self._terms
         windows: list[bytes | None] = []
         for first in range(terms.layers - terms.blocks + 1):
@@ -95,13 +94,14 @@ class Planner:
         return tuple(windows)
 
     def settled(self, plan: Plan, round_: int, held: Collection[bytes]) -> Plan:
-        """What to train in this round, by what was planned for it and the contexts that came meanwhile, by key.
+        """The plan to train by in this round: the planned one, or one for which the context is here.
 
-        Where the context of the planned window did not come in time, but others lie here, one of theirs is
-        trained: slow links would otherwise bring each context a round too late.
+        `held` has the keys of fetched contexts. Where the context of the planned block window did not come in time,
+        but others are here, one of their block windows is trained: slow links would otherwise bring each context a
+        round too late.
         """
         if not self._fits(plan):
-            # A first round, or settings that were changed since.
+            # The first round, or the settings changed since the plan was saved.
             nothing = (None,) * self._terms.layers
             plan = (
                 self.block_window(round_, nothing, (0,) * self._terms.layers, PlanningInputs())
@@ -113,7 +113,7 @@ class Planner:
         return self._one_of(ready, round_) if ready else plan
 
     def _fits(self, plan: Plan) -> bool:
-        """Whether a plan made earlier is one of these settings and this model."""
+        """Whether a saved plan is possible with the present settings and model."""
         if self.by_block_window and self._filled:
             return (
                 0 <= plan.first_block < len(self._block_windows)
@@ -130,7 +130,7 @@ class Planner:
     def block_window(
         self, round_: int, importance: Importance, measured: Sequence[int], inputs: PlanningInputs
     ) -> Plan:
-        """A window for this round; everything where no block holds a unit of this peer's."""
+        """A block window for this round; all units where no block holds a unit of this peer's adapter."""
         possible = self._possible(inputs.contexts)
         if not possible:
             return WHOLE
@@ -149,7 +149,7 @@ class Planner:
                 )
 
     def heads(self, our_round: int, inputs: PlanningInputs) -> Plan:
-        """The heads to train next, when our round `our_round` has ended."""
+        """The heads to train next, after our own round `our_round`."""
         capacities = {one.author: float(one.announcement.capacity) for one in inputs.entries}
         capacities[self._me] = float(self._heads.capacity)
         now = median_low([our_round, *(one.announcement.round for one in inputs.entries)])
@@ -169,7 +169,7 @@ class Planner:
         return Plan(self._bitmap([dealt[place] for place in sorted(mine)]))
 
     def context_key(self, plan: Plan) -> bytes | None:
-        """The context to fetch for this plan, if any."""
+        """Key of the context to fetch for this plan, if any."""
         keys = self._terms.context_keys
         return keys[plan.first_block] if self._fetches and 0 <= plan.first_block < len(keys) else None
 
@@ -178,10 +178,10 @@ class Planner:
         every = self._layers.probe_every
         return self.by_block_window and every > 0 and round_ % every == 0
 
-    def learned(
+    def measured_importance(
         self, importance: Importance, measured: Sequence[int], fresh: Sequence[float | None]
     ) -> tuple[Importance, tuple[int, ...]]:
-        """Running means and counts after a round's measurements; nothing where layers are not chosen."""
+        """Running means of importance, and counts, after a round's measurements; empty where layers are not chosen."""
         layers = self._terms.layers
         if not self.by_block_window or not layers:
             return (), ()
@@ -227,7 +227,7 @@ class Planner:
         return tuple(first for first, units in enumerate(self._block_windows) if units is not None)
 
     def _possible(self, contexts: Collection[bytes]) -> Sequence[int]:
-        """Windows that hold something of ours; of these, those whose context is to be had, if there are any."""
+        """First blocks of block windows that hold units of ours; of these, those whose context can be had, if any."""
         return (self._with_context(contexts) if self._fetches else ()) or self._filled
 
     def _with_context(self, contexts: Collection[bytes]) -> Sequence[int]:
@@ -239,6 +239,6 @@ class Planner:
 
 
 def _lot(me: PeerId, what: str) -> float:
-    """A number in [0, 1), another one for each peer and each thing drawn."""
+    """A pseudo-random number in [0, 1), a function of the peer and of what is drawn."""
     drawn = int.from_bytes(digest_of(f"gossipllm/plan/1\0{me}\0{what}".encode())[:8], "little")
     return (drawn >> (64 - _LOT_BITS)) / 2.0**_LOT_BITS

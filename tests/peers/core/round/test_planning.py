@@ -61,7 +61,7 @@ def heard() -> Any:
 def test_ordinarily_everything_is_trained() -> None:
     assert planner().settled(WHOLE, 7, {}) == WHOLE
     assert not planner().probes(0)
-    assert planner().learned((), (), ()) == ((), ())
+    assert planner().measured_importance((), (), ()) == ((), ())
 
 
 def test_a_plan_of_other_settings_is_made_anew() -> None:
@@ -173,7 +173,7 @@ def test_no_measurement_whatever_stops_the_planning(values: list[float | None], 
     one = by_window()
     importance, measured = UNKNOWN, NEVER
     for _ in range(3):
-        importance, measured = one.learned(importance, measured, values)
+        importance, measured = one.measured_importance(importance, measured, values)
         encode_importance(importance)
         assert 0 <= one.block_window(round_, importance, measured, PlanningInputs()).first_block < 4
     for value, known in zip(values, importance, strict=True):
@@ -194,9 +194,9 @@ def test_no_claim_of_neighbours_stops_the_planning(vectors: list[list[float | No
 
 def test_measurements_run_on_and_are_counted() -> None:
     one = by_window(smoothing=0.5)
-    first = one.learned((), (), (4.0, None, None, None))
+    first = one.measured_importance((), (), (4.0, None, None, None))
     assert first == ((4.0, None, None, None), (1, 0, 0, 0))
-    assert one.learned(*first, (0.0, 1.0, None, None)) == ((2.0, 1.0, None, None), (2, 1, 0, 0))
+    assert one.measured_importance(*first, (0.0, 1.0, None, None)) == ((2.0, 1.0, None, None), (2, 1, 0, 0))
 
 
 def test_probes_come_every_so_many_rounds() -> None:
