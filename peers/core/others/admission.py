@@ -12,7 +12,6 @@ second proves equivocation, and the author is banned.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -22,6 +21,7 @@ import msgspec
 from peers.core.events import PeerId
 from peers.core.others.offers import Offers
 from peers.core.terms import Terms
+from wire.bounded import BoundedDict
 from wire.codec import Frame, decode_announcement
 from wire.digest import short
 from wire.errors import WireError
@@ -97,7 +97,9 @@ Admission = Accepted | Ignored | Rejected | Equivocated
 
 @dataclass(slots=True)
 class _Author:
-    rounds: OrderedDict[int, bytes] = field(default_factory=OrderedDict[int, bytes])
+    rounds: BoundedDict[int, bytes] = field(
+        default_factory=lambda: BoundedDict[int, bytes](REMEMBERED_ROUNDS)
+    )
     tokens: float = BURST
     at_s: float = 0.0
 
@@ -108,7 +110,7 @@ class Ledger:
     def __init__(self, terms: Terms, offers: Offers) -> None:
         self._terms = terms
         self._offers = offers
-        self._authors: OrderedDict[bytes, _Author] = OrderedDict()
+        self._authors = BoundedDict[bytes, _Author](MAX_AUTHORS)
 
     def admit(
         self, data: bytes, keys: Keys, now_s: float, *, banned: Callable[[PeerId], bool] = lambda _: False
@@ -180,14 +182,10 @@ class Ledger:
     def _remember(self, announcement: Announcement, digest: bytes, now_s: float) -> None:
         author = self._authors.get(announcement.author)
         if author is None:
-            author = self._authors[announcement.author] = _Author(at_s=now_s)
+            author = _Author(at_s=now_s)
             author.tokens -= 1
-        self._authors.move_to_end(announcement.author)
+        self._authors.renew(announcement.author, author)
         author.rounds[announcement.round] = digest
-        while len(author.rounds) > REMEMBERED_ROUNDS:
-            author.rounds.popitem(last=False)
-        while len(self._authors) > MAX_AUTHORS:
-            self._authors.popitem(last=False)
 
 
 def mismatch(theirs: Fingerprints, ours: Fingerprints) -> tuple[str, str] | None:
