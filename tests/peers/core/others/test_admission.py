@@ -199,10 +199,11 @@ def test_a_banned_author_is_ignored_before_its_signature_is_verified(
 def test_the_ledger_is_bounded(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_AUTHORS == 10_000
     monkeypatch.setattr("peers.core.others.admission.MAX_AUTHORS", 20)
+    small = Ledger(ledger._terms, ledger._offers)
     for name in range(100):
-        ledger.admit(RemotePeer(str(name)).announce(0), ME, 0.0)
+        small.admit(RemotePeer(str(name)).announce(0), ME, 0.0)
 
-    assert len(ledger._authors) == 20
+    assert len(small._authors) == 20
 
 
 # -- what is offered --------------------------------------------------------------------------------
