@@ -1,6 +1,6 @@
-"""The root of the command line: a table of names, each imported only when it is called.
+"""The root of the command line: a table of commands, each imported only when it is called.
 
-Every package owns its own commands, and this one does not know them (`trust.lazy`).
+Each package owns its commands. The table holds strings, so that nothing here imports them (`trust.lazy`).
 """
 
 from __future__ import annotations
@@ -63,9 +63,9 @@ def main() -> None:
     try:
         # Not standalone: click would turn Ctrl-C into exit code 1, as if something had failed.
         sys.exit(root.main(standalone_mode=False))
-    except click.ClickException as mistake:
-        mistake.show()
-        sys.exit(mistake.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except click.Abort:
         sys.exit(INTERRUPTED)
 

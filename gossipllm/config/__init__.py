@@ -1,9 +1,8 @@
-"""What a learner is told: model, adapter, data, training, reference set. No torch here.
+"""The configuration of a learner: model, adapter, data, training, reference set. No torch here.
 
-These stand together rather than beside the code they steer, because the network process reads them too
-and must not import torch. `settings.py` turns TOML into them; the docstring under each field is what
-`gossipllm init` writes above it, so it says what the field does, its unit, its range and where its
-default comes from.
+These classes are here rather than beside the code that reads them, because the network's process reads them too and
+must not import torch. `toml.py` reads them from TOML. The docstring under each field is what `gossipllm config` prints,
+so it says what the field does, its unit, its range and where its default comes from.
 """
 
 from gossipllm.config.adapter import AdapterConfig

@@ -1,4 +1,4 @@
-"""What of the model is trained, and in which form it travels."""
+"""Adapter settings: which weights are trained, and in which form they are sent."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ class AdapterConfig:
     phone may take 2 and a desktop 16. Guess: low ranks suffice for one domain."""
 
     most_rank: int = 64
-    """Largest rank taken of neighbours, rank to 256: what bounds the size of what is fetched of them. Guess."""
+    """Largest rank accepted from neighbours, rank to 256. It bounds the size of the updates that are fetched. Guess."""
 
     prune: float = 1.0
-    """Share of its ranks that this peer's adapter goes on with after a round whose local steps lowered the weight of
-    the others, the last ones: above 0 to 1, 1 for never. Peers may differ in it. Needs merge.rule = "pad". HetLoRA
+    """Share of its ranks that this peer's adapter keeps after a round whose local steps lowered the weight of the last
+    ones, which are then cut: above 0 to 1, 1 for never. Peers may differ in it. Needs merge.rule = "pad". HetLoRA
     (2401.06432) takes 0.99, which takes one rank at a time."""
 
     modules: tuple[str, ...] = ()
-    """Which linear layers this peer adapts, by the last parts of their names, as "q_proj" or "attn.c_proj"; all where
-    it is empty. Peers may differ in it: they merge what they have in common."""
+    """Which linear layers this peer adapts, by the last parts of their names, as "q_proj" or "attn.c_proj"; all if it
+    is empty. Peers may differ in it: they merge what they have in common."""
 
     alpha: float = 16.0
     """LoRA scale: the update is alpha / rank * B A. Above 0. Same for all peers. The usual 2 * rank."""
@@ -44,7 +44,7 @@ class AdapterConfig:
     2403.12313), which makes averages exact and updates smaller; "heads", LoRA on attention only, in which each head
     has rows and columns of its own and what heads would share is frozen; "full", all weights of the blocks, of the
     final norm and of an untied head; "bias", the biases of the blocks and of the final norm (BitFit, 2106.10199). The
-    last two know no rank. Same for all peers."""
+    last two have no rank. Same for all peers."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.rank <= 256:

@@ -1,4 +1,4 @@
-"""All of it together, and which of it excludes what."""
+"""The whole configuration of a learner, and which settings exclude each other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WHOLE_FORMS: Final[dict[Evidence, str]] = {"parameters": "paper-text", "row-cos
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnerConfig:
-    """Everything that a learner needs to know; what a snapshot is only valid with."""
+    """The configuration of one learner. A snapshot is valid only with the configuration that it was made with."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
@@ -27,18 +27,18 @@ class LearnerConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
     evidence: tuple[Evidence, ...] = ("predictions",)
-    """What is measured of each neighbour; nothing where it is empty."""
+    """The kinds of evidence measured of each neighbour; may be empty."""
 
     layers: LayersConfig = field(default_factory=LayersConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
     merge: MergeRule = "svd"
-    """How adapters become one: svd is the exact mixture brought to the adapter's rank, mean averages the
-    factors apart as in Wagner et al. (2024), pad does so after bringing ranks together with zeros (HetLoRA)."""
+    """How adapters are merged: "svd" cuts the exact mixture to the adapter's rank, "mean" averages the factors A and B
+    separately as in Wagner et al. (2024), "pad" does so after filling smaller ranks up with zeros (HetLoRA)."""
 
     mixing: Mixing = "parameters"
-    """What the row weighs: the adapters, as in the code of Wagner et al. (2024), or what each gained by its
-    last local steps, added to one's own start, as in their text. For the latter, updates carry both. With push-sum
-    there is no row: mass is pushed along edges, and all come to the mean that tokens weight."""
+    """What the row weighs: the adapters, as in the code of Wagner et al. (2024), or their changes by the last local
+    steps, added to this peer's own start, as in their text; updates then carry both. With push-sum there is no row:
+    mass is pushed along edges, and all peers converge to the token-weighted mean."""
 
     tokens_alpha: float = 1.0
     """For push-sum: how far peers are weighted by tokens rather than samples, 0 to 1."""
@@ -97,7 +97,7 @@ class LearnerConfig:
 
     @property
     def _part(self) -> str:
-        """The key that lets a round train a part of the adapter only; empty where none does."""
+        """The key that makes a round train only a part of the adapter; empty where there is none."""
         if self.layers.partial:
             return "layers.count" if self.layers.count else "layers.memory_mb"
         return "heads.copies" if self.heads.copies else ""

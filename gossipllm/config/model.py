@@ -1,4 +1,4 @@
-"""The frozen base model and where it computes."""
+"""Settings of the frozen base model: which one, and on which device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which part of an adapter this peer trains in a round: a few blocks, or its own attention heads."""
+"""Settings of partial training: a few blocks of the model in a round, or the peer's own attention heads."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class LayersConfig:
     """Training a few blocks at a time, after LEFF (Shen et al., NeurIPS 2025), with no server."""
 
     count: int = 0
-    """Blocks trained in a round, neighbouring ones, drawn anew each round; 0 for all, or for as many as `memory_mb`
-    holds. Peers may differ in it. At most the model's blocks."""
+    """Adjacent blocks trained in a round, drawn again each round; 0 for all, or for as many as fit `memory_mb`. Peers
+    may differ in it. At most the model's blocks."""
 
     memory_mb: int = 0
     """Memory that a training step may take, in MB of 10^6 bytes, from which the number of blocks follows by an estimate
-    (base, context, adapter, a batch's activations; the libraries' some hundred MB come on top); 0 where `count` says
-    it. 0 to 1,000,000."""
+    (base, context, adapter and activations of a batch, without some hundred MB of the libraries); 0 where `count` is
+    set. 0 to 1,000,000."""
 
     sampling: Literal["importance", "uniform", "round-robin"] = "importance"
     """How the blocks of a round are drawn: by "importance", the sum of (gradient * weight)^2 that this peer and its
@@ -56,24 +56,24 @@ class LayersConfig:
 
     contexts: Literal["make", "fetch"] = "make"
     """Whether this peer distils contexts itself, and gives them to others, or fetches them from neighbours and, until
-    it has one, drops blocks. Only for "distil". Who makes them offers the last four that it made, and those made
-    earlier no more: neighbours that fetch find the windows of its last rounds."""
+    it has one, drops blocks. Only for "distil". A peer that makes contexts offers only its last four, those of the
+    blocks that it trained in its last rounds."""
 
     distil_steps: int = 100
-    """Optimiser steps of distilling one block, 1 to 100,000. Same for all who exchange contexts. Guess."""
+    """Optimiser steps of distilling one block, 1 to 100,000. Same for all peers that exchange contexts. Guess."""
 
     distil_alpha: float = 0.5
-    """Weight of the attention maps against the hidden states in distilling, 0 to 1. Same for all who exchange
-    contexts. Guess."""
+    """Weight of the attention maps against the hidden states in distilling, 0 to 1. Same for all peers that
+    exchange contexts. Guess."""
 
     checkpoint: bool = False
     """Whether only the inputs of blocks are kept for the backward pass and the rest is computed again: less memory,
     a third more time. Needs `count` or `memory_mb`; `count` may be all of the blocks."""
 
     missing: Missing = "kept"
-    """Whose weights count for a block that some do not offer: of those who trained it alone, as in LEFF ("renorm"); of
-    those and of this peer, whose own block counts, trained or not ("kept"); or of all, what others do not offer going
-    to this peer's own block ("self"). With rows that trust few, "renorm" takes over whole what only a stranger
+    """Whose weights count for a block that some peers did not train: only peers that trained it, as in LEFF ("renorm");
+    these and this peer, trained or not ("kept"); or all peers, where the weight of those that did not train it goes to
+    this peer's own block ("self"). With rows that trust few peers, "renorm" copies a block that only a distrusted peer
     trained, and "kept" did best (sim/FINDINGS.md)."""
 
     def __post_init__(self) -> None:
@@ -111,17 +111,17 @@ class LayersConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadsConfig:
-    """Which attention heads this peer trains, where adapter.train = "heads". Owners follow from the peers that are
-    here by rendezvous hashing: nobody deals them out."""
+    """Which attention heads this peer trains, where adapter.train = "heads". Each peer computes the owners of
+    heads from the peers that it knows, by rendezvous hashing, without a coordinator."""
 
     copies: int = 0
-    """Peers that own each head, 1 to 64: 1 for disjoint parts, more for redundancy; 0 for everybody owns all."""
+    """Peers that own each head, 1 to 64: 1 for disjoint parts, more for redundancy; 0 lets every peer own all heads."""
 
     capacity: int = 100
-    """This peer's part of the work relative to others', 1 to 1,000: twice the capacity owns twice the heads."""
+    """This peer's share of the work relative to other peers, 1 to 1,000: twice the capacity owns twice the heads."""
 
     epoch_rounds: int = 1
-    """Rounds after which the heads are dealt anew, 1 to 10,000. Guess."""
+    """Rounds after which the heads are dealt again, 1 to 10,000. Guess."""
 
     mode: Literal["mask", "subnet"] = "mask"
     """How others' heads are left out of training: "mask", the whole model is computed and only the own heads

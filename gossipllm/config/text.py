@@ -1,4 +1,4 @@
-"""What is learned from: a peer's own text and its splits, and the public reference set."""
+"""Text settings: a peer's own text with its splits, and the public reference set."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""TOML to frozen dataclasses, strictly, and back, with each field's docstring as its comment.
+"""TOML to frozen dataclasses and back, with strict checks, and with each field's docstring as its comment.
 
 The types understood are those that our configurations use: `str`, `int`, `float`, `bool`, `Literal`, `Annotated`
-with a table of names, unions of these, `tuple[X, ...]` and other dataclasses, which become tables. A mistake is the
-user's: every one raises `UserMistake` with the file, the dotted key and what to write instead.
+with a table of names, unions of these, `tuple[X, ...]` and other dataclasses, which become tables. Every error is
+the user's and raises `UserMistake` with the file, the dotted key and what to write instead.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def toml_text(tables: Iterable[TomlTable]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TomlSetting:
-    """A key, its value as TOML, what may stand there, and its docstring."""
+    """A key, its value as TOML, the values that it takes in words, and its docstring."""
 
     name: str
     value: str
@@ -78,7 +78,7 @@ class TomlSetting:
 
 @dataclass(frozen=True, slots=True)
 class TomlTable:
-    """A dataclass: its dotted name, "" for the outermost, and what it says of itself."""
+    """A dataclass as a table: its dotted name ("" for the outermost), its docstring and its settings."""
 
     name: str
     about: str
@@ -86,7 +86,7 @@ class TomlTable:
 
 
 def described(config: object) -> list[TomlTable]:
-    """Everything that `config` holds, in the order of the file."""
+    """The tables and settings of `config`, in the order of the file."""
     return [*_tables(config, (), "")]
 
 
@@ -127,7 +127,7 @@ def _value(kind: Any, value: object, where: str, path: tuple[str, ...]) -> objec
 
 
 def _either(kinds: tuple[Any, ...], value: object, where: str, path: tuple[str, ...]) -> object:
-    """By the first of `kinds`, scalars and choices, that takes it."""
+    """`value` as the first of `kinds` (scalars and choices) that takes it."""
     for kind in kinds:
         with contextlib.suppress(UserMistake):
             return _value(kind, value, where, path)
@@ -136,7 +136,7 @@ def _either(kinds: tuple[Any, ...], value: object, where: str, path: tuple[str, 
 
 
 def _kind_text(kind: Any) -> str:
-    """What may stand there, in words."""
+    """The values that a setting of this type takes, in words."""
     if get_origin(kind) is tuple:
         return f"a list, each {_kind_text(get_args(kind)[0])}"
     if get_origin(kind) in (Union, types.UnionType):

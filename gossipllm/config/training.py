@@ -1,4 +1,4 @@
-"""The local steps: their batches, their optimiser and its rate."""
+"""Settings of local training: batches, optimiser and learning rate."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TrainingConfig:
     """Largest gradient norm, above 0. Guess: guards small batches."""
 
     optimiser: Literal["adamw", "sgd"] = "adamw"
-    """What takes the steps: AdamW, or plain gradient descent without momentum, weight decay or clipping, for
+    """The optimiser: AdamW, or plain gradient descent without momentum, weight decay or clipping, for
     comparison with theory."""
 
     reduction: Reduction = "tokens"

@@ -1,6 +1,6 @@
-"""`gossipllm eval`: a base model, and what was learned on it, measured on tasks. Torch waits until it runs.
+"""The command `gossipllm eval`: a base model and adapters, measured on tasks. Torch is imported when it runs.
 
-It stands here because what a home holds is known here; what is measured stands in `gossipllm.tasks`.
+The command is in `peers` because it reads homes; the measurements are in `gossipllm.tasks`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gossipllm.tasks.catalogue import TASKS, Metric, TaskName
 from gossipllm.tasks.metrics import BertModel, check_libraries
 from peers.home.config import PeerConfig, load_config
 from peers.home.folder import Home
-from peers.home.merge_inputs import read_company
+from peers.home.merge_inputs import read_merge_inputs
 from trust.errors import UserMistake
 from trust.names import escaped
 from trust.progress import progress_stages
@@ -196,7 +196,7 @@ def _named(task: str) -> TaskName:
 
 
 def _metrics(given: str | None, task: TaskName) -> tuple[Metric, ...]:
-    """In a fixed order; those of the task where none are given."""
+    """The metrics to compute, in a fixed order; by default those of the task."""
     if given is None:
         return TASKS[task].metrics
     wanted = [name.strip() for name in given.split(",")]
@@ -211,7 +211,7 @@ def _metrics(given: str | None, task: TaskName) -> tuple[Metric, ...]:
 def _subject(
     model: str, places: tuple[Path, ...], *, neighbours: bool
 ) -> tuple[ModelConfig, list[AdapterSource | NeighbourAdapter]]:
-    """The base model, and what goes beside it. A home as MODEL_OR_HOME is both, and has neighbours."""
+    """The base model and the adapters to compare with it. A home as MODEL_OR_HOME names both, and has neighbours."""
     from peers.commands.model_arguments import home_named, learned_at, model_named
 
     home = home_named(model)
@@ -224,17 +224,17 @@ def _subject(
 
 
 def _neighbours(home: Home, config: PeerConfig) -> list[NeighbourAdapter]:
-    """Those of the last merge, by weight."""
+    """The neighbours' adapters of the last merge, by weight."""
     from gossipllm.model.adapter.snapshots import decode_snapshot
     from gossipllm.tasks.neighbours import NeighbourAdapter
 
-    company = read_company(home.state)
-    if company is None:
+    inputs = read_merge_inputs(home.state)
+    if inputs is None:
         return []
-    own, learner = decode_snapshot(company.snapshot.data), config.learner()
+    own, learner = decode_snapshot(inputs.snapshot.data), config.learner()
     return [
         NeighbourAdapter(escaped(one.name or one.peer), one.peer, one.update, own, learner)
-        for one in sorted(company.members, key=lambda one: -one.weight)
+        for one in sorted(inputs.members, key=lambda one: -one.weight)
     ]
 
 

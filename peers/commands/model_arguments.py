@@ -1,7 +1,4 @@
-"""What the words of a command line name: a base model, and what was learned on it. Nothing here writes.
-
-`gossipllm chat` and `gossipllm eval` take the same words for it.
-"""
+"""Arguments of `gossipllm chat` and `gossipllm eval` that name a base, a peer's home or an adapter. Only reads."""
 
 from __future__ import annotations
 
@@ -39,8 +36,10 @@ def model_named(model: str) -> ModelConfig:
 
 
 def learned_at(place: Path, *, otherwise: str = "") -> AdapterSource:
-    """What a home or an adapter's folder holds; `otherwise` is what else can be done where a home has nothing yet.
-    What of a state is damaged is said on standard error. Raises `UserMistake`."""
+    """The adapter in a peer's home or in a PEFT folder. Damaged files of a state are named on standard error.
+
+    Raises `UserMistake`; for a home before its first round its text ends in `otherwise`, what the user can do instead.
+    """
     if not (place / "peer.toml").is_file():
         for name in ("adapter_config.json", "adapter_model.safetensors"):
             if not (place / name).is_file():

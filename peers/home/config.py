@@ -1,4 +1,4 @@
-"""`peer.toml`: one dataclass for each of its tables, put together here and taken apart for those who need them.
+"""`peer.toml`: a dataclass for each table, checked against each other, and converted for the learner and the core.
 
     [peer] [network] [round] [trust] [merge] [layers] [heads] [model] [adapter] [data] [training] [reference]
 
@@ -55,9 +55,9 @@ class SelfConfig:
     """Sets apart networks of one base model, 1 to 32 characters. Same for all peers. Not secret."""
 
     keep_neighbours: bool = True
-    """Whether what was merged last stays in state/company until the next merge, for `gossipllm eval` and `gossipllm
-    trust explain` to measure: written once a round, at most round.most_partners times the size of an update. With
-    "push-sum" nothing is: no adapters are exchanged."""
+    """Whether the inputs of the last merge stay in state/company until the next one, for `gossipllm eval` and
+    `gossipllm trust explain` to measure: written once a round, at most round.most_partners times the size of an update.
+    With "push-sum" nothing is written, because no adapters are exchanged."""
 
     def __post_init__(self) -> None:
         for what in ("name", "network"):
@@ -74,11 +74,11 @@ class MergeConfig:
     mean after smaller ranks are filled up with zeros and larger ones cut (HetLoRA, 2401.06432)."""
 
     mixing: Mixing = "parameters"
-    """What is weighed: "parameters", the adapters, or "updates", what each gained by its last local steps, added to
-    where one's own steps began. Wagner et al. (2024) run the first and print the second; with rows that differ
-    from peer to peer, the second lets adapters drift apart. Or "push-sum" (1811.10792): no trust row, but the exact
-    mean over the whole network weighted by tokens (trust.tokens_alpha), for peers that trust each other. Same for
-    all peers."""
+    """What a row weighs: "parameters", the adapters, or "updates", the change of each adapter by its last local steps,
+    added to this peer's adapter before its own steps. Wagner et al. (2024) run the first and print the second; with
+    rows that differ from peer to peer, the second lets adapters drift apart. Or "push-sum" (1811.10792): no trust row,
+    but the exact mean over the whole network weighted by tokens (trust.tokens_alpha), for peers that trust each other.
+    Same for all peers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +115,11 @@ class PeerConfig:
                 f"round.most_context_mb must fit network.max_blob_bytes ({self.network.max_blob_bytes}), "
                 f"got {self.round.most_context_mb}"
             )
-        # What must hold between the learner's tables is checked where they come together.
+        # `LearnerConfig` checks what must hold between the learner's tables.
         self.learner()
 
     def _check_pushing(self) -> None:
-        """Mass that is pushed knows no row, so whatever would make, guard or merge by one is left as it comes."""
+        """Refuse settings of rows, guards and merge rules: push-sum has no trust row, so they would do nothing."""
         tables = (("trust", self.trust), ("round", self.round), ("merge", self.merge))
         for table, config in tables:
             for field_ in fields(config):

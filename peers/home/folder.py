@@ -1,13 +1,13 @@
-"""A peer's home folder: where what lies, and the lock that one process holds.
+"""A peer's home folder: its files, and the lock of the process that uses it.
 
     peer.toml         configuration, written by `gossipllm init`, edited by its owner
     identity.key      Ed25519 private key (0600)
     history.msgpack   append-only record of rounds, rows, losses, bytes and refusals
-    state/            two generations of everything that a crash must not lose; and `company`, what was merged last
-                      (`company.py`): an adapter and at most round.most_partners updates, unless
+    state/            two generations of the state that a crash must not lose (`store.py`); and `company`, the inputs
+                      of the last merge (`merge_inputs.py`): an adapter and at most round.most_partners updates, unless
                       peer.keep_neighbours is off
-    addresses.json    where neighbours were last reached
-    learner.log       what the learner's process had to say
+    addresses.json    addresses at which neighbours were last reached
+    learner.log       standard error of the learner's process
     lock              held while a process uses the folder; names its pid
 
 The folder is 0700: it holds a private key and what was learned from private text.
@@ -66,7 +66,7 @@ class Home:
     def locked(self) -> Generator[None]:
         """Hold the folder for this process. Raises `UserMistake` naming the process that has it.
 
-        The lock is the kernel's: it goes with the process, however that ends, so no stale lock can remain.
+        The kernel releases the lock when the process ends, even by a kill, so no stale lock can remain.
         """
         path = self.folder / "lock"
         try:

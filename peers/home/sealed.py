@@ -1,4 +1,4 @@
-"""A message in a file, with the contents that it names: whole, or known not to be.
+"""Sealed files: a message and its contents under a checksum, which shows whether the file is whole.
 
     magic of 8 bytes | SHA-256 of the rest | u32 header length | header | contents
 
@@ -22,11 +22,11 @@ _BODY_AT: Final = _DIGEST_AT + 32
 
 
 class DamagedError(Exception):
-    """The file is not what was written."""
+    """A sealed file does not hold what was written to it."""
 
 
 def sealed(message: object, magic: bytes) -> list[bytes]:
-    """The pieces of the file."""
+    """The pieces of a sealed file that holds `message`."""
     pieces = Sender[object]().frame(message)
     return [magic, digest_of(*pieces), *pieces]
 
@@ -37,7 +37,7 @@ def write_sealed(path: Path, pieces: list[bytes]) -> None:
 
 
 def read_sealed(path: Path, magic: bytes, kind: type[Any]) -> Any:
-    """A message of `kind`. Raises `DamagedError`, and `OSError` as the disk does."""
+    """The message of type `kind` in a sealed file. Raises `DamagedError`, and `OSError` where the disk fails."""
     data = path.read_bytes()
     if len(data) < _BODY_AT + PREFIX.size or data[:_DIGEST_AT] != magic:
         raise DamagedError("not a state file" if data else "empty")
@@ -58,7 +58,7 @@ def read_sealed(path: Path, magic: bytes, kind: type[Any]) -> Any:
 
 
 def refused(error: OSError, pieces: list[bytes], folder: Path) -> OSError:
-    """The same in words for people: where the disk is full, how much room these need."""
+    """`error` with the folder in its text and, where the disk is full, the space that `pieces` need."""
     why = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         need, free = sum(map(len, pieces)) / 1e6, shutil.disk_usage(folder).free / 1e6

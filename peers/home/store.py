@@ -1,12 +1,12 @@
-"""State that survives a crash: two generations on disk, each whole or not there.
+"""State that survives a crash: two generations on disk, each in a sealed file.
 
-Generation g lies in the file `state.(g mod 2)`, so a new one replaces the one before the last and the last stays
-as it is until the new one is complete and its name on the disk (`sealed.py`). What does not match its checksum is
-named, kept aside and never used.
+Generation g is in the file `state.(g mod 2)`. So a new generation replaces the one before the last, and the last stays
+as it is until the new one is complete and its name is on the disk (`sealed.py`). A file that does not match its
+checksum is named, copied aside and never used.
 
-`published` remembers which rounds were announced: 40 bytes each, appended and flushed before `save` returns,
-and so before anything is published. An older generation may have to serve where the newest was damaged; without
-this list it would announce other bytes for a round that the world has already seen.
+`published` lists the rounds that were announced: 40 bytes each, appended and flushed before `save` returns, and so
+before anything is published. If the newest generation is damaged, the older one is used; without this list the peer
+would then announce other bytes for a round that its neighbours have already seen.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Final
 
 from peers.core.merge_inputs import MergeInputs
 from peers.core.saved import SAVED_VERSION, Saved, recovered
-from peers.home.merge_inputs import write_company
+from peers.home.merge_inputs import write_merge_inputs
 from peers.home.sealed import DamagedError, read_sealed, refused, sealed, write_sealed
 from trust.errors import UserMistake
 from trust.files import flush_folder, remove_unfinished
@@ -31,15 +31,15 @@ from wire.digest import digest_of
 
 _MAGIC: Final = b"GLSTATE1"
 _PUBLISHED: Final = struct.Struct("<I32sI")
-_BEGIN_ANEW: Final = (
-    "begin anew as somebody else, with: gossipllm init NEW_FOLDER. (The same identity would announce its rounds a "
-    "second time, for which others ban it.)"
+_START_OVER: Final = (
+    "start over with a new identity: gossipllm init NEW_FOLDER. (The same identity would announce its rounds a "
+    "second time, for which other peers ban it.)"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was on disk. `notes` say what had to be passed over; None means a home that never ran."""
+    """The state on disk; `saved` is None in a home that never ran. `notes` name the files that were passed over."""
 
     saved: Saved | None
     notes: tuple[str, ...]
@@ -52,25 +52,25 @@ class StateStore:
         self._folder = folder
         if not folder.is_dir():
             folder.mkdir(mode=0o700)
-            # Without this, a loss of power could take the folder along, with the memory of what was published.
+            # Without this, a loss of power could lose the folder, and with it the list of published rounds.
             flush_folder(folder.parent)
 
     def load(self) -> Found:
-        """The newest generation that is whole.
+        """The newest whole generation, after removing leftovers of interrupted writes.
 
         Raises `UserMistake` where there are state files and none can be read, or one is of an earlier version:
-        starting afresh would throw away what was learned, and only the owner may decide that.
+        starting over would discard the adapter, which only the owner may decide.
         """
         remove_unfinished(self._folder)
         return _found(self._folder, lambda path: f"; {_keep_aside(path)}")
 
     @staticmethod
     def look(folder: Path) -> Found:
-        """The same, for those who only read: no folder is made, and no copy of what is damaged."""
+        """`load` for commands that only read: makes no folder, and no copies of damaged files."""
         return _found(folder, lambda _: "")
 
     def save(self, saved: Saved) -> None:
-        """Make it durable. Blocks; raises `OSError` and leaves the earlier generations as they were."""
+        """Write a generation to the disk. Blocks. Raises `OSError`; the earlier generations are then unchanged."""
         pieces = sealed(saved, _MAGIC)
         try:
             write_sealed(_slots(self._folder)[saved.generation % 2], pieces)
@@ -80,9 +80,9 @@ class StateStore:
         except OSError as error:
             raise refused(error, pieces, self._folder) from error
 
-    def keep(self, company: MergeInputs) -> None:
-        """Let it take the place of the last one. Blocks; raises `OSError` and leaves the last one as it was."""
-        write_company(self._folder, company)
+    def keep(self, inputs: MergeInputs) -> None:
+        """Replace the inputs of the last merge. Blocks. Raises `OSError`; the earlier ones are then unchanged."""
+        write_merge_inputs(self._folder, inputs)
 
     def _remember_published(self, round_: int, digest: bytes) -> None:
         record = struct.pack("<I32s", round_, digest)
@@ -96,7 +96,7 @@ class StateStore:
 
 
 def _found(folder: Path, noticed: Callable[[Path], str]) -> Found:
-    """`noticed` is told of a damaged file, and what it returns is added to what is said of it."""
+    """`noticed` is called with each damaged file; what it returns is added to the note on that file."""
     good: list[Saved] = []
     damages: list[str] = []
     for path in _slots(folder):
@@ -116,12 +116,12 @@ def _found(folder: Path, noticed: Callable[[Path], str]) -> Found:
     if damages:
         raise UserMistake(
             f"{folder}: no generation of the state can be read ({'; '.join(damages)}). Restore the folder from a "
-            f"copy, or {_BEGIN_ANEW}"
+            f"copy, or {_START_OVER}"
         )
     if last >= 0:
         raise UserMistake(
             f"{folder}: the state files are gone, yet round {last} was announced. Restore them from a copy, or "
-            f"{_BEGIN_ANEW}"
+            f"{_START_OVER}"
         )
     return Found(None, ())
 
@@ -154,7 +154,7 @@ def _last_published(folder: Path) -> int:
 
 
 def _keep_aside(path: Path) -> str:
-    """Copy a damaged file, once however often it is found, and say where to: its slot will be written again."""
+    """Copy a damaged file, because its slot will be written again, and say where to. Makes no second copy."""
     try:
         aside = path.with_name(f"{path.name}.corrupt-{int(path.stat().st_mtime)}")
         if not aside.exists():
@@ -169,7 +169,7 @@ def _read(path: Path) -> Saved:
     if saved.version < SAVED_VERSION:
         raise UserMistake(
             f"{path}: an earlier version of gossipllm wrote this state, for networks of an earlier protocol. Go on "
-            f"with that version, or {_BEGIN_ANEW}"
+            f"with that version, or {_START_OVER}"
         )
     if saved.version != SAVED_VERSION:
         raise DamagedError(f"written by another version ({saved.version}, this one reads {SAVED_VERSION})")

@@ -14,7 +14,7 @@ from peers.core.core import Core
 from peers.core.events import PeerId
 from peers.home.config import PeerConfig
 from peers.home.folder import Home
-from peers.home.merge_inputs import forget_company
+from peers.home.merge_inputs import forget_merge_inputs
 from peers.home.store import StateStore
 from peers.identity import Identity, peer_id_of, verify
 from peers.net.host import NetworkTraffic
@@ -94,7 +94,7 @@ def _opened(home: Home, config: PeerConfig) -> tuple[Identity, StateStore, Histo
     try:
         identity = Identity.load(home.identity)
         if not config.peer.keep_neighbours:
-            forget_company(home.state)
+            forget_merge_inputs(home.state)
         return (
             identity,
             StateStore(home.state),

@@ -1,1 +1,1 @@
-"""`gossipllm chat`: talk with what a peer has learned, or with its base."""
+"""`gossipllm chat`: talk with a peer's adapter, or with its base model."""

@@ -1,4 +1,4 @@
-"""`gossipllm chat`: the command line of it. Torch waits until it runs."""
+"""The command `gossipllm chat`. Torch is imported when it runs."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def chat(
 
 
 def _loaded(config: ModelConfig) -> Base:
-    """The base. How long that still takes is shown on a terminal, and nowhere else."""
+    """The base model. Progress is shown at a terminal only."""
     from transformers.utils.logging import disable_progress_bar
 
     from gossipllm.model.loading.models import load_base
@@ -179,7 +179,7 @@ def _loaded(config: ModelConfig) -> Base:
 
 
 def _text(word: str) -> str:
-    """A word of the command line, in which bytes that are no text stand as halves of characters."""
+    """A command-line argument without surrogates: they stand for bytes that are no text; tokenizers refuse them."""
     return word.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -202,7 +202,7 @@ def _converse(session: ChatSession, screen: _Console) -> None:
 
 
 class _Console:
-    """Answers on standard output, what is said about them on standard error. `quiet` shows neither."""
+    """Writes answers to standard output and notes to standard error; `quiet` writes neither."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
@@ -227,7 +227,7 @@ class _Console:
     def ask(self) -> str:
         if sys.stdout.isatty():
             return input("> ")
-        # Answers go elsewhere, and the sign to type does not belong among them.
+        # Standard output is redirected, and the prompt must not be among the answers.
         sys.stderr.write("> ")
         sys.stderr.flush()
         return input()

@@ -1,4 +1,4 @@
-"""Questions and answers: each prompt goes to one voice or to both, and what comes is shown while it is written."""
+"""A chat session: each prompt goes to the base, the adapter or both, and answers are shown while they are generated."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Ctrl-D    leave"""
 
 @dataclass(frozen=True, slots=True)
 class SpokenAnswer:
-    """One answer, by whom, and whether older text had to fall out before it."""
+    """An answer, its voice, and whether older text was cut from the prompt to make room."""
 
     by: Voice
     answer: ChatAnswer
@@ -31,19 +31,19 @@ class SpokenAnswer:
 
 
 class Screen(Protocol):
-    """Where answers go. Text is fit for a terminal by then."""
+    """The output of a chat session. The text that it gets is safe for a terminal."""
 
     def write(self, piece: str) -> None: ...
 
     def note(self, line: str) -> None:
-        """About the conversation, not of it."""
+        """Show a remark about the conversation."""
         ...
 
     def heading(self, line: str) -> None: ...
 
 
 class ChatSession:
-    """A conversation with the voices of `speaking`: where those are two, each has its own thread of it."""
+    """A conversation with the voices of `speaking`. With two voices, each has its own thread of messages."""
 
     def __init__(
         self, voices: Voices, screen: Screen, *, sampling: Sampling, speaking: tuple[Voice, ...], plain: bool
@@ -65,7 +65,7 @@ class ChatSession:
         return all(thread.templated for thread in self._threads.values())
 
     def answers(self, prompt: str) -> list[SpokenAnswer]:
-        """What each voice says to that. Ctrl-C ends the answer that is being written, and goes on its way."""
+        """The answer of each voice to `prompt`. Ctrl-C ends the current answer and is raised again."""
         said = [self._answer(voice, prompt) for voice in self._speaking]
         self._number += 1
         return said
@@ -75,7 +75,7 @@ class ChatSession:
             thread.reset()
 
     def talk(self, read: Callable[[], str]) -> None:
-        """Until `read` raises `EOFError`, as it does at the end of the input. Ctrl-C while it reads goes on its way."""
+        """Answer lines until `read` raises `EOFError`, at the end of the input. Ctrl-C during `read` is raised."""
         while True:
             try:
                 line = read()
@@ -91,7 +91,7 @@ class ChatSession:
                     self._screen.note("stopped")
 
     def each(self, prompts: Iterable[str]) -> Iterable[tuple[str, list[SpokenAnswer]]]:
-        """Prompts that have nothing to do with each other; empty ones are passed over."""
+        """Answer independent prompts; empty ones are skipped."""
         for prompt in prompts:
             if prompt.strip():
                 self.forget()
@@ -111,7 +111,7 @@ class ChatSession:
                 self._once(f"the model takes {context} tokens: the oldest text falls out")
             answer = self._speaker.answer(prompt.tokens, self._sampling, self._number, writer.write)
         finally:
-            # Also what was stopped has been said.
+            # An answer that was stopped is part of the conversation too.
             thread.answered(writer.text)
         self._screen.write("\n")
         return SpokenAnswer(voice, replace(answer, text=writer.text), prompt.cut)
@@ -151,7 +151,7 @@ class ChatSession:
 
 
 class _Writer:
-    """Passes pieces on, made printable; `stripped` leaves out the blank that templates put before an answer."""
+    """Writes pieces of an answer, made printable; `stripped` drops the space that templates put before an answer."""
 
     def __init__(self, write: Callable[[str], None], *, stripped: bool) -> None:
         self._write = write

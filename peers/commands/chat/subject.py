@@ -1,4 +1,4 @@
-"""Whom to talk with: a base model, and what was learned on it, by the words of the command line."""
+"""The model of a chat: a base and perhaps an adapter, as named on the command line."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Subject:
 
 
 def subject_of(model: str, adapter: Path | None, *, bare: bool = False) -> Subject:
-    """`model` as `gossipllm eval` takes it; `adapter` goes before what a home has itself, and `bare` leaves out what
-    was learned. Raises `UserMistake`."""
+    """`model` is the MODEL_OR_HOME of the command; `adapter` replaces a home's own adapter, and `bare` leaves it out.
+    Raises `UserMistake`."""
     home = home_named(model)
     config = model_named(model) if home is None else load_config(home.config).model
     place = adapter or (None if bare or home is None else home.folder)

@@ -1,4 +1,4 @@
-"""A base that speaks with what was learned on it, or without, as often as one likes."""
+"""A base model that answers with or without an adapter, switched at any time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Voice: TypeAlias = Literal["base", "adapter"]
 
 
 class Voices:
-    """What was learned stays mounted until the other voice speaks. Use it through `voices`."""
+    """Mounts the adapter for its voice and unmounts it for the base's. Use it through `voices`."""
 
     def __init__(self, base: Base, learned: AdapterSource | None) -> None:
         self.base = base
@@ -25,12 +25,12 @@ class Voices:
         self._voice: Voice = "base"
 
     def take(self, voice: Voice) -> None:
-        """Speak with this voice from now on. Raises `UserMistake` where a PEFT adapter does not fit the base."""
+        """Answer with this voice from now on. Raises `UserMistake` where a PEFT adapter does not fit the base."""
         if voice == self._voice:
             return
         self.leave()
         if voice == "adapter":
-            assert self.learned is not None, "nobody is offered this voice otherwise"
+            assert self.learned is not None, "the adapter's voice is offered only where there is an adapter"
             self._mounted.enter_context(_mounting(self.base, self.learned))
             self._voice = "adapter"
 
@@ -41,7 +41,7 @@ class Voices:
 
 @contextmanager
 def voices(base: Base, learned: AdapterSource | None) -> Generator[Voices]:
-    """Raises `UserMistake` where the state is of another base."""
+    """Voices that are unmounted at the end. Raises `UserMistake` where the adapter was trained on another base."""
     if learned is not None and learned.snapshot is not None:
         header, here = learned.snapshot.header, base_fingerprint(base.model)
         if header.base != here:

@@ -1,7 +1,7 @@
-"""The comparison: the same steps on the same text from the same start, with nobody to learn from.
+"""The comparison with training alone: the same steps on the same text from the same start, without neighbours.
 
-Who trains windows of blocks does so alone as well, one after the other; attention heads are all one's own where there
-is nobody to share them with.
+A peer that trains a few blocks at a time does so alone as well, round-robin. A peer that shares attention heads with
+others trains all of them.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from pathlib import Path
 import trio
 
 from gossipllm.work import Answer, Failed, Merge, Merged, Open, Opened, Progress, Request, Train, Trained
-from peers.commands.demo.cast import Player
+from peers.commands.demo.demo_peers import DemoPeer
 from peers.run.learner_process import LearnerProcess
 from trust.errors import UserMistake
 from trust.rows.importance import round_robin
 from wire.units import Schema
 
 AT_ONCE = 2
-"""Learners at the same time; each uses one thread."""
+"""Learners at the same time; each uses one thread. Guess: as many as the smallest machines have cores."""
 
 
 async def train_alone(
-    players: Sequence[Player], log: Path, *, done: Callable[[float], None]
+    peers_of_demo: Sequence[DemoPeer], log: Path, *, done: Callable[[float], None]
 ) -> dict[str, float]:
-    """Test loss of each player, by name, after its rounds without any merge.
+    """Test loss of each demo_peer, by name, after its rounds without any merge.
 
     `done` is called with each fraction of the whole that is finished. Raises `UserMistake` where a learner
     fails.
@@ -38,19 +38,19 @@ async def train_alone(
     def one_more() -> None:
         nonlocal finished
         finished += 1
-        done(finished / (len(players) * players[0].config.round.rounds))
+        done(finished / (len(peers_of_demo) * peers_of_demo[0].config.round.rounds))
 
-    async def one(player: Player) -> None:
+    async def one(demo_peer: DemoPeer) -> None:
         async with limit:
-            losses[player.name] = await _train(player, log, one_more)
+            losses[demo_peer.name] = await _train(demo_peer, log, one_more)
 
     async with trio.open_nursery() as nursery:
-        for player in players:
-            nursery.start_soon(one, player)
+        for demo_peer in peers_of_demo:
+            nursery.start_soon(one, demo_peer)
     return losses
 
 
-async def _train(player: Player, log: Path, one_more: Callable[[], None]) -> float:
+async def _train(demo_peer: DemoPeer, log: Path, one_more: Callable[[], None]) -> float:
     learner = LearnerProcess(log)
     to_us, answers = trio.open_memory_channel[Answer | str](math.inf)
 
@@ -59,17 +59,17 @@ async def _train(player: Player, log: Path, one_more: Callable[[], None]) -> flo
         async for answer in answers:
             if isinstance(answer, str | Failed):
                 why = answer if isinstance(answer, str) else answer.why
-                raise UserMistake(f"training {player.name} alone failed: {why}")
+                raise UserMistake(f"training {demo_peer.name} alone failed: {why}")
             if not isinstance(answer, Progress):
                 return answer
         raise AssertionError("the channel is never closed")
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(learner.run, to_us.send_nowait, to_us.send_nowait)
-        opened = await ask(Open(request=0, config=player.config.learner(), snapshot=None))
+        opened = await ask(Open(request=0, config=demo_peer.config.learner(), snapshot=None))
         assert isinstance(opened, Opened), "an answer answers its question"
-        for round_ in range(player.config.round.rounds):
-            steps = player.config.round.steps
+        for round_ in range(demo_peer.config.round.rounds):
+            steps = demo_peer.config.round.steps
             units = _window(opened, round_)
             trained = await ask(Train(request=round_ + 1, round=round_, steps=steps, units=units))
             assert isinstance(trained, Trained), "an answer answers its question"

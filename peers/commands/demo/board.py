@@ -1,4 +1,4 @@
-"""The live table: what each peer last said of itself, one row a peer."""
+"""The live table of the demo: a row for each peer, from the last lines that it printed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from trust.names import escaped
 
 
 @dataclass(slots=True)
-class PlayerRow:
-    """What one peer's JSON lines have told so far. `weights` is its last trust row by peer id, itself included.
+class DemoPeerRow:
+    """The state of one peer, from its JSON lines. `weights` is its last trust row by peer id, with its own weight.
 
-    `particular` is what `shown` makes of its last round, and of an empty event before the first.
+    `particular` is what `shown` returns for its last round, or for an empty event before the first.
     """
 
     name: str
@@ -49,7 +49,7 @@ class PlayerRow:
         return self.rounds_done >= self.rounds
 
     def take(self, line: str) -> None:
-        """One line of the peer's output. What is not an event is kept as its last words."""
+        """Take in a line of the peer's output. A line that is no event is kept as `last_words`."""
         try:
             event: dict[str, Any] = json.loads(line)
             kind = event["event"]
@@ -78,14 +78,14 @@ class PlayerRow:
             case "status":
                 self.neighbours = event["neighbours"]
             case _:
-                """Refusals stand in the history; the table has no room for them."""
+                """Refusals are in the history; the table has no room for them."""
         if "sent" in event:
             self.sent, self.received = (sum(event[side].values()) for side in ("sent", "received"))
 
 
-def board(rows: list[PlayerRow], *, elapsed_s: float, title: str, column: str) -> Group:
-    """The table as it stands. Trust rows are in the order of the table, in per cent; `column` heads what is
-    particular, which is left out where it is empty."""
+def board(rows: list[DemoPeerRow], *, elapsed_s: float, title: str, column: str) -> Group:
+    """The table. Trust rows are in the order of its rows, in per cent. `column` is the heading of `particular`; if
+    it is empty, the table has no such column."""
     # Narrow enough for a terminal of 80 columns.
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 0 if column else 1, 0, 0), pad_edge=False)
     particular = (column,) if column else ()
@@ -127,7 +127,7 @@ def board(rows: list[PlayerRow], *, elapsed_s: float, title: str, column: str) -
     return Group(Text(line, style="bold"), table)
 
 
-def _trust_row(row: PlayerRow, rows: list[PlayerRow]) -> Text:
+def _trust_row(row: DemoPeerRow, rows: list[DemoPeerRow]) -> Text:
     text = Text()
     for other in rows:
         weight = row.weights.get(other.peer)

@@ -1,4 +1,4 @@
-"""The command `gossipllm demo`, read from top to bottom: cast, play, compare, show."""
+"""The command `gossipllm demo`: make the peers, run them, compare them with training alone, show the result."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from rich.table import Table
 
 from gossipllm.cli import INTERRUPTED
 from peers.commands.demo.alone import train_alone
-from peers.commands.demo.board import PlayerRow, board
-from peers.commands.demo.cast import CAST, Player, make_cast
+from peers.commands.demo.board import DemoPeerRow, board
+from peers.commands.demo.demo_peers import NAMES, DemoPeer, make_demo_peers
 from peers.commands.demo.processes import running
 from peers.commands.demo.scenarios import DEFAULT, SCENARIOS, DemoScenario
 from peers.run.trio_runner import run_async
@@ -50,7 +50,7 @@ REFRESH_S = 0.5
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="Folder to write.  [default: gossipllm-demo/TIME]"
 )
-@click.option("--peers", type=click.IntRange(2, len(CAST)), default=len(CAST), show_default=True)
+@click.option("--peers", type=click.IntRange(2, len(NAMES)), default=len(NAMES), show_default=True)
 @click.option(
     "--rounds", type=click.IntRange(1, 1000), default=6, show_default=True, help="Rounds of each peer."
 )
@@ -62,8 +62,8 @@ def demo(name: str, out: Path | None, peers: int, rounds: int, steps: int, no_al
     """Run a few real peers on this machine and watch who learns from whom.
 
     Four processes find each other over libp2p on loopback, each with a different part of a text: two read
-    French, two German. The embedded English model learns both; a peer is not told who reads what, and its
-    trust row finds out. Other scenarios show other ways to divide the work. Afterwards each is compared with the
+    French, two German. The embedded English model learns both. No peer is told who reads what; their trust rows find
+    out. Other scenarios show other ways to divide the work. Afterwards each is compared with the
     same training alone. Takes about two minutes on two cores and touches no network but loopback. Ctrl-C stops
     everything at once.
 
@@ -79,30 +79,32 @@ def demo(name: str, out: Path | None, peers: int, rounds: int, steps: int, no_al
         raise UserMistake(f"{folder} is not empty; choose another folder with -o")
     console = Console(highlight=False)
     threads = max(1, (os.cpu_count() or 1) // peers)
-    players = make_cast(scenario, folder, peers=peers, rounds=rounds, steps=steps, threads=threads)
+    peers_of_demo = make_demo_peers(
+        scenario, folder, peers=peers, rounds=rounds, steps=steps, threads=threads
+    )
     rows = [
-        PlayerRow(one.name, one.language, one.peer, rounds, partial(scenario.particular, one.config))
-        for one in players
+        DemoPeerRow(one.name, one.language, one.peer, rounds, partial(scenario.particular, one.config))
+        for one in peers_of_demo
     ]
-    if not run_async(_play, players, rows, scenario.column, folder, console):
+    if not run_async(_play, peers_of_demo, rows, scenario.column, folder, console):
         console.print(f"\nstopped; what was done so far is in {folder}")
         sys.exit(INTERRUPTED)
     console.print()
     alone: dict[str, float] = {}
     if not no_alone:
-        alone = run_async(_compare, players, folder, console)
+        alone = run_async(_compare, peers_of_demo, folder, console)
         if not alone:
             console.print(f"\nstopped; the peers had finished, see {folder}")
             sys.exit(INTERRUPTED)
-    _show(scenario, players, rows, alone, folder, console)
-    _write_results(folder / "results.json", name, players, rows, alone)
-    _say_what_next(players[0].name, players[1].name, folder, console)
+    _show(scenario, peers_of_demo, rows, alone, folder, console)
+    _write_results(folder / "results.json", name, peers_of_demo, rows, alone)
+    _say_what_next(peers_of_demo[0].name, peers_of_demo[1].name, folder, console)
 
 
 async def _play(
-    players: Sequence[Player], rows: list[PlayerRow], column: str, folder: Path, console: Console
+    peers_of_demo: Sequence[DemoPeer], rows: list[DemoPeerRow], column: str, folder: Path, console: Console
 ) -> bool:
-    """Whether the peers came to the end of their rounds; False if they were interrupted."""
+    """Run the peers under a live table. False if they were interrupted before the end of their rounds."""
     began = time.monotonic()
 
     def table() -> object:
@@ -111,7 +113,7 @@ async def _play(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
         with Live(console=console, refresh_per_second=1 / REFRESH_S, get_renderable=table):  # pyright: ignore[reportArgumentType]
-            async with running(players, rows, folder / "peers.log"):
+            async with running(peers_of_demo, rows, folder / "peers.log"):
                 while not all(row.done for row in rows):
                     _check_alive(rows, folder)
                     await trio.sleep(REFRESH_S / 2)
@@ -120,7 +122,7 @@ async def _play(
     return False
 
 
-async def _compare(players: Sequence[Player], folder: Path, console: Console) -> dict[str, float]:
+async def _compare(peers_of_demo: Sequence[DemoPeer], folder: Path, console: Console) -> dict[str, float]:
     """Test losses of training alone, by name; empty if interrupted."""
     losses: dict[str, float] = {}
     async with trio.open_nursery() as nursery:
@@ -128,7 +130,7 @@ async def _compare(players: Sequence[Player], folder: Path, console: Console) ->
         with progress_bar(console, counted=False, transient=False) as progress:
             task = progress.add_task("the same steps alone", total=1.0)
             losses = await train_alone(
-                players, folder / "alone.log", done=lambda share: progress.update(task, completed=share)
+                peers_of_demo, folder / "alone.log", done=lambda share: progress.update(task, completed=share)
             )
         nursery.cancel_scope.cancel()
     return losses
@@ -140,7 +142,7 @@ async def _cancel_on_signal(scope: trio.CancelScope) -> None:
             scope.cancel()
 
 
-def _check_alive(rows: Sequence[PlayerRow], folder: Path) -> None:
+def _check_alive(rows: Sequence[DemoPeerRow], folder: Path) -> None:
     for row in rows:
         if row.doing.startswith("ended"):
             raise UserMistake(
@@ -150,15 +152,15 @@ def _check_alive(rows: Sequence[PlayerRow], folder: Path) -> None:
 
 def _show(
     scenario: DemoScenario,
-    players: Sequence[Player],
-    rows: Sequence[PlayerRow],
+    peers_of_demo: Sequence[DemoPeer],
+    rows: Sequence[DemoPeerRow],
     alone: dict[str, float],
     folder: Path,
     console: Console,
 ) -> None:
     from trust.inspection.show.plots import save_heat_map
 
-    matrix = _matrix(players)
+    matrix = _matrix(peers_of_demo)
     console.print()
     console.print("[bold]who learned from whom")
     print_summary(matrix, console)
@@ -168,8 +170,8 @@ def _show(
     save_heat_map(matrix, folder / "trust.png")
 
 
-def _matrix(players: Sequence[Player]) -> Summary:
-    entries = [entry for one in players for entry in read_history(one.home.history).entries]
+def _matrix(peers_of_demo: Sequence[DemoPeer]) -> Summary:
+    entries = [entry for one in peers_of_demo for entry in read_history(one.home.history).entries]
     return summary(members(entries), ())
 
 
@@ -191,7 +193,7 @@ def _say_what_next(name: str, other: str, folder: Path, console: Console) -> Non
         console.print(f"  [dim]# {what}[/dim]\n  {command}", soft_wrap=True)
 
 
-def _perplexities(rows: Sequence[PlayerRow], alone: dict[str, float], column: str) -> Table:
+def _perplexities(rows: Sequence[DemoPeerRow], alone: dict[str, float], column: str) -> Table:
     table = Table(title="perplexity on own test text", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("peer")
     table.add_column("text")
@@ -215,15 +217,19 @@ def _perplexity(loss: float | None) -> float | None:
 
 
 def _write_results(
-    path: Path, scenario: str, players: Sequence[Player], rows: Sequence[PlayerRow], alone: dict[str, float]
+    path: Path,
+    scenario: str,
+    peers_of_demo: Sequence[DemoPeer],
+    rows: Sequence[DemoPeerRow],
+    alone: dict[str, float],
 ) -> None:
-    """Schema 2: test losses in nats per token, trust rows by name, bytes, and what is particular in words."""
-    names = {one.peer: one.name for one in players}
+    """Write schema 2: test losses in nats per token, trust rows by name, bytes, and `particular` in words."""
+    names = {one.peer: one.name for one in peers_of_demo}
     results = {
         "schema": 2,
         "scenario": scenario,
-        "rounds": players[0].config.round.rounds,
-        "steps": players[0].config.round.steps,
+        "rounds": peers_of_demo[0].config.round.rounds,
+        "steps": peers_of_demo[0].config.round.steps,
         "peers": [
             {
                 "name": row.name,

@@ -1,7 +1,7 @@
-"""The demo's peers as processes: started, read, and always ended.
+"""The processes of the demo's peers: started, read, and always ended.
 
-Each is `gossipllm run`, with its standard input on a pipe from us: when we end, however that is, the pipe closes
-and the peer stops, and with it its learner. So nothing can be left behind, also after `kill -9`.
+Each is a `gossipllm run` whose standard input is a pipe from the demo. When the demo's process ends, even by `kill -9`,
+the pipe closes, and the peer stops together with its learner. So no process can be left behind.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import trio
 
-from peers.commands.demo.board import PlayerRow
-from peers.commands.demo.cast import Player
+from peers.commands.demo.board import DemoPeerRow
+from peers.commands.demo.demo_peers import DemoPeer
 from trust.errors import UserMistake
 
 START_S = 60.0
@@ -25,14 +25,16 @@ MAX_LINE_BYTES = 2**20
 
 
 @asynccontextmanager
-async def running(players: Sequence[Player], rows: Sequence[PlayerRow], log: Path) -> AsyncGenerator[None]:
+async def running(
+    peers_of_demo: Sequence[DemoPeer], rows: Sequence[DemoPeerRow], log: Path
+) -> AsyncGenerator[None]:
     """All peers run inside the block; the others join through the first. Rows are kept up to date."""
     async with trio.open_nursery() as nursery:
         processes: list[trio.Process] = []
         try:
-            for player, row in zip(players, rows, strict=True):
+            for demo_peer, row in zip(peers_of_demo, rows, strict=True):
                 join = (f"--join={rows[0].address}",) if processes else ()
-                processes.append(await _start(nursery, player, row, log, join))
+                processes.append(await _start(nursery, demo_peer, row, log, join))
                 if len(processes) == 1:
                     await _until(lambda: bool(rows[0].address), rows[0])
             yield
@@ -43,10 +45,10 @@ async def running(players: Sequence[Player], rows: Sequence[PlayerRow], log: Pat
 
 
 async def _start(
-    nursery: trio.Nursery, player: Player, row: PlayerRow, log: Path, join: Sequence[str]
+    nursery: trio.Nursery, demo_peer: DemoPeer, row: DemoPeerRow, log: Path, join: Sequence[str]
 ) -> trio.Process:
     command = [
-        *(sys.executable, "-m", "gossipllm.cli", "run", str(player.home.folder)),
+        *(sys.executable, "-m", "gossipllm.cli", "run", str(demo_peer.home.folder)),
         *("--json", "--stop-with-stdin", *join),
     ]
     with log.open("ab") as errors:
@@ -57,7 +59,7 @@ async def _start(
     return process
 
 
-async def _read(process: trio.Process, row: PlayerRow) -> None:
+async def _read(process: trio.Process, row: DemoPeerRow) -> None:
     assert process.stdout is not None, "opened with a pipe"
     pending = b""
     async for piece in process.stdout:
@@ -70,7 +72,7 @@ async def _read(process: trio.Process, row: PlayerRow) -> None:
         row.doing = f"ended ({code})"
 
 
-async def _until(true: Callable[[], bool], row: PlayerRow) -> None:
+async def _until(true: Callable[[], bool], row: DemoPeerRow) -> None:
     with trio.move_on_after(START_S):
         while not true():
             if row.doing.startswith("ended"):

@@ -1,4 +1,4 @@
-"""What the demo can show: for each scenario what its peers read, how they are configured, and what to look at."""
+"""The scenarios of the demo: what the peers read, how they are configured, and what to look at in the result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Event = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """Whose text a peer reads: parts `parts` of `of` of an embedded text."""
+    """The text of a peer: the parts `parts` of an embedded text that is cut into `of`."""
 
     language: str
     parts: tuple[int, ...]
@@ -38,10 +38,10 @@ class DemoScenario:
     """The configuration that all scenarios share, and a peer's number -> its own."""
 
     column: str = ""
-    """Head of the table's column for what is particular; no column where it is empty."""
+    """Heading of the table's column for `particular`; if empty, there is no such column."""
 
     particular: Callable[[PeerConfig, Event], str] = lambda _config, _event: ""
-    """What stands there, from the record of a round; an empty event before the first."""
+    """The text of that column, from the event of a round; the event is empty before the first round."""
 
     watch: str
     """What to look at in the end, in a sentence."""
@@ -50,8 +50,8 @@ class DemoScenario:
 _QUARTERS: Final = tuple(
     Reading(language=language, parts=(part,), of=4) for language in ("fr", "de") for part in (0, 1)
 )
-"""Two peers for each of two languages: enough for everybody to have somebody to learn from, and somebody not to. Each
-reads a quarter of its language's text: too little to learn the language from alone."""
+"""Two peers for each of two languages, so that each has one peer to learn from and two not to. Each reads a quarter of
+its language's text: too little to learn the language from alone."""
 
 _FRENCH: Final = tuple(Reading(language="fr", parts=(part,), of=4) for part in range(4))
 
@@ -59,7 +59,7 @@ _UNEQUAL: Final = tuple(
     Reading(language="fr", parts=parts, of=8) for parts in ((0,), (1,), (2, 3), (4, 5, 6, 7))
 )
 _BATCHES: Final = (2, 2, 4, 8)
-"""Windows of a batch, in proportion to the parts above: nobody reads its text more often than another."""
+"""Windows of a batch, in proportion to the parts above, so that all peers read their text equally often."""
 
 _BLOCKS: Final = (1, 2, 1, 2)
 _CAPACITIES: Final = (100, 200, 100, 200)
@@ -119,19 +119,19 @@ SCENARIOS: Final[dict[str, DemoScenario]] = {
         about="two read French and two German; who learns from whom?",
         readings=_QUARTERS,
         configured=lambda config, _: config,
-        watch="The trust matrix: do peers of one language find each other, though nobody tells them?",
+        watch="The trust matrix: do peers of one language find each other without being told?",
     ),
     "tokens": DemoScenario(
-        about="unequal amounts of text: whoever trained on more tokens counts more",
+        about="unequal amounts of text: peers that trained on more tokens count more",
         readings=_UNEQUAL,
         configured=_tokens,
         column="tokens",
         particular=_processed,
         watch="The trust matrix: every row weighs peers by their tokens, about 1 : 1 : 2 : 4. Is the gain larger for "
-        "those who have less text?",
+        "peers with less text?",
     ),
     "layers": DemoScenario(
-        about="nobody trains more than one or two of four blocks at a time",
+        about="each peer trains only one or two of four blocks at a time",
         readings=_QUARTERS,
         configured=_layers,
         column="blocks",

@@ -1,4 +1,4 @@
-"""`gossipllm doctor`: one check after the other, those that load torch last."""
+"""The command `gossipllm doctor`: all checks in turn, those that load torch last."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ import click
 from rich.console import Console
 
 from gossipllm.config import ModelConfig
-from peers.commands.doctor import homes, joining, machine, models
-from peers.commands.doctor.finding import Finding, Findings
-from peers.commands.doctor.joining import JoinCheck
-from peers.commands.doctor.showing import FindingLines, FindingsDocument
+from peers.commands.doctor import homes, machine, models, other_peer
+from peers.commands.doctor.findings import Finding, Findings
+from peers.commands.doctor.output import FindingLines, FindingsDocument
 from peers.core.saved import Saved
 from peers.home.config import PeerConfig
 from peers.home.folder import Home
@@ -23,15 +22,15 @@ from peers.identity import Identity
 from peers.net.addresses import parse_listen_address
 from peers.net.config import NetworkConfig
 from trust.errors import UserMistake
-from wire.messages import Fingerprints
+from wire.messages import Fingerprints, Greeting
 
 Waiting = Callable[[str], AbstractContextManager[object]]
-"""Shows what is waited for meanwhile."""
+"""A context in which a text is shown that says what the user is waiting for."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Own:
-    """What a home gave. No identity while its peer runs."""
+    """What was read from the home. `identity` is None while its peer runs."""
 
     config: PeerConfig | None = None
     identity: Identity | None = None
@@ -62,7 +61,7 @@ def doctor(folder: Path | None, join: str | None, deadline_s: float, quick: bool
     Looks at Python and its libraries, torch and its devices, disk, memory, clock, sockets and models; with --home at
     a peer's folder, with --join at another peer. It only reads: nothing in the home is changed, also while the peer
     runs. The peer of --join is called by the identity of --home while that one does not run, else by one that is
-    thrown away; it hears nothing but a connection, so the call leaves no trace there.
+    thrown away; it only sees a connection, so the call leaves no trace there.
 
     Ends with exit code 0 where nothing failed, else with 1.
 
@@ -97,7 +96,7 @@ def doctor(folder: Path | None, join: str | None, deadline_s: float, quick: bool
 def examined(
     folder: Path | None, join: str | None, *, deadline_s: float, quick: bool, waiting: Waiting
 ) -> Iterator[Finding]:
-    """Everything, one finding after the other. A home that cannot be read is treated as none after it was named."""
+    """All findings, in turn. A home that cannot be read gives a finding and is then treated as missing."""
     home = None if folder is None else Home(folder.expanduser())
     yield from machine.python()
     yield from machine.libraries()
@@ -110,26 +109,29 @@ def examined(
     yield from models.hub_cache()
     if own.config is not None:
         yield from models.named(own.config.model.name)
-    attempt = None
+    theirs = None
     if join is not None:
-        attempt = JoinCheck(join, deadline_s)
         whose = "this home's" if own.identity else "a throwaway one: the call leaves no trace there"
         yield Finding("ok", "identity", whose)
-        yield from _awaited(attempt.reached(own.identity or Identity.generate()), waiting)
+        identity = own.identity or Identity.generate()
+        theirs = yield from _awaited(other_peer.reach(join, identity, deadline_s=deadline_s), waiting)
     computes = False if quick else (yield from _computing(own.config))
-    if attempt is not None and attempt.theirs is not None:
+    if theirs is not None:
         ours = yield from _fingerprints(own, waiting, computes=computes)
         if own.config is not None and ours is not None:
-            yield from joining.compared(attempt.theirs, ours, own.config.peer.network)
+            yield from other_peer.compared(theirs, ours, own.config.peer.network)
 
 
-def _awaited(findings: Findings, waiting: Waiting) -> Findings:
-    """What is waited for is not shown while a finding is: both may be on one terminal."""
+def _awaited(
+    findings: Generator[Finding, None, Greeting | None], waiting: Waiting
+) -> Generator[Finding, None, Greeting | None]:
+    """`findings`, with a text for the user between them: both may be on one terminal, so never at the same time."""
     while True:
-        with waiting("reaching that peer"):
-            finding = next(findings, None)
-        if finding is None:
-            return
+        try:
+            with waiting("reaching that peer"):
+                finding = next(findings)
+        except StopIteration as end:
+            return end.value
         yield finding
 
 
@@ -146,7 +148,7 @@ def _looked_at(home: Home) -> Generator[Finding, None, _Own]:
     yield from homes.state(found)
     yield from homes.history(home)
     yield from homes.lock(home)
-    # A second connection by one identity would end the first, which the peer that runs needs.
+    # A second connection by the same identity would end the first, which the running peer needs.
     usable = None if isinstance(identity, Finding) or homes.held_by(home) else identity
     return _Own(config, usable, None if isinstance(found, UserMistake) else found.saved)
 
@@ -162,7 +164,7 @@ def _sockets(home: Home | None, config: PeerConfig | None) -> Findings:
 def _fingerprints(
     own: _Own, waiting: Waiting, *, computes: bool
 ) -> Generator[Finding, None, Fingerprints | None]:
-    """This home's, computed from what its settings name; where nothing computes, those that were last saved."""
+    """The fingerprints of the home: computed from its settings or, where torch cannot be loaded, those last saved."""
     if own.config is None:
         yield Finding("ok", "fits", "not compared: add --home DIR to compare it with a home's network")
         return None
@@ -182,12 +184,12 @@ def _fingerprints(
 
 def _computing(config: PeerConfig | None) -> Generator[Finding, None, bool]:
     """Whether there is anything that computes."""
-    from peers.commands.doctor import computing
+    from peers.commands.doctor import devices
 
-    loaded = list(computing.torch_itself())
+    loaded = list(devices.torch_itself())
     yield from loaded
     if loaded[-1].level == "fail":
         return False
-    yield from computing.devices()
-    yield from computing.speeds(ModelConfig() if config is None else config.model)
+    yield from devices.devices()
+    yield from devices.speeds(ModelConfig() if config is None else config.model)
     return True

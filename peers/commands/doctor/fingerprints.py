@@ -1,4 +1,4 @@
-"""What a home's peer would say it has in common with others, without its text and without training. Loads the model."""
+"""The fingerprints that a home's peer would announce, computed without its text and without training. Loads torch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from wire.messages import Fingerprints
 
 
 def fingerprints_of(config: PeerConfig) -> Fingerprints:
-    """Raises `UserMistake` where the settings ask for what is not there."""
+    """Raises `UserMistake` where the model or the reference text of the settings is missing."""
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
     learner = config.learner()
-    # As the peer will hold it: where that is in few bits, the whole may not fit.
+    # Alone, as the peer loads it: where the base is held in few bits, the whole base may not fit into memory.
     materials = load_shared_model(learner, lambda _phase, _step: None, alone=True)
     return materials.fingerprints(UpdateFormat(materials.blueprint(learner.adapter), learner.mixing))

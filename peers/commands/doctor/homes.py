@@ -1,4 +1,4 @@
-"""A peer's home: is everything there, whole, and private? Only reads; what is damaged stays where it lies."""
+"""Checks of a peer's home: is everything there, whole and private? Only reads; damaged files stay as they are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import fcntl
 import os
 import stat
 
-from peers.commands.doctor.finding import Finding, Findings
+from peers.commands.doctor.findings import Finding, Findings
 from peers.core.saved import Saved
 from peers.home.config import PeerConfig, load_config
 from peers.home.folder import Home
@@ -49,13 +49,13 @@ def lock(home: Home) -> Findings:
 
 
 def held_by(home: Home) -> str:
-    """The process that has the home, empty for none. Takes the lock for no longer than it needs to find out."""
+    """The pid of the process that uses the home; empty for none. Holds the lock only for a moment."""
     try:
         descriptor = os.open(home.folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return ""
     try:
-        # Shared, so that two doctors are not in each other's way.
+        # A shared lock, so that two doctors do not block each other.
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return os.read(descriptor, 32).decode("ascii", errors="replace").strip() or "unknown"
@@ -65,7 +65,7 @@ def held_by(home: Home) -> str:
 
 
 def saved_of(home: Home) -> Found | UserMistake:
-    """What was last saved, or why it cannot be read."""
+    """The state that was last saved, or why it cannot be read."""
     try:
         return StateStore.look(home.state)
     except UserMistake as error:

@@ -1,4 +1,4 @@
-"""Python, the libraries, disk, memory, clock and sockets of this machine. Loads nothing heavy."""
+"""Checks of this machine: Python, libraries, disk, memory, clock and sockets. Loads nothing heavy."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typing import Final
 
 from packaging.requirements import Requirement
 
-from peers.commands.doctor.finding import Finding, Findings, in_bytes
+from peers.commands.doctor.findings import Finding, Findings, in_bytes
 
 _DISTRIBUTION: Final = "gossipllm"
 _LEAST_DISK: Final = 2e9
-"""Bytes: two generations of a state and a model from the hub, of the small kind. Guess."""
+"""Bytes for two generations of a state and a small model from the hub. Guess."""
 _LEAST_MEMORY: Final = 2e9
 """Bytes: a learner with the embedded base takes about 1.0 GB of memory beside the network's 0.1. Guess."""
 _TIME_ERROR: Final = 5
-"""What adjtimex(2) returns while nothing keeps the clock right."""
+"""What adjtimex(2) returns while the clock is not synchronised."""
 _TIMEX_BYTES: Final = 512
 """More than any kernel's `struct timex`."""
 
@@ -42,7 +42,7 @@ def python() -> Findings:
 
 
 def libraries() -> Findings:
-    """Each that is not as `pyproject.toml` requires, then how many are; last, the optional groups of them."""
+    """Libraries that do not fit `pyproject.toml`, then the number of those that do, then the optional groups."""
     yield Finding("ok", "gossipllm", importlib.metadata.version(_DISTRIBUTION))
     found = [Requirement(one) for one in importlib.metadata.requires(_DISTRIBUTION) or ()]
     right = 0
@@ -67,7 +67,7 @@ def libraries() -> Findings:
 
 
 def disk(folder: Path) -> Findings:
-    """Of the nearest folder that exists."""
+    """Free space at `folder`, or at its nearest parent that exists."""
     at = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir())
     free = shutil.disk_usage(at).free
     value = f"{in_bytes(free)} free at {at}"
@@ -116,7 +116,7 @@ def free_in_group(group: Path) -> list[int]:
 
 
 def clock() -> Findings:
-    """Whether something keeps it right. No peer tells another the time, so there is nothing to compare it with."""
+    """Whether the clock is synchronised. Peers do not exchange the time, so there is nothing to compare it with."""
     if sys.platform != "linux":
         yield Finding("ok", "clock", "not checked: this system does not tell whether it is kept right")
         return
@@ -127,14 +127,14 @@ def clock() -> Findings:
     if state < 0:
         yield Finding("ok", "clock", "not checked: the kernel does not tell whether it is kept right")
     elif state == _TIME_ERROR:
-        cure = "switch on NTP; only the times that people are shown hang on it, no decision does"
+        cure = "switch on NTP; only the times shown to people depend on it, no decision does"
         yield Finding("warn", "clock", "nothing keeps it right", cure)
     else:
         yield Finding("ok", "clock", "kept right by the system")
 
 
 def sockets(host: str, port: int) -> Findings:
-    """Can something listen on this machine, on the loopback interface and where a peer is told to?"""
+    """Whether a program can listen on loopback, and at the address that the settings name."""
     for at, number in dict.fromkeys((("127.0.0.1", 0), (host, port))):
         why = _refused(at, number)
         value = f"{at} port {number or 'any'}"
@@ -150,7 +150,7 @@ def _refused(host: str, port: int) -> str:
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             if sys.platform != "win32":
-                # As a peer does: what lingers from the last connections is not in the way.
+                # As a peer does, so that lingering connections of an earlier run do not block the port.
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
             probe.listen(1)
@@ -167,6 +167,6 @@ def _version(name: str) -> str | None:
 
 
 def _extra(requirement: Requirement) -> str:
-    """The optional group that it belongs to, empty for none."""
+    """The optional group of a requirement; empty for none."""
     text = str(requirement.marker or "")
     return text.partition("extra == ")[2].strip("'\"")

@@ -1,4 +1,4 @@
-"""Models on this device: the embedded base, the hub's cache, the model that a home names. No torch."""
+"""Checks of models on this device: the embedded base, the hub's cache, the model of a home. No torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from gossipllm.base import model_folder
 from gossipllm.config import EMBEDDED
-from peers.commands.doctor.finding import Finding, Findings, in_bytes
+from peers.commands.doctor.findings import Finding, Findings, in_bytes
 
 _COUNT_S: Final = 2.0
 """Seconds to count the cache's files in. Guess: a cache of a thousand files on a slow disk."""
@@ -25,7 +25,7 @@ _REINSTALL: Final = "install gossipllm again: pip install --force-reinstall --no
 
 
 def embedded_base() -> Findings:
-    """Against the hashes that pip noted when it installed the files, where it did; else, can they be read?"""
+    """Compare the embedded base with the hashes that pip recorded; without these, check that its files can be read."""
     folder = model_folder()
     try:
         wrong = _changed(folder) or _unreadable(folder)
@@ -52,7 +52,7 @@ def hub_cache() -> Findings:
 
 
 def named(name: str) -> Findings:
-    """The model of a home."""
+    """Whether the model that a home names is on this device."""
     if name == EMBEDDED:
         return
     if Path(name).expanduser().is_dir():
@@ -81,7 +81,7 @@ def _of_the_hub(name: str) -> Finding:
 
 
 def _changed(folder: Path) -> str:
-    """The first file that is not what pip installed; empty also where pip noted nothing."""
+    """The first file that differs from what pip installed; empty also where pip recorded no hashes."""
     for file in importlib.metadata.files("gossipllm") or ():
         if file.hash is None or not Path(str(file)).is_relative_to("gossipllm/base/model"):
             continue
@@ -107,11 +107,11 @@ def _unreadable(folder: Path) -> str:
 
 
 def _size(folder: Path) -> tuple[int, bool]:
-    """Bytes of the files in it, links not followed, and whether there was time for all."""
+    """Bytes of the files in `folder` without links, and whether all were counted in time."""
     began, total = time.monotonic(), 0
     for at, _, names in os.walk(folder):
         for name in names:
-            # Somebody may be fetching or clearing up meanwhile.
+            # Another process may add or delete files at the same time.
             with contextlib.suppress(OSError):
                 total += 0 if (file := Path(at, name)).is_symlink() else file.stat().st_size
         if time.monotonic() - began > _COUNT_S:

@@ -1,4 +1,4 @@
-"""`gossipllm trust explain`: what is recorded of a weight, and, where the adapters are at hand, what measuring adds.
+"""`gossipllm trust explain`: what is recorded of a weight and, where the adapters are kept, what can be measured again.
 
-It stands here because a peer's home and its learner are known here; the pure part is `trust.inspection.explain`.
+The command is in `peers` because it reads homes and opens a learner; the pure part is `trust.inspection.explain`.
 """

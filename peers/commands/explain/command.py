@@ -1,4 +1,4 @@
-"""`gossipllm trust explain`: one page on one weight. Torch is loaded only where there is something to measure."""
+"""The command `gossipllm trust explain`: one page on one weight. Loads torch only if something can be measured."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from peers.core.merge_inputs import MergeInputs
 from peers.home.config import PeerConfig, load_config
 from peers.home.folder import Home
-from peers.home.merge_inputs import read_company
+from peers.home.merge_inputs import read_merge_inputs
 from trust.errors import UserMistake
 from trust.inspection.explain.answering import explained
 from trust.inspection.explain.case import Case, case_of
@@ -107,7 +107,7 @@ def explain(
 
 
 def _recorded(case: Case, why: str) -> Explanation:
-    """From the records alone; `why` says why nothing is measured."""
+    """The explanation from the records alone; `why` says why nothing is measured."""
     return explained(case, proposals(case), losses={}, without=LeaveOneOut(why=why))
 
 
@@ -115,18 +115,18 @@ def _measured(run: HistoryRun, case: Case) -> Explanation:
     found = _at_hand(run, case)
     if isinstance(found, str):
         return _recorded(case, found)
-    home, company = found
+    home, inputs = found
     try:
         with progress_stages(Console(stderr=True)) as stages:
-            return _again(case, load_config(home.config), company, stages)
-    except UserMistake as mistake:
-        return _recorded(case, f"it could not be measured ({mistake})")
+            return _again(case, load_config(home.config), inputs, stages)
+    except UserMistake as error:
+        return _recorded(case, f"it could not be measured ({error})")
     except MemoryError:
         return _recorded(case, "there is too little memory to measure it")
 
 
 def _at_hand(run: HistoryRun, case: Case) -> tuple[Home, MergeInputs] | str:
-    """What measuring takes, or why it is not there."""
+    """The home and the merge inputs that measuring needs, or why they are missing."""
     if case.index is None:
         return "it did not take part in this round"
     files = (
@@ -137,18 +137,18 @@ def _at_hand(run: HistoryRun, case: Case) -> tuple[Home, MergeInputs] | str:
     home = Home(next(files).parent)
     if not home.config.is_file():
         return "adapters are kept in a peer's home only, and this history lies in none"
-    company = read_company(home.state)
-    if company is None or company.peer != case.member.peer:
+    inputs = read_merge_inputs(home.state)
+    if inputs is None or inputs.peer != case.member.peer:
         return "this home keeps no adapters to measure (peer.keep_neighbours in peer.toml)"
-    if company.round != case.record.round:
-        return f"the adapters that this home keeps are those of round {company.round}"
-    row = tuple((one.peer, one.weight) for one in company.members)
+    if inputs.round != case.record.round:
+        return f"the adapters that this home keeps are those of round {inputs.round}"
+    row = tuple((one.peer, one.weight) for one in inputs.members)
     if row != tuple((one.peer, one.weight) for one in case.record.seen):
         return "the adapters that this home keeps are not those of this record"
-    return home, company
+    return home, inputs
 
 
-def _again(case: Case, config: PeerConfig, company: MergeInputs, stages: Stages) -> Explanation:
+def _again(case: Case, config: PeerConfig, inputs: MergeInputs, stages: Stages) -> Explanation:
     from transformers.utils.logging import disable_progress_bar
 
     from gossipllm.learning.learner_pool import is_exhaustion
@@ -156,7 +156,7 @@ def _again(case: Case, config: PeerConfig, company: MergeInputs, stages: Stages)
 
     disable_progress_bar()
     try:
-        bench = Reopened(config.learner(), company, stages)
+        bench = Reopened(config.learner(), inputs, stages)
         made = proposals(case, _afterwards(case, bench, stages))
         leaving = _leaving(case)
         rows = dict.fromkeys((case.row, *leaving, *rows_of(made)))
@@ -180,7 +180,7 @@ def _again(case: Case, config: PeerConfig, company: MergeInputs, stages: Stages)
 
 
 def _afterwards(case: Case, bench: Reopened, stages: Stages) -> MeasuredCandidates:
-    """All that other strategies need and the round did not."""
+    """The evidence that other strategies need and the round did not measure."""
     known = evidence_of(case.trust) if case.trust else ()
     measured = bench.distances([kind for kind in bench.kinds if kind not in known], stages)
     if case.trust is None:
@@ -189,5 +189,5 @@ def _afterwards(case: Case, bench: Reopened, stages: Stages) -> MeasuredCandidat
 
 
 def _leaving(case: Case) -> tuple[Row, ...]:
-    """The rows without the neighbour; none where it is about the peer itself."""
+    """The rows without the neighbour; none where the page is about the peer's own weight."""
     return without_entry(case.row, case.index) if case.index else ()

@@ -1,8 +1,8 @@
-"""A peer's learner as it was when a row was made, and the updates that the row was over, to measure them once more.
+"""A peer's learner as it was when a row was made, with the updates that the row weighed, to measure them again.
 
-What is measured, and on which windows, is the same as in `gossipllm.learning.learner`. This one answers no requests,
-because what is asked here is not asked in a round: all kinds of evidence, of which some may be impossible, and
-differences between rows with their errors.
+It measures the same on the same windows as `gossipllm.learning.learner`, but answers no requests: `gossipllm trust
+explain` needs what no round asks for, which is all kinds of evidence, some of them impossible, and differences between
+rows with their errors.
 
 Axes: W windows.
 """
@@ -39,29 +39,29 @@ R = TypeVar("R")
 
 
 class Reopened:
-    """Raises `UserMistake` where the configuration or the text are not those of the round any more."""
+    """The learner of a finished round. Raises `UserMistake` if the configuration or the text have changed since."""
 
-    def __init__(self, config: LearnerConfig, company: MergeInputs, stages: Stages) -> None:
+    def __init__(self, config: LearnerConfig, inputs: MergeInputs, stages: Stages) -> None:
         done = stages.begin("loading", OPENING_STEPS)
-        # Alone as the peer's own learner is: a base in 8 or 4 bits predicts otherwise than a whole one.
-        materials = load_shared_model(config, lambda _phase, _step: done(1), alone=True)
-        splits = load_text(config, materials.base)
+        # Alone, as the peer's own learner is: a base in 8 or 4 bits predicts differently from a whole one.
+        shared = load_shared_model(config, lambda _phase, _step: done(1), alone=True)
+        splits = load_text(config, shared.base)
         done(1)
-        configured = materials.blueprint(config.adapter)
-        names = materials.fingerprints(UpdateFormat(configured, config.mixing))
+        configured = shared.blueprint(config.adapter)
+        names = shared.fingerprints(UpdateFormat(configured, config.mixing))
         self._config = config
-        self._members = company.members
-        self._now = resumed(company.snapshot, configured, names)
+        self._members = inputs.members
+        self._now = resumed(inputs.snapshot, configured, names)
         self._neighbours = Neighbours(UpdateFormat(self._now.blueprint, config.mixing), config)
-        self._measuring = Measuring(config, splits, materials.reference)
-        self._fleet = materials.fleet(self._now.blueprint.config)
+        self._measuring = Measuring(config, splits, shared.reference)
+        self._fleet = shared.fleet(self._now.blueprint.config)
         done(1)
         self._own_losses_W: F32 = self._performed(self._measuring.trust_losses(self._now.state))
         done(OPENING_STEPS - 4)
 
     @property
     def kinds(self) -> tuple[Evidence, ...]:
-        """What can be measured of a neighbour. Where the last local steps began is kept only if it was needed."""
+        """Evidence that can be measured of a neighbour. The start of the local steps is kept only if it was needed."""
         positions = self._config.reference.positions
         return tuple(
             kind
@@ -74,7 +74,7 @@ class Reopened:
         return self._config.sends_start or "progress" in self._config.evidence
 
     def distances(self, kinds: Sequence[Evidence], stages: Stages) -> MeasuredCandidates:
-        """Of all neighbours; a kind by which one of them cannot be measured is missing."""
+        """The distances of all neighbours; a kind by which one of them cannot be measured is in `missing`."""
         distances: dict[str, dict[Evidence, Distance]] = {one.peer: {} for one in self._members}
         missing: dict[Evidence, str] = {}
         done = stages.begin("comparing", max(1, len(kinds) * len(self._members)))
@@ -89,7 +89,7 @@ class Reopened:
         return MeasuredCandidates(distances, own, missing)
 
     def learned(self, row: Row, trust: TrustConfig, stages: Stages) -> Row:
-        """The row that is learned from `row` on. Raises `UserMistake` where an update fits no more."""
+        """The row learned by gradient, beginning at `row`. Raises `UserMistake` for an update that does not fit."""
         done = stages.begin("learning a row", 1)
         updates = [one.update for one in self._members]
         try:
@@ -110,7 +110,7 @@ class Reopened:
         return tuple(row_K.tolist())
 
     def losses(self, rows: Sequence[Row], stages: Stages) -> dict[Row, F32]:
-        """`(W,)` of the merge that each row would give. Raises `UserMistake` where an update fits no more."""
+        """Losses `(W,)` of the merge by each row. Raises `UserMistake` for an update that does not fit."""
         done = stages.begin("measuring", max(1, len(rows)))
         losses: dict[Row, F32] = {}
         for row in rows:
@@ -164,7 +164,7 @@ class Reopened:
         )
 
     def _performed(self, task: Task[R]) -> R:
-        """Alone, with nobody else's jobs beside it."""
+        """Run a task to its end, with no other learner's jobs beside it."""
         result: Any = None
         try:
             while True:
@@ -175,4 +175,4 @@ class Reopened:
 
 
 def _unfit(error: WireError) -> UserMistake:
-    return UserMistake(f"an update that was kept fits no more: {error.field}: {error.why}")
+    return UserMistake(f"an update that was kept does not fit any more: {error.field}: {error.why}")

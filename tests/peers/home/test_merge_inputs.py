@@ -12,14 +12,14 @@ import pytest
 from peers.core.merge_inputs import MergeInput, MergeInputs
 from peers.home.config import PeerConfig, SelfConfig
 from peers.home.folder import Home
-from peers.home.merge_inputs import COMPANY_FILE, read_company, write_company
+from peers.home.merge_inputs import MERGE_INPUTS_FILE, read_merge_inputs, write_merge_inputs
 from peers.identity import Identity
 from peers.run.command import _opened
 from wire.digest import Content
 
 
 @pytest.fixture
-def company() -> MergeInputs:
+def inputs() -> MergeInputs:
     """One neighbour's evidence is not there, and two have the same update."""
     update = Content.of(b"update" * 50)
     members = (
@@ -32,52 +32,52 @@ def company() -> MergeInputs:
     return MergeInputs(peer="a", round=7, snapshot=snapshot, self_weight=0.75, members=members)
 
 
-def test_what_was_kept_comes_back(tmp_path: Path, company: MergeInputs) -> None:
-    write_company(tmp_path, company)
-    found = read_company(tmp_path)
-    assert found == company
+def test_what_was_kept_comes_back(tmp_path: Path, inputs: MergeInputs) -> None:
+    write_merge_inputs(tmp_path, inputs)
+    found = read_merge_inputs(tmp_path)
+    assert found == inputs
     assert found is not None
     assert found.members[0].update.data == b"update" * 50
 
 
-def test_the_next_company_takes_its_place(tmp_path: Path, company: MergeInputs) -> None:
-    write_company(tmp_path, company)
-    write_company(tmp_path, msgspec.structs.replace(company, round=8))
-    found = read_company(tmp_path)
+def test_the_inputs_of_the_next_merge_replace_them(tmp_path: Path, inputs: MergeInputs) -> None:
+    write_merge_inputs(tmp_path, inputs)
+    write_merge_inputs(tmp_path, msgspec.structs.replace(inputs, round=8))
+    found = read_merge_inputs(tmp_path)
     assert found is not None
     assert found.round == 8
-    assert [path.name for path in tmp_path.iterdir()] == [COMPANY_FILE]
+    assert [path.name for path in tmp_path.iterdir()] == [MERGE_INPUTS_FILE]
 
 
-def test_nobody_else_may_read_it(tmp_path: Path, company: MergeInputs) -> None:
-    write_company(tmp_path, company)
-    assert (tmp_path / COMPANY_FILE).stat().st_mode & 0o777 == 0o600
+def test_nobody_else_may_read_it(tmp_path: Path, inputs: MergeInputs) -> None:
+    write_merge_inputs(tmp_path, inputs)
+    assert (tmp_path / MERGE_INPUTS_FILE).stat().st_mode & 0o777 == 0o600
 
 
-def test_whatever_is_damaged_is_not_at_hand(tmp_path: Path, company: MergeInputs) -> None:
-    assert read_company(tmp_path) is None
-    write_company(tmp_path, company)
-    path = tmp_path / COMPANY_FILE
+def test_whatever_is_damaged_is_not_at_hand(tmp_path: Path, inputs: MergeInputs) -> None:
+    assert read_merge_inputs(tmp_path) is None
+    write_merge_inputs(tmp_path, inputs)
+    path = tmp_path / MERGE_INPUTS_FILE
     whole = path.read_bytes()
     for place in range(len(whole)):
         damaged = bytearray(whole)
         damaged[place] ^= 1 << place % 8
         path.write_bytes(damaged)
-        assert read_company(tmp_path) is None, f"byte {place}"
+        assert read_merge_inputs(tmp_path) is None, f"byte {place}"
     for length in (0, 5, 39, 60, len(whole) - 1):
         path.write_bytes(whole[:length])
-        assert read_company(tmp_path) is None, f"length {length}"
+        assert read_merge_inputs(tmp_path) is None, f"length {length}"
 
 
-def test_that_of_another_version_is_not_at_hand(tmp_path: Path, company: MergeInputs) -> None:
-    write_company(tmp_path, msgspec.structs.replace(company, version=99))
-    assert read_company(tmp_path) is None
+def test_that_of_another_version_is_not_at_hand(tmp_path: Path, inputs: MergeInputs) -> None:
+    write_merge_inputs(tmp_path, msgspec.structs.replace(inputs, version=99))
+    assert read_merge_inputs(tmp_path) is None
 
 
 def test_a_full_disk_says_what_is_missing_and_leaves_the_last_one(
-    tmp_path: Path, company: MergeInputs, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, inputs: MergeInputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_company(tmp_path, company)
+    write_merge_inputs(tmp_path, inputs)
 
     def full(descriptor: int) -> None:
         del descriptor
@@ -85,21 +85,21 @@ def test_a_full_disk_says_what_is_missing_and_leaves_the_last_one(
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match=r"the disk is full: need 0\.0 MB, .* MB free at"):
-        write_company(tmp_path, msgspec.structs.replace(company, round=8))
+        write_merge_inputs(tmp_path, msgspec.structs.replace(inputs, round=8))
     monkeypatch.undo()
-    assert read_company(tmp_path) == company
-    assert [path.name for path in tmp_path.iterdir()] == [COMPANY_FILE]
+    assert read_merge_inputs(tmp_path) == inputs
+    assert [path.name for path in tmp_path.iterdir()] == [MERGE_INPUTS_FILE]
 
 
-def test_who_wants_none_kept_has_none_from_before(tmp_path: Path, company: MergeInputs) -> None:
+def test_who_wants_none_kept_has_none_from_before(tmp_path: Path, inputs: MergeInputs) -> None:
     home = Home(tmp_path / "home")
     home.state.mkdir(parents=True)
     Identity.generate().save(home.identity)
     wanted, unwanted = (PeerConfig(peer=SelfConfig(keep_neighbours=keep)) for keep in (True, False))
-    write_company(home.state, company)
+    write_merge_inputs(home.state, inputs)
 
     _opened(home, wanted)
-    assert read_company(home.state) == company
+    assert read_merge_inputs(home.state) == inputs
     for _ in range(2):
         _opened(home, unwanted)
-        assert not (home.state / COMPANY_FILE).exists()
+        assert not (home.state / MERGE_INPUTS_FILE).exists()

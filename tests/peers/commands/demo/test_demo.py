@@ -15,8 +15,8 @@ import psutil
 import pytest
 from rich.console import Console
 
-from peers.commands.demo.board import PlayerRow, board
-from peers.commands.demo.cast import CAST, Player, make_cast
+from peers.commands.demo.board import DemoPeerRow, board
+from peers.commands.demo.demo_peers import NAMES, DemoPeer, make_demo_peers
 from peers.commands.demo.scenarios import SCENARIOS
 from peers.home.config import load_config
 from support.block_contrast import within_over_across
@@ -101,18 +101,18 @@ def test_each_scenario_comes_to_its_end_and_says_what_to_look_at(
     assert peers_of(folder) == []
 
 
-def cast(scenario: str, folder: Path, peers: int = 4) -> tuple[Player, ...]:
-    return make_cast(SCENARIOS[scenario], folder / scenario, peers=peers, rounds=2, steps=3, threads=1)
+def cast(scenario: str, folder: Path, peers: int = 4) -> tuple[DemoPeer, ...]:
+    return make_demo_peers(SCENARIOS[scenario], folder / scenario, peers=peers, rounds=2, steps=3, threads=1)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_every_peer_has_a_text_of_its_own_and_a_configuration_that_reads_back(tmp_path, scenario) -> None:
-    players = cast(scenario, tmp_path)
-    assert [one.name for one in players] == list(CAST)
-    texts = [Path(one.config.data.path).read_text(encoding="utf-8") for one in players]
+    peers_of_demo = cast(scenario, tmp_path)
+    assert [one.name for one in peers_of_demo] == list(NAMES)
+    texts = [Path(one.config.data.path).read_text(encoding="utf-8") for one in peers_of_demo]
     lines = [set(text.splitlines()) for text in texts]
     assert len(set().union(*lines)) == sum(map(len, lines))
-    for one in players:
+    for one in peers_of_demo:
         assert load_config(one.home.config) == one.config
 
 
@@ -146,14 +146,14 @@ def test_a_pair_is_of_one_language(tmp_path) -> None:
 )
 def test_the_table_has_a_column_for_what_is_particular(tmp_path, scenario, before, after) -> None:
     chosen = SCENARIOS[scenario]
-    players = cast(scenario, tmp_path)
+    peers_of_demo = cast(scenario, tmp_path)
     rows = [
-        PlayerRow(one.name, one.language, one.peer, 6, partial(chosen.particular, one.config))
-        for one in players
+        DemoPeerRow(one.name, one.language, one.peer, 6, partial(chosen.particular, one.config))
+        for one in peers_of_demo
     ]
     assert rows[1].particular == before
     for row in rows:
-        row.take(json.dumps(ROUND | {"seen": [{"peer": one.peer, "weight": 0.25} for one in players]}))
+        row.take(json.dumps(ROUND | {"seen": [{"peer": one.peer, "weight": 0.25} for one in peers_of_demo]}))
         row.take(
             json.dumps(
                 {

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
 from gossipllm.config import LayersConfig, ModelConfig
-from peers.commands.doctor import joining
+from peers.commands.doctor import other_peer
 from peers.commands.doctor.command import doctor
+from peers.commands.doctor.findings import Finding
 from peers.commands.doctor.fingerprints import fingerprints_of
 from peers.home.config import PeerConfig
 from peers.home.folder import Home
@@ -88,11 +90,11 @@ def test_the_network_is_compared_with_the_home_s(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def reached(self: joining.JoinCheck, _: object) -> object:
-        self.theirs = Greeting(v=1, net=network_id("gossipllm", SAVED), fingerprints=SAVED, latest=())
-        return iter(())
+    def reach(*_: object, **__: object) -> Generator[Finding, None, Greeting]:
+        yield from ()
+        return Greeting(v=1, net=network_id("gossipllm", SAVED), fingerprints=SAVED, latest=())
 
-    monkeypatch.setattr(joining.JoinCheck, "reached", reached)
+    monkeypatch.setattr(other_peer, "reach", reach)
 
     assert run("--home", home.folder, "--join", "somewhere", "--json", *words) == 1
 
@@ -104,11 +106,11 @@ def test_the_network_is_compared_with_the_home_s(
 def test_where_torch_cannot_be_loaded_what_was_saved_is_compared(
     home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def reached(self: joining.JoinCheck, _: object) -> object:
-        self.theirs = Greeting(v=1, net=network_id("gossipllm", SAVED), fingerprints=SAVED, latest=())
-        return iter(())
+    def reach(*_: object, **__: object) -> Generator[Finding, None, Greeting]:
+        yield from ()
+        return Greeting(v=1, net=network_id("gossipllm", SAVED), fingerprints=SAVED, latest=())
 
-    monkeypatch.setattr(joining.JoinCheck, "reached", reached)
+    monkeypatch.setattr(other_peer, "reach", reach)
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "peers.commands.doctor.fingerprints", raising=False)
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from peers.commands.doctor import homes
-from peers.commands.doctor.finding import Finding
+from peers.commands.doctor.findings import Finding
 from peers.core.saved import beginning
 from peers.home.folder import Home
 from peers.home.store import StateStore

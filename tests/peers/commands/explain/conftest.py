@@ -16,7 +16,7 @@ from gossipllm.work import Evaluate, Evaluated, Fit, Fitted, Open, Train, Traine
 from peers.core.merge_inputs import MergeInput, MergeInputs
 from peers.home.config import PeerConfig, SelfConfig
 from peers.home.folder import Home
-from peers.home.merge_inputs import write_company
+from peers.home.merge_inputs import write_merge_inputs
 from peers.home.settings import write_config
 from peers.identity import Identity
 from trust.record.history import Begun, Entry, Round, Seen, Traffic
@@ -36,7 +36,7 @@ class Told:
     weighed: dict[str, Weighed]
     fitted: Fitted
     evaluated: Evaluated
-    company: MergeInputs
+    inputs: MergeInputs
 
 
 def silent(_: object) -> None:
@@ -87,7 +87,7 @@ def written(home: Path, config: PeerConfig, member_of: dict[str, Trained], **rou
     fit = Fit(request=5, row=(1 / 3,) * 3, updates=updates, steps=12, rate=0.5)
     _, fitted = answer(learner, fit, silent)
     assert isinstance(fitted, Fitted)
-    company = MergeInputs(
+    inputs = MergeInputs(
         peer="anna-id",
         round=ROUND,
         snapshot=own.snapshot,
@@ -104,7 +104,7 @@ def written(home: Path, config: PeerConfig, member_of: dict[str, Trained], **rou
             for (name, theirs), weight in zip(member_of.items(), ROW[1:], strict=True)
         ),
     )
-    write_company(place.state, company)
+    write_merge_inputs(place.state, inputs)
     begun = Begun(
         peer="anna-id", name="anna", round=0, base="", tokenizer="", reference="", layout="", test_loss=7.0,
         strategy="predictions", merge="svd", program="1", trust=msgspec.json.encode(TrustConfig()).decode(),
@@ -136,7 +136,7 @@ def written(home: Path, config: PeerConfig, member_of: dict[str, Trained], **rou
     with HistoryWriter(place.history, peer="anna-id", now=0.0) as writer:
         for one in (begun, earlier, record):
             writer.append(Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=one))
-    return Told(home, weighed, fitted, evaluated, company)
+    return Told(home, weighed, fitted, evaluated, inputs)
 
 
 @pytest.fixture(scope="module")

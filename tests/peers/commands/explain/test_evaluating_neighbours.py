@@ -13,7 +13,7 @@ import pytest
 from gossipllm.base import corpus_file
 from peers.commands.eval import evaluate
 from peers.core.saved import Saved
-from peers.home.merge_inputs import read_company, write_company
+from peers.home.merge_inputs import read_merge_inputs, write_merge_inputs
 from peers.home.store import StateStore
 from sim.toy.learner import fingerprints
 from wire.digest import Content
@@ -21,14 +21,14 @@ from wire.digest import Content
 
 @pytest.fixture
 def home(told: Any, tmp_path: Path) -> Path:
-    """The peer has saved a state; its company is that of its last merge."""
+    """The peer has saved a state; its inputs is that of its last merge."""
     place = Path(shutil.copytree(told.home, tmp_path / "anna"))
     saved = Saved(
         generation=1,
         round=4,
         stage="training",
         fingerprints=fingerprints(),
-        snapshot=told.company.snapshot,
+        snapshot=told.inputs.snapshot,
         frame=b"",
         update=None,
         evidence=None,
@@ -92,10 +92,10 @@ def test_a_table_has_a_line_for_each_and_fits(
 def test_a_neighbour_that_cannot_be_read_is_left_out_by_name(
     home: Path, notes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    company = read_company(home / "state")
-    assert company is not None
-    broken = msgspec.structs.replace(company.members[0], update=Content.of(b"nothing"), name="b\x1b[2Jad")
-    write_company(home / "state", msgspec.structs.replace(company, members=(broken, *company.members[1:])))
+    inputs = read_merge_inputs(home / "state")
+    assert inputs is not None
+    broken = msgspec.structs.replace(inputs.members[0], update=Content.of(b"nothing"), name="b\x1b[2Jad")
+    write_merge_inputs(home / "state", msgspec.structs.replace(inputs, members=(broken, *inputs.members[1:])))
 
     run(home, "--data", notes, "--json")
 
@@ -104,7 +104,7 @@ def test_a_neighbour_that_cannot_be_read_is_left_out_by_name(
     assert "warning: the adapter of b\\x1b[2Jad cannot be measured: " in captured.err
 
 
-def test_a_damaged_company_is_as_good_as_none(
+def test_damaged_merge_inputs_are_treated_as_missing(
     home: Path, notes: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (home / "state" / "company").write_bytes(b"GLCOMPN1 and what not")

@@ -19,7 +19,7 @@ from gossipllm.learning.learner_pool import answer
 from gossipllm.work import Evaluate, Evaluated, Open
 from peers.commands.explain.measuring import Reopened
 from peers.home.config import load_config
-from peers.home.merge_inputs import read_company, write_company
+from peers.home.merge_inputs import read_merge_inputs, write_merge_inputs
 from trust.cli import trust
 from trust.progress import SilentStages
 from trust.rows.evidence import Distance
@@ -142,8 +142,8 @@ def why_unknown(home: Path) -> str:
 
 
 def test_without_kept_adapters_it_is_unknown(copy: Path) -> None:
-    company = copy / "state" / "company"
-    company.write_bytes(company.read_bytes()[:-1])
+    inputs = copy / "state" / "company"
+    inputs.write_bytes(inputs.read_bytes()[:-1])
     assert "keeps no adapters to measure" in why_unknown(copy)
 
 
@@ -153,9 +153,9 @@ def test_a_copied_history_alone_explains_without_measuring(copy: Path) -> None:
 
 
 def test_adapters_of_another_row_are_not_measured(copy: Path) -> None:
-    company = read_company(copy / "state")
-    assert company is not None
-    write_company(copy / "state", msgspec.structs.replace(company, members=company.members[:1]))
+    inputs = read_merge_inputs(copy / "state")
+    assert inputs is not None
+    write_merge_inputs(copy / "state", msgspec.structs.replace(inputs, members=inputs.members[:1]))
     assert "are not those of this record" in why_unknown(copy)
 
 
@@ -172,11 +172,11 @@ def test_text_that_is_gone_is_named(copy: Path, told: Any) -> None:
 
 
 def test_a_neighbours_update_that_cannot_be_read_costs_the_measuring_only(copy: Path) -> None:
-    company = read_company(copy / "state")
-    assert company is not None
-    broken = msgspec.structs.replace(company.members[0], update=company.snapshot)
-    members = (broken, *company.members[1:])
-    write_company(copy / "state", msgspec.structs.replace(company, members=members))
+    inputs = read_merge_inputs(copy / "state")
+    assert inputs is not None
+    broken = msgspec.structs.replace(inputs.members[0], update=inputs.snapshot)
+    members = (broken, *inputs.members[1:])
+    write_merge_inputs(copy / "state", msgspec.structs.replace(inputs, members=members))
     assert "an update that was kept fits no more" in why_unknown(copy)
 
 
@@ -194,13 +194,13 @@ def test_help_and_records_alone_load_no_torch(told: Any) -> None:
 def test_a_base_in_few_bits_is_measured_as_the_learner_measures_it(told: Any, context: Any) -> None:
     whole = load_config(told.home / "peer.toml").learner()
     config = replace(whole, layers=LayersConfig(count=1, context=context))
-    opening = Open(request=1, config=config, snapshot=told.company.snapshot)
+    opening = Open(request=1, config=config, snapshot=told.inputs.snapshot)
     learner, _ = answer(None, opening, lambda _: None)
-    updates = tuple(one.update for one in told.company.members)
+    updates = tuple(one.update for one in told.inputs.members)
     row = (0.5, 0.3, 0.2)
     _, evaluated = answer(learner, Evaluate(request=2, rows=(row,), updates=updates), lambda _: None)
 
-    bench = Reopened(config, told.company, SilentStages())
+    bench = Reopened(config, told.inputs, SilentStages())
 
     mean = bench.mean(bench.losses([row], SilentStages())[row])
     assert isinstance(evaluated, Evaluated)

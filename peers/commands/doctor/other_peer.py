@@ -1,15 +1,15 @@
-"""Can this device reach a peer, is it the one that it should be, and would a home of ours fit into its network?"""
+"""Checks of another peer: can it be reached, has it the right key, and does a home of this device fit its network?"""
 
 from __future__ import annotations
 
 import socket
 import time
-from dataclasses import dataclass
+from collections.abc import Generator
 from typing import assert_never
 
 import trio
 
-from peers.commands.doctor.finding import Finding, Findings
+from peers.commands.doctor.findings import Finding, Findings
 from peers.core.others.greetings import CURES
 from peers.identity import Identity
 from peers.net.addresses import Address, parse_multiaddress
@@ -22,54 +22,42 @@ from wire.messages import Fingerprints, Greeting, network_id
 FIELDS = ("base", "tokenizer", "reference", "layout")
 
 
-@dataclass(slots=True)
-class JoinCheck:
-    """An attempt to reach `text`, and what came of it: `theirs`, once it has said of which network it is."""
+def reach(text: str, identity: Identity, *, deadline_s: float) -> Generator[Finding, None, Greeting | None]:
+    """Reach the peer at the address `text` step by step, up to the first step that fails.
 
-    text: str
-    deadline_s: float
-    theirs: Greeting | None = None
+    Returns its greeting, or None if there was none that can be read.
+    """
+    until = time.monotonic() + deadline_s
+    try:
+        address = parse_multiaddress(text)
+    except ValueError as error:
+        yield Finding("fail", "address", str(error), "copy what the other's `gossipllm run` prints")
+        return None
+    connected = _connected(address, deadline_s)
+    yield connected
+    if connected.level == "fail":
+        return None
+    # libp2p takes a second to import, and only this needs it.
+    from peers.commands.doctor.call import CallGreeted, CallMisspoke, CallRefused, CallSilent, call
 
-    def reached(self, identity: Identity) -> Findings:
-        """Step by step; the first that fails is the last."""
-        until = time.monotonic() + self.deadline_s
-        try:
-            address = parse_multiaddress(self.text)
-        except ValueError as error:
-            yield Finding("fail", "address", str(error), "copy what the other's `gossipllm run` prints")
-            return
-        connected = _connected(address, self.deadline_s)
-        yield connected
-        if connected.level == "fail":
-            return
-        # libp2p takes a second to import, and only this needs it.
-        from peers.commands.doctor.calling import CallGreeted, CallMisspoke, CallRefused, CallSilent, call
+    async def calling():  # noqa: ANN202  its type would need the import above
+        return await call(identity, address, deadline_s=max(0.1, until - time.monotonic()))
 
-        async def calling():  # noqa: ANN202  its type would need the import above
-            return await call(identity, address, deadline_s=max(0.1, until - time.monotonic()))
-
-        heard = trio.run(calling)
-        if isinstance(heard, CallRefused):
-            yield _refused(heard.why, impostor=heard.impostor)
-            return
-        yield Finding("ok", "handshake", f"it is {address.peer}")
-        match heard:
-            case CallGreeted():
-                yield self._understood(heard.data)
-            case CallMisspoke():
-                yield _nonsense(heard.why)
-            case CallSilent():
-                yield _silent(speaks=heard.speaks)
-            case _:
-                assert_never(heard)
-
-    def _understood(self, data: bytes) -> Finding:
-        try:
-            self.theirs = decode_greeting(data)
-        except WireError as error:
-            return _nonsense(str(error))
-        prints = ", ".join(f"{name} {short(getattr(self.theirs.fingerprints, name))}" for name in FIELDS)
-        return Finding("ok", "network", f"{short(self.theirs.net)}: {prints}")
+    heard = trio.run(calling)
+    if isinstance(heard, CallRefused):
+        yield _refused(heard.why, impostor=heard.impostor)
+        return None
+    yield Finding("ok", "handshake", f"it is {address.peer}")
+    match heard:
+        case CallGreeted():
+            return (yield from _understood(heard.data))
+        case CallMisspoke():
+            yield _nonsense(heard.why)
+        case CallSilent():
+            yield _silent(speaks=heard.speaks)
+        case _:
+            assert_never(heard)
+    return None
 
 
 def compared(theirs: Greeting, ours: Fingerprints, network: str) -> Findings:
@@ -86,6 +74,17 @@ def compared(theirs: Greeting, ours: Fingerprints, network: str) -> Findings:
         yield Finding("fail", "net", f"another network name than {network!r}", CURES["net"])
     else:
         yield Finding("ok", "fits", "this home and that peer are of one network")
+
+
+def _understood(data: bytes) -> Generator[Finding, None, Greeting | None]:
+    try:
+        theirs = decode_greeting(data)
+    except WireError as error:
+        yield _nonsense(str(error))
+        return None
+    prints = ", ".join(f"{name} {short(getattr(theirs.fingerprints, name))}" for name in FIELDS)
+    yield Finding("ok", "network", f"{short(theirs.net)}: {prints}")
+    return theirs
 
 
 def _connected(address: Address, deadline_s: float) -> Finding:
@@ -111,19 +110,19 @@ def _connected(address: Address, deadline_s: float) -> Finding:
 def _refused(why: str, *, impostor: bool) -> Finding:
     if impostor:
         cure = "copy the address again: the peer there has another key now"
-        return Finding("fail", "handshake", "somebody else answers there", cure)
+        return Finding("fail", "handshake", "another peer answers there", cure)
     cure = "is it a peer of gossipllm? It may also have banned this one"
-    return Finding("fail", "handshake", f"it does not come about ({escaped(why)})", cure)
+    return Finding("fail", "handshake", f"failed ({escaped(why)})", cure)
 
 
 def _nonsense(why: str) -> Finding:
-    cure = "it is of another version of gossipllm, or means no good"
-    return Finding("fail", "greeting", f"what it says is none: {escaped(why)}", cure)
+    cure = "it runs another version of gossipllm, or is hostile"
+    return Finding("fail", "greeting", f"cannot be read: {escaped(why)}", cure)
 
 
 def _silent(*, speaks: bool) -> Finding:
     if speaks:
         cure = "it may be loading its model: try again in a minute"
-        return Finding("warn", "greeting", "it says nothing of its network", cure)
-    cure = "it is no peer of gossipllm, or of another version"
+        return Finding("warn", "greeting", "it does not say which network it is of", cure)
+    cure = "it is no peer of gossipllm, or runs another version"
     return Finding("fail", "greeting", "it does not speak gossipllm's protocol", cure)

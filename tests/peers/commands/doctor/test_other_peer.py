@@ -11,8 +11,8 @@ import msgspec
 import pytest
 import trio
 
-from peers.commands.doctor.finding import Finding
-from peers.commands.doctor.joining import JoinCheck, compared
+from peers.commands.doctor.findings import Finding
+from peers.commands.doctor.other_peer import compared, reach
 from peers.identity import Identity
 from peers.net.config import NetworkConfig
 from peers.net.host import Unreachable
@@ -49,11 +49,20 @@ def serving(new_peer: Any, until: Any) -> Callable[..., Any]:
     return serve
 
 
-async def called(address: str, *, deadline_s: float = 10.0) -> tuple[JoinCheck, list[Finding]]:
-    joining = JoinCheck(address, deadline_s)
+async def called(address: str, *, deadline_s: float = 10.0) -> tuple[Greeting | None, list[Finding]]:
+    findings: list[Finding] = []
+
+    def reached() -> Greeting | None:
+        reaching = reach(address, Identity.generate(), deadline_s=deadline_s)
+        while True:
+            try:
+                findings.append(next(reaching))
+            except StopIteration as end:
+                return end.value
+
     with trio.fail_after(30):
-        findings = await trio.to_thread.run_sync(lambda: list(joining.reached(Identity.generate())))
-    return joining, findings
+        theirs = await trio.to_thread.run_sync(reached)
+    return theirs, findings
 
 
 def levels(findings: list[Finding]) -> dict[str, str]:
@@ -62,10 +71,10 @@ def levels(findings: list[Finding]) -> dict[str, str]:
 
 async def test_a_live_peer_says_of_which_network_it_is(serving: Callable[..., Any]) -> None:
     async with serving(encode_greeting(GREETING)) as (network, peer):
-        joining, findings = await called(network.addresses[0])
+        theirs, findings = await called(network.addresses[0])
 
         assert levels(findings) == {"connection": "ok", "handshake": "ok", "network": "ok"}
-        assert joining.theirs == GREETING
+        assert theirs == GREETING
         assert network.peer_id in findings[1].value
         assert not peer.faults  # nor did the call cost anything there
 
@@ -77,10 +86,10 @@ async def test_a_live_peer_says_of_which_network_it_is(serving: Callable[..., An
 )
 async def test_nonsense_is_one_failure(serving: Callable[..., Any], nonsense: bytes) -> None:
     async with serving(nonsense) as (network, _):
-        joining, findings = await called(network.addresses[0])
+        theirs, findings = await called(network.addresses[0])
 
     assert levels(findings) == {"connection": "ok", "handshake": "ok", "greeting": "fail"}
-    assert joining.theirs is None
+    assert theirs is None
     assert findings[-1].value.isprintable()
 
 
@@ -104,7 +113,7 @@ async def test_a_greeting_of_four_gigabytes_is_one_failure(serving: Callable[...
 async def test_a_peer_that_is_still_loading_is_no_failure(
     serving: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("peers.commands.doctor.calling.GREETING_S", 0.5)
+    monkeypatch.setattr("peers.commands.doctor.call.GREETING_S", 0.5)
     async with serving(None) as (network, _):
         _, findings = await called(network.addresses[0])
 
@@ -117,7 +126,7 @@ async def test_another_key_at_that_address_is_told(serving: Callable[..., Any]) 
         _, findings = await called(f"{transport}/p2p/{Identity.generate().peer_id}")
 
     assert levels(findings) == {"connection": "ok", "handshake": "fail"}
-    assert findings[-1].value == "somebody else answers there"
+    assert findings[-1].value == "another peer answers there"
 
 
 async def test_something_else_that_listens_ends_with_the_deadline() -> None:

@@ -1,4 +1,4 @@
-"""What the doctor finds: one fact, whether it is good, and what to do where it is not."""
+"""A finding of the doctor: a fact, whether it is good and, where it is not, what to do."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Level: TypeAlias = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """`value` is what was found, `cure` a sentence for whoever reads it, empty where nothing is to be done. Both are
-    one line and may hold what others wrote."""
+    """`value` is what was found, `cure` what the user can do; empty where nothing is to be done. Both are one line and
+    may hold text from other peers, not yet escaped."""
 
     level: Level
     what: str
@@ -21,11 +21,11 @@ class Finding:
 
 
 Findings: TypeAlias = Iterator[Finding]
-"""As they are found: a check that takes seconds says what it has meanwhile."""
+"""Findings as they are made, so that a slow check shows its first ones at once."""
 
 
 def in_bytes(count: float) -> str:
-    """With a unit, in powers of ten."""
+    """`count` bytes as text, with a unit in powers of ten."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
             return f"{count / size:.1f} {unit}"

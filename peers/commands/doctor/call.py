@@ -1,8 +1,8 @@
-"""One call to a peer: connect as libp2p does, hear which network it is of, hang up.
+"""A call to a peer for `gossipllm doctor`: connect over libp2p, take its greeting, hang up.
 
-A peer greets whoever connects to it. So nothing has to be said to learn what it has to say, its greeting is closed
-without an answer, which is no fault, and it learns of no address at which to look for the caller afterwards. Gossip,
-blobs and addresses of others are not offered here; asking for them ends in a refusal, which costs nobody anything.
+A peer sends a greeting on each new connection, so the caller says nothing. It closes the greeting without an answer,
+which is no fault, and gives no address at which the peer would look for it afterwards. The caller offers no gossip, no
+blobs and no addresses of other peers; a request for them is refused, at no cost to either side.
 """
 
 from __future__ import annotations
@@ -38,33 +38,33 @@ _log = logging.getLogger(__name__)
 GREETING_S: Final = 4.0
 """Seconds to wait for a greeting. A peer greets at once when it has a model; on loopback that takes 0.05 s."""
 _LEAVES: Final = 20
-"""Of what the library raised, so many are looked at."""
+"""Exceptions that are looked at in a chain of causes, so that a cycle ends. Guess."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallGreeted:
-    """The bytes of its greeting, unchecked."""
+    """The peer sent a greeting: its bytes, unchecked."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class CallMisspoke:
-    """What it sent is not even framed as a greeting."""
+    """The peer sent something that is not framed as a greeting."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class CallSilent:
-    """It is who it should be, and said nothing. `speaks` says whether it knows this protocol."""
+    """The peer has the right key but sent no greeting. `speaks` says whether it knows the protocol."""
 
     speaks: bool
 
 
 @dataclass(frozen=True, slots=True)
 class CallRefused:
-    """No connection came about, although something listens there. `impostor` says that it has another key."""
+    """The handshake failed, although something listens at the address. `impostor` says that it has another key."""
 
     impostor: bool
     why: str
@@ -74,7 +74,7 @@ Call: TypeAlias = CallGreeted | CallMisspoke | CallSilent | CallRefused
 
 
 async def call(identity: Identity, address: Address, *, deadline_s: float) -> Call:
-    """Raises nothing that a remote can provoke."""
+    """Call the peer at `address`. Raises nothing that a remote can provoke."""
     quiet_libp2p()
     found: Call | None = None
     with trio.move_on_after(deadline_s):
@@ -121,7 +121,7 @@ async def _speaks(host: BasicHost, address: Address) -> bool:
 
 
 class _Listener:
-    """Takes one greeting of `peer` and answers none. It is the `Peer` that `known.answer` asks."""
+    """Takes a greeting of `peer` and sends none. It plays the `Peer` for `known.answer`."""
 
     def __init__(self, peer: PeerId) -> None:
         self._peer = peer
@@ -155,13 +155,13 @@ class _Listener:
         return None
 
     def connected(self, peer: PeerId) -> None:
-        """Of no interest."""
+        """The doctor does not need this event."""
 
     def disconnected(self, peer: PeerId) -> None:
-        """Of no interest."""
+        """The doctor does not need this event."""
 
     def misbehaved(self, peer: PeerId, field: str, why: str, fine: float) -> None:
-        """Of no interest."""
+        """The doctor does not need this event."""
 
     def welcome(self, peer: PeerId) -> bool:
         del peer
@@ -169,7 +169,7 @@ class _Listener:
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """What was raised and what it came from, without the groups around it; the innermost last."""
+    """The exceptions in `error` and their causes, without the groups around them; the innermost last."""
     waiting: list[BaseException] = [error]
     for _ in range(_LEAVES):
         if not waiting:

@@ -1,4 +1,4 @@
-"""What computes: torch, its devices, and how fast each type of number is. Loads torch, so it comes last."""
+"""Checks of torch, its devices, and the speed of its number types. Loads torch, so they come last."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import time
 from typing import Any, Final, cast
 
 from gossipllm.config import ModelConfig
-from peers.commands.doctor.finding import Finding, Findings, in_bytes
+from peers.commands.doctor.findings import Finding, Findings, in_bytes
 
 _SIZE: Final = 768
 """Width of the square matrices: that of a model of 0.1 billion parameters. Guess."""
 _MEASURE_S: Final = 0.4
 """Seconds for both types of number. Guess: some dozens of products of each, of which the fastest count."""
 _CLEARLY: Final = 0.9
-"""Of float32's speed: what is below is called slower. Guess: above what other programs do to the figure."""
+"""Share of float32's speed below which bfloat16 is reported as slow. Guess: other programs disturb it by less."""
 
 
 def torch_itself() -> Findings:
@@ -49,7 +49,7 @@ def devices() -> Findings:
 
 
 def speeds(config: ModelConfig) -> Findings:
-    """bfloat16 against float32 where `config` computes, and which of them it takes."""
+    """The speed of bfloat16 against float32 on the device of `config`, and which of them `config` uses."""
     from gossipllm.model.loading.models import pick_device, pick_dtype
     from trust.errors import UserMistake
 

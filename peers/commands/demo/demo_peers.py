@@ -1,4 +1,4 @@
-"""Who plays in the demo: peers with names, each with a text and a configuration of its own."""
+"""The peers of the demo: their names, and each one's text, home and configuration."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from peers.home.settings import write_config
 from peers.identity import Identity
 from peers.net.config import NetworkConfig
 
-CAST = ("amelie", "basile", "clara", "dirk")
+NAMES = ("amelie", "basile", "clara", "dirk")
 
 
 @dataclass(frozen=True, slots=True)
-class Player:
+class DemoPeer:
     """One peer of the demo. `language` is that of its text: "fr" or "de"."""
 
     name: str
@@ -29,17 +29,17 @@ class Player:
     peer: str
 
 
-def make_cast(
+def make_demo_peers(
     scenario: DemoScenario, folder: Path, *, peers: int, rounds: int, steps: int, threads: int
-) -> tuple[Player, ...]:
-    """Write texts and homes for the first `peers` of the cast into `folder`.
+) -> tuple[DemoPeer, ...]:
+    """Write texts and homes for the first `peers` names into `folder`.
 
-    With two peers of several languages they are of one, since a peer without a relative has nothing to gain.
+    With two peers, both read the same language, because a peer without a related one has nothing to gain.
     """
     (folder / "text").mkdir(parents=True)
     (folder / "peers").mkdir()
-    players: list[Player] = []
-    for index, (name, reading) in enumerate(zip(CAST[:peers], scenario.readings, strict=False)):
+    peers_of_demo: list[DemoPeer] = []
+    for index, (name, reading) in enumerate(zip(NAMES[:peers], scenario.readings, strict=False)):
         text = folder / "text" / f"{name}.txt"
         text.write_text(_text(reading), encoding="utf-8")
         shared = PeerConfig(
@@ -61,8 +61,8 @@ def make_cast(
         identity = Identity.generate()
         identity.save(home.identity)
         write_config(home.config, config)
-        players.append(Player(name, reading.language, home, config, identity.peer_id))
-    return tuple(players)
+        peers_of_demo.append(DemoPeer(name, reading.language, home, config, identity.peer_id))
+    return tuple(peers_of_demo)
 
 
 def _text(reading: Reading) -> str:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gossipllm.config import ModelConfig
-from peers.commands.doctor import computing
+from peers.commands.doctor import devices
 
 CPU = ModelConfig(device="cpu", dtype="bfloat16")
 
@@ -17,7 +17,7 @@ CPU = ModelConfig(device="cpu", dtype="bfloat16")
 def test_torch_that_cannot_be_loaded_fails_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
 
-    (found,) = computing.torch_itself()
+    (found,) = devices.torch_itself()
 
     assert found.level == "fail"
     assert "\n" not in found.value
@@ -26,7 +26,7 @@ def test_torch_that_cannot_be_loaded_fails_in_one_line(monkeypatch: pytest.Monke
 def test_a_device_that_is_not_there_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
 
-    (found,) = computing.speeds(ModelConfig(device="cuda"))
+    (found,) = devices.speeds(ModelConfig(device="cuda"))
 
     assert found.level == "fail"
     assert "model.device is cuda" in found.value
@@ -39,9 +39,9 @@ def test_bfloat16_that_is_taken_though_it_is_slower_is_worth_a_look(
     def seconds(_: Any, *dtypes: torch.dtype) -> list[float]:
         return [1 / half if dtype is torch.bfloat16 else 1.0 for dtype in dtypes]
 
-    monkeypatch.setattr(computing, "_products_s", seconds)
+    monkeypatch.setattr(devices, "_products_s", seconds)
 
-    (found,) = computing.speeds(CPU)
+    (found,) = devices.speeds(CPU)
 
     assert found.level == level
     assert found.value.startswith(f"{half:.1f} times")
@@ -54,6 +54,6 @@ def test_every_device_of_cuda_is_told_with_its_memory(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (3e9, 8e9))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"card {index}")
 
-    found = {one.what: one.value for one in computing.devices()}
+    found = {one.what: one.value for one in devices.devices()}
 
     assert found["cuda:1"] == "card 1, 3.0 GB of 8.0 GB free"

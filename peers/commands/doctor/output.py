@@ -1,4 +1,4 @@
-"""Findings for people, one after the other as they come, or all in one JSON document."""
+"""Output of findings: lines for people as they come, or a JSON document at the end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from peers.commands.doctor.finding import Finding
+from peers.commands.doctor.findings import Finding
 from trust.names import escaped
 
 _STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -54,7 +54,7 @@ class FindingsDocument:
         self._console = console
 
     def show(self, finding: Finding) -> None:
-        """All at the end."""
+        """Nothing yet: the document is printed at the end."""
 
     def end(self, findings: Sequence[Finding]) -> None:
         healthy = all(one.level != "fail" for one in findings)
