@@ -142,11 +142,11 @@ def operations(model: Any, way: Way, tokens: int) -> float:
 def measured(scenario: Scenario, way: Way) -> tuple[float, float]:
     """Seconds of a training step of one peer alone that owns its share of each block's heads, and its operations."""
     config = learner_config(scenario, method_named(scenario.methods[0]), 0, 0)
-    crew = LearnerPool(config, lambda _phase, _step: None)
-    learner = crew.hire(config, shares_of(scenario, 0, crew)[0].splits)
+    pool = LearnerPool(config, lambda _phase, _step: None)
+    learner = pool.new_learner(config, shares_of(scenario, 0, pool)[0].splits)
 
     def ask(request: Request) -> Any:
-        (answer,) = crew.answer([(learner, request)])
+        (answer,) = pool.answer([(learner, request)])
         if isinstance(answer, Failed):
             raise UserMistake(f"{way.name}: {answer.why}")
         return answer
@@ -159,7 +159,7 @@ def measured(scenario: Scenario, way: Way) -> tuple[float, float]:
         ask(Train(request=number, round=number, steps=TIMED_STEPS, units=units))
         taken.append(time.perf_counter() - began)
     tokens = config.training.batch_windows * WINDOW_TOKENS
-    return min(taken) / TIMED_STEPS, operations(crew.base.model, way, tokens)
+    return min(taken) / TIMED_STEPS, operations(pool.base.model, way, tokens)
 
 
 def owned_share(opened: Opened, way: Way) -> bytes:

@@ -105,7 +105,7 @@ class Peers:
         windows_WT = text_of(peer, self.pool.base.tokenizer)
         held = self.config.data.trust_windows
         splits = Splits(windows_WT[held + 2 :], windows_WT[:held], windows_WT[held : held + 2])
-        return self.pool.hire(config, splits)
+        return self.pool.new_learner(config, splits)
 
     def _ask(self, questions: Sequence[tuple[Learner, Any]]) -> list[Any]:
         answers: list[Answer] = self.pool.answer(questions)

@@ -111,7 +111,7 @@ def _centralised(
     pool = LearnerPool(config, lambda _phase, _step: None)
     shares = shares_of(scenario, seed, pool)
     splits = _together([share.splits for share in shares], padding_id(pool.base.tokenizer))
-    learner = pool.hire(config, splits)
+    learner = pool.new_learner(config, splits)
     _ask(pool, learner, Open(request=0, config=config, snapshot=None), Opened)
     for round_ in range(rounds):
         _ask(pool, learner, Train(request=round_ + 1, round=round_, steps=scenario.round.steps), Trained)
@@ -121,7 +121,7 @@ def _centralised(
         perplexity(
             _ask(
                 pool,
-                pool.hire(config, share.splits),
+                pool.new_learner(config, share.splits),
                 Open(request=0, config=config, snapshot=whole),
                 Opened,
             ).test_loss

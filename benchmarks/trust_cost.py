@@ -74,23 +74,23 @@ class Nine:
             evidence=evidence_of(self.trust),
             merge="mean" if strategy == "uniform" else "svd",
         )
-        self.crew = LearnerPool(self.config, _silent)
+        self.pool = LearnerPool(self.config, _silent)
         self._texts: list[Windows] = []
-        self.learners = [self._hired(peer) for peer in range(PEERS)]
+        self.learners = [self._new_learner(peer) for peer in range(PEERS)]
         self._ask([(one, Open(request=1, config=self.config, snapshot=None)) for one in self.learners])
         self._round = 0
 
-    def _hired(self, peer: int) -> Learner:
+    def _new_learner(self, peer: int) -> Learner:
         lines = demo_share(TEXTS[peer % 3], part=peer // 3, of=3).splitlines()
-        stream = tokenise([line for line in lines if line], self.crew.base.tokenizer)
+        stream = tokenise([line for line in lines if line], self.pool.base.tokenizer)
         windows_WT = cut(stream, self.config.data.window_tokens)
         config = replace(self.config, training=replace(self.config.training, seed=peer))
         splits = split(windows_WT, config.data, seed=peer)
         self._texts.append(splits.train_WT)
-        return self.crew.hire(config, splits)
+        return self.pool.new_learner(config, splits)
 
     def _ask(self, questions: list[tuple[Learner, Request]]) -> list[Any]:
-        answers = self.crew.answer(questions)
+        answers = self.pool.answer(questions)
         failed = [one for one in answers if isinstance(one, Failed)]
         if failed:
             raise SystemExit(failed[0].why)
@@ -127,7 +127,7 @@ class Nine:
             for one, text_WT in zip(self.learners, self._texts, strict=True)
         ]
         self._round += 1
-        states = [done.state for done in self.crew.perform(jobs)]
+        states = [done.state for done in self.pool.perform(jobs)]
         adapter = self.learners[0].fleet.blueprint
         everything = adapter.own
         theirs = [

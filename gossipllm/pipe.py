@@ -3,9 +3,9 @@
     u32 header length | header | the bytes of each content that the header lists, in that order
 
 The header is `[contents, message]`, where `contents` lists `[digest, size]` and the message names contents by digest.
-Both ends remember what has crossed since the last `Merge` or `Absorb`, so a neighbour's update goes to the learner once
-although `Weigh`, several `Evaluate` and `Merge` refer to it. The two ends are processes of one program
-and trust each other; the limits guard against a broken pipe, not against malice.
+Both ends remember the contents that crossed since the last `Merge` or `Absorb`, so that a neighbour's update is sent to
+the learner once although `Weigh`, several `Evaluate` and `Merge` refer to it. The two ends are processes of one
+program and trust each other; the limits guard against a broken pipe, not against malice.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ M = TypeVar("M")
 
 
 class PipeError(Exception):
-    """The other end sent what is not a frame: the process at that end is broken."""
+    """The other end sent bytes that are not a frame: the process at that end is broken."""
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True):
@@ -38,7 +38,7 @@ class Header(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Sender(Generic[M]):
-    """Turns messages into frames, sending each content once until `forget`."""
+    """Turns messages into frames, with each content once until `forget`."""
 
     def __init__(self) -> None:
         self._sent: set[bytes] = set()
@@ -49,7 +49,7 @@ class Sender(Generic[M]):
 
         def name(value: object) -> bytes:
             if not isinstance(value, Content):
-                # How msgspec wants to be told of a type that nobody can encode.
+                # msgspec expects this exception from a hook for a type that it cannot encode.
                 raise NotImplementedError(type(value).__name__)
             if value.digest not in self._sent:
                 fresh[value.digest] = value
@@ -125,5 +125,5 @@ def answers_in() -> Receiver[Answer]:
 
 
 def ends_exchange(message: Request) -> bool:
-    """Whether contents sent so far are not needed after this request. Both ends ask it, so they agree."""
+    """Whether contents sent so far are not needed after this request. Both ends ask, so that they forget alike."""
     return isinstance(message, Merge | Absorb)

@@ -1,9 +1,9 @@
-"""Draws that come out the same on every machine, for every version of numpy and torch.
+"""Random draws that are equal on every machine and with every version of numpy and torch.
 
-Peers that never exchange a matrix must still start from the same one, and a peer that upgrades a library
-must not find yesterday's test windows among today's training windows. Neither numpy nor torch promises
-its streams across versions, so all draws that outlive a process come from SHAKE-256 (FIPS 202) over a
-label and the parts that identify the draw, read as little-endian 32-bit integers.
+Peers must start from the same matrix without exchanging it, and a peer that upgrades a library must not find its test
+windows among its training windows. Neither numpy nor torch promises equal streams across versions, so all draws that
+outlive a process come from SHAKE-256 (FIPS 202) over a label and the parts that identify the draw, read as
+little-endian 32-bit integers.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def words(label: str, parts: tuple[str | int, ...], count: int) -> NDArray[np.ui
 
 
 def symmetric(label: str, parts: tuple[str | int, ...], count: int) -> NDArray[np.float64]:
-    """Uniform in (-1, 1), never an end: the middle of each of 2^32 equal cells."""
+    """`count` uniform numbers in (-1, 1), ends excluded: the middles of 2^32 equal cells."""
     return (words(label, parts, count).astype(np.float64) + 0.5) * 2.0**-31 - 1.0
 
 
 def permutation(label: str, parts: tuple[str | int, ...], count: int) -> NDArray[np.int64]:
-    """An order of `0 .. count-1`: sorted by 64-bit keys, so that ties do not happen."""
+    """A random order of `0 .. count-1`, sorted by 64-bit keys, among which ties are improbable."""
     keys = words(label, parts, 2 * count).astype(np.uint64)
     return np.argsort((keys[0::2] << np.uint64(32)) | keys[1::2], kind="stable")

@@ -1,9 +1,9 @@
-"""What a peer asks of its learner, and what comes back: the vocabulary of the two processes.
+"""The requests of a peer's core to its learner and the learner's answers, as the two processes exchange them.
 
-No torch here: the network process speaks these words without loading it. A request carries all that is
-needed to perform it, and an answer names its question, so that a late or repeated answer can be told
-from the one awaited. Bulk (updates, predictions, snapshots) is `Content`: bytes with their SHA-256, which
-`pipe.py` sends once for each learner process, however many requests refer to it.
+No torch here, because the network process uses these types without loading it. A request carries all that is needed
+to perform it, and an answer has its request's number, so that a late or repeated answer can be told from the awaited
+one. Large data (updates, predictions, snapshots) is `Content`: bytes with their SHA-256, which `pipe.py` sends once to
+a learner process, however many requests refer to it.
 
 Rows here are K+1 weights: entry 0 is the peer itself, entry k+1 belongs to `updates[k]`.
 """
@@ -28,8 +28,8 @@ class _Word(msgspec.Struct, frozen=True, tag=True):
 
 
 class PushedShare(msgspec.Struct, frozen=True, kw_only=True):
-    """All the mass that has gone from one peer to another until `round`. `peer` is the other end of it: who
-    receives where it is sent, who sent where it is received."""
+    """The total mass that one peer has pushed to another up to `round`. `peer` is the other end: the receiver in a
+    share to send, the sender in a share that was received."""
 
     peer: str
     round: int
@@ -37,14 +37,14 @@ class PushedShare(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MadeContext(msgspec.Struct, frozen=True, kw_only=True):
-    """A compressed context, and the name of what it is a function of."""
+    """A distilled context, and the key that names its inputs."""
 
     key: bytes
     content: Content
 
 
 class Open(_Word, frozen=True, kw_only=True):
-    """Load the base model, the data and, where there is one, the state to go on from."""
+    """Load the base model, the data and, where there is a snapshot, the state to go on from."""
 
     request: RequestId
     config: LearnerConfig
@@ -52,14 +52,13 @@ class Open(_Word, frozen=True, kw_only=True):
 
 
 class Train(_Word, frozen=True, kw_only=True):
-    """`steps` local optimiser steps of round `round`; then say what the adapter has become.
+    """Take `steps` local optimiser steps as round `round`, and answer with the adapter that results.
 
-    The batches are a function of (configuration's seed, round, step), so that a round that is repeated
-    after a crash sees the same text. `units` is a bitmap of the network's units to train and to offer
-    (`wire.units`), empty for all that this peer's adapter has; `context` what else the model is compressed to,
-    where the configuration wants a context that somebody has made. `probe` asks for the importance of all layers,
-    not only of those that are trained. `receivers` are the neighbours to push mass to, where mixing is by
-    push-sum.
+    Batches and dropout are functions of (configuration's seed, round, step), so that a round that is repeated after a
+    crash trains on the same text. `units` is a bitmap of the network's units to train and to offer (`wire.units`),
+    empty for all that this peer's adapter has. `context` is a fetched context, where the configuration asks for one
+    that another peer made. `probe` asks for the importance of all layers, not only of the trained ones. `receivers`
+    are the neighbours to push mass to, where mixing is by push-sum.
     """
 
     request: RequestId
@@ -72,7 +71,7 @@ class Train(_Word, frozen=True, kw_only=True):
 
 
 class Weigh(_Word, frozen=True, kw_only=True):
-    """How far is this neighbour, by the configured strategy? `evidence` is its predictions blob."""
+    """Measure the distance to a neighbour, by the configured strategy. `evidence` is its predictions blob."""
 
     request: RequestId
     author: str
@@ -81,7 +80,7 @@ class Weigh(_Word, frozen=True, kw_only=True):
 
 
 class Evaluate(_Word, frozen=True, kw_only=True):
-    """The loss on the trust split of the merge that each row would give. Changes nothing."""
+    """Measure the loss on the trust split of the merge that each row would give. Changes nothing."""
 
     request: RequestId
     rows: tuple[tuple[float, ...], ...]
@@ -89,7 +88,7 @@ class Evaluate(_Word, frozen=True, kw_only=True):
 
 
 class Fit(_Word, frozen=True, kw_only=True):
-    """Learn a row: `steps` steps down the gradient of the trust loss, from `row` on. Changes nothing else."""
+    """Learn a row by `steps` steps down the gradient of the trust loss, from `row` on. Does not change the adapter."""
 
     request: RequestId
     row: tuple[float, ...]
@@ -99,7 +98,7 @@ class Fit(_Word, frozen=True, kw_only=True):
 
 
 class Merge(_Word, frozen=True, kw_only=True):
-    """Make the merge by `row` this peer's adapter. A row of `(1.0,)` and no updates changes nothing."""
+    """Replace this peer's adapter by the merge by `row`. A row of `(1.0,)` without updates changes nothing."""
 
     request: RequestId
     row: tuple[float, ...]
@@ -107,8 +106,7 @@ class Merge(_Word, frozen=True, kw_only=True):
 
 
 class Absorb(_Word, frozen=True, kw_only=True):
-    """Take in what neighbours pushed: the round of each, and all that it has pushed to this peer until then.
-    Answered by `Merged`."""
+    """Take in the mass that neighbours pushed to this peer. Answered by `Merged`."""
 
     request: RequestId
     shares: tuple[PushedShare, ...]
@@ -122,9 +120,9 @@ class Opened(_Word, frozen=True, kw_only=True):
     """The learner is ready. `units` are those of the network's schema, `offer` what of them this peer's adapter has;
     `top` and `rows` are the shape of the predictions. The test loss is that of the state it went on from.
 
-    `layers` is how many blocks the model has, `window` how many of them are trained at a time, and `context_keys`
-    names the context of each such window by its first block, where contexts are made and fetched; none of them is
-    longer than `context_bytes`. `mass` is the length of what is pushed, 0 where mixing is not by push-sum.
+    `layers` is the number of the model's blocks, `window` the length of a block window, 0 where all blocks are
+    trained. Where contexts are distilled, `context_keys` names the context of each block window, by its first block,
+    and none of them is longer than `context_bytes`. `mass` is the length of a pushed mass, 0 without push-sum.
     """
 
     request: RequestId
@@ -153,7 +151,7 @@ class Opened(_Word, frozen=True, kw_only=True):
 
 
 class Progress(_Word, frozen=True, kw_only=True):
-    """How far a long request is. `phase` is a word for people; `loss` and `tokens_per_s` are the last ones."""
+    """How far a long request is. `phase` is a word that users see; `loss` and `tokens_per_s` are the latest."""
 
     request: RequestId
     phase: str
@@ -167,10 +165,10 @@ class Trained(_Word, frozen=True, kw_only=True):
     """The adapter after this round's local steps (`update`), its predictions, and the state to resume from.
 
     `trust_loss` is the adapter's own, before any merge. `offer` is what the update holds. `importance` has a number
-    for each layer that was measured, None for the others, and nothing where layers are not chosen by it. `shares` are
-    what was pushed to each receiver, `contexts` those that this round made, for others too. `context_refused` says
-    that the context that came with the request is none, or a bad one, and was not trained within. `note` says to
-    people what did not go as configured, where something did not.
+    for each measured layer and None for the others; it is empty where block windows are not drawn by it. `shares` are
+    the masses to send to receivers, `contexts` those that this round distilled, which neighbours may fetch.
+    `context_refused` says that the context in the request was bad and was not used. `note` tells users what did not
+    go as configured.
     """
 
     request: RequestId
@@ -207,7 +205,7 @@ class Weighed(_Word, frozen=True, kw_only=True):
 
 
 class Declined(_Word, frozen=True, kw_only=True):
-    """What a neighbour sent cannot be weighed: the field and the reason. The neighbour is at fault."""
+    """A neighbour's update or evidence cannot be weighed: the field and the reason. The neighbour is at fault."""
 
     request: RequestId
     author: str
@@ -235,8 +233,9 @@ class Fitted(_Word, frozen=True, kw_only=True):
 class Merged(_Word, frozen=True, kw_only=True):
     """The merge is this peer's adapter now. Test losses are for reports only.
 
-    `discarded` is the Frobenius norm that the reduction to the adapter's rank dropped, over the norm of the
-    exact merge. `refused` are the peers whose shares no honest peer can have sent, where mixing is by push-sum.
+    `discarded` is the Frobenius norm of what the merge lacks of the exact mixture, over the mixture's norm, for every
+    merge rule; 0 for push-sum, which mixes whole states. `refused` are the peers whose shares no honest peer can have
+    sent, where mixing is by push-sum.
     """
 
     request: RequestId
@@ -250,9 +249,9 @@ class Merged(_Word, frozen=True, kw_only=True):
 
 
 class Failed(_Word, frozen=True, kw_only=True):
-    """The request could not be performed, and it is this peer's own matter (memory, a bad file).
+    """The request could not be performed for a reason on this device, such as memory or a bad file.
 
-    `users_fault` marks what the user can mend: it ends the peer with this line.
+    `users_fault` marks an error that the user can mend: it ends the peer with this line.
     """
 
     request: RequestId

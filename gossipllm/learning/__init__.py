@@ -1,1 +1,1 @@
-"""Learning itself: local steps, predictions, merges, measurements, and the process that does them."""
+"""What a peer's learner does: local steps, predictions, merges, measurements; and the process that runs it."""

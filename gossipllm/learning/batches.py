@@ -1,4 +1,4 @@
-"""In which order a learner reads its text: a function of (seed, round, step), so a repeated round is the same.
+"""The order in which a learner reads its text: a function of (seed, round, step), so that a repeated round is the same.
 
 Axes: W windows, S steps, B windows of a batch.
 """
@@ -15,9 +15,9 @@ from gossipllm.randomness import permutation, words
 
 
 def batches(windows: int, config: TrainingConfig, *, round_number: int, steps: int) -> NDArray[np.int64]:
-    """`(S, B)`, indices of the windows of each step.
+    """`(S, B)`, the indices of the windows that each step trains on.
 
-    A round walks through one shuffle of all windows after another; no batch holds a window twice.
+    A round walks through shuffles of all windows, one after the other; no batch holds a window twice.
     """
     size = min(config.batch_windows, windows)
     each = windows // size
@@ -29,10 +29,12 @@ def batches(windows: int, config: TrainingConfig, *, round_number: int, steps: i
 
 
 def drawn(windows: int, count: int, parts: tuple[str | int, ...]) -> NDArray[np.int64]:
-    """`count` indices with replacement: nearly uniform, off by less than windows / 2^32."""
+    """`count` indices drawn with replacement. Probabilities differ from uniform by less than windows / 2^32."""
     return (words("gossipllm/drawn/1", parts, count) % np.uint32(windows)).astype(np.int64)
 
 
+# The fleets of a simulation ask for the same orders learner by learner and step by step.
+# The fleets of a simulation ask for the same orders learner by learner and step by step.
 @lru_cache(maxsize=64)
 def _order(seed: int, round_number: int, pass_: int, windows: int) -> NDArray[np.int64]:
     return permutation("gossipllm/batches/1", (seed, round_number, pass_), windows)

@@ -1,8 +1,8 @@
-"""What a learner needs a model for, as values: the fleet performs them, many at a time.
+"""Jobs: what a learner needs the model for, as values. The fleet performs them, many at a time.
 
-A learner's answer is a generator (`Task`) that yields a job where it needs one and is sent the result. One
-learner on a device runs through alone; the learners of a simulation run side by side, and what they need at
-the same moment goes through the base together (`crew.py`).
+A learner's answer to a request is a generator (`Task`) that yields a job where it needs the model and is sent the
+result. On a device one learner runs through alone. The learners of a simulation run side by side, and jobs that they
+yield at the same moment go through the base together (`learner_pool.py`).
 
 Windows may hold tokens that bear no loss (`gossipllm.text.windows.Windows`); all means are over those that do.
 
@@ -32,27 +32,28 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Purpose: TypeAlias = Literal["train", "trust", "evidence", "test", "row", "probe"]
-"""What a pass through the model is for: local steps; losses that decide; predictions; losses that are only
-reported; learning a row; how much each layer matters."""
+"""What a pass through the model is for: "train", local steps; "trust", losses that decide; "evidence", predictions;
+"test", losses that are only reported; "row", learning a trust row; "probe", the importance of layers."""
 
 OnStep: TypeAlias = Callable[[int, float, float], None]
-"""`(step, loss, tokens_per_s)`, called every now and then and after the last step."""
+"""`(step, loss, tokens_per_s)`, called every few tenths of a second and after the last step."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ContextModel:
-    """What passes go through while a part of an adapter is trained: a model of the base's names."""
+    """A model that stands in for the base while a part of an adapter is trained. Its modules have the base's names."""
 
     model: PreTrainedModel
     kept: frozenset[int] | None = None
-    """The layers at which the adapter takes part besides where it is trained; None: all that the model has."""
+    """The layers at which the adapter is mounted besides those that are trained; None for all of the model."""
     checkpointed: BlockWindow | None = None
-    """The window from which on only blocks' inputs are kept for the backward pass."""
+    """From the first block of this block window on, only the inputs of blocks are kept for the backward pass, and the
+    rest is computed again; None keeps all activations."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LossJob:
-    """The mean loss of each window, `(W,)` nats per token, under each of the adapters: a list of them."""
+    """Measure the mean loss of each window under each of the adapters: a list of `(W,)`, in nats per token."""
 
     states: tuple[State, ...]
     windows_WT: Windows
@@ -61,7 +62,7 @@ class LossJob:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictJob:
-    """The most probable next tokens at every position but the last of each window: `SparseRows`."""
+    """Predict: the most probable next tokens at every position of each window but the last, as `SparseRows`."""
 
     state: State
     windows_WT: Windows
@@ -70,7 +71,7 @@ class PredictJob:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LastLogitsJob:
-    """The largest raw logits at the last position of each window: `LogitRows`."""
+    """Predict: the largest raw logits at the last position of each window, as `LogitRows`."""
 
     state: State
     windows_WT: Windows
@@ -79,10 +80,10 @@ class LastLogitsJob:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StepsJob:
-    """Optimiser steps, one for each row of `batches`, which holds indices of windows: `StepsDone`.
+    """Take optimiser steps, one for each row of `batches_SB`, which holds indices of windows: `StepsDone`.
 
-    Of the adapter `tensors` are trained, where it names any, and of these what `masks` has 1 at; all else stays as
-    it is. `surroundings` are what it is trained within, None for the base.
+    Only the adapter's `tensors` are trained, all where none is named, and of these only the entries at which `masks`
+    has 1. Passes go through `context_model`, or through the base where that is None.
     """
 
     state: State
@@ -93,9 +94,9 @@ class StepsJob:
     on_step: OnStep
     tensors: tuple[str, ...] = ()
     masks: Mapping[str, F32] | None = None
-    surroundings: ContextModel | None = None
+    context_model: ContextModel | None = None
     measure: bool = False
-    """Whether to say how much each trained layer matters."""
+    """Whether to measure the importance of each trained layer."""
     dropout: float = 0.0
     """Share of the inputs of A that steps leave out (`AdapterConfig.dropout`)."""
     round: int = 0
@@ -106,7 +107,8 @@ class StepsJob:
 class StepsDone:
     """The adapter after its steps. `tokens` bear loss; `loss` is the mean over the steps, in nats.
 
-    `importance` has a number for each layer that was trained and None for the others, where it was asked for.
+    `importance` has a number for each layer that was trained and None for the others; it is empty where the job did
+    not ask for it.
     """
 
     state: dict[str, F32]
@@ -120,7 +122,7 @@ class StepsDone:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SlopeJob:
-    """The mean loss over all windows and its gradient with respect to the adapter: `SlopeDone`."""
+    """Measure the mean loss over all windows and its gradient with respect to the adapter: `SlopeDone`."""
 
     state: State
     windows_WT: Windows
@@ -135,7 +137,7 @@ class SlopeDone:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProbeJob:
-    """How much each layer of the adapter matters for the loss on these windows, block by block: `(L,)`."""
+    """Measure the importance of every layer for the loss on these windows: `(L,)`."""
 
     state: State
     windows_BT: Windows
@@ -145,7 +147,7 @@ class ProbeJob:
 Job: TypeAlias = LossJob | PredictJob | LastLogitsJob | StepsJob | SlopeJob | ProbeJob
 R = TypeVar("R")
 Task: TypeAlias = Generator[Job, Any, R]
-"""What is sent in is the result of the job that was yielded; a job that failed is thrown in."""
+"""A generator that is sent the result of each job it yields; where a job failed, the exception is thrown in."""
 
 
 def losses_of(states: tuple[State, ...], windows_WT: Windows, purpose: Purpose) -> Task[list[F32]]:

@@ -1,20 +1,20 @@
 """A peer's learner: performs the requests of `work.py` on one adapter and one text.
 
-    Open      the state to go on from, the splits
-    Train     local steps, then the adapter's bytes and predictions as others will see them
+    Open      a snapshot -> the state to go on from
+    Train     local steps, then the adapter's bytes and predictions as neighbours will receive them
     Weigh     a neighbour's bytes -> its distances, or `Declined`
     Evaluate  rows -> the trust loss that each merge would give
-    Fit       a row -> one that was learned from it
+    Fit       a row -> a row that gradient descent made of it
     Merge     a row -> the adapter
-    Absorb    what was pushed here -> the adapter, where mixing is by push-sum
+    Absorb    shares of mass from neighbours -> the adapter, where mixing is by push-sum
 
-What a request needs of neighbours comes with it as contents; decoded updates, their common bases and the
-merges that `Evaluate` tried are kept, the merges until the adapter changes, the rest until the next `Merge`, so
-that merging what was tried is free (`neighbours.py`).
+A request carries the updates that it needs, as contents. Decoded updates and their common bases are kept until the
+next `Merge`, and the merges that `Evaluate` tried until the adapter changes, so that merging by a row that was tried
+costs nothing (`neighbours.py`).
 
-Every answer is a `Task`: where it needs the model it yields a job, and who performs the job, alone or together
-with those of other learners, is not its matter (`crew.py`). `Train`, `Merge` and `Absorb` alone change an adapter,
-in one assignment after everything that may fail.
+Every answer is a `Task`: where it needs the model it yields a job. `learner_pool.py` performs the jobs, alone or
+together with those of other learners. Only `Train`, `Merge` and `Absorb` change the adapter, in one assignment after
+everything that may fail.
 
 Axes: W windows.
 """
@@ -39,9 +39,9 @@ from gossipllm.learning.merging.neighbours import Neighbours
 from gossipllm.learning.merging.pruning import kept_rank, without_tail
 from gossipllm.learning.merging.push import mass_length
 from gossipllm.learning.merging.updates import UpdateFormat
-from gossipllm.learning.passes.contexts import windows_of
+from gossipllm.learning.passes.block_window import block_window_count
+from gossipllm.learning.passes.contexts import block_windows
 from gossipllm.learning.passes.fleet import Fleet
-from gossipllm.learning.passes.windows import window_count
 from gossipllm.learning.shared_model import SharedModel
 from gossipllm.learning.training import LocalTraining, OnProgress
 from gossipllm.model.adapter.blueprint import Blueprint
@@ -73,23 +73,23 @@ from wire.errors import WireError
 from wire.floats import F32
 
 PUBLISHED_BATCHES: Final = 12
-"""Batches on which the released code of Wagner et al. (2024) measures a perplexity."""
+"""Batches on which the released code of Wagner et al. (2024) measures a perplexity, drawn with replacement."""
 
 
 class Learner:
-    """Answers `Open` first."""
+    """One peer's adapter and text, and the answers to its core's requests. The first request must be `Open`."""
 
-    def __init__(self, config: LearnerConfig, materials: SharedModel, splits: Splits) -> None:
-        """Raises `UserMistake` where the configuration asks for what the base does not have."""
+    def __init__(self, config: LearnerConfig, shared: SharedModel, splits: Splits) -> None:
+        """Raises `UserMistake` where the configuration names modules or blocks that the base does not have."""
         self.config = config
-        self.materials = materials
-        blueprint = materials.blueprint(config.adapter)
+        self.shared = shared
+        blueprint = shared.blueprint(config.adapter)
         self._updates = UpdateFormat(blueprint, config.mixing)
-        self._fingerprints = materials.fingerprints(self._updates)
-        self._window = window_count(config, materials.base, blueprint)
+        self._fingerprints = shared.fingerprints(self._updates)
+        self._blocks_at_once = block_window_count(config, shared.base, blueprint)
         self._train_WT = splits.train_WT
-        self._measuring = Measuring(config, splits, materials.reference)
-        self._training = LocalTraining(config, materials, splits.train_WT)
+        self._measuring = Measuring(config, splits, shared.reference)
+        self._training = LocalTraining(config, shared, splits.train_WT)
         self._neighbours = Neighbours(self._updates, config)
         self._now = LearnerState.fresh(config, blueprint)
         self._published: Blob | None = None
@@ -98,8 +98,8 @@ class Learner:
 
     @property
     def fleet(self) -> Fleet:
-        """Who performs its jobs. Another one once the adapter's rank has changed."""
-        return self.materials.fleet(self._blueprint.config)
+        """The fleet that performs this learner's jobs. It changes with the adapter's rank, which pruning lowers."""
+        return self.shared.fleet(self._blueprint.config)
 
     @property
     def round(self) -> int:
@@ -107,7 +107,7 @@ class Learner:
 
     @property
     def state(self) -> State:
-        """The adapter as it is. Not to be written to."""
+        """The adapter as it is now. Callers must not write to it."""
         return self._now.state
 
     @property
@@ -115,7 +115,7 @@ class Learner:
         return self._now.blueprint
 
     def answer(self, request: Request, on_progress: OnProgress) -> Task[Answer]:
-        """Raises `UserMistake` for what the user can mend, and whatever the jobs raise."""
+        """Raises `UserMistake` for an error that the user can mend, and passes on what jobs raise."""
         task: Task[Answer]
         match request:
             case Open():
@@ -140,12 +140,12 @@ class Learner:
 
     def _open(self, request: Open) -> Task[Opened]:
         if request.snapshot is not None:
-            configured = self.materials.blueprint(self.config.adapter)
+            configured = self.shared.blueprint(self.config.adapter)
             self._become(resumed(request.snapshot, configured, self._fingerprints))
             self._published = self._start_losses_W = None
             self._neighbours.forget()
-        schema, shape, layers = self._updates.schema, self.materials.reference.shape, self.config.layers
-        windows = windows_of(self.materials.base, self._window) if layers.context == "distil" else []
+        schema, shape, layers = self._updates.schema, self.shared.reference.shape, self.config.layers
+        windows = block_windows(self.shared.base, self._blocks_at_once) if layers.context == "distil" else []
         test_loss = yield from self._measuring.test_loss(self.state)
         return Opened(
             request=request.request,
@@ -154,9 +154,9 @@ class Learner:
             codec=schema.codec,
             offer=self._blueprint.offer,
             layers=self._blueprint.layers,
-            window=self._window,
-            context_keys=tuple(self.materials.contexts.key(window, layers) for window in windows),
-            context_bytes=self.materials.contexts.most_bytes(windows, layers),
+            window=self._blocks_at_once,
+            context_keys=tuple(self.shared.contexts.key(window, layers) for window in windows),
+            context_bytes=self.shared.contexts.most_bytes(windows, layers),
             mass=mass_length(self._blueprint.trained) if self._now.pushed is not None else 0,
             rows=shape.rows,
             top=shape.top,
@@ -167,19 +167,19 @@ class Learner:
             trust_tokens=_tokens(self._measuring.trust_WT),
             test_tokens=_tokens(self._measuring.test_WT),
             test_loss=test_loss,
-            device=str(self.materials.base.device),
-            dtype=str(self.materials.base.dtype).removeprefix("torch."),
+            device=str(self.shared.base.device),
+            dtype=str(self.shared.base.dtype).removeprefix("torch."),
         )
 
     def snapshot(self) -> Content:
-        """All that resuming needs; equal states give equal bytes."""
+        """Everything that resuming needs. Equal states give equal bytes."""
         return saved(self._now, self.config, self._fingerprints)
 
-    def _become(self, standing: LearnerState, trust_losses_W: F32 | None = None) -> None:
-        if standing.blueprint is not self._blueprint:
-            self._updates = UpdateFormat(standing.blueprint, self.config.mixing)
+    def _become(self, after: LearnerState, trust_losses_W: F32 | None = None) -> None:
+        if after.blueprint is not self._blueprint:
+            self._updates = UpdateFormat(after.blueprint, self.config.mixing)
             self._neighbours = Neighbours(self._updates, self.config)
-        self._now = standing
+        self._now = after
         self._trust_losses_W = trust_losses_W
         self._neighbours.forget_merges()
 
@@ -188,14 +188,14 @@ class Learner:
     def _train(self, request: Train, on_progress: OnProgress) -> Task[Trained]:
         before = self._now
         local = yield from self._training.perform(request, before, on_progress)
-        done, kept = local.done, kept_rank(before.state, local.standing.state, before.blueprint)
-        # Until all that may fail is done, the fleet is of the rank that was trained.
-        state, start = (without_tail(one, kept) for one in (local.standing.state, before.state))
-        standing = local.standing.narrowed(kept)
-        updates = UpdateFormat(standing.blueprint, self.config.mixing)
+        done, kept = local.done, kept_rank(before.state, local.after.state, before.blueprint)
+        # Measured before the rank changes, because the fleet in use is still that of the rank that was trained.
+        state, start = (without_tail(one, kept) for one in (local.after.state, before.state))
+        after = local.after.narrowed(kept)
+        updates = UpdateFormat(after.blueprint, self.config.mixing)
         blob, evidence = yield from self._measuring.predicted(state)
         try:
-            update = updates.encoded(standing.state, standing.start, standing.units)
+            update = updates.encoded(after.state, after.start, after.units)
         except ValueError as error:
             raise diverged(error) from None
         trust_losses_W = yield from self._measuring.trust_losses(state)
@@ -203,13 +203,13 @@ class Learner:
             raise diverged("its loss on the trust split is not finite")
         if "progress" in self.config.evidence:
             self._start_losses_W = yield from self._measuring.trust_losses(start)
-        self._become(standing, trust_losses_W)
+        self._become(after, trust_losses_W)
         self._published = blob
         return Trained(
             request=request.request,
             round=request.round,
             update=Content.of(update),
-            offer=updates.schema.offer(standing.units, standing.blueprint.rank),
+            offer=updates.schema.offer(after.units, after.blueprint.rank),
             evidence=Content.of(evidence),
             snapshot=self.snapshot(),
             tokens=done.tokens,
@@ -250,7 +250,7 @@ class Learner:
 
     def _mine(self) -> Task[OwnEvidence]:
         if self._published is None:
-            # After a restart: what the adapter as it is predicts stands for what was last published.
+            # After a restart the published predictions are gone; those of the resumed adapter stand in for them.
             self._published, _ = yield from self._measuring.predicted(self.state)
         if self._start_losses_W is None and "progress" in self.config.evidence:
             self._start_losses_W = yield from self._measuring.trust_losses(self._now.start)
@@ -333,15 +333,16 @@ class Learner:
         *,
         discarded: float = 0.0,
     ) -> Task[Merged | Failed]:
-        """Let the learner be `to`, whose trust losses may be known, unless its losses are no numbers. `began` is when
-        the request came, by the performance counter."""
+        """Replace the learner's state by `to`, unless its losses are not finite: then nothing changes and `Failed` says
+        so. `trust_losses_W` are those of `to` where they are known. `began` is the performance counter's value when
+        the request came."""
         test_alone = test_merged = yield from self._measuring.test_loss(self.state)
         if trust_losses_W is None:
             trust_losses_W = yield from self._measuring.trust_losses(to.state)
         if to is not self._now:
             test_merged = yield from self._measuring.test_loss(to.state)
             if not (np.isfinite(test_merged) and np.isfinite(trust_losses_W).all()):
-                # Finite numbers can still be too large to compute with; nothing that follows would recover.
+                # Finite numbers can still be too large to compute with, and no later training would recover.
                 self._neighbours.forget()
                 why = "refused a merge whose loss is not finite"
                 return Failed(request=request, why=why, users_fault=False)
@@ -366,5 +367,5 @@ class Learner:
 
 
 def _tokens(windows_WT: Windows) -> int:
-    """All that may bear loss, the first of each window too."""
+    """Tokens that may bear loss, the first of each window included; prompts and padding are negative entries."""
     return int((windows_WT >= 0).sum())

@@ -1,9 +1,9 @@
-"""Learners at work: one on a device, or many in a simulation, on one set of materials.
+"""Runs learners on one shared model: one learner on a device, or many in a simulation.
 
-Each answer is a generator that stops wherever it needs the model. Those that stop at the same time have their
-jobs performed together, so that nine peers' local steps, or nine peers' candidate merges, are one pass through
-the base instead of nine. Learners whose adapters differ in rank or modules, or who train different parts, go through
-the same base one group after the other.
+Each answer is a generator that stops wherever it needs the model. Jobs of learners that stop at the same time are
+performed together, so that the local steps or candidate merges of nine peers are one pass through the base instead of
+nine. Learners whose adapters differ in rank or modules, or that train different parts, go through the same base one
+group after the other.
 """
 
 from __future__ import annotations
@@ -33,42 +33,42 @@ OPENING_STEPS: Final = 5
 
 
 class LearnerPool:
-    """Learners of one configuration but for their data and seeds, and for what peers of a network may choose: rank
-    and modules of adapters, windows of layers, heads."""
+    """The learners of a simulation, on one shared model. They share a configuration, except for text, seeds and what
+    peers of one network may choose for themselves: rank and modules of adapters, block windows, heads."""
 
     def __init__(self, config: LearnerConfig, on_phase: OnPhase) -> None:
         self._config = config
-        self._materials: SharedModel = load_shared_model(config, on_phase)
+        self._shared: SharedModel = load_shared_model(config, on_phase)
 
     @property
     def base(self) -> Base:
-        return self._materials.base
+        return self._shared.base
 
     @property
     def reference(self) -> ReferenceSet:
-        return self._materials.reference
+        return self._shared.reference
 
     @property
     def meter(self) -> PassCounter:
-        return self._materials.meter
+        return self._shared.meter
 
-    def hire(self, config: LearnerConfig, splits: Splits) -> Learner:
-        """One more learner, on text that is cut already. Raises `UserMistake`."""
-        return Learner(config, self._materials, splits)
+    def new_learner(self, config: LearnerConfig, splits: Splits) -> Learner:
+        """Add a learner, on text that is already cut into splits. Raises `UserMistake`."""
+        return Learner(config, self._shared, splits)
 
     def answer(self, questions: Sequence[tuple[Learner, Request]]) -> list[Answer]:
-        """The answers, in order. At most one question of a learner that changes it may be among them."""
+        """The answers, in the order of the requests. At most one request to each learner may change its adapter."""
         return together([(_safe(learner, request, _silent), learner) for learner, request in questions])
 
     def perform(self, jobs: Sequence[Job]) -> list[Any]:
-        """Jobs of one's own, on adapters as the crew's configuration has them."""
-        return self._materials.fleet(self._config.adapter).perform(jobs)
+        """Perform jobs outside any learner, on adapters of the pool's configuration."""
+        return self._shared.fleet(self._config.adapter).perform(jobs)
 
 
 def answer(
     learner: Learner | None, request: Request, on_progress: OnProgress
 ) -> tuple[Learner | None, Answer]:
-    """Perform a request on a device, whose learner is made by `Open`."""
+    """Perform a request on a device. `Open` makes the learner; where it fails there is none."""
     if isinstance(request, Open):
 
         def on_phase(name: str, step: int) -> None:
@@ -76,9 +76,9 @@ def answer(
 
         try:
             with loading_told(_now_and_then(request.request, on_progress)):
-                materials = load_shared_model(request.config, on_phase, alone=True)
+                shared = load_shared_model(request.config, on_phase, alone=True)
             on_phase("text", 3)
-            learner = Learner(request.config, materials, load_text(request.config, materials.base))
+            learner = Learner(request.config, shared, load_text(request.config, shared.base))
         except Exception as error:  # noqa: BLE001  raised again unless it was expected
             return None, _failed(request, error)
         on_phase("first loss", OPENING_STEPS - 1)
@@ -89,7 +89,8 @@ def answer(
 
 
 def _now_and_then(request: int, on_progress: OnProgress) -> Callable[[int, int], None]:
-    """Tells how many of the base's weights are in place, at most every fifth of a second: there may be thousands."""
+    """A callback that reports how many of the base's weights are loaded, at most five times a second: a model has up to
+    thousands of tensors."""
     last_s = 0.0
 
     def told(done: int, total: int) -> None:
@@ -104,13 +105,13 @@ def _now_and_then(request: int, on_progress: OnProgress) -> Callable[[int, int],
 
 
 def opening(request: int, phase: str, step: int) -> Progress:
-    """How far `Open` is, for people."""
+    """How far `Open` is."""
     return Progress(request=request, phase=phase, step=step, steps=OPENING_STEPS, loss=0.0, tokens_per_s=0.0)
 
 
 def together(tasks: Sequence[tuple[Task[Answer], Learner]]) -> list[Answer]:
-    """Run all tasks to their ends, side by side, each on the fleet that its learner has at the time: to open a
-    snapshot may change it."""
+    """Run all tasks to their ends, side by side. Each job goes to the fleet that its learner has at the time, because
+    opening a snapshot of a pruned adapter changes it."""
     answers: dict[int, Answer] = {}
     waiting: dict[int, Job] = {}
 
@@ -144,7 +145,7 @@ def _by_fleet(
 
 
 def _performed(fleet: Fleet, jobs: Sequence[Job]) -> list[Any]:
-    """Results, or for each job what kept all of them from being performed."""
+    """The results, or the one exception that stopped all jobs, once for each job."""
     try:
         return fleet.perform(jobs)
     except (MemoryError, RuntimeError) as error:
@@ -152,7 +153,7 @@ def _performed(fleet: Fleet, jobs: Sequence[Job]) -> list[Any]:
 
 
 def _safe(learner: Learner, request: Request, on_progress: OnProgress) -> Task[Answer]:
-    """What was expected to go wrong becomes `Failed` with one line; what nobody expected is raised."""
+    """The learner's answer; an expected exception becomes `Failed` with one line, an unexpected one is raised."""
     try:
         return (yield from learner.answer(request, on_progress))
     except Exception as error:  # noqa: BLE001  raised again unless it was expected
@@ -160,7 +161,7 @@ def _safe(learner: Learner, request: Request, on_progress: OnProgress) -> Task[A
 
 
 def _failed(request: Request, error: Exception) -> Failed:
-    """For what can be expected to go wrong; raises `error` again where it cannot."""
+    """`Failed` for an exception that can be expected; any other is raised again."""
     if isinstance(error, UserMistake):
         return Failed(request=request.request, why=str(error), users_fault=True)
     if isinstance(error, WireError):
@@ -174,7 +175,7 @@ def _failed(request: Request, error: Exception) -> Failed:
 
 
 def is_exhaustion(error: Exception) -> bool:
-    """Whether memory or a disk is full. torch says that a processor's memory is with a bare RuntimeError."""
+    """Whether memory or a disk is full. On a processor, torch reports exhausted memory as a bare RuntimeError."""
     if isinstance(error, RuntimeError):
         return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
     return True

@@ -1,4 +1,4 @@
-"""What a learner is between two requests, and what a snapshot keeps of it."""
+"""A learner's state between two requests, and its snapshot as bytes."""
 
 from __future__ import annotations
 
@@ -24,8 +24,11 @@ from wire.messages import Fingerprints
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LearnerState:
-    """After `round` rounds: the adapter and its form, from where its last local steps began, the units that they
-    trained, the optimiser's memory, and what push-sum keeps where that mixes."""
+    """A learner after `round` rounds. Never changed in place.
+
+    `start` is the adapter from which the last local steps began, `units` are those that they trained, and `pushed` is
+    the mass of push-sum, None where adapters are mixed otherwise.
+    """
 
     blueprint: Blueprint
     round: int
@@ -37,7 +40,7 @@ class LearnerState:
 
     @staticmethod
     def fresh(config: LearnerConfig, blueprint: Blueprint) -> LearnerState:
-        """Before the first step: all own units count as trained."""
+        """The state before the first step. All own units count as trained."""
         state = blueprint.start(config.training.seed)
         pushed = Pushed.begin(state, blueprint.trained) if not config.rows else None
         return LearnerState(blueprint, 0, state, state, blueprint.own, Moments(), pushed)
@@ -73,7 +76,7 @@ def diverged(why: object) -> UserMistake:
 
 
 def saved(now: LearnerState, config: LearnerConfig, names: Fingerprints) -> Content:
-    """All that resuming needs; equal states give equal bytes."""
+    """The snapshot of a state: everything that resuming needs. Equal states give equal bytes."""
     blueprint, moments, pushed = now.blueprint, now.moments, now.pushed
     header = SnapshotHeader(
         base=names.base,
@@ -93,7 +96,7 @@ def saved(now: LearnerState, config: LearnerConfig, names: Fingerprints) -> Cont
         samples=pushed.samples if pushed else 0,
     )
     needed = config.sends_start or "progress" in config.evidence
-    # What local steps did not touch is the same object in both, and need not be saved twice.
+    # Tensors that local steps did not touch are the same object in both, and are saved once.
     start = {name: value for name, value in now.start.items() if needed and value is not now.state[name]}
     mass = pushed.mass.arrays() if pushed else {}
     return Content.of(
@@ -102,9 +105,10 @@ def saved(now: LearnerState, config: LearnerConfig, names: Fingerprints) -> Cont
 
 
 def resumed(content: Content, blueprint: Blueprint, names: Fingerprints) -> LearnerState:
-    """What `saved` saved. Raises `UserMistake` where it was saved by a learner of another form.
+    """The state in a snapshot. Raises `UserMistake` where the snapshot belongs to another model or form of adapter.
 
-    `blueprint` is the configured one; where ranks are pruned, a smaller rank is what pruning had left.
+    `blueprint` is the configured one. With pruning, a snapshot of a smaller rank is accepted, because the rank falls
+    while a peer trains.
     """
     snapshot = decode_snapshot(content.data)
     if blueprint.config.prune < 1 and 1 <= snapshot.header.rank < blueprint.rank:
@@ -113,7 +117,7 @@ def resumed(content: Content, blueprint: Blueprint, names: Fingerprints) -> Lear
         snapshot, base=names.base, tokenizer=names.tokenizer, layout=names.layout, state=blueprint.layout
     )
     header = snapshot.header
-    # safetensors gives tensors back in another order each time; sums over them would differ in their last bits.
+    # safetensors returns tensors in an order that differs from run to run; sums over them would differ in last bits.
     adapter = {spec.name: snapshot.adapter[spec.name] for spec in blueprint.layout.tensors}
     pushed = None
     if snapshot.mass:

@@ -1,4 +1,4 @@
-"""What a learner asks the model about an adapter, always the whole base: losses on its own splits, predictions.
+"""Measures an adapter on the whole base: losses on a learner's own splits, and predictions on the reference set.
 
 Axes: W windows.
 """
@@ -18,8 +18,11 @@ from wire.logits import decode_logits, decode_rows, encode_logits, encode_rows
 
 
 class Measuring:
-    """Of one learner's trust and test splits, and the reference set. `weigh_WT` are the first of the trust windows, on
-    which each neighbour is measured by itself."""
+    """Measurements on one learner's trust and test splits and on the reference set.
+
+    `weigh_WT` are the first trust windows. Each neighbour is measured on these alone, because every neighbour costs a
+    pass (`DataConfig.weigh_windows`).
+    """
 
     def __init__(self, config: LearnerConfig, splits: Splits, reference: ReferenceSet) -> None:
         self.trust_WT = splits.trust_WT[: config.data.trust_windows]
@@ -32,7 +35,8 @@ class Measuring:
         self._reference = reference
 
     def predicted(self, state: State) -> Task[tuple[Blob, bytes]]:
-        """What an adapter predicts, as others receive it, decoded and in bytes. Raises `UserMistake`."""
+        """An adapter's predictions as neighbours receive them, decoded and as bytes. Raises `UserMistake` where they
+        are not finite."""
         windows_WT, shape = self._reference.windows_WT, self._reference.shape
         try:
             if shape.raw:
@@ -49,12 +53,12 @@ class Measuring:
         return decode_logits(evidence, shape) if shape.raw else decode_rows(evidence, shape)
 
     def trust_losses(self, state: State) -> Task[F32]:
-        """`(W,)`"""
+        """The loss of each trust window, `(W,)`."""
         (losses_W,) = yield from losses_of((state,), self.trust_WT, "trust")
         return losses_W
 
     def trust_loss(self, losses_W: F32) -> float:
-        """The mean of trust losses."""
+        """The mean of trust losses, weighted as training weights windows."""
         return mean_loss(losses_W, self._trust_weights_W)
 
     def trust_error(self, differences_W: F32) -> float:

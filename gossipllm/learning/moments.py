@@ -1,4 +1,4 @@
-"""What an optimiser remembers of an adapter from round to round, as arrays. No torch here."""
+"""AdamW's moments of an adapter, as arrays that outlive a round. No torch here: snapshots and merging use them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from wire.floats import F32
 
 @dataclass(slots=True, eq=False)
 class Moments:
-    """The optimiser's memory after `steps` steps: running means of gradients and of their squares by tensor.
+    """The optimiser's state after `steps` steps: running means of gradients and of their squares, by tensor.
 
-    They were begun at step `since`, and are of what was trained as `units` says: a bitmap as in `wire.units`.
+    They were begun at step `since`. `units` is a bitmap (`wire.units`) of the units that were trained.
     """
 
     steps: int = 0
@@ -22,7 +22,7 @@ class Moments:
     units: bytes = b""
 
     def of(self, units: bytes) -> Moments:
-        """What of them serves to train these units."""
+        """The moments to train these units with: these where they are of the same units, else fresh ones."""
         if units == self.units:
             return self
         return Moments(self.steps, since=self.steps, units=units)

@@ -1,7 +1,7 @@
-"""What learners work on: the base with sites for adapters, its fleets, the reference set; and what names them.
+"""The model that all learners of a process share: the base with sites for adapters, its fleets, the reference set.
 
-Of these a process has one, however many learners it runs. The text is each learner's own, and so are the rank of its
-adapter and the modules it adapts: learners of one choice have a fleet in common.
+A process has one of these, however many learners it runs. Text, rank and adapted modules are each learner's own;
+learners of equal rank and modules share a fleet.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from wire.messages import Fingerprints
 
 _BITS: Final = {"int8": 8, "int4": 4}
 OnPhase = Callable[[str, int], None]
-"""`(phase, step)`, a word for people and a number that rises from 1."""
+"""`(phase, step)`: a word that users see, and a number that rises from 1."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SharedModel:
-    """`base_name` and `tokenizer_name` are fingerprints, `meter` counts the passes of all fleets."""
+    """`base_name` and `tokenizer_name` are fingerprints; `meter` counts the passes of all fleets."""
 
     base: Base
     base_name: bytes
@@ -55,14 +55,14 @@ class SharedModel:
         return self.attached.blueprint(adapter)
 
     def fleet(self, adapter: AdapterConfig) -> Fleet:
-        """The one for adapters of this rank and of these modules."""
+        """The fleet for adapters of this rank and these modules, made when it is first asked for."""
         choice = (adapter.rank, adapter.modules)
         if choice not in self._fleets:
             self._fleets[choice] = Fleet(self.base, adapter, attached=self.attached, meter=self.meter)
         return self._fleets[choice]
 
     def fingerprints(self, updates: UpdateFormat) -> Fingerprints:
-        """What others must have in common with a learner whose updates are of this form."""
+        """What neighbours must have in common with a learner whose updates have this form."""
         return Fingerprints(
             base=self.base_name,
             tokenizer=self.tokenizer_name,
@@ -72,20 +72,23 @@ class SharedModel:
 
 
 def load_shared_model(config: LearnerConfig, on_phase: OnPhase, *, alone: bool = False) -> SharedModel:
-    """What `config` names, but for the text. `alone` says that one learner works on it, so that a context in 8 or 4
-    bits can be what the base itself is held in. Raises `UserMistake`."""
+    """Load the model and the reference set that `config` names. Raises `UserMistake`.
+
+    `alone` says that a single learner uses the model. Then the base itself can be held in 8 or 4 bits where
+    `layers.context` says so, instead of beside a packed copy.
+    """
     on_phase("model", 1)
     if alone and config.layers.memory_mb:
         release_tensors_at_once()
     bits = _BITS.get(config.layers.context, 0) if alone else 0
     base, weights = open_base(config.model) if bits else (load_base(config.model), None)
-    # Named before sites are put in, which renames the base's own tensors, and before a weight is rounded.
+    # The fingerprint comes first: sites rename the base's tensors, and packing rounds its weights.
     name = base_fingerprint(base.model, weights)
     on_phase("reference", 2)
     reference = load_reference(
         config.reference, base.tokenizer, context_length=base.context_length, vocabulary=base.vocabulary
     )
-    # Before a layer is packed, too: sites look at what they stand around.
+    # Sites come before packing, because a site reads the shape of the layer that it surrounds.
     attached = attach(base.model, config.adapter)
     packed = None if weights is None else HeldPacked(base.model, weights, bits)
     return SharedModel(
@@ -99,7 +102,7 @@ def load_shared_model(config: LearnerConfig, on_phase: OnPhase, *, alone: bool =
 
 
 def load_text(config: LearnerConfig, base: Base) -> Splits:
-    """The learner's own text. Raises `UserMistake`."""
+    """Read and cut a learner's own text. Raises `UserMistake`."""
     return load_splits(
         config.data, base.tokenizer, context_length=base.context_length, seed=config.training.seed
     )

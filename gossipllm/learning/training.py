@@ -1,4 +1,4 @@
-"""A learner's local steps: which part of its adapter, within what, and what comes of them besides the adapter."""
+"""Local training of one learner: which part of its adapter is trained, within which model, and what follows from it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LocalResult:
-    """What local steps make of a learner, and what of it is said."""
+    """The learner's state after local steps, and what a `Trained` answer reports about them."""
 
-    standing: LearnerState
+    after: LearnerState
     done: StepsDone
     within: TrainingContext
     importance: tuple[float | None, ...]
@@ -35,15 +35,15 @@ class LocalResult:
 
 
 class LocalTraining:
-    """Of one learner's text."""
+    """Local training of one learner on its own text."""
 
-    def __init__(self, config: LearnerConfig, materials: SharedModel, train_WT: Windows) -> None:
+    def __init__(self, config: LearnerConfig, shared: SharedModel, train_WT: Windows) -> None:
         self._config = config
-        self._materials = materials
+        self._shared = shared
         self._train_WT = train_WT
 
     def perform(self, request: Train, before: LearnerState, on_progress: OnProgress) -> Task[LocalResult]:
-        """Changes nothing. Raises `UserMistake` where the steps diverge."""
+        """Take the requested steps from `before`, which is not changed. Raises `UserMistake` where they diverge."""
 
         def report(phase: str, step: int = 0, loss: float = 0.0, tokens_per_s: float = 0.0) -> None:
             on_progress(
@@ -61,21 +61,21 @@ class LocalTraining:
         units = blueprint.units_of(request.units)
         if not units:
             raise ValueError("units must be some that this peer's adapter has")
-        window = self._window(blueprint, units)
-        within = self._within(blueprint, units, window, request.context, lambda: report("distilling"))
+        block_window = self._block_window(blueprint, units)
+        within = self._within(blueprint, units, block_window, request.context, lambda: report("distilling"))
 
         def on_step(step: int, loss: float, tokens_per_s: float) -> None:
             report("training", step, loss, tokens_per_s)
 
-        contexts = self._materials.contexts
+        contexts = self._shared.contexts
         try:
-            with contexts.opened(window):
+            with contexts.opened(block_window):
                 done = yield from stepped(self._steps(request, before, units, within, on_step))
         except UserMistake as error:
-            if window is None or not within.fetched:
+            if block_window is None or not within.fetched:
                 raise
-            # It may be the context: bytes of a stranger that predict well can still be steep.
-            within = contexts.refused(window, self._config.layers, str(error))
+            # The fetched context may be at fault: it was checked for its predictions, not for its gradients.
+            within = contexts.refused(block_window, self._config.layers, str(error))
             done = yield from stepped(self._steps(request, before, units, within, on_step))
         importance = done.importance
         if request.probe and self._config.layers.partial:
@@ -92,10 +92,8 @@ class LocalTraining:
             except ValueError as error:
                 raise diverged(error) from None
             pushed, shares = pushed.pushed(request.receivers, request.round)
-        standing = LearnerState(
-            blueprint, request.round, done.state, before.state, units, done.moments, pushed
-        )
-        return LocalResult(standing, done, within, importance, shares)
+        after = LearnerState(blueprint, request.round, done.state, before.state, units, done.moments, pushed)
+        return LocalResult(after, done, within, importance, shares)
 
     def _steps(
         self,
@@ -116,14 +114,14 @@ class LocalTraining:
             on_step,
             tensors=() if units == blueprint.own else blueprint.tensors_of(units),
             masks=blueprint.masks_of(units),
-            surroundings=within.surroundings,
+            context_model=within.context_model,
             measure=self._config.layers.partial,
             dropout=self._config.adapter.dropout,
             round=request.round,
         )
 
-    def _window(self, blueprint: Blueprint, units: tuple[int, ...]) -> BlockWindow | None:
-        """The blocks that these units span, where blocks are what a round trains some of."""
+    def _block_window(self, blueprint: Blueprint, units: tuple[int, ...]) -> BlockWindow | None:
+        """The block window that these units span; None where a round trains all blocks."""
         layers = {blueprint.schema.units[index].layer for index in units} - {-1}
         if not self._config.layers.partial or not layers:
             return None
@@ -133,20 +131,20 @@ class LocalTraining:
         self,
         blueprint: Blueprint,
         units: tuple[int, ...],
-        window: BlockWindow | None,
+        block_window: BlockWindow | None,
         given: Content | None,
         on_distil: Callable[[], None],
     ) -> TrainingContext:
-        """What the passes of local steps go through."""
-        contexts = self._materials.contexts
-        if window is not None:
-            return contexts.within(window, self._config.layers, given=given, on_distil=on_distil)
+        """The model that the passes of local steps go through."""
+        contexts = self._shared.contexts
+        if block_window is not None:
+            return contexts.within(block_window, self._config.layers, given=given, on_distil=on_distil)
         if self._config.heads.mode == "subnet" and units != blueprint.own:
             return contexts.subnet(owned(blueprint, units))
         return TrainingContext(None)
 
     def _probe(self, round_number: int, done: StepsDone) -> ProbeJob:
-        """By the round's first batch."""
+        """A probe on the windows of the round's first batch."""
         config = self._config.training
         (rows,) = batches(len(self._train_WT), config, round_number=round_number, steps=1)
         return ProbeJob(done.state, self._train_WT[rows], config.reduction)

@@ -2,14 +2,13 @@
 
     python -m gossipllm.learning.worker [nice]
 
-`nice` lowers the process's priority by that much. The frames are those of `pipe.py`. Whatever else prints
-goes to standard error. A thread reads, so that the process ends at once when its parent does, in the
-middle of a training step too: the parent's end of the pipe closes however the parent died. An interrupt
-from the terminal is ignored, because the parent decides. Torch is imported only once there is something
-to open.
+`nice` lowers the process's priority by that much. Frames are those of `pipe.py`; other output goes to standard error.
+A thread reads, so that the process ends as soon as its parent ends, even in the middle of a training step: the
+parent's end of the pipe closes however the parent died. An interrupt from the terminal is ignored, because the parent
+decides when to stop. Torch is imported with the first request, after a progress message, because that takes seconds.
 
-Expected failures become `Failed`; after an unexpected one the process ends with a traceback and code 1,
-since nobody knows what state it is in, and the parent starts another from the last snapshot.
+Expected failures become `Failed`. After an unexpected one the learner's state is unknown: the process ends with a
+traceback and code 1, and the parent starts another from the last snapshot.
 """
 
 from __future__ import annotations
@@ -94,7 +93,7 @@ def _read(source: BinaryIO, requests: queue.SimpleQueue[Request]) -> None:
 
 
 def _requests(source: BinaryIO) -> Iterator[Request]:
-    """Until the input ends, be it in the middle of a frame."""
+    """Requests until the input ends, which may be in the middle of a frame."""
     receiver = requests_in()
     while len(prefix := source.read(PREFIX.size)) == PREFIX.size:
         size = receiver.header_bytes(prefix)
@@ -112,7 +111,8 @@ def _requests(source: BinaryIO) -> Iterator[Request]:
 
 
 def _private_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """Our ends, on numbers of their own: 0 reads nothing from now on, 1 writes to standard error."""
+    """Duplicates of standard input and output. Descriptor 0 then reads nothing and 1 writes to standard error, so that
+    a library that prints cannot break a frame."""
     source, sink = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

@@ -128,7 +128,7 @@ def _learner_factory(
     def new_learner() -> PooledLearner[Any]:
         if present:
             present.pop().dismiss()
-        present.append(PooledLearner(queue, pool.hire(config, share.splits)))
+        present.append(PooledLearner(queue, pool.new_learner(config, share.splits)))
         return present[0]
 
     return new_learner

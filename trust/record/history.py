@@ -122,7 +122,7 @@ class Round(_Record, frozen=True, kw_only=True, tag="round"):
     gather_s: float
     merge_s: float
     discarded: float
-    """Frobenius norm that the merge to rank r dropped, over that of the exact merge; 0 for factor mean."""
+    """Frobenius norm of what the merge lacks of the exact mixture, over the mixture's; 0 with push-sum."""
     tokens_total: int = 0
     """All that this peer ever trained on, as of this round; 0 where not known, and so for samples."""
     samples_total: int = 0

@@ -1,1 +1,1 @@
-"""Merging adapters: a row of weights, updates of neighbours, push-sum. Arithmetic in numpy; imports no torch itself."""
+"""Merging adapters: by a row of weights over neighbours' updates, or by push-sum. In numpy; loads no torch."""

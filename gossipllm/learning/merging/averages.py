@@ -1,4 +1,4 @@
-"""Means over windows that do not all hold as much.
+"""Means of losses over windows that hold unequal numbers of tokens.
 
 Axes: W windows.
 """
@@ -16,8 +16,8 @@ F64 = NDArray[np.float64]
 
 
 def weights_of(windows_WT: Windows, reduction: Reduction) -> F64 | None:
-    """How much each window's mean loss counts: as its tokens that bear loss, or, with "sequences", all that have any
-    alike. None where all windows count alike."""
+    """How much each window's mean loss counts: by its tokens that bear loss, or, with "sequences", equally for all
+    windows that have any. None where all windows count equally."""
     tokens_W = targets(windows_WT)
     weights_W = (tokens_W if reduction == "tokens" else tokens_W > 0).astype(np.float64)
     return None if (weights_W == weights_W[:1]).all() else weights_W
@@ -30,7 +30,7 @@ def mean_loss(losses_W: F32, weights_W: F64 | None) -> float:
 
 
 def standard_error(differences_W: F32, weights_W: F64 | None) -> float:
-    """Of the mean of differences; with weights, of their ratio to the weights' sum (to first order)."""
+    """Standard error of the mean of differences; with weights, of the weighted mean, to first order."""
     if weights_W is None:
         return float(differences_W.std(ddof=1, dtype=np.float64)) / len(differences_W) ** 0.5
     mean = mean_loss(differences_W, weights_W)

@@ -1,8 +1,8 @@
-"""How far a neighbour is, by each kind of evidence that `config.Evidence` names.
+"""A neighbour's distance, by each kind of evidence (`trust.rows.config.Evidence`).
 
-Adapters may differ in rank and hold different units. "weights" compares what both have; losses are those of the
-neighbour's units in the place of one's own; the published forms, which know of no such differences, refuse them.
-Means of losses count windows as training does, but for "perplexity", which counts all alike, as published.
+Adapters may differ in rank and hold different units. "weights" compares the units that both have. For losses, the
+neighbour's units replace this peer's own. The published forms compare whole adapters and refuse any difference.
+Means of losses weight windows as training does, except for "perplexity", which weights all equally, as published.
 
 Axes: W windows.
 """
@@ -43,8 +43,8 @@ Blob: TypeAlias = SparseRows | LogitRows
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OwnEvidence:
-    """This peer's side of a comparison. `trust_WT` are the windows to weigh on, `trust_losses_W` the losses of its
-    adapter on them as it is, `weights_W` how much each counts in a mean (`averages.weights_of`)."""
+    """This peer's side of a comparison. `trust_WT` are the windows to weigh neighbours on, `trust_losses_W` the losses
+    of its own adapter on them, `weights_W` how much each counts in a mean (`averages.weights_of`)."""
 
     blueprint: Blueprint
     state: State
@@ -56,9 +56,9 @@ class OwnEvidence:
     start_loss: float | None
     """Mean trust loss of `start`, where "progress" is measured."""
     draw: tuple[str | int, ...]
-    """What the windows of "perplexity" are drawn by, besides the neighbour."""
+    """Seed and round: with the neighbour's name they determine which windows "perplexity" draws."""
     draws: int
-    """How many they are."""
+    """The number of windows that "perplexity" draws."""
 
 
 def measured(kind: Evidence, mine: OwnEvidence, author: str, theirs: Update, blob: Blob) -> Task[Distance]:
@@ -99,7 +99,7 @@ def _by_factors(kind: Evidence, mine: OwnEvidence, theirs: Update) -> Distance:
 
 def _by_losses(kind: Evidence, mine: OwnEvidence, author: str, theirs: State) -> Task[Distance]:
     if kind == "perplexity":
-        # As published: windows drawn anew for each pair, for the own model and for the other's apart.
+        # As published: every pair draws its own windows, and the two models of a pair draw separately.
         own, other = (drawn(len(mine.trust_WT), mine.draws, (*mine.draw, who)) for who in ("own", author))
         (theirs_W,) = yield from losses_of((theirs,), mine.trust_WT[other], "trust")
         return perplexity_distance(mine.trust_losses_W[own], _finite(theirs_W))
@@ -125,7 +125,7 @@ def progress(mine: OwnEvidence, state: State, losses_W: F32) -> Distance:
 
 
 def own_measures(kinds: Sequence[Evidence], mine: OwnEvidence) -> tuple[float, ...]:
-    """The same measures of this peer itself."""
+    """The same measures of this peer's own adapter, which row arithmetic compares neighbours with."""
     return tuple(
         progress(mine, mine.state, mine.trust_losses_W).mean if kind == "progress" else 0.0 for kind in kinds
     )
@@ -134,13 +134,13 @@ def own_measures(kinds: Sequence[Evidence], mine: OwnEvidence) -> tuple[float, .
 def _factors(
     blueprint: Blueprint, pieces: Mapping[str, F32], units: Sequence[int], rank: int
 ) -> dict[str, Factors]:
-    """The update that each piece stands for, as a product: with its other factor, which may be a frozen one."""
+    """Each piece as the product that it stands for: with its other factor, which may be frozen."""
     factors: dict[str, Factors] = {}
     frozen = blueprint.frozen_at(rank)
     for cut in blueprint.cuts(units):
         module, piece = blueprint.anatomy.by_name[cut.tensor].module, pieces[cut.piece]
         if not cut.tensor.endswith((A, B)):
-            # A difference is itself: one row, beside a factor of 1.
+            # A difference from the base is no product: one row, beside a factor of 1.
             factors[cut.piece] = Factors(piece.reshape(1, -1), np.ones((1, 1), np.float32))
         elif cut.tensor.endswith(B):
             a_RI = frozen[module + A] if module + A in frozen else pieces[module + A]
@@ -151,7 +151,7 @@ def _factors(
 
 
 def _matrices(state: State) -> State:
-    """Vectors as one row each: the published forms know matrices."""
+    """The state with each vector as a matrix of one row, because the published forms are of matrices."""
     return {name: np.atleast_2d(value) for name, value in state.items()}
 
 

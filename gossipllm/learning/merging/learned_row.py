@@ -4,9 +4,9 @@ With the merge x(w) = o + sum_j w_j m_j, one backward pass gives all partial der
 
     dL/dw_j = <dL/dx, m_j>,
 
-where mixing parameters has o = 0 and the adapters for m, and mixing updates the start of one's own last local steps
-for o and what each gained for m. Its cost does not depend on the number of neighbours, where measuring each
-neighbour's own loss takes a forward pass for each.
+where mixing parameters has o = 0 and m_j are the adapters, and mixing updates has the start of this peer's last local
+steps for o and the gain of each adapter for m_j. The cost does not depend on the number of neighbours, whereas
+measuring each neighbour's own loss takes a forward pass for each.
 The row is the softmax of logits that start at the given row, and Adam moves them (Kingma and Ba, arXiv
 1412.6980): its steps do not depend on the scale of the loss. Learning whom to collaborate with on one's own
 validation loss is L2C (Li et al., CVPR 2022).
@@ -35,7 +35,7 @@ F64 = NDArray[np.float64]
 
 _BETAS: Final = (0.9, 0.999)
 _LEAST: Final = 1e-6
-"""Least weight to start from: a weight of 0 has a logit that no step reaches. Guess."""
+"""Smallest weight to start from: the logit of weight 0 is minus infinity, from which no step returns. Guess."""
 
 
 def learned_row(
@@ -51,7 +51,8 @@ def learned_row(
     """The row after `steps` steps of size `rate` in its logits, and the loss before each of them, which is the
     mean that `reduction` says.
 
-    Ends early where a loss or a gradient is no number: the row so far, which whoever asked will measure.
+    Ends early where a loss or a gradient is not finite, with the row so far; the caller measures any row before it
+    merges by it.
     """
     start_K = np.maximum(np.asarray(row, np.float64), _LEAST)
     logits_K = np.log(start_K / start_K.sum())

@@ -1,4 +1,4 @@
-"""The exact weighted mean of what all peers hold, found by neighbours alone: push-sum.
+"""Push-sum: the exact weighted mean over all peers, found by exchanging mass with neighbours only.
 
 Each peer has a mass: numerators x, at first weight * theta, and a denominator y, at first its weight. A push splits
 the mass into equal shares, one for each receiver and one that stays; what is received is added. The network's
@@ -25,19 +25,19 @@ all at the limit, fits into one. Weights are relative: let them be about 1. No p
 less than 2^-20 of denominator: that peer pushes nothing until it receives. So a denominator that is not 0 has
 at least 20 bits. What a push rounds moves an estimate by a millionth at worst, by 1e-12 where y is about 1.
 
-**Those who leave** take their mass along, and what is in flight to them. Numerators and denominator are lost
+**Peers that leave** take their mass along, and what is in flight to them. Numerators and denominator are lost
 together, so the others' mean remains a weighted mean of what the peers brought, with other weights. There is no way to
 reclaim: acknowledged or not, a share that a peer received just before it vanished may already have been pushed on, and
-would then count twice. So push to whom you have heard from lately; what is in flight to one that is only slow comes
-to it when it returns.
+would then count twice. So push only to peers that were heard from lately. Mass in flight to a peer that is merely slow
+arrives when the peer returns.
 
-**Those who lie.** Push-sum trusts everybody: a peer that invents mass moves everyone's mean. Only what no honest peer
-can send is refused. Where that is not enough, merge by rows of trust.
+**Peers that lie.** Push-sum trusts every peer: a peer that invents mass moves the mean of all. Only what no honest peer
+can send is refused. Where that is not enough, merge by trust rows.
 
-**Room.** Totals cannot be let go of: without them, the next message of an edge would count twice. So in its life
-a mass pushes to `MOST_EDGES` different receivers and takes from as many senders, the first ones, and knows of no
-others: it gives them nothing, and what they push here stays in flight, as with one that left. A peer that has met
-more must begin anew, under a new name, to reach them.
+**Room.** Totals cannot be forgotten: without them, the next message of an edge would count twice. So over its life a
+mass pushes to the first `MOST_EDGES` receivers and takes from as many senders. Any further peer gets nothing, and
+what it pushes here stays in flight, as with a peer that left. To reach further peers, a peer must start again under a
+new name.
 
 Axes: N numerators; M = N + 1, the denominator last. A peer keeps two vectors of M for each neighbour.
 """
@@ -83,7 +83,7 @@ _ROUND: Final = "round/"
 class Mass:
     """One peer's numerators and denominator, and the totals of its edges.
 
-    Neighbours go by a name that is theirs for good: one that lost its totals and begins anew needs a new one.
+    A neighbour's name identifies its totals. A neighbour that lost its totals must come back under a new name.
     """
 
     def __init__(self, state_M: I64, estimate_N: F64) -> None:
@@ -131,7 +131,7 @@ class Mass:
 
     @property
     def state_M(self) -> I64:
-        """What is held here, in units."""
+        """The mass that this peer holds, in units of `UNIT`."""
         return self._state_M
 
     def push(self, receivers: Collection[str]) -> dict[str, U64]:
@@ -163,11 +163,11 @@ class Mass:
             return False
         if sender not in self._received and len(self._received) >= MOST_EDGES:
             return False
-        news_M = (totals_M - self._received.get(sender, _nothing(self._state_M))).view(np.int64)
-        if news_M[-1] < 0:
+        gained_M = (totals_M - self._received.get(sender, _nothing(self._state_M))).view(np.int64)
+        if gained_M[-1] < 0:
             raise WireError("pushsum.weight", "the total fell")
-        held_M = self._state_M + news_M
-        if not (_within(news_M) and _within(held_M)):
+        held_M = self._state_M + gained_M
+        if not (_within(gained_M) and _within(held_M)):
             raise WireError("pushsum.totals", "more mass than there can be")
         self._state_M = held_M
         self._received[sender] = totals_M.copy()
@@ -194,7 +194,7 @@ class Mass:
         return self._estimate_N.copy()
 
     def arrays(self) -> dict[str, Array]:
-        """All of it, for a snapshot. Save it after a push and before the totals are sent: a peer that resumes from
+        """The whole mass, for a snapshot. Save it after a push and before the totals are sent: a peer that resumes from
         before a push holds what others have already."""
         return {
             "state": self._state_M,

@@ -1,12 +1,11 @@
-"""What a learner holds of its neighbours between two merges, within bounds.
+"""What a learner keeps of its neighbours between two merges, within bounds.
 
-Decoded updates, their common bases, and the merges that were tried, so that the row that wins need not be
-computed again. The oldest go first where a bound is met; what is gone is made anew when it is asked for.
+Decoded updates, their common bases, and the merges that were tried, so that the row that wins need not be computed
+again. At a bound the oldest entry goes first; it is computed again when it is asked for.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +15,7 @@ from gossipllm.config.choices import MERGE_RULES, rules_for_unequal_ranks
 from gossipllm.learning.merging.stack import MergedState, OwnAdapter, Stack, completed, started
 from gossipllm.learning.merging.updates import Update, UpdateFormat
 from gossipllm.model.adapter.names import State
+from wire.bounded import BoundedDict
 from wire.digest import Content
 from wire.errors import WireError
 from wire.floats import F32
@@ -26,28 +26,28 @@ HELD_MERGES: Final = 32
 
 @dataclass(slots=True, eq=False)
 class TriedMerge:
-    """A merge, and its losses on the trust split once they were measured."""
+    """The merge by one row, and its losses on the trust split once they are measured."""
 
     merged: MergedState
     trust_losses_W: F32 | None = None
 
 
 class Neighbours:
-    """What was received and tried since the last merge: decoded updates, their bases, merges by row."""
+    """Decoded updates, their common bases and tried merges, since the last merge."""
 
     def __init__(self, updates: UpdateFormat, config: LearnerConfig) -> None:
         self._format = updates
         self._config = config
-        self._decoded: OrderedDict[bytes, Update] = OrderedDict()
+        self._decoded: BoundedDict[bytes, Update] = BoundedDict(HELD_UPDATES)
         self._stack: tuple[tuple[bytes, ...], Stack] | None = None
-        self._merges: OrderedDict[tuple[tuple[float, ...], tuple[bytes, ...]], TriedMerge] = OrderedDict()
+        self._merges: BoundedDict[tuple[tuple[float, ...], tuple[bytes, ...]], TriedMerge] = BoundedDict(
+            HELD_MERGES
+        )
 
     def decoded(self, update: Content) -> Update:
         """Raises `WireError`."""
         if update.digest not in self._decoded:
             self._decoded[update.digest] = self._checked(self._format.decoded(update.data))
-            if len(self._decoded) > HELD_UPDATES:
-                self._decoded.popitem(last=False)
         return self._decoded[update.digest]
 
     def merged(
@@ -59,10 +59,11 @@ class Neighbours:
         start: State,
         own_units: Collection[int] | None = None,
     ) -> TriedMerge | None:
-        """The merge by `row` with the own adapter, which is `state` and was `start` before its local steps.
+        """The merge by `row` with the own adapter, which is `state` and was `start` before its local steps; None where
+        the row keeps everything.
 
-        `own_units` are those that these steps trained, None for all. None is returned where the row keeps
-        everything. All three may only change after `forget_merges`.
+        `own_units` are those that these steps trained, None for all. `state`, `start` and `own_units` are no part of
+        the cache's key: call `forget_merges` whenever one of them changes.
         """
         if len(row) != len(updates) + 1:
             raise ValueError(f"row must have {len(updates) + 1} weights, got {len(row)}")
@@ -74,16 +75,14 @@ class Neighbours:
             units = self._format.blueprint.own if own_units is None else own_units
             stack = self._stacked(digests, updates, OwnAdapter(state, start, units))
             self._merges[key] = TriedMerge(stack.merge(row, self._config.merge, self._config.layers.missing))
-            if len(self._merges) > HELD_MERGES:
-                self._merges.popitem(last=False)
         return self._merges[key]
 
     def moves(
         self, updates: Sequence[Content], *, state: State, start: State
     ) -> tuple[State | None, list[State]]:
-        """`(o, m)`: a row w gives `o + sum_j w_j m_j`, one's own move first; None stands for no offset.
+        """`(o, m)`, such that a row w gives `o + sum_j w_j m_j`; o is None for no offset. m_0 is this peer's own move.
 
-        Of what a neighbour does not offer, its move is one's own.
+        For units that a neighbour does not offer, its move is this peer's own.
         """
         blueprint = self._format.blueprint
         others = [self.decoded(update) for update in updates]

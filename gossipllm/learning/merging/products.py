@@ -61,7 +61,7 @@ class MergeError:
 
     @property
     def share(self) -> float:
-        """The norm of the one over that of the other."""
+        """The norm of what is lacking over the norm of the mixture."""
         return (self.lacking / self.whole) ** 0.5 if self.whole else 0.0
 
 
@@ -90,7 +90,7 @@ class Products:
         return list(zip(a_NRI, b_NOR, strict=True)), missed
 
     def averaged(self, weights_V: F64) -> tuple[list[Pair], MergeError]:
-        """Factors averaged apart. What of a larger rank lies beyond this one's is cut off."""
+        """The averages of A and of B. Ranks of an adapter beyond the first one's rank are cut off."""
         pairs = [self._average(pairs, weights_V) for pairs in self._factors_NV]
         exact_NQP = self._core(weights_V)
         select_a_SR, select_b_SR = self._selections(weights_V)
@@ -98,7 +98,7 @@ class Products:
         return pairs, MergeError(float(((exact_NQP - mean_NQP) ** 2).sum()), float((exact_NQP**2).sum()))
 
     def exactly(self, weights_V: F64) -> MergeError:
-        """For a mixture that is taken as it is, nothing of which is lacking."""
+        """The error of a mixture that is taken as it is: none, of the mixture's norm."""
         return MergeError(0.0, float((self._core(weights_V) ** 2).sum()))
 
     def _core(self, weights_V: F64) -> F64:
@@ -123,13 +123,13 @@ class Products:
 
 
 def narrow(values: F64 | float) -> F32:
-    """In float32, whose limit what comes from others may pass: infinite, so that whoever evaluates it will see."""
+    """As float32. Numbers from neighbours that are too large for it become infinite, which the merge's loss shows."""
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(values, np.float32)
 
 
 def resized(values: F64, axis: int, length: int) -> F64:
-    """Cut, or filled up with zeros, at the end of an axis of a matrix."""
+    """A matrix with an axis cut, or padded with zeros at its end, to this length."""
     cut = values[:length] if axis == 0 else values[:, :length]
     short = length - cut.shape[axis]
     return np.pad(cut, [(0, short if each == axis else 0) for each in (0, 1)]) if short else cut

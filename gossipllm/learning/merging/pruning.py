@@ -25,13 +25,13 @@ from wire.floats import F32
 
 
 def kept_rank(before: State, after: State, form: Blueprint) -> int:
-    """The rank to go on with after steps from `before` to `after`; `form`'s where nothing is pruned."""
+    """The adapter's rank after steps from `before` to `after`; that of `form` where nothing is pruned."""
     kept = max(1, math.floor(form.config.prune * form.rank))
     return kept if _tail_weight(after, kept) < _tail_weight(before, kept) else form.rank
 
 
 def without_tail(state: State, kept: int) -> State:
-    """`state` with zeros in B from rank `kept` on: in the shapes of the whole adapter, what the cut one computes."""
+    """`state` with zeros in B from rank `kept` on: the whole adapter's shapes, the cut adapter's effect."""
     return {name: _blanked(value, kept) if name.endswith(B) else value for name, value in state.items()}
 
 

@@ -1,14 +1,14 @@
-"""A learner's side of push-sum: what its local steps bring to the network's mean, and how much that counts.
+"""A learner's side of push-sum: how its local steps enter the network's mean, and with what weight.
 
-The mean that all come to is
+The mean that all peers converge to is
 
     theta_0 + sum over peers and rounds of q_i (gain of peer i) / number of peers,
     q_i = alpha T_i / mean T + (1 - alpha) n_i / mean n,
 
-with T_i the tokens and n_i the samples of a round's local steps, so that peers count as their text does. Nobody knows
-the means over the network. They are found as the adapter is, by two more numerators in the same mass, to which each
-round adds what the counts changed by (dynamic average consensus: Zhu and Martinez, Automatica 46, 2010). In the first
-rounds a peer knows little more than itself and counts as 1.
+with T_i the tokens and n_i the samples of a round's local steps, so that peers count by their amount of text. No peer
+knows the means over the network. They are found as the adapter is, by two more numerators in the same mass, to which
+each round adds what the counts changed by (dynamic average consensus: Zhu and Martinez, Automatica 46, 2010). In the
+first rounds a peer knows little more than itself and counts as 1.
 
 Axes: N trained parameters; M numbers of a mass: N, tokens, samples, and the denominator.
 """
@@ -33,14 +33,14 @@ from wire.tensors import Layout
 F64 = NDArray[np.float64]
 
 COUNT_UNIT: Final = 2.0**20
-"""Tokens and samples are counted in millions: a mass begins and grows by at most 2^13."""
+"""Tokens and samples are counted in units of 2^20, because a mass begins with and grows by at most 2^13 at a time."""
 MOST: Final = 64.0
-"""The most that a peer's gain counts for. Guess: the means are rough at first."""
+"""Largest weight of a peer's gain. Guess: the means over the network are rough at first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pushed:
-    """A mass, never changed once it stands here, and the counts that it holds of this peer."""
+    """A mass and the token and sample counts that it holds of this peer. Never changed in place."""
 
     mass: Mass
     tokens: int = 0
@@ -56,7 +56,8 @@ class Pushed:
         return Pushed(Mass.from_arrays(arrays), tokens, samples)
 
     def after(self, gain_N: F64, *, tokens: int, samples: int, alpha: float) -> Pushed:
-        """With what local steps over so many tokens and samples gained. Raises `ValueError` where it is too large."""
+        """This mass with the gain of local steps over so many tokens and samples. Raises `ValueError` where it is too
+        large."""
         mass = self._copy()
         change = np.array([tokens - self.tokens, samples - self.samples]) / COUNT_UNIT
         mass.add(np.concatenate([np.zeros_like(gain_N), change]), 1.0)
@@ -66,7 +67,7 @@ class Pushed:
         return Pushed(mass, tokens, samples)
 
     def pushed(self, receivers: Collection[str], round_number: int) -> tuple[Pushed, tuple[PushedShare, ...]]:
-        """With less mass, and what it now has pushed to each of those that it has room for (`pushsum.MOST_EDGES`)."""
+        """This mass after a push, and the totals for each receiver that it has room for (`mass.MOST_EDGES`)."""
         mass = self._copy()
         totals = mass.push(receivers)
         shares = tuple(
@@ -76,7 +77,7 @@ class Pushed:
         return Pushed(mass, self.tokens, self.samples), shares
 
     def absorbed(self, shares: Collection[PushedShare]) -> tuple[Pushed, tuple[str, ...]]:
-        """With what others pushed, and who sent what cannot be taken."""
+        """This mass with the shares of others, and the senders of shares that cannot be taken."""
         mass, refused = self._copy(), list[str]()
         for share in shares:
             try:
@@ -86,7 +87,7 @@ class Pushed:
         return Pushed(mass, self.tokens, self.samples), tuple(refused)
 
     def estimate(self, state: State, layout: Layout) -> dict[str, F32]:
-        """`state` with the trained tensors where the mass has them."""
+        """`state` with its trained tensors replaced by the mass's estimate of the mean."""
         theta_N = self.mass.estimate()[:-2].astype(np.float32)
         whole, first = dict(state), 0
         for spec in layout.tensors:
@@ -107,7 +108,7 @@ def flat(state: State, layout: Layout) -> F64:
 
 
 def mass_length(layout: Layout) -> int:
-    """M."""
+    """M, the length of a mass for adapters of this layout."""
     return sum(spec.count for spec in layout.tensors) + 3
 
 

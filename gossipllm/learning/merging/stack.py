@@ -1,19 +1,20 @@
-"""A row of weights over adapters to one adapter, unit by unit.
+"""Merges adapters by a row of weights, unit by unit.
 
 A unit is merged over its holders: the neighbours that offer it, and this peer where it trained it. What the row gives
-to others of them goes by the rule for what is missing: "renorm" deals it among the holders in proportion, as LEFF
-does for layers (Shen et al., NeurIPS 2025), "kept" too, but with this peer among them, whether it trained the unit or
-not, and "self" gives it to this peer's own unit. A unit that nobody holds stays as it is, bit for bit; what is
-not offered never counts as zeros.
+to peers that do not hold the unit goes by the `missing` rule: "renorm" distributes it among the holders in proportion,
+as LEFF does for layers (Shen et al., NeurIPS 2025); "kept" does so too, but with this peer among them, whether it
+trained the unit or not; and "self" gives it to this peer's own unit. A unit without holders stays as it is, bit for
+bit. A unit that is not offered never counts as zeros.
 
 Mixing parameters, a row w gives `sum_j w_j x_j`. Mixing updates, it gives `s_0 + sum_j w_j (x_j - s_j)`, where
 s are the adapters from which the last local steps began (Wagner et al. 2024, algorithm 1, with the sign of a
 step forward); that is again a sum of adapters, here called voices, whose weights sum to 1, some of them negative.
 
-What becomes of a unit's voices depends on what is trained of it. Both factors: `products.py`. One factor beside a
-frozen one that all have in common, or differences from the base: their weighted mean, which is exact. Where the ranks
-of frozen factors differ, the smaller is the beginning of the larger, so the mean is taken over the largest; what of it
-lies beyond the own rank is projected on what the own frozen factor spans (rule "svd"), or cut off.
+How a unit's voices are merged depends on what is trained of it. Where both factors are: see `products.py`. Where one
+factor stands beside a frozen one that all peers share, and for differences from the base: their weighted mean, which is
+exact. Where the ranks of frozen factors differ, the smaller factor is the beginning of the larger one, so the mean is
+taken over the largest rank; ranks beyond this peer's are projected on the span of its own frozen factor (rule "svd"),
+or cut off.
 
 Axes: K peers, entry 0 the own one; V voices; X of a factor, what is not its rank.
 """
@@ -44,8 +45,8 @@ inner products of the frozen factor's ranks, and the rank R of the result."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MergedState:
-    """`discarded` is the norm of what the result lacks of the exact mixture, over the mixture's norm; differences and
-    factors beside an equal frozen one lack nothing and do not count."""
+    """The result of a merge. `discarded` is the norm of what it lacks of the exact mixture over the mixture's norm,
+    whatever the rule. Differences, and factors beside an equal frozen one, lack nothing and do not count."""
 
     state: dict[str, F32]
     discarded: float
@@ -53,7 +54,7 @@ class MergedState:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OwnAdapter:
-    """This peer's adapter, what it was before its last local steps, and the units that these trained."""
+    """This peer's adapter, the adapter before its last local steps, and the units that these steps trained."""
 
     state: State
     start: State
@@ -62,7 +63,7 @@ class OwnAdapter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Voice:
-    """Somebody's pieces, whole or of some units, by name."""
+    """One adapter in a sum: its pieces by name, of all units or of some."""
 
     rank: int
     pieces: Mapping[str, F32]
@@ -70,7 +71,8 @@ class _Voice:
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Units of equal shapes with the same holders. `peers` are entry 0 and the neighbours that hold them."""
+    """Units of equal shapes with the same holders, merged together. `peers` are 0 (this peer) and the neighbours that
+    hold them."""
 
     peers: tuple[int, ...]
     own_holds: bool
@@ -117,7 +119,7 @@ RULE_FUNCTIONS: Final[dict[MergeRule, RuleFunctions]] = {
 
 
 class Stack:
-    """Adapters made ready to be merged by any number of rows."""
+    """Adapters prepared for merges by any number of rows: what does not depend on the row is computed once."""
 
     def __init__(
         self,
@@ -167,14 +169,14 @@ class Stack:
                 alone.append((group, weights_V))
             pieces |= merged
         if missed.lacking:
-            # What was taken as it is lacks nothing, and belongs to what the share is a share of.
+            # Units taken as they are lack nothing, but their norm belongs to the mixture's.
             exact = (group.products.exactly(weights) for group, weights in alone if _has_both(group.cuts[0]))
             missed = sum(exact, missed)
         state = self._blueprint.placed(pieces, self._blueprint.own, self._own.state)
         return MergedState(state, missed.share)
 
     def _only(self, group: _Group, weights_V: F64) -> _Voice | None:
-        """The voice of the own rank that has all weight."""
+        """The voice that has all weight, if it has this peer's rank."""
         voice = group.voices[int(np.argmax(weights_V))]
         return voice if np.count_nonzero(weights_V) == 1 and voice.rank == self._blueprint.rank else None
 
@@ -255,17 +257,17 @@ class Stack:
 
 
 def completed(update: Update, own: State, blueprint: Blueprint) -> State:
-    """A whole adapter of the own rank and units: theirs where they offer it, `own` elsewhere.
+    """A whole adapter of this peer's rank and units: the update's units where it offers them, `own` elsewhere.
 
     An adapter of another rank becomes the best approximation that the own rank allows, in coordinates near `own`'s.
     """
     row = (0.0, 1.0)
-    # Own units count as not held, so that what is not offered is kept and what is offered is theirs alone.
+    # With no own unit held, offered units come from the update alone and all others stay.
     return Stack(blueprint, OwnAdapter(own, own, ()), [update]).merge(row, "svd").state
 
 
 def started(update: Update, own: State, blueprint: Blueprint) -> State:
-    """The same of what the update was before its author's last local steps. Mixing updates only."""
+    """`completed` for the adapter before the author's last local steps. For mixing that sends it only."""
     assert update.start is not None, "the format carries the start"
     return completed(Update(update.offer, update.units, update.start, None), own, blueprint)
 
@@ -275,7 +277,7 @@ def _has_both(cuts: Sequence[Cut]) -> bool:
 
 
 def _rank_axis(cut: Cut) -> int | None:
-    """Along which axis of a piece its rank lies; None for a difference, which has none."""
+    """The axis of a piece along which its ranks lie; None for a difference from the base."""
     if cut.tensor.endswith(A):
         return 0
     return 1 if cut.tensor.endswith(B) else None

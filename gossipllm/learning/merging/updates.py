@@ -1,11 +1,11 @@
-"""An update: what of an adapter travels, which is the units that its author trained.
+"""An update: the part of an adapter that travels, which is the units that its author trained.
 
-Mixing parameters takes them as they are. Mixing updates takes what they gained since
-the start of the round; for that both travel, because messages carry states and never differences: a lost
-message must not leave anyone with a wrong sum.
+Mixing parameters takes the units as they are. Mixing updates takes what they gained since the start of the round; for
+that, start and end both travel, because messages carry states and never differences: a lost message must not leave
+a receiver with a wrong sum.
 
-What others offer may be of another rank than one's own, and of other units; `merging.completed` makes a whole adapter
-of one's own form of it.
+A neighbour's update may have another rank and other units than this peer's adapter; `stack.completed` makes a whole
+adapter of this peer's form from it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _START: Final = "start/"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Update:
-    """What somebody offers: the pieces of its units by name (`Blueprint.cuts`), and those from which its last local
-    steps began where they travel too. `units` are the offered ones, rising."""
+    """A decoded update: the pieces of its units by name (`Blueprint.cuts`), and the pieces from which the author's last
+    local steps began where they travel too. `units` are the offered ones, in rising order."""
 
     offer: Offer
     units: tuple[int, ...]
@@ -39,12 +39,14 @@ class Update:
 
 @dataclass(frozen=True, eq=False)
 class UpdateFormat:
+    """Encodes and decodes updates of one blueprint and one way of mixing."""
+
     blueprint: Blueprint
     mixing: Mixing
 
     @cached_property
     def schema(self) -> Schema:
-        """The blueprint's units, with all that travels of each."""
+        """The blueprint's units, with every tensor that travels of each."""
         schema = self.blueprint.schema
         if not MIXINGS[self.mixing].sends_start:
             return schema
@@ -60,7 +62,7 @@ class UpdateFormat:
 
     @cached_property
     def fingerprint(self) -> bytes:
-        """32 bytes that differ by what others must have in common with this peer, by no rank and no set of modules."""
+        """32 bytes that are equal where updates can be exchanged: they depend on neither rank nor set of modules."""
         if self.mixing == "parameters":
             return self.blueprint.fingerprint
         return fingerprint_of(f"gossipllm/{self.mixing}/1", [self.blueprint.fingerprint])

@@ -1,8 +1,8 @@
-"""Adapters beside the layers of one frozen base, any number of one shape in one pass.
+"""Passes through one frozen base with any number of adapters of one shape beside its layers.
 
-A pass goes through the base or through a context: a model of the same names with less of what is not trained
-(`gossipllm.model.contexts`). Tensors of an adapter that are not trained in a pass are there as constants, so that
-gradients and moments are as long as what is trained. The base is held once, whatever adapters go beside it.
+A pass goes through the base or through a context model, whose untrained parts are compressed
+(`gossipllm.model.contexts`). Tensors of an adapter that are not trained in a pass take part as constants, so that
+gradients and moments are as long as what is trained. The base is held once, whatever adapters are mounted beside it.
 
 Axes: P adapters, N their parameters; B windows of a pass, P equal groups of them; T positions, V tokens of the
 vocabulary.
@@ -34,14 +34,14 @@ from trust.rows.config import Reduction
 
 @dataclass(slots=True)
 class PassCounter:
-    """Tokens that went through the base, by purpose. A backward pass counts apart from its forward pass."""
+    """Tokens that went through the base, by purpose; backward passes are counted apart from forward passes."""
 
     forward: Counter[str] = field(default_factory=Counter[str])
     backward: Counter[str] = field(default_factory=Counter[str])
 
 
 class Engine:
-    """A base with sites, and adapters of one blueprint. The sites hold what is computed: one thread at a time."""
+    """Passes through a base with sites, for adapters of one blueprint. Sites hold state: use one thread at a time."""
 
     def __init__(self, base: Base, blueprint: Blueprint, meter: PassCounter) -> None:
         self.base = base
@@ -57,8 +57,8 @@ class Engine:
             for name, value in blueprint.frozen.items()
         }
 
-    def vectors(self, names: tuple[str, ...]) -> FlatLayout:
-        """Of these trained tensors; of all where none is named."""
+    def flat_layout(self, names: tuple[str, ...]) -> FlatLayout:
+        """The layout of these trained tensors, of all where none is named."""
         if not names or len(names) == len(self.whole.places):
             return self.whole
         if names not in self._parts:
@@ -69,10 +69,10 @@ class Engine:
     def live(
         self, states: Sequence[State], *, but: FlatLayout | None = None, kept: frozenset[int] | None = None
     ) -> dict[str, torch.Tensor]:
-        """These adapters, `(P, ...)` by name, without what stands in `but`, at the layers that are `kept`.
+        """The tensors of these adapters, `(P, ...)` by name, without those in `but` and only at the layers in `kept`.
 
-        Differences from the base that are zero are left out: of an adapter as large as the base, what was never
-        trained takes no memory.
+        Differences from the base that are zero are left out, so that the untrained part of an adapter as large as the
+        base takes no memory.
         """
         if but is None and kept is None and self.blueprint.schema.ranked:
             held = self.whole
@@ -90,7 +90,7 @@ class Engine:
         return held.views(held.rows(states).to(self.base.dtype))
 
     def base_weight(self, name: str) -> torch.Tensor | None:
-        """`(N,)` float32: what of the base a tensor of differences is added to; None for a factor of LoRA."""
+        """The base's weight to which a tensor of differences is added, `(N,)` float32; None for a factor of LoRA."""
         if name.endswith((A, B)):
             return None
         module, _, which = name.rpartition(".")
@@ -103,25 +103,25 @@ class Engine:
 
     @contextmanager
     def mounted(
-        self, tensors: Mapping[str, torch.Tensor], surroundings: ContextModel | None = None
+        self, tensors: Mapping[str, torch.Tensor], context_model: ContextModel | None = None
     ) -> Generator[None]:
-        """Let passes go through these adapters, `(P, ...)` by name."""
+        """Mount these adapters, `(P, ...)` by name, for passes within the `with` block."""
         count = max(map(len, tensors.values()), default=1)
         frozen = {
             name: value.expand(count, *value.shape[1:])
             for name, value in self._frozen.items()
-            if surroundings is None
-            or surroundings.kept is None
-            or self.blueprint.layer_of(name) in surroundings.kept
+            if context_model is None
+            or context_model.kept is None
+            or self.blueprint.layer_of(name) in context_model.kept
         }
         everything = {**frozen, **tensors}
-        sites = self._sites if surroundings is None else _sites_of(surroundings.model)
+        sites = self._sites if context_model is None else _sites_of(context_model.model)
         for site in sites:
             site.mount(everything, scale=self.blueprint.scale)
         try:
             with ExitStack() as stack:
-                if surroundings is not None and surroundings.checkpointed is not None:
-                    stack.enter_context(checkpointed(surroundings.model, surroundings.checkpointed))
+                if context_model is not None and context_model.checkpointed is not None:
+                    stack.enter_context(checkpointed(context_model.model, context_model.checkpointed))
                 yield
         finally:
             for site in sites:
@@ -129,10 +129,10 @@ class Engine:
 
     @contextmanager
     def dropping(
-        self, dropouts: Sequence[Dropout], surroundings: ContextModel | None = None
+        self, dropouts: Sequence[Dropout], context_model: ContextModel | None = None
     ) -> Generator[None]:
-        """Let passes thin out the inputs of the mounted adapters' A, each as its own entry says."""
-        sites = self._sites if surroundings is None else _sites_of(surroundings.model)
+        """Apply dropout to the inputs of the mounted adapters' A, one entry for each adapter; none for no dropout."""
+        sites = self._sites if context_model is None else _sites_of(context_model.model)
         lora = [site for site in sites if isinstance(site, LoraSite)]
         for site in lora:
             site.dropouts = dropouts
@@ -143,41 +143,42 @@ class Engine:
                 site.dropouts = ()
 
     def logits(
-        self, tokens_BT: torch.Tensor, *, last: bool = False, surroundings: ContextModel | None = None
+        self, tokens_BT: torch.Tensor, *, last: bool = False, context_model: ContextModel | None = None
     ) -> torch.Tensor:
         """`(B, T, V)`, or `(B, 1, V)` of the last position only."""
-        model: Any = self.base.model if surroundings is None else surroundings.model
+        model: Any = self.base.model if context_model is None else context_model.model
         return model(input_ids=tokens_BT, use_cache=False, logits_to_keep=int(last)).logits
 
 
 class Slopes:
-    """Losses and gradients of P adapters: the graph's leaves are views of one matrix."""
+    """Losses and gradients of P adapters. The leaves of the graph are views of one matrix, so that a step on all
+    tensors is one operation."""
 
     def __init__(
         self,
         engine: Engine,
-        vectors: FlatLayout,
+        flat: FlatLayout,
         states: Sequence[State],
         *,
         reduction: Reduction = "tokens",
-        surroundings: ContextModel | None = None,
+        context_model: ContextModel | None = None,
     ) -> None:
         self._engine = engine
         self._reduction: Reduction = reduction
-        self._surroundings = surroundings
+        self._context_model = context_model
         self._live_PN = torch.zeros(
-            len(states), vectors.count, dtype=engine.base.dtype, device=engine.base.device
+            len(states), flat.count, dtype=engine.base.dtype, device=engine.base.device
         )
-        self._leaves = vectors.views(self._live_PN)
+        self._leaves = flat.views(self._live_PN)
         for leaf in self._leaves.values():
             leaf.requires_grad_()
-        kept = None if surroundings is None else surroundings.kept
-        self._constants = engine.live(states, but=vectors, kept=kept)
+        kept = None if context_model is None else context_model.kept
+        self._constants = engine.live(states, but=flat, kept=kept)
 
     @contextmanager
     def mounted(self) -> Generator[None]:
-        """Where `at` can be asked."""
-        with self._engine.mounted({**self._constants, **self._leaves}, self._surroundings):
+        """Mount the adapters; `at` can be called within the `with` block."""
+        with self._engine.mounted({**self._constants, **self._leaves}, self._context_model):
             yield
 
     def at(
@@ -190,12 +191,12 @@ class Slopes:
         """Mean loss of each adapter, `(P,)`, and its gradient, `(P, N)`, both float32."""
         with torch.no_grad():
             self._live_PN.copy_(theta_PN)
-        # The backward pass too: blocks of which only inputs are kept are computed again there.
-        with self._engine.dropping(dropouts, self._surroundings):
+        # Around the backward pass too, where checkpointed blocks are computed again.
+        with self._engine.dropping(dropouts, self._context_model):
             loss_P = mean_losses(
-                self._engine, windows_PBT, reduction=self._reduction, surroundings=self._surroundings
+                self._engine, windows_PBT, reduction=self._reduction, context_model=self._context_model
             )
-            # Adapters share no parameter, so the gradient of the sum is each one's own.
+            # Adapters share no parameter, so the gradient of the summed loss is each adapter's own gradient.
             slopes = torch.autograd.grad(loss_P.sum(), list(self._leaves.values()))
         self._engine.meter.forward[purpose] += windows_PBT.size
         self._engine.meter.backward[purpose] += windows_PBT.size
@@ -207,21 +208,21 @@ def mean_losses(
     windows_PBT: np.ndarray[Any, Any],
     *,
     reduction: Reduction,
-    surroundings: ContextModel | None = None,
+    context_model: ContextModel | None = None,
 ) -> torch.Tensor:
-    """`(P,)`: each mounted adapter's mean loss on its windows."""
+    """Each mounted adapter's mean loss on its windows, `(P,)`."""
     tokens_BT, bears_BU = tokens_and_mask(windows_PBT, engine.base.device)
-    losses_BU = token_losses(engine.logits(tokens_BT, surroundings=surroundings), tokens_BT)
+    losses_BU = token_losses(engine.logits(tokens_BT, context_model=context_model), tokens_BT)
     return pooled(losses_BU, bears_BU, groups=len(windows_PBT), reduction=reduction)
 
 
 def training_bytes(base: Base) -> int:
-    """About what a training pass keeps of one token, from the sizes of a transformer's layers."""
+    """Estimate of the bytes that a training pass keeps for one token."""
     return layer_bytes(base) * int(_shape(base).num_hidden_layers) + head_bytes(base)
 
 
 def layer_bytes(base: Base) -> int:
-    """About what a training pass keeps of one token in one layer."""
+    """Estimate of the bytes that a training pass keeps for one token in one layer, from the layer's widths."""
     config = _shape(base)
     width = int(config.hidden_size)
     inner = int(getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * width)
@@ -230,7 +231,7 @@ def layer_bytes(base: Base) -> int:
 
 
 def dropout_bytes(base: Base, blueprint: Blueprint) -> int:
-    """What dropout adds to one token in one layer: of each input of an A, whether it was dropped, and a copy."""
+    """Bytes that dropout keeps for one token in one layer: of each input of an A a mask and a copy."""
     if not blueprint.config.dropout:
         return 0
     inputs = sum(spec.shape[1] for spec in blueprint.layout.tensors if spec.name.endswith(A))
@@ -238,12 +239,12 @@ def dropout_bytes(base: Base, blueprint: Blueprint) -> int:
 
 
 def head_bytes(base: Base) -> int:
-    """What it keeps at the head: a token's logits and their gradient."""
+    """Bytes that a training pass keeps for one token at the head: its logits and their gradient."""
     return base.vocabulary * 2 * base.dtype.itemsize
 
 
 def input_bytes(base: Base) -> int:
-    """A block's input, of one token."""
+    """Bytes of a block's input for one token: what a checkpointed block keeps."""
     return int(_shape(base).hidden_size) * base.dtype.itemsize
 
 

@@ -1,9 +1,9 @@
 """Tensors of P adapters as the rows of one matrix, and back.
 
-An adapter's tensors one after the other are a vector, and P of them the rows of a matrix, of which the tensors in
-the layers are views. So what is done to all parameters (clipping, AdamW, a cast) is one operation, with each peer's
-own norm, rate and count of steps. What is trained of an adapter may be some of its tensors: then only those are in
-the vector, and gradient and moments are as short.
+An adapter's tensors one after the other are a vector, and the vectors of P adapters are the rows of a matrix; the
+tensors in the layers are views of it. So an operation on all parameters (clipping, AdamW, a cast) is one kernel, with
+each peer's own norm, rate and step count. Where only some tensors are trained, only these are in the vector, and
+gradient and moments are as short.
 
 Axes: P adapters, N parameters.
 """
@@ -22,7 +22,7 @@ from wire.tensors import TensorSpec
 
 
 class FlatLayout:
-    """Where each of these tensors lies in the vector of them all. `count` is N."""
+    """Where each of these tensors lies in the vector. `count` is N."""
 
     def __init__(self, specs: Sequence[TensorSpec], device: torch.device) -> None:
         ends = np.cumsum([0, *(spec.count for spec in specs)]).tolist()
@@ -34,7 +34,7 @@ class FlatLayout:
         self._device = device
 
     def rows(self, states: Sequence[State]) -> torch.Tensor:
-        """`(P, N)` float32; what a state lacks is zero, as moments are before the first step."""
+        """The states as rows, `(P, N)` float32. Missing tensors are zero, as moments are before the first step."""
         rows = np.zeros((len(states), self.count), np.float32)
         for row, state in zip(rows, states, strict=True):
             for name, (place, _) in self.places.items():
@@ -43,7 +43,7 @@ class FlatLayout:
         return torch.tensor(rows, device=self._device)
 
     def states(self, theta_PN: torch.Tensor) -> list[dict[str, F32]]:
-        """A copy of each vector, as tensors by name."""
+        """The rows as states: copies of their tensors, by name."""
         rows = theta_PN.float().cpu().numpy()
         return [
             {name: row[place].reshape(shape).copy() for name, (place, shape) in self.places.items()}
@@ -51,12 +51,12 @@ class FlatLayout:
         ]
 
     def views(self, theta_PN: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The tensors of P vectors, by name, on the same memory."""
+        """The tensors of P vectors, by name, as views of the same memory."""
         count = len(theta_PN)
         return {name: theta_PN[:, place].view(count, *shape) for name, (place, shape) in self.places.items()}
 
     def masks(self, masks: Sequence[Mapping[str, F32] | None]) -> torch.Tensor | None:
-        """`(P, N)`, 1 where an adapter says so or says nothing; None where none says anything."""
+        """The masks as rows, `(P, N)`; tensors without a mask are 1 throughout. None where no adapter has a mask."""
         if all(mask is None for mask in masks):
             return None
         rows = self.rows([mask or {} for mask in masks])

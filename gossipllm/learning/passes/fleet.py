@@ -1,6 +1,6 @@
-"""Adapters at work on one frozen base: trained, measured and asked for predictions, many in one pass.
+"""Performs jobs on one frozen base: many adapters are trained, measured and asked for predictions in one pass.
 
-Passes are cut so that the activations they keep stay below `PASS_BYTES`, however many adapters there are. Those with
+Passes are cut so that the activations they keep stay below `PASS_BYTES`, however many adapters there are. Passes with
 gradients stand in `local_steps.py` and `importance.py`. A fleet is for adapters of one blueprint; fleets of several
 ranks or sets of modules may share a base, as long as one works at a time.
 
@@ -40,15 +40,16 @@ from wire.floats import F32
 from wire.logits import LogitRows, SparseRows
 
 PASS_BYTES: Final = 2**28
-"""Memory that the activations of a training pass may take; one adapter's batch goes whole all the same. Guess."""
+"""Memory for the activations of a training pass. One adapter's batch is never cut, even where it takes more. Guess."""
 _LOGITS_AT_ONCE: Final = 2**23
-"""Logits of a pass that only measures: 32 MB as float32. Guess."""
+"""Most logits in a pass that only measures: 32 MB as float32. Guess."""
 
 J = TypeVar("J")
 
 
 class Fleet:
-    """Performs jobs, one thread at a time. `attached` are the sites of the base, which are made where not given."""
+    """Performs jobs for adapters of one blueprint, in one thread at a time. Without `attached`, sites are put into the
+    base."""
 
     def __init__(
         self,
@@ -74,7 +75,7 @@ class Fleet:
         return self._engine.meter
 
     def perform(self, jobs: Sequence[Job]) -> list[Any]:
-        """The result of each job, in order; an exception in its place where one failed by itself.
+        """The result of each job, in order. Where a single job failed, its exception stands in its place.
 
         Jobs of one kind and shape go through the base together.
         """
@@ -139,8 +140,8 @@ class Fleet:
         *,
         last: bool = False,
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]]:
-        """`(logits_BTV, tokens_BT, bears_BU)`, adapter by adapter and window by window, as many at once as memory
-        allows; the last says which targets bear loss and is None where all do.
+        """Yield `(logits_BTV, tokens_BT, bears_BU)`, adapter by adapter and window by window, as many at once as memory
+        allows. `bears_BU` says which targets bear loss and is None where all do.
 
         With `last` there are logits of the last position only.
         """
@@ -171,7 +172,7 @@ class Fleet:
 
 
 def kind_of(job: Job) -> tuple[Any, ...]:
-    """Jobs of equal kind can be performed together."""
+    """A key: jobs of equal kind can be performed together."""
     match job:
         case LossJob():
             return (LossJob, job.windows_WT.shape, job.purpose)
@@ -186,7 +187,7 @@ def kind_of(job: Job) -> tuple[Any, ...]:
                 job.config.reduction,
                 job.tensors,
                 job.masks is None,
-                job.surroundings,
+                job.context_model,
                 job.measure,
             )
         case SlopeJob():

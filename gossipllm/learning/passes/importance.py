@@ -1,11 +1,12 @@
-"""How much the loss depends on each layer: the sum over its weights of (gradient * weight)^2 (LEFF).
+"""The importance of each layer: the sum over its weights of (gradient * weight)^2, as in LEFF.
 
-It is the square of the first-order change of the loss if a weight were left out. Two ways to it: the gradients of
-local steps tell of the layers they train, for nothing; a probe tells of all layers, and its backward pass reduces
-each gradient as soon as it is there and lets it go, so that beside the adapter it needs memory for about one block.
+A term is the square of the loss's first-order change if that weight were zero. There are two ways to measure it. The
+gradients of local steps give it for the layers that they train, at no cost. A probe gives it for all layers; its
+backward pass reduces each gradient as soon as it is there and frees it, so that beside the adapter it needs memory
+for about one block.
 
-Of differences from the base, the weight is the base's with the difference. A tensor that is zero, as a factor of LoRA
-before it is trained, would say nothing: then the gradient alone is squared (Fisher's information).
+For differences from the base, the weight is the base's weight plus the difference. For a tensor that is zero, such as a
+factor of LoRA before it is trained, the sum would be zero: there the gradient alone is squared (Fisher information).
 
 Axes: P adapters, N their parameters; L layers; B windows.
 """
@@ -26,14 +27,14 @@ from wire.floats import F32
 
 
 class ByProduct:
-    """Sums over local steps, from the gradients that they take anyway. What was zero when they began counts so for
-    all of them."""
+    """Importance from the gradients of local steps. A tensor that was zero at the first step counts by its gradient
+    alone in all steps, so that terms of one kind are summed."""
 
-    def __init__(self, engine: Engine, vectors: FlatLayout, theta_PN: torch.Tensor) -> None:
+    def __init__(self, engine: Engine, flat: FlatLayout, theta_PN: torch.Tensor) -> None:
         blueprint = engine.blueprint
         self._terms = [
             (blueprint.layer_of(name), place, base_N, _nothing_yet(_weight(theta_PN[:, place], base_N)))
-            for name, (place, _) in vectors.places.items()
+            for name, (place, _) in flat.places.items()
             if blueprint.layer_of(name) >= 0
             for base_N in (engine.base_weight(name),)
         ]
@@ -41,14 +42,14 @@ class ByProduct:
         self._steps = 0
 
     def add(self, theta_PN: torch.Tensor, gradient_PN: torch.Tensor) -> None:
-        """What one step's gradients say, at the weights they are of."""
+        """Add the terms of one step: gradients, and the weights at which they were taken."""
         self._steps += 1
         for layer, place, base_N, nothing_P1 in self._terms:
             weight_PN = _weight(theta_PN[:, place], base_N)
             self._sums_PL[:, layer] += _said(gradient_PN[:, place], weight_PN, nothing_P1)
 
     def means(self) -> list[tuple[float | None, ...]]:
-        """Of each adapter, a number for each layer that was trained and None for the others."""
+        """Means over the steps: for each adapter a number for each trained layer and None for the others."""
         seen = {layer for layer, *_ in self._terms} if self._steps else set[int]()
         rows: list[list[float]] = cast("Any", self._sums_PL / max(self._steps, 1)).tolist()
         return [tuple(value if layer in seen else None for layer, value in enumerate(row)) for row in rows]
@@ -56,18 +57,20 @@ class ByProduct:
 
 def probe(engine: Engine, jobs: Sequence[ProbeJob]) -> list[tuple[float, ...]]:
     """The importance of all layers at each adapter, by one backward pass."""
-    # Leaves of their own and no views of one matrix: each gradient comes by itself and can go by itself.
+    # Separate leaves instead of views of one matrix, so that each gradient can be freed by itself.
     leaves = {name: _leaf(engine, [job.state[name] for job in jobs]) for name in engine.whole.places}
     sums_PL = _zeros(engine, len(jobs))
     hooks: list[Any] = [
         cast("Any", leaf).register_post_accumulate_grad_hook(_reducer(engine, name, sums_PL))
         for name, leaf in leaves.items()
     ]
-    surroundings = ContextModel(engine.base.model, checkpointed=BlockWindow(0, engine.blueprint.layers))
+    context_model = ContextModel(engine.base.model, checkpointed=BlockWindow(0, engine.blueprint.layers))
     try:
-        with engine.mounted(leaves, surroundings):
+        with engine.mounted(leaves, context_model):
             windows_PBT = np.stack([job.windows_BT for job in jobs])
-            loss_P = mean_losses(engine, windows_PBT, reduction=jobs[0].reduction, surroundings=surroundings)
+            loss_P = mean_losses(
+                engine, windows_PBT, reduction=jobs[0].reduction, context_model=context_model
+            )
             cast("Any", loss_P.sum()).backward()
     finally:
         for hook in hooks:
@@ -100,12 +103,12 @@ def _weight(theta_PN: torch.Tensor, base_N: torch.Tensor | None) -> torch.Tensor
 
 
 def _nothing_yet(weight_PN: torch.Tensor) -> torch.Tensor:
-    """`(P, 1)`: which adapters' tensor holds nothing but zeros."""
+    """Which adapters have nothing but zeros in this tensor, `(P, 1)`."""
     return ~weight_PN.any(dim=1, keepdim=True)
 
 
 def _said(gradient_PN: torch.Tensor, weight_PN: torch.Tensor, nothing_P1: torch.Tensor) -> torch.Tensor:
-    """`(P,)`: what one tensor's gradient says."""
+    """One tensor's part of the importance, `(P,)`."""
     factor_PN = torch.where(nothing_P1, 1.0, weight_PN)
     return (gradient_PN * factor_PN).square().sum(dim=1, dtype=torch.float64)
 

@@ -31,20 +31,20 @@ _REPORT_EVERY_S: Final = 0.3
 
 
 def local_steps(engine: Engine, jobs: Sequence[StepsJob]) -> list[StepsDone | UserMistake]:
-    """Jobs of one kind (`fleet.kind_of`), one after the other step by step, all jobs at once."""
+    """Perform jobs of one kind (`fleet.kind_of`) side by side. A job that diverges gives an error in its place."""
     began = reported = time.perf_counter()
-    vectors = engine.vectors(jobs[0].tensors)
+    flat = engine.flat_layout(jobs[0].tensors)
     states = [job.state for job in jobs]
-    theta_PN = vectors.rows(states)
-    mask_PN = vectors.masks([job.masks for job in jobs])
-    optimiser = _optimiser(jobs, vectors)
-    measure = ByProduct(engine, vectors, theta_PN) if jobs[0].measure else None
+    theta_PN = flat.rows(states)
+    mask_PN = flat.masks([job.masks for job in jobs])
+    optimiser = _optimiser(jobs, flat)
+    measure = ByProduct(engine, flat, theta_PN) if jobs[0].measure else None
     steps, size = jobs[0].batches_SB.shape
     tokens = [int(targets(job.windows_WT)[job.batches_SB].sum()) for job in jobs]
     total_P = torch.zeros(len(jobs), dtype=torch.float64, device=engine.base.device)
     failures: dict[int, UserMistake] = {}
     slopes = Slopes(
-        engine, vectors, states, reduction=jobs[0].config.reduction, surroundings=jobs[0].surroundings
+        engine, flat, states, reduction=jobs[0].config.reduction, context_model=jobs[0].context_model
     )
     with slopes.mounted():
         for step in range(steps):
@@ -77,8 +77,8 @@ def local_steps(engine: Engine, jobs: Sequence[StepsJob]) -> list[StepsDone | Us
         for index, (job, state, moments, count, loss, importance) in enumerate(
             zip(
                 jobs,
-                vectors.states(theta_PN),
-                _memories(jobs, vectors, optimiser),
+                flat.states(theta_PN),
+                _memories(jobs, flat, optimiser),
                 tokens,
                 numbers(total_P),
                 importances,
@@ -112,20 +112,20 @@ def _dropouts(jobs: Sequence[StepsJob], step: int) -> list[Dropout]:
     return [Dropout(job.dropout, (job.config.seed, job.round, step)) for job in jobs]
 
 
-def _optimiser(jobs: Sequence[StepsJob], vectors: FlatLayout) -> AdamW | Descent:
+def _optimiser(jobs: Sequence[StepsJob], flat: FlatLayout) -> AdamW | Descent:
     configs, taken = [job.config for job in jobs], [job.moments.steps for job in jobs]
     if configs[0].optimiser == "sgd":
         return Descent(configs, taken=taken)
     return AdamW(
         configs,
-        first_PN=vectors.rows([job.moments.first for job in jobs]),
-        second_PN=vectors.rows([job.moments.second for job in jobs]),
+        first_PN=flat.rows([job.moments.first for job in jobs]),
+        second_PN=flat.rows([job.moments.second for job in jobs]),
         taken=taken,
         since=[job.moments.since for job in jobs],
     )
 
 
-def _memories(jobs: Sequence[StepsJob], vectors: FlatLayout, optimiser: AdamW | Descent) -> list[Moments]:
+def _memories(jobs: Sequence[StepsJob], flat: FlatLayout, optimiser: AdamW | Descent) -> list[Moments]:
     if isinstance(optimiser, Descent):
         return [
             Moments(taken, since=job.moments.since, units=job.moments.units)
@@ -136,8 +136,8 @@ def _memories(jobs: Sequence[StepsJob], vectors: FlatLayout, optimiser: AdamW | 
         for job, taken, first, second in zip(
             jobs,
             optimiser.taken,
-            vectors.states(optimiser.first_PN),
-            vectors.states(optimiser.second_PN),
+            flat.states(optimiser.first_PN),
+            flat.states(optimiser.second_PN),
             strict=True,
         )
     ]
@@ -150,7 +150,7 @@ def _note_failures(
     norm_P: torch.Tensor,
     step: int,
 ) -> None:
-    # One look at the accelerator's numbers a step, not one for each adapter.
+    # One transfer from the accelerator a step instead of one for each adapter.
     if bool(torch.isfinite(loss_P + norm_P).all()):
         return
     for index, (job, loss, norm) in enumerate(zip(jobs, numbers(loss_P), numbers(norm_P), strict=True)):

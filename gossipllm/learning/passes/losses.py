@@ -25,7 +25,7 @@ _BLOCK: Final = 256
 
 
 def tokens_and_mask(windows_BT: Windows, device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """`(B, T)` ids as a model takes them, and which targets bear loss, `(B, U)`; None where all do.
+    """Token ids for a model, `(B, T)`, and which targets bear loss, `(B, U)`; None where all do.
 
     Leading axes are flattened into B.
     """
@@ -41,7 +41,7 @@ def window_losses(
     """Each window's sum over the targets that bear loss, and their number, both `(B,)` float32."""
     if bears_BU is None:
         return losses_BU.sum(dim=1), torch.full_like(losses_BU[:, 0], losses_BU.shape[1])
-    # Chosen rather than multiplied: a loss that does not count may be infinite.
+    # `where` instead of a product: a loss that does not count may be infinite, and infinity times 0 is not a number.
     return torch.where(bears_BU, losses_BU, 0.0).sum(dim=1), bears_BU.sum(dim=1).float()
 
 

@@ -1,14 +1,13 @@
 """AdamW, or plain gradient descent, for P adapters at once, each with its own count of steps and its own rate.
 
-The arithmetic is torch's (Loshchilov and Hutter, arXiv 1711.05101), to rounding; a test holds the two against
-each other. Its own, because torch's keeps one count of steps for a tensor, and here peers that joined late
-share one.
+The arithmetic is that of torch's AdamW (Loshchilov and Hutter, arXiv 1711.05101), up to rounding, which a test checks.
+torch's own keeps one step count for each tensor; here the rows of one tensor belong to peers that may have joined at
+different times, each with its own count.
 
-Moments and the count of steps live through a merge. Wagner et al. (2024) keep them in their released
-code, and so do we: `merging.py` returns factors in coordinates near the previous ones, so that a moment
-still belongs to the entry it was measured on. Starting them anew would cost a warm-up in every round. Where a
-round trains other units than the last did, there is nothing to keep: moments begin at zero, their bias correction
-with them, while the rate's schedule goes on.
+Moments and step counts are kept through a merge, as in the released code of Wagner et al. (2024): merging returns
+factors in coordinates near the previous ones, so that a moment still belongs to the entry it was measured on. Fresh
+moments would cost a warm-up in every round. Where a round trains other units than the last one, nothing can be kept:
+moments and their bias correction begin at zero, while the rate's schedule goes on.
 
 Axes: P adapters, N parameters.
 """
@@ -29,14 +28,14 @@ FINAL_RATE_SHARE: Final = 0.1
 
 
 class Optimiser(Protocol):
-    """Takes the steps of P adapters. `mask_PN` is 1 where an entry may change and 0 elsewhere; None: all may."""
+    """Takes the steps of P adapters. `mask_PN` is 1 where an entry may change and 0 elsewhere; None lets all change."""
 
     taken: list[int]
 
     def step(
         self, theta_PN: torch.Tensor, gradient_PN: torch.Tensor, mask_PN: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Change `theta_PN`; the norms of the gradients that count, before any clipping, `(P,)`.
+        """Change `theta_PN` in place. Returns the norms of the masked gradients before clipping, `(P,)`.
 
         `gradient_PN` is scratch space afterwards.
         """
@@ -81,14 +80,14 @@ class AdamW:
         torch.sqrt(self.second_PN, out=gradient_PN)
         gradient_PN.div_(_column(spread, theta_PN)).add_(EPSILON)
         decay_P1 = _column(decay, theta_PN)
-        # Moments begin at zero where entries may not change, and stay there: only the decay would move them.
+        # Masked entries have zero moments and keep them, so that weight decay alone would still move them.
         theta_PN.mul_(decay_P1 if mask_PN is None else torch.where(mask_PN > 0, decay_P1, 1.0))
         theta_PN.sub_(self.first_PN.div(gradient_PN).mul_(_column(size, theta_PN)))
         return norm_P1.squeeze(1)
 
 
 class Descent:
-    """theta - rate * gradient, and nothing else: what theory speaks of."""
+    """Plain gradient descent, theta - rate * gradient, for comparison with theory."""
 
     def __init__(self, configs: Sequence[TrainingConfig], *, taken: Sequence[int]) -> None:
         self.taken = list(taken)

@@ -1,4 +1,4 @@
-"""Logits to what is sent of them: a peer's evidence.
+"""The part of a model's logits that a peer sends as evidence.
 
 Axes: R rows (a window's position, window by window), K kept tokens, V vocabulary.
 """

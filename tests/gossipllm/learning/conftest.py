@@ -1,4 +1,4 @@
-"""Forms of adapter over one small model that has shapes and no numbers, adapters of these forms, and small crews."""
+"""Blueprints over a small model that has shapes and no numbers, adapters of these forms, small learner pools."""
 
 from __future__ import annotations
 
@@ -150,27 +150,27 @@ def mixture() -> Callable[..., np.ndarray]:
     return mixture_of
 
 
-class Crews:
-    """Learners in a crew, asked one thing at a time."""
+class Pools:
+    """Learner pools of one or more learners, asked one thing at a time."""
 
     @staticmethod
-    def hired(crew: LearnerPool, config: LearnerConfig, seed: int = 0) -> Learner:
+    def new_learner(pool: LearnerPool, config: LearnerConfig, seed: int = 0) -> Learner:
         splits = load_splits(
-            config.data, crew.base.tokenizer, context_length=crew.base.context_length, seed=seed
+            config.data, pool.base.tokenizer, context_length=pool.base.context_length, seed=seed
         )
-        return crew.hire(replace(config, training=replace(config.training, seed=seed)), splits)
+        return pool.new_learner(replace(config, training=replace(config.training, seed=seed)), splits)
 
     @staticmethod
-    def opened(crew: LearnerPool, learner: Learner, snapshot: Content | None = None) -> Opened:
-        (reply,) = crew.answer([(learner, Open(request=1, config=learner.config, snapshot=snapshot))])
+    def opened(pool: LearnerPool, learner: Learner, snapshot: Content | None = None) -> Opened:
+        (reply,) = pool.answer([(learner, Open(request=1, config=learner.config, snapshot=snapshot))])
         assert isinstance(reply, Opened), reply
         return reply
 
     @staticmethod
-    def crew_of(config: LearnerConfig) -> tuple[LearnerPool, Learner, Opened]:
-        crew = LearnerPool(config, lambda *_: None)
-        learner = Crews.hired(crew, config)
-        return crew, learner, Crews.opened(crew, learner)
+    def pool_of(config: LearnerConfig) -> tuple[LearnerPool, Learner, Opened]:
+        pool = LearnerPool(config, lambda *_: None)
+        learner = Pools.new_learner(pool, config)
+        return pool, learner, Pools.opened(pool, learner)
 
     @staticmethod
     def layer_units(reply: Opened, layer: int) -> bytes:
@@ -180,19 +180,19 @@ class Crews:
         return schema.offer([i for i in own if schema.units[i].layer in (-1, layer)], reply.offer.rank).units
 
     @staticmethod
-    def train(crew: LearnerPool, learner: Learner, number: int = 1, **asked: Any) -> Trained:
-        (done,) = crew.answer([(learner, Train(request=2, round=number, steps=3, **asked))])
+    def train(pool: LearnerPool, learner: Learner, number: int = 1, **asked: Any) -> Trained:
+        (done,) = pool.answer([(learner, Train(request=2, round=number, steps=3, **asked))])
         assert isinstance(done, Trained), done
         return done
 
     @staticmethod
-    def merge(crew: LearnerPool, learner: Learner, row: tuple[float, ...], *others: Trained) -> Merged:
+    def merge(pool: LearnerPool, learner: Learner, row: tuple[float, ...], *others: Trained) -> Merged:
         request = Merge(request=3, row=row, updates=tuple(one.update for one in others))
-        (reply,) = crew.answer([(learner, request)])
+        (reply,) = pool.answer([(learner, request)])
         assert isinstance(reply, Merged), reply
         return reply
 
 
 @pytest.fixture
-def crews() -> type[Crews]:
-    return Crews
+def pools() -> type[Pools]:
+    return Pools

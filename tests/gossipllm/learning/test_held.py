@@ -14,7 +14,7 @@ from gossipllm.learning import shared_model
 from gossipllm.learning.jobs import LossJob, ProbeJob
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool, answer, together
-from gossipllm.learning.passes.windows import step_bytes
+from gossipllm.learning.passes.block_window import step_bytes
 from gossipllm.learning.shared_model import SharedModel, load_shared_model, load_text
 from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.model.blocks import blocks_of, linears_of
@@ -57,8 +57,8 @@ def opened(learner: Learner, snapshot: Content | None = None) -> Opened:
 
 
 def alone(config: LearnerConfig, snapshot: Content | None = None) -> tuple[Learner, Opened]:
-    materials = load_shared_model(config, silent, alone=True)
-    learner = Learner(config, materials, load_text(config, materials.base))
+    shared = load_shared_model(config, silent, alone=True)
+    learner = Learner(config, shared, load_text(config, shared.base))
     return learner, opened(learner, snapshot)
 
 
@@ -78,9 +78,9 @@ def train(learner: Learner, reply: Opened, number: int, layer: int, **asked: Any
     return done
 
 
-def measured(materials: SharedModel, config: LearnerConfig, state: Any) -> np.ndarray[Any, Any]:
-    windows_WT = load_text(config, materials.base).test_WT
-    (((losses_W,)),) = materials.fleet(config.adapter).perform([LossJob((state,), windows_WT, "test")])
+def measured(shared: SharedModel, config: LearnerConfig, state: Any) -> np.ndarray[Any, Any]:
+    windows_WT = load_text(config, shared.base).test_WT
+    (((losses_W,)),) = shared.fleet(config.adapter).perform([LossJob((state,), windows_WT, "test")])
     return losses_W
 
 
@@ -90,12 +90,12 @@ def test_its_base_is_packed_and_called_what_it_is_called_elsewhere(
     config: Config, family: str, context: Any
 ) -> None:
     learner, reply = alone(windowed(config, context, family))
-    blocks = blocks_of(learner.materials.base.model)
+    blocks = blocks_of(learner.shared.base.model)
 
     assert packed_in(blocks)
     assert not linears_of(blocks), "and nothing else beside it"
     other = LearnerPool(windowed(config, "none", family), silent)
-    there = other.hire(windowed(config, "none", family), learner_splits(other, learner))
+    there = other.new_learner(windowed(config, "none", family), learner_splits(other, learner))
     (elsewhere,) = other.answer([(there, Open(request=1, config=there.config, snapshot=None))])
     assert isinstance(elsewhere, Opened)
     assert reply.fingerprints == elsewhere.fingerprints
@@ -104,9 +104,9 @@ def test_its_base_is_packed_and_called_what_it_is_called_elsewhere(
     assert reply.test_loss != elsewhere.test_loss
 
 
-def learner_splits(crew: LearnerPool, learner: Learner) -> Any:
+def learner_splits(pool: LearnerPool, learner: Learner) -> Any:
     return load_splits(
-        learner.config.data, crew.base.tokenizer, context_length=crew.base.context_length, seed=0
+        learner.config.data, pool.base.tokenizer, context_length=pool.base.context_length, seed=0
     )
 
 
@@ -132,13 +132,13 @@ def test_what_it_measures_does_not_depend_on_the_window_that_was_trained_last(
     made = windowed(config, context)
     learner, reply = alone(made)
     state = dict(learner.state)
-    losses = [measured(learner.materials, made, state)]
+    losses = [measured(learner.shared, made, state)]
     for number, layer in enumerate((0, 1, 0), start=1):
         train(learner, reply, number, layer)
-        losses.append(measured(learner.materials, made, state))
+        losses.append(measured(learner.shared, made, state))
 
     assert all(np.array_equal(one, losses[0]) for one in losses)
-    assert not linears_of(blocks_of(learner.materials.base.model))
+    assert not linears_of(blocks_of(learner.shared.base.model))
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
@@ -146,10 +146,10 @@ def test_a_probe_weighs_by_what_is_packed(config: Config, family: str) -> None:
     """Importance is (gradient * weight)^2, and of differences the weight is the base's, which lies there in 8 bits."""
     made = windowed(config, "int8", family, adapter=AdapterConfig(rank=4, alpha=8.0, train="full"))
     importances: list[tuple[float, ...]] = []
-    for materials in (load_shared_model(made, silent, alone=True), load_shared_model(made, silent)):
-        windows_BT = load_text(made, materials.base).train_WT[:4]
-        state = materials.blueprint(made.adapter).start(0)
-        (importance,) = materials.fleet(made.adapter).perform([ProbeJob(state, windows_BT)])
+    for shared in (load_shared_model(made, silent, alone=True), load_shared_model(made, silent)):
+        windows_BT = load_text(made, shared.base).train_WT[:4]
+        state = shared.blueprint(made.adapter).start(0)
+        (importance,) = shared.fleet(made.adapter).perform([ProbeJob(state, windows_BT)])
         importances.append(importance)
 
     np.testing.assert_allclose(importances[0], importances[1], rtol=0.05)
@@ -211,7 +211,7 @@ def test_a_window_that_diverges_leaves_the_base_packed(config: Config) -> None:
     with pytest.raises(Exception, match="diverged"):
         train(learner, reply, 1, 0)
 
-    assert not linears_of(blocks_of(learner.materials.base.model))
+    assert not linears_of(blocks_of(learner.shared.base.model))
 
 
 def test_checkpoints_are_kept_on_the_packed_base_itself(config: Config) -> None:
@@ -219,23 +219,23 @@ def test_checkpoints_are_kept_on_the_packed_base_itself(config: Config) -> None:
     learner, reply = alone(made)
     plain, _ = alone(windowed(config, "int8"))
 
-    within = learner.materials.contexts.within(BlockWindow(1), made.layers, given=None, on_distil=silent)
-    assert within.surroundings is not None
-    assert within.surroundings.model is learner.materials.base.model
+    within = learner.shared.contexts.within(BlockWindow(1), made.layers, given=None, on_distil=silent)
+    assert within.context_model is not None
+    assert within.context_model.model is learner.shared.base.model
     assert train(learner, reply, 1, 1).update == train(plain, reply, 1, 1).update
 
 
 def test_learners_that_share_a_base_leave_it_whole(config: Config) -> None:
-    crew = LearnerPool(windowed(config, "int8"), silent)
+    pool = LearnerPool(windowed(config, "int8"), silent)
 
-    assert not packed_in(crew.base.model)
+    assert not packed_in(pool.base.model)
 
 
 @pytest.mark.parametrize("context", ["none", "drop"])
 def test_other_contexts_leave_the_base_whole_also_where_it_is_alone(config: Config, context: Any) -> None:
     learner, _ = alone(windowed(config, context))
 
-    assert not packed_in(learner.materials.base.model)
+    assert not packed_in(learner.shared.base.model)
 
 
 def test_memory_is_estimated_by_what_is_held(config: Config) -> None:
@@ -243,9 +243,9 @@ def test_memory_is_estimated_by_what_is_held(config: Config) -> None:
     needed: dict[tuple[str, bool], list[int]] = {}
     for context, one in (("none", True), ("int8", True), ("int8", False), ("int4", True)):
         made = windowed(config, context)
-        materials = load_shared_model(made, silent, alone=one)
-        blueprint = materials.blueprint(made.adapter)
-        needed[context, one] = [step_bytes(made, materials.base, blueprint, count) for count in (1, 2)]
+        shared = load_shared_model(made, silent, alone=one)
+        blueprint = shared.blueprint(made.adapter)
+        needed[context, one] = [step_bytes(made, shared.base, blueprint, count) for count in (1, 2)]
 
     assert (
         needed["int4", True][0] < needed["int8", True][0] < needed["none", True][0] < needed["int8", False][0]
@@ -267,6 +267,6 @@ def test_a_device_opens_such_a_base_and_gives_memory_back_where_it_is_bounded(
 
     assert isinstance(reply, Opened), reply
     assert learner is not None
-    assert all(packed_in(block) for block in blocks_of(learner.materials.base.model))
+    assert all(packed_in(block) for block in blocks_of(learner.shared.base.model))
     assert bool(given_back) == (memory_mb > 0)
     assert told[0].phase == "model"

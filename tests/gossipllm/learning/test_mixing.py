@@ -32,36 +32,36 @@ from wire.digest import Content
 Config = Callable[..., LearnerConfig]
 
 
-def crew_of(config: LearnerConfig, peers: int) -> tuple[LearnerPool, list[Learner]]:
-    crew = LearnerPool(config, lambda *_: None)
-    learners = [hired(crew, config, seed) for seed in range(peers)]
-    for reply in crew.answer([(one, Open(request=1, config=config, snapshot=None)) for one in learners]):
+def pool_of(config: LearnerConfig, peers: int) -> tuple[LearnerPool, list[Learner]]:
+    pool = LearnerPool(config, lambda *_: None)
+    learners = [new_learner(pool, config, seed) for seed in range(peers)]
+    for reply in pool.answer([(one, Open(request=1, config=config, snapshot=None)) for one in learners]):
         assert isinstance(reply, Opened), reply
-    return crew, learners
+    return pool, learners
 
 
-def hired(crew: LearnerPool, config: LearnerConfig, seed: int) -> Learner:
-    splits = load_splits(config.data, crew.base.tokenizer, context_length=crew.base.context_length, seed=seed)
-    return crew.hire(replace(config, training=replace(config.training, seed=seed)), splits)
+def new_learner(pool: LearnerPool, config: LearnerConfig, seed: int) -> Learner:
+    splits = load_splits(config.data, pool.base.tokenizer, context_length=pool.base.context_length, seed=seed)
+    return pool.new_learner(replace(config, training=replace(config.training, seed=seed)), splits)
 
 
-def trained(crew: LearnerPool, learners: list[Learner], number: int = 1) -> list[Trained]:
-    return crew.answer([(one, Train(request=2, round=number, steps=4)) for one in learners])  # pyright: ignore[reportReturnType]
+def trained(pool: LearnerPool, learners: list[Learner], number: int = 1) -> list[Trained]:
+    return pool.answer([(one, Train(request=2, round=number, steps=4)) for one in learners])  # pyright: ignore[reportReturnType]
 
 
-def merged(crew: LearnerPool, learner: Learner, row: tuple[float, ...], others: list[Trained]) -> Any:
-    (reply,) = crew.answer([(learner, Merge(request=3, row=row, updates=tuple(o.update for o in others)))])
+def merged(pool: LearnerPool, learner: Learner, row: tuple[float, ...], others: list[Trained]) -> Any:
+    (reply,) = pool.answer([(learner, Merge(request=3, row=row, updates=tuple(o.update for o in others)))])
     assert isinstance(reply, Merged), reply
     return reply
 
 
-def test_a_crew_trains_each_as_it_would_alone(config: Config) -> None:
-    crew, learners = crew_of(config(), 3)
-    together = trained(crew, learners)
-    alone_crew, alone = crew_of(config(), 3)
+def test_a_pool_trains_each_as_it_would_alone(config: Config) -> None:
+    pool, learners = pool_of(config(), 3)
+    together = trained(pool, learners)
+    alone_pool, alone = pool_of(config(), 3)
 
     for learner, done in zip(alone, together, strict=True):
-        (by_itself,) = trained(alone_crew, [learner])
+        (by_itself,) = trained(alone_pool, [learner])
         assert by_itself.train_loss == pytest.approx(done.train_loss, rel=1e-5)
         assert by_itself.tokens == done.tokens
 
@@ -69,9 +69,9 @@ def test_a_crew_trains_each_as_it_would_alone(config: Config) -> None:
 def test_with_equal_starts_mixing_updates_is_mixing_parameters(config: Config) -> None:
     states: list[Any] = []
     for mixing in ("parameters", "updates"):
-        crew, learners = crew_of(config(mixing=mixing, merge="mean"), 2)
-        other = trained(crew, learners)[1]
-        merged(crew, learners[0], (0.3, 0.7), [other])
+        pool, learners = pool_of(config(mixing=mixing, merge="mean"), 2)
+        other = trained(pool, learners)[1]
+        merged(pool, learners[0], (0.3, 0.7), [other])
         states.append(learners[0].state)
 
     for name, value in states[0].items():
@@ -79,45 +79,45 @@ def test_with_equal_starts_mixing_updates_is_mixing_parameters(config: Config) -
 
 
 def test_mixing_updates_keeps_ones_own_place(config: Config) -> None:
-    crew, learners = crew_of(config(mixing="updates", merge="mean"), 2)
-    first = trained(crew, learners)
-    merged(crew, learners[0], (1.0, 0.0), [first[1]])
+    pool, learners = pool_of(config(mixing="updates", merge="mean"), 2)
+    first = trained(pool, learners)
+    merged(pool, learners[0], (1.0, 0.0), [first[1]])
     start = {name: value.copy() for name, value in learners[0].state.items()}
     their_start = dict(learners[1].state)
-    second = trained(crew, learners, 2)
+    second = trained(pool, learners, 2)
     gain = {name: value - their_start[name] for name, value in learners[1].state.items()}
 
-    merged(crew, learners[0], (0.0, 1.0), [second[1]])
+    merged(pool, learners[0], (0.0, 1.0), [second[1]])
 
     for name, value in learners[0].state.items():
         np.testing.assert_allclose(value, start[name] + gain[name], atol=4e-3, err_msg=name)
 
 
 def test_a_learner_that_mixes_updates_resumes_with_its_start(config: Config) -> None:
-    crew, learners = crew_of(config(mixing="updates"), 1)
-    (done,) = trained(crew, learners)
-    again = hired(crew, config(mixing="updates"), 0)
+    pool, learners = pool_of(config(mixing="updates"), 1)
+    (done,) = trained(pool, learners)
+    again = new_learner(pool, config(mixing="updates"), 0)
 
-    crew.answer([(again, Open(request=1, config=config(mixing="updates"), snapshot=done.snapshot))])
+    pool.answer([(again, Open(request=1, config=config(mixing="updates"), snapshot=done.snapshot))])
 
     assert again.snapshot() == done.snapshot
 
 
 def test_with_a_frozen_the_mean_is_exact_and_half_the_bytes_travel(config: Config) -> None:
-    crew, learners = crew_of(config(adapter=AdapterConfig(rank=4, alpha=8.0, train="b"), merge="mean"), 2)
-    whole, both = crew_of(config(), 1)
+    pool, learners = pool_of(config(adapter=AdapterConfig(rank=4, alpha=8.0, train="b"), merge="mean"), 2)
+    whole, both = pool_of(config(), 1)
     (full,) = trained(whole, both)
-    _, other = trained(crew, learners)
+    _, other = trained(pool, learners)
 
-    reply = merged(crew, learners[0], (0.5, 0.5), [other])
+    reply = merged(pool, learners[0], (0.5, 0.5), [other])
 
     assert reply.discarded == pytest.approx(0, abs=1e-6)
     assert other.update.size < 0.7 * full.update.size
 
 
 def test_own_starts_make_factors_unlike(config: Config) -> None:
-    shared, ours = crew_of(config(merge="mean"), 2)
-    own, theirs = crew_of(config(merge="mean", adapter=AdapterConfig(rank=4, alpha=8.0, start="own")), 2)
+    shared, ours = pool_of(config(merge="mean"), 2)
+    own, theirs = pool_of(config(merge="mean", adapter=AdapterConfig(rank=4, alpha=8.0, start="own")), 2)
     kept = merged(shared, ours[0], (0.5, 0.5), [trained(shared, ours)[1]])
     lost = merged(own, theirs[0], (0.5, 0.5), [trained(own, theirs)[1]])
 
@@ -125,18 +125,18 @@ def test_own_starts_make_factors_unlike(config: Config) -> None:
 
 
 def test_a_learned_row_prefers_who_helps(config: Config) -> None:
-    crew, learners = crew_of(config(training=TrainingConfig(batch_windows=4, learning_rate=1e-2)), 3)
-    replies = trained(crew, learners)
+    pool, learners = pool_of(config(training=TrainingConfig(batch_windows=4, learning_rate=1e-2)), 3)
+    replies = trained(pool, learners)
     for number in range(2, 5):
-        replies[1] = trained(crew, [learners[1]], number)[0]
+        replies[1] = trained(pool, [learners[1]], number)[0]
     updates = (replies[1].update, replies[2].update)
-    harmful = crew.answer([(learners[2], Train(request=5, round=9, steps=1))])[0]
+    harmful = pool.answer([(learners[2], Train(request=5, round=9, steps=1))])[0]
     assert isinstance(harmful, Trained)
 
     uniform = (1 / 3,) * 3
-    (fitted,) = crew.answer([(learners[0], Fit(request=4, row=uniform, updates=updates, steps=12, rate=0.3))])
+    (fitted,) = pool.answer([(learners[0], Fit(request=4, row=uniform, updates=updates, steps=12, rate=0.3))])
     assert isinstance(fitted, Fitted)
-    (tried,) = crew.answer([(learners[0], Evaluate(request=5, rows=(uniform, fitted.row), updates=updates))])
+    (tried,) = pool.answer([(learners[0], Evaluate(request=5, rows=(uniform, fitted.row), updates=updates))])
     assert isinstance(tried, Evaluated)
 
     assert sum(fitted.row) == pytest.approx(1)
@@ -158,10 +158,10 @@ def test_a_learned_row_prefers_who_helps(config: Config) -> None:
 def test_published_evidence_is_measured(config: Config, kind: Any, positions: Any) -> None:
     made = config()
     made = replace(made, evidence=(kind,), reference=replace(made.reference, positions=positions))
-    crew, learners = crew_of(made, 2)
-    mine, other = trained(crew, learners)
+    pool, learners = pool_of(made, 2)
+    mine, other = trained(pool, learners)
 
-    replies = crew.answer(
+    replies = pool.answer(
         [
             (learners[0], Weigh(request=3, author="x", update=one.update, evidence=one.evidence))
             for one in (mine, other)
@@ -188,15 +188,15 @@ def test_a_row_is_learned_for_the_mean_that_trust_losses_are(config: Config, red
     made = config(
         training=TrainingConfig(batch_windows=4, learning_rate=1e-2, reduction=reduction), merge="mean"
     )
-    crew, (_, author) = crew_of(made, 2)
-    (other,) = trained(crew, [author])
-    splits = load_splits(made.data, crew.base.tokenizer, context_length=crew.base.context_length, seed=0)
+    pool, (_, author) = pool_of(made, 2)
+    (other,) = trained(pool, [author])
+    splits = load_splits(made.data, pool.base.tokenizer, context_length=pool.base.context_length, seed=0)
     trust_WT = splits.trust_WT.copy()
     trust_WT[::2, 4:] = ~0
-    learner = crew.hire(made, replace(splits, trust_WT=trust_WT))
+    learner = pool.new_learner(made, replace(splits, trust_WT=trust_WT))
     row = (0.5, 0.5)
 
-    fitted, tried = crew.answer(
+    fitted, tried = pool.answer(
         [
             (learner, Fit(request=4, row=row, updates=(other.update,), steps=1, rate=0.3)),
             (learner, Evaluate(request=5, rows=(row,), updates=(other.update,))),
@@ -211,14 +211,14 @@ def test_a_row_is_learned_for_the_mean_that_trust_losses_are(config: Config, red
 def test_a_row_learned_for_updates_is_learned_for_gains(config: Config) -> None:
     """A neighbour far away that gained nothing: its state would be taken, its gain is worth nothing."""
     for mixing in ("parameters", "updates"):
-        crew, learners = crew_of(config(mixing=mixing, merge="mean"), 2)
-        own, _ = trained(crew, learners)
+        pool, learners = pool_of(config(mixing=mixing, merge="mean"), 2)
+        own, _ = trained(pool, learners)
         for number in range(2, 6):
-            (other,) = trained(crew, [learners[1]], number)
-        idle = crew.answer([(learners[1], Train(request=9, round=6, steps=0))])[0]
+            (other,) = trained(pool, [learners[1]], number)
+        idle = pool.answer([(learners[1], Train(request=9, round=6, steps=0))])[0]
         assert isinstance(idle, Trained)
 
-        (fitted,) = crew.answer(
+        (fitted,) = pool.answer(
             [(learners[0], Fit(request=4, row=(0.5, 0.5), updates=(idle.update,), steps=12, rate=0.3))]
         )
 
@@ -228,11 +228,11 @@ def test_a_row_learned_for_updates_is_learned_for_gains(config: Config) -> None:
 
 
 def test_a_neighbour_of_huge_numbers_spoils_no_learned_row_but_its_own(config: Config) -> None:
-    crew, learners = crew_of(config(), 2)
-    own, _ = trained(crew, learners)
+    pool, learners = pool_of(config(), 2)
+    own, _ = trained(pool, learners)
     huge = Content.of(own.update.data[:4] + b"\x7f\x7f" * (own.update.size // 2 - 2))
 
-    (fitted,) = crew.answer(
+    (fitted,) = pool.answer(
         [(learners[0], Fit(request=4, row=(0.5, 0.5), updates=(huge,), steps=5, rate=0.3))]
     )
 
@@ -242,13 +242,13 @@ def test_a_neighbour_of_huge_numbers_spoils_no_learned_row_but_its_own(config: C
 
 
 def test_progress_of_a_huge_update_is_a_number(config: Config) -> None:
-    crew, learners = crew_of(config(evidence=("progress",)), 2)
-    own, _ = trained(crew, learners)
+    pool, learners = pool_of(config(evidence=("progress",)), 2)
+    own, _ = trained(pool, learners)
     # 3e19 in every A beside a B of nothing computes like the base, and its square is no float32.
     first = len(next(iter(learners[0].state.values())).ravel())
     data = own.update.data[:4] + b"\xd0\x5f" * first + bytes(own.update.size - 4 - 2 * first)
 
-    (weighed,) = crew.answer(
+    (weighed,) = pool.answer(
         [(learners[0], Weigh(request=3, author="x", update=Content.of(data), evidence=own.evidence))]
     )
 
@@ -258,12 +258,12 @@ def test_progress_of_a_huge_update_is_a_number(config: Config) -> None:
 
 def test_fedfomo_measures_from_the_same_place_after_a_crash(config: Config) -> None:
     made = config(evidence=("progress",))
-    crew, learners = crew_of(made, 2)
-    own, other = trained(crew, learners)
-    again = hired(crew, made, 0)
-    crew.answer([(again, Open(request=1, config=made, snapshot=own.snapshot))])
+    pool, learners = pool_of(made, 2)
+    own, other = trained(pool, learners)
+    again = new_learner(pool, made, 0)
+    pool.answer([(again, Open(request=1, config=made, snapshot=own.snapshot))])
 
     weigh = Weigh(request=3, author="x", update=other.update, evidence=other.evidence)
-    before, after = crew.answer([(learners[0], weigh), (again, weigh)])
+    before, after = pool.answer([(learners[0], weigh), (again, weigh)])
 
     assert before == after

@@ -1,4 +1,4 @@
-"""Learners that train, send and merge a part of their adapter; and unlike ones in one crew."""
+"""Learners that train, send and merge a part of their adapter; and unlike ones in one pool."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Config = Callable[..., LearnerConfig]
 
 
 @pytest.mark.parametrize("kind", ["both", "b", "heads", "full", "bias"])
-def test_a_window_is_trained_offered_and_measured_alone(config: Config, kind: Any, crews: Any) -> None:
+def test_a_window_is_trained_offered_and_measured_alone(config: Config, kind: Any, pools: Any) -> None:
     made = config("gpt2", adapter=AdapterConfig(rank=4, alpha=8.0, train=kind), layers=LayersConfig(count=1))
-    crew, learner, reply = crews.crew_of(made)
+    pool, learner, reply = pools.pool_of(made)
     before = dict(learner.state)
 
-    done = crews.train(crew, learner, units=crews.layer_units(reply, 1))
+    done = pools.train(pool, learner, units=pools.layer_units(reply, 1))
 
     assert (reply.layers, reply.window) == (2, 1)
     offer, sent = decode_offered(done.update.data, Schema(reply.units, reply.codec))
@@ -42,33 +42,33 @@ def test_a_window_is_trained_offered_and_measured_alone(config: Config, kind: An
     assert done.importance[1] > 0
 
 
-def test_a_probe_tells_of_all_layers(config: Config, crews: Any) -> None:
-    crew, learner, reply = crews.crew_of(config(layers=LayersConfig(count=1)))
+def test_a_probe_tells_of_all_layers(config: Config, pools: Any) -> None:
+    pool, learner, reply = pools.pool_of(config(layers=LayersConfig(count=1)))
 
-    done = crews.train(crew, learner, units=crews.layer_units(reply, 0), probe=True)
+    done = pools.train(pool, learner, units=pools.layer_units(reply, 0), probe=True)
 
     assert all(value is not None and value > 0 for value in done.importance)
-    assert crew.meter.backward["probe"] > 0
+    assert pool.meter.backward["probe"] > 0
 
 
-def test_who_trains_all_layers_tells_of_none(config: Config, crews: Any) -> None:
-    crew, learner, reply = crews.crew_of(config())
+def test_who_trains_all_layers_tells_of_none(config: Config, pools: Any) -> None:
+    pool, learner, reply = pools.pool_of(config())
 
-    assert crews.train(crew, learner).importance == ()
+    assert pools.train(pool, learner).importance == ()
     assert (reply.window, reply.context_keys, reply.mass) == (0, (), 0)
 
 
-def test_peers_of_two_windows_give_each_other_what_they_trained(config: Config, crews: Any) -> None:
+def test_peers_of_two_windows_give_each_other_what_they_trained(config: Config, pools: Any) -> None:
     made = config(layers=LayersConfig(count=1, missing="renorm"))
-    crew, learner, reply = crews.crew_of(made)
-    other = crews.hired(crew, made, 1)
-    crews.opened(crew, other)
-    crews.train(crew, learner, units=crews.layer_units(reply, 0))
+    pool, learner, reply = pools.pool_of(made)
+    other = pools.new_learner(pool, made, 1)
+    pools.opened(pool, other)
+    pools.train(pool, learner, units=pools.layer_units(reply, 0))
     mine = dict(learner.state)
-    theirs = crews.train(crew, other, units=crews.layer_units(reply, 1))
+    theirs = pools.train(pool, other, units=pools.layer_units(reply, 1))
 
-    (tried,) = crew.answer([(learner, Evaluate(request=4, rows=((0.5, 0.5),), updates=(theirs.update,)))])
-    merged = crews.merge(crew, learner, (0.5, 0.5), theirs)
+    (tried,) = pool.answer([(learner, Evaluate(request=4, rows=((0.5, 0.5),), updates=(theirs.update,)))])
+    merged = pools.merge(pool, learner, (0.5, 0.5), theirs)
 
     assert isinstance(tried, Evaluated)
     assert tried.losses == (merged.trust_loss,), "what was tried is what is merged"
@@ -80,15 +80,15 @@ def test_peers_of_two_windows_give_each_other_what_they_trained(config: Config, 
 
 
 @pytest.mark.parametrize("evidence", ["predictions", "weights", "validation"])
-def test_another_window_is_weighed_and_evaluated(config: Config, evidence: Any, crews: Any) -> None:
+def test_another_window_is_weighed_and_evaluated(config: Config, evidence: Any, pools: Any) -> None:
     made = config(layers=LayersConfig(count=1), evidence=(evidence,))
-    crew, learner, reply = crews.crew_of(made)
-    other = crews.hired(crew, made, 1)
-    crews.opened(crew, other)
-    crews.train(crew, learner, units=crews.layer_units(reply, 0))
-    theirs = crews.train(crew, other, units=crews.layer_units(reply, 1))
+    pool, learner, reply = pools.pool_of(made)
+    other = pools.new_learner(pool, made, 1)
+    pools.opened(pool, other)
+    pools.train(pool, learner, units=pools.layer_units(reply, 0))
+    theirs = pools.train(pool, other, units=pools.layer_units(reply, 1))
 
-    weighed, tried = crew.answer(
+    weighed, tried = pool.answer(
         [
             (learner, Weigh(request=3, author="x", update=theirs.update, evidence=theirs.evidence)),
             (learner, Evaluate(request=4, rows=((0.5, 0.5),), updates=(theirs.update,))),
@@ -101,23 +101,23 @@ def test_another_window_is_weighed_and_evaluated(config: Config, evidence: Any, 
 
 
 def test_a_neighbour_is_weighed_by_the_tokens_by_which_its_merge_is_evaluated(
-    config: Config, crews: Any
+    config: Config, pools: Any
 ) -> None:
     """Trust windows that hold unlike numbers of tokens, as samples do."""
     made = config(evidence=("validation",))
-    crew = LearnerPool(made, lambda *_: None)
-    splits = load_splits(made.data, crew.base.tokenizer, context_length=crew.base.context_length, seed=0)
+    pool = LearnerPool(made, lambda *_: None)
+    splits = load_splits(made.data, pool.base.tokenizer, context_length=pool.base.context_length, seed=0)
     trust_WT = splits.trust_WT.copy()
     for window, window_T in enumerate(trust_WT[:8]):
         window_T[3 * window + 2 :] = ~window_T[3 * window + 2 :]
     # The test windows are the same ones, so that losses on both can be compared.
-    learner = crew.hire(made, Splits(splits.train_WT, trust_WT, trust_WT))
-    other = crews.hired(crew, made, 1)
-    crews.opened(crew, learner)
-    crews.opened(crew, other)
-    mine, theirs = crews.train(crew, learner), crews.train(crew, other)
+    learner = pool.new_learner(made, Splits(splits.train_WT, trust_WT, trust_WT))
+    other = pools.new_learner(pool, made, 1)
+    pools.opened(pool, learner)
+    pools.opened(pool, other)
+    mine, theirs = pools.train(pool, learner), pools.train(pool, other)
 
-    weighed, tried = crew.answer(
+    weighed, tried = pool.answer(
         [
             (learner, Weigh(request=3, author="x", update=theirs.update, evidence=theirs.evidence)),
             (learner, Evaluate(request=4, rows=((0.0, 1.0),), updates=(theirs.update,))),
@@ -128,7 +128,7 @@ def test_a_neighbour_is_weighed_by_the_tokens_by_which_its_merge_is_evaluated(
     assert isinstance(tried, Evaluated)
     assert weighed.distances[0] == pytest.approx(tried.losses[0] - mine.trust_loss, abs=1e-5)
     assert weighed.errors[0] == pytest.approx(tried.errors[0], rel=1e-3)
-    assert crews.merge(crew, learner, (1.0,)).test_alone == pytest.approx(mine.trust_loss, abs=1e-5)
+    assert pools.merge(pool, learner, (1.0,)).test_alone == pytest.approx(mine.trust_loss, abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -140,57 +140,57 @@ def test_a_neighbour_is_weighed_by_the_tokens_by_which_its_merge_is_evaluated(
     ],
 )
 def test_a_learner_that_was_closed_between_windows_goes_on_bit_for_bit(
-    config: Config, layers: Any, crews: Any
+    config: Config, layers: Any, pools: Any
 ) -> None:
     made = config(layers=layers)
-    crew, straight, reply = crews.crew_of(made)
-    first, second = crews.layer_units(reply, 0), crews.layer_units(reply, 1)
-    crews.train(crew, straight, 1, units=first)
-    middle = crews.train(crew, straight, 2, units=second)
-    want = crews.train(crew, straight, 3, units=second)
+    pool, straight, reply = pools.pool_of(made)
+    first, second = pools.layer_units(reply, 0), pools.layer_units(reply, 1)
+    pools.train(pool, straight, 1, units=first)
+    middle = pools.train(pool, straight, 2, units=second)
+    want = pools.train(pool, straight, 3, units=second)
 
-    again_crew, again, _ = crews.crew_of(made)
-    crews.opened(again_crew, again, middle.snapshot)
-    got = crews.train(again_crew, again, 3, units=second)
+    again_pool, again, _ = pools.pool_of(made)
+    pools.opened(again_pool, again, middle.snapshot)
+    got = pools.train(again_pool, again, 3, units=second)
 
     header = decode_snapshot(middle.snapshot.data).header
     assert (header.steps, header.since) == (6, 3)
     assert (got.update, got.snapshot, got.offer) == (want.update, want.snapshot, want.offer)
 
 
-def test_a_snapshot_remembers_what_was_trained_for_the_merge(config: Config, crews: Any) -> None:
+def test_a_snapshot_remembers_what_was_trained_for_the_merge(config: Config, pools: Any) -> None:
     made = config(layers=LayersConfig(count=1))
-    crew, learner, reply = crews.crew_of(made)
-    done = crews.train(crew, learner, units=crews.layer_units(reply, 0))
-    other = crews.hired(crew, made, 1)
-    crews.opened(crew, other)
-    theirs = crews.train(crew, other, units=crews.layer_units(reply, 1))
-    again = crews.hired(crew, made)
-    crews.opened(crew, again, done.snapshot)
+    pool, learner, reply = pools.pool_of(made)
+    done = pools.train(pool, learner, units=pools.layer_units(reply, 0))
+    other = pools.new_learner(pool, made, 1)
+    pools.opened(pool, other)
+    theirs = pools.train(pool, other, units=pools.layer_units(reply, 1))
+    again = pools.new_learner(pool, made)
+    pools.opened(pool, again, done.snapshot)
 
-    merged = [crews.merge(crew, one, (0.5, 0.5), theirs).snapshot for one in (learner, again)]
+    merged = [pools.merge(pool, one, (0.5, 0.5), theirs).snapshot for one in (learner, again)]
 
     assert list(again.state) == list(learner.state), "safetensors knows no order, but sums depend on it"
     assert merged[0] == merged[1]
 
 
-def test_ranks_and_modules_differ_in_one_crew(config: Config, crews: Any) -> None:
+def test_ranks_and_modules_differ_in_one_pool(config: Config, pools: Any) -> None:
     made = config()
-    crew = LearnerPool(made, lambda *_: None)
+    pool = LearnerPool(made, lambda *_: None)
     adapters = [
         AdapterConfig(rank=4, alpha=8.0),
         AdapterConfig(rank=2, alpha=8.0),
         AdapterConfig(rank=4, alpha=8.0, modules=("q_proj", "v_proj")),
     ]
     learners = [
-        crews.hired(crew, replace(made, adapter=adapter), seed) for seed, adapter in enumerate(adapters)
+        pools.new_learner(pool, replace(made, adapter=adapter), seed) for seed, adapter in enumerate(adapters)
     ]
-    replies = [crews.opened(crew, one) for one in learners]
+    replies = [pools.opened(pool, one) for one in learners]
 
-    done: list[Any] = crew.answer([(one, Train(request=2, round=1, steps=3)) for one in learners])
+    done: list[Any] = pool.answer([(one, Train(request=2, round=1, steps=3)) for one in learners])
     for index, learner in enumerate(learners):
         others = [one for other, one in enumerate(done) if other != index]
-        crews.merge(crew, learner, (0.4, 0.3, 0.3), *others)
+        pools.merge(pool, learner, (0.4, 0.3, 0.3), *others)
 
     assert len({reply.fingerprints for reply in replies}) == 1, "one network"
     assert [reply.offer.rank for reply in replies] == [4, 2, 4]
@@ -204,10 +204,10 @@ def test_ranks_and_modules_differ_in_one_crew(config: Config, crews: Any) -> Non
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 @pytest.mark.parametrize("mode", ["mask", "subnet"])
 def test_owned_heads_are_trained_and_offered_and_no_other_moves(
-    config: Config, family: str, mode: Any, crews: Any
+    config: Config, family: str, mode: Any, pools: Any
 ) -> None:
     adapter = AdapterConfig(rank=4, alpha=8.0, train="heads")
-    crew, learner, reply = crews.crew_of(
+    pool, learner, reply = pools.pool_of(
         config(family, adapter=adapter, heads=HeadsConfig(copies=1, mode=mode))
     )
     units = range(0, len(reply.units), 2)
@@ -215,7 +215,7 @@ def test_owned_heads_are_trained_and_offered_and_no_other_moves(
     before = dict(learner.state)
 
     for number in range(1, 4):
-        done = crews.train(crew, learner, number, units=mine)
+        done = pools.train(pool, learner, number, units=mine)
 
     assert done.offer.units == mine
     assert done.importance == ()
@@ -227,20 +227,20 @@ def test_owned_heads_are_trained_and_offered_and_no_other_moves(
     assert done.trust_loss < reply.test_loss
 
 
-def test_what_only_own_heads_compute_is_another_step(config: Config, crews: Any) -> None:
+def test_what_only_own_heads_compute_is_another_step(config: Config, pools: Any) -> None:
     """Both learn; the first within all heads, the second within its own, which speak for all."""
     adapter, updates = AdapterConfig(rank=4, alpha=8.0, train="heads"), list[Content]()
     for mode in ("mask", "subnet"):
-        crew, learner, reply = crews.crew_of(config(adapter=adapter, heads=HeadsConfig(copies=1, mode=mode)))
+        pool, learner, reply = pools.pool_of(config(adapter=adapter, heads=HeadsConfig(copies=1, mode=mode)))
         schema = Schema(reply.units, reply.codec)
-        updates.append(crews.train(crew, learner, units=schema.offer([0], 4).units).update)
+        updates.append(pools.train(pool, learner, units=schema.offer([0], 4).units).update)
 
     assert updates[0] != updates[1]
 
 
-def test_a_base_that_has_no_such_window_is_said_in_one_line(config: Config, crews: Any) -> None:
-    crew = LearnerPool(config(), lambda *_: None)
+def test_a_base_that_has_no_such_window_is_said_in_one_line(config: Config, pools: Any) -> None:
+    pool = LearnerPool(config(), lambda *_: None)
     wide = config(layers=LayersConfig(count=9))
 
     with pytest.raises(UserMistake, match=r"layers\.count is 9"):
-        crews.hired(crew, wide)
+        pools.new_learner(pool, wide)

@@ -22,13 +22,13 @@ def question(request: int) -> Evaluate:
 
 
 def test_the_first_answer_that_is_wanted_answers_everything_asked_so_far():
-    crew = Counting()
-    desk = QuestionQueue(crew)
+    pool = Counting()
+    desk = QuestionQueue(pool)
     learners = [PooledLearner(desk, number) for number in range(3)]
     answers = [learner.ask(question(10 + n)) for n, learner in enumerate(learners)]
-    assert crew.batches == []
+    assert pool.batches == []
     assert [answer().request for answer in reversed(answers)] == [12, 11, 10]
-    assert crew.batches == [[(0, 10), (1, 11), (2, 12)]]
+    assert pool.batches == [[(0, 10), (1, 11), (2, 12)]]
 
 
 def test_each_answer_is_the_one_to_its_own_question():
@@ -39,21 +39,21 @@ def test_each_answer_is_the_one_to_its_own_question():
 
 
 def test_what_was_asked_later_waits_for_its_own_time():
-    crew = Counting()
-    desk = QuestionQueue(crew)
+    pool = Counting()
+    desk = QuestionQueue(pool)
     first = PooledLearner(desk, 1).ask(question(1))
     first()
     second = PooledLearner(desk, 2).ask(question(2))
     second()
-    assert crew.batches == [[(1, 1)], [(2, 2)]]
+    assert pool.batches == [[(1, 1)], [(2, 2)]]
 
 
 def test_a_crashed_peers_questions_are_not_computed():
-    crew = Counting()
-    desk = QuestionQueue(crew)
+    pool = Counting()
+    desk = QuestionQueue(pool)
     crashed, alive = PooledLearner(desk, 1), PooledLearner(desk, 2)
     crashed.ask(question(1))
     answer = alive.ask(question(2))
     crashed.dismiss()
     answer()
-    assert crew.batches == [[(2, 2)]]
+    assert pool.batches == [[(2, 2)]]

@@ -261,23 +261,23 @@ def test_peers_of_unequal_ranks_go_on_weighing_and_merging_each_other(
     config: Config, tailed: Content, evidence: Any
 ) -> None:
     made = pruning(config, evidence=(evidence,))
-    crew = LearnerPool(made, lambda *_: None)
+    pool = LearnerPool(made, lambda *_: None)
     learners: list[Learner] = []
     for seed, snapshot in enumerate((tailed, None)):
         splits = load_splits(
-            made.data, crew.base.tokenizer, context_length=crew.base.context_length, seed=seed
+            made.data, pool.base.tokenizer, context_length=pool.base.context_length, seed=seed
         )
-        learners.append(crew.hire(replace(made, training=replace(made.training, seed=seed)), splits))
-        (reply,) = crew.answer([(learners[-1], Open(request=1, config=made, snapshot=snapshot))])
+        learners.append(pool.new_learner(replace(made, training=replace(made.training, seed=seed)), splits))
+        (reply,) = pool.answer([(learners[-1], Open(request=1, config=made, snapshot=snapshot))])
         assert isinstance(reply, Opened), reply
-    done: list[Any] = crew.answer([(one, Train(request=2, round=2, steps=3)) for one in learners])
+    done: list[Any] = pool.answer([(one, Train(request=2, round=2, steps=3)) for one in learners])
     assert [one.offer.rank for one in done] == [LESS, RANK]
 
     for learner, other, rank in zip(learners, reversed(done), (LESS, RANK), strict=True):
         weigh = Weigh(request=3, author="x", update=other.update, evidence=other.evidence)
-        (weighed,) = crew.answer([(learner, weigh)])
-        (tried,) = crew.answer([(learner, Evaluate(request=4, rows=((0.5, 0.5),), updates=(other.update,)))])
-        (merged,) = crew.answer([(learner, Merge(request=5, row=(0.5, 0.5), updates=(other.update,)))])
+        (weighed,) = pool.answer([(learner, weigh)])
+        (tried,) = pool.answer([(learner, Evaluate(request=4, rows=((0.5, 0.5),), updates=(other.update,)))])
+        (merged,) = pool.answer([(learner, Merge(request=5, row=(0.5, 0.5), updates=(other.update,)))])
         assert isinstance(weighed, Weighed), weighed
         assert isinstance(tried, Evaluated)
         assert isinstance(merged, Merged)

@@ -25,29 +25,31 @@ NAMES = ("ada", "bo", "cy")
 ONE = Layout((TensorSpec("x", (1,)),))
 
 
-def crew_of(config: LearnerConfig) -> tuple[LearnerPool, list[Learner]]:
+def pool_of(config: LearnerConfig) -> tuple[LearnerPool, list[Learner]]:
     """Three learners, whose text is the longer the later they stand."""
-    crew = LearnerPool(config, lambda *_: None)
-    return crew, [hired(crew, config, seed) for seed in range(len(NAMES))]
+    pool = LearnerPool(config, lambda *_: None)
+    return pool, [new_learner(pool, config, seed) for seed in range(len(NAMES))]
 
 
-def hired(crew: LearnerPool, config: LearnerConfig, seed: int, snapshot: Content | None = None) -> Learner:
-    splits = load_splits(config.data, crew.base.tokenizer, context_length=crew.base.context_length, seed=seed)
+def new_learner(
+    pool: LearnerPool, config: LearnerConfig, seed: int, snapshot: Content | None = None
+) -> Learner:
+    splits = load_splits(config.data, pool.base.tokenizer, context_length=pool.base.context_length, seed=seed)
     train_WT = splits.train_WT.copy()
     train_WT[:, 6 * (seed + 2) :] = ~train_WT[:, 6 * (seed + 2) :]
     made = replace(config, training=replace(config.training, seed=seed))
-    learner = crew.hire(made, Splits(train_WT, splits.trust_WT, splits.test_WT))
-    (reply,) = crew.answer([(learner, Open(request=1, config=made, snapshot=snapshot))])
+    learner = pool.new_learner(made, Splits(train_WT, splits.trust_WT, splits.test_WT))
+    (reply,) = pool.answer([(learner, Open(request=1, config=made, snapshot=snapshot))])
     assert isinstance(reply, Opened), reply
     assert reply.mass == sum(value.size for value in learner.state.values()) + 3
     return learner
 
 
 def a_round(
-    crew: LearnerPool, learners: list[Learner], number: int, *, steps: int = 2, lost: Any = ()
+    pool: LearnerPool, learners: list[Learner], number: int, *, steps: int = 2, lost: Any = ()
 ) -> list[Trained]:
     """All train and push to both others; what is `lost` does not arrive."""
-    done: list[Any] = crew.answer(
+    done: list[Any] = pool.answer(
         [
             (
                 learner,
@@ -61,7 +63,7 @@ def a_round(
             for me, learner in zip(NAMES, learners, strict=True)
         ]
     )
-    crew.answer(
+    pool.answer(
         [
             (learner, Absorb(request=3, shares=arrived(done, me, lost)))
             for me, learner in zip(NAMES, learners, strict=True)
@@ -93,12 +95,12 @@ def pushing(config: Config) -> LearnerConfig:
 
 
 def test_all_come_to_one_adapter_though_messages_are_lost(pushing: LearnerConfig) -> None:
-    crew, learners = crew_of(pushing)
-    a_round(crew, learners, 1, lost={("ada", "bo"), ("cy", "ada")})
+    pool, learners = pool_of(pushing)
+    a_round(pool, learners, 1, lost={("ada", "bo"), ("cy", "ada")})
     before = apart(learners)
 
     for number in range(2, 20):
-        a_round(crew, learners, number, steps=0, lost={("bo", "cy")} if number % 3 else ())
+        a_round(pool, learners, number, steps=0, lost={("bo", "cy")} if number % 3 else ())
 
     assert before > 1e-4
     assert apart(learners) < 1e-6
@@ -159,48 +161,48 @@ def test_what_is_frozen_has_no_mass(shape: Callable[..., Blueprint], draw: Any, 
 def test_tokens_and_samples_count_as_the_configuration_says(pushing: LearnerConfig) -> None:
     ends: list[float] = []
     for alpha in (0.0, 1.0):
-        crew, learners = crew_of(replace(pushing, tokens_alpha=alpha))
+        pool, learners = pool_of(replace(pushing, tokens_alpha=alpha))
         for number in range(1, 4):
-            a_round(crew, learners, number)
+            a_round(pool, learners, number)
         ends.append(sum(float(np.abs(value).sum()) for value in learners[0].state.values()))
 
     assert ends[0] != pytest.approx(ends[1], rel=1e-5)
 
 
 def test_it_learns(pushing: LearnerConfig) -> None:
-    crew, learners = crew_of(replace(pushing, training=TrainingConfig(batch_windows=4, learning_rate=1e-2)))
+    pool, learners = pool_of(replace(pushing, training=TrainingConfig(batch_windows=4, learning_rate=1e-2)))
 
     for number in range(1, 7):
-        a_round(crew, learners, number)
-    replies: list[Any] = crew.answer([(one, Absorb(request=4, shares=())) for one in learners])
+        a_round(pool, learners, number)
+    replies: list[Any] = pool.answer([(one, Absorb(request=4, shares=())) for one in learners])
 
     fresh = LearnerPool(pushing, lambda *_: None)
     for learner, reply in zip(learners, replies, strict=True):
-        untrained = hired(fresh, learner.config, learner.config.training.seed)
+        untrained = new_learner(fresh, learner.config, learner.config.training.seed)
         (before,) = fresh.answer([(untrained, Absorb(request=4, shares=()))])
         assert isinstance(before, Merged)
         assert reply.test_merged < before.test_merged
 
 
 def test_a_learner_that_was_closed_pushes_on_bit_for_bit(pushing: LearnerConfig) -> None:
-    crew, learners = crew_of(pushing)
-    done = a_round(crew, learners, 1)
-    again = hired(crew, pushing, 1, done[1].snapshot)
+    pool, learners = pool_of(pushing)
+    done = a_round(pool, learners, 1)
+    again = new_learner(pool, pushing, 1, done[1].snapshot)
 
-    (reply,) = crew.answer([(again, Absorb(request=3, shares=arrived(done, "bo")))])
+    (reply,) = pool.answer([(again, Absorb(request=3, shares=arrived(done, "bo")))])
 
     assert isinstance(reply, Merged)
     assert again.snapshot() == learners[1].snapshot()
 
 
 def test_a_share_that_comes_twice_counts_once_and_one_that_is_none_is_refused(pushing: LearnerConfig) -> None:
-    crew, learners = crew_of(pushing)
-    done = a_round(crew, learners, 1)
+    pool, learners = pool_of(pushing)
+    done = a_round(pool, learners, 1)
     before = learners[0].snapshot()
     shares = arrived(done, "ada")
     broken = PushedShare(peer="cy", round=2, content=Content.of(b"short"))
 
-    (reply,) = crew.answer([(learners[0], Absorb(request=4, shares=(*shares, broken)))])
+    (reply,) = pool.answer([(learners[0], Absorb(request=4, shares=(*shares, broken)))])
 
     assert isinstance(reply, Merged)
     assert reply.refused == ("cy",)

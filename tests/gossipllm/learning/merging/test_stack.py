@@ -265,3 +265,48 @@ def test_the_largest_numbers_that_can_be_sent_are_merged_without_a_word(
     assert {name: value.shape for name, value in merged.state.items()} == {
         spec.name: spec.shape for spec in form.layout.tensors
     }
+
+
+@pytest.mark.parametrize(
+    ("rule", "ranks"), [("mean", (4, 4)), ("pad", (4, 4)), ("pad", (2, 16)), ("svd", (2, 16))]
+)
+def test_every_rule_says_what_its_result_lacks_of_the_exact_mixture(
+    shape: Shape,
+    draw: Draw,
+    offered: Offered,
+    rule: MergeRule,
+    ranks: tuple[int, int],
+    merge: Any,
+    effect: Any,
+    mixture: Any,
+) -> None:
+    """The share is that of the dense matrices over all units: ||sum_j w_j s_j B_j A_j - s B A|| / ||sum_j ...||."""
+    form, row = shape(rank=4), [0.5, 0.3, 0.2]
+    voices = [(form, draw(form, 0)), *((shape(rank=rank), draw(shape(rank=rank), rank)) for rank in ranks)]
+
+    merged = merge(form, voices[0][1], [offered(*voice) for voice in voices[1:]], row, rule)
+
+    exact = np.concatenate([mixture(row, voices, unit) for unit in form.own])
+    result = np.concatenate([effect(form, merged.state, unit) for unit in form.own])
+    assert merged.discarded > 0.01
+    assert merged.discarded == pytest.approx(np.linalg.norm(exact - result) / np.linalg.norm(exact), rel=1e-4)
+
+
+def test_ranks_beyond_the_own_are_projected_on_the_span_of_the_own_frozen_factor(
+    shape: Shape, draw: Draw, offered: Offered, merge: Any, effect: Any, mixture: Any
+) -> None:
+    """With A frozen, "svd" gives the B that is nearest to the exact mixture: what is lacking is orthogonal to A."""
+    form, other = shape(train="b", rank=2), shape(train="b", rank=16)
+    voices, row = [(form, draw(form, 0)), (other, draw(other, 1))], [0.4, 0.6]
+
+    merged = merge(form, voices[0][1], [offered(*voices[1])], row, "svd")
+
+    for unit in form.own:
+        (cut,) = form.cuts([unit])
+        a_RI = merged.state[cut.tensor.removesuffix("lora_B") + "lora_A"].astype(np.float64)
+        lacking_OI = (mixture(row, voices, unit) - effect(form, merged.state, unit)).reshape(
+            -1, a_RI.shape[1]
+        )
+        size = np.linalg.norm(lacking_OI) * np.linalg.norm(a_RI)
+        assert size > 0
+        assert np.linalg.norm(lacking_OI @ a_RI.T) < 1e-5 * size

@@ -21,27 +21,27 @@ Config = Callable[..., LearnerConfig]
 @pytest.mark.parametrize("context", ["none", "int8", "int4", "drop", "distil"])
 @pytest.mark.parametrize("checkpoint", [False, True])
 def test_a_window_learns_within_every_context(
-    config: Config, context: Any, checkpoint: bool, crews: Any
+    config: Config, context: Any, checkpoint: bool, pools: Any
 ) -> None:
     layers = LayersConfig(count=1, context=context, distil_steps=2, ratio=1.0, checkpoint=checkpoint)
-    crew, learner, reply = crews.crew_of(config(layers=layers))
+    pool, learner, reply = pools.pool_of(config(layers=layers))
     before = reply.test_loss
 
     for number in range(1, 7):
-        done = crews.train(crew, learner, number, units=crews.layer_units(reply, number % 2))
-        after = crews.merge(crew, learner, (1.0,))
+        done = pools.train(pool, learner, number, units=pools.layer_units(reply, number % 2))
+        after = pools.merge(pool, learner, (1.0,))
 
     assert done.note == ""
     assert after.test_alone < before, "measured on the whole base"
 
 
 def test_checkpoints_are_kept_where_they_are_asked_for_and_nowhere_else(config: Config) -> None:
-    crew = LearnerPool(config(), lambda *_: None)
-    held = contexts.ContextModels(crew.base, b"", crew.reference)
+    pool = LearnerPool(config(), lambda *_: None)
+    held = contexts.ContextModels(pool.base, b"", pool.reference)
 
     def within(**settings: Any) -> Any:
         layers = LayersConfig(count=1, **settings)
-        return held.within(BlockWindow(1), layers, given=None, on_distil=lambda: None).surroundings
+        return held.within(BlockWindow(1), layers, given=None, on_distil=lambda: None).context_model
 
     assert within() is None, "the base as it is"
     assert within(checkpoint=True).checkpointed == BlockWindow(1)
@@ -49,33 +49,33 @@ def test_checkpoints_are_kept_where_they_are_asked_for_and_nowhere_else(config: 
     assert within(context="drop").checkpointed is None
 
 
-def test_within_distilled_blocks_the_adapter_takes_no_part(config: Config, crews: Any) -> None:
+def test_within_distilled_blocks_the_adapter_takes_no_part(config: Config, pools: Any) -> None:
     """Whatever it has become there: distilled blocks do the work of others."""
     training = TrainingConfig(batch_windows=4, learning_rate=1e-2, warmup_steps=0)
     made = config(layers=LayersConfig(count=1, context="distil", distil_steps=1), training=training)
-    crew, fresh, reply = crews.crew_of(made)
-    moved = crews.hired(crew, made)
-    crews.opened(crew, moved)
-    crews.train(crew, moved, 1, units=crews.layer_units(reply, 1))
+    pool, fresh, reply = pools.pool_of(made)
+    moved = pools.new_learner(pool, made)
+    pools.opened(pool, moved)
+    pools.train(pool, moved, 1, units=pools.layer_units(reply, 1))
 
     for learner in (fresh, moved):
-        crews.train(crew, learner, 2, units=crews.layer_units(reply, 0))
+        pools.train(pool, learner, 2, units=pools.layer_units(reply, 0))
 
     for name, value in fresh.state.items():
         assert np.array_equal(value, moved.state[name]) == (".layers.0." in name), name
 
 
-def test_a_context_that_one_made_another_trains_within(config: Config, crews: Any) -> None:
+def test_a_context_that_one_made_another_trains_within(config: Config, pools: Any) -> None:
     layers = LayersConfig(count=1, context="distil", distil_steps=20, ratio=1.0)
-    crew, maker, reply = crews.crew_of(config(layers=layers))
-    fetching, fetcher, told = crews.crew_of(config(layers=replace(layers, contexts="fetch")))
-    units = crews.layer_units(reply, 0)
+    pool, maker, reply = pools.pool_of(config(layers=layers))
+    fetching, fetcher, told = pools.pool_of(config(layers=replace(layers, contexts="fetch")))
+    units = pools.layer_units(reply, 0)
 
-    made = crews.train(crew, maker, units=units)
-    without = crews.train(fetching, fetcher, units=units)
+    made = pools.train(pool, maker, units=units)
+    without = pools.train(fetching, fetcher, units=units)
     (context,) = made.contexts
-    again, clone, _ = crews.crew_of(config(layers=replace(layers, contexts="fetch")))
-    within = crews.train(again, clone, units=units, context=context.content)
+    again, clone, _ = pools.pool_of(config(layers=replace(layers, contexts="fetch")))
+    within = pools.train(again, clone, units=units, context=context.content)
 
     assert reply.context_keys == told.context_keys
     assert len(set(reply.context_keys)) == 2
@@ -85,15 +85,15 @@ def test_a_context_that_one_made_another_trains_within(config: Config, crews: An
     assert (within.note, within.context_refused, without.context_refused) == ("", False, False)
     assert within.update == made.update
     assert context.content.size <= told.context_bytes < 1.5 * context.content.size + 20_000
-    assert crews.train(crew, maker, 2, units=units).contexts == (), "said once"
+    assert pools.train(pool, maker, 2, units=units).contexts == (), "said once"
 
 
-def test_a_context_that_is_none_is_not_used_and_stops_nobody(config: Config, crews: Any) -> None:
+def test_a_context_that_is_none_is_not_used_and_stops_nobody(config: Config, pools: Any) -> None:
     layers = LayersConfig(count=1, context="distil", contexts="fetch", distil_steps=1)
-    crew, learner, reply = crews.crew_of(config(layers=layers))
+    pool, learner, reply = pools.pool_of(config(layers=layers))
 
-    done = crews.train(
-        crew, learner, units=crews.layer_units(reply, 0), context=Content.of(b"nothing of the kind")
+    done = pools.train(
+        pool, learner, units=pools.layer_units(reply, 0), context=Content.of(b"nothing of the kind")
     )
 
     assert "not safetensors" in done.note
@@ -102,18 +102,18 @@ def test_a_context_that_is_none_is_not_used_and_stops_nobody(config: Config, cre
 
 @pytest.mark.parametrize(("near", "says"), [(0.0, "nats from the base"), (9.0, "training diverged")])
 def test_a_context_of_wild_numbers_stops_nobody(
-    config: Config, monkeypatch: pytest.MonkeyPatch, near: float, says: str, crews: Any
+    config: Config, monkeypatch: pytest.MonkeyPatch, near: float, says: str, pools: Any
 ) -> None:
     """It is told by what it predicts, or, where it predicts well, by gradients that are no numbers."""
     monkeypatch.setattr(contexts, "NEAR_NATS", near)
     layers = LayersConfig(count=1, context="distil", distil_steps=1, ratio=1.0)
-    crew, maker, reply = crews.crew_of(config(layers=layers))
-    made = crews.train(crew, maker, units=crews.layer_units(reply, 0)).contexts[0].content.data
+    pool, maker, reply = pools.pool_of(config(layers=layers))
+    made = pools.train(pool, maker, units=pools.layer_units(reply, 0)).contexts[0].content.data
     head = 8 + int.from_bytes(made[:8], "little")
     wild = made[:head] + b"\x80\x42" * ((len(made) - head) // 2)
-    fetching, fetcher, _ = crews.crew_of(config(layers=replace(layers, contexts="fetch")))
+    fetching, fetcher, _ = pools.pool_of(config(layers=replace(layers, contexts="fetch")))
 
-    done = crews.train(fetching, fetcher, units=crews.layer_units(reply, 0), context=Content.of(wild))
+    done = pools.train(fetching, fetcher, units=pools.layer_units(reply, 0), context=Content.of(wild))
 
     assert says in done.note
     assert done.context_refused

@@ -14,8 +14,8 @@ from gossipllm.config import AdapterConfig, LayersConfig, LearnerConfig, ModelCo
 from gossipllm.learning.batches import batches
 from gossipllm.learning.jobs import ContextModel, LossJob, ProbeJob, StepsDone, StepsJob
 from gossipllm.learning.moments import Moments
+from gossipllm.learning.passes.block_window import step_bytes
 from gossipllm.learning.passes.fleet import Fleet
-from gossipllm.learning.passes.windows import step_bytes
 from gossipllm.model.contexts.config import BlockWindow
 from gossipllm.model.loading.models import load_base
 from gossipllm.work import Trained
@@ -68,6 +68,21 @@ def test_a_round_that_is_repeated_drops_the_same_and_another_round_does_not(flee
     assert distance(first, other) > 1e-4
 
 
+def test_every_step_of_a_round_drops_others(fleet: Fleet) -> None:
+    """On one batch, with a rate that moves nothing, losses of steps differ by what is dropped only."""
+    job = job_of(fleet)
+    still = replace(CONFIG, learning_rate=1e-12, optimiser="sgd")
+    same_SB = np.repeat(job.batches_SB[:1], 2, axis=0)
+
+    (two,) = done(fleet, replace(job, config=still, batches_SB=same_SB))
+    (one,) = done(fleet, replace(job, config=still, batches_SB=same_SB[:1]))
+    (plain_two,) = done(fleet, replace(job, config=still, batches_SB=same_SB, dropout=0.0))
+    (plain_one,) = done(fleet, replace(job, config=still, batches_SB=same_SB[:1], dropout=0.0))
+
+    assert plain_two.loss == pytest.approx(plain_one.loss, abs=1e-6)
+    assert abs(two.loss - one.loss) > 1e-5
+
+
 def test_adapters_side_by_side_drop_what_each_drops_alone(fleet: Fleet) -> None:
     jobs = [job_of(fleet, seed=0), job_of(fleet, seed=1, dropout=0.5), job_of(fleet, seed=2, dropout=0.0)]
 
@@ -81,7 +96,7 @@ def test_adapters_side_by_side_drop_what_each_drops_alone(fleet: Fleet) -> None:
 def test_a_block_that_is_computed_again_for_the_backward_pass_drops_the_same(fleet: Fleet) -> None:
     again = ContextModel(fleet.base.model, checkpointed=BlockWindow(0, fleet.blueprint.layers))
 
-    (plain,), (checkpointed,) = done(fleet, job_of(fleet)), done(fleet, job_of(fleet, surroundings=again))
+    (plain,), (checkpointed,) = done(fleet, job_of(fleet)), done(fleet, job_of(fleet, context_model=again))
 
     assert distance(plain, checkpointed) < 1e-6
 
@@ -107,12 +122,12 @@ def test_what_is_measured_after_steps_knows_no_dropout(model_folder: Folder, fle
 
 
 def test_a_learner_trains_with_the_configured_dropout(
-    config: Callable[..., LearnerConfig], crews: Any
+    config: Callable[..., LearnerConfig], pools: Any
 ) -> None:
     losses: list[float] = []
     for dropout in (0.0, 0.5, 0.5):
-        pool, learner, _ = crews.crew_of(config(adapter=AdapterConfig(rank=4, alpha=8.0, dropout=dropout)))
-        trained: Trained = crews.train(pool, learner)
+        pool, learner, _ = pools.pool_of(config(adapter=AdapterConfig(rank=4, alpha=8.0, dropout=dropout)))
+        trained: Trained = pools.train(pool, learner)
         losses.append(trained.train_loss)
 
     assert losses[0] != losses[1] == losses[2]

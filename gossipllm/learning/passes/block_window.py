@@ -1,19 +1,20 @@
-"""How many blocks a peer trains at a time.
+"""The length of the block window: how many blocks a peer trains at a time, and the memory that a step takes.
 
-Said by the configuration, or as many as fit into memory by the estimate here: of what a training step holds for the
-window that takes most, which is the first, because gradients pass through all blocks behind it. The estimate knows
-the base, which stays whole for measuring or, where it is held in 8 or 4 bits, is packed but for the window; the
-context's own copies; the adapter, its gradient and moments; and the activations of a batch. What the interpreter and
-its libraries take, some hundred MB, comes on top.
+The configuration gives the number of blocks, or the memory that a training step may take. From memory, the number
+follows by an estimate for the first block window, which takes the most, because gradients pass through all blocks
+behind it. The estimate counts the base, which stays whole for measuring or, where it is held in 8 or 4 bits, is packed
+except for the block window; the context's own copies; the adapter, its gradient and moments; and the activations of a
+batch. The interpreter and its libraries, some hundred MB, come on top.
 
-Held against how much the resident memory of a fresh process grew by loading a model with random weights and taking
-two steps on one core: a Llama of 8 blocks of width 256 (80 to 410 MB) and GPT-2's shape with 6 and 12 blocks (490 to
-2,070 MB), in float32 and bfloat16, windows of 128 and 512 tokens, all blocks and two of them, with checkpoints, dropped
-and 8-bit contexts, LoRA and full training. The estimate was 1.00 to 1.28 times what was taken, the most for the Llama.
+Checked against the growth of a fresh process's resident memory, from loading a model with random weights to two steps
+on one core: a Llama of 8 blocks of width 256 (80 to 410 MB) and GPT-2's shape with 6 and 12 blocks (490 to 2,070 MB),
+in float32 and bfloat16, windows of 128 and 512 tokens, all blocks and two of them, with checkpoints, dropped and 8-bit
+contexts, LoRA and full training. The estimate was 1.00 to 1.28 times the growth, the most for the Llama. Dropout's part
+is counted from the tensors that it keeps, not measured.
 
-A base held in 8 or 4 bits was held against the same: Llamas of 8 blocks of width 256 and 12 of width 768 (170 to 370
+A base held in 8 or 4 bits was checked the same way: Llamas of 8 blocks of width 256 and 12 of width 768 (170 to 370
 MB), both types, windows of 128 and 512 tokens, one, two and all blocks, LoRA and full training. The estimate was 1.05
-to 1.27 times what was taken, where each freed tensor goes back to the system at once, as where memory_mb is given
+to 1.27 times the growth, where each freed tensor goes back to the system at once, as where memory_mb is given
 (`model.heap`). With glibc's own settings, which leave holes between what is kept, it was 0.71 to 0.85 times, 0.55 with
 all blocks open, and 0.90 to 0.91 times with the base whole.
 """
@@ -36,14 +37,15 @@ from trust.errors import UserMistake
 
 _MB: Final = 10**6
 _INT4_BITS: Final = 4.25
-"""Of a weight in four bits, its part of a scale included."""
+"""Bits of a weight in four bits, with its part of a scale."""
 _THROUGH: Final = 0.8
-"""What is kept of a block that gradients only pass through, of what is kept of one that is trained: not the inputs of
-its linear layers. Measured: 0.77 for a Llama, 0.78 for GPT-2."""
+"""Activations of a block that gradients only pass through, as a share of those of a trained block: the inputs of its
+linear layers are not kept. Measured: 0.77 for a Llama, 0.78 for GPT-2."""
 
 
-def window_count(config: LearnerConfig, base: Base, blueprint: Blueprint) -> int:
-    """Blocks trained in a round; 0 where all are. Raises `UserMistake` where the model or the memory has too few."""
+def block_window_count(config: LearnerConfig, base: Base, blueprint: Blueprint) -> int:
+    """The number of blocks trained in a round, 0 for all. Raises `UserMistake` where the model has fewer, or the memory
+    is too small for one."""
     layers, blocks = config.layers, blueprint.layers
     if not layers.partial:
         return 0
@@ -67,7 +69,7 @@ def window_count(config: LearnerConfig, base: Base, blueprint: Blueprint) -> int
 
 
 def step_bytes(config: LearnerConfig, base: Base, blueprint: Blueprint, count: int) -> int:
-    """About what a step that trains the first `count` blocks holds."""
+    """Estimate of the bytes that a step holds which trains the first `count` blocks."""
     layers, item = config.layers, base.dtype.itemsize
     blocks = blocks_of(base.model)
     block, opened = max(map(_bytes, blocks)), max(_opened_bytes(one, item) for one in blocks)
@@ -90,8 +92,8 @@ def step_bytes(config: LearnerConfig, base: Base, blueprint: Blueprint, count: i
     names = set(blueprint.tensors_of(blueprint.units_in(0, count)))
     whole = sum(spec.count for spec in blueprint.layout.tensors)
     trained = sum(spec.count for spec in blueprint.trained.tensors if spec.name in names)
-    # The state, and what the layers hold of it; of what is trained the vector, its gradient, both moments and
-    # scratch space in float32, leaves and their gradients in the base's type.
+    # The whole state, once as float32 and once in the layers. Of the trained part five float32 vectors (parameters,
+    # gradient, both moments, scratch) and, in the base's type, leaves and their gradients.
     adapter = whole * (4 + item) + trained * (5 * 4 + 2 * item)
     tokens = config.training.batch_windows * config.data.window_tokens
     dropout = dropout_bytes(base, blueprint)
@@ -103,7 +105,7 @@ def step_bytes(config: LearnerConfig, base: Base, blueprint: Blueprint, count: i
 
 
 def _bytes(module: torch.nn.Module) -> int:
-    """Of all weights, packed ones as they are."""
+    """Bytes of all weights of a module; packed weights count at their packed size."""
     packed = sum(value.nbytes for layer in packed_in(module) for value in layer.buffers())
     return packed + sum(value.nbytes for value in module.parameters())
 

@@ -11,7 +11,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from gossipllm.config import AdapterConfig, LayersConfig, LearnerConfig
-from gossipllm.learning.passes.windows import step_bytes, window_count
+from gossipllm.learning.passes.block_window import block_window_count, step_bytes
 from gossipllm.model.adapter.placement import attach
 from gossipllm.model.loading.models import Base
 from trust.errors import UserMistake
@@ -37,10 +37,10 @@ def parts_of(config: LearnerConfig) -> tuple[Any, Any]:
 def test_a_window_is_as_large_as_said_and_no_larger_than_the_model(config: Config) -> None:
     base, blueprint = parts_of(config())
 
-    assert window_count(config(), base, blueprint) == 0, "all layers, and no windows"
-    assert window_count(config(layers=LayersConfig(count=2)), base, blueprint) == 2
+    assert block_window_count(config(), base, blueprint) == 0, "all layers, and no windows"
+    assert block_window_count(config(layers=LayersConfig(count=2)), base, blueprint) == 2
     with pytest.raises(UserMistake, match=r"layers.count is 5, but the model has 4 blocks"):
-        window_count(config(layers=LayersConfig(count=5)), base, blueprint)
+        block_window_count(config(layers=LayersConfig(count=5)), base, blueprint)
 
 
 def test_the_largest_window_that_fits_is_taken_and_too_little_says_how_much_is_needed(config: Config) -> None:
@@ -50,9 +50,9 @@ def test_the_largest_window_that_fits_is_taken_and_too_little_says_how_much_is_n
 
     for count, megabytes in enumerate(needed, start=1):
         asked = replace(large, layers=LayersConfig(memory_mb=megabytes))
-        assert window_count(asked, base, blueprint) == count
+        assert block_window_count(asked, base, blueprint) == count
     with pytest.raises(UserMistake, match=f"about {needed[0]};"):
-        window_count(replace(large, layers=LayersConfig(memory_mb=1)), base, blueprint)
+        block_window_count(replace(large, layers=LayersConfig(memory_mb=1)), base, blueprint)
 
 
 @pytest.mark.parametrize(
