@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from gossipllm.config import LearnerConfig
 from peers.core.events import PeerId
-from peers.core.others.scores import ScoreConfig
 from trust.rows.rows import TrustConfig
 
 
@@ -72,6 +71,29 @@ class RoundConfig:
             raise ValueError(f"compare_every_s must be in 1..3600, got {self.compare_every_s}")
         if not 1 <= self.most_context_mb <= 2000:
             raise ValueError(f"most_context_mb must be in 1..2000, got {self.most_context_mb}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreConfig:
+    half_life_s: float = 600.0
+    """Seconds in which a score halves, above 0. Lighthouse."""
+
+    disconnect_at: float = -20.0
+    """Score at which the connection goes, between `ban_at` and 0. Lighthouse."""
+
+    ban_at: float = -50.0
+    """Score at which a peer is banned, in [-100, disconnect_at]. Lighthouse."""
+
+    ban_s: float = 43_200.0
+    """Seconds that a ban lasts, above 0. Lighthouse: twelve hours."""
+
+    def __post_init__(self) -> None:
+        if not self.half_life_s > 0 or not self.ban_s > 0:
+            raise ValueError("half_life_s and ban_s must be above 0")
+        if not -100 <= self.ban_at <= self.disconnect_at < 0:
+            raise ValueError(
+                f"need -100 <= ban_at <= disconnect_at < 0, got {self.ban_at} and {self.disconnect_at}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,32 +14,11 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from peers.core.config import ScoreConfig
+
 MAX_PEERS = 10_000
 """Scores kept. Identities are free, so this must be bounded. A tenth is forgotten at once, so that a flood does not
 cost a search for each fine: first peers that are not banned, those with the best scores first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreConfig:
-    half_life_s: float = 600.0
-    """Seconds in which a score halves, above 0. Lighthouse."""
-
-    disconnect_at: float = -20.0
-    """Score at which the connection goes, between `ban_at` and 0. Lighthouse."""
-
-    ban_at: float = -50.0
-    """Score at which a peer is banned, in [-100, disconnect_at]. Lighthouse."""
-
-    ban_s: float = 43_200.0
-    """Seconds that a ban lasts, above 0. Lighthouse: twelve hours."""
-
-    def __post_init__(self) -> None:
-        if not self.half_life_s > 0 or not self.ban_s > 0:
-            raise ValueError("half_life_s and ban_s must be above 0")
-        if not -100 <= self.ban_at <= self.disconnect_at < 0:
-            raise ValueError(
-                f"need -100 <= ban_at <= disconnect_at < 0, got {self.ban_at} and {self.disconnect_at}"
-            )
 
 
 @dataclass(slots=True)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peers.core.others.scores import ScoreConfig, Scores
+from peers.core.config import ScoreConfig
+from peers.core.others.scores import Scores
 
 
 @pytest.fixture
