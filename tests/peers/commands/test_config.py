@@ -88,6 +88,6 @@ def test_a_folder_that_is_no_home_is_named(tmp_path: Path) -> None:
     assert "no such folder" in call(tmp_path / "nowhere").stderr
 
 
-@pytest.mark.parametrize("key", [*COMMON, *REPRODUCTION])
+@pytest.mark.parametrize("key", [*COMMON, *sorted(REPRODUCTION)])
 def test_each_listed_setting_exists(key: str) -> None:
     assert call(key).stdout.startswith(f"{key} = ")
