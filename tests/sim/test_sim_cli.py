@@ -59,20 +59,20 @@ def program(*arguments: str, folder: Path, seed: str = "0", **options) -> subpro
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sim")
     (folder / "small.toml").write_text(SMALL, encoding="utf-8")
     return folder
 
 
 @pytest.fixture(scope="module")
-def first(folder) -> subprocess.CompletedProcess[str]:
+def first(folder: Path) -> subprocess.CompletedProcess[str]:
     done = program("sim", "small.toml", "-o", "first", "-j", "1", folder=folder, seed="1")
     assert done.returncode == 0, done.stderr
     return done
 
 
-def test_help_answers_without_torch(folder):
+def test_help_answers_without_torch(folder: Path) -> None:
     code = (
         "import sys; sys.argv = ['gossipllm', 'sim', '--help']\n"
         "from gossipllm.cli import main\n"
@@ -84,7 +84,7 @@ def test_help_answers_without_torch(folder):
     assert done.stdout.endswith("[]\n")
 
 
-def test_the_list_has_methods_changes_and_scenarios(folder):
+def test_the_list_has_methods_changes_and_scenarios(folder: Path) -> None:
     text = program("sim", "--list", folder=folder).stdout
     for word in ("theoretical", "s3-code", "+updates", "languages", "s1*s3"):
         assert word in text
@@ -104,14 +104,16 @@ def test_the_list_has_methods_changes_and_scenarios(folder):
         (["small.toml", "--set", 'data.sources=["embedded:fi"]'], "embedded text 'fi'"),
     ],
 )
-def test_a_mistake_ends_with_one_line_and_code_2(folder, arguments, part):
+def test_a_mistake_ends_with_one_line_and_code_2(folder: Path, arguments: list[str], part: str) -> None:
     done = program("sim", *arguments, folder=folder)
     assert done.returncode == 2
     assert part in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_equal_seeds_give_equal_bytes_in_another_process_with_another_hash_seed(folder, first):
+def test_equal_seeds_give_equal_bytes_in_another_process_with_another_hash_seed(
+    folder: Path, first: subprocess.CompletedProcess[str]
+) -> None:
     second = program("sim", "small.toml", "-o", "second", "-q", folder=folder, seed="2")
     digests = [re.findall(r"results (\w+), trace (\w+)", done.stdout) for done in (first, second)]
     assert digests[0] == digests[1] != []
@@ -126,7 +128,7 @@ def test_equal_seeds_give_equal_bytes_in_another_process_with_another_hash_seed(
     assert files[0] == files[1]
 
 
-def test_a_run_that_is_there_is_not_repeated(folder, first):
+def test_a_run_that_is_there_is_not_repeated(folder: Path, first: subprocess.CompletedProcess[str]) -> None:
     assert "there already" not in first.stderr
     again = program("sim", "small.toml", "-o", "first", "--json", folder=folder)
     assert again.stderr.splitlines() == [
@@ -137,12 +139,14 @@ def test_a_run_that_is_there_is_not_repeated(folder, first):
     assert table["methods"][1]["against"]["local"]["n"] == 1
 
 
-def test_a_run_leaves_the_history_that_peers_write(folder, first):
+def test_a_run_leaves_the_history_that_peers_write(
+    folder: Path, first: subprocess.CompletedProcess[str]
+) -> None:
     shown = program("trust", "show", "first/s3/seed-0", "--json", folder=folder)
     assert {row["round"] for row in json.loads(shown.stdout)["rows"]} == {1}
 
 
-def test_an_interrupt_keeps_what_is_done_and_leaves_no_process(folder):
+def test_an_interrupt_keeps_what_is_done_and_leaves_no_process(folder: Path) -> None:
     process = subprocess.Popen(
         [*PROGRAM, "sim", "small.toml", "-o", "cut", "--rounds", "5000", "-m", "local"],
         cwd=folder,

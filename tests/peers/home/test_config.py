@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -79,7 +78,7 @@ def test_what_contradicts_itself_between_tables_is_a_line_and_no_traceback(
 
 
 @pytest.mark.parametrize(("reduction", "alpha"), [("tokens", 1.0), ("sequences", 0.0)])
-def test_how_tokens_count_follows_from_what_the_loss_is_a_mean_of(reduction: Any, alpha: float) -> None:
+def test_how_tokens_count_follows_from_what_the_loss_is_a_mean_of(reduction: str, alpha: float) -> None:
     config = PeerConfig(training=TrainingConfig(reduction=reduction))
     assert config.core().learner.tokens_alpha == alpha
     fixed = PeerConfig(training=TrainingConfig(reduction=reduction), trust=TrustConfig(tokens_alpha=0.25))

@@ -14,6 +14,7 @@ import pytest
 from gossipllm.work import PushedShare
 from peers.core.saved import Plan
 from peers.home.store import StateStore
+from support.states import filled_store, state_of
 from trust.errors import UserMistake
 from wire.digest import Content
 
@@ -30,31 +31,37 @@ def test_a_home_that_never_ran_has_nothing(folder: Path) -> None:
     assert found.notes == ()
 
 
-def test_what_was_saved_comes_back(folder: Path, state: Any, filled: Any) -> None:
-    filled(folder, 1)
+def test_what_was_saved_comes_back(
+    folder: Path,
+) -> None:
+    filled_store(folder, 1)
     found = StateStore(folder).load()
-    assert found.saved == state(1)
+    assert found.saved == state_of(1)
     assert found.saved is not None
     assert found.saved.snapshot is not None
-    assert found.saved.snapshot.data == state(1).snapshot.data  # type: ignore[union-attr]
+    assert found.saved.snapshot.data == state_of(1).snapshot.data  # type: ignore[union-attr]
     assert found.notes == ()
 
 
-def test_two_generations_are_kept_and_the_newer_one_counts(folder: Path, state: Any, filled: Any) -> None:
-    filled(folder, *range(1, GENERATIONS + 1))
+def test_two_generations_are_kept_and_the_newer_one_counts(
+    folder: Path,
+) -> None:
+    filled_store(folder, *range(1, GENERATIONS + 1))
     assert sorted(path.name for path in folder.iterdir()) == ["published", "state.0", "state.1"]
-    assert StateStore(folder).load().saved == state(GENERATIONS)
+    assert StateStore(folder).load().saved == state_of(GENERATIONS)
     (folder / f"state.{GENERATIONS % 2}").unlink()
     assert StateStore(folder).load().saved is not None
 
 
-def test_the_same_generation_may_be_saved_twice(folder: Path, state: Any, filled: Any) -> None:
-    filled(folder, 1, 2, 3, 3)
-    assert StateStore(folder).load().saved == state(3)
+def test_the_same_generation_may_be_saved_twice(
+    folder: Path,
+) -> None:
+    filled_store(folder, 1, 2, 3, 3)
+    assert StateStore(folder).load().saved == state_of(3)
 
 
-def test_nobody_else_may_read_it(folder: Path, filled: Any) -> None:
-    filled(folder, 1)
+def test_nobody_else_may_read_it(folder: Path) -> None:
+    filled_store(folder, 1)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert (folder / "state.1").stat().st_mode & 0o777 == 0o600
 
@@ -63,9 +70,9 @@ def test_nobody_else_may_read_it(folder: Path, filled: Any) -> None:
 
 
 def test_every_flipped_byte_is_found_and_the_older_generation_serves(
-    folder: Path, state: Any, filled: Any
+    folder: Path,
 ) -> None:
-    filled(folder, 3, 4)
+    filled_store(folder, 3, 4)
     path = folder / "state.0"
     whole = path.read_bytes()
     places = sorted({*range(200), *range(0, len(whole), max(1, len(whole) // 300)), len(whole) - 1})
@@ -75,24 +82,26 @@ def test_every_flipped_byte_is_found_and_the_older_generation_serves(
         damaged[place] ^= 1 << place % 8
         path.write_bytes(damaged)
         found = StateStore(folder).load()
-        assert found.saved == state(3), f"byte {place}"
+        assert found.saved == state_of(3), f"byte {place}"
         assert "state.0" in found.notes[0]
         assert "using generation 3" in found.notes[0]
 
 
-def test_every_truncation_is_found(folder: Path, state: Any, filled: Any) -> None:
-    filled(folder, 3, 4)
+def test_every_truncation_is_found(
+    folder: Path,
+) -> None:
+    filled_store(folder, 3, 4)
     path = folder / "state.0"
     whole = path.read_bytes()
     for length in {*range(150), *range(0, len(whole), 97), len(whole) - 1}:
         path.write_bytes(whole[:length])
-        assert StateStore(folder).load().saved == state(3), f"{length} bytes"
+        assert StateStore(folder).load().saved == state_of(3), f"{length} bytes"
     path.write_bytes(whole + b"\0")
-    assert StateStore(folder).load().saved == state(3)
+    assert StateStore(folder).load().saved == state_of(3)
 
 
-def test_the_damaged_file_is_kept_once_however_often_it_is_found(folder: Path, filled: Any) -> None:
-    filled(folder, 3, 4)
+def test_the_damaged_file_is_kept_once_however_often_it_is_found(folder: Path) -> None:
+    filled_store(folder, 3, 4)
     (folder / "state.0").write_bytes(b"damaged")
     notes = [StateStore(folder).load().notes for _ in range(3)]
     aside = list(folder.glob("state.0.corrupt-*"))
@@ -103,23 +112,23 @@ def test_the_damaged_file_is_kept_once_however_often_it_is_found(folder: Path, f
 
 
 def test_who_only_looks_finds_the_same_and_leaves_everything_as_it_lies(
-    folder: Path, state: Any, filled: Any
+    folder: Path,
 ) -> None:
     assert StateStore.look(folder).saved is None
     assert not folder.exists()
-    filled(folder, 3, 4)
+    filled_store(folder, 3, 4)
     (folder / "state.0").write_bytes(b"damaged")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
 
     found = StateStore.look(folder)
 
-    assert found.saved == state(3)
+    assert found.saved == state_of(3)
     assert found.notes == ("state.0: not a state file; using generation 3",)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_who_only_looks_at_what_cannot_be_read_is_told_so(folder: Path, filled: Any) -> None:
-    filled(folder, 3, 4)
+def test_who_only_looks_at_what_cannot_be_read_is_told_so(folder: Path) -> None:
+    filled_store(folder, 3, 4)
     for path in (folder / "state.0", folder / "state.1"):
         path.write_bytes(b"damaged")
 
@@ -132,24 +141,23 @@ def test_who_only_looks_at_what_cannot_be_read_is_told_so(folder: Path, filled: 
 
 
 def test_a_full_disk_does_not_keep_a_peer_from_its_older_generation(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, state: Any, filled: Any
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    filled(folder, 3, 4)
+    filled_store(folder, 3, 4)
     (folder / "state.0").write_bytes(b"damaged")
     monkeypatch.setattr("shutil.copy2", full)
     found = StateStore(folder).load()
-    assert found.saved == state(3)
+    assert found.saved == state_of(3)
     assert "no copy could be kept (No space left on device)" in found.notes[0]
 
 
 @pytest.mark.parametrize("damage", [b"", b"damaged", None])
-def test_where_no_generation_can_be_read_the_owner_decides(
-    folder: Path, damage: bytes | None, filled: Any
-) -> None:
-    filled(folder, 3, 4)
+def test_where_no_generation_can_be_read_the_owner_decides(folder: Path, damage: bytes | None) -> None:
+    filled_store(folder, 3, 4)
     for path in (folder / "state.0", folder / "state.1"):
         path.write_bytes(damage) if damage is not None else path.unlink()
     for _ in range(2):
@@ -157,11 +165,9 @@ def test_where_no_generation_can_be_read_the_owner_decides(
             StateStore(folder).load()
 
 
-def test_a_state_of_an_earlier_version_is_left_as_it_is_and_the_way_out_named(
-    folder: Path, state: Any
-) -> None:
+def test_a_state_of_an_earlier_version_is_left_as_it_is_and_the_way_out_named(folder: Path) -> None:
     store = StateStore(folder)
-    store.save(msgspec.structs.replace(state(2), version=1))
+    store.save(msgspec.structs.replace(state_of(2), version=1))
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with pytest.raises(
         UserMistake, match=r"an earlier version of gossipllm wrote this state.*gossipllm init"
@@ -170,10 +176,10 @@ def test_a_state_of_an_earlier_version_is_left_as_it_is_and_the_way_out_named(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_what_is_planned_pushed_and_counted_comes_back(folder: Path, state: Any) -> None:
+def test_what_is_planned_pushed_and_counted_comes_back(folder: Path) -> None:
     share = PushedShare(peer="12D3", round=0, content=Content.of(b"mass"))
     rich = msgspec.structs.replace(
-        state(1),
+        state_of(1),
         shares=(share,),
         tokens_total=7,
         samples_total=3,
@@ -188,9 +194,9 @@ def test_what_is_planned_pushed_and_counted_comes_back(folder: Path, state: Any)
     assert found.shares[0].content.data == b"mass"
 
 
-def test_a_state_of_another_version_is_named(folder: Path, state: Any) -> None:
+def test_a_state_of_another_version_is_named(folder: Path) -> None:
     store = StateStore(folder)
-    store.save(msgspec.structs.replace(state(2), version=9))
+    store.save(msgspec.structs.replace(state_of(2), version=9))
     with pytest.raises(UserMistake, match=r"written by another version \(9, this one reads 2\)"):
         store.load()
 
@@ -198,32 +204,37 @@ def test_a_state_of_another_version_is_named(folder: Path, state: Any) -> None:
 # -- no round twice ---------------------------------------------------------------------------------
 
 
-def test_an_older_generation_does_not_announce_a_round_again(folder: Path, state: Any, filled: Any) -> None:
+def test_an_older_generation_does_not_announce_a_round_again(
+    folder: Path,
+) -> None:
     """Generation 5 announced round 2; generation 4 would train that round once more."""
-    filled(folder, 3, 4, 5)
+    filled_store(folder, 3, 4, 5)
     (folder / "state.1").write_bytes(b"damaged")
     found = StateStore(folder).load().saved
     assert found is not None
     assert (found.round, found.stage) == (3, "training")
-    assert found.snapshot == state(4).snapshot
+    assert found.snapshot == state_of(4).snapshot
 
 
-def test_a_round_that_was_not_announced_is_gone_on_with(folder: Path, state: Any, filled: Any) -> None:
-    filled(folder, 3, 4)
+def test_a_round_that_was_not_announced_is_gone_on_with(
+    folder: Path,
+) -> None:
+    filled_store(folder, 3, 4)
     (folder / "state.0").unlink()
     found = StateStore(folder).load().saved
-    assert found == state(3), "its announcement is made again, in the same bytes"
+    assert found == state_of(3), "its announcement is made again, in the same bytes"
 
 
 @pytest.mark.parametrize("torn", [*range(1, 40, 7), 39])
 def test_a_torn_tail_of_the_list_hides_nothing_that_comes_later(
-    folder: Path, torn: int, state: Any, filled: Any
+    folder: Path,
+    torn: int,
 ) -> None:
-    store = filled(folder, 1, 2)
+    store = filled_store(folder, 1, 2)
     with (folder / "published").open("ab") as file:
         file.write(b"x" * torn)
     for generation in (3, 4, 5):
-        store.save(state(generation))
+        store.save(state_of(generation))
     assert (folder / "published").stat().st_size == 3 * 40
     (folder / "state.1").write_bytes(b"damaged")
     found = StateStore(folder).load().saved
@@ -231,19 +242,22 @@ def test_a_torn_tail_of_the_list_hides_nothing_that_comes_later(
     assert found.round == 3
 
 
-def test_a_damaged_record_of_the_list_is_passed_over(folder: Path, state: Any, filled: Any) -> None:
-    filled(folder, 1, 2, 3, 4)
+def test_a_damaged_record_of_the_list_is_passed_over(
+    folder: Path,
+) -> None:
+    filled_store(folder, 1, 2, 3, 4)
     data = bytearray((folder / "published").read_bytes())
     data[3] ^= 0x40
     (folder / "published").write_bytes(data)
     (folder / "state.1").write_bytes(b"damaged")
     (folder / "state.0").write_bytes((folder / "state.0").read_bytes())
     found = StateStore(folder).load().saved
-    assert found == state(4)
+    assert found == state_of(4)
 
 
 def test_a_short_write_of_the_list_is_an_error(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, state: Any, filled: Any
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A raw write to a disk that fills up writes what fits, and raises nothing."""
 
@@ -263,11 +277,11 @@ def test_a_short_write_of_the_list_is_an_error(
         def write(self, data: bytes) -> int:
             return self._file.write(data[:10])
 
-    store = filled(folder, 1, 2)
+    store = filled_store(folder, 1, 2)
     opened: Callable[..., Any] = Path.open
     monkeypatch.setattr(Path, "open", lambda path, *a, **k: Short(opened(path, *a, **k)))
     with pytest.raises(OSError, match="the disk is full"):
-        store.save(state(3))
+        store.save(state_of(3))
     monkeypatch.undo()
-    store.save(state(3))
+    store.save(state_of(3))
     assert (folder / "published").stat().st_size == 2 * 40

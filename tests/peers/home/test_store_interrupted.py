@@ -14,6 +14,7 @@ import pytest
 
 from peers.core.saved import Saved
 from peers.home.store import StateStore
+from support.states import filled_store, state_of
 
 
 def announced_again(found: Saved) -> int:
@@ -54,9 +55,10 @@ def readable(folder: Path, generation: int) -> None:
 
 @pytest.mark.parametrize("generation", [2, 3, 4])
 def test_killed_at_any_step_the_state_is_the_old_or_the_new(
-    folder: Path, generation: int, state: Any, filled: Any
+    folder: Path,
+    generation: int,
 ) -> None:
-    filled(folder, *range(1, generation))
+    filled_store(folder, *range(1, generation))
     killed, at = True, 0
     while killed:
         at += 1
@@ -64,7 +66,7 @@ def test_killed_at_any_step_the_state_is_the_old_or_the_new(
         if child == 0:
             try:
                 Interruption(pytest.MonkeyPatch(), at, lambda: os.kill(os.getpid(), signal.SIGKILL))
-                StateStore(folder).save(state(generation))
+                StateStore(folder).save(state_of(generation))
                 os._exit(0)
             finally:
                 os._exit(1)
@@ -73,7 +75,7 @@ def test_killed_at_any_step_the_state_is_the_old_or_the_new(
         assert killed or os.WEXITSTATUS(status) == 0
         readable(folder, generation)
     assert at > 6
-    assert StateStore(folder).load().saved == state(generation)
+    assert StateStore(folder).load().saved == state_of(generation)
 
 
 class PowerCut(BaseException):
@@ -118,7 +120,8 @@ class Disk:
 
 @pytest.mark.parametrize("generation", [2, 3, 4])
 def test_without_power_at_any_step_the_state_is_the_old_or_the_new(
-    tmp_path: Path, generation: int, state: Any, filled: Any
+    tmp_path: Path,
+    generation: int,
 ) -> None:
     def cut() -> None:
         raise PowerCut
@@ -127,12 +130,12 @@ def test_without_power_at_any_step_the_state_is_the_old_or_the_new(
     while not over:
         at += 1
         folder = tmp_path / f"state{at}"
-        filled(folder, *range(1, generation))
+        filled_store(folder, *range(1, generation))
         with pytest.MonkeyPatch.context() as patches:
             disk = Disk(folder, patches)
             Interruption(patches, at, cut)
             try:
-                StateStore(folder).save(state(generation))
+                StateStore(folder).save(state_of(generation))
                 over = True
             except PowerCut:
                 pass
@@ -141,16 +144,16 @@ def test_without_power_at_any_step_the_state_is_the_old_or_the_new(
         for left in disk.left(where):
             readable(left, generation)
             if over:
-                assert StateStore(left).load().saved == state(generation)
+                assert StateStore(left).load().saved == state_of(generation)
     assert at > 6
 
 
 def test_the_list_of_published_rounds_survives_from_its_first_record(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: Any
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = StateStore(tmp_path / "state")
     disk = Disk(tmp_path / "state", monkeypatch)
-    store.save(state(1))
+    store.save(state_of(1))
     (tmp_path / "left").mkdir()
     for left in disk.left(tmp_path / "left"):
         assert (left / "published").stat().st_size == 40
@@ -173,9 +176,11 @@ def test_the_folder_itself_survives(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
 @pytest.mark.parametrize("generation", [3, 4])
 def test_an_error_at_any_step_leaves_the_old_state_and_says_where(
-    folder: Path, code: int, generation: int, state: Any, filled: Any
+    folder: Path,
+    code: int,
+    generation: int,
 ) -> None:
-    store = filled(folder, *range(1, generation))
+    store = filled_store(folder, *range(1, generation))
 
     def fail() -> None:
         raise OSError(code, os.strerror(code))
@@ -184,12 +189,12 @@ def test_an_error_at_any_step_leaves_the_old_state_and_says_where(
         with pytest.MonkeyPatch.context() as patches:
             Interruption(patches, at, fail)
             with pytest.raises(OSError, match=str(folder)) as caught:
-                store.save(state(generation))
+                store.save(state_of(generation))
         assert caught.value.errno == code
         assert ("the disk is full" in str(caught.value)) == (code != errno.EIO)
         readable(folder, generation)
-    store.save(state(generation))
-    assert StateStore(folder).load().saved == state(generation)
+    store.save(state_of(generation))
+    assert StateStore(folder).load().saved == state_of(generation)
 
 
 def can_mount() -> bool:
@@ -212,17 +217,19 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(where)], check=True)
 
 
-def test_a_disk_that_is_really_full(small_disk: Path, state: Any, filled: Any) -> None:
-    store = filled(small_disk / "state", 1, 2)
+def test_a_disk_that_is_really_full(
+    small_disk: Path,
+) -> None:
+    store = filled_store(small_disk / "state", 1, 2)
     filler = small_disk / "filler"
     filler.write_bytes(bytes(200_000))
 
     with pytest.raises(OSError, match=r"the disk is full: need 0\.1 MB, 0\.0 MB free at ") as caught:
-        store.save(state(3, size=5_000))
+        store.save(state_of(3, size=5_000))
 
     assert caught.value.errno == errno.ENOSPC
-    assert StateStore(small_disk / "state").load().saved == state(2)
+    assert StateStore(small_disk / "state").load().saved == state_of(2)
     assert not list((small_disk / "state").glob(".*.part"))
     filler.unlink()
-    store.save(state(3, size=5_000))
-    assert StateStore(small_disk / "state").load().saved == state(3, size=5_000)
+    store.save(state_of(3, size=5_000))
+    assert StateStore(small_disk / "state").load().saved == state_of(3, size=5_000)

@@ -2,53 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import trio
 
 from peers.net.host import PullFailed, Unreachable, Verdict
+from support.live_networks import Together
+from support.networks import wait_until
 from wire.digest import digest_of
 
 
-async def test_an_announcement_reaches_everybody_once_and_never_its_author(together: Any, until: Any) -> None:
+async def test_an_announcement_reaches_everybody_once_and_never_its_author(together: Together) -> None:
     with trio.fail_after(20):
         async with together(4) as (author, *others):
             await author.network.publish(b"round 1")
-            await until(lambda: all(o.peer.frames() == [b"round 1"] for o in others))
+            await wait_until(lambda: all(o.peer.frames() == [b"round 1"] for o in others))
             await author.network.publish(b"round 2")
-            await until(lambda: all(o.peer.frames() == [b"round 1", b"round 2"] for o in others))
+            await wait_until(lambda: all(o.peer.frames() == [b"round 1", b"round 2"] for o in others))
             assert author.peer.heard == []
             assert author.network.traffic().sent["announce"] >= 3 * len(b"round 1round 2")
 
 
-async def test_an_ignored_frame_is_judged_again_when_it_comes_again(together: Any, until: Any) -> None:
+async def test_an_ignored_frame_is_judged_again_when_it_comes_again(together: Together) -> None:
     with trio.fail_after(20):
         async with together(2) as (author, other):
             other.peer.verdict = lambda frame: Verdict.IGNORE
             await author.network.publish(b"too early")
-            await until(lambda: other.peer.frames() == [b"too early"])
+            await wait_until(lambda: other.peer.frames() == [b"too early"])
             other.peer.verdict = lambda frame: Verdict.ACCEPT
             await author.network.publish(b"too early")
-            await until(lambda: other.peer.frames() == [b"too early"] * 2)
+            await wait_until(lambda: other.peer.frames() == [b"too early"] * 2)
             await author.network.publish(b"too early")
             await author.network.publish(b"end")
-            await until(lambda: b"end" in other.peer.frames())
+            await wait_until(lambda: b"end" in other.peer.frames())
             assert other.peer.frames().count(b"too early") == 2
             assert other.peer.faults == []
 
 
-async def test_a_rejected_frame_is_neither_judged_again_nor_passed_on(together: Any, until: Any) -> None:
+async def test_a_rejected_frame_is_neither_judged_again_nor_passed_on(together: Together) -> None:
     with trio.fail_after(20):
         async with together(2) as (author, other):
             other.peer.verdict = lambda frame: Verdict.REJECT if frame == b"bad" else Verdict.ACCEPT
             for frame in (b"bad", b"bad", b"good"):
                 await author.network.publish(frame)
-            await until(lambda: b"good" in other.peer.frames())
+            await wait_until(lambda: b"good" in other.peer.frames())
             assert other.peer.frames() == [b"bad", b"good"]
 
 
-async def test_a_greeting_is_answered_or_refused(together: Any) -> None:
+async def test_a_greeting_is_answered_or_refused(together: Together) -> None:
     with trio.fail_after(20):
         async with together(2) as (asker, answerer):
             assert await asker.network.greet(answerer.id, b"hello") == b"re: hello"
@@ -60,7 +60,7 @@ async def test_a_greeting_is_answered_or_refused(together: Any) -> None:
             assert asker.network.traffic().sent["known"] >= len(b"hello")
 
 
-async def test_a_blob_comes_whole_from_whoever_has_it(together: Any) -> None:
+async def test_a_blob_comes_whole_from_whoever_has_it(together: Together) -> None:
     data = bytes(range(256)) * 4_000
     with trio.fail_after(20):
         async with together(3) as (asker, empty, holder):
@@ -71,7 +71,7 @@ async def test_a_blob_comes_whole_from_whoever_has_it(together: Any) -> None:
             assert asker.peer.faults == []
 
 
-async def test_nobody_has_the_blob(together: Any) -> None:
+async def test_nobody_has_the_blob(together: Together) -> None:
     with trio.fail_after(20):
         async with together(2) as (asker, empty):
             with pytest.raises(PullFailed, match="not here"):
@@ -82,7 +82,7 @@ async def test_nobody_has_the_blob(together: Any) -> None:
 
 @pytest.mark.parametrize(("served", "field"), [(b"y" * 1000, "blob.sha"), (b"x" * 999, "blob.size")])
 async def test_who_serves_wrong_bytes_is_fined_and_the_next_is_asked(
-    together: Any, served: bytes, field: str
+    together: Together, served: bytes, field: str
 ) -> None:
     data = b"x" * 1000
     with trio.fail_after(20):
@@ -95,20 +95,20 @@ async def test_who_serves_wrong_bytes_is_fined_and_the_next_is_asked(
             ]
 
 
-async def test_connections_are_announced_once_and_their_end_too(together: Any, until: Any) -> None:
+async def test_connections_are_announced_once_and_their_end_too(together: Together) -> None:
     with trio.fail_after(20):
         async with together(2) as (one, other):
             assert one.network.neighbours() == (other.id,)
             assert one.peer.ups_and_downs == [("up", other.id)]
             other.peer.banned.add(one.id)  # so that it stays away
             await one.network.disconnect(other.id)
-            await until(lambda: other.peer.ups_and_downs == [("up", one.id), ("down", one.id)])
-            await until(lambda: one.network.neighbours() == () and other.network.neighbours() == ())
+            await wait_until(lambda: other.peer.ups_and_downs == [("up", one.id), ("down", one.id)])
+            await wait_until(lambda: one.network.neighbours() == () and other.network.neighbours() == ())
             with pytest.raises(Unreachable):
                 await one.network.greet(other.id, b"hello")
 
 
-async def test_addresses_name_the_peer(together: Any) -> None:
+async def test_addresses_name_the_peer(together: Together) -> None:
     with trio.fail_after(20):
         async with together(1) as (alone,):
             assert all(address.endswith(f"/p2p/{alone.id}") for address in alone.network.addresses)

@@ -17,6 +17,7 @@ from libp2p.utils import encode_uvarint
 
 from peers.identity import Identity
 from peers.net.host import Verdict
+from support.networks import wait_until
 from wire.messages import ANNOUNCE_TOPIC, BLOB_PROTOCOL, KNOWN_PROTOCOL
 
 MESHSUB = "/meshsub/1.1.0"
@@ -199,12 +200,12 @@ HARMLESS: dict[str, Attack] = {
 
 
 @pytest.mark.parametrize("name", FINED)
-async def test_it_is_fined_and_survived(scene: Any, until: Any, name: str) -> None:
+async def test_it_is_fined_and_survived(scene: Any, name: str) -> None:
     victim, attacker, still_works = scene
     run, field, fine = FINED[name]
     with trio.fail_after(20):
         await run(attacker)
-        await until(lambda: any(fault[0] == attacker.id for fault in victim.peer.faults))
+        await wait_until(lambda: any(fault[0] == attacker.id for fault in victim.peer.faults))
         told = {(what, cost) for who, what, _, cost in victim.peer.faults if who == attacker.id}
         assert (field, fine) in told
         assert all(len(why) < 100 for _, _, why, _ in victim.peer.faults)
@@ -219,7 +220,7 @@ async def test_it_is_survived(scene: Any, name: str) -> None:
         await still_works()
 
 
-async def test_our_own_exception_costs_nobody_anything(scene: Any, until: Any, caplog: Any) -> None:
+async def test_our_own_exception_costs_nobody_anything(scene: Any, caplog: Any) -> None:
     victim, attacker, still_works = scene
     raised: list[bytes] = []
 
@@ -232,39 +233,39 @@ async def test_our_own_exception_costs_nobody_anything(scene: Any, until: Any, c
     victim.peer.verdict = verdict
     with trio.fail_after(20):
         await attacker.publish(attacker.message(data=b"trap 1"), attacker.message(data=b"trap 2"))
-        await until(lambda: len(raised) == 2)
+        await wait_until(lambda: len(raised) == 2)
         await still_works()
         assert victim.peer.faults == []
         assert sum("a bug of ours" in (record.exc_text or "") for record in caplog.records) == 1
 
 
-async def test_the_same_bytes_under_other_numbers_are_judged_once(scene: Any, until: Any) -> None:
+async def test_the_same_bytes_under_other_numbers_are_judged_once(scene: Any) -> None:
     victim, attacker, still_works = scene
     with trio.fail_after(20):
         await attacker.publish(
             *(attacker.message(data=b"again") for _ in range(20)), attacker.message(data=b"end")
         )
-        await until(lambda: b"end" in victim.peer.frames())
+        await wait_until(lambda: b"end" in victim.peer.frames())
         assert victim.peer.frames().count(b"again") == 1
         await still_works()
 
 
-async def test_a_wish_is_granted_at_most_three_times(scene: Any, until: Any) -> None:
+async def test_a_wish_is_granted_at_most_three_times(scene: Any) -> None:
     victim, attacker, still_works = scene
     with trio.fail_after(20):
         wanted = attacker.message(data=b"w" * 20_000)
         before = victim.network.traffic().sent["announce"]
         await attacker.publish(wanted)
-        await until(lambda: wanted.data in victim.peer.frames())
+        await wait_until(lambda: wanted.data in victim.peer.frames())
         wish = attacker.control(iwant=[rpc_pb2.ControlIWant(messageIDs=[wanted.from_id + wanted.seqno] * 20)])
         await attacker.send(*[wish] * 20, rpc_pb2.RPC(publish=[attacker.message(data=b"end")]))
-        await until(lambda: b"end" in victim.peer.frames())
+        await wait_until(lambda: b"end" in victim.peer.frames())
         await still_works()
         copies = (victim.network.traffic().sent["announce"] - before) // 20_000
         assert copies <= 1 + 3  # passed on to the honest peer once, to the attacker three times
 
 
-async def test_who_keeps_sending_without_being_read_is_cut_off(scene: Any, until: Any) -> None:
+async def test_who_keeps_sending_without_being_read_is_cut_off(scene: Any) -> None:
     """The library's Yamux buffers whatever comes, window or not."""
     victim, attacker, still_works = scene
     digest = victim.peer.keep(bytes(2_000_000))
@@ -275,11 +276,11 @@ async def test_who_keeps_sending_without_being_read_is_cut_off(scene: Any, until
         with suppress(Exception), trio.move_on_after(15):
             for _ in range(1_000):
                 await stream.write(bytes(65_000))
-        await until(lambda: attacker.id not in victim.network.neighbours())
+        await wait_until(lambda: attacker.id not in victim.network.neighbours())
         await still_works()
 
 
-async def test_who_reads_nothing_is_disconnected_all_the_same(scene: Any, until: Any) -> None:
+async def test_who_reads_nothing_is_disconnected_all_the_same(scene: Any) -> None:
     victim, attacker, still_works = scene
     digest = victim.peer.keep(bytes(30_000_000))
     with trio.fail_after(20):
@@ -289,7 +290,7 @@ async def test_who_reads_nothing_is_disconnected_all_the_same(scene: Any, until:
         attacker_connection = attacker.host.get_network().get_connections(attacker.victim_id)[0]
         async with attacker_connection.muxed_conn.streams_lock:
             ours = victim.network._life._swarm.get_connections(attacker.host.get_id())[0]
-            await until(ours.muxed_conn._write_lock.locked)
+            await wait_until(ours.muxed_conn._write_lock.locked)
             await victim.network.disconnect(attacker.id)
-            await until(lambda: attacker.id not in victim.network.neighbours())
+            await wait_until(lambda: attacker.id not in victim.network.neighbours())
             await still_works()

@@ -16,6 +16,7 @@ from peers.net import host_life
 from peers.net.host import PullFailed
 from peers.net.streams import blob_server
 from peers.net.streams.framing import read_exactly
+from support.live_networks import Together
 from wire.messages import BLOB_PROTOCOL
 from wire.pull import (
     REQUEST_BYTES,
@@ -56,14 +57,14 @@ async def give_wrong_half(stream: INetStream, offset: int) -> None:
     await stream.close()
 
 
-async def test_four_megabytes(real: Any) -> None:
+async def test_four_megabytes(real: Together) -> None:
     with trio.fail_after(20):
         async with real(2) as (asker, holder):
             digest = holder.peer.keep(DATA)
             assert await asker.network.pull(digest, len(DATA), (holder.id,)) == DATA
 
 
-async def test_what_one_source_began_the_next_continues(real: Any) -> None:
+async def test_what_one_source_began_the_next_continues(real: Together) -> None:
     with trio.fail_after(20):
         async with real(3) as (asker, dying, holder):
             digest = holder.peer.keep(DATA)
@@ -73,7 +74,7 @@ async def test_what_one_source_began_the_next_continues(real: Any) -> None:
             assert holder.network.traffic().sent["blob"] == len(DATA) // 2
 
 
-async def test_a_source_that_vanishes_with_its_connection(real: Any) -> None:
+async def test_a_source_that_vanishes_with_its_connection(real: Together) -> None:
     with trio.fail_after(20):
         async with real(3) as (asker, dying, holder):
             digest = holder.peer.keep(DATA)
@@ -87,7 +88,7 @@ async def test_a_source_that_vanishes_with_its_connection(real: Any) -> None:
             assert await asker.network.pull(digest, len(DATA), (dying.id, holder.id)) == DATA
 
 
-async def test_of_two_givers_of_a_wrong_blob_the_guilty_one_is_found(real: Any) -> None:
+async def test_of_two_givers_of_a_wrong_blob_the_guilty_one_is_found(real: Together) -> None:
     with trio.fail_after(20):
         async with real(3) as (asker, liar, holder):
             digest = holder.peer.keep(DATA)
@@ -96,7 +97,7 @@ async def test_of_two_givers_of_a_wrong_blob_the_guilty_one_is_found(real: Any) 
             assert holder.id not in {who for who, _, _, _ in asker.peer.faults}
 
 
-async def test_a_liar_alone(real: Any) -> None:
+async def test_a_liar_alone(real: Together) -> None:
     with trio.fail_after(20):
         async with real(2) as (asker, liar):
             digest = liar.peer.keep(DATA)
@@ -106,7 +107,7 @@ async def test_a_liar_alone(real: Any) -> None:
             assert [(field, fine) for _, field, _, fine in asker.peer.faults] == [("blob.sha", -50.0)]
 
 
-async def test_who_dawdles_is_left_for_the_next(real: Any) -> None:
+async def test_who_dawdles_is_left_for_the_next(real: Together) -> None:
     with trio.fail_after(20):
         async with real(3) as (asker, slow, holder):
             asker.network._life._puller._grace_s = 0.2
@@ -124,7 +125,7 @@ async def test_who_dawdles_is_left_for_the_next(real: Any) -> None:
             ]
 
 
-async def test_a_busy_server_is_asked_again(real: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_busy_server_is_asked_again(real: Together, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blob_server, "SERVES", 1)
     with trio.fail_after(20):
         async with real(4) as (holder, *askers):
@@ -142,7 +143,7 @@ async def test_a_busy_server_is_asked_again(real: Any, monkeypatch: pytest.Monke
 
 
 async def test_too_many_bytes_a_second_come_later_without_an_error(
-    real: Any, monkeypatch: pytest.MonkeyPatch
+    real: Together, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(host_life, "UPLOAD_BURST_BYTES", 262_144)
     with trio.fail_after(20):
@@ -153,14 +154,14 @@ async def test_too_many_bytes_a_second_come_later_without_an_error(
             assert trio.current_time() - began > (len(DATA) - 2 * 262_144) / 8e6
 
 
-async def test_a_size_that_we_refuse_to_hold(real: Any) -> None:
+async def test_a_size_that_we_refuse_to_hold(real: Together) -> None:
     with trio.fail_after(20):
         async with real(1, max_blob_bytes=1000) as (alone,):
             with pytest.raises(PullFailed, match=r"has 1001 bytes, network\.max_blob_bytes is 1000"):
                 await alone.network.pull(bytes(32), 1001, ())
 
 
-async def test_a_cancelled_pull_costs_nobody_the_connection(real: Any) -> None:
+async def test_a_cancelled_pull_costs_nobody_the_connection(real: Together) -> None:
     with trio.fail_after(20):
         async with real(2) as (asker, holder):
             digest = holder.peer.keep(DATA)

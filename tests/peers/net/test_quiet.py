@@ -12,6 +12,8 @@ from peers.identity import Identity
 from peers.net.finding.book import AddressBook
 from peers.net.libp2p_host import open_network
 from peers.net.stack.tcp import Socket
+from support.live_networks import Together, quick
+from support.networks import RecordingPeer, wait_until
 
 WATCHED_S = 1.2
 
@@ -62,7 +64,7 @@ async def settled(load: Load, networks: list[Any]) -> None:
                 return
 
 
-async def test_an_idle_peer_with_three_neighbours_sends_next_to_nothing(real: Any, load: Load) -> None:
+async def test_an_idle_peer_with_three_neighbours_sends_next_to_nothing(real: Together, load: Load) -> None:
     """In a second, at most one question of its own and one from each neighbour, of about 500 bytes each."""
     with trio.fail_after(40):
         async with real(4) as members:
@@ -81,7 +83,7 @@ async def test_an_idle_peer_with_three_neighbours_sends_next_to_nothing(real: An
 
 
 async def test_answers_that_name_new_addresses_every_time_do_not_drive_the_dialler(
-    real: Any, load: Load, monkeypatch: pytest.MonkeyPatch
+    real: Together, load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A neighbour can invent addresses for ever. They are dialled, but they do not lead to more questions."""
     with trio.fail_after(30):
@@ -100,14 +102,12 @@ async def test_answers_that_name_new_addresses_every_time_do_not_drive_the_diall
             assert load.of(one.network)[2] <= 12
 
 
-async def test_a_peer_that_hangs_up_at_once_is_not_dialled_in_a_loop(
-    new_peer: Any, quickly: Any, until: Any
-) -> None:
+async def test_a_peer_that_hangs_up_at_once_is_not_dialled_in_a_loop() -> None:
     """For the dialler, a connection that ends as soon as it stands is a failed dial."""
-    rude, guest = new_peer(), new_peer()
+    rude, guest = RecordingPeer(), RecordingPeer()
     connections = 0
     with trio.fail_after(30):
-        async with trio.open_nursery() as nursery, open_network(Identity.generate(), rude, quickly()) as host:
+        async with trio.open_nursery() as nursery, open_network(Identity.generate(), rude, quick()) as host:
 
             def hang_up(peer: str) -> None:
                 nonlocal connections
@@ -115,7 +115,7 @@ async def test_a_peer_that_hangs_up_at_once_is_not_dialled_in_a_loop(
                 nursery.start_soon(host.disconnect, peer)
 
             rude.connected = hang_up
-            async with open_network(Identity.generate(), guest, quickly(join=host.addresses)):
-                await until(lambda: connections > 0)
+            async with open_network(Identity.generate(), guest, quick(join=host.addresses)):
+                await wait_until(lambda: connections > 0)
                 await trio.sleep(WATCHED_S)
                 assert connections <= 2

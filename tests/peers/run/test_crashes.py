@@ -20,6 +20,7 @@ from peers.home.settings import write_config
 from peers.identity import Identity
 from peers.net.config import NetworkConfig
 from peers.net.libp2p_host import open_network
+from support.networks import RecordingPeer, wait_until
 from wire.codec import decode_announcement
 
 KILLS = 5
@@ -27,10 +28,10 @@ KILLS = 5
 
 @pytest.mark.battery
 async def test_a_peer_killed_again_and_again_never_announces_two_states_of_one_round(
-    tmp_path: Path, new_peer: Any, until: Any
+    tmp_path: Path,
 ) -> None:
     home = _home(tmp_path / "home")
-    observer = new_peer(reply=lambda greeting: None)
+    observer = RecordingPeer(reply=lambda greeting: None)
     rng = random.Random(7)
     settings = NetworkConfig(listen="/ip4/127.0.0.1/tcp/0")
     async with open_network(Identity.generate(), observer, settings) as network:
@@ -38,7 +39,7 @@ async def test_a_peer_killed_again_and_again_never_announces_two_states_of_one_r
             before = len(_rounds(observer))
             process = _start(home, network.addresses[0])
             try:
-                await until(lambda: len(_rounds(observer)) > before, within_s=90)  # noqa: B023
+                await wait_until(lambda: len(_rounds(observer)) > before, within_s=90)  # noqa: B023
                 # Anywhere in the round that follows.
                 await trio.sleep(rng.random() * 0.5)
             finally:

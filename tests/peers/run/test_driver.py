@@ -22,6 +22,7 @@ from peers.run.driver import Clock, Driver
 from peers.run.performer import Ending
 from sim.toy.learner import ToyLearner
 from sim.world.keys import ToyKeys
+from support.networks import Hub, RecordingPeer, wait_until
 from trust.record.history import Note, Record, Round
 from wire.codec import MAGIC
 
@@ -103,7 +104,7 @@ class Actor:
 class Cast:
     """Drivers on one hub, by name."""
 
-    def __init__(self, hub: Any, nursery: trio.Nursery) -> None:
+    def __init__(self, hub: Hub, nursery: trio.Nursery) -> None:
         self._hub, self._nursery = hub, nursery
         self.endings: dict[str, Ending] = {}
 
@@ -126,39 +127,39 @@ class Cast:
 
 
 @pytest.fixture
-async def cast(hub: Any, nursery: Any) -> Any:
+async def cast(hub: Hub, nursery: Any) -> Any:
     return Cast(hub, nursery)
 
 
-async def test_two_peers_train_exchange_and_merge(cast: Any, until: Any) -> None:
+async def test_two_peers_train_exchange_and_merge(cast: Any) -> None:
     one = cast.add("one", ToyLearning([1, 1, 1, 1]))
     two = cast.add("two", ToyLearning([1, 1, 1, 1]))
 
-    await until(lambda: len(one.diary.rounds) == len(two.diary.rounds) == 3)
+    await wait_until(lambda: len(one.diary.rounds) == len(two.diary.rounds) == 3)
 
     assert [seen.name for seen in one.diary.rounds[-1].seen] == ["two"]
     assert one.diary.progressed > 0
     assert one.network.traffic().received["blob"] > 0
 
 
-async def test_what_was_merged_last_is_kept(cast: Any, until: Any) -> None:
+async def test_what_was_merged_last_is_kept(cast: Any) -> None:
     one = cast.add("one", ToyLearning([1, 1, 1, 1]))
     cast.add("two", ToyLearning([1, 1, 1, 1]))
 
-    await until(lambda: len(one.diary.rounds) == 3 and [k.round for k in one.memory.kept][-1:] == [2])
+    await wait_until(lambda: len(one.diary.rounds) == 3 and [k.round for k in one.memory.kept][-1:] == [2])
 
     assert [member.name for member in one.memory.kept[-1].members] == ["two"]
     assert one.memory.kept[-1].self_weight == one.diary.rounds[-1].self_weight
 
 
-async def test_what_was_kept_does_not_stay_in_memory(cast: Any, until: Any) -> None:
+async def test_what_was_kept_does_not_stay_in_memory(cast: Any) -> None:
     one = cast.add("one", ToyLearning([1, 1, 1, 1]))
     cast.add("two", ToyLearning([1, 1, 1, 1]))
     rounds: list[int] = []
     one.memory.keep = lambda inputs: rounds.append(inputs.round)
 
-    await until(lambda: rounds[-1:] == [2])
-    await until(lambda: len(one.diary.rounds) == 3 and not _held(one.id))
+    await wait_until(lambda: rounds[-1:] == [2])
+    await wait_until(lambda: len(one.diary.rounds) == 3 and not _held(one.id))
 
 
 def _held(peer: str) -> list[MergeInputs]:
@@ -167,12 +168,12 @@ def _held(peer: str) -> list[MergeInputs]:
     return [one for one in gc.get_objects() if type(one) is MergeInputs and one.peer == peer]
 
 
-async def test_a_full_disk_is_said_once_and_costs_no_round(cast: Any, until: Any) -> None:
+async def test_a_full_disk_is_said_once_and_costs_no_round(cast: Any) -> None:
     one = cast.add("one", ToyLearning([1, 1, 1, 1]))
     one.memory.full_for_inputs = True
     cast.add("two", ToyLearning([1, 1, 1, 1]))
 
-    await until(lambda: len(one.diary.rounds) == 3)
+    await wait_until(lambda: len(one.diary.rounds) == 3)
 
     notes = [record for record in one.diary.records if isinstance(record, Note) and "not kept" in record.text]
     assert [(note.level, note.text) for note in notes] == [
@@ -181,17 +182,19 @@ async def test_a_full_disk_is_said_once_and_costs_no_round(cast: Any, until: Any
     assert not one.memory.kept
 
 
-async def test_a_state_is_saved_before_it_is_published(cast: Any, until: Any) -> None:
+async def test_a_state_is_saved_before_it_is_published(cast: Any) -> None:
     one = cast.add("one", ToyLearning([1, 1, 1, 1]), rounds=1)
     one.memory.full = 1_000_000
 
-    await until(lambda: any(isinstance(r, Note) and "the disk is full" in r.text for r in one.diary.records))
+    await wait_until(
+        lambda: any(isinstance(r, Note) and "the disk is full" in r.text for r in one.diary.records)
+    )
 
     assert one.network.traffic().sent["announce"] == 0
     assert not one.memory.saved
 
 
-async def test_what_was_decided_just_before_the_end_is_saved_too(hub: Any, until: Any) -> None:
+async def test_what_was_decided_just_before_the_end_is_saved_too(hub: Hub) -> None:
     keys, diary, memory = ToyKeys.of("one"), Diary(), Memory()
     core = Core(CoreConfig(name="one", round=RoundConfig(steps=1, patience_s=0.0)), keys, None)
     driver = Driver(core, learning=ToyLearning([1, 1, 1, 1]), keeper=memory, watcher=diary)
@@ -206,42 +209,40 @@ async def test_what_was_decided_just_before_the_end_is_saved_too(hub: Any, until
     async with trio.open_nursery() as nursery:
         nursery.start_soon(driver.run, hub.join(driver, keys.peer_id))
         # Generation 2 is held on its way to the disk, and generation 3 waits behind it.
-        await until(lambda: isinstance(core.stage, Saving) and core.stage.generation == 3)
+        await wait_until(lambda: isinstance(core.stage, Saving) and core.stage.generation == 3)
         nursery.cancel_scope.cancel()
         gate.set()
 
     assert [saved.generation for saved in memory.saved] == [1, 2, 3]
 
 
-async def test_a_learner_that_dies_is_started_again_from_what_was_saved(cast: Any, until: Any) -> None:
+async def test_a_learner_that_dies_is_started_again_from_what_was_saved(cast: Any) -> None:
     learning = ToyLearning([1, 1, 1, 1], die_at=4)
     one = cast.add("one", learning)
 
-    await until(lambda: len(one.diary.rounds) == 3)
+    await wait_until(lambda: len(one.diary.rounds) == 3)
 
     assert learning.opened == 2
     assert any(isinstance(r, Note) and "starting it again" in r.text for r in one.diary.records)
 
 
-async def test_joining_a_network_of_another_base_ends_with_code_2(cast: Any, until: Any) -> None:
+async def test_joining_a_network_of_another_base_ends_with_code_2(cast: Any) -> None:
     other = cast.add("other", ToyLearning([1, 1, 1, 1], base="another"))
-    await until(lambda: len(other.diary.rounds) > 0)
+    await wait_until(lambda: len(other.diary.rounds) > 0)
     cast.add("newcomer", ToyLearning([1, 1, 1, 1]), joined=frozenset([other.id]), rounds=0)
 
-    await until(lambda: "newcomer" in cast.endings)
+    await wait_until(lambda: "newcomer" in cast.endings)
 
     assert cast.endings["newcomer"].code == 2
     assert "base: theirs" in cast.endings["newcomer"].why
     assert "other" not in cast.endings
 
 
-async def test_garbage_is_rejected_and_changes_nothing(
-    cast: Any, until: Any, hub: Any, new_peer: Any
-) -> None:
+async def test_garbage_is_rejected_and_changes_nothing(cast: Any, hub: Hub) -> None:
     one = cast.add("one", ToyLearning([1, 1, 1, 1]))
-    await until(lambda: len(one.diary.rounds) == 3)
+    await wait_until(lambda: len(one.diary.rounds) == 3)
     rows = [record.self_weight for record in one.diary.rounds]
-    stranger = hub.join(new_peer(), "stranger")
+    stranger = hub.join(RecordingPeer(), "stranger")
 
     await stranger.publish(b"garbage")
     await stranger.publish(MAGIC + b"\xff" * 60)

@@ -15,6 +15,7 @@ import trio
 from gossipllm.config import LearnerConfig
 from gossipllm.work import Failed, Open, Progress
 from peers.run.learner_process import LearnerProcess
+from support.networks import wait_until
 
 
 class Listener:
@@ -60,7 +61,7 @@ async def test_a_mistake_in_the_configuration_comes_back_as_the_users(
 
 
 async def test_a_learner_that_is_killed_is_reported_lost(
-    listener: Listener, nursery: Any, tmp_path: Path, until: Any
+    listener: Listener, nursery: Any, tmp_path: Path
 ) -> None:
     learner = LearnerProcess(tmp_path / "learner.log")
     nursery.start_soon(learner.run, listener.answered, listener.lost.append)
@@ -68,7 +69,7 @@ async def test_a_learner_that_is_killed_is_reported_lost(
     await listener.first(Progress)
 
     os.kill(_children()[0].pid, signal.SIGKILL)
-    await until(lambda: bool(listener.lost))
+    await wait_until(lambda: bool(listener.lost))
 
     assert "exit code -9" in listener.lost[0]
     nursery.cancel_scope.cancel()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,7 +100,7 @@ TWO_SEEDS = (
 )
 
 
-def test_seeds_differ_widely_and_the_paired_difference_does_not():
+def test_seeds_differ_widely_and_the_paired_difference_does_not() -> None:
     local, s3 = table(*TWO_SEEDS).methods
     assert local.after.mean == pytest.approx(35)
     assert local.after.std == pytest.approx(30 / math.sqrt(2))
@@ -108,20 +109,20 @@ def test_seeds_differ_widely_and_the_paired_difference_does_not():
     assert s3.against.keys() == {"local"}
 
 
-def test_the_worst_peer_is_the_one_that_fares_worst_against_itself_alone():
+def test_the_worst_peer_is_the_one_that_fares_worst_against_itself_alone() -> None:
     local, s3 = table(*TWO_SEEDS).methods
     assert s3.worst.mean == pytest.approx((0.0 + 1.0) / 2)
     assert local.worst is None
 
 
-def test_a_method_is_compared_on_common_seeds_only():
+def test_a_method_is_compared_on_common_seeds_only() -> None:
     comparison = table(run("local", 0, [10.0] * 3), run("s3", 0, [9.0] * 3), run("s3", 1, [500.0] * 3))
     assert comparison.methods[1].against["local"].mean == pytest.approx(-1)
     assert comparison.methods[1].against["local"].n == 1
     assert comparison.methods[1].against["local"].std is None
 
 
-def test_rows_like_the_oracle_recover_it_and_rows_that_keep_everything_do_not():
+def test_rows_like_the_oracle_recover_it_and_rows_that_keep_everything_do_not() -> None:
     local, s3 = table(*TWO_SEEDS).methods
     assert s3.divergence.mean < 0.02 < 1 < local.divergence.mean
     assert s3.correlation.mean == pytest.approx(1)
@@ -130,14 +131,14 @@ def test_rows_like_the_oracle_recover_it_and_rows_that_keep_everything_do_not():
     assert s3.effective.mean == pytest.approx((2 + 2 + 1) / 3)
 
 
-def test_costs_are_of_one_peer_and_one_round_and_reports_are_free():
+def test_costs_are_of_one_peer_and_one_round_and_reports_are_free() -> None:
     (local,) = table(run("local", 0, [10.0] * 3)).methods
     assert local.sent_bytes == 1000
     assert (local.forward_tokens, local.backward_tokens) == (100, 100)
 
 
 @pytest.mark.parametrize("width", [80, 100, 160])
-def test_the_tables_fit_the_terminal_with_the_longest_names_and_numbers(width):
+def test_the_tables_fit_the_terminal_with_the_longest_names_and_numbers(width: int) -> None:
     names = ("local", "fedavg", "theoretical", "s3-code+updates")
     runs = [
         run(name, seed, [100.0 * n + 25 * seed * n] * 3) for n, name in enumerate(names, 1) for seed in (0, 1)
@@ -157,7 +158,7 @@ KINDS_OF_PEERS = (
 )
 
 
-def test_each_kind_of_peer_is_compared_with_itself_alone():
+def test_each_kind_of_peer_is_compared_with_itself_alone() -> None:
     local, s3 = table(*KINDS_OF_PEERS).methods
     assert list(s3.devices) == ["rank 2", "rank 16"]
     assert s3.devices["rank 2"].after.mean == pytest.approx((9 + 39) / 2)
@@ -166,12 +167,12 @@ def test_each_kind_of_peer_is_compared_with_itself_alone():
     assert local.devices["rank 16"].against_local is None
 
 
-def test_text_of_all_peers_together_counts_each_as_much_as_it_has():
+def test_text_of_all_peers_together_counts_each_as_much_as_it_has() -> None:
     (local,) = table(run("local", 0, [10.0, 20.0, 30.0])).methods
     assert local.pooled.mean == pytest.approx((10 * 20 * 30**2) ** (1 / 4))
 
 
-def test_kinds_of_peers_have_a_table_where_there_are_several():
+def test_kinds_of_peers_have_a_table_where_there_are_several() -> None:
     assert "by kind of peer" not in printed(table(*TWO_SEEDS), 80)
     for width in (80, 120):
         text = printed(table(*KINDS_OF_PEERS), width)
@@ -182,18 +183,18 @@ def test_kinds_of_peers_have_a_table_where_there_are_several():
     assert "pooled" not in markdown(table(*TWO_SEEDS))
 
 
-def test_a_run_that_did_not_end_is_named():
+def test_a_run_that_did_not_end_is_named() -> None:
     assert "s3" in printed(table(run("s3", 0, [9.0] * 3, finished=False)), 100).splitlines()[-1]
     assert "limit_s" not in printed(table(run("s3", 0, [9.0] * 3)), 100)
 
 
-def test_markdown_has_a_line_for_each_method_in_both_tables():
+def test_markdown_has_a_line_for_each_method_in_both_tables() -> None:
     text = markdown(table(*TWO_SEEDS))
     assert text.count("| s3 |") == text.count("| local |") == 2
     assert "-1.00 ±0.00" in text
 
 
-def test_pictures_are_drawn_for_few_peers_and_for_many(tmp_path):
+def test_pictures_are_drawn_for_few_peers_and_for_many(tmp_path: Path) -> None:
     assert draw(TWO_SEEDS, tmp_path) == ("rows.png", "curves.png")
     names = {file.name for file in tmp_path.glob("*.png")}
     assert names == {"rows.png", "curves.png", "rows-local.png", "rows-s3.png"}

@@ -28,14 +28,14 @@ def trust(name: str) -> TrustConfig:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_method_is_a_configuration_that_trust_accepts(name):
+def test_every_method_is_a_configuration_that_trust_accepts(name) -> None:
     trust(name)
     reference_of(method_named(name), ReferenceConfig())
 
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("change", CHANGES)
-def test_every_change_applies_to_every_method_or_says_why_not(name, change):
+def test_every_change_applies_to_every_method_or_says_why_not(name, change) -> None:
     if why := refusal(name, change):
         with pytest.raises(UserMistake, match=why):
             method_named(f"{name}+{change}")
@@ -58,7 +58,7 @@ def refusal(name: str, change: str) -> str:
     return ""
 
 
-def test_methods_train_everything_and_weigh_no_tokens_unless_they_say_so():
+def test_methods_train_everything_and_weigh_no_tokens_unless_they_say_so() -> None:
     layers, heads = LayersConfig(count=1), HeadsConfig(copies=2)
     for name in METHODS:
         method = method_named(name)
@@ -68,7 +68,7 @@ def test_methods_train_everything_and_weigh_no_tokens_unless_they_say_so():
         assert weighed == (2.0 if name == "tokens" else 0.0)
 
 
-def test_the_scenarios_tables_say_how_much_of_what_a_change_names():
+def test_the_scenarios_tables_say_how_much_of_what_a_change_names() -> None:
     layers, heads = LayersConfig(count=2, sampling="uniform"), HeadsConfig(copies=3)
     assert layers_of(method_named("s3+layers"), layers) == layers
     assert heads_of(method_named("s3+heads"), heads) == heads
@@ -79,7 +79,7 @@ def test_the_scenarios_tables_say_how_much_of_what_a_change_names():
     assert adapter_of(method_named("s3"), AdapterConfig(train="heads")).train == "heads"
 
 
-def test_what_a_method_measures_is_what_its_name_says():
+def test_what_a_method_measures_is_what_its_name_says() -> None:
     assert evidence_of(trust("s1")) == ("weights",)
     assert evidence_of(trust("s2-code")) == ("perplexity",)
     assert evidence_of(trust("s3-text")) == ("logits",)
@@ -87,43 +87,43 @@ def test_what_a_method_measures_is_what_its_name_says():
     assert evidence_of(trust("learned")) == evidence_of(trust("fedavg")) == ()
 
 
-def test_only_the_theoretical_rows_know_who_holds_what():
+def test_only_the_theoretical_rows_know_who_holds_what() -> None:
     assert trust("theoretical").fixed == ("peer-1=0.25",)
     assert trust("fedavg").fixed == trust("s3").fixed == ()
 
 
 @pytest.mark.parametrize("name", ["local", "fedavg", "theoretical", "s1", "s2", "learned", "fomo", "s1*s2"])
-def test_a_method_that_reads_no_predictions_does_not_pay_for_them(name):
+def test_a_method_that_reads_no_predictions_does_not_pay_for_them(name: str) -> None:
     reference = reference_of(method_named(name), ReferenceConfig(windows=50, window_tokens=64))
     assert (reference.windows, reference.window_tokens, reference.top) == (1, 2, 1)
 
 
 @pytest.mark.parametrize("name", ["s3", "s1*s3", "s3+updates"])
-def test_a_method_that_reads_predictions_has_the_scenarios_reference_set(name):
+def test_a_method_that_reads_predictions_has_the_scenarios_reference_set(name: str) -> None:
     reference = ReferenceConfig(windows=50)
     assert reference_of(method_named(name), reference) == reference
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if "-" in name])
-def test_the_published_forms_have_no_guard_and_average_the_factors(name):
+def test_the_published_forms_have_no_guard_and_average_the_factors(name) -> None:
     method = method_named(name)
     assert (method.guard, method.merge, method.mixing) == (False, "mean", "parameters")
     assert method.start == ("own" if name.endswith("-code") else None)
 
 
-def test_the_published_predictions_are_raw_logits_at_last_positions():
+def test_the_published_predictions_are_raw_logits_at_last_positions() -> None:
     reference = reference_of(method_named("s3-code"), ReferenceConfig())
     assert (reference.windows, reference.positions, reference.top) == (200, "last", 100)
 
 
-def test_plain_averaging_averages_over_everybody_however_few_partners_others_have():
+def test_plain_averaging_averages_over_everybody_however_few_partners_others_have() -> None:
     few = RoundConfig(most_partners=4)
     assert round_of(method_named("fedavg"), few, peers=30).most_partners == 29
     assert round_of(method_named("s3"), few, peers=30).most_partners == 4
     assert round_of(method_named("fedavg"), few, peers=10_000).most_partners == 256
 
 
-def test_changes_follow_each_other():
+def test_changes_follow_each_other() -> None:
     method = method_named("s3+mean+noguard+updates")
     assert (method.merge, method.guard, method.mixing) == ("mean", False, "updates")
 
@@ -139,7 +139,7 @@ def test_changes_follow_each_other():
         ("", "known are local"),
     ],
 )
-def test_a_mistyped_method_is_told_the_nearest_name(name, part):
+def test_a_mistyped_method_is_told_the_nearest_name(name: str, part: str) -> None:
     with pytest.raises(UserMistake) as mistake:
         method_named(name)
     assert part in str(mistake.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -33,7 +34,7 @@ def perform(task, advanced):
 
 
 @pytest.fixture
-def function(tmp_path, monkeypatch):
+def function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "tasks_of_this_test.py").write_text(TASKS)
     monkeypatch.syspath_prepend(tmp_path)
     return "tasks_of_this_test:perform"
@@ -47,7 +48,7 @@ def alive(process: int) -> bool:
     return True
 
 
-def test_one_process_takes_tasks_in_turn_with_one_thread(function):
+def test_one_process_takes_tasks_in_turn_with_one_thread(function) -> None:
     news = list(perform_all(function, ["twice"] * 3, jobs=1))
     assert [one for one in news if isinstance(one, Advanced)] == [
         Advanced(n, d) for n in range(3) for d in (1, 2)
@@ -67,12 +68,12 @@ def test_one_process_takes_tasks_in_turn_with_one_thread(function):
         ("dead", TaskFailedError, "exit code 3"),
     ],
 )
-def test_what_goes_wrong_in_a_process_is_raised_here(function, task, error, part):
+def test_what_goes_wrong_in_a_process_is_raised_here(function, task: str, error, part: str) -> None:
     with pytest.raises(error, match=part):
         list(perform_all(function, [task], jobs=1))
 
 
-def test_who_stops_listening_leaves_no_process_behind(function):
+def test_who_stops_listening_leaves_no_process_behind(function) -> None:
     news = perform_all(function, ["slow", "slow"], jobs=2)
     processes = [next(news).done, next(news).done]
     assert all(map(alive, processes))

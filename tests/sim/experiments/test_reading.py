@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -31,18 +32,18 @@ def one_thread():
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_every_key_of_a_scenario_has_an_answer(key):
+def test_every_key_of_a_scenario_has_an_answer(key) -> None:
     assert has_answer(key)
     assert not (key in ALWAYS and key in RULES)
 
 
-def test_no_answer_is_about_a_key_that_does_not_exist():
+def test_no_answer_is_about_a_key_that_does_not_exist() -> None:
     assert set(KEYS) >= ALWAYS
     assert set(RULES) <= {*KEYS, *TABLES}
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_every_setting_of_a_shipped_scenario_is_read(name):
+def test_every_setting_of_a_shipped_scenario_is_read(name) -> None:
     scenario = load_scenario(name)
     assert [key for key in changed_keys(scenario) if unread(scenario, key)] == []
 
@@ -106,7 +107,7 @@ IDLE_AND_READ = [
 
 
 @pytest.mark.parametrize(("given", "idle", "read"), IDLE_AND_READ)
-def test_a_setting_is_refused_in_one_line_exactly_where_nothing_reads_it(given, idle, read):
+def test_a_setting_is_refused_in_one_line_exactly_where_nothing_reads_it(given, idle, read) -> None:
     with pytest.raises(UserMistake) as mistake:
         load_scenario(DEFAULT, [*idle, given])
     key = given.partition("=")[0]
@@ -116,7 +117,7 @@ def test_a_setting_is_refused_in_one_line_exactly_where_nothing_reads_it(given, 
 
 
 @pytest.mark.parametrize("key", ["trust.strategy", "trust.form", "trust.product_of", "trust.fixed"])
-def test_what_the_name_of_a_method_decides_is_no_setting(key):
+def test_what_the_name_of_a_method_decides_is_no_setting(key: str) -> None:
     value = {
         "strategy": "learned",
         "form": "paper-code",
@@ -127,12 +128,12 @@ def test_what_the_name_of_a_method_decides_is_no_setting(key):
         load_scenario(DEFAULT, [f"{key}={value[key.rpartition('.')[2]]}"])
 
 
-def test_a_setting_given_its_default_is_refused_too_where_it_is_idle():
+def test_a_setting_given_its_default_is_refused_too_where_it_is_idle() -> None:
     with pytest.raises(UserMistake, match=r"trust\.learned_steps changes nothing"):
         load_scenario(DEFAULT, ["trust.learned_steps=12"])
 
 
-def test_a_file_is_refused_for_what_neither_its_methods_nor_those_that_run_read(tmp_path):
+def test_a_file_is_refused_for_what_neither_its_methods_nor_those_that_run_read(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('methods = ["local", "s3"]\n[layers]\ncount = 1\n')
     with pytest.raises(UserMistake, match=r"mine\.toml: layers\.count changes nothing"):
@@ -140,11 +141,11 @@ def test_a_file_is_refused_for_what_neither_its_methods_nor_those_that_run_read(
     assert load_scenario(str(file), ['methods=["s3+layers"]']).layers.count == 1
 
 
-def test_a_part_of_a_files_methods_can_be_run_alone():
+def test_a_part_of_a_files_methods_can_be_run_alone() -> None:
     assert load_scenario("layers", ['methods=["local", "s3"]']).methods == ("local", "s3")
 
 
-def test_the_settings_that_a_run_wrote_down_can_be_run_again(tmp_path):
+def test_the_settings_that_a_run_wrote_down_can_be_run_again(tmp_path: Path) -> None:
     file = tmp_path / "scenario.toml"
     scenario = load_scenario("heads")
     file.write_text(commented_toml(scenario))
@@ -230,7 +231,9 @@ def results(scenario: Scenario, method: str) -> tuple[RunMetrics, list[Round]]:
 
 
 @pytest.mark.parametrize("method", ["local", "fedavg", "s3"])
-def test_all_settings_that_are_refused_together_change_no_number_of_a_run(method, tmp_path):
+def test_all_settings_that_are_refused_together_change_no_number_of_a_run(
+    method: str, tmp_path: Path
+) -> None:
     file = tmp_path / "small.toml"
     file.write_text(SMALL)
     plain = load_scenario(str(file), [f'methods=["{method}"]'])

@@ -16,6 +16,6 @@ print(sorted(idle))
 """
 
 
-def test_no_run_loads_a_source_that_is_said_to_have_no_part_in_runs():
+def test_no_run_loads_a_source_that_is_said_to_have_no_part_in_runs() -> None:
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(["sim/experiments/results.py"])

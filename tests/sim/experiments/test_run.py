@@ -7,6 +7,7 @@ import gzip
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def runs() -> dict[str, Outcome]:
     return {name: simulate(SMALL, name, 0) for name in ("local", "theoretical", "s3")}
 
 
-def test_every_peer_does_all_its_rounds_and_says_what_it_did(runs):
+def test_every_peer_does_all_its_rounds_and_says_what_it_did(runs: dict[str, Outcome]) -> None:
     for outcome in runs.values():
         assert outcome.metrics.finished
         assert [one.rounds for one in outcome.metrics.peers] == [2] * 4
@@ -67,7 +68,7 @@ def test_every_peer_does_all_its_rounds_and_says_what_it_did(runs):
             assert one.after > 1
 
 
-def test_peers_of_one_text_are_who_the_theoretical_rows_name(runs):
+def test_peers_of_one_text_are_who_the_theoretical_rows_name(runs: dict[str, Outcome]) -> None:
     alike = np.kron(np.ones((2, 2)), np.eye(2)) / 2
     metrics = runs["theoretical"].metrics
     assert [one.category for one in metrics.peers] == ["fr", "de", "fr", "de"]
@@ -76,23 +77,23 @@ def test_peers_of_one_text_are_who_the_theoretical_rows_name(runs):
     assert all(one.same == pytest.approx(1) for one in metrics.peers)
 
 
-def test_methods_of_a_seed_are_the_same_until_their_first_merge(runs):
+def test_methods_of_a_seed_are_the_same_until_their_first_merge(runs: dict[str, Outcome]) -> None:
     bases = {tuple(one.base for one in outcome.metrics.peers) for outcome in runs.values()}
     assert len(bases) == 1
     assert len({outcome.metrics.curve[0].before for outcome in runs.values()}) == 1
 
 
-def test_another_seed_is_another_draw(runs):
+def test_another_seed_is_another_draw(runs: dict[str, Outcome]) -> None:
     other = simulate(SMALL, "local", 1)
     assert other.metrics.trace != runs["local"].metrics.trace
     assert other.metrics.curve[0].before != runs["local"].metrics.curve[0].before
 
 
-def test_a_run_again_is_the_same_run(runs):
+def test_a_run_again_is_the_same_run(runs: dict[str, Outcome]) -> None:
     assert simulate(SMALL, "s3", 0).metrics == runs["s3"].metrics
 
 
-def test_who_trains_alone_pays_for_no_evidence(runs):
+def test_who_trains_alone_pays_for_no_evidence(runs: dict[str, Outcome]) -> None:
     cost = {name: outcome.metrics.forward for name, outcome in runs.items()}
     assert cost["local"]["train"] == cost["s3"]["train"] == 2 * 4 * 1 * 2 * 16
     assert cost["local"]["evidence"] < cost["s3"]["evidence"]
@@ -116,7 +117,7 @@ LINES = replace(
 )
 
 
-def test_weights_by_tokens_are_in_proportion_to_what_each_trained_on():
+def test_weights_by_tokens_are_in_proportion_to_what_each_trained_on() -> None:
     outcome = simulate(LINES, "tokens", 0)
     assert [one.device for one in outcome.metrics.peers] == ["short", "short", "medium", "long"]
     rounds = [entry.record for entry in outcome.entries if isinstance(entry.record, Round)]
@@ -129,14 +130,14 @@ def test_weights_by_tokens_are_in_proportion_to_what_each_trained_on():
             assert one.weight == pytest.approx(tokens[one.peer] / whole)
 
 
-def test_push_sum_needs_no_rows_and_comes_to_one_adapter():
+def test_push_sum_needs_no_rows_and_comes_to_one_adapter() -> None:
     metrics = simulate(LINES, "pushsum", 0).metrics
     assert metrics.finished
     assert all(one.effective == pytest.approx(1) for one in metrics.peers)
     assert all(one.sent["blob"] > 0 for one in metrics.peers)
 
 
-def test_peers_of_unlike_ranks_send_unlike_bytes_and_all_take_part():
+def test_peers_of_unlike_ranks_send_unlike_bytes_and_all_take_part() -> None:
     unlike = replace(SMALL, devices=DevicesConfig(ranks=(2, 16)))
     peers = simulate(unlike, "fedavg+svd", 0).metrics.peers
     assert [one.device for one in peers] == ["rank 2", "rank 16", "rank 2", "rank 16"]
@@ -151,7 +152,7 @@ def test_peers_of_unlike_ranks_send_unlike_bytes_and_all_take_part():
         ("fedavg+heads", {"heads": HeadsConfig(copies=2), "adapter": AdapterConfig(train="heads")}, 1 / 2),
     ],
 )
-def test_who_trains_a_part_sends_a_part(name, tables, share):
+def test_who_trains_a_part_sends_a_part(name: str, tables, share: int) -> None:
     parts = replace(SMALL, **tables, methods=(name,))
     outcome = simulate(parts, name, 0)
     whole = simulate(parts, "fedavg", 0)
@@ -167,7 +168,7 @@ def test_who_trains_a_part_sends_a_part(name, tables, share):
     assert outcome.metrics.finished
 
 
-def test_texts_that_do_not_suffice_are_the_users_matter():
+def test_texts_that_do_not_suffice_are_the_users_matter() -> None:
     data = replace(SMALL.data, partition=replace(SMALL.data.partition, train_tokens=10**7))
     with pytest.raises(UserMistake):
         simulate(replace(SMALL, data=data), "local", 0)
@@ -175,7 +176,7 @@ def test_texts_that_do_not_suffice_are_the_users_matter():
         simulate(replace(SMALL, data=replace(SMALL.data, window_tokens=4096)), "local", 0)
 
 
-def test_a_peer_that_comes_late_and_one_that_crashes_still_end_their_rounds():
+def test_a_peer_that_comes_late_and_one_that_crashes_still_end_their_rounds() -> None:
     churn = ChurnConfig(late=("peer-3 at 8",), outages=("peer-0 from 1.5 to 4",))
     conditions = Conditions(compute=ComputeConfig(step_s=1.0), churn=churn)
     lone = replace(SMALL, conditions=conditions, round=RoundConfig(steps=1, rounds=3, patience_s=1.0))
@@ -185,14 +186,14 @@ def test_a_peer_that_comes_late_and_one_that_crashes_still_end_their_rounds():
     assert metrics.virtual_s > 8
 
 
-def test_a_run_ends_at_its_limit_and_says_so():
+def test_a_run_ends_at_its_limit_and_says_so() -> None:
     slow = replace(SMALL, conditions=Conditions(compute=ComputeConfig(step_s=100.0)), limit_s=150.0)
     metrics = simulate(slow, "local", 0).metrics
     assert not metrics.finished
     assert [one.rounds for one in metrics.peers] == [1] * 4
 
 
-def test_a_runs_folder_holds_the_history_the_events_and_the_numbers(tmp_path):
+def test_a_runs_folder_holds_the_history_the_events_and_the_numbers(tmp_path: Path) -> None:
     seen: list[Happened] = []
     writer = RunWriter(tmp_path / "run", "configuration")
 
@@ -217,7 +218,7 @@ def test_a_runs_folder_holds_the_history_the_events_and_the_numbers(tmp_path):
     assert len(digests) == 1
 
 
-def test_a_configuration_is_another_when_anything_that_matters_is():
+def test_a_configuration_is_another_when_anything_that_matters_is() -> None:
     def digest(**changes) -> str:
         return configurations(dataclasses.replace(SMALL, **changes))["local", 0]
 

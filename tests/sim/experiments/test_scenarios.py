@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from trust.errors import UserMistake
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_a_shipped_scenario_reads_and_its_resolved_form_reads_back_the_same(name, tmp_path):
+def test_a_shipped_scenario_reads_and_its_resolved_form_reads_back_the_same(name, tmp_path: Path) -> None:
     scenario = load_scenario(name)
     file = tmp_path / "resolved.toml"
     file.write_text(commented_toml(scenario), encoding="utf-8")
@@ -22,11 +23,11 @@ def test_a_shipped_scenario_reads_and_its_resolved_form_reads_back_the_same(name
     assert scenario.name == name
 
 
-def test_the_default_comes_first_in_the_list():
+def test_the_default_comes_first_in_the_list() -> None:
     assert next(iter(shipped())) == DEFAULT
 
 
-def test_settings_change_single_keys_in_the_syntax_of_toml():
+def test_settings_change_single_keys_in_the_syntax_of_toml() -> None:
     scenario = load_scenario(
         DEFAULT,
         ["round.steps=3", "data.partition.kind=iid", 'methods=["local", "s2"]', "conditions.link.loss=0.5"],
@@ -76,7 +77,7 @@ def test_settings_change_single_keys_in_the_syntax_of_toml():
         ('conditions.churn.late=["peer-9 at 3"]', "no peer is called 'peer-9'"),
     ],
 )
-def test_a_wrong_setting_is_named_in_one_line(setting, part):
+def test_a_wrong_setting_is_named_in_one_line(setting: str, part: str) -> None:
     with pytest.raises(UserMistake) as mistake:
         load_scenario(DEFAULT, [setting])
     assert part in str(mistake.value)
@@ -87,19 +88,19 @@ def test_a_wrong_setting_is_named_in_one_line(setting, part):
     ("name", "part"),
     [("langages", "did you mean languages?"), ("gone.toml", "no such file"), ("some/where", "no such file")],
 )
-def test_a_scenario_that_is_not_there_is_told_what_is(name, part):
+def test_a_scenario_that_is_not_there_is_told_what_is(name: str, part: str) -> None:
     with pytest.raises(UserMistake, match=part.replace("?", r"\?")):
         load_scenario(name)
 
 
-def test_the_learning_rate_falls_over_the_run_unless_its_length_is_given():
+def test_the_learning_rate_falls_over_the_run_unless_its_length_is_given() -> None:
     scenario = load_scenario(DEFAULT, ["round.steps=5", "round.rounds=4"])
     assert scenario.annealed.decay_steps == 20
     assert load_scenario(DEFAULT, ["training.decay_steps=7"]).annealed.decay_steps == 7
     assert load_scenario(DEFAULT, ["anneal=false"]).annealed.decay_steps == 0
 
 
-def test_lists_of_devices_are_cycled_over_the_peers():
+def test_lists_of_devices_are_cycled_over_the_peers() -> None:
     settings = ["devices.ranks=[2, 16]", 'devices.modules=["q_proj v_proj", ""]', 'methods=["s3"]']
     scenario = load_scenario(DEFAULT, settings)
     adapters = [scenario.learner(method_named("s3"), index).adapter for index in range(3)]
@@ -109,7 +110,7 @@ def test_lists_of_devices_are_cycled_over_the_peers():
     assert [scenario.label(index) for index in range(2)] == ["rank 2, q_proj v_proj", "rank 16, all modules"]
 
 
-def test_blocks_and_capacities_are_for_methods_that_deal_out_blocks_and_heads():
+def test_blocks_and_capacities_are_for_methods_that_deal_out_blocks_and_heads() -> None:
     settings = [
         "devices.blocks=[1, 0]",
         "devices.capacities=[1, 3]",
@@ -129,14 +130,14 @@ def test_blocks_and_capacities_are_for_methods_that_deal_out_blocks_and_heads():
     assert parts == {"s3": [100, 100], "s3+heads": [1, 3]}
 
 
-def test_who_trains_all_blocks_needs_no_context_for_others():
+def test_who_trains_all_blocks_needs_no_context_for_others() -> None:
     settings = ["devices.blocks=[1, 0]", "layers.count=1", 'layers.context="int8"', 'methods=["s3+layers"]']
     scenario = load_scenario(DEFAULT, settings)
     learners = [scenario.learner(method_named("s3+layers"), index) for index in range(2)]
     assert [one.layers.context for one in learners] == ["int8", "none"]
 
 
-def test_peers_whose_samples_differ_in_length_are_named_for_it():
+def test_peers_whose_samples_differ_in_length_are_named_for_it() -> None:
     scenario = load_scenario("tokens")
     assert [scenario.label(index) for index in range(6)] == [
         "short", "short", "medium", "medium", "long", "long"

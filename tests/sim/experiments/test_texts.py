@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ def tokenizer():
 
 
 @pytest.fixture
-def text(tmp_path):
+def text(tmp_path: Path):
     file = tmp_path / "notes.txt"
     file.write_text(LINES, encoding="utf-8")
     return file
@@ -31,7 +33,7 @@ def loaded(source, tokenizer, longest=32):
     return category
 
 
-def test_each_line_is_a_sample_of_which_every_word_bears_loss(text, tokenizer):
+def test_each_line_is_a_sample_of_which_every_word_bears_loss(text, tokenizer) -> None:
     category = loaded(f"lines:{text}", tokenizer)
     assert category.name == "notes"
     assert len(category.pieces) == 3
@@ -40,11 +42,11 @@ def test_each_line_is_a_sample_of_which_every_word_bears_loss(text, tokenizer):
         assert tokenizer.decode(piece[1:], skip_special_tokens=True) == line
 
 
-def test_a_sample_longer_than_a_window_is_cut(text, tokenizer):
+def test_a_sample_longer_than_a_window_is_cut(text, tokenizer) -> None:
     assert max(len(piece) for piece in loaded(f"lines:{text}", tokenizer, longest=4).pieces) == 4
 
 
-def test_of_a_tasks_sample_only_the_answer_bears_loss(tmp_path, tokenizer):
+def test_of_a_tasks_sample_only_the_answer_bears_loss(tmp_path: Path, tokenizer) -> None:
     file = tmp_path / "train.csv"
     file.write_text('mr,ref\n"name[Aromi]",Aromi is a place.\n', encoding="utf-8")
     category = loaded(f"e2e:{file}", tokenizer)
@@ -54,25 +56,25 @@ def test_of_a_tasks_sample_only_the_answer_bears_loss(tmp_path, tokenizer):
     assert (np.diff((piece >= 0).astype(int)) >= 0).all()
 
 
-def test_running_text_is_no_sample(text, tokenizer):
+def test_running_text_is_no_sample(text, tokenizer) -> None:
     assert not are_samples(str(text))
     assert not are_samples("embedded:fr")
     assert {len(piece) for piece in loaded(text, tokenizer).pieces} == {8}
 
 
-def test_names_are_short_and_tell_sources_of_one_name_apart():
+def test_names_are_short_and_tell_sources_of_one_name_apart() -> None:
     sources = ("lines:embedded:java", "e2e:a/train.csv", "e2e:b/train.csv", "translation:en-fr:pud.jsonl")
     assert category_names(sources) == ("java", "e2e 2", "e2e 3", "translation en-fr")
 
 
-def test_a_source_counts_by_what_its_files_hold(text):
+def test_a_source_counts_by_what_its_files_hold(text) -> None:
     before = check_sources((f"lines:{text}",))
     assert before == check_sources((str(text),))
     text.write_text(LINES + "More.\n", encoding="utf-8")
     assert check_sources((f"lines:{text}",)) != before
 
 
-def test_a_file_that_is_not_there_is_named_with_its_key():
+def test_a_file_that_is_not_there_is_named_with_its_key() -> None:
     for source in ("lines:gone.txt", "e2e:gone.csv", "gone.txt"):
         with pytest.raises(UserMistake, match=r"data\.sources: .*gone"):
             check_sources((source,))

@@ -13,6 +13,8 @@ from click.testing import CliRunner
 from playwright.sync_api import Browser, Error, Locator, Page, sync_playwright
 
 from sim.reporting.command import report
+from support.records import write_growing
+from support.reported_runs import Simulation, begun_of_index, round_of_index, row_of
 
 SIZES = {"wide": (1280, 800), "phone": (390, 844)}
 
@@ -74,17 +76,17 @@ def made(run: Path, out: Path) -> Path:
 
 
 def test_the_slider_turns_the_rounds_and_a_cell_says_what_the_history_says(
-    browser: Browser, demo: Path, tmp_path: Path, size: tuple[int, int], row
+    browser: Browser, demo: Path, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     one = opened(browser, made(demo, tmp_path / "a.html"), size)
     assert one.text("#round-text") == "3 of 3"
-    assert one.cell(0, 1).inner_text() == f"{100 * row(0, 3)[1]:.0f}"
+    assert one.cell(0, 1).inner_text() == f"{100 * row_of(0, 3)[1]:.0f}"
     one.page.locator("#round").focus()
     for number in (2, 1, 0):
         one.page.keyboard.press("ArrowLeft")
         assert one.text("#round-text") == f"{number} of 3"
-        assert one.cell(0, 1).inner_text() == f"{100 * row(0, number)[1]:.0f}"
-        assert one.cell(0, 1).get_attribute("aria-label") == f"{100 * row(0, number)[1]:.1f} %"
+        assert one.cell(0, 1).inner_text() == f"{100 * row_of(0, number)[1]:.0f}"
+        assert one.cell(0, 1).get_attribute("aria-label") == f"{100 * row_of(0, number)[1]:.1f} %"
     one.page.keyboard.press("End")
     one.cell(1, 2).click()
     read = one.text("#reading")
@@ -182,10 +184,10 @@ def test_seconds_and_bytes_of_each_peer_stand_there(browser: Browser, demo: Path
 
 
 def test_another_run_is_chosen_in_the_menu_or_by_its_method(
-    browser: Browser, simulation, tmp_path: Path, size: tuple[int, int], row
+    browser: Browser, simulation: Simulation, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     one = opened(browser, made(simulation.folder, tmp_path / "a.html"), size)
-    last = {seed: row(0, 2, 0.1 * seed)[1] for seed in (0, 1)}
+    last = {seed: row_of(0, 2, 0.1 * seed)[1] for seed in (0, 1)}
     assert one.cell(0, 1).inner_text() == f"{100 * last[0]:.0f}"
     one.page.locator("#run").select_option("s1*s3, seed 1")
     assert one.cell(0, 1).inner_text() == f"{100 * last[1]:.0f}"
@@ -197,14 +199,16 @@ def test_another_run_is_chosen_in_the_menu_or_by_its_method(
 
 
 def test_names_of_others_do_nothing(
-    browser: Browser, tmp_path: Path, size: tuple[int, int], write_history, make_begun, make_round
+    browser: Browser,
+    tmp_path: Path,
+    size: tuple[int, int],
 ) -> None:
     evil = '</script><script>document.title="owned"</script><img src=x onerror="document.title=1">'
     long = "\u05e9\u05dc\u05d5\u05dd" + "W" * 195
     for index, name in enumerate((evil, long)):
-        write_history(
+        write_growing(
             tmp_path / "run" / str(index) / "history.msgpack",
-            [make_begun(index, name=name), make_round(index, 0, {1 - index: 0.5})],
+            [begun_of_index(index, name=name), round_of_index(index, 0, {1 - index: 0.5})],
         )
     one = opened(browser, made(tmp_path / "run", tmp_path / "a.html"), size)
     one.cell(0, 1).click()
@@ -216,13 +220,15 @@ def test_names_of_others_do_nothing(
 
 @pytest.mark.parametrize("losses", [(1e17, 1e17), (1e18, 1e18 + 2e13), (1e308, 0.0), (float("nan"), 2.0)])
 def test_losses_of_any_size_are_drawn(
-    browser: Browser, tmp_path: Path, write_history, make_begun, make_round, losses: tuple[float, float]
+    browser: Browser,
+    tmp_path: Path,
+    losses: tuple[float, float],
 ) -> None:
     rounds = [
-        make_round(0, number, {1: 0.5}, test_alone=loss, test_merged=loss)
+        round_of_index(0, number, {1: 0.5}, test_alone=loss, test_merged=loss)
         for number, loss in enumerate(losses)
     ]
-    write_history(tmp_path / "run" / "history.msgpack", [make_begun(0), *rounds])
+    write_growing(tmp_path / "run" / "history.msgpack", [begun_of_index(0), *rounds])
     one = opened(browser, made(tmp_path / "run", tmp_path / "a.html"), SIZES["wide"])
     assert one.page.locator("#curves svg").is_visible()
     one.check()

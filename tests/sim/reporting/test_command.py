@@ -14,6 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sim.reporting.command import report
+from support.records import write_growing
+from support.reported_runs import Simulation, begun_of_index, round_of_index, row_of
 from trust.record.history import HISTORY_FILE, Entry, Traffic
 from trust.record.log import HistoryWriter
 
@@ -149,18 +151,22 @@ def test_a_foreign_file_is_one_line(tmp_path: Path) -> None:
     assert "is no history" in complaint(tmp_path, "-o", tmp_path / "a.html")
 
 
-def test_a_home_before_its_first_round_is_one_line(tmp_path: Path, write_history, make_begun) -> None:
-    write_history(tmp_path / "home" / HISTORY_FILE, [make_begun(0)])
+def test_a_home_before_its_first_round_is_one_line(
+    tmp_path: Path,
+) -> None:
+    write_growing(tmp_path / "home" / HISTORY_FILE, [begun_of_index(0)])
     assert "finished a round yet" in complaint(tmp_path / "home", "-o", tmp_path / "a.html")
 
 
-def test_names_of_others_are_only_ever_text(tmp_path: Path, write_history, make_begun, make_round) -> None:
+def test_names_of_others_are_only_ever_text(
+    tmp_path: Path,
+) -> None:
     odd = "\u202eevil\x1b[2J" + "ß東" * 90
     for name in (HOSTILE, odd):
         home = tmp_path / str(len(name))
-        seen = msgspec.structs.replace(make_round(0, 0, {1: 0.5}).seen[0], name=name, peer=name)
-        records = [make_begun(0, name=name), make_round(0, 0, {1: 0.5}, seen=(seen,))]
-        write_history(home / HISTORY_FILE, records)
+        seen = msgspec.structs.replace(round_of_index(0, 0, {1: 0.5}).seen[0], name=name, peer=name)
+        records = [begun_of_index(0, name=name), round_of_index(0, 0, {1: 0.5}, seen=(seen,))]
+        write_growing(home / HISTORY_FILE, records)
         out = tmp_path / f"{len(name)}.html"
         assert run(home, "-o", out).exit_code == 0
         text = out.read_text()
@@ -171,7 +177,7 @@ def test_names_of_others_are_only_ever_text(tmp_path: Path, write_history, make_
         assert "owned" not in text or "\\u003c/script\\u003e" in text
 
 
-def test_results_of_a_simulation_hold_all_runs_and_the_table(simulation, tmp_path: Path) -> None:
+def test_results_of_a_simulation_hold_all_runs_and_the_table(simulation: Simulation, tmp_path: Path) -> None:
     found = document(simulation.folder)
     titles = [one["title"] for one in found["runs"]]
     assert titles == ["local, seed 0", "local, seed 1", "s1*s3, seed 0", "s1*s3, seed 1"]
@@ -189,7 +195,7 @@ def test_results_of_a_simulation_hold_all_runs_and_the_table(simulation, tmp_pat
     assert text.count("<option ") == 4
 
 
-def test_one_simulated_run_knows_its_scenario(simulation) -> None:
+def test_one_simulated_run_knows_its_scenario(simulation: Simulation) -> None:
     found = document(simulation.folder / "s1xs3" / "seed-1")
     assert [one["title"] for one in found["runs"]] == ["s1*s3, seed 1"]
     assert found["title"] == "languages: s1*s3, seed 1"
@@ -198,7 +204,7 @@ def test_one_simulated_run_knows_its_scenario(simulation) -> None:
     assert len(document(simulation.folder / "s1xs3")["runs"]) == 2
 
 
-def test_a_table_or_metrics_of_another_version_are_no_hindrance(simulation) -> None:
+def test_a_table_or_metrics_of_another_version_are_no_hindrance(simulation: Simulation) -> None:
     (simulation.folder / "table.json").write_text('{"schema": 1}')
     (simulation.folder / "s1xs3" / "seed-0" / "metrics.json").write_text("{}")
     found = document(simulation.folder)
@@ -207,10 +213,12 @@ def test_a_table_or_metrics_of_another_version_are_no_hindrance(simulation) -> N
     assert "s1xs3, seed 0" in [one["title"] for one in found["runs"]]
 
 
-def test_a_run_without_rounds_is_left_out_with_a_word(simulation, write_history, make_begun) -> None:
+def test_a_run_without_rounds_is_left_out_with_a_word(
+    simulation: Simulation,
+) -> None:
     file = simulation.folder / "local" / "seed-0" / HISTORY_FILE
     file.unlink()
-    write_history(file, [make_begun(0)])
+    write_growing(file, [begun_of_index(0)])
     found = document(simulation.folder)
     assert len(found["runs"]) == 3
     assert "no round was finished" in found["notes"][0]
@@ -229,20 +237,22 @@ def test_a_report_needs_no_model_code(demo: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("at_s", [1e300, -1e300, float("nan")])
 def test_a_time_that_no_calendar_has_is_left_out(
-    tmp_path: Path, make_begun, make_round, row, at_s: float
+    tmp_path: Path,
+    at_s: float,
 ) -> None:
     with HistoryWriter(tmp_path / HISTORY_FILE, peer="", now=0.0) as writer:
-        for record in (make_begun(0), make_round(0, 0, row(0, 0))):
+        for record in (begun_of_index(0), round_of_index(0, 0, row_of(0, 0))):
             writer.append(Entry(at_s=at_s, traffic=Traffic(sent={}, received={}), record=record))
     assert run(tmp_path, "-o", tmp_path / "out.html", "-q").exit_code == 0
 
 
 @pytest.mark.parametrize("weight", [float("inf"), float("nan")])
 def test_numbers_that_are_none_are_question_marks(
-    tmp_path: Path, write_history, make_begun, make_round, weight: float
+    tmp_path: Path,
+    weight: float,
 ) -> None:
-    odd = make_round(0, 0, {1: weight, 2: 0.25}, self_weight=0.5, test_merged=weight)
-    write_history(tmp_path / HISTORY_FILE, [make_begun(0), odd])
+    odd = round_of_index(0, 0, {1: weight, 2: 0.25}, self_weight=0.5, test_merged=weight)
+    write_growing(tmp_path / HISTORY_FILE, [begun_of_index(0), odd])
     assert run(tmp_path, "-o", tmp_path / "out.html", "-q").exit_code == 0
     shown = (tmp_path / "out.html").read_text()
     assert '<td class="none">?</td>' in shown
@@ -253,7 +263,7 @@ def test_numbers_that_are_none_are_question_marks(
 @pytest.mark.parametrize("name", ["scenario.toml", "table.json", "versions.json"])
 @pytest.mark.parametrize("data", [b'["\xff"]', b"[" * 5000, b"a = " + b"[" * 5000])
 def test_a_file_of_results_that_cannot_be_read_is_no_hindrance(
-    simulation, tmp_path: Path, name: str, data: bytes
+    simulation: Simulation, tmp_path: Path, name: str, data: bytes
 ) -> None:
     (simulation.folder / name).write_bytes(data)
     assert run(simulation.folder, "-o", tmp_path / "out.html", "-q").exit_code == 0

@@ -8,6 +8,8 @@ import msgspec
 import pytest
 
 from sim.reporting.series import evenly, rounded, run_part
+from support.records import write_growing
+from support.reported_runs import begun_of_index, round_of_index, row_of
 from trust.inspection.reading.files import read_run
 from trust.record.history import HISTORY_FILE
 from trust.rows.config import TrustConfig
@@ -26,12 +28,12 @@ def test_numbers_keep_four_digits() -> None:
 
 
 def test_a_page_without_room_keeps_each_peers_last_round_and_counts_all(
-    tmp_path: Path, write_history, make_begun, make_round, row
+    tmp_path: Path,
 ) -> None:
     """anna went on to round 19, bert was gone after round 6."""
     for index, rounds in ((0, 20), (1, 7)):
-        records = [make_round(index, n, row(index, n)) for n in range(rounds)]
-        write_history(tmp_path / str(index) / HISTORY_FILE, [make_begun(index), *records])
+        records = [round_of_index(index, n, row_of(index, n)) for n in range(rounds)]
+        write_growing(tmp_path / str(index) / HISTORY_FILE, [begun_of_index(index), *records])
     part = run_part(read_run(tmp_path), None, share=0.15)
     anna, bert, carl = part.peers
     assert (part.recorded, part.rounds) == (20, (0, 6, 10, 19))
@@ -43,32 +45,34 @@ def test_a_page_without_room_keeps_each_peers_last_round_and_counts_all(
 
 
 def test_a_neighbour_that_left_early_keeps_its_column(
-    tmp_path: Path, write_history, make_begun, make_round
+    tmp_path: Path,
 ) -> None:
-    records = [make_round(0, 0, {1: 0.5}), make_round(0, 1, {2: 0.25})]
-    write_history(tmp_path / HISTORY_FILE, [make_begun(0), *records])
+    records = [round_of_index(0, 0, {1: 0.5}), round_of_index(0, 1, {2: 0.25})]
+    write_growing(tmp_path / HISTORY_FILE, [begun_of_index(0), *records])
     part = run_part(read_run(tmp_path), None, share=1.0)
     assert [one.name for one in part.peers] == ["anna", "carl", "bert"]
     assert [[one.peer for one in seen] for seen in part.peers[0].series.seen] == [[2], [1]]
 
 
 def test_distances_of_several_kinds_come_with_their_names(
-    tmp_path: Path, write_history, make_begun, make_round
+    tmp_path: Path,
 ) -> None:
     config = TrustConfig(strategy="product", product_of=("predictions", "weights"))
-    begun = msgspec.structs.replace(make_begun(0), trust=msgspec.json.encode(config).decode())
-    record = make_round(0, 0, {1: 0.5})
+    begun = msgspec.structs.replace(begun_of_index(0), trust=msgspec.json.encode(config).decode())
+    record = round_of_index(0, 0, {1: 0.5})
     seen = msgspec.structs.replace(record.seen[0], distances=(0.5, 0.75), errors=(0.1, 0.0))
-    write_history(tmp_path / HISTORY_FILE, [begun, msgspec.structs.replace(record, seen=(seen,))])
+    write_growing(tmp_path / HISTORY_FILE, [begun, msgspec.structs.replace(record, seen=(seen,))])
     part = run_part(read_run(tmp_path), None, share=1.0)
     assert part.kinds == ("predictions", "weights")
     glimpse = part.peers[0].series.seen[0][0]
     assert (glimpse.distance, glimpse.error) == ((0.5, 0.75), (0.1, 0.0))
 
 
-def test_numbers_that_are_not_finite_are_null(tmp_path: Path, write_history, make_begun, make_round) -> None:
-    record = make_round(0, 0, {1: 0.5}, test_merged=float("nan"), trust_merged=float("inf"))
-    write_history(tmp_path / HISTORY_FILE, [make_begun(0), record])
+def test_numbers_that_are_not_finite_are_null(
+    tmp_path: Path,
+) -> None:
+    record = round_of_index(0, 0, {1: 0.5}, test_merged=float("nan"), trust_merged=float("inf"))
+    write_growing(tmp_path / HISTORY_FILE, [begun_of_index(0), record])
     part = run_part(read_run(tmp_path), None, share=1.0)
     series = msgspec.json.decode(msgspec.json.encode(part))["peers"][0]["series"]
     assert (series["test_merged"], series["trust_merged"]) == ([None], [None])

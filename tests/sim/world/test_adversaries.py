@@ -17,6 +17,7 @@ from sim.toy.learner import EVIDENCE, add_toy, fingerprints
 from sim.world.conditions import ComputeConfig, Conditions
 from sim.world.world import World
 from support.running_core import neighbourhood
+from support.worlds import check, published
 from trust.record.history import Refusal
 from wire.codec import decode_announcement, encode_announcement, encode_reply
 from wire.digest import NO_DIGEST, Content
@@ -98,8 +99,8 @@ def throw(world: World, attack: Callable[[int], None], *, seconds: int = 15) -> 
     world.run(seconds=10)
 
 
-def unharmed(worlds: Any, world: World, *, rounds: int = 18) -> None:
-    worlds.check(world, outsiders=(MALLORY.peer_id,))
+def unharmed(world: World, *, rounds: int = 18) -> None:
+    check(world, outsiders=(MALLORY.peer_id,))
     for node in world.nodes:
         assert len(node.rounds) >= rounds
         assert {seen.name for seen in node.rounds[-1].seen} >= {
@@ -117,7 +118,7 @@ def is_out(world: World) -> bool:
     return not any(node.core.welcome(MALLORY.peer_id, world.now) for node in world.nodes)
 
 
-def test_garbage(town: World, worlds: Any) -> None:
+def test_garbage(town: World) -> None:
     def attack(second: int) -> None:
         for node in town.nodes:
             for data in (b"", b"GLA2" + bytes(100 + second), frame(second)[:-1], frame(second) + b"x"):
@@ -128,10 +129,10 @@ def test_garbage(town: World, worlds: Any) -> None:
     throw(town, attack)
     assert is_out(town)
     assert any(isinstance(effect, Drop) for one in town.log for effect in one.effects)
-    unharmed(worlds, town)
+    unharmed(town)
 
 
-def test_forged_signatures(town: World, worlds: Any) -> None:
+def test_forged_signatures(town: World) -> None:
     """In the names of honest peers, ahead of them, so that their own later ones would be old or a fork."""
 
     def attack(second: int) -> None:
@@ -144,10 +145,10 @@ def test_forged_signatures(town: World, worlds: Any) -> None:
     throw(town, attack)
     assert is_out(town)
     assert (MALLORY.peer_id, "announcement.signature") in refused(town)
-    unharmed(worlds, town)
+    unharmed(town)
 
 
-def test_equivocation_to_different_halves(town: World, worlds: Any) -> None:
+def test_equivocation_to_different_halves(town: World) -> None:
     """Each half is told another story; by passing both on they all find out."""
     one, other = update([1.0, 1.0, 1.0, 1.0]), update([1.0, 1.0, 1.0, 0.9])
     town.outsiders[MALLORY.peer_id] = {one.digest: one.data, other.digest: other.data}
@@ -159,11 +160,11 @@ def test_equivocation_to_different_halves(town: World, worlds: Any) -> None:
     assert is_out(town)
     assert (MALLORY.peer_id, "announcement.round") in refused(town)
     town.run(seconds=20)
-    unharmed(worlds, town)
+    unharmed(town)
 
 
 @pytest.mark.parametrize("values", [[float("nan"), 0, 0, 0], [float("inf"), 0, 0, 0]])
-def test_updates_that_are_no_numbers(town: World, worlds: Any, values: list[float]) -> None:
+def test_updates_that_are_no_numbers(town: World, values: list[float]) -> None:
     bad = update(values)
     town.outsiders[MALLORY.peer_id] = {bad.digest: bad.data}
 
@@ -174,11 +175,11 @@ def test_updates_that_are_no_numbers(town: World, worlds: Any, values: list[floa
     throw(town, attack)
     assert is_out(town)
     assert (MALLORY.peer_id, "update.w") in refused(town)
-    unharmed(worlds, town)
+    unharmed(town)
 
 
 @pytest.mark.parametrize("size", [1e4, 3e38])
-def test_updates_much_larger_than_everybodys(town: World, worlds: Any, size: float) -> None:
+def test_updates_much_larger_than_everybodys(town: World, size: float) -> None:
     """Each round another: every one is fetched at most once, none is merged, and after some the author is gone."""
     bad: set[bytes] = set()
 
@@ -194,10 +195,10 @@ def test_updates_much_larger_than_everybodys(town: World, worlds: Any, size: flo
     came = [(one.peer, one.event.content.digest) for one in town.log if isinstance(one.event, Pulled)]
     assert all(came.count((peer, digest)) <= 1 for peer in range(4) for digest in bad)
     assert any(isinstance(effect, Drop) for one in town.log for effect in one.effects)
-    unharmed(worlds, town)
+    unharmed(town)
 
 
-def test_updates_that_are_wrong_but_not_obviously(town: World, worlds: Any) -> None:
+def test_updates_that_are_wrong_but_not_obviously(town: World) -> None:
     """The opposite of what everybody wants, in a believable size: the guard sees what it does."""
 
     def attack(second: int) -> None:
@@ -210,10 +211,10 @@ def test_updates_that_are_wrong_but_not_obviously(town: World, worlds: Any) -> N
     weights = [s.weight for n in town.nodes for r in n.rounds for s in r.seen if s.peer == MALLORY.peer_id]
     assert weights
     assert sum(weights) / len(weights) < 0.05
-    worlds.check(town)
+    check(town)
 
 
-def test_announcements_without_end(town: World, worlds: Any) -> None:
+def test_announcements_without_end(town: World) -> None:
     """A hundred a second, each another round, none with a blob behind it."""
     rounds = iter(range(100_000))
 
@@ -227,12 +228,12 @@ def test_announcements_without_end(town: World, worlds: Any) -> None:
     for one in town.nodes:
         open_pulls = neighbourhood(one.core).fetching.pulls._open
         assert len(open_pulls) <= 8
-    unharmed(worlds, town, rounds=14)
+    unharmed(town, rounds=14)
 
 
-def test_old_frames_again(town: World, worlds: Any) -> None:
+def test_old_frames_again(town: World) -> None:
     """A whole history, in reverse, from the first: nothing of it counts."""
-    history = [data for node in town.nodes for data in worlds.published(town, node)]
+    history = [data for node in town.nodes for data in published(town, node)]
     latest = {node.keys.peer_id: node.core.round for node in town.nodes}
     for node in town.nodes:
         node.seen.clear()
@@ -246,7 +247,7 @@ def test_old_frames_again(town: World, worlds: Any) -> None:
         for entry in neighbourhood(node.core).inbox.newest():
             assert entry.announcement.round >= latest[entry.author] - 1
     town.run(seconds=20)
-    unharmed(worlds, town)
+    unharmed(town)
     assert all(decode_announcement(data) for data in history)
 
 
@@ -265,7 +266,7 @@ def test_old_frames_again(town: World, worlds: Any) -> None:
         {"shares": tuple(ShareRef(to=bytes([n] * 32), blob=ref(EVIDENCE)) for n in range(8))},
     ],
 )
-def test_lies_about_what_is_offered(town: World, worlds: Any, lie: dict[str, Any]) -> None:
+def test_lies_about_what_is_offered(town: World, lie: dict[str, Any]) -> None:
     """Whoever passes them on could have known: they are refused at the door, and nothing is fetched."""
 
     def attack(second: int) -> None:
@@ -276,10 +277,10 @@ def test_lies_about_what_is_offered(town: World, worlds: Any, lie: dict[str, Any
     assert is_out(town)
     for node in town.nodes:
         assert neighbourhood(node.core).inbox.newest_of(MALLORY.peer_id) is None
-    unharmed(worlds, town, rounds=14)
+    unharmed(town, rounds=14)
 
 
-def test_claims_that_are_allowed_and_absurd(town: World, worlds: Any) -> None:
+def test_claims_that_are_allowed_and_absurd(town: World) -> None:
     """All tokens of the world, the largest capacity and importances, contexts of two gigabytes: nobody gives anything
     for them, and nobody is fined."""
     contexts = tuple(
@@ -300,6 +301,6 @@ def test_claims_that_are_allowed_and_absurd(town: World, worlds: Any) -> None:
             town.tell(node, Heard(frame=frame(second, **claims), via=RELAY))
 
     throw(town, attack)
-    unharmed(worlds, town)
+    unharmed(town)
     pulled = [effect.size for one in town.log for effect in one.effects if isinstance(effect, Pull)]
     assert max(pulled) < 1000

@@ -18,6 +18,7 @@ from sim.toy.units import Form, context_key
 from sim.world.conditions import ComputeConfig, Conditions, LinkConfig
 from sim.world.simulated_peer import SimulatedPeer
 from sim.world.world import World
+from support.worlds import check, published
 from trust.record.history import Refusal
 from trust.rows.rows import TrustConfig
 from wire.codec import decode_announcement
@@ -73,7 +74,7 @@ def alone(form: Form, learner: LearnerConfig, *, seconds: float) -> float:
 @pytest.mark.parametrize("sampling", ["importance", "uniform", "round-robin"])
 @pytest.mark.parametrize("missing", ["renorm", "kept", "self"])
 def test_every_block_is_trained_by_somebody_and_each_learns_what_it_did_not_train(
-    worlds: Any, sampling: Any, missing: Any
+    sampling: str, missing: str
 ) -> None:
     layers = LayersConfig(count=1, sampling=sampling, missing=missing)
     world = world_of(*4 * [LearnerConfig(layers=layers)])
@@ -84,10 +85,10 @@ def test_every_block_is_trained_by_somebody_and_each_learns_what_it_did_not_trai
         assert all(len(units(train.units)) == 1 for train in trains(world, node))
     together = max(loss(node) for node in world.nodes)
     assert together < alone("split", LearnerConfig(layers=layers), seconds=80)
-    worlds.check(world)
+    check(world)
 
 
-def test_small_and_large_windows_and_whole_adapters_understand_each_other(worlds: Any) -> None:
+def test_small_and_large_windows_and_whole_adapters_understand_each_other() -> None:
     choices = [
         LearnerConfig(layers=LayersConfig(count=1)),
         LearnerConfig(layers=LayersConfig(count=3)),
@@ -99,11 +100,11 @@ def test_small_and_large_windows_and_whole_adapters_understand_each_other(worlds
         assert loss(node) < alone("split", learner, seconds=40)
         assert {seen.name for seen in node.rounds[-1].seen} == {"p0", "p1", "p2"} - {node.config.name}
         assert not [one for one in node.records if isinstance(one, Refusal)]
-    worlds.check(world)
+    check(world)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_crash_repeats_the_rounds_window_and_no_round_is_announced_with_two(worlds: Any, seed: int) -> None:
+def test_a_crash_repeats_the_rounds_window_and_no_round_is_announced_with_two(seed: int) -> None:
     world = world_of(*3 * [LearnerConfig(layers=LayersConfig(count=2))], seed=seed, disk_s=0.1, loss=0.1)
     for crash in range(12):
         world.run(seconds=0.7 + crash / 10)
@@ -117,13 +118,13 @@ def test_a_crash_repeats_the_rounds_window_and_no_round_is_announced_with_two(wo
         for train in trains(world, node):
             windows.setdefault(train.round, set()).add(train.units)
         assert all(len(one) == 1 for one in windows.values()), "a round is of one window, however often begun"
-        for frame in worlds.published(world, node):
+        for frame in published(world, node):
             announced = decode_announcement(frame).announcement
             assert announced.offer.units in windows[announced.round]
-    worlds.check(world)
+    check(world)
 
 
-def test_contexts_made_by_the_strong_are_used_by_the_weak(worlds: Any) -> None:
+def test_contexts_made_by_the_strong_are_used_by_the_weak() -> None:
     make = LearnerConfig(layers=LayersConfig(count=2, context="distil"))
     fetch = LearnerConfig(layers=LayersConfig(count=2, context="distil", contexts="fetch"))
     world = world_of(make, make, fetch)
@@ -137,15 +138,15 @@ def test_contexts_made_by_the_strong_are_used_by_the_weak(worlds: Any) -> None:
         assert train.context is not None
         assert train.context.data == context_key(first) * 4, "the context is that of the window"
     assert all(train.context is None for node in world.nodes[:2] for train in trains(world, node))
-    worlds.check(world)
+    check(world)
 
 
-def test_where_nobody_makes_contexts_the_weak_train_all_the_same(worlds: Any) -> None:
+def test_where_nobody_makes_contexts_the_weak_train_all_the_same() -> None:
     fetch = LearnerConfig(layers=LayersConfig(count=2, context="distil", contexts="fetch"))
     world = world_of(fetch, fetch)
     world.run(seconds=20)
     assert all(len(node.rounds) >= 10 for node in world.nodes)
-    worlds.check(world)
+    check(world)
 
 
 # -- heads ------------------------------------------------------------------------------------------
@@ -155,7 +156,7 @@ def of_heads(**heads: Any) -> LearnerConfig:
     return LearnerConfig(adapter=AdapterConfig(train="heads"), heads=HeadsConfig(copies=1, **heads))
 
 
-def test_heads_are_shared_out_and_everybody_learns_all_of_them(worlds: Any) -> None:
+def test_heads_are_shared_out_and_everybody_learns_all_of_them() -> None:
     world = world_of(*3 * [of_heads(epoch_rounds=2)], speeds=[1.0, 1.0, 1.0])
     world.run(seconds=40)
     by_round: dict[int, list[set[int]]] = {}
@@ -171,10 +172,10 @@ def test_heads_are_shared_out_and_everybody_learns_all_of_them(worlds: Any) -> N
     assert trained <= 6 * len(full), "nobody trains everything: four heads, and one for who owns none"
     together = max(loss(node) for node in world.nodes)
     assert together < alone("split", of_heads(epoch_rounds=2), seconds=40)
-    worlds.check(world)
+    check(world)
 
 
-def test_when_some_leave_their_heads_are_taken_over(worlds: Any) -> None:
+def test_when_some_leave_their_heads_are_taken_over() -> None:
     world = world_of(*3 * [of_heads()])
     world.run(seconds=15)
     survivor, *others = world.nodes
@@ -182,21 +183,21 @@ def test_when_some_leave_their_heads_are_taken_over(worlds: Any) -> None:
         world.crash(node)
     world.run(seconds=30)
     assert units(trains(world, survivor)[-1].units) == {0, 1, 2, 3}
-    worlds.check(world)
+    check(world)
 
 
-def test_twice_the_capacity_trains_about_twice_as_much(worlds: Any) -> None:
+def test_twice_the_capacity_trains_about_twice_as_much() -> None:
     world = world_of(of_heads(capacity=300), of_heads(capacity=100), speeds=[1.0, 1.0])
     world.run(seconds=120)
     large, small = ([len(units(train.units)) for train in trains(world, node)[3:]] for node in world.nodes)
     assert sum(large) / len(large) > 1.8 * sum(small) / len(small)
-    worlds.check(world)
+    check(world)
 
 
 # -- modules and ranks ------------------------------------------------------------------------------
 
 
-def test_peers_with_other_modules_merge_what_they_have_in_common(worlds: Any) -> None:
+def test_peers_with_other_modules_merge_what_they_have_in_common() -> None:
     choices = [
         LearnerConfig(adapter=AdapterConfig(modules=modules))
         for modules in (("w0", "w1"), ("w1", "w2"), ("w3",), ())
@@ -209,20 +210,20 @@ def test_peers_with_other_modules_merge_what_they_have_in_common(worlds: Any) ->
         for record in node.records:
             if isinstance(record, Refusal):
                 assert record.field == "offer.units"
-    worlds.check(world)
+    check(world)
 
 
-def test_unequal_ranks_all_gain(worlds: Any) -> None:
+def test_unequal_ranks_all_gain() -> None:
     choices = [LearnerConfig(adapter=AdapterConfig(rank=rank)) for rank in (2, 16, 8)]
     world = world_of(*choices, form="ranked")
     world.run(seconds=30)
     for node, learner in zip(world.nodes, choices, strict=True):
         assert loss(node) < alone("ranked", learner, seconds=30)
         assert len(node.rounds[-1].seen) == 2
-    worlds.check(world)
+    check(world)
 
 
-def test_who_averages_factors_says_once_whom_it_cannot_merge_and_goes_on(worlds: Any) -> None:
+def test_who_averages_factors_says_once_whom_it_cannot_merge_and_goes_on() -> None:
     """Two ranks under the rule of equal ranks: each finds its own kind, through the others."""
     choices = [LearnerConfig(adapter=AdapterConfig(rank=rank), merge="mean") for rank in (2, 2, 8, 8)]
     world = world_of(*choices, form="ranked")
@@ -241,4 +242,4 @@ def test_who_averages_factors_says_once_whom_it_cannot_merge_and_goes_on(worlds:
         if isinstance(effect, Pull) and one.peer < 2
     ]
     assert len(set(pulled)) == 1, "nothing is fetched that cannot be used"
-    worlds.check(world)
+    check(world)

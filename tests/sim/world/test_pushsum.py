@@ -17,6 +17,7 @@ from sim.toy.mass import ToyMass
 from sim.world.conditions import ComputeConfig, Conditions, LinkConfig, TopologyConfig
 from sim.world.simulated_peer import SimulatedPeer
 from sim.world.world import World
+from support.worlds import published
 from trust.rows.rows import TrustConfig
 
 STEPS = 2
@@ -128,7 +129,7 @@ def test_by_sequences_all_count_alike() -> None:
     check_mass(world)
 
 
-def test_rows_say_that_there_are_none(worlds: Any) -> None:
+def test_rows_say_that_there_are_none() -> None:
     world = world_of(*TOKENS)
     world.run(seconds=10)
     for node in world.nodes:
@@ -148,9 +149,7 @@ def test_nothing_is_lost_with_lost_messages(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_nothing_is_lost_with_crashes_at_any_moment_nor_with_messages_heard_again(
-    worlds: Any, seed: int
-) -> None:
+def test_nothing_is_lost_with_crashes_at_any_moment_nor_with_messages_heard_again(seed: int) -> None:
     rng = random.Random(seed)
     world = world_of(*TOKENS, seed=seed, busy=5, disk_s=0.1, loss=0.1)
     for _ in range(25):
@@ -159,7 +158,7 @@ def test_nothing_is_lost_with_crashes_at_any_moment_nor_with_messages_heard_agai
         world.crash(node)
         world.run(seconds=rng.choice([0.0, 0.02, 0.5]))
         world.start(node)
-        for frame in worlds.published(world, rng.choice(world.nodes))[-5:]:
+        for frame in published(world, rng.choice(world.nodes))[-5:]:
             world.tell(node, Heard(frame=frame, via="a relay"))
     world.run(seconds=90)
     agree(world.nodes, mean_of(world.nodes))

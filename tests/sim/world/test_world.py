@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
 
@@ -11,6 +10,7 @@ from peers.core.events import LearnerLost, Misbehaved
 from peers.core.round.stages import Resting
 from sim.world.simulated_peer import SimulatedPeer
 from sim.world.world import World
+from support.worlds import check, knows, world_of
 
 NORTH = [3.0, 0.0, 0.0, 0.0]
 SOUTH = [0.0, 0.0, 0.0, 3.0]
@@ -26,8 +26,8 @@ def share(node: SimulatedPeer, group: list[SimulatedPeer], *, rounds: slice) -> 
 # -- learning ---------------------------------------------------------------------------------------
 
 
-def test_peers_find_those_who_want_the_same(worlds: Any) -> None:
-    world = worlds.of(*3 * [NORTH], *3 * [SOUTH])
+def test_peers_find_those_who_want_the_same() -> None:
+    world = world_of(*3 * [NORTH], *3 * [SOUTH])
     world.run(seconds=40)
     north, south = world.nodes[:3], world.nodes[3:]
 
@@ -37,45 +37,45 @@ def test_peers_find_those_who_want_the_same(worlds: Any) -> None:
             theirs = share(node, other, rounds=slice(2, None))
             assert mine >= 0.05, f"{node.config.name} learns nothing"
             assert mine >= 2 * theirs, f"{node.config.name}: {mine} to its own, {theirs} across"
-    worlds.check(world)
+    check(world)
 
 
-def test_together_they_get_nearer_than_alone(worlds: Any) -> None:
-    together = worlds.of(*4 * [NORTH])
+def test_together_they_get_nearer_than_alone() -> None:
+    together = world_of(*4 * [NORTH])
     together.run(seconds=30)
-    alone = worlds.of(NORTH)
+    alone = world_of(NORTH)
     alone.run(seconds=30)
     assert together.nodes[0].rounds[-1].test_merged < 0.8 * alone.nodes[0].rounds[-1].test_merged
 
 
-def test_a_peer_alone_trains_without_a_wait(worlds: Any) -> None:
-    world = worlds.of(NORTH)
+def test_a_peer_alone_trains_without_a_wait() -> None:
+    world = world_of(NORTH)
     world.run(seconds=60)
     (node,) = world.nodes
     assert len(node.rounds) >= 55
     assert {one.guard for one in node.rounds} == {"alone"}
     assert sum(one.gather_s for one in node.rounds) == 0
-    worlds.check(world)
+    check(world)
 
 
-def test_a_fast_peer_is_not_held_to_the_pace_of_a_slow_one(worlds: Any) -> None:
+def test_a_fast_peer_is_not_held_to_the_pace_of_a_slow_one() -> None:
     """Ten times as fast alone; beside the slow one it spends at most as long again on waiting."""
-    world = worlds.of(NORTH, NORTH, speeds=lambda n: [1.0, 0.05][n], rounds={"patience_s": 1000.0})
+    world = world_of(NORTH, NORTH, speeds=lambda n: [1.0, 0.05][n], rounds={"patience_s": 1000.0})
     world.run(seconds=200)
     fast, slow = world.nodes
     assert len(fast.rounds) >= 90
     assert len(slow.rounds) >= 7
     assert any(seen.weight > 0 for one in slow.rounds for seen in one.seen), "the slow one hears the fast one"
-    worlds.check(world)
+    check(world)
 
 
-def test_all_rounds_done_everybody_rests_and_knows_everybody(worlds: Any) -> None:
-    world = worlds.of(*4 * [NORTH], rounds={"rounds": 5})
+def test_all_rounds_done_everybody_rests_and_knows_everybody() -> None:
+    world = world_of(*4 * [NORTH], rounds={"rounds": 5})
     world.run(seconds=60)
     for node in world.nodes:
         assert isinstance(node.core.stage, Resting)
         assert [one.round for one in node.rounds] == list(range(5))
-    worlds.check(world)
+    check(world)
 
 
 # -- bad networks -----------------------------------------------------------------------------------
@@ -83,18 +83,18 @@ def test_all_rounds_done_everybody_rests_and_knows_everybody(worlds: Any) -> Non
 
 @pytest.mark.parametrize("loss", [0.1, 0.3])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_messages_get_lost_and_nobody_stops(worlds: Any, loss: float, seed: int) -> None:
-    world = worlds.of(*5 * [NORTH], seed=seed, loss=loss)
+def test_messages_get_lost_and_nobody_stops(loss: float, seed: int) -> None:
+    world = world_of(*5 * [NORTH], seed=seed, loss=loss)
     world.run(seconds=60)
     for node in world.nodes:
         assert len(node.rounds) >= 15
         heard = {seen.peer for one in node.rounds[-5:] for seen in one.seen}
         assert len(heard) == 4, f"{node.config.name} hears {heard}"
-    worlds.check(world)
+    check(world)
 
 
-def test_a_partition_heals_and_everybody_knows_the_latest_of_everybody(worlds: Any) -> None:
-    world = worlds.of(*4 * [NORTH])
+def test_a_partition_heals_and_everybody_knows_the_latest_of_everybody() -> None:
+    world = world_of(*4 * [NORTH])
     world.run(seconds=10)
     left, right = world.nodes[:2], world.nodes[2:]
     for one in left:
@@ -114,12 +114,12 @@ def test_a_partition_heals_and_everybody_knows_the_latest_of_everybody(worlds: A
     for node in world.nodes:
         for other, round_ in zip(world.nodes, before, strict=True):
             if other is not node:
-                assert worlds.knows(node, other) >= round_ - 1
-    worlds.check(world)
+                assert knows(node, other) >= round_ - 1
+    check(world)
 
 
-def test_a_late_joiner_is_useful_within_two_of_its_rounds(worlds: Any) -> None:
-    world = worlds.of(*4 * [NORTH], start=False)
+def test_a_late_joiner_is_useful_within_two_of_its_rounds() -> None:
+    world = world_of(*4 * [NORTH], start=False)
     *veterans, joiner = world.nodes
     for node in veterans:
         world.start(node)
@@ -131,17 +131,17 @@ def test_a_late_joiner_is_useful_within_two_of_its_rounds(worlds: Any) -> None:
         assert {seen.peer for seen in one.seen} == {node.keys.peer_id for node in veterans}
     assert any(seen.weight > 0 for seen in joiner.rounds[1].seen)
     assert joiner.rounds[0].round == 0
-    worlds.check(world)
+    check(world)
 
 
 # -- crashes and churn ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_no_crash_makes_anybody_announce_a_round_twice_or_go_back(worlds: Any, seed: int) -> None:
+def test_no_crash_makes_anybody_announce_a_round_twice_or_go_back(seed: int) -> None:
     """30 crashes a seed, each in an instant by lot: while training, saving, gathering, merging, or starting."""
     rng = random.Random(seed)
-    world = worlds.of(*3 * [NORTH], seed=seed, speeds=lambda n: 2 + n, disk_s=0.1)
+    world = world_of(*3 * [NORTH], seed=seed, speeds=lambda n: 2 + n, disk_s=0.1)
     committed = dict.fromkeys(range(3), 0)
     for _ in range(30):
         world.run(seconds=rng.uniform(0.0, 1.5))
@@ -159,14 +159,14 @@ def test_no_crash_makes_anybody_announce_a_round_twice_or_go_back(worlds: Any, s
         assert resumed == sorted(resumed)
         assert set(resumed) == set(range(resumed[-1] + 1)), "no round is left out"
         assert resumed[-1] >= 10
-    worlds.check(world)
+    check(world)
 
 
-def test_a_crash_at_every_event_of_a_round(worlds: Any) -> None:
+def test_a_crash_at_every_event_of_a_round() -> None:
     """Not by lot: one after the other, just before each thing that happens to a peer in its first rounds."""
 
     def world_until(events: int) -> World:
-        world = worlds.of(NORTH, NORTH, disk_s=0.1)
+        world = world_of(NORTH, NORTH, disk_s=0.1)
         node = world.nodes[0]
         world.run(seconds=20, until=lambda: sum(one.peer == 0 for one in world.log) >= events)
         world.crash(node)
@@ -178,22 +178,22 @@ def test_a_crash_at_every_event_of_a_round(worlds: Any) -> None:
     for events in range(40):
         world = world_until(events)
         assert world.nodes[0].core.round >= 2, f"crash after {events} events"
-        worlds.check(world)
+        check(world)
 
 
-def test_a_learner_that_dies_at_any_event_is_revived_and_the_round_goes_on(worlds: Any) -> None:
+def test_a_learner_that_dies_at_any_event_is_revived_and_the_round_goes_on() -> None:
     for events in range(30):
-        world = worlds.of(NORTH, NORTH, disk_s=0.1)
+        world = world_of(NORTH, NORTH, disk_s=0.1)
         world.run(seconds=20, until=lambda w=world, n=events: sum(one.peer == 0 for one in w.log) >= n)
         world.tell(world.nodes[0], LearnerLost(why="killed"))
         world.run(seconds=12)
         assert world.nodes[0].core.round >= 3, f"death after {events} events"
-        worlds.check(world)
+        check(world)
 
 
-def test_half_of_all_peers_come_and_go(worlds: Any) -> None:
+def test_half_of_all_peers_come_and_go() -> None:
     rng = random.Random(5)
-    world = worlds.of(*8 * [NORTH], seed=5, rounds={"patience_s": 1.0})
+    world = world_of(*8 * [NORTH], seed=5, rounds={"patience_s": 1.0})
     for _ in range(10):
         gone = rng.sample(world.nodes, 4)
         for node in gone:
@@ -207,11 +207,11 @@ def test_half_of_all_peers_come_and_go(worlds: Any) -> None:
     for node in world.nodes:
         assert node.core.round >= 10
         assert len(node.rounds[-1].seen) >= 5
-    worlds.check(world)
+    check(world)
 
 
-def test_all_but_one_die_and_the_one_goes_on(worlds: Any) -> None:
-    world = worlds.of(*5 * [NORTH])
+def test_all_but_one_die_and_the_one_goes_on() -> None:
+    world = world_of(*5 * [NORTH])
     world.run(seconds=10)
     survivor, *others = world.nodes
     for node in others:
@@ -220,14 +220,14 @@ def test_all_but_one_die_and_the_one_goes_on(worlds: Any) -> None:
     world.run(seconds=20)
     assert survivor.core.round >= before + 15
     assert survivor.rounds[-1].seen == ()
-    worlds.check(world)
+    check(world)
 
 
 # -- the world itself -------------------------------------------------------------------------------
 
 
-def test_who_is_dropped_is_gone_at_both_ends(worlds: Any) -> None:
-    world = worlds.of(NORTH, NORTH)
+def test_who_is_dropped_is_gone_at_both_ends() -> None:
+    world = world_of(NORTH, NORTH)
     world.run(seconds=5)
     one, other = world.nodes
     world.tell(one, Misbehaved(peer=other.keys.peer_id, field="test", why="test", fine=-100.0))
@@ -241,14 +241,14 @@ def test_who_is_dropped_is_gone_at_both_ends(worlds: Any) -> None:
     assert len(one.rounds) > heard
 
 
-def test_a_world_that_spins_is_a_fault(worlds: Any) -> None:
-    world = worlds.of(NORTH)
+def test_a_world_that_spins_is_a_fault() -> None:
+    world = world_of(NORTH)
     with pytest.raises(RuntimeError, match="more than 10 events"):
         world.run(seconds=60, most=10)
 
 
-def test_time_passes_where_nothing_happens(worlds: Any) -> None:
-    world = worlds.World()
+def test_time_passes_where_nothing_happens() -> None:
+    world = World()
     began = world.now
     world.run(seconds=60)
     assert world.now == began + 60

@@ -23,13 +23,13 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def everything_is_long(monkeypatch) -> None:
+def everything_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (reading, exporting):
         monkeypatch.setattr(module, "LONG", 0)
 
 
 @pytest.fixture
-def at_a_terminal(monkeypatch) -> None:
+def at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """As rich sees it."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -43,7 +43,7 @@ def call(*arguments: object) -> Result:
 
 @pytest.mark.usefixtures("everything_is_long", "at_a_terminal")
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_a_long_export_tells_how_far_reading_and_writing_are(home: Path, tmp_path: Path, form) -> None:
+def test_a_long_export_tells_how_far_reading_and_writing_are(home: Path, tmp_path: Path, form: str) -> None:
     result = call("export", home, "-o", tmp_path / f"out.{form}")
     assert "reading" in result.stderr
     assert "writing" in result.stderr
@@ -68,7 +68,9 @@ def test_without_a_terminal_nothing_is_shown(home: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("at_a_terminal")
-def test_a_bar_fits_sixty_columns(monkeypatch, capsys) -> None:
+def test_a_bar_fits_sixty_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     with progress("reading", 100, shown=True) as done:
         done(50)
@@ -78,7 +80,9 @@ def test_a_bar_fits_sixty_columns(monkeypatch, capsys) -> None:
 
 
 @pytest.mark.parametrize("torn", [0, 5])
-def test_a_history_read_in_pieces_is_the_one_read_at_once(home: Path, torn: int, monkeypatch) -> None:
+def test_a_history_read_in_pieces_is_the_one_read_at_once(
+    home: Path, torn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = home / "history.msgpack"
     file.write_bytes(file.read_bytes()[: -torn or None])
     monkeypatch.setattr(reading, "pieces", lambda path: pieces(path, piece=2000))

@@ -35,14 +35,14 @@ def written(tmp_path: Path) -> tuple[Path, list]:
     return path, entries
 
 
-def test_what_is_written_is_read_again(written) -> None:
+def test_what_is_written_is_read_again(written: tuple[Path, list]) -> None:
     path, entries = written
     history = read_history(path)
     assert list(history.entries) == entries
     assert (history.whole, history.torn, history.why) == (path.stat().st_size, 0, "")
 
 
-def test_plain_messagepack_reads_the_same_records_and_the_same_torn_one(written) -> None:
+def test_plain_messagepack_reads_the_same_records_and_the_same_torn_one(written: tuple[Path, list]) -> None:
     path, entries = written
     for cut in (0, 1, 100):
         data = path.read_bytes()[: path.stat().st_size - cut]
@@ -52,7 +52,7 @@ def test_plain_messagepack_reads_the_same_records_and_the_same_torn_one(written)
         assert plain == list(decoded(data).entries) == entries[: 5 if cut == 0 else 4]
 
 
-def test_a_history_is_private(written) -> None:
+def test_a_history_is_private(written: tuple[Path, list]) -> None:
     path, _ = written
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -70,7 +70,7 @@ def test_a_reader_sees_every_record_while_the_writer_lives(tmp_path: Path) -> No
             assert len(read_history(path).entries) == number
 
 
-def test_at_every_cut_the_whole_records_are_read_and_the_writer_goes_on(written) -> None:
+def test_at_every_cut_the_whole_records_are_read_and_the_writer_goes_on(written: tuple[Path, list]) -> None:
     path, entries = written
     data = path.read_bytes()
     ends = [0]
@@ -99,7 +99,7 @@ def test_at_every_cut_the_whole_records_are_read_and_the_writer_goes_on(written)
         assert kept == data[ends[count] : cut]
 
 
-def test_a_note_says_what_was_cut_and_where_it_is(written) -> None:
+def test_a_note_says_what_was_cut_and_where_it_is(written: tuple[Path, list]) -> None:
     path, _ = written
     path.write_bytes(path.read_bytes()[:-3])
     whole = read_history(path).whole
@@ -111,7 +111,7 @@ def test_a_note_says_what_was_cut_and_where_it_is(written) -> None:
     assert f"history.msgpack.torn-{whole}" in entry.record.text
 
 
-def test_zeros_that_a_loss_of_power_left_are_cut(written) -> None:
+def test_zeros_that_a_loss_of_power_left_are_cut(written: tuple[Path, list]) -> None:
     path, entries = written
     path.write_bytes(path.read_bytes() + bytes(4096))
     assert read_history(path).torn == 4096
@@ -119,7 +119,7 @@ def test_zeros_that_a_loss_of_power_left_are_cut(written) -> None:
     assert list(read_history(path).entries[:-1]) == entries
 
 
-def test_reading_stops_at_damage_and_the_writer_keeps_what_followed(written) -> None:
+def test_reading_stops_at_damage_and_the_writer_keeps_what_followed(written: tuple[Path, list]) -> None:
     path, entries = written
     data = bytearray(path.read_bytes())
     second = len(msgspec.msgpack.encode(entries[0]))
@@ -145,7 +145,7 @@ def test_a_foreign_file_is_refused_and_left_as_it_is(tmp_path: Path, foreign: by
 
 
 @pytest.mark.parametrize("news", [{}, {"new_field": 1}])
-def test_a_history_of_a_later_version_is_not_continued(written, news: dict) -> None:
+def test_a_history_of_a_later_version_is_not_continued(written: tuple[Path, list], news: dict) -> None:
     path, entries = written
     later = msgspec.to_builtins(entry_of(begun_of("a", version=VERSION + 1)))
     later["record"].update(news)
@@ -157,7 +157,9 @@ def test_a_history_of_a_later_version_is_not_continued(written, news: dict) -> N
     assert path.read_bytes() == data
 
 
-def test_a_history_of_the_first_version_is_read_and_continued(tmp_path, written) -> None:
+def test_a_history_of_the_first_version_is_read_and_continued(
+    tmp_path: Path, written: tuple[Path, list]
+) -> None:
     """Its records do not say what was trained and offered, nor by which settings."""
     _, entries = written
     path = tmp_path / "old.msgpack"
@@ -217,7 +219,7 @@ def test_an_entry_that_nobody_could_read_is_the_callers_mistake(tmp_path: Path) 
     assert path.read_bytes() == b""
 
 
-def test_a_full_disk_leaves_no_half_record(tmp_path: Path, monkeypatch) -> None:
+def test_a_full_disk_leaves_no_half_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "history.msgpack"
     write = os.write
     with HistoryWriter(path, peer="a", now=0.0) as writer:
@@ -238,7 +240,7 @@ def test_closing_twice_is_closing_once(tmp_path: Path) -> None:
     writer.close()
 
 
-def test_a_history_from_before_there_were_several_distances_can_be_read(written) -> None:
+def test_a_history_from_before_there_were_several_distances_can_be_read(written: tuple[Path, list]) -> None:
     path, entries = written
     unpacker = msgpack.Unpacker()
     unpacker.feed(path.read_bytes())

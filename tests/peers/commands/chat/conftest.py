@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -21,32 +20,15 @@ from peers.home.settings import write_config
 from peers.home.store import StateStore
 from peers.identity import Identity
 from sim.toy.learner import fingerprints
+from support.screens import RememberingScreen
 from wire.digest import Content
 
 EMBEDDED = ModelConfig(device="cpu", dtype="float32", threads=1)
 
 
-@dataclass
-class Remembering:
-    """A screen."""
-
-    written: str = ""
-    notes: list[str] = field(default_factory=list)
-    headings: list[str] = field(default_factory=list)
-
-    def write(self, piece: str) -> None:
-        self.written += piece
-
-    def note(self, line: str) -> None:
-        self.notes.append(line)
-
-    def heading(self, line: str) -> None:
-        self.headings.append(line)
-
-
 @pytest.fixture
-def screen() -> Remembering:
-    return Remembering()
+def screen() -> RememberingScreen:
+    return RememberingScreen()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +15,13 @@ from gossipllm.model.adapter.source import AdapterSource
 from gossipllm.model.loading.models import Base
 from peers.commands.chat.session import ChatSession
 from peers.commands.chat.voices import Voice, Voices, voices
+from support.screens import RememberingScreen
 
 GREEDY = Sampling(temperature=0, new_tokens=8)
 
 
 @pytest.fixture
-def two(base: Base, learned: Callable[..., bytes], tmp_path: Any) -> Iterator[Voices]:
+def two(base: Base, learned: Callable[..., bytes], tmp_path: Path) -> Iterator[Voices]:
     snapshot = decode_snapshot(learned(AdapterConfig(rank=2, alpha=4.0)))
     with voices(base, AdapterSource(tmp_path / "anna", snapshot)) as made:
         yield made
@@ -48,7 +50,7 @@ def typed(*lines: str) -> Callable[[], str]:
     return read
 
 
-def test_base_and_adapter_answer_the_same_prompt_differently(two: Voices, screen: Any) -> None:
+def test_base_and_adapter_answer_the_same_prompt_differently(two: Voices, screen: RememberingScreen) -> None:
     base, adapter = session(two, screen, "base", "adapter").answers("The system")
 
     assert screen.headings == ["base", "anna"]
@@ -57,7 +59,7 @@ def test_base_and_adapter_answer_the_same_prompt_differently(two: Voices, screen
     assert screen.written == f"{base.answer.text}\n{adapter.answer.text}\n"
 
 
-def test_the_base_is_as_it_was_after_the_adapter_spoke(two: Voices, screen: Any) -> None:
+def test_the_base_is_as_it_was_after_the_adapter_spoke(two: Voices, screen: RememberingScreen) -> None:
     (before,) = session(two, screen, "base").answers("The system")
     session(two, screen, "adapter").answers("The system")
     (after,) = session(two, screen, "base").answers("The system")
@@ -65,13 +67,13 @@ def test_the_base_is_as_it_was_after_the_adapter_spoke(two: Voices, screen: Any)
     assert before.answer.text == after.answer.text
 
 
-def test_the_voice_changes_within_a_conversation(two: Voices, screen: Any) -> None:
+def test_the_voice_changes_within_a_conversation(two: Voices, screen: RememberingScreen) -> None:
     session(two, screen, "adapter").talk(typed("The system", "/base", "and", "/adapter", "so"))
 
     assert screen.notes == ["base answers now", "anna answers now"]
 
 
-def test_commands_are_obeyed_and_unknown_ones_named(alone: Voices, screen: Any) -> None:
+def test_commands_are_obeyed_and_unknown_ones_named(alone: Voices, screen: RememberingScreen) -> None:
     session(alone, screen, "base").talk(typed("/help", "/reset", "", "/sing\x1b[2J", "/adapter"))
 
     assert "/reset" in screen.notes[0]
@@ -83,7 +85,7 @@ def test_commands_are_obeyed_and_unknown_ones_named(alone: Voices, screen: Any) 
     assert not screen.written
 
 
-def test_what_was_said_is_remembered_until_a_reset(alone: Voices, screen: Any) -> None:
+def test_what_was_said_is_remembered_until_a_reset(alone: Voices, screen: RememberingScreen) -> None:
     talking = session(alone, screen, "base")
     (first,) = talking.answers("word " * 150)
     (second,) = talking.answers("word " * 150)
@@ -93,14 +95,16 @@ def test_what_was_said_is_remembered_until_a_reset(alone: Voices, screen: Any) -
     assert (first.cut, second.cut, anew.cut) == (False, True, False)
 
 
-def test_prompts_of_a_pipe_have_nothing_to_do_with_each_other(alone: Voices, screen: Any) -> None:
+def test_prompts_of_a_pipe_have_nothing_to_do_with_each_other(
+    alone: Voices, screen: RememberingScreen
+) -> None:
     found = list(session(alone, screen, "base").each(["The system", "", "The system"]))
 
     assert [prompt for prompt, _ in found] == ["The system"] * 2
     assert found[0][1][0].answer.text == found[1][1][0].answer.text
 
 
-def test_ctrl_c_stops_an_answer_and_the_session_goes_on(alone: Voices, screen: Any) -> None:
+def test_ctrl_c_stops_an_answer_and_the_session_goes_on(alone: Voices, screen: RememberingScreen) -> None:
     talking = session(alone, screen, "base")
     write, pieces = screen.write, 0
 
@@ -118,7 +122,7 @@ def test_ctrl_c_stops_an_answer_and_the_session_goes_on(alone: Voices, screen: A
     assert pieces > 4  # the second prompt was answered
 
 
-def test_that_old_text_falls_out_is_said_once(alone: Voices, screen: Any) -> None:
+def test_that_old_text_falls_out_is_said_once(alone: Voices, screen: RememberingScreen) -> None:
     talking = session(alone, screen, "base")
     for _ in range(3):
         (said,) = talking.answers("word " * 300)
@@ -128,7 +132,7 @@ def test_that_old_text_falls_out_is_said_once(alone: Voices, screen: Any) -> Non
 
 
 def test_a_model_that_writes_escapes_moves_no_cursor(
-    alone: Voices, screen: Any, monkeypatch: pytest.MonkeyPatch
+    alone: Voices, screen: RememberingScreen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     talking = session(alone, screen, "base")
     monkeypatch.setattr(talking._speaker, "_decoded", lambda tokens: "\x1b[2J" * len(tokens))
@@ -142,7 +146,7 @@ def test_a_model_that_writes_escapes_moves_no_cursor(
 
 @pytest.mark.parametrize("train", ["both", "b", "heads", "full"])
 def test_adapters_of_every_kind_speak(
-    train: Any, base: Base, learned: Callable[..., bytes], screen: Any, tmp_path: Any
+    train: str, base: Base, learned: Callable[..., bytes], screen: RememberingScreen, tmp_path: Path
 ) -> None:
     data = learned(AdapterConfig(rank=2, alpha=4.0, train=train))
     with voices(base, AdapterSource(tmp_path / "anna", decode_snapshot(data))) as made:

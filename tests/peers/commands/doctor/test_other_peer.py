@@ -17,6 +17,7 @@ from peers.identity import Identity
 from peers.net.config import NetworkConfig
 from peers.net.host import Unreachable
 from peers.net.libp2p_host import Libp2pNetwork, open_network
+from support.networks import RecordingPeer, wait_until
 from wire.codec import encode_greeting
 from wire.messages import KNOWN_PROTOCOL, Fingerprints, Greeting, network_id
 
@@ -25,15 +26,15 @@ GREETING = Greeting(v=1, net=network_id("lab", OURS), fingerprints=OURS, latest=
 
 
 @pytest.fixture
-def serving(new_peer: Any, until: Any) -> Callable[..., Any]:
+def serving() -> Callable[..., Any]:
     """A peer that greets whoever connects with these bytes, as a real one does; with None it says nothing."""
 
     @asynccontextmanager
     async def serve(data: bytes | None) -> AsyncIterator[tuple[Libp2pNetwork, Any]]:
-        config, peer = NetworkConfig(listen="/ip4/127.0.0.1/tcp/0"), new_peer()
+        config, peer = NetworkConfig(listen="/ip4/127.0.0.1/tcp/0"), RecordingPeer()
 
         async def greet(network: Libp2pNetwork) -> None:
-            await until(network.neighbours, within_s=20)
+            await wait_until(network.neighbours, within_s=20)
             with suppress(Unreachable):
                 if data is not None:
                     await network.greet(network.neighbours()[0], data)
@@ -93,11 +94,11 @@ async def test_nonsense_is_one_failure(serving: Callable[..., Any], nonsense: by
     assert findings[-1].value.isprintable()
 
 
-async def test_a_greeting_of_four_gigabytes_is_one_failure(serving: Callable[..., Any], until: Any) -> None:
+async def test_a_greeting_of_four_gigabytes_is_one_failure(serving: Callable[..., Any]) -> None:
     async with serving(None) as (network, _), trio.open_nursery() as nursery:
 
         async def lie() -> None:
-            await until(network.neighbours, within_s=20)
+            await wait_until(network.neighbours, within_s=20)
             life: Any = network._life
             stream = await life._streams.open(network.neighbours()[0], KNOWN_PROTOCOL)
             await stream.write(b"\xff" * 4)

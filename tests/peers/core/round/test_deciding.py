@@ -86,7 +86,7 @@ def test_the_learner_is_told_what_the_strategy_needs(trust: TrustConfig) -> None
     assert only(bench.tell(Started()), Open).config.evidence == evidence_of(trust)
 
 
-def test_a_product_asks_once_and_records_every_distance(gather: Gather, people: Any) -> None:
+def test_a_product_asks_once_and_records_every_distance(gather: Gather, people: tuple[Any, Any]) -> None:
     bench = Bench(trust=TrustConfig(strategy="product", product_of=("weights", "validation")))
     alice, bob = people
     effects = gather(bench, alice, bob)
@@ -121,7 +121,7 @@ def test_measures_that_make_no_row_are_declined(
     assert bench.core.welcome(alice.id, bench.now)
 
 
-def test_one_distance_is_recorded_once(gather: Gather, people: Any) -> None:
+def test_one_distance_is_recorded_once(gather: Gather, people: tuple[Any, Any]) -> None:
     bench = Bench()
     record = round_record(bench.finish(gather(bench, people[0])))
     assert record.seen[0].distance > 0
@@ -129,7 +129,7 @@ def test_one_distance_is_recorded_once(gather: Gather, people: Any) -> None:
 
 
 @pytest.mark.parametrize(("form", "said"), [("ours", "weights"), ("paper-code", "weights paper-code")])
-def test_the_record_of_a_start_says_the_form(form: Any, said: str) -> None:
+def test_the_record_of_a_start_says_the_form(form: str, said: str) -> None:
     bench = Bench(trust=TrustConfig(strategy="weights", form=form))
     (begun,) = [one for one in records(bench.start()) if isinstance(one, Begun)]
     assert begun.strategy == said
@@ -138,7 +138,7 @@ def test_the_record_of_a_start_says_the_form(form: Any, said: str) -> None:
 # -- one row, taken as it is ------------------------------------------------------------------------
 
 
-def test_a_published_row_is_merged_without_an_evaluation(gather: Gather, people: Any) -> None:
+def test_a_published_row_is_merged_without_an_evaluation(gather: Gather, people: tuple[Any, Any]) -> None:
     trust = TrustConfig(strategy="weights", form="paper-text")
     bench = Bench(trust=trust, rounds={"guard": False})
     alice, bob = people
@@ -150,13 +150,13 @@ def test_a_published_row_is_merged_without_an_evaluation(gather: Gather, people:
     assert (record.guard, record.tried, record.temperature) == ("taken", (), None)
 
 
-def test_a_guard_measures_even_a_single_row(gather: Gather, people: Any) -> None:
+def test_a_guard_measures_even_a_single_row(gather: Gather, people: tuple[Any, Any]) -> None:
     bench = Bench(trust=TrustConfig(strategy="uniform"))
     evaluate = only(gather(bench, *people), Evaluate)
     assert evaluate.rows == ((1 / 3,) * 3, (1.0, 0.0, 0.0))
 
 
-def test_fomo_takes_only_from_who_gained(gather: Gather, people: Any) -> None:
+def test_fomo_takes_only_from_who_gained(gather: Gather, people: tuple[Any, Any]) -> None:
     bench = Bench(trust=TrustConfig(strategy="fomo"), rounds={"guard": False})
     alice, bob = people
     merging = answered(bench, gather(bench, alice, bob), {alice.id: (-3.0,), bob.id: (0.5,)}, -1.0)
@@ -165,7 +165,7 @@ def test_fomo_takes_only_from_who_gained(gather: Gather, people: Any) -> None:
     assert (merge.row, merge.updates) == ((0.25, 0.75), (alice.update,))
 
 
-def test_fixed_weights_find_their_peers_by_name_or_id(gather: Gather, people: Any) -> None:
+def test_fixed_weights_find_their_peers_by_name_or_id(gather: Gather, people: tuple[Any, Any]) -> None:
     alice, bob = people
     fixed = ("alice=0.25", f"{bob.id}=0.125", "carol=0.5")
     bench = Bench(trust=TrustConfig(strategy="fixed", fixed=fixed), rounds={"guard": False})
@@ -180,7 +180,7 @@ def learned(**rounds: Any) -> Any:
     return Bench(trust=TrustConfig(strategy="learned", learned_rate=2.0), rounds=rounds)
 
 
-def test_a_learned_row_is_fitted_measured_and_merged(gather: Gather, people: Any) -> None:
+def test_a_learned_row_is_fitted_measured_and_merged(gather: Gather, people: tuple[Any, Any]) -> None:
     bench = learned()
     fitting = gather(bench, *people)
     fit = only(fitting, Fit)
@@ -199,7 +199,7 @@ def test_a_learned_row_is_fitted_measured_and_merged(gather: Gather, people: Any
     assert record.trust_merged < record.trust_alone
 
 
-def test_the_next_fit_begins_where_the_last_row_was(gather: Gather, people: Any) -> None:
+def test_the_next_fit_begins_where_the_last_row_was(gather: Gather, people: tuple[Any, Any]) -> None:
     bench = learned()
     alice, bob = people
     ended = bench.finish(gather(bench, alice, bob))
@@ -210,7 +210,7 @@ def test_the_next_fit_begins_where_the_last_row_was(gather: Gather, people: Any)
     assert begun == pytest.approx({name: 0.9 * weight + 0.1 / 3 for name, weight in last.items()})
 
 
-def test_without_a_guard_the_learned_row_is_merged_at_once(gather: Gather, people: Any) -> None:
+def test_without_a_guard_the_learned_row_is_merged_at_once(gather: Gather, people: tuple[Any, Any]) -> None:
     bench = learned(guard=False)
     assert only(bench.answer(gather(bench, *people)), Merge)
 
@@ -233,7 +233,7 @@ def test_alone_there_is_nothing_to_learn(gather: Gather) -> None:
         (1e308, 1e308, 1e308),
     ],
 )
-def test_what_is_no_row_is_refused(gather: Gather, people: Any, row: Sequence[float]) -> None:
+def test_what_is_no_row_is_refused(gather: Gather, people: tuple[Any, Any], row: Sequence[float]) -> None:
     bench = learned()
     fit = only(gather(bench, *people), Fit)
     merging = bench.tell(Fitted(request=fit.request, row=tuple(row), losses=()))
@@ -241,14 +241,14 @@ def test_what_is_no_row_is_refused(gather: Gather, people: Any, row: Sequence[fl
     assert round_record(bench.answer(merging)).guard == "refused"
 
 
-def test_rounding_of_a_learned_row_is_mended(gather: Gather, people: Any) -> None:
+def test_rounding_of_a_learned_row_is_mended(gather: Gather, people: tuple[Any, Any]) -> None:
     bench = learned(guard=False)
     fit = only(gather(bench, *people), Fit)
     merging = bench.tell(Fitted(request=fit.request, row=(0.5001, 0.25, 0.25), losses=()))
     assert math.fsum(only(merging, Merge).row) == pytest.approx(1, abs=1e-15)
 
 
-def test_late_and_repeated_fits_change_nothing(gather: Gather, people: Any) -> None:
+def test_late_and_repeated_fits_change_nothing(gather: Gather, people: tuple[Any, Any]) -> None:
     bench = learned()
     fitting = gather(bench, *people)
     late = msgspec.structs.replace(bench.answer_to(fitting), request=-1)
@@ -259,7 +259,7 @@ def test_late_and_repeated_fits_change_nothing(gather: Gather, people: Any) -> N
     assert bench.tell(answer) == []
 
 
-def test_a_fit_that_failed_is_tried_again(gather: Gather, people: Any) -> None:
+def test_a_fit_that_failed_is_tried_again(gather: Gather, people: tuple[Any, Any]) -> None:
     bench = learned()
     fitting = gather(bench, *people)
     failure = Failed(request=only(fitting, Fit).request, why="out of memory", users_fault=False)
@@ -293,7 +293,7 @@ def test_a_network_of_raw_logits_reads_evidence_as_such() -> None:
 
 @pytest.mark.parametrize("guarded", [True, False])
 def test_a_peer_that_does_not_merge_records_the_same_row_and_keeps_its_adapter(
-    gather: Gather, people: Any, guarded: bool
+    gather: Gather, people: tuple[Any, Any], guarded: bool
 ) -> None:
     found: dict[bool, Any] = {}
     for merges in (True, False):

@@ -80,7 +80,7 @@ def test_a_plan_of_other_settings_is_made_anew() -> None:
 @pytest.mark.parametrize("sampling", ["importance", "uniform", "round-robin"])
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_window_holds_neighbouring_blocks_and_is_the_same_when_drawn_again(
-    sampling: Any, count: int
+    sampling: str, count: int
 ) -> None:
     first, again = (by_window(sampling=sampling, count=count) for _ in range(2))
     for round_ in range(30):
@@ -94,7 +94,7 @@ def test_a_window_of_all_blocks_is_everything() -> None:
 
 
 @pytest.mark.parametrize("sampling", ["importance", "uniform", "round-robin"])
-def test_no_block_is_forgotten_and_neighbours_do_not_march_in_step(sampling: Any) -> None:
+def test_no_block_is_forgotten_and_neighbours_do_not_march_in_step(sampling: str) -> None:
     peers = [by_window(f"p{n}", sampling=sampling) for n in range(12)]
     drawn = [
         [one.block_window(round_, UNKNOWN, NEVER, PlanningInputs()).first_block for round_ in range(40)]
@@ -115,7 +115,7 @@ def test_what_matters_more_is_trained_more() -> None:
 
 
 @pytest.mark.parametrize(("softmax", "best"), [("standardised", 4 / math.sqrt(3)), ("plain", 4.0)])
-def test_the_softmax_of_the_settings_decides_how_much_more(softmax: Any, best: float) -> None:
+def test_the_softmax_of_the_settings_decides_how_much_more(softmax: str, best: float) -> None:
     # In units of their mean the importances are 0, 0, 0 and 4, with a standard deviation of sqrt(3).
     one = by_window(softmax=softmax, floor=0.1)
     known = (0.0, 0.0, 0.0, 1.0)

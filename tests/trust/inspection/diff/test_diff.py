@@ -74,7 +74,9 @@ def seeds(write: Write, at, folder: Path, losses: Iterable[float], **changes: An
     return folder
 
 
-def test_peers_with_new_ids_are_matched_by_name(tmp_path: Path, write: Write, at) -> None:
+def test_peers_with_new_ids_are_matched_by_name(
+    tmp_path: Path, write: Write, at: Callable[..., Round]
+) -> None:
     first = write(tmp_path / "one", at("id-1", 0, {}, 2.0), names={"id-1": "anna"})
     second = write(tmp_path / "two", at("id-2", 0, {}, 1.5), names={"id-2": "anna"})
     (one,) = compared(first, second)
@@ -89,7 +91,9 @@ def test_peers_with_new_ids_are_matched_by_name(tmp_path: Path, write: Write, at
     assert one["pairs"][0]["frobenius"] == 0
 
 
-def test_the_matrices_of_the_last_common_round_are_compared(tmp_path: Path, write: Write, at) -> None:
+def test_the_matrices_of_the_last_common_round_are_compared(
+    tmp_path: Path, write: Write, at: Callable[..., Round]
+) -> None:
     names = {"a": "anna", "b": "bert"}
     first = write(
         tmp_path / "one", at("a", 0, {}), at("a", 1, {"b": 0.5}), at("b", 1, {"a": 0.5}), names=names
@@ -120,14 +124,18 @@ def test_the_matrices_of_the_last_common_round_are_compared(tmp_path: Path, writ
     assert "last rounds differ: 1 in A, 1 to 2 in B" in printed
 
 
-def test_a_peer_that_stopped_early_does_not_hold_back_the_others(tmp_path: Path, write: Write, at) -> None:
+def test_a_peer_that_stopped_early_does_not_hold_back_the_others(
+    tmp_path: Path, write: Write, at: Callable[..., Round]
+) -> None:
     rounds = [*(at(peer, number, {}) for peer in "ab" for number in range(5)), at("c", 0, {})]
     first, second = write(tmp_path / "one", *rounds), write(tmp_path / "two", *rounds)
     (pair,) = compared(first, second)[0]["pairs"]
     assert (pair["round"], pair["rows"]) == (4, 2)
 
 
-def test_settings_that_differ_are_listed_and_others_are_not(tmp_path: Path, write: Write, at) -> None:
+def test_settings_that_differ_are_listed_and_others_are_not(
+    tmp_path: Path, write: Write, at: Callable[..., Round]
+) -> None:
     configurations = (
         '[peer]\nname = "x"\n[data]\npath = "/home/x"\n[training]\nlearning_rate = 0.01\nseed = 1\n',
         '[peer]\nname = "y"\n[data]\npath = "/home/y"\n[training]\nlearning_rate = 0.02\nseed = 1\n',
@@ -148,7 +156,9 @@ def test_settings_that_differ_are_listed_and_others_are_not(tmp_path: Path, writ
     assert "training.learning_rate" in diff(*folders).stdout
 
 
-def test_a_setting_that_one_side_lacks_is_named(tmp_path: Path, write: Write, at) -> None:
+def test_a_setting_that_one_side_lacks_is_named(
+    tmp_path: Path, write: Write, at: Callable[..., Round]
+) -> None:
     folders = [write(tmp_path / name, at("a", 0, {})) for name in ("one", "two")]
     (folders[0] / "peer.toml").write_text("[round]\nsteps = 2\n")
     (folders[1] / "peer.toml").write_text("[round]\nsteps = 2\nwarmup = 1\n")
@@ -157,7 +167,9 @@ def test_a_setting_that_one_side_lacks_is_named(tmp_path: Path, write: Write, at
     assert "only B has: round.warmup" in diff(*folders).stdout
 
 
-def test_what_only_one_side_tells_of_does_not_count_as_different(tmp_path: Path, write: Write, at) -> None:
+def test_what_only_one_side_tells_of_does_not_count_as_different(
+    tmp_path: Path, write: Write, at: Callable[..., Round]
+) -> None:
     first = write(tmp_path / "one", at("a", 0, {}), trust='{"max_age":4}', program="0.2")
     second = write(tmp_path / "two", at("a", 0, {}))
     (first / "peer.toml").write_text("not = [toml")
@@ -165,7 +177,7 @@ def test_what_only_one_side_tells_of_does_not_count_as_different(tmp_path: Path,
     assert one["settings"] == []
 
 
-def test_seeds_are_paired(tmp_path: Path, write: Write, at) -> None:
+def test_seeds_are_paired(tmp_path: Path, write: Write, at: Callable[..., Round]) -> None:
     first = seeds(write, at, tmp_path / "r" / "fedavg", (2.0, 3.0, 4.0), strategy="uniform")
     second = seeds(write, at, tmp_path / "r" / "s3", (1.5, 2.4, 3.6))
     (one,) = compared(first, second)
@@ -184,20 +196,26 @@ def test_seeds_are_paired(tmp_path: Path, write: Write, at) -> None:
     assert "Wilcoxon's test: p = 0.25; 3 seeds cannot go below 0.25" in printed
 
 
-def test_a_difference_within_chance_is_called_so(tmp_path: Path, write: Write, at) -> None:
+def test_a_difference_within_chance_is_called_so(
+    tmp_path: Path, write: Write, at: Callable[..., Round]
+) -> None:
     first = seeds(write, at, tmp_path / "r" / "one", (2.0, 3.0, 4.0))
     second = seeds(write, at, tmp_path / "r" / "two", (2.5, 2.6, 3.9))
     assert "test loss: not distinguishable with 3 seeds" in " ".join(diff(first, second).stdout.split())
 
 
-def test_one_run_each_is_not_called_a_difference_of_methods(tmp_path: Path, write: Write, at) -> None:
+def test_one_run_each_is_not_called_a_difference_of_methods(
+    tmp_path: Path, write: Write, at: Callable[..., Round]
+) -> None:
     first = seeds(write, at, tmp_path / "r" / "one", (2.0,)) / "seed-0"
     second = seeds(write, at, tmp_path / "r" / "two", (1.0,)) / "seed-0" / HISTORY_FILE
     printed = " ".join(diff(first, second).stdout.split())
     assert "how much of this is chance is not known" in printed
 
 
-def test_whole_results_are_compared_method_by_method(tmp_path: Path, write: Write, at) -> None:
+def test_whole_results_are_compared_method_by_method(
+    tmp_path: Path, write: Write, at: Callable[..., Round]
+) -> None:
     for results, losses in (("before", (2.0, 3.0)), ("after", (1.0, 2.5))):
         for method in ("fedavg", "s3"):
             seeds(write, at, tmp_path / results / method, losses)
@@ -212,14 +230,16 @@ def test_whole_results_are_compared_method_by_method(tmp_path: Path, write: Writ
     assert len(compared(tmp_path / "before" / "s3", tmp_path / "after" / "fedavg")) == 1
 
 
-def test_seeds_in_the_making_are_no_runs(tmp_path: Path, write: Write, at) -> None:
+def test_seeds_in_the_making_are_no_runs(tmp_path: Path, write: Write, at: Callable[..., Round]) -> None:
     first = seeds(write, at, tmp_path / "r" / "one", (2.0, 3.0))
     (first / "seed-1").rename(first / "seed-1.part")
     (one,) = compared(first, first)
     assert [pair["first_seed"] for pair in one["pairs"]] == [0]
 
 
-def test_runs_that_do_not_match_are_one_line_that_says_in_what(tmp_path: Path, write: Write, at) -> None:
+def test_runs_that_do_not_match_are_one_line_that_says_in_what(
+    tmp_path: Path, write: Write, at: Callable[..., Round]
+) -> None:
     here = write(tmp_path / "here", at("a", 0, {}))
     base = write(tmp_path / "base", at("a", 0, {}), base="ff")
     others = write(tmp_path / "others", at("z", 0, {}))
@@ -240,7 +260,7 @@ def test_runs_that_do_not_match_are_one_line_that_says_in_what(tmp_path: Path, w
     assert "no history.msgpack in" in complaint(diff(here, tmp_path / "empty"))
 
 
-def test_bytes_are_added_up_by_kind(tmp_path: Path, write: Write, at) -> None:
+def test_bytes_are_added_up_by_kind(tmp_path: Path, write: Write, at: Callable[..., Round]) -> None:
     first = write(tmp_path / "one", at("a", 0, {}))
     second = write(tmp_path / "two", at("a", 0, {}), at("b", 0, {}))
     (pair,) = compared(first, second)[0]["pairs"]
@@ -249,7 +269,7 @@ def test_bytes_are_added_up_by_kind(tmp_path: Path, write: Write, at) -> None:
     assert "only in B: B" in diff(first, second).stdout
 
 
-def test_json_is_the_documented_document(tmp_path: Path, write: Write, at) -> None:
+def test_json_is_the_documented_document(tmp_path: Path, write: Write, at: Callable[..., Round]) -> None:
     first = seeds(write, at, tmp_path / "r" / "one", (2.0, math.nan))
     second = seeds(write, at, tmp_path / "r" / "two", (1.0, 2.0), merge="mean")
     (one,) = compared(first, second)
@@ -263,7 +283,9 @@ def test_json_is_the_documented_document(tmp_path: Path, write: Write, at) -> No
     assert diff(first, second).exit_code == 0
 
 
-def test_a_history_cut_short_is_compared_up_to_there(tmp_path: Path, write: Write, at) -> None:
+def test_a_history_cut_short_is_compared_up_to_there(
+    tmp_path: Path, write: Write, at: Callable[..., Round]
+) -> None:
     first = write(tmp_path / "one", at("a", 0, {}, 2.0), at("a", 1, {}, 1.0))
     second = write(tmp_path / "two", at("a", 0, {}, 2.0), at("a", 1, {}, 1.0))
     path = second / HISTORY_FILE
@@ -272,7 +294,9 @@ def test_a_history_cut_short_is_compared_up_to_there(tmp_path: Path, write: Writ
     assert "bytes not read" in diff(first, second).stdout
 
 
-def test_nothing_is_wider_than_the_terminal_and_names_stay_text(tmp_path: Path, write: Write, at) -> None:
+def test_nothing_is_wider_than_the_terminal_and_names_stay_text(
+    tmp_path: Path, write: Write, at: Callable[..., Round]
+) -> None:
     names = {"a": "[b]\x1b[2J" + "n" * 150, "b": "bert"}
     first = write(tmp_path / "one", at("a", 0, {"b": 0.5}), at("b", 0, {}), names=names, strategy="uniform")
     second = write(tmp_path / "two", at("a", 0, {}), at("b", 0, {"a": 0.125}), names=names)
@@ -292,14 +316,16 @@ def test_nothing_is_wider_than_the_terminal_and_names_stay_text(tmp_path: Path, 
     ],
 )
 def test_a_file_beside_a_run_that_cannot_be_read_is_passed_over(
-    tmp_path: Path, write: Write, at, name: str, data: bytes
+    tmp_path: Path, write: Write, at: Callable[..., Round], name: str, data: bytes
 ) -> None:
     first, second = (seeds(write, at, tmp_path / where / "s3", [2.0]) for where in ("one", "two"))
     (tmp_path / "one" / name).write_bytes(data)
     assert compared(first, second)[0]["settings"] == []
 
 
-def test_long_settings_are_compared_to_their_end(tmp_path: Path, write: Write, at) -> None:
+def test_long_settings_are_compared_to_their_end(
+    tmp_path: Path, write: Write, at: Callable[..., Round]
+) -> None:
     first, second = (seeds(write, at, tmp_path / where / "s3", [2.0]) for where in ("one", "two"))
     for folder, last in (("one", "de"), ("two", "fr")):
         sources = [f"/texts/{'x' * 80}/{part}.jsonl" for part in ("it", "en", "java", last)]
@@ -311,7 +337,7 @@ def test_long_settings_are_compared_to_their_end(tmp_path: Path, write: Write, a
 
 
 def test_versions_of_whatever_folder_one_stands_in_are_none_of_a_run(
-    tmp_path: Path, write: Write, at, monkeypatch
+    tmp_path: Path, write: Write, at: Callable[..., Round], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulated = seeds(write, at, tmp_path / "sim" / "s3", [2.0])
     (tmp_path / "sim" / "versions.json").write_text('["torch 2.0"]')
@@ -322,7 +348,7 @@ def test_versions_of_whatever_folder_one_stands_in_are_none_of_a_run(
     assert "torch" not in {setting["name"] for setting in compared(simulated, home)[0]["settings"]}
 
 
-def test_numbers_of_any_size_are_compared(tmp_path: Path, write: Write, at) -> None:
+def test_numbers_of_any_size_are_compared(tmp_path: Path, write: Write, at: Callable[..., Round]) -> None:
     odd = [at("a", 0, {"b": -1e200}, math.inf), at("b", 0, {"a": 1e200}, -math.inf)]
     first = write(tmp_path / "one", *odd)
     second = write(tmp_path / "two", at("a", 0, {"b": 0.5}), at("b", 0, {"a": 0.5}))

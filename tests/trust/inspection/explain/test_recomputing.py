@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -95,7 +96,7 @@ def changed(entries: tuple[Entry, ...], **fields: Any) -> list[Entry]:
 
 
 def test_without_the_settings_there_is_no_row_but_guesses_by_the_defaults(
-    written: WriteRun, tmp_path: Any
+    written: WriteRun, tmp_path: Path
 ) -> None:
     run = written(TrustConfig())
     (tmp_path / "history.msgpack").unlink()
@@ -110,7 +111,7 @@ def test_without_the_settings_there_is_no_row_but_guesses_by_the_defaults(
 
 
 def test_a_strategy_that_this_program_does_not_know_leaves_the_rest_explained(
-    written: WriteRun, tmp_path: Any
+    written: WriteRun, tmp_path: Path
 ) -> None:
     run = written(TrustConfig())
     (tmp_path / "history.msgpack").unlink()

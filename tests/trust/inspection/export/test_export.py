@@ -264,7 +264,9 @@ def test_a_write_that_fails_leaves_what_was(tmp_path: Path, mishap: BaseExceptio
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"run.csv": "before"}
 
 
-def test_parquet_without_pyarrow_says_what_to_install(run: Path, tmp_path: Path, monkeypatch) -> None:
+def test_parquet_without_pyarrow_says_what_to_install(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert "pip install 'gossipllm[parquet]'" in complaint(export(run, "-o", tmp_path / "run.parquet"))
     assert list(tmp_path.iterdir()) == [run]

@@ -119,7 +119,9 @@ def test_six_neighbours_have_a_line_and_the_others_share_one(crowd: Path) -> Non
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
 @pytest.mark.parametrize("other", [None, "peer-9"])
-def test_nothing_is_wider_than_the_terminal(crowd: Path, width: int, other: str | None, monkeypatch) -> None:
+def test_nothing_is_wider_than_the_terminal(
+    crowd: Path, width: int, other: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     out = io.StringIO()
     print_curves(curves(read_run(crowd), "me", other, last=None), Console(file=out, width=width))
@@ -139,7 +141,7 @@ def test_lines_are_told_apart_without_colour(tmp_path: Path) -> None:
         assert any(mark in line for line in drawing)
 
 
-def test_colour_is_off_where_the_user_says_so(run: Path, monkeypatch) -> None:
+def test_colour_is_off_where_the_user_says_so(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = curves(read_run(run), "anna", None, last=None)
     texts: list[str] = []
     for variable in ("", "1"):

@@ -101,7 +101,7 @@ def test_an_empty_history_is_one_of_a_peer_that_has_not_begun(tmp_path: Path) ->
     assert "has finished a round yet" in complaint(tmp_path, small=0)
 
 
-def test_a_history_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch) -> None:
+def test_a_history_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "history.msgpack").write_bytes(b"")
 
     def refuse(*_: object) -> None:

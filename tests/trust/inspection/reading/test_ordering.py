@@ -45,7 +45,7 @@ def test_clusters_stand_together_and_are_told(shown: Summary) -> None:
 
 
 @pytest.mark.parametrize("order", ["cluster", "self", "effective"])
-def test_an_order_moves_numbers_and_changes_none(shown: Summary, order) -> None:
+def test_an_order_moves_numbers_and_changes_none(shown: Summary, order: str) -> None:
     found = ordered(shown, order)
     assert sorted(row.peer for row in found.rows) == sorted(row.peer for row in shown.rows)
     for name in "abcdef":
@@ -66,7 +66,7 @@ def test_by_name_is_as_it_was(shown: Summary) -> None:
 
 
 @pytest.mark.parametrize(("order", "field"), [("self", "self_weight"), ("effective", "effective")])
-def test_the_greatest_comes_first_and_who_has_no_row_last(shown: Summary, order, field: str) -> None:
+def test_the_greatest_comes_first_and_who_has_no_row_last(shown: Summary, order: str, field: str) -> None:
     found = ordered(shown, order)
     values = [getattr(row, field) for row in found.rows]
     assert values == sorted(values, reverse=True)

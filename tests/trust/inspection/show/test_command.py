@@ -219,7 +219,7 @@ def test_a_heat_map_that_cannot_be_written_is_one_line(run: Path, tmp_path: Path
 @pytest.mark.parametrize("order", ["name", "cluster"])
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 @pytest.mark.parametrize("count", [2, 30])
-def test_nothing_is_wider_than_the_terminal(width: int, count: int, order) -> None:
+def test_nothing_is_wider_than_the_terminal(width: int, count: int, order: str) -> None:
     peers = [f"12D3KooW{n:044}" for n in range(count)]
     rounds = [round_of(me, 7, {other: 1 / count for other in peers if other != me}) for me in peers]
     out = io.StringIO()
@@ -254,7 +254,9 @@ def test_one_row_has_no_asymmetry(run: Path) -> None:
     assert json.loads(show(run / "peers" / "one", "--json").stdout)["asymmetry"] is None
 
 
-def test_a_heat_map_whose_drawing_fails_leaves_what_was(run: Path, tmp_path: Path, monkeypatch) -> None:
+def test_a_heat_map_whose_drawing_fails_leaves_what_was(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     picture = tmp_path / "trust.png"
     picture.write_bytes(b"before")
 
@@ -278,7 +280,7 @@ def test_names_in_wide_letters_keep_columns_straight() -> None:
     assert len({cell_len(line) for line in lines[:4]}) == 1
 
 
-def test_colour_is_off_where_the_user_says_so(monkeypatch) -> None:
+def test_colour_is_off_where_the_user_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     shown = summary(members([entry_of(round_of("a", 1, {"b": 0.5}))]), [])
     coloured, plain = io.StringIO(), io.StringIO()
     monkeypatch.delenv("NO_COLOR", raising=False)

@@ -8,10 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 from textual.geometry import Size
+from textual.pilot import Pilot
 
 from support.records import append_records, make_home, round_of
 from support.watching import play, screen_lines
-from trust.inspection.watch.app import INTERRUPTED
+from trust.inspection.watch.app import INTERRUPTED, WatchApp
 from trust.record.history import HISTORY_FILE, Note, Refusal
 
 
@@ -30,8 +31,8 @@ def row(lines: list[str], name: str) -> list[str]:
     return next(line.split() for line in lines if line.startswith(name))
 
 
-def test_the_matrix_appears_and_below_it_what_each_row_did(run) -> None:
-    async def script(app, pilot) -> None:
+def test_the_matrix_appears_and_below_it_what_each_row_did(run: Path) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         lines = screen_lines(app)
         assert lines[1].split() == ["who", "learns", "anna", "bert", "ID-C"]
         assert lines[2].split() == ["anna", "*50", "38", "12"]
@@ -42,8 +43,8 @@ def test_the_matrix_appears_and_below_it_what_each_row_did(run) -> None:
     play(run, script)
 
 
-def test_a_new_round_changes_the_cell(run) -> None:
-    async def script(app, pilot) -> None:
+def test_a_new_round_changes_the_cell(run: Path) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         append_records(run / "peers" / "two", "id-b", round_of("id-b", 2, {"id-a": 0.5}))
         app.look()
         await pilot.pause()
@@ -52,8 +53,8 @@ def test_a_new_round_changes_the_cell(run) -> None:
     play(run, script)
 
 
-def test_a_home_that_comes_later_gets_a_row(run) -> None:
-    async def script(app, pilot) -> None:
+def test_a_home_that_comes_later_gets_a_row(run: Path) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         make_home(run / "peers" / "zoe", "id-z", round_of("id-z", 1, {}), name="zoe")
         for _ in range(5):
             app.look()
@@ -63,8 +64,8 @@ def test_a_home_that_comes_later_gets_a_row(run) -> None:
     play(run, script)
 
 
-def test_frozen_it_stands_still_says_so_and_misses_nothing(run) -> None:
-    async def script(app, pilot) -> None:
+def test_frozen_it_stands_still_says_so_and_misses_nothing(run: Path) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         await pilot.press("space")
         append_records(run / "peers" / "two", "id-b", round_of("id-b", 2, {"id-a": 0.5}))
         app.look()
@@ -78,8 +79,8 @@ def test_frozen_it_stands_still_says_so_and_misses_nothing(run) -> None:
     play(run, script)
 
 
-def test_sorting_moves_rows_and_columns_and_the_cursor_with_them(run) -> None:
-    async def script(app, pilot) -> None:
+def test_sorting_moves_rows_and_columns_and_the_cursor_with_them(run: Path) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         await pilot.press("l")
         assert screen_lines(app)[0].endswith("anna ← bert 37.5 %")
         await pilot.press("s")
@@ -95,15 +96,15 @@ def test_sorting_moves_rows_and_columns_and_the_cursor_with_them(run) -> None:
 
     play_order: list[str] = []
 
-    async def first(app, pilot) -> None:
+    async def first(app: WatchApp, pilot: Pilot[None]) -> None:
         play_order.extend(screen_lines(app)[1:4])
 
     play(run, first)
     play(run, script)
 
 
-def test_arrows_and_letters_move_within_the_matrix(run) -> None:
-    async def script(app, pilot) -> None:
+def test_arrows_and_letters_move_within_the_matrix(run: Path) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         for keys, cell in (
             ("h k", "anna ← anna 50.0 %"),
             ("l down", "bert ← bert 93.8 %"),
@@ -117,12 +118,12 @@ def test_arrows_and_letters_move_within_the_matrix(run) -> None:
     play(run, script)
 
 
-def test_enter_opens_the_cell_and_escape_closes_it(run) -> None:
+def test_enter_opens_the_cell_and_escape_closes_it(run: Path) -> None:
     append_records(
         run / "peers" / "one", "id-a", Refusal(peer="id-a", about="id-b", field="adapter", why="out of date")
     )
 
-    async def script(app, pilot) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         await pilot.press("l", "enter")
         page = "\n".join(screen_lines(app))
         assert "anna learns from bert" in page
@@ -141,8 +142,8 @@ def test_enter_opens_the_cell_and_escape_closes_it(run) -> None:
     play(run, script)
 
 
-def test_an_open_cell_follows_the_rounds(run) -> None:
-    async def script(app, pilot) -> None:
+def test_an_open_cell_follows_the_rounds(run: Path) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         await pilot.press("enter")
         assert "50.0 % in round 2, with 2 neighbours seen" in "\n".join(screen_lines(app))
         append_records(run / "peers" / "one", "id-a", round_of("id-a", 3, {}))
@@ -153,11 +154,11 @@ def test_an_open_cell_follows_the_rounds(run) -> None:
     play(run, script)
 
 
-def test_an_open_cell_outlives_the_peer_that_it_is_about(tmp_path, run) -> None:
+def test_an_open_cell_outlives_the_peer_that_it_is_about(tmp_path: Path, run: Path) -> None:
     """Its file is replaced by that of somebody else."""
     other = make_home(tmp_path / "other", "id-z", round_of("id-z", 0, {}))
 
-    async def script(app, pilot) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         await pilot.press("enter")
         (other / HISTORY_FILE).replace(run / "peers" / "one" / HISTORY_FILE)
         app.look()
@@ -167,10 +168,10 @@ def test_an_open_cell_outlives_the_peer_that_it_is_about(tmp_path, run) -> None:
     play(run, script)
 
 
-def test_a_neighbour_that_was_not_seen_says_when_it_last_was(run) -> None:
+def test_a_neighbour_that_was_not_seen_says_when_it_last_was(run: Path) -> None:
     append_records(run / "peers" / "one", "id-a", round_of("id-a", 3, {"id-b": 0.5}))
 
-    async def script(app, pilot) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         # Whom the latest rows do not mention has no column; bert's round is older, so he still has one.
         await pilot.press("l", "j", "h", "enter")
         assert "bert learns from anna" in "\n".join(screen_lines(app))
@@ -183,13 +184,13 @@ def test_a_neighbour_that_was_not_seen_says_when_it_last_was(run) -> None:
     play(run, script)
 
 
-def test_refusals_and_notes_are_listed(run) -> None:
+def test_refusals_and_notes_are_listed(run: Path) -> None:
     append_records(run / "peers" / "two", "id-b", Note(peer="id-b", level="warning", text="a link came back"))
     append_records(
         run / "peers" / "two", "id-b", Refusal(peer="id-b", about="id-a", field="logits", why="too few")
     )
 
-    async def script(app, pilot) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         assert any(line.endswith("bert refused anna: logits: too few") for line in screen_lines(app))
         await pilot.press("r")
         page = "\n".join(screen_lines(app))
@@ -203,7 +204,7 @@ def test_refusals_and_notes_are_listed(run) -> None:
     play(run, script)
 
 
-def test_hostile_names_are_shown_harmlessly(tmp_path) -> None:
+def test_hostile_names_are_shown_harmlessly(tmp_path: Path) -> None:
     name = "[red]x[/]\x1b]0;y\x07\u202e[@click=app.quit]z"
     home = make_home(
         tmp_path / "a", "id-a", round_of("id-a", 1, {"id-b": 0.5}, names={"id-b": name}), name=name
@@ -212,7 +213,7 @@ def test_hostile_names_are_shown_harmlessly(tmp_path) -> None:
         home, "id-a", Refusal(peer="id-a", about="[/]\x1b[2J", field="[bold]", why="[/red]\x9b31m")
     )
 
-    async def script(app, pilot) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         await pilot.press("l")
         for keys in ((), ("enter",), ("escape", "r"), ("escape", "b")):
             await pilot.press(*keys)
@@ -224,7 +225,7 @@ def test_hostile_names_are_shown_harmlessly(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e308, 5e-324])
-def test_hostile_numbers_are_shown_harmlessly(tmp_path, value) -> None:
+def test_hostile_numbers_are_shown_harmlessly(tmp_path: Path, value: float) -> None:
     losses = dict.fromkeys(("train_loss", "trust_alone", "trust_merged", "test_alone", "test_merged"), value)
     for peer in ("id-a", "id-b", "id-c"):
         fine = round_of(peer, 1, {"id-a": 0.5, "id-d": 0.25})
@@ -233,7 +234,7 @@ def test_hostile_numbers_are_shown_harmlessly(tmp_path, value) -> None:
         home = make_home(tmp_path / peer, peer, fine)
         append_records(home, peer, odd, at_s=value)
 
-    async def script(app, pilot) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         for key in ("enter", "escape", "s", "s", "s", "l", "enter", "escape", "b", "r"):
             await pilot.press(key)
         await pilot.press("escape")
@@ -242,12 +243,12 @@ def test_hostile_numbers_are_shown_harmlessly(tmp_path, value) -> None:
     play(tmp_path, script)
 
 
-def test_wide_letters_keep_the_columns(tmp_path) -> None:
+def test_wide_letters_keep_the_columns(tmp_path: Path) -> None:
     make_home(
         tmp_path / "a", "id-a", round_of("id-a", 1, {"id-b": 0.5}, names={"id-b": "b"}), name="漢字名前"
     )
 
-    async def script(app, pilot) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         from rich.cells import cell_len
 
         lines = [strip.text for strip in app.screen._compositor.render_strips()]
@@ -257,12 +258,12 @@ def test_wide_letters_keep_the_columns(tmp_path) -> None:
 
 
 def test_a_folder_where_nobody_is_through_a_round_waits(
-    tmp_path,
-):
+    tmp_path: Path,
+) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "peer.toml").touch()
 
-    async def script(app, pilot) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         assert any("No peer has finished a round yet" in line for line in screen_lines(app))
         await pilot.press("j", "enter", "s", "b", "r", "escape")
         append_records(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
@@ -274,8 +275,8 @@ def test_a_folder_where_nobody_is_through_a_round_waits(
     play(tmp_path, script)
 
 
-def test_a_terminal_that_is_too_small_says_what_is_needed_until_it_is_larger(run) -> None:
-    async def script(app, pilot) -> None:
+def test_a_terminal_that_is_too_small_says_what_is_needed_until_it_is_larger(run: Path) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         assert [line for line in screen_lines(app) if line] == ["Too small: needs 60x16, has 50x12."]
         await pilot.press("enter", "escape", "j")
         await pilot.resize_terminal(80, 24)
@@ -293,13 +294,13 @@ def test_a_terminal_that_is_too_small_says_what_is_needed_until_it_is_larger(run
     play(run, script, (50, 12))
 
 
-def test_many_peers_scroll_behind_a_head_that_stands_still(tmp_path) -> None:
+def test_many_peers_scroll_behind_a_head_that_stands_still(tmp_path: Path) -> None:
     peers = [f"peer-{number}" for number in range(30)]
     for peer in peers:
         weights = {other: 0.01 for other in peers if other != peer}
         make_home(tmp_path / peer, peer, round_of(peer, 1, weights), name=peer)
 
-    async def script(app, pilot) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         assert screen_lines(app)[1].split()[:2] == ["more", "↓→"]
         await pilot.press("G", *(["l"] * 29))
         lines = screen_lines(app)
@@ -312,10 +313,10 @@ def test_many_peers_scroll_behind_a_head_that_stands_still(tmp_path) -> None:
     play(tmp_path, script)
 
 
-def test_only_lines_that_changed_are_drawn_again(run) -> None:
+def test_only_lines_that_changed_are_drawn_again(run: Path) -> None:
     drawn: list[int] = []
 
-    async def script(app, pilot) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         await pilot.pause()
         sheet = app.query_one("#matrix")
         really = sheet.render_line
@@ -329,11 +330,11 @@ def test_only_lines_that_changed_are_drawn_again(run) -> None:
     assert set(drawn) == {1}
 
 
-def test_a_torn_file_is_told_of(run) -> None:
+def test_a_torn_file_is_told_of(run: Path) -> None:
     with (run / "peers" / "two" / HISTORY_FILE).open("ab") as end:
         end.write(b"nonsense")
 
-    async def script(app, pilot) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         for _ in range(4):
             app.look()
         await pilot.pause()
@@ -343,10 +344,10 @@ def test_a_torn_file_is_told_of(run) -> None:
 
 
 @pytest.mark.parametrize(("key", "code"), [("q", 0), ("ctrl+c", INTERRUPTED)])
-def test_q_and_ctrl_c_leave_from_anywhere(run, key, code) -> None:
+def test_q_and_ctrl_c_leave_from_anywhere(run: Path, key: str, code) -> None:
     left: list[int | None] = []
 
-    async def script(app, pilot) -> None:
+    async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         await pilot.press("enter", key)
         await pilot.pause()
         left.append(app.return_code)

@@ -71,7 +71,7 @@ def test_refusals_are_found_by_who_and_about_whom() -> None:
         ([7.0, 7.001], None),  # a round and a note beside it
     ],
 )
-def test_the_rate_is_of_the_last_minute_of_records(times, rate) -> None:
+def test_the_rate_is_of_the_last_minute_of_records(times: list[float], rate: float | None) -> None:
     board = Board()
     for number, at_s in enumerate(times):
         board.feed([entry(round_of("a", number, {}), at_s, blob=1000 * (number + 1))])

@@ -40,12 +40,12 @@ def complaint(*arguments: object) -> str:
     return result.stderr
 
 
-def test_without_a_terminal_it_names_what_to_use_instead(tmp_path) -> None:
+def test_without_a_terminal_it_names_what_to_use_instead(tmp_path: Path) -> None:
     make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     assert "gossipllm trust show" in complaint(tmp_path)
 
 
-def test_a_path_without_any_history_is_a_mistake(tmp_path) -> None:
+def test_a_path_without_any_history_is_a_mistake(tmp_path: Path) -> None:
     assert "no history" in complaint(tmp_path, "--json")
     assert "does not exist" in complaint(tmp_path / "nowhere", "--json")
 
@@ -90,7 +90,7 @@ def drawn_by(terminal: int, until: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("key", "code"), [(b"q", 0), (b"\x03", 130)])
-def test_in_a_terminal_it_draws_and_leaves_on_a_key(tmp_path, key, code) -> None:
+def test_in_a_terminal_it_draws_and_leaves_on_a_key(tmp_path: Path, key: bytes, code: int) -> None:
     import pty
 
     make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {"id-b": 0.25}))
@@ -112,7 +112,7 @@ def test_in_a_terminal_it_draws_and_leaves_on_a_key(tmp_path, key, code) -> None
     assert b"\x1b[38;2" not in drawn, "a colour, in spite of NO_COLOR"
 
 
-def test_the_lines_do_without_the_heavy_libraries(tmp_path) -> None:
+def test_the_lines_do_without_the_heavy_libraries(tmp_path: Path) -> None:
     make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     script = (
         "import sys; from pathlib import Path; from trust.inspection.watch import command, lines;"

@@ -42,7 +42,7 @@ def nine() -> Board:
     return board_of(*(begun_of(one, name=one) for one in peers), *rounds)
 
 
-def test_columns_have_names_where_these_fit_and_numbers_where_not(nine) -> None:
+def test_columns_have_names_where_these_fit_and_numbers_where_not(nine: Board) -> None:
     wide, narrow = matrix_table(scene(nine, "name"), 100), matrix_table(scene(nine, "name"), 60)
     assert words(wide)[0][:3] == ["who learns", "peer-1", "peer-2"]
     assert words(wide)[1][:3] == ["peer-1", "*60", "5"]
@@ -52,13 +52,13 @@ def test_columns_have_names_where_these_fit_and_numbers_where_not(nine) -> None:
 
 
 @pytest.mark.parametrize("width", range(60, 140, 7))
-def test_losses_and_bytes_fit_from_sixty_columns_on(nine, width) -> None:
+def test_losses_and_bytes_fit_from_sixty_columns_on(nine: Board, width) -> None:
     shown = scene(nine, "name")
     assert sum(peers_table(shown, width).widths) <= width
     assert sum(bytes_table(shown, width).widths) <= width
 
 
-def test_a_narrow_terminal_leaves_out_the_least_important_columns(nine) -> None:
+def test_a_narrow_terminal_leaves_out_the_least_important_columns(nine: Board) -> None:
     head = words(peers_table(scene(nine, "name"), 60))[0]
     assert head == ["peer", "round", "alone", "merged", "test", "past", "sent", "recv", "guard"]
     assert words(peers_table(scene(nine, "name"), 80))[0][-5:] == ["sent", "recv", "B/s", "seen", "guard"]
@@ -95,7 +95,7 @@ def test_events_are_one_line_each_the_newest_last() -> None:
     ("count", "text"),
     [(0, "0"), (999, "999"), (1000, "1.0k"), (9949, "9.9k"), (9951, "10k"), (999_499, "999k"), (1e6, "1.0M")],
 )
-def test_bytes_have_four_characters(count, text) -> None:
+def test_bytes_have_four_characters(count: float, text: str) -> None:
     assert short_bytes(count) == text
 
 

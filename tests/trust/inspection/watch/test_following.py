@@ -32,7 +32,7 @@ def all_news(following: Following) -> tuple[Entry, ...]:
     return entries
 
 
-def test_each_entry_is_news_once(tmp_path) -> None:
+def test_each_entry_is_news_once(tmp_path: Path) -> None:
     home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     watched = Following([home])
     assert rounds(watched.news()) == [1]
@@ -41,7 +41,7 @@ def test_each_entry_is_news_once(tmp_path) -> None:
     assert rounds(watched.news()) == [2, 3]
 
 
-def test_only_new_bytes_are_decoded(tmp_path, monkeypatch) -> None:
+def test_only_new_bytes_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = make_home(tmp_path / "a", "id-a", *(round_of("id-a", number, {}) for number in range(50)))
     watched = Following([home])
     before = len((home / HISTORY_FILE).read_bytes())
@@ -55,7 +55,7 @@ def test_only_new_bytes_are_decoded(tmp_path, monkeypatch) -> None:
     assert decoded == [len((home / HISTORY_FILE).read_bytes()) - before]
 
 
-def test_a_torn_end_waits_until_it_is_whole(tmp_path) -> None:
+def test_a_torn_end_waits_until_it_is_whole(tmp_path: Path) -> None:
     home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}), round_of("id-a", 2, {}))
     file = home / HISTORY_FILE
     whole = file.read_bytes()
@@ -71,7 +71,7 @@ def test_a_torn_end_waits_until_it_is_whole(tmp_path) -> None:
     assert watched.troubles == ()
 
 
-def test_an_end_that_stays_torn_is_told_of_in_one_line(tmp_path) -> None:
+def test_an_end_that_stays_torn_is_told_of_in_one_line(tmp_path: Path) -> None:
     home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     file = home / HISTORY_FILE
     whole = len(file.read_bytes())
@@ -87,7 +87,7 @@ def test_an_end_that_stays_torn_is_told_of_in_one_line(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("how", ["cut", "cut and longer", "another file"])
-def test_a_file_that_was_cut_or_replaced_is_read_from_the_start(tmp_path, how) -> None:
+def test_a_file_that_was_cut_or_replaced_is_read_from_the_start(tmp_path: Path, how: str) -> None:
     home = make_home(tmp_path / "a", "id-a", *(round_of("id-a", number, {}) for number in (1, 2, 3)))
     other = make_home(tmp_path / "b", "id-b", round_of("id-b", 7, {}))
     watched = Following([home])
@@ -109,7 +109,7 @@ def test_a_file_that_was_cut_or_replaced_is_read_from_the_start(tmp_path, how) -
     assert not watched.news().again
 
 
-def test_a_run_that_is_made_again_is_noticed_though_it_is_as_long(tmp_path) -> None:
+def test_a_run_that_is_made_again_is_noticed_though_it_is_as_long(tmp_path: Path) -> None:
     # A simulation that is repeated writes records of the same lengths; only their times differ.
     home = tmp_path / "a"
     home.mkdir()
@@ -125,7 +125,7 @@ def test_a_run_that_is_made_again_is_noticed_though_it_is_as_long(tmp_path) -> N
     assert rounds(news) == [1, 2]
 
 
-def test_when_one_file_is_replaced_all_are_read_again(tmp_path) -> None:
+def test_when_one_file_is_replaced_all_are_read_again(tmp_path: Path) -> None:
     for name in ("a", "b"):
         make_home(tmp_path / name, f"id-{name}", round_of(f"id-{name}", 1, {}))
     watched = Following([tmp_path])
@@ -136,7 +136,7 @@ def test_when_one_file_is_replaced_all_are_read_again(tmp_path) -> None:
     assert {entry.record.peer for entry in news.entries} == {"id-a"}
 
 
-def test_homes_that_come_later_are_found(tmp_path) -> None:
+def test_homes_that_come_later_are_found(tmp_path: Path) -> None:
     make_home(tmp_path / "peers" / "a", "id-a", round_of("id-a", 1, {}))
     watched = Following([tmp_path])
     watched.news()
@@ -144,7 +144,7 @@ def test_homes_that_come_later_are_found(tmp_path) -> None:
     assert [number for _ in range(6) for number in rounds(watched.news())] == [9]
 
 
-def test_a_long_history_comes_in_parts(tmp_path, monkeypatch) -> None:
+def test_a_long_history_comes_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_home(tmp_path / "a", "id-a", *(round_of("id-a", number, {"id-b": 0.5}) for number in range(100)))
     monkeypatch.setattr(following, "_CHUNK", 3000)
     monkeypatch.setattr(following, "_AT_ONCE", 6000)
@@ -157,7 +157,9 @@ def test_a_long_history_comes_in_parts(tmp_path, monkeypatch) -> None:
     assert watched.troubles == ()
 
 
-def test_what_is_not_whole_in_a_chunk_is_never_read_again(tmp_path, monkeypatch) -> None:
+def test_what_is_not_whole_in_a_chunk_is_never_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     add(home / HISTORY_FILE, b"\xdb\x7f\xff\xff\xff" + b"x" * 9000)  # a text of 2 GB begins
     monkeypatch.setattr(following, "_CHUNK", 3000)
@@ -169,12 +171,12 @@ def test_what_is_not_whole_in_a_chunk_is_never_read_again(tmp_path, monkeypatch)
     assert watched.news() == NewEntries((), again=False, behind=0)
 
 
-def test_a_file_that_two_paths_lead_to_is_read_once(tmp_path) -> None:
+def test_a_file_that_two_paths_lead_to_is_read_once(tmp_path: Path) -> None:
     home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     assert rounds(Following([tmp_path, home, home / HISTORY_FILE]).news()) == [1]
 
 
-def test_a_file_that_is_gone_has_no_news(tmp_path) -> None:
+def test_a_file_that_is_gone_has_no_news(tmp_path: Path) -> None:
     home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     watched = Following([tmp_path])
     watched.news()
@@ -182,13 +184,13 @@ def test_a_file_that_is_gone_has_no_news(tmp_path) -> None:
     assert watched.news() == NewEntries((), again=False, behind=0)
 
 
-def test_homes_that_never_ran_are_waited_for(tmp_path) -> None:
+def test_homes_that_never_ran_are_waited_for(tmp_path: Path) -> None:
     (tmp_path / "peers" / "a").mkdir(parents=True)
     (tmp_path / "peers" / "a" / "peer.toml").touch()
     assert Following([tmp_path]).news().entries == ()
 
 
-def test_a_folder_with_neither_history_nor_home_is_a_mistake(tmp_path) -> None:
+def test_a_folder_with_neither_history_nor_home_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").touch()
     with pytest.raises(UserMistake, match="no history"):
         Following([tmp_path])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import msgspec
 
@@ -13,7 +14,7 @@ from trust.inspection.watch.lines import WatchLines
 from trust.record.history import HISTORY_FILE, Note, Refusal
 
 
-def test_the_first_line_has_everything_and_each_later_one_what_changed(tmp_path) -> None:
+def test_the_first_line_has_everything_and_each_later_one_what_changed(tmp_path: Path) -> None:
     a = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}), round_of("id-a", 2, {"id-b": 0.25}))
     make_home(tmp_path / "b", "id-b", round_of("id-b", 1, {}))
     lines = WatchLines(Following([tmp_path]))
@@ -29,7 +30,7 @@ def test_the_first_line_has_everything_and_each_later_one_what_changed(tmp_path)
     assert second["rows"][0]["sent"] == {"blob": 100}
 
 
-def test_refusals_and_notes_come_escaped(tmp_path) -> None:
+def test_refusals_and_notes_come_escaped(tmp_path: Path) -> None:
     home = make_home(tmp_path / "a", "id-a")
     lines = WatchLines(Following([home]))
     lines.next()
@@ -47,7 +48,7 @@ def test_refusals_and_notes_come_escaped(tmp_path) -> None:
     assert [note["text"] for note in line["notes"]] == ["came back"]
 
 
-def test_numbers_that_are_not_finite_are_null(tmp_path) -> None:
+def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:
     record = msgspec.structs.replace(round_of("id-a", 1, {}), test_merged=math.nan, train_loss=math.inf)
     make_home(tmp_path / "a", "id-a", record)
     (row,) = json.loads(WatchLines(Following([tmp_path])).next() or "")["rows"]
@@ -55,7 +56,7 @@ def test_numbers_that_are_not_finite_are_null(tmp_path) -> None:
     assert row["train_loss"] is None
 
 
-def test_a_file_that_was_replaced_voids_the_lines_before(tmp_path) -> None:
+def test_a_file_that_was_replaced_voids_the_lines_before(tmp_path: Path) -> None:
     home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}), round_of("id-a", 2, {}))
     other = make_home(tmp_path / "aside" / "deep" / "er" / "b", "id-b", round_of("id-b", 1, {}))
     lines = WatchLines(Following([home]))
@@ -66,7 +67,7 @@ def test_a_file_that_was_replaced_voids_the_lines_before(tmp_path) -> None:
     assert [row["peer"] for row in line["rows"]] == ["id-b"]
 
 
-def test_a_torn_end_is_told_of_once(tmp_path) -> None:
+def test_a_torn_end_is_told_of_once(tmp_path: Path) -> None:
     home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     with (home / HISTORY_FILE).open("ab") as end:
         end.write(b"nonsense")

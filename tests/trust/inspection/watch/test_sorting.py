@@ -37,11 +37,13 @@ def board() -> Board:
     ("sort", "order"),
     [("name", "abcdex"), ("self", "bcaedx"), ("loss", "ceabdx")],
 )
-def test_a_peer_without_a_round_comes_last_and_whom_only_others_know_after_it(board, sort, order) -> None:
+def test_a_peer_without_a_round_comes_last_and_whom_only_others_know_after_it(
+    board: Board, sort: str, order: str
+) -> None:
     assert "".join(in_order(board, sort)) == order
 
 
-def test_who_trusts_each_other_stands_together(board) -> None:
+def test_who_trusts_each_other_stands_together(board: Board) -> None:
     order = "".join(in_order(board, "cluster"))
     assert sorted(order[:-1]) == list("abcde")
     assert order.endswith("x")
@@ -61,13 +63,13 @@ def test_one_peer_is_in_order_too(sort) -> None:
     assert in_order(board, sort) == ("a",)
 
 
-def test_clusters_are_those_of_trust_show(board) -> None:
+def test_clusters_are_those_of_trust_show(board: Board) -> None:
     matrix = board.matrix
     places, _ = clustered(matrix.rows_PP[:5, :5])
     assert in_order(board, "cluster")[:5] == tuple(matrix.peers[place] for place in places)
 
 
-def test_a_row_that_is_no_numbers_stands_somewhere(board) -> None:
+def test_a_row_that_is_no_numbers_stands_somewhere(board: Board) -> None:
     record = round_of("d", 1, {"a": math.inf, "b": math.nan})
     board.feed([Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=record)])
     assert sorted(in_order(board, "cluster")) == list("abcdex")

@@ -33,7 +33,7 @@ def text(shown: Scene, width: int = 80, now: float = NOON + 7, *, frozen=False, 
     return "".join(cell.text for cell in line.rows[0])
 
 
-def test_it_says_what_is_shown_and_how_fresh_it_is(shown) -> None:
+def test_it_says_what_is_shown_and_how_fresh_it_is(shown: Scene) -> None:
     assert text(shown).split(",") == [" by name", " rounds 3 to 5", text(shown).split(",")[2]]
     assert " newest 7 s ago " in text(shown)
     assert text(shown).endswith(" anna ← bert 25.0 % ")
@@ -41,7 +41,7 @@ def test_it_says_what_is_shown_and_how_fresh_it_is(shown) -> None:
     assert " newest 3 d ago " in text(shown, now=NOON + 3 * 86400 + 50)
 
 
-def test_a_time_to_come_is_not_told(shown) -> None:
+def test_a_time_to_come_is_not_told(shown: Scene) -> None:
     assert "ago" not in text(shown, now=NOON - 50)
 
 
@@ -52,12 +52,12 @@ def test_a_time_that_is_simulated_is_not_told() -> None:
     assert "".join(cell.text for cell in line.rows[0]).strip() == "by name"
 
 
-def test_freezing_and_a_long_history_are_told_first(shown) -> None:
+def test_freezing_and_a_long_history_are_told_first(shown: Scene) -> None:
     assert text(shown, 60, frozen=True, read=0.4).startswith(" FROZEN  reading 40 % by name")
 
 
 @pytest.mark.parametrize("width", range(30, 90, 5))
-def test_the_cell_under_the_cursor_is_never_cut(shown, width) -> None:
+def test_the_cell_under_the_cursor_is_never_cut(shown: Scene, width) -> None:
     line = text(shown, width, frozen=True)
     assert line.endswith(" anna ← bert 25.0 % ")
     assert cell_len(line) == width

@@ -6,8 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from peers.core.config import CoreConfig, RoundConfig
 from peers.core.effects import Publish, Store
 from peers.core.events import Stored
@@ -79,39 +77,23 @@ def check(world: World, *, outsiders: tuple[str, ...] = ()) -> None:
                 assert effect.frame in durable[life], "published before it was stored"
 
 
-class Worlds:
-    """What a test of worlds needs, in one fixture."""
-
-    World = World
-    CONFIG = CONFIG
-    published = staticmethod(published)
-    announced = staticmethod(announced)
-    knows = staticmethod(knows)
-    check = staticmethod(check)
-
-    @staticmethod
-    def of(
-        *targets: list[float],
-        seed: int = 0,
-        speeds: Callable[[int], float] = lambda n: 1 + n / 7,
-        start: bool = True,
-        rounds: dict[str, Any] | None = None,
-        conditions: Conditions | None = None,
-        **link: Any,
-    ) -> World:
-        """One peer for each target, all begun; `link` where nothing else of the conditions matters."""
-        conditions = conditions or Conditions(link=LinkConfig(**link), compute=COMPUTE)
-        world = World(seed=seed, conditions=conditions, logged=True)
-        for number, target in enumerate(targets):
-            config = CoreConfig(name=f"p{number}", round=RoundConfig(**{**CONFIG, **(rounds or {})}))
-            # Everybody's own text leans another way, so that there is something to learn from each other.
-            lean = [0.5 * math.sin(number + axis) for axis in range(4)]
-            add_toy(world, config, target, lean=lean, speed=speeds(number))
-        if start:
-            world.begin()
-        return world
-
-
-@pytest.fixture
-def worlds() -> type[Worlds]:
-    return Worlds
+def world_of(
+    *targets: list[float],
+    seed: int = 0,
+    speeds: Callable[[int], float] = lambda n: 1 + n / 7,
+    start: bool = True,
+    rounds: dict[str, Any] | None = None,
+    conditions: Conditions | None = None,
+    **link: Any,
+) -> World:
+    """One peer for each target, all begun; `link` where nothing else of the conditions matters."""
+    conditions = conditions or Conditions(link=LinkConfig(**link), compute=COMPUTE)
+    world = World(seed=seed, conditions=conditions, logged=True)
+    for number, target in enumerate(targets):
+        config = CoreConfig(name=f"p{number}", round=RoundConfig(**{**CONFIG, **(rounds or {})}))
+        # Everybody's own text leans another way, so that there is something to learn from each other.
+        lean = [0.5 * math.sin(number + axis) for axis in range(4)]
+        add_toy(world, config, target, lean=lean, speed=speeds(number))
+    if start:
+        world.begin()
+    return world
