@@ -1,5 +1,5 @@
-"""Messages and tensors to bytes and back. Knows nothing of trust, learning or the network.
+"""Encodes messages and tensors to bytes, and decodes them. Knows nothing of trust, learning or the network.
 
-Everything that comes in is hostile until it is decoded: any bytes decode or raise `WireError`, in time
-and memory bounded by limits that are checked first. `PROTOCOL.md` is the page for another implementation.
+All incoming bytes are hostile until they are decoded: any bytes decode or raise `WireError`, in time and memory
+bounded by limits that are checked first. `PROTOCOL.md` specifies the format for other implementations.
 """

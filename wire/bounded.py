@@ -1,8 +1,8 @@
-"""A dictionary that forgets its oldest entry when it is full.
+"""A dictionary that drops its oldest item when it is full.
 
-What a peer remembers of others must be bounded, because identities cost nothing. `OrderedDict` and `cachetools`
-were the alternatives: the first leaves the bound to every caller (there were fourteen such loops), the second
-counts reads as uses, which lets a stranger decide by its questions what is forgotten.
+What a peer stores about other peers must be bounded, because identities cost nothing. The alternatives were
+`OrderedDict`, which leaves the bound to every caller (there were fourteen such loops), and `cachetools`, whose LRU
+cache counts reads as uses, so that a remote peer's requests would decide what is dropped.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ V = TypeVar("V")
 
 
 class BoundedDict(dict[K, V]):
-    """At most `most` entries, at least 1; the entry that was inserted first goes first.
+    """A dictionary of at most `most` items (at least 1); when it is full, the item inserted first is dropped.
 
-    Setting a key that is there keeps its place; `renew` moves it to the end. `update`, `setdefault` and `|=` are
-    those of `dict` and know no bound.
+    Setting an existing key keeps its place in the order; `renew` moves it to the end. `update`, `setdefault` and
+    `|=` are inherited from `dict` and do not apply the bound.
     """
 
     def __init__(self, most: int) -> None:
@@ -32,6 +32,6 @@ class BoundedDict(dict[K, V]):
             del self[next(iter(self))]
 
     def renew(self, key: K, value: V) -> None:
-        """Set `key` as if it had never been there, so that it is the newest entry."""
+        """Set `key` and make it the newest item, even where it exists."""
         self.pop(key, None)
         self[key] = value

@@ -1,16 +1,16 @@
-"""Messages to bytes and back, with every limit checked before memory is taken.
+"""Encodes and decodes messages, and checks every limit before memory is allocated.
 
 A frame on the announcement topic:
 
     "GLA2" | u16 header length | header (MessagePack map) | 64-byte Ed25519 signature | payload
 
-The signature covers `SIGNING_CONTEXT + header`. The payload is either empty or the whole evidence blob,
+The signature covers `SIGNING_CONTEXT + header`. The payload is either empty or the complete evidence blob,
 whose digest and size stand in the header, so that small evidence needs no pull. All integers outside
 MessagePack are little-endian.
 
-MessagePack allows the same value in many spellings, and msgspec takes the last of two equal keys. A
-header therefore counts only if encoding what was decoded gives back the same bytes: one message, one
-digest, one signature.
+MessagePack has several encodings of the same value, and msgspec accepts repeated keys (the last one wins). A header
+is therefore accepted only if encoding the decoded message reproduces its bytes: one message, one digest, one
+signature.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ MAGIC: Final = b"GLA2"
 SIGNING_CONTEXT: Final = b"gossipllm/announce/2\0"
 SIGNATURE_BYTES: Final = 64
 MAX_ANNOUNCEMENT_BYTES: Final = 6_144
-"""Magic, length, header and signature together. An announcement takes about 700 bytes, and 6,003 where every
-field is at its longest."""
+"""Bound of magic, length, header and signature together. An announcement takes about 700 bytes, and 6,003 where
+every field has its maximum length."""
 MAX_INLINE_BYTES: Final = 32_768
-"""Evidence up to this size rides in the frame. A pubsub message must fit one Yamux frame (64 kB less the
-RPC around it), or two writers on one stream can interleave."""
+"""Evidence up to this size is sent inside the frame. A pubsub message must fit one Yamux frame (64 kB less the RPC
+around it); otherwise two writers on one stream can interleave."""
 MAX_FRAME_BYTES: Final = MAX_ANNOUNCEMENT_BYTES + MAX_INLINE_BYTES
 MAX_GREETING_BYTES: Final = 65_536
 MAX_REPLY_BYTES: Final = 262_144
@@ -42,6 +42,8 @@ MAX_REPLY_BYTES: Final = 262_144
 M = TypeVar("M", bound=Message)
 
 _PREFIX = struct.Struct("<4sH")
+# The three forms of msgspec's messages that `_refusal` reads. A form that msgspec changes is still reported, as the
+# reason for the whole message.
 _AT_FIELD = re.compile(r"(?P<reason>.*) - at `\$(?P<path>(?:\.[a-z_]+|\[\d+\])*)`")
 _UNKNOWN = "Object contains unknown field "
 _MISSING = re.compile(r"Object missing required field `(?P<name>\w+)`")
@@ -53,7 +55,7 @@ _replies = msgspec.msgpack.Decoder(Reply)
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
-    """A decoded frame. Its signature has not been verified: that is the receiver's next step."""
+    """A decoded frame. Its signature is not verified yet: the receiver does that next."""
 
     announcement: Announcement
     header: bytes
@@ -62,7 +64,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def digest(self) -> bytes:
-        """The announcement's own digest: what `previous` of the author's next one will name."""
+        """Digest of the announcement, which `previous` of the author's next announcement states."""
         return digest_of(self.header)
 
     @property
@@ -73,10 +75,10 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 def encode_announcement(
     announcement: Announcement, sign: Callable[[bytes], bytes], *, payload: bytes = b""
 ) -> bytes:
-    """The frame that carries `announcement`, signed by `sign(SIGNING_CONTEXT + header)`.
+    """Encode `announcement` as a frame, signed by `sign(SIGNING_CONTEXT + header)`.
 
-    Raises `ValueError` if it would pass a limit, if the payload is not the announced evidence, or if a
-    field is one that others would refuse.
+    Raises `ValueError` for a frame that receivers would refuse: above a limit, with a payload that is not the
+    announced evidence, or with a field out of bounds.
     """
     header = _encoder.encode(announcement)
     bare = _PREFIX.size + len(header) + SIGNATURE_BYTES
@@ -91,7 +93,7 @@ def encode_announcement(
 
 
 def decode_announcement(frame: bytes) -> Frame:
-    """The frame's parts, everything checked but the signature. Raises `WireError` and nothing else."""
+    """Decode a frame and check everything except its signature. Raises `WireError` and nothing else."""
     if len(frame) > MAX_FRAME_BYTES:
         raise WireError("frame.length", f"{len(frame)} > {MAX_FRAME_BYTES}")
     if len(frame) < _PREFIX.size:
@@ -111,20 +113,20 @@ def decode_announcement(frame: bytes) -> Frame:
 
 
 def announcement_digest(frame: bytes) -> bytes:
-    """`Frame.digest`, at the cost of a hash. `frame` must be one that decodes."""
+    """`Frame.digest` without decoding, for the cost of one hash. `frame` must be a valid frame."""
     _, header_bytes = _PREFIX.unpack_from(frame)
     return digest_of(frame[_PREFIX.size : _PREFIX.size + header_bytes])
 
 
 def without_payload(frame: bytes) -> bytes:
-    """The same signed announcement with no evidence inside. `frame` must be one that decodes."""
+    """The frame of the same signed announcement without its payload. `frame` must be a valid frame."""
     _, header_bytes = _PREFIX.unpack_from(frame)
     return frame[: _PREFIX.size + header_bytes + SIGNATURE_BYTES]
 
 
 def encode_greeting(greeting: Greeting) -> bytes:
-    """Raises `ValueError` for a greeting that others would refuse."""
-    return _acceptable(greeting, decode_greeting)
+    """Raises `ValueError` for a greeting that receivers would refuse."""
+    return _encode_checked(greeting, decode_greeting)
 
 
 def decode_greeting(data: bytes) -> Greeting:
@@ -134,12 +136,12 @@ def decode_greeting(data: bytes) -> Greeting:
 
 
 def encode_reply(reply: Reply) -> bytes:
-    """Raises `ValueError` for a reply that others would refuse."""
-    return _acceptable(reply, decode_reply)
+    """Raises `ValueError` for a reply that receivers would refuse."""
+    return _encode_checked(reply, decode_reply)
 
 
 def decode_reply(data: bytes) -> Reply:
-    """Raises `WireError` and nothing else. Its frames are still to be decoded one by one."""
+    """Raises `WireError` and nothing else. The frames inside are checked for length only, not decoded."""
     _check_length("reply", data, MAX_REPLY_BYTES)
     reply = _decode(_replies, data, "reply")
     for index, frame in enumerate(reply.frames):
@@ -150,13 +152,13 @@ def decode_reply(data: bytes) -> Reply:
 
 def _announcement(header: bytes, payload: bytes) -> Announcement:
     announcement = _decode(_announcements, header, "announcement")
-    _check_different("shares", [share.to for share in announcement.shares])
-    _check_different("contexts", [context.key for context in announcement.contexts])
+    _check_distinct("shares", [share.to for share in announcement.shares])
+    _check_distinct("contexts", [context.key for context in announcement.contexts])
     _check_payload(announcement, payload)
     return announcement
 
 
-def _check_different(field: str, keys: list[bytes]) -> None:
+def _check_distinct(field: str, keys: list[bytes]) -> None:
     if len(set(keys)) < len(keys):
         raise WireError(f"announcement.{field}", "two of them have one key")
 
@@ -164,6 +166,7 @@ def _check_different(field: str, keys: list[bytes]) -> None:
 def _check_payload(announcement: Announcement, payload: bytes) -> None:
     if not payload:
         return
+    # Lengths before the digest, so that a payload that cannot be right costs no hash.
     if len(payload) > MAX_INLINE_BYTES:
         raise WireError("frame.payload", f"{len(payload)} > {MAX_INLINE_BYTES} bytes")
     if len(payload) != announcement.evidence.size:
@@ -177,8 +180,9 @@ def _check_length(what: str, data: bytes, limit: int) -> None:
         raise WireError(f"{what}.length", f"{len(data)} > {limit}")
 
 
-def _acceptable(message: M, decode: Callable[[bytes], M]) -> bytes:
+def _encode_checked(message: M, decode: Callable[[bytes], M]) -> bytes:
     data = _encoder.encode(message)
+    # msgspec checks bounds when it decodes, not when a struct is made, so decoding is the check of our own messages.
     try:
         decode(data)
     except WireError as error:
@@ -187,7 +191,7 @@ def _acceptable(message: M, decode: Callable[[bytes], M]) -> bytes:
 
 
 def _decode(decoder: msgspec.msgpack.Decoder[M], data: bytes, what: str) -> M:
-    # UnicodeDecodeError and RecursionError are not msgspec errors, yet hostile bytes reach both.
+    # UnicodeDecodeError and RecursionError are not msgspec errors, but hostile bytes can cause both.
     try:
         message = decoder.decode(data)
     except msgspec.ValidationError as error:
@@ -200,10 +204,10 @@ def _decode(decoder: msgspec.msgpack.Decoder[M], data: bytes, what: str) -> M:
 
 
 def _refusal(what: str, text: str) -> WireError:
-    """The field and the reason, from the text of msgspec's error.
+    """Parse the field and the reason from the text of msgspec's error.
 
-    That text quotes an unknown field's name as the remote chose it, and the name may imitate the rest of
-    the text: it must not become a field of ours, nor may what steers a terminal reach a log.
+    That text quotes an unknown field's name as the remote chose it, and the name may imitate the rest of the text. It
+    must not be reported as a known field, and control characters in it must not reach a log.
     """
     if text.startswith(_UNKNOWN):
         return WireError(what, f"unknown field {_shown(text.removeprefix(_UNKNOWN))}")

@@ -1,4 +1,4 @@
-"""Content ids: what a blob is called is the SHA-256 of its bytes."""
+"""Content ids and fingerprints: a blob is named by the SHA-256 of its bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import chain
 
 DIGEST_BYTES = 32
 NO_DIGEST = bytes(DIGEST_BYTES)
-"""Stands for "nothing before this" where a digest is required."""
+"""Stands for "no previous announcement" where a digest is required."""
 
 
 def digest_of(*parts: bytes | bytearray | memoryview) -> bytes:
@@ -22,12 +22,12 @@ def digest_of(*parts: bytes | bytearray | memoryview) -> bytes:
 
 
 def fingerprint_of(label: str, parts: Iterable[bytes]) -> bytes:
-    """A digest in a domain of its own, in which no two lists of parts collide by concatenation.
+    """SHA-256 of the label and the parts, each preceded by its length (8 bytes, little-endian).
 
-    Each part is preceded by its length (8 bytes, little-endian); the label comes first.
+    The label separates domains. Because of the lengths, two lists of parts with equal concatenations differ.
     """
     hasher = hashlib.sha256()
-    # Chained rather than unpacked: the parts may be a whole model, read one by one.
+    # Chained rather than unpacked: the parts may be the tensors of a model, read one at a time.
     for part in chain((label.encode(),), parts):
         hasher.update(len(part).to_bytes(8, "little"))
         hasher.update(part)
@@ -35,15 +35,15 @@ def fingerprint_of(label: str, parts: Iterable[bytes]) -> bytes:
 
 
 def short(digest: bytes) -> str:
-    """The first eight hexadecimal digits, for people."""
+    """The first eight hexadecimal digits of a digest, for display."""
     return digest[:4].hex()
 
 
 class Content:
-    """Bytes with their name. Two contents are equal when their digests are.
+    """A blob and its digest. Two contents are equal if their digests are.
 
-    The digest is trusted here: make one with `Content.of`, or from bytes whose digest was verified.
-    A plain class on purpose: encoders that look inside dataclasses would copy the bytes.
+    The digest is not checked: construct a content with `Content.of`, or from bytes whose digest was verified.
+    A plain class, because encoders that look inside dataclasses would copy the bytes.
     """
 
     __slots__ = ("data", "digest")

@@ -1,8 +1,8 @@
-"""How much an author's loss depends on each layer of the model, as it stands in an announcement.
+"""Encodes and decodes layer importances: how much an announcement's author's loss depends on each layer.
 
-A float32 for each layer, little-endian: finite and not negative, or -1 for a layer that the author knows nothing of.
-Empty where layers are not chosen by importance: that author knows of none. The numbers are claims, and of the
-author's own scale.
+A float32 for each layer, little-endian: finite and not negative, or -1 for a layer whose importance the author does
+not know. Empty where the author does not choose layers by importance and knows none. The numbers are claims, on a
+scale that each author chooses.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from wire.errors import WireError
 
 MAX_LAYERS: Final = 256
-"""Layers of the deepest model whose importances are announced."""
+"""Most layers of a model whose importances can be announced."""
 
 _UNKNOWN: Final = -1.0
 _LARGEST: Final = float(np.finfo(np.float32).max)
@@ -23,7 +23,7 @@ _WIDTH: Final = 4
 
 
 def encode_importance(importance: Sequence[float | None]) -> bytes:
-    """Four bytes for each layer, None for one that is not known.
+    """Four bytes for each layer; None in `importance` is a layer that is not known.
 
     Raises `ValueError` for more than `MAX_LAYERS`, and where a number is negative or beyond float32.
     """
@@ -36,12 +36,13 @@ def encode_importance(importance: Sequence[float | None]) -> bytes:
 
 
 def decode_importance(data: bytes, layers: int) -> tuple[float | None, ...]:
-    """One number for each of `layers` layers, None where the author knows none. Raises `WireError` and nothing else."""
+    """An importance for each of `layers` layers, None where it is not known. Raises `WireError` and nothing else."""
     if not data:
         return (None,) * layers
     if len(data) != _WIDTH * layers:
         raise WireError("announcement.importance", f"{len(data)} bytes for {layers} layers")
     values_L = np.frombuffer(data, "<f4")
+    # An exact comparison: -1 is a float32, and any other negative number is refused below.
     known_L = values_L != _UNKNOWN
     if not (np.isfinite(values_L) & ((values_L >= 0) | ~known_L)).all():
         raise WireError("announcement.importance", "a number is negative or not finite")

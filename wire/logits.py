@@ -1,22 +1,22 @@
-"""Sparse top-k predictions on the reference set to bytes and back, in one of two forms.
+"""Encodes and decodes evidence: sparse top-k predictions on the reference set, in one of two forms.
 
-For each of R rows (a position of the reference set) the K most probable next tokens, in coordinate
-form with the row implied by the position:
+The form that networks use by default holds, for each of R rows (positions of the reference set), the K most probable
+next tokens:
 
     ids   R x K   uint16 where the vocabulary has at most 65,536 tokens, else uint32; strictly rising in a row
     logp  R x K   bfloat16 log-probabilities, in -10,000..0
     tail  R       bfloat16 probability of all other tokens together
 
-one after the other, little-endian, no header: R, K and V are the network's, part of the reference
-fingerprint. Log-probabilities rather than raw logits because a logit's offset is the model's own and
-carries no information; the tail because without it a row is no distribution.
+The three arrays follow each other, little-endian, without a header: R, K and the vocabulary V belong to the network
+and are part of the reference fingerprint. Log-probabilities are sent rather than raw logits, because the offset of
+logits differs between models and carries no information. The tail is sent because without it a row does not sum to 1.
 
-The other form is for networks that reproduce published work, and which of the two it is is part of the reference
-fingerprint as well: the ids as above, then
+The other form serves networks that reproduce published work (Wagner, Fan and Jaggi 2024, arXiv 2404.09753). The form
+is part of the reference fingerprint too. The ids are as above, followed by
 
     logits  R x K   float32, in -10,000..10,000
 
-and nothing else. Not rounded, because differences of large logits are what is compared.
+and nothing else. Logits are not rounded, because differences of large logits are compared.
 """
 
 from __future__ import annotations
@@ -30,16 +30,19 @@ from wire.errors import WireError
 from wire.floats import F32, bf16_bits, bf16_values, count_non_finite
 
 MASS_TOLERANCE = 0.02
-"""How far a row's probabilities may sum from 1. bfloat16 keeps 8 bits: each log-probability is off by
-at most 2^-9 of itself, which moves a row's sum by less than 0.012 for any distribution with K <= 256."""
+"""How far the sum of a row's probabilities may lie from 1.
 
+bfloat16 rounds a log-probability between -2^e and -2^(e + 1) by at most 2^(e - 8). That moves the sum of a row by less
+than 0.017 for any distribution with K <= 256. The worst case has 51 entries near e^-4 and 205 near e^-8, which is where
+the rounding error doubles; the uniform row of 256 moves by 0.014.
+"""
 
 MIN_LOGP = -10_000.0
-"""Least log-probability. Guess: e^-104 is nothing in float32 already, and without a bound a finite number
-could be so large that the sum of a few overflows."""
+"""Lowest log-probability. Guess: e^-104 is 0 in float32 already, and without a bound a finite number could be so large
+that the sum of a few overflows."""
 
 MAX_LOGIT = 10_000.0
-"""Largest raw logit, either way. Guess: those of language models stay in the hundreds."""
+"""Largest magnitude of a raw logit. Guess: logits of language models stay in the hundreds."""
 
 MAX_ROWS = 65_536
 MAX_TOP = 256
@@ -48,7 +51,10 @@ MAX_VOCABULARY = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class RowsShape:
-    """R rows of K entries over a vocabulary of V tokens; of raw logits, or of log-probabilities and a tail."""
+    """Shape of a network's evidence: `rows` rows of `top` tokens out of `vocabulary`.
+
+    With `raw`, rows hold raw logits; otherwise log-probabilities and a tail.
+    """
 
     rows: int
     top: int
@@ -69,7 +75,7 @@ class RowsShape:
 
     @property
     def size(self) -> int:
-        """Bytes of the encoded rows, exactly."""
+        """Exact size of the encoded evidence in bytes."""
         id_bytes = 2 if self.id_type == "<u2" else 4
         return self.rows * (self.top * (id_bytes + 4) if self.raw else self.top * (id_bytes + 2) + 2)
 
@@ -92,7 +98,7 @@ class LogitRows:
 
 
 def check_evidence(data: bytes, shape: RowsShape) -> None:
-    """Raises `WireError` where `data` is not the evidence that a network of this shape exchanges."""
+    """Raises `WireError` where `data` is not evidence of this shape."""
     if shape.raw:
         decode_logits(data, shape)
     else:
@@ -100,10 +106,10 @@ def check_evidence(data: bytes, shape: RowsShape) -> None:
 
 
 def encode_rows(rows: SparseRows, shape: RowsShape) -> bytes:
-    """The evidence blob, `shape.size` bytes. Raises `ValueError` where the arrays do not fit `shape`.
+    """Encode predictions as an evidence blob of `shape.size` bytes. Raises `ValueError` where they do not fit `shape`.
 
-    Log-probabilities are clipped to `MIN_LOGP`..0 and tails to 0..1: a sum in float32 may end a little
-    outside, and a model may exclude a token altogether.
+    Log-probabilities are clipped to `MIN_LOGP`..0 and tails to 0..1: a sum in float32 may end slightly outside, and a
+    model may exclude a token (log-probability minus infinity).
     """
     _expect(shape, raw=False)
     expected = (shape.rows, shape.top)
@@ -122,10 +128,10 @@ def encode_rows(rows: SparseRows, shape: RowsShape) -> bytes:
 
 
 def decode_rows(data: bytes, shape: RowsShape) -> SparseRows:
-    """Checked predictions. Raises `WireError` and nothing else.
+    """Decode and check predictions. Raises `WireError` and nothing else.
 
-    Every id lies in the vocabulary and rises along its row, so that no index wraps and none repeats;
-    every row sums to 1 within `MASS_TOLERANCE`.
+    Ids lie in the vocabulary and rise strictly along a row, so no id indexes out of bounds and none repeats. Every row
+    sums to 1 within `MASS_TOLERANCE`.
     """
     _expect(shape, raw=False)
     ids_RK, logp_at = _decoded_ids(data, shape)
@@ -148,9 +154,9 @@ def decode_rows(data: bytes, shape: RowsShape) -> SparseRows:
 
 
 def encode_logits(rows: LogitRows, shape: RowsShape) -> bytes:
-    """The evidence blob of raw logits, `shape.size` bytes, clipped to `MAX_LOGIT` either way.
+    """Encode raw logits as an evidence blob of `shape.size` bytes, clipped to +-`MAX_LOGIT`.
 
-    Raises `ValueError` where the arrays do not fit `shape` or a logit is not a number.
+    Raises `ValueError` where the arrays do not fit `shape` or a logit is NaN.
     """
     _expect(shape, raw=True)
     expected = (shape.rows, shape.top)
@@ -167,7 +173,7 @@ def encode_logits(rows: LogitRows, shape: RowsShape) -> bytes:
 
 
 def decode_logits(data: bytes, shape: RowsShape) -> LogitRows:
-    """Checked raw logits. Raises `WireError` and nothing else, for ids as `decode_rows`."""
+    """Decode and check raw logits; ids follow the rules of `decode_rows`. Raises `WireError` and nothing else."""
     _expect(shape, raw=True)
     ids_RK, logits_at = _decoded_ids(data, shape)
     bits = np.frombuffer(data, "<u4", shape.rows * shape.top, logits_at)
@@ -187,14 +193,14 @@ def _expect(shape: RowsShape, *, raw: bool) -> None:
 
 
 def _encoded_ids(ids_RK: NDArray[np.uint32], shape: RowsShape) -> bytes:
-    # Checked before the cast, in which a large or negative id would become another one.
+    # Checked before the cast, which would wrap a large or negative id to a valid one.
     if int(ids_RK.min()) < 0 or int(ids_RK.max()) >= shape.vocabulary:
         raise ValueError(f"ids must be in 0..{shape.vocabulary - 1}, got up to {int(ids_RK.max())}")
     return ids_RK.astype(shape.id_type).tobytes()
 
 
 def _decoded_ids(data: bytes, shape: RowsShape) -> tuple[NDArray[np.uint32], int]:
-    """The checked ids with which both forms begin, and where they end."""
+    """The checked ids, with which both forms begin, and the byte offset behind them."""
     if len(data) != shape.size:
         raise WireError("evidence.length", f"{len(data)} bytes, the reference set has {shape.size}")
     entries = shape.rows * shape.top
@@ -207,6 +213,7 @@ def _decoded_ids(data: bytes, shape: RowsShape) -> tuple[NDArray[np.uint32], int
 
 
 def _check_mass(logp_RK: F32, tail_R: F32) -> None:
+    # In float64, so that the sum adds no error of its own to the tolerance.
     mass_R = np.exp(logp_RK, dtype=np.float64).sum(axis=1) + tail_R
     off = float(np.abs(mass_R - 1).max())
     if off > MASS_TOLERANCE:

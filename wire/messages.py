@@ -1,9 +1,9 @@
-"""The typed messages that peers exchange; every field bounded, every message frozen.
+"""The typed messages that peers exchange. Every field is bounded and every message is frozen.
 
-msgspec checks types and bounds while it decodes and names the field that is wrong. What it cannot
-check (canonical bytes, relations between fields, signatures) is in `codec.py`. No message holds a
-shape, a dtype string or a type name: those follow from the base model and the schema of its units, which
-both sides must share and whose fingerprints every message states, and from the announced offer.
+msgspec checks types and bounds while it decodes, and names the field that is wrong. `codec.py` checks what msgspec
+cannot: canonical bytes, and relations between fields. No message holds a shape, a dtype string or a type name: these
+follow from the announced offer, the base model and the schema of its units, which both sides must share and whose
+fingerprints every message states.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from wire.importance import MAX_LAYERS
 from wire.units import Offer
 
 PROTOCOL = "gossipllm/2"
-"""Protocol name and version; part of every network's id, so versions never mix by accident."""
+"""Protocol name and version. Part of every network id, so peers of different versions never mix."""
 
 ANNOUNCE_TOPIC = "gossipllm/announce/2"
 KNOWN_PROTOCOL = "/gossipllm/known/1"
@@ -28,53 +28,57 @@ MAX_ROUND = 2**31 - 1
 MAX_BLOB_BYTES = 2**31 - 1
 MAX_SHARES = 8
 MAX_CONTEXTS = 4
-"""Shares and contexts of one announcement: with all else at its longest it fits `codec.MAX_ANNOUNCEMENT_BYTES`."""
+"""Most shares and contexts of one announcement; with every other field at its maximum length it still fits
+`codec.MAX_ANNOUNCEMENT_BYTES`."""
 MAX_CAPACITY = 1_000
 MAX_KNOWN = 1_000
-"""Authors in one greeting, about 40 bytes each. Guess."""
+"""Most authors in one greeting, about 40 bytes each. Guess."""
 MAX_FRAMES = 42
-"""Announcements in one reply; at 6 KiB each a reply stays under `codec.MAX_REPLY_BYTES`."""
+"""Most announcements in one reply; at 6 KiB each a reply stays below `codec.MAX_REPLY_BYTES`."""
 
 Digest = Annotated[bytes, msgspec.Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
 Key = Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
 Round = Annotated[int, msgspec.Meta(ge=0, le=MAX_ROUND)]
+# Up to 2^53 every integer is a float64, so that arithmetic on counts stays exact.
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Name = Annotated[str, msgspec.Meta(max_length=32)]
 Capability = Annotated[str, msgspec.Meta(min_length=1, max_length=32)]
 
 
 class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """What all messages share: frozen, no unknown fields, and no cycles for the garbage collector to look for."""
+    """Base of all messages: frozen, without unknown fields, and without cycles (`gc=False`)."""
 
 
 class BlobRef(Message, frozen=True, kw_only=True):
-    """A blob that can be pulled: SHA-256 of its bytes, and how many there are."""
+    """Reference to a blob that can be pulled: the SHA-256 and the number of its bytes."""
 
     digest: Digest
     size: Annotated[int, msgspec.Meta(ge=1, le=MAX_BLOB_BYTES)]
 
 
 class ShareRef(Message, frozen=True, array_like=True, kw_only=True):
-    """What an author has pushed to one receiver so far, in a network that mixes by push-sum: a blob of its own."""
+    """Reference to the blob of all mass that an author has pushed to the receiver `to`, in a push-sum network."""
 
     to: Key
     blob: BlobRef
 
 
 class ContextRef(Message, frozen=True, array_like=True, kw_only=True):
-    """A compressed context that can be pulled: `key` says of what it is a function, the blob is what came out."""
+    """Reference to a compressed context that can be pulled.
+
+    `key` is a digest of what the context is computed from (model, block window, settings), `blob` is the result.
+    """
 
     key: Digest
     blob: BlobRef
 
 
 class Fingerprints(Message, frozen=True, kw_only=True):
-    """What two peers must share before their numbers mean the same.
+    """Digests of what two peers must have in common for their numbers to have the same meaning.
 
-    `base`: weights of the frozen model. `tokenizer`: its vocabulary and rules. `reference`: the
-    reference set and how many entries of each prediction travel. `layout`: the units of an adapter with the
-    shapes of their tensors but for the rank, their type on the wire, and what else their meaning hangs on (scale,
-    initial A, what is trained).
+    `base`: weights of the frozen model. `tokenizer`: its vocabulary and rules. `reference`: the reference set and the
+    number of entries sent of each prediction. `layout`: the units of an adapter, the shapes of their tensors without
+    the rank, their type on the wire, and what else their meaning depends on (scale, initial A, what is trained).
     """
 
     base: Digest
@@ -84,15 +88,15 @@ class Fingerprints(Message, frozen=True, kw_only=True):
 
 
 class Announcement(Message, frozen=True, kw_only=True):
-    """A peer's state as of a round, by reference. Signed; see `codec.encode_announcement`.
+    """A peer's state as of a round, by reference to blobs. Signed; see `codec.encode_announcement`.
 
-    `author` is the raw Ed25519 public key, of which the libp2p peer id is a function. `previous` is
-    the digest of the author's previous announcement, so that a fork can be proved. `offer` is what the update
-    holds. `tokens`, `samples` and `steps` count what was processed since the author's last announcement, the
-    totals all that ever was; tokens are those that bear loss. `capacity` is the author's share of the work where
-    units are dealt out, relative to others'. `importance` says of each layer how much the author's loss depends
-    on it (`importance.py`). A receiver's key stands once in `shares`, a context's once in `contexts`.
-    `sent_at_s` (Unix seconds) informs people; no decision uses a remote clock.
+    `author` is the raw Ed25519 public key, which determines the libp2p peer id. `previous` is the digest of the
+    author's previous announcement, so that a fork can be proved. `offer` is what the update holds. `tokens`,
+    `samples` and `steps` count what was processed since the author's last announcement, and the totals count all that
+    was ever processed; only tokens that bear loss count. `capacity` is the author's share of the work, relative to
+    other peers, where units are divided among peers. `importance` holds how much the author's loss depends on each
+    layer (`importance.py`). `shares` holds each receiver's key at most once, `contexts` each context's key at most
+    once. `sent_at_s` (Unix seconds) is for display; no decision uses a remote clock.
     """
 
     v: Literal[2] = 2
@@ -119,17 +123,17 @@ class Announcement(Message, frozen=True, kw_only=True):
 
 
 class Latest(Message, frozen=True, array_like=True, kw_only=True):
-    """The newest round that somebody holds of an author."""
+    """The newest round of an author that the greeting peer holds."""
 
     author: Key
     round: Round
 
 
 class Greeting(Message, frozen=True, kw_only=True):
-    """Sent on every new connection, and from time to time: who we are, what we already hold.
+    """The greeting peer's network and the rounds that it holds; sent on every new connection and periodically.
 
-    Anti-entropy: the answer brings what the greeter lacks, since GossipSub repairs neither a late
-    join nor a healed partition by itself.
+    Anti-entropy: the reply brings the announcements that the greeting peer lacks, because GossipSub repairs neither a
+    late join nor a healed partition.
     """
 
     v: Literal[1] = 1
@@ -139,7 +143,7 @@ class Greeting(Message, frozen=True, kw_only=True):
 
 
 class Reply(Message, frozen=True, kw_only=True):
-    """The answer to a greeting: who we are, and signed announcements newer than the greeter's."""
+    """The answer to a greeting: the answering peer's network, and signed announcements that the greeting peer lacks."""
 
     v: Literal[1] = 1
     net: Digest
@@ -148,7 +152,7 @@ class Reply(Message, frozen=True, kw_only=True):
 
 
 def network_id(name: str, fingerprints: Fingerprints) -> bytes:
-    """The id of a network, 32 bytes: protocol version, its name, and the four fingerprints."""
+    """The id of a network, 32 bytes: a digest of the protocol version, the network's name and four fingerprints."""
     return fingerprint_of(
         PROTOCOL,
         (

@@ -1,15 +1,15 @@
-"""The two heads of the blob protocol to bytes and back; the blob itself follows raw.
+"""Encodes and decodes the two headers of the blob protocol. The raw bytes of the blob follow them.
 
-On a fresh stream of `messages.BLOB_PROTOCOL` the asker sends
+On a new stream of `messages.BLOB_PROTOCOL` the requester sends
 
     digest (32 bytes) | offset u64
 
 and the holder answers
 
-    status u8 | size u64 | the blob's bytes from `offset` to `size`
+    status u8 | size u64 | bytes of the blob from `offset` to `size`
 
-little-endian. `size` is the whole blob's, 0 unless the status is `FOUND`. The asker knows size and digest
-from a signed announcement before it asks, so nothing here decides how much memory is taken.
+little-endian. `size` is that of the complete blob, 0 unless the status is `FOUND`. The requester knows size and digest
+from a signed announcement before it asks, so no number in an answer decides how much memory is allocated.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ RESPONSE_BYTES: Final = _RESPONSE.size
 
 
 class PullStatus(IntEnum):
-    """What the holder says to a request."""
+    """A holder's answer to a request."""
 
     FOUND = 0
     NOT_HERE = 1
     BUSY = 2
-    """Ask again later; costs the holder nothing."""
+    """The holder already serves as many pulls as it allows. Ask again later; this answer costs the holder nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class PullRequest:
-    """Give me the blob with this digest, from this byte on."""
+    """Request for the blob with `digest`, from byte `offset` on."""
 
     digest: bytes
     offset: int
@@ -48,7 +48,7 @@ class PullRequest:
 
 @dataclass(frozen=True, slots=True)
 class PullResponse:
-    """What follows: `size - offset` bytes where the status is `FOUND`, nothing otherwise."""
+    """Header of an answer. `size - offset` bytes follow it where the status is `FOUND`, none otherwise."""
 
     status: PullStatus
     size: int
@@ -73,6 +73,7 @@ def decode_pull_request(data: bytes) -> PullRequest:
 def encode_pull_response(response: PullResponse) -> bytes:
     if not 0 <= response.size < 2**64:
         raise ValueError(f"size must be in 0..2^64-1, got {response.size}")
+    # Each answer has one encoding, as all messages have.
     if response.status is not PullStatus.FOUND and response.size:
         raise ValueError(f"size must be 0 with {response.status.name}, got {response.size}")
     return _RESPONSE.pack(response.status, response.size)

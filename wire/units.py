@@ -1,19 +1,19 @@
-"""What an adapter consists of, unit by unit, and which units an update holds.
+"""The units of an adapter, and the offer that says which units an update holds.
 
-A unit is the finest part of an adapter that is trained, sent and merged by itself: an adapted module, or one group of
+A unit is the smallest part of an adapter that is trained, sent and merged by itself: an adapted module, or one group of
 attention heads. The units of a network, with the shapes of their tensors, are its `Schema`, which both sides derive
-from the base model and whose fingerprint every announcement states. What peers may differ in, the rank of their
-factors and which units they hold, is an `Offer`: it stands in the announcement, and at the head of the update
+from the base model and whose fingerprint every announcement states. Peers may differ in the rank of their factors and
+in the units that they hold. An `Offer` states both; it stands in the announcement and at the start of the update
 
-    u16 rank | u16 length of the bitmap | bitmap | tensors of the offered units, in the schema's order
+    u16 rank | u16 length of the bitmap | bitmap | tensors of the offered units, in the order of the schema
 
 (little-endian; the tensors as in `tensors.py`). Bit u of the bitmap, counted from the lowest bit of the first byte,
-says whether unit u is there; an empty bitmap stands for all. A unit that is not offered is not there: it is never
-counted as zeros.
+is set if unit u is offered; an empty bitmap stands for all units. A unit that is not offered is absent; it never
+counts as zeros, which would dilute the merge by the peers that lack it.
 
-An offer has one spelling: all units are never written out, none are never offered, and bits behind the last unit
-are 0. What an update weighs follows from its offer at the cost of a bitmap, before a signature is looked at and
-before anything is laid out or fetched.
+An offer has exactly one encoding: the bitmap of all units is empty, an offer of no unit is invalid, and bits behind the
+last unit are 0. The size of an update follows from its offer at the cost of a bitmap, before a signature is verified
+and before a layout is built or a byte fetched.
 
 Axis: U units of the network.
 """
@@ -38,9 +38,10 @@ from wire.tensors import WIDTH, Codec, Layout, TensorSpec, check_update, decode_
 
 MAX_RANK: Final = 256
 MAX_UNITS: Final = 8_192
-"""Units of a network: a bitmap of them takes 1,024 bytes of an announcement."""
+"""Most units of a network; their bitmap takes 1,024 bytes of an announcement."""
+
 RANK: Final = 0
-"""Stands in a shape where the rank of an adapter's factors does."""
+"""Placeholder in a shape for the rank of an adapter's factors."""
 
 I64: TypeAlias = NDArray[np.int64]
 
@@ -48,8 +49,10 @@ _HEAD: Final = struct.Struct("<HH")
 
 
 class Unit(msgspec.Struct, frozen=True, array_like=True):
-    """Its name, the index of its block of the model (-1 where it lies in none), and its tensors: names and shapes
-    with `RANK` where the rank stands, at most once in each."""
+    """One unit of an adapter: its name, the index of its block of the model (-1 outside all blocks), and its tensors.
+
+    Tensors are (name, shape); `RANK` stands in a shape for the rank, at most once.
+    """
 
     name: str
     layer: int
@@ -57,7 +60,7 @@ class Unit(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True, gc=False):
-    """What of a network's adapter somebody has. `rank` is 0 where no tensor has a rank; `units` is a bitmap."""
+    """The rank and the units of one update. `rank` is 0 where no tensor has a rank; `units` is a bitmap."""
 
     rank: Annotated[int, msgspec.Meta(ge=0, le=MAX_RANK)]
     units: Annotated[bytes, msgspec.Meta(max_length=MAX_UNITS // 8)] = b""
@@ -65,16 +68,16 @@ class Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=
 
 @dataclass(frozen=True, eq=False)
 class Schema:
-    """All units that a network's adapters may hold, in the order in which they travel."""
+    """All units that adapters of a network may hold, in the order in which they are sent."""
 
     units: tuple[Unit, ...]
     codec: Codec = "bf16"
     ranked: bool = field(init=False, repr=False)
     """Whether any tensor has a rank."""
     fixed_U: I64 = field(init=False, repr=False)
-    """Numbers of each unit that do not depend on the rank."""
+    """How many numbers of each unit do not depend on the rank."""
     each_U: I64 = field(init=False, repr=False)
-    """Numbers of each unit for each rank."""
+    """How many numbers of each unit every rank adds."""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.units) <= MAX_UNITS:
@@ -90,19 +93,19 @@ class Schema:
 
     @property
     def fingerprint(self) -> bytes:
-        """32 bytes; differs where a unit, a tensor, a shape, the order or the type differs, and by no rank."""
+        """Digest of type, units, tensors, shapes and their order, 32 bytes; independent of ranks."""
         parts = [self.codec.encode()]
         for unit in self.units:
-            # How many tensors: a name and a shape could pass for the name and the layer of a next unit.
+            # With the number of tensors, because a name and a shape could pass for the name and layer of a next unit.
             parts += [unit.name.encode(), str(unit.layer).encode(), str(len(unit.tensors)).encode()]
             for name, shape in unit.tensors:
                 parts += [name.encode(), ",".join(map(str, shape)).encode()]
         return fingerprint_of("gossipllm/schema/1", parts)
 
     def offer(self, units: Collection[int], rank: int) -> Offer:
-        """Of the units with these indices; `rank` counts only where there is one.
+        """The offer of the units with these indices; `rank` is ignored where no tensor has a rank.
 
-        Raises `ValueError` where there are no units, or for a rank that others would refuse.
+        Raises `ValueError` for no units, for units that do not exist, and for a rank that receivers would refuse.
         """
         if not units or not all(0 <= index < len(self.units) for index in units):
             raise ValueError(f"units must be some of 0..{len(self.units) - 1}, got {sorted(units)}")
@@ -114,12 +117,12 @@ class Schema:
         return Offer(rank if self.ranked else 0, bitmap)
 
     def indices(self, offer: Offer) -> tuple[int, ...]:
-        """The offered units, rising. Raises `WireError` where the offer is not one of this network."""
+        """Indices of the offered units, rising. Raises `WireError` for an offer that does not fit this network."""
         self.check(offer)
         return tuple(np.flatnonzero(self.held(offer)).tolist())
 
     def check(self, offer: Offer) -> None:
-        """Raises `WireError` where the offer is not one of this network, or not in its one form."""
+        """Raises `WireError` for an offer that does not fit this network or is not in its only valid encoding."""
         if not 0 <= offer.rank <= MAX_RANK:
             raise WireError("offer.rank", f"{offer.rank} is not in 0..{MAX_RANK}")
         if (offer.rank > 0) != self.ranked:
@@ -129,31 +132,34 @@ class Schema:
             return
         if len(offer.units) != (len(self.units) + 7) // 8:
             raise WireError("offer.units", f"{len(offer.units)} bytes for {len(self.units)} units")
+        # As one integer: below 2^U - 1 means that a bit is missing and that none stands behind the last unit.
         held = int.from_bytes(offer.units, "little")
         if not 0 < held < (1 << len(self.units)) - 1:
             raise WireError("offer.units", "holds no unit, all of them or some that do not exist")
 
     def size(self, offer: Offer) -> int:
-        """Bytes of an update, exactly; 20 microseconds for 8,192 units that were not asked about lately, measured.
-        Raises `WireError`."""
+        """Exact size of an update in bytes. Raises `WireError`.
+
+        Takes 20 microseconds for 8,192 units where the answer is not cached (measured).
+        """
         return _size(self, offer)
 
     def layout(self, offer: Offer) -> Layout:
-        """The tensors of an offer, in the order in which they travel. Raises `WireError`."""
+        """The tensors of an offer, in the order in which they are sent. Raises `WireError`."""
         self.check(offer)
         return _layout(self, offer)
 
     def held(self, offer: Offer) -> NDArray[np.uint8]:
-        """`(U,)`: 1 for each unit that is offered."""
+        """`(U,)`: 1 for each unit that is offered, 0 for the others."""
         if not offer.units:
             return np.ones(len(self.units), np.uint8)
         return np.unpackbits(np.frombuffer(offer.units, np.uint8), count=len(self.units), bitorder="little")
 
 
 def encode_offered(tensors: Mapping[str, F32], schema: Schema, offer: Offer) -> bytes:
-    """The update: the offer and its tensors.
+    """Encode an update: the offer, then its tensors.
 
-    Raises `ValueError` as `encode_update` does, and for an offer that is not one of this network.
+    Raises `ValueError` as `encode_update` does, and for an offer that does not fit this network.
     """
     try:
         layout = schema.layout(offer)
@@ -164,7 +170,7 @@ def encode_offered(tensors: Mapping[str, F32], schema: Schema, offer: Offer) -> 
 
 
 def offer_of(data: bytes, schema: Schema) -> Offer:
-    """What an update says that it holds; whether it does is not looked at. Raises `WireError`."""
+    """The offer at the start of an update; the tensors behind it are not checked. Raises `WireError`."""
     if len(data) < _HEAD.size:
         raise WireError("update.length", f"{len(data)} < {_HEAD.size}")
     rank, length = _HEAD.unpack_from(data)
@@ -176,20 +182,27 @@ def offer_of(data: bytes, schema: Schema) -> Offer:
 
 
 def check_offered(data: bytes, schema: Schema) -> dict[str, float]:
-    """Root mean square of each tensor by name, once offer, length and finiteness are checked. Raises `WireError`."""
-    offer, body = _opened(data, schema)
+    """Check offer, length and finiteness of an update; return the root mean square of each tensor by name.
+
+    Raises `WireError`.
+    """
+    offer, body = _split(data, schema)
     return check_update(body, schema.layout(offer))
 
 
 def decode_offered(data: bytes, schema: Schema) -> tuple[Offer, dict[str, F32]]:
-    """The offer and its tensors by name, float32, each owning its memory. Raises `WireError` and nothing else."""
-    offer, body = _opened(data, schema)
+    """Decode an update: its offer and its tensors by name, float32, each with its own memory.
+
+    Raises `WireError` and nothing else.
+    """
+    offer, body = _split(data, schema)
     return offer, decode_update(body, schema.layout(offer))
 
 
-def _opened(data: bytes, schema: Schema) -> tuple[Offer, memoryview]:
-    """The offer and the tensors' bytes. The length comes before the layout: four bytes can offer 8,192 units."""
+def _split(data: bytes, schema: Schema) -> tuple[Offer, memoryview]:
+    """The offer of an update, and the bytes of its tensors."""
     offer = offer_of(data, schema)
+    # Before the caller builds a layout, because four bytes can offer 8,192 units.
     size = schema.size(offer)
     if len(data) != size:
         raise WireError("update.length", f"{len(data)} bytes, what it offers has {size}")
@@ -204,7 +217,7 @@ def _size(schema: Schema, offer: Offer) -> int:
     return _HEAD.size + len(offer.units) + numbers * WIDTH[schema.codec]
 
 
-# A few, for most neighbours offer the same: each holds as much as all tensors' names and shapes.
+# Few entries: most neighbours offer the same units, and a layout holds the names and shapes of all tensors.
 @lru_cache(maxsize=16)
 def _layout(schema: Schema, offer: Offer) -> Layout:
     specs = [
@@ -222,7 +235,7 @@ def _check_names(what: str, names: Collection[str]) -> None:
 
 
 def _count(unit: Unit) -> tuple[int, int]:
-    """Numbers that do not depend on the rank, and those that each rank adds."""
+    """How many numbers of a unit do not depend on the rank, and how many every rank adds."""
     if unit.layer < -1 or not unit.tensors:
         raise ValueError(
             f"{unit.name} must have a layer from -1 on and tensors, got {unit.layer}, {unit.tensors}"
