@@ -1,1 +1,4 @@
-"""Looking at who trusts whom: everything here only reads what peers and the simulator wrote."""
+"""Read-only commands on trust histories: `gossipllm trust show`, `watch`, `history`, `diff`, `export` and `explain`.
+
+Input is the history files that peers and the simulator wrote.
+"""

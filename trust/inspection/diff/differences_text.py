@@ -21,7 +21,7 @@ from trust.inspection.diff.significance import mean
 from trust.inspection.drawing.numbers import number_text
 from trust.inspection.reading.naming import listed
 from trust.inspection.reading.traffic import bytes_text
-from trust.inspection.reading.unread import unread
+from trust.inspection.reading.unread import unread_lines
 from trust.names import short_names
 
 _MOST_WEIGHTS = 8
@@ -56,7 +56,7 @@ def _print_comparison(one: MethodDifference, console: Console) -> None:
     ):
         console.print()
         _print_part(title, body, console)
-    for text in unread(one.files):
+    for text in unread_lines(one.files):
         console.print()
         console.print(Text(text, style="dim"))
 

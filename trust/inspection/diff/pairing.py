@@ -15,7 +15,7 @@ from trust.errors import UserMistake
 from trust.inspection.diff.differences import BytesChange, PeerChange, RunPair, WeightChange
 from trust.inspection.diff.significance import mean
 from trust.inspection.reading.files import HistoryRun
-from trust.inspection.reading.naming import listed, names_of
+from trust.inspection.reading.naming import listed, peer_names
 from trust.inspection.reading.traffic import totals
 from trust.names import escaped
 from trust.record.history import Begun, PeerName, Round
@@ -27,7 +27,7 @@ _LARGEST_LOSS: Final = 50.0
 def pair(first: HistoryRun, second: HistoryRun, *, seeds: tuple[int | None, int | None]) -> RunPair:
     """Raises `UserMistake` for runs of different base models, and for runs without a common peer."""
     _check_base(first, second)
-    ours, theirs = names_of(first.members), names_of(second.members)
+    ours, theirs = peer_names(first.members), peer_names(second.members)
     same = _same(ours, theirs)
     recorded = {member.peer: member.rounds for member in second.members if member.rounds}
     rounds = {

@@ -1,1 +1,1 @@
-"""What inspection commands share to draw in a terminal: grids, shades, numbers, progress."""
+"""Terminal output shared by the inspection commands: grids, colours of weights, numbers."""

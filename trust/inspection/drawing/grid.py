@@ -1,6 +1,6 @@
-"""Tables that are never wider than the terminal: columns that do not fit come in further blocks below.
+"""Tables that are never wider than the terminal: columns that do not fit continue in further blocks below.
 
-Drawn as rich's segments: a matrix of 100 peers has 10,000 cells, and rich's own tables take a second for them.
+Drawn as rich segments: a matrix of 100 peers has 10,000 cells, for which rich's own tables take a second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _RULE: Final = " │"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`gap` blanks stand before it, and a rule if it is `ruled` and not the first of its block."""
+    """A column of a `Grid`. `gap` blanks stand before it; if `ruled`, also a vertical rule, except at the left edge of
+    a block."""
 
     head: str
     cells: Sequence[Cell]
@@ -38,9 +39,10 @@ class Column:
 
 
 class Grid:
-    """A rich renderable. `parts` are columns that stay together where they fit; `label` stands before every block.
+    """A rich renderable of columns. The columns of one of `parts` stay together where they fit; the column `label` is
+    repeated before every block.
 
-    A rule is drawn above each of the rows `ruled`.
+    A horizontal rule is drawn above each row number in `ruled`.
     """
 
     def __init__(
@@ -58,7 +60,7 @@ class Grid:
             yield from self._drawn(block)
 
     def _blocks(self, width: int) -> Iterator[list[tuple[Column, int]]]:
-        """(Column, its width): at least one in each block, whatever the width."""
+        """Blocks of (column, its width). A block has at least one column, even if that is wider than `width`."""
         room = width - self._label.width
         whole = [[(column, column.width) for column in part] for part in self._parts]
         pieces = (

@@ -1,4 +1,4 @@
-"""Numbers as text that keeps its width: a history may be anybody's, and hold any number."""
+"""Numbers as text of bounded width: the history of a stranger may hold any number."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LARGE: Final = 1e5
 
 
 def number_text(value: float, form: str) -> str:
-    """By `form`; large ones by their magnitude, `?` where not finite."""
+    """`value` formatted by `form`; from 1e5 on in scientific notation, `?` if not finite."""
     if not math.isfinite(value):
         return "?"
     sign = "+" if form.startswith("+") else ""

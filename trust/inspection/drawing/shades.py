@@ -1,4 +1,4 @@
-"""How weights and guards look in a terminal, wherever they are shown: per cent on a colour, and a colour each."""
+"""Styles of weights and guard outcomes in a terminal: weights in per cent on a colour, a colour for each outcome."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from rich.style import Style
 
 _COLOURS: Final = ((0, 34, 78), (87, 93, 109), (165, 156, 116), (253, 231, 55))
-"""Four points of cividis (Nunez et al. 2018), which looks the same to the colour-blind."""
+"""Four points of the colour map cividis (Nunez et al. 2018), which looks the same to the colour-blind."""
 
 GUARDS: Final = {
     "taken": Style(color="green"),
@@ -17,11 +17,11 @@ GUARDS: Final = {
     "refused": Style(color="red"),
     "alone": Style(dim=True),
 }
-"""By what a guard did."""
+"""Outcome of the guard -> style of its text."""
 
 
 def weight_text(weight: float, *, own: bool) -> str:
-    """At most four characters: `*100`, `38`, `<1`, `·` for nothing, `?` where the row is not known."""
+    """A weight in per cent, at most four characters: `*100` (own), `38`, `<1`, `·` for nothing, `?` if unknown."""
     if math.isnan(weight):
         return "?"
     mark = "*" if own else ""
@@ -31,9 +31,10 @@ def weight_text(weight: float, *, own: bool) -> str:
 
 
 def weight_style(weight: float, top: float, *, own: bool) -> Style:
-    """`top`: the greatest weight of the matrix, which has the brightest colour."""
+    """Colour for `weight`; `top`, the greatest weight of the matrix, has the brightest."""
     if not 0 < weight < math.inf:
         return Style(dim=True)
+    # The square root keeps small weights apart: most weights of a large matrix are a few per cent.
     return _style(round(100 * math.sqrt(min(weight / top, 1.0))), own)
 
 
@@ -45,5 +46,6 @@ def _style(percent: int, own: bool) -> Style:
     red, green, blue = (
         round(a + (b - a) * part) for a, b in zip(_COLOURS[below], _COLOURS[below + 1], strict=True)
     )
+    # Luma of ITU-R BT.601: dark text on light colours.
     ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 110 else "white"
     return Style(color=ink, bgcolor=f"rgb({red},{green},{blue})", bold=own)

@@ -9,7 +9,7 @@ from functools import cached_property
 import msgspec
 
 from trust.errors import UserMistake
-from trust.inspection.reading.files import HistoryRun, named
+from trust.inspection.reading.files import HistoryRun, find_peer
 from trust.inspection.reading.summary import rounds_text
 from trust.names import escaped
 from trust.record.history import Begun, Entry, PeerName, Refusal, Round, Seen
@@ -108,7 +108,7 @@ def case_of(run: HistoryRun, peer: str, other: str, at_round: int | None) -> Cas
     member = _learner(run, peer)
     met = {one.peer: one.name for record in member.rounds.values() for one in record.seen}
     there = [(who, met.get(who, name)) for who, name in _peers(run)]
-    who = named(other, there)
+    who = find_peer(other, there)
     name = member.name or member.peer
     if who != member.peer and who not in met:
         known = ", ".join(escaped(met[one] or one) for one in list(met)[:20]) or "nobody"
@@ -157,7 +157,7 @@ def _peers(run: HistoryRun) -> list[tuple[PeerName, str]]:
 
 
 def _learner(run: HistoryRun, peer: str) -> PeerRounds:
-    who = named(peer, _peers(run))
+    who = find_peer(peer, _peers(run))
     member = next((one for one in run.members if one.peer == who and one.rounds), None)
     if member is None:
         wrote = ", ".join(escaped(one.name or one.peer) for one in run.members if one.rounds)

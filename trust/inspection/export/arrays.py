@@ -7,7 +7,7 @@ from typing import BinaryIO, Final
 
 import numpy as np
 
-from trust.inspection.reading.naming import names_of
+from trust.inspection.reading.naming import peer_names
 from trust.names import escaped
 from trust.record.matrix import PeerRounds
 
@@ -23,7 +23,7 @@ LEGEND: Final = (
 
 def write_npz(file: BinaryIO, known: Sequence[PeerRounds], *, at_round: int | None) -> None:
     """Compressed; opens without pickles."""
-    names = names_of(known)
+    names = peer_names(known)
     place = {peer: index for index, peer in enumerate(names)}
     numbers = sorted({number for member in known for number in member.rounds if at_round in (None, number)})
     row_of = {number: index for index, number in enumerate(numbers)}

@@ -11,7 +11,7 @@ import click
 from trust.errors import UserMistake
 from trust.files import write_output
 from trust.inspection.reading.files import LONG, HistoryRun, check_round, read_run
-from trust.inspection.reading.unread import unread
+from trust.inspection.reading.unread import unread_lines
 from trust.progress import Done, progress
 
 FORMATS: Final = ("csv", "json", "npz", "parquet", "graphml")
@@ -115,7 +115,7 @@ def export(
         write(sys.stdout.buffer)
     else:
         write_output(output, write)
-    for text in unread(run.summaries):
+    for text in unread_lines(run.summaries):
         click.echo(text, err=True)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, BinaryIO, Final, cast
 
-from trust.inspection.reading.naming import names_of
+from trust.inspection.reading.naming import peer_names
 from trust.names import escaped
 from trust.record.history import Round
 from trust.record.matrix import PeerRounds
@@ -26,7 +26,7 @@ def write_graphml(
 
     graph = cast("Any", nx).DiGraph()
     rows = {member.peer: member.at(at_round) for member in known}
-    for peer, name in names_of(known).items():
+    for peer, name in peer_names(known).items():
         graph.add_node(escaped(peer), name=escaped(name), **_about(rows.get(peer)))
     for peer, record in rows.items():
         for one in record.seen if record else ():

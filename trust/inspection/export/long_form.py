@@ -13,7 +13,7 @@ from io import TextIOWrapper
 from typing import Any, BinaryIO, Final, Literal, TypeAlias, cast
 
 from trust.errors import UserMistake
-from trust.inspection.reading.naming import names_of
+from trust.inspection.reading.naming import peer_names
 from trust.names import escaped
 from trust.progress import Done, silent
 from trust.record.history import PeerName, Round, Seen
@@ -58,7 +58,7 @@ def lines_of_run(
 
     `done` is told of each peer's round, and so by those who write the lines.
     """
-    names = names_of(known)
+    names = peer_names(known)
     shown = {peer: (escaped(peer), escaped(name)) for peer, name in names.items()}
     by_peer = {member.peer: member for member in known}
     order = [by_peer[peer] for peer in names if peer in by_peer]

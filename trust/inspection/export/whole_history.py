@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 import msgspec
 
 from trust.inspection.reading.files import HistoryRun
-from trust.inspection.reading.naming import names_of
+from trust.inspection.reading.naming import peer_names
 from trust.inspection.reading.summary import FileSummary, PeerSummary
 from trust.names import escaped
 from trust.record.history import Entry, Record, Round, Seen
@@ -36,7 +36,7 @@ class WholeHistory(msgspec.Struct, frozen=True, kw_only=True):
 
 def write_json(file: BinaryIO, run: HistoryRun, *, at_round: int | None) -> None:
     """Only the rounds of that number where there is one."""
-    names = names_of(run.members)
+    names = peer_names(run.members)
     whole = WholeHistory(
         round=at_round,
         peers=tuple(PeerSummary(peer=escaped(peer), name=escaped(name)) for peer, name in names.items()),

@@ -13,8 +13,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from trust.errors import UserMistake
-from trust.inspection.reading.files import HistoryRun, named
-from trust.inspection.reading.naming import listed, names_of
+from trust.inspection.reading.files import HistoryRun, find_peer
+from trust.inspection.reading.naming import listed, peer_names
 from trust.inspection.reading.summary import FileSummary, PeerSummary
 from trust.names import escaped, short_names
 from trust.record.history import PeerName, Round, Seen
@@ -76,10 +76,10 @@ def curves(run: HistoryRun, learner: str, other: str | None, *, last: int | None
 
     Raises `UserMistake` for a peer that is not there, one that recorded nothing, and one that it never saw.
     """
-    names = names_of(run.members)
+    names = peer_names(run.members)
     member = _recorded(run, learner, names)
     records = tuple(sorted(member.rounds.values(), key=lambda record: record.round))
-    about = None if other is None else named(other, list(names.items()))
+    about = None if other is None else find_peer(other, list(names.items()))
     if about not in (None, member.peer) and not any(_of(record, about) for record in records):
         seen = dict.fromkeys(one.peer for record in records for one in record.seen)
         raise UserMistake(
@@ -129,7 +129,7 @@ def ticks(least: float, most: float, *, parts: int) -> list[float]:
 
 
 def _recorded(run: HistoryRun, text: str, names: dict[PeerName, str]) -> PeerRounds:
-    peer = named(text, list(names.items()))
+    peer = find_peer(text, list(names.items()))
     for member in run.members:
         if member.peer == peer and member.rounds:
             return member

@@ -19,7 +19,7 @@ from rich.text import Text
 from trust.inspection.drawing.numbers import number_text
 from trust.inspection.history.curves import CurveLine, Curves, lines_of, ticks
 from trust.inspection.reading.naming import listed
-from trust.inspection.reading.unread import unread
+from trust.inspection.reading.unread import unread_lines
 
 PALETTE: Final = (
     (230, 159, 0),
@@ -122,7 +122,7 @@ def _remarks(shown: Curves) -> list[str]:
         remarks.append(
             f"mass was pushed along edges, without a row, in round {listed(list(map(str, pushed)), 10)}"
         )
-    return remarks + unread(shown.files)
+    return remarks + unread_lines(shown.files)
 
 
 def _plot(

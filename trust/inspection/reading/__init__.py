@@ -1,1 +1,1 @@
-"""Reading histories: which files there are, whole or only their ends, and what could not be read."""
+"""Reading history files: finding them, decoding them as a whole or from their ends, and naming unreadable bytes."""

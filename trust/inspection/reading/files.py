@@ -1,6 +1,6 @@
-"""Files of history below a folder -> what was recorded, by whom.
+"""Finds the history files below a path and reads them as a whole into a `HistoryRun`.
 
-Read as a whole. `latest.py` reads one row of each peer, which is enough for a matrix.
+`trust.inspection.show.latest` reads only one row of each peer, which is enough for a matrix.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from trust.record.log import History
 from trust.record.matrix import PeerRounds, members
 
 _DEPTHS = (HISTORY_FILE, f"*/{HISTORY_FILE}", f"*/*/{HISTORY_FILE}")
-"""A peer's home; a folder of homes; a run that keeps its homes in `peers/`. The first that finds any counts,
-so that a copy kept inside a home is not taken for another peer."""
+"""Where histories lie below a path: a peer's home; a folder of homes; a run that keeps its homes in `peers/`.
+Only the first pattern with a match counts, so that a copy kept inside a home is not taken for another peer."""
 
 LONG: Final = 20_000_000
-"""Bytes of history that are worth a progress bar: read in 0.1 s where the disk is fast, written as CSV in 0.8 s."""
+"""Bytes of history from which on a progress bar is shown: read in 0.1 s from a fast disk, written as CSV in 0.8 s."""
 
 _SEED = re.compile(r"seed-\d+(\.part)?")
-"""A run of a simulation, in RESULTS/METHOD/, or one that is under way."""
+"""Folder name of a simulation's run in RESULTS/METHOD/; `.part` marks a run that is still under way."""
 
 
 @dataclass(frozen=True)
 class HistoryRun:
-    """The histories of peers that ran together. `files` has at least one, in the order of their names."""
+    """The histories of peers that ran together. `files` has at least one file, sorted by path."""
 
     path: Path
     files: dict[Path, History]
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
-        """Of all peers; those of one peer in the order in which it wrote them."""
+        """Entries of all peers; those of one peer in the order in which it wrote them."""
         return tuple(entry for history in self.files.values() for entry in history.entries)
 
     @cached_property
@@ -58,9 +58,9 @@ class HistoryRun:
 
 
 def read_run(path: Path) -> HistoryRun:
-    """Everything below `path`, with a bar at a terminal where that is long.
+    """Read all histories below `path`, with a progress bar at a terminal for more than `LONG` bytes.
 
-    Raises `UserMistake` where there is no history, or no round in any.
+    Raises `UserMistake` where there is no history, or no round in any of them.
     """
     files = history_files(path)
     size = _bytes(files)
@@ -71,30 +71,34 @@ def read_run(path: Path) -> HistoryRun:
 
 
 def history_files(path: Path) -> list[Path]:
-    """The histories that `path` means: itself, its own, or those of the homes in it.
+    """History files that `path` stands for: the file itself, the file in this home, or the files of the homes below.
 
-    Raises `UserMistake`, also for several runs of a simulation: their peers have the same names and are not the same.
+    Raises `UserMistake` where there is none, and for several runs of a simulation: the same names there are different
+    peers.
     """
     if not path.exists():
         raise UserMistake(f"{path} does not exist; give a peer's home, or a folder that holds homes")
-    files = [path] if path.is_file() else _found(path)
+    files = [path] if path.is_file() else _files_below(path)
     if not files:
         raise UserMistake(
             f"no {HISTORY_FILE} in {path} or two folders below; give a peer's home, or a run's folder"
         )
     if len(runs := [file.parent for file in files if simulated(file)]) > 1:
-        some = listed([escaped(str(run.relative_to(path))) for run in runs], 4)
-        raise UserMistake(f"{path} holds {len(runs)} runs of a simulation; give one of {some} in it")
+        examples = listed([escaped(str(run.relative_to(path))) for run in runs], 4)
+        raise UserMistake(f"{path} holds {len(runs)} runs of a simulation; give one of {examples} in it")
     return files
 
 
 def simulated(file: Path) -> bool:
-    """Whether that history is a whole run of a simulation, with other peers than those beside it."""
+    """Whether `file` holds a whole run of a simulation, whose peers are not those of the histories beside it."""
     return _SEED.fullmatch(file.absolute().parent.name) is not None
 
 
 def history_at(file: Path, done: Done = silent) -> History:
-    """`done` is told of the bytes of whole records. Raises `UserMistake` where it cannot be read."""
+    """Read one history file. `done` gets the number of bytes of each piece of whole records.
+
+    Raises `UserMistake` where the file cannot be read.
+    """
     parts: list[History] = []
     begin = 0
     try:
@@ -108,7 +112,7 @@ def history_at(file: Path, done: Done = silent) -> History:
 
 
 def check_recorded(path: Path, files: dict[Path, History], known: Sequence[PeerRounds]) -> None:
-    """Raises `UserMistake` where no round was recorded."""
+    """Raise `UserMistake` where no peer recorded a round."""
     if any(member.rounds for member in known):
         return
     for file, history in files.items():
@@ -118,29 +122,30 @@ def check_recorded(path: Path, files: dict[Path, History], known: Sequence[PeerR
 
 
 def check_round(path: Path, known: Sequence[PeerRounds], at_round: int | None) -> None:
-    """Raises `UserMistake` that says which rounds there are."""
+    """Raise a `UserMistake` that lists the recorded rounds where no peer recorded `at_round`."""
     if at_round is not None and all(member.at(at_round) is None for member in known):
         raise UserMistake(f"no peer in {path} recorded round {at_round}; there are {rounds_text(known)}")
 
 
-def named(text: str, peers: Sequence[tuple[PeerName, str]]) -> PeerName:
-    """The peer that a person means: by its name, its id, or an end of its id that nobody else has.
+def find_peer(text: str, peers: Sequence[tuple[PeerName, str]]) -> PeerName:
+    """The id of the peer that `text` names: an id, a name, or the beginning or end of an id (3 characters or more).
 
-    `peers` are (id, name). Raises `UserMistake` that lists who there is, or whom the text could mean.
+    `peers` are pairs (id, name). An exact id wins over an exact name, a name over a name in another case, and that
+    over a part of an id. Raises a `UserMistake` that lists the known peers, or the peers that `text` could name.
     """
-    for found in (
+    for matches in (
         [peer for peer, _ in peers if peer == text],
         [peer for peer, name in peers if name == text],
         [peer for peer, name in peers if name.casefold() == text.casefold()],
         [peer for peer, _ in peers if len(text) >= 3 and (peer.endswith(text) or peer.startswith(text))],
     ):
-        if len(found) == 1:
-            return found[0]
-        if found:
-            ids = listed([escaped(peer) for peer in found], 8)
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            ids = listed([escaped(peer) for peer in matches], 8)
             raise UserMistake(f'"{escaped(text)}" is more than one peer; give an id: {ids}')
-    there = listed([escaped(name or peer) for peer, name in peers], 20)
-    raise UserMistake(f'no peer is called "{escaped(text)}"; there are {there}')
+    known = listed([escaped(name or peer) for peer, name in peers], 20)
+    raise UserMistake(f'no peer is called "{escaped(text)}"; there are {known}')
 
 
 def file_summary(path: Path, history: History) -> FileSummary:
@@ -153,11 +158,11 @@ def _bytes(files: Sequence[Path]) -> int:
     try:
         return sum(file.stat().st_size for file in files)
     except OSError:
-        # Whoever then reads the file says what is wrong with it.
+        # The reader that opens the file next reports what is wrong with it.
         return 0
 
 
-def _found(folder: Path) -> list[Path]:
+def _files_below(folder: Path) -> list[Path]:
     for pattern in _DEPTHS:
         files = sorted(file for file in folder.glob(pattern) if file.is_file())
         if files:

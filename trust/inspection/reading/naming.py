@@ -1,4 +1,4 @@
-"""What everybody is called that a run speaks of."""
+"""Names of all peers that a run mentions, and lists of names cut to a length."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from trust.record.history import PeerName
 from trust.record.matrix import PeerRounds, trust_matrix
 
 
-def names_of(known: Sequence[PeerRounds]) -> dict[PeerName, str]:
-    """Id -> name, which may be empty. First who wrote histories, then whom only others saw, in any round."""
+def peer_names(known: Sequence[PeerRounds]) -> dict[PeerName, str]:
+    """Id -> name (may be empty): first the peers that wrote histories, then those that only others saw in any round."""
     latest = trust_matrix(known)
     names = dict(zip(latest.peers, latest.names, strict=True))
-    for one in (one for member in known for record in member.rounds.values() for one in record.seen):
-        names[one.peer] = names.get(one.peer) or one.name
+    for seen in (seen for member in known for record in member.rounds.values() for seen in record.seen):
+        names[seen.peer] = names.get(seen.peer) or seen.name
     return names
 
 
-def listed(names: Sequence[str], most: int) -> str:
-    """The first `most` of them, and how many more there are. Empty where there is none."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+def listed(names: Sequence[str], limit: int) -> str:
+    """The first `limit` names, joined by commas, and how many more there are. Empty for no names."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

@@ -1,9 +1,9 @@
-"""A matrix in an order in which it says something: by clusters, by own weight, by number of collaborators.
+"""Order of the rows and columns of a trust matrix: by clusters, by own weight, by number of collaborators.
 
 Clusters: the distance of two peers is 1 less the mean of what each takes from the other, as a share of what it takes
-from anyone (own weights differ for other reasons: a guard that shrank a merge). Average linkage, and of its orders of
-leaves the one in which neighbours are nearest (Bar-Joseph et al. 2001). It is cut where modularity (Newman 2004) is
-greatest, if that is great enough. Axes: P peers.
+from all others (own weights are left out: they differ for other reasons, such as a guard that shrank a merge). Average
+linkage, with the order of leaves in which adjacent leaves are nearest (Bar-Joseph et al. 2001). The tree is cut where
+modularity (Newman 2004) is greatest, if it exceeds `_MODULARITY`. Axes: P peers.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from trust.rows.evidence import F64
 Order: TypeAlias = Literal["name", "cluster", "self", "effective"]
 
 _MODULARITY: Final = 0.2
-"""Below it there are no clusters worth a rule. Cut in this way, 100 peers that each take alike from 16 at random reach
-0.12 and 20 that do so from 5 reach 0.17; two groups of 50 that take 85 per cent from their own kind, 0.35."""
+"""Modularity that a cut must exceed to count as clusters. Measured with this algorithm: 100 peers that each take
+equally from 16 random peers reach 0.12, 20 peers that do so from 5 reach 0.17; two groups of 50 that take 85 per cent
+from their own group reach 0.35."""
 
 
 def ordered(shown: Summary, order: Order) -> Summary:
-    """Rows and columns in that order; peers without a row come last, among clusters in theirs.
+    """`shown` with its rows and columns in that order.
 
-    By own weight or effective number of collaborators: the greatest first.
+    By own weight or effective number of collaborators, the greatest comes first and peers without a row last; by
+    cluster, a peer without a row stands in its cluster.
     """
     if order == "name":
         return shown
@@ -43,64 +45,75 @@ def ordered(shown: Summary, order: Order) -> Summary:
 
 
 def clustered(rows_PP: F64) -> tuple[list[int], list[int]]:
-    """(Places in their order, sizes of the clusters in that order). nan in unknown rows."""
+    """(Row numbers in the new order, sizes of the clusters in that order). Unknown rows are nan.
+
+    Fewer than three peers make one cluster.
+    """
     mutual_PP = mutual(rows_PP)
     if len(mutual_PP) < 3:
         return list(range(len(mutual_PP))), [len(mutual_PP)]
     merges, places = _tree(1 - mutual_PP)
     cluster_of = _best_cut(mutual_PP, merges)
-    kinds = [cluster_of[place] for place in places]
-    return places, [kinds.count(kind) for kind in dict.fromkeys(kinds)]
+    labels = [cluster_of[place] for place in places]
+    return places, [labels.count(label) for label in dict.fromkeys(labels)]
 
 
 def mutual(rows_PP: F64) -> F64:
-    """Symmetric, in [0, 1], 0 on the diagonal. Of a pair of which one row is unknown, the other's word counts."""
+    """How much each pair of peers takes from each other: symmetric, in [0, 1], 0 on the diagonal.
+
+    Entry [i, j] is the mean of two shares: of what i takes from others, the part from j, and the reverse. Where one
+    of the two rows is unknown (nan), the other share counts alone; where both are, the entry is 0.
+    """
     others_PP = rows_PP.clip(0.0)
     np.fill_diagonal(others_PP, 0.0)
     taken_P = others_PP.sum(axis=1, keepdims=True)
     shares_PP = np.divide(others_PP, taken_P, out=others_PP, where=taken_P > 0)
-    words_PP = (~np.isnan(shares_PP)).astype(float) + ~np.isnan(shares_PP.T)
+    known_PP = (~np.isnan(shares_PP)).astype(float) + ~np.isnan(shares_PP.T)
     sums_PP = np.nan_to_num(shares_PP) + np.nan_to_num(shares_PP.T)
-    mutual_PP = np.divide(sums_PP, words_PP, out=np.zeros_like(sums_PP), where=words_PP > 0)
+    mutual_PP = np.divide(sums_PP, known_PP, out=np.zeros_like(sums_PP), where=known_PP > 0)
     np.fill_diagonal(mutual_PP, 0.0)
     return np.clip(mutual_PP, 0.0, 1.0)
 
 
 def _tree(distances_PP: F64) -> tuple[list[tuple[int, int]], list[int]]:
-    """(Which two are joined, the n-th pair as number P + n; the order of the leaves)."""
+    """(Joined pairs, in order; order of the leaves). The n-th pair becomes node P + n, as in SciPy's linkage."""
     # SciPy takes a third of a second to import, and has no types.
     from scipy.cluster import hierarchy
 
     pairs = distances_PP[np.triu_indices(len(distances_PP), k=1)]
     untyped = cast("Any", hierarchy)
     tree = untyped.linkage(pairs, "average", optimal_ordering=True)
-    return [(int(one), int(other)) for one, other, *_ in tree], [
+    return [(int(first), int(second)) for first, second, *_ in tree], [
         int(place) for place in untyped.leaves_list(tree)
     ]
 
 
 def _best_cut(mutual_PP: F64, merges: Sequence[tuple[int, int]]) -> list[int]:
-    """The cluster of each place where modularity is greatest on the way from one each to one of all."""
-    whole = float(mutual_PP.sum())
+    """The cluster number of each peer, for the cut of the tree with the greatest modularity.
+
+    Starts with one cluster per peer and joins clusters as the tree does, up to a single cluster.
+    """
+    total = float(mutual_PP.sum())
     count = len(mutual_PP)
-    if not whole > 0:
+    if not total > 0:
         return [0] * count
-    links = {place: mutual_PP[place] / whole for place in range(count)}
+    links = {place: mutual_PP[place] / total for place in range(count)}
     inside = {place: [place] for place in range(count)}
+    # Q = sum over clusters of (share of links inside) - (share of link ends)^2; a cluster of one has no link inside.
     modularity = -sum(float(link_P.sum()) ** 2 for link_P in links.values())
     best, cut = _MODULARITY, [list(range(count))]
-    for number, (one, other) in enumerate(merges, start=count):
-        across = float(links[one][inside[other]].sum())
-        modularity += 2 * (across - float(links[one].sum()) * float(links[other].sum()))
-        links[number] = links.pop(one) + links.pop(other)
-        inside[number] = inside.pop(one) + inside.pop(other)
+    for number, (first, second) in enumerate(merges, start=count):
+        across = float(links[first][inside[second]].sum())
+        modularity += 2 * (across - float(links[first].sum()) * float(links[second].sum()))
+        links[number] = links.pop(first) + links.pop(second)
+        inside[number] = inside.pop(first) + inside.pop(second)
         # Rounding must not decide between equals.
         if modularity > best + 1e-9:
             best, cut = modularity, list(inside.values())
     cluster_of = [0] * count
-    for kind, places in enumerate(cut):
+    for cluster, places in enumerate(cut):
         for place in places:
-            cluster_of[place] = kind
+            cluster_of[place] = cluster
     return cluster_of
 
 
@@ -128,7 +141,7 @@ def _groups(shown: Summary, places: Sequence[int], sizes: Sequence[int]) -> tupl
 
 
 def _descending(value: float | None) -> tuple[int, float]:
-    """Numbers, then nan, then who has no row."""
+    """Sort key: numbers from the greatest down, then nan, then None (a peer without a row)."""
     if value is None:
         return 2, 0.0
     return (1, 0.0) if math.isnan(value) else (0, -value)

@@ -1,4 +1,4 @@
-"""A history in pieces of some megabytes, so that a long one can be gone through in little memory."""
+"""Reads a history file in pieces of some megabytes, so that a long history needs little memory."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import Final
 from trust.record.log import History, decoded
 
 _PIECE: Final = 1 << 22
-"""Bytes read at once. A record has some kilobytes: what is not whole in so many is damage."""
+"""Bytes read at once. A record has some kilobytes, so a record that is not whole in this many bytes is damaged."""
 
 
 def pieces(file: Path, *, piece: int = _PIECE) -> Iterator[History]:
-    """Its entries in order. Only the last piece may have a torn end; `whole` counts from the file's start.
+    """The entries of `file` in order, in pieces. `whole` of a piece counts from the start of the file.
 
-    There is at least one piece, without entries where the file has none. Raises `OSError`.
+    Only the last piece may have a torn end. There is at least one piece, without entries for an empty file. Raises
+    `OSError`.
     """
     with file.open("rb") as source:
         begin, rest = 0, b""
@@ -24,11 +25,12 @@ def pieces(file: Path, *, piece: int = _PIECE) -> Iterator[History]:
             more = source.read(piece)
             rest += more
             ended = len(more) < piece
-            found = moved(decoded(rest), begin)
+            found = shifted(decoded(rest), begin)
             if found.later or not found.entries:
-                # Damage, a record as large as a piece, or a later version: all that follows is judged together.
+                # Damage, a record larger than a piece, or a later version: decode the whole rest of the file at once,
+                # so that the verdict is the same as for a file read as a whole.
                 rest += source.read()
-                found = moved(decoded(rest), begin)
+                found = shifted(decoded(rest), begin)
                 ended = True
             if ended:
                 yield found
@@ -38,8 +40,8 @@ def pieces(file: Path, *, piece: int = _PIECE) -> Iterator[History]:
             begin = found.whole
 
 
-def moved(history: History, begin: int) -> History:
-    """As it is in a file in which its first byte is the one at `begin`."""
+def shifted(history: History, begin: int) -> History:
+    """`history`, decoded from the bytes of a file from `begin` on, with offsets that count from the file's start."""
     whole = begin + history.whole
     _, _, why = history.why.partition(": ")
     return replace(history, whole=whole, why=f"byte {whole}: {why}" if why else "")

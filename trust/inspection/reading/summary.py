@@ -1,6 +1,6 @@
-"""What `trust show` says, as data: the JSON document, and what the tables are drawn from.
+"""The JSON document of `trust show`, from which its tables are drawn too.
 
-The document is described by the types below, outermost last. Numbers that are not finite are null.
+The types below describe the document, outermost last. Numbers that are not finite are null.
 `schema` rises when a field changes its meaning or goes; new fields may come without that.
 """
 
@@ -22,20 +22,21 @@ SCHEMA = 1
 
 
 class PeerSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A column: `peer` is its id, `name` what it calls itself, or what others call it; may be empty."""
+    """A column of the matrix: `peer` is the peer's id, `name` the name it gives itself, or else the name that others
+    give it (may be empty)."""
 
     peer: PeerName
     name: str
 
 
 class RowSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """One peer's row and what it did.
+    """One peer's row of the trust matrix and the losses of the merge that used it.
 
     `weights[p]` is what it takes from `Summary.peers[p]`, and sums to 1; `self_weight` is its own entry.
     `effective` is the effective number of collaborators, 1 / sum of squared weights, itself counted;
     `entropy` is in nats. `trust_alone` and `trust_merged` are losses on the peer's trust split before and
     after the merge, in nats per token; `test_alone` and `test_merged` those on its test split. `guard` is
-    alone, taken, shrunk or refused. The last two are None where nothing was compared with (`Against`).
+    alone, taken, shrunk or refused. `divergence` and `correlation` are None without a comparison (`Against`).
     """
 
     peer: PeerName
@@ -56,9 +57,9 @@ class RowSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that was read: its whole records, the bytes after them, and why these were not read.
+    """A history file that was read: its number of whole records, the bytes after them, and why these were not read.
 
-    A peer that is writing leaves a few such bytes for a moment. `records` is null where only the end of a large
+    A peer that is writing a record leaves a torn end for a moment. `records` is null where only the end of a large
     file was decoded.
     """
 
@@ -69,11 +70,12 @@ class FileSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Against(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the rows are from those of a known matrix, the oracle in `path`.
+    """Distance of the rows from those of a known matrix, the oracle in `path`.
 
     A row's `divergence` is KL(oracle row || row) in nats, with `floor` of the uniform row mixed into both; its
-    `correlation` Spearman's coefficient, the own weight aside, null where either row treats all others alike.
-    Here are their means over the rows that have one, and `frobenius`, the norm of the difference of all rows.
+    `correlation` is Spearman's coefficient without the own weight, null where either row gives all others the same.
+    `divergence` and `correlation` here are means over the rows that have a value; `frobenius` is the norm of the
+    difference of all rows.
     """
 
     path: str
@@ -84,7 +86,7 @@ class Against(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PeerBytes(msgspec.Struct, frozen=True, kw_only=True):
-    """What a peer sent and received by kind since its first start."""
+    """Bytes that a peer sent and received since its first start, by kind."""
 
     peer: PeerName
     name: str
@@ -93,9 +95,11 @@ class PeerBytes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole document. `round` is the one asked for, null for each peer's latest; `rows` has an entry for
-    each peer that recorded it, in the order of `peers`, which is by `order`. `groups` are the ids of the clusters
-    in that order, empty where they were not asked for. `asymmetry` is 0 where trust is mutual, 1 where it is one-sided.
+    """The whole document of `trust show`.
+
+    `round` is the requested round, null for each peer's latest. `peers` are sorted by `order`; `rows` has an entry for
+    each peer that recorded the round, in the order of `peers`. `groups` are the ids of each cluster in that order,
+    empty for other orders. `asymmetry` is 0 where trust is mutual, 1 where it is one-sided.
     """
 
     schema: int = SCHEMA
@@ -115,7 +119,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def square_PP(self) -> F64:
-        """`matrix` with a row of nan for each peer that has none, or one of which not all is a number."""
+        """`matrix` as a square array, with nan in the rows of peers without a row and in rows with a value that is not
+        finite."""
         place = {peer.peer: index for index, peer in enumerate(self.peers)}
         rows_PP = np.full((len(place), len(place)), np.nan)
         for row in self.rows:
@@ -126,7 +131,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 def summary(
     known: Sequence[PeerRounds], files: Iterable[FileSummary], *, at_round: int | None = None
 ) -> Summary:
-    """The rows of `at_round`, or each peer's latest. All text is escaped: a run may be somebody else's."""
+    """Summary of the rows of `at_round`, or of each peer's latest row.
+
+    All text is escaped: the history may come from a stranger.
+    """
     matrix = trust_matrix(known, at_round=at_round)
     records = {member.peer: member.at(at_round) for member in known}
     peers = tuple(
@@ -152,12 +160,12 @@ def _finite(rows_PP: F64) -> F64:
 
 
 def rounds_text(known: Iterable[PeerRounds]) -> str:
-    """Which rounds somebody recorded."""
+    """The rounds that at least one peer recorded, such as `1 to 12, 14`."""
     return runs_text(number for member in known for number in member.rounds)
 
 
 def runs_text(numbers: Iterable[int]) -> str:
-    """Whole numbers in runs: `1 to 12, 14`. Empty where there is none."""
+    """Whole numbers as ranges: `1 to 12, 14`. Empty for no numbers."""
     runs: list[tuple[int, int]] = []
     for number in sorted(set(numbers)):
         if runs and number == runs[-1][1] + 1:

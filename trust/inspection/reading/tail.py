@@ -1,15 +1,16 @@
-"""The latest row of each peer in a history, or its row of one round, without decoding all of it.
+"""Finds the latest row of each peer in a history, or its row of one round, without decoding the whole file.
 
-A matrix of 100 peers needs 100 records; the history of a long run holds 50,000 in 200 MB. These are searched from
-their end for marks, which takes 50 ms where decoding takes 1 s, and only the records that are wanted are decoded.
+A matrix of 100 peers needs 100 records; the history of a long run holds 50,000 in 200 MB. The bytes are searched
+backwards from the end for marks, which takes 50 ms where decoding takes 1 s, and only the wanted records are decoded.
 
-A mark is a piece of a record's head in which a byte from 80 to BF follows an ASCII letter. That is no UTF-8, so a
-mark never stands in a text, however hostile a name. How an entry begins is no mark: U+1F0E4, a playing card, and
-`at_s` begin with the same bytes. So a beginning counts only where an entry can be decoded from it.
+A mark is a part of a record's head in which a byte from 80 to BF follows an ASCII letter. Such bytes are not valid
+UTF-8, so a mark never occurs inside a text, not even in a hostile name. The beginning of an entry (`_START`) is no
+mark: the text U+1F0E4 (a playing card) followed by `at_s` contains the same bytes. So a beginning counts only where an
+entry can be decoded from it.
 
-What follows from not decoding all: damage is noticed at the end of the file (a torn record, zeros after a loss of
-power) and in the records that are used, not before them; and of peers of which there is no `Begun`, only those are
-found that the way back to everybody else's row leads past. Both are as our writers leave a file.
+Consequences of decoding only a part: damage is noticed at the end of the file (a torn record, zeros after a power
+failure) and in the records that are used, not in those before; and a peer without a `Begun` record is found only if
+its rounds come after the oldest row that is needed for the other peers. Files as our writers leave them have neither.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from trust.inspection.reading.pieces import moved
+from trust.inspection.reading.pieces import shifted
 from trust.record.history import VERSION, Begun, Entry, PeerName, Record, Round
 from trust.record.log import decoded
 
 _START: Final = b"\x83\xa4at_s"
-"""How every entry begins: a map of three, whose first key is `at_s`."""
+"""First bytes of every entry: a MessagePack map of three whose first key is `at_s`."""
 
 _BEGUN: Final = b"\xa4kind\xa5begun"
 _ROUND: Final = b"\xa4kind\xa5round\xa4peer"
@@ -34,10 +35,10 @@ _NUMBER: Final = b"\xa5round"
 _AFTER_NUMBER: Final = b"\xabself_weight"
 
 _TRIES: Final = 64
-"""Beginnings that are tried for one record. Each false one is a name made for it, and a record has some 16 names."""
+"""Beginnings that are tried for one record. A false one needs a name crafted for it; a record has some 16 names."""
 
 _LONG_TEXTS: Final = {0xD9: 1, 0xDA: 2, 0xDB: 4}
-"""Type byte of a MessagePack text from 32 bytes on -> bytes of its length."""
+"""Type byte of a MessagePack text of 32 bytes or more -> number of bytes of its length field."""
 
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -46,9 +47,11 @@ _Kind = TypeVar("_Kind", Begun, Round)
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """`names` by peer, in the order in which peers first began; the last name counts. `rows` are the wanted rounds.
+    """Result of reading a history from its end.
 
-    `torn` bytes follow the whole records, whose length is `whole`; `why` says what they are.
+    `names` maps peers to names, in the order in which peers first began; a peer's last name counts. `rows` are the
+    wanted rounds. `whole` is the length of the whole records in bytes; `torn` bytes follow them, and `why` says why
+    these could not be decoded.
     """
 
     names: dict[PeerName, str]
@@ -59,12 +62,12 @@ class Tail:
 
 
 class _UnclearError(Exception):
-    pass
+    """The bytes cannot be understood from their end; the caller must decode the whole file."""
 
 
 def read_tail(data: bytes | mmap, *, at_round: int | None = None) -> Tail | None:
-    """What reading all of `data` gives, or None where that must be done: its end is not understood, or a later
-    version wrote in it."""
+    """The same result as decoding all of `data`, or None where only full decoding can give it: the end is not
+    understood, or a later version of the program wrote a part."""
     try:
         whole, torn, why = _end(data)
         names = _names(data, whole)
@@ -75,7 +78,7 @@ def read_tail(data: bytes | mmap, *, at_round: int | None = None) -> Tail | None
 
 
 def _end(data: bytes | mmap) -> tuple[int, int, str]:
-    """(Length of the whole records, bytes after them, why these are none)."""
+    """(Length of the whole records, number of bytes after them, why these are not records)."""
     if data[: len(_START)] != _START:
         raise _UnclearError
     begin = len(data)
@@ -87,7 +90,7 @@ def _end(data: bytes | mmap) -> tuple[int, int, str]:
         if last.entries:
             if last.later:
                 break
-            last = moved(last, begin)
+            last = shifted(last, begin)
             return last.whole, last.torn, last.why
     raise _UnclearError
 
@@ -100,15 +103,18 @@ def _names(data: bytes | mmap, end: int) -> dict[PeerName, str]:
 
 
 def _latest(data: bytes | mmap, end: int, names: dict[PeerName, str]) -> dict[PeerName, Round]:
-    """Backwards until everybody who began has a row; to the start where somebody did who never began."""
+    """The last row of each peer, searched backwards until every peer in `names` has a row.
+
+    Searches up to the start where a row belongs to a peer that is not in `names`.
+    """
     rows: dict[PeerName, Round] = {}
     missing = {name.encode() for name in names}
-    met: set[bytes] = set()
+    seen: set[bytes] = set()
     for mark in _backwards(data, _ROUND, end):
         peer = _text(data, mark + len(_ROUND))
-        if peer in met:
+        if peer in seen:
             continue
-        met.add(peer)
+        seen.add(peer)
         record = _record(data, mark, end, Round)
         rows[record.peer] = record
         missing.discard(peer)
@@ -133,7 +139,7 @@ def _backwards(data: bytes | mmap, mark: bytes, end: int) -> Iterator[int]:
 
 
 def _record(data: bytes | mmap, mark: int, end: int, kind: type[_Kind]) -> _Kind:
-    """The record that has its mark there."""
+    """The record whose mark stands at `mark`."""
     begin = mark
     for _ in range(_TRIES):
         begin = data.rfind(_START, 0, begin)
@@ -146,7 +152,8 @@ def _record(data: bytes | mmap, mark: int, end: int, kind: type[_Kind]) -> _Kind
 
 
 def _decoded_from(data: bytes | mmap, begin: int, mark: int, end: int) -> Record | None:
-    """It ends where the next begins, or after names that look so."""
+    """The record of the entry from `begin` on, or None. It ends at the next `_START` from which on it decodes: names
+    inside the entry may contain these bytes."""
     stop = mark
     for _ in range(_TRIES):
         stop = data.find(_START, stop + 1, end)
@@ -160,7 +167,7 @@ def _decoded_from(data: bytes | mmap, begin: int, mark: int, end: int) -> Record
 
 
 def _text(data: bytes | mmap, at: int) -> bytes:
-    """The MessagePack text there, as it is encoded."""
+    """The UTF-8 bytes of the MessagePack text at offset `at`."""
     first = data[at]
     if 0xA0 <= first < 0xC0:
         return data[at + 1 : at + 1 + first - 0xA0]

@@ -1,4 +1,5 @@
-"""Bytes per peer and kind, added up over restarts: a process counts from 0."""
+"""Adds up the bytes that each peer sent and received, by kind. Records count from the start of a process, so every
+restart begins a new count at 0."""
 
 from __future__ import annotations
 
@@ -18,14 +19,14 @@ _UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 
 @dataclass(slots=True)
 class PeerTraffic:
-    """What a peer sent and received, by kind."""
+    """Bytes that a peer sent and received, by kind."""
 
     sent: Counter[str] = field(default_factory=Counter[str])
     received: Counter[str] = field(default_factory=Counter[str])
 
 
 class TrafficTotals:
-    """Fed with entries in the order in which each peer wrote them, at any time with more of them."""
+    """Running totals of traffic by peer. Entries of one peer must come in the order in which it wrote them."""
 
     def __init__(self) -> None:
         self.totals: dict[PeerName, PeerTraffic] = {}
@@ -37,7 +38,7 @@ class TrafficTotals:
             total = self.totals.setdefault(peer, PeerTraffic())
             now = PeerTraffic(Counter(entry.traffic.sent), Counter(entry.traffic.received))
             last = self._last.get(peer)
-            if last is None or isinstance(entry.record, Begun) or _fell(now, last):
+            if last is None or isinstance(entry.record, Begun) or _restarted(now, last):
                 last = PeerTraffic()
             self._last[peer] = now
             total.sent += now.sent - last.sent
@@ -50,14 +51,14 @@ def totals(entries: Iterable[Entry]) -> dict[PeerName, PeerTraffic]:
     return meter.totals
 
 
-def counted(shown: Summary, traffic: Mapping[PeerName, PeerTraffic]) -> Summary:
-    """With `bytes` filled in, for the peers shown that wrote a history."""
+def with_bytes(summary: Summary, traffic: Mapping[PeerName, PeerTraffic]) -> Summary:
+    """`summary` with `bytes` filled in for its peers that wrote a history."""
     known = {escaped(peer): bytes_ for peer, bytes_ in traffic.items()}
     return msgspec.structs.replace(
-        shown,
+        summary,
         bytes=tuple(
             PeerBytes(peer=peer.peer, name=peer.name, sent=dict(found.sent), received=dict(found.received))
-            for peer in shown.peers
+            for peer in summary.peers
             if (found := known.get(peer.peer))
         ),
     )
@@ -71,5 +72,5 @@ def bytes_text(count: float) -> str:
     return f"{count:.1f} {_UNITS[unit]}" if unit and count < 9.95 else f"{count:.0f} {_UNITS[unit]}"
 
 
-def _fell(now: PeerTraffic, last: PeerTraffic) -> bool:
+def _restarted(now: PeerTraffic, last: PeerTraffic) -> bool:
     return now.sent.total() < last.sent.total() or now.received.total() < last.received.total()

@@ -1,4 +1,4 @@
-"""What to say of bytes that could not be read."""
+"""Messages about bytes of a history that could not be read."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from trust.inspection.reading.summary import FileSummary
 
 
-def unread(files: Iterable[FileSummary]) -> list[str]:
-    """A line for each file whose end is torn."""
+def unread_lines(files: Iterable[FileSummary]) -> list[str]:
+    """One line of text for each file whose end is torn."""
     return [
         f"{file.path}: {file.torn_bytes} bytes not read, {file.why} (normal while writing)"
         for file in files

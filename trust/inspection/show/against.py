@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from trust.errors import UserMistake
-from trust.inspection.reading.files import named
+from trust.inspection.reading.files import find_peer
 from trust.inspection.reading.summary import Against, Summary
 from trust.names import escaped
 from trust.record.measures import FLOOR, distance, divergences, floored, rank_correlations
@@ -99,7 +99,7 @@ def _places(shown: Summary, oracle: Oracle, path: Path) -> list[int | None]:
     peers = [(peer.peer, peer.name) for peer in shown.peers]
     number = {peer: index for index, (peer, _) in enumerate(peers)}
     known = {text for pair in peers for text in pair}
-    place = [number[named(name, peers)] if name in known else None for name in oracle.names]
+    place = [number[find_peer(name, peers)] if name in known else None for name in oracle.names]
     if len(found := [one for one in place if one is not None]) > len(set(found)):
         twice = next(one for one in found if found.count(one) > 1)
         raise UserMistake(f"{path} speaks of {escaped(peers[twice][1] or peers[twice][0])} by name and by id")

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from trust.inspection.reading.ordering import Order, ordered
 from trust.inspection.reading.summary import Summary, summary
-from trust.inspection.reading.traffic import counted
+from trust.inspection.reading.traffic import with_bytes
 from trust.inspection.show.latest import read_latest
 from trust.inspection.show.tables import print_summary
 
@@ -107,7 +107,7 @@ def show(
     if against is not None:
         shown = _compared(shown, against)
     if found.traffic is not None:
-        shown = counted(shown, found.traffic)
+        shown = with_bytes(shown, found.traffic)
     if png is not None:
         # matplotlib takes half a second to import, and only this needs it.
         from trust.inspection.show.plots import save_heat_map

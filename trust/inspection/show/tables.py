@@ -17,7 +17,7 @@ from trust.inspection.drawing.numbers import number_text
 from trust.inspection.drawing.shades import GUARDS, weight_style, weight_text
 from trust.inspection.reading.summary import PeerBytes, RowSummary, Summary
 from trust.inspection.reading.traffic import bytes_text
-from trust.inspection.reading.unread import unread
+from trust.inspection.reading.unread import unread_lines
 from trust.names import short_names
 
 _NAME_WIDTH: Final = 12
@@ -43,7 +43,7 @@ def print_summary(shown: Summary, console: Console) -> None:
             console, _bytes(shown.bytes, dict(zip((peer.peer for peer in shown.peers), names, strict=True)))
         )
         _say(console, "bytes since a peer's first start; ↑ sent, ↓ received")
-    for line in unread(shown.files):
+    for line in unread_lines(shown.files):
         _print_dim(console, line)
 
 

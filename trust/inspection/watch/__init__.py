@@ -1,1 +1,3 @@
-"""The live view: files that grow -> what is known by now -> what a terminal shows of it."""
+"""The live view of `gossipllm trust watch`: growing files (`following`) -> state of all peers (`board`) -> terminal
+(`app`, `panels`) or JSON lines (`lines`).
+"""

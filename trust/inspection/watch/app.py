@@ -1,4 +1,4 @@
-"""The live view in a terminal: keys in, panels out, and a look at the files every so often."""
+"""The live view in a terminal: handles keys, draws panels, and reads the history files at an interval."""
 
 from __future__ import annotations
 
@@ -31,22 +31,23 @@ from trust.inspection.watch.sorting import SORTS
 from trust.record.history import PeerName
 
 LEAST: Final = (60, 16)
-"""Columns and lines that a view needs."""
+"""Smallest terminal in columns and lines; a smaller one shows only the `TooSmall` screen."""
 
 INTERRUPTED: Final = 130
+"""Exit status after ctrl+c: 128 + SIGINT, as shells report it."""
 
 _KEYS: Final = "? help  q quit  enter cell  s sort  space freeze  b bytes  r refusals"
 _FEWER_KEYS: Final = "? help  q quit  ↵ cell  s sort  space freeze  b bytes  r log"
 _WAITING: Final = "No peer has finished a round yet. Waiting."
 _LOG: Final = 2
-"""Lines of the log at least."""
+"""Smallest height of the log in lines."""
 
 _CATCH_UP_S: Final = 0.02
-"""Pause for keys between two parts of a long history."""
+"""Seconds between two parts of a long history, in which keys are handled."""
 
 
 class WatchApp(App[None]):
-    """Follows the files until `q`. `every_s`: seconds between looks."""
+    """The live view of the histories in `following`, until the user quits. Reads the files every `every_s` seconds."""
 
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -69,43 +70,45 @@ class WatchApp(App[None]):
     ]
     CSS = """
     TableView { height: 1; }
-    #told { height: 1fr; }
+    #log { height: 1fr; }
     #status, #keys { background: $panel; }
     """
 
     def __init__(self, following: Following, *, every_s: float) -> None:
-        # With this, NO_COLOR leaves the terminal's own two colours; without, textual makes everything grey.
+        # With `ansi_color`, NO_COLOR leaves the terminal's own two colours; without it, textual makes everything grey.
         super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self._following = following
         self._every_s = every_s
         self._board = Board()
+        # A copy of the board while the user has frozen the view; reading goes on into `_board`.
         self._frozen: Board | None = None
         self._behind = 0
         self._troubles: tuple[str, ...] = ()
         self._sort = 0
+        # (learner, other) of the cell under the cursor; None while no peer has a row.
         self._cursor: tuple[PeerName, PeerName] | None = None
         self._bytes = False
         self._scene: Scene = scene(self._board, SORTS[0])
         self._heights = (0, 0, 0)
+        self._status, self._matrix, self._lower = TableView("status"), TableView("matrix"), TableView("lower")
+        self._event_log, self._keys = TableView("log"), TableView("keys")
 
     def compose(self) -> ComposeResult:
-        self._status, self._matrix, self._lower = TableView("status"), TableView("matrix"), TableView("lower")
-        self._told, self._keys = TableView("told"), TableView("keys")
-        yield from (self._status, self._matrix, self._lower, self._told, self._keys)
+        yield from (self._status, self._matrix, self._lower, self._event_log, self._keys)
 
     def on_mount(self) -> None:
         self.title = "gossipllm trust watch"
         self._follow()
 
     def look(self) -> None:
-        """Read what came, and draw it unless the view stands still."""
-        news = self._following.news()
-        if news.again:
+        """Read new entries, and draw them unless the view is frozen."""
+        new = self._following.read_new()
+        if new.restarted:
             self._board = Board()
-        self._board.feed(news.entries)
-        self._behind = news.behind
+        self._board.feed(new.entries)
+        self._behind = new.behind
         troubles, self._troubles = self._troubles, self._following.troubles
-        if self._frozen is None and (news.entries or news.again or troubles != self._troubles):
+        if self._frozen is None and (new.entries or new.restarted or troubles != self._troubles):
             self._arrange()
         else:
             self._draw_status()
@@ -121,7 +124,7 @@ class WatchApp(App[None]):
     def action_move(self, down: int, right: int) -> None:
         if self._cursor is None:
             return
-        row, column = self._place()
+        row, column = self._place(self._cursor)
         learners, peers = self._scene.learners, self._scene.peers
         row, column = min(max(row + down, 0), learners - 1), min(max(column + right, 0), len(peers) - 1)
         self._cursor = (peers[row], peers[column])
@@ -136,7 +139,7 @@ class WatchApp(App[None]):
         self._draw()
 
     def action_freeze(self) -> None:
-        self._frozen = self._board.still() if self._frozen is None else None
+        self._frozen = self._board.snapshot() if self._frozen is None else None
         self._arrange()
 
     def action_open_cell(self) -> None:
@@ -178,11 +181,11 @@ class WatchApp(App[None]):
         else:
             matrix = matrix_table(self._scene, width)
             lower = (bytes_table if self._bytes else peers_table)(self._scene, width)
-            at = self._place()
+            at = self._place(self._cursor)
         log = self._share(height - 2, _lines(matrix), _lines(lower))
         self._matrix.show(matrix, at and (at[0], at[1] + 1))
         self._lower.show(lower, at and (at[0], 0))
-        self._told.show(events_table(self._scene, self._troubles, lines=log, width=width))
+        self._event_log.show(events_table(self._scene, self._troubles, lines=log, width=width))
         self._keys.show(_message(_KEYS if width >= len(_KEYS) else _FEWER_KEYS, width))
         for screen in self.screen_stack[1:]:
             if isinstance(screen, Page):
@@ -200,15 +203,17 @@ class WatchApp(App[None]):
         )
         self._status.show(line)
 
-    def _place(self) -> tuple[int, int]:
-        """Row and column of the cursor."""
-        assert self._cursor is not None, "there is a cursor as soon as there is a row"
-        learner, other = self._cursor
+    def _place(self, cell: tuple[PeerName, PeerName]) -> tuple[int, int]:
+        """Row and column of a cell (learner, other) in the matrix."""
+        learner, other = cell
         return self._scene.peers.index(learner), self._scene.peers.index(other)
 
     def _share(self, height: int, matrix: int, lower: int) -> int:
-        """Lines for each panel; what the log gets is returned. Where both do not fit, they share by halves.
-        Between panels is a blank line where there is room for it."""
+        """Divide `height` lines between matrix, lower table and log, and return the height of the log.
+
+        Where matrix and lower table do not both fit, each gets at least half. A blank line separates panels where
+        there is room for it.
+        """
         room = height - _LOG
         matrix = min(matrix, max(room // 2, room - lower))
         lower = min(lower, room - matrix)
@@ -216,7 +221,7 @@ class WatchApp(App[None]):
         if (matrix, lower, gap) != self._heights:
             self._heights = (matrix, lower, gap)
             self._matrix.styles.height, self._lower.styles.height = matrix, lower
-            self._lower.styles.margin = self._told.styles.margin = (gap, 0, 0, 0)
+            self._lower.styles.margin = self._event_log.styles.margin = (gap, 0, 0, 0)
         return height - matrix - lower - 2 * gap
 
 

@@ -1,7 +1,7 @@
-"""What is known of all peers by now: entries in, the latest of everything out.
+"""State of the live view: is fed with history entries, and holds the latest row, traffic and events of all peers.
 
-Of the past only what a view draws is kept, so that it can run for months: per peer the weights and test losses of
-its last rounds, and of all peers together the last refusals and notes.
+Memory is bounded, so that a view can run for months: a board keeps for each peer the weights and test losses of its
+last `KEPT_ROUNDS` rounds, and for all peers together the last `KEPT_EVENTS` refusals and notes.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from trust.record.history import Begun, Entry, Note, PeerName, Refusal, Round, S
 from trust.record.matrix import Matrix, PeerRounds, trust_matrix
 
 KEPT_ROUNDS: Final = 400
-"""Of each peer; a chart has a hundred columns at most."""
+"""Rounds kept for each peer; a chart has a hundred columns at most."""
 
 KEPT_EVENTS: Final = 500
+"""Refusals and notes kept for all peers together. Guess."""
 
 RATE_S: Final = 60.0
-"""Seconds of records that a rate is the mean of. A round has some tens of seconds, and its bytes come at once."""
+"""Seconds of records over which a rate is the mean. A round takes some tens of seconds, and its bytes come at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoundPoint:
-    """A round, for drawing it later. `weights` of the neighbours that were seen, and the peer's own."""
+    """What charts need of a round. `weights` are those of the neighbours that the peer saw, and its own."""
 
     round: int
     weights: Mapping[PeerName, float]
@@ -37,15 +38,16 @@ class RoundPoint:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A refusal or a note, and when it was written in Unix seconds."""
+    """A refusal or a note, and the Unix time at which it was written."""
 
     at_s: float
-    what: Refusal | Note
+    record: Refusal | Note
 
 
 @dataclass(slots=True)
 class WatchedPeer:
-    """One peer by its own records. `at_s` is the time of the last, `latest` None before the first round."""
+    """A peer as its own records describe it. `at_s` is the time of its last record; `latest` is its last round, None
+    before the first."""
 
     peer: PeerName
     name: str = ""
@@ -53,129 +55,135 @@ class WatchedPeer:
     latest: Round | None = None
     points: deque[RoundPoint] = field(default_factory=lambda: deque[RoundPoint](maxlen=KEPT_ROUNDS))
     samples: deque[tuple[float, int]] = field(default_factory=lambda: deque[tuple[float, int]](maxlen=100))
-    """(time, bytes sent and received by then), at most one a second."""
+    """(Unix time, bytes sent and received until then), at most one sample a second."""
     refusals: int = 0
+    """Refusals that the peer has written, including those that the board no longer keeps."""
 
     def seen(self, other: PeerName) -> Seen | None:
-        """What the latest row knew of `other`."""
+        """The entry for neighbour `other` in the latest round; None if the peer did not see it."""
         latest = self.latest
-        return next((one for one in latest.seen if one.peer == other), None) if latest else None
+        return next((seen for seen in latest.seen if seen.peer == other), None) if latest else None
 
     @property
     def rate(self) -> float | None:
-        """Bytes per second, sent and received, over the last minute of this peer's own records, or between the last
-        two of them if these are further apart; None for less than a second."""
+        """Bytes per second, sent and received, over the last minute of this peer's records, or between its last two
+        records if these are further apart; None if they are less than a second apart."""
         if len(self.samples) < 2:
             return None
         until_s, total = self.samples[-1]
-        inside = next((one for one in self.samples if one[0] >= until_s - RATE_S), self.samples[-1])
+        inside = next((sample for sample in self.samples if sample[0] >= until_s - RATE_S), self.samples[-1])
         since_s, before = inside if inside[0] < until_s else self.samples[-2]
         return (total - before) / (until_s - since_s) if until_s - since_s >= 1 else None
 
 
 class Board:
-    """Fed with the entries of all peers, those of one peer in the order written."""
+    """The state of all peers. Entries of one peer must be fed in the order in which it wrote them."""
 
     def __init__(self) -> None:
         self.peers: dict[PeerName, WatchedPeer] = {}
         self.events: list[Event] = []
-        """The last of them, oldest first."""
+        """The last refusals and notes of all peers, oldest first."""
         self.refusals = 0
-        """All that ever were."""
-        self._meter = TrafficTotals()
+        """Number of refusals fed so far, including those no longer in `events`."""
+        self._totals = TrafficTotals()
         self._matrix: Matrix | None = None
 
     def feed(self, entries: Iterable[Entry]) -> set[PeerName]:
-        """The peers whose rows changed."""
+        """Take in new entries, and return the peers whose latest row changed."""
         changed: set[PeerName] = set()
         for entry in entries:
             record = entry.record
             match record:
                 case Begun():
-                    one = self._of(record.peer)
-                    one.name, self._matrix = record.name, None
+                    watched = self._peer(record.peer)
+                    watched.name, self._matrix = record.name, None
                 case Round():
-                    one = self._of(record.peer)
-                    _append(one, record)
+                    watched = self._peer(record.peer)
+                    _add_round(watched, record)
                     changed.add(record.peer)
                     self._matrix = None
                 case Refusal() | Note():
-                    one = self._event(entry.at_s, record)
-            if one is not None:
-                self._meter.feed((entry,))
-                self._sample(one, entry.at_s)
+                    watched = self._add_event(entry.at_s, record)
+            if watched is not None:
+                self._totals.feed((entry,))
+                self._add_sample(watched, entry.at_s)
         return changed
 
     @property
     def matrix(self) -> Matrix:
-        """The latest rows of all who wrote anything, as `trust show` has it."""
+        """The latest row of every peer that wrote a record, as `trust show` has it."""
         if self._matrix is None:
             self._matrix = trust_matrix(
                 [
-                    PeerRounds(one.peer, one.name, {one.latest.round: one.latest} if one.latest else {})
-                    for one in self.peers.values()
+                    PeerRounds(
+                        watched.peer,
+                        watched.name,
+                        {watched.latest.round: watched.latest} if watched.latest else {},
+                    )
+                    for watched in self.peers.values()
                 ]
             )
         return self._matrix
 
     @property
     def traffic(self) -> Mapping[PeerName, PeerTraffic]:
-        return self._meter.totals
+        return self._totals.totals
 
     @property
     def at_s(self) -> float:
-        """Of the last record of all."""
-        return max((one.at_s for one in self.peers.values()), default=0.0)
+        """Unix time of the last record of all peers; 0 before the first."""
+        return max((watched.at_s for watched in self.peers.values()), default=0.0)
 
     def refusals_of(self, peer: PeerName, about: PeerName) -> tuple[Event, ...]:
-        """Those among the last events, oldest first: what `peer` refused of `about`."""
+        """Refusals in `events` of things that `peer` received from `about`, oldest first."""
         return tuple(
             event
             for event in self.events
-            if isinstance(event.what, Refusal) and event.what.peer == peer and event.what.about == about
+            if isinstance(event.record, Refusal) and event.record.peer == peer and event.record.about == about
         )
 
-    def still(self) -> Board:
-        """As it is now, whatever this board is fed with later; not to be fed itself."""
-        still = Board()
-        still.peers = {
-            peer: replace(one, points=one.points.copy(), samples=one.samples.copy())
-            for peer, one in self.peers.items()
+    def snapshot(self) -> Board:
+        """A copy that does not change when this board is fed; it must not be fed itself."""
+        snapshot = Board()
+        snapshot.peers = {
+            peer: replace(watched, points=watched.points.copy(), samples=watched.samples.copy())
+            for peer, watched in self.peers.items()
         }
-        still.events, still.refusals = self.events.copy(), self.refusals
-        still._meter.totals = copy.deepcopy(self._meter.totals)
-        return still
+        snapshot.events, snapshot.refusals = self.events.copy(), self.refusals
+        snapshot._totals.totals = copy.deepcopy(self._totals.totals)
+        return snapshot
 
-    def _of(self, peer: PeerName) -> WatchedPeer:
+    def _peer(self, peer: PeerName) -> WatchedPeer:
         if peer not in self.peers:
             self.peers[peer] = WatchedPeer(peer)
             self._matrix = None
         return self.peers[peer]
 
-    def _event(self, at_s: float, what: Refusal | Note) -> WatchedPeer | None:
-        """Who wrote it; None for somebody who has not begun (a simulation's note about all)."""
-        insort(self.events, Event(at_s, what), key=lambda event: event.at_s)
+    def _add_event(self, at_s: float, record: Refusal | Note) -> WatchedPeer | None:
+        """Store an event, and return the peer that wrote it; None for a writer that never began (a simulation writes
+        its notes about the whole run under no peer's name)."""
+        insort(self.events, Event(at_s, record), key=lambda event: event.at_s)
         del self.events[:-KEPT_EVENTS]
-        one = self.peers.get(what.peer)
-        if isinstance(what, Refusal):
+        watched = self.peers.get(record.peer)
+        if isinstance(record, Refusal):
             self.refusals += 1
-            if one is not None:
-                one.refusals += 1
-        return one
+            if watched is not None:
+                watched.refusals += 1
+        return watched
 
-    def _sample(self, one: WatchedPeer, at_s: float) -> None:
-        one.at_s = at_s
-        total = self._meter.totals[one.peer]
+    def _add_sample(self, watched: WatchedPeer, at_s: float) -> None:
+        watched.at_s = at_s
+        total = self._totals.totals[watched.peer]
         sample = (at_s, total.sent.total() + total.received.total())
-        if one.samples and at_s - one.samples[-1][0] < 1.0 and len(one.samples) > 1:
-            one.samples.pop()
-        one.samples.append(sample)
+        if watched.samples and at_s - watched.samples[-1][0] < 1.0 and len(watched.samples) > 1:
+            watched.samples.pop()
+        watched.samples.append(sample)
 
 
-def _append(one: WatchedPeer, record: Round) -> None:
-    """Rounds that are repeated after a crash take the place of those before it."""
-    while one.points and one.points[-1].round >= record.round:
-        one.points.pop()
-    weights = {seen.peer: seen.weight for seen in record.seen} | {one.peer: record.self_weight}
-    one.points.append(RoundPoint(record.round, weights, record.test_merged))
-    one.latest = record
+def _add_round(watched: WatchedPeer, record: Round) -> None:
+    """Store a round. A round that is repeated after a crash replaces the first one and those after it."""
+    while watched.points and watched.points[-1].round >= record.round:
+        watched.points.pop()
+    weights = {seen.peer: seen.weight for seen in record.seen} | {watched.peer: record.self_weight}
+    watched.points.append(RoundPoint(record.round, weights, record.test_merged))
+    watched.latest = record

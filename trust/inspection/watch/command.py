@@ -1,4 +1,4 @@
-"""`gossipllm trust watch`: the matrix while peers run. Only reads files."""
+"""`gossipllm trust watch`: shows the trust matrix while peers run. Only reads files."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def watch(paths: tuple[Path, ...], every_s: float, as_json: bool) -> None:
             "trust watch needs a terminal; for one look use gossipllm trust show, for a script --json"
         )
     following = Following(paths)
-    # textual takes a third of a second to import, and the lines do without it.
+    # textual takes a third of a second to import, and JSON lines do not need it.
     from trust.inspection.watch.app import WatchApp
 
     app = WatchApp(following, every_s=every_s)
@@ -89,7 +89,10 @@ def _print_lines(following: Following, every_s: float) -> None:
 
 
 def _abandoned(wait_s: float) -> bool:
-    """Waits, and says whether standard output lost its reader meanwhile: without a line, no write would tell."""
+    """Wait `wait_s` seconds; return whether standard output lost its reader meanwhile.
+
+    While there is no line to print, no write fails, so the process would outlive the pipe.
+    """
     if not hasattr(select, "poll"):
         time.sleep(wait_s)
         return False

@@ -1,8 +1,8 @@
-"""Histories that grow -> their new entries, each byte read and decoded once.
+"""Follows growing history files and returns their new entries; each byte is read and decoded once.
 
-A file is read on from the end of its last whole record; a torn end waits there until it is whole. A file was cut
-or replaced when it is another inode, shorter, or its last record does not begin as it did. Then everything is read
-from the start, of all files, because what is known of a peer cannot be unlearned.
+Reading continues from the end of a file's last whole record; a torn end is tried again until it is whole. A file counts
+as cut or replaced if its inode changed, it became shorter, or the bytes of its last record changed. Then all files are
+read again from the start, because the effect of earlier entries on a board cannot be undone.
 """
 
 from __future__ import annotations
@@ -19,40 +19,45 @@ from trust.record.history import Entry
 from trust.record.log import decoded
 
 _CHUNK: Final = 1 << 20
-"""Bytes of a file that are read at once. A record has some kilobytes: what is not whole in so many is damage."""
+"""Bytes of a file read at once. A record has some kilobytes, so a record that is not whole in a chunk is damaged."""
 
 _AT_ONCE: Final = 4 * _CHUNK
-"""Bytes of all files together: some 0.1 s, so that a view answers keys while it reads a long history."""
+"""Bytes of all files read in one call: some 0.1 s, so that a view answers keys while it reads a long history."""
 
 _START: Final = b"\x83\xa4at_s"
+"""First bytes of every entry: a MessagePack map of three whose first key is `at_s`."""
+
 _MARK: Final = 64
-"""Bytes of the last record that are compared. It begins with its time, and ends alike in every run."""
+"""Bytes compared from the beginning of the last record. It begins with the record's time; the ends of records are
+the same in every run."""
 
 _SEARCH_EVERY: Final = 5
-"""Looks at the files before the folders are searched for new ones, which is dearer."""
+"""Calls of `read_new` between two searches of the folders for new files; a search costs more than a look at the
+known files."""
 
 _PATIENCE: Final = 3
-"""Looks after which an end that is still torn is no record in the making. Guess: a record is one `write`."""
+"""Looks at a file after which a torn end is reported rather than taken for a record that is being written. Guess: a
+record is one `write`."""
 
 _HOME: Final = ("peer.toml", "*/peer.toml", "*/*/peer.toml")
-"""What a home has before its peer ever ran."""
+"""A file that a home has even before its peer first runs, relative to the given path."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewEntries:
-    """Entries since the last look; those of one peer in the order in which it wrote them.
+    """Entries since the last call; those of one peer in the order in which it wrote them.
 
-    `again`: a file was cut or replaced, these are entries from the start, and all earlier ones are void.
-    `behind` bytes are left to be read, at once.
+    `restarted`: a file was cut or replaced, `entries` begin again from the start, and all earlier ones are void.
+    `behind`: bytes that are already in the files and still to be read; call again at once.
     """
 
     entries: tuple[Entry, ...]
-    again: bool
+    restarted: bool
     behind: int
 
 
 class Following:
-    """All histories at and below `paths`, also those that come later.
+    """Reader of all histories at and below `paths`, including files that appear later.
 
     Raises `UserMistake` where a path has neither a history nor the home of a peer that could write one.
     """
@@ -62,7 +67,7 @@ class Following:
         self._files: dict[Path, _File] = {}
         self._looks = 0
         for path in self._paths:
-            _check(path)
+            _check_path(path)
 
     @property
     def files(self) -> int:
@@ -70,27 +75,27 @@ class Following:
 
     @property
     def size(self) -> int:
-        """Bytes of all files as of the last look."""
+        """Size of all files in bytes at the last call of `read_new`."""
         return sum(file.size for file in self._files.values())
 
     @property
     def troubles(self) -> tuple[str, ...]:
-        """A line for each file whose end cannot be read and does not become whole, escaped."""
+        """One line of escaped text for each file whose end stays unreadable."""
         return tuple(file.trouble for file in self._files.values() if file.trouble)
 
-    def news(self) -> NewEntries:
-        """What came since. A file that is gone or cannot be opened has none. Raises nothing."""
+    def read_new(self) -> NewEntries:
+        """The entries since the last call. A file that is gone or cannot be opened has none. Raises nothing."""
         if self._looks % _SEARCH_EVERY == 0:
             self._search()
         self._looks += 1
         try:
-            return self._read(again=False)
+            return self._read(restarted=False)
         except _ReplacedError:
             for file in self._files.values():
                 file.rewind()
-            return self._read(again=True)
+            return self._read(restarted=True)
 
-    def _read(self, *, again: bool) -> NewEntries:
+    def _read(self, *, restarted: bool) -> NewEntries:
         for file in self._files.values():
             file.look()
         entries: list[Entry] = []
@@ -100,22 +105,22 @@ class Following:
                 part, length = file.read()
                 entries.extend(part)
                 left -= length
-        return NewEntries(tuple(entries), again, sum(file.behind for file in self._files.values()))
+        return NewEntries(tuple(entries), restarted, sum(file.behind for file in self._files.values()))
 
     def _search(self) -> None:
         for path in self._paths:
-            for file in _found(path):
+            for file in _files_of(path):
                 # Resolved, so that a file that two paths lead to is read once.
                 if (real := file.resolve()) not in self._files:
                     self._files[real] = _File(real)
 
 
 class _ReplacedError(Exception):
-    """The file does not go on where reading stopped."""
+    """The file was cut or replaced: it does not continue where reading stopped."""
 
 
 class _File:
-    """`waiting`: something changed since it was last read. `behind`: bytes that were never looked at, and can be."""
+    """One followed file. `waiting`: the file changed since it was last read. `behind`: bytes not yet read once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -129,7 +134,7 @@ class _File:
         self._read_to = 0
         self._mark_at, self._mark = 0, b""
         self._seen: tuple[int, int] = (0, 0)
-        self._standing, self._why, self._stuck = 0, "", False
+        self._torn_looks, self._why, self._stuck = 0, "", False
 
     @property
     def behind(self) -> int:
@@ -137,13 +142,13 @@ class _File:
 
     @property
     def trouble(self) -> str:
-        if not self._why or (self._standing < _PATIENCE and not self._stuck):
+        if not self._why or (self._torn_looks < _PATIENCE and not self._stuck):
             return ""
         return escaped(f"not read from byte {self._whole} on, {self._why}: {self._path}", 4096)
 
     def look(self) -> None:
-        """Whether there is more. Raises `_ReplacedError`."""
-        self._standing = self._standing + 1 if self._why else 0
+        """Update `size` and `waiting` from the file's status. Raises `_ReplacedError`."""
+        self._torn_looks = self._torn_looks + 1 if self._why else 0
         try:
             status = self._path.stat()
         except OSError:
@@ -156,7 +161,7 @@ class _File:
         self._seen, self.size = seen, status.st_size
 
     def read(self) -> tuple[tuple[Entry, ...], int]:
-        """The entries of one chunk, and its length. Raises `_ReplacedError`."""
+        """The entries of the next chunk, and its length in bytes. Raises `_ReplacedError`."""
         self.waiting = False
         try:
             with self._path.open("rb", buffering=0) as file:
@@ -169,25 +174,25 @@ class _File:
                 new = file.read(_CHUNK)
         except OSError:
             return (), 0
-        return self._taken(new or b""), len(new or b"")
+        return self._decode(new or b""), len(new or b"")
 
-    def _taken(self, new: bytes) -> tuple[Entry, ...]:
+    def _decode(self, new: bytes) -> tuple[Entry, ...]:
         history = decoded(new)
         if history.whole:
             last = max(0, new.rfind(_START, 0, history.whole))
             self._mark_at, self._mark = self._whole + last, new[last : min(last + _MARK, history.whole)]
-            self._standing = 0
+            self._torn_looks = 0
         self._read_to = self._whole + len(new)
         self._whole += history.whole
         self._why = history.why.partition(": ")[2]
         self._stuck = history.later or (not history.whole and len(new) == _CHUNK)
         if len(new) == _CHUNK and history.whole:
-            # The chunk may have ended within a record, and there is more behind it.
+            # The torn record may only be cut off by the chunk's end, so it is no reason to report trouble yet.
             self._read_to, self._why, self.waiting = self._whole, "", True
         return history.entries
 
 
-def _check(path: Path) -> None:
+def _check_path(path: Path) -> None:
     try:
         history_files(path)
     except UserMistake:
@@ -195,7 +200,7 @@ def _check(path: Path) -> None:
             raise
 
 
-def _found(path: Path) -> list[Path]:
+def _files_of(path: Path) -> list[Path]:
     try:
         return history_files(path)
     except UserMistake:

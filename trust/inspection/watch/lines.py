@@ -1,6 +1,6 @@
-"""The live view for scripts: a JSON line whenever something changed.
+"""The live view for scripts: one line of JSON for each change.
 
-Described by the types below, outermost last. `schema` rises when a field changes its meaning or goes; new fields may
+The types below describe a line, outermost last. `schema` rises when a field changes its meaning or goes; new fields may
 come without that. All text is escaped.
 """
 
@@ -11,14 +11,14 @@ import msgspec
 from trust.inspection.watch.board import Board, WatchedPeer
 from trust.inspection.watch.following import Following
 from trust.names import escaped
-from trust.record.history import Entry, Note, PeerName, Refusal
+from trust.record.history import Entry, Note, PeerName, Refusal, Round
 
 SCHEMA = 1
 
 
 class RowLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A peer's latest round, written at `at_s` or not long before it. Weights are of the neighbours it saw; bytes
-    are by kind, since its first record."""
+    """A peer's latest round. `at_s` is the time of its last record. `weights` has the neighbours that it saw; `sent`
+    and `received` are bytes by kind since its first record."""
 
     peer: PeerName
     name: str
@@ -38,6 +38,8 @@ class RowLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RefusalLine(msgspec.Struct, frozen=True, kw_only=True):
+    """`peer` refused something that came from `about`, for the reason `why`."""
+
     at_s: float
     peer: PeerName
     about: PeerName
@@ -46,6 +48,8 @@ class RefusalLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NoteLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A note of `peer`; `level` is info, warning or error."""
+
     at_s: float
     peer: PeerName
     level: str
@@ -53,6 +57,9 @@ class NoteLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpdateLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of output: what changed since the line before. `again`: a file was cut or replaced, and all earlier
+    lines are void."""
+
     schema: int = SCHEMA
     again: bool
     rows: tuple[RowLine, ...]
@@ -62,7 +69,7 @@ class UpdateLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WatchLines:
-    """What changed since the last line. `behind`: bytes that are left to be read before the next."""
+    """Writes the lines of `trust watch --json`. `behind`: bytes to be read before the next line is complete."""
 
     def __init__(self, following: Following) -> None:
         self.behind = 0
@@ -74,15 +81,15 @@ class WatchLines:
         self._troubles: tuple[str, ...] = ()
 
     def next(self) -> str | None:
-        """None where nothing changed, and while a long history is not read to its end."""
-        news = self._following.news()
-        self.behind = news.behind
-        if news.again:
+        """The next line; None where nothing changed, and while a long history is not read to its end."""
+        new = self._following.read_new()
+        self.behind = new.behind
+        if new.restarted:
             self._board, self._again = Board(), True
             self._changed.clear()
             self._events.clear()
-        self._changed |= self._board.feed(news.entries)
-        self._events += (entry for entry in news.entries if isinstance(entry.record, Refusal | Note))
+        self._changed |= self._board.feed(new.entries)
+        self._events += (entry for entry in new.entries if isinstance(entry.record, Refusal | Note))
         troubles = self._following.troubles
         if self.behind or not (self._changed or self._events or self._again or troubles != self._troubles):
             return None
@@ -97,27 +104,27 @@ class WatchLines:
         changed = (self._board.peers[peer] for peer in self._board.matrix.peers if peer in self._changed)
         return UpdateLine(
             again=self._again,
-            rows=tuple(self._row(one) for one in changed),
+            rows=tuple(self._row(peer, peer.latest) for peer in changed if peer.latest is not None),
             refusals=tuple(
-                _refused(entry.at_s, entry.record)
+                _refusal_line(entry.at_s, entry.record)
                 for entry in self._events
                 if isinstance(entry.record, Refusal)
             ),
             notes=tuple(
-                _noted(entry.at_s, entry.record) for entry in self._events if isinstance(entry.record, Note)
+                _note_line(entry.at_s, entry.record)
+                for entry in self._events
+                if isinstance(entry.record, Note)
             ),
             troubles=self._troubles,
         )
 
-    def _row(self, one: WatchedPeer) -> RowLine:
-        latest = one.latest
-        assert latest is not None, "a row changes when a round is finished"
-        traffic = self._board.traffic[one.peer]
+    def _row(self, watched: WatchedPeer, latest: Round) -> RowLine:
+        traffic = self._board.traffic[watched.peer]
         return RowLine(
-            peer=escaped(one.peer),
-            name=escaped(one.name),
+            peer=escaped(watched.peer),
+            name=escaped(watched.name),
             round=latest.round,
-            at_s=one.at_s,
+            at_s=watched.at_s,
             self_weight=latest.self_weight,
             weights={escaped(seen.peer): seen.weight for seen in latest.seen},
             trust_alone=latest.trust_alone,
@@ -136,7 +143,7 @@ def _counts(counts: dict[str, int]) -> dict[str, int]:
     return {escaped(kind): count for kind, count in counts.items()}
 
 
-def _refused(at_s: float, refusal: Refusal) -> RefusalLine:
+def _refusal_line(at_s: float, refusal: Refusal) -> RefusalLine:
     return RefusalLine(
         at_s=at_s,
         peer=escaped(refusal.peer),
@@ -146,5 +153,5 @@ def _refused(at_s: float, refusal: Refusal) -> RefusalLine:
     )
 
 
-def _noted(at_s: float, note: Note) -> NoteLine:
+def _note_line(at_s: float, note: Note) -> NoteLine:
     return NoteLine(at_s=at_s, peer=escaped(note.peer), level=note.level, text=escaped(note.text, 500))

@@ -1,4 +1,4 @@
-"""In which order a view shows peers: rows and columns alike, so that the diagonal stays one."""
+"""Order of peers in the live view. Rows and columns have the same order, so that own weights stay on the diagonal."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SORTS: Final[tuple[Sort, ...]] = ("name", "self", "loss", "cluster")
 
 
 def in_order(board: Board, sort: Sort) -> tuple[PeerName, ...]:
-    """First the peers that have a row, then those that only others speak of, by name.
+    """All peers of `board` in the order `sort`: peers that wrote records, then by name those that only others mention.
 
-    By `self` who keeps most comes first, by `loss` who has the least test loss; a peer without a round comes last.
-    Ties stand by name.
+    `self` puts the largest own weight first, `loss` the smallest test loss; a peer without a finished round comes last.
+    Ties are in the order of names.
     """
     peers = board.matrix.peers
     learners = [peer for peer in peers if peer in board.peers]
@@ -48,7 +48,7 @@ def _loss(board: Board, peer: PeerName) -> float:
 
 
 def _clustered(board: Board, learners: list[PeerName]) -> list[PeerName]:
-    """As `trust show --order cluster` has it. Deterministic, whatever the order of the files."""
+    """The order of `trust show --order cluster`. It does not depend on the order of the files."""
     size = len(learners)
     rows_PP = board.matrix.rows_PP[:size, :size]
     known_PP = np.where(np.isfinite(rows_PP).all(axis=1, keepdims=True), rows_PP, np.nan)

@@ -8,7 +8,7 @@ import pytest
 
 from support.records import make_home, round_of
 from trust.errors import UserMistake
-from trust.inspection.reading.files import history_files, named
+from trust.inspection.reading.files import find_peer, history_files
 from trust.inspection.show.latest import read_latest
 
 
@@ -118,11 +118,11 @@ PEERS = (("id-abc-1", "anna"), ("id-abd-2", "bert"), ("id-abe-3", "anna"), ("car
     ("text", "peer"), [("bert", "id-abd-2"), ("BERT", "id-abd-2"), ("c-1", "id-abc-1"), ("carl", "carl")]
 )
 def test_a_peer_is_meant_by_name_id_or_an_end_of_it(text: str, peer: str) -> None:
-    assert named(text, PEERS) == peer
+    assert find_peer(text, PEERS) == peer
 
 
 def test_whom_a_text_does_not_tell_apart_is_listed() -> None:
     with pytest.raises(UserMistake, match="more than one peer; give an id: id-abc-1, id-abe-3"):
-        named("anna", PEERS)
+        find_peer("anna", PEERS)
     with pytest.raises(UserMistake, match="no peer is called"):
-        named("zoe", PEERS)
+        find_peer("zoe", PEERS)

@@ -6,7 +6,7 @@ import pytest
 
 from support.records import begun_of, round_of
 from trust.inspection.reading.summary import summary
-from trust.inspection.reading.traffic import bytes_text, counted, totals
+from trust.inspection.reading.traffic import bytes_text, totals, with_bytes
 from trust.record.history import Entry, Record, Traffic
 from trust.record.matrix import members
 
@@ -42,7 +42,7 @@ def test_peers_in_one_file_are_counted_apart() -> None:
 
 def test_a_summary_has_bytes_of_those_who_wrote_histories() -> None:
     entries = [entry(round_of("a", 1, {"b": 0.5}), 5)]
-    shown = counted(summary(members(entries), []), totals(entries))
+    shown = with_bytes(summary(members(entries), []), totals(entries))
     assert shown.bytes is not None
     assert [(one.peer, one.sent, one.received) for one in shown.bytes] == [("a", {"blob": 5}, {})]
 

@@ -21,7 +21,7 @@ from support.records import entry_of, make_home, round_of
 from trust.cli import trust
 from trust.inspection.reading.ordering import ordered
 from trust.inspection.reading.summary import summary
-from trust.inspection.reading.traffic import counted, totals
+from trust.inspection.reading.traffic import totals, with_bytes
 from trust.inspection.show.tables import print_summary
 from trust.record.matrix import members
 
@@ -224,7 +224,7 @@ def test_nothing_is_wider_than_the_terminal(width: int, count: int, order: str) 
     rounds = [round_of(me, 7, {other: 1 / count for other in peers if other != me}) for me in peers]
     out = io.StringIO()
     entries = [entry_of(record) for record in rounds]
-    shown = counted(ordered(summary(members(entries), []), order), totals(entries))
+    shown = with_bytes(ordered(summary(members(entries), []), order), totals(entries))
     print_summary(shown, Console(file=out, width=width))
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= width

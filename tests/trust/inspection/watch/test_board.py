@@ -56,7 +56,7 @@ def test_events_of_several_files_stand_by_time() -> None:
 def test_refusals_are_found_by_who_and_about_whom() -> None:
     board = Board()
     board.feed(map(entry, (begun_of("a"), refusal("a", "b"), refusal("a", "c"), refusal("b", "a"))))
-    assert [event.what for event in board.refusals_of("a", "b")] == [refusal("a", "b")]
+    assert [event.record for event in board.refusals_of("a", "b")] == [refusal("a", "b")]
     assert board.peers["a"].refusals == 2
 
 
@@ -81,12 +81,12 @@ def test_the_rate_is_of_the_last_minute_of_records(times: list[float], rate: flo
 def test_a_still_board_does_not_move() -> None:
     board = Board()
     board.feed([entry(begun_of("a")), entry(round_of("a", 1, {}), blob=10)])
-    still = board.still()
+    snapshot = board.snapshot()
     board.feed([entry(round_of("a", 2, {"b": 0.5}), blob=30), entry(refusal("a", "b"))])
-    assert still.matrix.rows_PP.tolist() == [[1.0]]
-    assert len(still.peers["a"].points) == 1
-    assert still.traffic["a"].sent.total() == 10
-    assert still.events == []
+    assert snapshot.matrix.rows_PP.tolist() == [[1.0]]
+    assert len(snapshot.peers["a"].points) == 1
+    assert snapshot.traffic["a"].sent.total() == 10
+    assert snapshot.events == []
     assert board.traffic["a"].sent.total() == 30
 
 

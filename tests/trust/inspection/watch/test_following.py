@@ -13,8 +13,8 @@ from trust.inspection.watch.following import Following, NewEntries
 from trust.record.history import HISTORY_FILE, Entry, Round
 
 
-def rounds(news: NewEntries) -> list[int]:
-    return [entry.record.round for entry in news.entries if isinstance(entry.record, Round)]
+def rounds(new: NewEntries) -> list[int]:
+    return [entry.record.round for entry in new.entries if isinstance(entry.record, Round)]
 
 
 def add(file: Path, data: bytes) -> None:
@@ -22,36 +22,36 @@ def add(file: Path, data: bytes) -> None:
         end.write(data)
 
 
-def all_news(following: Following) -> tuple[Entry, ...]:
+def all_entries(following: Following) -> tuple[Entry, ...]:
     """Until there is nothing left to be read at once."""
-    news = following.news()
-    entries = news.entries
-    while news.behind:
-        news = following.news()
-        entries += news.entries
+    new = following.read_new()
+    entries = new.entries
+    while new.behind:
+        new = following.read_new()
+        entries += new.entries
     return entries
 
 
 def test_each_entry_is_news_once(tmp_path: Path) -> None:
     home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     watched = Following([home])
-    assert rounds(watched.news()) == [1]
-    assert watched.news() == NewEntries((), again=False, behind=0)
+    assert rounds(watched.read_new()) == [1]
+    assert watched.read_new() == NewEntries((), restarted=False, behind=0)
     append_records(home, "id-a", round_of("id-a", 2, {}), round_of("id-a", 3, {}))
-    assert rounds(watched.news()) == [2, 3]
+    assert rounds(watched.read_new()) == [2, 3]
 
 
 def test_only_new_bytes_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = make_home(tmp_path / "a", "id-a", *(round_of("id-a", number, {}) for number in range(50)))
     watched = Following([home])
     before = len((home / HISTORY_FILE).read_bytes())
-    watched.news()
+    watched.read_new()
     decoded: list[int] = []
     really = following.decoded
     monkeypatch.setattr(following, "decoded", lambda data: decoded.append(len(data)) or really(data))
     append_records(home, "id-a", round_of("id-a", 50, {}))
-    watched.news()
-    watched.news()
+    watched.read_new()
+    watched.read_new()
     assert decoded == [len((home / HISTORY_FILE).read_bytes()) - before]
 
 
@@ -64,9 +64,9 @@ def test_a_torn_end_waits_until_it_is_whole(tmp_path: Path) -> None:
     seen: list[int] = []
     for begin in range(0, len(whole), 7):
         add(file, whole[begin : begin + 7])
-        news = watched.news()
-        assert not news.again
-        seen += rounds(news)
+        new = watched.read_new()
+        assert not new.restarted
+        seen += rounds(new)
     assert seen == [1, 2]
     assert watched.troubles == ()
 
@@ -77,10 +77,10 @@ def test_an_end_that_stays_torn_is_told_of_in_one_line(tmp_path: Path) -> None:
     whole = len(file.read_bytes())
     add(file, b"\xc1 nonsense \x1b[31m")
     watched = Following([home])
-    assert rounds(watched.news()) == [1]
+    assert rounds(watched.read_new()) == [1]
     assert watched.troubles == ()
     for _ in range(3):
-        watched.news()
+        watched.read_new()
     (trouble,) = watched.troubles
     assert f"from byte {whole} on, not a record" in trouble
     assert trouble.isprintable()
@@ -91,7 +91,7 @@ def test_a_file_that_was_cut_or_replaced_is_read_from_the_start(tmp_path: Path, 
     home = make_home(tmp_path / "a", "id-a", *(round_of("id-a", number, {}) for number in (1, 2, 3)))
     other = make_home(tmp_path / "b", "id-b", round_of("id-b", 7, {}))
     watched = Following([home])
-    watched.news()
+    watched.read_new()
     file, fresh = home / HISTORY_FILE, (other / HISTORY_FILE).read_bytes()
     match how:
         case "cut":
@@ -103,10 +103,10 @@ def test_a_file_that_was_cut_or_replaced_is_read_from_the_start(tmp_path: Path, 
             file.write_bytes((longer / HISTORY_FILE).read_bytes())
         case _:
             (other / HISTORY_FILE).replace(file)
-    news = watched.news()
-    assert news.again
-    assert rounds(news)[0] == 7
-    assert not watched.news().again
+    new = watched.read_new()
+    assert new.restarted
+    assert rounds(new)[0] == 7
+    assert not watched.read_new().restarted
 
 
 def test_a_run_that_is_made_again_is_noticed_though_it_is_as_long(tmp_path: Path) -> None:
@@ -115,33 +115,33 @@ def test_a_run_that_is_made_again_is_noticed_though_it_is_as_long(tmp_path: Path
     home.mkdir()
     append_records(home, "id-a", round_of("id-a", 1, {}), at_s=100.0)
     watched = Following([home])
-    watched.news()
+    watched.read_new()
     again = tmp_path / "again"
     again.mkdir()
     append_records(again, "id-a", round_of("id-a", 1, {}), round_of("id-a", 2, {}), at_s=200.0)
     (home / HISTORY_FILE).write_bytes((again / HISTORY_FILE).read_bytes())
-    news = watched.news()
-    assert news.again
-    assert rounds(news) == [1, 2]
+    new = watched.read_new()
+    assert new.restarted
+    assert rounds(new) == [1, 2]
 
 
 def test_when_one_file_is_replaced_all_are_read_again(tmp_path: Path) -> None:
     for name in ("a", "b"):
         make_home(tmp_path / name, f"id-{name}", round_of(f"id-{name}", 1, {}))
     watched = Following([tmp_path])
-    watched.news()
+    watched.read_new()
     (tmp_path / "b" / HISTORY_FILE).write_bytes(b"")
-    news = watched.news()
-    assert news.again
-    assert {entry.record.peer for entry in news.entries} == {"id-a"}
+    new = watched.read_new()
+    assert new.restarted
+    assert {entry.record.peer for entry in new.entries} == {"id-a"}
 
 
 def test_homes_that_come_later_are_found(tmp_path: Path) -> None:
     make_home(tmp_path / "peers" / "a", "id-a", round_of("id-a", 1, {}))
     watched = Following([tmp_path])
-    watched.news()
+    watched.read_new()
     make_home(tmp_path / "peers" / "b", "id-b", round_of("id-b", 9, {}))
-    assert [number for _ in range(6) for number in rounds(watched.news())] == [9]
+    assert [number for _ in range(6) for number in rounds(watched.read_new())] == [9]
 
 
 def test_a_long_history_comes_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,10 +149,10 @@ def test_a_long_history_comes_in_parts(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(following, "_CHUNK", 3000)
     monkeypatch.setattr(following, "_AT_ONCE", 6000)
     watched = Following([tmp_path])
-    first = watched.news()
+    first = watched.read_new()
     assert 0 < len(rounds(first)) < 100
     assert first.behind > 0
-    rest = all_news(watched)
+    rest = all_entries(watched)
     assert len(first.entries) + len(rest) == 101
     assert watched.troubles == ()
 
@@ -164,30 +164,30 @@ def test_what_is_not_whole_in_a_chunk_is_never_read_again(
     add(home / HISTORY_FILE, b"\xdb\x7f\xff\xff\xff" + b"x" * 9000)  # a text of 2 GB begins
     monkeypatch.setattr(following, "_CHUNK", 3000)
     watched = Following([home])
-    assert len(all_news(watched)) == 2
+    assert len(all_entries(watched)) == 2
     assert len(watched.troubles) == 1
     monkeypatch.setattr(following, "decoded", lambda _: pytest.fail("read again"))
     add(home / HISTORY_FILE, b"y" * 5000)
-    assert watched.news() == NewEntries((), again=False, behind=0)
+    assert watched.read_new() == NewEntries((), restarted=False, behind=0)
 
 
 def test_a_file_that_two_paths_lead_to_is_read_once(tmp_path: Path) -> None:
     home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
-    assert rounds(Following([tmp_path, home, home / HISTORY_FILE]).news()) == [1]
+    assert rounds(Following([tmp_path, home, home / HISTORY_FILE]).read_new()) == [1]
 
 
 def test_a_file_that_is_gone_has_no_news(tmp_path: Path) -> None:
     home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     watched = Following([tmp_path])
-    watched.news()
+    watched.read_new()
     (home / HISTORY_FILE).unlink()
-    assert watched.news() == NewEntries((), again=False, behind=0)
+    assert watched.read_new() == NewEntries((), restarted=False, behind=0)
 
 
 def test_homes_that_never_ran_are_waited_for(tmp_path: Path) -> None:
     (tmp_path / "peers" / "a").mkdir(parents=True)
     (tmp_path / "peers" / "a" / "peer.toml").touch()
-    assert Following([tmp_path]).news().entries == ()
+    assert Following([tmp_path]).read_new().entries == ()
 
 
 def test_a_folder_with_neither_history_nor_home_is_a_mistake(tmp_path: Path) -> None:
@@ -203,4 +203,4 @@ def test_several_runs_of_a_simulation_are_not_one(tmp_path: Path) -> None:
         make_home(tmp_path / "s3" / f"seed-{seed}", "id-a", round_of("id-a", 1, {}))
     with pytest.raises(UserMistake, match=r"2 runs.*give one of s3.seed-0, s3.seed-1"):
         Following([tmp_path])
-    assert rounds(Following([tmp_path / "s3" / "seed-0"]).news()) == [1]
+    assert rounds(Following([tmp_path / "s3" / "seed-0"]).read_new()) == [1]

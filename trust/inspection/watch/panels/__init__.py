@@ -1,1 +1,1 @@
-"""What the live view draws: the matrix, pages over it, the status line. No files are read here."""
+"""Drawing of the live view: the matrix, pages over it, the status line. Reads no files."""

@@ -1,4 +1,4 @@
-"""Numbers as block characters, each an eighth of a cell apart."""
+"""Charts of block characters, with heights in eighths of a character cell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _EIGHTHS: Final = " ▁▂▃▄▅▆▇█"
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """From the least of the values shown to the greatest, right-aligned; `?` where not finite."""
+    """A line chart one character high, scaled from the least to the greatest value shown and right-aligned; `?` for a
+    value that is not finite."""
     shown = sampled(values, width)
     finite = [value for value in shown if math.isfinite(value)]
     low, high = min(finite, default=0.0), max(finite, default=0.0)
@@ -20,8 +21,8 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def columns(values: Sequence[float | None], *, width: int, height: int, top: float) -> tuple[str, ...]:
-    """A chart from 0 to `top` of `height` lines, uppermost first. Blank where there is no value; a positive value
-    has one eighth at least."""
+    """A column chart from 0 to `top` as `height` lines of text, uppermost first. A missing value is blank; a positive
+    value has a height of at least one eighth."""
     eighths = [_eighths(value, height, top) for value in sampled(values, width)]
     return tuple(
         "".join(_EIGHTHS[min(max(count - 8 * below, 0), 8)] for count in eighths)
@@ -30,7 +31,7 @@ def columns(values: Sequence[float | None], *, width: int, height: int, top: flo
 
 
 def sampled(values: Sequence[T], width: int) -> Sequence[T]:
-    """At most `width` of them: of more, the last of each of `width` equal shares, so the very last is there."""
+    """At most `width` of the values: the last of each of `width` equal parts, so that the newest is always shown."""
     if len(values) <= width:
         return values
     return [values[(column + 1) * len(values) // width - 1] for column in range(width)]

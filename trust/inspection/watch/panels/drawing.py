@@ -1,6 +1,6 @@
-"""What is known -> tables of short text with styles, made to a width. No terminal, no state.
+"""Draws a board as tables of styled text that fit a width. Pure functions: no terminal, no state.
 
-All text that came from files is escaped, and put into segments as it is: nothing here is markup.
+Text from files is escaped and put into segments as it is, so that it cannot act as markup.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from trust.record.history import PeerName, Refusal
 
 NAME_WIDTH: Final = 12
 _CELL_WIDTH: Final = 5
-"""`*100`, and a blank that sets the cells apart."""
+"""Width of a cell: `*100`, and a blank that sets cells apart."""
 
 _CORNER: Final = "who learns"
 
@@ -36,28 +36,29 @@ _LEVEL: Final = {"info": DIM, "warning": Style(color="yellow"), "error": Style(c
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A board in an order. The first `learners` of `peers` have a row, the others only a column."""
+    """A board with an order of its peers. The first `learners` of `peers` have a row, the others only a column."""
 
     board: Board
     peers: tuple[PeerName, ...]
     names: dict[PeerName, str]
-    """Short and distinct, by peer."""
+    """Peer -> short name that no other peer has."""
     learners: int
 
     def name(self, peer: PeerName) -> str:
+        """Short name of a peer, also of a peer that is not in the matrix."""
         return self.names.get(peer) or short_names([(peer, "")], NAME_WIDTH)[0]
 
 
 def scene(board: Board, sort: Sort) -> Scene:
     matrix = board.matrix
-    # Short names depend on nothing but who there is, so that sorting renames nobody.
+    # Short names depend only on the set of peers, so that sorting changes no name.
     short = short_names(list(zip(matrix.peers, matrix.names, strict=True)), NAME_WIDTH)
     peers = in_order(board, sort)
     return Scene(board, peers, dict(zip(matrix.peers, short, strict=True)), len(board.peers))
 
 
 def matrix_table(scene: Scene, width: int) -> CellTable:
-    """Columns are headed by names where all fit beside each other, by numbers otherwise, as in `trust show`."""
+    """The trust matrix. Column heads are names where all fit side by side, otherwise numbers, as in `trust show`."""
     names = [scene.names[peer] for peer in scene.peers]
     longest = max(map(len, names), default=0)
     label, cell = max(longest, len(_CORNER)), max(_CELL_WIDTH, longest + 1)
@@ -79,12 +80,12 @@ def matrix_table(scene: Scene, width: int) -> CellTable:
         cells = (_weight(row_P[column], top, cell, own=column == own) for column in order)
         return (Cell(labels[number], BOLD), *cells)
 
-    head = (Cell(_CORNER, BOLD), *(Cell(one.rjust(cell), BOLD, gap=1) for one in heads))
+    head = (Cell(_CORNER, BOLD), *(Cell(head.rjust(cell), BOLD, gap=1) for head in heads))
     return CellTable((label, *(cell for _ in heads)), head, LazyRows(scene.learners, row))
 
 
 def peers_table(scene: Scene, width: int) -> CellTable:
-    """As many columns as fit; the test losses are drawn as wide as there is room."""
+    """Round, losses and traffic of each peer, in as many columns as fit. The chart of test losses takes spare room."""
     name = max((len(scene.names[peer]) for peer in scene.peers), default=0) + 1
     name = max(name, len("peer") + 1)
     columns = dict(_COLUMNS)
@@ -101,12 +102,12 @@ def peers_table(scene: Scene, width: int) -> CellTable:
 
 
 def bytes_table(scene: Scene, width: int) -> CellTable:
-    """Sent and received by kind, the kind with the most first; what does not fit is `other`."""
+    """Bytes sent and received by kind, the largest kind first; kinds that do not fit are summed up as `other`."""
     traffic = scene.board.traffic
-    whole: Counter[str] = Counter()
-    for one in traffic.values():
-        whole += one.sent + one.received
-    kinds = [kind for kind, _ in whole.most_common()]
+    totals: Counter[str] = Counter()
+    for peer_traffic in traffic.values():
+        totals += peer_traffic.sent + peer_traffic.received
+    kinds = [kind for kind, _ in totals.most_common()]
     name = max([len(scene.names[peer]) for peer in scene.peers] + [len(_SENT_RECEIVED)]) + 1
     room = max(3, (width - name) // _BYTES)
     shown, others = (kinds, []) if len(kinds) < room else (kinds[: room - 2], kinds[room - 2 :])
@@ -116,9 +117,14 @@ def bytes_table(scene: Scene, width: int) -> CellTable:
 
     def row(number: int) -> Row:
         peer = scene.peers[number]
-        one = traffic.get(peer, PeerTraffic())
+        peer_traffic = traffic.get(peer, PeerTraffic())
         cells = (
-            Cell(_pair(sum(one.sent[kind] for kind in group), sum(one.received[kind] for kind in group)))
+            Cell(
+                _pair(
+                    sum(peer_traffic.sent[kind] for kind in group),
+                    sum(peer_traffic.received[kind] for kind in group),
+                )
+            )
             for group in groups.values()
         )
         return (Cell(scene.names[peer], BOLD), *cells)
@@ -128,17 +134,17 @@ def bytes_table(scene: Scene, width: int) -> CellTable:
 
 
 def event_cell(scene: Scene, event: Event) -> Cell:
-    """A refusal or a note as one line of unbounded length."""
-    what = event.what
-    begin = f"{clock(event.at_s)} {scene.name(what.peer) if what.peer else 'all'} "
-    if isinstance(what, Refusal):
-        line = f"{begin}refused {scene.name(what.about)}: {escaped(what.field)}: {escaped(what.why)}"
+    """A refusal or a note as one line of text, not shortened."""
+    record = event.record
+    begin = f"{clock(event.at_s)} {scene.name(record.peer) if record.peer else 'all'} "
+    if isinstance(record, Refusal):
+        line = f"{begin}refused {scene.name(record.about)}: {escaped(record.field)}: {escaped(record.why)}"
         return Cell(line, Style(color="yellow"))
-    return Cell(begin + escaped(what.text, 500), _LEVEL[what.level])
+    return Cell(begin + escaped(record.text, 500), _LEVEL[record.level])
 
 
 def events_table(scene: Scene, troubles: Sequence[str], *, lines: int, width: int) -> CellTable:
-    """At most `lines`: the last refusals and notes, the newest at the end, below them the troubles of files."""
+    """The log, at most `lines` long: the last refusals and notes, newest last, and below them the troubles of files."""
     cells = [event_cell(scene, event) for event in scene.board.events[-lines:]]
     cells += [Cell(trouble, _LEVEL["error"]) for trouble in troubles]
     cells = [replace(cell, text=_cut(cell.text, width)) for cell in cells[-lines:]]
@@ -147,7 +153,7 @@ def events_table(scene: Scene, troubles: Sequence[str], *, lines: int, width: in
 
 
 def short_bytes(count: float) -> str:
-    """Four characters at most up to a petabyte: `999`, `1.2k`, `12k`, `999G`."""
+    """Bytes in at most four characters up to 999 PB: `999`, `1.2k`, `12k`, `999G`."""
     unit = 0
     while count >= 999.5 and unit < len(_UNITS) - 1:
         count, unit = count / 1000, unit + 1
@@ -155,7 +161,7 @@ def short_bytes(count: float) -> str:
 
 
 def short_loss(loss: float) -> str:
-    """Five characters at most: a loss below ten has three decimals."""
+    """A loss in at most five characters; below ten it has three decimals."""
     if not math.isfinite(loss):
         return "?" if math.isnan(loss) else "inf" if loss > 0 else "-inf"
     size = abs(loss)
@@ -163,6 +169,7 @@ def short_loss(loss: float) -> str:
 
 
 def clock(at_s: float) -> str:
+    """Local time of day, `--:--:--` for a time that the platform cannot represent (the history of a stranger)."""
     try:
         return time.strftime("%H:%M:%S", time.localtime(at_s))
     except (OverflowError, ValueError, OSError):
@@ -171,7 +178,7 @@ def clock(at_s: float) -> str:
 
 _UNITS: Final = ("", "k", "M", "G", "T", "P")
 _BYTES: Final = 11
-"""`1.2M/999k`, and two blanks."""
+"""Width of a column of bytes: `1.2M/999k`, and two blanks."""
 _SENT_RECEIVED: Final = "sent/recv"
 _PAST: Final = "past"
 _COLUMNS: Final = {
@@ -187,8 +194,9 @@ _COLUMNS: Final = {
     "seen": 5,
     "guard": 8,
 }
+"""Head -> width of the columns of `peers_table`, in their order."""
 _DISPENSABLE: Final = ("B/s", "seen", "train", "recv", "sent", _PAST)
-"""The first to go where the terminal is narrow. All of it is also to be seen in the peer's own cell."""
+"""Columns left out in a narrow terminal, in this order. The page of a peer's own cell shows the same values."""
 
 
 def _weight(weight: float, top: float, width: int, *, own: bool) -> Cell:
@@ -203,22 +211,22 @@ def _pair(sent: int, received: int) -> str:
     return f"{short_bytes(sent)}/{short_bytes(received)}".rjust(_BYTES)
 
 
-def _peer_row(scene: Scene, one: WatchedPeer, columns: dict[str, int]) -> Row:
-    name, latest = Cell(scene.names[one.peer], BOLD), one.latest
+def _peer_row(scene: Scene, watched: WatchedPeer, columns: dict[str, int]) -> Row:
+    name, latest = Cell(scene.names[watched.peer], BOLD), watched.latest
     if latest is None:
         return (name, *(Cell("-".rjust(wide), DIM) for wide in columns.values()))
-    traffic = scene.board.traffic.get(one.peer, PeerTraffic())
+    traffic = scene.board.traffic.get(watched.peer, PeerTraffic())
     better = latest.trust_merged < latest.trust_alone
     cells = {
         "round": Cell(str(latest.round)),
         "alone": Cell(short_loss(latest.trust_alone)),
         "merged": Cell(short_loss(latest.trust_merged), Style(color="green") if better else PLAIN),
         "test": Cell(short_loss(latest.test_merged)),
-        _PAST: Cell(sparkline([point.test_merged for point in one.points], columns.get(_PAST, 1) - 1)),
+        _PAST: Cell(sparkline([point.test_merged for point in watched.points], columns.get(_PAST, 1) - 1)),
         "train": Cell(short_loss(latest.train_loss)),
         "sent": Cell(short_bytes(traffic.sent.total())),
         "recv": Cell(short_bytes(traffic.received.total())),
-        "B/s": Cell("-" if one.rate is None else short_bytes(max(one.rate, 0.0))),
+        "B/s": Cell("-" if watched.rate is None else short_bytes(max(watched.rate, 0.0))),
         "seen": Cell(str(len(latest.seen))),
         "guard": Cell(latest.guard, GUARDS[latest.guard]),
     }

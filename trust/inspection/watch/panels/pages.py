@@ -1,4 +1,4 @@
-"""One cell of the matrix, all refusals, and the help: each as lines of text."""
+"""Text of the pages over the matrix: one cell of the matrix, all refusals and notes, and the help."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trust.record.history import PeerName, Round
 
 _CHART_HEIGHT: Final = 5
 _LAST: Final = 3
-"""Refusals that a cell shows; `r` shows all that are kept."""
+"""Refusals shown on the page of a cell; the page of key `r` shows all that the board keeps."""
 
 HELP: Final = """\
 A row is one peer: what share of its next adapter
@@ -40,26 +40,26 @@ in its last round. guard: what became of the merge.
 
 
 def cell_page(scene: Scene, learner: PeerName, other: PeerName, width: int) -> Text:
-    """Why `learner` takes what it takes from `other`, which may be itself."""
-    one = scene.board.peers.get(learner)
-    if one is None:
-        # A file was replaced, and all is read again.
+    """The page of one cell: the weight that `learner` gives `other` (possibly itself), its course and its reasons."""
+    watched = scene.board.peers.get(learner)
+    if watched is None:
+        # A file was replaced while the page was open, and everything is read again.
         return Text(f"Nothing is known of {scene.name(learner)} any more.")
     name, source = scene.name(learner), scene.name(other)
     title = f"{name} keeps of its own" if learner == other else f"{name} learns from {source}"
-    lines = [Text(title, BOLD), *_chart(one, other, width)]
-    if one.latest is None:
+    lines = [Text(title, BOLD), *_chart(watched, other, width)]
+    if watched.latest is None:
         lines.append(Text("No round finished yet."))
     elif learner == other:
-        lines += _own(scene, one, one.latest, width)
+        lines += _own(scene, watched, watched.latest, width)
     else:
-        lines += _neighbour(scene, one, other, one.latest)
+        lines += _neighbour(scene, watched, other, watched.latest)
     lines += _refusals(scene, learner, other)
     return Text("\n").join(lines)
 
 
 def events_page(scene: Scene) -> Text:
-    """All that are kept, oldest first, unshortened."""
+    """The page of all refusals and notes that the board keeps, oldest first, not shortened."""
     board = scene.board
     lines = [Text(cell.text, cell.style) for cell in (event_cell(scene, event) for event in board.events)]
     if not lines:
@@ -68,8 +68,8 @@ def events_page(scene: Scene) -> Text:
     return Text("\n").join([Text(kept, DIM), *lines])
 
 
-def _chart(one: WatchedPeer, other: PeerName, width: int) -> list[Text]:
-    points = tuple(one.points)
+def _chart(watched: WatchedPeer, other: PeerName, width: int) -> list[Text]:
+    points = tuple(watched.points)
     if not points:
         return []
     weights = [point.weights.get(other) for point in points]
@@ -89,17 +89,17 @@ def _chart(one: WatchedPeer, other: PeerName, width: int) -> list[Text]:
     return [*lines, Text(" " * (label + 1) + axis, DIM)]
 
 
-def _own(scene: Scene, one: WatchedPeer, latest: Round, width: int) -> list[Text]:
+def _own(scene: Scene, watched: WatchedPeer, latest: Round, width: int) -> list[Text]:
     test, merged = short_loss(latest.test_alone), short_loss(latest.test_merged)
-    traffic = scene.board.traffic.get(one.peer, PeerTraffic())
+    traffic = scene.board.traffic.get(watched.peer, PeerTraffic())
     sent, received = short_bytes(traffic.sent.total()), short_bytes(traffic.received.total())
-    rate = "" if one.rate is None else f", {short_bytes(max(one.rate, 0.0))}B/s"
+    rate = "" if watched.rate is None else f", {short_bytes(max(watched.rate, 0.0))}B/s"
     lines = (
         f"{100 * latest.self_weight:.1f} % in round {latest.round}, with {len(latest.seen)} neighbours seen",
         *_merge(latest),
         f"test loss {test} -> {merged}, train loss {short_loss(latest.train_loss)}",
         "test loss "
-        + sparkline([point.test_merged for point in one.points], min(len(one.points), width - 10)),
+        + sparkline([point.test_merged for point in watched.points], min(len(watched.points), width - 10)),
         f"{latest.tokens:,} tokens in {latest.steps:,} steps",
         f"{latest.train_s:.1f} s training, {latest.gather_s:.1f} s gathering, {latest.merge_s:.1f} s merging",
         f"sent {sent}B, received {received}B{rate}",
@@ -107,13 +107,13 @@ def _own(scene: Scene, one: WatchedPeer, latest: Round, width: int) -> list[Text
     return [Text(line) for line in lines]
 
 
-def _neighbour(scene: Scene, one: WatchedPeer, other: PeerName, latest: Round) -> list[Text]:
-    seen, name = one.seen(other), scene.name(other)
+def _neighbour(scene: Scene, watched: WatchedPeer, other: PeerName, latest: Round) -> list[Text]:
+    seen, name = watched.seen(other), scene.name(other)
     if seen is None:
-        last = next((point.round for point in reversed(one.points) if other in point.weights), None)
+        last = next((point.round for point in reversed(watched.points) if other in point.weights), None)
         when = "in none of the rounds kept" if last is None else f"last in round {last}"
         return [Text(f"not seen in round {latest.round}, {when}")]
-    closer = sum(each.distance < seen.distance for each in latest.seen)
+    closer = sum(neighbour.distance < seen.distance for neighbour in latest.seen)
     lines = (
         f"{100 * seen.weight:.1f} % in round {latest.round}",
         f"distance {seen.distance:.4g} ± {seen.error:.2g}, {closer + 1} of {len(latest.seen)} from the closest",

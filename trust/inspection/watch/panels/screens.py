@@ -1,4 +1,4 @@
-"""What lies over the matrix: a page of text that scrolls, or the line that says the terminal is too small."""
+"""Screens over the matrix: a page of scrolling text, and the message that the terminal is too small."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from textual.widgets import Static
 
 
 class Page(ModalScreen[None]):
-    """`text` gives the page for a width; it is asked again whenever there may be something new.
+    """A page of text that scrolls. `text` returns the page for a width; it is called again whenever the page may have
+    changed.
 
-    With `end`, the end of the page is in sight at first, and stays so until somebody scrolls away.
+    With `end`, the page opens scrolled to its end, and follows it until the user scrolls away.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -53,6 +54,7 @@ class Page(ModalScreen[None]):
         self.call_after_refresh(self.renew)
 
     def renew(self) -> None:
+        """Draw the page again if its text changed."""
         scroll, static = self.query_one(VerticalScroll), self.query_one(Static)
         text = self._text(max(20, min(self.size.width, 100) - 5))
         if text == self._shown:
@@ -68,6 +70,8 @@ class Page(ModalScreen[None]):
 
 
 class TooSmall(ModalScreen[None]):
+    """Message for a terminal of less than `width` columns or `height` lines."""
+
     CSS = "TooSmall { background: $background; } TooSmall Static { width: 100%; height: 1; }"
 
     def __init__(self, width: int, height: int) -> None:

@@ -1,7 +1,7 @@
-"""A table on the screen: its head and its first column stand still, the rest scrolls behind a cursor.
+"""Widget that shows a `CellTable`: the head and the first column stay in place, the rest scrolls with a cursor.
 
-Only lines whose text or style changed are drawn again. Refused: textual's `DataTable`, which draws everything again
-on every change, four times the work here.
+Only lines whose text or style changed are drawn again. Textual's own `DataTable` was refused: it draws the whole table
+on every change, which is four times the work here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _EMPTY: Final = CellTable((0,), (), ())
 
 
 class TableView(Widget):
-    """`cursor` is (row, column), column 0 for the whole row; None for no cursor. Columns count from 1 otherwise."""
+    """A table on the screen. A cursor is (row, column); columns that scroll count from 1, and column 0 means the whole
+    row. None is no cursor."""
 
     def __init__(self, name: str) -> None:
         super().__init__(id=name)
@@ -31,7 +32,7 @@ class TableView(Widget):
         self._row0, self._column0 = 0, 1
 
     def show(self, table: CellTable, cursor: tuple[int, int] | None = None) -> None:
-        """Scrolls no further than the cursor needs."""
+        """Draw `table`, scrolled as little as is needed to show the cursor."""
         before = (self._table.widths, self._table.head, self._row0, self._column0, self._cursor)
         old, self._table, self._cursor = self._table, table, cursor
         self._scroll()
@@ -59,11 +60,14 @@ class TableView(Widget):
             style = base + (_CURSOR if self._is_at(at, column) else cell.style)
             text = set_cell_size(text, table.widths[column])
             segments += (Segment(text[: cell.gap], base), Segment(text[cell.gap :], style))
-        # Neighbours of one style become one segment, which halves the bytes that go over a slow line.
+        # `simplify` joins adjacent segments of one style, which halves the bytes sent over a slow line.
         return Strip(segments).adjust_cell_length(self.size.width, base).simplify()
 
     def _is_at(self, row: int | None, column: int) -> bool:
-        """Whether the cursor is there, or in the line of which this is the head."""
+        """Whether to highlight a cell: the cursor's own, the head of its column, or the first cell of its row.
+
+        `row` is None for the head.
+        """
         if self._cursor is None:
             return False
         at_row, at_column = self._cursor
@@ -72,7 +76,7 @@ class TableView(Widget):
         return row == at_row and column in {0, at_column}
 
     def _corner(self, cell: Cell) -> str:
-        """Arrows where there is more than can be seen."""
+        """Text of the upper left cell: arrows toward rows and columns out of sight, otherwise the cell's own text."""
         rows, columns = self._rows_seen(), self._columns()
         arrows = (
             ("←", self._column0 > 1),
@@ -95,7 +99,7 @@ class TableView(Widget):
         return max(1, self.size.height - bool(self._table.head))
 
     def _columns(self) -> range:
-        """Those that scroll and are in sight: whole ones only."""
+        """The scrolling columns in sight; a column that does not fit completely is not shown."""
         widths, room = self._table.widths, self.size.width - self._table.widths[0]
         end = self._column0
         while end < len(widths) and widths[end] <= room:
@@ -111,6 +115,6 @@ class TableView(Widget):
         self._column0 = max(1, min(self._column0, column or 1, len(widths) - 1))
         while column and column not in self._columns() and self._column0 < column:
             self._column0 += 1
-        # No blank on the right that could show a column.
+        # Scroll back as long as the room on the right holds another column.
         while self._column0 > 1 and sum(widths[self._column0 - 1 :]) <= self.size.width - widths[0]:
             self._column0 -= 1

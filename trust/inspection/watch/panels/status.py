@@ -1,4 +1,4 @@
-"""The line above the matrix: what is shown, how fresh it is, and the cell under the cursor."""
+"""The status line above the matrix: order, rounds, age of the newest record, and the cell under the cursor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trust.record.history import PeerName
 
 _FROZEN: Final = Style(bold=True, reverse=True)
 _REAL_S: Final = 1e9
-"""The year 2001. A simulation's clock begins before it."""
+"""Unix time in the year 2001. Earlier times come from the clock of a simulation."""
 
 _SORTED: Final[dict[Sort, str]] = {
     "name": "by name",
@@ -34,9 +34,9 @@ def status_line(
     frozen: bool,
     read: float | None,
 ) -> CellTable:
-    """`read`: the share of the files that was read, None where that is all.
+    """The status line. `read` is the share of the files that was read so far, None once all is read.
 
-    The cell under the cursor is never cut before the rest; what is left out first stands last.
+    In a narrow terminal parts are left out from the right; the cell under the cursor is kept longest.
     """
     right = " " + _cell(scene, cursor)
     parts: list[Cell] = []
@@ -73,7 +73,7 @@ def _cell(scene: Scene, cursor: tuple[PeerName, PeerName] | None) -> str:
 
 
 def _rounds(scene: Scene) -> str:
-    numbers = [one.latest.round for one in scene.board.peers.values() if one.latest]
+    numbers = [watched.latest.round for watched in scene.board.peers.values() if watched.latest]
     if not numbers:
         return ""
     low, high = min(numbers), max(numbers)
@@ -81,7 +81,7 @@ def _rounds(scene: Scene) -> str:
 
 
 def _ago(scene: Scene, now: float) -> str:
-    """How long ago anybody wrote anything; nothing for a clock that is not that of this world."""
+    """Age of the newest record; empty for a simulation's clock and for times in the future."""
     age = now - scene.board.at_s
     if scene.board.at_s < _REAL_S or age < 0:
         return ""

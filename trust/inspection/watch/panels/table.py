@@ -1,4 +1,4 @@
-"""Cells of short text in rows: what is drawn, before anything knows of a screen."""
+"""Tables as rows of styled cells, independent of the screen that shows them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BOLD: Final = Style(bold=True)
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """`text` stands at the left of its column. Its first `gap` characters are blanks that the style leaves out."""
+    """Text with a style, aligned to the left of its column. The style leaves out the first `gap` characters, blanks."""
 
     text: str
     style: Style = PLAIN
@@ -27,7 +27,7 @@ Row: TypeAlias = tuple[Cell, ...]
 
 @dataclass(frozen=True, slots=True)
 class CellTable:
-    """Each row has one cell per width, the head too unless it is empty. Column 0 stays when others scroll."""
+    """A table: each row has one cell per width, and so has the head unless it is empty. Column 0 does not scroll."""
 
     widths: tuple[int, ...]
     head: Row
@@ -35,7 +35,7 @@ class CellTable:
 
 
 class LazyRows(Sequence[Row]):
-    """Rows that are made when somebody looks at them: of a hundred peers some ten are in sight."""
+    """Rows that are made on first access: of a hundred peers only some ten rows are in sight."""
 
     def __init__(self, count: int, make: Callable[[int], Row]) -> None:
         self._count = count
@@ -51,7 +51,7 @@ class LazyRows(Sequence[Row]):
     def __getitem__(self, index: slice) -> Sequence[Row]: ...
     def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
         if isinstance(index, slice):
-            return tuple(self[one] for one in range(*index.indices(self._count)))
+            return tuple(self[number] for number in range(*index.indices(self._count)))
         if not 0 <= index < self._count:
             raise IndexError(index)
         if index not in self._made:
