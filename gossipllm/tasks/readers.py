@@ -127,7 +127,7 @@ def read_translation(file: Path, key: str, pair: str) -> tuple[Generate, ...]:
 def _answered(turns: tuple[MessageLine, ...], tokenizer: Any, where: str) -> Generate:
     if len(turns) < 2 or turns[-1].role != "assistant" or not turns[-1].content.strip():
         raise UserMistake(f"{where}: `messages` must end with an answer of the assistant to something")
-    asked = conversation(turns[:-1], tokenizer, where, asking=True)
+    asked = conversation(turns[:-1], tokenizer, where, for_answer=True)
     # Some chat templates begin with the beginning-of-text token, which `encoded` adds to every sample.
     return Generate(asked.removeprefix(tokenizer.bos_token or ""), (turns[-1].content.strip(),), blank="")
 

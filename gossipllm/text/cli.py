@@ -1,4 +1,4 @@
-"""`gossipllm data`: look at text before training on it. Loads a tokenizer, no model."""
+"""The command `gossipllm data`, which measures text before training. It loads a tokenizer but no model."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ from trust.errors import UserMistake
 from trust.names import short_names
 
 _NAME_WIDTH: Final = 16
+_TOKENS_WIDTH: Final = 11
+_HALVES_WIDTH: Final = 8
 _CELL_WIDTH: Final = 5
 _UNLIKE_LENGTHS: Final = 1.5
-"""Ratio of lengths from which the table says that it matters: no overlap can then exceed 2/3."""
+"""Ratio of the longest text to the shortest from which a note is printed: the Jaccard index of two such texts cannot
+exceed 2/3."""
 
 
 @click.group()
 def data() -> None:
-    """Look at text before training on it."""
+    """Measure text before training on it."""
 
 
 @data.command()
@@ -38,7 +41,7 @@ def data() -> None:
     default=EMBEDDED,
     show_default=True,
     metavar="NAME",
-    help="Whose tokenizer to count with: embedded, a folder, or a name on the Hugging Face hub.",
+    help="Model whose tokenizer is used: embedded, a folder, or a name on the Hugging Face hub.",
 )
 @click.option("--equal", is_flag=True, help="Compare as if all texts were as long as the shortest.")
 @click.option(
@@ -48,10 +51,10 @@ def data() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document (below) instead of a table.")
 def overlap(paths: tuple[str, ...], model: str, equal: bool, published: bool, as_json: bool) -> None:
-    """Print how far texts overlap in the tokens that they use: the Jaccard index, repetitions counted.
+    """Print how far texts overlap in their tokens: the Jaccard index, with repetitions counted.
 
-    Each PATH is one text: a .txt, a folder of .txt, or a .jsonl, as a peer would read it. Peers whose texts
-    overlap more have more to learn from each other, as a rule.
+    Each PATH is one text: a .txt, a folder of .txt, or a .jsonl, as a peer would read it. As a rule, peers
+    whose texts overlap more learn more from each other.
 
     \b
     Examples:
@@ -79,7 +82,7 @@ def overlap(paths: tuple[str, ...], model: str, equal: bool, published: bool, as
             {"path": path, "tokens": length, "halves": None if math.isnan(half) else half}
             for path, length, half in zip(paths, lengths, halves, strict=True)
         ]
-        found = {
+        document = {
             "schema": 1,
             "model": model,
             "equal": equal,
@@ -87,12 +90,14 @@ def overlap(paths: tuple[str, ...], model: str, equal: bool, published: bool, as
             "texts": texts,
             "overlap": overlap_NN.tolist(),
         }
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(document, indent=2))
         return
-    _print(_names(paths), lengths, halves, overlap_NN, _reading(lengths, equal=equal, published=published))
+    note = _explanation(lengths, equal=equal, published=published)
+    _print_table(_names(paths), lengths, halves, overlap_NN, note)
 
 
 def _streams(paths: tuple[str, ...], model: str) -> list[Any]:
+    # Imported here, because it loads transformers: `gossipllm data --help` must answer at once.
     from gossipllm.model.loading.models import load_tokenizer
 
     tokenizer: Any = load_tokenizer(model, "--model")
@@ -100,23 +105,26 @@ def _streams(paths: tuple[str, ...], model: str) -> list[Any]:
 
 
 def _names(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """The last part of each path, cut; where that is ambiguous, with the end of what comes before."""
+    """Short names of the texts: the last part of each path, cut; where names would be equal, with the end of the
+    folder's path."""
     places = [Path(path).expanduser().resolve() for path in paths]
     return short_names([(str(place.parent), place.name) for place in places], _NAME_WIDTH)
 
 
-def _print(
-    names: tuple[str, ...], lengths: list[int], halves: list[float], overlap_NN: F64, reading: str
+def _print_table(
+    names: tuple[str, ...], lengths: list[int], halves: list[float], overlap_NN: F64, note: str
 ) -> None:
-    """Never wider than the console: a matrix that is too wide comes in blocks of columns."""
+    """Print the matrix and a note below it. A matrix that is wider than the console is printed in several tables, each
+    with some of the columns."""
     console = Console(highlight=False)
-    fixed = len(str(len(names))) + 1 + max(map(len, names)) + 2 + 11 + 8
+    # The widths of the columns left of the matrix: number, name, tokens and halves.
+    fixed = len(str(len(names))) + 1 + max(map(len, names)) + 2 + _TOKENS_WIDTH + _HALVES_WIDTH
     block = max(1, (console.width - fixed) // _CELL_WIDTH)
     for begin in range(0, len(names), block):
         columns = range(begin, min(begin + block, len(names)))
         console.print(_table(names, lengths, halves, overlap_NN, columns))
         console.print()
-    console.print(Text(reading, style="dim"))
+    console.print(Text(note, style="dim"))
 
 
 def _table(
@@ -124,29 +132,29 @@ def _table(
 ) -> Table:
     table = Table(box=None, padding=0, pad_edge=False, header_style="bold")
     table.add_column("text", no_wrap=True)
-    table.add_column("tokens", justify="right", no_wrap=True, width=11)
-    table.add_column("halves", justify="right", no_wrap=True, width=8)
+    table.add_column("tokens", justify="right", no_wrap=True, width=_TOKENS_WIDTH)
+    table.add_column("halves", justify="right", no_wrap=True, width=_HALVES_WIDTH)
     for column in columns:
         table.add_column(str(column + 1), justify="right", no_wrap=True, width=_CELL_WIDTH)
     digits = len(str(len(names)))
     for row, (name, length, half) in enumerate(zip(names, lengths, halves, strict=True)):
         label = Text(f"{row + 1:>{digits}} {name}  ", style="bold")
-        cells = ("·" if row == column else _share(overlap_NN[row, column]) for column in columns)
-        table.add_row(label, f"{length:,}", _share(half), *cells)
+        cells = ("·" if row == column else _cell(overlap_NN[row, column]) for column in columns)
+        table.add_row(label, f"{length:,}", _cell(half), *cells)
     return table
 
 
-def _share(value: float) -> str:
+def _cell(value: float) -> str:
     return "?" if math.isnan(value) else f"{value:.2f}"
 
 
-def _reading(lengths: list[int], *, equal: bool, published: bool) -> str:
-    """How to read the table."""
+def _explanation(lengths: list[int], *, equal: bool, published: bool) -> str:
+    """The note below the table: what its numbers are, and what limits them."""
     whole = "the tokens of both together" if published else "all that either has"
     most = "0.5" if published else "1"
     text = (
-        f"Tokens that two texts have in common, over {whole}, repetitions counted: {most} for the same tokens as "
-        "often, 0 for none in common.\nhalves: the same between two halves of one text, about the most "
+        f"Tokens that two texts have in common, over {whole}, repetitions counted: {most} for the same tokens "
+        "equally often, 0 for none in common.\nhalves: the same between two halves of one text, about the most "
         "that another text of its kind and length can reach."
     )
     ratio = max(lengths) / min(lengths)

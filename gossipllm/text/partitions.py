@@ -1,17 +1,16 @@
-"""Text of several kinds dealt to peers: who holds how much of what, for simulations and benchmarks.
+"""Partitions of text among peers by category, for simulations and benchmarks.
 
-A category is one kind of text (a language, a topic) as pieces of tokens. A peer receives pieces until its
-budgets for training, trust and test are met, all three with the same shares of the categories.
+A category is one kind of text (a language, a topic), stored as pieces of tokens. Each peer receives pieces until its
+training, trust and test budgets are met; the three splits have the same shares of the categories.
 
-Question-and-answer data are dealt by `gossipllm.text.sample_partitions` instead.
+`gossipllm.text.sample_partitions` partitions question-and-answer data instead.
 
-Pieces are chunks rather than documents, so that a peer's three splits come from the same documents. Were
-whole documents dealt, the test text would be about other things than the training text, and training
-alone would be blamed for that. The price, the same for every method: a test window may continue a
-sentence that was trained on.
+Pieces are chunks rather than documents, so that a peer's three splits come from the same documents. With whole
+documents, the test text would have other subjects than the training text, and local training would look worse than it
+is. The price, which is the same for every method: a test window may continue a sentence of the training text.
 
-What Wagner, Fan and Jaggi (2024, arXiv 2404.09753) describe as low heterogeneity is "mixture"; in two of
-three data sets their released code dealt something else, which "released" repeats.
+The kind "mixture" is what Wagner, Fan and Jaggi (2024, arXiv 2404.09753) describe as low heterogeneity. For two of
+their three data sets the code that they released computes other shares; the kind "released" reproduces these.
 
 Axes: N peers, S splits, C categories, T tokens of a window.
 """
@@ -32,42 +31,43 @@ from trust.errors import UserMistake
 
 PartitionKind: TypeAlias = Literal["exclusive", "mixture", "dirichlet", "length", "iid", "released"]
 
-_FEWEST_WINDOWS: Final = {"train": 1, "trust": MIN_TRUST, "test": MIN_TEST}
+_MIN_WINDOWS: Final = {"train": 1, "trust": MIN_TRUST, "test": MIN_TEST}
+"""Smallest number of windows of each split. The keys are the names of the splits, in the order of the axis S."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionConfig:
     kind: PartitionKind = "exclusive"
-    """What peer i holds of C categories. "exclusive": category i mod C alone. "mixture": `major` of category
-    i mod C, the rest of the next one. "dirichlet": shares drawn by Dirichlet(`alpha`). "length": documents of
-    all categories that are about equally long, longer ones from peer to peer. "iid": all categories alike.
-    "released": see `released`."""
+    """Which of the C categories peer i holds. "exclusive": only category i mod C. "mixture": `major` of category
+    i mod C, the rest of the next category. "dirichlet": shares drawn from Dirichlet(`alpha`). "length": documents of
+    all categories in one band of lengths; the first peer has the shortest documents, the last the longest. "iid":
+    equal shares of all categories. "released": see `released`."""
 
     major: float = 0.75
-    """Share of the first category of a mixture, 0.5 to 1. Wagner et al. (2024): 3/4 and 1/4."""
+    """Share of a mixture's first category, 0.5 to 1. Wagner et al. (2024): 3/4 and 1/4."""
 
     alpha: float = 0.5
-    """Concentration of "dirichlet", above 0 to 1,000,000: towards 0 each peer holds one category, for large
-    values all hold the same. Guess."""
+    """Concentration of "dirichlet", in (0, 1,000,000]. Towards 0 each peer holds a single category; for large values
+    all peers hold the same shares. Guess."""
 
     released: Literal["ag-news-low", "multi-wiki-low", "codes-wiki-low"] = "ag-news-low"
-    """Which "low" setting of Wagner et al. (2024) the kind "released" repeats, as their code dealt it.
-    ag-news-low: mixtures within pairs of categories, as described. multi-wiki-low: the second category of
-    each mixture is the first again. codes-wiki-low: everybody holds `major` of the first category, the rest of
+    """Which "low" setting of Wagner et al. (2024) the kind "released" reproduces, as their code computes it.
+    ag-news-low: mixtures within pairs of categories, as the paper says. multi-wiki-low: the second category of
+    each mixture is the first again. codes-wiki-low: every peer holds `major` of the first category and the rest of
     the second."""
 
     chunk_tokens: int = 256
-    """Length of the pieces that categories are cut into, 8 to 131,072; best a multiple of the window, so
-    that no window spans two. Guess. The kind "length" deals whole documents instead."""
+    """Length in tokens of the pieces that categories are cut into, 8 to 131,072. With a multiple of the window length
+    no window spans two pieces. Guess. The kind "length" deals whole documents instead."""
 
     train_tokens: int = 60_000
-    """Training tokens of a peer, in whole windows, at least one. Guess."""
+    """Training tokens of a peer, rounded down to whole windows, at least one window. Guess."""
 
     trust_tokens: int = 6_000
-    """Tokens of a peer that decide whom to trust, in whole windows, at least two. Guess."""
+    """Tokens on which a peer measures its neighbours, rounded down to whole windows, at least two windows. Guess."""
 
     test_tokens: int = 12_000
-    """Tokens of a peer that only measure, in whole windows, at least two. Guess."""
+    """Test tokens of a peer, rounded down to whole windows, at least two windows. Guess."""
 
     def __post_init__(self) -> None:
         if not 0.5 <= self.major <= 1:
@@ -76,7 +76,7 @@ class PartitionConfig:
             raise ValueError(f"alpha must be in (0, 1000000], got {self.alpha}")
         if not 8 <= self.chunk_tokens <= 131_072:
             raise ValueError(f"chunk_tokens must be in 8..131072, got {self.chunk_tokens}")
-        for split in _FEWEST_WINDOWS:
+        for split in _MIN_WINDOWS:
             tokens: int = getattr(self, f"{split}_tokens")
             if not 1 <= tokens <= 2**40:
                 raise ValueError(f"{split}_tokens must be in 1..2^40, got {tokens}")
@@ -84,27 +84,28 @@ class PartitionConfig:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Share:
-    """What one peer holds. The windows of a split are in random order: any first few are alike."""
+    """The text that one peer holds. The windows of each split are in random order, so that the first few of them are
+    a random sample of the split."""
 
     splits: Splits
     tokens_C: I64
-    """Training tokens of each category; of samples, those that bear loss."""
+    """Training tokens of each category. For samples, only the tokens that bear loss are counted."""
 
     @property
     def samples(self) -> int:
-        """Windows to train on."""
+        """The number of training windows."""
         return len(self.splits.train_WT)
 
     @property
     def targets(self) -> int:
-        """Training tokens that bear loss: of a whole window all but the first."""
+        """The number of training tokens that bear loss: in a window of plain text, all but the first."""
         return int(targets(self.splits.train_WT).sum())
 
 
 def categorised(
     texts: Mapping[str, list[str]], tokenizer: Any, config: PartitionConfig
 ) -> tuple[Category, ...]:
-    """Documents by the name of their category, cut into the pieces that `config` deals."""
+    """The documents of each named category, cut into the pieces that `config` deals."""
     if config.kind == "length":
         return tuple(Category(name, tuple(tokenised(texts[name], tokenizer))) for name in texts)
     return tuple(
@@ -114,16 +115,17 @@ def categorised(
 
 
 def pieces_of(stream: Tokens, chunk_tokens: int) -> tuple[Tokens, ...]:
-    """Chunks of equal length; the last, incomplete one is dropped."""
+    """The stream in chunks of `chunk_tokens` tokens; the last, incomplete chunk is dropped."""
     return tuple(cut(stream, chunk_tokens))
 
 
 def partition(
     categories: Sequence[Category], config: PartitionConfig, *, peers: int, window_tokens: int, seed: int
 ) -> tuple[Share, ...]:
-    """Each peer's share, replayed by the seed on any machine. Raises `UserMistake` where text is lacking.
+    """The share of each peer: the same for equal seeds on every machine.
 
-    What a peer holds does not depend on how many come after it, but for "length".
+    A peer's share does not depend on how many peers come after it, except for the kind "length". Raises `UserMistake`
+    where a category or a band of lengths has too little text.
     """
     if peers < 1 or not categories:
         raise ValueError(f"there must be peers and categories, got {peers} and {len(categories)}")
@@ -134,7 +136,7 @@ def partition(
         dealt = [[stock.take(count * window_tokens) for count in windows_S] for stock in stocks]
     else:
         dealt = _dealt(
-            categories, _tokens(config, windows_S, window_tokens, peers, len(categories), seed), seed
+            categories, _split_tokens(config, windows_S, window_tokens, peers, len(categories), seed), seed
         )
     return tuple(
         _share(parts_S, len(categories), window_tokens, (seed, peer)) for peer, parts_S in enumerate(dealt)
@@ -142,16 +144,16 @@ def partition(
 
 
 def mixtures(shares: Sequence[Share]) -> F64:
-    """`(N, C)`: the share of each category in a peer's training tokens; rows sum to 1."""
+    """`(N, C)`: the share of each category in the training tokens of each peer. Rows sum to 1."""
     tokens_NC = np.stack([share.tokens_C for share in shares]).astype(np.float64)
     return tokens_NC / tokens_NC.sum(axis=1, keepdims=True)
 
 
 def theoretical(shares: Sequence[Share]) -> F64:
-    """`(N, N)`: how far the mixtures of two peers overlap, P P', its rows made to sum to 1.
+    """`(N, N)`: the theoretical trust matrix P P' of the mixtures P, with its rows scaled to sum to 1.
 
-    The reference matrix of Wagner et al. (2024), here from what the peers really hold. An assumption, not
-    an optimum: nothing says that trust should be proportional to overlap.
+    The reference matrix of Wagner et al. (2024), computed from the shares that the peers really hold. It is an
+    assumption and no optimum: no result says that trust should be proportional to the overlap of mixtures.
     """
     mixtures_NC = mixtures(shares)
     overlap_NN = mixtures_NC @ mixtures_NC.T
@@ -159,7 +161,10 @@ def theoretical(shares: Sequence[Share]) -> F64:
 
 
 def intended(config: PartitionConfig, *, peers: int, categories: int, seed: int) -> F64:
-    """`(N, C)`: the shares that a kind other than "length" aims at, before rounding to whole windows."""
+    """`(N, C)`: the shares of categories that `config` asks for, before rounding to whole windows.
+
+    Raises `ValueError` for the kind "length", which asks for no shares.
+    """
     first = np.arange(peers) % categories
     match config.kind:
         case "exclusive":
@@ -177,10 +182,10 @@ def intended(config: PartitionConfig, *, peers: int, categories: int, seed: int)
 
 
 def _released(config: PartitionConfig, first: I64, categories: int) -> F64:
-    """Read in the code that was published with Wagner et al. (2024), its first commit.
+    """The shares in the code that was published with Wagner et al. (2024), as of its first commit.
 
-    For Multi-Wiki the second category was computed as (20 + (i + 1) mod 20) mod 3, which is i mod 3 again; for
-    Codes-Wiki the number of peers was asked for its parity where the peer's own was meant.
+    For Multi-Wiki the code computes the second category as (20 + (i + 1) mod 20) mod 3, which is i mod 3 again. For
+    Codes-Wiki it tests the parity of the number of peers instead of that of the peer's number.
     """
     match config.released:
         case "ag-news-low":
@@ -192,12 +197,14 @@ def _released(config: PartitionConfig, first: I64, categories: int) -> F64:
         case "codes-wiki-low":
             if categories < 2:
                 raise UserMistake("released = codes-wiki-low mixes two categories, but there is one")
+            # Every peer has the same shares, whatever its number: categories 0 and 1.
             return mixed(0 * first, 0 * first + 1, config.major, categories)
 
 
 def _whole_windows(config: PartitionConfig, window_tokens: int) -> tuple[int, ...]:
+    """The number of whole windows in the budget of each split."""
     counts: list[int] = []
-    for split, fewest in _FEWEST_WINDOWS.items():
+    for split, fewest in _MIN_WINDOWS.items():
         tokens: int = getattr(config, f"{split}_tokens")
         counts.append(tokens // window_tokens)
         if counts[-1] < fewest:
@@ -206,7 +213,7 @@ def _whole_windows(config: PartitionConfig, window_tokens: int) -> tuple[int, ..
     return tuple(counts)
 
 
-def _tokens(
+def _split_tokens(
     config: PartitionConfig,
     windows_S: tuple[int, ...],
     window_tokens: int,
@@ -214,13 +221,14 @@ def _tokens(
     categories: int,
     seed: int,
 ) -> I64:
-    """`(N, S, C)`: tokens in whole windows, which sum to each split's budget and keep to the shares."""
+    """`(N, S, C)`: tokens by peer, split and category, in whole windows that sum to the budget of each split."""
     shares_NC = intended(config, peers=peers, categories=categories, seed=seed)
     counts = [[apportioned(shares_C, windows) for windows in windows_S] for shares_C in shares_NC]
     return np.array(counts, np.int64) * window_tokens
 
 
 def _dealt(categories: Sequence[Category], tokens_NSC: I64, seed: int) -> list[list[list[CategoryTokens]]]:
+    """The pieces of each peer and split."""
     needed_C: list[int] = tokens_NSC.sum(axis=(0, 1)).tolist()
     stocks = category_stocks(categories, needed_C, seed)
 
@@ -229,16 +237,18 @@ def _dealt(categories: Sequence[Category], tokens_NSC: I64, seed: int) -> list[l
             part for stock, tokens in zip(stocks, tokens_C, strict=True) for part in stock.take(int(tokens))
         ]
 
+    # Peer by peer, so that the pieces of a peer do not depend on how many peers come after it.
     return [[taken(tokens_C) for tokens_C in tokens_SC] for tokens_SC in tokens_NSC]
 
 
 def _share(
-    parts_S: list[list[CategoryTokens]], categories: int, window_tokens: int, parts: tuple[int, int]
+    parts_S: list[list[CategoryTokens]], categories: int, window_tokens: int, seed_and_peer: tuple[int, int]
 ) -> Share:
     windows: list[Windows] = []
-    for split, taken in zip(_FEWEST_WINDOWS, parts_S, strict=True):
+    for split, taken in zip(_MIN_WINDOWS, parts_S, strict=True):
         windows_WT = cut(np.concatenate([part.tokens for part in taken]), window_tokens)
-        windows.append(windows_WT[permutation(LABEL, ("windows", *parts, split), len(windows_WT))])
+        # Pieces come category by category: without a shuffle the first windows would be of one category only.
+        windows.append(windows_WT[permutation(LABEL, ("windows", *seed_and_peer, split), len(windows_WT))])
     tokens_C = np.zeros(categories, np.int64)
     for part in parts_S[0]:
         tokens_C[part.category] += len(part.tokens)

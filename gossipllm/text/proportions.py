@@ -1,4 +1,4 @@
-"""Shares of categories, N peers by C categories, and their rounding to whole numbers."""
+"""Shares of categories for each peer, `(N, C)`, and their rounding to whole windows."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ I64 = NDArray[np.int64]
 
 
 def mixed(first: I64, second: I64, major: float, categories: int) -> F64:
-    """`major` of a category of the peer's own, the rest of another, which may be the same."""
+    """`(N, C)`: for each peer, `major` of its category in `first` and the rest of its category in `second`, which may
+    be the same category."""
     one_hot = np.eye(categories)
     return major * one_hot[first] + (1 - major) * one_hot[second]
 
 
 def dirichlet(alpha: float, categories: int, parts: tuple[int, ...]) -> F64:
-    """Normalised Gamma(alpha) draws: Gamma(alpha + 1) by its inverse distribution, times U^(1 / alpha).
+    """`(C,)`: shares drawn from Dirichlet(alpha); equal `parts` of the seed give equal draws on every machine.
 
-    In logarithms, because for small alpha all draws may be too small for a float.
+    Normalised Gamma(alpha) draws, each the inverse distribution function of Gamma(alpha + 1) at a uniform draw, times
+    U^(1 / alpha). Computed in logarithms, because for small alpha all draws may be too small for a float.
     """
     from scipy.special import gammaincinv, log_softmax  # pyright: ignore[reportUnknownVariableType]
 
@@ -31,7 +33,8 @@ def dirichlet(alpha: float, categories: int, parts: tuple[int, ...]) -> F64:
 
 
 def apportioned(shares_C: F64, windows: int) -> I64:
-    """By largest remainders: each within one window of its share."""
+    """`(C,)`: whole windows that sum to `windows`, rounded by the method of largest remainders: each count is within
+    one window of its share."""
     # Rounded, so that platforms whose logarithms differ in the last digit agree on ties.
     quotas_C = np.round(shares_C * windows, 9)
     counts_C = np.floor(quotas_C).astype(np.int64)

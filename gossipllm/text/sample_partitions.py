@@ -1,11 +1,12 @@
-"""Samples dealt to peers whole: the same number to each, hence unlike numbers of tokens.
+"""Partitions of whole samples among peers: each peer gets the same number of samples, so numbers of tokens differ.
 
-The counterpart of `gossipllm.text.partitions` for samples (`gossipllm.text.samples`). Categories hold samples, the
-shares of a partition are of samples, and what a peer holds comes as windows of one sample each, filled up to the
-peer's longest. The kind "length" sorts the samples of all categories by the tokens that bear loss, since these are
-what weighs in training, and gives each peer a band of them: three peers hold short, medium and long ones.
+The counterpart of `gossipllm.text.partitions` for samples (`gossipllm.text.samples`). The pieces of a category are
+samples, shares of categories are shares of samples, and each window of a peer holds one sample, padded to the length
+of the peer's longest. The kind "length" sorts the samples of all categories by the number of tokens that bear loss,
+because only these count in training, and gives each peer one band of lengths: of three peers, one holds the short
+samples, one the medium and one the long ones.
 
-Samples of one document (several answers to one question) may fall to different peers and splits.
+Samples of one document (several answers to one question) may go to different peers and splits.
 
 Axes: N peers, S splits, C categories, T tokens of a window.
 """
@@ -25,8 +26,9 @@ from gossipllm.text.samples import padded
 from gossipllm.text.windows import MIN_TEST, MIN_TRUST, Splits, targets
 from trust.errors import UserMistake
 
-_STEP: Final = 16
-"""Windows are as long as a multiple of this, so that peers whose longest samples are about alike train in one pass."""
+_LENGTH_STEP: Final = 16
+"""The length of windows is rounded up to a multiple of this, so that peers whose longest samples are about equally
+long have windows of one shape and can be trained in one pass."""
 
 
 def partition_samples(
@@ -40,10 +42,11 @@ def partition_samples(
     seed: int,
     pad: int = 0,
 ) -> tuple[Share, ...]:
-    """Each peer's share, replayed by the seed on any machine. Raises `UserMistake` where samples are lacking.
+    """The share of each peer: the same for equal seeds on every machine.
 
-    Of `config` only the kind and its options count. Pieces of the categories are samples. Which samples a peer holds
-    does not depend on how many peers come after it, but for "length".
+    The pieces of `categories` are samples. Of `config`, the kind and its options are used, and the budgets in tokens
+    are not. Windows are padded with the token `pad`. A peer's samples do not depend on how many peers come after it,
+    except for the kind "length". Raises `UserMistake` where there are too few samples.
     """
     if peers < 1 or not categories:
         raise ValueError(f"there must be peers and categories, got {peers} and {len(categories)}")
@@ -52,9 +55,9 @@ def partition_samples(
         dealt = _bands(categories, counts_S, peers, seed)
     else:
         dealt = _by_category(categories, config, counts_S, peers, seed)
-    most = max(len(part.tokens) for parts_S in dealt for parts in parts_S for part in parts)
+    longest = max(len(part.tokens) for parts_S in dealt for parts in parts_S for part in parts)
     return tuple(
-        _share(parts_S, len(categories), (seed, peer), most=most, pad=pad)
+        _share(parts_S, len(categories), (seed, peer), longest=longest, pad=pad)
         for peer, parts_S in enumerate(dealt)
     )
 
@@ -82,6 +85,7 @@ def _by_category(
         wanted: I64 = counts_NSC[:, :, number]
         if wanted.sum() > len(category.pieces):
             raise _too_few(f'category "{category.name}"', len(category.pieces), int(wanted.sum()))
+        # One iterator for all peers and splits, so that no sample is dealt twice.
         order = iter(permutation(LABEL, (seed, "samples", number), len(category.pieces)))
         for parts_S, wanted_S in zip(dealt, wanted, strict=True):
             for parts, count in zip(parts_S, wanted_S, strict=True):
@@ -94,9 +98,11 @@ def _by_category(
 def _bands(
     categories: Sequence[Category], counts_S: tuple[int, int, int], peers: int, seed: int
 ) -> list[list[list[CategoryTokens]]]:
-    """Bands of equal numbers of samples. Where samples of one length must part, chance decides which go where."""
+    """Bands of lengths with equal numbers of samples, one for each peer. Samples of equal length on both sides of a
+    border are divided at random."""
     parts = [CategoryTokens(c, piece) for c, category in enumerate(categories) for piece in category.pieces]
     lengths = np.array([targets(part.tokens) for part in parts], np.int64)
+    # Shuffled first: the stable sort then leaves samples of equal length in random order, not in that of categories.
     shuffled = permutation(LABEL, (seed, "sample lengths"), len(parts))
     order = shuffled[np.argsort(lengths[shuffled], kind="stable")]
     if len(parts) // peers < sum(counts_S):
@@ -110,19 +116,26 @@ def _bands(
 
 def _too_few(what: str, held: int, needed: int) -> UserMistake:
     return UserMistake(
-        f"{what} holds {held:,} samples, but {needed:,} are needed, and none serves two peers or two splits; add "
+        f"{what} holds {held:,} samples, but {needed:,} are needed, and no sample serves two peers or two splits; add "
         f"samples, or lower those of a peer"
     )
 
 
 def _share(
-    parts_S: list[list[CategoryTokens]], categories: int, parts: tuple[int, int], *, most: int, pad: int
+    parts_S: list[list[CategoryTokens]],
+    categories: int,
+    seed_and_peer: tuple[int, int],
+    *,
+    longest: int,
+    pad: int,
 ) -> Share:
-    longest = max(len(part.tokens) for parts in parts_S for part in parts)
-    length = min(-(-longest // _STEP) * _STEP, most)
+    """The share of one peer. `longest` is the length of the longest sample of all peers: rounding up must not make
+    windows longer than that, because it may be all that the model can read."""
+    own_longest = max(len(part.tokens) for parts in parts_S for part in parts)
+    length = min(-(-own_longest // _LENGTH_STEP) * _LENGTH_STEP, longest)
     windows = [
         padded([part.tokens for part in taken], length=length, pad=pad)[
-            permutation(LABEL, ("sample windows", *parts, split), len(taken))
+            permutation(LABEL, ("sample windows", *seed_and_peer, split), len(taken))
         ]
         for split, taken in enumerate(parts_S)
     ]

@@ -1,4 +1,4 @@
-"""A user's text on disk to documents. Read only, never logged, never sent."""
+"""Reading a user's text files as documents. The text is private: it is never logged and never sent."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ class MessageLine(msgspec.Struct, frozen=True):
 
 
 class TextLine(msgspec.Struct, frozen=True):
-    """One line of a .jsonl file: a text, or a conversation. Other keys are ignored."""
+    """One line of a .jsonl file: a text or a conversation. Other keys are ignored."""
 
     text: str | None = None
     messages: tuple[MessageLine, ...] | None = None
 
 
-_lines = msgspec.json.Decoder(TextLine)
+_text_line = msgspec.json.Decoder(TextLine)
 
 
 def read_documents(path: str, tokenizer: Any, *, key: str = "data.path") -> list[str]:
-    """All documents under `path`, in a fixed order. Raises `UserMistake` naming file and line.
+    """All documents in the files of `path`, in a fixed order.
 
-    A .txt falls into documents at blank lines, or, where it has none, at every line end. A .jsonl holds
-    a document a line; conversations go through the tokenizer's chat template. `key` is where the user
-    gave the path, for complaints.
+    A .txt file is divided into documents at blank lines, or at every line end where it has no blank line. Each line of
+    a .jsonl file is a document; conversations go through the tokenizer's chat template. Raises `UserMistake`, which
+    names file and line, for text that cannot be read; `key` is the setting or flag that gave `path`, for the message.
     """
     documents = [
         text for file in source_files(path, key) for text in _documents(file, tokenizer, key) if text.strip()
@@ -49,7 +49,10 @@ def read_documents(path: str, tokenizer: Any, *, key: str = "data.path") -> list
 
 
 def source_files(path: str, key: str = "data.path") -> list[Path]:
-    """The files that `path` stands for, unread. Raises `UserMistake` where it stands for none."""
+    """The files that `path` names: itself, or every .txt file in a folder and its subfolders. Nothing is read.
+
+    Raises `UserMistake` where there is no such file.
+    """
     if not path:
         raise UserMistake(f"{key} is empty; name a .txt, a folder of .txt, or a .jsonl")
     place = Path(path).expanduser()
@@ -76,6 +79,7 @@ def _documents(file: Path, tokenizer: Any, key: str) -> Iterator[str]:
 
 
 def read_text(file: Path, key: str) -> str:
+    """The text of a UTF-8 file, without a byte-order mark. Raises `UserMistake` for a file that cannot be read."""
     try:
         return file.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -85,7 +89,7 @@ def read_text(file: Path, key: str) -> str:
 
 
 def _jsonl(file: Path, text: str, tokenizer: Any) -> Iterator[str]:
-    for where, record in decoded_lines(file, text, _lines):
+    for where, record in decoded_lines(file, text, _text_line):
         if record.text is not None:
             yield record.text
         elif record.messages:
@@ -95,7 +99,10 @@ def _jsonl(file: Path, text: str, tokenizer: Any) -> Iterator[str]:
 
 
 def decoded_lines(file: Path, text: str, decoder: msgspec.json.Decoder[T]) -> Iterator[tuple[str, T]]:
-    """Each record of a .jsonl with the words that say where it stands. Raises `UserMistake` for a line that is none."""
+    """Each record of a .jsonl file, with its place as `file:line` for error messages. Blank lines are skipped.
+
+    Raises `UserMistake` for a line that is no such record.
+    """
     # Only "\n" ends a line here: JSON strings may hold U+2028 and its like unescaped.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -108,11 +115,14 @@ def decoded_lines(file: Path, text: str, decoder: msgspec.json.Decoder[T]) -> It
         yield where, record
 
 
-def conversation(turns: tuple[MessageLine, ...], tokenizer: Any, where: str, *, asking: bool = False) -> str:
-    """The turns in the tokenizer's chat template; `asking` leaves it open for the next answer."""
+def conversation(
+    turns: tuple[MessageLine, ...], tokenizer: Any, where: str, *, for_answer: bool = False
+) -> str:
+    """The text of a conversation by the tokenizer's chat template. With `for_answer` the text ends where the
+    assistant's next answer begins."""
     if not getattr(tokenizer, "chat_template", None):
         raise UserMistake(
             f"{where}: has `messages`, but the model's tokenizer has no chat template; use `text`"
         )
     plain = [msgspec.to_builtins(turn) for turn in turns]
-    return tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=asking)
+    return tokenizer.apply_chat_template(plain, tokenize=False, add_generation_prompt=for_answer)
