@@ -105,7 +105,9 @@ def losses_by_category(folder: Path, texts: Mapping[str, list[str]]) -> dict[str
     lengths = bytes_per_token(tokenizer)
     context: int = model.config.max_position_embeddings
     return {
-        name: evaluate(model, _stream(documents, tokenizer), lengths, context=context, bf16=False, count=256)
+        name: evaluate(
+            model, _stream(documents, tokenizer), lengths, window_tokens=context, bf16=False, count=256
+        )
         for name, documents in texts.items()
     }
 
@@ -164,7 +166,7 @@ def _config(base: SmallBase, tokens: int) -> PretrainingConfig:
     fitting = [n for n in divisors if n * base.context <= _MOST_BATCHED]
     return PretrainingConfig(
         tokens=max(tokens, base.batch_windows * base.context),
-        context=base.context,
+        window_tokens=base.context,
         batch_windows=base.batch_windows,
         micro_windows=max(fitting, default=1),
         peak_rate=base.peak_rate,

@@ -1,8 +1,7 @@
-"""The embedded base model and demonstration texts, as files: importing this loads no library.
+"""Paths of the embedded base model and of the demonstration texts. Importing this package loads no library.
 
-`model/` is a folder for `AutoModelForCausalLM.from_pretrained`, `text/` holds five small corpora
-that the model has not seen. `TRAINING.md` says how the weights were made, `LICENSES.md` under
-what terms all of it may be passed on.
+`model/` is a folder for `AutoModelForCausalLM.from_pretrained`. `text/` holds five small corpora that are not in the
+model's training data. `TRAINING.md` describes how the weights were made, `LICENSES.md` the licences of both.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 
 CORPORA = ("fr", "de", "it", "en", "java")
-"""One text in four languages, paragraph for paragraph, and Java sources."""
+"""Names of the demonstration texts: one book in four languages, paragraph for paragraph, and Java sources."""
 
 
 def model_folder() -> Path:
@@ -19,7 +18,10 @@ def model_folder() -> Path:
 
 
 def corpus_file(name: str) -> Path:
-    """UTF-8, a paragraph a line; `java` holds whole files, each behind `// ==== FILE: path`."""
+    """The path of a demonstration text, in UTF-8.
+
+    Each line is a paragraph. `java` holds whole source files, each after a line `// ==== FILE: path`.
+    """
     if name not in CORPORA:
         raise ValueError(f"name must be one of {', '.join(CORPORA)}, got {name!r}")
     return _root() / "text" / f"{name}.txt"

@@ -71,7 +71,7 @@ def tiny_config() -> LlamaConfig:
 
 def tiny_run(*, steps: int) -> PretrainingRun:
     config = PretrainingConfig(
-        tokens=steps * 32, context=8, batch_windows=4, micro_windows=2, bf16=False, seed=3
+        tokens=steps * 32, window_tokens=8, batch_windows=4, micro_windows=2, bf16=False, seed=3
     )
     return new_run(config, tiny_config())
 
@@ -94,7 +94,7 @@ def bits_per_byte(model: LlamaForCausalLM, name: str) -> float:
     tokenizer = load_tokenizer(base.model_folder())
     stream = encode(tokenizer, base.corpus_file(name))
     lengths = bytes_per_token(tokenizer)
-    return evaluate(model, stream, lengths, context=256, bf16=False, count=8)[1]
+    return evaluate(model, stream, lengths, window_tokens=256, bf16=False, count=8)[1]
 
 
 def test_the_embedded_model_loads_through_the_ordinary_classes_and_is_small() -> None:
@@ -245,9 +245,9 @@ def test_training_learns_a_stream_that_repeats() -> None:
     stream = np.tile(np.arange(16, dtype=np.uint16), 40)
     run = tiny_run(steps=100)
     lengths = np.ones(64, np.int64)
-    before, _ = evaluate(run.model, stream, lengths, context=8, bf16=False)
+    before, _ = evaluate(run.model, stream, lengths, window_tokens=8, bf16=False)
     train(run, stream, threads=2, after_step=lambda: False)
-    after, bits = evaluate(run.model, stream, lengths, context=8, bf16=False)
+    after, bits = evaluate(run.model, stream, lengths, window_tokens=8, bf16=False)
     assert before == pytest.approx(np.log(64), abs=0.3)  # an untrained model knows nothing
     assert after < 0.5 * before
     assert bits == pytest.approx(after / np.log(2))  # a byte a token

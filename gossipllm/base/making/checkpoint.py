@@ -1,7 +1,7 @@
-"""The state of a pretraining run, on disk and back.
+"""Checkpoints of a pretraining run: saving, restoring, and exporting the model.
 
-A checkpoint replaces the one before it in a single rename, after its bytes have reached the disk,
-so that a run killed at any moment finds one that is whole.
+A checkpoint replaces the previous one by a single rename, after its bytes have reached the disk, so that a run that is
+killed at any moment leaves a complete checkpoint.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from trust.files import write_whole
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
+    """Losses and speed of a pretraining run at one step; a row of `curve.csv`."""
+
     step: int
     tokens: int
     training_nats: float
-    """Exponential mean over about the last 20 steps, nats a token."""
+    """Training loss in nats per token, as an exponential mean over about the last 20 steps."""
 
     validation_nats: float
     bits_per_byte: float
@@ -35,13 +37,13 @@ class CurvePoint:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class PretrainingRun:
-    """All that the next step depends on, and the curve so far."""
+    """The state of a pretraining run: everything that the next step depends on, and the loss curve so far."""
 
     model: LlamaForCausalLM
     optimiser: torch.optim.AdamW
     config: PretrainingConfig
     step: int = 0
-    """Steps done, and so the number of the next one."""
+    """The number of steps done, which is the index of the next step."""
 
     training_nats: float = 0.0
     wall_s: float = 0.0
@@ -90,7 +92,7 @@ def restore(path: Path, model_config: LlamaConfig) -> PretrainingRun:
 
 
 def write_curve(curve: list[CurvePoint], path: Path) -> None:
-    """As CSV, a point a line."""
+    """Write the loss curve to `path` as CSV, one row for each point."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(column.name for column in fields(CurvePoint))
@@ -98,12 +100,15 @@ def write_curve(curve: list[CurvePoint], path: Path) -> None:
 
 
 def export(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """The folder that `from_pretrained` reads, in bfloat16, each file replaced whole."""
+    """Write model and tokenizer, in bfloat16, to a folder that `from_pretrained` reads.
+
+    Each file is replaced by a rename, so that the folder can be loaded while the run goes on.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         small = copy.deepcopy(model).bfloat16()
         small.save_pretrained(temporary)  # pyright: ignore[reportUnknownMemberType]
         save_tokenizer(tokenizer, Path(temporary))
         for file in sorted(Path(temporary).iterdir()):
-            file.chmod(0o644)  # safetensors makes its file private
+            file.chmod(0o644)  # safetensors makes its file readable by its owner only
             file.replace(folder / file.name)

@@ -1,16 +1,16 @@
-"""English prose out of Debian's documentation packages, for the embedded base model.
+"""Make the pretraining corpus of the embedded base model: English prose from Debian's documentation packages.
 
-The packages named in `packages.py` come from the reader's own mirror through `apt-get download`,
-are unpacked without root by `dpkg-deb -x`, and leave one document a line in `train.txt` and
-`validation.txt`, and each package's version, licence, documents and bytes of prose in
-`packages.csv`. It takes four gigabytes of disk and five minutes.
+The packages named in `packages.py` are fetched by `apt-get download` from the configured mirror and
+unpacked without root by `dpkg-deb -x`. The output is `train.txt` and `validation.txt`, one document a
+line, and `packages.csv` with each package's version, licence, number of documents and bytes of prose.
+It takes four gigabytes of disk and five minutes.
 
 \b
     python -m gossipllm.base.making.corpus --work packages --out corpus
 
-A paragraph is kept the first time it is seen, in any package: manuals repeat themselves. A
-document is held out for validation by a hash of its name, so that the split does not change when
-packages are added.
+Only the first copy of a paragraph is kept, in whatever package it occurs, because manuals repeat
+themselves. A hash of its name decides whether a document is held out for validation, so that the
+split does not change when packages are added.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from gossipllm.base.making.packages import PACKAGES
 from gossipllm.base.making.prose import html_prose, pod_prose
 
 VALIDATION_PER_MILLE = 15
-"""Documents in a thousand that are held out: 1.5 %, more than a megabyte. Guess."""
+"""Documents per thousand that are held out for validation: 1.5 %, more than a megabyte. Guess."""
 
 _SHORTEST_DOCUMENT = 300
-"""Characters of new prose below which a page is a stub. Guess."""
+"""Pages with fewer characters of new prose than this are dropped as stubs. Guess."""
 
 _LONGEST_PAGE_BYTES = 3_000_000
-"""Larger pages are a whole manual in one file, which is there in chapters as well."""
+"""Larger pages are dropped: such a page is a whole manual, which the package also has in chapters."""
 
 _PAGE = re.compile(r"\.(x?html?|page|pod)(\.en)?(\.gz)?$")
 _NO_PROSE = re.compile(
@@ -53,7 +53,7 @@ _OTHER_LANGUAGE = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusDocument:
-    """One page of a package; `name` is the package and the page's path inside it."""
+    """The prose of one page of a package. `name` is `package/path`, with the page's path inside the package."""
 
     name: str
     paragraphs: list[str]
@@ -69,7 +69,7 @@ class CorpusDocument:
 
 
 def download(packages: Iterable[str], debs: Path) -> None:
-    """Fetch the packages that are not there yet, with the reader's own apt sources."""
+    """Download the packages that `debs` does not hold yet, from the configured apt sources."""
     debs.mkdir(parents=True, exist_ok=True)
     missing = [name for name in packages if not list(debs.glob(f"{name}_*.deb"))]
     if missing:
@@ -77,13 +77,15 @@ def download(packages: Iterable[str], debs: Path) -> None:
 
 
 def unpack(deb: Path, root: Path) -> None:
+    """Unpack a package into `root`, unless that folder exists already."""
     if not root.exists():
         root.mkdir(parents=True)
         subprocess.run(["dpkg-deb", "-x", deb, root], check=True)
 
 
 def version(deb: Path) -> str:
-    """From `name_version_architecture.deb`, where apt writes an epoch's colon as `%3a`."""
+    """The version of a package by its file name, `name_version_architecture.deb`, in which apt writes the colon of an
+    epoch as `%3a`."""
     return deb.name.split("_")[1].replace("%3a", ":")
 
 
@@ -101,6 +103,7 @@ def pages(root: Path) -> list[Path]:
 
 
 def read_page(path: Path) -> list[str]:
+    """The paragraphs of prose on a page: POD by its suffix, otherwise HTML or Mallard."""
     data = path.read_bytes()
     if path.suffix == ".gz":
         data = gzip.decompress(data)
@@ -109,7 +112,10 @@ def read_page(path: Path) -> list[str]:
 
 
 def unseen(paragraphs: Iterable[str], seen: set[bytes]) -> list[str]:
-    """Those whose digest is not in `seen`, to which it is added; broken encodings are dropped."""
+    """The paragraphs whose digests are not in `seen`; their digests are added to it.
+
+    Paragraphs with undecodable bytes are dropped.
+    """
     fresh: list[str] = []
     for paragraph in paragraphs:
         digest = hashlib.blake2b(paragraph.encode(), digest_size=12).digest()
@@ -122,6 +128,7 @@ def unseen(paragraphs: Iterable[str], seen: set[bytes]) -> list[str]:
 def documents(
     package: str, root: Path, seen: set[bytes], pool: ProcessPoolExecutor
 ) -> Iterator[CorpusDocument]:
+    """The documents of an unpacked package, in the order of their paths."""
     paths = pages(root)
     for path, paragraphs in zip(paths, pool.map(read_page, paths, chunksize=16), strict=True):
         fresh = unseen(paragraphs, seen)
@@ -131,7 +138,7 @@ def documents(
 
 
 def write_corpus(work: Path, out: Path, *, processes: int) -> None:
-    """Both text files and the table of packages, out of the packages under `work/deb`."""
+    """Write `train.txt`, `validation.txt` and `packages.csv` from the packages under `work/deb`."""
     out.mkdir(parents=True, exist_ok=True)
     seen: set[bytes] = set()
     with (
@@ -154,9 +161,9 @@ def write_corpus(work: Path, out: Path, *, processes: int) -> None:
 
 
 @click.command(help=__doc__)
-@click.option("--work", type=click.Path(path_type=Path), required=True, help="Packages go here.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The text goes here.")
-@click.option("--processes", default=2, show_default=True, help="Pages read at the same time.")
+@click.option("--work", type=click.Path(path_type=Path), required=True, help="Folder for the packages.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the corpus.")
+@click.option("--processes", default=2, show_default=True, help="Number of pages read in parallel.")
 def main(work: Path, out: Path, processes: int) -> None:
     download(PACKAGES, work / "deb")
     write_corpus(work, out, processes=processes)

@@ -1,8 +1,8 @@
-"""Which Debian packages the base model has read, each with the licence of its documentation.
+"""The Debian packages in the training data of the base model, each with the licence of its documentation.
 
-The licence is what `debian/copyright` says of the manual, or of everything where it does not single
-the manual out, read from the versions in `TRAINING.md`. `debian-handbook` must never stand here:
-the demonstration texts are an excerpt of it, and the base model has to be new to them.
+The licence is the one that `debian/copyright` states for the manual, or for the whole package where it does not
+mention the manual, in the versions listed in `TRAINING.md`. `debian-handbook` must never be added: the demonstration
+texts are an excerpt of it, and must not occur in the base model's training data.
 """
 
 from __future__ import annotations
@@ -72,4 +72,4 @@ PACKAGES = {
     "wireshark-doc": "GPL-2+",
     "zsh-doc": "zsh's own (permissive)",
 }
-"""In the order in which they are read: of two equal paragraphs the first is kept."""
+"""Packages and their licences, in the order of reading: of two equal paragraphs only the first is kept."""

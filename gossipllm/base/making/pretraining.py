@@ -1,17 +1,17 @@
-"""Pretraining of the embedded base model: a Llama of 4.3 million parameters, on a CPU, in an hour.
+"""Pretrain the embedded base model: a Llama of 4.3 million parameters, on a CPU, in an hour.
 
 The corpus folder holds `train.txt` and `validation.txt`, one document a line, as
 `python -m gossipllm.base.making.corpus` writes them. The output folder receives the tokenizer, the token
-streams, `checkpoint.pt`, `curve.csv` and `model/`, which `AutoModelForCausalLM.from_pretrained`
-can load at any moment of the run. Ctrl-C saves and stops; `--resume` goes on from there.
+streams, `checkpoint.pt`, `curve.csv` and `model/`, which `AutoModelForCausalLM.from_pretrained` can load
+at any moment of the run. Ctrl-C saves and stops; `--resume` continues from the checkpoint.
 
 \b
     python -m gossipllm.base.making.pretraining --corpus corpus --out run --minutes 60
     python -m gossipllm.base.making.pretraining --corpus corpus --out run --resume
 
-Each step draws its windows from a generator seeded with (seed, step), and a checkpoint holds
-weights and optimiser, so that an interrupted run ends with the same weights as one that was not,
-on the same machine with the same number of threads.
+Each step draws its windows from a generator seeded with (seed, step), and a checkpoint holds weights and
+optimiser. On the same machine with the same number of threads, an interrupted and resumed run therefore
+ends with the same weights as an uninterrupted one.
 """
 
 # Axes: B windows, T positions, V tokens of the vocabulary.
@@ -50,25 +50,27 @@ from gossipllm.base.making.vocabulary import Tokens, bytes_per_token, token_stre
 DEFAULT_TOKENS = 10_000_000
 
 _INTERRUPTED = 130
-"""A shell's exit status for Ctrl-C, so that `&&` does not go on with half a model."""
+"""The exit status of a command that was stopped by Ctrl-C, so that a shell's `&&` does not continue with an unfinished
+model."""
 
 
 def train(run: PretrainingRun, stream: Tokens, *, threads: int, after_step: Callable[[], bool]) -> None:
-    """Step until the budget is spent or `after_step` answers that it is time to stop."""
+    """Train until the budget of tokens is spent or `after_step` returns True."""
     with Replicas(run.model, threads) as replicas:
         while run.step < run.config.steps:
             loss = train_step(run, stream, replicas)
+            # An exponential mean, which begins with the first loss instead of 0.
             run.training_nats += (loss - run.training_nats) * (1.0 if run.step == 1 else 0.05)
             if after_step():
                 return
 
 
 def train_step(run: PretrainingRun, stream: Tokens, replicas: Replicas) -> float:
-    """One step of AdamW on windows from anywhere in the stream; their mean loss, nats a token."""
+    """One step of AdamW on windows at random places of the stream. Returns their mean loss in nats per token."""
     config = run.config
     rng = np.random.default_rng((config.seed, run.step))
-    starts = rng.integers(0, len(stream) - config.context, size=config.batch_windows)
-    batch_BT = windows(stream, starts, config.context)
+    starts = rng.integers(0, len(stream) - config.window_tokens, size=config.batch_windows)
+    batch_BT = windows(stream, starts, config.window_tokens)
     for group in run.optimiser.param_groups:
         group["lr"] = rate(run.step, config)
     loss = replicas.add_gradient(batch_BT, micro_windows=config.micro_windows, bf16=config.bf16)
@@ -80,7 +82,7 @@ def train_step(run: PretrainingRun, stream: Tokens, replicas: Replicas) -> float
 
 
 def measured_tokens_per_s(run: PretrainingRun, stream: Tokens, *, threads: int) -> float:
-    """Speed of five steps of a run that is thrown away."""
+    """The speed of training over five steps. They change `run`, so pass a run that is discarded afterwards."""
     with Replicas(run.model, threads) as replicas:
         train_step(run, stream, replicas)  # the first step allocates
         start = time.perf_counter()
@@ -91,7 +93,7 @@ def measured_tokens_per_s(run: PretrainingRun, stream: Tokens, *, threads: int) 
 
 @contextmanager
 def stop_signal() -> Generator[threading.Event, None, None]:
-    """Set by Ctrl-C or SIGTERM meanwhile, so that a step is never cut in two."""
+    """An event that Ctrl-C and SIGTERM set instead of ending the process, so that a step is never interrupted."""
     stop = threading.Event()
 
     def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
@@ -106,13 +108,17 @@ def stop_signal() -> Generator[threading.Event, None, None]:
 
 
 @click.command(help=__doc__)
-@click.option("--corpus", type=click.Path(path_type=Path), required=True, help="The text's folder.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The run's folder.")
-@click.option("--minutes", type=float, help="Budget: so long at the speed measured at the start.")
+@click.option("--corpus", type=click.Path(path_type=Path), required=True, help="Folder of the corpus.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the run.")
+@click.option("--minutes", type=float, help="Budget in minutes, at the speed measured at the start.")
 @click.option("--tokens", type=int, help=f"Budget in tokens; {DEFAULT_TOKENS:,} if none is given.")
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in --out.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights and windows.")
-@click.option("--threads", type=click.IntRange(1), default=2, show_default=True, help="Processor threads.")
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint in --out.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of weights and windows."
+)
+@click.option(
+    "--threads", type=click.IntRange(1), default=2, show_default=True, help="Number of processor threads."
+)
 def main(
     corpus: Path,
     out: Path,
@@ -123,7 +129,7 @@ def main(
     threads: int,
 ) -> None:
     check_arguments(corpus, out, resume=resume, budgets=[minutes, tokens])
-    torch.set_num_threads(1)  # the threads are at work in `Replicas`, a batch's share each
+    torch.set_num_threads(1)  # `Replicas` has threads of its own, each with a share of the batch
     out.mkdir(parents=True, exist_ok=True)
     tokenizer, stream, validation = token_streams(corpus, out)
     click.echo(f"{len(stream):,} training tokens, {len(validation):,} validation tokens")
@@ -144,12 +150,13 @@ def main(
         after_step = saving_and_showing(run, validation, tokenizer, out, progress, stop)
         train(run, stream, threads=threads, after_step=after_step)
     if run.step < run.config.steps:
-        click.echo(f"stopped after step {run.step}: go on with --resume")
+        click.echo(f"stopped after step {run.step}: continue with --resume")
         raise SystemExit(_INTERRUPTED)
     click.echo(f"{out / 'model'} is ready")
 
 
 def budgeted(tokens: int, seed: int) -> PretrainingConfig:
+    """The recipe for this budget of tokens. Raises `click.UsageError` for a budget below one step."""
     try:
         return PretrainingConfig(tokens=tokens, seed=seed)
     except ValueError as error:
@@ -175,7 +182,8 @@ def saving_and_showing(
     progress: Progress,
     stop: threading.Event,
 ) -> Callable[[], bool]:
-    """What happens after each step; it answers whether `stop` is set, once all is saved."""
+    """The function that `train` calls after each step: it shows progress, evaluates, saves, and returns whether `stop`
+    is set."""
     config = run.config
     bytes_V = bytes_per_token(tokenizer)
     began = time.perf_counter() - run.wall_s
@@ -203,9 +211,10 @@ def saving_and_showing(
 
 
 def check_arguments(corpus: Path, out: Path, *, resume: bool, budgets: list[float | int | None]) -> None:
+    """Raises `click.UsageError` for flags that contradict each other or the files that exist."""
     given = sum(budget is not None for budget in budgets)
     if given > 1:
-        raise click.UsageError("--minutes and --tokens are two ways to say one thing: give one")
+        raise click.UsageError("--minutes and --tokens both set the budget: give one of them")
     if resume and given:
         raise click.UsageError("--resume keeps its run's budget: leave out --minutes, --tokens")
     if any(budget is not None and budget <= 0 for budget in budgets):
@@ -225,12 +234,13 @@ def check_arguments(corpus: Path, out: Path, *, resume: bool, budgets: list[floa
 def curve_point(
     run: PretrainingRun, validation: Tokens, bytes_V: NDArray[np.int64], *, whole: bool
 ) -> CurvePoint:
+    """Losses and speed of the run as it is; `whole` evaluates on all validation windows."""
     config = run.config
     nats, bits = evaluate(
         run.model,
         validation,
         bytes_V,
-        context=config.context,
+        window_tokens=config.window_tokens,
         bf16=config.bf16,
         count=None if whole else config.validation_windows,
     )

@@ -1,13 +1,12 @@
-"""English paragraphs out of one documentation page: HTML, Mallard or Perl's POD.
+"""Extraction of English paragraphs from a documentation page in HTML, Mallard or Perl's POD.
 
-A paragraph is kept when
+A paragraph is kept if it is
 
-* it was flowing text: code blocks, tables, menus, headings and forms are dropped where they begin;
-* it reads as a sentence: long enough, mostly letters, closed by punctuation;
-* it is English, by its share of the most frequent English words.
+* running text: the contents of code blocks, tables, menus, headings and forms are dropped;
+* made of sentences: long enough, mostly letters, with punctuation at the end;
+* English, by its share of the most frequent English words.
 
-Whatever cannot be told from prose is lost rather than let through: there is far more
-documentation than a small model can read in an hour.
+In doubt a paragraph is dropped, because there is far more documentation than a small model can read in an hour.
 """
 
 from __future__ import annotations
@@ -30,7 +29,8 @@ _SKIPPED_CLASS = re.compile(
     r"synopsis)(?![\w-])"
 )
 _NEVER_SKIPPED = _words("html body p area base br col embed hr img input link meta source track wbr")
-"""Tags that hold everything, or that pages do not always close."""
+"""Tags that are kept even with a class in `_SKIPPED_CLASS`: they contain the whole page, or pages do not always close
+them, so that the rest of the page would be dropped."""
 
 _BLOCK_TAGS = _words(
     "p div li ul ol dl dt dd blockquote section article main body br hr td tr th aside figure "
@@ -56,7 +56,8 @@ def html_prose(page: str) -> list[str]:
 
 
 def pod_prose(page: str) -> list[str]:
-    """The same of a page in Perl's Plain Old Documentation, without its formatting codes."""
+    """The paragraphs of a page in Perl's Plain Old Documentation that read as English prose, in order, without
+    formatting codes."""
     blocks: list[str] = []
     for block in re.split(r"\n\s*\n", page):
         if block.startswith(("=", " ", "\t")) or "E<" in block:  # commands, code, escapes
@@ -69,14 +70,14 @@ def pod_prose(page: str) -> list[str]:
 
 
 def _inside(code: re.Match[str]) -> str:
-    """What a reader sees of `C<code>`, `C<< wide code >>` or `L<text|target>`."""
+    """The visible text of a formatting code: `C<code>`, `C<< wide code >>` or `L<text|target>`."""
     return (code["wide"] or code["plain"] or "").split("|")[0]
 
 
 def reads_as_prose(paragraph: str) -> bool:
-    """Long enough, closed by punctuation, mostly letters, English.
+    """Whether a paragraph is long enough, ends with punctuation, and is mostly letters and English.
 
-    The thresholds were set by looking at what they kept and dropped.
+    The thresholds were chosen by reading samples of the paragraphs that they keep and drop.
     """
     if not 60 <= len(paragraph) <= 6000 or paragraph[-1] not in _CLOSING:
         return False
@@ -88,7 +89,7 @@ def reads_as_prose(paragraph: str) -> bool:
 
 
 class _Blocks(HTMLParser):
-    """Collects the text between block tags; a skipped element hides all that it holds."""
+    """Parser that collects the text between block tags, except inside skipped elements."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -99,6 +100,7 @@ class _Blocks(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if self._skipped_depth:
+            # Only elements of the same name are counted: other tags in it may be unclosed.
             self._skipped_depth += tag == self._skipped_tag
             return
         names = " ".join(value or "" for key, value in attrs if key in ("class", "role"))

@@ -1,4 +1,4 @@
-"""The recipe of the base model: its shape, its budget and its learning rate over time."""
+"""The configuration of the base model's pretraining: shape, budget and learning rate schedule."""
 
 from __future__ import annotations
 
@@ -7,55 +7,57 @@ from dataclasses import dataclass
 
 from transformers import LlamaConfig
 
-CONTEXT = 256
+CONTEXT_LENGTH = 256
+"""Tokens that the base model can read at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainingConfig:
     tokens: int
-    """Training tokens in all, at least one step's; a window counts as often as it is drawn."""
+    """Total number of training tokens, at least those of one step; a window counts as often as it is drawn."""
 
-    context: int = CONTEXT
-    """Tokens a window; at most the model's `max_position_embeddings`."""
+    window_tokens: int = CONTEXT_LENGTH
+    """Length of a window in tokens, > 0; at most the model's `max_position_embeddings`."""
 
     batch_windows: int = 32
-    """Windows a step, 8,192 tokens. With so few tokens in all, more steps are worth more than
-    smoother ones. Guess."""
+    """Windows per step, > 0: 8,192 tokens. With so few tokens in total, more steps are worth more than less noisy
+    ones. Guess."""
 
     micro_windows: int = 4
-    """Windows a forward pass; divides `batch_windows`. Measured on two cores: 7,400 tokens/s with
-    4, 6,900 with 8, 5,200 with 32, whose logits leave the cache."""
+    """Windows per forward pass, > 0; divides `batch_windows`. Measured on two cores: 7,400 tokens/s with 4, 6,900 with
+    8, and 5,200 with 32, whose logits leave the cache."""
 
     peak_rate: float = 3e-3
-    """Learning rate at the end of the warm-up, > 0. Guess: small models bear large rates."""
+    """Learning rate at the end of the warm-up, > 0. Guess: small models tolerate large rates."""
 
     final_rate_share: float = 0.05
-    """The last step's share of the peak, in [0, 1]. Guess."""
+    """Learning rate of the last step as a share of the peak, in [0, 1]. Guess."""
 
     warm_up_share: float = 0.05
-    """Share of the steps that the rate rises for, in [0, 1). Guess."""
+    """Share of the steps in which the learning rate rises, in [0, 1). Guess."""
 
     weight_decay: float = 0.1
-    """AdamW's, on matrices and not on gains, >= 0. As in GPT-3 (Brown et al. 2020, appendix B)."""
+    """Weight decay of AdamW, >= 0, applied to matrices and not to gains. As in GPT-3 (Brown et al. 2020,
+    appendix B)."""
 
     clip_norm: float = 1.0
-    """Largest gradient norm, > 0. As in GPT-3."""
+    """Norm to which larger gradients are scaled down, > 0. As in GPT-3."""
 
     bf16: bool = True
-    """Multiply in bfloat16. Measured on a processor with avx512_bf16: 6,900 tokens/s against 5,000
-    in float32; slower where the processor only emulates it."""
+    """Multiply in bfloat16. Measured on a processor with avx512_bf16: 6,900 tokens/s against 5,000 in float32; slower
+    on processors that only emulate it."""
 
     evaluate_every: int = 100
-    """Steps between points of the curve, at which the run is also saved, > 0."""
+    """Steps between two points of the loss curve, > 0. The run is also saved at each point."""
 
     validation_windows: int = 128
-    """Windows of a point of the curve, > 0; the last point takes all there are."""
+    """Validation windows for a point of the loss curve, > 0. The last point uses all windows."""
 
     seed: int = 0
-    """Of the initial weights and of the order of the windows, >= 0."""
+    """Seed of the initial weights and of the drawn windows, >= 0."""
 
     def __post_init__(self) -> None:
-        for name in ("context", "batch_windows", "micro_windows", "evaluate_every"):
+        for name in ("window_tokens", "batch_windows", "micro_windows", "evaluate_every"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "> 0")
         _require(self.validation_windows > 0, "validation_windows", self.validation_windows, "> 0")
         divides = self.batch_windows % self.micro_windows == 0
@@ -73,7 +75,7 @@ class PretrainingConfig:
 
     @property
     def tokens_a_step(self) -> int:
-        return self.batch_windows * self.context
+        return self.batch_windows * self.window_tokens
 
     @property
     def steps(self) -> int:
@@ -81,7 +83,7 @@ class PretrainingConfig:
 
 
 def base_config(vocabulary: int) -> LlamaConfig:
-    """4.3 million parameters with a vocabulary of 4,096: 8.5 MB in bfloat16."""
+    """The shape of the base model: 4.3 million parameters with a vocabulary of 4,096, 8.5 MB in bfloat16."""
     return LlamaConfig(
         vocab_size=vocabulary,
         hidden_size=256,
@@ -89,7 +91,7 @@ def base_config(vocabulary: int) -> LlamaConfig:
         num_hidden_layers=4,
         num_attention_heads=4,
         num_key_value_heads=4,
-        max_position_embeddings=CONTEXT,
+        max_position_embeddings=CONTEXT_LENGTH,
         tie_word_embeddings=True,
         bos_token_id=0,
         eos_token_id=0,
@@ -98,10 +100,8 @@ def base_config(vocabulary: int) -> LlamaConfig:
 
 
 def rate(step: int, config: PretrainingConfig) -> float:
-    """Learning rate of a step, counted from 0: linear warm-up, then half a cosine.
-
-    The peak is reached at the end of the warm-up, `final_rate_share` of it at the last step.
-    """
+    """The learning rate of step `step`, counted from 0: linear warm-up to the peak, then half a cosine down to
+    `final_rate_share` of the peak at the last step."""
     warm_up = max(1, round(config.warm_up_share * config.steps))
     if step < warm_up:
         return config.peak_rate * (step + 1) / warm_up

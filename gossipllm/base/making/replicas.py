@@ -1,9 +1,9 @@
-"""One model's gradient, computed by several threads.
+"""The gradient of a model on a batch, computed by several threads that each take a share of the batch.
 
-Each thread takes a share of the batch through a replica of its own, which has the model's weights
-(the same memory) and separate gradients. The usual way, all threads inside each matrix product,
-makes them wait for each other thousands of times a step. On two cores busy with other work at a
-higher priority it measured 200 to 900 tokens/s and this 2,100 to 3,400; on idle cores both give 7,000.
+Each thread has a replica of the model, with the model's weights (the same memory) and gradients of its own. The usual
+division, with all threads inside each matrix product, makes the threads wait for each other thousands of times a step.
+On two cores that were busy with other work of a higher priority it reached 200 to 900 tokens/s, and replicas 2,100 to
+3,400; on idle cores both reach 7,000.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from gossipllm.base.making.loss import losses
 
 
 class Replicas:
-    """Use as a context manager: leaving it ends the threads.
+    """A pool of threads with a replica of the model for each, as a context manager: leaving it ends the threads.
 
-    Each thread computes alone; the calling thread should too, by `torch.set_num_threads(1)`.
+    Torch uses a single thread inside each of them; the calling thread should do the same, by
+    `torch.set_num_threads(1)`.
     """
 
     def __init__(self, model: LlamaForCausalLM, threads: int) -> None:
@@ -42,10 +43,10 @@ class Replicas:
         self._pool.shutdown()
 
     def add_gradient(self, batch_BT: torch.Tensor, *, micro_windows: int, bf16: bool) -> float:
-        """Add the gradient of the mean loss to the model's; the mean loss in nats a target.
+        """Add the gradient of the batch's mean loss to the model's gradients. Returns that loss in nats per target.
 
-        The shares are summed in a fixed order, so that the result depends on the number of
-        threads and not on which one is first.
+        The shares are summed in a fixed order, so that the result depends on the number of threads, but not on which
+        thread finishes first.
         """
         targets = batch_BT[:, 1:].numel()
 
@@ -69,6 +70,7 @@ class Replicas:
 
 
 def _replica(model: LlamaForCausalLM) -> LlamaForCausalLM:
+    """A copy of the model that shares its weights but not its gradients."""
     replica = copy.deepcopy(model)
     for own, other in zip(model.parameters(), replica.parameters(), strict=True):
         other.data = own.data

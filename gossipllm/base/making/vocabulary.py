@@ -1,8 +1,7 @@
-"""The embedded model's tokenizer: byte-level BPE, so that any text in any language round-trips.
+"""The tokenizer of the embedded model: byte-level BPE, so that text in any language round-trips.
 
-It is made once, from English prose; French, German, Italian and Java cost it more tokens a byte,
-which is part of what the adapters have to learn. Nothing normalises the text: what is decoded is
-what was encoded, byte for byte.
+It is trained on English prose. French, German, Italian and Java take more tokens per byte, which is part of what the
+adapters have to learn. The text is not normalised: decoding returns what was encoded, byte for byte.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ CHAT_TEMPLATE = (
     "{%- endfor -%}"
     "{%- if add_generation_prompt -%}{{- 'assistant:' -}}{%- endif -%}"
 )
-"""One line a turn, as in a printed dialogue: the base model has never seen a chat, and plain words
-cost it fewer surprises than markers would. `generation` lets a loss fall on the answers alone. The
-space before an answer belongs to the answer: it is part of the first word's token."""
+"""Chat template with one line for each turn, as in a printed dialogue: the base model's training data hold no chats,
+and plain words are less unlikely to it than special markers. The `generation` block lets training put the loss on the
+answers only. The space before an answer belongs to the answer, because it is part of the token of the first word."""
 
 _DOCUMENTS_A_BATCH = 512
 
 
 def make_tokenizer(corpus: Path, *, size: int = VOCABULARY_SIZE) -> PreTrainedTokenizerFast:
-    """Trained on a text file; id 0 ends and begins a text, id 1 pads."""
+    """Train a tokenizer on a text file. Id 0 is the beginning and the end of a text, id 1 is padding."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -64,18 +63,18 @@ def make_tokenizer(corpus: Path, *, size: int = VOCABULARY_SIZE) -> PreTrainedTo
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """`tokenizer.json` and `tokenizer_config.json`, the same bytes on every machine."""
+    """Write `tokenizer.json` and `tokenizer_config.json`, with the same bytes on every machine."""
     tokenizer.save_pretrained(folder, save_jinja_files=False)  # pyright: ignore[reportUnknownMemberType]
     path = folder / "tokenizer_config.json"
     settings = json.loads(path.read_text(encoding="utf-8"))
     for circumstance in ("backend", "is_local", "local_files_only", "model_max_length"):
-        settings.pop(circumstance, None)  # how it was loaded, and a limit it does not have
-    settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # transformers 4 knows it too
+        settings.pop(circumstance, None)  # how the tokenizer was loaded, and a limit that it does not have
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # a class that transformers 4 has too
     path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def token_streams(corpus: Path, out: Path) -> tuple[PreTrainedTokenizerFast, Tokens, Tokens]:
-    """Tokenizer, training and validation tokens: made in `out` once, read back after that."""
+    """Tokenizer, training tokens and validation tokens. The first call saves them in `out`, later calls load them."""
     folder = out / "tokenizer"
     if not folder.exists():
         save_tokenizer(make_tokenizer(corpus / "train.txt"), folder)
@@ -83,6 +82,7 @@ def token_streams(corpus: Path, out: Path) -> tuple[PreTrainedTokenizerFast, Tok
     for name in ("train", "validation"):
         path = out / f"{name}.npy"
         if not path.exists():
+            # Renamed when complete: a file left by an interrupted run would be taken for the whole stream.
             temporary = path.with_suffix(".new.npy")
             np.save(temporary, encode(tokenizer, corpus / f"{name}.txt"))
             temporary.replace(path)
@@ -97,7 +97,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, corpus: Path) -> Tokens:
-    """All documents of a file (one a line) as one stream, `<|endoftext|>` behind each."""
+    """The tokens of all documents of a file, one document a line, each followed by `<|endoftext|>`."""
     lines = corpus.read_text(encoding="utf-8").splitlines()
     end = np.array([tokenizer.backend_tokenizer.token_to_id(END_OF_TEXT)], np.uint16)
     pieces: list[Tokens] = []
@@ -109,10 +109,10 @@ def encode(tokenizer: PreTrainedTokenizerFast, corpus: Path) -> Tokens:
 
 
 def bytes_per_token(tokenizer: PreTrainedTokenizerFast) -> NDArray[np.int64]:
-    """`(V,)`: how many bytes of text each token stands for; special tokens stand for none.
+    """`(V,)`: the number of bytes of text in each token; 0 for special tokens.
 
-    Byte-level BPE writes each byte as one printable character, so the length of a token's name
-    is the number of its bytes.
+    Byte-level BPE writes each byte as one printable character, so that the length of a token's name is the number of
+    its bytes.
     """
     lengths = np.zeros(len(tokenizer), np.int64)
     for name, token in tokenizer.get_vocab().items():
