@@ -1,7 +1,7 @@
-"""A conversation as the tokens that a model continues.
+"""Conversations between a person and a model, and the prompts that the model continues.
 
-Where the tokenizer has a chat template, the turns go through it. A model without a template only continues text: then
-the turns of both sides are joined to one text.
+Where the tokenizer has a chat template, the turns go through it. A model without a template continues plain text: the
+turns of both sides are then joined to one text.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from trust.errors import UserMistake
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one side said at a time."""
+    """One message of a conversation."""
 
     role: Literal["user", "assistant"]
     text: str
@@ -26,15 +26,15 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The tokens to continue. `cut` says that older text was left out."""
+    """The tokens that a model continues. `cut` is True if older text was left out."""
 
     tokens: list[int]
     cut: bool
 
 
 class Conversation:
-    """A conversation between a person and a model. `plain` joins the turns to one text although the tokenizer has a
-    chat template."""
+    """A conversation between a person and a model. With `plain` the turns are joined to one text even if the tokenizer
+    has a chat template."""
 
     def __init__(self, base: Base, *, plain: bool = False) -> None:
         self._tokenizer: Any = base.tokenizer
@@ -50,17 +50,20 @@ class Conversation:
     def reset(self) -> None:
         self._turns.clear()
 
-    def prompt(self, room: int) -> Prompt:
-        """The conversation in at most `room` tokens, 1 or more. The oldest turns are left out first, a question with
-        its answer; a last turn that is too long loses its beginning. Raises `UserMistake` where the chat template
-        refuses the turns."""
+    def prompt(self, max_tokens: int) -> Prompt:
+        """The conversation in at most `max_tokens` tokens, 1 or more.
+
+        The oldest turns are left out first, each question together with its answer; a last turn that is too long loses
+        its beginning. Raises `UserMistake` where the chat template refuses the turns.
+        """
         turns = list(self._turns)
         tokens = self._encoded(turns)
-        whole = len(tokens) <= room
-        while self.templated and len(tokens) > room and len(turns) > 2:
+        whole = len(tokens) <= max_tokens
+        while self.templated and len(tokens) > max_tokens and len(turns) > 2:
+            # In pairs: many templates refuse a conversation that does not begin with the user.
             del turns[:2]
             tokens = self._encoded(turns)
-        return Prompt(tokens[-room:], cut=not whole)
+        return Prompt(tokens[-max_tokens:], cut=not whole)
 
     def _encoded(self, turns: list[Turn]) -> list[int]:
         if not self.templated:

@@ -1,9 +1,9 @@
-"""Subnets: a base that computes only some of its attention heads, scaled up to stand for all heads.
+"""Subnets: base models that compute only some of their attention heads, scaled up to stand for all heads.
 
 For training head by head. Of an attention's G groups of heads, g are computed: their rows of query, key and value, and
-their columns of the output projection. The input of that projection is multiplied by G / g, as dropout scales what it
-keeps, so that over random choices of groups the attention's output has the expectation that it had with all groups.
-The bias of the projection belongs to no head and is added once.
+their columns of the output projection. The input of that projection is multiplied by G / g, as dropout scales the
+entries that it keeps, so that over random choices of groups the attention's output has the same expectation as with
+all groups. The bias of the projection belongs to no head and is added once.
 """
 
 from __future__ import annotations
@@ -67,18 +67,19 @@ def owned(blueprint: Blueprint, units: Iterable[int]) -> dict[int, frozenset[int
 
 
 class _PartSite(LoraSite):
-    """A LoRA site on some rows or columns of a frozen layer.
+    """A LoRA site on some rows or columns of a frozen layer: those of the heads that a subnet computes.
 
-    Whole tensors are mounted, and each pass selects its slices from them again, because an optimiser changes the
-    tensors in place between passes.
+    Adapters are mounted with all heads, so that their tensors keep names and shapes. Each pass selects its slices from
+    them again, because an optimiser changes the tensors in place between passes.
     """
 
     cut: ClassVar[str]
-    """The factor, A or B, that is divided among heads."""
+    """The factor, A or B, whose rows or columns belong to heads. The other factor is shared by all heads."""
     axis: ClassVar[int]
-    """The axis of that factor, `(P, ...)`, along which heads follow each other."""
+    """The axis of the heads in that factor, whose axis 0 is the adapters that are mounted."""
 
     own: torch.Tensor
+    """Indices of the computed rows or columns."""
 
     def __init__(self, whole: LoraSite, own: torch.Tensor) -> None:
         super().__init__(whole.name, _sliced(whole.frozen, own, outputs=self.cut == B))
@@ -88,6 +89,7 @@ class _PartSite(LoraSite):
         mounted = self.mounted
         if self.cut in mounted:
             self.mounted = {**mounted, self.cut: mounted[self.cut].index_select(self.axis, self.own)}
+        # `LoraSite.forward` reads `mounted`; afterwards the whole tensors stand there again.
         try:
             return super().forward(x)
         finally:
@@ -95,13 +97,13 @@ class _PartSite(LoraSite):
 
 
 class _Rows(_PartSite):
-    """Some rows of query, key or value, or of all three fused in one layer."""
+    """A site on the rows of some heads in query, key or value, or in a layer that fuses all three."""
 
     cut, axis = B, 1
 
 
 class _Columns(_PartSite):
-    """Some columns of the output projection, whose heads stand for `gain` times as many."""
+    """A site on the columns of some heads in the output projection; these heads stand for `gain` times as many."""
 
     cut, axis = A, 2
 
@@ -115,11 +117,11 @@ class _Columns(_PartSite):
 
 
 def _attentions(model: PreTrainedModel) -> dict[int, Attention]:
-    """The model's attentions, by block."""
+    """The attentions of the model by the index of their block."""
     sites = {name: module for name, module in _modules(model).items() if isinstance(module, LoraSite)}
     found = attentions_of({name: _sizes(site) for name, site in sites.items()}, head_sizes(model))
     prefix = blocks_name(model) + "."
-    return {int(one.name.removeprefix(prefix).partition(".")[0]): one for one in found}
+    return {int(attention.name.removeprefix(prefix).partition(".")[0]): attention for attention in found}
 
 
 def _modules(model: PreTrainedModel) -> dict[str, torch.nn.Module]:
@@ -127,13 +129,13 @@ def _modules(model: PreTrainedModel) -> dict[str, torch.nn.Module]:
 
 
 def _sizes(site: LoraSite) -> tuple[int, int]:
-    """Numbers of inputs and outputs of the site's layer."""
+    """The numbers of inputs and outputs of a site's layer."""
     rows, columns = site.weight.shape
     return (rows, columns) if isinstance(site.frozen, Conv1D) else (columns, rows)
 
 
 def _cut(part: PreTrainedModel, attention: Attention, chosen: tuple[int, ...], *, head_width: int) -> None:
-    """Make an attention of `part` compute these groups only, in place."""
+    """Restrict an attention of `part` to the chosen groups, in place."""
     _check(part, attention, head_width)
     for name in dict.fromkeys(rows.module for rows in attention.rows):
         spans = [(rows.first, rows.count) for rows in attention.rows if rows.module == name]
@@ -147,7 +149,8 @@ def _cut(part: PreTrainedModel, attention: Attention, chosen: tuple[int, ...], *
 def _check(part: PreTrainedModel, attention: Attention, head_width: int) -> None:
     """Raises `UserMistake` where an attention has a parameter that spans several heads.
 
-    A parameter of one head's width, as the norms of query and key in Qwen3, serves every head alike and may stay.
+    A parameter as wide as a single head, such as the norms of query and key in Qwen3, is used by every head alike and
+    is allowed.
     """
     linears = (*(rows.module for rows in attention.rows), attention.out)
     for name, value in part.get_submodule(attention.name).named_parameters(prefix=attention.name):
@@ -161,15 +164,17 @@ def _site(part: PreTrainedModel, name: str) -> LoraSite:
 
 
 def _places(spans: Iterable[tuple[int, int]], chosen: tuple[int, ...]) -> torch.Tensor:
-    """The indices of the chosen groups' rows or columns: in each span `(first, count)`, a group has `count` of them."""
+    """The indices of the rows or columns of the chosen groups. In the span `(first, count)`, each group has `count`
+    consecutive indices, beginning with those of group 0 at `first`."""
     return torch.cat(
         [torch.arange(count) + first + group * count for first, count in spans for group in chosen]
     )
 
 
 def _sliced(frozen: torch.nn.Module, own: torch.Tensor, *, outputs: bool) -> torch.nn.Module:
-    """A linear layer with the outputs, or the inputs, at the indices `own`."""
+    """A copy of a linear layer that has only the outputs, or the inputs, at the indices `own`."""
     weight, bias = cast("torch.Tensor", frozen.weight), cast("torch.Tensor | None", frozen.bias)
+    # `Linear` stores (outputs, inputs), `Conv1D` of GPT-2 (inputs, outputs).
     swapped = [(weight, _constant(weight, own, axis=int(outputs == isinstance(frozen, Conv1D))))]
     if outputs and bias is not None:
         swapped.append((bias, _constant(bias, own, axis=0)))

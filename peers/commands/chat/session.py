@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from gossipllm.chat.answering import ChatAnswer, Sampling, Speaker
+from gossipllm.chat.answering import ChatAnswer, ChatModel, Sampling
 from gossipllm.chat.conversation import Conversation
 from gossipllm.chat.decoding import printable
 from peers.commands.chat.voices import Voice, Voices
@@ -52,7 +52,7 @@ class ChatSession:
         self._screen = screen
         self._sampling = sampling
         self._speaking = speaking
-        self._speaker = Speaker(voices.base)
+        self._model = ChatModel(voices.base)
         self._threads = {voice: Conversation(voices.base, plain=plain) for voice in speaking}
         self._both = len(speaking) > 1
         self._number = 0
@@ -109,7 +109,7 @@ class ChatSession:
             prompt = thread.prompt(context - self._sampling.new_tokens)
             if prompt.cut:
                 self._once(f"the model takes {context} tokens: the oldest text falls out")
-            answer = self._speaker.answer(prompt.tokens, self._sampling, self._number, writer.write)
+            answer = self._model.answer(prompt.tokens, self._sampling, self._number, writer.write)
         finally:
             # An answer that was stopped is part of the conversation too.
             thread.answered(writer.text)

@@ -1,4 +1,4 @@
-"""A tiny model to talk with."""
+"""A fixture for the tests of chat: a tiny base model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers come piece by piece, as `generate` would give them whole, and can be repeated."""
+"""Tests of answers: they are passed on piece by piece, equal what `generate` returns, and can be repeated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 import torch
 
-from gossipllm.chat.answering import Sampling, Speaker
+from gossipllm.chat.answering import ChatModel, Sampling
 from gossipllm.model.loading.models import Base
 from gossipllm.tasks.generation import answers
 
@@ -19,7 +19,7 @@ def prompt(base: Base, text: str = "In the year the otter of Lisbon") -> list[in
 def test_the_pieces_are_the_answer(base: Base) -> None:
     pieces: list[str] = []
 
-    found = Speaker(base).answer(prompt(base), Sampling(new_tokens=12), 0, pieces.append)
+    found = ChatModel(base).answer(prompt(base), Sampling(new_tokens=12), 0, pieces.append)
 
     assert "".join(pieces) == found.text
     assert 1 < len(pieces) <= found.tokens <= 12
@@ -30,7 +30,7 @@ def test_the_likeliest_tokens_are_those_of_an_evaluation(base: Base) -> None:
     (whole,) = answers(base, [text], new_tokens=12, batch=1, one_line=False, done=lambda _: None)
     begin = cast("Any", base.tokenizer).eos_token_id
 
-    found = Speaker(base).answer(
+    found = ChatModel(base).answer(
         [begin, *prompt(base, text)], Sampling(temperature=0, new_tokens=12), 0, lambda _: None
     )
 
@@ -40,7 +40,7 @@ def test_the_likeliest_tokens_are_those_of_an_evaluation(base: Base) -> None:
 def test_equal_seeds_draw_alike_and_other_numbers_otherwise(base: Base) -> None:
     def drawn(seed: int, number: int) -> str:
         sampling = Sampling(temperature=1.5, top_p=1.0, new_tokens=16, seed=seed)
-        return Speaker(base).answer(prompt(base), sampling, number, lambda _: None).text
+        return ChatModel(base).answer(prompt(base), sampling, number, lambda _: None).text
 
     state = torch.get_rng_state()
 
@@ -49,9 +49,9 @@ def test_equal_seeds_draw_alike_and_other_numbers_otherwise(base: Base) -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_next_to_no_temperature_is_none(base: Base) -> None:
+def test_a_temperature_near_zero_counts_as_zero(base: Base) -> None:
     none, least = (
-        Speaker(base).answer(prompt(base), Sampling(temperature=t, new_tokens=6), 0, lambda _: None)
+        ChatModel(base).answer(prompt(base), Sampling(temperature=t, new_tokens=6), 0, lambda _: None)
         for t in (0.0, 1e-40)
     )
 
@@ -69,13 +69,13 @@ def test_the_end_of_the_text_ends_an_answer(base: Base) -> None:
         return output
 
     hook = head.register_forward_hook(always)
-    found = Speaker(base).answer(prompt(base), Sampling(temperature=0, new_tokens=12), 0, lambda _: None)
+    found = ChatModel(base).answer(prompt(base), Sampling(temperature=0, new_tokens=12), 0, lambda _: None)
     hook.remove()
 
     assert (found.text, found.tokens, found.ended) == ("", 0, True)
 
 
-def test_what_interrupts_the_telling_ends_the_answer(base: Base) -> None:
+def test_an_exception_of_the_callback_ends_the_answer(base: Base) -> None:
     pieces: list[str] = []
 
     def stop(piece: str) -> None:
@@ -84,7 +84,7 @@ def test_what_interrupts_the_telling_ends_the_answer(base: Base) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Speaker(base).answer(prompt(base), Sampling(new_tokens=30), 0, stop)
+        ChatModel(base).answer(prompt(base), Sampling(new_tokens=30), 0, stop)
 
     assert len(pieces) == 2
 

@@ -1,4 +1,4 @@
-"""What a model is given of a conversation: by its template or as one text, and never more than it takes."""
+"""Tests of the prompts made of conversations: by chat template or as one text, and never above the token limit."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from gossipllm.model.loading.models import Base
 from trust.errors import UserMistake
 
 
-def text_of(base: Base, conversation: Conversation, room: int = 10_000) -> str:
-    return cast("Any", base.tokenizer).decode(conversation.prompt(room).tokens)
+def text_of(base: Base, conversation: Conversation, max_tokens: int = 10_000) -> str:
+    return cast("Any", base.tokenizer).decode(conversation.prompt(max_tokens).tokens)
 
 
 def test_turns_go_through_the_template(base: Base) -> None:
@@ -36,11 +36,11 @@ def test_a_model_without_a_template_continues_one_text(base: Base) -> None:
     assert text_of(base, conversation).removeprefix("<|end|>") == "the otter sang\nthe heron"
 
 
-def test_plain_leaves_the_template_aside(base: Base) -> None:
+def test_plain_ignores_the_template(base: Base) -> None:
     assert not Conversation(base, plain=True).templated
 
 
-def test_the_oldest_question_falls_out_with_its_answer(base: Base) -> None:
+def test_the_oldest_question_is_left_out_with_its_answer(base: Base) -> None:
     conversation = Conversation(base)
     for animal in ("otter", "heron", "badger"):
         conversation.ask(animal)
@@ -74,7 +74,7 @@ def test_a_reset_forgets_everything(base: Base) -> None:
     assert text_of(base, conversation) == "user: why\n"
 
 
-def test_a_template_that_refuses_is_the_user_s_to_know(base: Base) -> None:
+def test_a_template_that_refuses_the_turns_is_a_user_error(base: Base) -> None:
     base.tokenizer.chat_template = "{{ raise_exception('no such roles') }}"
     conversation = Conversation(base)
     conversation.ask("why")

@@ -1,4 +1,4 @@
-"""Text comes out whole, whatever the tokens, and does nothing to a terminal."""
+"""Tests of decoding: text is complete whatever its tokens, and cannot control a terminal."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipllm.chat.decoding import Decoding, printable
+from gossipllm.chat.decoding import StreamDecoder, printable
 
 
 def decode(tokens: Sequence[int]) -> str:
-    """A tokenizer of bytes."""
+    """The text of tokens that are bytes."""
     return bytes(tokens).decode("utf-8", errors="replace")
 
 
 def pieces(data: bytes) -> list[str]:
-    decoding = Decoding(decode)
-    return [*map(decoding.more, data), decoding.end()]
+    decoder = StreamDecoder(decode)
+    return [*map(decoder.push, data), decoder.finish()]
 
 
 @given(st.text())
@@ -30,7 +30,7 @@ def test_the_pieces_are_the_text_and_no_character_is_broken(text: str) -> None:
 
 
 @given(st.binary())
-def test_bytes_that_are_no_text_do_not_hold_it_up(data: bytes) -> None:
+def test_bytes_that_are_no_text_do_not_block_the_text_after_them(data: bytes) -> None:
     text = "".join(pieces(data + b"end"))
 
     assert text.endswith("end")
@@ -40,15 +40,15 @@ def test_a_character_waits_for_its_last_byte() -> None:
     assert pieces("é🙂".encode()) == ["", "é", "", "", "", "🙂", ""]
 
 
-def test_what_a_token_reads_as_may_depend_on_the_one_before() -> None:
-    """As in tokenizers that drop the blank before the first word."""
+def test_the_text_of_a_token_may_depend_on_the_token_before() -> None:
+    """Some tokenizers drop the blank before the first word."""
 
     def words(tokens: Sequence[int]) -> str:
         return " ".join(str(token) for token in tokens)
 
-    decoding = Decoding(words)
+    decoder = StreamDecoder(words)
 
-    assert [decoding.more(1), decoding.more(2), decoding.more(3)] == ["1", " 2", " 3"]
+    assert [decoder.push(1), decoder.push(2), decoder.push(3)] == ["1", " 2", " 3"]
 
 
 @pytest.mark.parametrize(
@@ -62,5 +62,5 @@ def test_what_a_token_reads_as_may_depend_on_the_one_before() -> None:
         ("👨\u200d👩", "👨\u200d👩"),
     ],
 )
-def test_only_what_would_do_something_to_a_terminal_is_escaped(text: str, shown: str) -> None:
+def test_only_characters_that_would_control_a_terminal_are_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
