@@ -29,7 +29,7 @@ from peers.core.events import (
 from sim.world.agenda import Agenda
 from sim.world.conditions import LinkConfig, TopologyConfig
 from sim.world.simulated_peer import SimulatedPeer
-from sim.world.topology import random_regular
+from sim.world.topology import graph_of
 from wire.digest import Content, digest_of
 
 Groups = Sequence[frozenset[int]]
@@ -50,14 +50,13 @@ class SimulatedNetwork:
     ) -> None:
         self._latency, self._jitter = link.latency_s, link.jitter_s
         self._loss, self._bandwidth = link.loss, link.bandwidth_bytes_s
-        self._topology = topology
+        self._relay = topology.relay
+        self._graph = graph_of(topology, rng)
         self._agenda = agenda
         self._rng = rng
         self._tell = tell
         self._nodes: list[SimulatedPeer] = []
         self._by_id: dict[PeerId, SimulatedPeer] = {}
-        # Drawn when the first peer starts: a graph needs the number of all peers.
-        self._drawn: list[list[int]] | None = None
         self._cuts: dict[Hashable, Groups] = {}
         self.outsiders: dict[PeerId, dict[bytes, bytes]] = {}
         """Blobs by digest of peers that are no cores and that every peer reaches: for invented messages."""
@@ -65,10 +64,9 @@ class SimulatedNetwork:
     # -- who is connected ---------------------------------------------------------------------------
 
     def add(self, node: SimulatedPeer) -> None:
-        if self._drawn is not None:
-            raise ValueError("a random graph is drawn when the first peer starts; add all peers before")
         if node.id in self._by_id:
             raise ValueError(f"keys must differ, there is a peer {node.id} already")
+        self._graph.add()
         self._nodes.append(node)
         self._by_id[node.id] = node
 
@@ -105,13 +103,7 @@ class SimulatedNetwork:
         return [self._nodes[index] for group in groups for index in sorted(group)]
 
     def _link_all(self, node: SimulatedPeer) -> None:
-        if self._topology.kind == "full":
-            for other in self._nodes:
-                self._link(node, other)
-            return
-        if self._drawn is None:
-            self._drawn = random_regular(len(self._nodes), self._topology.degree, self._rng)
-        for index in self._drawn[node.index]:
+        for index in self._graph.neighbours(node.index):
             self._link(node, self._nodes[index])
 
     def _link(self, one: SimulatedPeer, other: SimulatedPeer) -> None:
@@ -157,7 +149,7 @@ class SimulatedNetwork:
         for effect in self._tell(node, heard):
             if isinstance(effect, Judge) and effect.verdict is not Verdict.IGNORE:
                 node.seen.add(heard.frame)
-                if effect.verdict is Verdict.ACCEPT and self._topology.relay:
+                if effect.verdict is Verdict.ACCEPT and self._relay:
                     self._flood(node, heard.frame)
 
     def _flood(self, node: SimulatedPeer, frame: bytes) -> None:

@@ -31,6 +31,8 @@ class SimulatedLearner(Protocol):
 class SimulatedPeer:
     """A peer of a world, running or not.
 
+    `core` and `learner` are those of its present life, or of its last one while it does not run, so that a test can
+    look at a crashed peer. Before the first start they are the ones that it will start with.
     `life` counts its starts: events planned for an earlier life are dropped. `beginnings` are the states from which
     its lives began, for replays. `away` counts the reasons (late, outage, crash) for which it should not run now.
     `links` are its connected peers, in the order of connection, `seen` the frames that it judged or sent, `free_at`
@@ -45,7 +47,7 @@ class SimulatedPeer:
     make_learner: Callable[[], SimulatedLearner]
     speed: float
     core: Core
-    learner: SimulatedLearner | None = None
+    learner: SimulatedLearner
     alive: bool = False
     life: int = 0
     away: int = 0

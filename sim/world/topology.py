@@ -1,12 +1,68 @@
-"""Random regular graphs, for worlds in which not all peers are connected."""
+"""The graphs of a world: which peers are neighbours.
+
+Peers are added one by one and numbered in that order; a neighbour is named by its number.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Protocol
+
+from sim.world.conditions import TopologyConfig
 
 _TRIES = 10_000
 """Graphs drawn before giving up. With degree 2, most draws fall into several rings, so a few tries do not suffice."""
+
+
+class Graph(Protocol):
+    def add(self) -> None:
+        """Add the next peer. Raises `ValueError` where the graph can grow no more."""
+        ...
+
+    def neighbours(self, peer: int) -> Sequence[int]:
+        """Neighbours of a peer, rising; a full graph names the peer itself too."""
+        ...
+
+
+def graph_of(config: TopologyConfig, rng: random.Random) -> Graph:
+    return FullGraph() if config.kind == "full" else RandomGraph(config.degree, rng)
+
+
+class FullGraph:
+    """Every peer is a neighbour of every other."""
+
+    def __init__(self) -> None:
+        self._peers = 0
+
+    def add(self) -> None:
+        self._peers += 1
+
+    def neighbours(self, peer: int) -> Sequence[int]:  # noqa: ARG002 - all peers have the same neighbours
+        return range(self._peers)
+
+
+class RandomGraph:
+    """A random regular graph, drawn from `rng` when neighbours are first asked for: it needs the number of all peers.
+
+    Drawing it earlier would also change the order of draws from the world's generator, and with it every trace.
+    """
+
+    def __init__(self, degree: int, rng: random.Random) -> None:
+        self._degree = degree
+        self._rng = rng
+        self._peers = 0
+        self._drawn: list[list[int]] = []
+
+    def add(self) -> None:
+        if self._drawn:
+            raise ValueError("a random graph is drawn when the first peer starts; add all peers before")
+        self._peers += 1
+
+    def neighbours(self, peer: int) -> Sequence[int]:
+        if not self._drawn:
+            self._drawn = random_regular(self._peers, self._degree, self._rng)
+        return self._drawn[peer]
 
 
 def random_regular(peers: int, degree: int, rng: random.Random) -> list[list[int]]:

@@ -94,9 +94,10 @@ class World:
         speed: float | None = None,
         keys: Keys | None = None,
     ) -> SimulatedPeer:
-        """Add a peer, which does nothing before it is started. `learner` makes a new learner for each start.
+        """Add a peer, which does nothing before it is started.
 
-        Without `speed` the conditions decide, without `keys` it gets cheap ones.
+        `learner` makes a new learner for each start; the learner of the first start is made now. Without
+        `speed` the conditions decide, without `keys` it gets cheap ones.
         """
         keys = keys or ToyKeys.of(config.name)
         index = len(self.nodes)
@@ -108,6 +109,7 @@ class World:
             make_learner=learner,
             speed=self.conditions.compute.speed_of(index) if speed is None else speed,
             core=Core(config, keys, None),
+            learner=learner(),
         )
         self._network.add(node)
         self.nodes.append(node)
@@ -131,8 +133,9 @@ class World:
     def start(self, node: SimulatedPeer) -> None:
         """Start a peer from the state on its disk, if any, and connect it with its running neighbours."""
         node.beginnings.append(node.disk)
-        node.core = Core(node.config, node.keys, node.disk)
-        node.learner = node.make_learner()
+        if node.life:
+            node.core = Core(node.config, node.keys, node.disk)
+            node.learner = node.make_learner()
         node.alive, node.stopped = True, None
         node.life += 1
         self.tell(node, Started())
@@ -220,7 +223,6 @@ class World:
                 assert_never(effect)
 
     def _ask(self, node: SimulatedPeer, request: Request) -> None:
-        assert node.learner is not None, "a core asks only after its start, which makes the learner"
         compute = self.conditions.compute
         took = request.steps * compute.step_s / node.speed if isinstance(request, Train) else compute.answer_s
         self._agenda.after(took, self._answered, node, node.life, node.learner.ask(request), took)
