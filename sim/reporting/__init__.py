@@ -1,1 +1,1 @@
-"""A run as one page: who learned from whom round by round, what it gave, and what it cost."""
+"""The report of a run as one HTML page: trust weights round by round, losses, and costs."""

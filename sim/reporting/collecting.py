@@ -1,8 +1,9 @@
-"""A folder -> the document of its report.
+"""Reads the history files in a folder, and collects the data of its report.
 
-a peer's home, or a folder of homes   one run; the configurations are the homes'
-METHOD/seed-N of a simulation         one run; the scenario is two folders above
-a simulation's results, or a METHOD   all of its runs, and the table that compares them
+path                                  the report shows
+a peer's home, or a folder of homes   one run, with the peer.toml of each home
+METHOD/seed-N of a simulation         one run, with the scenario.toml two folders above
+a simulation's results, or a METHOD   all runs below it, and the table that compares the methods
 """
 
 from __future__ import annotations
@@ -31,25 +32,29 @@ from trust.record.log import History, decoded
 _SIMULATED = (f"seed-*/{HISTORY_FILE}", f"*/seed-*/{HISTORY_FILE}")
 
 _HISTORY_BYTES = 11e6
-"""Histories up to this size are shown with every round: a page has a quarter of their bytes at most
-(benchmarks/report_size.py), and is to stay below 3 MB. Of larger ones rounds are left out, evenly."""
+"""Total size of history files up to which every round is shown; of larger ones, evenly spaced rounds are left out. A
+page takes at most a quarter of the bytes of its histories (`benchmarks/report_size.py`), and should stay below 3 MB."""
 
 _UNREADABLE = (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What reading a JSON file of anybody's may raise."""
+"""Errors from reading a JSON file of unknown origin. Deep nesting raises `RecursionError`."""
 
 _PRINTS = ("base", "tokenizer", "reference", "layout")
+"""Fingerprints in the record of a peer's start, in the order of the page. Peers can merge only where all are equal."""
 
 
 @dataclass(frozen=True)
 class _Source:
-    """The files of one run; `folder` is where a simulation put it, None for peers that really ran."""
+    """The history files of one run. `folder` is a simulated run's folder, None for a run of real peers."""
 
     files: tuple[Path, ...]
     folder: Path | None
 
 
 def collect(path: Path, stages: Stages, *, config: bool) -> ReportDocument:
-    """Raises `UserMistake` where there is no history in `path`, or no finished round in any."""
+    """The document of the report about `path`, with the configuration unless `config` is false.
+
+    Raises `UserMistake` where `path` holds no history file, or no history has a finished round.
+    """
     sources = _sources(path)
     root = _root(path, sources)
     whole_bytes = sum(file.stat().st_size for source in sources for file in source.files)
@@ -100,7 +105,7 @@ def collect(path: Path, stages: Stages, *, config: bool) -> ReportDocument:
 def _sources(path: Path) -> list[_Source]:
     if path.is_dir():
         for pattern in _SIMULATED:
-            # A simulation that is under way writes into seed-N.part.
+            # A running simulation writes into seed-N.part, and renames the folder when the run is complete.
             files = sorted((one for one in path.glob(pattern) if one.parent.suffix != ".part"), key=_order)
             if files:
                 return [_Source((file,), file.parent) for file in files]
@@ -120,7 +125,7 @@ def _place(run: RunPart, order: Sequence[str]) -> tuple[int, str, int]:
 
 
 def _root(path: Path, sources: Sequence[_Source]) -> Path:
-    """The folder that paths are told from: what stands above it is nobody's business."""
+    """Paths in the report are relative to this folder, because the folders above it may name a person or a device."""
     folder = sources[0].folder
     if folder is not None:
         return folder.resolve().parents[1]
@@ -129,13 +134,13 @@ def _root(path: Path, sources: Sequence[_Source]) -> Path:
 
 def _shown(file: Path, root: Path) -> str:
     file = file.resolve()
-    # A home may be a link to somewhere else.
+    # Where a home is a symbolic link, the resolved file can lie outside `root`.
     told = file.relative_to(root.parent) if file.is_relative_to(root.parent) else Path(*file.parts[-2:])
     return escaped(told.as_posix(), 1000)
 
 
 def _read(file: Path, root: Path) -> tuple[History, FilePart]:
-    """Read once, so that the digest is of the very bytes that are shown, also while a peer writes."""
+    """Read a history file once: the digest is of exactly the bytes that are shown, also while a peer appends."""
     try:
         data = file.read_bytes()
     except OSError as error:
@@ -152,7 +157,7 @@ def _read(file: Path, root: Path) -> tuple[History, FilePart]:
 
 
 def _simulated(source: _Source) -> RunFacts | None:
-    """What metrics.json says, or at least the names of the folders."""
+    """Facts from the run's metrics.json, or from the folder names METHOD/seed-N if that file cannot be read."""
     if source.folder is None:
         return None
     try:
@@ -204,7 +209,7 @@ def _versions(sources: Sequence[_Source], root: Path, programs: set[str]) -> tup
 
 
 def _fingerprints(run: HistoryRun) -> Iterator[tuple[str, str]]:
-    """Of each peer's last start."""
+    """Pairs of kind and value, from each peer's last start."""
     last = {one.peer: one for one in _begun(run)}
     for one in last.values():
         for what in _PRINTS:

@@ -1,4 +1,4 @@
-"""`gossipllm report`: everything about a run on one page that opens anywhere, also offline."""
+"""The command `gossipllm report`: writes one HTML file about a run, which opens in any browser, also offline."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trust.files import write_output
 from trust.progress import SilentStages, progress_stages
 
 _HEAD_BYTES = 2048
-"""Of a page's first bytes, in which its generator is named."""
+"""Bytes from the start of a file in which the meta element of the generator is searched."""
 
 
 @click.command()
@@ -27,10 +27,10 @@ _HEAD_BYTES = 2048
     type=click.Path(path_type=Path),
     default=Path("report.html"),
     show_default=True,
-    help="File to write. A former report is replaced.",
+    help="File to write. An existing report is replaced.",
 )
 @click.option("--no-config", is_flag=True, help="Leave the configuration out.")
-@click.option("--force", is_flag=True, help="Also replace a file that is no report.")
+@click.option("--force", is_flag=True, help="Also replace a file that is not a report.")
 @click.option("--json", "as_json", is_flag=True, help="Print the data (schema 1, below), write no file.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
 def report(path: Path, out: Path, no_config: bool, force: bool, as_json: bool, quiet: bool) -> None:
@@ -103,7 +103,10 @@ def _collected(path: Path, *, config: bool, quiet: bool) -> ReportDocument:
 
 
 def _check_place(out: Path, *, force: bool) -> None:
-    """Before the work rather than after it. Raises `UserMistake`, and `OSError` for a name that cannot be."""
+    """Check the output path before the histories are read, so that a wrong path costs no time.
+
+    Raises `UserMistake`, and `OSError` for an impossible file name.
+    """
     if out.is_dir():
         raise UserMistake(f"{out} is a folder; name a file with -o")
     if not out.parent.is_dir():

@@ -1,6 +1,6 @@
-"""The configuration of a run as text for others to read: comments kept, addresses taken out.
+"""Configuration files as text to share: comments are kept, network addresses are removed.
 
-Of many homes the first is given whole, and of the others what they say differently.
+For several homes, the first file is shown whole, and of each other file only the settings that differ from it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from sim.reporting.document import ConfigText
 from trust.names import escaped
 
 _ADDRESS = re.compile(r"/(?:ip4|ip6|ip6zone|dns|dns4|dns6|dnsaddr|unix)/(?!ADDRESS|\.\.\.)[^\s\"',\]\[]+")
-"""What the comments of a peer.toml say about addresses in general may stay."""
+"""A multiaddress. The examples in the comments of a peer.toml, such as /ip4/ADDRESS, are kept."""
 
 _LONGEST = 60_000
-"""Characters of a file that are kept. A peer.toml with all its comments has 17,000."""
+"""Characters of a file that are kept; the rest is cut. A peer.toml with all settings and comments has 17,000."""
 
 
 def configuration(files: Sequence[tuple[str, Path]]) -> tuple[ConfigText, ...]:
-    """Of (name to show, file) those that exist and can be read."""
+    """Texts of `files`, pairs of a name to show and a path. Files that cannot be read are left out."""
     found = [(name, text) for name, file in files if (text := _read(file)) is not None]
     if not found:
         return ()
@@ -32,13 +32,14 @@ def configuration(files: Sequence[tuple[str, Path]]) -> tuple[ConfigText, ...]:
     values = _values(first)
     for name, text in others:
         theirs = _values(text)
+        # Without valid TOML there is nothing to compare, so the file is shown whole.
         differing = _differing(values, theirs) if values is not None and theirs is not None else text
         texts.append(ConfigText(path=name, text=differing or f"# as {found[0][0]}\n"))
     return tuple(texts)
 
 
 def without_addresses(text: str) -> str:
-    """Multiaddresses, wherever they stand, become `(address left out)`."""
+    """The text with every multiaddress replaced by `(address left out)`."""
     return _ADDRESS.sub("(address left out)", text)
 
 

@@ -1,8 +1,8 @@
-"""What a report holds, as data: the JSON document, and what its page is drawn from.
+"""The data of a report: `gossipllm report --json` prints it, and the HTML page is drawn from it.
 
-Described by the types below, outermost last. Numbers are rounded to four digits or five, and those that are not
-finite are null. Text is escaped: a run may be somebody else's. `schema` rises when a field changes its meaning or
-goes; new fields may come without that.
+The outermost type, `ReportDocument`, stands last. Losses are rounded to five significant digits, other numbers to
+four; numbers that are not finite become null. Text is escaped, because a history can come from a stranger. `schema`
+rises when a field is removed or changes its meaning, not when a field is added.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from sim.comparison.summary import Comparison
 SCHEMA = 1
 
 Measured: TypeAlias = float | tuple[float, ...]
-"""One number, or one of each of `RunPart.kinds` where a strategy has several."""
+"""A number, or one number for each of `RunPart.kinds` where the strategy uses several kinds of evidence."""
 
 
 class Glimpse(msgspec.Struct, frozen=True, array_like=True):
-    """What a row gave one neighbour, in JSON an array: `peer` is a place in `RunPart.peers`, the rest as in `Seen`."""
+    """A neighbour in a trust row; an array in JSON. `peer` is an index into `RunPart.peers`.
+
+    The other fields are those of `trust.record.history.Seen`.
+    """
 
     peer: int
     weight: float
@@ -31,9 +34,9 @@ class Glimpse(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry of each for every round that the page holds, in the order of `rounds`.
+    """Values of one peer by round. All tuples are as long as `rounds`, and in its order.
 
-    Losses are nats per token, durations seconds; `guard` is alone, taken, shrunk or refused.
+    Losses are in nats per token. `guard` is the guard's verdict: alone, taken, shrunk or refused.
     """
 
     rounds: tuple[int, ...]
@@ -48,7 +51,10 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """Of a peer's whole record, also of the rounds that the page leaves out: seconds, and bytes by kind."""
+    """Sums over the whole history of a peer, rounds that the page leaves out included.
+
+    `sent` and `received` are bytes by kind of message.
+    """
 
     rounds: int
     tokens: int
@@ -61,10 +67,11 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PeerPart(msgspec.Struct, frozen=True, kw_only=True):
-    """`peer` is its id, `name` what it calls itself or others call it, maybe nothing, `label` short and distinct.
+    """A peer of a run.
 
-    `category` and `device` are what a simulation knows of it, otherwise empty. `place` is where it stands in the
-    picture of the network, both numbers in 0..1. Of a peer that left no record `totals` is null.
+    `peer` is its id, `name` its self-chosen name (may be empty), `label` a short name, distinct within the run.
+    `category` and `device` are known for simulated peers, and empty otherwise. `place` is the peer's position in the
+    picture of the network, both coordinates in 0..1. `totals` is null for a peer without a history of its own.
     """
 
     peer: str
@@ -78,10 +85,11 @@ class PeerPart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunPart(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. `method` and `seed` are null unless it was simulated, and `finished` where that is not known.
+    """One run. `method` and `seed` are null for a run of real peers; `finished` is null where it is not known.
 
-    `recorded` rounds there are, of which `rounds` are held here. `began_s` and `ended_s` are the times of the first
-    record and the last, Unix seconds (virtual ones in a simulation).
+    `recorded` is the number of rounds in the histories, `rounds` the numbers of the rounds in this document.
+    `began_s` and `ended_s` are the times of the first and the last record, in Unix seconds (virtual time in a
+    simulation). `kinds` are the kinds of evidence that distances were computed from.
     """
 
     title: str
@@ -98,7 +106,10 @@ class RunPart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FilePart(msgspec.Struct, frozen=True, kw_only=True):
-    """A history that was read: its bytes and their SHA-256, its whole records, and what follows these."""
+    """A history file: its size and SHA-256, and its number of complete records.
+
+    `torn_bytes` follow the last complete record; `why` says why they cannot be read.
+    """
 
     path: str
     bytes: int
@@ -109,14 +120,14 @@ class FilePart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConfigText(msgspec.Struct, frozen=True, kw_only=True):
-    """A configuration as its file has it, addresses left out."""
+    """The text of a configuration file, without network addresses."""
 
     path: str
     text: str
 
 
 class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
-    """`what` is base, tokenizer, reference or layout; `peers` began with this `value`."""
+    """A fingerprint and the number of peers that started with it. `what` is base, tokenizer, reference or layout."""
 
     what: str
     value: str
@@ -124,7 +135,7 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReportDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole document. `first` is the place in `runs` that the page opens with; `comparison` is table.json."""
+    """The whole document. `first` is the index of the run that the page opens with; `comparison` is table.json."""
 
     schema: int = SCHEMA
     title: str

@@ -1,6 +1,7 @@
-"""Where peers stand in the picture of the network: near whom they learn from.
+"""Positions of peers in the picture of the network: peers that trust each other stand close together.
 
-Computed here, so that the page carries no layout code and shows the same picture everywhere. N peers.
+The layout is computed when the page is written, so that the page needs no layout code and looks the same in every
+browser. Arrays end in their axes: N peers, 2 coordinates.
 """
 
 # networkx has types for few of its functions.
@@ -15,22 +16,26 @@ import numpy as np
 from trust.rows.evidence import F64
 
 _SPRINGS = 60
-"""Peers up to which distances are solved for: 0.3 s on one core. Beyond it a circle, which is also what many peers
-that all know each other would come to."""
+"""Largest number of peers for which the spring layout is solved: 0.3 s on one core. More peers stand on a circle, which
+is also about where springs leave many peers that all know each other."""
 
 _NEAREST = 0.35
-"""Distance wanted between the two peers that trust each other most, where strangers want 1. Guess: nodes and their
-names stay apart."""
+"""Target distance of the two peers that trust each other most; peers without trust have 1. Guess: large enough that
+points and their names stay apart."""
 
 
 def places(weights_NN: F64) -> tuple[tuple[float, float], ...]:
-    """A point in the unit square for each peer, by Kamada and Kawai (1989); `weights_NN` may hold nan."""
+    """A point in the unit square for each peer, by the layout of Kamada and Kawai (1989).
+
+    `weights_NN` may hold nan, which counts as 0.
+    """
     count = len(weights_NN)
     mutual_NN = np.nan_to_num(weights_NN)
     mutual_NN = (mutual_NN + mutual_NN.T) / 2
     np.fill_diagonal(mutual_NN, 0.0)
     circle_N2 = np.zeros((count, 2))
-    # Springs alone would not get there: equal groups dealt around a circle hold each other in place.
+    # The solver finds only a local optimum: from a circle in peer order, equal groups that alternate around it hold
+    # each other in place. So the circle that it starts from is ordered by trust.
     for step, index in enumerate(_chain(mutual_NN)):
         circle_N2[index] = _on_circle(step, count)
     if not 3 <= count <= _SPRINGS:
@@ -51,7 +56,7 @@ def places(weights_NN: F64) -> tuple[tuple[float, float], ...]:
 
 
 def _chain(mutual_NN: F64) -> list[int]:
-    """From the first peer always on to whom it is nearest of those that are left."""
+    """An order of the peers: after each peer the remaining one with the largest mutual weight."""
     order: list[int] = []
     left = list(range(len(mutual_NN)))
     while left:
@@ -62,13 +67,13 @@ def _chain(mutual_NN: F64) -> list[int]:
 
 
 def _on_circle(index: int, count: int) -> tuple[float, float]:
-    """Clockwise from the top."""
+    """A point on the unit circle, clockwise from the top."""
     angle = 2 * math.pi * index / max(count, 1) - math.pi / 2
     return math.cos(angle), math.sin(angle)
 
 
 def _fitted(points_N2: F64) -> tuple[tuple[float, float], ...]:
-    """Into the unit square without changing the shape, middle to middle."""
+    """Points scaled and centred into the unit square, with their aspect ratio kept."""
     if not len(points_N2):
         return ()
     low, high = points_N2.min(axis=0), points_N2.max(axis=0)

@@ -1,4 +1,4 @@
-"""The records of one run -> what a page shows of them."""
+"""Makes the part of a report about one run (`RunPart`) from the records of its peers."""
 
 from __future__ import annotations
 
@@ -20,16 +20,19 @@ from trust.rows.config import TrustConfig, evidence_of
 from trust.rows.evidence import F64
 
 _LABEL_WIDTH = 14
+"""Most characters of a peer's label. Guess."""
 
 
 class PeerFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A simulated peer as metrics.json describes it."""
+
     name: str
     category: str = ""
     device: str = ""
 
 
 class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is used of metrics.json, and stands in it in every version."""
+    """The fields of metrics.json that a report needs. Every version of that file has them."""
 
     method: str
     seed: int
@@ -38,7 +41,10 @@ class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run_part(run: HistoryRun, simulated: RunFacts | None, *, share: float) -> RunPart:
-    """At most `share` of the rounds, in (0, 1], evenly spaced; each peer's last one is always among them."""
+    """The part of a report about `run`, with evenly spaced rounds: about `share` of them, in (0, 1], and at least two.
+
+    Each peer's last round is always included, because the page shows it first.
+    """
     recorded = sorted({number for member in run.members for number in member.rounds})
     last = {max(member.rounds) for member in run.members if member.rounds}
     held = sorted(set(evenly(recorded, max(2, math.floor(share * len(recorded))))) | last)
@@ -65,14 +71,14 @@ def run_part(run: HistoryRun, simulated: RunFacts | None, *, share: float) -> Ru
 
 
 def evenly(numbers: Sequence[int], count: int) -> list[int]:
-    """At most `count` of them, 2 or more, the first and the last included."""
+    """At most `count` of the numbers, evenly spaced, the first and the last included; `count` is at least 2."""
     if len(numbers) <= count:
         return list(numbers)
     return [numbers[round(step * (len(numbers) - 1) / (count - 1))] for step in range(count)]
 
 
 def _peers(kept: Sequence[PeerRounds]) -> dict[PeerName, str]:
-    """All that anyone speaks of, with their names: in the order of the latest matrix, then who has left."""
+    """Ids and names of all peers in the records: in the order of the latest trust matrix, then peers that left."""
     matrix = trust_matrix(kept)
     peers = dict(zip(matrix.peers, matrix.names, strict=True))
     for one in (one for member in kept for record in member.rounds.values() for one in record.seen):
@@ -105,7 +111,7 @@ def _parts(
 
 
 def _mean_rows(kept: Sequence[PeerRounds], place: Mapping[PeerName, int]) -> F64:
-    """Each peer's mean row over the rounds that are held, 0 where it never wrote one."""
+    """The mean row of each peer over the kept rounds; zeros for a peer without a record."""
     rows_PP = np.zeros((len(place), len(place)))
     for member in kept:
         for record in member.rounds.values():
@@ -146,7 +152,7 @@ def _each(values: tuple[float, ...]) -> Measured:
 
 
 def rounded(value: float, digits: int = 4) -> float:
-    """To this many significant digits: a page holds a hundred thousand of them."""
+    """`value` to a number of significant digits. A page can hold a hundred thousand numbers, so digits are bytes."""
     return float(f"{value:.{digits}g}")
 
 
@@ -174,7 +180,7 @@ def _of_member(member: PeerRounds, traffic: PeerTraffic, refusals: int) -> Total
 
 
 def _kinds(begun: Sequence[Begun]) -> tuple[str, ...]:
-    """What the distances of a row are of; nothing where that is not known, or there are none."""
+    """Kinds of evidence of the last start's trust configuration; empty where unknown or where there are none."""
     try:
         config = msgspec.json.decode(begun[-1].trust, type=TrustConfig)
     except (IndexError, ValueError):

@@ -1,7 +1,8 @@
-"""A document -> one HTML file that needs nothing else: styles, script and data stand in it.
+"""The HTML page of a report: one file that contains its styles, script and data.
 
-Its Content-Security-Policy allows that style, that script (by their digests) and nothing from anywhere. All text of
-others comes in as text: escaped by `html.escape` in what is written here, by `textContent` in what the script does.
+The page's Content-Security-Policy allows exactly this style and this script, by their digests, and loads nothing from
+anywhere. Names and other text from histories are never parsed as HTML: Python escapes them with `html.escape`, the
+script writes them through `textContent`.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from sim.reporting.document import ReportDocument
 from sim.reporting.page.sections import sections
 
 GENERATOR: Final = "gossipllm report"
-"""Stands in the head of every page, by which a former one is known."""
+"""Content of the meta element `generator`, by which an existing report is recognised."""
 
 _SCRIPTS: Final = ("kit.js", "matrix.js", "network.js", "curves.js", "costs.js", "page.js")
 
 
 def page(document: ReportDocument) -> str:
+    """The page as HTML, from the template page.html and its places `{{name}}`."""
     style = _part("page.css")
     script = "\n".join(("(() => {", '"use strict";', *map(_part, _SCRIPTS), "})();"))
     filled = sections(document) | {
@@ -35,7 +37,8 @@ def page(document: ReportDocument) -> str:
         "script": script,
         "data": _data(document),
     }
-    # Cut once and filled in between: what is filled in is never looked at for places again.
+    # The template is split once, and values are put between its pieces: text from a history that contains "{{" is not
+    # taken for a place, as it would be by repeated replacing.
     pieces = _part("page.html").split("{{")
     parts = [pieces[0]]
     for piece in pieces[1:]:
@@ -45,7 +48,7 @@ def page(document: ReportDocument) -> str:
 
 
 def _data(document: ReportDocument) -> str:
-    """JSON that no HTML parser sees anything in: neither the end of its element nor a comment."""
+    """JSON for a script element, without characters that could end the element or begin an HTML comment."""
     text = msgspec.json.encode(document).decode()
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

@@ -1,4 +1,4 @@
-"""The table of methods as HTML: what `gossipllm sim` prints, in words that need no other page."""
+"""The table that compares methods, as HTML: the columns that `gossipllm sim` prints, and what they mean."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _COLUMNS: Final[tuple[_Column, ...]] = (
 
 
 def methods_table(shown: Comparison) -> str:
-    """The section, its heading included; names of methods are buttons by which the script changes the run."""
+    """The section of the table with its heading. Names of methods are buttons; the script shows that method's run."""
     seeds = f"seed{'' if len(shown.seeds) == 1 else 's'} {', '.join(map(str, shown.seeds))}"
     base = "" if shown.base is None else f" Untrained, the perplexity is {shown.base:,.1f}."
     about = "".join(
@@ -60,7 +60,7 @@ def _table(shown: Comparison) -> str:
 
 
 def _kinds(shown: Comparison) -> str:
-    """One more table where peers are of several kinds."""
+    """A table by kind of device; empty where all devices are alike."""
     kinds = list(dict.fromkeys(kind for row in shown.methods for kind in row.devices))
     if not kinds:
         return ""
@@ -97,7 +97,7 @@ def _kind(value: DeviceSummary | None) -> str:
 
 
 def _difference(value: Spread | None) -> str:
-    """Marked where it is off 0 by more than two standard deviations."""
+    """The cell of a difference, marked where it differs from 0 by more than two standard deviations over seeds."""
     if value is None:
         return _NONE
     sure = value.std is not None and abs(value.mean) > 2 * value.std

@@ -1,4 +1,4 @@
-// What a run cost each peer: seconds by phase, bytes by kind. Of the whole run, whatever round is shown.
+// Costs of a run for each peer: seconds by phase, bytes by kind. Totals of the whole run, whatever round is shown.
 
 const PHASES = [["train_s", "train", "c0"], ["gather_s", "gather", "c8"], ["merge_s", "merge", "c6"]];
 

@@ -1,4 +1,4 @@
-// Losses over rounds. The legend gives the values at the round under the pointer, otherwise at the page's round.
+// Losses by round. The legend shows the values of the round under the pointer, or else of the page's round.
 
 const CURVES_HEIGHT = 340, CURVES_LEFT = 44, CURVES_BELOW = 34;
 

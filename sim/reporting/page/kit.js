@@ -1,5 +1,5 @@
-// What every part of the page needs: elements, numbers as text, and what a row says.
-// Names are other people's text: they only ever come in through textContent.
+// Functions that every view of the page uses: making elements, numbers as text, and describing a row.
+// Names come from strangers, so they are only ever written through textContent.
 
 const SVG = "http://www.w3.org/2000/svg";
 const LEVELS = 20; // classes w1 to w20

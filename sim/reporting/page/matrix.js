@@ -1,8 +1,8 @@
-// The matrix as a grid of cells, what the chosen cell says, and the numbers beside it.
+// The trust matrix as a grid of cells, the text about the chosen cell, and the table of peers.
 
-const DENSE = 26; // peers from which on cells are too small for print
-const TINY = 60; // and from which on they are as small as a pointer can hit
-const ROOMY = 12; // peers up to which there is room to spare
+const DENSE = 26; // from this many peers on, cells are too small for numbers
+const TINY = 60; // from this many on, cells have the smallest size that a pointer can hit
+const ROOMY = 12; // up to this many peers, cells are large
 
 function matrixView(show) {
   let run, top, cells = [], heads = [], chosen = null;

@@ -1,7 +1,7 @@
-// Peers as points, weights above a threshold as arrows. Where the points are was computed when the page was made.
+// Peers as points, weights above a threshold as arrows. Positions of points are in the data (network_picture.py).
 
 const NETWORK_SIDE = 120, NETWORK_ABOVE = 36; // room for names, in pixels
-const NETWORK_CROWD = 150; // arrows beyond which a picture says nothing
+const NETWORK_CROWD = 150; // most arrows at the first threshold; more cannot be told apart
 
 function networkView(show) {
   let run, top, width = 0, height = 0, kinds = [], chosen = null;
@@ -16,15 +16,15 @@ function networkView(show) {
     chosen = null;
     slider.step = top < 0.2 ? 0.1 : 0.5;
     slider.max = Math.max(1, Math.ceil(100 * top));
-    // Half an equal share, for what is less than that is little; more where too many would be left.
+    // Start at half of an equal share, or higher where too many arrows would be left.
     slider.value = Math.min(slider.max, Math.max(50 / run.peers.length, 100 * crowd()));
-    // Of what sets peers apart only that in which they differ.
+    // Category and device are named only where peers differ in them.
     const differ = (key) => new Set(run.peers.map((peer) => peer[key])).size > 1;
     const told = ["category", "device"].filter(differ);
     kinds = run.peers.map((peer) => told.map((key) => peer[key]).filter(Boolean).join(", "));
   }
 
-  /** The weight that at most NETWORK_CROWD are above at last. */
+  /** The weight that at most NETWORK_CROWD weights of the last round exceed. */
   function crowd() {
     const last = run.peers.flatMap((peer) => peer.series.seen.slice(-1).flatMap((seen) => seen.map((one) => one[1] || 0)));
     return last.sort((a, b) => b - a)[NETWORK_CROWD] || 0;

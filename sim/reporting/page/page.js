@@ -1,4 +1,4 @@
-// One state for the whole page: which run, which of its rounds. Every part draws from it.
+// The state of the page: the run and the round that are shown. Every view draws from it.
 
 const STEP_MS = 450;
 const data = JSON.parse($("data").textContent);

@@ -1,6 +1,6 @@
-"""The parts of a page that no script draws: they are there without one too.
+"""The parts of the page that are written as HTML, and visible without JavaScript.
 
-The last matrix and the numbers beside it are replaced by the script, which can show every round.
+The matrix and the table of peers show the last round; the script replaces them by views of any round.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _facts(document: ReportDocument, run: RunPart) -> str:
 
 
 def _day(at_s: float) -> str:
-    """Nothing for what no calendar has: a history may be anybody's."""
+    """The date as text; empty for a time outside the calendar, which a damaged or foreign history can hold."""
     try:
         return f"{datetime.fromtimestamp(at_s, UTC):%d %B %Y}".lstrip("0")
     except (OverflowError, ValueError, OSError):
@@ -97,7 +97,7 @@ def _matrix(run: RunPart) -> str:
 
 
 def _weights(index: int, run: RunPart) -> list[float]:
-    """The last row of a peer over all; nothing where it has none."""
+    """The weights in a peer's last row, one for each peer of the run; empty for a peer without a round."""
     series = run.peers[index].series
     if not series.rounds:
         return []
@@ -146,7 +146,7 @@ def _numbers(index: int, run: RunPart) -> tuple[str, ...]:
 
 
 def _fixed(value: float, places: int) -> str:
-    """As the script writes it."""
+    """The number as `fixed` of kit.js writes it, so that nothing jumps when the script replaces the table."""
     return f"{value:.{places}f}" if math.isfinite(value) else "?"
 
 
