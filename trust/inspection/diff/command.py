@@ -1,4 +1,4 @@
-"""`gossipllm trust diff`: what differs between two runs. Only reads files."""
+"""`gossipllm trust diff`: prints what differs between two runs. Only reads files."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ def _compared(ours: Side, theirs: Side) -> MethodDifference:
         settings=settings,
         pairs=tuple(pairs),
         measures=(
-            _measure("test loss", pairs, lambda one: (one.first_loss, one.second_loss)),
-            _measure("perplexity", pairs, lambda one: (one.first_perplexity, one.second_perplexity)),
+            _measure("test loss", pairs, lambda peer: (peer.first_loss, peer.second_loss)),
+            _measure("perplexity", pairs, lambda peer: (peer.first_perplexity, peer.second_perplexity)),
         ),
         files=tuple(files),
     )
@@ -101,9 +101,9 @@ def _compared(ours: Side, theirs: Side) -> MethodDifference:
 def _measure(
     name: str, pairs: Sequence[RunPair], values: Callable[[PeerChange], tuple[float, float]]
 ) -> MeasureDifference:
-    """Runs are what chance deals, so peers of a run are averaged before anything is tested."""
-    first = [mean([values(peer)[0] for peer in one.peers]) for one in pairs]
-    second = [mean([values(peer)[1] for peer in one.peers]) for one in pairs]
+    """Statistics of one measure. Runs are the independent draws, so peers of a run are averaged before the test."""
+    first = [mean([values(peer)[0] for peer in pair.peers]) for pair in pairs]
+    second = [mean([values(peer)[1] for peer in pair.peers]) for pair in pairs]
     found = paired([b - a for a, b in zip(first, second, strict=True)])
     return MeasureDifference(
         name=name,

@@ -1,4 +1,4 @@
-"""What differs between two runs, as data: the JSON document of `trust diff`. Differences are second less first.
+"""The JSON document of `trust diff`: what differs between two runs. Differences are second less first.
 
 `schema` rises when a field changes its meaning or goes; new fields may come without that.
 """
@@ -17,8 +17,8 @@ SCHEMA: Final = 1
 
 
 class PeerChange(msgspec.Struct, frozen=True, kw_only=True):
-    """One peer at the end of each run: its id, its last round, its test loss after the last merge in nats per
-    token, and exp of that."""
+    """One peer at the end of each run: its id, its last round, its test loss after the last merge in nats per token,
+    and its perplexity, which is exp of that loss."""
 
     name: str
     first_peer: PeerName
@@ -32,7 +32,7 @@ class PeerChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WeightChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What `who` takes from `whom`, by name; 0 where it was not seen."""
+    """The weight that peer `who` gives peer `whom`, both by name; 0 where it was not seen."""
 
     who: str
     whom: str
@@ -45,7 +45,7 @@ class WeightChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BytesChange(msgspec.Struct, frozen=True, kw_only=True):
-    """Over the whole run, all its peers together. `way` is sent or received."""
+    """Bytes of one kind over the whole run, of all peers together. `way` is sent or received."""
 
     way: str
     kind: str
@@ -54,13 +54,13 @@ class BytesChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunPair(msgspec.Struct, frozen=True, kw_only=True):
-    """A run of each side. Seeds are null outside of simulations.
+    """Comparison of one run of each side. Seeds are null outside of simulations.
 
-    `round` is the last that at least half of the common peers recorded on both sides, null where there is none;
-    `rows` says how many did. Over these rows: `frobenius` is the norm of the difference of the two matrices,
-    `moved` the mean share of a row that went to somebody else (half the sum of absolute changes). `weights` has
-    every weight that is not 0 on both sides, the largest change first. `peers` are the common ones, by name;
-    `first_only` and `second_only` the names of the others.
+    `round` is the last round that at least half of the common peers recorded on both sides, null where there is none;
+    `rows` is the number of peers that did. Over these rows, `frobenius` is the norm of the difference of the two
+    matrices, and `moved` the mean share of a row that moved to another peer (half the sum of absolute changes).
+    `weights` has every weight that is not 0 on both sides, the largest change first. `peers` are the common peers;
+    `first_only` and `second_only` are the names of the others.
     """
 
     first_seed: int | None
@@ -77,8 +77,8 @@ class RunPair(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MeasureDifference(msgspec.Struct, frozen=True, kw_only=True):
-    """A mean over the common peers of each run, then over the pairs of runs; the difference of the pairs, and what
-    is null as in `significance.Paired`."""
+    """A measure, averaged over the common peers of each run and then over the pairs of runs, and the statistics of the
+    paired differences. Fields are null as in `significance.Paired`."""
 
     name: str
     first: float
@@ -94,7 +94,7 @@ class MeasureDifference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MethodDifference(msgspec.Struct, frozen=True, kw_only=True):
-    """One method of each side, or the two runs that were given. `files` are those of both."""
+    """Comparison of one method of each side, or of the two given runs. `files` are those of both sides."""
 
     first: str
     second: str
@@ -105,7 +105,7 @@ class MethodDifference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Differences(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole document."""
+    """The whole document of `trust diff`."""
 
     schema: int = SCHEMA
     comparisons: tuple[MethodDifference, ...]

@@ -1,4 +1,4 @@
-"""What differs between two runs, for a terminal."""
+"""Prints the differences between two runs in a terminal."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from trust.inspection.reading.unread import unread_lines
 from trust.names import short_names
 
 _MOST_WEIGHTS = 8
-"""Changes of weights that are printed; the document has all."""
+"""Changes of weights that are printed; the JSON document has all of them."""
 
 
 def print_differences(found: Differences, console: Console) -> None:
-    """Never wider than the console; without a terminal, or with NO_COLOR, the same without colour."""
-    for number, one in enumerate(found.comparisons):
+    """Print the differences, never wider than the console; without a terminal, or with NO_COLOR, without colour."""
+    for number, comparison in enumerate(found.comparisons):
         if number:
             console.print()
             console.rule(characters="─", style="dim")
             console.print()
-        _print_comparison(one, console)
+        _print_comparison(comparison, console)
     if len(found.comparisons) > 1:
         console.print()
         console.rule(characters="─", style="dim")
@@ -43,20 +43,20 @@ def print_differences(found: Differences, console: Console) -> None:
         _print_part("Test loss of all methods, nats per token", overview(found.comparisons), console)
 
 
-def _print_comparison(one: MethodDifference, console: Console) -> None:
-    console.print(Text(f"A  {one.first}"))
-    console.print(Text(f"B  {one.second}"))
-    if text := _paired_text(one.pairs):
+def _print_comparison(comparison: MethodDifference, console: Console) -> None:
+    console.print(Text(f"A  {comparison.first}"))
+    console.print(Text(f"B  {comparison.second}"))
+    if text := _paired_text(comparison.pairs):
         console.print(Text(text, style="dim"))
     for title, body in (
-        ("Settings that differ", _settings(one)),
-        ("Test loss after the last merge, nats per token", losses(one)),
-        ("Trust: changes of weights, per cent", _weights(one)),
-        ("Bytes of the whole run, all peers", _bytes(one)),
+        ("Settings that differ", _settings(comparison)),
+        ("Test loss after the last merge, nats per token", losses(comparison)),
+        ("Trust: changes of weights, per cent", _weights(comparison)),
+        ("Bytes of the whole run, all peers", _bytes(comparison)),
     ):
         console.print()
         _print_part(title, body, console)
-    for text in unread_lines(one.files):
+    for text in unread_lines(comparison.files):
         console.print()
         console.print(Text(text, style="dim"))
 
@@ -68,7 +68,7 @@ def _print_part(title: str, body: Sequence[Table | Text], console: Console) -> N
 
 
 def _paired_text(pairs: Sequence[RunPair]) -> str:
-    seeds = [(one.first_seed, one.second_seed) for one in pairs if one.first_seed is not None]
+    seeds = [(pair.first_seed, pair.second_seed) for pair in pairs if pair.first_seed is not None]
     if not seeds:
         return ""
     if len(seeds) == 1 and seeds[0][0] != seeds[0][1]:
@@ -76,11 +76,13 @@ def _paired_text(pairs: Sequence[RunPair]) -> str:
     return f"paired by seed: {', '.join(str(seed) for seed, _ in seeds)}"
 
 
-def _settings(one: MethodDifference) -> list[Table | Text]:
-    if not one.settings:
+def _settings(comparison: MethodDifference) -> list[Table | Text]:
+    if not comparison.settings:
         return [Text("none that the folders tell of")]
     body: list[Table | Text] = []
-    both = [setting for setting in one.settings if setting.first is not None and setting.second is not None]
+    both = [
+        setting for setting in comparison.settings if setting.first is not None and setting.second is not None
+    ]
     if both:
         table = plain_table()
         table.add_column("", no_wrap=True)
@@ -89,25 +91,25 @@ def _settings(one: MethodDifference) -> list[Table | Text]:
         for setting in both:
             table.add_row(Text(setting.name), Text(setting.first or ""), Text(setting.second or ""))
         body.append(table)
-    # A run of an earlier version lacks all that came since: many names, and little to say of each.
+    # A run of an earlier version lacks all settings added since: too many to list each with its value.
     for side, lacking in (("A", "second"), ("B", "first")):
-        if alone := [setting.name for setting in one.settings if getattr(setting, lacking) is None]:
+        if alone := [setting.name for setting in comparison.settings if getattr(setting, lacking) is None]:
             body.append(Text(f"only {side} has: {listed(alone, 8)}", style="dim"))
     return body
 
 
-def _weights(one: MethodDifference) -> list[Table | Text]:
-    rounds = {each.round for each in one.pairs if each.round is not None}
-    norms = [each.frobenius for each in one.pairs if each.frobenius is not None]
-    moved = [each.moved for each in one.pairs if each.moved is not None]
+def _weights(comparison: MethodDifference) -> list[Table | Text]:
+    rounds = {pair.round for pair in comparison.pairs if pair.round is not None}
+    norms = [pair.frobenius for pair in comparison.pairs if pair.frobenius is not None]
+    moved = [pair.moved for pair in comparison.pairs if pair.moved is not None]
     if not norms:
         return [Text("no round was recorded by most peers on both sides")]
-    rows = sum(each.rows for each in one.pairs)
+    rows = sum(pair.rows for pair in comparison.pairs)
     summary = Text(
         f"round {range_text(rounds)}, {rows} row{'' if rows == 1 else 's'}: "
         f"Frobenius norm {number_text(mean(norms), '.3f')}, {number_text(100 * mean(moved), '.1f')} % of a row moved"
     )
-    changes = _mean_changes(one.pairs)[:_MOST_WEIGHTS]
+    changes = _mean_changes(comparison.pairs)[:_MOST_WEIGHTS]
     if not changes:
         return [summary, Text("no weight changed")]
     table = plain_table()
@@ -129,21 +131,22 @@ def _weights(one: MethodDifference) -> list[Table | Text]:
 
 
 def _mean_changes(pairs: Sequence[RunPair]) -> list[tuple[str, str, float, float]]:
-    """(who, whom, A, B) over the pairs of runs that compare the row of `who`, the largest difference first."""
-    rows = Counter(who for each in pairs for who in {one.who for one in each.weights})
+    """(who, whom, weight in A, weight in B): means over the pairs of runs that compare the row of `who`, the largest
+    difference first."""
+    rows = Counter(who for pair in pairs for who in {change.who for change in pair.weights})
     sums: dict[tuple[str, str], tuple[float, float]] = {}
-    for one in (one for each in pairs for one in each.weights):
-        first, second = sums.get((one.who, one.whom), (0.0, 0.0))
-        sums[one.who, one.whom] = first + one.first, second + one.second
+    for change in (change for pair in pairs for change in pair.weights):
+        first, second = sums.get((change.who, change.whom), (0.0, 0.0))
+        sums[change.who, change.whom] = first + change.first, second + change.second
     means = [(who, whom, a / rows[who], b / rows[who]) for (who, whom), (a, b) in sums.items() if a != b]
-    return sorted(means, key=lambda one: -abs(one[3] - one[2]))
+    return sorted(means, key=lambda row: -abs(row[3] - row[2]))
 
 
-def _bytes(one: MethodDifference) -> list[Table | Text]:
+def _bytes(comparison: MethodDifference) -> list[Table | Text]:
     sums: dict[tuple[str, str], tuple[int, int]] = {}
-    for each in (each for pair in one.pairs for each in (*pair.bytes, *_totals(pair.bytes))):
-        first, second = sums.get((each.way, each.kind), (0, 0))
-        sums[each.way, each.kind] = first + each.first, second + each.second
+    for change in (change for pair in comparison.pairs for change in (*pair.bytes, *_totals(pair.bytes))):
+        first, second = sums.get((change.way, change.kind), (0, 0))
+        sums[change.way, change.kind] = first + change.first, second + change.second
     if not sums:
         return [Text("not recorded")]
     table = plain_table()
@@ -153,19 +156,19 @@ def _bytes(one: MethodDifference) -> list[Table | Text]:
         table.add_column(head, justify="right", no_wrap=True)
     for (way, kind), (first, second) in sorted(sums.items(), reverse=True):
         ratio = f"{second / first:.2f}" if first else ""
-        sizes = (bytes_text(value / len(one.pairs)) for value in (first, second))
+        sizes = (bytes_text(value / len(comparison.pairs)) for value in (first, second))
         table.add_row(way, Text(kind or "all", style="" if kind else "bold"), *sizes, ratio)
     return [table]
 
 
 def _totals(changes: Sequence[BytesChange]) -> list[BytesChange]:
-    """Under a kind without a name."""
+    """Bytes of all kinds together, as a kind without a name."""
     return [
         BytesChange(
             way=way,
             kind="",
-            first=sum(one.first for one in changes if one.way == way),
-            second=sum(one.second for one in changes if one.way == way),
+            first=sum(change.first for change in changes if change.way == way),
+            second=sum(change.second for change in changes if change.way == way),
         )
-        for way in dict.fromkeys(one.way for one in changes)
+        for way in dict.fromkeys(change.way for change in changes)
     ]

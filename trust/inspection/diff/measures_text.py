@@ -1,4 +1,4 @@
-"""Losses of two runs for a terminal: of each peer, of each method, and how much of their difference may be chance."""
+"""Tables of the test losses of two runs, for each peer and each method, with the significance of the differences."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ NAME_WIDTH = 12
 _METHOD_WIDTH = 16
 
 
-def losses(one: MethodDifference) -> list[Table | Text]:
-    """A line for each common peer, means over the pairs of runs; then what is to be said of their mean."""
+def losses(comparison: MethodDifference) -> list[Table | Text]:
+    """A table with a line for each common peer (means over the pairs of runs), and sentences on the mean of all."""
     table = plain_table()
     table.add_column("peer", no_wrap=True)
     for head in ("A", "B", "B - A", "ppl. A", "ppl. B"):
         table.add_column(head, justify="right", no_wrap=True)
     by_name: dict[str, list[PeerChange]] = {}
-    for peer in (peer for each in one.pairs for peer in each.peers):
+    for peer in (peer for pair in comparison.pairs for peer in pair.peers):
         by_name.setdefault(peer.name, []).append(peer)
     labels = short_names([(name, name) for name in by_name], NAME_WIDTH)
     for label, peers in zip(labels, by_name.values(), strict=True):
@@ -40,22 +40,22 @@ def losses(one: MethodDifference) -> list[Table | Text]:
                 )
             ],
         )
-    loss, ppl = one.measures
+    loss, ppl = comparison.measures
     _add_loss(table, Text("mean", style="dim"), [loss.first, loss.second, ppl.first, ppl.second])
-    return [table, *_remarks(one), Text(""), *_verdicts(one.measures)]
+    return [table, *_remarks(comparison), Text(""), *_verdicts(comparison.measures)]
 
 
 def overview(comparisons: Sequence[MethodDifference]) -> list[Table | Text]:
-    """A line for each method."""
+    """A table with a line for each method."""
     table = plain_table()
     table.add_column("method", no_wrap=True)
     for head in ("A", "B", "B - A", "seeds", "p"):
         table.add_column(head, justify="right", no_wrap=True)
-    names = [Path(one.second).name for one in comparisons]
-    for label, one in zip(
+    names = [Path(comparison.second).name for comparison in comparisons]
+    for label, comparison in zip(
         short_names([(name, name) for name in names], _METHOD_WIDTH), comparisons, strict=True
     ):
-        loss = one.measures[0]
+        loss = comparison.measures[0]
         p = "" if loss.t_p is None else f"{loss.t_p:.2g}"
         values = (
             number_text(loss.first, ".4f"),
@@ -92,27 +92,33 @@ def _add_loss(table: Table, name: Text, values: Sequence[float]) -> None:
     )
 
 
-def _remarks(one: MethodDifference) -> list[Text]:
-    peers = [peer for each in one.pairs for peer in each.peers]
+def _remarks(comparison: MethodDifference) -> list[Text]:
+    peers = [peer for pair in comparison.pairs for peer in pair.peers]
     ours, theirs = ({getattr(peer, side) for peer in peers} for side in ("first_round", "second_round"))
     remarks: list[Text] = []
     if any(peer.first_round != peer.second_round for peer in peers):
         remarks.append(
             Text(f"last rounds differ: {range_text(ours)} in A, {range_text(theirs)} in B", style="dim")
         )
-    for side, alone in (("A", {n for p in one.pairs for n in p.first_only}), ("B", _second_only(one))):
+    for side, alone in (
+        ("A", {n for p in comparison.pairs for n in p.first_only}),
+        ("B", _second_only(comparison)),
+    ):
         if alone:
             remarks.append(Text(f"only in {side}: {listed(sorted(alone), 8)}", style="dim"))
     return remarks
 
 
-def _second_only(one: MethodDifference) -> set[str]:
-    return {name for each in one.pairs for name in each.second_only}
+def _second_only(comparison: MethodDifference) -> set[str]:
+    return {name for pair in comparison.pairs for name in pair.second_only}
 
 
 def _verdicts(measures: Sequence[MeasureDifference]) -> list[Text]:
-    if all(measure.t_p is None for measure in measures) and len({one.verdict for one in measures}) == 1:
-        # One run on each side, or runs that are equal: the same is to be said of every measure.
+    if (
+        all(measure.t_p is None for measure in measures)
+        and len({measure.verdict for measure in measures}) == 1
+    ):
+        # One run on each side, or equal runs: the verdict is the same for every measure.
         return [Text(measures[0].verdict[0].upper() + measures[0].verdict[1:])]
     return [line for measure in measures for line in _verdict(measure)]
 

@@ -1,7 +1,7 @@
-"""Two runs -> which peer of one is which of the other, and what differs between them.
+"""Matches the peers of two runs, and computes what differs between the runs.
 
-Peers are the same if their ids are; of the others those whose names are, if nobody else in their run has that
-name (a demo gives new ids each time).
+Peers match if their ids are the same; the others match by a name that only one peer of each run has (a demo gives new
+ids each time).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from trust.names import escaped
 from trust.record.history import Begun, PeerName, Round
 
 _LARGEST_LOSS: Final = 50.0
-"""Nats a token beyond which a perplexity says nothing more."""
+"""Loss in nats per token above which a perplexity grows no further: it would say nothing more."""
 
 
 def pair(first: HistoryRun, second: HistoryRun, *, seeds: tuple[int | None, int | None]) -> RunPair:
-    """Raises `UserMistake` for runs of different base models, and for runs without a common peer."""
+    """Compare two runs. Raises `UserMistake` for different base models, and for runs without a common peer."""
     _check_base(first, second)
     ours, theirs = peer_names(first.members), peer_names(second.members)
-    same = _same(ours, theirs)
+    same = _matching_ids(ours, theirs)
     recorded = {member.peer: member.rounds for member in second.members if member.rounds}
     rounds = {
         member.peer: (member.rounds, recorded[same[member.peer]])
@@ -49,16 +49,17 @@ def pair(first: HistoryRun, second: HistoryRun, *, seeds: tuple[int | None, int 
         if number in mine and number in other:
             rows = _row(mine[number]), {back.get(p, p): w for p, w in _row(other[number]).items()}
             changes.append(_changes(labels[peer], *rows, strangers | labels))
-    moved = [sum(abs(one.change) for one in row) / 2 for row in changes]
+    moved = [sum(abs(change.change) for change in row) / 2 for row in changes]
     weights = sorted(
-        (one for row in changes for one in row if one.first or one.second), key=lambda one: -abs(one.change)
+        (change for row in changes for change in row if change.first or change.second),
+        key=lambda change: -abs(change.change),
     )
     return RunPair(
         first_seed=seeds[0],
         second_seed=seeds[1],
         round=number,
         rows=len(changes),
-        frobenius=math.hypot(*(one.change for one in weights)) if changes else None,
+        frobenius=math.hypot(*(change.change for change in weights)) if changes else None,
         moved=mean(moved) if moved else None,
         weights=tuple(weights),
         peers=tuple(
@@ -84,8 +85,8 @@ def _check_base(first: HistoryRun, second: HistoryRun) -> None:
             )
 
 
-def _same(ours: dict[PeerName, str], theirs: dict[PeerName, str]) -> dict[PeerName, PeerName]:
-    """Of each peer of the first run its id in the second, where it is there."""
+def _matching_ids(ours: dict[PeerName, str], theirs: dict[PeerName, str]) -> dict[PeerName, PeerName]:
+    """Id of a peer in the first run -> its id in the second run, for the peers that are in both."""
     same = {peer: peer for peer in ours if peer in theirs}
     left, right = (
         {name: peer for peer, name in names.items() if name and times[name] == 1 and peer not in same}
@@ -96,14 +97,17 @@ def _same(ours: dict[PeerName, str], theirs: dict[PeerName, str]) -> dict[PeerNa
 
 
 def _common_round(rounds: Iterable[tuple[dict[int, Round], dict[int, Round]]]) -> int | None:
-    """Not the last of all: a peer that stopped early would hold back everybody."""
-    listed = list(rounds)
-    times = Counter(number for mine, other in listed for number in mine.keys() & other.keys())
-    return max((number for number, many in times.items() if 2 * many >= len(listed)), default=None)
+    """The last round that at least half of the peers have in both runs, None where there is none.
+
+    Not the last round of all of them: a peer that stopped early would hold back all others.
+    """
+    pairs = list(rounds)
+    times = Counter(number for mine, other in pairs for number in mine.keys() & other.keys())
+    return max((number for number, count in times.items() if 2 * count >= len(pairs)), default=None)
 
 
 def _row(record: Round) -> dict[PeerName, float]:
-    return {one.peer: one.weight for one in record.seen} | {record.peer: record.self_weight}
+    return {seen.peer: seen.weight for seen in record.seen} | {record.peer: record.self_weight}
 
 
 def _changes(
@@ -133,7 +137,8 @@ def _peer(
 
 
 def _labels(names: dict[PeerName, str]) -> dict[PeerName, str]:
-    """A name that nobody else in the run has, else the name with the end of the id, else the id."""
+    """Label of each peer: its name if no other peer of the run has it, otherwise the name with the end of the id; the
+    id of a peer without a name."""
     times = Counter(names.values())
     return {
         peer: escaped(peer if not name else name if times[name] == 1 else f"{name}~{peer[-6:]}")
@@ -144,9 +149,9 @@ def _labels(names: dict[PeerName, str]) -> dict[PeerName, str]:
 def _bytes(first: HistoryRun, second: HistoryRun) -> tuple[BytesChange, ...]:
     ours, theirs = ({"sent": Counter[str](), "received": Counter[str]()} for _ in range(2))
     for run, sums in ((first, ours), (second, theirs)):
-        for each in totals(run.entries).values():
-            sums["sent"] += each.sent
-            sums["received"] += each.received
+        for traffic in totals(run.entries).values():
+            sums["sent"] += traffic.sent
+            sums["received"] += traffic.received
     return tuple(
         BytesChange(way=way, kind=escaped(kind), first=ours[way][kind], second=theirs[way][kind])
         for way in ours
@@ -164,5 +169,5 @@ def _joined(prints: Iterable[str]) -> str:
 
 
 def _perplexity(loss: float) -> float:
-    """exp of a loss in nats a token, bounded."""
+    """exp of a loss in nats per token, bounded by `_LARGEST_LOSS`."""
     return math.exp(min(loss, _LARGEST_LOSS))

@@ -1,7 +1,7 @@
-"""How a run was set up, as far as its folder says: name of a setting -> its value as text.
+"""Collects the settings of a run from its folder and its history, as name -> value in text, and compares two runs.
 
-Where peers of one run differ, the values of all stand beside each other. Texts' paths and what belongs to one
-device only (its name, its addresses) are left out.
+Where peers of one run differ, all of their values are joined. Paths of texts and the settings of a single device (its
+name, its addresses) are left out.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ from trust.names import escaped
 from trust.record.history import Begun
 
 _LEFT_OUT: Final = ("name", "seeds", "methods", "peer", "network", "data.path", "trust.strategy")
-"""The strategy is said by the history, where a simulation's method may have set it."""
+"""Settings that are not compared. The strategy is taken from the history instead, because a simulation's method may
+have set it."""
 _FINGERPRINTS: Final = ("reference", "layout")
-"""Beside those of base and tokenizer, without which nothing can be compared."""
+"""Fingerprints in `Begun` that are compared as settings. Those of base and tokenizer are checked elsewhere: runs that
+differ in them cannot be compared."""
 
 _UNREADABLE: Final = (msgspec.DecodeError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError)
-"""What reading a file of anybody's may raise."""
+"""Exceptions of decoding a file that may come from a stranger."""
 
 _LONGEST: Final = 10_000
-"""Characters of a value that are compared. Sources of text are a list of paths, which may be long."""
+"""Characters of a value that are compared. The sources of text are a list of paths, which may be long."""
 
 
 class SettingDifference(msgspec.Struct, frozen=True, kw_only=True):
-    """One that differs; null where that side does not have it."""
+    """A setting that differs; null on a side that does not have it."""
 
     name: str
     first: str | None
@@ -41,7 +43,8 @@ class SettingDifference(msgspec.Struct, frozen=True, kw_only=True):
 def differing_settings(
     ours: tuple[Side, HistoryRun], theirs: tuple[Side, HistoryRun]
 ) -> tuple[SettingDifference, ...]:
-    """Of what both sides say anything about: a run whose folder holds no configuration differs in none of it."""
+    """Settings that differ, out of the sources that both sides have: without a configuration in one of the folders, no
+    setting of the configuration counts as different."""
     found: dict[str, SettingDifference] = {}
     for mine, other in zip(_sources(*ours), _sources(*theirs), strict=True):
         if not (mine and other):
@@ -54,16 +57,18 @@ def differing_settings(
 
 def _sources(side: Side, run: HistoryRun) -> tuple[dict[str, str], ...]:
     begun = [entry.record for entry in run.entries if isinstance(entry.record, Begun)]
-    known = [one for one in begun if one.trust]
+    known = [record for record in begun if record.trust]
     return (
         {"method": side.method} if side.method else {},
-        _joined({"strategy": one.strategy, "merge": one.merge, **_fingerprints(one)} for one in begun),
-        _joined({"gossipllm": one.program} for one in begun if one.program),
+        _joined(
+            {"strategy": record.strategy, "merge": record.merge, **_fingerprints(record)} for record in begun
+        ),
+        _joined({"gossipllm": record.program} for record in begun if record.program),
         _versions(side),
         _joined(_configurations(side, run)),
         _joined(
-            {"guard": _text(one.guarded), "tokens_alpha came to": _text(one.alpha), **_trust(one)}
-            for one in known
+            {"guard": _text(record.guarded), "tokens_alpha came to": _text(record.alpha), **_trust(record)}
+            for record in known
         ),
     )
 
@@ -99,7 +104,7 @@ def _configurations(side: Side, run: HistoryRun) -> Iterator[dict[str, str]]:
 
 
 def _read(path: Path) -> bytes:
-    """Nothing where there is nothing: not every run has a configuration beside it."""
+    """The bytes of a file, empty where there is none: not every run has a configuration beside it."""
     try:
         return path.read_bytes()
     except OSError:
@@ -123,9 +128,9 @@ def _text(value: object) -> str:
     return escaped(msgspec.json.encode(value).decode().strip('"'), _LONGEST)
 
 
-def _joined(each: Iterable[Mapping[str, str]]) -> dict[str, str]:
+def _joined(mappings: Iterable[Mapping[str, str]]) -> dict[str, str]:
     values: dict[str, set[str]] = {}
-    for one in each:
-        for name, value in one.items():
+    for mapping in mappings:
+        for name, value in mapping.items():
             values.setdefault(name, set()).add(escaped(value, _LONGEST))
     return {name: " | ".join(sorted(found)) for name, found in values.items()}

@@ -1,4 +1,4 @@
-"""What `trust diff` is given -> the runs of each side, by method and seed.
+"""Finds the runs of each argument of `trust diff`, by method and seed.
 
 A peer's home, a folder of homes or a history is one run without a seed. A simulation keeps its runs in
 RESULTS/METHOD/seed-N/; RESULTS, METHOD and seed-N may each be given.
@@ -19,7 +19,7 @@ _SEED = re.compile(r"seed-(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """Runs that differ in their seed only; `method` is empty outside of simulations, and the seed then None."""
+    """Runs that differ only in their seed. Outside of simulations `method` is empty and the seed None."""
 
     path: Path
     method: str
@@ -27,14 +27,14 @@ class Side:
 
     @property
     def results(self) -> Path | None:
-        """The simulation's folder, None outside of one."""
+        """The results folder of the simulation, None outside of simulations."""
         return next(iter(self.folders.values())).absolute().parent.parent if self.method else None
 
 
 def paired_sides(first: Path, second: Path) -> tuple[tuple[Side, Side], ...]:
-    """Which runs are compared with which: methods of one name, or the one of each side whatever its name.
+    """The sides to compare: methods of the same name, or the only method of each side whatever its name.
 
-    Raises `UserMistake` where that leaves nothing, or several to choose from.
+    Raises `UserMistake` where no names match and a side has several methods.
     """
     ours, theirs = _sides(first), _sides(second)
     if len(ours) == len(theirs) == 1:
@@ -50,7 +50,7 @@ def paired_sides(first: Path, second: Path) -> tuple[tuple[Side, Side], ...]:
 
 
 def paired_seeds(first: Side, second: Side) -> tuple[tuple[int | None, int | None], ...]:
-    """Common seeds, or the only run of each side. Raises `UserMistake` where there is neither."""
+    """Pairs of seeds: the common ones, or the only run of each side. Raises `UserMistake` where there are neither."""
     if len(first.folders) == len(second.folders) == 1:
         return (*zip(first.folders, second.folders, strict=True),)
     common = [seed for seed in first.folders if seed in second.folders]

@@ -1,8 +1,8 @@
-"""Paired differences over seeds: how much of them may be chance.
+"""Significance of paired differences over seeds.
 
-Runs of one seed share their texts and their draws, so differences are taken seed by seed. Student's t-test asks
-whether their mean is 0 and takes them for normally distributed; Wilcoxon's signed-rank test takes them only for
-symmetric, and with fewer than six seeds cannot reach 0.05 whatever they are.
+Runs of one seed share their texts and their random draws, so differences are taken seed by seed. Student's t-test asks
+whether their mean is 0 and assumes a normal distribution; Wilcoxon's signed-rank test assumes only a symmetric one, and
+with fewer than six seeds cannot reach 0.05 whatever the differences are.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 LEVEL: Final = 0.05
-"""Below this a difference is called more than chance. Custom, nothing more."""
+"""Probability below which a difference is called more than chance. The customary value."""
 
 _NEGLIGIBLE: Final = 1e-12
-"""Spread, relative to the mean, below which differences count as all the same: they are rounding errors then."""
+"""Standard deviation, relative to the mean, up to which differences count as equal: they are rounding errors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
-    """`mean` of `n` differences, their sample standard deviation, and the 95 % interval of the mean.
+    """The mean of `n` differences, their sample standard deviation, the 95 % interval of the mean (`low`, `high`), and
+    the probabilities of Student's t-test and Wilcoxon's test.
 
-    None where it does not exist: of one difference all but the mean; where all are the same (0 included) both
-    probabilities, for these tests have nothing to measure chance by; for Wilcoxon's also where each is 0.
+    For a single difference all but `n` and `mean` are None. Where all differences are the same (0 included), both
+    probabilities are None: the tests have no spread to measure chance by.
     """
 
     n: int
@@ -39,7 +40,7 @@ class Paired:
 
 
 def paired(differences: Sequence[float]) -> Paired:
-    """Two-sided tests of these differences against 0. Raises `ValueError` for none."""
+    """Two-sided tests of the differences against 0. Raises `ValueError` for no differences."""
     if not differences:
         raise ValueError("differences must not be empty")
     n, middle = len(differences), mean(differences)
@@ -48,13 +49,13 @@ def paired(differences: Sequence[float]) -> Paired:
     std = statistics.stdev(differences)
     if std <= _NEGLIGIBLE * abs(middle):
         return Paired(n=n, mean=middle, std=std, low=middle, high=middle, t_p=None, wilcoxon_p=None)
-    from scipy import stats  # most of a second, for those with several seeds only
+    from scipy import stats  # takes most of a second to import, and only several seeds need it
 
     tests = cast("Any", stats)
     t = tests.ttest_1samp(differences, 0.0)
     low, high = t.confidence_interval(0.95)
     with warnings.catch_warnings():
-        # Where differences tie, the probability is approximate, and scipy says so.
+        # scipy warns that the probability is approximate where differences tie.
         warnings.simplefilter("ignore")
         w = tests.wilcoxon([value for value in differences if value])
     return Paired(
@@ -69,17 +70,18 @@ def paired(differences: Sequence[float]) -> Paired:
 
 
 def mean(values: Sequence[float]) -> float:
-    """nan where infinities of both signs meet, for which `statistics.fmean` raises. At least one."""
+    """Mean of at least one value; nan for infinities of both signs, for which `statistics.fmean` raises."""
     return sum(values) / len(values)
 
 
 def smallest_wilcoxon(n: int) -> float:
-    """The least probability that `n` differences can have: all of one sign, one of 2^n ways to deal signs."""
+    """The smallest two-sided probability that Wilcoxon's test gives for `n` differences: all have the same sign, which
+    is 2 of the 2^n possible patterns of signs."""
     return min(1.0, 2.0 ** (1 - n))
 
 
 def verdict(found: Paired) -> str:
-    """One sentence for people. The difference is the second side's value less the first's."""
+    """One sentence on the difference, which is the value of the second side (B) less that of the first."""
     if not math.isfinite(found.mean):
         return "a value is not finite: nothing can be said"
     if found.n == 1:

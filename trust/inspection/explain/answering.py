@@ -1,4 +1,4 @@
-"""A case to the document that answers it: everything that is known, and what is not, by name."""
+"""Builds the `Explanation` of a case: what the records say, and for what is unknown the reason why."""
 
 from __future__ import annotations
 
@@ -35,11 +35,15 @@ _MOST_REFUSALS = 5
 
 
 def explained(
-    case: Case, made: Sequence[Proposal], *, losses: Mapping[Row, float], without: LeaveOneOut
+    case: Case, proposals: Sequence[Proposal], *, losses: Mapping[Row, float], without: LeaveOneOut
 ) -> Explanation:
-    """`made` are the proposals of all strategies, `losses` the trust losses of those rows that were measured."""
+    """The document that explains one weight.
+
+    `proposals` are those of all strategies, `losses` the trust losses of rows that were measured afterwards, `without`
+    the trust loss without the neighbour.
+    """
     again, record, begun, trust = recomputed(case), case.record, case.begun, case.trust
-    near = [one for one in case.refusals if abs(one.round - record.round) <= NEAR_ROUNDS]
+    near = [refusal for refusal in case.refusals if abs(refusal.round - record.round) <= NEAR_ROUNDS]
     return Explanation(
         round=record.round,
         peer=PeerShown(peer=escaped(case.member.peer), name=escaped(case.member.name)),
@@ -66,13 +70,15 @@ def explained(
         halvings=again.halvings,
         absorbed=record.absorbed,
         refusals=tuple(
-            RefusalShown(round=one.round, at_s=one.at_s, field=escaped(one.field), why=escaped(one.why))
-            for one in near[-_MOST_REFUSALS:]
+            RefusalShown(
+                round=refusal.round, at_s=refusal.at_s, field=escaped(refusal.field), why=escaped(refusal.why)
+            )
+            for refusal in near[-_MOST_REFUSALS:]
         ),
         refusals_in_all=len(case.refusals),
         history=_history(case),
         check=_check(case, again),
-        strategies=tuple(_would_be(case, one, losses) for one in made),
+        strategies=tuple(_strategy_proposal(case, proposal, losses) for proposal in proposals),
         without=without,
     )
 
@@ -80,7 +86,7 @@ def explained(
 def _rank(case: Case) -> int | None:
     if case.own or case.index is None:
         return None
-    return 1 + sum(one.weight > case.weight for one in case.record.seen)
+    return 1 + sum(seen.weight > case.weight for seen in case.record.seen)
 
 
 def _row(case: Case) -> tuple[RowShare, ...]:
@@ -88,8 +94,8 @@ def _row(case: Case) -> tuple[RowShare, ...]:
         peer=escaped(case.member.peer), name=escaped(case.member.name), weight=case.record.self_weight
     )
     others = (
-        RowShare(peer=escaped(one.peer), name=escaped(one.name), weight=one.weight)
-        for one in case.record.seen
+        RowShare(peer=escaped(seen.peer), name=escaped(seen.name), weight=seen.weight)
+        for seen in case.record.seen
     )
     return (own, *others)
 
@@ -100,7 +106,7 @@ def _last_met(case: Case) -> int | None:
     met = (
         number
         for number, record in case.member.rounds.items()
-        if number < case.record.round and any(one.peer == case.other for one in record.seen)
+        if number < case.record.round and any(seen.peer == case.other for seen in record.seen)
     )
     return max(met, default=None)
 
@@ -108,22 +114,22 @@ def _last_met(case: Case) -> int | None:
 def _evidence(case: Case) -> tuple[EvidenceShown, ...]:
     if case.seen is None or case.trust is None:
         return ()
-    mine, own = recorded(case, case.seen)
+    distances, own = recorded(case, case.seen)
     measures: list[EvidenceShown] = []
-    for number, (kind, distance) in enumerate(zip(evidence_of(case.trust), mine, strict=False)):
-        everybody = (recorded(case, one)[0] for one in case.record.seen)
-        all_of = [distances[number].mean for distances in everybody if number < len(distances)]
+    for number, (kind, distance) in enumerate(zip(evidence_of(case.trust), distances, strict=False)):
+        all_distances = (recorded(case, seen)[0] for seen in case.record.seen)
+        means = [of_neighbour[number].mean for of_neighbour in all_distances if number < len(of_neighbour)]
         measures.append(
             EvidenceShown(
                 kind=kind,
                 distance=distance.mean,
                 error=distance.error,
                 own=own[number],
-                rank=1 + sum(one < distance.mean for one in all_of),
-                of=len(all_of),
-                nearest=min(all_of),
-                median=median(all_of),
-                farthest=max(all_of),
+                rank=1 + sum(mean < distance.mean for mean in means),
+                of=len(means),
+                nearest=min(means),
+                median=median(means),
+                farthest=max(means),
             )
         )
     return tuple(measures)
@@ -131,7 +137,11 @@ def _evidence(case: Case) -> tuple[EvidenceShown, ...]:
 
 def _tried(case: Case, again: Recomputed) -> tuple[TriedCandidate, ...]:
     record, index = case.record, case.index
-    weights = {one.temperature: one.row[index] for one in again.candidates} if index is not None else {}
+    weights = (
+        {candidate.temperature: candidate.row[index] for candidate in again.candidates}
+        if index is not None
+        else {}
+    )
     return tuple(
         TriedCandidate(
             temperature=temperature,
@@ -151,13 +161,13 @@ def _age(case: Case, trust: TrustConfig | None) -> WordAge | None:
 
 
 def _text(case: Case, trust: TrustConfig | None) -> TextClaim | None:
-    """Only where it counts, and is known."""
+    """The neighbour's claim about its text; None where text does not count or the counts are not known."""
     if case.index is None or trust is None or not trust.tokens_power or case.settings is None:
         return None
     if not STRATEGIES[trust.strategy].counts_text:
         return None
-    neighbours = (case.neighbour(one, (), ()) for one in case.record.seen)
-    counts = [case.me, *(Counts(one.tokens, one.samples) for one in neighbours)]
+    neighbours = (case.neighbour(seen, (), ()) for seen in case.record.seen)
+    counts = [case.me, *(Counts(neighbour.tokens, neighbour.samples) for neighbour in neighbours)]
     try:
         claimed = token_shares(counts, alpha=case.alpha, cap=_NO_CAP)
         counted = token_shares(counts, alpha=case.alpha, cap=trust.tokens_cap)
@@ -184,7 +194,7 @@ def _weight_in(case: Case, number: int) -> float | None:
     record = case.member.rounds[number]
     if case.own:
         return record.self_weight
-    return next((one.weight for one in record.seen if one.peer == case.other), None)
+    return next((seen.weight for seen in record.seen if seen.peer == case.other), None)
 
 
 def _check(case: Case, again: Recomputed) -> Check:
@@ -197,22 +207,24 @@ def _check(case: Case, again: Recomputed) -> Check:
     return Check(weight=weight, difference=difference, agrees=abs(difference) <= TOLERANCE, why="")
 
 
-def _would_be(case: Case, one: Proposal, losses: Mapping[Row, float]) -> StrategyProposal:
-    if case.index is None or not one.candidates:
-        why = one.why if case.index is not None else _ABSENT
-        return StrategyProposal(strategy=one.strategy, form=one.form, in_use=one.in_use, why=why)
-    weights = [candidate.row[case.index] for candidate in one.candidates]
-    known = [losses.get(candidate.row, math.nan) for candidate in one.candidates]
-    if one.in_use and not losses:
+def _strategy_proposal(case: Case, proposal: Proposal, losses: Mapping[Row, float]) -> StrategyProposal:
+    if case.index is None or not proposal.candidates:
+        why = proposal.why if case.index is not None else _ABSENT
+        return StrategyProposal(
+            strategy=proposal.strategy, form=proposal.form, in_use=proposal.in_use, why=why
+        )
+    weights = [candidate.row[case.index] for candidate in proposal.candidates]
+    known = [losses.get(candidate.row, math.nan) for candidate in proposal.candidates]
+    if proposal.in_use and not losses:
         tried = dict(case.record.tried)
-        known = [tried.get(candidate.temperature, math.nan) for candidate in one.candidates]
-    # Which of several would have been taken is known only where all of them were measured.
-    best = chosen(one.candidates, known) if all(map(math.isfinite, known)) else None
+        known = [tried.get(candidate.temperature, math.nan) for candidate in proposal.candidates]
+    # Which of several candidates would have been chosen is known only if all of them were measured.
+    best = chosen(proposal.candidates, known) if all(map(math.isfinite, known)) else None
     weight = weights[best] if best is not None else weights[0] if len(weights) == 1 else None
     return StrategyProposal(
-        strategy=one.strategy,
-        form=one.form,
-        in_use=one.in_use,
+        strategy=proposal.strategy,
+        form=proposal.form,
+        in_use=proposal.in_use,
         weight=weight,
         lowest=min(weights),
         highest=max(weights),

@@ -1,4 +1,4 @@
-"""What the records say of one weight: who gave it whom in which round, and by which settings."""
+"""Finds the records behind one weight: the peer, the neighbour, the round and the settings of the row."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from trust.rows.evidence import Distance
 from trust.rows.rows import Counts, Neighbour, TrustConfig, evidence_of
 
 NEAR_ROUNDS = 2
-"""Rounds before and after the one asked for from which refusals are told. Guess."""
+"""Rounds before and after the explained round whose refusals are shown. Guess."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefusedItem:
-    """Something of the neighbour's that was not taken while `round` was made, at Unix time `at_s`."""
+    """Something from the neighbour that the peer refused while it worked on `round`, at Unix time `at_s`."""
 
     round: int
     at_s: float
@@ -33,11 +33,13 @@ class RefusedItem:
 
 @dataclass(frozen=True)
 class Case:
-    """`other` is the peer itself where its own weight is asked for. `seen` is None for the peer itself, and for a
-    neighbour that did not take part in this round. `begun` is None where its record is lost.
+    """One weight to explain, with the records that belong to it.
 
-    `settings` are None where they can only be guessed: an earlier version did not record them. `assumed` then are
-    the defaults with the strategy that was recorded, None where not even that fits.
+    `other` is the peer itself where its own weight is asked for. `seen` is None for the peer itself, and for a
+    neighbour that did not take part in this round. `begun` is None where that record is lost.
+
+    `settings` is None where an earlier version of the program did not record them. `assumed` is then the default
+    settings with the recorded strategy, or None where these do not fit the recorded distances.
     """
 
     member: PeerRounds
@@ -55,19 +57,19 @@ class Case:
 
     @cached_property
     def seen(self) -> Seen | None:
-        return next((one for one in self.record.seen if one.peer == self.other), None)
+        return next((seen for seen in self.record.seen if seen.peer == self.other), None)
 
     @property
     def index(self) -> int | None:
-        """The entry of the row that is asked for, 0 for the peer's own; None where it has none."""
+        """Index of the explained weight in the row, 0 for the peer's own; None for a neighbour outside of the row."""
         if self.own:
             return 0
         return None if self.seen is None else self.record.seen.index(self.seen) + 1
 
     @property
     def row(self) -> tuple[float, ...]:
-        """As it was used, the peer's own weight first."""
-        return (self.record.self_weight, *(one.weight for one in self.record.seen))
+        """The row that was used, with the peer's own weight first."""
+        return (self.record.self_weight, *(seen.weight for seen in self.record.seen))
 
     @property
     def weight(self) -> float:
@@ -75,12 +77,12 @@ class Case:
 
     @property
     def trust(self) -> TrustConfig | None:
-        """The settings, or else what is assumed."""
+        """The recorded settings, otherwise the assumed ones."""
         return self.settings or self.assumed
 
     @property
     def me(self) -> Counts:
-        """This peer's own text, by the count that `tokens_count` names."""
+        """Size of this peer's own text, by the count that the setting `tokens_count` names."""
         if self.trust is not None and self.trust.tokens_count == "total":
             return Counts(self.record.tokens_total, self.record.samples_total)
         return Counts(self.record.tokens, self.record.samples)
@@ -89,29 +91,32 @@ class Case:
     def alpha(self) -> float:
         return self.begun.alpha if self.begun else 1.0
 
-    def neighbour(self, one: Seen, distances: Sequence[Distance], own: Sequence[float]) -> Neighbour:
-        """What of it counts for a row, with these distances."""
+    def neighbour(self, seen: Seen, distances: Sequence[Distance], own: Sequence[float]) -> Neighbour:
+        """The neighbour `seen` as an input of a row, with the given distances and own measures."""
         total = self.trust is not None and self.trust.tokens_count == "total"
         return Neighbour(
-            one.peer,
-            one.name,
+            seen.peer,
+            seen.name,
             tuple(distances),
             tuple(own),
-            one.age,
-            tokens=one.tokens_total if total else one.tokens,
-            samples=one.samples_total if total else one.samples,
+            seen.age,
+            tokens=seen.tokens_total if total else seen.tokens,
+            samples=seen.samples_total if total else seen.samples,
         )
 
 
 def case_of(run: HistoryRun, peer: str, other: str, at_round: int | None) -> Case:
-    """Raises `UserMistake` for peers that nobody knows or that never met, and for a round that is not there."""
+    """The case of the weight that `peer` gave `other` in round `at_round`, or in its latest round.
+
+    Raises `UserMistake` for unknown peers, for two that never met, and for a round that was not recorded.
+    """
     member = _learner(run, peer)
-    met = {one.peer: one.name for record in member.rounds.values() for one in record.seen}
-    there = [(who, met.get(who, name)) for who, name in _peers(run)]
-    who = find_peer(other, there)
+    met = {seen.peer: seen.name for record in member.rounds.values() for seen in record.seen}
+    known_peers = [(peer_id, met.get(peer_id, name)) for peer_id, name in _peers(run)]
+    neighbour = find_peer(other, known_peers)
     name = member.name or member.peer
-    if who != member.peer and who not in met:
-        known = ", ".join(escaped(met[one] or one) for one in list(met)[:20]) or "nobody"
+    if neighbour != member.peer and neighbour not in met:
+        known = ", ".join(escaped(met[peer_id] or peer_id) for peer_id in list(met)[:20]) or "nobody"
         raise UserMistake(
             f"{escaped(name)} never took {escaped(other)} into a round, so there is nothing to explain; it took {known}"
         )
@@ -123,44 +128,44 @@ def case_of(run: HistoryRun, peer: str, other: str, at_round: int | None) -> Cas
     settings = _settings(begun)
     return Case(
         member=member,
-        other=who,
-        other_name=dict(there).get(who, ""),
+        other=neighbour,
+        other_name=dict(known_peers).get(neighbour, ""),
         record=record,
         begun=begun,
         settings=settings,
         assumed=None if settings else _assumed(begun, record),
-        refusals=_refusals(entries, who),
+        refusals=_refusals(entries, neighbour),
     )
 
 
-def recorded(case: Case, one: Seen) -> tuple[tuple[Distance, ...], tuple[float, ...]]:
-    """Its distances by the kinds of evidence of the strategy, and the same measures of the peer itself; of no kind
-    where the settings are not known at all."""
+def recorded(case: Case, seen: Seen) -> tuple[tuple[Distance, ...], tuple[float, ...]]:
+    """The recorded distances of a neighbour, by the strategy's kinds of evidence, and the same measures of the peer
+    itself. Both are empty where no settings are known."""
     if case.trust is None:
         return (), ()
     kinds = evidence_of(case.trust)
-    means = one.distances or (one.distance,)
-    errors = one.errors or (one.error, *(0.0 for _ in means[1:]))
+    means = seen.distances or (seen.distance,)
+    errors = seen.errors or (seen.error, *(0.0 for _ in means[1:]))
     pairs = zip(means[: len(kinds)], errors, strict=False)
-    return tuple(Distance(*pair) for pair in pairs), one.own or (0.0,) * len(kinds)
+    return tuple(Distance(*pair) for pair in pairs), seen.own or (0.0,) * len(kinds)
 
 
 def _peers(run: HistoryRun) -> list[tuple[PeerName, str]]:
-    """Everybody who wrote or is written of, by the name that it gives itself, else that others give it."""
+    """(id, name) of every peer in the records: the name that it gives itself, otherwise the one that others give it."""
     names = {
-        one.peer: one.name
+        seen.peer: seen.name
         for member in run.members
         for record in member.rounds.values()
-        for one in record.seen
+        for seen in record.seen
     }
     return list((names | {member.peer: member.name for member in run.members}).items())
 
 
 def _learner(run: HistoryRun, peer: str) -> PeerRounds:
-    who = find_peer(peer, _peers(run))
-    member = next((one for one in run.members if one.peer == who and one.rounds), None)
+    peer_id = find_peer(peer, _peers(run))
+    member = next((member for member in run.members if member.peer == peer_id and member.rounds), None)
     if member is None:
-        wrote = ", ".join(escaped(one.name or one.peer) for one in run.members if one.rounds)
+        wrote = ", ".join(escaped(member.name or member.peer) for member in run.members if member.rounds)
         raise UserMistake(
             f"{escaped(peer)} recorded no round in {run.path}, only others speak of it; there are records of {wrote}"
         )
@@ -168,7 +173,7 @@ def _learner(run: HistoryRun, peer: str) -> PeerRounds:
 
 
 def _begun(entries: Sequence[Entry], record: Round) -> Begun | None:
-    """The start of the process that wrote this record."""
+    """The `Begun` record of the process that wrote `record`."""
     begun: Begun | None = None
     for entry in entries:
         if entry.record is record:
@@ -184,7 +189,7 @@ def _settings(begun: Begun | None) -> TrustConfig | None:
     try:
         return msgspec.json.decode(begun.trust, type=TrustConfig)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # Of a version that allowed more.
+        # Written by a version whose settings allowed other values.
         return None
 
 
@@ -197,23 +202,23 @@ def _assumed(begun: Begun | None, record: Round) -> TrustConfig | None:
     except msgspec.ValidationError:
         return None
     kinds = len(evidence_of(trust))
-    fits = all(len(one.distances or (one.distance,)) == max(kinds, 1) for one in record.seen)
+    fits = all(len(seen.distances or (seen.distance,)) == max(kinds, 1) for seen in record.seen)
     return trust if fits else None
 
 
 def _refusals(entries: Sequence[Entry], about: PeerName) -> tuple[RefusedItem, ...]:
-    """All of this neighbour's, in the order in which they were written."""
+    """All refusals of things from `about`, in the order in which they were written."""
     refusals: list[RefusedItem] = []
-    making = 0
+    current_round = 0
     for entry in entries:
         match entry.record:
             case Begun():
-                making = entry.record.round
+                current_round = entry.record.round
             case Round():
-                making = entry.record.round + 1
+                current_round = entry.record.round + 1
             case Refusal() if entry.record.about == about:
-                one = entry.record
-                refusals.append(RefusedItem(making, entry.at_s, one.field, one.why))
+                refusal = entry.record
+                refusals.append(RefusedItem(current_round, entry.at_s, refusal.field, refusal.why))
             case _:
-                """About somebody else, or nobody."""
+                """A refusal about another neighbour, or a note."""
     return tuple(refusals)

@@ -1,7 +1,7 @@
-"""Why one peer gives another its weight, as data: the JSON document, and what the page is written from.
+"""The JSON document of `trust explain`, from which its page is printed too.
 
-The types are described outermost last. Numbers that are not finite are null. `schema` rises when a field changes its
-meaning or goes; new fields may come without that.
+The types stand outermost last. Numbers that are not finite are null. `schema` rises when a field changes its meaning
+or goes; new fields may come without that.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ SCHEMA = 1
 
 
 class PeerShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A peer's id and name, both escaped."""
+
     peer: PeerName
     name: str
 
 
 class RowShare(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry of the row that was used; the first is the peer's own."""
+    """A weight of the row that was used; the first of a row is the peer's own."""
 
     peer: PeerName
     name: str
@@ -28,9 +30,12 @@ class RowShare(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EvidenceShown(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of evidence of the neighbour: its distance, 0 or below being best, with its standard error (0 where none
-    is known), and the same measure of the peer itself. `rank` is 1 for the nearest of `of` neighbours; `nearest`,
-    `median` and `farthest` are over these."""
+    """One kind of evidence about the neighbour.
+
+    `distance` (0 or below is best) has the standard error `error`, 0 where none is known. `own` is the same measure of
+    the peer itself. `rank` is 1 for the nearest of `of` neighbours; `nearest`, `median` and `farthest` are the
+    distances of these neighbours.
+    """
 
     kind: Evidence
     distance: float
@@ -44,8 +49,8 @@ class EvidenceShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TriedCandidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A candidate: its temperature (null where rows have none), the trust loss of its merge, and what it gives the
-    neighbour (null where that cannot be computed again)."""
+    """A candidate row that was tried: its temperature (null for a strategy without one), the trust loss of its merge,
+    and the neighbour's weight in it (null where that cannot be computed again)."""
 
     temperature: float | None
     trust_loss: float
@@ -54,15 +59,18 @@ class TriedCandidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WordAge(msgspec.Struct, frozen=True, kw_only=True):
-    """Rounds since the neighbour's word came, and what that multiplies its weight by."""
+    """Rounds since the neighbour's last announcement, and the factor by which that age multiplies its weight."""
 
     rounds: int
     factor: float
 
 
 class TextClaim(msgspec.Struct, frozen=True, kw_only=True):
-    """What the neighbour claims of its text, its share of that of all here by its claim, and the share that counts:
-    at most `cap` times the median. Weights are multiplied by shares to the power `power`."""
+    """The size of the neighbour's text, as it claims, and what that does to its weight.
+
+    `claimed_share` is its share of the text of all peers in the row; `share` is the share that counts, at most `cap`
+    times the median. Weights are multiplied by `share` to the power `power`.
+    """
 
     tokens: int
     samples: int
@@ -73,7 +81,7 @@ class TextClaim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RefusalShown(msgspec.Struct, frozen=True, kw_only=True):
-    """`round` is the one that was being made at `at_s`, Unix time."""
+    """A refusal of something from the neighbour, at Unix time `at_s`, while the peer worked on `round`."""
 
     round: int
     at_s: float
@@ -82,14 +90,17 @@ class RefusalShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WeightChangeShown(msgspec.Struct, frozen=True, kw_only=True):
-    """`weight` is null in a round in which the neighbour did not take part."""
+    """The neighbour's weight in one round; null where it did not take part."""
 
     round: int
     weight: float | None
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """The weight computed again from what is recorded, null where `why` says that it cannot be."""
+    """The weight computed again from the records, and its difference from the recorded one.
+
+    Both are null where `why` says that the weight cannot be computed.
+    """
 
     weight: float | None
     difference: float | None
@@ -98,9 +109,12 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StrategyProposal(msgspec.Struct, frozen=True, kw_only=True):
-    """The weight by one strategy, before the guard. Where several temperatures would have been tried and nobody
-    measured which does best, `weight` is null, and lies from `lowest` to `highest`. `trust_loss` is the merge's, where
-    measured. All null where `why` says why that is unknown."""
+    """The neighbour's weight by one strategy, before the guard.
+
+    Where several temperatures would have been tried and their losses were not measured, `weight` is null and lies
+    between `lowest` and `highest`. `trust_loss` is that of the merge, where measured. All are null where `why` gives
+    the reason.
+    """
 
     strategy: str
     form: str
@@ -113,9 +127,11 @@ class StrategyProposal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeaveOneOut(msgspec.Struct, frozen=True, kw_only=True):
-    """The trust loss of the row as it was used, and without the neighbour: its weight kept at home, or spread over the
-    others in proportion. Errors are standard errors of the difference to the first. All null where `why` says why that
-    is unknown."""
+    """Trust losses with and without the neighbour: of the row as it was used, with the neighbour's weight kept by the
+    peer itself, and with it spread over the other neighbours in proportion.
+
+    Errors are standard errors of the difference from `as_used`. All are null where `why` gives the reason.
+    """
 
     as_used: float | None = None
     kept_at_home: float | None = None
@@ -126,9 +142,12 @@ class LeaveOneOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole document: why `peer` gives `neighbour` the weight `weight` in `round`. Where they are the same, it is
-    about the peer's own weight. `took_part` says whether the neighbour did, in this round; where it did not, `last_met`
-    is the last round before in which it did. `rank` is 1 for the largest weight of a neighbour."""
+    """The whole document: why `peer` gives `neighbour` the weight `weight` in `round`.
+
+    If both are the same peer, the document is about its own weight. `took_part` says whether the neighbour took part in
+    this round; if not, `last_met` is the last earlier round in which it did. `rank` is 1 for the neighbour with the
+    largest weight.
+    """
 
     schema: int = SCHEMA
     round: int

@@ -1,6 +1,6 @@
-"""An answer for people: one page of a terminal, 60 columns or more, headings and short paragraphs.
+"""Prints an `Explanation` in a terminal of 60 columns or more, with headings and short paragraphs.
 
-First the weight and how it came about, here; then how it was before and would be otherwise (`otherwise.py`).
+This file writes the weight and how it came about; `otherwise.py` writes other rounds, other strategies and the check.
 """
 
 from __future__ import annotations
@@ -21,126 +21,131 @@ _BAR = 20
 _MOST_NEIGHBOURS = 12
 
 
-def print_page(told: Explanation, console: Console) -> None:
-    """Colour only where the console has it."""
-    sheet = ExplainPage(told, console)
-    _title(sheet)
-    _weights(sheet)
-    if told.took_part:
-        _evidence(sheet)
-        _making(sheet)
-        _guard(sheet)
-    _refusals(sheet)
-    movement(sheet)
-    if told.took_part:
-        strategies(sheet)
-        without(sheet)
-        check(sheet)
+def print_page(answer: Explanation, console: Console) -> None:
+    """Print the page of `trust explain`, in colour if the console has it."""
+    page = ExplainPage(answer, console)
+    _title(page)
+    _weights(page)
+    if answer.took_part:
+        _evidence(page)
+        _making(page)
+        _guard(page)
+    _refusals(page)
+    movement(page)
+    if answer.took_part:
+        strategies(page)
+        without(page)
+        check(page)
 
 
-def _title(sheet: ExplainPage) -> None:
-    told = sheet.told
-    gives = words.percent(told.weight) if told.weight else "nothing"
-    if sheet.own:
-        sheet.title(f"Why {sheet.me} keeps {gives} of itself in round {told.round}")
+def _title(page: ExplainPage) -> None:
+    answer = page.answer
+    gives = words.percent(answer.weight) if answer.weight else "nothing"
+    if page.own:
+        page.title(f"Why {page.me} keeps {gives} of itself in round {answer.round}")
     else:
-        sheet.title(f"Why {sheet.me} gives {sheet.them} {gives} in round {told.round}")
+        page.title(f"Why {page.me} gives {page.them} {gives} in round {answer.round}")
 
 
-def _weights(sheet: ExplainPage) -> None:
-    told = sheet.told
-    if not told.took_part:
-        last = f"; the last time before was round {told.last_met}" if told.last_met is not None else ""
-        sheet.say(
-            f"{sheet.them} did not take part in round {told.round}{last}. When {sheet.me} began to choose, nothing of "
+def _weights(page: ExplainPage) -> None:
+    answer = page.answer
+    if not answer.took_part:
+        last = f"; the last time before was round {answer.last_met}" if answer.last_met is not None else ""
+        page.say(
+            f"{page.them} did not take part in round {answer.round}{last}. When {page.me} began to choose, nothing of "
             f"it was here, or it was too old, not among the partners drawn, or banned."
         )
-    elif told.rank is not None and told.weight:
-        count = len(told.row) - 1
-        place = "the only neighbour" if count == 1 else f"{words.ordinal(told.rank)} of {count} neighbours"
-        sheet.say(f"{sheet.them} is {place} by weight.")
+    elif answer.rank is not None and answer.weight:
+        count = len(answer.row) - 1
+        place = "the only neighbour" if count == 1 else f"{words.ordinal(answer.rank)} of {count} neighbours"
+        page.say(f"{page.them} is {place} by weight.")
     bars = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     for justify in ("left", "right", "left"):
         bars.add_column(justify=justify, no_wrap=True)
-    top = max((one.weight for one in told.row if 0 < one.weight < math.inf), default=1.0)
-    shown = _shown(sheet)
-    for one in shown:
-        length = round(_BAR * one.weight / top) if 0 < one.weight < math.inf else 0
+    top = max((share.weight for share in answer.row if 0 < share.weight < math.inf), default=1.0)
+    shown = _shown(page)
+    for share in shown:
+        length = round(_BAR * share.weight / top) if 0 < share.weight < math.inf else 0
         bar = Text("█" * length, style="green")
-        asked = one.peer == told.neighbour.peer
-        name = Text(f"{'>' if asked else ' '} {sheet.names[one.peer]}", style="bold" if asked else "")
-        bars.add_row(name, words.percent(one.weight), bar)
-    sheet.put(bars)
-    if len(shown) < len(told.row):
-        sheet.say(f"and {len(told.row) - len(shown)} more neighbours with less")
+        asked = share.peer == answer.neighbour.peer
+        name = Text(f"{'>' if asked else ' '} {page.names[share.peer]}", style="bold" if asked else "")
+        bars.add_row(name, words.percent(share.weight), bar)
+    page.put(bars)
+    if len(shown) < len(answer.row):
+        page.say(f"and {len(answer.row) - len(shown)} more neighbours with less")
 
 
-def _shown(sheet: ExplainPage) -> list[RowShare]:
-    """The peer itself, the neighbours of most weight, and the one asked for."""
-    own, *others = sheet.told.row
-    most = sorted(others, key=lambda one: -one.weight)[:_MOST_NEIGHBOURS]
-    asked = [one for one in others if one.peer == sheet.told.neighbour.peer and one not in most]
+def _shown(page: ExplainPage) -> list[RowShare]:
+    """The shares to list: the peer itself, the neighbours with the largest weights, and the explained neighbour."""
+    own, *others = page.answer.row
+    most = sorted(others, key=lambda share: -share.weight)[:_MOST_NEIGHBOURS]
+    asked = [share for share in others if share.peer == page.answer.neighbour.peer and share not in most]
     return [own, *most, *asked]
 
 
-def _evidence(sheet: ExplainPage) -> None:
-    for one in sheet.told.evidence:
-        sheet.head(f"Evidence: {one.kind}")
-        sheet.say(words.of_kind(one.kind, sheet.me))
-        error = f" {error_text(one.error)}" if one.error else ""
-        place = "" if one.of == 1 else f", {words.place(one.rank, one.of)}"
-        sheet.say(f"{sheet.them}: {number_text(one.distance)}{error}{place}")
-        if one.of > 1:
-            nearest, middle, farthest = map(number_text, (one.nearest, one.median, one.farthest))
-            sheet.say(f"nearest {nearest}, median {middle}, farthest {farthest}")
-        if one.own:
-            sheet.say(f"{sheet.me} itself: {number_text(one.own)}")
+def _evidence(page: ExplainPage) -> None:
+    for evidence in page.answer.evidence:
+        page.head(f"Evidence: {evidence.kind}")
+        page.say(words.of_kind(evidence.kind, page.me))
+        error = f" {error_text(evidence.error)}" if evidence.error else ""
+        place = "" if evidence.of == 1 else f", {words.place(evidence.rank, evidence.of)}"
+        page.say(f"{page.them}: {number_text(evidence.distance)}{error}{place}")
+        if evidence.of > 1:
+            nearest, middle, farthest = map(
+                number_text, (evidence.nearest, evidence.median, evidence.farthest)
+            )
+            page.say(f"nearest {nearest}, median {middle}, farthest {farthest}")
+        if evidence.own:
+            page.say(f"{page.me} itself: {number_text(evidence.own)}")
 
 
-def _making(sheet: ExplainPage) -> None:
-    told = sheet.told
-    sheet.head("From evidence to weight")
-    sheet.say(words.of_rows(told, sheet.me))
-    if len(told.tried) > 1:
-        sheet.say(words.of_trying(sheet.me))
-    if told.tried:
-        _tried(sheet)
-    if told.age is not None:
-        sheet.say(words.of_age(told.age, sheet.them))
-    elif sheet.own and told.strategy and STRATEGIES[told.strategy].decays:
-        sheet.say(f"What age takes from neighbours goes to {sheet.me} itself.")
-    if told.text is not None:
-        sheet.say(words.of_text(told.text, sheet.them))
+def _making(page: ExplainPage) -> None:
+    answer = page.answer
+    page.head("From evidence to weight")
+    page.say(words.of_rows(answer, page.me))
+    if len(answer.tried) > 1:
+        page.say(words.of_trying(page.me))
+    if answer.tried:
+        _tried(page)
+    if answer.age is not None:
+        page.say(words.of_age(answer.age, page.them))
+    elif page.own and answer.strategy and STRATEGIES[answer.strategy].decays:
+        page.say(f"What age takes from neighbours goes to {page.me} itself.")
+    if answer.text is not None:
+        page.say(words.of_text(answer.text, page.them))
 
 
-def _tried(sheet: ExplainPage) -> None:
-    told = sheet.told
-    rows = table("temperature", f"{sheet.them} gets", "trust loss")
-    for one in told.tried:
-        temperature = "none" if one.temperature is None else f"{one.temperature:g}"
-        weight = "?" if one.weight is None else words.percent(one.weight)
-        mark = "> " if one.chosen else ""
+def _tried(page: ExplainPage) -> None:
+    answer = page.answer
+    rows = table("temperature", f"{page.them} gets", "trust loss")
+    for candidate in answer.tried:
+        temperature = "none" if candidate.temperature is None else f"{candidate.temperature:g}"
+        weight = "?" if candidate.weight is None else words.percent(candidate.weight)
+        mark = "> " if candidate.chosen else ""
         rows.add_row(
-            mark + temperature, weight, loss_text(one.trust_loss), style="bold" if one.chosen else ""
+            mark + temperature,
+            weight,
+            loss_text(candidate.trust_loss),
+            style="bold" if candidate.chosen else "",
         )
-    rows.add_row("keep everything", words.percent(float(sheet.own)), loss_text(told.trust_alone))
-    sheet.put(rows)
+    rows.add_row("keep everything", words.percent(float(page.own)), loss_text(answer.trust_alone))
+    page.put(rows)
 
 
-def _guard(sheet: ExplainPage) -> None:
-    if not sheet.told.absorbed:
-        sheet.head("Guard")
-        sheet.say(words.of_guard(sheet.told, sheet.me))
+def _guard(page: ExplainPage) -> None:
+    if not page.answer.absorbed:
+        page.head("Guard")
+        page.say(words.of_guard(page.answer, page.me))
 
 
-def _refusals(sheet: ExplainPage) -> None:
-    told = sheet.told
-    if sheet.own or not told.refusals_in_all:
+def _refusals(page: ExplainPage) -> None:
+    answer = page.answer
+    if page.own or not answer.refusals_in_all:
         return
-    sheet.head(f"Refused of {sheet.them}")
-    for one in told.refusals:
-        sheet.say(f"round {one.round}: {one.field}: {one.why}")
-    elsewhere = told.refusals_in_all - len(told.refusals)
+    page.head(f"Refused of {page.them}")
+    for refusal in answer.refusals:
+        page.say(f"round {refusal.round}: {refusal.field}: {refusal.why}")
+    elsewhere = answer.refusals_in_all - len(answer.refusals)
     if elsewhere:
-        more = " more" if told.refusals else ""
-        sheet.say(f"{elsewhere}{more} in other rounds (of one field, one an hour is recorded)")
+        more = " more" if answer.refusals else ""
+        page.say(f"{elsewhere}{more} in other rounds (of one field, one an hour is recorded)")

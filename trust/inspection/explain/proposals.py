@@ -1,7 +1,8 @@
-"""What the same neighbours would be worth by each strategy, where what it needs was recorded or is measured now.
+"""Rows that each strategy would propose for the neighbours of a recorded round, where the evidence that it needs was
+recorded or is measured now.
 
-Rows here are as the strategy proposes them, before the guard: entry 0 the peer's own, then the neighbours in the
-order of the record.
+Rows are as the strategy proposes them, before the guard: entry 0 is the peer's own weight, then come the neighbours in
+the order of the record.
 """
 
 from __future__ import annotations
@@ -33,8 +34,11 @@ NOT_MEASURED: Final = "not measured in this round"
 
 @dataclass(frozen=True, slots=True)
 class MeasuredCandidates:
-    """Distances that were measured afterwards, by neighbour and kind, and the peer's own measures by kind. `missing`
-    says of a kind why it could not be measured; `learned` is a row that was learned afterwards."""
+    """Evidence that was measured after the round.
+
+    `distances` are by neighbour and kind, `own` are the peer's own measures by kind. `missing` gives the reason why a
+    kind could not be measured. `learned` is a row that was learned afterwards.
+    """
 
     distances: Mapping[PeerName, Mapping[Evidence, Distance]] = field(
         default_factory=dict[PeerName, Mapping[Evidence, Distance]]
@@ -49,7 +53,7 @@ NOTHING: Final = MeasuredCandidates()
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A strategy's candidates, none where `why` says what is missing. `in_use` marks the one that was used."""
+    """The candidate rows of one strategy; empty where `why` says what is missing. `in_use`: the peer used it."""
 
     strategy: str
     form: Form
@@ -59,28 +63,33 @@ class Proposal:
 
 
 def proposals(case: Case, measured: MeasuredCandidates = NOTHING) -> tuple[Proposal, ...]:
-    """One for each strategy, in a fixed order; none at all where nothing is known of the settings, or nobody was
-    weighed."""
+    """The proposals of all strategies, in a fixed order.
+
+    Empty where the settings are not known, where no neighbour took part, and where shares were pushed (`absorbed`).
+    """
     if case.trust is None or not case.record.seen or case.record.absorbed:
         return ()
-    return tuple(_proposal(case, case.trust, *which, measured) for which in _strategies_and_forms())
+    return tuple(
+        _proposal(case, case.trust, *strategy_and_form, measured)
+        for strategy_and_form in _strategies_and_forms()
+    )
 
 
 def beginning(case: Case) -> Row:
-    """Where a learned row of this round would begin."""
+    """The row from which the strategy `learned` would start in this round: that of the round before."""
     last = case.member.rounds.get(case.record.round - 1)
-    previous = {one.peer: one.weight for one in last.seen} if last else {}
-    return starting_row(previous, [case.neighbour(one, (), ()) for one in case.record.seen])
+    previous = {seen.peer: seen.weight for seen in last.seen} if last else {}
+    return starting_row(previous, [case.neighbour(seen, (), ()) for seen in case.record.seen])
 
 
-def rows_of(made: Sequence[Proposal]) -> tuple[Row, ...]:
-    """All different ones."""
-    return tuple(dict.fromkeys(candidate.row for one in made for candidate in one.candidates))
+def rows_of(proposals: Sequence[Proposal]) -> tuple[Row, ...]:
+    """All distinct candidate rows of the proposals."""
+    return tuple(dict.fromkeys(candidate.row for proposal in proposals for candidate in proposal.candidates))
 
 
 def without_entry(row: Row, index: int) -> tuple[Row, Row]:
-    """The row without its entry `index`, 1 or more: with its weight kept at home, and spread over the other neighbours
-    in proportion (kept at home too where they have none)."""
+    """Two rows without the neighbour at `index` (1 or more): its weight kept by the peer itself, and its weight spread
+    over the other neighbours in proportion (kept by the peer too where these have none)."""
     kept = [0.0 if k == index else weight for k, weight in enumerate(row)]
     home = (kept[0] + row[index], *kept[1:])
     others = sum(kept[1:])
@@ -90,7 +99,7 @@ def without_entry(row: Row, index: int) -> tuple[Row, Row]:
 
 
 def _strategies_and_forms() -> list[tuple[str, Form]]:
-    """All strategies in our form, then the published forms."""
+    """(strategy, form): all strategies in our form, then the published forms of those that have some."""
     ours: list[tuple[str, Form]] = [(name, "ours") for name in STRATEGIES]
     return ours + [(name, form) for name, strategy in STRATEGIES.items() for form in strategy.published]
 
@@ -105,16 +114,18 @@ def _proposal(
         return Proposal(strategy, form, in_use, (), obstacle)
     config = replace(trust, strategy=strategy, form=form)
     kinds = evidence_of(config)
-    seen = case.record.seen
+    neighbours_seen = case.record.seen
     missing: list[Evidence] = [
-        kind for kind in kinds if any(_measure(case, one, kind, measured) is None for one in seen)
+        kind
+        for kind in kinds
+        if any(_measure(case, trust, seen, kind, measured) is None for seen in neighbours_seen)
     ]
     if missing:
         return Proposal(strategy, form, in_use, (), measured.missing.get(missing[0], NOT_MEASURED))
     neighbours: list[Neighbour] = []
-    for one in seen:
-        pairs = [pair for kind in kinds if (pair := _measure(case, one, kind, measured)) is not None]
-        neighbours.append(case.neighbour(one, [pair[0] for pair in pairs], [pair[1] for pair in pairs]))
+    for seen in neighbours_seen:
+        pairs = [pair for kind in kinds if (pair := _measure(case, trust, seen, kind, measured)) is not None]
+        neighbours.append(case.neighbour(seen, [pair[0] for pair in pairs], [pair[1] for pair in pairs]))
     try:
         rows = candidate_rows(config, neighbours, case.me, alpha=case.alpha)
     except ValueError as error:
@@ -125,26 +136,26 @@ def _proposal(
 def _learned(
     case: Case, trust: TrustConfig, strategy: str, measured: MeasuredCandidates, *, in_use: bool
 ) -> Proposal:
-    """The row that was used, where it was the learned one as it is, else the one that was learned afterwards."""
+    """The proposal of a strategy that learns its row: the recorded row if the guard took it unchanged, otherwise the
+    row that was learned afterwards."""
     if in_use and case.record.guard == "taken":
         return Proposal(strategy, "ours", in_use, (Candidate(None, case.row),))
     if measured.learned is None:
         why = "only what the guard made of the row was recorded" if in_use else NOT_MEASURED
         return Proposal(strategy, "ours", in_use, (), why)
-    neighbours = (case.neighbour(one, (), ()) for one in case.record.seen)
-    counts = [case.me, *(Counts(one.tokens, one.samples) for one in neighbours)]
+    neighbours = (case.neighbour(seen, (), ()) for seen in case.record.seen)
+    counts = [case.me, *(Counts(neighbour.tokens, neighbour.samples) for neighbour in neighbours)]
     row = token_weighted(measured.learned, counts, trust, alpha=case.alpha)
     return Proposal(strategy, "ours", in_use, (Candidate(None, row),))
 
 
 def _measure(
-    case: Case, one: Seen, kind: Evidence, measured: MeasuredCandidates
+    case: Case, trust: TrustConfig, seen: Seen, kind: Evidence, measured: MeasuredCandidates
 ) -> tuple[Distance, float] | None:
-    """What was recorded then, else what was measured now."""
-    assert case.trust is not None, "asked where the settings are known"
-    distances, own = recorded(case, one)
-    for held, distance, of_own in zip(evidence_of(case.trust), distances, own, strict=False):
-        if held == kind:
-            return distance, of_own
-    distance = measured.distances.get(one.peer, {}).get(kind)
+    """(distance, own measure) of one kind of evidence: as recorded, otherwise as measured now; None where unknown."""
+    distances, own = recorded(case, seen)
+    for recorded_kind, distance, own_measure in zip(evidence_of(trust), distances, own, strict=False):
+        if recorded_kind == kind:
+            return distance, own_measure
+    distance = measured.distances.get(seen.peer, {}).get(kind)
     return None if distance is None else (distance, measured.own.get(kind, 0.0))

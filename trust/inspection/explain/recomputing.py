@@ -1,4 +1,4 @@
-"""The row once more, from what is recorded: the candidates, the one chosen, and what the guard made of it."""
+"""Computes a row again from the records: its candidates, the chosen candidate, and what the guard made of that."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from trust.rows.config import strategy_of
 from trust.rows.rows import Candidate, Row, candidate_rows, shrunk
 
 TOLERANCE: Final = 1e-9
-"""How far a weight may be from the recorded one. Above what another order of the same sums changes."""
+"""Largest difference between a weight and the recorded one that counts as equal. It exceeds the rounding error of
+summing in another order."""
 
 MOST_HALVINGS: Final = 3
-"""How often the guard moves a row halfway to keeping everything before it refuses it."""
+"""Times that the guard moves a row halfway to keeping everything before it refuses the merge."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recomputed:
-    """`candidates` are what was tried, before the guard; `row` is None where it cannot be made again, for the reason
-    `why`. `halvings` are how often the guard moved it toward keeping everything, None where that is not known."""
+    """A row computed again from the records.
+
+    `candidates` are the rows before the guard. `row` is None where it cannot be computed, for the reason `why`.
+    `halvings` is how often the guard moved the row toward keeping everything, None where that is not known.
+    """
 
     candidates: tuple[Candidate, ...]
     row: Row | None
@@ -28,39 +32,43 @@ class Recomputed:
 
 
 def recomputed(case: Case) -> Recomputed:
-    """Raises nothing, whatever the records hold."""
+    """Compute the row of `case` again. Raises nothing, whatever the records hold."""
     guard, alone = case.record.guard, (1.0, *(0.0 for _ in case.record.seen))
-    none = MOST_HALVINGS if guard == "refused" else 0
+    guard_halvings = MOST_HALVINGS if guard == "refused" else 0
     candidates, why = candidates_of(case)
     if guard in ("alone", "refused") or case.record.absorbed or not case.record.seen:
-        return Recomputed(candidates, alone, none)
+        return Recomputed(candidates, alone, guard_halvings)
     if not candidates:
         return Recomputed((), None, None if guard == "shrunk" else 0, why)
-    found = next((one.row for one in candidates if one.temperature == case.record.temperature), None)
+    found = next(
+        (candidate.row for candidate in candidates if candidate.temperature == case.record.temperature), None
+    )
     if found is None:
         return Recomputed(
             candidates, None, None, f"none of the candidates has the temperature {case.record.temperature}"
         )
     if guard == "taken":
         return Recomputed(candidates, found, 0)
-    row, halvings = min(_nearer(found), key=lambda one: abs(one[0][0] - case.record.self_weight))
+    row, halvings = min(
+        _shrunk_rows(found), key=lambda shrunk_row: abs(shrunk_row[0][0] - case.record.self_weight)
+    )
     return Recomputed(candidates, row, halvings)
 
 
 def candidates_of(case: Case) -> tuple[tuple[Candidate, ...], str]:
-    """The rows that the strategy proposed; none, and why, where that is not known."""
+    """The candidate rows of the strategy, and an empty reason; no rows and the reason where they are not known."""
     if case.settings is None:
         return (), "an earlier version wrote this, which did not record the settings of the row"
     if strategy_of(case.settings).fitted:
         return (), "it was learned down a gradient, which the records do not hold"
-    neighbours = [case.neighbour(one, *recorded(case, one)) for one in case.record.seen]
+    neighbours = [case.neighbour(seen, *recorded(case, seen)) for seen in case.record.seen]
     try:
         return candidate_rows(case.settings, neighbours, case.me, alpha=case.alpha), ""
     except ValueError as error:
         return (), f"what is recorded makes no row: {error}"
 
 
-def _nearer(row: Row) -> list[tuple[Row, int]]:
+def _shrunk_rows(row: Row) -> list[tuple[Row, int]]:
     rows: list[tuple[Row, int]] = []
     for halvings in range(1, MOST_HALVINGS + 1):
         row = shrunk(row)

@@ -1,4 +1,4 @@
-"""What the page is written on: headings, paragraphs and tables, and short names for everybody who occurs."""
+"""Output of the page of `trust explain`: headings, paragraphs and tables, and short names of all peers on it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,26 @@ from trust.names import short_names
 
 _NAME_WIDTH = 16
 _LEAST = 5e-5
+"""Change below which four decimals would show only zeros."""
 _INDENT = 2
 
 
 class ExplainPage:
-    """`me` is the peer, `them` the neighbour, by short names; the same where the peer's own weight is asked for, which
-    `own` says."""
+    """The page of one explanation, printed to a console.
 
-    def __init__(self, told: Explanation, console: Console) -> None:
+    `me` and `them` are the short names of the peer and the neighbour; `own` says that both are the same peer.
+    """
+
+    def __init__(self, answer: Explanation, console: Console) -> None:
         self._console = console
-        self.told = told
-        peers = [(one.peer, one.name) for one in told.row]
-        if all(one.peer != told.neighbour.peer for one in told.row):
-            peers.append((told.neighbour.peer, told.neighbour.name))
+        self.answer = answer
+        peers = [(share.peer, share.name) for share in answer.row]
+        if all(share.peer != answer.neighbour.peer for share in answer.row):
+            peers.append((answer.neighbour.peer, answer.neighbour.name))
         names = short_names(peers, _NAME_WIDTH)
         self.names = {peer: name for (peer, _), name in zip(peers, names, strict=True)}
-        self.me, self.them = self.names[told.peer.peer], self.names[told.neighbour.peer]
-        self.own = told.neighbour.peer == told.peer.peer
+        self.me, self.them = self.names[answer.peer.peer], self.names[answer.neighbour.peer]
+        self.own = answer.neighbour.peer == answer.peer.peer
 
     def title(self, text: str) -> None:
         self._console.print(Text(text, style="bold"))
@@ -48,7 +51,7 @@ class ExplainPage:
 
 
 def table(*heads: str) -> Table:
-    """The first column is text, the others are numbers."""
+    """An empty table whose first column holds text and whose other columns hold numbers."""
     made = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for number, head in enumerate(heads):
         made.add_column(Text(head), justify="right" if number else "left", no_wrap=True)
@@ -60,7 +63,7 @@ def loss_text(loss: float | None) -> str:
 
 
 def change_text(change: float) -> str:
-    """With a sign; what would be zeros to four places is told by its magnitude."""
+    """A change with its sign; in scientific notation where four decimals would show only zeros."""
     if not math.isfinite(change):
         return "?"
     return f"{change:+.1e}" if 0 < abs(change) < _LEAST else f"{change:+.4f}"

@@ -1,6 +1,6 @@
-"""What the parts of an answer mean, in sentences for somebody who has not read the papers.
+"""Sentences of the page of `trust explain`, for readers who have not read the papers.
 
-`me` is the peer, `them` the neighbour, by short names.
+`me` is the short name of the peer, `them` that of the neighbour.
 """
 
 from __future__ import annotations
@@ -13,35 +13,37 @@ from trust.rows.evidence_kinds import EVIDENCE, Evidence
 from trust.rows.strategies import STRATEGIES
 
 SURE: Final = 2.0
-"""Standard errors from which on a difference is told as one. The usual 95 %."""
+"""Standard errors that a difference must exceed to count as more than chance. The usual 95 %."""
 
 _NOTHING: Final = 10_000.0
+"""Factor beyond which a smaller weight is called next to nothing."""
 _SAME: Final = 1e-9
-"""Shares of the text nearer to each other than this are told as one."""
+"""Largest difference of two shares of the text that count as equal."""
 
 
 def of_kind(kind: Evidence, me: str) -> str:
-    """What a distance of this kind is."""
+    """Meaning of a distance of this kind of evidence."""
     return EVIDENCE[kind].about.format(me=me)
 
 
-def of_rows(told: Explanation, me: str) -> str:
-    """How evidence becomes weights."""
-    if told.absorbed:
+def of_rows(answer: Explanation, me: str) -> str:
+    """How the strategy turns evidence into weights."""
+    if answer.absorbed:
         return (
-            f"Peers of this network push parts of themselves to each other, and {me} took in {told.absorbed} of them. "
-            f"There are no weights: what is mixed is the mean over all."
+            f"Peers of this network push parts of themselves to each other, and {me} took in {answer.absorbed} of "
+            f"them. There are no weights: what is mixed is the mean over all."
         )
-    if not told.strategy:
+    if not answer.strategy:
         return "How the row was made was not recorded."
-    if told.form != "ours":
+    if answer.form != "ours":
         return "The nearer, the more: a softmax of minus the distances, as published, with no temperature to choose."
-    strategy = STRATEGIES[told.strategy]
-    steepness = _steepness(told.temperature) if strategy.tries_temperatures else ""
+    strategy = STRATEGIES[answer.strategy]
+    steepness = _steepness(answer.temperature) if strategy.tries_temperatures else ""
     return strategy.explanation.format(me=me) + steepness
 
 
 def of_trying(me: str) -> str:
+    """How the temperature is chosen."""
     return (
         f"Which temperature is best is not guessed: {me} tried each on its trust text, which it never trains on, and "
         f"the merge of least loss (nats per token) wins."
@@ -49,6 +51,7 @@ def of_trying(me: str) -> str:
 
 
 def of_age(age: WordAge, them: str) -> str:
+    """What the age of the neighbour's announcement does to its weight."""
     if age.rounds == 0:
         return f"{them}'s word was fresh, so age took nothing."
     took = "which takes nothing" if age.factor == 1 else f"which multiplies its weight by {age.factor:.2f}"
@@ -57,7 +60,7 @@ def of_age(age: WordAge, them: str) -> str:
     return f"{them}'s word was {age.rounds} round{'s' if age.rounds > 1 else ''} old, {took}."
 
 
-def of_text(text: TextClaim, who: str) -> str:
+def of_text(text: TextClaim, them: str) -> str:
     counts = ""
     if text.share < text.claimed_share:
         counts = (
@@ -67,15 +70,16 @@ def of_text(text: TextClaim, who: str) -> str:
         counts = f", and counts as {percent(text.share)}, because others count for less than they claim"
     power = "" if text.power == 1 else f", to the power {text.power:g}"
     return (
-        f"{who} says that it trained on {text.tokens:,} tokens, in {text.samples:,} samples. That is "
+        f"{them} says that it trained on {text.tokens:,} tokens, in {text.samples:,} samples. That is "
         f"{percent(text.claimed_share)} of the text of all here{counts}. Weights are multiplied by that share{power}."
     )
 
 
-def of_guard(told: Explanation, me: str) -> str:
-    alone, merged = told.trust_alone, told.trust_merged
-    match told.guard:
-        case "taken" if told.guarded:
+def of_guard(answer: Explanation, me: str) -> str:
+    """What the guard did with the merge, and why."""
+    alone, merged = answer.trust_alone, answer.trust_merged
+    match answer.guard:
+        case "taken" if answer.guarded:
             return f"The merge lowered {me}'s trust loss from {alone:.4f} to {merged:.4f}, so it was taken as it is."
         case "taken":
             return (
@@ -83,7 +87,7 @@ def of_guard(told: Explanation, me: str) -> str:
                 f"{merged:.4f}."
             )
         case "shrunk":
-            times = {1: "once", 2: "twice", 3: "three times"}.get(told.halvings or 0, "some times")
+            times = {1: "once", 2: "twice", 3: "three times"}.get(answer.halvings or 0, "some times")
             return (
                 f"No merge that was tried was better than keeping everything (trust loss {alone:.4f}). So the best one "
                 f"was moved halfway toward that, {times}, which gave {merged:.4f}: all weights of neighbours were "
@@ -99,7 +103,7 @@ def of_guard(told: Explanation, me: str) -> str:
 
 
 def of_leaving(left: LeaveOneOut, them: str, weight: float) -> str:
-    """Which of the two differences can be told from chance."""
+    """Whether the loss without the neighbour differs by more than chance."""
     if not weight:
         return f"{them} had no weight, so leaving it out changes nothing."
     home = _turns(left.kept_at_home, left.as_used, left.kept_at_home_error)
@@ -118,7 +122,7 @@ def percent(weight: float) -> str:
 
 
 def place(rank: int, of: int) -> str:
-    """Among the distances of several."""
+    """The rank of a distance in words, such as `2nd nearest of 5`."""
     return f"the nearest of {of}" if rank == 1 else f"{ordinal(rank)} nearest of {of}"
 
 
@@ -136,16 +140,16 @@ def _turns(loss: float | None, before: float | None, error: float | None) -> str
 
 
 def _steepness(temperature: float | None) -> str:
-    """One median distance farther is a factor of exp(-1 / temperature)."""
+    """How steeply weights fall: a neighbour farther by one median distance gets exp(-1 / temperature) of the weight."""
     if temperature is None:
         return " How steeply a weight falls with the distance is the temperature's matter: high treats all alike."
     if not temperature > 0:
         return " The temperature that was recorded is none."
     factor = math.exp(min(1 / temperature, 60.0))
-    told = f"1/{factor:,.0f} of the weight" if factor >= 10 else f"{100 / factor:.0f} % of the weight"
+    share = f"1/{factor:,.0f} of the weight" if factor >= 10 else f"{100 / factor:.0f} % of the weight"
     if factor > _NOTHING:
-        told = "next to nothing"
+        share = "next to nothing"
     return (
         f" How steeply is the temperature's matter: at {temperature:g}, a neighbour farther by one median distance "
-        f"gets {told}."
+        f"gets {share}."
     )

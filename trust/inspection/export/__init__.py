@@ -1,1 +1,1 @@
-"""A run for other programs: `gossipllm trust export`."""
+"""`gossipllm trust export`: writes a run in formats for other programs."""

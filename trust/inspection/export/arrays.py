@@ -1,4 +1,4 @@
-"""A run as NumPy arrays in one .npz. Axes: R rounds, P peers, L losses."""
+"""Writes a run as NumPy arrays into one .npz file. Axes: R rounds, P peers, L losses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEGEND: Final = (
 
 
 def write_npz(file: BinaryIO, known: Sequence[PeerRounds], *, at_round: int | None) -> None:
-    """Compressed; opens without pickles."""
+    """Write the arrays named in `LEGEND`, compressed. The file can be loaded without `allow_pickle`."""
     names = peer_names(known)
     place = {peer: index for index, peer in enumerate(names)}
     numbers = sorted({number for member in known for number in member.rounds if at_round in (None, number)})
@@ -37,9 +37,9 @@ def write_npz(file: BinaryIO, known: Sequence[PeerRounds], *, at_round: int | No
                 continue
             rows_RPP[r, i] = 0.0
             rows_RPP[r, i, i] = record.self_weight
-            for one in record.seen:
-                rows_RPP[r, i, place[one.peer]] = one.weight
-                distances_RPP[r, i, place[one.peer]] = one.distance
+            for seen in record.seen:
+                rows_RPP[r, i, place[seen.peer]] = seen.weight
+                distances_RPP[r, i, place[seen.peer]] = seen.distance
             losses_RPL[r, i] = [getattr(record, loss) for loss in LOSSES]
     np.savez_compressed(
         file,

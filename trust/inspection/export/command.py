@@ -1,4 +1,4 @@
-"""`gossipllm trust export`: a run for other programs. Reads histories, writes one file."""
+"""`gossipllm trust export`: writes a run for other programs. Reads histories, writes one file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from trust.progress import Done, progress
 
 FORMATS: Final = ("csv", "json", "npz", "parquet", "graphml")
 _STREAMS: Final = ("csv", "json", "graphml")
-"""Formats that are text, and so may go to a terminal or a pipe."""
+"""Text formats, which may go to a terminal or a pipe."""
 _BY_ROUND: Final = ("csv", "parquet")
-"""Formats that take seconds for a long history, and can tell how far they are."""
+"""Formats that take seconds for a long history, and report each round that they have written."""
 
 
 @click.command()
@@ -104,8 +104,8 @@ def export(
         raise UserMistake(f"{output} is the history itself; choose another name")
 
     rounds = sum(len(member.rounds) for member in run.members)
-    # What is printed may go to the same terminal, and one round of a file takes no time.
-    long = not printed and at_round is None and sum(one.whole for one in run.files.values()) > LONG
+    # No bar over printed output, which may go to the same terminal, nor for a single round, which takes no time.
+    long = not printed and at_round is None and sum(history.whole for history in run.files.values()) > LONG
 
     def write(file: BinaryIO) -> None:
         with progress("writing", rounds, shown=long and chosen in _BY_ROUND) as done:
@@ -139,7 +139,7 @@ def _chosen(output: Path, form: str | None) -> str:
 def _write(
     file: BinaryIO, run: HistoryRun, form: str, *, at_round: int | None, threshold: float, done: Done
 ) -> None:
-    # Each imported for its own sake: numpy is there anyway, pyarrow and networkx take their time.
+    # Each format imports only its own library: pyarrow and networkx are slow to import.
     match form:
         case "csv":
             from trust.inspection.export.long_form import write_csv

@@ -1,4 +1,6 @@
-"""The network of trust of one round as GraphML: an edge from who learns to whom it takes from."""
+"""Writes the trust network of one round as GraphML, with an edge from each learning peer to the neighbours that it
+gives weight.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +19,22 @@ _LOSSES: Final = ("trust_alone", "trust_merged", "test_alone", "test_merged")
 def write_graphml(
     file: BinaryIO, known: Sequence[PeerRounds], *, at_round: int | None, threshold: float
 ) -> None:
-    """The rows of `at_round`, or each peer's latest. Edges are weights above 0 that reach `threshold`.
+    """Write the rows of `at_round`, or each peer's latest. Edges are weights above 0 that reach `threshold`.
 
-    A node is called by its peer's id, and has its name; where its row is known also its round, self weight,
-    losses in nats per token and guard. An edge has its weight, and the distance where that is finite.
+    A node has the peer's id as its key, and its name; if its row is known, also round, self weight, losses in nats per
+    token and guard. An edge has its weight, and the distance where that is finite.
     """
-    import networkx as nx  # a third of a second, and only this needs it
+    import networkx as nx  # takes a third of a second to import, and only this format needs it
 
     graph = cast("Any", nx).DiGraph()
     rows = {member.peer: member.at(at_round) for member in known}
     for peer, name in peer_names(known).items():
         graph.add_node(escaped(peer), name=escaped(name), **_about(rows.get(peer)))
     for peer, record in rows.items():
-        for one in record.seen if record else ():
-            if one.weight > 0 and one.weight >= threshold:
-                numbers = _finite({"weight": one.weight, "distance": one.distance})
-                graph.add_edge(escaped(peer), escaped(one.peer), **numbers)
+        for seen in record.seen if record else ():
+            if seen.weight > 0 and seen.weight >= threshold:
+                numbers = _finite({"weight": seen.weight, "distance": seen.distance})
+                graph.add_edge(escaped(peer), escaped(seen.peer), **numbers)
     cast("Any", nx).write_graphml(graph, file)
 
 
@@ -44,5 +46,5 @@ def _about(record: Round | None) -> dict[str, int | float | str]:
 
 
 def _finite(numbers: Mapping[str, float]) -> dict[str, float]:
-    """GraphML has no null, and readers differ about nan."""
+    """The numbers that are finite: GraphML has no null, and its readers differ about nan."""
     return {name: float(value) for name, value in numbers.items() if math.isfinite(value)}

@@ -1,6 +1,6 @@
-"""A run as one table: a line for each (round, peer, from), the peer itself among those it takes from.
+"""Writes a run as one table, in csv or parquet: a line for each (round, peer, from), where `from` may be the peer.
 
-The same columns as csv and as parquet. Of a round that was repeated after a crash, the last one counts.
+Both formats have the same columns. Of a round that was repeated after a crash, the last one counts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Value: TypeAlias = int | float | str | None
 
 @dataclass(frozen=True, slots=True)
 class LongColumn:
-    """`about` has the unit where there is one."""
+    """A column of the table. `about` describes it, with its unit where there is one."""
 
     name: str
     kind: Literal["int", "float", "text"]
@@ -54,9 +54,9 @@ COLUMNS: Final = (
 def lines_of_run(
     known: Sequence[PeerRounds], *, at_round: int | None, done: Done = silent
 ) -> Iterator[tuple[Value, ...]]:
-    """In the order of rounds, then of peers by name. Numbers that are not finite are None.
+    """Lines of the table, ordered by round, then by the name of the peer. Numbers that are not finite are None.
 
-    `done` is told of each peer's round, and so by those who write the lines.
+    Calls `done(1)` after the lines of each peer's round, so that a progress bar follows the writer of the lines.
     """
     names = peer_names(known)
     shown = {peer: (escaped(peer), escaped(name)) for peer, name in names.items()}
@@ -73,24 +73,24 @@ def lines_of_run(
 def write_csv(
     file: BinaryIO, known: Sequence[PeerRounds], *, at_round: int | None, done: Done = silent
 ) -> None:
-    """UTF-8 with one line of names above; nothing between commas where a number is not there.
+    """Write UTF-8 text with a line of column names first. A number that is not known is an empty field.
 
-    Texts that begin with = + - or @ have a ' before them: a spreadsheet would take them for formulas, and a
-    peer's name is anybody's text.
+    Texts that begin with = + - or @ get a ' before them: a spreadsheet would take them for formulas, and names of peers
+    come from strangers.
     """
     text = TextIOWrapper(file, encoding="utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(column.name for column in COLUMNS)
     for line in lines_of_run(known, at_round=at_round, done=done):
-        writer.writerow(_harmless(value) if isinstance(value, str) else value for value in line)
-    # Flushed, and `file` left open for its owner.
+        writer.writerow(_formula_safe(value) if isinstance(value, str) else value for value in line)
+    # `detach` flushes, and leaves `file` open for its owner.
     text.detach()
 
 
 def write_parquet(
     file: BinaryIO, known: Sequence[PeerRounds], *, at_round: int | None, done: Done = silent
 ) -> None:
-    """Raises `UserMistake` where pyarrow is not installed."""
+    """Write the table as parquet. Raises `UserMistake` where pyarrow is not installed."""
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -121,17 +121,17 @@ def _lines(record: Round, shown: dict[PeerName, tuple[str, str]]) -> Iterator[tu
     about = (*(None if loss is None else _finite(loss) for loss in losses), record.guard)
     mine = (record.round, *shown[record.peer])
     yield (*mine, *shown[record.peer], _finite(record.self_weight), None, None, None, *about)
-    for one in record.seen:
-        yield (*mine, *shown[one.peer], *_measured(one), *about)
+    for seen in record.seen:
+        yield (*mine, *shown[seen.peer], *_measured(seen), *about)
 
 
-def _measured(one: Seen) -> tuple[Value, ...]:
-    return _finite(one.weight), _finite(one.distance), _finite(one.error), one.age
+def _measured(seen: Seen) -> tuple[Value, ...]:
+    return _finite(seen.weight), _finite(seen.distance), _finite(seen.error), seen.age
 
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _harmless(text: str) -> str:
+def _formula_safe(text: str) -> str:
     return "'" + text if text.startswith(("=", "+", "-", "@")) else text

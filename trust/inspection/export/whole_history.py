@@ -1,4 +1,4 @@
-"""A run as one JSON document: every record as it stands in the histories.
+"""Writes a run as one JSON document that holds every record of its histories.
 
 `schema` rises when a field changes its meaning or goes; new fields may come without that.
 """
@@ -18,11 +18,11 @@ from trust.record.history import Entry, Record, Round, Seen
 
 SCHEMA: Final = 1
 _LONGEST: Final = 10_000
-"""Characters kept of a text: more than any that this program writes."""
+"""Characters kept of a text; no text that this program writes is longer."""
 
 
 class WholeHistory(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole document. The records' fields are described in `trust.record.history`; `record.kind` says which it is.
+    """The whole document. `trust.record.history` describes the fields of records; `record.kind` names the type.
 
     Numbers that are not finite are null; fields of `record.seen[]` that have their default value are left out.
     """
@@ -35,13 +35,13 @@ class WholeHistory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_json(file: BinaryIO, run: HistoryRun, *, at_round: int | None) -> None:
-    """Only the rounds of that number where there is one."""
+    """Write the document; only the records of round `at_round`, or all records if it is None."""
     names = peer_names(run.members)
     whole = WholeHistory(
         round=at_round,
         peers=tuple(PeerSummary(peer=escaped(peer), name=escaped(name)) for peer, name in names.items()),
         entries=tuple(
-            msgspec.structs.replace(entry, record=_harmless(entry.record))
+            msgspec.structs.replace(entry, record=_escaped_record(entry.record))
             for entry in run.entries
             if at_round is None or (isinstance(entry.record, Round) and entry.record.round == at_round)
         ),
@@ -50,26 +50,26 @@ def write_json(file: BinaryIO, run: HistoryRun, *, at_round: int | None) -> None
     file.write(msgspec.json.encode(whole) + b"\n")
 
 
-def _harmless(record: Record) -> Record:
-    """Texts escaped, where the file's writer did not."""
+def _escaped_record(record: Record) -> Record:
+    """`record` with all of its texts escaped: the writer of a stranger's history may not have escaped them."""
     texts = {
-        name: _clean(value)
+        name: _escaped(value)
         for name in record.__struct_fields__
-        if isinstance(value := getattr(record, name), str) and _clean(value) != value
+        if isinstance(value := getattr(record, name), str) and _escaped(value) != value
     }
     if isinstance(record, Round):
-        seen = tuple(map(_harmless_seen, record.seen))
+        seen = tuple(map(_escaped_seen, record.seen))
         return msgspec.structs.replace(record, seen=seen, **texts)
     return msgspec.structs.replace(record, **texts) if texts else record
 
 
-def _harmless_seen(one: Seen) -> Seen:
-    peer, name = _clean(one.peer), _clean(one.name)
-    if (peer, name) == (one.peer, one.name):
-        return one
-    return msgspec.structs.replace(one, peer=peer, name=name)
+def _escaped_seen(seen: Seen) -> Seen:
+    peer, name = _escaped(seen.peer), _escaped(seen.name)
+    if (peer, name) == (seen.peer, seen.name):
+        return seen
+    return msgspec.structs.replace(seen, peer=peer, name=name)
 
 
 @lru_cache(maxsize=4096)
-def _clean(text: str) -> str:
+def _escaped(text: str) -> str:
     return escaped(text, _LONGEST)

@@ -1,1 +1,1 @@
-"""How a row moved over the rounds: the curves of `gossipllm trust history`."""
+"""`gossipllm trust history`: the weights of one peer's row over the rounds."""

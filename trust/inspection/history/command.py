@@ -1,4 +1,4 @@
-"""`gossipllm trust history`: one peer's row over the rounds. Only reads files."""
+"""`gossipllm trust history`: draws one peer's row over the rounds. Only reads files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One peer's row over the rounds, as data: the JSON document of `trust history`, and the lines that are drawn.
+"""The JSON document of `trust history`, one peer's row over the rounds, and the lines drawn from it.
 
 `schema` rises when a field changes its meaning or goes; new fields may come without that.
 """
@@ -22,15 +22,19 @@ from trust.record.matrix import PeerRounds
 
 SCHEMA: Final = 1
 MOST_LINES: Final = 6
-"""Neighbours with a line of their own: as many colours as the colour-blind tell apart."""
+"""Neighbours with a line of their own: the number of colours that the colour-blind can tell apart."""
 _LABEL_WIDTH: Final = 14
 
 T = TypeVar("T")
 
 
 class RowAt(msgspec.Struct, frozen=True, kw_only=True):
-    """The row of one round. Of `Curves.peers[p]`: its weight, 0 where it was not seen, and its distance, the
-    standard error of that and its age in rounds, null where it was not seen. `absorbed` is as in `Round`."""
+    """The row of one round.
+
+    Entry p of `weights`, `distances`, `errors` (standard errors of the distances) and `ages` (in rounds) belongs to
+    `Curves.peers[p]`; where that peer was not seen, its weight is 0 and the others are null. `absorbed` is as in
+    `Round`.
+    """
 
     round: int
     self_weight: float
@@ -44,9 +48,9 @@ class RowAt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Curves(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole document. `peer` learns from `peers`, which stand in falling order of their mean weight.
+    """The whole document. `peer` learns from `peers`, which are sorted by falling mean weight.
 
-    `about` is the one neighbour that was asked for, the peer itself if `about` is `peer`, null for all.
+    `about` is the requested neighbour (or `peer` itself), null if all neighbours were requested.
     """
 
     schema: int = SCHEMA
@@ -60,33 +64,34 @@ class Curves(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class CurveLine:
-    """Weights over the rounds. `number` is its place among the lines with a colour of their own, None for the
-    peer itself and for the sum of the others."""
+    """A line of the drawing: weights over the rounds. `number` is its index among the lines with a colour of their own,
+    None for the peer itself and for the sum of the others."""
 
     mark: str
     label: str
     weights: tuple[float, ...]
     number: int | None
     seen: int
-    """Rounds in which there was something to weigh."""
+    """Number of rounds in which the neighbour (or one of the summed neighbours) was seen."""
 
 
 def curves(run: HistoryRun, learner: str, other: str | None, *, last: int | None) -> Curves:
-    """The row of the peer that `learner` means, in the `last` rounds or in all.
+    """The row of the peer that `learner` names, in the `last` rounds or in all.
 
-    Raises `UserMistake` for a peer that is not there, one that recorded nothing, and one that it never saw.
+    Raises `UserMistake` for an unknown peer, for a learner that recorded no round, and for a neighbour that the learner
+    never saw.
     """
     names = peer_names(run.members)
     member = _recorded(run, learner, names)
     records = tuple(sorted(member.rounds.values(), key=lambda record: record.round))
     about = None if other is None else find_peer(other, list(names.items()))
-    if about not in (None, member.peer) and not any(_of(record, about) for record in records):
-        seen = dict.fromkeys(one.peer for record in records for one in record.seen)
+    if about not in (None, member.peer) and not any(_seen_of(record, about) for record in records):
+        seen = dict.fromkeys(neighbour.peer for record in records for neighbour in record.seen)
         raise UserMistake(
-            f"{_called(member.peer, names)} never saw {_called(about, names)}; it saw {_listed(seen, names)}"
+            f"{_label(member.peer, names)} never saw {_label(about, names)}; it saw {_listed(seen, names)}"
         )
     shown = records if last is None else records[-last:]
-    # Of the rounds that are shown only: who left long ago has no line.
+    # Only from the rounds shown: a neighbour that left before them needs no line.
     others = _by_weight(shown, names) if about is None else [] if about == member.peer else [about]
     return Curves(
         peer=escaped(member.peer),
@@ -99,11 +104,11 @@ def curves(run: HistoryRun, learner: str, other: str | None, *, last: int | None
 
 
 def lines_of(shown: Curves) -> tuple[CurveLine, ...]:
-    """What is drawn: the one that was asked for; otherwise the neighbours with the largest weights, the sum of
-    the others, and the peer itself."""
+    """The lines to draw: that of the requested neighbour; otherwise those of the neighbours with the largest weights,
+    of the sum of the others, and of the peer itself."""
     labels = short_names([(peer.peer, peer.name) for peer in shown.peers], _LABEL_WIDTH)
     lines = [
-        CurveLine(chr(ord("a") + index), label, _weights(shown, index), index, _seen(shown, index))
+        CurveLine(chr(ord("a") + index), label, _weights(shown, index), index, _rounds_seen(shown, index))
         for index, label in enumerate(labels[:MOST_LINES])
     ]
     if rest := len(labels) - len(lines):
@@ -117,11 +122,12 @@ def lines_of(shown: Curves) -> tuple[CurveLine, ...]:
 
 
 def ticks(least: float, most: float, *, parts: int) -> list[float]:
-    """Round numbers that enclose both, 0 among them, about `parts` steps of 1, 2, 2.5 or 5 times a power of ten."""
+    """Positions of axis ticks that enclose `least`, `most` and 0, with about `parts` steps of 1, 2, 2.5 or 5 times a
+    power of ten."""
     least, most = min(least, 0.0), max(most, 0.0)
     span = most - least or 1.0
     power = 10.0 ** math.floor(math.log10(span / parts))
-    # A rounding error of the division must not cost a step.
+    # The factor below 1 keeps a rounding error of the division from adding a step.
     factors = (1, 2, 2.5, 5, 10)
     step = next(factor * power for factor in factors if factor * power * parts > span * (1 - 1e-9))
     first, last = math.floor(least / step * (1 - 1e-9)), math.ceil(most / step * (1 - 1e-9))
@@ -133,19 +139,19 @@ def _recorded(run: HistoryRun, text: str, names: dict[PeerName, str]) -> PeerRou
     for member in run.members:
         if member.peer == peer and member.rounds:
             return member
-    have = _listed((member.peer for member in run.members if member.rounds), names)
-    raise UserMistake(f"{_called(peer, names)} recorded no round in {run.path}; {have} did")
+    recorders = _listed((member.peer for member in run.members if member.rounds), names)
+    raise UserMistake(f"{_label(peer, names)} recorded no round in {run.path}; {recorders} did")
 
 
 def _row(record: Round, others: Iterable[PeerName]) -> RowAt:
-    seen = tuple(_of(record, peer) for peer in others)
+    seen = tuple(_seen_of(record, peer) for peer in others)
     return RowAt(
         round=record.round,
         self_weight=record.self_weight,
-        weights=tuple(one.weight if one else 0.0 for one in seen),
-        distances=_each(seen, lambda one: one.distance),
-        errors=_each(seen, lambda one: one.error),
-        ages=_each(seen, lambda one: one.age),
+        weights=tuple(neighbour.weight if neighbour else 0.0 for neighbour in seen),
+        distances=_each(seen, lambda neighbour: neighbour.distance),
+        errors=_each(seen, lambda neighbour: neighbour.error),
+        ages=_each(seen, lambda neighbour: neighbour.age),
         absorbed=record.absorbed,
         temperature=record.temperature,
         guard=record.guard,
@@ -153,20 +159,21 @@ def _row(record: Round, others: Iterable[PeerName]) -> RowAt:
 
 
 def _each(seen: Iterable[Seen | None], value: Callable[[Seen], T]) -> tuple[T | None, ...]:
-    return tuple(value(one) if one else None for one in seen)
+    return tuple(value(neighbour) if neighbour else None for neighbour in seen)
 
 
-def _of(record: Round, peer: PeerName | None) -> Seen | None:
-    return next((one for one in record.seen if one.peer == peer), None)
+def _seen_of(record: Round, peer: PeerName | None) -> Seen | None:
+    return next((seen for seen in record.seen if seen.peer == peer), None)
 
 
 def _by_weight(records: Iterable[Round], names: dict[PeerName, str]) -> list[PeerName]:
-    """Sums order as means do. Ties in the order of names."""
+    """The neighbours in `records` by falling mean weight; ties in the order of `names`."""
+    # All means have the same divisor, so their order is that of the sums.
     sums = dict.fromkeys(names, 0.0)
     found: set[PeerName] = set()
-    for one in (one for record in records for one in record.seen):
-        sums[one.peer] += one.weight if math.isfinite(one.weight) else 0.0
-        found.add(one.peer)
+    for seen in (seen for record in records for seen in record.seen):
+        sums[seen.peer] += seen.weight if math.isfinite(seen.weight) else 0.0
+        found.add(seen.peer)
     return sorted((peer for peer in names if peer in found), key=lambda peer: -sums[peer])
 
 
@@ -174,13 +181,13 @@ def _weights(shown: Curves, index: int) -> tuple[float, ...]:
     return tuple(row.weights[index] for row in shown.rounds)
 
 
-def _seen(shown: Curves, index: int) -> int:
+def _rounds_seen(shown: Curves, index: int) -> int:
     return sum(row.ages[index] is not None for row in shown.rounds)
 
 
-def _called(peer: PeerName | None, names: dict[PeerName, str]) -> str:
+def _label(peer: PeerName | None, names: dict[PeerName, str]) -> str:
     return escaped(names.get(peer or "") or peer or "")
 
 
 def _listed(peers: Iterable[PeerName], names: dict[PeerName, str]) -> str:
-    return listed([_called(peer, names) for peer in peers], 12) or "nobody"
+    return listed([_label(peer, names) for peer in peers], 12) or "nobody"

@@ -1,4 +1,4 @@
-"""Curves as a picture."""
+"""Draws the curves of `trust history` as a PNG picture."""
 
 # matplotlib's keyword arguments have no types of their own.
 # pyright: reportUnknownMemberType=false
@@ -23,10 +23,10 @@ _GREY = "#9ca3af"
 
 
 def curves_png(shown: Curves) -> bytes:
-    """Of 150 pixels an inch."""
+    """The bytes of a PNG of 150 pixels an inch."""
     out = BytesIO()
     with warnings.catch_warnings():
-        # A name in letters that the font lacks is drawn as boxes; there is nothing for the user to do.
+        # matplotlib warns of letters that the font lacks and draws boxes; the user can do nothing about it.
         warnings.filterwarnings("ignore", "Glyph")
         _figure(shown).savefig(out, format="png", dpi=150, bbox_inches="tight", pad_inches=0.15)
     return out.getvalue()
@@ -48,7 +48,7 @@ def _figure(shown: Curves) -> Figure:
     lower.set_xlabel("round")
     lower.xaxis.set_major_locator(MaxNLocator(integer=True))
     whom = {None: "each neighbour", shown.peer: "itself"}.get(shown.about) or lines[0].label
-    # Names are anybody's text: without `parse_math`, a dollar in one is only a dollar.
+    # Names come from strangers: `parse_math` would take a dollar sign for mathematics.
     upper.set_title(
         f"What {(shown.name or shown.peer)[:40]} takes from {whom}",
         fontsize=12,
@@ -73,7 +73,7 @@ def _draw_weights(axes: Axes, shown: Curves, lines: tuple[CurveLine, ...]) -> No
     axes.set_ylim(0, 1.06 * top if top > 0 else 1.0)
     axes.set_ylabel("weight")
     if len(lines) > 1:
-        # Labels come after the legend is made: matplotlib passes over one that begins with an underscore.
+        # Labels are set after the legend is made: matplotlib leaves out one that begins with an underscore.
         legend = axes.legend(
             drawn, ["."] * len(drawn), loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False
         )
@@ -83,7 +83,7 @@ def _draw_weights(axes: Axes, shown: Curves, lines: tuple[CurveLine, ...]) -> No
 
 
 def _mark_refusals(axes: Axes, shown: Curves) -> None:
-    """A refused merge explains a row that is alone for once."""
+    """Shade the rounds whose merge the guard refused, which explains why the peer kept everything there."""
     for row in shown.rounds:
         if row.guard == "refused":
             axes.axvspan(row.round - 0.5, row.round + 0.5, color="#fee2e2", linewidth=0, zorder=0)

@@ -1,6 +1,6 @@
-"""Curves for a terminal: drawn with characters, and below in numbers.
+"""Prints the curves of `trust history` in a terminal: drawn with characters, and below as numbers.
 
-Each line carries its letter, so that it is told from the others without colour, too.
+Each line carries its letter, so that lines can be told apart without colour.
 """
 
 # plotext has no types.
@@ -29,20 +29,20 @@ PALETTE: Final = (
     (213, 94, 0),
     (204, 121, 167),
 )
-"""Six of the colours of Okabe and Ito (2008), which the colour-blind tell apart; without its yellow, which is
-lost on white."""
+"""Six colours of Okabe and Ito (2008), which the colour-blind can tell apart; their yellow is left out, because it
+cannot be seen on white."""
 
 GREY: Final = (128, 128, 128)
-"""Of what is no single neighbour: legible on black and on white."""
+"""Colour of lines that are no single neighbour; legible on black and on white."""
 
 _NARROWEST: Final = 40
-"""Columns below which a drawing says less than its numbers. Guess."""
+"""Columns of a terminal below which nothing is drawn, because the numbers say more. Guess."""
 _HEIGHT: Final = 16
 _LOWER_HEIGHT: Final = 11
 
 
 def print_curves(shown: Curves, console: Console) -> None:
-    """Never wider than the console; without a terminal, or with NO_COLOR, the same without colour."""
+    """Print the curves, never wider than the console; without a terminal, or with NO_COLOR, without colour."""
     lines = lines_of(shown)
     rounds = [row.round for row in shown.rounds]
     console.print(Text(_title(shown, lines), style="bold"))
@@ -109,13 +109,13 @@ def _measured(distance: float, error: float) -> str:
 
 
 def _remarks(shown: Curves) -> list[str]:
-    said = {
+    guards = {
         "refused": "merge refused, all kept to itself, in round",
         "shrunk": "merge shrunk towards itself in round",
     }
     remarks = [
         f"{text} {listed(list(map(str, found)), 10)}"
-        for guard, text in said.items()
+        for guard, text in guards.items()
         if (found := [row.round for row in shown.rounds if row.guard == guard])
     ]
     if pushed := [row.round for row in shown.rounds if row.absorbed]:
@@ -128,8 +128,8 @@ def _remarks(shown: Curves) -> list[str]:
 def _plot(
     rounds: Sequence[int], lines: Sequence[CurveLine], label: str, width: int, height: int, *, scale: float
 ) -> Text:
-    """`scale` multiplies the values; nan breaks nothing, it is left out."""
-    import plotext  # a quarter of a second, for those who draw only
+    """The drawing of `lines` over `rounds`. Values are multiplied by `scale`; those not finite are left out."""
+    import plotext  # takes a quarter of a second to import, and only a drawing needs it
 
     plot = cast("Any", plotext)
     figure = plot.figure
@@ -137,10 +137,10 @@ def _plot(
     figure.theme("colorless")
     figure.plot_size(width, height)
     values = [scale * value for line in lines for value in line.weights if math.isfinite(value)]
-    # Letters stand at different rounds, so that they do not hide each other where lines meet.
+    # Each line puts its letters at other rounds, so that letters do not hide each other where lines meet.
     every = max(1, math.ceil(len(rounds) / (width // 8)))
     letters: list[Any] = []
-    # The largest neighbour's comes last, and so lies on top.
+    # The line of the largest neighbour is drawn last, and so lies on top.
     for number, line in reversed(list(enumerate(lines))):
         points = [(x, scale * y) for x, y in zip(rounds, line.weights, strict=True) if math.isfinite(y)]
         if not points:

@@ -1,1 +1,1 @@
-"""`gossipllm trust show`: the trust matrix as a table, a plot or JSON."""
+"""`gossipllm trust show`: the trust matrix as a table, a heat map or JSON."""

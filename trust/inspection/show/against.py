@@ -1,7 +1,7 @@
-"""How far a matrix is from a known one: a CSV file, or the `metrics.json` of a simulation, which has its oracle.
+"""Compares a trust matrix with a known one: a CSV file, or the `metrics.json` of a simulation, which has its oracle.
 
-The CSV file: the first row names the columns after a first cell that may say anything, the first cell of each row
-names the row, the rest are weights from 0. Each row is divided by its sum.
+CSV: the first row holds a cell that is ignored and then the names of the columns; the first cell of each further row
+names the row, the rest are weights of 0 or more. Each row is divided by its sum.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ _NAMES_SHOWN = 8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Oracle:
-    """`rows_NN[i, j]`: what `names[i]` is to take from `names[j]`. Each row sums to 1."""
+    """A known trust matrix. `rows_NN[i, j]` is the weight that `names[i]` should give `names[j]`; rows sum to 1."""
 
     names: tuple[str, ...]
     rows_NN: F64
 
 
-class _Named(msgspec.Struct):
+class _MetricsPeer(msgspec.Struct):
     name: str
 
 
 class _Metrics(msgspec.Struct):
-    """What is used of a simulation's `metrics.json`."""
+    """The fields of a simulation's `metrics.json` that are used here."""
 
     oracle: list[list[float]]
-    peers: list[_Named]
+    peers: list[_MetricsPeer]
 
 
 def read_oracle(path: Path) -> Oracle:
-    """Raises `UserMistake` that says where the file is wrong."""
+    """Read a known matrix from CSV or `metrics.json`. Raises a `UserMistake` that names the wrong place in the file."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -55,16 +55,16 @@ def read_oracle(path: Path) -> Oracle:
     return _from_metrics(path, text) if text.lstrip().startswith("{") else _from_csv(path, text)
 
 
-def compared(shown: Summary, oracle: Oracle, path: Path) -> Summary:
-    """With `against` filled in, and both columns of each row. Names are names of peers, or their ids.
+def with_comparison(shown: Summary, oracle: Oracle, path: Path) -> Summary:
+    """`shown` with `against` filled in, and with the divergence and correlation of each row.
 
-    A peer that only the oracle knows is one from which nobody takes anything. Raises `UserMistake` for a peer that
-    the oracle lacks.
+    The oracle calls peers by name or id. A peer that only the oracle has counts as one to which no peer gives weight.
+    Raises `UserMistake` for a peer that the oracle lacks.
     """
     place = _places(shown, oracle, path)
-    count = len(shown.peers) + sum(one is None for one in place)
+    count = len(shown.peers) + sum(known is None for known in place)
     strangers = iter(range(len(shown.peers), count))
-    at = [next(strangers) if one is None else one for one in place]
+    at = [next(strangers) if known is None else known for known in place]
     truth_PP = np.full((count, count), np.nan)
     truth_PP[np.ix_(at, at)] = oracle.rows_NN
     rows_PP = np.full((count, count), np.nan)
@@ -95,13 +95,13 @@ def compared(shown: Summary, oracle: Oracle, path: Path) -> Summary:
 
 
 def _places(shown: Summary, oracle: Oracle, path: Path) -> list[int | None]:
-    """Of each of the oracle's names, its place among the peers shown, None for one that is not there."""
+    """For each of the oracle's names its index among the peers shown, None for a peer that is not shown."""
     peers = [(peer.peer, peer.name) for peer in shown.peers]
     number = {peer: index for index, (peer, _) in enumerate(peers)}
     known = {text for pair in peers for text in pair}
     place = [number[find_peer(name, peers)] if name in known else None for name in oracle.names]
-    if len(found := [one for one in place if one is not None]) > len(set(found)):
-        twice = next(one for one in found if found.count(one) > 1)
+    if len(found := [index for index in place if index is not None]) > len(set(found)):
+        twice = next(index for index in found if found.count(index) > 1)
         raise UserMistake(f"{path} speaks of {escaped(peers[twice][1] or peers[twice][0])} by name and by id")
     lacking = [name or peer for index, (peer, name) in enumerate(peers) if index not in place]
     if lacking:
@@ -110,7 +110,7 @@ def _places(shown: Summary, oracle: Oracle, path: Path) -> list[int | None]:
 
 
 def _from_csv(path: Path, text: str) -> Oracle:
-    # A cell may hold line ends: the reader knows in which line a row ends.
+    # A quoted cell may hold line ends, so rows are not lines: `line_num` is the line in which a row ends.
     reader = csv.reader(text.splitlines(keepends=True), strict=True)
     rows: list[tuple[int, list[str]]] = []
     try:
@@ -122,18 +122,18 @@ def _from_csv(path: Path, text: str) -> Oracle:
             f"{path} holds no matrix; its first row must name the peers, and one row follow for each"
         )
     (line, head), *body = rows
-    names = _once(
+    names = _distinct_names(
         path, [(f"line {line}, column {column}", name) for column, name in enumerate(head[1:], start=2)]
     )
-    owners = _once(path, [(f"line {line}, column 1", row[0]) for line, row in body])
-    for one, others, what in ((names, owners, "row"), (owners, names, "column")):
-        if lacking := [name for name in one if name not in set(others)]:
+    owners = _distinct_names(path, [(f"line {line}, column 1", row[0]) for line, row in body])
+    for expected, present, what in ((names, owners, "row"), (owners, names, "column")):
+        if lacking := [name for name in expected if name not in set(present)]:
             raise UserMistake(f"{path} is not square: there is no {what} for {_listed(lacking)}")
     weights = {row[0]: _weights(path, line, row, len(names)) for line, row in body}
     return Oracle(names, np.array([weights[name] for name in names]))
 
 
-def _once(path: Path, names: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+def _distinct_names(path: Path, names: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     seen: set[str] = set()
     for where, name in names:
         if not name or name in seen:
@@ -168,7 +168,9 @@ def _from_metrics(path: Path, text: str) -> Oracle:
         metrics = msgspec.json.decode(text, type=_Metrics)
     except (msgspec.DecodeError, RecursionError) as error:
         raise UserMistake(f"{path} is no metrics.json of a simulation: {escaped(str(error))}") from None
-    names = _once(path, [(f"peers[{place}]", peer.name) for place, peer in enumerate(metrics.peers)])
+    names = _distinct_names(
+        path, [(f"peers[{place}]", peer.name) for place, peer in enumerate(metrics.peers)]
+    )
     if not names or [len(row) for row in metrics.oracle] != [len(names)] * len(names):
         raise UserMistake(
             f"{path}: oracle must have {len(names)} rows of as many weights, one for each of its peers"

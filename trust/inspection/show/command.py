@@ -1,4 +1,4 @@
-"""`gossipllm trust show`: the matrix, while peers run or afterwards. Only reads files."""
+"""`gossipllm trust show`: prints the trust matrix, while peers run or afterwards. Only reads files."""
 
 from __future__ import annotations
 
@@ -122,6 +122,6 @@ def show(
 
 
 def _compared(shown: Summary, file: Path) -> Summary:
-    from trust.inspection.show.against import compared, read_oracle
+    from trust.inspection.show.against import read_oracle, with_comparison
 
-    return compared(shown, read_oracle(file), file)
+    return with_comparison(shown, read_oracle(file), file)

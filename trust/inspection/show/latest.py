@@ -1,4 +1,4 @@
-"""Histories below some paths -> one row of each peer, which is all that a matrix needs, in little memory."""
+"""Reads one row of each peer from the histories below some paths, in little memory: all that a matrix needs."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from trust.record.history import Begun, PeerName, Round
 from trust.record.matrix import PeerRounds
 
 _SMALL: Final = 1 << 18
-"""Bytes up to which a file is decoded as a whole: some 2 ms, and its records are counted."""
+"""Size in bytes up to which a file is decoded as a whole, which takes some 2 ms and counts its records."""
 
 
 @dataclass(frozen=True, slots=True)
 class LatestRows:
-    """Each member has one round, the wanted one, or none. `traffic` is None where it was not asked for."""
+    """One row of each peer. A member has the wanted round, or no round at all. `traffic` is None unless requested."""
 
     members: tuple[PeerRounds, ...]
     files: tuple[FileSummary, ...]
@@ -32,7 +32,7 @@ class LatestRows:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _FileRows:
     names: dict[PeerName, str]
     rows: dict[PeerName, Round]
     file: FileSummary
@@ -41,29 +41,29 @@ class _Found:
 def read_latest(
     paths: Sequence[Path], *, at_round: int | None = None, count_bytes: bool = False, small: int = _SMALL
 ) -> LatestRows:
-    """The last row that each peer wrote, or the last it wrote of round `at_round`, as if all files were one.
+    """The last row that each peer wrote, or its last row of round `at_round`, with all files taken for one run.
 
-    Bytes are added up over restarts, for which everything is read. Files of more than `small` bytes are otherwise
-    read from their ends. Raises `UserMistake` where there is no history, none of the rows, or where two of several
-    paths are of runs of their own.
+    `count_bytes` reads all files completely, because bytes are added up over restarts; otherwise files of more than
+    `small` bytes are read from their ends. Raises `UserMistake` where there is no history or no such row, and where
+    the paths belong to different runs.
     """
     files = {file.resolve(): (path, file) for path in paths for file in history_files(path)}
     if len(files) > 1 and any(map(simulated, files)):
         raise UserMistake(
             f"a run of a simulation is a whole one, and these are {len(files)} histories; give one"
         )
-    meter = TrafficTotals() if count_bytes else None
-    found = [(path, _read(file, at_round, meter, small)) for path, file in files.values()]
+    totals = TrafficTotals() if count_bytes else None
+    found = [(path, _read(file, at_round, totals, small)) for path, file in files.values()]
     _check_one_run(found)
     names: dict[PeerName, str] = {}
     rows: dict[PeerName, Round] = {}
-    for _, one in found:
-        names |= one.names
-        rows |= one.rows
+    for _, history in found:
+        names |= history.names
+        rows |= history.rows
     if not rows:
-        _complain(
+        _raise_no_row(
             paths,
-            {file: one.file for (_, file), (_, one) in zip(files.values(), found, strict=True)},
+            {file: history.file for (_, file), (_, history) in zip(files.values(), found, strict=True)},
             at_round,
         )
     return LatestRows(
@@ -71,28 +71,28 @@ def read_latest(
             PeerRounds(peer, names.get(peer, ""), {rows[peer].round: rows[peer]} if peer in rows else {})
             for peer in dict.fromkeys((*names, *rows))
         ),
-        files=tuple(one.file for _, one in found),
-        traffic=meter.totals if meter else None,
+        files=tuple(history.file for _, history in found),
+        traffic=totals.totals if totals else None,
     )
 
 
-def _read(file: Path, at_round: int | None, meter: TrafficTotals | None, small: int) -> _Found:
+def _read(file: Path, at_round: int | None, totals: TrafficTotals | None, small: int) -> _FileRows:
     try:
-        if meter is None and file.stat().st_size > small and (found := _from_end(file, at_round)):
+        if totals is None and file.stat().st_size > small and (found := _from_end(file, at_round)):
             return found
-        return _whole(file, at_round, meter)
+        return _whole(file, at_round, totals)
     except OSError as error:
         raise UserMistake(f"{file} cannot be read: {error.strerror}") from None
 
 
-def _from_end(file: Path, at_round: int | None) -> _Found | None:
-    # A file may become shorter under a map only while a peer starts and cuts off what was torn at its end.
+def _from_end(file: Path, at_round: int | None) -> _FileRows | None:
+    # A mapped file may only become shorter when a peer starts and cuts off a torn end.
     with file.open("rb") as source, mmap(source.fileno(), 0, access=ACCESS_READ) as data:
         tail = read_tail(data, at_round=at_round)
-    return tail and _Found(tail.names, tail.rows, _summary(file, None, tail.torn, tail.why))
+    return tail and _FileRows(tail.names, tail.rows, _summary(file, None, tail.torn, tail.why))
 
 
-def _whole(file: Path, at_round: int | None, meter: TrafficTotals | None) -> _Found:
+def _whole(file: Path, at_round: int | None, totals: TrafficTotals | None) -> _FileRows:
     names: dict[PeerName, str] = {}
     rows: dict[PeerName, Round] = {}
     records, torn, why = 0, 0, ""
@@ -102,31 +102,31 @@ def _whole(file: Path, at_round: int | None, meter: TrafficTotals | None) -> _Fo
                 names[record.peer] = record.name
             elif isinstance(record, Round) and at_round in (None, record.round):
                 rows[record.peer] = record
-        if meter:
-            meter.feed(piece.entries)
+        if totals:
+            totals.feed(piece.entries)
         records += len(piece.entries)
         torn, why = piece.torn, piece.why
-    return _Found(names, rows, _summary(file, records, torn, why))
+    return _FileRows(names, rows, _summary(file, records, torn, why))
 
 
 def _summary(file: Path, records: int | None, torn: int, why: str) -> FileSummary:
     return FileSummary(path=escaped(str(file), 4096), records=records, torn_bytes=torn, why=why)
 
 
-def _check_one_run(found: Sequence[tuple[Path, _Found]]) -> None:
+def _check_one_run(found: Sequence[tuple[Path, _FileRows]]) -> None:
     of_peer: dict[PeerName, Path] = {}
-    for path, one in found:
-        for peer in (*one.names, *one.rows):
+    for path, history in found:
+        for peer in (*history.names, *history.rows):
             if of_peer.setdefault(peer, path) != path:
-                name = escaped(one.names.get(peer) or peer)
+                name = escaped(history.names.get(peer) or peer)
                 raise UserMistake(
                     f"{of_peer[peer]} and {path} both have a history of {name}: they are not one run; "
                     "give them one at a time"
                 )
 
 
-def _complain(paths: Sequence[Path], files: Mapping[Path, FileSummary], at_round: int | None) -> None:
-    """Raises `UserMistake` that says why there is no row."""
+def _raise_no_row(paths: Sequence[Path], files: Mapping[Path, FileSummary], at_round: int | None) -> None:
+    """Raise a `UserMistake` that says why there is no row."""
     where = str(paths[0]) if len(paths) == 1 else f"these {len(paths)} paths"
     for file in files.values():
         if file.torn_bytes and file.records == 0:

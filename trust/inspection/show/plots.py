@@ -1,4 +1,4 @@
-"""A summary as a heat map: one row for each peer that learns, one column for each it may learn from."""
+"""Draws a summary as a heat map: a row for each peer that learns, a column for each peer that it may learn from."""
 
 # matplotlib's keyword arguments have no types of their own.
 # pyright: reportUnknownMemberType=false
@@ -20,16 +20,19 @@ from trust.inspection.reading.summary import Summary
 from trust.names import short_names
 
 _FRAME = "#c2410c"
-"""Colour of the frame around a peer's own weight: apart from every blue, also for the colour-blind."""
+"""Colour of the frame around a peer's own weight; the colour-blind too can tell it from every blue."""
 
 
 def save_heat_map(shown: Summary, path: Path) -> None:
-    """A PNG of 150 pixels an inch, whole or not at all. Raises `UserMistake` where it cannot be written."""
+    """Write the heat map as a PNG of 150 pixels an inch; a failure leaves no partial file.
+
+    Raises `UserMistake` where the file cannot be written.
+    """
     figure = heat_map(shown)
     with warnings.catch_warnings():
-        # A name in letters that the font lacks is drawn as boxes; there is nothing for the user to do.
+        # matplotlib warns of letters that the font lacks and draws boxes; the user can do nothing about it.
         warnings.filterwarnings("ignore", "Glyph")
-        # An open file rather than a path, from whose ending matplotlib would guess another format.
+        # From a path, matplotlib would guess the format by the suffix; an open file keeps it to PNG.
         write_output(
             path,
             lambda file: figure.savefig(file, format="png", dpi=150, bbox_inches="tight", pad_inches=0.15),
@@ -37,7 +40,7 @@ def save_heat_map(shown: Summary, path: Path) -> None:
 
 
 def heat_map(shown: Summary) -> Figure:
-    """Weights as colour and in print, own weights framed; a blank cell takes nothing at all."""
+    """The heat map: weights as colours and numbers, own weights framed, a cell without weight blank."""
     rows, columns = len(shown.rows), len(shown.peers)
     few = columns <= 12
     # Inches and points: with many peers room for `.03` in small type, with few for `.25` in usual type.
@@ -80,7 +83,7 @@ def _print_weights(axes: Axes, shown: Summary, top: float, size: float) -> None:
 
 
 def _part_groups(axes: Axes, shown: Summary) -> None:
-    """Lines between clusters."""
+    """Draw lines between clusters."""
     first = {group[0]: number for number, group in enumerate(shown.groups)}
     group_of = {peer: number for number, group in enumerate(shown.groups) for peer in group}
     for column, peer in enumerate(shown.peers):
@@ -96,7 +99,7 @@ def _label(axes: Axes, shown: Summary, size: float, *, widest: float) -> None:
     name_of = {peer.peer: name for peer, name in zip(shown.peers, names, strict=True)}
     # A character is about 0.6 of the type size wide, and a point 1/72 inch.
     upright = max(map(len, names)) * 0.6 * size / 72 > 0.9 * widest
-    # Names are anybody's text: without `parse_math`, a dollar in one is only a dollar.
+    # Names come from strangers: `parse_math` would take a dollar sign for mathematics.
     axes.set_xticks(range(len(names)), labels=list(names), rotation=90 if upright else 0, parse_math=False)
     axes.set_yticks(
         range(len(shown.rows)), labels=[name_of[row.peer] for row in shown.rows], parse_math=False

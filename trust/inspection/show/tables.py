@@ -1,4 +1,4 @@
-"""A summary for a terminal: the matrix in colour, and below it what each row did."""
+"""Prints a summary in a terminal: the matrix in colour, and below it the losses and guard outcome of each row."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from trust.names import short_names
 
 _NAME_WIDTH: Final = 12
 _CELL_WIDTH: Final = 4
-"""`*100`."""
+"""Width of a cell that holds `*100`."""
 
 _BETTER: Final = Style(color="green")
 _WORSE: Final = Style(color="red")
 
 
 def print_summary(shown: Summary, console: Console) -> None:
-    """Never wider than the console: what is too wide comes in blocks of columns.
+    """Print the summary, never wider than the console: wide tables continue in further blocks of columns.
 
-    Without a terminal, or with NO_COLOR, the same text without colour (rich sees to it).
+    Without a terminal, or with NO_COLOR, rich prints the same text without colour.
     """
     names = short_names([(peer.peer, peer.name) for peer in shown.peers], _NAME_WIDTH)
     _print(console, _matrix(shown, names, console.width))
@@ -48,7 +48,7 @@ def print_summary(shown: Summary, console: Console) -> None:
 
 
 def _print(console: Console, grid: Grid) -> None:
-    # It keeps to the width by itself; cropping would go through all cells once more.
+    # A grid keeps to the width by itself; cropping would go through all cells once more.
     console.print(grid, crop=False)
     console.print()
 
@@ -60,14 +60,14 @@ def _say(console: Console, *lines: str) -> None:
 
 
 def _print_dim(console: Console, line: str) -> None:
-    """Wrapped here: where the console wraps a text, it leaves the blank at the end of the line."""
+    """Print a dim line, wrapped here: the console's own wrapping leaves a blank at the end of a line."""
     for part in Text(line, style=DIM).wrap(console, console.width):
         part.rstrip()
         console.print(part)
 
 
 def _matrix(shown: Summary, names: Sequence[str], width: int) -> Grid:
-    """Columns are headed by names where all fit beside each other, by numbers otherwise."""
+    """The trust matrix. Column heads are names where all fit side by side, otherwise numbers."""
     first = _first_of_groups(shown)
     rules = 2 * max(len(first) - 1, 0)
     named = sum(1 + max(_CELL_WIDTH, cell_len(name)) for name in names)
@@ -93,11 +93,11 @@ def _matrix(shown: Summary, names: Sequence[str], width: int) -> Grid:
         )
         for column, head in enumerate(heads)
     ]
-    who = Column("who learns", [(labels[place[row.peer]], BOLD) for row in shown.rows])
+    learners = Column("who learns", [(labels[place[row.peer]], BOLD) for row in shown.rows])
     group_of = {peer: number for number, group in enumerate(shown.groups) for peer in group}
     kinds = [group_of.get(row.peer) for row in shown.rows]
     ruled = {number for number in range(1, len(kinds)) if kinds[number] != kinds[number - 1]}
-    return Grid(who, [[column] for column in columns], ruled=ruled)
+    return Grid(learners, [[column] for column in columns], ruled=ruled)
 
 
 def _first_of_groups(shown: Summary) -> set[str]:
@@ -106,7 +106,7 @@ def _first_of_groups(shown: Summary) -> set[str]:
 
 def _weight(row: RowSummary, column: int, own: int, top: float, width: int) -> Cell:
     weight = row.weights[column]
-    # A history may be anybody's: whoever takes a thousand times itself gets no wider column.
+    # The history of a stranger may hold a weight of a thousand; it must not widen the column.
     text = weight_text(min(weight, 9.99), own=column == own).rjust(width)
     return text, weight_style(weight, top, own=column == own)
 
@@ -176,7 +176,7 @@ def _column(
 
 
 def _foot(rows: Sequence[RowSummary], text: str) -> list[Cell]:
-    """One row has no need of a mean."""
+    """The cell below a column; none below a single row, which needs no mean."""
     return [(text, DIM)] if len(rows) > 1 else []
 
 
@@ -185,7 +185,7 @@ def _sign(change: float) -> Style | None:
 
 
 def _about_rows(shown: Summary) -> Iterable[str]:
-    """Each fits 80 columns, but for a long path."""
+    """Explanations of the table of rows. Each fits 80 columns, except for a long path."""
     if math.isfinite(shown.asymmetry):
         yield f"asymmetry of the matrix: {shown.asymmetry:.2f} (0 where trust is mutual, 1 where it is one-sided)"
     yield "effective: number of collaborators, 1 / sum of squared weights, itself counted"

@@ -11,7 +11,7 @@ import pytest
 from support.records import begun_of, entry_of, round_of
 from trust.errors import UserMistake
 from trust.inspection.reading.summary import Summary, summary
-from trust.inspection.show.against import compared, read_oracle
+from trust.inspection.show.against import read_oracle, with_comparison
 from trust.record.matrix import members
 from trust.record.measures import FLOOR
 
@@ -35,7 +35,7 @@ def against(tmp_path: Path, shown: Summary):
     def made(text: str, name: str = "oracle.csv") -> Summary:
         path = tmp_path / name
         path.write_text(text, encoding="utf-8")
-        return compared(shown, read_oracle(path), path)
+        return with_comparison(shown, read_oracle(path), path)
 
     return made
 
