@@ -1,6 +1,6 @@
 """The saved state: what of a peer survives a crash, one frozen value that is replaced as a whole.
 
-Two moments of a round are saved. `training`: the state in which the local steps of `round` begin.
+Two moments of a round are saved, as its `stage`. `training`: the state in which the local steps of `round` begin.
 `published`: the state after them, together with the signed announcement of that very state. The second is
 saved *before* the announcement is published, so a crash can only repeat an announcement, never make a
 second one for the same round.
@@ -87,7 +87,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class Announced:
     """The parts of a saved state that are there while its stage is `published`."""
 
     local: LocalSteps
@@ -95,12 +95,12 @@ class Published:
     evidence: Content
 
 
-def published(saved: Saved) -> Published:
+def announced_of(saved: Saved) -> Announced:
     """What `saved` announces. To be called from the end of local steps to the end of the merge."""
     assert saved.local is not None, "an announcement follows local steps"
     assert saved.update is not None, "an announcement names an update"
     assert saved.evidence is not None, "an announcement names predictions"
-    return Published(saved.local, saved.update, saved.evidence)
+    return Announced(saved.local, saved.update, saved.evidence)
 
 
 def beginning(fingerprints: Fingerprints) -> Saved:

@@ -102,7 +102,7 @@ class Starting:
     def _on_opened(self, event: Opened, now: float) -> tuple[list[Effect], Running | None]:
         if event.request != self.stage.request:
             return [], None
-        stop = self._supervision.mismatch(event, self._saved)
+        stop = self._supervision.stop_on_mismatch(event, self._saved)
         if stop is not None:
             return [stop], None
         terms = Terms.of(self._config.network, event)
@@ -139,7 +139,7 @@ class Starting:
         if self.stage == Opening(None):
             return []
         self.stage = Opening(None)
-        return self._supervision.lost(why, now, round_=self.round, over_merge=False)
+        return self._supervision.lost(why, now, round_=self.round, announced=False)
 
     def _on_others(
         self, event: Heard | Greeted | Replied | Connected | Disconnected | Misbehaved, now: float

@@ -50,7 +50,7 @@ class Greetings:
         self._own_frame = b""
         self._own_latest: Latest | None = None
 
-    def own(self, frame: bytes) -> int:
+    def set_own(self, frame: bytes) -> int:
         """Take this peer's own latest announcement, to give to neighbours that compare; returns its round."""
         announcement = decode_announcement(frame).announcement
         self._own_frame = without_payload(frame)

@@ -6,6 +6,12 @@ its predictions. Until the newer one is complete, the older complete one counts.
 
 Age counts our own rounds. The inbox closes when a round begins to choose: an announcement that comes while this peer
 chooses and merges belongs to the next round, and is no older there than one that comes while that round trains.
+
+    complete    all wanted blobs are here and checked
+    lately      heard within `trust.max_age` of our own rounds
+    age         our own rounds that ended since the announcement came
+    staleness   its age, or how far its author's round counter is behind ours if that is less
+    current     of staleness 0: it came for this round, or is of our round or a later one
 """
 
 from __future__ import annotations
@@ -28,9 +34,9 @@ Kind: TypeAlias = Literal["evidence", "update"]
 class ReceivedAnnouncement:
     """One author's announcement, with the blobs that were fetched. `frame` is without the evidence's payload.
 
-    `refs` names the wanted blobs in the order in which they are fetched. `fit` says whether this peer's own settings
-    let it be merged, `refused` that a blob of it was bad. `turn` is our own round for which it came. `failures`
-    counts failed fetches from this author in a row.
+    `refs` names the wanted blobs in the order in which they are fetched. `mergeable` says whether this peer's own
+    settings let it be merged, `refused` that a blob of it was bad. `turn` is our own round for which it came.
+    `failures` counts failed fetches from this author in a row.
     """
 
     author: PeerId
@@ -41,7 +47,7 @@ class ReceivedAnnouncement:
     evidence: Content | None = None
     update: Content | None = None
     turn: int = 0
-    fit: bool = True
+    mergeable: bool = True
     refused: bool = False
     failures: int = 0
 
@@ -125,10 +131,10 @@ class Inbox:
         """Whether its staleness is 0."""
         return entry.turn >= self._turn or entry.announcement.round >= our_round
 
-    def put(self, entry: ReceivedAnnouncement, *, dear: Container[PeerId] = ()) -> bool:
+    def put(self, entry: ReceivedAnnouncement, *, keepers: Container[PeerId] = ()) -> bool:
         """Take an announcement; False where it is not newer than the author's last.
 
-        Above `MAX_AUTHORS`, the author that was silent longest is removed, and none of `dear` while there are
+        Above `MAX_AUTHORS`, the author that was silent longest is removed, and none of `keepers` while there are
         others: identities cost nothing, and a flood of them must not push out neighbours that are worth something.
         """
         known = self._newest.get(entry.author)
@@ -140,7 +146,8 @@ class Inbox:
         if len(self._newest) > MAX_AUTHORS:
             self.remove(
                 max(
-                    self._newest.values(), key=lambda one: (one.author not in dear, self.age(one), one.author)
+                    self._newest.values(),
+                    key=lambda one: (one.author not in keepers, self.age(one), one.author),
                 ).author
             )
         self._settle(entry)
@@ -184,7 +191,7 @@ class Inbox:
             self._newest[author] = replace(stale, update=None, evidence=None)
 
     def close(self) -> None:
-        """The round begins to choose: announcements that come from now on belong to the next round."""
+        """The round begins to choose: announcements that come before `turn` belong to the next round."""
         self._doors_open = False
 
     def turn(self, *, forget_after: int) -> None:

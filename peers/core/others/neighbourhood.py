@@ -48,7 +48,10 @@ FAILED_FETCHES = 2
 
 
 class Neighbourhood:
-    """Not thread-safe, and without a clock: `now` is an argument, in seconds."""
+    """What this peer knows of the others: announcements, blobs, partners and scores.
+
+    A peer that sends bad bytes is fined for their form, the author of an announcement for its content.
+    """
 
     def __init__(self, config: CoreConfig, keys: Keys, terms: Terms, connections: Connections) -> None:
         self._config = config
@@ -58,7 +61,7 @@ class Neighbourhood:
         self._round = 0
         self._chosen: frozenset[PeerId] | None = None
         """Cache of `partners`; None after a change that may alter the choice."""
-        self._merging = strategy_of(config.trust).merges
+        self._merges = strategy_of(config.trust).merges
         self._offers = Offers(terms, config, keys.public_key)
         self._ledger = Ledger(terms, self._offers)
         self.terms = terms
@@ -82,9 +85,9 @@ class Neighbourhood:
         return self._weights
 
     @property
-    def _fetching(self) -> bool:
-        """Whether anything will be merged in this round."""
-        return self._merging and self._round >= self._config.round.warmup_rounds
+    def _merges_now(self) -> bool:
+        """Whether this round merges, so that updates are worth fetching: not before the warm-up is over."""
+        return self._merges and self._round >= self._config.round.warmup_rounds
 
     @property
     def connected(self) -> KeysView[PeerId]:
@@ -97,7 +100,7 @@ class Neighbourhood:
 
     def receivers(self, round_: int) -> dict[PeerId, bytes]:
         """Peers to push mass to in this round, with their keys; empty where nothing is merged."""
-        if not self.terms.pushes or not self._merging or round_ < self._config.round.warmup_rounds:
+        if not self.terms.pushes or not self._merges or round_ < self._config.round.warmup_rounds:
             return {}
         return receivers(
             self.lately(), me=self._keys.peer_id, round_=round_, near=lambda peer: peer in self.connected
@@ -110,17 +113,21 @@ class Neighbourhood:
     def is_awaited(self, peer: PeerId) -> bool:
         """Whether this connected peer can be expected to announce something this round.
 
-        Not awaited: a neighbour that was silent for `AWAITED_ROUNDS` of our rounds (it has finished, is slow or is
-        gone), also since it was first met, and one whose announcements could not be fetched `FAILED_FETCHES` times
-        in a row. With a barrier every connected peer is awaited until it was silent for more than `max_age` rounds.
+        Not awaited: a neighbour that was silent for `AWAITED_ROUNDS` of our rounds, because it has finished, is slow
+        or is gone (a neighbour that never announced: since this peer met it); one whose announcements could not be
+        fetched `FAILED_FETCHES` times in a row; and one that is no partner in this round, so that nothing of it is
+        fetched. With a barrier a partner is awaited until it was silent for more than `max_age` rounds.
         """
         newest = self.inbox.newest_of(peer)
         most_age = self._config.trust.max_age
         if newest is None:
             rounds = most_age + 1 if self._config.round.barrier else AWAITED_ROUNDS
-            return self._fetching and self._greetings.met_within(peer, rounds)
+            return self._merges_now and self._greetings.met_within(peer, rounds)
         hopeful = (
-            newest.fit and not newest.refused and newest.failures < FAILED_FETCHES and peer in self.partners()
+            newest.mergeable
+            and not newest.refused
+            and newest.failures < FAILED_FETCHES
+            and peer in self.partners()
         )
         if self._config.round.barrier:
             return hopeful
@@ -132,12 +139,12 @@ class Neighbourhood:
     def partners(self) -> frozenset[PeerId]:
         """Authors lately heard whose updates are fetched in this round."""
         if self._chosen is None:
-            self._chosen = self._drawn() if self._fetching else frozenset()
+            self._chosen = self._drawn() if self._merges_now else frozenset()
         return self._chosen
 
     def _drawn(self) -> frozenset[PeerId]:
         return partners(
-            {one.author: self._weights.get(one.author, 0.0) for one in self.lately() if one.fit},
+            {one.author: self._weights.get(one.author, 0.0) for one in self.lately() if one.mergeable},
             me=self._keys.peer_id,
             round_=self._round,
             most=self._config.round.most_partners,
@@ -150,13 +157,13 @@ class Neighbourhood:
         young = self.inbox.lately_complete(self._config.trust.max_age)
         return sorted([one for one in young if one.author in chosen], key=_author)
 
-    def own(self, frame: bytes, norms: dict[str, float]) -> None:
-        """Take this peer's latest announcement, to give to neighbours that compare, and its tensors' sizes."""
-        before = self._fetching
-        self._round = max(self._round, self._greetings.own(frame))
-        if self._fetching != before:
+    def set_own(self, frame: bytes, norms: dict[str, float]) -> None:
+        """Take this peer's latest announcement, to give to neighbours that compare, and the norms of its tensors."""
+        before = self._merges_now
+        self._round = max(self._round, self._greetings.set_own(frame))
+        if self._merges_now != before:
             self._chosen = None
-        self.fetching.pulls.own(norms)
+        self.fetching.pulls.set_own_norms(norms)
 
     def turn(self, weights: dict[PeerId, float], round_: int) -> None:
         """End our round `round_` with this row: announcements grow a round older, partners are drawn again."""
@@ -167,7 +174,7 @@ class Neighbourhood:
 
     def rest(self) -> None:
         """Stop fetching: this peer has done its rounds and merges no more."""
-        self._merging = False
+        self._merges = False
         self._chosen = None
         self.fetching.contexts.want(None)
 
@@ -256,16 +263,16 @@ class Neighbourhood:
             entry.evidence = evidence
         said: list[Effect] = []
         if accepted.obstacle is not None:
-            entry.fit = False
+            entry.mergeable = False
             said += self._connections.complaints.about(accepted.author, *accepted.obstacle, now)
-        if not self.inbox.put(entry, dear=self._dear() if self.inbox.full else ()):
+        if not self.inbox.put(entry, keepers=self._keepers() if self.inbox.full else ()):
             return Verdict.IGNORE, said
         if self._chosen is not None and entry.author not in self._chosen:
             self._chosen = None
         return Verdict.ACCEPT, [*said, *self.fetching.fetch(entry)]
 
-    def _dear(self) -> set[PeerId]:
-        """Who is connected, and who was worth something to us."""
+    def _keepers(self) -> set[PeerId]:
+        """Authors that a flood of others must not push out of the inbox: connected ones, and those in the last row."""
         return {author for author, weight in self._weights.items() if weight > 0} | self.connected
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gossipllm.work import PushedShare
 from peers.core.others.admission import Keys
-from peers.core.saved import Saved, published
+from peers.core.saved import Saved, announced_of
 from trust.rows.importance import Importance
 from wire.codec import MAX_INLINE_BYTES, announcement_digest, encode_announcement
 from wire.digest import NO_DIGEST, Content
@@ -30,7 +30,7 @@ def announcement_frame(
     state: Saved, extras: AnnouncementExtras, keys: Keys, *, net: bytes, name: str, now: float
 ) -> bytes:
     """The signed frame for the local steps that led to `state`, whose own frame is still the last announcement."""
-    announced = published(state)
+    announced = announced_of(state)
     local, evidence = announced.local, announced.evidence
     inline = evidence.size <= MAX_INLINE_BYTES
     return encode_announcement(

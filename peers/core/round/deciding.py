@@ -1,6 +1,7 @@
 """Deciding: from the participants of a round to one row and its merge.
 
     push-sum            -> Absorb               all arrived shares: there is no row
+    no neighbours       -> Merge                alone: the learner measures the test loss and makes the next snapshot
     strategy `learned`  -> Fit                  from the last round's row on
     rows of evidence    -> Evaluate             all of them and keeping everything, on this peer's own trust split
     one row, no guard   -> Merge                as it is: there is no choice
@@ -55,7 +56,7 @@ class Decider:
             return self.absorb(participants)
         neighbours = [self._neighbour(one) for one in participants.members]
         if not neighbours or not strategy_of(self._config.trust).fitted:
-            rows = candidate_rows(self._config.trust, neighbours, participants.me, alpha=self._alpha)
+            rows = candidate_rows(self._config.trust, neighbours, participants.own_counts, alpha=self._alpha)
             return self._measure(participants, rows)
         request = self._new_request()
         fit = Fit(
@@ -70,10 +71,10 @@ class Decider:
     def fitted(self, stage: Fitting, answer: Fitted) -> Step:
         """Take the fitted row as the only candidate; refuse one that is no row."""
         participants = stage.participants
-        row = _row(answer.row, len(participants.members) + 1)
+        row = _normalised(answer.row, len(participants.members) + 1)
         if row is None:
             return self._merge(participants, Choice(alone(len(participants.members)), None, "refused"), ())
-        counts = [participants.me, *(self._counts(one) for one in participants.members)]
+        counts = [participants.own_counts, *(self._counts(one) for one in participants.members)]
         weighted = token_weighted(row, counts, self._config.trust, alpha=self._alpha)
         return self._measure(participants, (Candidate(None, weighted),))
 
@@ -132,7 +133,12 @@ class Decider:
     def _neighbour(self, member: Participant) -> Neighbour:
         entry, counts = member.received, self._counts(member)
         return Neighbour(
-            entry.author, entry.announcement.name, member.distances, member.own, member.age, *counts
+            entry.author,
+            entry.announcement.name,
+            member.distances,
+            member.own_measures,
+            member.staleness,
+            *counts,
         )
 
     def _counts(self, member: Participant) -> Counts:
@@ -163,7 +169,7 @@ def _evaluate(request: int, candidates: Sequence[Candidate], members: Sequence[P
     return Evaluate(request=request, rows=rows, updates=_updates(members))
 
 
-def _row(weights: Sequence[float], count: int) -> tuple[float, ...] | None:
+def _normalised(weights: Sequence[float], count: int) -> tuple[float, ...] | None:
     """The weights divided by their sum; None where they are not finite, not in [0, 2], or far from summing to 1."""
     total = math.fsum(weights) if all(0 <= weight <= 2 for weight in weights) else math.nan
     if len(weights) != count or not abs(total - 1) <= SUM_TOLERANCE:

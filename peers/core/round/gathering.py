@@ -23,7 +23,7 @@ class Gatherer:
     def __init__(self, config: CoreConfig, neighbourhood: Neighbourhood) -> None:
         self._config = config
         self._others = neighbourhood
-        # Mass that was pushed to us is taken in whatever anybody thinks of it.
+        # Push-sum needs no evidence: arrived mass must be absorbed, or it is lost to the network.
         self._kinds = () if not config.learner.rows else evidence_of(config.trust)
 
     def ask(
@@ -47,8 +47,8 @@ class Gatherer:
                 # An old update may be in our adapter already. A state may be merged twice, the gain of one round not.
                 continue
             stage.asked[author] = entry
-            age = self._others.inbox.staleness(entry, our_round)
-            member = Participant(entry, entry.update, entry.evidence, age)
+            staleness = self._others.inbox.staleness(entry, our_round)
+            member = Participant(entry, entry.update, entry.evidence, staleness)
             if not self._kinds:
                 stage.weighed[author] = member
                 continue
@@ -62,12 +62,14 @@ class Gatherer:
         return questions
 
     def patience_s(self, local: LocalSteps) -> float:
-        """Seconds to wait after the announcement: `patience_s` with a barrier, else about as long as training took."""
+        """Seconds to wait after the announcement, at most `patience_s`: all of it with a barrier, else as long as the
+        local steps took, and at least `SHORT_ROUND_S`."""
         most = self._config.round.patience_s
         return most if self._config.round.barrier else min(most, max(SHORT_ROUND_S, local.seconds))
 
     def waits(self, stage: Gathering, our_round: int) -> bool:
-        """Whether a connected neighbour without a fresh weighed update is still awaited."""
+        """Whether to wait on: below the quorum, and for a connected neighbour that is awaited
+        (`Neighbourhood.is_awaited`) and neither freshly weighed nor declined."""
         weighed, quorum = stage.weighed, self._config.round.quorum
         done = {author for author, one in weighed.items() if self._is_fresh(one.received, our_round)}
         if 0 < quorum <= len(done | stage.declined):
@@ -86,7 +88,9 @@ class Gatherer:
         good = all(is_measure(kind, one) for kind, one in zip(self._kinds, distances, strict=True))
         if not good or not all(abs(own) <= MAX_DISTANCE for own in answer.own):
             return None
-        return Participant(member.received, member.update, member.evidence, member.age, distances, answer.own)
+        return Participant(
+            member.received, member.update, member.evidence, member.staleness, distances, answer.own
+        )
 
     def members(self, stage: Gathering, now: float) -> tuple[Participant, ...]:
         """The weighed neighbours that are not banned, at most the nearest `most_partners`, sorted by author."""

@@ -25,7 +25,8 @@ MERGE_TRIES = 2
 
 
 class LearnerSupervision:
-    """`lost_over_merge` counts the deaths of the learner over this round's row and merge."""
+    """Counts the deaths of the learner, and those since this round was announced. Both counts begin at 0 with the
+    process, and again when a round ends well."""
 
     def __init__(self, config: CoreConfig, me: PeerId) -> None:
         self._me = me
@@ -37,13 +38,14 @@ class LearnerSupervision:
         """The learner's configuration, with what the trust strategy needs to be measured."""
         self._deaths = 0
         self._last_note = ""
-        self.lost_over_merge = 0
+        self.deaths_after_announcing = 0
+        """Deaths since this round was announced: over its row or its merge, or while it gathered."""
 
     def open(self, request: int, saved: Saved | None) -> Open:
         snapshot = saved.snapshot if saved else None
         return Open(request=request, config=self.learner, snapshot=snapshot)
 
-    def mismatch(self, event: Opened, saved: Saved | None) -> Stop | None:
+    def stop_on_mismatch(self, event: Opened, saved: Saved | None) -> Stop | None:
         """A stop where the opened learner has another base, tokenizer, reference set or layout than `saved`."""
         differs = mismatch(saved.fingerprints, event.fingerprints) if saved else None
         if differs is None:
@@ -52,18 +54,22 @@ class LearnerSupervision:
         why = why.replace("theirs", "saved").replace("ours", "now")
         return Stop(code=2, why=f"the {field} is not the one this home began with: {why}")
 
-    def lost(self, why: str, now: float, *, round_: int, over_merge: bool) -> list[Effect]:
+    def lost(self, why: str, now: float, *, round_: int, announced: bool) -> list[Effect]:
         """Log the death, and set the timer for opening the learner again."""
-        if over_merge:
-            self.lost_over_merge += 1
+        if announced:
+            self.deaths_after_announcing += 1
         pause_s = MAX_PAUSE_S if self._deaths >= 5 else min(MAX_PAUSE_S, 2.0**self._deaths)
         self._deaths += 1
         text = f"the learner stopped ({why}); starting it again in {pause_s:.0f} s from round {round_}"
         return [note(self._me, "warning", text), WakeAt(at=now + pause_s, timer=Reopening())]
 
+    def give_up_merging(self) -> None:
+        """Let the next death, which the caller is about to report, be the last over this round's merge."""
+        self.deaths_after_announcing = MERGE_TRIES - 1
+
     def ended_well(self) -> None:
         """A round ended well: reset the counts of deaths."""
-        self._deaths = self.lost_over_merge = 0
+        self._deaths = self.deaths_after_announcing = 0
 
     def noted(self, text: str) -> list[Effect]:
         """Log a note of the learner, unless it repeats its last one."""

@@ -10,7 +10,7 @@ from peers.core.config import CoreConfig
 from peers.core.events import PeerId
 from peers.core.merge_inputs import MergeInput, MergeInputs
 from peers.core.round.stages import Merging, Participant
-from peers.core.saved import Saved, published
+from peers.core.saved import Saved, announced_of
 from trust.record.history import Begun, Round, Seen
 from trust.rows.rows import TrustConfig, alpha_of
 
@@ -35,7 +35,7 @@ def begun_record(peer: PeerId, config: CoreConfig, *, round_: int, opened: Opene
 
 
 def round_record(peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged) -> Round:
-    local = published(saved).local
+    local = announced_of(saved).local
     return Round(
         peer=peer,
         round=saved.round,
@@ -98,12 +98,12 @@ def _seen(participant: Participant, weight: float) -> Seen:
         peer=one.received.author,
         name=announced.name,
         its_round=announced.round,
-        age=one.age,
+        age=one.staleness,
         distance=one.distances[0].mean if one.distances else 0.0,
         error=one.distances[0].error if one.distances else 0.0,
         distances=tuple(each.mean for each in one.distances) if several else (),
         errors=tuple(each.error for each in one.distances) if several else (),
-        own=one.own if any(one.own) else (),
+        own=one.own_measures if any(one.own_measures) else (),
         weight=weight,
         tokens=announced.tokens,
         samples=announced.samples,

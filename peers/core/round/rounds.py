@@ -6,14 +6,22 @@
     a neighbour's update  -> Weigh                       as they come, while this peer waits
     all here, or too late -> Fit, Evaluate, Merge        the row: `deciding.py`
                           or Absorb                      shares that were pushed to this peer, in place of a row
-    Merged                -> Store(training), Log, Train
+    Merged                -> Log, Keep, Store(training), Train
 
 `stages.py` has the same as a table of stages. What is trained next is planned in between (`planning.py`), and saved
 with the state that it follows from.
 
-There is no barrier unless the configuration asks for one: the wait ends when every neighbour that lately announced
-something has announced again, or when patience ends. A peer without neighbours does not wait at all. Rows and merges
-take the neighbours that are here; the rest of the weight stays at home.
+There is no barrier unless the configuration asks for one. Gathering ends when patience ends, when the quorum is
+reached, or when every connected neighbour that can be expected to announce something (`Neighbourhood.is_awaited`) has
+done so, and its update was fetched and weighed, or declined; and in each case when the last open Weigh is answered. A
+peer without neighbours does not wait at all. Rows and merges take the neighbours that are here; the rest of the weight
+stays at home.
+
+One announcement for each round, whatever crashes: it is signed once, when training ends; `Store` brings it to the disk
+before `Publish` shows it to any peer; and a restart goes on from the newest state on disk, so that it can repeat an
+announcement but never make a second one. If the newest state is damaged, the disk's list of announced rounds keeps the
+older one from training such a round again (`saved.recovered`). A second process cannot run in the same home, which is
+locked.
 
 When the learner dies (`learner_supervision.py`), the round continues from the last saved state. If the learner died
 over a merge, it would die over the same merge again: after `MERGE_TRIES` deaths the round ends alone, so that no
@@ -64,7 +72,7 @@ from peers.core.round.stages import (
     Stage,
     Training,
 )
-from peers.core.saved import Saved, published
+from peers.core.saved import Saved, announced_of
 from wire.digest import Content
 from wire.units import check_offered
 
@@ -72,7 +80,7 @@ from wire.units import check_offered
 class Rounds:
     """The round's state machine, of a peer whose learner has been open.
 
-    Events that do not belong to the present stage change nothing and give no effects.
+    Events that do not belong to the present stage change no stage and give no effects.
     """
 
     def __init__(
@@ -120,16 +128,16 @@ class Rounds:
     def opened(self, event: Opened, now: float) -> list[Effect]:
         if not isinstance(self.stage, Opening) or event.request != self.stage.request:
             return []
-        stop = self._supervision.mismatch(event, self._saved)
+        stop = self._supervision.stop_on_mismatch(event, self._saved)
         return [stop] if stop else self.begin(event, now)
 
     def lost(self, why: str, now: float) -> list[Effect]:
         """The learner died: log it, pause, and open it again with the last saved state."""
         if self.stage == Opening(None) or isinstance(self.stage, Resting):
             return []
-        over_merge = isinstance(self.stage, Gathering | Fitting | Choosing | Shrinking | Merging)
+        announced = isinstance(self.stage, Gathering | Fitting | Choosing | Shrinking | Merging)
         self.stage = Opening(None)
-        return self._supervision.lost(why, now, round_=self.round, over_merge=over_merge)
+        return self._supervision.lost(why, now, round_=self.round, announced=announced)
 
     def reopen(self) -> list[Effect]:
         if self.stage != Opening(None):
@@ -157,8 +165,9 @@ class Rounds:
     def _resume(self, now: float) -> list[Effect]:
         saved = self._saved
         if saved.stage == "published":
-            # A state that was read from the disk may lack its round in the list of published rounds, and one that
-            # the learner died over may not have reached the disk at all. Storing it (again) is always safe.
+            # A state that was read from the disk may lack its round in the disk's list of announced rounds, if the
+            # process died between the two writes, and one that the learner died over may not have reached the disk
+            # at all. Storing the same bytes again repairs both.
             return self._publish(saved, now) if self._disk.holds(saved.generation) else self._store(saved)
         return self._train()
 
@@ -216,23 +225,27 @@ class Rounds:
 
     def _show(self, saved: Saved) -> None:
         """From now on, neighbours hear of this announcement and fetch its blobs."""
-        announced = published(saved)
+        announced = announced_of(saved)
         self._shown = (announced.update, announced.evidence, *(share.content for share in saved.shares))
-        self._others.own(saved.frame, check_offered(announced.update.data, self._others.terms.schema))
+        self._others.set_own(saved.frame, check_offered(announced.update.data, self._others.terms.schema))
         self._others.fetching.contexts.want(self._planner.context_key(saved.plan))
 
     def _publish(self, saved: Saved, now: float) -> list[Effect]:
         self._show(saved)
         stage = self.stage = Gathering(since=now)
         publish = Publish(frame=saved.frame)
-        if self._supervision.lost_over_merge >= MERGE_TRIES:
-            times = self._supervision.lost_over_merge
+        if self._supervision.deaths_after_announcing >= MERGE_TRIES:
+            times = self._supervision.deaths_after_announcing
             text = f"merging stopped the learner {times} times; round {self.round} ends alone"
-            return [publish, note(self._me, "warning", text), *self._choose(stage, now, alone=True)]
+            return [
+                publish,
+                note(self._me, "warning", text),
+                *self._end_gathering(stage, now, take_shares=False),
+            ]
         if saved.round < self._config.round.warmup_rounds:
-            return [publish, *self._others.fetching.fetch_context(), *self._choose(stage, now)]
+            return [publish, *self._others.fetching.fetch_context(), *self._end_gathering(stage, now)]
         deadline = WakeAt(
-            at=now + self._gatherer.patience_s(published(saved).local), timer=Deadline(round=saved.round)
+            at=now + self._gatherer.patience_s(announced_of(saved).local), timer=Deadline(round=saved.round)
         )
         return [publish, deadline, *self._others.fetching.fetch_missing(), *self.look(now)]
 
@@ -256,7 +269,7 @@ class Rounds:
                 return effects
             stage.leaving = True
             effects += self._gatherer.ask(stage, self.round, self._new_request, fresh_only=False)
-        return effects if stage.weighing else [*effects, *self._choose(stage, now)]
+        return effects if stage.weighing else [*effects, *self._end_gathering(stage, now)]
 
     def weighed(self, event: Weighed, now: float) -> list[Effect]:
         if not isinstance(self.stage, Gathering):
@@ -283,16 +296,16 @@ class Rounds:
 
     # -- the row, and the merge -----------------------------------------------------------------------
 
-    def _choose(self, stage: Gathering, now: float, *, alone: bool = False) -> list[Effect]:
-        saved, local = self._saved, published(self._saved).local
+    def _end_gathering(self, stage: Gathering, now: float, *, take_shares: bool = True) -> list[Effect]:
+        saved, local = self._saved, announced_of(self._saved).local
         self._others.inbox.close()
         participants = Participants(
             members=self._gatherer.members(stage, now),
             gathered_s=now - stage.since,
             own_loss=local.trust_loss,
             previous=self._others.weights,
-            me=own_counts(saved, local, self._config.trust),
-            shares=() if alone else self._others.shares(now),
+            own_counts=own_counts(saved, local, self._config.trust),
+            shares=self._others.shares(now) if take_shares else (),
         )
         return self._step(self._decider.begin(participants))
 
@@ -317,8 +330,8 @@ class Rounds:
         if not isinstance(stage, Merging) or event.request != stage.request:
             return []
         if stage.choice.guard in ("taken", "shrunk") and not math.isfinite(event.trust_loss):
-            # `lost` counts this as a death over the merge, and it is the last try: the same row would give the same.
-            self._supervision.lost_over_merge = MERGE_TRIES - 1
+            # One try is enough: the same row would give the same adapter.
+            self._supervision.give_up_merging()
             return self.lost(f"the merge has a loss of {event.trust_loss}", now)
         self._supervision.ended_well()
         refused = self._absorbed(stage.participants.shares, event.refused, now)

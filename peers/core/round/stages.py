@@ -2,11 +2,12 @@
 
 A peer is in one stage at a time; each stage holds what it waits for. `TRANSITIONS` is the whole table of stage x
 event -> next stages and effects. The code that moves between the stages is in `rounds.py` (and, before the learner is
-open for the first time, in `peers.core.starting`); a test runs it in simulated worlds and holds every step against
-this table, and the table against the steps. `docs/pages/images/stages.svg` is drawn from it.
+open for the first time, in `peers.core.starting`); every step that a test of the core makes is held against
+this table, and a random walk shows that each of its rows happens. `docs/pages/images/stages.svg` is drawn from it.
 
-Not in the table, because they change no stage: events from neighbours outside of Gathering, with effects that serve
-the neighbours (`SERVING`), and events that come late or twice, which have no effects.
+Not in the table, because they change no stage: what neighbours send in any other stage than Gathering, and the timer
+of the next comparison, which have effects that serve neighbours (`SERVING`); and events that come late or twice, which
+have no effects but the answer that the driver waits for (`Judge`, `Answer`).
 """
 
 from __future__ import annotations
@@ -77,24 +78,25 @@ from wire.digest import Content
 
 
 class Participant(msgspec.Struct, frozen=True):
-    """A neighbour in this round's comparison: its announcement, and how many rounds stale that was when we asked.
+    """A neighbour in this round's comparison: its announcement, and its staleness (`Inbox.staleness`) when we asked.
 
     `update` is None where none is fetched, because the neighbour pushes a share instead (`Participants.shares`). The
     contents stand beside the announcement because the inbox may let go of them while the round goes on. `distances`
-    and `own` are as the learner measured them; empty before that, and where nothing is measured.
+    and `own_measures` (this peer's own value of each measure) are the learner's answer; empty before that, and where
+    nothing is measured.
     """
 
     received: ReceivedAnnouncement
     update: Content | None
     evidence: Content | None
-    age: int
+    staleness: int
     distances: tuple[Distance, ...] = ()
-    own: tuple[float, ...] = ()
+    own_measures: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The learner loads, to answer `request`; or pauses after it died, where that is None."""
+    """The learner loads, to answer `request`. None: it was not asked yet, or pauses after it died."""
 
     request: int | None
 
@@ -139,16 +141,19 @@ class Gathering:
 class Participants:
     """The neighbours of this round's row, and how long they took to gather.
 
+    `members` are sorted by author, and every row is in that order: weight 0 is this peer's own, weight k + 1 that of
+    `members[k]`.
+
     `own_loss` is this peer's loss on its trust split after its local steps, `previous` the weights of the last row,
-    `me` this peer's own text by the count that `trust.tokens_count` names. `shares` are absorbed in place of a row
-    where the network mixes by push-sum.
+    `own_counts` this peer's own text by the count that `trust.tokens_count` names. `shares` are absorbed in place of
+    a row where the network mixes by push-sum.
     """
 
     members: tuple[Participant, ...]
     gathered_s: float
     own_loss: float
     previous: Mapping[PeerId, float]
-    me: Counts
+    own_counts: Counts
     shares: tuple[PushedShare, ...]
 
 
@@ -171,7 +176,8 @@ class Choosing:
 
 @dataclass(frozen=True, slots=True)
 class Shrinking:
-    """No candidate beat keeping everything; the best is measured again, moved towards it."""
+    """No candidate beat keeping everything; the best is measured again, moved towards it. `tried` has the losses of
+    the candidates, which the history shows whatever comes of the shrunk ones."""
 
     request: int
     participants: Participants
@@ -240,26 +246,34 @@ class Transition:
     effects: tuple[type[Effect], ...]
 
 
-_ASKING = (Fitting, Choosing, Merging)
+_AFTER_GATHERING = (Fitting, Choosing, Merging)
 """Where a round goes from Gathering, by the strategy and the guard: to Merging at once where there is no choice."""
-_QUESTIONS = (Fit, Evaluate, Merge, Absorb)
+_ROW_REQUESTS = (Fit, Evaluate, Merge, Absorb)
 
 TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition(Opening, (Started, Reopening), (Opening,), (Open, WakeAt)),
-    # A state that was announced before the learner died is not trained again: it is stored (again), or published.
     Transition(
         Opening,
         (Opened,),
-        (Opening, Training, Saving, Gathering, *_ASKING, Resting),
-        (Greet, Log, Stop, Train, Store, Publish, WakeAt, Pull, Weigh, *_QUESTIONS),
+        (
+            Opening,  # Stop: the learner is not the one that the saved state belongs to
+            Training,  # the saved state is the beginning of a round
+            Saving,  # it was announced, and is not known to be on the disk
+            Gathering,  # it was announced and is on the disk: it is published again, not trained again
+            *_AFTER_GATHERING,  # the same, with nothing to wait for
+            Resting,  # its round is the last
+        ),
+        (Greet, Log, Stop, Train, Store, Publish, WakeAt, Pull, Weigh, *_ROW_REQUESTS),
     ),
     Transition(Training, (Trained,), (Saving,), (Log, Store)),
-    Transition(Saving, (Stored,), (Gathering, *_ASKING), (Publish, Log, WakeAt, Pull, Weigh, *_QUESTIONS)),
+    Transition(
+        Saving, (Stored,), (Gathering, *_AFTER_GATHERING), (Publish, Log, WakeAt, Pull, Weigh, *_ROW_REQUESTS)
+    ),
     Transition(
         Gathering,
         (*FROM_NEIGHBOURS, Weighed, Declined, Deadline),
-        (Gathering, *_ASKING),
-        (*SERVING, Weigh, *_QUESTIONS),
+        (Gathering, *_AFTER_GATHERING),
+        (*SERVING, Weigh, *_ROW_REQUESTS),
     ),
     Transition(Fitting, (Fitted,), (Choosing, Merging), (Evaluate, Merge)),
     Transition(Choosing, (Evaluated,), (Shrinking, Merging), (Evaluate, Merge)),

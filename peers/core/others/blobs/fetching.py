@@ -64,7 +64,7 @@ class Fetching:
     def fetch(self, entry: ReceivedAnnouncement) -> list[Effect]:
         """Pulls for the missing blobs of this announcement, if its author is a partner and has no fetch open."""
         if (
-            not entry.fit
+            not entry.mergeable
             or entry.refused
             or entry.complete
             or entry.author not in self._neighbours.partners()

@@ -68,7 +68,7 @@ class Pulls:
         self._good = BoundedDict[bytes, None](MAX_GOOD)
         self._norms = BoundedDict[PeerId, dict[str, float]](MAX_NORMS)
 
-    def own(self, norms: dict[str, float]) -> None:
+    def set_own_norms(self, norms: dict[str, float]) -> None:
         """Take the root mean square of each tensor that this peer announces, as a yardstick for the neighbours'."""
         self._own_norms.update(norms)
 

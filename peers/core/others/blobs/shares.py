@@ -28,7 +28,7 @@ def receivers(
 ) -> dict[PeerId, bytes]:
     """Neighbours to push to, with their keys: the connected authors of `entries`, since only they can fetch a share;
     `MAX_SHARES` of them by lot where there are more."""
-    keys = {one.author: one.announcement.author for one in entries if one.fit and near(one.author)}
+    keys = {one.author: one.announcement.author for one in entries if one.mergeable and near(one.author)}
     drawn = partners(dict.fromkeys(keys, 0.0), me=me, round_=round_, most=MAX_SHARES, explore=MAX_SHARES)
     return {peer: keys[peer] for peer in sorted(drawn)}
 

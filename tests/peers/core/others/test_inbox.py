@@ -143,7 +143,7 @@ def test_a_flood_of_authors_pushes_out_none_that_are_dear(
     inbox.put(friend)
     inbox.turn(forget_after=4)
     for stranger in range(50):
-        inbox.put(entry(f"stranger{stranger}", 0), dear={friend.author})
+        inbox.put(entry(f"stranger{stranger}", 0), keepers={friend.author})
 
     assert inbox.newest_of(friend.author) is friend
     assert len(list(inbox.newest())) == 10
