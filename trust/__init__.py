@@ -1,1 +1,1 @@
-"""Evidence to rows: how much a peer takes from whom, and the record of it. numpy and scipy, no torch."""
+"""Trust rows from evidence about neighbours, the record of them, and the commands that show it. No torch."""

@@ -1,4 +1,4 @@
-"""`gossipllm trust`: the table of its commands."""
+"""The table of commands of `gossipllm trust`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from trust.lazy import LazyGroup
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "show": ("trust.inspection.show.command:show", "The trust matrix: who learns from whom."),
     "watch": ("trust.inspection.watch.command:watch", "The same, live, while peers run."),
+    # Above trust, because explaining a row reads a peer's home; a string, so that imports still point downwards.
     "explain": (
         "peers.commands.explain.command:explain",
         "Why one peer listens to another as much as it does.",

@@ -1,6 +1,6 @@
-"""Errors for which the user is to blame, and which the user can mend: a flag, a file, a configuration.
+"""The error for mistakes that the user made and can correct: a flag, a file, a configuration.
 
-It stands in the lowest package, so that every command raises the same class.
+It is defined in the lowest package, so that every command can raise the same class.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import click
 
 
 class UserMistake(click.ClickException, ValueError):
-    """One line that names what is wrong and what to do. Ends a command with exit code 2 and no traceback.
+    """A mistake of the user: one line that names it and what to do. Ends a command with exit code 2, no traceback.
 
-    It is a `ValueError` too, because configurations check their own ranges with one.
+    It is a `ValueError` too, because configurations raise `ValueError` for values out of range.
     """
 
     exit_code = 2

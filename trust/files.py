@@ -1,7 +1,7 @@
-"""Files that appear whole or not at all.
+"""Atomic writes: a file is replaced as a whole or not at all.
 
 The data goes to a temporary file in the same folder, which is then renamed over the target. A crash or a full disk
-therefore leaves the earlier file as it was.
+leaves the earlier file unchanged.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _UNFINISHED: Final = ".part"
 def write_whole(
     path: Path, write: Callable[[BinaryIO], object], *, mode: int = 0o666, durable: bool = False
 ) -> None:
-    """Replace `path` by what `write` puts into the file that it is given. `mode` is cut by the umask.
+    """Replace `path` atomically by the bytes that `write` writes to its argument. The umask applies to `mode`.
 
-    With `durable`, the data is on the disk before the rename. Whether the new name survives a loss of power is up to
-    `flush_folder`, which the caller may run once for several files. Raises `OSError`, and whatever `write` raises;
-    `path` is then unchanged.
+    With `durable`, the data is on the disk before the rename. For the new name to survive a loss of power, call
+    `flush_folder` afterwards, once for several files. Raises `OSError` and any error of `write`; `path` is then
+    unchanged.
     """
     # The process id, because two commands may write the same file at the same time.
     temporary = path.with_name(f".{path.name}.{os.getpid()}{_UNFINISHED}")
     temporary.unlink(missing_ok=True)
     try:
-        # O_EXCL, so that a private key never goes to a file that another user has put there.
+        # O_EXCL, so that a private key is never written to a file that another user created.
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | int(getattr(os, "O_BINARY", 0))
         with os.fdopen(os.open(temporary, flags, mode), "wb") as file:
             write(file)
@@ -43,7 +43,7 @@ def write_whole(
 
 
 def write_output(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """`write_whole` for a file that the user named: an `OSError` becomes a `UserMistake` with the path in it."""
+    """`write_whole` for a file that the user named: an `OSError` becomes a `UserMistake` that names the path."""
     try:
         write_whole(path, write)
     except OSError as error:
@@ -51,7 +51,7 @@ def write_output(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a loss of power. Windows has no such call; there this does nothing."""
+    """Make renames in `folder` survive a loss of power. Does nothing on Windows, which has no such call."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -62,6 +62,6 @@ def flush_folder(folder: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete temporary files that killed processes left in `folder`. Only for a folder with a single writer."""
+    """Delete temporary files that killed processes left in `folder`. The folder must have a single writer."""
     for temporary in folder.glob(f".*{_UNFINISHED}"):
         temporary.unlink(missing_ok=True)

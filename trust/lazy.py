@@ -1,7 +1,7 @@
-"""Groups of commands that are imported only when they are called.
+"""Command groups that import a command only when it is called.
 
-So `--help` answers at once, no command loads what another needs, and a group need not know who owns its commands:
-its table holds strings, and imports point downwards.
+`--help` therefore answers at once and no command loads the imports of another. The table of a group holds strings, so a
+group can name commands of higher packages while imports point downwards.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import click
 
 
 class LazyGroup(click.Group):
-    """`table`: command -> (module:attribute, the line that `--help` of the group shows)."""
+    """A click group whose `table` maps a command to (module:attribute, the line that the group's `--help` shows)."""
 
     def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

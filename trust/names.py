@@ -1,4 +1,4 @@
-"""Strings from other peers, made fit for a file and a terminal."""
+"""Makes strings from other peers safe to write to a file and to show at a terminal."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from itertools import count
 
 LONGEST = 200
-"""Characters that are kept of a string from another peer. Guess: a peer id has 52, a reason one line."""
+"""Most characters kept of a string from another peer. Guess: a peer id has 52, a reason fits in a line."""
 
 
 def escaped(text: str, limit: int = LONGEST) -> str:
-    """`text` cut to `limit`, with escapes for what does not print: control, direction, surrogate characters.
+    """`text` cut to `limit`, with escapes for unprintable characters: control, direction and surrogate characters.
 
-    What passed once passes unchanged again.
+    Escaping a result again leaves it unchanged.
     """
-    # Cutting first bounds the work; an escape may be cut in its middle afterwards, which is harmless.
+    # Cutting first bounds the work. The second cut may split an escape, which is harmless.
     text = text[: limit + 1]
     if not text.isprintable():
         text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
@@ -23,10 +23,10 @@ def escaped(text: str, limit: int = LONGEST) -> str:
 
 
 def short_names(peers: Sequence[tuple[str, str]], width: int) -> tuple[str, ...]:
-    """A distinct name of at most `width` characters, 4 or more, for each (peer id, name).
+    """A distinct display name for each (peer id, name), of at most `width` characters (`width` at least 4).
 
-    The name where it fits and nobody else has it, cut otherwise. Whom that leaves ambiguous is told apart by
-    the end of the id (ids of one kind of key begin alike), or by a number where ids do not suffice.
+    A name that is too long is cut. Peers whose names are then equal are distinguished by the end of their ids (all
+    Ed25519 ids begin alike), or by a number where the ends are equal too.
     """
     peers = [(escaped(peer), name) for peer, name in peers]
     cut = [_cut(name or "…" + peer[1 - width :], width) for peer, name in peers]
@@ -34,12 +34,12 @@ def short_names(peers: Sequence[tuple[str, str]], width: int) -> tuple[str, ...]
     taken = set(cut) - shared
     names: list[str] = []
     for number, ((peer, _), name) in enumerate(zip(peers, cut, strict=True), start=1):
-        names.append(_told_apart(name, peer, number, width, taken) if name in shared else name)
+        names.append(_distinct(name, peer, number, width, taken) if name in shared else name)
         taken.add(names[-1])
     return tuple(names)
 
 
-def _told_apart(name: str, peer: str, number: int, width: int, taken: set[str]) -> str:
+def _distinct(name: str, peer: str, number: int, width: int, taken: set[str]) -> str:
     name = name.removesuffix("…")
     for length in range(2, width - 1):
         candidate = name[: width - 1 - length] + "~" + peer[-length:]

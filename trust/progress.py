@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with the time left at a terminal, elsewhere a line now and then or nothing."""
+"""Shows the progress of long work: a bar with the time left at a terminal, lines at intervals or nothing elsewhere."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _SPEED_PERIOD_S: Final = 86_400.0
-"""Period over which rich averages the speed. Work comes in batches, so only the mean over all of it, here a day, gives
-a steady estimate of the time left."""
+"""Period over which rich averages the speed. Work is finished in batches, so only the mean since the start (for work of
+up to a day) gives a steady estimate of the time left."""
 
 _LINE_EVERY_S: Final = 30.0
-"""Interval between two lines where there is no terminal. Guess: a log of an hour then has 120 of them."""
+"""Interval between two progress lines without a terminal. Guess: 120 lines in the log of an hour."""
 
 Done = Callable[[int], None]
-"""Called with how many more units are finished."""
+"""Called with the number of units finished since the last call."""
 
 
 class Stages(Protocol):
-    """Shows one stage of work after the other; `begin` takes a stage's name and its number of units."""
+    """Progress of work in several stages; `begin` takes the name of a stage and its number of units."""
 
     def begin(self, what: str, total: int) -> Done: ...
 
 
 class SilentStages:
-    """Stages that are not shown."""
+    """A `Stages` that shows nothing."""
 
     def begin(self, what: str, total: int) -> Done:
         del what, total
@@ -45,7 +45,7 @@ def silent(more: int) -> None:
 def progress_bar(console: Console, *, counted: bool, transient: bool = True) -> Progress:
     """The product's progress bar, used as a context manager. `counted` shows "3/40" instead of "7%".
 
-    Standard output stays as it is, because the caller may write bytes to it.
+    Standard output is not redirected, because the caller may write bytes to it.
     """
     from rich.progress import (
         BarColumn,
@@ -70,7 +70,7 @@ def progress_bar(console: Console, *, counted: bool, transient: bool = True) -> 
 
 @contextmanager
 def progress(what: str, total: int, *, shown: bool) -> Generator[Done]:
-    """Progress of a single piece of work, on standard error. Shown at a terminal only, and removed afterwards."""
+    """Progress of one piece of work on standard error. Shown only at a terminal, and removed at the end."""
     if shown:
         from rich.console import Console
 
@@ -85,7 +85,7 @@ def progress(what: str, total: int, *, shown: bool) -> Generator[Done]:
 
 @contextmanager
 def progress_stages(console: Console) -> Generator[Stages]:
-    """Stages that are shown on `console`: bars at a terminal, lines with the time left elsewhere."""
+    """Progress of stages on `console`: bars at a terminal, lines with the time left elsewhere."""
     if console.is_terminal:
         with progress_bar(console, counted=True) as bar:
             yield _Bars(bar)

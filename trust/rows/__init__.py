@@ -1,1 +1,1 @@
-"""From evidence to trust rows: distances, priors, candidate rows. Arithmetic only, in numpy and scipy."""
+"""Arithmetic from evidence to trust rows: distances, priors, strategies, candidate rows. No I/O, no randomness."""

@@ -1,4 +1,4 @@
-"""The settings of [trust], checked against the table of strategies, and what must be measured for them."""
+"""The [trust] settings, checked against the table of strategies, and the evidence that they require."""
 
 from __future__ import annotations
 
@@ -11,73 +11,73 @@ from trust.rows.strategies import STRATEGIES, Form, Strategy
 
 TokensCount: TypeAlias = Literal["processed", "total"]
 Reduction: TypeAlias = Literal["tokens", "sequences"]
-"""What a peer's loss is a mean over: its loss-bearing tokens, or its windows' own means."""
+"""What the training loss is a mean over: all loss-bearing tokens, or the mean losses of the windows."""
 
 StrategyName: TypeAlias = Annotated[str, STRATEGIES]
-"""A key of the table of strategies. What stands behind `Annotated` is what a settings file may name."""
+"""A key of the table of strategies. The table in `Annotated` holds the values that a settings file may name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustConfig:
     strategy: StrategyName = "predictions"
-    """What trust is made of: "predictions" (total variation on the reference set), "weights" (cosine of the
-    updates), "validation" (their loss on this peer's trust split); "product" (several of these together);
-    "learned" (the row itself, down the gradient of the loss on the trust split); "fomo" (gain of loss for distance
-    gone: FedFomo, 2012.08565); "fixed" (the weights in `fixed`), "uniform" (plain averaging), "local" (alone).
-    The first three after Wagner, Fan and Jaggi (2024), arXiv 2404.09753."""
+    """How rows are made: "predictions" (total variation on the reference set), "weights" (cosine of the updates),
+    "validation" (loss of the neighbours' adapters on this peer's trust split); "product" (several of these together);
+    "learned" (gradient descent on the row itself, for the loss on the trust split); "fomo" (decrease of the loss per
+    distance: FedFomo, arXiv 2012.08565); "fixed" (the weights in `fixed`), "uniform" (plain averaging), "local" (no
+    merging). The first three follow Wagner, Fan and Jaggi (2024), arXiv 2404.09753."""
 
     form: Form = "ours"
-    """How the first three become rows: "ours", or, for comparison, "paper-text" as Wagner et al. (2024) print
-    it and "paper-code" as their released code has it. Their forms know no temperatures and no age, and
-    "predictions" in them needs [reference] positions = "last"."""
+    """How the first three become rows: "ours", or, for comparison, "paper-text" as Wagner et al. (2024) print it and
+    "paper-code" as their released code computes it. The published forms have no temperatures and no age discount, and
+    "predictions" needs [reference] positions = "last" in them."""
 
     temperatures: tuple[float, ...] = (4.0, 1.0, 0.25, 0.0625)
-    """Temperatures to try, in units of the median distance, falling; 1 to 16 of them, each in 0.001 to 1,000
-    and each costing one evaluation of a merge on the trust split. From nearly uniform to nearly nearest-only, two
-    octaves apart: seven one octave apart did no better, and 1 or 1/4 alone did worse (sim/FINDINGS.md)."""
+    """Temperatures to try, in units of the median distance, falling; 1 to 16 of them, each in 0.001 to 1,000. Each
+    costs one evaluation of a merge on the trust split. The default goes from nearly uniform to nearly nearest-only in
+    steps of two octaves: seven one octave apart did no better, and 1 or 1/4 alone did worse (sim/FINDINGS.md)."""
 
     product_of: tuple[Factor, ...] = ("predictions", "weights")
-    """For "product": two or three of "predictions", "weights" and "validation", whose weights are multiplied, so
-    that a neighbour must be near by each of them. The two that cost no pass through the model; together as
-    good as each alone (sim/FINDINGS.md)."""
+    """For "product": two or three of "predictions", "weights" and "validation", whose weights are multiplied, so that
+    a neighbour must be near by each of them. The default is the two that need no pass through the model; together they
+    do as well as each alone (sim/FINDINGS.md)."""
 
     fixed: tuple[str, ...] = ()
-    """For "fixed": "PEER=WEIGHT" for each neighbour that gets something, by its id or its announced name, weights
-    from 0 to 1 and together at most 1. What is left, and what belongs to absent peers, stays with this peer. A name
-    is anyone's to take: namesakes share the weight. An id is not."""
+    """For "fixed": "PEER=WEIGHT" for each neighbour with a weight, by its id or its announced name; weights from 0 to 1
+    that sum to at most 1. The rest, and the weights of absent peers, stay with this peer. Any peer can take a name, so
+    peers of one name share its weight; an id belongs to one peer."""
 
     learned_steps: int = 12
-    """For "learned": steps on the row in each round, 1 to 1,000, each one pass forward and one backward on the
-    trust split, however many neighbours there are. Guess; good in sim/FINDINGS.md."""
+    """For "learned": gradient steps on the row in each round, 1 to 1,000. Each costs one forward and one backward pass
+    on the trust split, for any number of neighbours. Guess; good in sim/FINDINGS.md."""
 
     learned_rate: float = 0.5
-    """For "learned": size of a step, above 0 to 100, in the logarithms of the weights. Guess; good in
+    """For "learned": size of a step in the logarithms of the weights, above 0 to 100. Guess; good in
     sim/FINDINGS.md."""
 
     age_decay: float = 0.5
-    """A neighbour heard of `age` rounds ago counts `(1 + age) ** -age_decay`; 0 to 4, 0 for no decay. Only for
-    "predictions", "weights", "validation" and "product" in our form. Form and value of asynchronous federated
-    optimisation, arXiv 1903.03934."""
+    """The weight of a neighbour whose announcement is `age` rounds old is multiplied by `(1 + age) ** -age_decay`; 0 to
+    4, 0 for no decay. Only for "predictions", "weights", "validation" and "product" in our form. Function and value
+    from asynchronous federated optimisation, arXiv 1903.03934."""
 
     max_age: int = 4
-    """Rounds after which a neighbour's last word counts no more, whatever the strategy, 0 to 1,000. Guess."""
+    """Rounds after which a neighbour's last announcement no longer counts, for all strategies; 0 to 1,000. Guess."""
 
     tokens_power: float = 0.0
-    """How much the amount of text counts: weights are multiplied by each peer's share of the text to this power,
-    one's own included; 0 to 8, 0 for not at all. With "uniform" and 1 it is token-weighted averaging. Not for
-    "fixed" and "local". Off, because counts are the neighbours' own claims."""
+    """How much the amount of text counts: all weights, this peer's own included, are multiplied by the peer's share of
+    the text to this power; 0 to 8, 0 for not at all. With "uniform", 1 is token-weighted averaging. Not for "fixed" and
+    "local". Off by default, because counts are the neighbours' own claims."""
 
     tokens_alpha: float | Literal["auto"] = "auto"
-    """What a share of the text is: this part of it by tokens that bear loss, the rest by samples; 0 to 1, 0 as in
-    federated averaging (1602.05629). "auto" makes the weighted mean of losses the loss on all text together:
-    1 where the training loss is a mean over tokens, 0 where it is one over sequences."""
+    """How shares of the text are counted: this part by loss-bearing tokens, the rest by samples; 0 to 1, 0 as in
+    federated averaging (arXiv 1602.05629). "auto" makes the weighted mean of the peers' losses equal the loss on all
+    their text: 1 where the training loss is a mean over tokens, 0 where it is a mean over sequences."""
 
     tokens_count: TokensCount = "processed"
-    """Which text counts: "processed", what a peer trained on since it last published, or "total", all that it has."""
+    """Which text counts: "processed" (trained on since the peer's last announcement) or "total" (since its start)."""
 
     tokens_cap: float = 2.0
-    """The most that a share of the text counts, in units of the median over whoever is here (of an even number
-    the lower one), this peer included; 1 to 1,000. Nobody buys more by claiming tokens. Guess."""
+    """Upper bound of a share of the text, in units of the (lower) median share of the peers in the row, this peer
+    included; 1 to 1,000. It limits what a false claim of tokens can gain. Guess."""
 
     def __post_init__(self) -> None:
         for name, allowed in (("strategy", tuple(STRATEGIES)), ("form", get_args(Form))):
@@ -128,12 +128,12 @@ class TrustConfig:
 
 
 def strategy_of(config: TrustConfig) -> Strategy:
-    """The entry of the table of strategies."""
+    """The entry of the configured strategy in the table of strategies."""
     return STRATEGIES[config.strategy]
 
 
 def evidence_of(config: TrustConfig) -> tuple[Evidence, ...]:
-    """What a learner must measure of each neighbour, in the order in which rows expect it; may be nothing."""
+    """The kinds of evidence to measure of each neighbour, in the order of `Neighbour.distances`; may be empty."""
     strategy = strategy_of(config)
     if config.form != "ours":
         return (strategy.published[config.form].evidence,)
@@ -141,8 +141,10 @@ def evidence_of(config: TrustConfig) -> tuple[Evidence, ...]:
 
 
 def alpha_of(config: TrustConfig, reduction: Reduction) -> float:
-    """`tokens_alpha` as a number. With "auto" it follows from what the training loss is a mean over, so that
-    peers' mean losses, weighted by their shares, are the mean loss on all their text together."""
+    """`tokens_alpha` as a number. "auto" follows from `reduction`.
+
+    Peers' mean losses, weighted by their shares of the text, then equal the mean loss on all their text together.
+    """
     if config.tokens_alpha != "auto":
         return config.tokens_alpha
     return 1.0 if reduction == "tokens" else 0.0

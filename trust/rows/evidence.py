@@ -1,12 +1,12 @@
-"""What was observed of a neighbour -> its distance from this peer, with a standard error.
+"""Distances between this peer and a neighbour, with standard errors, from three kinds of evidence.
 
-Three kinds of evidence after the three strategies of Wagner, Fan and Jaggi (2024, arXiv 2404.09753), each in
-a form whose scale does not depend on the model: the cosine of the effective updates rather than of the
-factors, probabilities rather than raw logits (whose offset is the model's own), and losses on the same
-windows for everybody. Their forms as published are in `published.py`, FedFomo's measure in `fomo.py`.
+The kinds follow the three strategies of Wagner, Fan and Jaggi (2024, arXiv 2404.09753), each in a form whose scale
+does not depend on the model: the cosine of the effective updates rather than of the factors, probabilities rather than
+raw logits (whose offset differs between models), and losses on the same windows for all neighbours. The published
+forms are in `published.py`, FedFomo's measure is in `fomo.py`.
 
-Axes: R reference rows (R rank, where a factor is meant), K kept entries of a row, M the 2 K entries of both
-sides, I inputs, O outputs, W windows.
+Axes: R reference rows (R rank, for factors), K kept entries of a row, M the 2 K entries of both sides, I inputs,
+O outputs, W windows.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ F64: TypeAlias = NDArray[np.float64]
 Floats: TypeAlias = NDArray[np.floating[Any]]
 
 MAX_DISTANCE = 1e100
-"""Largest distance and error: beyond it they are as good as infinite, and sums and squares of some stay finite."""
+"""Largest distance and error. Larger ones count as infinite; up to it, sums and squares of several stay finite."""
 
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """A mean and its standard error, 0 where none is known."""
+    """A distance: its mean, and its standard error, which is 0 where none is known."""
 
     mean: float
     error: float
@@ -36,11 +36,11 @@ class Distance:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """What counts of a neighbour for a row.
+    """A neighbour as the computation of a row sees it.
 
-    `distances` are by the kinds of evidence of the strategy, in its order (`config.evidence_of`); `own` is the same
-    measure of the peer itself, and `age` in rounds. `tokens` and `samples` are what it claims of its text, by the
-    count that `TrustConfig.tokens_count` names.
+    `distances` has one entry for each kind of evidence of the strategy, in its order (`config.evidence_of`), and `own`
+    holds the same measures of this peer itself. `age` is in rounds. `tokens` and `samples` are the neighbour's claims
+    about its text, by the count that `TrustConfig.tokens_count` names.
     """
 
     peer: str
@@ -54,15 +54,17 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Factors:
-    """One module's low-rank update `B A`: `a_RI` and `b_OR`, finite. Ranks may differ between peers."""
+    """The low-rank update `B A` of one module: `a_RI` and `b_OR`, finite. Ranks may differ between peers."""
 
     a_RI: Floats
     b_OR: Floats
 
 
 class Predictions(Protocol):
-    """Top-k predictions on the reference set: ids strictly rising in each row, log-probabilities of
-    these, and the probability of all other tokens together."""
+    """Top-k predictions on the reference set.
+
+    Token ids, strictly rising in each row; their log-probabilities; and the probability of all other tokens together.
+    """
 
     @property
     def ids_RK(self) -> NDArray[np.uint32]: ...
@@ -73,11 +75,13 @@ class Predictions(Protocol):
 
 
 def weight_distance(mine: Mapping[str, Factors], theirs: Mapping[str, Factors]) -> Distance:
-    """1 - cosine of the effective updates `B A` of all modules as one vector, in [0, 2]; no error is known.
+    """1 - cosine of the effective updates `B A` of all modules as one vector, in [0, 2], without an error.
 
-    A module that one side lacks counts as zero there. A LoRA scale shared by all modules of a side cancels.
-    Two updates that are both zero have distance 0; a zero update has distance 1 from any other, because it
-    points nowhere. Raises `ValueError` where the shapes of a module do not fit or a value is not finite.
+    A module that one side lacks counts as zero there. A LoRA scale shared by all modules of a side cancels. Two zero
+    updates have distance 0; a zero update has no direction, so its distance to any other is 1. Raises `ValueError`
+    where the shapes of a module do not fit or a value is not finite.
+
+    The products `B A` are compared, not the factors: `(B M)(M^-1 A)` is the same update for every invertible M.
     """
     product = math.fsum(
         _inner(mine[module], theirs[module], module) for module in mine.keys() & theirs.keys()
@@ -93,13 +97,13 @@ def weight_distance(mine: Mapping[str, Factors], theirs: Mapping[str, Factors]) 
 def prediction_distance(mine: Predictions, theirs: Predictions) -> Distance:
     """Mean over rows of the total variation between top-k distributions, in [0, 1] for rows that sum to 1.
 
-    A row is the K kept probabilities and one bucket for the tail. A token that a side did not keep counts as
-    0 there, although it may hold some of that side's tail: otherwise two rows with disjoint supports and fat
-    tails would look equal. So each row errs upwards, wherever the kept probability is above the unknown one
-    (which is at most the smallest kept by the other side). It is half an L1 distance, hence a metric.
+    A row is the K kept probabilities and one bucket for the tail. A token that a side did not keep counts as 0 there,
+    although it may hold part of that side's tail: otherwise two rows with disjoint supports and large tails would look
+    equal. So each row errs upwards, wherever the kept probability is above the unknown one (which is at most the
+    smallest that the other side kept). It is half an L1 distance, hence a metric.
 
-    The error takes rows as independent. Rows of one window are not, so it is somewhat too small. One row
-    has error 0. Raises `ValueError` where the shapes differ, there is no row or a value is not finite.
+    The standard error treats rows as independent. Rows of one window are not, so it is somewhat too small; it is 0 for
+    one row. Raises `ValueError` where the shapes differ, there is no row or a value is not finite.
     """
     if mine.ids_RK.shape != theirs.ids_RK.shape:
         raise ValueError(
@@ -108,8 +112,8 @@ def prediction_distance(mine: Predictions, theirs: Predictions) -> Distance:
     my_mass_RK, their_mass_RK = _masses(mine), _masses(theirs)
     ids_RM = np.concatenate((mine.ids_RK, theirs.ids_RK), axis=1)
     mass_RM = np.concatenate((my_mass_RK, their_mass_RK), axis=1)
-    # An id occurs at most once on each side, so that after sorting the shared ones are neighbours, and
-    # sum |p - q| = sum p + sum q - 2 sum of min(p, q) over the shared ids.
+    # An id occurs at most once on each side, so after sorting, shared ids are adjacent, and
+    # sum |p - q| = sum p + sum q - 2 sum of min(p, q) over the shared ids. No vector of V probabilities is built.
     order_RM = np.argsort(ids_RM, axis=1, kind="stable")
     ids_RM = np.take_along_axis(ids_RM, order_RM, axis=1)
     mass_RM = np.take_along_axis(mass_RM, order_RM, axis=1)
@@ -121,11 +125,11 @@ def prediction_distance(mine: Predictions, theirs: Predictions) -> Distance:
 
 
 def validation_distance(mine_W: Floats, theirs_W: Floats) -> Distance:
-    """How much worse the neighbour's model does on this peer's windows: mean of theirs - mine, in nats.
+    """How much higher the loss of the neighbour's model is on this peer's windows: mean of theirs - mine, in nats.
 
-    Negative where the neighbour does better. The windows are the same ones in the same order, so that what
-    is hard for both cancels from the error. One window has error 0. Raises `ValueError` where the lengths
-    differ or are 0, or a loss is not finite: a neighbour whose loss is not finite is to be declined before.
+    Negative where the neighbour's model is better. Both losses are of the same windows in the same order, so windows
+    that are hard for both models do not add to the standard error, which is 0 for one window. Raises `ValueError` where
+    the lengths differ or are 0, or a loss is not finite: callers decline a neighbour whose loss is not finite.
     """
     if mine_W.ndim != 1 or mine_W.shape != theirs_W.shape:
         raise ValueError(
@@ -135,8 +139,10 @@ def validation_distance(mine_W: Floats, theirs_W: Floats) -> Distance:
 
 
 def mean_distance(values: F64, what: str) -> Distance:
-    """Mean of independent values, with its standard error, 0 for one value. Raises `ValueError` naming `what`
-    where there is none or one is not finite."""
+    """Mean of independent values and its standard error, which is 0 for one value.
+
+    Raises `ValueError` that names `what` where there is no value or one is not finite.
+    """
     count = values.size
     if count == 0:
         raise ValueError(f"{what} must not be empty")

@@ -1,7 +1,7 @@
-"""Kinds of evidence: what a learner can measure of a neighbour, and what is known of each kind.
+"""The table of kinds of evidence that a learner can measure of a neighbour, and the properties of each kind.
 
-How a kind is computed stands in `evidence.py`, `published.py` and `fomo.py`; which strategy needs which kind stands in
-`strategies.py`. A new kind is an entry here and a case in `gossipllm.learning.merging.distances.measured`.
+`evidence.py`, `published.py` and `fomo.py` compute them; `strategies.py` says which strategy needs which kind. To add a
+kind, add an entry here and a case in `gossipllm.learning.merging.distances.measured`.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ Positions: TypeAlias = Literal["all", "last"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvidenceKind:
+    """Properties of one kind of evidence."""
+
     about: str
-    """What the distance is, for people; `{me}` is the peer that measures."""
+    """What the distance means, in sentences for `trust explain`; `{me}` is the peer that measures."""
 
     compares_losses: bool = False
-    """Whether it is a difference of losses on this peer's trust windows. Then distances may be below 0, where a
-    neighbour is better than the peer itself, and the peer's own 0 is measured and not a convention."""
+    """Whether the distance is a difference of losses on this peer's trust windows. It is then below 0 for a neighbour
+    that is better than the peer itself, and the peer's own 0 is a measurement and not a convention."""
 
     whole_adapters: bool = False
-    """Whether it compares all factors of two adapters as they are, which must then be of one form and rank."""
+    """Whether the factors of two adapters are compared directly, which requires one form and one rank."""
 
     positions: Positions | None = None
-    """The reference set that it reads; None where it reads none."""
+    """The positions of the reference windows that are compared; None where no reference set is read."""
 
 
 EVIDENCE: Final[dict[Evidence, EvidenceKind]] = {
@@ -54,7 +56,7 @@ EVIDENCE: Final[dict[Evidence, EvidenceKind]] = {
         "way. The more it falls, the more the distance is below 0.",
         compares_losses=True,
     ),
-    # From here on as Wagner et al. (2024, arXiv 2404.09753) and their code have it, for reproduction.
+    # The kinds below are those of Wagner et al. (2024, arXiv 2404.09753) and their code, for reproduction.
     "parameters": EvidenceKind(
         about="The distance is 1 less the cosine of all numbers of the two adapters (paper).",
         whole_adapters=True,
@@ -64,7 +66,7 @@ EVIDENCE: Final[dict[Evidence, EvidenceKind]] = {
         whole_adapters=True,
     ),
     "perplexity": EvidenceKind(
-        about="The distance is the neighbour's perplexity on pieces of {me}'s trust text, drawn anew, less {me}'s own "
+        about="The distance is the neighbour's perplexity on newly drawn pieces of {me}'s trust text, less {me}'s own "
         "(code of the paper).",
         compares_losses=True,
     ),

@@ -1,4 +1,4 @@
-"""Strategy "fixed": weights that the user gives, as `PEER=WEIGHT` lines."""
+"""Strategy "fixed": weights that the user sets in `PEER=WEIGHT` lines."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from trust.rows.evidence import Neighbour
 
 _SUM_TOLERANCE = 1e-9
-"""Weights are written in decimal; a row of thirds must pass. `fixed_shares` brings their sum back to 1."""
+"""Excess over 1 that is allowed for the sum, because weights are written in decimal and three thirds must pass.
+`fixed_shares` scales the sum back to 1."""
 
 
 def fixed_shares(entries: Sequence[str]) -> dict[str, float]:
-    """`PEER=WEIGHT` lines as peer -> weight, together at most 1. Raises `ValueError` that quotes the wrong one."""
+    """`PEER=WEIGHT` lines as peer -> weight, summing to at most 1. Raises `ValueError` that quotes the invalid line."""
     shares: dict[str, float] = {}
     for entry in entries:
         # From the right, because a name may hold "=".
@@ -30,10 +31,10 @@ def fixed_shares(entries: Sequence[str]) -> dict[str, float]:
 
 
 def fixed_weights(entries: Sequence[str], neighbours: Sequence[Neighbour]) -> list[float]:
-    """`(K+1,)`, the peer itself first: what `entries` give each neighbour here, the rest kept.
+    """The weights that `entries` give these neighbours, `(K+1,)`, the peer itself first; it keeps the rest.
 
-    A name is anyone's to take, so neighbours of one name share its weight: another peer that takes the name gains
-    no more than a part of it.
+    Neighbours of one name share its weight, because any peer can announce any name: a peer that takes the name of
+    another gains at most a part of its weight.
     """
     others = [0.0 for _ in neighbours]
     for peer, weight in fixed_shares(entries).items():

@@ -1,4 +1,4 @@
-"""Strategy "fomo": weights in proportion to the loss gained for the distance gone (FedFomo, arXiv 2012.08565)."""
+"""Strategy "fomo": weights in proportion to the decrease of the loss per distance (FedFomo, arXiv 2012.08565)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from trust.rows.evidence import MAX_DISTANCE, Distance, Neighbour
 
 
 def progress_distance(before_loss: float, after_loss: float, step_norm: float) -> Distance:
-    """Minus the loss gained for the distance gone, (after - before) / norm: FedFomo's measure (equation 3), negated
-    so that less is better. Below 0 where the step lowers the loss.
+    """FedFomo's measure (equation 3), negated so that less is better: (after - before) / norm of the step.
 
-    Losses of this peer's windows, in nats; the norm of the step from the parameters before to those weighed. 0
-    where that is 0, and held within 1e100 either way. No error is known. Raises `ValueError` for a loss that is not
-    finite or a norm that is none.
+    Below 0 where the step lowers the loss. Losses are those of this peer's windows, in nats; the step goes from the
+    parameters before to those of the candidate. 0 for a step of norm 0; clipped to +-1e100. No error is known. Raises
+    `ValueError` for a loss that is not finite, and for a norm that is negative or not finite.
     """
     if not (math.isfinite(before_loss) and math.isfinite(after_loss)):
         raise ValueError(f"losses must be finite, got {before_loss} and {after_loss}")
@@ -26,11 +25,12 @@ def progress_distance(before_loss: float, after_loss: float, step_norm: float) -
 
 
 def gain_weights(neighbours: Sequence[Neighbour]) -> list[float]:
-    """FedFomo's equation 3: in proportion to the gain, nothing for a neighbour that brings none.
+    """Weights by FedFomo's equation 3: in proportion to the gain, 0 for a neighbour without gain.
 
-    `(K+1,)`, the peer itself first, whose own step counts like a neighbour's. A peer that gains from nobody keeps
-    everything.
+    `(K+1,)`, the peer itself first, whose own local step counts like a neighbour's. A peer that gains from no neighbour
+    keeps everything.
     """
+    # Equal for all neighbours of a round; min rather than the first, so that the order of neighbours cannot matter.
     own = min(neighbour.own[0] for neighbour in neighbours)
     gains = [max(0.0, -measure) for measure in (own, *(each.distances[0].mean for each in neighbours))]
     whole = math.fsum(gains)

@@ -1,18 +1,18 @@
-"""How much each layer matters -> which window of layers to train next.
+"""The choice of the block window to train next, from the importances of layers.
 
-A layer's importance is the sum of (gradient * parameter)² over its parameters, as in the layer-wise federated
-fine-tuning whose windows these are. Whoever trains or probes a layer measures it; what one has not measured is
-None, which is not 0. Peers tell each other, so a peer knows of layers that it never held.
+The importance of a layer is the sum of (gradient * parameter)² over its parameters, as in LEFF (layer-wise efficient
+federated fine-tuning, Shen et al., NeurIPS 2025). A peer that trains or probes a layer measures it; a layer that was
+not measured is None, not 0. Peers announce their importances, so a peer knows of layers that it never held.
 
-    smoothed               own measurements over rounds
-    combined               own and neighbours', by trust
-    with_bonus             more for layers seldom seen
+    smoothed               running mean of a peer's own measurements
+    combined               own and neighbours' importances, weighted by trust
+    with_bonus             optimism: more for layers that are seldom measured
     window_probabilities   softmax over block windows, standardised or plain, with a floor
-    drawn_window           one of them, for a given draw
+    drawn_window           the block window for a given random number
 
-The sums are of any scale (1e-8 to 1e-2 in one model, by optimiser and round), and neighbours may claim any. So
-a vector counts in units of its own mean, the standardised softmax in units of its own spread, and nothing here has
-a constant that depends on the model. All is a function of its arguments: who knows the seed of the draw can replay it.
+The sums have any scale (1e-8 to 1e-2 in one model, depending on optimiser and round), and neighbours may claim any
+scale. So a vector counts in units of its own mean, the standardised softmax in units of its own spread, and no constant
+in this file depends on the model. All functions are pure, so a choice can be replayed from the seed of its draw.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from statistics import fmean, pstdev
 from typing import Final, Literal, TypeAlias
 
 Importance: TypeAlias = tuple[float | None, ...]
-"""By layer, 0 to L-1; None for a layer that nobody measured."""
+"""Importance by layer, 0 to L-1; None for a layer that no peer measured."""
 
 Softmax: TypeAlias = Literal["standardised", "plain"]
-"""What the exponent of the softmax over block windows is: the window's importance in standard deviations of all
+"""The exponent of the softmax over block windows: the block window's importance in standard deviations of all block
 windows, or the importance itself, as in LEFF."""
 
 MAX_IMPORTANCE: Final = 1e100
 """Far above the largest float32, which is what a neighbour can claim, and low enough that all sums stay finite."""
 
 MAX_SCALE: Final = 1000.0
-"""Bound of the bonus's scale: no importance would be left beside it."""
+"""Bound of the scale of the bonus; beyond it, importances make no difference."""
 
 _ROUNDING: Final = 1e-12
-"""How far numbers near 1 may be off by rounding. It must not be standardised into a difference of windows."""
+"""Rounding error of numbers near 1. Standardising must not turn it into a difference between block windows."""
 
 
 def smoothed(
@@ -46,7 +46,7 @@ def smoothed(
 ) -> Importance:
     """Running mean by layer: `keep * previous + (1 - keep) * measured`, `keep` in [0, 1).
 
-    A first measurement is taken as it is, and a layer not measured keeps what it had.
+    The first measurement of a layer is taken unchanged; a layer that was not measured keeps its previous value.
     """
     if not 0 <= keep < 1:
         raise ValueError(f"keep must be in [0, 1), got {keep}")
@@ -58,11 +58,11 @@ def smoothed(
 def combined(
     own: Sequence[float | None], others: Sequence[Sequence[float | None]], weights: Sequence[float]
 ) -> Importance:
-    """By layer, the mean over those that measured it, by the trust row `weights` (`(K+1,)`, self first).
+    """Mean importance of each layer over the peers that measured it, by the trust row `weights` (`(K+1,)`, self first).
 
-    Each vector is taken in units of the mean of its known layers, so that its scale does not matter: no claim
-    passes the number of layers claimed, whatever it says. All zeros say that the layers are alike. None where no
-    peer with a weight above 0 measured the layer.
+    Each vector is taken in units of the mean of its known layers, so its scale does not matter, and no value exceeds
+    the number of layers that a peer claims to know. A vector of zeros counts as equal importances. A layer is None
+    where no peer with a weight above 0 measured it.
     """
     if len(weights) != len(others) + 1:
         raise ValueError(f"weights must be {len(others) + 1}, one for each vector, got {len(weights)}")
@@ -78,12 +78,12 @@ def combined(
 def with_bonus(
     importance: Sequence[float | None], counts: Sequence[int], *, rounds: int, scale: float
 ) -> Importance:
-    """Optimism: `scale * unit * sqrt(ln(1 + rounds) / (1 + n))` more for a layer seen `n` times in `rounds` rounds.
+    """Add `scale * unit * sqrt(ln(1 + rounds) / (1 + n))` to a layer measured `n` times in `rounds` rounds.
 
-    Unknown layers begin at the mean of the known ones. The unit is the standard deviation of the known ones, or
-    their mean where they are all equal, so that the unit of `importance` does not matter. UCB1's bonus (Auer,
-    Cesa-Bianchi and Fischer 2002), with one added to both counts, so that a layer never seen has one too.
-    Nothing known stays nothing known.
+    UCB1's bonus (Auer, Cesa-Bianchi and Fischer 2002), with 1 added to both counts, so that it is finite for a layer
+    that was never measured. Unknown layers start from the mean of the known layers. The unit is the standard deviation
+    of the known importances, or their mean where they are all equal, so that the scale of `importance` does not matter.
+    Where no layer is known, all stay None.
     """
     _check(importance)
     if len(counts) != len(importance):
@@ -111,16 +111,16 @@ def window_probabilities(
     floor: float,
     softmax: Softmax = "standardised",
 ) -> tuple[float, ...]:
-    """Of each window of `window` layers, by its first layer, `(L - window + 1,)`: the chance that it is trained.
+    """Probability to train each block window of `window` layers, by its first layer, `(L - window + 1,)`.
 
         standardised    p_k = (1 - floor) * softmax((I_k - mean) / (temperature * std)) + floor / K
         plain           p_k = (1 - floor) * softmax(I_k / temperature) + floor / K
 
-    over K windows, I_k the sum over window k. LEFF (Shen et al., NeurIPS 2025) has the plain one, at temperature 1
-    without a floor. It depends on the unit of the importances: flat for raw sums of 1e-8, one window for sums of
-    1e3. `floor` in [0, 1] is the part that no importance decides: above 0, every layer is trained again and again,
-    which convergence needs. Layers that nobody measured count as the mean of the others. Windows
-    that matter equally, or of which nothing is known, are equally likely.
+    over K block windows, where I_k is the sum over block window k. LEFF (Shen et al., NeurIPS 2025) uses the plain form
+    at temperature 1 without a floor. It depends on the unit of the importances: uniform for raw sums of 1e-8, one block
+    window for sums of 1e3. `floor` in [0, 1] is the part that is uniform: above 0, every layer is trained infinitely
+    often, which convergence needs. Layers that no peer measured count as the mean of the others. Block windows of
+    equal importance, or of which nothing is known, are equally likely.
     """
     _check(importance)
     if not 1 <= window <= len(importance):
@@ -132,6 +132,7 @@ def window_probabilities(
     layers = _filled(importance)
     scores = [math.fsum(layers[first : first + window]) for first in range(len(layers) - window + 1)]
     below = _below_best(scores) if softmax == "plain" else _standardised(scores)
+    # Exactly uniform, where the formula would leave a rounding error.
     if not any(below):
         return (1 / len(scores),) * len(scores)
     weights = [math.exp(score / temperature) for score in below]
@@ -140,33 +141,33 @@ def window_probabilities(
 
 
 def drawn_window(probabilities: Sequence[float], draw: float) -> int:
-    """The window at `draw`, in [0, 1), of the distribution; never one of probability 0."""
+    """Index of the block window at `draw`, in [0, 1), of the distribution; never one of probability 0."""
     if not 0 <= draw < 1:
         raise ValueError(f"draw must be in [0, 1), got {draw}")
     possible = [k for k, probability in enumerate(probabilities) if probability > 0]
     if not possible:
         raise ValueError("probabilities must have one above 0, got none")
     ends = list(accumulate(probabilities[k] for k in possible))
-    # Rounding may leave the last end below the draw.
+    # Because of rounding, the last end may lie below the draw.
     return possible[min(bisect_right(ends, draw), len(possible) - 1)]
 
 
 def round_robin(round: int, windows: int) -> int:  # noqa: A002 - a round is called a round
-    """The first layer of the window of this round, each of `windows` in its turn."""
+    """First layer of the block window to train in `round`, where all `windows` block windows take turns."""
     if windows < 1:
         raise ValueError(f"windows must be at least 1, got {windows}")
     return round % windows
 
 
 def _below_best(scores: Sequence[float]) -> list[float]:
-    """Differences to the best score, at most 0: the same softmax, and no exponent overflows."""
+    """Differences to the best score, at most 0. The softmax is the same, and no exponent overflows."""
     best = max(scores)
     return [score - best for score in scores]
 
 
 def _standardised(scores: Sequence[float]) -> list[float]:
     """Differences to the best score in standard deviations; all 0 where only rounding makes scores differ."""
-    # First in units of the largest: squares of denormal numbers would be 0.
+    # In units of the largest first, because the squares of very small numbers would be 0.
     most = max(scores) or 1.0
     scores = [score / most for score in scores]
     middle = fmean(scores)

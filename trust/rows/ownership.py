@@ -1,15 +1,15 @@
-"""Which units a peer trains, so that those here share them out without a word.
+"""Assignment of units to the peers that train them, computed by every peer alone, without messages.
 
-Weighted rendezvous hashing (Thaler and Ravishankar 1998; weights by Schindelhauer and Schomaker 2005): for every
-unit each peer draws `-capacity / ln h`, with h in (0, 1) from a hash of peer, unit and epoch, and the largest
-draws own it. Anybody can compute anybody's draws, so no message is needed. A draw depends on nobody else, so a
-peer that leaves hands over its own units and no others. `-ln h / capacity` is a waiting time at the rate
-`capacity`, and who is first in such a race is first with probability capacity / all capacities: a peer's part of
-the units is its part of the capacities, on average.
+Weighted rendezvous hashing (Thaler and Ravishankar 1998; weights by Schindelhauer and Schomaker 2005): for every unit
+each peer has a draw `-capacity / ln h`, with h in (0, 1) from a hash of peer, unit and epoch, and the peers with the
+largest draws own the unit. Every peer can compute the draws of all peers. A draw does not depend on other peers, so
+only the units of a peer that leaves get new owners. `-ln h / capacity` is an exponential waiting time of rate
+`capacity`, and the smallest of several such times belongs to a peer with probability capacity / sum of capacities: on
+average, a peer's share of the units is its share of the capacities.
 
-Peers that see different crowds, or are told different capacities, disagree about some owners. Such a unit is
-trained twice or not at all in this epoch, and the merge copes with both. A capacity is a claim: a false one
-leaves units untrained until the next epoch, but buys no weight.
+Peers that know different sets of peers, or different capacities, disagree about some owners. Such a unit is trained
+twice or not at all in this epoch; the merge handles both. A capacity is a claim: a false one leaves units untrained
+until the next epoch, but gains no weight in any row.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 MAX_CAPACITY: Final = 1e12
-"""Far above any ratio of two machines, and far below where a draw becomes infinite."""
+"""Largest capacity: far above any ratio of two machines, and far below where a draw becomes infinite."""
 
 _BITS: Final = 52
-"""Of the hash: with one more, h = 1 - 2^-54 would round to 1, whose logarithm is 0."""
+"""Bits of the hash that are used. With 53, h = 1 - 2^-54 would round to 1, whose logarithm is 0."""
 
 
 def owned(
     me: str, peers: Mapping[str, float], units: Sequence[str], *, epoch: int, copies: int
 ) -> frozenset[int]:
-    """Indices of the units that `me` trains in this epoch; `peers` is everybody here, `me` included, by capacity.
+    """Indices of the units that `me` trains in this epoch; `peers` maps all known peers, `me` included, to capacities.
 
-    Those that `owners` gives it. Where that is none, the one unit that it drew highest for, besides its owners, so
-    that everybody trains something; a peer of capacity 0 has nothing all the same.
+    These are the units that `owners` assigns to `me`. A peer that owns none trains the unit of its largest draw, in
+    addition to the owners, so that every peer trains something; a peer of capacity 0 trains nothing.
     """
     if me not in peers:
         raise ValueError(f"me must be one of the peers, got {me!r}")
@@ -48,10 +48,10 @@ def owned(
 def owners(
     peers: Mapping[str, float], units: Sequence[str], *, epoch: int, copies: int
 ) -> tuple[tuple[str, ...], ...]:
-    """For each unit the `copies` peers that own it, best draw first, ties by id; all that can, if they are fewer.
+    """The `copies` peers that own each unit, largest draw first, ties by id; fewer where fewer peers have a capacity.
 
-    `peers` are capacities by id, in any unit, 0 to `MAX_CAPACITY`; 0 owns nothing. Units are by name, which must
-    differ; a new `epoch` draws anew.
+    `peers` maps ids to capacities, in any unit, 0 to `MAX_CAPACITY`; a peer of capacity 0 owns nothing. `units` are
+    distinct names. Draws of different epochs are independent.
     """
     if copies < 1:
         raise ValueError(f"copies must be at least 1, got {copies}")
@@ -73,11 +73,12 @@ def owners(
 
 
 def _draw(peer: str, unit: str, epoch: int) -> float:
-    """`-1 / ln h`, above 0 and finite."""
+    """`-1 / ln h` of the hash of peer, unit and epoch; above 0 and finite. PROTOCOL.md, section 5.6, specifies it."""
     hasher = hashlib.sha256()
     for part in (peer.encode(), unit.encode(), str(epoch).encode()):
-        # With its length before it, so that no two triples run together to the same bytes.
+        # Preceded by its length, so that two different triples never hash the same bytes.
         hasher.update(len(part).to_bytes(8, "little"))
         hasher.update(part)
     number = int.from_bytes(hasher.digest()[:8], "little") >> (64 - _BITS)
+    # h is the middle of one of 2^52 equal intervals, hence never 0 or 1.
     return -1 / math.log((2 * number + 1) / 2 ** (_BITS + 1))

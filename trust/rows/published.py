@@ -1,9 +1,9 @@
-"""Distances as published, faults included: Wagner, Fan and Jaggi (2024, arXiv 2404.09753), text and released code.
+"""The distances and rows of Wagner, Fan and Jaggi (2024, arXiv 2404.09753) as published, in text and released code.
 
-For reproduction and comparison; `evidence.py` has the forms to use. Why these are not them, in short: factors are
-defined up to a rotation, so that their cosine says little about the update; perplexity is an exponential, so that its
-differences are large where the text is hard; and the offset of raw logits is the model's own, so that zero for what
-was not kept may stand above everything that was.
+They reproduce the publication with its faults and serve comparison; use the forms in `evidence.py` otherwise. The
+faults in short: factors are defined only up to an invertible matrix, so their cosine says little about the update;
+perplexity is an exponential, so its differences are large where the text is hard; and the offset of raw logits differs
+between models, so the zero that stands for a token that was not kept may exceed the logits of all kept tokens.
 
 Axes: R reference rows, K kept entries of a row, M the 2 K entries of both sides, W windows. A tensor of the adapter
 is A (rank, inputs) or B (outputs, rank), the transpose of the paper's.
@@ -22,15 +22,15 @@ from trust.rows.evidence import MAX_DISTANCE, Distance, Floats, Neighbour, mean_
 from trust.rows.softmax import softmax
 
 _SMALLEST_NORM = 1e-8
-"""torch's `cosine_similarity` divides by no less, so a row of zeros has cosine 0 with everything."""
-
+"""Lower bound of norms in torch's `cosine_similarity`, so that a row of zeros has cosine 0 with every row."""
 
 CODE_SHARPNESS = 10.0
-"""Released code of Wagner et al. (2024): logit distances, made to sum to 1 over the row, count ten times."""
+"""Factor of logit distances in the exponent, after they are scaled to sum to 1 over the row. From the released code;
+the paper does not mention it."""
 
 
 class Logits(Protocol):
-    """Top-k raw logits on the reference set; ids strictly rising in each row."""
+    """Top-k raw logits on the reference set; token ids rise strictly in each row."""
 
     @property
     def ids_RK(self) -> NDArray[np.uint32]: ...
@@ -41,7 +41,7 @@ class Logits(Protocol):
 def parameter_distance(mine: Mapping[str, Floats], theirs: Mapping[str, Floats]) -> Distance:
     """1 - cosine of all tensors as one vector, in [0, 2] (equation 2); no error is known.
 
-    Two zero vectors have distance 0, a zero one has distance 1 from any other. Raises `ValueError` where the
+    Two zero vectors have distance 0; the distance of a zero vector to any other is 1. Raises `ValueError` where the
     tensors differ in name or shape, or a value is not finite.
     """
     pairs = _pairs(mine, theirs)
@@ -54,29 +54,29 @@ def parameter_distance(mine: Mapping[str, Floats], theirs: Mapping[str, Floats])
 
 
 def row_cosine_distance(mine: Mapping[str, Floats], theirs: Mapping[str, Floats]) -> Distance:
-    """1 - mean over the rows of all factors of their cosine, in [0, 2], as the released code computes strategy 1.
+    """1 - mean cosine of the rows of all factors, in [0, 2], as the released code computes strategy 1.
 
-    The paper's rows are our columns: one for each input of an A, one for each rank of a B. All count alike, so
-    nearly all of it is A. Raises `ValueError` as `parameter_distance`.
+    The paper's rows are our columns: one for each input of an A, one for each rank of a B. All rows have equal weight,
+    so A makes up nearly all of the mean (99.7 % for GPT-2 at rank 4). Raises `ValueError` as `parameter_distance`.
     """
     cosines = np.concatenate([_column_cosines(a, b) for a, b in _pairs(mine, theirs)])
     return Distance(min(max(1 - float(cosines.mean()), 0.0), 2.0), 0.0)
 
 
 def perplexity_distance(mine_W: Floats, theirs_W: Floats) -> Distance:
-    """Perplexity of the neighbour's model less that of one's own, as the released code computes strategy 2.
+    """Perplexity of the neighbour's model minus that of this peer's model, as the released code computes strategy 2.
 
-    Losses in nats per token, of windows that need not be the same: the code draws them anew for every pair of peers.
-    Held within 1e100 either way. No error is known. Raises `ValueError` where a side is empty or not finite.
+    Losses in nats per token. The two sides may be of different windows, because the code draws new windows for every
+    pair of peers. Clipped to +-1e100. No error is known. Raises `ValueError` where a side is empty or not finite.
     """
     mine, theirs = _perplexity(mine_W), _perplexity(theirs_W)
     return Distance(theirs - mine, 0.0)
 
 
 def logit_distance(mine: Logits, theirs: Logits) -> Distance:
-    """Mean over rows of the L1 distance of the logits, each token that a side did not keep being 0 there.
+    """Mean over rows of the L1 distance of the logits, where a token that a side did not keep counts as 0.
 
-    Equation 4 on the sparse logits of section 3.3, and the released code's strategy 3 before it divides by the sum
+    Equation 4 on the sparse logits of section 3.3, and strategy 3 of the released code before it divides by the sum
     over the row. Raises `ValueError` where the shapes differ, there is no row or a value is not finite.
     """
     if mine.ids_RK.shape != theirs.ids_RK.shape:
@@ -90,7 +90,8 @@ def logit_distance(mine: Logits, theirs: Logits) -> Distance:
     signed_RM = np.concatenate(
         (mine.logits_RK.astype(np.float64), -theirs.logits_RK.astype(np.float64)), axis=1
     )
-    # An id occurs at most once on each side, so that after sorting the shared ones are neighbours.
+    # An id occurs at most once on each side, so shared ids are adjacent after sorting. Their |p| + |q| counted in the
+    # first sum is replaced by |p - q|; q is stored with the opposite sign, so |p - q| is |left + right|.
     order_RM = np.argsort(ids_RM, axis=1, kind="stable")
     ids_RM = np.take_along_axis(ids_RM, order_RM, axis=1)
     signed_RM = np.take_along_axis(signed_RM, order_RM, axis=1)
@@ -102,15 +103,18 @@ def logit_distance(mine: Logits, theirs: Logits) -> Distance:
 
 
 def published_weights(neighbours: Sequence[Neighbour]) -> list[float]:
-    """softmax(-d), the peer itself first and at distance 0: softmax of the cosines, or of minus the losses or
-    perplexities. The constants depend on the unit of the evidence and are kept as they are, for comparison."""
+    """softmax(-d), with the peer itself first and at distance 0.
+
+    This equals the softmax of the cosines, or of minus the losses or perplexities. There is no temperature, so the
+    sharpness depends on the unit of the evidence; it is kept for comparison.
+    """
     return softmax(_distances(neighbours))
 
 
 def sharpened_weights(neighbours: Sequence[Neighbour]) -> list[float]:
-    """softmax(-10 d / sum of d), as the released code makes rows of logit distances.
+    """softmax(-10 d / sum of d), as the released code computes rows from logit distances.
 
-    Because of the sum, sharpness falls with the number of peers.
+    Because of the sum, the sharpness falls with the number of peers.
     """
     distances = _distances(neighbours)
     whole = math.fsum(distances) or 1.0

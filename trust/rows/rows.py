@@ -1,13 +1,12 @@
-"""What is known of the neighbours -> candidate rows: how much a peer keeps, and how much it takes from each.
+"""Candidate trust rows: how much of its own adapter a peer keeps, and how much it takes from each neighbour.
 
-A row has K+1 weights for K neighbours, entry 0 the peer itself; it is non-negative and sums to 1. Every
-strategy proposes one row or several (`candidate_rows`), of which the peer takes the one whose merge does best on
-its own trust split (`chosen`), or one nearer to itself (`shrunk`).
+A row has K+1 weights for K neighbours; weight 0 is the peer itself. Weights are non-negative and sum to 1. Every
+strategy proposes one or several rows (`candidate_rows`); the peer takes the row whose merge has the least loss on its
+trust split (`chosen`), or a row nearer to itself (`shrunk`).
 
-How a strategy makes weights of evidence stands in `strategies.py` and the files that it names. What applies to all
-strategies is here: amounts of text are multiplied into the weights, then age takes from neighbours what goes to the
-peer itself. A learned row comes from the learner: here is where it begins (`starting_row`), and `token_weighted`
-applies to it too.
+`strategies.py`, and the files that it names, turn evidence into weights. This file applies what all strategies have in
+common: amounts of text are multiplied into the weights, then the age discount moves weight from neighbours to the peer
+itself. The learner fits a learned row, from `starting_row` on; `token_weighted` applies to it too.
 """
 
 from __future__ import annotations
@@ -45,12 +44,12 @@ __all__ = (
 Row: TypeAlias = tuple[float, ...]
 
 UNIFORM_SHARE = 0.1
-"""Part of a learned row's start that is uniform. Guess: enough for a weight that fell to 0 to rise again."""
+"""Uniform part of the start of a learned row. Guess: enough for a weight that fell to 0 to rise again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A row to try. `temperature` is None where the row was not made by one of several."""
+    """A row to try, and the temperature that it was computed with; None for a strategy without temperatures."""
 
     temperature: float | None
     row: Row
@@ -59,14 +58,15 @@ class Candidate:
 def candidate_rows(
     config: TrustConfig, neighbours: Sequence[Neighbour], me: Counts = NO_TEXT, *, alpha: float = 1.0
 ) -> tuple[Candidate, ...]:
-    """The rows worth trying, highest temperature first.
+    """The distinct rows that a strategy proposes, highest temperature first.
 
-    `me` is this peer's own text and `alpha` that of `alpha_of`; both are read only where `tokens_power` is above 0.
-    What age then takes from a neighbour goes to the peer itself. Rows that come out the same are listed once,
-    under the highest temperature, because each costs an evaluation. Never empty: without neighbours, or
-    alone by choice, the one candidate keeps everything. Permuting the neighbours permutes the rows, exactly.
-    Raises `ValueError` for neighbours whose measures are not those of `evidence_of(config)`, for one that is not
-    finite, an error or age below 0, or a distance below 0 where there is none; and for a strategy whose row the
+    `me` counts this peer's own text and `alpha` comes from `alpha_of`; both are read only if `tokens_power` is above 0.
+    Weight that the age discount takes from a neighbour goes to the peer itself. Equal rows are listed once, under the
+    highest temperature, because each costs an evaluation. The result is never empty: without neighbours, or with
+    strategy "local", the only candidate keeps everything. Permuting the neighbours permutes the rows exactly.
+
+    Raises `ValueError` for neighbours whose measures are not those of `evidence_of(config)`, for a measure that is not
+    finite, an error or age below 0, or a distance below 0 of a kind that has none; and for a strategy whose row the
     learner fits, unless there are no neighbours.
     """
     _check(evidence_of(config), neighbours)
@@ -91,22 +91,23 @@ def candidate_rows(
 
 
 def age_decay(config: TrustConfig) -> float:
-    """The decay that applies: `TrustConfig.age_decay` for strategies that discount age, else 0."""
+    """`TrustConfig.age_decay` for strategies that discount age in our form, else 0."""
     return config.age_decay if strategy_of(config).decays and config.form == "ours" else 0.0
 
 
 def starting_row(previous: Mapping[str, float], neighbours: Sequence[Neighbour]) -> Row:
-    """Where learning a row begins: the last one, brought to who is here, and a little of the uniform one.
+    """The row from which learning starts: the last row restricted to these neighbours, mixed with the uniform row.
 
-    `previous` is what each neighbour had of the last row, the rest being the peer's own. The uniform row where
-    that says nothing about anybody here. No weight is 0, for one that is would stay so.
+    `previous` maps neighbours to their weights in the last row; the rest was the peer's own. The result is uniform if
+    `previous` names none of these neighbours. No weight is 0, because the learner's steps are on the logarithms of the
+    weights and could not raise it again.
     """
     count = len(neighbours) + 1
-    if not any(one.peer in previous for one in neighbours):
+    if not any(neighbour.peer in previous for neighbour in neighbours):
         return (1 / count,) * count
     own = max(0.0, 1 - math.fsum(previous.values()))
-    kept = [own, *(previous.get(one.peer, 0.0) for one in neighbours)]
-    # All of it may have been with peers that are gone.
+    kept = [own, *(previous.get(neighbour.peer, 0.0) for neighbour in neighbours)]
+    # The sum is 0 if peers that are gone had all the weight.
     total = math.fsum(kept) or 1.0
     mixed = [(1 - UNIFORM_SHARE) * weight / total + UNIFORM_SHARE / count for weight in kept]
     whole = math.fsum(mixed)
@@ -114,9 +115,9 @@ def starting_row(previous: Mapping[str, float], neighbours: Sequence[Neighbour])
 
 
 def chosen(candidates: Sequence[Candidate], losses: Sequence[float]) -> int | None:
-    """Index of the candidate with the least loss; None where no loss is a finite number: stay alone.
+    """Index of the candidate with the least loss; None, for no merge, where no loss is finite.
 
-    Between equal losses the row that keeps more of the peer itself wins, for it risks less; then the first.
+    Of equal losses, the row that keeps more of the peer itself wins, because it risks less; then the first.
     """
     if len(candidates) != len(losses):
         raise ValueError(
@@ -127,14 +128,18 @@ def chosen(candidates: Sequence[Candidate], losses: Sequence[float]) -> int | No
 
 
 def shrunk(row: Row) -> Row:
-    """Halfway from `row` to keeping everything: what the guard tries before it refuses a merge."""
+    """The row halfway from `row` to keeping everything. The guard tries it before it refuses a merge."""
     return ((row[0] + 1) / 2, *(weight / 2 for weight in row[1:]))
 
 
 def _discounted(weights: Sequence[float], priors: Sequence[float]) -> Row:
-    """What the priors take from others goes to the peer itself; exactly 1 where nobody else is left."""
+    """The row in which weight that the priors take from neighbours goes to the peer itself.
+
+    Renormalising instead would raise the fresh neighbours, although nothing speaks for them.
+    """
     own, *others = weights
     kept = [weight * prior for weight, prior in zip(others, priors, strict=True)]
+    # Exactly 1, where the sum below could leave a rounding error.
     if not any(kept):
         return (1.0, *kept)
     taken = math.fsum(weight - left for weight, left in zip(others, kept, strict=True))
@@ -142,17 +147,17 @@ def _discounted(weights: Sequence[float], priors: Sequence[float]) -> Row:
 
 
 def _check(kinds: tuple[Evidence, ...], neighbours: Sequence[Neighbour]) -> None:
-    for one in neighbours:
-        if not len(one.distances) == len(one.own) == len(kinds):
+    for neighbour in neighbours:
+        if not len(neighbour.distances) == len(neighbour.own) == len(kinds):
             raise ValueError(
-                f"distances must be {len(kinds)} and as many own, got {one.distances}, {one.own}"
+                f"distances must be {len(kinds)} and as many own, got {neighbour.distances}, {neighbour.own}"
             )
-        for kind, distance, own in zip(kinds, one.distances, one.own, strict=True):
+        for kind, distance, own in zip(kinds, neighbour.distances, neighbour.own, strict=True):
             if not is_measure(kind, distance) or not abs(own) <= MAX_DISTANCE:
                 raise ValueError(f"distance must be one by {kind}, got {distance}, own {own}")
 
 
 def is_measure(kind: Evidence, distance: Distance) -> bool:
-    """Whether rows can be made of it: numbers within bounds, the mean below 0 only where that has a meaning."""
+    """Whether `distance` is valid for `kind`: within bounds, with a mean below 0 only for differences of losses."""
     least = -MAX_DISTANCE if EVIDENCE[kind].compares_losses else 0.0
     return least <= distance.mean <= MAX_DISTANCE and 0.0 <= distance.error <= MAX_DISTANCE

@@ -1,22 +1,23 @@
-"""Soft rows in our form: distances in units of their own median, and one row for each temperature.
+"""Softmax rows in our form: distances in units of their median, and one row for each temperature.
 
-From distances d the weights are a softmax of
+The weights of distances d are a softmax of
 
     z_j = -d_j / (temperature * scale),    scale = the median distance,
 
-so that no constant depends on the model, the data or the kind of evidence. The temperature is not guessed
-either: there is one row for each in the configuration, and the peer takes the one whose merge does best on
-its own trust split.
+so that no constant depends on the model, the data or the kind of evidence. The released code of Wagner et al. (2024)
+scales by the sum over the row instead, and its sharpness falls with the number of peers. The temperature is not guessed
+either: every temperature of the configuration gives a row, and the peer takes the row whose merge has the least loss on
+its trust split.
 
-The peer itself has distance 0 by definition, which says nothing: with 0, a low temperature means training
-alone and a high one plain averaging, with nothing useful between. So the peer counts as its own nearest
-neighbour. Losses are different: there a peer's own distance of 0 is measured, and stays.
+The peer itself has distance 0 by definition, which carries no information: with 0, a low temperature means training
+alone and a high one plain averaging, with nothing useful between. So the peer counts as near as its nearest neighbour.
+Losses are different: a peer's own difference of 0 is a measurement, and it is kept.
 
-Several kinds of evidence multiply: `z_j = -sum over kinds of d_j / scale`, each kind in its own unit, then one
-temperature for all. A neighbour must be near by each of them.
+Several kinds of evidence multiply: `z_j = -sum over kinds of d_j / scale`, each kind in its own unit, with one
+temperature for all. A neighbour must be near by each kind.
 
-With one neighbour nearness has nothing to compare: every temperature gives 1/2, and whether to merge at all
-is the guard's decision.
+With a single neighbour, relative nearness has nothing to compare: every temperature gives 1/2, and the guard decides
+whether to merge at all.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from trust.rows.evidence import Distance, Neighbour
 from trust.rows.evidence_kinds import EVIDENCE, Evidence
 
 FARTHEST = 1e100
-"""Bound of a distance in units of the median, so that sums of several stay finite. Its weight is 0 anyhow."""
+"""Bound of a distance in units of the median, so that sums of several stay finite. Its weight is 0 in any case."""
 
 
 def soft_weights(
     kinds: Sequence[Evidence], neighbours: Sequence[Neighbour], temperatures: Sequence[float]
 ) -> list[tuple[float | None, list[float]]]:
-    """`(K+1,)` weights for each temperature, the peer itself first; `kinds` are those of the distances."""
+    """`(K+1,)` weights for each temperature, the peer itself first; `kinds` are the kinds of `Neighbour.distances`."""
     by_kind = zip(*(each.distances for each in neighbours), strict=True)
     units = [
         paired(distances) if EVIDENCE[kind].compares_losses else near(distances)
@@ -46,27 +47,30 @@ def soft_weights(
 
 
 def near(distances: Sequence[Distance]) -> list[float]:
-    """K+1 distances in units of the median, for distances whose zero says nothing: entry 0 is the peer, as
-    near as its nearest neighbour."""
+    """K+1 distances in units of the median, for kinds whose zero is a convention.
+
+    Entry 0 is the peer itself, as near as its nearest neighbour.
+    """
     others = [distance.mean for distance in distances]
     return _in_units(min(others), others, _scale(others))
 
 
 def paired(distances: Sequence[Distance]) -> list[float]:
-    """K+1 distances above the best, for differences of losses: the peer keeps its measured 0.
+    """K+1 distances above the best one, for differences of losses; entry 0, the peer itself, keeps its measured 0.
 
-    The unit never falls below the median standard error, so that neighbours whose losses cannot be told
-    apart get weights that cannot be told apart.
+    The unit is at least the median standard error, so that neighbours whose losses differ by less than the noise get
+    nearly equal weights.
     """
     best = min(0.0, *(distance.mean for distance in distances))
     above = [distance.mean - best for distance in distances]
     noise = median(distance.error for distance in distances)
-    # Without noise and with all neighbours equally good, what is left to compare is the peer itself.
+    # Without noise and with all neighbours equally good, the only remaining scale is the distance to the peer itself.
     return _in_units(-best, above, max(_scale(above), noise) or -best)
 
 
 def softmax(distances: Sequence[float], *, temperature: float = 1.0) -> list[float]:
-    """Weights that sum to 1 and fall with the distance."""
+    """Softmax of minus the distances over the temperature: weights that sum to 1."""
+    # Differences to the nearest, so that no exponent overflows.
     nearest = min(distances)
     weights = [math.exp(-(distance - nearest) / temperature) for distance in distances]
     total = math.fsum(weights)
@@ -74,18 +78,21 @@ def softmax(distances: Sequence[float], *, temperature: float = 1.0) -> list[flo
 
 
 def product(kinds: Sequence[Sequence[float]]) -> list[float]:
-    """Distances of several kinds as one: products of weights are sums of distances."""
+    """Distances of several kinds added up, because products of weights are sums of distances."""
     return [math.fsum(each) for each in zip(*kinds, strict=True)]
 
 
 def _in_units(own: float, others: Sequence[float], scale: float) -> list[float]:
-    """`scale` is 0 only where `own` and `others` are all equal."""
+    """Distances above the nearest, over `scale`, which is 0 only where `own` and `others` are all equal."""
     nearest = min(own, *others)
     above = [distance - nearest for distance in (own, *others)]
     return [min(distance / scale, FARTHEST) if distance else 0.0 for distance in above]
 
 
 def _scale(distances: Sequence[float]) -> float:
-    """The median distance; where at least half are 0, the median of the others; 0 where all are."""
+    """The median distance; where that is 0, the median of the distances above 0; 0 where all are 0.
+
+    The fallback keeps peers with identical adapters from setting the scale to 0.
+    """
     above = [distance for distance in distances if distance > 0]
     return median(distances) or (median(above) if above else 0.0)

@@ -1,9 +1,8 @@
-"""The table of strategies: how evidence about neighbours becomes weights, one entry for each.
+"""The table of strategies: how each strategy turns evidence about neighbours into weights.
 
-To add a strategy, write a function from neighbours to weights in a file of its own and an entry here. The
-configuration, rows, `trust explain`, the round and the simulator read this table. A strategy that has settings of
-its own adds them to `TrustConfig` and to `StrategySettings`; one that needs a new measure adds it to
-`evidence_kinds.py`.
+To add a strategy, write a function from neighbours to weights in a file of its own, and an entry in this table. The
+configuration, rows, `trust explain`, the round and the simulator read it. Settings of a strategy go to `TrustConfig`
+and to `StrategySettings`; a new kind of evidence goes to `evidence_kinds.py`.
 """
 
 from __future__ import annotations
@@ -21,11 +20,14 @@ from trust.rows.published import published_weights, sharpened_weights
 from trust.rows.softmax import soft_weights
 
 Form: TypeAlias = Literal["ours", "paper-text", "paper-code"]
-"""The form in which a strategy makes rows: ours, or as published."""
+"""The form in which a strategy computes rows: ours, or as Wagner et al. (2024) published it."""
 
 
 class StrategySettings(Protocol):
-    """What strategies read of `TrustConfig`. The table stands below the configuration, which checks itself by it."""
+    """The settings that strategies read of `TrustConfig`.
+
+    A protocol rather than the class, because `config.py` imports this table to check the strategy's name.
+    """
 
     @property
     def temperatures(self) -> tuple[float, ...]: ...
@@ -37,16 +39,16 @@ class StrategySettings(Protocol):
 
 Proposals: TypeAlias = list[tuple[float | None, list[float]]]
 """(temperature, weights) of each row to try: `(K+1,)` weights that sum to 1, the peer itself first. The temperature
-is None where the strategy has none."""
+is None for a strategy without temperatures."""
 
 MakeWeights: TypeAlias = Callable[[StrategySettings, Sequence[Neighbour]], Proposals]
-"""Weights by evidence alone, for at least one neighbour. Age and amounts of text are applied afterwards, in
-`rows.candidate_rows`."""
+"""Computes weights from evidence alone, for at least one neighbour. `rows.candidate_rows` applies age and amounts of
+text afterwards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedForm:
-    """A strategy as Wagner, Fan and Jaggi (2024, arXiv 2404.09753) have it: one kind of evidence, one row."""
+    """A strategy as Wagner, Fan and Jaggi (2024, arXiv 2404.09753) published it: one kind of evidence, one row."""
 
     evidence: Evidence
     weights: Callable[[Sequence[Neighbour]], list[float]] = published_weights
@@ -54,42 +56,44 @@ class PublishedForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strategy:
+    """One strategy: what it measures, how it computes weights, and which rules apply to its rows."""
+
     about: str
     """One line for lists of strategies."""
 
     explanation: str
-    """How evidence becomes weights, in sentences for `trust explain`; `{me}` is the peer whose row it is."""
+    """How evidence becomes weights, in sentences for `trust explain`; `{me}` is the peer that the row belongs to."""
 
     evidence: Callable[[StrategySettings], tuple[Evidence, ...]] = lambda _: ()
-    """What is measured of each neighbour, in the order of `Neighbour.distances`."""
+    """The kinds of evidence that are measured of each neighbour, in the order of `Neighbour.distances`."""
 
     weights: MakeWeights | None
-    """None where the learner fits the row by its gradient, from `rows.starting_row` on."""
+    """Computes the rows to try; None where the learner fits the row by gradient steps from `rows.starting_row`."""
 
     published: Mapping[Form, PublishedForm] = field(default_factory=lambda: MappingProxyType({}))
-    """The published forms; empty where there are none."""
+    """The strategy's published forms; empty where there are none."""
 
     tries_temperatures: bool = False
-    """Whether there is one row for each temperature."""
+    """Whether the strategy proposes one row for each temperature."""
 
     decays: bool = False
-    """Whether an old announcement counts less in our form. Those that are too old never count."""
+    """Whether weights fall with the age of an announcement in our form. Beyond `max_age` none counts in any form."""
 
     counts_text: bool = True
-    """Whether amounts of text may be multiplied into the row."""
+    """Whether `tokens_power` applies to the row."""
 
     takes_everybody: bool = False
-    """Whether a row is over all peers of a network, rather than the nearest ones."""
+    """Whether a row covers all peers of a network rather than the nearest ones."""
 
     merges: bool = True
-    """Whether anything of neighbours is ever used."""
+    """Whether the strategy ever uses a neighbour's adapter."""
 
     obstacle: Callable[[StrategySettings], str] = lambda _: ""
-    """Why the settings give no row to compare with others, "" where they do."""
+    """Why the settings give no row to compare with other strategies; "" where they do."""
 
     @property
     def fitted(self) -> bool:
-        """Whether the row is fitted by the learner, not made of evidence."""
+        """Whether the learner fits the row, rather than evidence determining it."""
         return self.weights is None
 
 
@@ -114,9 +118,9 @@ STRATEGIES: Final[dict[str, Strategy]] = {
         merges=False,
     ),
     "uniform": Strategy(
-        # With amounts of text as in federated averaging, arXiv 1602.05629.
+        # With `tokens_power` 1 this is federated averaging, arXiv 1602.05629.
         about="plain averaging over all peers",
-        explanation="The strategy is plain averaging: everybody gets the same.",
+        explanation="The strategy is plain averaging: all peers get the same weight.",
         weights=lambda _, neighbours: [(None, _uniform(neighbours))],
         takes_everybody=True,
     ),
@@ -174,18 +178,18 @@ STRATEGIES: Final[dict[str, Strategy]] = {
     ),
     "fomo": Strategy(
         about="FedFomo: loss gained per distance, only neighbours that help",
-        explanation="Everybody gets weight in proportion to how much its adapter gains {me}, and whoever gains it "
-        "nothing gets nothing.",
+        explanation="Weights are in proportion to how much each adapter lowers {me}'s loss for its distance; a peer "
+        "that does not lower it gets none.",
         evidence=lambda _: ("progress",),
         weights=lambda _, neighbours: [(None, gain_weights(neighbours))],
     ),
     "fixed": Strategy(
         about="weights that the settings give",
-        explanation="The weights were given in the settings; what belongs to those who are absent stays with {me}.",
+        explanation="The weights were given in the settings; the weights of absent peers stay with {me}.",
         weights=lambda settings, neighbours: [(None, fixed_weights(settings.fixed, neighbours))],
         counts_text=False,
         takes_everybody=True,
         obstacle=lambda settings: "" if settings.fixed else "no weights are given",
     ),
 }
-"""Name in `trust.strategy` -> strategy, in the order in which people read them."""
+"""Strategies by their name in `trust.strategy`, in the order in which lists show them."""
