@@ -1,4 +1,4 @@
-"""Records of peers that never ran: random numbers from a seed, in the sizes and shapes of a real history."""
+"""Synthetic records for benchmarks: random numbers from a seed, with the sizes and shapes of real histories."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import msgspec
 from trust.record.history import Begun, Entry, Guard, Record, Round, Seen, Traffic
 
 _KINDS = 5
-"""Peers whose numbers are the same modulo this take more from each other, so that there is something to find."""
+"""Peers whose numbers are equal modulo this take more from each other, so that the matrix has a structure."""
 
 _MOVED = {"announce": 2_000, "blob": 400_000, "known": 300, "wire": 450_000}
-"""Bytes in a round, each way."""
+"""Bytes of traffic per round in each direction, by kind."""
 
 
 class MadePeers:
-    """Peers by number, from 0. The same calls in the same order make the same records.
+    """Makes records of `count` peers, numbered from 0. The same calls in the same order make the same records.
 
-    A row has everybody else, or `neighbours` of them drawn anew each round; `guards` are drawn from alike. With
-    `lean`, what is known of a neighbour is no more than every strategy and every version writes.
+    A row has all other peers, or `neighbours` of them drawn in each round; the guard's outcome is drawn from `guards`.
+    With `lean`, `Seen` has only the fields that every strategy and every version of the format writes.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class MadePeers:
         )
 
     def round(self, peer: int, number: int) -> Round:
-        """Losses fall with `number`, from 1; every merge makes them better by up to 0.1."""
+        """The record of round `number`, from 1. Losses fall with `number`, and every merge lowers them by up to 0.1."""
         others = [other for other in range(len(self.ids)) if other != peer]
         if self._neighbours < len(others):
             others = self.rng.sample(others, self._neighbours)
@@ -92,7 +92,7 @@ class MadePeers:
         )
 
     def entry(self, record: Record, *, at_s: float, rounds: int) -> Entry:
-        """With the traffic of so many rounds."""
+        """The entry of `record` in a history, with the traffic of `rounds` rounds."""
         moved = {kind: size * rounds for kind, size in _MOVED.items()}
         return Entry(at_s=at_s, traffic=Traffic(sent=moved, received=moved), record=record)
 

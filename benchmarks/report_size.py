@@ -1,10 +1,10 @@
-"""The size of a report, and how long it takes: random rows, of a network where all see all.
+"""Measures the size of a report and the time to write it, on random rows of a fully connected network.
 
     python benchmarks/report_size.py [--peers 9] [--rounds 50] [--most 3.0] [--out FILE]
 
-Every peer sees every other in every round, with a distance and its standard error and no more: pages leave out most
-of the rest, so they are largest for histories without it. Ends with an error where the page has more megabytes than
-`--most`.
+Every peer has every other peer in each round's row, with a distance and its standard error only. Other fields make a
+history larger but hardly the report, which leaves most of them out. Exits with an error if the report has more
+megabytes than `--most`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from trust.record.log import HistoryWriter
 
 
 def make_run(folder: Path, count: int, rounds: int) -> None:
-    """Homes of that many peers, with that many rounds in each."""
+    """Write homes of `count` peers with `rounds` rounds each."""
     peers = MadePeers(count, lean=True)
     for peer, its_id in enumerate(peers.ids):
         home = folder / peers.name(peer)

@@ -1,10 +1,10 @@
-"""How fast `gossipllm trust show` answers on a long run of many peers.
+"""Measures how long `gossipllm trust show` takes on a long run of many peers.
 
     python benchmarks/trust_show.py [--peers 100] [--rounds 500] [--neighbours 16] [--times 5]
 
-Whole processes, wall time, medians; the files are in the page cache. Twice: a home for each peer, and one history of
-all of them as a simulation writes it. Beside it a process that only imports what the command cannot do without: the
-share of the time that reading and drawing cannot change.
+Reports the median wall time of whole processes, with the files in the page cache, for two layouts: one home for each
+peer, and one history of all peers as a simulation writes it. A process that only imports the command's dependencies
+gives the part of the time that reading and drawing cannot change.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--peers", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=500)
-    parser.add_argument("--neighbours", type=int, default=16, help="seen in a round, as most_partners has it")
+    # 16 is the default of `most_partners`.
+    parser.add_argument("--neighbours", type=int, default=16, help="neighbours in each round's record")
     parser.add_argument("--times", type=int, default=5)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -60,7 +61,7 @@ def shown(path: Path) -> tuple[str, ...]:
 
 
 def median(command: tuple[str, ...], times: int) -> float:
-    """Seconds, after one run that fills the caches."""
+    """Median seconds of `times` runs, after one run that fills the caches."""
     return statistics.median([_timed(command) for _ in range(times + 1)][1:])
 
 
@@ -71,7 +72,7 @@ def _timed(command: tuple[str, ...]) -> float:
 
 
 def write(homes: Path, together: Path, peers: MadePeers, rounds: int) -> int:
-    """The same records in both layouts. Returns their bytes."""
+    """Write the same records in both layouts. Returns the bytes of one layout."""
     together.mkdir()
     files = [homes / peers.name(peer) / HISTORY_FILE for peer in range(len(peers.ids))]
     for file in files:
@@ -86,8 +87,8 @@ def write(homes: Path, together: Path, peers: MadePeers, rounds: int) -> int:
                 data = msgspec.msgpack.encode(entry)
                 own.write(data)
                 size += stream.write(data)
-    for one in streams:
-        one.close()
+    for own in streams:
+        own.close()
     return size
 
 

@@ -1,11 +1,11 @@
-"""What `gossipllm trust watch` costs while nine peers write a round a second.
+"""Measures the cost of `gossipllm trust watch` while nine peers write a round every second.
 
     python benchmarks/trust_watch.py [--peers 9] [--seconds 20] [--every 1] [--size 80x24] [--before 50]
 
-The command runs as its users run it, in a pseudo-terminal; a thread here appends a round of each peer every second to
-histories that hold `--before` rounds already, and a refusal now and then. Counted after the start (its cost is
-printed apart): processor seconds of the watching process over seconds of the wall, and the updates drawn, which are
-bursts of bytes to the terminal with a tenth of a second of silence between them.
+The command runs in a pseudo-terminal, as its users run it. A thread of this program appends a round of each peer every
+second, and occasionally a refusal, to histories that already hold `--before` rounds. Measured after the start, whose
+cost is printed separately: processor seconds of the watching process per second of wall time, and the number of updates
+drawn, which are bursts of bytes to the terminal with at least a tenth of a second between them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from trust.record.log import HistoryWriter
 
 TARGET = 0.05
 SETTLE_S = 4.0
-"""Until the imports are done, the view stands and all that was there before is read."""
+"""Seconds until imports are done, the view is drawn and the existing records are read."""
 
 SILENCE_S = 0.1
 
@@ -77,7 +77,7 @@ def measure(folder: Path, seconds: float, every_s: float, size: tuple[int, int])
 
 
 def started(folder: Path, every_s: float, size: tuple[int, int]) -> tuple[psutil.Process, int]:
-    """The command in a terminal of its own, and our end of that."""
+    """Start the command in a new pseudo-terminal. Returns the process and our end of the terminal."""
     pid, terminal = pty.fork()
     if pid == 0:
         command = (
@@ -96,7 +96,10 @@ def started(folder: Path, every_s: float, size: tuple[int, int]) -> tuple[psutil
 
 
 def drain(terminal: int, seconds: float) -> tuple[int, int]:
-    """(Bursts, bytes) that came within `seconds`. A terminal must be read, or its writer stands still."""
+    """Read the terminal for `seconds`. Returns the number of bursts and of bytes.
+
+    The terminal must be read throughout, or its writer blocks.
+    """
     until, last, bursts, written = time.perf_counter() + seconds, 0.0, 0, 0
     while (left := until - time.perf_counter()) > 0:
         if not select.select([terminal], [], [], left)[0]:
@@ -122,7 +125,7 @@ def write_every_second(homes: Homes, over: threading.Event) -> None:
 
 
 class Homes:
-    """Nine of them, or as many as asked for, to which a round after the other is appended."""
+    """Homes of `count` peers, to whose histories rounds are appended."""
 
     def __init__(self, folder: Path, count: int) -> None:
         self._made = MadePeers(count, guards=("taken", "shrunk", "refused"))
@@ -135,7 +138,7 @@ class Homes:
             self._append(number, self._made.begun(number))
 
     def write(self) -> None:
-        """A round of each, and a refusal of one in ten."""
+        """Append a round of each peer, and a refusal of one peer in ten."""
         self._round += 1
         ids, rng = self._made.ids, self._made.rng
         for number, peer in enumerate(ids):

@@ -1,13 +1,12 @@
-"""The append-only record that peers and the simulator write and every inspection command reads.
+"""The types of the records in a history file, which peers and the simulator write and all inspection commands read.
 
-One file, MessagePack values one after the other, so that any streaming reader can follow it. A record
-is written with one `write` of its whole bytes. A file whose last record is torn (the machine lost
-power, or the writer is in the middle of it) is read up to there; nothing after a torn or foreign byte
-is guessed at. This file holds the types; `log.py` writes and reads them.
+A history is an append-only file of MessagePack values, one after the other, so that any streaming reader can follow it.
+A record is written with a single `write` call. A file whose last record is torn (the machine lost power, or the writer
+is in the middle of it) is read up to that record; bytes after a torn or foreign record are never interpreted. `log.py`
+reads and writes the file.
 
-The records are facts with a peer's name on them, never training text and never keys. They are trees of
-numbers and strings, so the garbage collector need not look at them (`gc=False`): reading many histories
-takes half the time.
+Records hold facts about a named peer, never training text or keys. They are trees of numbers and strings without
+cycles, so the garbage collector does not track them (`gc=False`), which halves the time to read many histories.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ import msgspec
 
 HISTORY_FILE = "history.msgpack"
 VERSION = 3
-"""Version 2 says in its rounds what was trained and offered, version 3 also all that a row was computed from. Records
-of an earlier version read as if that were not known."""
+"""Version of the format. Version 2 added to a round what was trained and offered, version 3 all inputs of its row.
+Fields that an earlier version lacks have their defaults, which mean "not known"."""
 
 PeerName: TypeAlias = str
-"""A peer's id as text (`12D3KooW...`); `Begun.name` says what people call it."""
+"""A peer's id as text (`12D3KooW...`). `Begun.name` is the name for display."""
 
 
 Guard: TypeAlias = Literal["alone", "taken", "shrunk", "refused"]
-"""What became of a merge: there was none, or it was taken, moved toward the peer's own adapter, or refused."""
+"""Outcome of a merge: there was none, or it was taken, moved toward the peer's own adapter, or refused."""
 
 NoteLevel: TypeAlias = Literal["info", "warning", "error"]
 
@@ -36,42 +35,44 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field
 
 
 class Begun(_Record, frozen=True, kw_only=True, tag="begun"):
-    """A peer's process started (again) at `round`."""
+    """Record of a start (or restart) of a peer's process, at `round`."""
 
     version: int = VERSION
     peer: PeerName
     name: str
     round: int
     base: str
-    """Fingerprint of the base model, hexadecimal, as are the other three."""
+    """Fingerprint of the base model in hexadecimal, like `tokenizer`, `reference` and `layout`."""
     tokenizer: str
     reference: str
     layout: str
     strategy: str
     merge: str
     test_loss: float
-    """Nats per token on the test split, of the adapter it goes on from; at round 0 the base model's."""
+    """Loss on the test split of the adapter that training continues from, in nats per token; at round 0 the base
+    model's."""
     program: str = ""
-    """Version of gossipllm, empty where not known."""
+    """Version of gossipllm; empty where not known."""
     trust: str = ""
-    """The whole `TrustConfig` as a JSON object, empty where not known."""
+    """The complete `TrustConfig` as a JSON object; empty where not known."""
     alpha: float = 1.0
-    """What `tokens_alpha` came to."""
+    """`tokens_alpha` as a number (`trust.rows.config.alpha_of`)."""
     guarded: bool = True
-    """Whether merges that make the trust loss worse are shrunk or refused."""
+    """Whether merges that increase the trust loss are shrunk or refused."""
 
 
 class Seen(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False
 ):
-    """What was known of one neighbour when a row was computed.
+    """What was known of one neighbour when a row was computed, and the weight that it got.
 
-    `distance` is the strategy's, with its standard error (0 where the strategy has none), `age` the
-    rounds of ours since its announcement came, `its_round` its own count, `tokens` what it says it
-    processed. `weight` is its entry of the row that was finally used. Where the strategy has distances of
-    several kinds, `distance` is the first and `distances` are all of them; otherwise `distances` is empty, and so for
-    `errors`. `own` is the same measure of the peer itself, by kind, empty where that is 0 of each. `rank` is
-    that of its adapter, 0 where it has none or that is not known. `samples` and the totals are claims like `tokens`.
+    `distance` and `error` (standard error) are 0 where the strategy has none. `age` counts this peer's rounds since the
+    neighbour's announcement came; `its_round` is the neighbour's own count. `weight` is the neighbour's weight in the
+    row that was used in the end. Where the strategy measures several kinds of evidence, `distance` is the first and
+    `distances` holds all of them; otherwise `distances` is empty. The same holds for `error` and `errors`. `own` holds
+    the same measures of the peer itself by kind; empty where all are 0. `rank` is that of the neighbour's adapter, 0
+    where it has none or is not known. `tokens`, `samples` and the totals are the neighbour's claims about what it
+    processed.
     """
 
     peer: PeerName
@@ -92,15 +93,15 @@ class Seen(
 
 
 class Round(_Record, frozen=True, kw_only=True, tag="round"):
-    """One finished round: the row that was used, what it was chosen from, and what it did.
+    """Record of a finished round: the row that was used, the candidates that it was chosen from, and its effect.
 
-    Losses are nats per token. `trust_alone` and `trust_merged` are of this peer's trust split, before
-    and after the merge; the two test losses are only ever reported. `temperature` is the chosen one,
-    None where the row has none. `tried` lists every candidate as (temperature, loss); `guard` says
-    whether the merge was taken, shrunk toward this peer's own adapter, or refused.
+    Losses are in nats per token. `trust_alone` and `trust_merged` are losses on this peer's trust split before and
+    after the merge; the two test losses are only reported and decide nothing. `temperature` is that of the chosen row,
+    None where it has none. `tried` lists every candidate as (temperature, loss); `guard` says whether the merge was
+    taken, shrunk toward this peer's own adapter, or refused.
 
-    Where mass is pushed along edges instead (push-sum) there is no row: the peer's own weight is 1, that of whoever
-    was seen 0, and `absorbed` counts the shares taken in; the guard says "taken" where there were any.
+    A network that mixes by push-sum has no rows: the peer's own weight is 1, the neighbours' weights are 0, `absorbed`
+    counts the shares that were taken in, and the guard is "taken" if there were any.
     """
 
     peer: PeerName
@@ -124,20 +125,20 @@ class Round(_Record, frozen=True, kw_only=True, tag="round"):
     discarded: float
     """Frobenius norm of what the merge lacks of the exact mixture, over the mixture's; 0 with push-sum."""
     tokens_total: int = 0
-    """All that this peer ever trained on, as of this round; 0 where not known, and so for samples."""
+    """Tokens that this peer ever trained on, up to this round; 0 where not known. `samples_total` likewise."""
     samples_total: int = 0
     offered: int = 0
-    """Units of the adapter that were trained and offered; 0 where not known."""
+    """How many units of the adapter were trained and offered; 0 where not known."""
     window: int | None = None
-    """First block of those that were trained, None where they were not a window of blocks."""
+    """First block of the block window that was trained; None where the peer does not train block windows."""
     importance: tuple[float | None, ...] = ()
-    """Of each layer, the running mean of what this peer measured, None where it never did; empty where layers are
-    not chosen."""
+    """Running mean of this peer's measurements of each layer's importance, None for a layer never measured; empty where
+    layers are not chosen by importance."""
     absorbed: int = 0
 
 
 class Refusal(_Record, frozen=True, kw_only=True, tag="refusal"):
-    """Something of a neighbour's was not taken. `field` and `why` are escaped and cut by the writer."""
+    """Record of something from a neighbour that was refused. The writer escapes and cuts `field` and `why`."""
 
     peer: PeerName
     about: PeerName
@@ -146,7 +147,7 @@ class Refusal(_Record, frozen=True, kw_only=True, tag="refusal"):
 
 
 class Note(_Record, frozen=True, kw_only=True, tag="note"):
-    """A fact for people: the learner died and was restarted, a state file was corrupt, a link came back."""
+    """Record of an event for display: the learner was restarted, a state file was corrupt, a link came back."""
 
     peer: PeerName
     level: NoteLevel
@@ -157,14 +158,14 @@ Record: TypeAlias = Begun | Round | Refusal | Note
 
 
 class Traffic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
-    """Bytes since the process started, sent and received, by kind (`announce`, `blob`, `known`, `wire`)."""
+    """Bytes sent and received since the process started, by kind (`announce`, `blob`, `known`, `wire`)."""
 
     sent: dict[str, int]
     received: dict[str, int]
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
-    """A record as it stands in the file: when it was written (Unix seconds), and the traffic by then."""
+    """A record in the history file, with the time of writing (Unix seconds) and the traffic up to then."""
 
     at_s: float
     traffic: Traffic

@@ -1,12 +1,12 @@
-"""The history on disk: one writer appends whole records, anyone reads what is whole at any moment.
+"""Reads and writes history files: one writer appends records, and any number of readers read without a lock.
 
-The file never shrinks while a writer lives, and a record is one `write` on a descriptor opened for
-appending, so a reader needs no lock: at worst it sees the first bytes of a record that is being written.
+The file never shrinks while a writer lives, and a record is a single `write` on a descriptor opened for appending, so
+the worst that a reader sees is the first bytes of a record that is being written.
 
-A writer that died in the middle leaves such bytes for good (so does a loss of power, which may also leave
-zeros). The next writer copies what follows the last whole record to a file beside the history, so that
-nothing is destroyed, cuts it off, and says so in a `Note`; every later record can be read again. Refused:
-skipping damage while reading, because MessagePack has no marks to find the next record by.
+A writer that dies within a write leaves such bytes permanently; so does a loss of power, which may also leave zeros.
+The next writer copies everything after the last complete record to a file beside the history, so that nothing is lost,
+truncates the history, and appends a `Note` about it. Later records can then be read again. The alternative, to skip
+damage while reading, was refused because MessagePack has no markers from which to find the next record.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ from trust.names import escaped
 from trust.record.history import VERSION, Begun, Entry, Note, Record, Refusal, Round, Traffic
 
 _START = b"\x83\xa4at_s"
-"""How every entry begins: a map of three, whose first key is `at_s`."""
+"""The first bytes of every entry: a map of three items, whose first key is `at_s`."""
 
 _NOTE_LENGTH = 500
+"""Most characters of a note; `history.Note.text` has the same bound."""
 
 
 class NoHistoryError(ValueError):
-    """A file that is no history, or one of a later version. It is left as it is."""
+    """The file is not a history, or a history of a later version. The file is not changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The whole records of a file in the order written, and what follows them.
+    """The complete records of a file, in the order written, and what follows them.
 
-    `torn` bytes at the end, whose reason is `why`, are normal while a peer is writing. `whole` is the length
-    of what was read. `later` says that a later version of this program wrote the rest.
+    `whole` is the length of the complete records in bytes. `torn` is the number of bytes behind them and `why` the
+    reason; such bytes are normal while a peer is writing. `later` means that a later program version wrote them.
     """
 
     entries: tuple[Entry, ...]
@@ -50,12 +51,12 @@ class History:
 
 
 def read_history(path: Path) -> History:
-    """What is whole in the file, at any moment, also while it is written. Raises `OSError` only."""
+    """Read the complete records of a file, which may be written to meanwhile. Raises `OSError` only."""
     return decoded(path.read_bytes())
 
 
 def decoded(data: bytes) -> History:
-    """The records in `data` up to the first that is torn, damaged or unknown. Raises nothing."""
+    """Decode the records in `data` up to the first that is torn, damaged or unknown. Raises nothing."""
     entries: list[Entry] = []
     whole = 0
     try:
@@ -68,12 +69,12 @@ def decoded(data: bytes) -> History:
 
 
 class HistoryWriter:
-    """Appends to the history of `peer`. There must be one writer at a time: hold the lock of the peer's home.
+    """Appends records to the history of `peer`. A history has one writer at a time: hold the lock of the peer's home.
 
-    Opening mends a torn file (`now` is the time of the note that says so, in Unix seconds). With `sync`, a
-    record is on the disk before `append` returns: some milliseconds each, and safe from a loss of power; a
-    crash of the process alone loses nothing either way. Raises `NoHistoryError` for a file that it must not
-    continue, and `OSError` as the disk does.
+    Opening repairs a torn file; `now` (Unix seconds) is the time of the note about it. With `sync`, a record is on the
+    disk before `append` returns, so it survives a loss of power; this takes some milliseconds for each record. A crash
+    of the process loses nothing either way. Raises `NoHistoryError` for a file that must not be continued, and
+    `OSError`.
     """
 
     def __init__(self, path: Path, *, peer: str, now: float, sync: bool = False) -> None:
@@ -82,22 +83,23 @@ class HistoryWriter:
         self._decoder = msgspec.msgpack.Decoder(Entry)
         self._file = _opened(path, os.O_APPEND)
         try:
-            self._mend(path, peer, now)
+            self._repair(path, peer, now)
         except BaseException:
             self.close()
             raise
 
     def append(self, entry: Entry) -> None:
-        """One record, whole or not at all. Text from other peers is escaped and cut here.
+        """Append a record completely or not at all. Text from other peers is escaped and cut here.
 
-        Raises `ValueError` for an entry that could not be read back (it would hide all that follow it), and
-        `OSError` where the disk refuses; the file is then as it was.
+        Raises `ValueError` for an entry that could not be read back, because it would hide all later entries, and
+        `OSError` where writing fails; the file is then unchanged.
         """
         data = msgspec.msgpack.encode(msgspec.structs.replace(entry, record=_escaped(entry.record)))
         try:
             self._decoder.decode(data)
         except msgspec.DecodeError as error:
             raise ValueError(f"entry must be readable again: {error}") from None
+        # Unbuffered and in a single call, so that a reader never sees a record whose end is still in this process.
         written = os.write(self._file, data)
         if written != len(data):
             os.ftruncate(self._file, self._length)
@@ -107,7 +109,7 @@ class HistoryWriter:
             os.fsync(self._file)
 
     def close(self) -> None:
-        """Repeating it does nothing."""
+        """Close the file. Closing again does nothing."""
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)
@@ -118,13 +120,14 @@ class HistoryWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _mend(self, path: Path, peer: str, now: float) -> None:
+    def _repair(self, path: Path, peer: str, now: float) -> None:
         data = path.read_bytes()
         history = decoded(data)
         self._length = history.whole
         if not history.torn:
             return
         rest = data[history.whole :]
+        # A file without a single record is repaired only if a crash can explain its bytes: it may not be ours.
         if history.later or not (history.entries or _begins_like_a_record(rest)):
             raise NoHistoryError(f"{path} cannot be continued: {history.why}; move it away")
         aside = path.with_name(f"{path.name}.torn-{history.whole}")
@@ -138,7 +141,7 @@ class HistoryWriter:
 
 
 class _StoppedError(Exception):
-    """Why reading ends before the file does."""
+    """The reason why reading stops before the end of the file."""
 
     def __init__(self, why: str, *, later: bool = False) -> None:
         super().__init__(why)
@@ -146,7 +149,7 @@ class _StoppedError(Exception):
 
 
 class _Boundaries(Protocol):
-    """What is used of `msgpack.Unpacker`, which has no types."""
+    """The methods used of `msgpack.Unpacker`, which has no type annotations."""
 
     def feed(self, data: bytes, /) -> None: ...
     def skip(self) -> None: ...
@@ -158,18 +161,19 @@ class _AnyRecord(msgspec.Struct):
 
 
 class _AnyEntry(msgspec.Struct):
-    """What can be asked of an entry of any version."""
+    """The part of an entry that is the same in all versions."""
 
     record: _AnyRecord
 
 
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes of others: bad text is not among its own errors."""
+"""The errors that msgspec raises for invalid bytes; it has none of its own for invalid UTF-8 and for deep nesting."""
 
 
 def _records(data: bytes) -> Iterator[tuple[Entry, int]]:
-    """Each entry with the byte at which it ends. msgpack finds the ends, msgspec reads what lies between:
-    together about 190 MB/s, more than twice what msgpack and `msgspec.convert` reach."""
+    """Yield each entry with the offset of its end. Raises `_StoppedError` before the first invalid byte."""
+    # msgpack finds the ends and msgspec decodes what lies between: about 190 MB/s together, more than twice the speed
+    # of msgpack with `msgspec.convert`. msgspec alone does not say where a value ends.
     decoder = msgspec.msgpack.Decoder(Entry)
     boundaries: _Boundaries = cast("Any", msgpack).Unpacker(max_buffer_size=max(len(data), 1))
     boundaries.feed(data)
@@ -187,6 +191,7 @@ def _records(data: bytes) -> Iterator[tuple[Entry, int]]:
         except _UNREADABLE as error:
             _stop_if_later(view[begin:end])
             raise _StoppedError(f"not a record: {escaped(str(error))}") from None
+        # A later version may write records that this version can decode but misunderstands.
         if isinstance(entry.record, Begun):
             _stop_if_later(view[begin:end])
         yield entry, end
@@ -203,7 +208,7 @@ def _stop_if_later(data: memoryview) -> None:
 
 
 def _begins_like_a_record(data: bytes) -> bool:
-    """Whether a crash may have left this: the start of an entry, or zeros that were never overwritten."""
+    """Whether a crash can have left these bytes: the start of an entry, or zeros that were never overwritten."""
     return data.startswith(_START) or _START.startswith(data) or not data.strip(b"\0")
 
 
@@ -212,11 +217,11 @@ def _escaped(record: Record) -> Record:
         case Begun():
             return msgspec.structs.replace(record, name=escaped(record.name))
         case Round():
-            seen = (
-                msgspec.structs.replace(one, peer=escaped(one.peer), name=escaped(one.name))
-                for one in record.seen
+            escaped_seen = (
+                msgspec.structs.replace(seen, peer=escaped(seen.peer), name=escaped(seen.name))
+                for seen in record.seen
             )
-            return msgspec.structs.replace(record, seen=tuple(seen))
+            return msgspec.structs.replace(record, seen=tuple(escaped_seen))
         case Refusal():
             return msgspec.structs.replace(
                 record, about=escaped(record.about), field=escaped(record.field), why=escaped(record.why)

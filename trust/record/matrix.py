@@ -1,6 +1,8 @@
-"""Histories of several peers -> one matrix of their rows.
+"""The trust matrix of several peers, collected from their histories.
 
-Peers have no common round: a matrix holds each one's latest row, or the rows of one round number. P peers.
+Peers have no common round: a matrix holds the latest row of each peer, or their rows of one round number.
+
+Axis: P peers.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ from trust.rows.evidence import F64
 
 @dataclass(frozen=True, slots=True)
 class PeerRounds:
-    """What one peer's own records say. `rounds` are in the order written; of a round that was repeated after
-    a crash, the last one counts."""
+    """The rounds that one peer's own records hold, by number, in the order written.
+
+    Of a round that was repeated after a crash, the last record counts.
+    """
 
     peer: PeerName
     name: str
@@ -33,10 +37,10 @@ class PeerRounds:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matrix:
-    """Who (row) takes how much from whom (column): `rows_PP`, nan in the row of a peer that is not known.
+    """The trust matrix: `rows_PP[i, j]` is the weight that peer i gives peer j; nan in the row of an unknown peer.
 
-    `rounds[p]` is the round of row p, None where the row is not known. Peers with records come first, then
-    the neighbours that only others speak of; each part by name, numbers in names by value.
+    `rounds[p]` is the round of row p, None where the row is not known. Peers with records come first, then neighbours
+    that only other peers' records mention; both sorted by name, with numbers in names by value.
     """
 
     peers: tuple[PeerName, ...]
@@ -46,7 +50,7 @@ class Matrix:
 
 
 def members(entries: Iterable[Entry]) -> tuple[PeerRounds, ...]:
-    """The peers that wrote these entries, in one file or in many."""
+    """The peers that wrote these entries, with their rounds; the entries may come from one file or several."""
     names: dict[PeerName, str] = {}
     rounds: dict[PeerName, dict[int, Round]] = {}
     for record in (entry.record for entry in entries):
@@ -54,6 +58,7 @@ def members(entries: Iterable[Entry]) -> tuple[PeerRounds, ...]:
             names[record.peer] = record.name
         if isinstance(record, Round):
             of_peer = rounds.setdefault(record.peer, {})
+            # A repeated round moves to the end, because `PeerRounds.at` takes the latest written.
             of_peer.pop(record.round, None)
             of_peer[record.round] = record
     peers = dict.fromkeys((*names, *rounds))
@@ -61,7 +66,7 @@ def members(entries: Iterable[Entry]) -> tuple[PeerRounds, ...]:
 
 
 def trust_matrix(known: Sequence[PeerRounds], *, at_round: int | None = None) -> Matrix:
-    """The rows of `at_round`, or each member's latest. Whom a row does not mention, it gives nothing."""
+    """The rows of `at_round`, or the latest row of each peer. A peer that a row does not mention has weight 0 in it."""
     records = {member.peer: member.at(at_round) for member in known}
     own_names = {member.peer: member.name for member in known}
     names = _names_from_others(records.values()) | {peer: name for peer, name in own_names.items() if name}
@@ -76,8 +81,8 @@ def trust_matrix(known: Sequence[PeerRounds], *, at_round: int | None = None) ->
         row_P = rows_PP[place[peer]]
         row_P[:] = 0.0
         row_P[place[peer]] = record.self_weight
-        for one in record.seen:
-            row_P[place[one.peer]] = one.weight
+        for neighbour in record.seen:
+            row_P[place[neighbour.peer]] = neighbour.weight
     rounds = (records.get(peer) for peer in peers)
     return Matrix(
         peers=tuple(peers),
@@ -88,13 +93,17 @@ def trust_matrix(known: Sequence[PeerRounds], *, at_round: int | None = None) ->
 
 
 def _names_from_others(records: Iterable[Round | None]) -> dict[PeerName, str]:
-    """Where they call a peer by several names, that of the last id, so that no order of files matters."""
+    """The names that records give to their neighbours.
+
+    Of several names for a neighbour, the one in the record of the highest peer id counts, so that the order of files
+    does not matter.
+    """
     known = sorted((record for record in records if record), key=lambda record: record.peer)
-    return {one.peer: one.name for record in known for one in record.seen}
+    return {neighbour.peer: neighbour.name for record in known for neighbour in record.seen}
 
 
 def _order(name: str) -> tuple[tuple[int, str], ...]:
-    """So that `peer-2` comes before `peer-10`."""
+    """Sort key of a name by which `peer-2` comes before `peer-10`."""
     return tuple(
         (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name) if part
     )

@@ -1,7 +1,9 @@
-"""Numbers that describe a row or a matrix of rows.
+"""Measures of a trust row or of a trust matrix.
 
-Rows are distributions over peers. A matrix is P x P, row i what peer i takes from each; an unknown row is
-nan and is left out of every number.
+Rows are distributions over peers. A matrix is P x P, and row i holds the weights that peer i gives; an unknown row is
+nan and is left out of every measure.
+
+Axes: P peers, K neighbours of one peer.
 """
 
 from __future__ import annotations
@@ -16,17 +18,18 @@ from numpy.typing import ArrayLike
 from trust.rows.evidence import F64
 
 FLOOR: Final = 0.01
-"""Share of the uniform row that is mixed into both rows before their divergence is taken: without it, a single 0
-where the oracle has weight makes it infinite, and one refused merge hides all the rest. Guess."""
+"""Share of the uniform row that is mixed into both rows before their divergence is computed. Without it, a single 0
+where the oracle has weight makes the divergence infinite, and one refused merge hides all other rows. Guess."""
 
 
 def entropy(row: Sequence[float]) -> float:
-    """In nats, from 0 (one peer only) to log of the length (uniform)."""
+    """Entropy of a row in nats, from 0 (one peer only) to the logarithm of the length (uniform)."""
+    # Subtracted from 0.0, because the negative of an empty sum would print as -0.0.
     return 0.0 - math.fsum(weight * math.log(weight) for weight in row if weight > 0)
 
 
 def effective_collaborators(row: Sequence[float]) -> float:
-    """`1 / sum w^2`, the peer itself counted: 1 for a peer alone, K+1 for a uniform row. nan for zeros."""
+    """`1 / sum w^2`, the peer itself included: 1 for a peer alone, K+1 for a uniform row, nan for a row of zeros."""
     square = math.fsum(weight * weight for weight in row)
     return 1 / square if square > 0 else math.nan
 
@@ -34,7 +37,7 @@ def effective_collaborators(row: Sequence[float]) -> float:
 def asymmetry(matrix: ArrayLike) -> float:
     """`|M - M'| / |M + M'|` (Frobenius) over pairs of different peers whose rows are both known.
 
-    0 where trust is mutual, 1 where no two peers trust each other; nan where nobody trusts anyone.
+    0 where trust is mutual, 1 where no two peers trust each other; nan where no peer trusts another.
     """
     rows_PP = _square(matrix)
     pairs = _others(rows_PP) & ~np.isnan(rows_PP) & ~np.isnan(rows_PP.T)
@@ -43,7 +46,7 @@ def asymmetry(matrix: ArrayLike) -> float:
 
 
 def divergences(oracle: ArrayLike, matrix: ArrayLike) -> F64:
-    """KL(oracle row || row) in nats for each peer: what believing the row costs if the oracle is right.
+    """KL(oracle row || row) in nats for each peer: the cost of using the row if the oracle is right.
 
     Infinite where the row gives nothing to a peer that the oracle trusts; nan where either row is unknown.
     """
@@ -55,23 +58,23 @@ def divergences(oracle: ArrayLike, matrix: ArrayLike) -> F64:
 
 
 def floored(matrix: ArrayLike) -> F64:
-    """`FLOOR` of the uniform row mixed into each row."""
+    """Each row mixed with `FLOOR` of the uniform row."""
     rows_PP = _square(matrix)
     return (1 - FLOOR) * rows_PP + FLOOR / len(rows_PP)
 
 
 def distance(oracle: ArrayLike, matrix: ArrayLike) -> float:
-    """Frobenius norm of the difference, over the rows that both know; nan where there is none."""
+    """Frobenius norm of the difference over the rows that are known in both; nan where there is none."""
     truth_PP, rows_PP = _pair(oracle, matrix)
     known_P = ~(np.isnan(truth_PP) | np.isnan(rows_PP)).any(axis=1)
     return float(np.linalg.norm((truth_PP - rows_PP)[known_P])) if known_P.any() else math.nan
 
 
 def rank_correlations(oracle: ArrayLike, matrix: ArrayLike) -> F64:
-    """Spearman's coefficient of each row with the oracle's, the peer's own weight aside.
+    """Spearman's rank correlation of each row with the oracle's, without the peer's own weight.
 
-    Ties have their mean rank. nan for an unknown row, for fewer than two neighbours, and where
-    either row treats all neighbours alike.
+    Ties have their mean rank. nan for an unknown row, for fewer than two neighbours, and where all neighbours have the
+    same weight in either row.
     """
     truth_PP, rows_PP = _pair(oracle, matrix)
     others_PP = _others(rows_PP)
@@ -87,7 +90,7 @@ def _spearman(truth_K: F64, row_K: F64) -> float:
 
 
 def _ranks(values_K: F64) -> F64:
-    """Mean rank of each value. Own, because importing scipy.stats takes longer than any of this."""
+    """Mean rank of each value. Not `scipy.stats.rankdata`, because importing scipy.stats takes longer than the rest."""
     _, inverse_K, counts = np.unique(values_K, return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     return ((ends - counts + ends - 1) / 2)[inverse_K]

@@ -177,7 +177,7 @@ def test_a_neighbours_update_that_cannot_be_read_costs_the_measuring_only(copy: 
     broken = msgspec.structs.replace(inputs.members[0], update=inputs.snapshot)
     members = (broken, *inputs.members[1:])
     write_merge_inputs(copy / "state", msgspec.structs.replace(inputs, members=members))
-    assert "an update that was kept fits no more" in why_unknown(copy)
+    assert "an update that was kept does not fit any more" in why_unknown(copy)
 
 
 def test_help_and_records_alone_load_no_torch(told: Any) -> None:
