@@ -1,4 +1,4 @@
-"""Attention for short windows against torch's."""
+"""Tests of the attention kernel for short windows, against the attention of torch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from gossipllm.model import attention
 from gossipllm.model.loading.models import load_base
 
 
-def slopes(folder: Path, length: int, monkeypatch: pytest.MonkeyPatch, *, own: bool) -> tuple[Any, Any, int]:
-    """Loss of a bfloat16 model, the gradient of its embeddings, and how often the short kernel ran."""
+def gradients(
+    folder: Path, length: int, monkeypatch: pytest.MonkeyPatch, *, own: bool
+) -> tuple[Any, Any, int]:
+    """The loss of a bfloat16 model, the gradient of its embeddings, and the number of calls of the short kernel."""
     calls: list[int] = []
     kernel = attention._Attention.forward
 
@@ -36,13 +38,13 @@ def slopes(folder: Path, length: int, monkeypatch: pytest.MonkeyPatch, *, own: b
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
-def test_it_computes_what_torch_computes(
+def test_short_attention_computes_what_torch_computes(
     model_folder: Callable[[str], Path], family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = model_folder(family)
 
-    loss, slope, ran = slopes(folder, 24, monkeypatch, own=True)
-    want_loss, want_slope, not_ran = slopes(folder, 24, monkeypatch, own=False)
+    loss, slope, ran = gradients(folder, 24, monkeypatch, own=True)
+    want_loss, want_slope, not_ran = gradients(folder, 24, monkeypatch, own=False)
 
     assert (ran, not_ran) == (2, 0), "once a layer, grouped queries and all"
     assert loss == pytest.approx(want_loss, abs=2e-2)
@@ -50,7 +52,7 @@ def test_it_computes_what_torch_computes(
     assert (slope - want_slope).norm() < 0.03 * want_slope.norm()
 
 
-def test_without_a_gradient_torchs_runs(model_folder: Callable[[str], Path]) -> None:
+def test_without_a_gradient_the_attention_of_torch_runs(model_folder: Callable[[str], Path]) -> None:
     base: Any = load_base(ModelConfig(name=str(model_folder("llama")), device="cpu", dtype="bfloat16")).model
     tokens = torch.arange(24)[None]
 

@@ -1,4 +1,4 @@
-"""Models that compute some heads, against whole ones whose other heads are silenced."""
+"""Tests of subnets, which compute some heads, against the whole model with its other heads masked."""
 
 from __future__ import annotations
 
@@ -38,14 +38,16 @@ Tensors = Mapping[str, torch.Tensor]
 
 HEADS = AdapterConfig(rank=4, alpha=8.0, train="heads")
 TOKENS = (torch.arange(4 * 24).view(4, 24) * 7) % 300
-"""Two windows for each of two adapters."""
+"""Tokens of two windows for each of two adapters."""
 SOME: Mapping[str, Groups] = {
     "llama": {0: frozenset({1}), 1: frozenset({0})},
     "qwen2": {1: frozenset({1})},
     "gpt2": {0: frozenset({3, 1}), 1: frozenset({0, 2, 3})},
 }
-"""Of the tiny models' blocks, which have two groups of two heads, or four of one."""
+"""Groups of heads by block, for each family. The blocks of the tiny llama and qwen2 have two groups of two heads, those
+of gpt2 four groups of one head."""
 OUT = ("o_proj", "c_proj", "out_proj")
+"""Names of the output projection in the families."""
 
 
 def loaded(folder: Path, dtype: Dtype = "float32") -> tuple[Any, Blueprint]:
@@ -61,7 +63,7 @@ def tiny(kind: type, config: type, **options: object) -> tuple[Any, Blueprint]:
 
 
 def two_adapters(blueprint: Blueprint) -> dict[str, torch.Tensor]:
-    """Away from the start, so that every head of each has something to add."""
+    """The tensors of two random adapters, in which no head is zero as it is at the start."""
     chance = torch.Generator().manual_seed(5)
     return {
         spec.name: 0.3 * torch.randn(2, *spec.shape, generator=chance) for spec in blueprint.layout.tensors
@@ -82,7 +84,7 @@ def mounted(model: Any, tensors: Tensors, blueprint: Blueprint) -> Generator[Non
 
 @contextmanager
 def silenced(model: Any, groups: Groups, count: int) -> Generator[None]:
-    """In the blocks named, what other heads than these say struck out, and what these say multiplied."""
+    """Mask all heads but those of `groups`, in the blocks that are named, and scale these up to stand for all."""
     hooks: list[Any] = []
     for block, some in groups.items():
         gain = torch.zeros(count)
@@ -119,7 +121,7 @@ def slopes(model: Any, tensors: Tensors, blueprint: Blueprint) -> dict[str, torc
 
 
 def count_of(blueprint: Blueprint) -> int:
-    """Groups of each attention."""
+    """The number of groups of heads of each attention."""
     return len(blueprint.own) // blueprint.layers
 
 
@@ -136,7 +138,7 @@ def assert_like_silenced(model: Any, blueprint: Blueprint, groups: Groups) -> No
 
 
 @pytest.mark.parametrize("family", SOME)
-def test_with_all_heads_it_computes_what_the_base_computes(model_folder: Folder, family: str) -> None:
+def test_a_subnet_of_all_heads_computes_what_the_base_computes(model_folder: Folder, family: str) -> None:
     model, blueprint = loaded(model_folder(family))
     tensors = two_adapters(blueprint)
 
@@ -146,7 +148,7 @@ def test_with_all_heads_it_computes_what_the_base_computes(model_folder: Folder,
 
 
 @pytest.mark.parametrize("family", SOME)
-def test_some_heads_say_what_they_say_in_the_base_and_count_for_all(
+def test_some_heads_compute_what_they_compute_in_the_base_and_count_for_all(
     model_folder: Folder, family: str
 ) -> None:
     model, blueprint = loaded(model_folder(family))
@@ -177,7 +179,7 @@ def test_some_heads_say_what_they_say_in_the_base_and_count_for_all(
         ),
     ],
 )
-def test_families_count_their_heads_in_their_own_ways(
+def test_families_that_store_their_head_counts_differently_are_supported(
     kind: type, config: type, options: dict[str, Any], groups: Groups
 ) -> None:
     model, blueprint = tiny(kind, config, **options)
@@ -203,8 +205,8 @@ def test_gradients_reach_the_computed_heads_and_no_others(model_folder: Folder, 
         assert torch.equal((got[name] != 0).any(dim=0), torch.tensor(mask) > 0), name
 
 
-def test_what_is_mounted_may_change_between_passes(model_folder: Folder) -> None:
-    """As it does between local steps: leaves are mounted once, and stay the same tensors."""
+def test_mounted_tensors_may_change_between_passes(model_folder: Folder) -> None:
+    """Local steps do this: tensors are mounted once, and the optimiser changes them in place."""
     model, blueprint = loaded(model_folder("llama"))
     part: Any = subnet(model, SOME["llama"])
     tensors = two_adapters(blueprint)
@@ -221,7 +223,7 @@ def test_what_is_mounted_may_change_between_passes(model_folder: Folder) -> None
 
 
 @pytest.mark.parametrize("family", SOME)
-def test_attention_costs_as_much_as_its_part_of_the_heads(model_folder: Folder, family: str) -> None:
+def test_attention_costs_in_proportion_to_its_heads(model_folder: Folder, family: str) -> None:
     model, blueprint = loaded(model_folder(family))
     # Of the fused kernels on a processor nothing is counted.
     model.set_attn_implementation("eager")
@@ -236,7 +238,7 @@ def test_attention_costs_as_much_as_its_part_of_the_heads(model_folder: Folder, 
 
 
 def attention_flops(model: Any) -> list[int]:
-    """Of each block's attention."""
+    """The floating-point operations of the attention of each block."""
     attentions = {
         name
         for name, module in model.named_modules()
@@ -249,7 +251,7 @@ def attention_flops(model: Any) -> list[int]:
 
 
 @pytest.mark.parametrize("family", SOME)
-def test_short_attention_serves_it_in_bfloat16(
+def test_a_subnet_uses_short_attention_in_bfloat16(
     model_folder: Folder, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, blueprint = loaded(model_folder(family), "bfloat16")
@@ -275,7 +277,7 @@ def test_short_attention_serves_it_in_bfloat16(
 
 
 @pytest.mark.parametrize("family", SOME)
-def test_it_shares_all_but_its_slices_with_the_base(model_folder: Folder, family: str) -> None:
+def test_a_subnet_shares_everything_but_its_slices_with_the_base(model_folder: Folder, family: str) -> None:
     model, blueprint = loaded(model_folder(family))
     part: Any = subnet(model, SOME[family])
 
@@ -292,7 +294,7 @@ def test_it_shares_all_but_its_slices_with_the_base(model_folder: Folder, family
     assert all(one.mlp is other.mlp for one, other in zip(blocks_of(part), blocks_of(model), strict=True))
 
 
-def test_blocks_without_a_head_of_ones_own_are_the_bases(model_folder: Folder) -> None:
+def test_blocks_without_a_head_of_the_subnet_are_those_of_the_base(model_folder: Folder) -> None:
     model, _ = loaded(model_folder("llama"))
 
     part = subnet(model, {0: {1}, 1: set()})
@@ -302,7 +304,7 @@ def test_blocks_without_a_head_of_ones_own_are_the_bases(model_folder: Folder) -
 
 
 @pytest.mark.parametrize("groups", [{2: {0}}, {0: {2}}, {0: {-1}}])
-def test_a_model_computes_no_heads_that_it_does_not_have(
+def test_groups_that_the_model_does_not_have_are_refused(
     model_folder: Folder, groups: dict[int, set[int]]
 ) -> None:
     model, _ = loaded(model_folder("llama"))
@@ -320,7 +322,7 @@ def test_heads_that_are_normed_together_cannot_be_computed_apart() -> None:
         subnet(model, {0: {1}})
 
 
-def test_units_say_which_heads_they_are(model_folder: Folder) -> None:
+def test_owned_gives_the_heads_of_units(model_folder: Folder) -> None:
     _, blueprint = loaded(model_folder("gpt2"))
     units = [1, 3, 6]
 

@@ -1,4 +1,4 @@
-"""A tiny base of each family, and states that peers could have saved on it."""
+"""Fixtures for the tests of tasks: tiny bases of each family, and snapshots that peers could have saved on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gossipllm.model.loading.models import Base, base_fingerprint, load_base
 
 @pytest.fixture
 def base(model_folder: Callable[[str], Path]) -> Callable[..., Base]:
-    """A base of its own for each test, its weights stretched so that its answers are not all alike."""
+    """A function that loads a new base of a family. Noise is added to its weights, so that its answers differ."""
 
     def load(family: str = "llama") -> Base:
         made = load_base(
@@ -35,7 +35,7 @@ def base(model_folder: Callable[[str], Path]) -> Callable[..., Base]:
 
 @pytest.fixture
 def saved(model_folder: Callable[[str], Path]) -> Callable[..., Snapshot]:
-    """A snapshot of a family's base in which all trained tensors were drawn at random."""
+    """A function that makes a snapshot on a base, with all trained tensors drawn at random."""
 
     def make(base: Base, train: Any = "both", *, seed: int = 0) -> Snapshot:
         name = str(model_folder("llama"))

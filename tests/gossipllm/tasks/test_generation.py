@@ -1,4 +1,4 @@
-"""Greedy answers against a loop that reads everything again for each token."""
+"""Tests of greedy answers, against a loop that passes the whole text through the model again for each token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gossipllm.model.loading.models import Base
 from gossipllm.tasks.generation import answers, room
 from gossipllm.text.samples import encoded_prompts
 
-CONTEXTS = [
+PROMPTS = [
     "The heron",
     "",
     "In the year 1500 the otter of Lisbon sang 3 times ere winter",
@@ -20,14 +20,14 @@ CONTEXTS = [
 ]
 
 
-def written(base: Base, contexts: list[str], **options: Any) -> list[str]:
+def written(base: Base, prompts: list[str], **options: Any) -> list[str]:
     given = {"new_tokens": 12, "batch": 4, "one_line": False, "done": lambda _: None}
-    return answers(base, contexts, **(given | options))
+    return answers(base, prompts, **(given | options))
 
 
-def one_by_one(base: Base, context: str, new_tokens: int) -> str:
+def one_by_one(base: Base, prompt: str, new_tokens: int) -> str:
     tokenizer: Any = base.tokenizer
-    ids = encoded_prompts([context], tokenizer)[0].tolist()
+    ids = encoded_prompts([prompt], tokenizer)[0].tolist()
     start = len(ids)
     with torch.inference_mode():
         for _ in range(new_tokens):
@@ -39,23 +39,25 @@ def one_by_one(base: Base, context: str, new_tokens: int) -> str:
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
-def test_a_batch_gives_what_each_context_gives_alone(base: Callable[..., Base], family: str) -> None:
+def test_a_batch_gives_the_answers_that_each_prompt_gives_alone(
+    base: Callable[..., Base], family: str
+) -> None:
     model = base(family)
 
-    together = written(model, CONTEXTS)
+    together = written(model, PROMPTS)
 
-    assert together == [one_by_one(model, context, 12) for context in CONTEXTS]
-    assert together == written(model, CONTEXTS, batch=1)
+    assert together == [one_by_one(model, prompt, 12) for prompt in PROMPTS]
+    assert together == written(model, PROMPTS, batch=1)
     assert len(set(together)) > 1, "a model that always says the same shows nothing"
 
 
-def test_a_models_own_way_of_drawing_does_not_count(base: Callable[..., Base]) -> None:
+def test_the_generation_settings_of_a_model_are_ignored(base: Callable[..., Base]) -> None:
     model = base()
-    plain = written(model, CONTEXTS)
+    plain = written(model, PROMPTS)
     for name, value in (("do_sample", True), ("temperature", 9.0), ("repetition_penalty", 5.0)):
         setattr(cast("Any", model.model).generation_config, name, value)
 
-    assert written(model, CONTEXTS) == plain
+    assert written(model, PROMPTS) == plain
 
 
 def test_an_answer_ends_with_the_text_or_its_line(base: Callable[..., Base]) -> None:
@@ -71,15 +73,15 @@ def test_an_answer_ends_with_the_text_or_its_line(base: Callable[..., Base]) -> 
     assert longer == [tokenizer.decode([70, line, 71, 72])]
 
 
-def test_progress_counts_every_context_once(base: Callable[..., Base]) -> None:
+def test_progress_counts_every_prompt_once(base: Callable[..., Base]) -> None:
     finished: list[int] = []
 
-    written(base(), CONTEXTS, batch=3, done=finished.append)
+    written(base(), PROMPTS, batch=3, done=finished.append)
 
     assert finished == [3, 1]
 
 
-def test_a_context_without_room_for_an_answer_loses_its_beginning(base: Callable[..., Base]) -> None:
+def test_a_prompt_without_room_for_an_answer_loses_its_beginning(base: Callable[..., Base]) -> None:
     model = base()
     tokenizer: Any = model.tokenizer
     ids = encoded_prompts(["The otter of Lisbon sang. " * 40], tokenizer)[0].tolist()
@@ -94,7 +96,7 @@ def test_a_context_without_room_for_an_answer_loses_its_beginning(base: Callable
 
 
 def _saying(base: Base, tokens: list[int]) -> Base:
-    """The base, made to say these tokens, then the first of them."""
+    """The base, changed to write these tokens in a cycle whatever it reads."""
     start: list[int] = []
 
     def forced(module: Any, args: Any, kwargs: Any, output: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Likelihoods against sums over a plain pass, and choices against them."""
+"""Tests of likelihoods against sums over a plain forward pass, and of choices against likelihoods."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def by_hand(base: Base, sample: Tokens) -> float:
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
-def test_a_sample_costs_the_nats_of_its_target_whatever_stands_beside_it(
+def test_a_sample_costs_the_nats_of_its_target_whatever_samples_share_its_batch(
     base: Callable[..., Base], family: str
 ) -> None:
     model = base(family)
@@ -56,9 +56,9 @@ def test_pieces_that_overlap_by_one_bear_the_loss_of_each_token_but_the_first_on
 
 def test_the_likeliest_choice_is_that_of_fewest_nats(base: Callable[..., Base]) -> None:
     model = base()
-    contexts = [f"In the year {year} the heron of Bergen" for year in range(1500, 1520)]
-    examples = [Choose(context, ("slept.", "danced 9 times ere spring came."), 0) for context in contexts]
-    examples += [Choose(context, ("sang ere winter", "sang ere spring"), 0) for context in contexts]
+    prompts = [f"In the year {year} the heron of Bergen" for year in range(1500, 1520)]
+    examples = [Choose(prompt, ("slept.", "danced 9 times ere spring came."), 0) for prompt in prompts]
+    examples += [Choose(prompt, ("sang ere winter", "sang ere spring"), 0) for prompt in prompts]
 
     made = choices_made(model, examples, lambda _: None)
 

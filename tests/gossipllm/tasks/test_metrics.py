@@ -1,4 +1,4 @@
-"""Scores against closed forms: what is counted, which reference counts, and what happens without the library."""
+"""Tests of scores against closed forms, of the choice among references, and of missing libraries."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_an_answer_half_as_long_pays_for_its_brevity() -> None:
 
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A tiny BERT of random weights with a tokenizer that knows no longest text."""
+    """The folder of a tiny BERT with random weights and a tokenizer without a maximal length."""
     inner = Tokenizer(models.WordLevel({"[PAD]": 0, "[CLS]": 1, "[SEP]": 2, "[UNK]": 3}, unk_token="[UNK]"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
     marks = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
@@ -96,7 +96,7 @@ def test_an_empty_answer_scores_nothing_and_a_long_one_is_cut(bert: str) -> None
     assert bertscore([" "], [[HERON]], BertModel(bert, 2), batch=4).scores == {"bertscore": 0}
 
 
-def test_a_model_that_bertscore_cannot_use_is_the_users_mistake(bert: str, tmp_path: Path) -> None:
+def test_a_model_that_bertscore_cannot_use_is_a_user_error(bert: str, tmp_path: Path) -> None:
     for model, says in (
         (BertModel(str(tmp_path / "none"), 2), "--bert: there is no folder"),
         (BertModel(bert), "--bert-layer: bert-score knows no best layer of"),

@@ -1,4 +1,4 @@
-"""What goes beside a base computes what it should, and leaves the base as it was."""
+"""Tests of mounting: an adapter on a base computes the closed form, and leaves the base unchanged afterwards."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_answers_are_written_with_what_is_beside_the_base(base: Bases, saved: Sa
     assert together == alone != plain
 
 
-def test_an_adapter_of_other_shapes_is_the_users_mistake(base: Bases, saved: Saves, tmp_path: Path) -> None:
+def test_an_adapter_of_other_shapes_is_a_user_error(base: Bases, saved: Saves, tmp_path: Path) -> None:
     export_adapter(encode_snapshot(saved(base("gpt2"))), tmp_path / "out")
 
     with (

@@ -1,4 +1,4 @@
-"""What a peer received of a neighbour is measured as the peer weighs it: laid over the peer's own."""
+"""Tests of a neighbour's adapter as it is evaluated: the received units laid over the peer's own adapter."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ Saves = Callable[..., Snapshot]
 
 
 def config(train: Train = "both", **adapter: Any) -> LearnerConfig:
-    """The form of adapter of the `saved` fixture."""
+    """The configuration of the adapters of the `saved` fixture."""
     return LearnerConfig(adapter=AdapterConfig(**{"rank": 4, "alpha": 8.0, "train": train, **adapter}))
 
 
 def sent(base: Base, snapshot: Snapshot, form: LearnerConfig, units: slice = slice(None)) -> Content:
-    """The update of this state, or of some units of it, as others receive it."""
+    """The update that neighbours receive from the peer with this snapshot, with all units or some of them."""
     attached = attach(base.model, form.adapter)
     blueprint = attached.blueprint(form.adapter)
     data = UpdateFormat(blueprint, form.mixing).encoded(

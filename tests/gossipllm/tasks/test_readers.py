@@ -1,4 +1,4 @@
-"""Files as the data sets are published become examples; a wrong line is named by file, line and fault."""
+"""Tests of the readers of published data sets: files become examples, and errors name file, line and cause."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COPA = {
 
 @pytest.fixture
 def read(tmp_path: Path, tokenizer: Any) -> Read:
-    """Writes a file of a task and reads it."""
+    """A function that writes a file of a task and reads it."""
 
     def reading(task: TaskName, text: str, pair: str = "") -> tuple[Example, ...]:
         file = tmp_path / "data"
@@ -122,7 +122,7 @@ def test_a_pair_of_languages_picks_two_sentences_of_a_line(read: Read) -> None:
         ("translation", lines({"id": "1", "en": "a", "de": "b"}), 'data:1: no sentence for "fr"; this line has de, en'),
     ],
 )  # fmt: skip
-def test_a_wrong_line_is_named_with_what_is_wrong(read: Read, task: TaskName, text: str, says: str) -> None:
+def test_a_wrong_line_is_named_with_its_error(read: Read, task: TaskName, text: str, says: str) -> None:
     with pytest.raises(UserMistake) as caught:
         read(task, text, "en-fr")
 
@@ -136,9 +136,7 @@ def test_a_pair_of_languages_has_two(read: Read, pair: str) -> None:
         read("translation", lines({"en": "a"}), pair)
 
 
-def test_a_file_that_is_not_there_is_named_with_where_it_was_asked_for(
-    tokenizer: Any, tmp_path: Path
-) -> None:
+def test_a_missing_file_is_named_with_the_flag_that_asked_for_it(tokenizer: Any, tmp_path: Path) -> None:
     source = SampleSource("e2e", "", tmp_path / "none.csv")
     with pytest.raises(UserMistake, match=r"--data: there is no file .*none\.csv"):
         read_examples(source, tokenizer, key="--data")

@@ -1,4 +1,4 @@
-"""One model on the examples of a task: every score that was asked for, and nothing else."""
+"""Tests of scoring a model on the examples of a task: all requested scores are computed, and no others."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def measured(base: Base, examples: tuple[Example, ...], *metrics: Any, **options
     return on_examples(base, examples, EvaluationConfig(metrics=metrics, **(given | options)), stages, "m")
 
 
-def test_written_answers_are_scored_by_each_metric_that_was_asked_for(base: Callable[..., Base]) -> None:
+def test_written_answers_are_scored_by_each_requested_metric(base: Callable[..., Base]) -> None:
     found = measured(base(), ASKED, "rouge", "bleu", "chrf", "perplexity")
 
     assert list(found.scores) == [
@@ -84,7 +84,7 @@ def test_accuracy_is_the_share_of_right_choices(base: Callable[..., Base]) -> No
     assert stages.stages == {"m: choosing": [16, 16]}
 
 
-def test_what_does_not_fit_is_counted(base: Callable[..., Base]) -> None:
+def test_examples_that_do_not_fit_are_counted(base: Callable[..., Base]) -> None:
     long = Generate("The otter of Lisbon sang. " * 30, ("The heron.",))
 
     found = measured(base(), (*ASKED, long), "chrf", "perplexity")
@@ -93,7 +93,7 @@ def test_what_does_not_fit_is_counted(base: Callable[..., Base]) -> None:
     assert measured(base(), ASKED, "chrf", "perplexity").cut == 0
 
 
-def test_of_a_cut_target_the_bytes_that_are_left_count(base: Callable[..., Base]) -> None:
+def test_of_a_cut_target_only_the_remaining_bytes_count(base: Callable[..., Base]) -> None:
     model = base()
     # Each repetition is as many tokens as bytes: of what is left there are as many of both.
     long = Generate("A", ("\u0394" * 200,), blank="")

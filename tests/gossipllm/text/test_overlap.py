@@ -1,4 +1,4 @@
-"""Overlap of texts, and the command `gossipllm data overlap`."""
+"""Tests of the overlap of texts, and of the command `gossipllm data overlap`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ tables = hnp.arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 6)),
 
 @settings(max_examples=50)
 @given(tables)
-def test_overlap_is_symmetric_between_0_and_1_and_1_with_oneself(counts_NV: np.ndarray) -> None:
+def test_overlap_is_symmetric_between_0_and_1_and_1_of_a_text_with_itself(counts_NV: np.ndarray) -> None:
     overlap = jaccard(counts_NV)
 
     assert np.array_equal(overlap, overlap.T)
@@ -70,7 +70,7 @@ def test_the_published_overlap_is_at_most_one_half_and_orders_texts_as_the_ordin
     assert published == pytest.approx(ordinary / (1 + ordinary), rel=1e-15)
 
 
-def test_halves_take_turns_so_that_a_text_of_two_parts_is_like_itself() -> None:
+def test_halves_alternate_so_that_a_text_of_two_unlike_parts_has_equal_halves() -> None:
     text = np.repeat(np.arange(2, dtype=np.int32), 1024)
 
     assert between_halves(text, 2) == 1
@@ -80,7 +80,7 @@ def test_halves_take_turns_so_that_a_text_of_two_parts_is_like_itself() -> None:
 
 @pytest.fixture
 def texts(tmp_path: Path) -> list[Path]:
-    """French twice, in other words; and German, as a .jsonl."""
+    """Three texts: two in French with different content, as a file and a folder, and one in German, as a .jsonl."""
     french, german = (
         base.corpus_file(name).read_text(encoding="utf-8").splitlines()[:60] for name in ("fr", "de")
     )
@@ -135,7 +135,7 @@ def test_many_texts_come_in_blocks_of_columns(texts: list[Path]) -> None:
     assert "16 basile" in told
 
 
-def test_texts_of_unlike_length_come_with_the_remedy(texts: list[Path], tmp_path: Path) -> None:
+def test_texts_of_unequal_length_get_a_note_about_equal(texts: list[Path], tmp_path: Path) -> None:
     (tmp_path / "short.txt").write_text(texts[0].read_text(encoding="utf-8")[:2000], encoding="utf-8")
 
     assert "add --equal" in " ".join(overlap(texts[0], tmp_path / "short.txt").stdout.split())
@@ -150,7 +150,7 @@ def test_texts_of_unlike_length_come_with_the_remedy(texts: list[Path], tmp_path
         (["a.txt", "b.txt", "--model", "./nowhere"], "--model: there is no folder ./nowhere"),
     ],
 )
-def test_a_mistake_ends_with_one_line_and_exit_code_2(
+def test_a_user_error_ends_with_one_line_and_exit_code_2(
     arguments: list[str], says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["gossipllm", "data", "overlap", *arguments])

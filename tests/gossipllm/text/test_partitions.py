@@ -1,4 +1,4 @@
-"""Laws of a partition: budgets, disjointness, the shares that were asked for, and the same again by the seed."""
+"""Laws of a partition: it meets budgets and requested shares, is disjoint, and is the same for equal seeds."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ WINDOW = 8
 
 
 def chunked(count: int, *, categories: int = 3, length: int = 32) -> list[Category]:
-    """Chunks in which no token id occurs twice; category c has the ids from c million on."""
+    """Categories of chunks in which no token id occurs twice; category c has the ids from c million on."""
     stream = np.arange(count * length, dtype=np.int32)
     return [Category(f"c{c}", pieces_of(stream + c * 1_000_000, length)) for c in range(categories)]
 
 
 def documents(counts: list[int]) -> list[Category]:
-    """Two categories of documents, of 1, 2, 3 ... tokens, each made of its own length."""
+    """Two equal categories of documents with these numbers of tokens; every token of a document is its length."""
     pieces = tuple(np.full(length, length, np.int32) for length in counts)
     return [Category("a", pieces), Category("b", pieces)]
 
@@ -89,7 +89,7 @@ def test_no_token_serves_two_peers_or_two_splits(kind: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_seed_replays_a_partition_and_another_gives_another(kind: str) -> None:
+def test_equal_seeds_give_equal_partitions_and_another_seed_another(kind: str) -> None:
     first, again, other = (deal(chunked(80, categories=4), kind=kind, seed=seed) for seed in (1, 1, 2))
 
     assert same(first, again)
@@ -104,7 +104,7 @@ def test_a_partition_is_the_same_on_every_machine() -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "length"])
-def test_what_a_peer_holds_does_not_depend_on_how_many_come_after_it(kind: str) -> None:
+def test_the_text_of_a_peer_does_not_depend_on_how_many_peers_come_after_it(kind: str) -> None:
     few, many = (deal(chunked(80, categories=4), kind=kind, peers=peers) for peers in (3, 6))
 
     assert same(few, many[:3])
@@ -121,7 +121,7 @@ def test_rows_of_mixtures_and_of_the_theoretical_matrix_are_distributions(kind: 
         np.testing.assert_allclose(rows.sum(axis=1), 1, atol=1e-12)  # some float64 sums
 
 
-def test_exclusive_peers_overlap_within_their_category_alone() -> None:
+def test_exclusive_peers_overlap_only_within_their_category() -> None:
     shares = deal(chunked(80), kind="exclusive")
 
     assert np.array_equal(mixtures(shares), np.tile(np.eye(3), (2, 1)))
@@ -149,14 +149,14 @@ def test_the_theoretical_row_of_a_mixture_is_the_product_of_shares() -> None:
     np.testing.assert_allclose(theoretical(shares), expected, atol=1e-12)
 
 
-def test_iid_peers_hold_all_categories_alike() -> None:
+def test_iid_peers_hold_equal_shares_of_all_categories() -> None:
     shares = deal(chunked(80, categories=4), kind="iid")
 
     np.testing.assert_allclose(mixtures(shares), 0.25)
     np.testing.assert_allclose(theoretical(shares), 1 / 6)
 
 
-def test_a_small_concentration_gives_one_category_and_a_large_one_all_alike() -> None:
+def test_a_small_concentration_gives_one_category_and_a_large_concentration_equal_shares() -> None:
     small = np.stack([dirichlet(1e-3, 3, (peer,)) for peer in range(200)])
     large = np.stack([dirichlet(1e6, 3, (peer,)) for peer in range(200)])
 
@@ -197,7 +197,7 @@ def test_length_bands_deal_short_documents_to_the_first_peer_and_long_ones_to_th
     assert (mixtures(shares) > 0.2).all(), "categories are mixed"
 
 
-def test_length_bands_are_as_large_as_each_other() -> None:
+def test_length_bands_hold_equal_numbers_of_tokens() -> None:
     categories = documents(list(range(2, 100)))
     held = sum(len(piece) for category in categories for piece in category.pieces)
     # Six sevenths of a third each: with bands of equal numbers of documents, the first would run out.
@@ -212,7 +212,7 @@ def test_the_released_multi_wiki_mixes_each_category_with_itself() -> None:
     assert released.argmax(axis=1).tolist() == as_computed
 
 
-def test_the_released_codes_wiki_deals_everybody_alike() -> None:
+def test_the_released_codes_wiki_gives_all_peers_equal_shares() -> None:
     released = intended(config(kind="released", released="codes-wiki-low"), peers=8, categories=2, seed=0)
 
     assert released.tolist() == [[0.75, 0.25]] * 8
@@ -233,7 +233,7 @@ def test_a_category_with_too_little_text_says_how_much_there_is_and_how_much_is_
 
 
 @pytest.mark.parametrize(("split", "least"), [("train", 8), ("trust", 16), ("test", 16)])
-def test_a_budget_below_its_fewest_windows_is_the_users_mistake(split: str, least: int) -> None:
+def test_a_budget_below_the_smallest_number_of_windows_is_a_user_error(split: str, least: int) -> None:
     with pytest.raises(UserMistake, match=f"{split}_tokens must be at least {least}"):
         deal(chunked(60), **{f"{split}_tokens": least - 1})
 

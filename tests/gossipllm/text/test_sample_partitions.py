@@ -1,4 +1,4 @@
-"""Laws of dealing whole samples: their number, disjointness, the shares asked for, and bands of length."""
+"""Laws of a partition of whole samples: numbers of samples, requested shares, disjointness and bands of length."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ KINDS = ("exclusive", "mixture", "dirichlet", "length", "iid", "released")
 
 
 def samples(count: int, *, categories: int = 4) -> list[Category]:
-    """Each of three context tokens and 1 to 40 targets, all of them its own number; category c from c million on."""
+    """Categories of samples with a prompt of three tokens and 1 to 40 target tokens. Every token of a sample is the
+    sample's number; those of category c begin at c million."""
     return [
         Category(
             f"c{c}",
@@ -71,7 +72,7 @@ def test_no_sample_serves_two_peers_or_two_splits(kind: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_samples_stay_whole_and_are_filled_up_to_the_peers_longest(kind: str) -> None:
+def test_samples_stay_whole_and_are_padded_to_the_peers_longest(kind: str) -> None:
     for share in deal(samples(200), kind=kind):
         widths = {windows.shape[1] for windows in every_window(share)}
         assert len(widths) == 1
@@ -84,7 +85,7 @@ def test_samples_stay_whole_and_are_filled_up_to_the_peers_longest(kind: str) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_seed_replays_a_partition_and_another_gives_another(kind: str) -> None:
+def test_equal_seeds_give_equal_partitions_and_another_seed_another(kind: str) -> None:
     first, again, other = (
         [share.splits.train_WT[:, 0].tolist() for share in deal(samples(200), kind=kind, seed=seed)]
         for seed in (1, 1, 2)
@@ -101,14 +102,14 @@ def test_a_partition_is_the_same_on_every_machine() -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "length"])
-def test_which_samples_a_peer_holds_does_not_depend_on_how_many_peers_come_after_it(kind: str) -> None:
+def test_the_samples_of_a_peer_do_not_depend_on_how_many_peers_come_after_it(kind: str) -> None:
     few, many = (deal(samples(200), kind=kind, peers=peers) for peers in (3, 6))
 
     for one, other in zip(few, many[:3], strict=True):
         assert one.splits.train_WT[:, 0].tolist() == other.splits.train_WT[:, 0].tolist()
 
 
-def test_by_data_set_each_peer_holds_one() -> None:
+def test_with_kind_exclusive_each_peer_holds_one_data_set() -> None:
     shares = deal(samples(60, categories=3), kind="exclusive", peers=3)
 
     assert np.array_equal(mixtures(shares), np.eye(3))
@@ -134,7 +135,7 @@ def test_by_length_equal_numbers_of_samples_give_unequal_numbers_of_tokens() -> 
     assert (mixtures(shares) > 0.05).all(), "categories are mixed"
 
 
-def test_too_few_samples_are_the_users_mistake_that_says_how_many_there_are() -> None:
+def test_too_few_samples_are_a_user_error_that_says_how_many_there_are() -> None:
     says = 'category "c0" holds 29 samples, but 60 are needed'
     with pytest.raises(UserMistake, match=re.escape(says)):
         deal(samples(29))
@@ -146,7 +147,7 @@ def test_too_few_samples_are_the_users_mistake_that_says_how_many_there_are() ->
 @pytest.mark.parametrize(
     ("split", "fewest"), [("train_samples", 1), ("trust_samples", 2), ("test_samples", 2)]
 )
-def test_fewer_samples_than_a_split_needs_are_the_users_mistake(split: str, fewest: int) -> None:
+def test_fewer_samples_than_a_split_needs_are_a_user_error(split: str, fewest: int) -> None:
     with pytest.raises(UserMistake, match=f"{split} must be at least {fewest}, got {fewest - 1}"):
         deal(samples(60), **{split: fewest - 1})
 

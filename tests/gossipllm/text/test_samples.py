@@ -1,4 +1,4 @@
-"""A pair becomes one window: its context bears no loss, its target does, and what fills up bears none."""
+"""Tests of samples: a pair becomes one window in which the target bears loss, and prompt and padding do not."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def ids(first: int, count: int) -> np.ndarray:
     return np.arange(first, first + count, dtype=np.int32)
 
 
-def sample(context: int, target: int) -> np.ndarray:
-    return np.concatenate([~ids(0, context), ids(10, target)])
+def sample(prompt: int, target: int) -> np.ndarray:
+    return np.concatenate([~ids(0, prompt), ids(10, target)])
 
 
-def test_a_pair_is_a_marked_context_and_a_target_that_ends_the_text(tokenizer: Any) -> None:
+def test_a_pair_is_a_marked_prompt_and_a_target_that_ends_the_text(tokenizer: Any) -> None:
     (one,) = encoded([PromptTarget("The heron", " slept.")], tokenizer)
 
     end = tokenizer.eos_token_id
@@ -32,7 +32,7 @@ def test_a_pair_is_a_marked_context_and_a_target_that_ends_the_text(tokenizer: A
     assert encoded_prompts(["The heron"], tokenizer)[0].tolist() == (~one[one < 0]).tolist()
 
 
-def test_a_target_without_context_loses_no_token(tokenizer: Any) -> None:
+def test_a_target_without_prompt_loses_no_token(tokenizer: Any) -> None:
     (one,) = encoded([PromptTarget("", "winter")], tokenizer)
 
     assert targets(one) == len(tokenizer("winter")["input_ids"]) + 1
@@ -44,7 +44,7 @@ def test_an_answer_among_others_does_not_end_the_text(tokenizer: Any) -> None:
     assert tokenizer.decode(one[one >= 0]) == " slept."
 
 
-def test_what_is_too_long_loses_the_left_of_its_context_and_then_the_right_of_its_target() -> None:
+def test_a_long_sample_loses_the_left_of_its_prompt_and_then_the_right_of_its_target() -> None:
     assert fitted(sample(5, 3), 9).tolist() == [~0, ~1, ~2, ~3, ~4, 10, 11, 12]
     assert fitted(sample(5, 3), 5).tolist() == [~3, ~4, 10, 11, 12]
     assert fitted(sample(5, 3), 3).tolist() == [~4, 10, 11]
@@ -60,8 +60,8 @@ def test_a_sample_needs_room_for_two_tokens() -> None:
     lengths=st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=5),
     longest=st.integers(2, 20),
 )
-def test_filling_up_adds_no_target_and_changes_no_token(lengths: list[tuple[int, int]], longest: int) -> None:
-    samples = [fitted(sample(c, t), longest) for c, t in lengths]
+def test_padding_adds_no_target_and_changes_no_token(lengths: list[tuple[int, int]], longest: int) -> None:
+    samples = [fitted(sample(prompt, target), longest) for prompt, target in lengths]
 
     windows = padded(samples, length=20, pad=3)
 
@@ -73,7 +73,7 @@ def test_filling_up_adds_no_target_and_changes_no_token(lengths: list[tuple[int,
         assert (row[len(one) :] == ~3).all()
 
 
-def test_windows_without_marks_bear_loss_but_for_their_first_token() -> None:
+def test_windows_without_marks_bear_loss_except_for_their_first_token() -> None:
     windows = ids(0, 12).reshape(3, 4)
 
     assert np.array_equal(decoded(windows), windows)
@@ -81,5 +81,5 @@ def test_windows_without_marks_bear_loss_but_for_their_first_token() -> None:
     assert targets(windows).tolist() == [3, 3, 3]
 
 
-def test_windows_are_filled_up_with_the_end_of_text(tokenizer: Any) -> None:
+def test_windows_are_padded_with_the_end_of_text(tokenizer: Any) -> None:
     assert padding_id(tokenizer) == tokenizer.eos_token_id

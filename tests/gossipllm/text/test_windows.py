@@ -1,4 +1,4 @@
-"""Text to windows: what is refused, and what may never overlap."""
+"""Tests of documents, windows and the reference set: which text is refused, and which parts never overlap."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from trust.errors import UserMistake
 Tok = Any
 
 
-def splits(path: Path, tokenizer: Tok, *, seed: int = 0, context: int = 64, **options: Any):
+def splits(path: Path, tokenizer: Tok, *, seed: int = 0, context_length: int = 64, **options: Any):
     config = DataConfig(path=str(path), **({"window_tokens": 16} | options))
-    return load_splits(config, tokenizer, context_length=context, seed=seed)
+    return load_splits(config, tokenizer, context_length=context_length, seed=seed)
 
 
 def test_the_three_splits_share_no_window_and_lose_none() -> None:
@@ -34,7 +34,7 @@ def test_the_three_splits_share_no_window_and_lose_none() -> None:
     assert sorted(together[:, 0].tolist()) == windows[:, 0].tolist()
 
 
-def test_the_same_seed_splits_alike_and_another_does_not(text_file: Path, tokenizer: Tok) -> None:
+def test_equal_seeds_give_equal_splits_and_another_seed_others(text_file: Path, tokenizer: Tok) -> None:
     first, again, other = (splits(text_file, tokenizer, seed=seed) for seed in (1, 1, 2))
 
     assert np.array_equal(first.test_WT, again.test_WT)
@@ -55,7 +55,7 @@ def test_an_incomplete_window_is_dropped() -> None:
     assert cut(np.arange(10, dtype=np.int32), 4).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
-def test_blank_lines_part_documents_where_there_are_any(tmp_path: Path, tokenizer: Tok) -> None:
+def test_blank_lines_divide_documents_where_a_file_has_any(tmp_path: Path, tokenizer: Tok) -> None:
     (tmp_path / "a.txt").write_text("one\ntwo\n\nthree\n")
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "c.txt").write_text("four\nfive\n")
@@ -120,7 +120,7 @@ def test_too_little_text_says_how_much_is_needed(tmp_path: Path, tokenizer: Tok)
         splits(tmp_path / "a.txt", tokenizer)
 
 
-def test_a_window_longer_than_the_context_is_the_users_mistake(text_file: Path, tokenizer: Tok) -> None:
+def test_a_window_longer_than_the_model_can_read_is_a_user_error(text_file: Path, tokenizer: Tok) -> None:
     with pytest.raises(UserMistake, match="window_tokens is 65, but the model takes at most 64"):
         splits(text_file, tokenizer, window_tokens=65)
 
@@ -130,7 +130,7 @@ def reference(tokenizer: Tok, **options: Any):
     return load_reference(config, tokenizer, context_length=64, vocabulary=320)
 
 
-def test_the_embedded_reference_set_takes_all_five_texts_alike(tokenizer: Tok) -> None:
+def test_the_embedded_reference_set_takes_all_five_texts_equally(tokenizer: Tok) -> None:
     windows = reference(tokenizer).windows_WT
 
     assert windows.shape == (12, 8)
@@ -141,12 +141,14 @@ def test_the_embedded_reference_set_takes_all_five_texts_alike(tokenizer: Tok) -
 
 
 @pytest.mark.parametrize("changed", [{"seed": "x"}, {"top": 5}, {"windows": 11}, {"window_tokens": 9}])
-def test_whatever_changes_the_reference_set_renames_it(tokenizer: Tok, changed: dict[str, Any]) -> None:
+def test_every_setting_of_the_reference_set_changes_its_fingerprint(
+    tokenizer: Tok, changed: dict[str, Any]
+) -> None:
     assert reference(tokenizer).fingerprint == reference(tokenizer).fingerprint
     assert reference(tokenizer).fingerprint != reference(tokenizer, **changed).fingerprint
 
 
-def test_where_a_reference_text_lies_does_not_rename_it(
+def test_the_path_of_a_reference_text_does_not_change_its_fingerprint(
     tmp_path: Path, text_file: Path, tokenizer: Tok
 ) -> None:
     copy = tmp_path / "copy.txt"

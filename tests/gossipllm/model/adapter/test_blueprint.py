@@ -1,4 +1,4 @@
-"""The units of an adapter, and what of its tensors belongs to them."""
+"""Tests of the units of an adapter, and of the parts of its tensors that belong to each unit."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ MODELS: dict[str, Callable[[], Any]] = {
 
 
 def blueprint(family: str = "llama", **settings: Any) -> Blueprint:
-    """Of a model that has shapes and no numbers."""
+    """The blueprint of an adapter on a model on the meta device, which has shapes and no numbers."""
     config = AdapterConfig(**({"rank": 4} | settings))
     with torch.device("meta"):
         model = MODELS[family]()
@@ -81,7 +81,7 @@ def test_pieces_that_are_placed_are_the_state_again(train: str) -> None:
 
 
 @pytest.mark.parametrize("train", KINDS)
-def test_a_window_has_the_units_of_its_blocks_and_of_no_block(train: str) -> None:
+def test_a_block_window_has_the_units_of_its_blocks_and_those_outside_all_blocks(train: str) -> None:
     form = blueprint(train=train)
 
     window = form.units_in(10, 2)
@@ -104,7 +104,7 @@ def test_shapes_are_those_of_every_rank() -> None:
 
 
 @pytest.mark.parametrize("train", ["b", "heads"])
-def test_what_is_frozen_of_a_rank_does_not_depend_on_the_ranks_seen_before(train: str) -> None:
+def test_the_frozen_tensors_of_a_rank_do_not_depend_on_ranks_asked_for_before(train: str) -> None:
     form = blueprint(train=train)
 
     for rank in (16, 2, 4):
@@ -146,7 +146,7 @@ def test_heads_are_found_in_a_layer_that_holds_query_key_and_value(
 
 
 def test_one_head_changes_only_what_that_head_computes() -> None:
-    """Rows of query, key and value and columns of the output, told apart by what attention makes of them."""
+    """Changes the rows of query, key and value of one unit, and finds the head that they change by its output."""
     torch.manual_seed(0)
     config = AdapterConfig(rank=4, train="heads")
     model: Any = LlamaForCausalLM(
@@ -180,7 +180,7 @@ def test_one_head_changes_only_what_that_head_computes() -> None:
     assert changed[8:].all()
 
 
-def test_an_attention_of_unknown_form_is_said_to_be_one() -> None:
+def test_an_attention_of_unknown_form_is_refused() -> None:
     with pytest.raises(UserMistake, match="not of a known form"):
         blueprint("neox", train="heads")
 

@@ -1,4 +1,4 @@
-"""Dropout on the input of A: statistics of the draws, and the closed form of what a site computes."""
+"""Tests of dropout on the input of A: statistics of its draws, and the closed form of a site with dropout."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_the_rate_is_the_share_that_is_dropped_and_the_rest_makes_up_for_it(rate
     ("module", "draw"), [("k", (0, 1, 2)), ("q", (1, 1, 2)), ("q", (0, 2, 2)), ("q", (0, 1, 3))]
 )
 def test_modules_seeds_rounds_and_steps_drop_independently(module: str, draw: tuple[int, ...]) -> None:
-    """Not even a shifted copy: of all circular shifts, none agrees by more than chance."""
+    """A mask is no shifted copy of another either: no circular shift of one agrees with the other beyond chance."""
     one, two = (
         torch.fft.fft((values == 0).double().flatten() - 0.5)
         for values in (ones(), ones(module=module, draw=draw))
@@ -69,7 +69,7 @@ def test_an_adapter_without_dropout_is_untouched_beside_one_with_it() -> None:
 
 
 def test_a_site_drops_inputs_of_a_only_and_bears_the_gradient_of_what_is_kept() -> None:
-    """y = W x + scale B A d(x), where d(x) is x with entries at zero and the others over what is kept."""
+    """y = W x + scale B A d(x), where d(x) is x with some entries at zero and the others divided by the share kept."""
     generator = torch.Generator().manual_seed(1)
     linear = torch.nn.Linear(12, 6, bias=False)
     site = LoraSite("q", linear)

@@ -1,4 +1,4 @@
-"""What leaves gossipllm computes the same in PEFT, and in transformers alone."""
+"""Tests of export: exported adapters compute the same in PEFT, and merged models in transformers alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOKENS = torch.arange(36).reshape(2, 18)
 
 
 def learned(folder: Path, **settings: Any) -> tuple[bytes, torch.Tensor]:
-    """A snapshot of an adapter that has learnt something, and the logits that it gives here."""
+    """A snapshot of an adapter with random weights, and the logits of gossipllm's model with it."""
     config = AdapterConfig(**({"rank": 4, "alpha": 8.0} | settings))
     base = load_base(ModelConfig(name=str(folder), device="cpu", dtype="float32", threads=1))
     name = base_fingerprint(base.model)

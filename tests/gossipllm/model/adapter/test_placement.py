@@ -1,4 +1,4 @@
-"""Beside which modules adapters stand, what their tensors are called, and where all peers start."""
+"""Tests of placement: the modules that get adapters, the names of their tensors, and the common start of all peers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def blueprint(folder: Path, **options: Any) -> Blueprint:
 
 
 def count_of(model: PreTrainedModel, wanted: Callable[[str], bool]) -> int:
-    """Numbers in the parameters whose names, without the sites around their modules, are wanted."""
+    """The number of values in the parameters that `wanted` selects by name, without the names of sites."""
     parameters: Any = model.named_parameters()
     return sum(value.numel() for name, value in parameters if wanted(name.replace(".frozen.", ".")))
 
@@ -260,7 +260,7 @@ def test_a_module_that_the_model_does_not_have_is_named(model_folder: Folder) ->
 
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 def test_a_model_is_found_its_way_about_with_sites_in_it(model_folder: Folder, family: str) -> None:
-    """Contexts are made of bases that have sites already."""
+    """The contexts of block windows are made of bases that have sites already."""
     plain = load_base(ModelConfig(name=str(model_folder(family)), device="cpu")).model
     model, _, _ = attached(model_folder(family), train="full")
 

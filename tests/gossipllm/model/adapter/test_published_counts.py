@@ -1,4 +1,4 @@
-"""Counts of trained parameters against those that papers print, for models on the meta device.
+"""Tests of the number of trained parameters against numbers in papers, for models on the meta device.
 
 A model on the meta device has shapes and no memory, so that eight billion parameters are counted in a second.
 """
@@ -35,7 +35,7 @@ def gpt2(**shape: int) -> Any:
 
 
 def llama() -> Any:
-    """The shape of Llama-3.1-8B."""
+    """A model with the shape of Llama-3.1-8B."""
     return on_meta(
         LlamaConfig(
             vocab_size=128_256,
@@ -50,14 +50,15 @@ def llama() -> Any:
 
 
 def trained(model: Any, *, blocks: int | None = None, **config: Any) -> int:
-    """Numbers that an adapter trains in the first so many blocks and outside all blocks; None: everywhere."""
+    """The number of parameters that an adapter trains in the first `blocks` blocks, or in all blocks for None, and
+    outside all blocks."""
     choice = AdapterConfig(**config)
     form = attach(model, choice).blueprint(choice)
     units = form.own if blocks is None else form.units_in(0, blocks)
     return form.schema.layout(form.schema.offer(units, form.rank)).count
 
 
-def test_a_window_of_one_block_trains_what_leff_counts() -> None:
+def test_a_block_window_of_one_block_trains_what_leff_counts() -> None:
     assert trained(gpt2(), train="full", blocks=1) == 7_089_408
     assert trained(gpt2(**LARGE), train="full", blocks=1) == 19_680_000
     assert trained(llama(), train="full", blocks=1) == 743_452_672, "with the head, which is not tied"
@@ -96,11 +97,11 @@ def test_lora_on_deberta_with_its_classifier_trains_what_leff_counts() -> None:
 
 
 def test_biases_are_those_of_the_blocks_and_of_the_final_norm() -> None:
-    """As BitFit trains them (Ben Zaken et al. 2022, 2106.10199)."""
+    """BitFit trains these biases (Ben Zaken et al. 2022, arXiv 2106.10199)."""
     assert trained(gpt2(), train="bias") == 102_144
 
 
-def test_windows_of_two_count_the_norm_once() -> None:
+def test_a_block_window_of_two_blocks_counts_the_norm_once() -> None:
     assert trained(gpt2(), train="full", blocks=2) == 2 * (7_089_408 - 1_536) + 1_536
 
 

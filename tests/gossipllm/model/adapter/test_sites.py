@@ -1,4 +1,4 @@
-"""What adapters beside the layers compute, for several of them in one pass."""
+"""Tests of sites: what several adapters compute in one pass."""
 
 from __future__ import annotations
 

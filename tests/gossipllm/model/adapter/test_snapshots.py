@@ -1,4 +1,4 @@
-"""What a learner resumes from, and what it refuses to."""
+"""Tests of snapshots: what is saved is restored, and snapshots of another adapter are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a window is trained inside: names, gradients, memory and truth of compressed models."""
+"""Tests of compressed contexts of a block window: names, gradients, memory, and fidelity to the base."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def model(request: pytest.FixtureRequest) -> Any:
 
 
 def slopes(model: Any, window: BlockWindow) -> list[torch.Tensor]:
-    """The gradient of the window's own weights."""
+    """The gradient of the loss in the weights of the first block of the block window."""
     tokens = torch.tensor(WINDOWS_WT, dtype=torch.int64)
     values = list(blocks_of(model)[window.first].requires_grad_().parameters())
     logits = model(input_ids=tokens, use_cache=False).logits
@@ -88,7 +88,7 @@ def likeness(left: list[torch.Tensor], right: list[torch.Tensor]) -> float:
 
 
 @pytest.mark.parametrize("operator", ["none", "int8", "int4", "drop", "distil"])
-def test_names_and_the_window_itself_are_the_bases(model: Any, operator: Any) -> None:
+def test_names_and_the_block_window_are_those_of_the_base(model: Any, operator: Any) -> None:
     config = ContextConfig(operator=operator, steps=1)
     fitted = distil(model, WINDOW, config, WINDOWS_WT) if operator == "distil" else None
     before = {name: value.clone() for name, value in model.named_parameters()}
@@ -105,7 +105,7 @@ def test_names_and_the_window_itself_are_the_bases(model: Any, operator: Any) ->
     assert logits.shape == (6, 16, 101)
 
 
-def test_eight_bits_are_nearly_and_four_bits_roughly_the_base(model: Any) -> None:
+def test_eight_bits_are_close_to_the_base_and_four_bits_roughly(model: Any) -> None:
     whole = slopes(model, WINDOW)
     eight = compressed(model, WINDOW, ContextConfig(operator="int8"))
     four = compressed(model, WINDOW, ContextConfig(operator="int4"))
@@ -123,7 +123,7 @@ def test_no_context_is_the_base(model: Any) -> None:
     assert fidelity(model, compressed(model, WINDOW, ContextConfig(operator="none")), WINDOWS_WT) == 0
 
 
-def test_a_dropped_block_is_passed_by(model: Any) -> None:
+def test_a_dropped_block_is_skipped(model: Any) -> None:
     config = ContextConfig(operator="drop", ratio=0.5)
 
     other = compressed(model, WINDOW, config)
@@ -190,7 +190,7 @@ def test_checkpointing_keeps_less_for_the_backward_pass(model: Any) -> None:
     assert kept_bytes[1] < kept_bytes[0] / 3
 
 
-def test_nothing_is_kept_of_what_lies_before_the_window(model: Any) -> None:
+def test_nothing_is_kept_of_blocks_before_the_block_window(model: Any) -> None:
     def kept(window: BlockWindow) -> int:
         seen: set[int] = set()
         blocks_of(model).requires_grad_(False)
@@ -226,7 +226,7 @@ def test_a_model_is_made_block_by_block_and_consumed(family: str) -> None:
     assert fidelity(want, made, WINDOWS_WT) == 0
 
 
-def test_what_cannot_be_is_refused(model: Any) -> None:
+def test_impossible_arguments_are_refused(model: Any) -> None:
     with pytest.raises(ValueError, match="the block window ends at block 6, the model has 5"):
         compressed(model, BlockWindow(4, 2), ContextConfig())
     with pytest.raises(ValueError, match="needs the fitted tensors"):

@@ -1,4 +1,4 @@
-"""Fitting fewer blocks to do the work of many, and taking such blocks from strangers."""
+"""Tests of distilled contexts: fitting fewer blocks to replace many, and decoding such blocks from other peers."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_nothing_can_be_fitted_to_no_text() -> None:
         distil(drawn(), WINDOW, CONFIG, REFERENCE_WT[:0])
 
 
-def test_it_is_a_function_of_its_arguments_and_leaves_no_files(
+def test_distillation_is_a_function_of_its_arguments_and_leaves_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -196,12 +196,12 @@ def test_what_is_encoded_is_decoded() -> None:
         ({NAME: torch.zeros(800, 320, dtype=torch.bfloat16)}, "at most"),
     ],
 )
-def test_a_stranger_is_told_what_is_wrong(changed: dict[str, torch.Tensor], why: str) -> None:
+def test_a_wrong_context_is_refused_with_its_error(changed: dict[str, torch.Tensor], why: str) -> None:
     with pytest.raises(WireError, match=why):
         decode_context(save(ZEROS | changed), SHAPES)
 
 
-def test_a_tensor_that_is_missing_is_missed() -> None:
+def test_a_context_that_lacks_a_tensor_is_refused() -> None:
     with pytest.raises(WireError, match="holds 17 tensors, not the 18"):
         decode_context(save({name: value for name, value in ZEROS.items() if name != NAME}), SHAPES)
 

@@ -1,4 +1,4 @@
-"""A base held in few bits: what it takes, and what of it is whole while a window is trained."""
+"""Tests of a base held in few bits: its memory, and which blocks are unpacked while a block window is trained."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def held_bytes(model: Any) -> int:
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
 @pytest.mark.parametrize("bits", [8, 4])
-def test_it_computes_what_a_copy_with_packed_blocks_does(
+def test_a_packed_base_computes_what_a_copy_with_packed_blocks_does(
     model_folder: Folder, family: str, bits: int
 ) -> None:
     whole = load_base(config_of(model_folder(family))).model
@@ -58,7 +58,7 @@ def test_it_computes_what_a_copy_with_packed_blocks_does(
 
 
 @pytest.mark.parametrize(("bits", "share"), [(8, 1 / 4), (4, 4.25 / 32)])
-def test_it_takes_little_more_than_what_is_packed(
+def test_a_packed_base_takes_little_more_memory_than_its_packed_weights(
     tmp_path: Path, tokenizer: Any, bits: int, share: float
 ) -> None:
     shape = LlamaConfig(
@@ -87,7 +87,7 @@ def test_it_takes_little_more_than_what_is_packed(
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
 @pytest.mark.parametrize("bits", [8, 4])
 @pytest.mark.parametrize("train", ["both", "full"])
-def test_windows_are_opened_in_turn_as_they_are_in_the_file(
+def test_block_windows_are_opened_in_turn_with_the_weights_of_the_file(
     model_folder: Folder, family: str, bits: int, train: Any
 ) -> None:
     model, held = held_of(model_folder(family), bits, train=train)

@@ -1,4 +1,4 @@
-"""Packed linear layers against the wide weights that they stand for."""
+"""Tests of packed linear layers, against the unpacked weights that they stand for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gossipllm.model.contexts.quantised import Int4Linear, Int8Linear, PackedLin
 
 
 def drawn(kind: str, inputs: int = 100, outputs: int = 48) -> Any:
-    """100 inputs fill one group of four bits and a part of the next."""
+    """A random layer. Its 100 inputs fill one group of the four-bit format and part of a second."""
     torch.manual_seed(1)
     layer: Any = Conv1D(outputs, inputs) if kind == "Conv1D" else torch.nn.Linear(inputs, outputs)
     torch.nn.init.normal_(layer.bias)
@@ -21,7 +21,7 @@ def drawn(kind: str, inputs: int = 100, outputs: int = 48) -> Any:
 
 
 def wide(layer: PackedLinear) -> torch.Tensor:
-    """All of the weights that it stands for, `(O, I)`."""
+    """`(O, I)`: the weights that a packed layer stands for."""
     weight_OI = layer.wide(slice(0, layer.outputs), torch.float32)
     scale_O = layer.after(slice(0, layer.outputs))
     return weight_OI if scale_O is None else weight_OI * scale_O[:, None]
@@ -29,7 +29,7 @@ def wide(layer: PackedLinear) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", ["Linear", "Conv1D"])
 @pytest.mark.parametrize("bits", [8, 4])
-def test_it_multiplies_by_weights_near_the_originals(kind: str, bits: int) -> None:
+def test_a_packed_layer_multiplies_by_weights_near_the_originals(kind: str, bits: int) -> None:
     layer = drawn(kind)
     weight_OI = layer.weight.T if kind == "Conv1D" else layer.weight
     x = torch.randn(2, 5, 100)
@@ -69,7 +69,7 @@ def test_slices_change_nothing(bits: int, monkeypatch: pytest.MonkeyPatch) -> No
     torch.testing.assert_close(found[1], found[3])
 
 
-def test_it_holds_a_quarter_and_an_eighth_and_keeps_nothing_for_the_backward_pass() -> None:
+def test_a_packed_layer_takes_a_quarter_or_an_eighth_and_keeps_nothing_for_the_backward_pass() -> None:
     layer = drawn("Linear", 1024, 256)
     wide_bytes = layer.weight.numel() * 4
     kept: list[torch.Tensor] = []
@@ -107,6 +107,6 @@ def test_bfloat16_goes_through_in_bfloat16() -> None:
         assert (y.float() - want).norm() < 0.01 * want.norm()
 
 
-def test_its_kind_says_its_bits() -> None:
+def test_the_class_of_a_packed_layer_follows_its_bits() -> None:
     assert isinstance(packed(drawn("Linear"), 8), Int8Linear)
     assert isinstance(packed(drawn("Linear"), 4), Int4Linear)

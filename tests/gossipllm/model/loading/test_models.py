@@ -1,4 +1,4 @@
-"""Loading a base model, and the name it gets."""
+"""Tests of loading a base model, and of the fingerprints of base and tokenizer."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def loaded(folder: Path, dtype: Any = "float32") -> Any:
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
-def test_the_base_is_called_the_same_in_float32_and_bfloat16(model_folder: Folder, family: str) -> None:
+def test_the_base_has_the_same_fingerprint_in_float32_and_bfloat16(model_folder: Folder, family: str) -> None:
     wide, narrow = loaded(model_folder(family)), loaded(model_folder(family), "bfloat16")
 
     assert narrow.model.dtype == torch.bfloat16
     assert base_fingerprint(wide.model) == base_fingerprint(narrow.model)
 
 
-def test_a_changed_weight_gives_the_base_another_name(model_folder: Folder) -> None:
+def test_a_changed_weight_gives_the_base_another_fingerprint(model_folder: Folder) -> None:
     model = loaded(model_folder("llama")).model
     before = base_fingerprint(model)
 
@@ -40,7 +40,7 @@ def test_a_changed_weight_gives_the_base_another_name(model_folder: Folder) -> N
     assert base_fingerprint(model) != before
 
 
-def test_a_setting_that_changes_what_weights_compute_gives_the_base_another_name(
+def test_a_setting_that_changes_the_computation_gives_the_base_another_fingerprint(
     model_folder: Folder, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(model_folder("llama"), tmp_path / "model")
@@ -67,7 +67,7 @@ def test_the_base_is_frozen_and_without_dropout(model_folder: Folder) -> None:
     assert not any(module.training for module in model.modules())
 
 
-def test_settings_of_the_last_call_do_not_rename_a_tokenizer(tokenizer: Any) -> None:
+def test_settings_of_the_last_call_do_not_change_a_tokenizers_fingerprint(tokenizer: Any) -> None:
     before = tokenizer_fingerprint(tokenizer)
 
     tokenizer.backend_tokenizer.enable_truncation(5)
@@ -76,7 +76,7 @@ def test_settings_of_the_last_call_do_not_rename_a_tokenizer(tokenizer: Any) -> 
     tokenizer.backend_tokenizer.no_truncation()
 
 
-def test_another_token_renames_a_tokenizer(model_folder: Folder) -> None:
+def test_another_token_changes_a_tokenizers_fingerprint(model_folder: Folder) -> None:
     tokenizer = loaded(model_folder("llama")).tokenizer
     before = tokenizer_fingerprint(tokenizer)
 
@@ -89,7 +89,7 @@ def test_another_token_renames_a_tokenizer(model_folder: Folder) -> None:
     ("pattern", "says"),
     [("*.safetensors", "no weights"), ("tokenizer*", "no tokenizer"), ("config.json", "no config.json")],
 )
-def test_a_folder_that_lacks_a_part_is_the_users_mistake(
+def test_a_folder_that_lacks_a_part_is_a_user_error(
     model_folder: Folder, tmp_path: Path, pattern: str, says: str
 ) -> None:
     folder = shutil.copytree(model_folder("llama"), tmp_path / "model")
@@ -115,7 +115,7 @@ def test_a_path_is_not_looked_up_on_the_hub() -> None:
         load_base(ModelConfig(name="./nowhere", device="cpu"))
 
 
-def test_a_name_that_is_neither_folder_nor_on_the_hub_is_the_users_mistake(
+def test_a_name_that_is_neither_a_folder_nor_on_the_hub_is_a_user_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

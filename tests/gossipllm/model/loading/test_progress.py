@@ -1,4 +1,4 @@
-"""How far loading is, weight by weight."""
+"""Tests of the progress of loading, which is reported weight by weight."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gossipllm.model.loading.models import load_base
 from gossipllm.model.loading.progress import loading_told
 
 
-def test_each_weight_is_told_up_to_the_last(model_folder: Callable[[str], Path]) -> None:
+def test_progress_is_reported_for_each_weight(model_folder: Callable[[str], Path]) -> None:
     config = ModelConfig(name=str(model_folder("llama")), device="cpu", dtype="float32", threads=1)
     told: list[tuple[int, int]] = []
 

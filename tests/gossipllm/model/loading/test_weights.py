@@ -1,4 +1,4 @@
-"""Models read from their files tensor by tensor, against those that transformers loads whole."""
+"""Tests of models that are read from their files tensor by tensor, against models that transformers loads."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def filled(config: ModelConfig) -> Any:
 
 
 def rewritten(folder: Path, copy: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> Path:
-    """A copy whose weights went through `change`."""
+    """A copy of a model's folder, with `change` applied to its weights."""
     shutil.copytree(folder, copy)
     tensors = load_file(copy / "model.safetensors")
     change(tensors)
@@ -78,7 +78,7 @@ def test_a_base_has_its_name_before_it_is_read(model_folder: Folder, family: str
 
 
 def test_names_may_lack_the_prefix_of_the_model_within(model_folder: Folder, tmp_path: Path) -> None:
-    """As those of GPT-2 on the hub do."""
+    """The files of GPT-2 on the hub lack it."""
 
     def strip(tensors: dict[str, torch.Tensor]) -> None:
         for name in list(tensors):
@@ -103,7 +103,9 @@ def test_weights_may_lie_in_several_files(model_folder: Folder, tmp_path: Path) 
     assert torch.equal(made(input_ids=TOKENS_BT).logits, want(input_ids=TOKENS_BT).logits)
 
 
-def test_a_tied_head_may_be_stored_twice_but_not_unlike(model_folder: Folder, tmp_path: Path) -> None:
+def test_a_tied_head_may_be_stored_twice_but_not_with_different_values(
+    model_folder: Folder, tmp_path: Path
+) -> None:
     def twice(tensors: dict[str, torch.Tensor]) -> None:
         tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
 
@@ -120,7 +122,9 @@ def test_a_tied_head_may_be_stored_twice_but_not_unlike(model_folder: Folder, tm
         open_base(named(other))
 
 
-def test_a_format_that_is_not_read_so_is_said_in_one_line(model_folder: Folder, tmp_path: Path) -> None:
+def test_a_format_that_cannot_be_read_by_tensor_is_refused_in_one_line(
+    model_folder: Folder, tmp_path: Path
+) -> None:
     def without(tensors: dict[str, torch.Tensor]) -> None:
         tensors["model.layers.1.mlp.fused"] = tensors.pop("model.layers.1.mlp.up_proj.weight")
 
@@ -135,9 +139,7 @@ def test_a_format_that_is_not_read_so_is_said_in_one_line(model_folder: Folder, 
             open_base(named(rewritten(model_folder("llama"), tmp_path / name, change)))
 
 
-def test_weights_that_are_quantised_already_are_not_taken_for_whole_ones(
-    model_folder: Folder, tmp_path: Path
-) -> None:
+def test_weights_that_are_quantised_already_are_refused(model_folder: Folder, tmp_path: Path) -> None:
     folder = shutil.copytree(model_folder("llama"), tmp_path / "model")
     settings = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(
@@ -148,7 +150,7 @@ def test_weights_that_are_quantised_already_are_not_taken_for_whole_ones(
         open_base(named(folder))
 
 
-def test_a_list_of_files_that_is_none_is_the_users_mistake(model_folder: Folder, tmp_path: Path) -> None:
+def test_a_broken_index_of_files_is_a_user_error(model_folder: Folder, tmp_path: Path) -> None:
     folder = shutil.copytree(model_folder("llama"), tmp_path / "model")
     (folder / "model.safetensors").rename(folder / "other.safetensors")
 
@@ -160,7 +162,7 @@ def test_a_list_of_files_that_is_none_is_the_users_mistake(model_folder: Folder,
             open_base(named(folder))
 
 
-def test_a_file_that_is_none_is_the_users_mistake(model_folder: Folder, tmp_path: Path) -> None:
+def test_a_file_that_is_no_safetensors_is_a_user_error(model_folder: Folder, tmp_path: Path) -> None:
     folder = shutil.copytree(model_folder("llama"), tmp_path / "model")
     (folder / "model.safetensors").write_bytes(b"nothing of the kind")
 
@@ -168,7 +170,9 @@ def test_a_file_that_is_none_is_the_users_mistake(model_folder: Folder, tmp_path
         open_base(named(folder))
 
 
-def test_a_configuration_that_is_none_is_the_users_mistake(model_folder: Folder, tmp_path: Path) -> None:
+def test_a_configuration_of_an_unknown_model_type_is_a_user_error(
+    model_folder: Folder, tmp_path: Path
+) -> None:
     folder = shutil.copytree(model_folder("llama"), tmp_path / "model")
     settings = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(settings | {"model_type": "none of them"}))
@@ -177,7 +181,7 @@ def test_a_configuration_that_is_none_is_the_users_mistake(model_folder: Folder,
         open_base(named(folder))
 
 
-def test_a_file_that_changed_meanwhile_is_not_read(model_folder: Folder, tmp_path: Path) -> None:
+def test_a_file_that_changed_since_it_was_opened_is_not_read(model_folder: Folder, tmp_path: Path) -> None:
     folder = shutil.copytree(model_folder("llama"), tmp_path / "model")
     _, weights = open_base(named(folder))
     file = folder / "model.safetensors"
