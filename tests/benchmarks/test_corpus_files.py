@@ -89,6 +89,19 @@ def test_what_is_right_already_is_not_fetched_again(tmp_path: Path, mirror: str)
     assert fetched(tmp_path, files, "http://127.0.0.1:9") == []
 
 
+def test_a_file_of_the_right_size_with_other_bytes_differs_and_is_fetched_again(
+    tmp_path: Path, mirror: str
+) -> None:
+    place, file = tmp_path / "wiki/de.txt", file_of("wiki/de.txt")
+    place.parent.mkdir()
+    place.write_bytes(bytes(len(TEXTS["wiki/de.txt"])))
+    assert corpus_files.check(tmp_path, [file]) == {"wiki/de.txt": "differs"}
+
+    fetched(tmp_path, [file], mirror)
+
+    assert place.read_bytes() == TEXTS["wiki/de.txt"]
+
+
 def test_a_file_is_fetched_from_where_it_is_published(tmp_path: Path, mirror: str) -> None:
     fetched(tmp_path, [file_of("wiki/de.txt", url=f"{mirror}/wiki/de.txt")])
 
