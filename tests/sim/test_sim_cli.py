@@ -1,4 +1,4 @@
-"""The command: help, lists, mistakes, and whole small runs in processes of their own."""
+"""The command `gossipllm sim`: help, lists, user errors, and small runs in separate processes."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_the_list_has_methods_changes_and_scenarios(folder: Path) -> None:
         (["small.toml", "--set", 'data.sources=["embedded:fi"]'], "embedded text 'fi'"),
     ],
 )
-def test_a_mistake_ends_with_one_line_and_code_2(folder: Path, arguments: list[str], part: str) -> None:
+def test_a_user_error_ends_with_one_line_and_code_2(folder: Path, arguments: list[str], part: str) -> None:
     done = program("sim", *arguments, folder=folder)
     assert done.returncode == 2
     assert part in done.stderr
@@ -128,7 +128,7 @@ def test_equal_seeds_give_equal_bytes_in_another_process_with_another_hash_seed(
     assert files[0] == files[1]
 
 
-def test_a_run_that_is_there_is_not_repeated(folder: Path, first: subprocess.CompletedProcess[str]) -> None:
+def test_a_finished_run_is_not_repeated(folder: Path, first: subprocess.CompletedProcess[str]) -> None:
     assert "there already" not in first.stderr
     again = program("sim", "small.toml", "-o", "first", "--json", folder=folder)
     assert again.stderr.splitlines() == [
@@ -146,7 +146,9 @@ def test_a_run_leaves_the_history_that_peers_write(
     assert {row["round"] for row in json.loads(shown.stdout)["rows"]} == {1}
 
 
-def test_an_interrupt_keeps_what_is_done_and_leaves_no_process(folder: Path) -> None:
+def test_an_interrupt_keeps_finished_runs_and_leaves_no_process(folder: Path) -> None:
+    # A shell ignores the interrupt in its background jobs, and programs inherit that, also through pytest.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*PROGRAM, "sim", "small.toml", "-o", "cut", "--rounds", "5000", "-m", "local"],
         cwd=folder,
@@ -154,6 +156,7 @@ def test_an_interrupt_keeps_what_is_done_and_leaves_no_process(folder: Path) -> 
         text=True,
         start_new_session=True,
     )
+    signal.signal(signal.SIGINT, handler)
     try:
         until = time.monotonic() + 60
         while not list((folder / "cut").glob("local/*.part")):
@@ -172,7 +175,7 @@ def test_an_interrupt_keeps_what_is_done_and_leaves_no_process(folder: Path) -> 
 
 
 def living(group: int) -> list[psutil.Process]:
-    """Processes of a group, without those that only wait for their parent to hear of their end."""
+    """Processes of a group, without zombies."""
     found = []
     for one in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):

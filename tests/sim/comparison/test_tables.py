@@ -1,4 +1,4 @@
-"""From runs to a table: what is paired, what is a mean of what, and that it fits a terminal."""
+"""The table that compares methods: paired differences, means, and a width that fits a terminal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = ("fr", "fr", "de")
 
 
 def record(peer: int, row: list[float], *, before: float, after: float, number: int = 0) -> Round:
-    """Perplexities, not losses."""
+    """A record of a round; `before` and `after` are perplexities, not losses."""
     seen = tuple(
         Seen(peer=f"p{j}", name="", its_round=0, age=0, distance=0, error=0, weight=weight, tokens=1)
         for j, weight in enumerate(row)
@@ -109,7 +109,7 @@ def test_seeds_differ_widely_and_the_paired_difference_does_not() -> None:
     assert s3.against.keys() == {"local"}
 
 
-def test_the_worst_peer_is_the_one_that_fares_worst_against_itself_alone() -> None:
+def test_the_worst_peer_is_the_one_with_the_worst_difference_from_training_alone() -> None:
     local, s3 = table(*TWO_SEEDS).methods
     assert s3.worst.mean == pytest.approx((0.0 + 1.0) / 2)
     assert local.worst is None
@@ -122,7 +122,7 @@ def test_a_method_is_compared_on_common_seeds_only() -> None:
     assert comparison.methods[1].against["local"].std is None
 
 
-def test_rows_like_the_oracle_recover_it_and_rows_that_keep_everything_do_not() -> None:
+def test_rows_equal_to_the_theoretical_ones_have_no_divergence_and_self_rows_have_much() -> None:
     local, s3 = table(*TWO_SEEDS).methods
     assert s3.divergence.mean < 0.02 < 1 < local.divergence.mean
     assert s3.correlation.mean == pytest.approx(1)
@@ -167,7 +167,7 @@ def test_each_kind_of_peer_is_compared_with_itself_alone() -> None:
     assert local.devices["rank 16"].against_local is None
 
 
-def test_text_of_all_peers_together_counts_each_as_much_as_it_has() -> None:
+def test_pooled_perplexity_weights_peers_by_their_tokens() -> None:
     (local,) = table(run("local", 0, [10.0, 20.0, 30.0])).methods
     assert local.pooled.mean == pytest.approx((10 * 20 * 30**2) ** (1 / 4))
 
@@ -183,7 +183,7 @@ def test_kinds_of_peers_have_a_table_where_there_are_several() -> None:
     assert "pooled" not in markdown(table(*TWO_SEEDS))
 
 
-def test_a_run_that_did_not_end_is_named() -> None:
+def test_an_unfinished_run_is_named() -> None:
     assert "s3" in printed(table(run("s3", 0, [9.0] * 3, finished=False)), 100).splitlines()[-1]
     assert "limit_s" not in printed(table(run("s3", 0, [9.0] * 3)), 100)
 

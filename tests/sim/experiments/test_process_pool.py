@@ -1,4 +1,4 @@
-"""Tasks in processes: results, mistakes, and nothing left behind."""
+"""The pool of worker processes: results, errors, and no process left behind."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_what_goes_wrong_in_a_process_is_raised_here(function, task: str, error,
         list(perform_all(function, [task], jobs=1))
 
 
-def test_who_stops_listening_leaves_no_process_behind(function) -> None:
+def test_a_caller_that_stops_early_leaves_no_process_behind(function) -> None:
     news = perform_all(function, ["slow", "slow"], jobs=2)
     processes = [next(news).done, next(news).done]
     assert all(map(alive, processes))

@@ -1,4 +1,4 @@
-"""Which settings a run reads: an answer for every key, refusals in one line, and proof that what is refused is idle."""
+"""Settings that nothing reads are refused: rules for every key, one-line messages, and a proof that they are idle."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def with_every_idle_key_changed(scenario: Scenario) -> tuple[Scenario, list[str]
 
 
 def results(scenario: Scenario, method: str) -> tuple[RunMetrics, list[Round]]:
-    """All but the trace, whose events show each peer's whole configuration."""
+    """Metrics without the trace, because its events contain each peer's whole configuration, and the rounds."""
     outcome = simulate(scenario, method, 0)
     rounds = [entry.record for entry in outcome.entries if isinstance(entry.record, Round)]
     return msgspec.structs.replace(outcome.metrics, trace=""), rounds

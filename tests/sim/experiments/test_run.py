@@ -1,4 +1,4 @@
-"""One run, in this process, with the embedded model: what it leaves, and what methods of a seed share."""
+"""Runs in this process with the embedded model: their results, and what methods of one seed share."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def runs() -> dict[str, Outcome]:
     return {name: simulate(SMALL, name, 0) for name in ("local", "theoretical", "s3")}
 
 
-def test_every_peer_does_all_its_rounds_and_says_what_it_did(runs: dict[str, Outcome]) -> None:
+def test_every_peer_does_and_records_all_its_rounds(runs: dict[str, Outcome]) -> None:
     for outcome in runs.values():
         assert outcome.metrics.finished
         assert [one.rounds for one in outcome.metrics.peers] == [2] * 4
@@ -68,7 +68,7 @@ def test_every_peer_does_all_its_rounds_and_says_what_it_did(runs: dict[str, Out
             assert one.after > 1
 
 
-def test_peers_of_one_text_are_who_the_theoretical_rows_name(runs: dict[str, Outcome]) -> None:
+def test_theoretical_rows_name_the_peers_with_the_same_text(runs: dict[str, Outcome]) -> None:
     alike = np.kron(np.ones((2, 2)), np.eye(2)) / 2
     metrics = runs["theoretical"].metrics
     assert [one.category for one in metrics.peers] == ["fr", "de", "fr", "de"]
@@ -83,17 +83,17 @@ def test_methods_of_a_seed_are_the_same_until_their_first_merge(runs: dict[str, 
     assert len({outcome.metrics.curve[0].before for outcome in runs.values()}) == 1
 
 
-def test_another_seed_is_another_draw(runs: dict[str, Outcome]) -> None:
+def test_another_seed_gives_other_shares_of_text(runs: dict[str, Outcome]) -> None:
     other = simulate(SMALL, "local", 1)
     assert other.metrics.trace != runs["local"].metrics.trace
     assert other.metrics.curve[0].before != runs["local"].metrics.curve[0].before
 
 
-def test_a_run_again_is_the_same_run(runs: dict[str, Outcome]) -> None:
+def test_a_repeated_run_has_equal_results(runs: dict[str, Outcome]) -> None:
     assert simulate(SMALL, "s3", 0).metrics == runs["s3"].metrics
 
 
-def test_who_trains_alone_pays_for_no_evidence(runs: dict[str, Outcome]) -> None:
+def test_training_alone_costs_no_evidence(runs: dict[str, Outcome]) -> None:
     cost = {name: outcome.metrics.forward for name, outcome in runs.items()}
     assert cost["local"]["train"] == cost["s3"]["train"] == 2 * 4 * 1 * 2 * 16
     assert cost["local"]["evidence"] < cost["s3"]["evidence"]
@@ -117,7 +117,7 @@ LINES = replace(
 )
 
 
-def test_weights_by_tokens_are_in_proportion_to_what_each_trained_on() -> None:
+def test_weights_by_tokens_are_proportional_to_the_tokens_trained_on() -> None:
     outcome = simulate(LINES, "tokens", 0)
     assert [one.device for one in outcome.metrics.peers] == ["short", "short", "medium", "long"]
     rounds = [entry.record for entry in outcome.entries if isinstance(entry.record, Round)]
@@ -152,7 +152,7 @@ def test_peers_of_unlike_ranks_send_unlike_bytes_and_all_take_part() -> None:
         ("fedavg+heads", {"heads": HeadsConfig(copies=2), "adapter": AdapterConfig(train="heads")}, 1 / 2),
     ],
 )
-def test_who_trains_a_part_sends_a_part(name: str, tables, share: int) -> None:
+def test_a_peer_that_trains_a_part_sends_a_part(name: str, tables, share: int) -> None:
     parts = replace(SMALL, **tables, methods=(name,))
     outcome = simulate(parts, name, 0)
     whole = simulate(parts, "fedavg", 0)
@@ -168,7 +168,7 @@ def test_who_trains_a_part_sends_a_part(name: str, tables, share: int) -> None:
     assert outcome.metrics.finished
 
 
-def test_texts_that_do_not_suffice_are_the_users_matter() -> None:
+def test_too_little_text_is_a_user_error() -> None:
     data = replace(SMALL.data, partition=replace(SMALL.data.partition, train_tokens=10**7))
     with pytest.raises(UserMistake):
         simulate(replace(SMALL, data=data), "local", 0)
@@ -176,7 +176,7 @@ def test_texts_that_do_not_suffice_are_the_users_matter() -> None:
         simulate(replace(SMALL, data=replace(SMALL.data, window_tokens=4096)), "local", 0)
 
 
-def test_a_peer_that_comes_late_and_one_that_crashes_still_end_their_rounds() -> None:
+def test_a_late_peer_and_a_crashed_peer_finish_their_rounds() -> None:
     churn = ChurnConfig(late=("peer-3 at 8",), outages=("peer-0 from 1.5 to 4",))
     conditions = Conditions(compute=ComputeConfig(step_s=1.0), churn=churn)
     lone = replace(SMALL, conditions=conditions, round=RoundConfig(steps=1, rounds=3, patience_s=1.0))
@@ -218,7 +218,7 @@ def test_a_runs_folder_holds_the_history_the_events_and_the_numbers(tmp_path: Pa
     assert len(digests) == 1
 
 
-def test_a_configuration_is_another_when_anything_that_matters_is() -> None:
+def test_a_configuration_changes_its_digest_with_every_setting_that_matters() -> None:
     def digest(**changes) -> str:
         return configurations(dataclasses.replace(SMALL, **changes))["local", 0]
 

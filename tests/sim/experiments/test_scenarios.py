@@ -1,4 +1,4 @@
-"""Scenarios: files to dataclasses and back, settings on the command line, and what users get wrong."""
+"""Scenarios: files to dataclasses and back, settings on the command line, and user errors."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_wrong_setting_is_named_in_one_line(setting: str, part: str) -> None:
     ("name", "part"),
     [("langages", "did you mean languages?"), ("gone.toml", "no such file"), ("some/where", "no such file")],
 )
-def test_a_scenario_that_is_not_there_is_told_what_is(name: str, part: str) -> None:
+def test_an_unknown_scenario_is_answered_with_the_known_ones(name: str, part: str) -> None:
     with pytest.raises(UserMistake, match=part.replace("?", r"\?")):
         load_scenario(name)
 
@@ -130,7 +130,7 @@ def test_blocks_and_capacities_are_for_methods_that_deal_out_blocks_and_heads() 
     assert parts == {"s3": [100, 100], "s3+heads": [1, 3]}
 
 
-def test_who_trains_all_blocks_needs_no_context_for_others() -> None:
+def test_a_peer_that_trains_all_blocks_needs_no_context() -> None:
     settings = ["devices.blocks=[1, 0]", "layers.count=1", 'layers.context="int8"', 'methods=["s3+layers"]']
     scenario = load_scenario(DEFAULT, settings)
     learners = [scenario.learner(method_named("s3+layers"), index) for index in range(2)]

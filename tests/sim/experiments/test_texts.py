@@ -1,4 +1,4 @@
-"""Sources to categories: running text, samples of lines and samples of tasks."""
+"""Loading text sources as categories: running text, one sample per line, and samples of tasks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def loaded(source, tokenizer, longest=32):
     return category
 
 
-def test_each_line_is_a_sample_of_which_every_word_bears_loss(text, tokenizer) -> None:
+def test_each_line_is_a_sample_with_a_loss_on_every_word(text, tokenizer) -> None:
     category = loaded(f"lines:{text}", tokenizer)
     assert category.name == "notes"
     assert len(category.pieces) == 3
@@ -46,7 +46,7 @@ def test_a_sample_longer_than_a_window_is_cut(text, tokenizer) -> None:
     assert max(len(piece) for piece in loaded(f"lines:{text}", tokenizer, longest=4).pieces) == 4
 
 
-def test_of_a_tasks_sample_only_the_answer_bears_loss(tmp_path: Path, tokenizer) -> None:
+def test_a_task_sample_has_a_loss_on_its_answer_only(tmp_path: Path, tokenizer) -> None:
     file = tmp_path / "train.csv"
     file.write_text('mr,ref\n"name[Aromi]",Aromi is a place.\n', encoding="utf-8")
     category = loaded(f"e2e:{file}", tokenizer)
@@ -74,7 +74,7 @@ def test_a_source_counts_by_what_its_files_hold(text) -> None:
     assert check_sources((f"lines:{text}",)) != before
 
 
-def test_a_file_that_is_not_there_is_named_with_its_key() -> None:
+def test_a_missing_file_is_named_with_its_key() -> None:
     for source in ("lines:gone.txt", "e2e:gone.csv", "gone.txt"):
         with pytest.raises(UserMistake, match=r"data\.sources: .*gone"):
             check_sources((source,))

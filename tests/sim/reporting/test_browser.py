@@ -1,4 +1,4 @@
-"""The page in a real browser: it answers to keys and pointer, says what the history says, and asks for nothing else."""
+"""The report in a real browser: keys and pointer, values equal to the history, and no network requests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIZES = {"wide": (1280, 800), "phone": (390, 844)}
 
 @dataclass
 class Opened:
-    """A page, and what went wrong on it. `asked` are all addresses it requested."""
+    """An open page with its console errors; `asked` are all addresses that it requested."""
 
     page: Page
     address: str
@@ -35,7 +35,7 @@ class Opened:
         return self.page.locator(f'#matrix [data-i="{i}"][data-j="{j}"]')
 
     def check(self) -> None:
-        """Nothing was complained of, nothing left the file, and nothing is wider than the window."""
+        """Assert that there are no errors, no requests, and nothing wider than the window."""
         assert self.troubles == []
         assert self.asked == [self.address]
         assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -162,7 +162,7 @@ def test_curves_tell_the_losses_of_a_round_and_peers_can_be_left_out(
     one.check()
 
 
-def test_seconds_and_bytes_of_each_peer_stand_there(browser: Browser, demo: Path, tmp_path: Path) -> None:
+def test_seconds_and_bytes_of_each_peer_are_shown(browser: Browser, demo: Path, tmp_path: Path) -> None:
     one = opened(browser, made(demo, tmp_path / "a.html"), SIZES["wide"])
     assert one.page.locator("#times tbody tr").first.inner_text().split() == [
         "anna",
@@ -198,7 +198,7 @@ def test_another_run_is_chosen_in_the_menu_or_by_its_method(
     one.check()
 
 
-def test_names_of_others_do_nothing(
+def test_names_in_histories_run_no_script(
     browser: Browser,
     tmp_path: Path,
     size: tuple[int, int],
@@ -250,8 +250,8 @@ def test_without_a_script_the_last_matrix_and_its_numbers_are_there(
     assert one.asked == [one.address]
 
 
-def test_the_page_may_not_ask_anybody_for_anything(browser: Browser, demo: Path, tmp_path: Path) -> None:
-    """Even if something did get in: the page's own policy forbids it."""
+def test_the_pages_policy_forbids_every_request(browser: Browser, demo: Path, tmp_path: Path) -> None:
+    """Also to a script that got into the page."""
     one = opened(browser, made(demo, tmp_path / "a.html"), SIZES["wide"])
     with pytest.raises(Error):
         one.page.evaluate("fetch('http://127.0.0.1:9/')")

@@ -1,4 +1,4 @@
-"""`gossipllm report`, as somebody at a terminal meets it."""
+"""The command `gossipllm report`: its inputs, its document, and user errors in one line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def document(*arguments: object) -> dict:
 
 
 def complaint(*arguments: object) -> str:
-    """The one line that a mistake ends with."""
+    """The one line that a user error ends with."""
     result = run(*arguments, "-q")
     assert result.exit_code == 2
     assert result.stdout == ""
@@ -114,7 +114,7 @@ def test_equal_runs_give_equal_pages(demo: Path, tmp_path: Path) -> None:
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
-def test_only_a_report_is_replaced_unless_forced(demo: Path, tmp_path: Path) -> None:
+def test_only_an_existing_report_is_replaced_without_force(demo: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine.html"
     mine.write_text("<h1>a letter</h1>")
     assert "is there and is no report" in complaint(demo, "-o", mine)
@@ -158,7 +158,7 @@ def test_a_home_before_its_first_round_is_one_line(
     assert "finished a round yet" in complaint(tmp_path / "home", "-o", tmp_path / "a.html")
 
 
-def test_names_of_others_are_only_ever_text(
+def test_names_in_histories_are_never_parsed_as_html(
     tmp_path: Path,
 ) -> None:
     odd = "\u202eevil\x1b[2J" + "ß東" * 90
@@ -204,7 +204,7 @@ def test_one_simulated_run_knows_its_scenario(simulation: Simulation) -> None:
     assert len(document(simulation.folder / "s1xs3")["runs"]) == 2
 
 
-def test_a_table_or_metrics_of_another_version_are_no_hindrance(simulation: Simulation) -> None:
+def test_a_table_or_metrics_of_another_version_do_not_stop_the_report(simulation: Simulation) -> None:
     (simulation.folder / "table.json").write_text('{"schema": 1}')
     (simulation.folder / "s1xs3" / "seed-0" / "metrics.json").write_text("{}")
     found = document(simulation.folder)
@@ -213,7 +213,7 @@ def test_a_table_or_metrics_of_another_version_are_no_hindrance(simulation: Simu
     assert "s1xs3, seed 0" in [one["title"] for one in found["runs"]]
 
 
-def test_a_run_without_rounds_is_left_out_with_a_word(
+def test_a_run_without_rounds_is_left_out_with_a_note(
     simulation: Simulation,
 ) -> None:
     file = simulation.folder / "local" / "seed-0" / HISTORY_FILE
@@ -236,7 +236,7 @@ def test_a_report_needs_no_model_code(demo: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("at_s", [1e300, -1e300, float("nan")])
-def test_a_time_that_no_calendar_has_is_left_out(
+def test_a_time_outside_the_calendar_is_left_out(
     tmp_path: Path,
     at_s: float,
 ) -> None:
@@ -247,7 +247,7 @@ def test_a_time_that_no_calendar_has_is_left_out(
 
 
 @pytest.mark.parametrize("weight", [float("inf"), float("nan")])
-def test_numbers_that_are_none_are_question_marks(
+def test_numbers_that_are_not_finite_are_question_marks(
     tmp_path: Path,
     weight: float,
 ) -> None:
@@ -262,7 +262,7 @@ def test_numbers_that_are_none_are_question_marks(
 
 @pytest.mark.parametrize("name", ["scenario.toml", "table.json", "versions.json"])
 @pytest.mark.parametrize("data", [b'["\xff"]', b"[" * 5000, b"a = " + b"[" * 5000])
-def test_a_file_of_results_that_cannot_be_read_is_no_hindrance(
+def test_an_unreadable_file_of_results_does_not_stop_the_report(
     simulation: Simulation, tmp_path: Path, name: str, data: bytes
 ) -> None:
     (simulation.folder / name).write_bytes(data)

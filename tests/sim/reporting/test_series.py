@@ -1,4 +1,4 @@
-"""Which rounds a page holds, and what it says of them."""
+"""The rounds in a report, and their values by peer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_numbers_keep_four_digits() -> None:
     assert rounded(1234567.0) == 1235000.0
 
 
-def test_a_page_without_room_keeps_each_peers_last_round_and_counts_all(
+def test_a_thinned_report_keeps_each_peers_last_round_and_totals_of_all(
     tmp_path: Path,
 ) -> None:
     """anna went on to round 19, bert was gone after round 6."""
@@ -40,7 +40,7 @@ def test_a_page_without_room_keeps_each_peers_last_round_and_counts_all(
     assert (anna.series.rounds, bert.series.rounds) == ((0, 6, 10, 19), (0, 6))
     assert anna.totals is not None
     assert (anna.totals.rounds, anna.totals.train_s) == (20, 40.0)
-    # carl wrote nothing that is here; the others speak of it.
+    # carl has no history in this run, but is in the rows of the others.
     assert (carl.name, carl.totals, carl.series.rounds) == ("carl", None, ())
 
 

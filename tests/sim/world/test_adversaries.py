@@ -1,4 +1,4 @@
-"""One named fault each, thrown at honest peers through their network: they learn on, and nobody honest pays."""
+"""Adversaries with one named fault each: honest peers go on learning, and no honest peer is banned."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def ref(content: Content) -> BlobRef:
 
 @pytest.fixture
 def town() -> World:
-    """Four honest peers with real keys, some rounds old, and somebody connected to all of them."""
+    """Four honest peers with real keys after a few rounds, and an adversary connected to all of them."""
     conditions = Conditions(compute=ComputeConfig(step_s=0.5, answer_s=0.0))
     world = World(seed=4, conditions=conditions, logged=True)
     for number in range(4):
@@ -92,7 +92,7 @@ def town() -> World:
 
 
 def throw(world: World, attack: Callable[[int], None], *, seconds: int = 15) -> None:
-    """Once a second, for as long; then some peace."""
+    """Call `attack` once a second for `seconds`, then let the world run without it."""
     for second in range(seconds):
         attack(second)
         world.run(seconds=1)
@@ -133,7 +133,7 @@ def test_garbage(town: World) -> None:
 
 
 def test_forged_signatures(town: World) -> None:
-    """In the names of honest peers, ahead of them, so that their own later ones would be old or a fork."""
+    """Announcements of future rounds in the names of honest peers: theirs would then count as old or as forks."""
 
     def attack(second: int) -> None:
         for node in town.nodes:
@@ -149,7 +149,7 @@ def test_forged_signatures(town: World) -> None:
 
 
 def test_equivocation_to_different_halves(town: World) -> None:
-    """Each half is told another story; by passing both on they all find out."""
+    """Each half hears another update of one round; all peers find out because both halves relay what they heard."""
     one, other = update([1.0, 1.0, 1.0, 1.0]), update([1.0, 1.0, 1.0, 0.9])
     town.outsiders[MALLORY.peer_id] = {one.digest: one.data, other.digest: other.data}
     for number, node in enumerate(town.nodes):
@@ -164,7 +164,7 @@ def test_equivocation_to_different_halves(town: World) -> None:
 
 
 @pytest.mark.parametrize("values", [[float("nan"), 0, 0, 0], [float("inf"), 0, 0, 0]])
-def test_updates_that_are_no_numbers(town: World, values: list[float]) -> None:
+def test_updates_with_numbers_that_are_not_finite(town: World, values: list[float]) -> None:
     bad = update(values)
     town.outsiders[MALLORY.peer_id] = {bad.digest: bad.data}
 
@@ -179,8 +179,8 @@ def test_updates_that_are_no_numbers(town: World, values: list[float]) -> None:
 
 
 @pytest.mark.parametrize("size", [1e4, 3e38])
-def test_updates_much_larger_than_everybodys(town: World, size: float) -> None:
-    """Each round another: every one is fetched at most once, none is merged, and after some the author is gone."""
+def test_updates_much_larger_than_those_of_honest_peers(town: World, size: float) -> None:
+    """A new one each round: each is fetched at most once, none is merged, and after a few the author is banned."""
     bad: set[bytes] = set()
 
     def attack(second: int) -> None:
@@ -199,7 +199,7 @@ def test_updates_much_larger_than_everybodys(town: World, size: float) -> None:
 
 
 def test_updates_that_are_wrong_but_not_obviously(town: World) -> None:
-    """The opposite of what everybody wants, in a believable size: the guard sees what it does."""
+    """The opposite of the honest target at a plausible size: the guard sees that it does harm."""
 
     def attack(second: int) -> None:
         bad = update([-1.0, -1.0, -1.0, -1.0 - second / 100])
@@ -215,7 +215,7 @@ def test_updates_that_are_wrong_but_not_obviously(town: World) -> None:
 
 
 def test_announcements_without_end(town: World) -> None:
-    """A hundred a second, each another round, none with a blob behind it."""
+    """A hundred a second, each for another round, none with a blob."""
     rounds = iter(range(100_000))
 
     def attack(_: int) -> None:
@@ -232,7 +232,7 @@ def test_announcements_without_end(town: World) -> None:
 
 
 def test_old_frames_again(town: World) -> None:
-    """A whole history, in reverse, from the first: nothing of it counts."""
+    """All frames of a history again, in reverse order from the first: none of them counts."""
     history = [data for node in town.nodes for data in published(town, node)]
     latest = {node.keys.peer_id: node.core.round for node in town.nodes}
     for node in town.nodes:

@@ -1,4 +1,4 @@
-"""What the world is like, as a user writes it down."""
+"""The conditions of a world as a user writes them in a scenario file."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def test_every_field_is_explained() -> None:
         (lambda: ChurnConfig(downtime_s=0), "downtime_s"),
     ],
 )
-def test_what_cannot_be_is_refused_by_name(make: Any, field: str) -> None:
+def test_an_impossible_value_is_refused_with_the_name_of_its_field(make: Any, field: str) -> None:
     with pytest.raises(ValueError, match=f"^{field} must "):
         make()
 
 
-def test_phrases_say_who_and_when() -> None:
+def test_churn_phrases_name_peers_and_times() -> None:
     assert joining("peer-8 at 40") == JoinPhrase("peer-8", 40.0)
     assert outage("peer-3 from 20 to 60.5") == OutagePhrase("peer-3", 20.0, 60.5)
     groups = (frozenset({"a", "b"}), frozenset({"c"}), frozenset({"d"}))
@@ -87,14 +87,14 @@ def test_phrases_say_who_and_when() -> None:
         ({"cuts": ("a | b from -1 to 3",)}, "cuts times must be seconds"),
     ],
 )
-def test_a_phrase_that_is_none_is_answered_with_one_line(churn: dict[str, Any], line: str) -> None:
+def test_a_malformed_churn_phrase_is_refused_in_one_line(churn: dict[str, Any], line: str) -> None:
     with pytest.raises(UserMistake) as caught:
         from_mapping(ChurnConfig, {name: list(value) for name, value in churn.items()}, "world.toml")
     assert str(caught.value).startswith(f"world.toml: {line}")
     assert "\n" not in str(caught.value)
 
 
-def test_peers_that_are_not_there_are_named_before_anything_happens() -> None:
+def test_unknown_peers_in_churn_are_named_before_anything_happens() -> None:
     world = World(conditions=Conditions(churn=ChurnConfig(late=("peer-3 at 4",))))
     for number in range(3):
         add_toy(world, CoreConfig(name=f"peer-{number}"), [0.0] * 4)

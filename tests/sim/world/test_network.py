@@ -1,4 +1,4 @@
-"""The played network and the played devices: how long things take, and who reaches whom."""
+"""The simulated network and devices: times, bandwidth, topology, cuts, churn, and bytes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def town(peers: int, *, rounds: int = 0, **conditions: Any) -> World:
 
 
 def asked_and_got(world: World, node: SimulatedPeer) -> list[tuple[float, float]]:
-    """When each blob was asked for, and when it came."""
+    """Times at which this peer asked for each blob, and at which it came."""
     asked: dict[int, float] = {}
     times: list[tuple[float, float]] = []
     for one in world.log:
@@ -42,7 +42,7 @@ def asked_and_got(world: World, node: SimulatedPeer) -> list[tuple[float, float]
 
 
 def heard_of(world: World, node: SimulatedPeer, other: SimulatedPeer) -> list[float]:
-    """When frames that the other made came from anybody, as often as the core was told."""
+    """Times at which frames of `other` were given to the core of `node`, whichever peer sent them."""
     made = {
         each.frame
         for one in world.log
@@ -62,7 +62,7 @@ def test_a_blob_takes_a_round_trip_and_its_size_over_the_bandwidth() -> None:
     world.run(seconds=100)
     times = asked_and_got(world, world.nodes[0])
     assert times
-    # Sixteen bytes, when nothing else is on its way.
+    # The fastest: the 20 bytes of a toy update, while the uplink sends nothing else.
     assert min(got - asked for asked, got in times) == pytest.approx(0.2 + 20 / 800)
 
 
@@ -72,7 +72,7 @@ def test_without_a_limit_size_costs_no_time() -> None:
     assert {round(got - asked, 9) for asked, got in asked_and_got(world, world.nodes[0])} == {0.2}
 
 
-def test_an_uplink_sends_one_after_the_other() -> None:
+def test_an_uplink_sends_one_message_after_the_other() -> None:
     world = town(3, link=LinkConfig(latency_s=0.1, jitter_s=0.0, bandwidth_bytes_s=500.0))
     world.run(seconds=20)
     speaker, *listeners = world.nodes
@@ -96,7 +96,7 @@ def test_training_takes_its_steps_over_the_speed_and_says_so() -> None:
 
 @pytest.mark.parametrize("barrier", [False, True])
 def test_a_slow_peer_holds_the_others_only_at_a_barrier(barrier: bool) -> None:
-    """A slow one needs twenty times as long for its steps."""
+    """The slow peer needs twenty times as long for its steps."""
     conditions = Conditions(compute=ComputeConfig(step_s=0.5, answer_s=0.0, speeds=(1.0, 1.0, 0.05)))
     world = World(conditions=conditions)
     for number in range(3):
@@ -112,7 +112,7 @@ def test_a_slow_peer_holds_the_others_only_at_a_barrier(barrier: bool) -> None:
         assert all(rounds >= 7 * slow for rounds in fast)
 
 
-# -- who reaches whom -------------------------------------------------------------------------------
+# -- topology and cuts -------------------------------------------------------------------------------
 
 
 def test_without_relay_frames_go_one_hop() -> None:
@@ -129,7 +129,7 @@ def test_without_relay_frames_go_one_hop() -> None:
                 assert bool(heard_of(world, node, other)) == (other.id in node.links)
 
 
-def test_with_relay_they_reach_everybody() -> None:
+def test_with_relay_frames_reach_every_peer() -> None:
     world = town(8, topology=TopologyConfig(kind="random", degree=2))
     world.run(seconds=10)
     assert all(
@@ -137,7 +137,7 @@ def test_with_relay_they_reach_everybody() -> None:
     )
 
 
-def test_a_cut_begins_ends_and_is_made_good() -> None:
+def test_peers_on_both_sides_of_a_cut_are_separated_and_later_merge_again() -> None:
     churn = ChurnConfig(cuts=("peer-0 peer-1 | peer-2 peer-3 from 10 to 40",))
     world = town(5, churn=churn)
     left, right, between = world.nodes[:2], world.nodes[2:4], world.nodes[4]
@@ -160,7 +160,7 @@ def test_cuts_that_overlap_heal_one_by_one() -> None:
         assert bool(world.nodes[0].links) == linked
 
 
-def test_a_cut_takes_with_it_what_is_on_its_way() -> None:
+def test_a_cut_loses_messages_on_their_way() -> None:
     world = town(2, link=LinkConfig(latency_s=5.0, jitter_s=0.0, disk_s=0.0))
     one, other = world.nodes
     world.run(seconds=50, until=lambda: one.sent["announce"] > 0)
@@ -173,10 +173,10 @@ def test_a_cut_takes_with_it_what_is_on_its_way() -> None:
     assert other.received["announce"] == received
 
 
-# -- who comes and goes -----------------------------------------------------------------------------
+# -- churn ------------ -----------------------------------------------------------------------------
 
 
-def test_a_late_joiner_catches_up_with_what_is_known() -> None:
+def test_a_late_joiner_sees_all_peers_in_its_first_round() -> None:
     world = town(4, churn=ChurnConfig(late=("peer-3 at 30",)))
     *early, late = world.nodes
     world.run(seconds=29)
@@ -212,7 +212,7 @@ def test_outages_that_overlap_end_with_the_last() -> None:
     assert alive == [False, False, False, True, True]
 
 
-def test_chance_crashes_the_same_peers_whatever_they_do() -> None:
+def test_random_crashes_do_not_depend_on_other_random_draws() -> None:
     churn = ChurnConfig(crashes_per_hour=100.0, downtime_s=5.0)
     one = town(4, churn=churn)
     other = town(4, churn=churn, link=LinkConfig(loss=0.3))
@@ -225,7 +225,7 @@ def test_chance_crashes_the_same_peers_whatever_they_do() -> None:
 # -- bytes ------------------------------------------------------------------------------------------
 
 
-def test_what_is_sent_is_received_where_nothing_is_lost() -> None:
+def test_without_loss_all_bytes_sent_are_received() -> None:
     world = town(6, rounds=4, topology=TopologyConfig(kind="random", degree=4))
     world.run(seconds=100, until=lambda: all(isinstance(node.core.stage, Resting) for node in world.nodes))
     world.run(seconds=4)
@@ -234,7 +234,7 @@ def test_what_is_sent_is_received_where_nothing_is_lost() -> None:
         assert sent == sum(node.received[kind] for node in world.nodes) > 0
 
 
-def test_every_kind_counts_what_crosses_the_wire() -> None:
+def test_bytes_of_each_kind_are_those_of_its_messages() -> None:
     world = town(2, rounds=3)
     world.run(seconds=30)
     one, other = world.nodes
@@ -248,7 +248,7 @@ def test_every_kind_counts_what_crosses_the_wire() -> None:
     assert one.history[-1].traffic.sent["blob"] == one.sent["blob"]
 
 
-def test_what_is_lost_was_sent_and_is_not_received() -> None:
+def test_a_lost_message_counts_as_sent_and_not_as_received() -> None:
     world = town(3, link=LinkConfig(loss=0.2))
     world.run(seconds=60)
     sent = sum(node.sent["announce"] for node in world.nodes)
@@ -256,7 +256,7 @@ def test_what_is_lost_was_sent_and_is_not_received() -> None:
 
 
 def test_a_pull_always_ends() -> None:
-    """Where blobs are lost, and those who had them are gone."""
+    """With half of all messages lost, and holders of blobs crashing."""
     world = town(4, link=LinkConfig(loss=0.5), churn=ChurnConfig(crashes_per_hour=300.0, downtime_s=3.0))
     world.run(seconds=100)
     asked = {

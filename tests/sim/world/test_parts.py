@@ -1,4 +1,4 @@
-"""Worlds in which peers have, train or send parts: windows of blocks, heads, unequal modules and ranks."""
+"""Worlds in which peers train or send parts of an adapter: block windows, heads, unequal modules and ranks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def world_of(
     speeds: Sequence[float] | None = None,
     **link: Any,
 ) -> World:
-    """One peer for each learner, all of one target, each with a lean of its own."""
+    """One peer for each learner; all have the same target and different leans."""
     world = World(seed=seed, conditions=Conditions(link=LinkConfig(**link), compute=COMPUTE), logged=True)
     rounds = RoundConfig(steps=2, patience_s=2.0, compare_every_s=5.0, guard=guard)
     for number, learner in enumerate(learners):
@@ -68,12 +68,12 @@ def alone(form: Form, learner: LearnerConfig, *, seconds: float) -> float:
     return loss(world.nodes[0])
 
 
-# -- windows of blocks ------------------------------------------------------------------------------
+# -- block windows ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sampling", ["importance", "uniform", "round-robin"])
 @pytest.mark.parametrize("missing", ["renorm", "kept", "self"])
-def test_every_block_is_trained_by_somebody_and_each_learns_what_it_did_not_train(
+def test_every_block_is_trained_and_every_peer_learns_blocks_that_it_did_not_train(
     sampling: str, missing: str
 ) -> None:
     layers = LayersConfig(count=1, sampling=sampling, missing=missing)
@@ -88,7 +88,7 @@ def test_every_block_is_trained_by_somebody_and_each_learns_what_it_did_not_trai
     check(world)
 
 
-def test_small_and_large_windows_and_whole_adapters_understand_each_other() -> None:
+def test_peers_with_small_windows_large_windows_and_whole_adapters_merge() -> None:
     choices = [
         LearnerConfig(layers=LayersConfig(count=1)),
         LearnerConfig(layers=LayersConfig(count=3)),
@@ -124,7 +124,7 @@ def test_a_crash_repeats_the_rounds_window_and_no_round_is_announced_with_two(se
     check(world)
 
 
-def test_contexts_made_by_the_strong_are_used_by_the_weak() -> None:
+def test_weak_peers_use_context_models_made_by_strong_ones() -> None:
     make = LearnerConfig(layers=LayersConfig(count=2, context="distil"))
     fetch = LearnerConfig(layers=LayersConfig(count=2, context="distil", contexts="fetch"))
     world = world_of(make, make, fetch)
@@ -141,7 +141,7 @@ def test_contexts_made_by_the_strong_are_used_by_the_weak() -> None:
     check(world)
 
 
-def test_where_nobody_makes_contexts_the_weak_train_all_the_same() -> None:
+def test_weak_peers_train_also_where_no_peer_makes_contexts() -> None:
     fetch = LearnerConfig(layers=LayersConfig(count=2, context="distil", contexts="fetch"))
     world = world_of(fetch, fetch)
     world.run(seconds=20)
@@ -156,7 +156,7 @@ def of_heads(**heads: Any) -> LearnerConfig:
     return LearnerConfig(adapter=AdapterConfig(train="heads"), heads=HeadsConfig(copies=1, **heads))
 
 
-def test_heads_are_shared_out_and_everybody_learns_all_of_them() -> None:
+def test_heads_are_shared_out_and_every_peer_learns_all_of_them() -> None:
     world = world_of(*3 * [of_heads(epoch_rounds=2)], speeds=[1.0, 1.0, 1.0])
     world.run(seconds=40)
     by_round: dict[int, list[set[int]]] = {}
@@ -175,7 +175,7 @@ def test_heads_are_shared_out_and_everybody_learns_all_of_them() -> None:
     check(world)
 
 
-def test_when_some_leave_their_heads_are_taken_over() -> None:
+def test_heads_of_peers_that_left_are_taken_over() -> None:
     world = world_of(*3 * [of_heads()])
     world.run(seconds=15)
     survivor, *others = world.nodes
@@ -223,8 +223,8 @@ def test_unequal_ranks_all_gain() -> None:
     check(world)
 
 
-def test_who_averages_factors_says_once_whom_it_cannot_merge_and_goes_on() -> None:
-    """Two ranks under the rule of equal ranks: each finds its own kind, through the others."""
+def test_factor_averaging_refuses_peers_of_another_rank_once_each() -> None:
+    """Two ranks with the factor mean, which needs equal ranks: updates reach peers of equal rank through the others."""
     choices = [LearnerConfig(adapter=AdapterConfig(rank=rank), merge="mean") for rank in (2, 2, 8, 8)]
     world = world_of(*choices, form="ranked")
     world.run(seconds=30)

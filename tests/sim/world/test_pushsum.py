@@ -1,4 +1,4 @@
-"""Worlds in which mass is pushed along edges: none of it is ever lost, and all come to the mean that tokens weight."""
+"""Worlds with push-sum: mass is conserved, and all peers converge to the mean weighted by tokens."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def world_of(
     start: bool = True,
     **link: Any,
 ) -> World:
-    """A peer for each number of tokens, each of a target of its own, all of them near 1."""
+    """One peer for each number of tokens, with targets that differ and lie near 1."""
     conditions = Conditions(
         link=LinkConfig(**link),
         compute=ComputeConfig(step_s=0.5, answer_s=0.0),
@@ -68,7 +68,7 @@ def mass_of(node: SimulatedPeer) -> ToyMass:
 
 
 def mean_of(nodes: list[SimulatedPeer]) -> list[float]:
-    """All that these ever brought in, over all the weight that they did."""
+    """The mean that push-sum converges to: all mass that the peers added over all weight that they added."""
     *numerators, denominator = (
         sum(axis) for axis in zip(*(mass_of(one).added for one in nodes), strict=True)
     )
@@ -81,7 +81,7 @@ def agree(nodes: list[SimulatedPeer], mean: list[float], *, within: float = 1e-6
 
 
 def check_mass(world: World) -> None:
-    """What every receiver has is what its sender announced, and the sender never forgets that it sent it."""
+    """Mass is conserved: received totals are ones that the sender stored, and mass held and in flight is all added."""
     announced: dict[tuple[str, str, int], bytes] = {}
     for one in world.log:
         for effect in one.effects:
@@ -100,16 +100,16 @@ def check_mass(world: World) -> None:
             assert sender in by_id
         for receiver, edge in mass.sent.items():
             arrived = mass_of(by_id[receiver]).received.get(node.id)
-            came = arrived.total if arrived else [0] * 5
-            flying = [sent - there for sent, there in zip(edge.total, came, strict=True)]
-            assert all(number >= 0 for number in flying), "more came than was ever sent"
-            in_flight = [sum(pair) for pair in zip(in_flight, flying, strict=True)]
+            arrived_total = arrived.total if arrived else [0] * 5
+            missing = [sent - received for sent, received in zip(edge.total, arrived_total, strict=True)]
+            assert all(number >= 0 for number in missing), "more came than was ever sent"
+            in_flight = [sum(pair) for pair in zip(in_flight, missing, strict=True)]
     for axis in range(5):
         held = sum(mass_of(node).held[axis] for node in world.nodes)
         assert held + in_flight[axis] == sum(mass_of(node).added[axis] for node in world.nodes)
 
 
-def test_all_come_to_the_mean_that_tokens_weight() -> None:
+def test_all_peers_converge_to_the_mean_weighted_by_tokens() -> None:
     world = world_of(*TOKENS)
     world.run(seconds=40)
     moved = 1 - (1 - STEP) ** STEPS
@@ -121,7 +121,7 @@ def test_all_come_to_the_mean_that_tokens_weight() -> None:
     check_mass(world)
 
 
-def test_by_sequences_all_count_alike() -> None:
+def test_weighted_by_sequences_all_peers_count_alike() -> None:
     world = world_of(*TOKENS, training=TrainingConfig(reduction="sequences"))
     world.run(seconds=40)
     moved = 1 - (1 - STEP) ** STEPS
@@ -129,7 +129,7 @@ def test_by_sequences_all_count_alike() -> None:
     check_mass(world)
 
 
-def test_rows_say_that_there_are_none() -> None:
+def test_records_of_push_sum_have_no_trust_weights() -> None:
     world = world_of(*TOKENS)
     world.run(seconds=10)
     for node in world.nodes:
@@ -141,7 +141,7 @@ def test_rows_say_that_there_are_none() -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_nothing_is_lost_with_lost_messages(seed: int) -> None:
+def test_lost_messages_lose_no_mass(seed: int) -> None:
     world = world_of(*TOKENS, seed=seed, loss=0.3)
     world.run(seconds=90)
     agree(world.nodes, mean_of(world.nodes))
@@ -149,7 +149,7 @@ def test_nothing_is_lost_with_lost_messages(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_nothing_is_lost_with_crashes_at_any_moment_nor_with_messages_heard_again(seed: int) -> None:
+def test_crashes_and_repeated_frames_lose_no_mass(seed: int) -> None:
     rng = random.Random(seed)
     world = world_of(*TOKENS, seed=seed, busy=5, disk_s=0.1, loss=0.1)
     for _ in range(25):
@@ -168,7 +168,7 @@ def test_nothing_is_lost_with_crashes_at_any_moment_nor_with_messages_heard_agai
         assert all(node.core.welcome(other.id, world.now) for other in world.nodes if other is not node)
 
 
-def test_while_the_network_is_cut_each_half_agrees_and_then_all() -> None:
+def test_halves_of_a_cut_network_agree_and_after_healing_all_peers_do() -> None:
     world = world_of(*TOKENS)
     world.run(seconds=3)
     for one in world.nodes[:2]:
@@ -193,14 +193,14 @@ def test_more_neighbours_than_shares_are_reached_in_turn() -> None:
     check_mass(world)
 
 
-def test_a_sparse_graph_is_enough() -> None:
+def test_peers_of_a_sparse_graph_converge_too() -> None:
     world = world_of(*range(1, 9), topology=TopologyConfig(kind="random", degree=3))
     world.run(seconds=70)
     agree(world.nodes, mean_of(world.nodes), within=1e-5)
     check_mass(world)
 
 
-def test_a_late_joiner_brings_its_own_and_moves_everybody() -> None:
+def test_a_late_joiner_changes_the_mean_of_all_peers() -> None:
     world = world_of(*TOKENS, start=False)
     *veterans, joiner = world.nodes
     for node in veterans:
@@ -215,7 +215,7 @@ def test_a_late_joiner_brings_its_own_and_moves_everybody() -> None:
     check_mass(world)
 
 
-def test_those_who_remain_agree_although_one_took_its_mass_along() -> None:
+def test_survivors_of_a_crash_agree_although_the_crashed_peer_holds_mass() -> None:
     world = world_of(*TOKENS)
     world.run(seconds=4)
     *survivors, gone = world.nodes

@@ -1,4 +1,4 @@
-"""Laws of random regular graphs."""
+"""Laws of random regular graphs, and the worlds that are built on them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sim.world.world import World
 
 
 @given(st.integers(3, 40), st.integers(2, 8), st.integers(0, 100))
-def test_everybody_has_as_many_neighbours_and_can_be_reached(peers: int, degree: int, seed: int) -> None:
+def test_every_peer_has_the_same_degree_and_is_reachable(peers: int, degree: int, seed: int) -> None:
     if degree >= peers or peers * degree % 2:
         with pytest.raises(ValueError, match="degree"):
             random_regular(peers, degree, random.Random(seed))
@@ -33,12 +33,12 @@ def test_everybody_has_as_many_neighbours_and_can_be_reached(peers: int, degree:
     assert len(reached) == peers
 
 
-def test_a_seed_is_a_graph() -> None:
+def test_equal_seeds_give_equal_graphs() -> None:
     graphs = [random_regular(30, 4, random.Random(seed)) for seed in (1, 1, 2)]
     assert graphs[0] == graphs[1] != graphs[2]
 
 
-def test_a_world_connects_whom_its_graph_connects() -> None:
+def test_a_world_connects_the_neighbours_of_its_graph() -> None:
     world = World(conditions=Conditions(topology=TopologyConfig(kind="random", degree=2)))
     for number in range(6):
         add_toy(world, CoreConfig(name=f"peer-{number}"), [0.0] * 4)

@@ -1,4 +1,4 @@
-"""What a trace tells apart, and what it must not."""
+"""The trace of a world: which differences change its digest, and which must not."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def trace_of(
     return trace.hexdigest()
 
 
-def test_every_difference_shows() -> None:
+def test_every_difference_of_an_event_changes_the_digest() -> None:
     one, other = Content.of(b"one"), Content.of(b"other")
     traces = [
         trace_of(Started()),
@@ -83,7 +83,7 @@ def test_contents_count_by_their_digest() -> None:
     assert trace_of(same) == trace_of(Pulled(request=1, content=Content.of(b"one")))
 
 
-def test_looking_at_a_trace_does_not_change_it() -> None:
+def test_reading_the_digest_does_not_change_it() -> None:
     looked, unlooked = Trace(), Trace()
     for number in range(5):
         for trace in (looked, unlooked):
@@ -104,6 +104,6 @@ def traces() -> list[str]:
     return [ran("1"), ran("2")]
 
 
-def test_all_conditions_together_are_the_same_world_in_another_process(traces: list[str]) -> None:
+def test_a_world_with_all_conditions_has_equal_traces_in_two_processes(traces: list[str]) -> None:
     assert traces[0] == traces[1]
     assert len(traces[0].split()[0]) == 64

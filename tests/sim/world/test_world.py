@@ -1,4 +1,4 @@
-"""Many cores under stated conditions, and what holds over all of them."""
+"""Worlds of many cores: learning, lossy networks, crashes and churn, with invariants over all peers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SOUTH = [0.0, 0.0, 0.0, 3.0]
 
 
 def share(node: SimulatedPeer, group: list[SimulatedPeer], *, rounds: slice) -> float:
-    """The mean weight that a peer gives to this group together, itself aside."""
+    """Mean over rounds of the weight that a peer gives to the group, without itself."""
     ids = {one.keys.peer_id for one in group}
     records = node.rounds[rounds]
     return sum(seen.weight for one in records for seen in one.seen if seen.peer in ids) / len(records)
@@ -26,7 +26,7 @@ def share(node: SimulatedPeer, group: list[SimulatedPeer], *, rounds: slice) -> 
 # -- learning ---------------------------------------------------------------------------------------
 
 
-def test_peers_find_those_who_want_the_same() -> None:
+def test_peers_give_their_weight_to_peers_with_the_same_target() -> None:
     world = world_of(*3 * [NORTH], *3 * [SOUTH])
     world.run(seconds=40)
     north, south = world.nodes[:3], world.nodes[3:]
@@ -40,7 +40,7 @@ def test_peers_find_those_who_want_the_same() -> None:
     check(world)
 
 
-def test_together_they_get_nearer_than_alone() -> None:
+def test_peers_together_get_nearer_to_their_target_than_alone() -> None:
     together = world_of(*4 * [NORTH])
     together.run(seconds=30)
     alone = world_of(NORTH)
@@ -59,7 +59,7 @@ def test_a_peer_alone_trains_without_a_wait() -> None:
 
 
 def test_a_fast_peer_is_not_held_to_the_pace_of_a_slow_one() -> None:
-    """Ten times as fast alone; beside the slow one it spends at most as long again on waiting."""
+    """It is ten times as fast alone; beside the slow peer it waits at most as long as it works."""
     world = world_of(NORTH, NORTH, speeds=lambda n: [1.0, 0.05][n], rounds={"patience_s": 1000.0})
     world.run(seconds=200)
     fast, slow = world.nodes
@@ -69,7 +69,7 @@ def test_a_fast_peer_is_not_held_to_the_pace_of_a_slow_one() -> None:
     check(world)
 
 
-def test_all_rounds_done_everybody_rests_and_knows_everybody() -> None:
+def test_after_its_last_round_every_peer_rests_and_knows_all_last_updates() -> None:
     world = world_of(*4 * [NORTH], rounds={"rounds": 5})
     world.run(seconds=60)
     for node in world.nodes:
@@ -83,7 +83,7 @@ def test_all_rounds_done_everybody_rests_and_knows_everybody() -> None:
 
 @pytest.mark.parametrize("loss", [0.1, 0.3])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_messages_get_lost_and_nobody_stops(loss: float, seed: int) -> None:
+def test_lost_messages_stop_no_peer(loss: float, seed: int) -> None:
     world = world_of(*5 * [NORTH], seed=seed, loss=loss)
     world.run(seconds=60)
     for node in world.nodes:
@@ -93,7 +93,7 @@ def test_messages_get_lost_and_nobody_stops(loss: float, seed: int) -> None:
     check(world)
 
 
-def test_a_partition_heals_and_everybody_knows_the_latest_of_everybody() -> None:
+def test_after_a_partition_heals_every_peer_knows_the_latest_update_of_all() -> None:
     world = world_of(*4 * [NORTH])
     world.run(seconds=10)
     left, right = world.nodes[:2], world.nodes[2:]
@@ -138,8 +138,8 @@ def test_a_late_joiner_is_useful_within_two_of_its_rounds() -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_no_crash_makes_anybody_announce_a_round_twice_or_go_back(seed: int) -> None:
-    """30 crashes a seed, each in an instant by lot: while training, saving, gathering, merging, or starting."""
+def test_no_crash_makes_a_peer_announce_a_round_twice_or_go_back(seed: int) -> None:
+    """30 crashes a seed at random times: while training, saving, gathering, merging or starting."""
     rng = random.Random(seed)
     world = world_of(*3 * [NORTH], seed=seed, speeds=lambda n: 2 + n, disk_s=0.1)
     committed = dict.fromkeys(range(3), 0)
@@ -163,7 +163,7 @@ def test_no_crash_makes_anybody_announce_a_round_twice_or_go_back(seed: int) -> 
 
 
 def test_a_crash_at_every_event_of_a_round() -> None:
-    """Not by lot: one after the other, just before each thing that happens to a peer in its first rounds."""
+    """Crashes just before each event of a peer's first rounds, one world for each event."""
 
     def world_until(events: int) -> World:
         world = world_of(NORTH, NORTH, disk_s=0.1)
@@ -210,7 +210,7 @@ def test_half_of_all_peers_come_and_go() -> None:
     check(world)
 
 
-def test_all_but_one_die_and_the_one_goes_on() -> None:
+def test_the_last_living_peer_goes_on() -> None:
     world = world_of(*5 * [NORTH])
     world.run(seconds=10)
     survivor, *others = world.nodes
@@ -226,7 +226,7 @@ def test_all_but_one_die_and_the_one_goes_on() -> None:
 # -- the world itself -------------------------------------------------------------------------------
 
 
-def test_who_is_dropped_is_gone_at_both_ends() -> None:
+def test_a_dropped_connection_ends_at_both_ends() -> None:
     world = world_of(NORTH, NORTH)
     world.run(seconds=5)
     one, other = world.nodes
@@ -241,13 +241,13 @@ def test_who_is_dropped_is_gone_at_both_ends() -> None:
     assert len(one.rounds) > heard
 
 
-def test_a_world_that_spins_is_a_fault() -> None:
+def test_a_world_without_progress_raises() -> None:
     world = world_of(NORTH)
     with pytest.raises(RuntimeError, match="more than 10 events"):
         world.run(seconds=60, most=10)
 
 
-def test_time_passes_where_nothing_happens() -> None:
+def test_time_passes_without_events() -> None:
     world = World()
     began = world.now
     world.run(seconds=60)
