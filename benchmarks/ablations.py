@@ -1,11 +1,11 @@
-"""What each default of trust and merging is worth: one change at a time, on three languages.
+"""Ablations of the defaults of trust and merging: one change at a time, on three languages.
 
     python benchmarks/ablations.py --data FOLDER [--out FOLDER] [--seeds 0,1] [--jobs 2]
-    python benchmarks/ablations.py --data embedded         with no download
+    python benchmarks/ablations.py --data embedded         without a download
 
-The data set, the base and the schedule are those of `paper_table.py` for `multi-wiki`, with high and with low
-heterogeneity. Prints, for each change, the test perplexity after the last merge and its paired difference from the
-default on the same seed, and writes both tables in markdown.
+Data set, base and schedule are those of `paper_table.py` for `multi-wiki`, with high and with low heterogeneity, but
+with 10 rounds. Prints for each change the test perplexity after the last merge, and its paired difference from the
+default on the same seed. Writes both tables to ablations.md in the output folder. Results are in sim/FINDINGS.md.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sim.experiments.scenarios import Scenario
 from trust.errors import UserMistake
 
 CHANGES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
-    # name, method, settings of the scenario
+    # Name, method, settings of the scenario. The first is the reference of all differences.
     ("default", "s3", ()),
     ("temperature 1 only", "s3", ("trust.temperatures=[1.0]",)),
     ("temperature 1/4 only", "s3", ("trust.temperatures=[0.25]",)),
@@ -54,9 +54,11 @@ CHANGES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
 
 
 def ablate(base: Scenario, out: Path, console: Console, jobs: int) -> dict[str, list[RunMetrics]]:
+    """Runs of each change by its name. Finished runs in `out` are not repeated."""
     found: dict[str, list[RunMetrics]] = {}
     file = out / "scenario.toml"
     file.parent.mkdir(parents=True, exist_ok=True)
+    # Settings are applied by reading the scenario again, because that checks them as on the command line.
     file.write_text(commented_toml(base), encoding="utf-8")
     for number, (name, method, settings) in enumerate(CHANGES):
         console.print(f"{name} ({number + 1} of {len(CHANGES)})")
@@ -66,6 +68,7 @@ def ablate(base: Scenario, out: Path, console: Console, jobs: int) -> dict[str, 
 
 
 def table(title: str, found: Mapping[str, Sequence[RunMetrics]]) -> str:
+    """Markdown, one line for each change. `found` has runs of the same seeds for each, "default" among them."""
     default = {run.seed: _after(run) for run in found["default"]}
     lines = [f"### {title}", "", "| change | perplexity | against the default |", "| --- | ---: | ---: |"]
     for name, runs in found.items():
@@ -75,6 +78,7 @@ def table(title: str, found: Mapping[str, Sequence[RunMetrics]]) -> str:
 
 
 def _after(run: RunMetrics) -> float:
+    """Mean perplexity after the last merge, over peers that have merged."""
     return statistics.fmean(peer.after for peer in run.peers if peer.after is not None)
 
 
@@ -107,7 +111,7 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except UserMistake as mistake:
-        raise SystemExit(f"Error: {mistake}") from None
+    except UserMistake as error:
+        raise SystemExit(f"Error: {error}") from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

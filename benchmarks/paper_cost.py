@@ -10,7 +10,7 @@ to them is only as good as that; the ratio of our defaults to the published evid
 A round's evidence is everything from the updates at hand to all distances of all peers: strategy 2 takes
 12 x 8 windows for each ordered pair (the own model included), strategy 3 the last position of 4 x 8 windows,
 the 100 largest logits of it, strategy 1 the factors. Ours, by default: 8 windows of the trust split for each
-neighbour, once for one's own; and the 8 most probable tokens at 23 positions of 20 reference windows.
+neighbour, once for the peer's own; and the 8 most probable tokens at 23 positions of 20 reference windows.
 
 That the smaller evidence is as good is measured on peers trained on five of the embedded texts, two peers
 each: how often a peer of the same text is nearer than one of another (AUC), for both sizes.
@@ -122,7 +122,7 @@ class Peers:
         self.pool.perform([kind(one.state, windows_WT, shape) for one in self.learners])
 
     def weigh(self, *, itself: bool) -> Any:
-        """Distances `(P, P)` of everybody from everybody, nan on the diagonal unless `itself`."""
+        """Distances `(P, P)` of each peer from each other peer, nan on the diagonal unless `itself`."""
         count = len(self.learners)
         pairs = [(i, j) for i in range(count) for j in range(count) if itself or i != j]
         answers: list[Weighed] = self._ask(

@@ -189,16 +189,16 @@ def write_texts(corpus: Corpus, folder: Path) -> None:
 
 def run(scenario: Scenario, out: Path, console: Console, jobs: int) -> list[RunMetrics]:
     begin_results(out, scenario)
-    came: list[RunMetrics] = []
+    done: list[RunMetrics] = []
     with (
         showing(scenario, console, quiet=False) as shown,
-        closing(run_all(scenario, out, jobs=jobs, fresh=False)) as news,
+        closing(run_all(scenario, out, jobs=jobs, fresh=False)) as progress,
     ):
-        for one in news:
-            shown.take(one)
-            if isinstance(one, RunDone):
-                came.append(one.metrics)
-    return sorted(came, key=lambda one: (scenario.methods.index(one.method), one.seed))
+        for step in progress:
+            shown.take(step)
+            if isinstance(step, RunDone):
+                done.append(step.metrics)
+    return sorted(done, key=lambda run: (scenario.methods.index(run.method), run.seed))
 
 
 def comparison_of(scenario: Scenario, runs: list[RunMetrics]) -> Comparison:
@@ -289,7 +289,7 @@ def untrained(corpus: Corpus, model: Path, options: argparse.Namespace) -> str:
 if __name__ == "__main__":
     try:
         main()
-    except UserMistake as mistake:
-        raise SystemExit(f"Error: {mistake}") from None
+    except UserMistake as error:
+        raise SystemExit(f"Error: {error}") from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

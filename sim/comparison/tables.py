@@ -26,7 +26,7 @@ _MEANING: Final = {
     "worst": "the peer that fares worst against training alone",
     "KL": "divergence of the row from the theoretical one, in nats",
     "rank": "Spearman's correlation of the two, itself left out",
-    "same": "weight on text of one's own kind",
+    "same": "weight on peers with text of the same category",
     "peers": "1 / sum of squared weights, itself counted",
     "kB": "sent for a peer and a round",
     "forward, backward": "thousands of tokens through the model, for a peer and a round",

@@ -22,7 +22,7 @@ _COLUMNS: Final[tuple[_Column, ...]] = (
     ("worst", "the peer that fares worst against training alone", lambda row: _difference(row.worst)),
     ("KL", "divergence of the rows from the theoretical ones, in nats", lambda row: _mean(row.divergence, 2)),
     ("rank", "Spearman's correlation of the two, own weights left out", lambda row: _mean(row.correlation, 2)),
-    ("same", "weight on text of one's own kind", lambda row: _mean(row.same, 2)),
+    ("same", "weight on peers with text of the same category", lambda row: _mean(row.same, 2)),
     ("peers", "effective collaborators: 1 / sum of squared weights, itself counted",
      lambda row: _mean(row.effective, 1)),
     ("kB", "sent for a peer and a round", lambda row: _plain(row.sent_bytes / 1e3)),
