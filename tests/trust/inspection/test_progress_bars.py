@@ -1,4 +1,4 @@
-"""Bars over long histories: at a terminal only, and gone afterwards."""
+"""Progress bars over long histories, which are shown only at a terminal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def everything_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As rich sees it."""
+    """Makes rich take its output for a terminal."""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
 
@@ -43,7 +43,7 @@ def call(*arguments: object) -> Result:
 
 @pytest.mark.usefixtures("everything_is_long", "at_a_terminal")
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_a_long_export_tells_how_far_reading_and_writing_are(home: Path, tmp_path: Path, form: str) -> None:
+def test_a_long_export_shows_bars_for_reading_and_writing(home: Path, tmp_path: Path, form: str) -> None:
     result = call("export", home, "-o", tmp_path / f"out.{form}")
     assert "reading" in result.stderr
     assert "writing" in result.stderr
@@ -57,12 +57,12 @@ def test_what_is_printed_is_not_mixed_with_a_bar(home: Path) -> None:
 
 
 @pytest.mark.usefixtures("at_a_terminal")
-def test_a_short_history_is_read_in_silence(home: Path, tmp_path: Path) -> None:
+def test_a_short_history_shows_no_bar(home: Path, tmp_path: Path) -> None:
     assert call("export", home, "-o", tmp_path / "out.csv").stderr == ""
 
 
 @pytest.mark.usefixtures("everything_is_long")
-def test_without_a_terminal_nothing_is_shown(home: Path, tmp_path: Path) -> None:
+def test_without_a_terminal_no_bar_is_shown(home: Path, tmp_path: Path) -> None:
     assert call("export", home, "-o", tmp_path / "out.csv").stderr == ""
     assert call("history", home, "anna", "--json").stderr == ""
 
@@ -74,20 +74,20 @@ def test_a_bar_fits_sixty_columns(
     monkeypatch.setenv("COLUMNS", "60")
     with progress("reading", 100, shown=True) as done:
         done(50)
-    said = capsys.readouterr().err
-    assert "50%" in said
-    assert "…" not in said
+    output = capsys.readouterr().err
+    assert "50%" in output
+    assert "…" not in output
 
 
 @pytest.mark.parametrize("torn", [0, 5])
-def test_a_history_read_in_pieces_is_the_one_read_at_once(
+def test_a_history_read_in_pieces_equals_one_read_at_once(
     home: Path, torn: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = home / "history.msgpack"
     file.write_bytes(file.read_bytes()[: -torn or None])
     monkeypatch.setattr(reading, "pieces", lambda path: pieces(path, piece=2000))
-    told: list[int] = []
-    found = reading.history_at(file, told.append)
+    progress_steps: list[int] = []
+    found = reading.history_at(file, progress_steps.append)
     assert found == read_history(file)
-    assert len(told) > 2
-    assert sum(told) == found.whole
+    assert len(progress_steps) > 2
+    assert sum(progress_steps) == found.whole

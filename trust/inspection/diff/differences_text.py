@@ -78,7 +78,7 @@ def _paired_text(pairs: Sequence[RunPair]) -> str:
 
 def _settings(comparison: MethodDifference) -> list[Table | Text]:
     if not comparison.settings:
-        return [Text("none that the folders tell of")]
+        return [Text("none that the folders record")]
     body: list[Table | Text] = []
     both = [
         setting for setting in comparison.settings if setting.first is not None and setting.second is not None

@@ -1,6 +1,6 @@
 """Prints an `Explanation` in a terminal of 60 columns or more, with headings and short paragraphs.
 
-This file writes the weight and how it came about; `otherwise.py` writes other rounds, other strategies and the check.
+This file writes the weight and how it came about; `alternatives.py` writes other rounds, strategies and the check.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from trust.inspection.explain import words
+from trust.inspection.explain.alternatives import check, movement, strategies, without
 from trust.inspection.explain.document import Explanation, RowShare
-from trust.inspection.explain.otherwise import check, movement, strategies, without
-from trust.inspection.explain.sheet import ExplainPage, error_text, loss_text, number_text, table
+from trust.inspection.explain.page_layout import ExplainPage, error_text, loss_text, number_text, table
 from trust.rows.strategies import STRATEGIES
 
 _BAR = 20
@@ -52,8 +52,8 @@ def _weights(page: ExplainPage) -> None:
     if not answer.took_part:
         last = f"; the last time before was round {answer.last_met}" if answer.last_met is not None else ""
         page.say(
-            f"{page.them} did not take part in round {answer.round}{last}. When {page.me} began to choose, nothing of "
-            f"it was here, or it was too old, not among the partners drawn, or banned."
+            f"{page.them} did not take part in round {answer.round}{last}. When {page.me} chose its neighbours, it had "
+            f"no update of {page.them}, or only one that was too old, or {page.them} was not drawn, or was banned."
         )
     elif answer.rank is not None and answer.weight:
         count = len(answer.row) - 1
@@ -110,7 +110,7 @@ def _making(page: ExplainPage) -> None:
     if answer.age is not None:
         page.say(words.of_age(answer.age, page.them))
     elif page.own and answer.strategy and STRATEGIES[answer.strategy].decays:
-        page.say(f"What age takes from neighbours goes to {page.me} itself.")
+        page.say(f"The weight that age takes from neighbours goes to {page.me} itself.")
     if answer.text is not None:
         page.say(words.of_text(answer.text, page.them))
 
@@ -148,4 +148,6 @@ def _refusals(page: ExplainPage) -> None:
     elsewhere = answer.refusals_in_all - len(answer.refusals)
     if elsewhere:
         more = " more" if answer.refusals else ""
-        page.say(f"{elsewhere}{more} in other rounds (of one field, one an hour is recorded)")
+        page.say(
+            f"{elsewhere}{more} in other rounds (at most one refusal an hour is recorded for each field)"
+        )

@@ -36,7 +36,9 @@ def of_rows(answer: Explanation, me: str) -> str:
     if not answer.strategy:
         return "How the row was made was not recorded."
     if answer.form != "ours":
-        return "The nearer, the more: a softmax of minus the distances, as published, with no temperature to choose."
+        return (
+            "Weights are a softmax of minus the distances, as published; there is no temperature to choose."
+        )
     strategy = STRATEGIES[answer.strategy]
     steepness = _steepness(answer.temperature) if strategy.tries_temperatures else ""
     return strategy.explanation.format(me=me) + steepness
@@ -45,8 +47,8 @@ def of_rows(answer: Explanation, me: str) -> str:
 def of_trying(me: str) -> str:
     """How the temperature is chosen."""
     return (
-        f"Which temperature is best is not guessed: {me} tried each on its trust text, which it never trains on, and "
-        f"the merge of least loss (nats per token) wins."
+        f"{me} tried each temperature on its trust text, which it never trains on, and chose the merge with the least "
+        f"loss (nats per token)."
     )
 
 
@@ -142,14 +144,16 @@ def _turns(loss: float | None, before: float | None, error: float | None) -> str
 def _steepness(temperature: float | None) -> str:
     """How steeply weights fall: a neighbour farther by one median distance gets exp(-1 / temperature) of the weight."""
     if temperature is None:
-        return " How steeply a weight falls with the distance is the temperature's matter: high treats all alike."
+        return (
+            " The temperature sets how steeply weights fall with the distance: a high one gives all the same."
+        )
     if not temperature > 0:
-        return " The temperature that was recorded is none."
+        return " The recorded temperature is not above 0."
     factor = math.exp(min(1 / temperature, 60.0))
     share = f"1/{factor:,.0f} of the weight" if factor >= 10 else f"{100 / factor:.0f} % of the weight"
     if factor > _NOTHING:
         share = "next to nothing"
     return (
-        f" How steeply is the temperature's matter: at {temperature:g}, a neighbour farther by one median distance "
-        f"gets {share}."
+        f" The temperature sets how steeply: at {temperature:g}, a neighbour farther by one median distance gets "
+        f"{share}."
     )

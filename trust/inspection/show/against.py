@@ -102,7 +102,9 @@ def _places(shown: Summary, oracle: Oracle, path: Path) -> list[int | None]:
     place = [number[find_peer(name, peers)] if name in known else None for name in oracle.names]
     if len(found := [index for index in place if index is not None]) > len(set(found)):
         twice = next(index for index in found if found.count(index) > 1)
-        raise UserMistake(f"{path} speaks of {escaped(peers[twice][1] or peers[twice][0])} by name and by id")
+        raise UserMistake(
+            f"{path} has {escaped(peers[twice][1] or peers[twice][0])} twice: by name and by id"
+        )
     lacking = [name or peer for index, (peer, name) in enumerate(peers) if index not in place]
     if lacking:
         raise UserMistake(f"{path} lacks {_listed(lacking)}; call peers by their names or ids")

@@ -50,7 +50,7 @@ def read_latest(
     files = {file.resolve(): (path, file) for path in paths for file in history_files(path)}
     if len(files) > 1 and any(map(simulated, files)):
         raise UserMistake(
-            f"a run of a simulation is a whole one, and these are {len(files)} histories; give one"
+            f"each run of a simulation is shown on its own, and these are {len(files)} histories; give one"
         )
     totals = TrafficTotals() if count_bytes else None
     found = [(path, _read(file, at_round, totals, small)) for path, file in files.values()]

@@ -24,9 +24,9 @@ from trust.inspection.watch.panels.drawing import (
 )
 from trust.inspection.watch.panels.pages import HELP, cell_page, events_page
 from trust.inspection.watch.panels.screens import Page, TooSmall
-from trust.inspection.watch.panels.sheet import TableView
 from trust.inspection.watch.panels.status import status_line
 from trust.inspection.watch.panels.table import DIM, Cell, CellTable
+from trust.inspection.watch.panels.table_view import TableView
 from trust.inspection.watch.sorting import SORTS
 from trust.record.history import PeerName
 

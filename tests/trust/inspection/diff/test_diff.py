@@ -31,7 +31,7 @@ def compared(*arguments: object) -> list[dict[str, Any]]:
 
 
 def complaint(result: Result) -> str:
-    """The one line that a mistake ends with."""
+    """The single line of a command that ended with a user mistake."""
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1
@@ -40,13 +40,13 @@ def complaint(result: Result) -> str:
 
 @pytest.fixture
 def write() -> Write:
-    """A folder with a history of these rounds, begun with these changes."""
+    """Writes a folder with a history of the given rounds; `changes` go into the fields of its `Begun` records."""
 
     def make(folder: Path, *rounds: Round, names: dict[str, str] | None = None, **changes: Any) -> Path:
         folder.mkdir(parents=True)
         peers = dict.fromkeys(record.peer for record in rounds)
         begun: Iterable[Begun] = (begun_of(peer, name=(names or {}).get(peer)) for peer in peers)
-        records: list[Record] = [*(msgspec.structs.replace(one, **changes) for one in begun), *rounds]
+        records: list[Record] = [*(msgspec.structs.replace(record, **changes) for record in begun), *rounds]
         with HistoryWriter(folder / HISTORY_FILE, peer="", now=0.0) as writer:
             for record in records:
                 writer.append(entry_of(record))
@@ -57,7 +57,7 @@ def write() -> Write:
 
 @pytest.fixture
 def at() -> Callable[..., Round]:
-    """A round that ended with this test loss."""
+    """Makes a round with the given test loss after the merge."""
 
     def make(peer: str, number: int, weights: dict[str, float], loss: float = 2.0, **names: str) -> Round:
         record = round_of(peer, number, weights, names=names)
@@ -67,7 +67,7 @@ def at() -> Callable[..., Round]:
 
 
 def seeds(write: Write, at, folder: Path, losses: Iterable[float], **changes: Any) -> Path:
-    """A method's folder with a run of two peers for each of these losses."""
+    """Write a method's folder with a run of two peers for each of the losses."""
     for seed, loss in enumerate(losses):
         rounds = at(f"a{seed}", 0, {f"b{seed}": 0.5}, loss), at(f"b{seed}", 0, {f"a{seed}": 0.25}, loss)
         write(folder / f"seed-{seed}", *rounds, names={f"a{seed}": "anna", f"b{seed}": "bert"}, **changes)
@@ -79,16 +79,16 @@ def test_peers_with_new_ids_are_matched_by_name(
 ) -> None:
     first = write(tmp_path / "one", at("id-1", 0, {}, 2.0), names={"id-1": "anna"})
     second = write(tmp_path / "two", at("id-2", 0, {}, 1.5), names={"id-2": "anna"})
-    (one,) = compared(first, second)
-    (peer,) = one["pairs"][0]["peers"]
+    (comparison,) = compared(first, second)
+    (peer,) = comparison["pairs"][0]["peers"]
     assert (peer["name"], peer["first_peer"], peer["second_peer"]) == ("anna", "id-1", "id-2")
     assert (peer["first_loss"], peer["second_loss"]) == (2.0, 1.5)
     assert peer["second_perplexity"] == pytest.approx(math.exp(1.5))
-    loss, perplexity = one["measures"]
+    loss, perplexity = comparison["measures"]
     assert (loss["name"], loss["mean"], loss["n"], loss["std"]) == ("test loss", -0.5, 1, None)
     assert perplexity["mean"] == pytest.approx(math.exp(1.5) - math.exp(2))
     # An own weight is compared with an own weight, though the ids differ.
-    assert one["pairs"][0]["frobenius"] == 0
+    assert comparison["pairs"][0]["frobenius"] == 0
 
 
 def test_the_matrices_of_the_last_common_round_are_compared(
@@ -105,8 +105,8 @@ def test_the_matrices_of_the_last_common_round_are_compared(
         at("a", 2, {}),
         names=names,
     )
-    (one,) = compared(first, second)
-    (pair,) = one["pairs"]
+    (comparison,) = compared(first, second)
+    (pair,) = comparison["pairs"]
     assert (pair["round"], pair["rows"]) == (1, 2)
     # anna's row: -1/4 at bert, +1/4 at carl, who was not seen in the first run; bert's is the same.
     assert pair["frobenius"] == pytest.approx(math.sqrt(2) / 4)
@@ -147,7 +147,10 @@ def test_settings_that_differ_are_listed_and_others_are_not(
     ):
         write(folder, at("a", 0, {}), strategy=strategy, trust=about)
         (folder / "peer.toml").write_text(configuration)
-    settings = {one["name"]: (one["first"], one["second"]) for one in compared(*folders)[0]["settings"]}
+    settings = {
+        setting["name"]: (setting["first"], setting["second"])
+        for setting in compared(*folders)[0]["settings"]
+    }
     assert settings == {
         "strategy": ("uniform", "predictions"),
         "training.learning_rate": ("0.01", "0.02"),
@@ -167,25 +170,29 @@ def test_a_setting_that_one_side_lacks_is_named(
     assert "only B has: round.warmup" in diff(*folders).stdout
 
 
-def test_what_only_one_side_tells_of_does_not_count_as_different(
+def test_settings_that_only_one_side_records_do_not_count_as_different(
     tmp_path: Path, write: Write, at: Callable[..., Round]
 ) -> None:
     first = write(tmp_path / "one", at("a", 0, {}), trust='{"max_age":4}', program="0.2")
     second = write(tmp_path / "two", at("a", 0, {}))
     (first / "peer.toml").write_text("not = [toml")
-    (one,) = compared(first, second)
-    assert one["settings"] == []
+    (comparison,) = compared(first, second)
+    assert comparison["settings"] == []
 
 
 def test_seeds_are_paired(tmp_path: Path, write: Write, at: Callable[..., Round]) -> None:
     first = seeds(write, at, tmp_path / "r" / "fedavg", (2.0, 3.0, 4.0), strategy="uniform")
     second = seeds(write, at, tmp_path / "r" / "s3", (1.5, 2.4, 3.6))
-    (one,) = compared(first, second)
-    loss, _ = one["measures"]
+    (comparison,) = compared(first, second)
+    loss, _ = comparison["measures"]
     assert (loss["n"], loss["first"], loss["second"]) == (3, 3.0, 2.5)
     assert loss["mean"] == pytest.approx(-0.5)
     assert loss["std"] == pytest.approx(0.1)
-    assert [(pair["first_seed"], pair["second_seed"]) for pair in one["pairs"]] == [(0, 0), (1, 1), (2, 2)]
+    assert [(pair["first_seed"], pair["second_seed"]) for pair in comparison["pairs"]] == [
+        (0, 0),
+        (1, 1),
+        (2, 2),
+    ]
     printed = " ".join(diff(first, second).stdout.split())
     assert "paired by seed: 0, 1, 2" in printed
     assert "method fedavg s3 strategy uniform predictions" in printed
@@ -196,7 +203,7 @@ def test_seeds_are_paired(tmp_path: Path, write: Write, at: Callable[..., Round]
     assert "Wilcoxon's test: p = 0.25; 3 seeds cannot go below 0.25" in printed
 
 
-def test_a_difference_within_chance_is_called_so(
+def test_a_difference_within_chance_is_called_not_distinguishable(
     tmp_path: Path, write: Write, at: Callable[..., Round]
 ) -> None:
     first = seeds(write, at, tmp_path / "r" / "one", (2.0, 3.0, 4.0))
@@ -220,9 +227,9 @@ def test_whole_results_are_compared_method_by_method(
         for method in ("fedavg", "s3"):
             seeds(write, at, tmp_path / results / method, losses)
         (tmp_path / results / "scenario.toml").write_text(f'name = "{results}"\npeers = {losses[0]}\n')
-    one, other = compared(tmp_path / "before", tmp_path / "after")
-    assert (Path(one["first"]).name, Path(other["second"]).name) == ("fedavg", "s3")
-    assert one["settings"] == [{"name": "peers", "first": "2.0", "second": "1.0"}]
+    comparison, second_comparison = compared(tmp_path / "before", tmp_path / "after")
+    assert (Path(comparison["first"]).name, Path(second_comparison["second"]).name) == ("fedavg", "s3")
+    assert comparison["settings"] == [{"name": "peers", "first": "2.0", "second": "1.0"}]
     printed = [line.split() for line in diff(tmp_path / "before", tmp_path / "after").stdout.splitlines()]
     assert ["s3", "2.5000", "1.7500", "-0.7500", "2", "0.2"] in printed
     # A method of one side is compared with the one of its name, or with the only one.
@@ -230,11 +237,11 @@ def test_whole_results_are_compared_method_by_method(
     assert len(compared(tmp_path / "before" / "s3", tmp_path / "after" / "fedavg")) == 1
 
 
-def test_seeds_in_the_making_are_no_runs(tmp_path: Path, write: Write, at: Callable[..., Round]) -> None:
+def test_unfinished_seeds_are_left_out(tmp_path: Path, write: Write, at: Callable[..., Round]) -> None:
     first = seeds(write, at, tmp_path / "r" / "one", (2.0, 3.0))
     (first / "seed-1").rename(first / "seed-1.part")
-    (one,) = compared(first, first)
-    assert [pair["first_seed"] for pair in one["pairs"]] == [0]
+    (comparison,) = compared(first, first)
+    assert [pair["first_seed"] for pair in comparison["pairs"]] == [0]
 
 
 def test_runs_that_do_not_match_are_one_line_that_says_in_what(
@@ -272,14 +279,19 @@ def test_bytes_are_added_up_by_kind(tmp_path: Path, write: Write, at: Callable[.
 def test_json_is_the_documented_document(tmp_path: Path, write: Write, at: Callable[..., Round]) -> None:
     first = seeds(write, at, tmp_path / "r" / "one", (2.0, math.nan))
     second = seeds(write, at, tmp_path / "r" / "two", (1.0, 2.0), merge="mean")
-    (one,) = compared(first, second)
-    told = CliRunner().invoke(trust, ["diff", "--help"]).stdout
-    (pair, _) = one["pairs"]
+    (comparison,) = compared(first, second)
+    help_text = CliRunner().invoke(trust, ["diff", "--help"]).stdout
+    (pair, _) = comparison["pairs"]
     lists = ("settings", "pairs", "measures", "files"), ("weights", "peers", "bytes")
-    found = [one, pair, *(one[name][0] for name in lists[0]), *(pair[name][0] for name in lists[1])]
+    found = [
+        comparison,
+        pair,
+        *(comparison[name][0] for name in lists[0]),
+        *(pair[name][0] for name in lists[1]),
+    ]
     for field in {field for each in found for field in each}:
-        assert field in told
-    assert one["measures"][0]["first"] is None
+        assert field in help_text
+    assert comparison["measures"][0]["first"] is None
     assert diff(first, second).exit_code == 0
 
 
@@ -330,13 +342,13 @@ def test_long_settings_are_compared_to_their_end(
     for folder, last in (("one", "de"), ("two", "fr")):
         sources = [f"/texts/{'x' * 80}/{part}.jsonl" for part in ("it", "en", "java", last)]
         (tmp_path / folder / "scenario.toml").write_text(f"[data]\nsources = {json.dumps(sources)}\n")
-    (one,) = compared(first, second)[0]["settings"]
-    assert one["name"] == "data.sources"
-    assert "de.jsonl" in one["first"]
-    assert "fr.jsonl" in one["second"]
+    (setting,) = compared(first, second)[0]["settings"]
+    assert setting["name"] == "data.sources"
+    assert "de.jsonl" in setting["first"]
+    assert "fr.jsonl" in setting["second"]
 
 
-def test_versions_of_whatever_folder_one_stands_in_are_none_of_a_run(
+def test_versions_in_the_current_folder_do_not_belong_to_a_run(
     tmp_path: Path, write: Write, at: Callable[..., Round], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulated = seeds(write, at, tmp_path / "sim" / "s3", [2.0])
@@ -352,9 +364,9 @@ def test_numbers_of_any_size_are_compared(tmp_path: Path, write: Write, at: Call
     odd = [at("a", 0, {"b": -1e200}, math.inf), at("b", 0, {"a": 1e200}, -math.inf)]
     first = write(tmp_path / "one", *odd)
     second = write(tmp_path / "two", at("a", 0, {"b": 0.5}), at("b", 0, {"a": 0.5}))
-    (one,) = compared(first, second)
-    assert one["measures"][0]["first"] is None
-    assert one["pairs"][0]["frobenius"] == pytest.approx(2e200)
+    (comparison,) = compared(first, second)
+    assert comparison["measures"][0]["first"] is None
+    assert comparison["pairs"][0]["frobenius"] == pytest.approx(2e200)
     printed = diff(first, second).stdout
     assert max(map(len, printed.splitlines())) <= 60
     assert "Frobenius norm 2.0e+200, 1.0e+202 % of a row moved" in " ".join(printed.split())

@@ -1,4 +1,4 @@
-"""How much of a difference may be chance: as scipy says it, and at the edges where its tests have nothing to say."""
+"""Significance of paired differences: agreement with scipy, and the edge cases in which its tests are undefined."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_the_numbers_are_those_of_paired_tests() -> None:
     assert found.wilcoxon_p == pytest.approx(stats.wilcoxon(theirs, ours).pvalue)
 
 
-def test_the_interval_is_students() -> None:
+def test_the_interval_is_that_of_students_t() -> None:
     # Differences -1, 0, 1 less 5: mean -5, deviation 1, and t of two degrees of freedom at 97.5 % is 4.3027.
     found = paired([-6.0, -5.0, -4.0])
     assert (found.mean, found.std) == (-5.0, 1.0)
@@ -44,13 +44,13 @@ def test_three_seeds_that_disagree_are_not_distinguishable() -> None:
 
 @pytest.mark.parametrize(("sign", "direction"), [(-1, "lower"), (1, "higher")])
 def test_seeds_that_agree_are_beyond_chance(sign: int, direction: str) -> None:
-    said = verdict(paired([sign * value for value in (1.0, 1.1, 0.9)]))
+    sentence = verdict(paired([sign * value for value in (1.0, 1.1, 0.9)]))
     # t = 1 / (0.1 / sqrt 3) = 17.32, which two degrees of freedom reach with probability 0.0033.
     cases = "0.33 % of cases (paired t-test, 3 seeds)"
-    assert said == f"B is {direction}: chance alone would give this much in {cases}"
+    assert sentence == f"B is {direction}: chance alone would give this much in {cases}"
 
 
-def test_equal_differences_have_no_probability_but_a_sentence() -> None:
+def test_equal_differences_have_a_verdict_without_a_probability() -> None:
     assert verdict(paired([0.0, 0.0])) == "no difference in any of 2 seeds"
     assert verdict(paired([0.25] * 3)) == "exactly the same difference in all 3 seeds"
     # The same up to the last bits.
@@ -63,11 +63,11 @@ def test_zeros_are_left_out_by_wilcoxon_only() -> None:
     assert found.wilcoxon_p == pytest.approx(0.5)
 
 
-def test_a_loss_that_is_no_number_is_said() -> None:
+def test_a_loss_that_is_not_finite_has_its_own_verdict() -> None:
     assert verdict(paired([math.nan, 1.0])) == "a value is not finite: nothing can be said"
     assert verdict(paired([math.inf, 1.0])) == "a value is not finite: nothing can be said"
 
 
-def test_nothing_cannot_be_tested() -> None:
+def test_no_differences_are_a_value_error() -> None:
     with pytest.raises(ValueError, match="must not be empty"):
         paired([])

@@ -1,4 +1,4 @@
-"""Runs of toy networks to explain."""
+"""Fixture that writes runs of toy networks to explain."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trust.rows.rows import TrustConfig
 
 @pytest.fixture
 def written(tmp_path: Path) -> WriteRun:
-    """Writes into a folder of the test; call it once."""
+    """Function that writes a run into the folder of the test; call it once."""
 
     def write(what: TrustConfig | list[Entry], /, **rounds: Unpack[RoundOptions]) -> HistoryRun:
         return write_run(tmp_path, what, **rounds)

@@ -1,4 +1,4 @@
-"""A strategy that is added to the table: rows, settings, `trust explain` and the simulator know it."""
+"""A strategy that is added to the table is known to rows, settings, `trust explain` and the simulator."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ HALF_TO_NEAREST = Strategy(
     about="half to the nearest neighbour",
     explanation="Half of everything goes to the neighbour whose adapter is nearest to {me}'s.",
     evidence=lambda _: ("weights",),
-    weights=lambda _, neighbours: [(None, half_to_nearest([each.distances[0].mean for each in neighbours]))],
+    weights=lambda _, neighbours: [
+        (None, half_to_nearest([neighbour.distances[0].mean for neighbour in neighbours]))
+    ],
 )
 
 
@@ -48,8 +50,10 @@ def test_a_new_entry_makes_rows() -> None:
     )
     assert evidence_of(config) == ("weights",)
     me = Counts(tokens=100, samples=1)
-    assert [one.row for one in candidate_rows(config, [far, near], me)] == [(0.5, 0.0, 0.5)]
-    assert [one.row for one in candidate_rows(config, [near, old], me)] == [(1.0, 0.0, 0.0)], "too old"
+    assert [candidate.row for candidate in candidate_rows(config, [far, near], me)] == [(0.5, 0.0, 0.5)]
+    assert [candidate.row for candidate in candidate_rows(config, [near, old], me)] == [(1.0, 0.0, 0.0)], (
+        "too old"
+    )
 
 
 @pytest.mark.usefixtures("toy")
@@ -84,6 +88,6 @@ def toy_page(toy: None, written: Any) -> str:
 
 
 def test_a_new_entry_is_explained_in_its_own_words(toy_page: str) -> None:
-    told = " ".join(toy_page.split())
-    assert "Half of everything goes to the neighbour whose adapter is nearest to p0's." in told
-    assert "> toy" in told, "among the other strategies, as the one in use"
+    text = " ".join(toy_page.split())
+    assert "Half of everything goes to the neighbour whose adapter is nearest to p0's." in text
+    assert "> toy" in text, "among the other strategies, as the one in use"

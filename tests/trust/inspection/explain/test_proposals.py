@@ -1,4 +1,4 @@
-"""What each strategy would give, from what was recorded and what is measured afterwards."""
+"""Proposals of each strategy, from recorded evidence and from evidence that is measured afterwards."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def last(written: WriteRun, **settings: Any) -> Case:
     return case_of(run, "p0", "p1", None)
 
 
-def by_name(made: tuple[Proposal, ...]) -> dict[tuple[str, str], Proposal]:
-    return {(one.strategy, one.form): one for one in made}
+def by_name(proposals_made: tuple[Proposal, ...]) -> dict[tuple[str, str], Proposal]:
+    return {(proposal.strategy, proposal.form): proposal for proposal in proposals_made}
 
 
-def test_what_needs_no_evidence_is_known_of_every_round(written: WriteRun) -> None:
+def test_strategies_without_evidence_are_known_for_every_round(written: WriteRun) -> None:
     found = by_name(proposals(last(written)))
     count = len(found["uniform", "ours"].candidates[0].row)
     assert found["uniform", "ours"].candidates[0].row == (1 / count,) * count
@@ -38,9 +38,9 @@ def test_what_needs_no_evidence_is_known_of_every_round(written: WriteRun) -> No
     assert found["weights", "ours"].why == found["learned", "ours"].why == NOT_MEASURED
 
 
-def test_one_kind_of_evidence_serves_each_strategy_that_needs_no_other(written: WriteRun) -> None:
+def test_recorded_evidence_serves_every_strategy_that_needs_only_that_kind(written: WriteRun) -> None:
     found = by_name(proposals(last(written, strategy="product", product_of=("weights", "validation"))))
-    known = {name for name, one in found.items() if one.candidates}
+    known = {name for name, proposal in found.items() if proposal.candidates}
     assert known == {
         ("local", "ours"),
         ("uniform", "ours"),
@@ -49,12 +49,12 @@ def test_one_kind_of_evidence_serves_each_strategy_that_needs_no_other(written: 
         ("product", "ours"),
         ("validation", "paper-text"),
     }
-    assert [name for name, one in found.items() if one.in_use] == [("product", "ours")]
+    assert [name for name, proposal in found.items() if proposal.in_use] == [("product", "ours")]
 
 
-def test_what_is_measured_afterwards_fills_the_table(written: WriteRun) -> None:
+def test_evidence_measured_afterwards_gives_the_other_strategies(written: WriteRun) -> None:
     case = last(written)
-    peers = [one.peer for one in case.record.seen]
+    peers = [seen.peer for seen in case.record.seen]
     distances = {peer: {"weights": Distance(0.5, 0.0), "progress": Distance(-1.0, 0.0)} for peer in peers}
     measured = MeasuredCandidates(
         distances, {"weights": 0.0, "progress": -1.0}, {"logits": "cannot be measured"}
@@ -72,11 +72,11 @@ def test_equal_rows_are_measured_once(written: WriteRun) -> None:
     assert len(set(rows)) == len(rows)
 
 
-def test_a_weight_goes_home_or_to_the_others_in_proportion() -> None:
+def test_a_removed_weight_goes_to_the_peer_or_to_the_others_in_proportion() -> None:
     home, spread = without_entry((0.5, 0.25, 0.125, 0.125), 1)
     assert home == (0.75, 0.0, 0.125, 0.125)
     assert spread == (0.5, 0.0, 0.25, 0.25)
 
 
-def test_the_only_neighbours_weight_can_only_go_home() -> None:
+def test_the_weight_of_the_only_neighbour_goes_to_the_peer() -> None:
     assert without_entry((0.5, 0.5), 1) == ((1.0, 0.0), (1.0, 0.0))

@@ -1,4 +1,4 @@
-"""The law of explanations: from what is recorded of a round, its row comes out again."""
+"""The law of explanations: the row of a round can be computed again from its records."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from trust.rows.rows import TrustConfig
 
 
 def cases(run: HistoryRun) -> list[Case]:
-    """One for each row."""
+    """A case for each weight of each row."""
     return [
         case_of(run, member.peer, member.peer, number) for member in run.members for number in member.rounds
     ]
@@ -54,12 +54,12 @@ def test_every_recorded_weight_is_computed_again(
         assert again.row is not None, again.why
         assert again.row == pytest.approx(case.row, abs=TOLERANCE, rel=0)
         if case.record.guard in ("taken", "shrunk"):
-            losses = [one.temperature for one in again.candidates]
+            losses = [candidate.temperature for candidate in again.candidates]
             assert case.record.temperature in losses
 
 
-def test_rows_that_the_guard_shrank_and_refused_were_among_them(written: WriteRun) -> None:
-    """What the law is about did happen: plain averaging among unlike peers."""
+def test_the_records_include_rows_that_the_guard_shrank_or_refused(written: WriteRun) -> None:
+    """The law was tested on such rows: they come from plain averaging among unlike peers."""
     halvings = Counter(
         (case.record.guard, recomputed(case).halvings)
         for case in cases(written(TrustConfig(strategy="uniform"), rounds=12))
@@ -69,14 +69,14 @@ def test_rows_that_the_guard_shrank_and_refused_were_among_them(written: WriteRu
     assert {times for guard, times in halvings if guard == "refused"} == {3}
 
 
-def test_old_news_and_unequal_text_were_among_them(written: WriteRun) -> None:
-    """What the law is about did happen: ages above 0, and claims of text that differ."""
-    seen = [one for case in cases(written(TrustConfig())) for one in case.record.seen]
-    assert {one.age > 0 for one in seen} == {True, False}
-    assert len({one.tokens for one in seen}) > 2
+def test_the_records_include_old_announcements_and_unequal_texts(written: WriteRun) -> None:
+    """The law was tested on such rows: the records hold ages above 0 and claims of text that differ."""
+    seen = [neighbour for case in cases(written(TrustConfig())) for neighbour in case.record.seen]
+    assert {neighbour.age > 0 for neighbour in seen} == {True, False}
+    assert len({neighbour.tokens for neighbour in seen}) > 2
 
 
-def test_a_learned_row_cannot_be_computed_again_and_says_so(written: WriteRun) -> None:
+def test_a_learned_row_cannot_be_computed_again_and_the_reason_is_given(written: WriteRun) -> None:
     for case in cases(written(TrustConfig(strategy="learned"))):
         again = recomputed(case)
         if case.record.guard in ("taken", "shrunk"):
@@ -85,7 +85,7 @@ def test_a_learned_row_cannot_be_computed_again_and_says_so(written: WriteRun) -
 
 
 def changed(entries: tuple[Entry, ...], **fields: Any) -> list[Entry]:
-    """With other values in all records of rounds or beginnings that have these fields."""
+    """Entries with other values in all `Round` and `Begun` records that have these fields."""
     kind = Begun if "trust" in fields else Round
     return [
         msgspec.structs.replace(entry, record=msgspec.structs.replace(entry.record, **fields))
@@ -107,7 +107,7 @@ def test_without_the_settings_there_is_no_row_but_guesses_by_the_defaults(
         again = recomputed(case)
         assert (case.settings, again.row) == (None, None)
         assert "earlier version" in again.why
-        assert any(one.candidates for one in proposals(case) if one.strategy == "uniform")
+        assert any(proposal.candidates for proposal in proposals(case) if proposal.strategy == "uniform")
 
 
 def test_a_strategy_that_this_program_does_not_know_leaves_the_rest_explained(

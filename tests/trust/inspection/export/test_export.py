@@ -34,7 +34,7 @@ def export(*arguments: object) -> Result:
 
 
 def complaint(result: Result) -> str:
-    """The one line that a mistake ends with."""
+    """The single line of a command that ended with a user mistake."""
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1
@@ -188,9 +188,9 @@ def test_a_spreadsheet_takes_no_name_for_a_formula(tmp_path: Path) -> None:
     record = round_of("me", 0, dict.fromkeys(names, 0.1), names=names)
     output = written(make_home(tmp_path / "home", "me", record), "run.csv")
     lines = list(csv.DictReader(io.StringIO(output.read_text(encoding="utf-8"))))
-    told = [(line["from"], line["from_name"]) for line in lines[1:]]
+    names_written = [(line["from"], line["from_name"]) for line in lines[1:]]
     # A tab is escaped, as whatever does not print.
-    assert told == [
+    assert names_written == [
         ("'=id", "'=1+1"),
         ("'+id", "'+2"),
         ("'-id", "'-3"),
@@ -237,7 +237,7 @@ def test_a_file_is_replaced_only_by_force(run: Path, tmp_path: Path) -> None:
     assert output.read_text().startswith("round,")
 
 
-def test_what_cannot_be_done_is_one_line(run: Path, tmp_path: Path) -> None:
+def test_every_user_mistake_is_one_line(run: Path, tmp_path: Path) -> None:
     assert "tells no format; add --format, one of csv" in complaint(export(run, "-o", tmp_path / "run.xls"))
     assert "--threshold is for graphml" in complaint(
         export(run, "-o", tmp_path / "r.csv", "--threshold", 0.1)
@@ -273,11 +273,11 @@ def test_parquet_without_pyarrow_says_what_to_install(
 
 
 def test_columns_and_fields_are_documented(run: Path) -> None:
-    told = CliRunner().invoke(trust, ["export", "--help"]).stdout
+    help_text = CliRunner().invoke(trust, ["export", "--help"]).stdout
     document = json.loads(written(run, "run.json").read_bytes())
     fields = (*document, *document["entries"][0], *document["files"][0], *(column.name for column in COLUMNS))
     with np.load(written(run, "run.npz")) as arrays:
-        assert not [name for name in (*fields, *arrays) if name not in told]
+        assert not [name for name in (*fields, *arrays) if name not in help_text]
 
 
 def test_a_history_cut_short_is_exported_up_to_there(run: Path, tmp_path: Path) -> None:

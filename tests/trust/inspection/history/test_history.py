@@ -28,7 +28,7 @@ def chart(*arguments: object, columns: int = 60) -> Result:
 
 
 def complaint(result: Result) -> str:
-    """The one line that a mistake ends with."""
+    """The single line of a command that ended with a user mistake."""
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.count("\n") == 1
@@ -37,7 +37,7 @@ def complaint(result: Result) -> str:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """anna comes to trust bert; carl appears in her second round; in the last one she refuses the merge."""
+    """anna gives bert more weight each round; ID-C appears in her second round; the last merge is refused."""
     rounds = [
         round_of("id-a", 0, {"id-b": 0.125}),
         round_of("id-a", 1, {"id-b": 0.25, "id-c": 0.125}),
@@ -58,7 +58,7 @@ def crowd(tmp_path: Path) -> Path:
     return make_home(tmp_path / "crowd", "me", *rounds)
 
 
-def test_weights_are_drawn_and_told_in_numbers(run: Path) -> None:
+def test_weights_are_drawn_and_printed_as_numbers(run: Path) -> None:
     result = chart(run, "anna")
     assert result.exit_code == 0
     assert "What anna takes from each neighbour, per cent" in result.stdout
@@ -70,7 +70,7 @@ def test_weights_are_drawn_and_told_in_numbers(run: Path) -> None:
     assert "┤" in result.stdout
 
 
-def test_one_neighbour_comes_with_its_distance(run: Path) -> None:
+def test_a_single_neighbour_is_shown_with_its_distance(run: Path) -> None:
     result = chart(run, "anna", "ID-C")
     assert result.exit_code == 0
     assert "What anna takes from ID-C" in result.stdout
@@ -78,7 +78,7 @@ def test_one_neighbour_comes_with_its_distance(run: Path) -> None:
     assert "bert" not in result.stdout
 
 
-def test_a_peer_and_itself_is_what_it_kept(run: Path) -> None:
+def test_a_peer_named_twice_shows_its_own_weight(run: Path) -> None:
     result = chart(run, "anna", "anna")
     assert "What anna takes from itself" in result.stdout
     assert "bert" not in result.stdout
@@ -95,9 +95,9 @@ def test_json_is_the_documented_document(run: Path) -> None:
     assert first["weights"] == [0.125, 0]
     assert (first["distances"], first["errors"], first["ages"]) == ([0.5, None], [0.1, None], [0, None])
     assert second["distances"] == [0.5, 0.5]
-    told = CliRunner().invoke(trust, ["history", "--help"]).stdout
+    help_text = CliRunner().invoke(trust, ["history", "--help"]).stdout
     for field in (*document, *first, *document["files"][0], *document["peers"][0]):
-        assert field in told
+        assert field in help_text
 
 
 def test_only_the_last_rounds_where_asked_for(run: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_signed_distance_is_drawn_below_zero(tmp_path: Path) -> None:
     assert "-0.4┤" in result.stdout
 
 
-def test_who_is_not_there_is_told_with_those_who_are(run: Path) -> None:
+def test_an_unknown_peer_is_answered_with_the_known_ones(run: Path) -> None:
     assert 'no peer is called "dora"; there are anna, bert, ID-C' in complaint(chart(run, "dora"))
     assert "ID-C recorded no round" in complaint(chart(run, "id-c"))
     assert "bert never saw ID-C; it saw anna" in complaint(chart(run, "bert", "ID-C"))
@@ -214,8 +214,8 @@ def test_weights_that_are_no_numbers_are_null_and_are_not_drawn(tmp_path: Path) 
 
 
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.integers(2, 12))
-def test_ticks_enclose_what_is_drawn_and_zero(one: float, other: float, parts: int) -> None:
-    least, most = sorted((one, other))
+def test_ticks_enclose_what_is_drawn_and_zero(a: float, b: float, parts: int) -> None:
+    least, most = sorted((a, b))
     found = ticks(least, most, parts=parts)
     slack = 1e-6 * (found[-1] - found[0])
     assert found[0] <= min(least, 0) + slack
@@ -239,7 +239,7 @@ def test_the_document_can_be_read_back(run: Path) -> None:
     assert found == curves(read_run(run), "anna", None, last=None)
 
 
-def test_weights_of_any_size_are_told_in_few_characters(tmp_path: Path) -> None:
+def test_weights_of_any_size_are_printed_in_few_characters(tmp_path: Path) -> None:
     odd = [(-math.inf, math.inf), (math.inf, -math.inf), (1e300, -1e300)]
     rounds = [
         msgspec.structs.replace(round_of("a", number, {"b": weight}), self_weight=own)
@@ -259,7 +259,7 @@ def test_neighbours_without_a_line_of_their_own_may_have_any_weights(tmp_path: P
     assert math.isnan(more.weights[0])
 
 
-def test_rounds_in_which_mass_was_pushed_are_told_of(tmp_path: Path) -> None:
+def test_rounds_in_which_shares_were_pushed_are_listed(tmp_path: Path) -> None:
     rounds = [
         msgspec.structs.replace(round_of("a", number, {"b": 0.0}), absorbed=absorbed)
         for number, absorbed in ((0, 0), (1, 2))

@@ -1,4 +1,4 @@
-"""Which files a path means, and what of them is read."""
+"""Finding the history files below a path, and reading their latest rows."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def test_a_large_file_is_read_from_its_end_to_the_same_rows(homes: Path, number:
     assert [file.records for file in tail.files] == [None, None]
 
 
-def test_bytes_need_all_records(homes: Path) -> None:
+def test_counting_bytes_decodes_all_records(homes: Path) -> None:
     found = read_latest([homes], count_bytes=True, small=0)
     assert [file.records for file in found.files] == [31, 31]
     assert found.traffic is not None
     assert set(found.traffic) == {"a", "b"}
 
 
-def test_a_torn_end_is_told_alike_from_both_sides(homes: Path) -> None:
+def test_a_torn_end_is_described_alike_by_both_ways_of_reading(homes: Path) -> None:
     path = homes / "peers" / "a" / "history.msgpack"
     path.write_bytes(path.read_bytes()[:-5])
     whole, tail = read_latest([homes]), read_latest([homes], small=0)
@@ -65,25 +65,25 @@ def test_a_file_that_two_paths_mean_is_read_once(homes: Path) -> None:
     assert len(read_latest([homes, homes / "peers" / "a"]).files) == 2
 
 
-def test_histories_of_one_peer_in_two_paths_are_not_one_run(tmp_path: Path, homes: Path) -> None:
+def test_two_paths_with_histories_of_one_peer_are_a_user_mistake(tmp_path: Path, homes: Path) -> None:
     other = make_home(tmp_path / "other", "a", round_of("a", 1, {}), name="anna")
     assert "both have a history of" in complaint(homes, other)
 
 
-def test_a_simulation_of_several_runs_is_not_one(tmp_path: Path) -> None:
+def test_several_runs_of_a_simulation_are_a_user_mistake(tmp_path: Path) -> None:
     for method in ("fedavg", "s3"):
         for seed in range(2):
             make_home(tmp_path / "results" / method / f"seed-{seed}", "a", round_of("a", 1, {}))
-    said = complaint(tmp_path / "results")
-    assert "holds 4 runs of a simulation; give one of" in said
-    assert str(Path("fedavg", "seed-0")) in said
+    message = complaint(tmp_path / "results")
+    assert "holds 4 runs of a simulation; give one of" in message
+    assert str(Path("fedavg", "seed-0")) in message
     assert "holds 2 runs" in complaint(tmp_path / "results" / "s3")
     runs = [tmp_path / "results" / "s3" / f"seed-{seed}" for seed in range(2)]
     assert len(history_files(runs[1])) == 1
     assert "these are 2 histories; give one" in complaint(*runs)
 
 
-def test_which_rounds_there_are_is_said_of_large_files_too(homes: Path) -> None:
+def test_the_recorded_rounds_of_large_files_are_listed_too(homes: Path) -> None:
     for small in (0, 1 << 20):
         assert "recorded round 31; there are 1 to 30" in complaint(homes, at_round=31, small=small)
     assert "recorded round -1; there are" in complaint(homes, at_round=-1, small=0)
@@ -96,12 +96,12 @@ def test_a_foreign_file_is_named(tmp_path: Path, content: bytes) -> None:
         assert "history.msgpack is no history: byte 0: " in complaint(tmp_path, small=small)
 
 
-def test_an_empty_history_is_one_of_a_peer_that_has_not_begun(tmp_path: Path) -> None:
+def test_an_empty_history_is_that_of_a_peer_before_its_first_round(tmp_path: Path) -> None:
     (tmp_path / "history.msgpack").write_bytes(b"")
     assert "has finished a round yet" in complaint(tmp_path, small=0)
 
 
-def test_a_history_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_history_without_read_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "history.msgpack").write_bytes(b"")
 
     def refuse(*_: object) -> None:
@@ -117,11 +117,11 @@ PEERS = (("id-abc-1", "anna"), ("id-abd-2", "bert"), ("id-abe-3", "anna"), ("car
 @pytest.mark.parametrize(
     ("text", "peer"), [("bert", "id-abd-2"), ("BERT", "id-abd-2"), ("c-1", "id-abc-1"), ("carl", "carl")]
 )
-def test_a_peer_is_meant_by_name_id_or_an_end_of_it(text: str, peer: str) -> None:
+def test_a_peer_is_found_by_name_id_or_an_end_of_the_id(text: str, peer: str) -> None:
     assert find_peer(text, PEERS) == peer
 
 
-def test_whom_a_text_does_not_tell_apart_is_listed() -> None:
+def test_an_ambiguous_or_unknown_name_is_a_user_mistake() -> None:
     with pytest.raises(UserMistake, match="more than one peer; give an id: id-abc-1, id-abe-3"):
         find_peer("anna", PEERS)
     with pytest.raises(UserMistake, match="no peer is called"):

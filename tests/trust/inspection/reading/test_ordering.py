@@ -1,4 +1,4 @@
-"""A matrix sorted so that it says something."""
+"""Orders and clusters of a trust matrix."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from trust.record.matrix import members
 
 
 def of_groups(count: int, groups: int, within: float, own: float = 0.5) -> np.ndarray:
-    """Peer i is of group i modulo `groups`, and takes that share of what it takes from its own kind."""
+    """A matrix in which peer i belongs to group i modulo `groups`. Of what a peer takes from others, the share `within`
+    comes from its own group."""
     kind = np.arange(count) % groups
     same = (kind[:, None] == kind) & ~np.eye(count, dtype=bool)
     across = kind[:, None] != kind
@@ -25,7 +26,7 @@ def of_groups(count: int, groups: int, within: float, own: float = 0.5) -> np.nd
 
 @pytest.fixture
 def shown() -> Summary:
-    """Odd peers take from odd ones, even ones from even ones; g is only spoken of."""
+    """a, c and e take from each other, as do b, d and f; g is only mentioned."""
     rows = {
         "a": {"c": 0.3, "e": 0.3},
         "b": {"d": 0.4, "f": 0.4},
@@ -37,7 +38,7 @@ def shown() -> Summary:
     return summary(members(entry_of(round_of(peer, 1, row)) for peer, row in rows.items()), [])
 
 
-def test_clusters_stand_together_and_are_told(shown: Summary) -> None:
+def test_clusters_are_adjacent_and_listed_as_groups(shown: Summary) -> None:
     found = ordered(shown, "cluster")
     assert {frozenset(group) for group in found.groups} == {frozenset("ace"), frozenset("bdfg")}
     assert [peer.peer for peer in found.peers] == [peer for group in found.groups for peer in group]
@@ -45,28 +46,30 @@ def test_clusters_stand_together_and_are_told(shown: Summary) -> None:
 
 
 @pytest.mark.parametrize("order", ["cluster", "self", "effective"])
-def test_an_order_moves_numbers_and_changes_none(shown: Summary, order: str) -> None:
+def test_an_order_moves_numbers_and_changes_no_number(shown: Summary, order: str) -> None:
     found = ordered(shown, order)
     assert sorted(row.peer for row in found.rows) == sorted(row.peer for row in shown.rows)
     for name in "abcdef":
         before, after = (
             next(
-                (row, {peer.peer: weight for peer, weight in zip(one.peers, row.weights, strict=True)})
-                for row in one.rows
+                (row, {peer.peer: weight for peer, weight in zip(summary.peers, row.weights, strict=True)})
+                for row in summary.rows
                 if row.peer == name
             )
-            for one in (shown, found)
+            for summary in (shown, found)
         )
         assert before[1] == after[1]
         assert msgspec.structs.replace(after[0], weights=before[0].weights) == before[0]
 
 
-def test_by_name_is_as_it_was(shown: Summary) -> None:
+def test_the_order_by_name_changes_nothing(shown: Summary) -> None:
     assert ordered(shown, "name") is shown
 
 
 @pytest.mark.parametrize(("order", "field"), [("self", "self_weight"), ("effective", "effective")])
-def test_the_greatest_comes_first_and_who_has_no_row_last(shown: Summary, order: str, field: str) -> None:
+def test_the_greatest_comes_first_and_peers_without_a_row_last(
+    shown: Summary, order: str, field: str
+) -> None:
     found = ordered(shown, order)
     values = [getattr(row, field) for row in found.rows]
     assert values == sorted(values, reverse=True)
@@ -74,7 +77,7 @@ def test_the_greatest_comes_first_and_who_has_no_row_last(shown: Summary, order:
 
 
 @pytest.mark.parametrize(("count", "groups"), [(9, 3), (30, 2), (12, 4)])
-def test_groups_that_trust_their_own_kind_are_found(count: int, groups: int) -> None:
+def test_groups_that_trust_their_own_members_are_found(count: int, groups: int) -> None:
     places, sizes = clustered(of_groups(count, groups, 0.95))
     assert sizes == [count // groups] * groups
     assert [place % groups for place in places] == sorted(
@@ -88,13 +91,13 @@ def _first(places: list[int], groups: int):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 9, 40])
-def test_where_all_are_alike_there_is_one_cluster(count: int) -> None:
+def test_equal_rows_make_one_cluster(count: int) -> None:
     places, sizes = clustered(np.full((count, count), 1 / count))
     assert sorted(places) == list(range(count))
     assert sizes == [count]
 
 
-def test_chance_is_no_cluster() -> None:
+def test_random_rows_make_one_cluster() -> None:
     rng = np.random.default_rng(0)
     rows = np.zeros((100, 100))
     for row in rows:
@@ -102,12 +105,12 @@ def test_chance_is_no_cluster() -> None:
     assert clustered(rows)[1] == [100]
 
 
-def test_who_listens_to_nobody_but_itself_is_alone() -> None:
+def test_peers_that_keep_everything_make_one_cluster() -> None:
     _, sizes = clustered(np.eye(5))
     assert sizes == [5]
 
 
-def test_own_weights_do_not_matter() -> None:
+def test_own_weights_do_not_change_the_clusters() -> None:
     rows = of_groups(9, 3, 0.9)
     shrunk = rows.copy()
     shrunk[4] = 0.05 * rows[4] + 0.95 * np.eye(9)[4]

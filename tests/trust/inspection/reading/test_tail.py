@@ -1,4 +1,4 @@
-"""Reading a history from its end gives what reading all of it gives."""
+"""Reading a history from its end gives the same result as decoding all of it."""
 
 from __future__ import annotations
 
@@ -109,7 +109,9 @@ ends = st.one_of(
 
 @settings(max_examples=300)
 @given(st.lists(records, min_size=1, max_size=25), ends, st.none() | st.integers(0, 300))
-def test_the_end_says_what_the_whole_says(written: list[Record], end: bytes, number: int | None) -> None:
+def test_reading_from_the_end_gives_what_full_decoding_gives(
+    written: list[Record], end: bytes, number: int | None
+) -> None:
     began: set[str] = set()
     data = b""
     for record in written:
@@ -143,7 +145,7 @@ def test_a_peer_that_left_early_keeps_its_last_row() -> None:
     assert {peer: row.round for peer, row in found.rows.items()} == {"b": 299, "a": 1}
 
 
-def test_who_never_began_is_found_where_nobody_did() -> None:
+def test_peers_are_found_where_no_peer_has_a_begun_record() -> None:
     data = b"".join(encoded(round_of(peer, number)) for number in (1, 2) for peer in "ab")
     found = read_tail(data)
     assert found is not None
@@ -162,7 +164,7 @@ def test_who_never_began_is_found_where_nobody_did() -> None:
         encoded(round_of("a", 1)) + (b"\x83\xa4at_s" * 1000),
     ],
 )
-def test_what_is_not_understood_is_left_to_whole_reading(data: bytes) -> None:
+def test_an_end_that_is_not_understood_needs_full_decoding(data: bytes) -> None:
     assert read_tail(data) is None
 
 
@@ -182,7 +184,7 @@ def test_few_records_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Disk:
-    """Stands for a path: a file of these bytes."""
+    """Stand-in for the path of a file with these bytes."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -193,7 +195,9 @@ class Disk:
 
 
 @given(st.lists(records, max_size=12), ends, st.integers(1, 4000))
-def test_pieces_are_the_whole_whatever_their_size(written: list[Record], end: bytes, size: int) -> None:
+def test_pieces_of_any_size_give_what_full_decoding_gives(
+    written: list[Record], end: bytes, size: int
+) -> None:
     data = b"".join(map(encoded, written)) + end
     read = list(pieces(Disk(data), piece=size))
     whole = decoded(data)

@@ -1,4 +1,4 @@
-"""Bytes over restarts."""
+"""Adding up bytes over restarts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def entry(record: Record, sent: int, received: int = 0) -> Entry:
     return Entry(at_s=0.0, traffic=Traffic(sent={"blob": sent}, received={"blob": received}), record=record)
 
 
-def test_a_process_counts_from_zero_and_the_sum_does_not() -> None:
+def test_counts_that_restart_at_zero_are_added_up() -> None:
     found = totals(
         [
             entry(begun_of("a"), 0),
@@ -28,7 +28,7 @@ def test_a_process_counts_from_zero_and_the_sum_does_not() -> None:
     assert (dict(found["a"].sent), dict(found["a"].received)) == ({"blob": 55}, {"blob": 6})
 
 
-def test_peers_in_one_file_are_counted_apart() -> None:
+def test_peers_in_one_file_are_counted_separately() -> None:
     found = totals(
         [
             entry(begun_of("a"), 1),
@@ -37,14 +37,14 @@ def test_peers_in_one_file_are_counted_apart() -> None:
             entry(round_of("b", 1, {}), 7),
         ]
     )
-    assert {peer: one.sent["blob"] for peer, one in found.items()} == {"a": 5, "b": 7}
+    assert {peer: traffic.sent["blob"] for peer, traffic in found.items()} == {"a": 5, "b": 7}
 
 
-def test_a_summary_has_bytes_of_those_who_wrote_histories() -> None:
+def test_a_summary_has_bytes_of_the_peers_that_wrote_histories() -> None:
     entries = [entry(round_of("a", 1, {"b": 0.5}), 5)]
     shown = with_bytes(summary(members(entries), []), totals(entries))
     assert shown.bytes is not None
-    assert [(one.peer, one.sent, one.received) for one in shown.bytes] == [("a", {"blob": 5}, {})]
+    assert [(peer.peer, peer.sent, peer.received) for peer in shown.bytes] == [("a", {"blob": 5}, {})]
 
 
 @pytest.mark.parametrize(
@@ -61,5 +61,5 @@ def test_a_summary_has_bytes_of_those_who_wrote_histories() -> None:
         (3e15, "3.0 PB"),
     ],
 )
-def test_bytes_are_told_in_few_characters(count: float, text: str) -> None:
+def test_bytes_text_has_few_characters(count: float, text: str) -> None:
     assert bytes_text(count) == text

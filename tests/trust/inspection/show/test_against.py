@@ -1,4 +1,4 @@
-"""A matrix beside a known one."""
+"""Comparison of a trust matrix with a known one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def against(tmp_path: Path, shown: Summary):
     return made
 
 
-def test_a_matrix_is_no_distance_from_itself(against) -> None:
+def test_a_matrix_has_distance_zero_from_itself(against) -> None:
     found = against(CSV)
     assert [row.divergence for row in found.rows] == [0.0, 0.0, 0.0]
     # Of bert both neighbours are alike, of carl too: ranks say nothing.
@@ -73,7 +73,7 @@ def test_order_ids_scale_and_blanks_do_not_matter(against, text: str) -> None:
     assert [row.divergence for row in against(text).rows] == pytest.approx([0, 0, 0], abs=1e-12)
 
 
-def test_a_peer_that_nobody_met_counts_as_one_from_whom_nothing_is_taken(against) -> None:
+def test_a_peer_that_only_the_oracle_has_counts_as_one_without_weight(against) -> None:
     found = against(",anna,bert,carl,dora\nanna,1,1,0,2\nbert,1,2,1,0\ncarl,0,0,1,0\ndora,0,0,0,1\n")
     assert len(found.peers) == 3
     assert found.rows[0].divergence > 0.5

@@ -1,4 +1,4 @@
-"""`gossipllm trust show`, as somebody at a terminal meets it."""
+"""`gossipllm trust show`: its output, its documents and its error messages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def show(*arguments: object, columns: int = 100) -> Result:
 
 
 def complaint(result: Result) -> str:
-    """The one line that a mistake ends with."""
+    """The single line of a command that ended with a user mistake."""
     assert result.exit_code == 2
     assert result.stdout == ""
     assert result.stderr.startswith("Error: ")
@@ -41,7 +41,7 @@ def complaint(result: Result) -> str:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """Two peers; anna is a round ahead, and both have a neighbour who is gone."""
+    """Two peers; anna is a round ahead, and mentions ID-C, which wrote no history."""
     folder = tmp_path / "run"
     make_home(
         folder / "peers" / "one",
@@ -87,18 +87,18 @@ def test_json_is_the_documented_document(run: Path) -> None:
     assert (anna["peer"], anna["round"], anna["self_weight"], anna["guard"]) == ("id-a", 2, 0.5, "taken")
     assert bert["weights"] == [0, 1, 0]
     assert [(file["records"], file["torn_bytes"]) for file in document["files"]] == [(3, 0), (2, 0)]
-    told = CliRunner().invoke(trust, ["show", "--help"]).stdout
+    help_text = CliRunner().invoke(trust, ["show", "--help"]).stdout
     for field in (*document, *anna, *document["files"][0]):
-        assert field in told
+        assert field in help_text
 
 
 def test_json_of_all_that_can_be_asked_for_is_documented(run: Path, tmp_path: Path) -> None:
     oracle = tmp_path / "oracle.csv"
     oracle.write_text(",anna,bert,ID-C\nanna,2,1,1\nbert,1,2,1\nID-C,0,0,1\n")
     document = json.loads(show(run, "--json", "--bytes", "--order", "cluster", "--against", oracle).stdout)
-    told = CliRunner().invoke(trust, ["show", "--help"]).stdout
+    help_text = CliRunner().invoke(trust, ["show", "--help"]).stdout
     for fields in (document, document["rows"][0], document["against"], document["bytes"][0]):
-        assert not [field for field in fields if field not in told]
+        assert not [field for field in fields if field not in help_text]
     assert document["order"] == "cluster"
     assert sorted(peer for group in document["groups"] for peer in group) == ["id-a", "id-b", "id-c"]
     assert document["against"]["path"] == str(oracle)
@@ -125,7 +125,7 @@ def test_a_bad_oracle_is_one_line(run: Path, tmp_path: Path) -> None:
     assert 'oracle.csv, line 2, column 2: "x" is no weight' in complaint(show(run, "--against", oracle))
 
 
-def test_clusters_are_parted_by_rules(tmp_path: Path) -> None:
+def test_clusters_are_separated_by_rules(tmp_path: Path) -> None:
     for a, b in (("a", "c"), ("b", "d"), ("c", "a"), ("d", "b")):
         make_home(tmp_path / a, a, round_of(a, 1, {b: 0.5}))
     lines = show(tmp_path, "--order", "cluster").stdout.splitlines()
@@ -165,7 +165,7 @@ def test_a_round_can_be_asked_for(run: Path) -> None:
     assert document["round"] == 2
 
 
-def test_a_round_that_nobody_recorded_is_told_with_those_that_are(run: Path) -> None:
+def test_an_unrecorded_round_is_answered_with_the_recorded_ones(run: Path) -> None:
     assert "recorded round 9; there are 1 to 2" in complaint(show(run, "--round", 9))
 
 
@@ -270,7 +270,7 @@ def test_a_heat_map_whose_drawing_fails_leaves_what_was(
     assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["trust.png"]
 
 
-def test_names_in_wide_letters_keep_columns_straight() -> None:
+def test_names_in_wide_letters_keep_columns_aligned() -> None:
     names = {"a": "東京の大きな学校", "b": "bert", "c": "漢字"}
     rounds = [round_of(me, 1, dict.fromkeys(set("abc") - {me}, 0.25), names=names) for me in "abc"]
     out = io.StringIO()

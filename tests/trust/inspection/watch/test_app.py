@@ -1,4 +1,4 @@
-"""The live view, by its keys and what stands on the screen."""
+"""The live view, tested by pressing keys and reading the screen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trust.record.history import HISTORY_FILE, Note, Refusal
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    """Two peers, and a neighbour that only one of them knows."""
+    """Two peers, and a neighbour that only the first of them knows."""
     folder = tmp_path / "run"
     a = (round_of("id-a", 1, {"id-b": 0.25}), round_of("id-a", 2, {"id-b": 0.375, "id-c": 0.125}))
     make_home(folder / "peers" / "one", "id-a", *a, name="anna")
@@ -27,11 +27,11 @@ def run(tmp_path: Path) -> Path:
 
 
 def row(lines: list[str], name: str) -> list[str]:
-    """The words of the first line that begins with the name: the matrix stands uppermost."""
+    """Words of the first line that begins with the name, which is the line of the matrix."""
     return next(line.split() for line in lines if line.startswith(name))
 
 
-def test_the_matrix_appears_and_below_it_what_each_row_did(run: Path) -> None:
+def test_the_matrix_appears_with_the_losses_of_each_row_below(run: Path) -> None:
     async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         lines = screen_lines(app)
         assert lines[1].split() == ["who", "learns", "anna", "bert", "ID-C"]
@@ -53,7 +53,7 @@ def test_a_new_round_changes_the_cell(run: Path) -> None:
     play(run, script)
 
 
-def test_a_home_that_comes_later_gets_a_row(run: Path) -> None:
+def test_a_home_that_appears_later_gets_a_row(run: Path) -> None:
     async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         make_home(run / "peers" / "zoe", "id-z", round_of("id-z", 1, {}), name="zoe")
         for _ in range(5):
@@ -64,7 +64,7 @@ def test_a_home_that_comes_later_gets_a_row(run: Path) -> None:
     play(run, script)
 
 
-def test_frozen_it_stands_still_says_so_and_misses_nothing(run: Path) -> None:
+def test_a_frozen_view_does_not_change_says_so_and_misses_no_entries(run: Path) -> None:
     async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         await pilot.press("space")
         append_records(run / "peers" / "two", "id-b", round_of("id-b", 2, {"id-a": 0.5}))
@@ -142,7 +142,7 @@ def test_enter_opens_the_cell_and_escape_closes_it(run: Path) -> None:
     play(run, script)
 
 
-def test_an_open_cell_follows_the_rounds(run: Path) -> None:
+def test_an_open_cell_page_is_updated_by_new_rounds(run: Path) -> None:
     async def script(app: WatchApp, pilot: Pilot[None]) -> None:
         await pilot.press("enter")
         assert "50.0 % in round 2, with 2 neighbours seen" in "\n".join(screen_lines(app))
@@ -154,8 +154,8 @@ def test_an_open_cell_follows_the_rounds(run: Path) -> None:
     play(run, script)
 
 
-def test_an_open_cell_outlives_the_peer_that_it_is_about(tmp_path: Path, run: Path) -> None:
-    """Its file is replaced by that of somebody else."""
+def test_an_open_cell_page_survives_the_removal_of_its_peer(tmp_path: Path, run: Path) -> None:
+    """The file of the peer is replaced by that of another peer."""
     other = make_home(tmp_path / "other", "id-z", round_of("id-z", 0, {}))
 
     async def script(app: WatchApp, pilot: Pilot[None]) -> None:
@@ -168,11 +168,11 @@ def test_an_open_cell_outlives_the_peer_that_it_is_about(tmp_path: Path, run: Pa
     play(run, script)
 
 
-def test_a_neighbour_that_was_not_seen_says_when_it_last_was(run: Path) -> None:
+def test_the_page_of_an_unseen_neighbour_says_when_it_was_last_seen(run: Path) -> None:
     append_records(run / "peers" / "one", "id-a", round_of("id-a", 3, {"id-b": 0.5}))
 
     async def script(app: WatchApp, pilot: Pilot[None]) -> None:
-        # Whom the latest rows do not mention has no column; bert's round is older, so he still has one.
+        # A peer that no latest row mentions has no column; anna mentions bert, so bert has one.
         await pilot.press("l", "j", "h", "enter")
         assert "bert learns from anna" in "\n".join(screen_lines(app))
         await pilot.press("escape", "k", "l", "enter")
@@ -243,7 +243,7 @@ def test_hostile_numbers_are_shown_harmlessly(tmp_path: Path, value: float) -> N
     play(tmp_path, script)
 
 
-def test_wide_letters_keep_the_columns(tmp_path: Path) -> None:
+def test_wide_letters_do_not_shift_the_columns(tmp_path: Path) -> None:
     make_home(
         tmp_path / "a", "id-a", round_of("id-a", 1, {"id-b": 0.5}, names={"id-b": "b"}), name="漢字名前"
     )
@@ -257,7 +257,7 @@ def test_wide_letters_keep_the_columns(tmp_path: Path) -> None:
     play(tmp_path, script)
 
 
-def test_a_folder_where_nobody_is_through_a_round_waits(
+def test_the_view_waits_while_no_peer_has_finished_a_round(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "a").mkdir()
@@ -294,7 +294,7 @@ def test_a_terminal_that_is_too_small_says_what_is_needed_until_it_is_larger(run
     play(run, script, (50, 12))
 
 
-def test_many_peers_scroll_behind_a_head_that_stands_still(tmp_path: Path) -> None:
+def test_many_peers_scroll_while_the_head_stays_in_place(tmp_path: Path) -> None:
     peers = [f"peer-{number}" for number in range(30)]
     for peer in peers:
         weights = {other: 0.01 for other in peers if other != peer}
@@ -330,7 +330,7 @@ def test_only_lines_that_changed_are_drawn_again(run: Path) -> None:
     assert set(drawn) == {1}
 
 
-def test_a_torn_file_is_told_of(run: Path) -> None:
+def test_a_torn_file_is_reported_in_the_log(run: Path) -> None:
     with (run / "peers" / "two" / HISTORY_FILE).open("ab") as end:
         end.write(b"nonsense")
 
@@ -344,7 +344,7 @@ def test_a_torn_file_is_told_of(run: Path) -> None:
 
 
 @pytest.mark.parametrize(("key", "code"), [("q", 0), ("ctrl+c", INTERRUPTED)])
-def test_q_and_ctrl_c_leave_from_anywhere(run: Path, key: str, code) -> None:
+def test_q_and_ctrl_c_quit_from_every_screen(run: Path, key: str, code) -> None:
     left: list[int | None] = []
 
     async def script(app: WatchApp, pilot: Pilot[None]) -> None:

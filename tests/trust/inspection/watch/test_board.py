@@ -1,4 +1,4 @@
-"""What is known by now, and how little of the past is kept."""
+"""The state of the live view, and its bounded memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def refusal(peer: str, about: str) -> Refusal:
     return Refusal(peer=peer, about=about, field="adapter", why="too large")
 
 
-def test_rows_that_changed_are_named() -> None:
+def test_feed_returns_the_peers_whose_rows_changed() -> None:
     board = Board()
     assert board.feed([entry(begun_of("a")), entry(begun_of("b"))]) == set()
     assert board.feed([entry(round_of("b", 1, {"a": 0.25}))]) == {"b"}
@@ -26,18 +26,18 @@ def test_rows_that_changed_are_named() -> None:
     assert board.matrix.rows_PP[1].tolist() == [0.25, 0.75]
 
 
-def test_a_round_that_is_repeated_takes_the_place_of_what_came_after_it() -> None:
+def test_a_repeated_round_replaces_the_first_one_and_those_after_it() -> None:
     board = Board()
     board.feed(entry(round_of("a", number, {})) for number in (1, 2, 3))
     board.feed([entry(round_of("a", 2, {"b": 0.5}))])
-    one = board.peers["a"]
-    assert [point.round for point in one.points] == [1, 2]
-    assert one.points[-1].weights == {"a": 0.5, "b": 0.5}
-    assert one.latest is not None
-    assert one.latest.round == 2
+    peer = board.peers["a"]
+    assert [point.round for point in peer.points] == [1, 2]
+    assert peer.points[-1].weights == {"a": 0.5, "b": 0.5}
+    assert peer.latest is not None
+    assert peer.latest.round == 2
 
 
-def test_the_past_is_bounded() -> None:
+def test_kept_rounds_and_events_are_bounded() -> None:
     board = Board()
     board.feed(entry(round_of("a", number, {})) for number in range(KEPT_ROUNDS + 50))
     board.feed(entry(refusal("a", "b")) for _ in range(KEPT_EVENTS + 50))
@@ -46,14 +46,14 @@ def test_the_past_is_bounded() -> None:
     assert board.refusals == KEPT_EVENTS + 50
 
 
-def test_events_of_several_files_stand_by_time() -> None:
+def test_events_of_several_files_are_sorted_by_time() -> None:
     board = Board()
     board.feed(entry(Note(peer="a", level="info", text=f"{at_s}"), at_s) for at_s in (1.0, 5.0))
     board.feed([entry(Note(peer="b", level="info", text="3.0"), 3.0)])
     assert [event.at_s for event in board.events] == [1.0, 3.0, 5.0]
 
 
-def test_refusals_are_found_by_who_and_about_whom() -> None:
+def test_refusals_are_found_by_writer_and_subject() -> None:
     board = Board()
     board.feed(map(entry, (begun_of("a"), refusal("a", "b"), refusal("a", "c"), refusal("b", "a"))))
     assert [event.record for event in board.refusals_of("a", "b")] == [refusal("a", "b")]
@@ -78,7 +78,7 @@ def test_the_rate_is_of_the_last_minute_of_records(times: list[float], rate: flo
     assert board.peers["a"].rate == rate
 
 
-def test_a_still_board_does_not_move() -> None:
+def test_a_snapshot_does_not_change() -> None:
     board = Board()
     board.feed([entry(begun_of("a")), entry(round_of("a", 1, {}), blob=10)])
     snapshot = board.snapshot()
@@ -90,7 +90,7 @@ def test_a_still_board_does_not_move() -> None:
     assert board.traffic["a"].sent.total() == 30
 
 
-def test_a_peer_that_writes_all_the_time_does_not_fill_the_memory() -> None:
+def test_samples_of_a_busy_peer_are_bounded_and_cover_the_rate() -> None:
     board = Board()
     board.feed(entry(round_of("a", number, {}), number / 10) for number in range(5000))
     samples = board.peers["a"].samples

@@ -1,4 +1,4 @@
-"""Numbers as blocks."""
+"""Charts of block characters."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def test_a_sparkline_goes_from_the_least_to_the_greatest() -> None:
     assert sparkline([], 3) == "   "
 
 
-def test_a_chart_begins_at_zero_and_leaves_out_what_is_not_known() -> None:
+def test_a_chart_begins_at_zero_and_leaves_missing_values_blank() -> None:
     assert columns([0.5, 1.0, None, 0.0, 0.0001], width=9, height=2, top=1.0) == (" █   ", "██  ▁")
 
 
-def test_of_many_values_the_last_of_each_share_is_shown() -> None:
+def test_of_many_values_the_last_of_each_equal_part_is_shown() -> None:
     assert sampled(range(10), 5) == [1, 3, 5, 7, 9]
     assert sampled(range(3), 5) == range(3)
 

@@ -40,17 +40,17 @@ def complaint(*arguments: object) -> str:
     return result.stderr
 
 
-def test_without_a_terminal_it_names_what_to_use_instead(tmp_path: Path) -> None:
+def test_without_a_terminal_the_message_names_alternatives(tmp_path: Path) -> None:
     make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     assert "gossipllm trust show" in complaint(tmp_path)
 
 
-def test_a_path_without_any_history_is_a_mistake(tmp_path: Path) -> None:
+def test_a_path_without_any_history_is_a_user_mistake(tmp_path: Path) -> None:
     assert "no history" in complaint(tmp_path, "--json")
     assert "does not exist" in complaint(tmp_path / "nowhere", "--json")
 
 
-def test_lines_come_until_ctrl_c_which_ends_them_with_130(tmp_path: Path) -> None:
+def test_lines_are_printed_until_ctrl_c_which_exits_with_130(tmp_path: Path) -> None:
     make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     command = [*WATCH, str(tmp_path), "--json", "--every", "0.1"]
     with watching(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -63,7 +63,7 @@ def test_lines_come_until_ctrl_c_which_ends_them_with_130(tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(not hasattr(select, "poll"), reason="without poll, only the next line would tell")
-def test_lines_end_when_nobody_reads_them_any_more(tmp_path: Path) -> None:
+def test_the_command_ends_when_its_pipe_is_closed(tmp_path: Path) -> None:
     make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     command = [*WATCH, str(tmp_path), "--json", "--every", "60"]
     with watching(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -76,9 +76,9 @@ def test_lines_end_when_nobody_reads_them_any_more(tmp_path: Path) -> None:
 
 
 def drawn_by(terminal: int, until: bytes) -> bytes:
-    """What comes until these bytes or the end; fails after 60 s of silence, which a busy machine may take to start."""
+    """Output up to the bytes `until` or its end. Fails after 60 s of silence: a busy machine may need them to start."""
     drawn = b""
-    # Linux has an error instead of an end where the other side is closed.
+    # When the other side of a pseudo-terminal is closed, Linux raises an error instead of returning no bytes.
     with contextlib.suppress(OSError):
         while not until or until not in drawn:
             assert select.select([terminal], [], [], 60)[0], drawn
@@ -90,7 +90,7 @@ def drawn_by(terminal: int, until: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("key", "code"), [(b"q", 0), (b"\x03", 130)])
-def test_in_a_terminal_it_draws_and_leaves_on_a_key(tmp_path: Path, key: bytes, code: int) -> None:
+def test_a_terminal_shows_the_matrix_until_a_key_quits(tmp_path: Path, key: bytes, code: int) -> None:
     import pty
 
     make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {"id-b": 0.25}))
@@ -112,7 +112,7 @@ def test_in_a_terminal_it_draws_and_leaves_on_a_key(tmp_path: Path, key: bytes, 
     assert b"\x1b[38;2" not in drawn, "a colour, in spite of NO_COLOR"
 
 
-def test_the_lines_do_without_the_heavy_libraries(tmp_path: Path) -> None:
+def test_json_lines_import_no_heavy_library(tmp_path: Path) -> None:
     make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     script = (
         "import sys; from pathlib import Path; from trust.inspection.watch import command, lines;"

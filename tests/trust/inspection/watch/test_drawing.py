@@ -1,4 +1,4 @@
-"""Tables that keep to a width, whatever the names and numbers."""
+"""Tables of the live view fit their width for any names and numbers."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def words(table: CellTable) -> list[list[str]]:
 @pytest.fixture
 def nine() -> Board:
     peers = [f"peer-{number}" for number in range(1, 10)]
-    rounds = [round_of(one, 1, {other: 0.05 for other in peers if other != one}) for one in peers]
-    return board_of(*(begun_of(one, name=one) for one in peers), *rounds)
+    rounds = [round_of(peer, 1, {other: 0.05 for other in peers if other != peer}) for peer in peers]
+    return board_of(*(begun_of(peer, name=peer) for peer in peers), *rounds)
 
 
 def test_columns_have_names_where_these_fit_and_numbers_where_not(nine: Board) -> None:
@@ -64,7 +64,7 @@ def test_a_narrow_terminal_leaves_out_the_least_important_columns(nine: Board) -
     assert words(peers_table(scene(nine, "name"), 80))[0][-5:] == ["sent", "recv", "B/s", "seen", "guard"]
 
 
-def test_kinds_that_do_not_fit_are_other() -> None:
+def test_kinds_that_do_not_fit_are_summed_up_as_other() -> None:
     board = board_of(begun_of("a"), round_of("a", 1, {}), kinds=[f"kind-{n}" for n in range(9)])
     head, row = words(bytes_table(scene(board, "name"), 60))
     assert (head[:2], head[-1]) == (["sent/recv", "all"], "other")
@@ -72,13 +72,13 @@ def test_kinds_that_do_not_fit_are_other() -> None:
     assert row[-1] == "10M/7.0k"
 
 
-def test_a_peer_that_is_not_through_its_first_round_has_a_row_that_says_so() -> None:
+def test_a_peer_without_a_finished_round_has_a_row_of_placeholders() -> None:
     board = board_of(begun_of("a"), round_of("a", 1, {"b": 0.5}), begun_of("b"))
     assert words(matrix_table(scene(board, "name"), 80))[2] == ["B", "?", "?"]
     assert set(words(peers_table(scene(board, "name"), 80))[2][1:]) == {"-"}
 
 
-def test_events_are_one_line_each_the_newest_last() -> None:
+def test_each_event_is_one_line_and_the_newest_is_last() -> None:
     refusal = Refusal(peer="a", about="b", field="adapter.norm", why="[b]markup\x1b[0m " + "x" * 200)
     board = board_of(begun_of("a"), refusal, Note(peer="a", level="warning", text="came back"))
     rows = words(events_table(scene(board, "name"), (), lines=2, width=60))[1:]
@@ -95,12 +95,12 @@ def test_events_are_one_line_each_the_newest_last() -> None:
     ("count", "text"),
     [(0, "0"), (999, "999"), (1000, "1.0k"), (9949, "9.9k"), (9951, "10k"), (999_499, "999k"), (1e6, "1.0M")],
 )
-def test_bytes_have_four_characters(count: float, text: str) -> None:
+def test_bytes_have_at_most_four_characters(count: float, text: str) -> None:
     assert short_bytes(count) == text
 
 
 @given(st.floats(0, 9e17))
-def test_no_number_of_bytes_is_wider(count: float) -> None:
+def test_no_number_of_bytes_has_more_than_four_characters(count: float) -> None:
     assert len(short_bytes(count)) <= 4
 
 
@@ -109,8 +109,8 @@ def test_no_loss_is_wider_than_its_column(loss: float) -> None:
     assert len(short_loss(loss)) <= 5
 
 
-def test_losses_that_are_no_numbers() -> None:
-    assert [short_loss(one) for one in (math.nan, math.inf, 2.3456, 12.345, 1e9)] == [
+def test_losses_that_are_not_finite_or_very_large_have_short_texts() -> None:
+    assert [short_loss(loss) for loss in (math.nan, math.inf, 2.3456, 12.345, 1e9)] == [
         "?",
         "inf",
         "2.346",

@@ -1,4 +1,4 @@
-"""Files that grow, tear, shrink and appear."""
+"""Following history files that grow, tear, shrink and appear."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add(file: Path, data: bytes) -> None:
 
 
 def all_entries(following: Following) -> tuple[Entry, ...]:
-    """Until there is nothing left to be read at once."""
+    """Entries of repeated calls until nothing is left to be read."""
     new = following.read_new()
     entries = new.entries
     while new.behind:
@@ -32,7 +32,7 @@ def all_entries(following: Following) -> tuple[Entry, ...]:
     return entries
 
 
-def test_each_entry_is_news_once(tmp_path: Path) -> None:
+def test_each_entry_is_returned_once(tmp_path: Path) -> None:
     home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     watched = Following([home])
     assert rounds(watched.read_new()) == [1]
@@ -71,7 +71,7 @@ def test_a_torn_end_waits_until_it_is_whole(tmp_path: Path) -> None:
     assert watched.troubles == ()
 
 
-def test_an_end_that_stays_torn_is_told_of_in_one_line(tmp_path: Path) -> None:
+def test_an_end_that_stays_torn_is_reported_in_one_line(tmp_path: Path) -> None:
     home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     file = home / HISTORY_FILE
     whole = len(file.read_bytes())
@@ -109,7 +109,7 @@ def test_a_file_that_was_cut_or_replaced_is_read_from_the_start(tmp_path: Path, 
     assert not watched.read_new().restarted
 
 
-def test_a_run_that_is_made_again_is_noticed_though_it_is_as_long(tmp_path: Path) -> None:
+def test_a_repeated_run_with_records_of_equal_length_counts_as_replaced(tmp_path: Path) -> None:
     # A simulation that is repeated writes records of the same lengths; only their times differ.
     home = tmp_path / "a"
     home.mkdir()
@@ -136,7 +136,7 @@ def test_when_one_file_is_replaced_all_are_read_again(tmp_path: Path) -> None:
     assert {entry.record.peer for entry in new.entries} == {"id-a"}
 
 
-def test_homes_that_come_later_are_found(tmp_path: Path) -> None:
+def test_homes_that_appear_later_are_found(tmp_path: Path) -> None:
     make_home(tmp_path / "peers" / "a", "id-a", round_of("id-a", 1, {}))
     watched = Following([tmp_path])
     watched.read_new()
@@ -144,7 +144,7 @@ def test_homes_that_come_later_are_found(tmp_path: Path) -> None:
     assert [number for _ in range(6) for number in rounds(watched.read_new())] == [9]
 
 
-def test_a_long_history_comes_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_history_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_home(tmp_path / "a", "id-a", *(round_of("id-a", number, {"id-b": 0.5}) for number in range(100)))
     monkeypatch.setattr(following, "_CHUNK", 3000)
     monkeypatch.setattr(following, "_AT_ONCE", 6000)
@@ -157,7 +157,7 @@ def test_a_long_history_comes_in_parts(tmp_path: Path, monkeypatch: pytest.Monke
     assert watched.troubles == ()
 
 
-def test_what_is_not_whole_in_a_chunk_is_never_read_again(
+def test_a_record_larger_than_a_chunk_is_never_read_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
@@ -176,7 +176,7 @@ def test_a_file_that_two_paths_lead_to_is_read_once(tmp_path: Path) -> None:
     assert rounds(Following([tmp_path, home, home / HISTORY_FILE]).read_new()) == [1]
 
 
-def test_a_file_that_is_gone_has_no_news(tmp_path: Path) -> None:
+def test_a_deleted_file_has_no_new_entries(tmp_path: Path) -> None:
     home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     watched = Following([tmp_path])
     watched.read_new()
@@ -190,7 +190,7 @@ def test_homes_that_never_ran_are_waited_for(tmp_path: Path) -> None:
     assert Following([tmp_path]).read_new().entries == ()
 
 
-def test_a_folder_with_neither_history_nor_home_is_a_mistake(tmp_path: Path) -> None:
+def test_a_folder_with_neither_history_nor_home_is_a_user_mistake(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").touch()
     with pytest.raises(UserMistake, match="no history"):
         Following([tmp_path])
@@ -198,7 +198,7 @@ def test_a_folder_with_neither_history_nor_home_is_a_mistake(tmp_path: Path) -> 
         Following([tmp_path / "nowhere"])
 
 
-def test_several_runs_of_a_simulation_are_not_one(tmp_path: Path) -> None:
+def test_several_runs_of_a_simulation_are_a_user_mistake(tmp_path: Path) -> None:
     for seed in range(2):
         make_home(tmp_path / "s3" / f"seed-{seed}", "id-a", round_of("id-a", 1, {}))
     with pytest.raises(UserMistake, match=r"2 runs.*give one of s3.seed-0, s3.seed-1"):

@@ -1,4 +1,4 @@
-"""The stream of JSON lines."""
+"""The JSON lines of `trust watch --json`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_first_line_has_everything_and_each_later_one_what_changed(tmp_path:
     assert second["rows"][0]["sent"] == {"blob": 100}
 
 
-def test_refusals_and_notes_come_escaped(tmp_path: Path) -> None:
+def test_refusals_and_notes_are_escaped(tmp_path: Path) -> None:
     home = make_home(tmp_path / "a", "id-a")
     lines = WatchLines(Following([home]))
     lines.next()
@@ -56,7 +56,7 @@ def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:
     assert row["train_loss"] is None
 
 
-def test_a_file_that_was_replaced_voids_the_lines_before(tmp_path: Path) -> None:
+def test_a_replaced_file_sets_again_in_the_next_line(tmp_path: Path) -> None:
     home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}), round_of("id-a", 2, {}))
     other = make_home(tmp_path / "aside" / "deep" / "er" / "b", "id-b", round_of("id-b", 1, {}))
     lines = WatchLines(Following([home]))
@@ -67,10 +67,10 @@ def test_a_file_that_was_replaced_voids_the_lines_before(tmp_path: Path) -> None
     assert [row["peer"] for row in line["rows"]] == ["id-b"]
 
 
-def test_a_torn_end_is_told_of_once(tmp_path: Path) -> None:
+def test_a_torn_end_is_reported_once(tmp_path: Path) -> None:
     home = make_home(tmp_path / "a", "id-a", round_of("id-a", 1, {}))
     with (home / HISTORY_FILE).open("ab") as end:
         end.write(b"nonsense")
     lines = WatchLines(Following([home]))
-    told = [json.loads(line)["troubles"] for _ in range(6) if (line := lines.next())]
-    assert [len(troubles) for troubles in told] == [0, 1]
+    troubles = [json.loads(line)["troubles"] for _ in range(6) if (line := lines.next())]
+    assert [len(lines_of_file) for lines_of_file in troubles] == [0, 1]

@@ -1,4 +1,4 @@
-"""Orders of rows."""
+"""Orders of the peers in the live view."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trust.record.history import Entry, Traffic
 
 @pytest.fixture
 def board() -> Board:
-    """a and c trust each other, as do b and d; d never finished, and x is known from a only."""
+    """a and c trust each other, as do b and e; d never finished a round, and x is only mentioned by a."""
     rounds = {
         "a": round_of("a", 1, {"c": 0.5, "b": 0.1, "x": 0.1}),
         "b": round_of("b", 1, {"e": 0.5, "a": 0.1}),
@@ -37,13 +37,13 @@ def board() -> Board:
     ("sort", "order"),
     [("name", "abcdex"), ("self", "bcaedx"), ("loss", "ceabdx")],
 )
-def test_a_peer_without_a_round_comes_last_and_whom_only_others_know_after_it(
+def test_a_peer_without_a_round_comes_last_and_peers_without_a_history_after_it(
     board: Board, sort: str, order: str
 ) -> None:
     assert "".join(in_order(board, sort)) == order
 
 
-def test_who_trusts_each_other_stands_together(board: Board) -> None:
+def test_peers_that_trust_each_other_are_adjacent(board: Board) -> None:
     order = "".join(in_order(board, "cluster"))
     assert sorted(order[:-1]) == list("abcde")
     assert order.endswith("x")
@@ -52,24 +52,24 @@ def test_who_trusts_each_other_stands_together(board: Board) -> None:
 
 
 @pytest.mark.parametrize("sort", SORTS)
-def test_nobody_is_in_order_too(sort) -> None:
+def test_a_board_without_peers_can_be_sorted(sort) -> None:
     assert in_order(Board(), sort) == ()
 
 
 @pytest.mark.parametrize("sort", SORTS)
-def test_one_peer_is_in_order_too(sort) -> None:
+def test_a_board_with_one_peer_can_be_sorted(sort) -> None:
     board = Board()
     board.feed([Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=begun_of("a"))])
     assert in_order(board, sort) == ("a",)
 
 
-def test_clusters_are_those_of_trust_show(board: Board) -> None:
+def test_the_order_by_cluster_is_that_of_trust_show(board: Board) -> None:
     matrix = board.matrix
     places, _ = clustered(matrix.rows_PP[:5, :5])
     assert in_order(board, "cluster")[:5] == tuple(matrix.peers[place] for place in places)
 
 
-def test_a_row_that_is_no_numbers_stands_somewhere(board: Board) -> None:
+def test_a_row_that_is_not_finite_keeps_its_peer_in_the_order(board: Board) -> None:
     record = round_of("d", 1, {"a": math.inf, "b": math.nan})
     board.feed([Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=record)])
     assert sorted(in_order(board, "cluster")) == list("abcdex")

@@ -1,4 +1,4 @@
-"""The line above the matrix."""
+"""The status line above the matrix."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def text(shown: Scene, width: int = 80, now: float = NOON + 7, *, frozen=False, 
     return "".join(cell.text for cell in line.rows[0])
 
 
-def test_it_says_what_is_shown_and_how_fresh_it_is(shown: Scene) -> None:
+def test_the_line_shows_order_rounds_age_and_cell(shown: Scene) -> None:
     assert text(shown).split(",") == [" by name", " rounds 3 to 5", text(shown).split(",")[2]]
     assert " newest 7 s ago " in text(shown)
     assert text(shown).endswith(" anna ← bert 25.0 % ")
@@ -41,18 +41,18 @@ def test_it_says_what_is_shown_and_how_fresh_it_is(shown: Scene) -> None:
     assert " newest 3 d ago " in text(shown, now=NOON + 3 * 86400 + 50)
 
 
-def test_a_time_to_come_is_not_told(shown: Scene) -> None:
+def test_no_age_is_shown_for_a_time_in_the_future(shown: Scene) -> None:
     assert "ago" not in text(shown, now=NOON - 50)
 
 
-def test_a_time_that_is_simulated_is_not_told() -> None:
+def test_no_age_is_shown_for_simulated_time() -> None:
     board = Board()
     board.feed([Entry(at_s=5.0, traffic=Traffic(sent={}, received={}), record=begun_of("a"))])
     line = status_line(scene(board, "name"), "name", None, width=80, now=NOON, frozen=False, read=None)
     assert "".join(cell.text for cell in line.rows[0]).strip() == "by name"
 
 
-def test_freezing_and_a_long_history_are_told_first(shown: Scene) -> None:
+def test_frozen_and_the_share_read_come_first(shown: Scene) -> None:
     assert text(shown, 60, frozen=True, read=0.4).startswith(" FROZEN  reading 40 % by name")
 
 

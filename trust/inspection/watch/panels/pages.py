@@ -135,7 +135,7 @@ def _merge(latest: Round) -> list[str]:
 def _refusals(scene: Scene, learner: PeerName, other: PeerName) -> list[Text]:
     if learner == other:
         count = scene.board.peers[learner].refusals
-        return [Text(f"things of neighbours refused: {count}", DIM)] if count else []
+        return [Text(f"refused from neighbours: {count}", DIM)] if count else []
     events = scene.board.refusals_of(learner, other)
     if not events:
         return []

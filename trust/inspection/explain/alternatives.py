@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from trust.inspection.explain import words
 from trust.inspection.explain.document import StrategyProposal, WeightChangeShown
-from trust.inspection.explain.sheet import ExplainPage, change_text, error_text, loss_text, table
+from trust.inspection.explain.page_layout import ExplainPage, change_text, error_text, loss_text, table
 
 _SPARKS = "▁▂▃▄▅▆▇█"
 _MOST_SPARKS = 40
