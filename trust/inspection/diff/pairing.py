@@ -47,6 +47,7 @@ def pair(first: HistoryRun, second: HistoryRun, *, seeds: tuple[int | None, int 
     changes: list[list[WeightChange]] = []
     for peer, (mine, other) in rounds.items():
         if number in mine and number in other:
+            # In ids of the first run; a peer that only the second run has keeps its own.
             rows = _row(mine[number]), {back.get(p, p): w for p, w in _row(other[number]).items()}
             changes.append(_changes(labels[peer], *rows, strangers | labels))
     moved = [sum(abs(change.change) for change in row) / 2 for row in changes]

@@ -57,6 +57,7 @@ def paired(differences: Sequence[float]) -> Paired:
     with warnings.catch_warnings():
         # scipy warns that the probability is approximate where differences tie.
         warnings.simplefilter("ignore")
+        # Without zeros, as in Wilcoxon's original test: a zero has no sign.
         w = tests.wilcoxon([value for value in differences if value])
     return Paired(
         n=n,

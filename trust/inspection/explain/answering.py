@@ -30,6 +30,7 @@ from trust.rows.rows import Row, TrustConfig, age_decay, chosen, evidence_of
 from trust.rows.strategies import STRATEGIES
 
 _NO_CAP = 1e9
+"""A cap, in medians of the text, that is too high to have an effect."""
 _ABSENT = "it did not take part in this round"
 _MOST_REFUSALS = 5
 

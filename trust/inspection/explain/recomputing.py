@@ -49,6 +49,7 @@ def recomputed(case: Case) -> Recomputed:
         )
     if guard == "taken":
         return Recomputed(candidates, found, 0)
+    # The number of halvings is not recorded; the recorded own weight shows which it was.
     row, halvings = min(
         _shrunk_rows(found), key=lambda shrunk_row: abs(shrunk_row[0][0] - case.record.self_weight)
     )

@@ -67,6 +67,7 @@ def mutual(rows_PP: F64) -> F64:
     others_PP = rows_PP.clip(0.0)
     np.fill_diagonal(others_PP, 0.0)
     taken_P = others_PP.sum(axis=1, keepdims=True)
+    # Without a positive sum the row stays as it is: 0 where a peer takes nothing, nan where its row is unknown.
     shares_PP = np.divide(others_PP, taken_P, out=others_PP, where=taken_P > 0)
     known_PP = (~np.isnan(shares_PP)).astype(float) + ~np.isnan(shares_PP.T)
     sums_PP = np.nan_to_num(shares_PP) + np.nan_to_num(shares_PP.T)
@@ -80,6 +81,7 @@ def _tree(distances_PP: F64) -> tuple[list[tuple[int, int]], list[int]]:
     # SciPy takes a third of a second to import, and has no types.
     from scipy.cluster import hierarchy
 
+    # SciPy's condensed form: the upper triangle, row by row.
     pairs = distances_PP[np.triu_indices(len(distances_PP), k=1)]
     untyped = cast("Any", hierarchy)
     tree = untyped.linkage(pairs, "average", optimal_ordering=True)

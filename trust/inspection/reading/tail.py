@@ -111,6 +111,7 @@ def _latest(data: bytes | mmap, end: int, names: dict[PeerName, str]) -> dict[Pe
     missing = {name.encode() for name in names}
     seen: set[bytes] = set()
     for mark in _backwards(data, _ROUND, end):
+        # The peer is read from the raw bytes, so that the records of a peer before its last are not decoded.
         peer = _text(data, mark + len(_ROUND))
         if peer in seen:
             continue

@@ -73,4 +73,5 @@ def bytes_text(count: float) -> str:
 
 
 def _restarted(now: PeerTraffic, last: PeerTraffic) -> bool:
+    """Whether a total fell, which happens only when a new process counts from 0 (its `Begun` record may be lost)."""
     return now.sent.total() < last.sent.total() or now.received.total() < last.received.total()

@@ -69,6 +69,7 @@ def with_comparison(shown: Summary, oracle: Oracle, path: Path) -> Summary:
     truth_PP[np.ix_(at, at)] = oracle.rows_NN
     rows_PP = np.full((count, count), np.nan)
     known_P = [place for place, row_P in enumerate(shown.square_PP) if not np.isnan(row_P).any()]
+    # A peer that only the oracle has gets weight 0 in every known row.
     rows_PP[known_P] = 0.0
     rows_PP[known_P, : len(shown.peers)] = shown.square_PP[known_P]
     divergence_P = divergences(floored(truth_PP), floored(rows_PP))

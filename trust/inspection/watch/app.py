@@ -64,6 +64,7 @@ class WatchApp(App[None]):
         Binding("b", "bytes"),
         Binding("r", "refusals"),
         Binding("question_mark", "help"),
+        # With priority, so that these keys work while a page is open.
         Binding("space", "freeze", priority=True),
         Binding("q", "quit", priority=True),
         Binding("ctrl+c", "interrupt", priority=True),

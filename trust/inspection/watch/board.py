@@ -55,7 +55,7 @@ class WatchedPeer:
     latest: Round | None = None
     points: deque[RoundPoint] = field(default_factory=lambda: deque[RoundPoint](maxlen=KEPT_ROUNDS))
     samples: deque[tuple[float, int]] = field(default_factory=lambda: deque[tuple[float, int]](maxlen=100))
-    """(Unix time, bytes sent and received until then), at most one sample a second."""
+    """(Unix time, bytes sent and received until then), at most one sample a second, so that 100 cover `RATE_S`."""
     refusals: int = 0
     """Refusals that the peer has written, including those that the board no longer keeps."""
 

@@ -76,7 +76,7 @@ def watch(paths: tuple[Path, ...], every_s: float, as_json: bool) -> None:
 
 
 def _print_lines(following: Following, every_s: float) -> None:
-    """Until Ctrl-C, or nobody reads them any more."""
+    """Print a line of JSON for each change, until Ctrl-C or until the reader of standard output is gone."""
     from trust.inspection.watch.lines import WatchLines
 
     lines = WatchLines(following)

@@ -184,7 +184,9 @@ class _File:
             self._torn_looks = 0
         self._read_to = self._whole + len(new)
         self._whole += history.whole
+        # Without its prefix, an offset within this chunk; `trouble` gives the offset in the file.
         self._why = history.why.partition(": ")[2]
+        # More bytes cannot help: a later version wrote the record, or it is larger than any record can be.
         self._stuck = history.later or (not history.whole and len(new) == _CHUNK)
         if len(new) == _CHUNK and history.whole:
             # The torn record may only be cut off by the chunk's end, so it is no reason to report trouble yet.

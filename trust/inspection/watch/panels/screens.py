@@ -56,6 +56,7 @@ class Page(ModalScreen[None]):
     def renew(self) -> None:
         """Draw the page again if its text changed."""
         scroll, static = self.query_one(VerticalScroll), self.query_one(Static)
+        # The CSS above allows 100 columns, of which border, padding and scrollbar take 5.
         text = self._text(max(20, min(self.size.width, 100) - 5))
         if text == self._shown:
             return
