@@ -23,7 +23,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("peers.commands.run:run", "Run the peer of a home folder: train, gossip, merge."),
     "trust": ("trust.cli:trust", "Who learns from whom, and how much."),
     "sim": ("sim.cli:sim", "Many peers on this machine, in virtual time: compare methods."),
-    "data": ("gossipllm.text.cli:data", "Look at text before training on it."),
+    "data": ("gossipllm.commands.data:data", "Look at text before training on it."),
     "report": ("sim.reporting.command:report", "One page of everything about a run, to open in a browser."),
     "eval": (
         "peers.commands.eval:evaluate",

@@ -56,6 +56,7 @@ _REPEATABLE: Final = (HISTORY_FILE, _EVENTS, METRICS, _RUN)
 _PACKAGES: Final = ("sim", "peers", "gossipllm", "trust", "wire")
 _LIBRARIES: Final = ("torch", "transformers", "tokenizers", "numpy", "msgspec")
 _SHOWING: Final = (
+    "gossipllm/commands/",
     "sim/cli.py",
     "sim/comparison/",
     "sim/reporting/",

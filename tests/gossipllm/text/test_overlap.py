@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from gossipllm import base, cli
-from gossipllm.text.cli import data
+from gossipllm.commands.data import data
 from gossipllm.text.overlap import as_if_equally_long, between_halves, counts, jaccard, published_overlap
 
 tables = hnp.arrays(np.float64, st.tuples(st.integers(1, 4), st.integers(1, 6)), elements=st.integers(0, 50))

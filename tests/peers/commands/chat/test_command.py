@@ -181,11 +181,14 @@ def test_on_a_terminal_ctrl_c_at_the_prompt_leaves_with_130() -> None:
 
 
 def _interrupted(process: subprocess.Popen[bytes]) -> int:
-    """Its exit code. Python notices a signal between writing its prompt and waiting only with the next."""
+    """Its exit code. Python notices a signal between writing its prompt and waiting only with the next one.
+
+    The wait is long, because a second signal to a process that is already ending kills it.
+    """
     for _ in range(5):
         process.send_signal(signal.SIGINT)
         try:
-            return process.wait(timeout=5)
+            return process.wait(timeout=20)
         except subprocess.TimeoutExpired:
             continue
     raise AssertionError("it does not end")
