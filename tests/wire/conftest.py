@@ -74,7 +74,7 @@ def plain(value: Any) -> Any:
 
 
 def frame_of(header: bytes, *, payload: bytes = b"") -> bytes:
-    """A frame around any header, with a signature that nobody has made."""
+    """A frame around any header, with bytes that are not a valid signature."""
     return PREFIX.pack(b"GLA2", len(header)) + header + bytes(64) + payload
 
 

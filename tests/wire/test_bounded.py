@@ -10,7 +10,7 @@ from wire.bounded import BoundedDict
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans())), st.integers(1, 5))
-def test_it_holds_the_newest_entries(operations: list[tuple[int, bool]], most: int) -> None:
+def test_a_full_dictionary_holds_the_newest_items(operations: list[tuple[int, bool]], most: int) -> None:
     bounded = BoundedDict[int, int](most)
     expected: list[int] = []
     for step, (key, again) in enumerate(operations):

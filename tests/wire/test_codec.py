@@ -1,4 +1,4 @@
-"""The frame around an announcement, and the one spelling of every message."""
+"""The frame around an announcement, and the single encoding of every message."""
 
 from __future__ import annotations
 
@@ -47,7 +47,9 @@ def ref_of(payload: bytes) -> BlobRef:
 
 
 @given(st.binary(min_size=1, max_size=200))
-def test_evidence_rides_along_and_comes_off(make_announcement: Make, payload: bytes) -> None:
+def test_evidence_is_carried_in_the_frame_and_removed_from_it(
+    make_announcement: Make, payload: bytes
+) -> None:
     announcement = make_announcement(evidence=ref_of(payload))
     whole = encode_announcement(announcement, unsigned, payload=payload)
     bare = encode_announcement(announcement, unsigned)
@@ -102,7 +104,7 @@ def test_the_headers_length_is_held_against_the_frame_and_the_limit(framed: Make
     assert refused(framed(b"")) == ("announcement", "not MessagePack: Input data was truncated")
 
 
-def test_what_would_pass_the_limit_is_not_sent(make_announcement: Make) -> None:
+def test_an_announcement_above_the_limit_is_not_encoded(make_announcement: Make) -> None:
     with pytest.raises(ValueError, match="limit 6144"):
         encode_announcement(make_announcement(name="x" * 6_000), unsigned)
 
@@ -129,7 +131,7 @@ def test_what_would_pass_the_limit_is_not_sent(make_announcement: Make) -> None:
         ("importance", b"\xc5\0\x0c" + bytes(12)),
     ],
 )
-def test_another_spelling_of_the_same_value_is_refused(
+def test_another_encoding_of_the_same_value_is_refused(
     name: str, spelling: bytes, make_announcement: Make, as_plain: Make, framed: Make, with_bytes: Make
 ) -> None:
     header = with_bytes(as_plain(make_announcement()), name, spelling)
@@ -178,7 +180,7 @@ def test_lengths_are_the_first_thing_that_is_checked() -> None:
         assert caught.value.field in {"frame.length", "greeting", "reply"}
 
 
-def test_an_offer_without_its_bitmap_is_another_spelling(
+def test_an_offer_without_its_bitmap_is_another_encoding(
     make_announcement: Make, as_plain: Make, framed: Make
 ) -> None:
     everything = {**as_plain(make_announcement()), "offer": [8, b""]}
@@ -186,7 +188,7 @@ def test_an_offer_without_its_bitmap_is_another_spelling(
     assert refused(framed({**everything, "offer": [8]})) == ("announcement", "not in canonical form")
 
 
-def test_a_receiver_or_a_context_that_stands_twice_is_refused(
+def test_a_repeated_receiver_or_context_is_refused(
     make_announcement: Make, as_plain: Make, framed: Make
 ) -> None:
     fields = as_plain(make_announcement())

@@ -33,7 +33,7 @@ def test_fingerprints_are_equal_only_for_equal_parts(
 
 
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=5))
-def test_parts_do_not_run_together(parts: list[bytes]) -> None:
+def test_lists_of_parts_with_one_concatenation_have_different_fingerprints(parts: list[bytes]) -> None:
     whole = fingerprint_of("x", parts)
     assert whole != fingerprint_of("x", [*parts, b""])
     assert len(parts) == 1 or whole != fingerprint_of("x", [b"".join(parts)])

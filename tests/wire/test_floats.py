@@ -1,4 +1,4 @@
-"""bfloat16 against arithmetic that knows nothing of bits."""
+"""bfloat16 against its definition in float64 arithmetic."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def nearest_bf16(values: np.ndarray) -> np.ndarray:
     return np.where(overflow, np.copysign(np.inf, wide), nearest).astype(np.float32)
 
 
-def test_all_patterns_that_are_numbers_come_back() -> None:
+def test_every_bfloat16_number_round_trips() -> None:
     values = bf16_values(ALL_BITS)
     numbers = ~np.isnan(values)
     assert np.array_equal(bf16_bits(values)[numbers], ALL_BITS[numbers])
@@ -68,7 +68,7 @@ def test_rounding_is_to_nearest_even(numbers: list[float]) -> None:
     assert np.array_equal(bf16_values(bf16_bits(values)), nearest_bf16(values))
 
 
-def test_what_is_too_large_becomes_infinite_and_is_counted() -> None:
+def test_values_beyond_bfloat16_become_infinite_and_are_counted() -> None:
     values = np.array([3.3895313892515355e38, 3.39e38, 3.4e38, -3.4e38], np.float32)
     assert bf16_values(bf16_bits(values))[:2].tolist() == [3.3895313892515355e38, 3.3895313892515355e38]
     assert count_non_finite(bf16_bits(values)) == 2
@@ -89,7 +89,7 @@ def test_shapes_are_kept_down_to_a_single_number() -> None:
         assert bf16_values(bits).shape == shape
 
 
-def test_values_have_memory_of_their_own() -> None:
+def test_decoded_values_do_not_share_memory_with_the_bits() -> None:
     bits = np.array([0x3F80], np.uint16)
     values = bf16_values(bits)
     values += 1

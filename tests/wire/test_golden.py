@@ -1,4 +1,4 @@
-"""The wire as it is, byte for byte: whoever changes these numbers changes the protocol and needs a new version.
+"""Golden vectors of the protocol, byte for byte. A change of these numbers is a new version of the protocol.
 
 The page for other implementations shows the same frame, and is read here so that it stays true.
 """
@@ -123,7 +123,7 @@ def example() -> tuple[Announcement, bytes, bytes]:
     return announcement, update, evidence
 
 
-def test_the_bytes_of_raw_logits_are_those_of_the_page() -> None:
+def test_the_bytes_of_raw_logits_are_those_of_the_protocol_page() -> None:
     shape = RowsShape(rows=1, top=2, vocabulary=5, raw=True)
     logits = LogitRows(np.array([[0, 3]], np.uint32), np.array([[-31.5, -33.0]], np.float32))
     data = encode_logits(logits, shape)
@@ -164,7 +164,7 @@ def test_the_bytes_of_an_announcement() -> None:
     VerifyKey(announcement.author).verify(context + decoded.header, decoded.signature)
 
 
-def test_the_page_shows_these_bytes() -> None:
+def test_the_protocol_page_shows_these_bytes() -> None:
     shown = re.findall(r"^```text\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)[-1]
     assert "".join(line.split(maxsplit=1)[0] for line in shown.splitlines()) == FRAME
     for number in (SCHEMA_FINGERPRINT, DIGEST, f"{len(FRAME) // 2} bytes"):
@@ -172,7 +172,7 @@ def test_the_page_shows_these_bytes() -> None:
     assert "`0100 0100 01 803f 00c0 003f 0000`" in PAGE
 
 
-def test_the_limits_are_those_of_the_page() -> None:
+def test_the_limits_are_those_of_the_protocol_page() -> None:
     assert (codec.MAX_ANNOUNCEMENT_BYTES, codec.MAX_INLINE_BYTES) == (6_144, 32_768)
     assert (codec.MAX_GREETING_BYTES, codec.MAX_REPLY_BYTES) == (65_536, 262_144)
     assert (messages.MAX_KNOWN, messages.MAX_FRAMES) == (1_000, 42)
@@ -186,7 +186,7 @@ def test_the_limits_are_those_of_the_page() -> None:
     assert all(f"`{name}`" in PAGE for name in names)
 
 
-def test_the_page_names_every_field() -> None:
+def test_the_protocol_page_names_every_field() -> None:
     for message in (Announcement, Fingerprints, BlobRef, ShareRef, ContextRef, Offer, Greeting, Reply):
         for field in message.__struct_fields__:
             assert f"`{field}`" in PAGE

@@ -1,4 +1,4 @@
-"""Bytes that were made to hurt: every decoder ends with a value or a `WireError`, within its memory."""
+"""Hostile bytes: every decoder returns a value or raises `WireError`, within its bound of memory."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ ROWS_U32 = RowsShape(4, 3, 100_000)
 
 @dataclass(frozen=True)
 class Subject:
-    """A decoder, a few inputs that it takes, and the encoder that must give back whatever it took."""
+    """A decoder, a few inputs that it accepts, and the encoder that must reproduce every accepted input."""
 
     valid: list[bytes]
     decode: Callable[[bytes], Any]
@@ -178,7 +178,7 @@ def mutated(rng: random.Random, valid: list[bytes], others: list[bytes]) -> byte
     return bytes(data)
 
 
-def test_only_wire_errors_come_out_of_five_thousand_mutations_each(subjects: dict[str, Subject]) -> None:
+def test_five_thousand_mutations_of_each_input_raise_only_wire_errors(subjects: dict[str, Subject]) -> None:
     rng = random.Random(20_240)
     everything = [data for subject in subjects.values() for data in subject.valid]
     tried = dict.fromkeys(subjects, 0)
@@ -194,7 +194,7 @@ def test_only_wire_errors_come_out_of_five_thousand_mutations_each(subjects: dic
                 refusals.append(error)
                 continue
             accepted[name] += 1
-            # Whatever is taken has this one spelling.
+            # Every accepted input is the only encoding of its value.
             assert subject.encode is None or subject.encode(value) == data, data.hex()
     assert set(tried.values()) == {MUTATIONS}
     assert sum(accepted.values()) + len(refusals) == MUTATIONS * len(subjects)
@@ -261,7 +261,7 @@ BOMBS: dict[str, Callable[[int], bytes]] = {
 
 @pytest.mark.parametrize("bomb", BOMBS)
 @pytest.mark.parametrize("place", ["instead of all", "in a list", "in a number", "in an unknown field"])
-def test_bombs_cost_less_than_ten_times_their_size_and_are_named(
+def test_decoding_bombs_takes_less_than_ten_times_their_size_and_names_the_field(
     bomb: str, place: str, make_announcement: Make, make_greeting: Make, make_reply: Make, as_plain: Make,
     framed: Make, with_bytes: Make,
 ) -> None:  # fmt: skip
@@ -292,7 +292,7 @@ def test_bombs_cost_less_than_ten_times_their_size_and_are_named(
 
 
 @pytest.mark.parametrize("size", [1_000_000, 5_000_000])
-def test_what_is_too_long_is_not_even_looked_at(size: int) -> None:
+def test_an_input_above_the_limit_is_refused_unread(size: int) -> None:
     data = b"\xdc\xff\xff" + b"\x80" * size
     offering = b"\1\0\0\0" + data
     for decode, field in (
@@ -310,7 +310,7 @@ def test_what_is_too_long_is_not_even_looked_at(size: int) -> None:
         assert peak < 16_384
 
 
-def test_the_largest_messages_cost_less_than_ten_times_their_size(
+def test_decoding_the_largest_messages_takes_less_than_ten_times_their_size(
     make_greeting: Make, make_reply: Make
 ) -> None:
     for decode, data in (

@@ -1,4 +1,4 @@
-"""Importances to bytes and back."""
+"""Encoding and decoding layer importances."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 @given(st.lists(st.none() | NUMBERS, max_size=MAX_LAYERS).map(tuple))
-def test_what_float32_can_hold_comes_back(importance: tuple[float | None, ...]) -> None:
+def test_importances_within_float32_round_trip(importance: tuple[float | None, ...]) -> None:
     data = encode_importance(importance)
     assert len(data) == 4 * len(importance)
     assert decode_importance(data, len(importance)) == importance
@@ -39,7 +39,7 @@ def test_an_unknown_layer_is_minus_one() -> None:
     assert encode_importance(()) == b""
 
 
-def test_who_says_nothing_knows_of_no_layer() -> None:
+def test_an_empty_importance_knows_of_no_layer() -> None:
     assert decode_importance(b"", 3) == (None, None, None)
 
 
@@ -50,13 +50,13 @@ def test_another_length_is_refused(length: int) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, -0.5, -1e-45, -1.0000001, -2])
-def test_a_number_that_is_no_importance_is_refused(bad: float) -> None:
+def test_a_negative_or_infinite_importance_is_refused(bad: float) -> None:
     with pytest.raises(WireError, match=r"announcement\.importance: a number is negative or not finite"):
         decode_importance(struct.pack("<3f", 1, -1, bad), 3)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -1.0, -1e-300, 1e39])
-def test_what_others_would_refuse_is_not_sent(bad: float) -> None:
+def test_what_receivers_would_refuse_is_not_encoded(bad: float) -> None:
     with pytest.raises(ValueError, match=r"importance of layer 1 must be in 0\.\.3"):
         encode_importance((1, bad))
     with pytest.raises(ValueError, match="at most 256 layers, got 257"):

@@ -56,7 +56,7 @@ def bits(value: float) -> int:
 
 
 @given(SHAPES, st.integers(0, 2**32))
-def test_rows_come_back_within_what_bfloat16_holds(shape: RowsShape, seed: int) -> None:
+def test_rows_round_trip_within_the_precision_of_bfloat16(shape: RowsShape, seed: int) -> None:
     sent = random_rows(shape, seed)
     data = encode_rows(sent, shape)
     assert len(data) == shape.size
@@ -188,7 +188,7 @@ def test_a_token_that_the_model_excludes_is_sent_as_the_least() -> None:
         ({"logp_RK": np.array([[-5, -5]], np.float32)}, "evidence.mass"),
     ],
 )
-def test_what_others_would_refuse_is_not_sent(change: dict[str, np.ndarray], message: str) -> None:
+def test_what_receivers_would_refuse_is_not_encoded(change: dict[str, np.ndarray], message: str) -> None:
     half = np.full((1, 2), np.log(0.5), np.float32)
     good = {"ids_RK": np.array([[0, 1]], np.uint32), "logp_RK": half, "tail_R": np.zeros(1, np.float32)}
     with pytest.raises(ValueError, match=message):
@@ -207,7 +207,7 @@ def test_what_others_would_refuse_is_not_sent(change: dict[str, np.ndarray], mes
         ((1, 1, 2**31), "vocabulary"),
     ],
 )
-def test_a_shape_that_cannot_be_is_our_own_mistake(numbers: tuple[int, int, int], message: str) -> None:
+def test_an_impossible_shape_is_a_value_error(numbers: tuple[int, int, int], message: str) -> None:
     with pytest.raises(ValueError, match=f"{message} must be in"):
         RowsShape(*numbers)
 

@@ -1,4 +1,4 @@
-"""Messages to bytes and back, their bounds, and what an independent MessagePack library makes of them."""
+"""Encoding and decoding messages, their bounds, and agreement with an independent MessagePack library."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def encoded_header(announcement: Announcement) -> bytes:
 
 
 @given(ANNOUNCEMENTS, st.binary(min_size=64, max_size=64))
-def test_an_announcement_comes_back(announcement: Announcement, signature: bytes) -> None:
+def test_an_announcement_round_trips(announcement: Announcement, signature: bytes) -> None:
     signed: list[bytes] = []
 
     def sign(message: bytes) -> bytes:
@@ -110,12 +110,12 @@ def test_an_announcement_comes_back(announcement: Announcement, signature: bytes
 
 
 @given(GREETINGS)
-def test_a_greeting_comes_back(greeting: Greeting) -> None:
+def test_a_greeting_round_trips(greeting: Greeting) -> None:
     assert decode_greeting(encode_greeting(greeting)) == greeting
 
 
 @given(REPLIES)
-def test_a_reply_comes_back(reply: Reply) -> None:
+def test_a_reply_round_trips(reply: Reply) -> None:
     assert decode_reply(encode_reply(reply)) == reply
 
 
@@ -138,7 +138,7 @@ def test_another_library_reads_the_same_and_writes_the_same(
     assert decode_announcement(framed(as_plain(announcement))).announcement == announcement
 
 
-def test_fields_are_in_the_order_of_the_page(make_announcement: Make) -> None:
+def test_fields_are_in_the_order_of_the_protocol_page(make_announcement: Make) -> None:
     assert list(msgpack.unpackb(encoded_header(make_announcement()))) == [
         *("v", "net", "fingerprints", "author", "name", "round", "previous", "update", "offer", "evidence"),
         *("tokens", "samples", "steps", "tokens_total", "samples_total", "capacity", "importance"),
@@ -305,7 +305,7 @@ def test_a_missing_field_is_named(
             assert (caught.value.field, caught.value.why) == expected
 
 
-def test_an_unknown_field_is_shown_but_cannot_pass_for_ours(
+def test_an_unknown_field_is_reported_but_cannot_imitate_a_known_field(
     make_announcement: Make, as_plain: Make, framed: Make
 ) -> None:
     for name, why in (
@@ -350,7 +350,7 @@ def test_the_largest_announcement_fits_its_limit(make_announcement: Make) -> Non
     assert decode_announcement(frame).announcement == widest
 
 
-def test_what_others_would_refuse_is_not_sent(
+def test_what_receivers_would_refuse_is_not_encoded(
     make_announcement: Make, make_greeting: Make, make_reply: Make
 ) -> None:
     for change, field in (

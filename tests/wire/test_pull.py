@@ -25,14 +25,14 @@ U64 = st.integers(0, 2**64 - 1)
 
 
 @given(st.builds(PullRequest, st.binary(min_size=32, max_size=32), U64))
-def test_a_request_comes_back(request: PullRequest) -> None:
+def test_a_request_round_trips(request: PullRequest) -> None:
     data = encode_pull_request(request)
     assert len(data) == REQUEST_BYTES == 40
     assert decode_pull_request(data) == request
 
 
 @given(U64)
-def test_an_answer_comes_back(size: int) -> None:
+def test_an_answer_round_trips(size: int) -> None:
     for response in (
         PullResponse(PullStatus.FOUND, size),
         PullResponse(PullStatus.NOT_HERE, 0),
@@ -53,7 +53,7 @@ def test_any_bytes_decode_or_raise_wire_error(data: bytes) -> None:
             assert encode(decode(data)) == data  # type: ignore[arg-type]
 
 
-def test_layout_is_what_the_page_says() -> None:
+def test_the_headers_are_those_of_the_protocol_page() -> None:
     assert encode_pull_request(PullRequest(b"\xaa" * 32, 258)) == b"\xaa" * 32 + b"\x02\x01" + bytes(6)
     assert encode_pull_response(PullResponse(PullStatus.FOUND, 258)) == b"\0\x02\x01" + bytes(6)
 
@@ -68,7 +68,7 @@ def test_the_wrong_field_is_named(data: bytes, field: str) -> None:
     assert caught.value.field == field
 
 
-def test_our_own_mistakes_are_value_errors() -> None:
+def test_errors_of_the_caller_are_value_errors() -> None:
     with pytest.raises(ValueError, match="digest must have 32 bytes, got 31"):
         encode_pull_request(PullRequest(bytes(31), 0))
     with pytest.raises(ValueError, match="offset must be"):

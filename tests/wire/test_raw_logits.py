@@ -1,4 +1,4 @@
-"""Raw logits to bytes and back, as strict as the other form."""
+"""Encoding and decoding raw logits, checked as strictly as log-probabilities."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def random_logits(shape: RowsShape, seed: int) -> LogitRows:
 
 
 def small() -> tuple[np.ndarray, np.ndarray]:
-    """Ids and the bits of logits, good ones, to be spoilt."""
+    """Valid ids and bits of logits, for a test to make invalid."""
     ids = np.tile(np.array([3, 50, 99], "<u2"), (4, 1))
     return ids, np.full((4, 3), -31.5, "<f4").view("<u4")
 
 
 @given(SHAPES, st.integers(0, 2**32))
-def test_what_was_sent_is_what_is_received_to_the_bit(shape: RowsShape, seed: int) -> None:
+def test_raw_logits_round_trip_to_the_bit(shape: RowsShape, seed: int) -> None:
     sent = random_logits(shape, seed)
     data = encode_logits(sent, shape)
     received = decode_logits(data, shape)
@@ -116,13 +116,13 @@ def test_a_token_that_the_model_excludes_is_sent_as_the_least() -> None:
         ({"logits_RK": np.array([[np.nan, 1]], np.float32)}, "evidence.logits: 1 values"),
     ],
 )
-def test_what_others_would_refuse_is_not_sent(change: dict[str, np.ndarray], message: str) -> None:
+def test_what_receivers_would_refuse_is_not_encoded(change: dict[str, np.ndarray], message: str) -> None:
     good = {"ids_RK": np.array([[0, 1]], np.uint32), "logits_RK": np.zeros((1, 2), np.float32)}
     with pytest.raises(ValueError, match=message):
         encode_logits(LogitRows(**{**good, **change}), RowsShape(1, 2, 10, raw=True))
 
 
-def test_each_form_is_checked_as_what_it_is() -> None:
+def test_each_form_of_evidence_is_checked_by_its_own_rules() -> None:
     raw, plain = RowsShape(1, 1, 2, raw=True), RowsShape(1, 1, 2)
     ids, one = np.zeros((1, 1), np.uint32), np.ones((1, 1), np.float32)
     logits = encode_logits(LogitRows(ids, one), raw)
@@ -135,7 +135,7 @@ def test_each_form_is_checked_as_what_it_is() -> None:
         check_evidence(logits, plain)
 
 
-def test_mixing_up_the_forms_is_our_own_mistake() -> None:
+def test_encoding_one_form_with_the_shape_of_the_other_is_a_value_error() -> None:
     plain = replace(SMALL, raw=False)
     logits = random_logits(SMALL, 0)
     with pytest.raises(ValueError, match="raw must be True"):

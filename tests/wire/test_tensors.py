@@ -1,4 +1,4 @@
-"""Updates to bytes and back."""
+"""Encoding and decoding updates."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def random_update(layout: Layout, seed: int) -> dict[str, np.ndarray]:
 
 
 @given(LAYOUTS, st.integers(0, 2**32))
-def test_an_update_comes_back_as_what_its_type_can_hold(layout: Layout, seed: int) -> None:
+def test_an_update_round_trips_within_the_precision_of_its_type(layout: Layout, seed: int) -> None:
     sent = random_update(layout, seed)
     data = encode_update(sent, layout)
     assert len(data) == layout.size == layout.count * (2 if layout.codec == "bf16" else 4)
@@ -96,7 +96,7 @@ def test_another_length_is_refused_before_anything_is_read(codec: Codec, by: int
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_number_that_is_none_names_its_tensor(codec: Codec, bad: float) -> None:
+def test_a_value_that_is_not_finite_names_its_tensor(codec: Codec, bad: float) -> None:
     layout = Layout(PAIR, codec)
     data = bytearray(encode_update(random_update(layout, 0), layout))
     value = struct.pack("<f", bad)
@@ -149,7 +149,7 @@ def test_checking_takes_less_than_ten_times_the_blob(codec: Codec) -> None:
         assert peak < 10 * len(data)
 
 
-def test_what_others_would_refuse_is_not_sent() -> None:
+def test_what_receivers_would_refuse_is_not_encoded() -> None:
     layout = Layout((TensorSpec("a", (2,)),))
     for bad in (np.nan, np.inf, 3.4e38):  # The last is finite in float32 and rounds to infinity.
         with pytest.raises(ValueError, match="a holds numbers that are not finite in bf16"):
@@ -163,7 +163,7 @@ def test_what_others_would_refuse_is_not_sent() -> None:
         encode_update({}, layout)
 
 
-def test_a_layout_that_cannot_be_is_our_own_mistake() -> None:
+def test_an_impossible_layout_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="lengths of at least 1"):
         TensorSpec("a", (2, 0))
     with pytest.raises(ValueError, match="names of tensors must differ, 1 of them"):

@@ -68,7 +68,7 @@ def offers(draw: st.DrawFn) -> tuple[Schema, Offer]:
 
 
 def random_tensors(schema: Schema, offer: Offer, seed: int = 0) -> dict[str, np.ndarray]:
-    """Of bfloat16's own numbers, so that both types give them back."""
+    """Tensors of bfloat16 numbers, which round-trip in both types."""
     rng = np.random.default_rng(seed)
     return {
         spec.name: rng.integers(-100, 100, spec.shape).astype(np.float32)
@@ -77,7 +77,7 @@ def random_tensors(schema: Schema, offer: Offer, seed: int = 0) -> dict[str, np.
 
 
 def refused(data: bytes, schema: Schema) -> tuple[str, str]:
-    """Field and reason, the same of whoever looks inside."""
+    """Field and reason of the refusal, the same for all functions that read an update."""
     with pytest.raises(WireError) as decoded:
         decode_offered(data, schema)
     with pytest.raises(WireError) as checked:
@@ -87,7 +87,7 @@ def refused(data: bytes, schema: Schema) -> tuple[str, str]:
 
 
 @given(offers(), st.integers(0, 2**32))
-def test_an_offer_comes_back_with_its_tensors_and_no_others(drawn: tuple[Schema, Offer], seed: int) -> None:
+def test_an_offer_round_trips_with_its_tensors_and_no_others(drawn: tuple[Schema, Offer], seed: int) -> None:
     schema, offer = drawn
     sent = random_tensors(schema, offer, seed)
     data = encode_offered(sent, schema, offer)
@@ -180,7 +180,7 @@ def test_bits_count_from_the_lowest_of_the_first_byte() -> None:
         (Offer(1, b"\0\x04"), "offer.units: .* some that do not exist"),
     ],
 )
-def test_an_offer_that_is_none_of_this_network_is_refused(offer: Offer, why: str) -> None:
+def test_an_offer_that_does_not_fit_the_network_is_refused(offer: Offer, why: str) -> None:
     schema = network(10)
     for look in (schema.check, schema.size, schema.indices, schema.layout):
         with pytest.raises(WireError, match=why):
@@ -189,7 +189,7 @@ def test_an_offer_that_is_none_of_this_network_is_refused(offer: Offer, why: str
         encode_offered({}, schema, offer)
 
 
-def test_a_network_without_ranks_knows_no_rank() -> None:
+def test_a_network_without_ranks_refuses_a_rank() -> None:
     schema = Schema((Unit("norm", -1, (("norm.bias", (3,)),)),))
     assert not schema.ranked
     assert schema.offer([0], 8) == Offer(0)
@@ -244,7 +244,7 @@ def test_another_length_than_the_offers_is_refused(by: int) -> None:
         (b"\1\0\2\0\0\0", "offer.units"),
     ],
 )
-def test_a_head_that_is_none_is_refused_and_named(data: bytes, field: str) -> None:
+def test_an_invalid_head_is_refused_and_named(data: bytes, field: str) -> None:
     schema = network(10)
     assert refused(data, schema)[0] == field
     if field != "update.length":
@@ -252,7 +252,7 @@ def test_a_head_that_is_none_is_refused_and_named(data: bytes, field: str) -> No
             offer_of(data, schema)
 
 
-def test_four_bytes_that_offer_everything_lay_nothing_out() -> None:
+def test_four_bytes_that_offer_all_units_build_no_layout() -> None:
     schema = network(MAX_UNITS)
     for data in (b"\2\0\0\0", b"\2\0\0\4" + b"\x55" * 1_024):
         tracemalloc.start()
@@ -263,14 +263,14 @@ def test_four_bytes_that_offer_everything_lay_nothing_out() -> None:
         assert peak < 200_000
 
 
-def test_one_number_that_is_none_names_its_tensor() -> None:
+def test_a_single_value_that_is_not_finite_names_its_tensor() -> None:
     schema = network(3)
     offer = schema.offer([1], 1)
     data = encode_offered(random_tensors(schema, offer), schema, offer)
     assert refused(data[:-2] + b"\xc0\x7f", schema) == ("update.m1.B", "1 values are not finite")
 
 
-def test_what_others_would_refuse_is_not_sent() -> None:
+def test_what_receivers_would_refuse_is_not_encoded() -> None:
     schema = network(10)
     for units in ([], [10], [-1], [0, 11]):
         with pytest.raises(ValueError, match=r"units must be some of 0\.\.9"):
@@ -298,12 +298,12 @@ def test_what_others_would_refuse_is_not_sent() -> None:
         ((Unit("u", 0, (("t", (RANK, RANK)),)),), "t must have lengths of at least 1 and at most one rank"),
     ],
 )
-def test_a_schema_that_cannot_be_is_our_own_mistake(units: tuple[Unit, ...], why: str) -> None:
+def test_an_impossible_schema_is_a_value_error(units: tuple[Unit, ...], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         Schema(units)
 
 
-def test_the_type_is_one_of_two() -> None:
+def test_the_codec_is_bf16_or_f32() -> None:
     with pytest.raises(ValueError, match="codec must be bf16 or f32, got 'i8'"):
         Schema((lora(0),), "i8")  # type: ignore[arg-type]
 
@@ -325,7 +325,7 @@ def test_a_schemas_fingerprint_is_of_type_units_names_and_shapes() -> None:
     assert len({make().fingerprint for make in others}) == len(others)
 
 
-def test_a_tensor_cannot_pass_for_a_unit_in_a_fingerprint() -> None:
+def test_a_tensor_cannot_imitate_a_unit_in_a_fingerprint() -> None:
     one = Schema((Unit("a", 0, (("x", (2,)), ("b", (3,)), ("y", (4,)))),))
     two = Schema((Unit("a", 0, (("x", (2,)),)), Unit("b", 3, (("y", (4,)),))))
     assert one.fingerprint != two.fingerprint

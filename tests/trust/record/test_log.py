@@ -1,4 +1,4 @@
-"""What is written can be read again, by us and by plain MessagePack, whatever a crash left behind."""
+"""Histories can be read by this program and by plain MessagePack, also after a crash."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def written(tmp_path: Path) -> tuple[Path, list]:
     return path, entries
 
 
-def test_what_is_written_is_read_again(written: tuple[Path, list]) -> None:
+def test_written_records_are_read_again(written: tuple[Path, list]) -> None:
     path, entries = written
     history = read_history(path)
     assert list(history.entries) == entries
@@ -57,7 +57,7 @@ def test_a_history_is_private(written: tuple[Path, list]) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_an_empty_history_has_nothing_to_say() -> None:
+def test_an_empty_file_is_a_history_without_records() -> None:
     history = decoded(b"")
     assert (history.entries, history.whole, history.torn, history.why) == ((), 0, 0, "")
 
@@ -181,19 +181,19 @@ def test_a_history_of_the_first_version_is_read_and_continued(
 
 
 @given(st.binary(max_size=200), st.booleans())
-def test_any_bytes_are_read_up_to_what_is_no_record(data: bytes, begins_well: bool) -> None:
+def test_any_bytes_are_read_up_to_the_first_invalid_record(data: bytes, begins_well: bool) -> None:
     data = b"\x83\xa4at_s" * begins_well + data
     history = decoded(data)
     assert history.whole + history.torn == len(data)
     assert bool(history.why) == (history.torn > 0)
 
 
-def test_text_that_is_no_text_is_no_record() -> None:
+def test_invalid_utf_8_is_no_record() -> None:
     data = b"\x83\xa4at_s\x00\xa7" + b"\x80" * 7 + b"\x00\x00\x00"
     assert decoded(data).torn == len(data)
 
 
-def test_nesting_without_end_is_no_record() -> None:
+def test_endless_nesting_is_no_record() -> None:
     assert decoded(b"\x91" * 100_000).torn == 100_000
 
 
@@ -211,7 +211,7 @@ def test_text_of_other_peers_is_escaped_and_cut(tmp_path: Path) -> None:
     assert len(note.text) == 500
 
 
-def test_an_entry_that_nobody_could_read_is_the_callers_mistake(tmp_path: Path) -> None:
+def test_an_entry_that_could_not_be_read_back_is_a_value_error(tmp_path: Path) -> None:
     path = tmp_path / "history.msgpack"
     perhaps = entry_of(msgspec.structs.replace(round_of("a", 1, {}), guard="perhaps"))
     with HistoryWriter(path, peer="a", now=0.0) as writer, pytest.raises(ValueError, match="readable again"):
@@ -234,7 +234,7 @@ def test_a_full_disk_leaves_no_half_record(tmp_path: Path, monkeypatch: pytest.M
     assert history.torn == 0
 
 
-def test_closing_twice_is_closing_once(tmp_path: Path) -> None:
+def test_closing_again_does_nothing(tmp_path: Path) -> None:
     writer = HistoryWriter(tmp_path / "history.msgpack", peer="a", now=0.0)
     writer.close()
     writer.close()
@@ -252,7 +252,7 @@ def test_a_history_from_before_there_were_several_distances_can_be_read(written:
     assert list(decoded(old).entries) == entries
 
 
-def test_several_distances_come_back() -> None:
+def test_several_distances_round_trip() -> None:
     one = round_of("a", 1, {"b": 0.25})
     seen = msgspec.structs.replace(one.seen[0], distances=(0.5, -1.0))
     entry = entry_of(msgspec.structs.replace(one, seen=(seen,)))

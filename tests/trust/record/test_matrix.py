@@ -15,7 +15,7 @@ def matrix_of():
     return make
 
 
-def test_each_peer_stands_with_its_latest_round(matrix_of) -> None:
+def test_each_peer_has_its_latest_row(matrix_of) -> None:
     matrix = matrix_of(
         round_of("a", 1, {"b": 0.25}), round_of("a", 2, {"b": 0.5}), round_of("b", 1, {"a": 0.125})
     )
@@ -42,7 +42,7 @@ def test_a_neighbour_without_a_history_still_has_a_column(matrix_of) -> None:
     assert np.isnan(matrix.rows_PP[1]).all()
 
 
-def test_whom_a_row_does_not_mention_gets_nothing(matrix_of) -> None:
+def test_a_peer_that_a_row_does_not_mention_has_weight_zero(matrix_of) -> None:
     matrix = matrix_of(round_of("a", 1, {}), round_of("b", 1, {}))
     assert matrix.rows_PP.tolist() == [[1.0, 0.0], [0.0, 1.0]]
 
@@ -57,7 +57,7 @@ def test_a_round_repeated_after_a_crash_counts_as_written_last(matrix_of) -> Non
     assert matrix_of(*records, at=2).rows_PP[0].tolist() == [0.75, 0.25]
 
 
-def test_a_peers_own_word_for_its_name_comes_first(matrix_of) -> None:
+def test_a_peers_own_name_for_itself_takes_precedence(matrix_of) -> None:
     matrix = matrix_of(begun_of("b", name="bertha"), round_of("a", 1, {"b": 0.5}), round_of("b", 1, {}))
     assert dict(zip(matrix.peers, matrix.names, strict=True)) == {"a": "", "b": "bertha"}
 

@@ -1,4 +1,4 @@
-"""Between rows: where learning one begins, which of several is taken, what lies nearer to home."""
+"""The start of a learned row, the choice between candidate rows, and the shrunk row."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def test_learning_begins_uniform_and_goes_on_from_the_last_row() -> None:
     assert starting_row({"peer-0": 0.0, "gone": 1.0}, seen) == pytest.approx((1 / 3,) * 3)
 
 
-def test_the_least_loss_is_chosen_and_a_tie_goes_to_the_more_selfish() -> None:
+def test_the_least_loss_is_chosen_and_a_tie_goes_to_the_row_that_keeps_more() -> None:
     candidates = [Candidate(2.0, (0.2, 0.8)), Candidate(1.0, (0.6, 0.4)), Candidate(0.5, (0.7, 0.3))]
     assert chosen(candidates, [3.0, 2.0, 2.5]) == 1
     assert chosen(candidates, [2.0, 2.0, 2.5]) == 1
     assert chosen(candidates, [math.nan, math.inf, 9.0]) == 2
 
 
-def test_where_no_merge_has_a_loss_none_is_chosen() -> None:
+def test_without_a_finite_loss_no_candidate_is_chosen() -> None:
     assert chosen([Candidate(1.0, (0.5, 0.5))], [math.nan]) is None
     assert chosen([], []) is None
     with pytest.raises(ValueError, match="one loss for each"):
         chosen([], [1.0])
 
 
-def test_shrinking_goes_half_of_the_way_home() -> None:
+def test_a_shrunk_row_lies_halfway_to_keeping_everything() -> None:
     assert shrunk((0.5, 0.25, 0.25)) == (0.75, 0.125, 0.125)
     assert shrunk((1.0,)) == (1.0,)

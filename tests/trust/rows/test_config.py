@@ -1,4 +1,4 @@
-"""What a user may say about trust, and what must be measured for it."""
+"""The [trust] settings: their ranges, and the evidence that they require."""
 
 from __future__ import annotations
 
@@ -33,14 +33,16 @@ from trust.rows.strategies import Form
         ("local", "ours", ()),
     ],
 )
-def test_each_strategy_says_what_it_needs(strategy: str, form: Form, kinds: tuple[Evidence, ...]) -> None:
+def test_each_strategy_names_the_evidence_that_it_needs(
+    strategy: str, form: Form, kinds: tuple[Evidence, ...]
+) -> None:
     config = TrustConfig(strategy=strategy, form=form, product_of=("weights", "validation"))
     assert evidence_of(config) == kinds
 
 
 @pytest.mark.parametrize("strategy", ["learned", "fomo", "product", "fixed", "uniform", "local"])
 @pytest.mark.parametrize("form", ["paper-text", "paper-code"])
-def test_what_was_never_published_has_no_published_form(strategy: str, form: Form) -> None:
+def test_an_unpublished_strategy_has_no_published_form(strategy: str, form: Form) -> None:
     with pytest.raises(ValueError, match='form must be "ours" for strategy'):
         TrustConfig(strategy=strategy, form=form)
 

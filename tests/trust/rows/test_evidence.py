@@ -116,7 +116,7 @@ def test_a_module_that_one_side_lacks_counts_as_zero_there() -> None:
     )
 
 
-def test_factors_that_do_not_fit_are_the_callers_mistake() -> None:
+def test_factors_that_do_not_fit_are_a_value_error() -> None:
     mine = random_update(np.random.default_rng(5), rank=2)
     with pytest.raises(ValueError, match=r"module up: .* does not fit"):
         weight_distance(mine, mine | {"up": mine["down"]})
@@ -157,7 +157,7 @@ def test_the_prediction_distance_is_that_of_dense_vectors(seed: int, count: int,
     assert 0 <= found.mean <= 1 + 1e-6
 
 
-def test_predictions_of_another_shape_are_the_callers_mistake() -> None:
+def test_predictions_of_another_shape_are_a_value_error() -> None:
     one, two = rows({1: 0.5}), rows({1: 0.5}, {2: 0.5})
     with pytest.raises(ValueError, match="same shape"):
         prediction_distance(one, two)
@@ -175,16 +175,16 @@ def test_paired_losses_by_hand() -> None:
     assert found.error == pytest.approx(math.sqrt(7 / 6 / 2 / 3))
 
 
-def test_what_is_hard_for_both_cancels_from_the_error() -> None:
+def test_windows_that_are_hard_for_both_models_do_not_raise_the_error() -> None:
     hard = np.array([1.0, 5.0, 30.0, 2.0])
     assert validation_distance(hard, hard + 0.25) == Distance(0.25, 0.0)
 
 
-def test_one_window_knows_no_error() -> None:
+def test_a_single_window_has_error_zero() -> None:
     assert validation_distance(np.array([1.0]), np.array([3.0])) == Distance(2.0, 0.0)
 
 
 @pytest.mark.parametrize("theirs", [[1.0], [], [[1.0, 2.0]], [1.0, math.inf], [1.0, math.nan]])
-def test_losses_that_cannot_be_compared_are_the_callers_mistake(theirs: list[float]) -> None:
+def test_losses_that_cannot_be_compared_are_a_value_error(theirs: list[float]) -> None:
     with pytest.raises(ValueError, match=r"same windows|finite"):
         validation_distance(np.array([1.0, 2.0]), np.array(theirs))

@@ -1,4 +1,4 @@
-"""Importance of layers: smoothed, combined, made optimistic; and the windows that it chooses."""
+"""Importance of layers: smoothed, combined, with a bonus; and the block windows that it chooses."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def test_a_running_mean_begins_with_the_first_measurement_and_waits_for_the_next
     assert smoothed((None, 4.0, 4.0, None), (2.0, 8.0, None, None), keep=0.75) == (2.0, 5.0, 4.0, None)
 
 
-def test_the_mean_is_over_those_who_measured_the_layer() -> None:
+def test_the_mean_is_over_the_peers_that_measured_the_layer() -> None:
     # In units of their means: (1/2, 3/2, -), (-, 1/2, 3/2).
     row = combined((1.0, 3.0, None, None), [(None, 10.0, 30.0, None)], (0.75, 0.25))
     assert row == pytest.approx((0.5, 0.75 * 1.5 + 0.25 * 0.5, 1.5, None))
 
 
-def test_who_has_no_weight_is_not_heard() -> None:
+def test_a_peer_without_weight_does_not_count() -> None:
     assert combined((2.0, None), [(1.0, 5.0)], (1.0, 0.0)) == (1.0, None)
     assert combined((2.0, None), [], (1.0,)) == (1.0, None)
 
 
-def test_one_holder_gives_back_that_holder() -> None:
+def test_a_layer_that_one_peer_measured_has_its_importance() -> None:
     assert combined((None,) * 3, [(1.0, 2.0, 3.0), (None,) * 3], (0.5, 0.1, 0.4)) == pytest.approx(
         (0.5, 1, 1.5)
     )
@@ -87,14 +87,14 @@ def test_all_zeros_say_that_layers_are_alike() -> None:
     assert combined((0.0, 0.0, None), [], (1.0,)) == (1.0, 1.0, None)
 
 
-def test_the_seldom_seen_gain_by_the_spread_of_the_known() -> None:
+def test_layers_seldom_measured_gain_in_units_of_the_spread() -> None:
     # Known are 1 and 3: mean 2, standard deviation 1.
     bonus = math.sqrt(math.log(10))
     value = with_bonus((1.0, 3.0, None), (8, 3, 0), rounds=9, scale=0.5)
     assert value == pytest.approx((1 + bonus / 6, 3 + bonus / 4, 2 + bonus / 2))
 
 
-def test_among_equals_the_unseen_come_first() -> None:
+def test_among_equal_layers_the_unmeasured_come_first() -> None:
     seen, again, never = with_bonus((7.0, 7.0, None), (1, 2, 0), rounds=3, scale=1.0)
     assert seen is not None
     assert again is not None
@@ -162,7 +162,7 @@ def test_equal_windows_are_equally_likely() -> None:
     assert windows(0.3, 0.1 + 0.2) == (0.5, 0.5)
 
 
-def test_an_unknown_layer_is_an_average_one() -> None:
+def test_an_unknown_layer_counts_as_the_mean() -> None:
     assert windows(1.0, None, 3.0) == windows(1.0, 2.0, 3.0)
 
 
@@ -178,7 +178,7 @@ def test_all_layers_are_one_window() -> None:
     assert windows(1.0, None, 3.0, window=3) == (1.0,)
 
 
-def test_draws_fall_by_the_distribution_and_never_on_nothing() -> None:
+def test_draws_follow_the_distribution_and_never_hit_probability_zero() -> None:
     probabilities = (0.0, 0.25, 0.0, 0.75, 0.0)
     drawn = Counter(drawn_window(probabilities, draw / 1000) for draw in range(1000))
     assert drawn == {1: 250, 3: 750}
@@ -192,12 +192,12 @@ def test_every_draw_has_a_window_even_where_rounding_leaves_a_gap(weights: list[
     assert probabilities[drawn_window(probabilities, math.nextafter(1, 0))] > 0
 
 
-def test_in_turns_every_window_is_trained() -> None:
+def test_round_robin_trains_every_block_window() -> None:
     assert [round_robin(number, 3) for number in range(5)] == [0, 1, 2, 0, 1]
 
 
 @pytest.mark.parametrize("bad", [-1.0, math.nan, math.inf])
-def test_what_is_no_importance_is_refused(bad: float) -> None:
+def test_an_invalid_importance_is_refused(bad: float) -> None:
     for call in (
         lambda: smoothed((1.0,), (bad,), keep=0.5),
         lambda: combined((1.0,), [(bad,)], (0.5, 0.5)),

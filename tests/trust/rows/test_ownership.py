@@ -1,4 +1,4 @@
-"""Who trains which units: shared out by capacity, with no message, and with little moved when somebody leaves."""
+"""Assignment of units to peers: by capacity, without messages, and with few changes when a peer leaves."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_peer_trains_what_it_owns_and_never_nothing(
 
 @settings(max_examples=50)
 @given(crowds.filter(lambda peers: len(peers) > 1), epochs, st.integers(1, 3))
-def test_who_leaves_hands_over_its_own_units_and_no_others(
+def test_a_peer_that_leaves_hands_over_its_own_units_and_no_others(
     peers: dict[str, float], epoch: int, copies: int
 ) -> None:
     leaver, *rest = peers
@@ -64,7 +64,7 @@ def test_who_leaves_hands_over_its_own_units_and_no_others(
             assert has == had
 
 
-def test_parts_are_as_the_capacities() -> None:
+def test_shares_of_units_are_in_proportion_to_capacities() -> None:
     units = [str(unit) for unit in range(10_000)]
     peers = {"phone": 1.0, "laptop": 3.0, "desktop": 6.0}
     held = Counter(who for (who,) in owners(peers, units, epoch=7, copies=1))
@@ -74,7 +74,7 @@ def test_parts_are_as_the_capacities() -> None:
         assert held[peer] == pytest.approx(10_000 * part, abs=4 * math.sqrt(10_000 * part * (1 - part)))
 
 
-def test_a_new_epoch_draws_anew() -> None:
+def test_a_new_epoch_has_new_owners() -> None:
     peers = {"a": 1.0, "b": 1.0}
     drawn = [owners(peers, UNITS, epoch=epoch, copies=1) for epoch in range(40)]
     assert owners(peers, UNITS, epoch=3, copies=1) == drawn[3]
@@ -93,27 +93,27 @@ def test_a_unit_goes_to_the_largest_draw() -> None:
         assert list(who) == sorted(peers, key=lambda peer: -peers[peer] * draw(peer, unit, 9))
 
 
-def test_who_owns_nothing_takes_the_unit_it_drew_highest_for() -> None:
+def test_a_peer_that_owns_nothing_takes_the_unit_of_its_largest_draw() -> None:
     peers = {"desktop": MAX_CAPACITY, "phone": 0.001}
     assert {who for (who,) in owners(peers, UNITS, epoch=0, copies=1)} == {"desktop"}
     (unit,) = owned("phone", peers, UNITS, epoch=0, copies=1)
     assert UNITS[unit] == max(UNITS, key=lambda name: draw("phone", name, 0))
 
 
-def test_no_capacity_owns_nothing() -> None:
+def test_a_peer_without_capacity_owns_nothing() -> None:
     peers = {"a": 1.0, "watcher": 0.0}
     assert owned("watcher", peers, UNITS, epoch=0, copies=2) == frozenset()
     assert owned("a", peers, UNITS, epoch=0, copies=2) == frozenset(range(len(UNITS)))
     assert owners({"watcher": 0.0}, UNITS[:1], epoch=0, copies=1) == ((),)
 
 
-def test_names_that_run_together_are_drawn_apart() -> None:
+def test_names_with_one_concatenation_have_different_draws() -> None:
     peers = {"a": 1.0, "b": 1.0}
     one = owners(peers, [f"{unit}-1" for unit in range(40)], epoch=2, copies=1)
     assert one != owners(peers, [f"{unit}-" for unit in range(40)], epoch=12, copies=1)
 
 
-def test_nothing_to_share_out_is_shared_out() -> None:
+def test_no_units_have_no_owners() -> None:
     assert owned("a", {"a": 1.0}, (), epoch=0, copies=1) == frozenset()
 
 

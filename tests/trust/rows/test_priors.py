@@ -1,4 +1,4 @@
-"""How much text a peer speaks for: shares of it, what claims can buy, and rows with them."""
+"""Shares of the text: how they are counted, what a false claim can gain, and rows weighted by them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_alpha_goes_from_samples_to_tokens() -> None:
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
-def test_what_nobody_counts_says_nothing(alpha: float) -> None:
+def test_a_count_that_is_zero_for_all_peers_is_ignored(alpha: float) -> None:
     tokens, samples = [Counts(1, 0), Counts(3, 0)], [Counts(0, 1), Counts(0, 3)]
     assert token_shares(tokens, alpha=alpha, cap=UNCAPPED) == pytest.approx((0.25, 0.75))
     assert token_shares(samples, alpha=alpha, cap=UNCAPPED) == pytest.approx((0.25, 0.75))
@@ -65,7 +65,9 @@ def test_what_nobody_counts_says_nothing(alpha: float) -> None:
 
 
 @given(st.lists(st.integers(1, 10**9), min_size=2, max_size=8), st.sampled_from([0.0, 1.0]))
-def test_who_leaves_does_not_change_the_ratios_of_the_others(amounts: list[int], alpha: float) -> None:
+def test_a_peer_that_leaves_does_not_change_the_ratios_of_the_others(
+    amounts: list[int], alpha: float
+) -> None:
     counts = [Counts(amount, amount % 1000 + 1) for amount in amounts]
     *all_but_one, _ = token_shares(counts, alpha=alpha, cap=UNCAPPED)
     left = token_shares(counts[:-1], alpha=alpha, cap=UNCAPPED)
@@ -90,7 +92,7 @@ def test_of_two_peers_neither_sets_the_bound_for_itself() -> None:
     assert token_shares([Counts(100), Counts(2**53)], alpha=1.0, cap=2.0) == pytest.approx((1 / 3, 2 / 3))
 
 
-def test_those_without_text_do_not_take_the_bound_away() -> None:
+def test_peers_without_text_do_not_lower_the_bound_to_zero() -> None:
     counts = [Counts(10), Counts(0), Counts(0), Counts(0), Counts(2**53)]
     assert token_shares(counts, alpha=1.0, cap=2.0) == pytest.approx((1 / 3, 0, 0, 0, 2 / 3))
 
@@ -155,7 +157,7 @@ def test_at_power_zero_text_changes_no_bit(strategy: str) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["fixed", "local"])
-def test_rows_that_are_given_know_no_text(strategy: str) -> None:
+def test_fixed_and_local_rows_ignore_amounts_of_text(strategy: str) -> None:
     config = TrustConfig(strategy=strategy, fixed=("peer-0=0.25",))
     seen = crowd(config, (7, 1), (10**6, 50))
     assert candidate_rows(replace(config, tokens_power=2.0), seen, Counts(3, 3)) == candidate_rows(
@@ -163,18 +165,18 @@ def test_rows_that_are_given_know_no_text(strategy: str) -> None:
     )
 
 
-def test_what_age_takes_from_much_text_goes_to_the_peer() -> None:
+def test_weight_that_age_takes_from_a_peer_with_much_text_goes_to_the_peer_itself() -> None:
     config = replace(AVERAGE, max_age=1)
     fresh, old = crowd(config, (300, 1))[0], crowd(config, (400, 1), age=2)[0]
     assert only(config, [fresh, old], Counts(100, 1)) == pytest.approx((5 / 8, 3 / 8, 0))
 
 
-def test_who_trusts_only_those_without_text_keeps_everything() -> None:
+def test_a_peer_that_trusts_only_peers_without_text_keeps_everything() -> None:
     counts = [Counts(5), Counts(0), Counts(5)]
     assert token_weighted((0.0, 1.0, 0.0), counts, AVERAGE) == (1.0, 0.0, 0.0)
 
 
-def test_a_row_from_elsewhere_is_weighted_alike() -> None:
+def test_a_learned_row_is_weighted_by_text_too() -> None:
     counts = [Counts(10), Counts(30)]
     assert token_weighted((0.5, 0.5), counts, AVERAGE) == (0.25, 0.75)
     assert token_weighted([0.4, 0.6], counts, TrustConfig()) == (0.4, 0.6)

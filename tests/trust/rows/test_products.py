@@ -39,7 +39,7 @@ def test_a_product_of_equal_evidence_is_the_row_at_half_the_temperature() -> Non
     assert both.row == pytest.approx(single.row)
 
 
-def test_evidence_too_far_to_count_leaves_numbers() -> None:
+def test_distances_too_large_to_count_give_finite_weights() -> None:
     config = TrustConfig(strategy="product", product_of=("weights", "validation"))
     seen = [pair(1e-200, 1e100), pair(1e100, -1e100), pair(1e-200, 1e-300)]
     for candidate in candidate_rows(config, seen):

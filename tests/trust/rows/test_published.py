@@ -78,7 +78,7 @@ def test_raw_logits_as_run_are_shares_of_the_row_times_ten() -> None:
     assert row("predictions", "paper-code", 0.0, 0.0) == pytest.approx([1 / 3] * 3)
 
 
-def test_fomo_takes_in_proportion_to_the_gain_and_nothing_from_who_brings_none() -> None:
+def test_fomo_weights_are_in_proportion_to_the_gain_and_zero_without_gain() -> None:
     assert row("fomo", "ours", -3.0, 0.5, -1.0, own=-1.0) == pytest.approx((0.2, 0.6, 0.0, 0.2))
 
 
@@ -86,7 +86,7 @@ def test_fomo_gives_up_itself_where_only_others_got_better() -> None:
     assert row("fomo", "ours", -3.0, -1.0, own=2.0) == pytest.approx((0.0, 0.75, 0.25))
 
 
-def test_fomo_keeps_everything_where_nobody_got_better() -> None:
+def test_fomo_keeps_everything_where_no_peer_got_better() -> None:
     assert row("fomo", "ours", 0.0, 0.5, own=0.1) == (1.0, 0.0, 0.0)
 
 
@@ -99,16 +99,16 @@ def fixed(neighbours: list[tuple[str, str]], *entries: str) -> Row:
     return candidate.row
 
 
-def test_fixed_weights_are_by_id_or_by_name_and_the_rest_stays_at_home() -> None:
+def test_fixed_weights_are_by_id_or_name_and_the_peer_keeps_the_rest() -> None:
     here = [("id-a", "alice"), ("id-b", "bob"), ("id-c", "carol")]
     assert fixed(here, "id-a=0.5", "bob=0.125") == (0.375, 0.5, 0.125, 0.0)
 
 
-def test_what_belongs_to_the_absent_stays_at_home() -> None:
+def test_the_peer_keeps_the_fixed_weights_of_absent_peers() -> None:
     assert fixed([("id-a", "alice")], "alice=0.25", "bob=0.75") == (0.75, 0.25)
 
 
-def test_namesakes_share() -> None:
+def test_peers_of_one_name_share_its_fixed_weight() -> None:
     assert fixed([("id-a", "alice"), ("id-b", "alice")], "alice=0.5") == (0.5, 0.25, 0.25)
 
 
@@ -132,7 +132,7 @@ def test_the_parameter_distance_is_that_of_one_long_vector() -> None:
     assert parameter_distance(mine, mine).mean == pytest.approx(0, abs=1e-12)
 
 
-def test_a_zero_adapter_points_nowhere() -> None:
+def test_a_zero_adapter_has_distance_one_from_any_other() -> None:
     mine, _ = adapters(1)
     zero = {name: 0 * values for name, values in mine.items()}
     assert parameter_distance(mine, zero) == Distance(1.0, 0.0)
@@ -157,7 +157,7 @@ def test_the_row_cosine_is_that_of_torchs_cosine_similarity() -> None:
 
 
 @pytest.mark.parametrize("distance", [parameter_distance, row_cosine_distance])
-def test_adapters_that_do_not_fit_are_the_callers_mistake(distance) -> None:
+def test_adapters_that_do_not_fit_are_a_value_error(distance) -> None:
     mine, theirs = adapters(3)
     with pytest.raises(ValueError, match="tensors must be the same"):
         distance(mine, {"m.lora_A": theirs["m.lora_A"]})
@@ -174,7 +174,7 @@ def test_perplexities_by_hand() -> None:
     assert perplexity_distance(mine, theirs).mean == pytest.approx(math.e - math.e**2)
 
 
-def test_perplexities_stay_numbers() -> None:
+def test_perplexity_distances_stay_finite() -> None:
     huge, none = np.array([1e6]), np.array([0.0])
     assert 0 < perplexity_distance(none, huge).mean <= MAX_DISTANCE
     assert -MAX_DISTANCE <= perplexity_distance(huge, none).mean < 0
@@ -208,7 +208,7 @@ def test_the_logit_distance_is_that_of_dense_vectors(seed: int, count: int, top:
     assert logit_distance(*sides).mean == pytest.approx(expected, abs=1e-9)
 
 
-def test_logits_of_another_shape_are_the_callers_mistake() -> None:
+def test_logits_of_another_shape_are_a_value_error() -> None:
     one, two = logits({1: 0.5}), logits({1: 0.5}, {2: 0.5})
     with pytest.raises(ValueError, match="same shape"):
         logit_distance(one, two)
@@ -219,16 +219,16 @@ def test_logits_of_another_shape_are_the_callers_mistake() -> None:
 # -- FedFomo ----------------------------------------------------------------------------------------
 
 
-def test_progress_is_the_loss_gained_for_the_distance_gone_below_zero() -> None:
+def test_progress_is_minus_the_decrease_of_the_loss_per_distance() -> None:
     assert progress_distance(3.0, 2.5, 0.25) == Distance(-2.0, 0.0)
     assert progress_distance(3.0, 3.5, 0.25) == Distance(2.0, 0.0)
 
 
-def test_who_did_not_move_made_no_progress() -> None:
+def test_a_step_of_norm_zero_is_no_progress() -> None:
     assert progress_distance(3.0, 2.5, 0.0) == Distance(0.0, 0.0)
 
 
-def test_progress_stays_a_number() -> None:
+def test_progress_stays_finite() -> None:
     assert progress_distance(3.0, 2.5, 5e-324) == Distance(-MAX_DISTANCE, 0.0)
     for losses in ((math.nan, 1.0), (1.0, math.inf)):
         with pytest.raises(ValueError, match="losses must be finite"):

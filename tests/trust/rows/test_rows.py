@@ -1,4 +1,4 @@
-"""Laws of rows, over all strategies and forms, and those that belong to our soft ones."""
+"""Laws of rows over all strategies and forms, and laws of our softmax rows."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ALL = [*SOFT, *PUBLISHED, *PLAIN]
 
 
 few = settings(max_examples=30)
-"""Of each configuration, and there are many."""
+"""Settings for laws that run for each of many configurations."""
 
 
 def named(config: TrustConfig) -> str:
@@ -83,7 +83,7 @@ def at(temperature: float, strategy: str = "predictions") -> TrustConfig:
 
 @st.composite
 def neighbours(draw: st.DrawFn, config: TrustConfig, least: int = 0) -> list[Neighbour]:
-    """Any crowd, with distances below 0 where the evidence may have them. No denormal ones."""
+    """Any neighbours, with distances below 0 where the evidence allows them, and no denormal distances."""
     kinds = evidence_of(config)
     seen: list[Neighbour] = []
     for k in range(draw(st.integers(least, 5))):
@@ -184,7 +184,7 @@ def test_a_nearer_neighbour_never_gets_less() -> None:
         assert a >= b == c >= d
 
 
-def test_twins_do_not_take_the_scale_away() -> None:
+def test_neighbours_at_distance_zero_do_not_set_the_scale_to_zero() -> None:
     (candidate,) = rows(at(1.0), 0.0, 0.0, 0.0, 5.0)
     # The median of what is above 0 is 5: weights 1, 1, 1, 1, 1/e.
     assert candidate.row == pytest.approx([w / (4 + 1 / math.e) for w in (1, 1, 1, 1, 1 / math.e)])
@@ -245,7 +245,7 @@ def test_age_moves_weight_to_the_peer_and_to_nobody_else(config: TrustConfig, da
 @every([*PUBLISHED, *PLAIN])
 @few
 @given(st.data())
-def test_other_rows_know_no_age_but_the_last(config: TrustConfig, data: st.DataObject) -> None:
+def test_other_strategies_ignore_age_up_to_the_maximum(config: TrustConfig, data: st.DataObject) -> None:
     seen = data.draw(neighbours(config, least=1))
     young = [replace(one, age=min(one.age, config.max_age)) for one in seen]
     fresh = [replace(one, age=0) for one in seen]
@@ -253,7 +253,7 @@ def test_other_rows_know_no_age_but_the_last(config: TrustConfig, data: st.DataO
 
 
 @every(ALL)
-def test_a_peer_that_heard_of_nobody_for_long_keeps_exactly_everything(config: TrustConfig) -> None:
+def test_a_peer_whose_neighbours_are_all_too_old_keeps_exactly_everything(config: TrustConfig) -> None:
     (candidate,) = candidate_rows(config, crowd(config, 0.1, 0.2, 0.7, ages=(9, 9, 9)))
     assert candidate.row == (1.0, 0.0, 0.0, 0.0)
 
@@ -266,7 +266,7 @@ def test_plain_averaging_forgets_only_the_too_old() -> None:
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @every([config for config in ALL if evidence_of(config)])
-def test_a_measure_that_is_no_number_is_the_callers_mistake(config: TrustConfig, bad: float) -> None:
+def test_a_measure_that_is_not_finite_is_a_value_error(config: TrustConfig, bad: float) -> None:
     with pytest.raises(ValueError, match="distance must be"):
         rows(config, 0.1, bad)
     with pytest.raises(ValueError, match="distance must be"):

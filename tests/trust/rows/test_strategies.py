@@ -9,7 +9,7 @@ from trust.rows.strategies import STRATEGIES
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_every_entry_says_what_people_read(name: str) -> None:
+def test_every_strategy_has_its_texts(name: str) -> None:
     strategy = STRATEGIES[name]
     assert strategy.about
     assert strategy.explanation.format(me="p0")
