@@ -135,7 +135,7 @@ def test_a_model_that_writes_escapes_moves_no_cursor(
     alone: Voices, screen: RememberingScreen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     talking = session(alone, screen, "base")
-    monkeypatch.setattr(talking._speaker, "_decoded", lambda tokens: "\x1b[2J" * len(tokens))
+    monkeypatch.setattr(talking._model, "_decoded", lambda tokens: "\x1b[2J" * len(tokens))
 
     (said,) = talking.answers("The system")
 
