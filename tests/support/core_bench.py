@@ -125,6 +125,7 @@ class RoundOptions(TypedDict, total=False):
     barrier: bool
     warmup_rounds: int
     compare_every_s: float
+    most_context_mb: int
 
 
 class CoreOptions(TypedDict, total=False):
@@ -134,6 +135,7 @@ class CoreOptions(TypedDict, total=False):
     trust: TrustConfig
     learner: LearnerConfig
     keep_neighbours: bool
+    merges: bool
 
 
 class BenchOptions(CoreOptions, total=False):

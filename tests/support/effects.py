@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from gossipllm.work import Absorb, Evaluate, Fit, Merge, Open, Request, Train, Weigh
-from peers.core.effects import Effect, Judge, Log, Verdict
+from peers.core.effects import Answer, Effect, Judge, Log, Verdict
 from trust.record.history import Note, Record, Refusal, Round
+from wire.codec import decode_reply
+from wire.messages import Reply
 
 E = TypeVar("E")
 
@@ -43,9 +45,23 @@ def refusals(effects: Sequence[Effect]) -> list[tuple[str, str]]:
     return [(record.about, record.field) for record in records(effects) if isinstance(record, Refusal)]
 
 
+def refusal_record(effects: Sequence[Effect]) -> Refusal:
+    """The only record among the effects, which is a refusal."""
+    (record,) = records(effects)
+    assert isinstance(record, Refusal)
+    return record
+
+
 def verdict(effects: Sequence[Effect]) -> Verdict:
     """The first verdict on a frame."""
     return every(effects, Judge)[0].verdict
+
+
+def answered_reply(effects: Sequence[Effect]) -> Reply:
+    """The reply in the only answer to a greeting, which has one."""
+    reply = only(effects, Answer).reply
+    assert reply is not None
+    return decode_reply(reply)
 
 
 def round_record(effects: Sequence[Effect]) -> Round:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from peers.core.core import Core
+from peers.core.events import LearnerAnswer
 from sim.world.trace import Happened
 from sim.world.world import World
 from support.core_bench import Bench
@@ -86,7 +87,7 @@ def test_the_order_of_sets_and_hashes_decides_nothing() -> None:
 def test_what_is_not_to_be_answered_gives_nothing_twice(bench: Bench) -> None:
     """Every answer of a whole round, told again in the next one, changes no effect of that one."""
     quiet, noisy = Bench(), Bench()
-    told = []
+    told: list[LearnerAnswer] = []
     one, other = quiet.start(), noisy.start()
     for _ in range(3):
         one, other = quiet.train(one), noisy.train(other)

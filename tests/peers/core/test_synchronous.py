@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Unpack
 
 import pytest
 
 from gossipllm.config import LearnerConfig
+from gossipllm.config.choices import Mixing
 from gossipllm.work import Evaluate, Merge, Weigh
 from peers.core.config import RoundConfig
 from peers.core.effects import Pull
 from peers.core.events import Heard
-from support.core_bench import Bench, RemotePeer, update_of
+from support.core_bench import Bench, RemotePeer, RoundOptions, update_of
 from support.effects import every, only, round_record
 
 
@@ -35,7 +36,7 @@ def test_warm_up_rounds_end_alone_and_fetch_nothing() -> None:
     assert every(bench.publish(bench.answer(effects)), Weigh), "the third merges"
 
 
-def barrier(**rounds: Any) -> Any:
+def barrier(**rounds: Unpack[RoundOptions]) -> Bench:
     return Bench(rounds={"barrier": True, "patience_s": 100.0, **rounds})
 
 
@@ -74,7 +75,7 @@ def test_a_barrier_goes_on_waiting_for_whoever_is_slow() -> None:
     bench.meet(alice)
     bench.receive(alice, 0)
     effects = bench.finish(bench.publish(bench.answer(effects)))
-    waited = []
+    waited: list[bool] = []
     for _ in range(6):
         effects = bench.publish(bench.answer(effects))
         waited.append(not every(effects, Weigh) and not every(effects, Merge))
@@ -104,7 +105,7 @@ def test_a_barrier_does_not_wait_for_an_update_that_was_refused() -> None:
     ("wrong", "named"),
     [({"barrier": True, "patience_s": 0.0}, "patience_s"), ({"warmup_rounds": -1}, "warmup_rounds")],
 )
-def test_rounds_out_of_range_name_their_field(wrong: dict[str, Any], named: str) -> None:
+def test_rounds_out_of_range_name_their_field(wrong: RoundOptions, named: str) -> None:
     with pytest.raises(ValueError, match=named):
         replace(RoundConfig(), **wrong)
 
@@ -124,7 +125,8 @@ def test_a_barrier_gives_up_a_connection_that_never_says_anything() -> None:
 
 def test_what_a_neighbour_gained_is_mixed_once() -> None:
     """A state may be merged again while no newer one comes; a gain may not."""
-    for mixing, rows in (("parameters", 2), ("updates", 1)):
+    cases: tuple[tuple[Mixing, int], ...] = (("parameters", 2), ("updates", 1))
+    for mixing, rows in cases:
         bench = Bench(learner=LearnerConfig(mixing=mixing))
         alice = RemotePeer("alice")
         effects = bench.start()

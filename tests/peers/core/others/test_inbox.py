@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from peers.core.others.inbox import MAX_AUTHORS, Inbox, ReceivedAnnouncement
+from peers.core.others.inbox import MAX_AUTHORS, Inbox, Kind, ReceivedAnnouncement
 from sim.toy.learner import EVIDENCE
 from support.core_bench import RemotePeer, update_of
 from wire.codec import decode_announcement
+from wire.digest import Content
+from wire.messages import BlobRef
 
 
-@pytest.fixture
-def entry() -> Any:
-    def of(name: str, round_: int, *, whole: bool = True, **fields: Any) -> ReceivedAnnouncement:
-        someone = RemotePeer(name, **fields)
-        frame = someone.announce(round_)
-        announcement = decode_announcement(frame).announcement
-        refs = {"evidence": announcement.evidence, "update": announcement.update}
-        made = ReceivedAnnouncement(someone.id, announcement, frame, someone.id, refs)
-        if whole:
-            made.evidence, made.update = someone.evidence, None
-        return made
-
-    return of
+def entry(name: str, round_: int, *, whole: bool = True) -> ReceivedAnnouncement:
+    someone = RemotePeer(name)
+    frame = someone.announce(round_)
+    announcement = decode_announcement(frame).announcement
+    refs: dict[Kind, BlobRef] = {"evidence": announcement.evidence, "update": announcement.update}
+    made = ReceivedAnnouncement(someone.id, announcement, frame, someone.id, refs)
+    if whole:
+        made.evidence, made.update = someone.evidence, None
+    return made
 
 
-def give(inbox: Inbox, entry: ReceivedAnnouncement, content: Any = None) -> None:
-    inbox.hold(entry, "evidence", EVIDENCE)
-    inbox.hold(entry, "update", content or update_of([1.0, 0.5, 0.0, 0.0]))
+def give(inbox: Inbox, one: ReceivedAnnouncement, content: Content | None = None) -> None:
+    inbox.hold(one, "evidence", EVIDENCE)
+    inbox.hold(one, "update", content or update_of([1.0, 0.5, 0.0, 0.0]))
 
 
-def test_the_older_complete_one_counts_until_the_newer_is(entry: Any) -> None:
+def test_the_older_complete_one_counts_until_the_newer_is() -> None:
     inbox, old, new = Inbox(), entry("a", 0), entry("a", 1)
     inbox.put(old)
     give(
@@ -50,7 +46,7 @@ def test_the_older_complete_one_counts_until_the_newer_is(entry: Any) -> None:
     assert list(inbox.complete()) == [new]
 
 
-def test_an_older_announcement_never_replaces_a_newer_one(entry: Any) -> None:
+def test_an_older_announcement_never_replaces_a_newer_one() -> None:
     inbox, new = Inbox(), entry("a", 5)
     assert inbox.put(new)
     assert not inbox.put(entry("a", 4))
@@ -58,7 +54,7 @@ def test_an_older_announcement_never_replaces_a_newer_one(entry: Any) -> None:
     assert list(inbox.newest()) == [new]
 
 
-def test_one_that_was_replaced_while_it_was_fetched_still_counts(entry: Any) -> None:
+def test_one_that_was_replaced_while_it_was_fetched_still_counts() -> None:
     inbox, on_its_way, newer = Inbox(), entry("a", 0), entry("a", 1)
     inbox.put(on_its_way)
     inbox.put(newer)
@@ -69,7 +65,7 @@ def test_one_that_was_replaced_while_it_was_fetched_still_counts(entry: Any) -> 
     assert list(inbox.complete()) == [on_its_way]
 
 
-def test_late_blobs_of_an_older_one_do_not_replace_a_newer_state(entry: Any) -> None:
+def test_late_blobs_of_an_older_one_do_not_replace_a_newer_state() -> None:
     inbox, old, new = Inbox(), entry("a", 0), entry("a", 1)
     inbox.put(old)
     inbox.put(new)
@@ -84,7 +80,7 @@ def test_late_blobs_of_an_older_one_do_not_replace_a_newer_state(entry: Any) -> 
     assert list(inbox.complete()) == [new]
 
 
-def test_what_was_removed_does_not_come_back_with_its_blob(entry: Any) -> None:
+def test_what_was_removed_does_not_come_back_with_its_blob() -> None:
     inbox, one = Inbox(), entry("a", 0)
     inbox.put(one)
     inbox.remove(one.author)
@@ -95,7 +91,7 @@ def test_what_was_removed_does_not_come_back_with_its_blob(entry: Any) -> None:
     assert not list(inbox.complete())
 
 
-def test_age_counts_our_rounds_and_news_of_a_closed_round_is_for_the_next(entry: Any) -> None:
+def test_age_counts_our_rounds_and_news_of_a_closed_round_is_for_the_next() -> None:
     inbox, early, late = Inbox(), entry("early", 0), entry("late", 0)
     inbox.put(early)
     inbox.close()
@@ -107,7 +103,7 @@ def test_age_counts_our_rounds_and_news_of_a_closed_round_is_for_the_next(entry:
     assert (inbox.age(early), inbox.age(late)) == (2, 1)
 
 
-def test_a_peer_ahead_of_us_is_never_stale(entry: Any) -> None:
+def test_a_peer_ahead_of_us_is_never_stale() -> None:
     inbox, ahead, behind = Inbox(), entry("ahead", 9), entry("behind", 0)
     for one in (ahead, behind):
         inbox.put(one)
@@ -118,7 +114,7 @@ def test_a_peer_ahead_of_us_is_never_stale(entry: Any) -> None:
     assert inbox.staleness(behind, 1) == 1
 
 
-def test_old_blobs_are_let_go_and_the_announcement_is_remembered(entry: Any) -> None:
+def test_old_blobs_are_let_go_and_the_announcement_is_remembered() -> None:
     inbox, one = Inbox(), entry("a", 0)
     inbox.put(one)
     give(
@@ -134,9 +130,7 @@ def test_old_blobs_are_let_go_and_the_announcement_is_remembered(entry: Any) -> 
     assert one.complete, "a round that still goes on may count on it"
 
 
-def test_a_flood_of_authors_pushes_out_none_that_are_dear(
-    entry: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_flood_of_authors_pushes_out_none_that_are_dear(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_AUTHORS == 1_000
     monkeypatch.setattr("peers.core.others.inbox.MAX_AUTHORS", 10)
     inbox, friend = Inbox(), entry("friend", 0)
@@ -149,7 +143,7 @@ def test_a_flood_of_authors_pushes_out_none_that_are_dear(
     assert len(list(inbox.newest())) == 10
 
 
-def test_a_blob_is_found_as_what_it_was_checked_as(entry: Any) -> None:
+def test_a_blob_is_found_as_what_it_was_checked_as() -> None:
     inbox, one = Inbox(), entry("a", 0)
     inbox.put(one)
     give(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from peers.core.effects import Answer, Drop, Greet, Publish, Pull, Stop, Verdict, WakeAt
@@ -11,6 +9,7 @@ from peers.core.events import (
     Comparing,
     Connected,
     Disconnected,
+    Event,
     Greeted,
     Heard,
     Misbehaved,
@@ -22,9 +21,9 @@ from peers.core.events import (
 from peers.core.round.stages import Gathering, Saving
 from sim.toy.learner import EVIDENCE, fingerprints
 from support.core_bench import NET, Bench, RemotePeer
-from support.effects import every, only, refusals, round_record, verdict
+from support.effects import answered_reply, every, only, refusals, round_record, verdict
 from support.running_core import neighbourhood
-from wire.codec import decode_announcement, decode_greeting, decode_reply, encode_reply
+from wire.codec import decode_announcement, decode_greeting, encode_reply
 from wire.digest import Content
 from wire.messages import Reply
 
@@ -44,11 +43,11 @@ def test_a_late_joiner_is_given_what_it_lacks_and_not_what_it_has(
     open_bench.receive(alice, 7)
     open_bench.receive(bob, 3)
 
-    reply = decode_reply(only(open_bench.tell(bob.greet((alice, 6))), Answer).reply)
+    reply = answered_reply(open_bench.tell(bob.greet((alice, 6))))
     rounds = {(one.author, one.round) for one in (decode_announcement(f).announcement for f in reply.frames)}
     assert rounds == {(alice.keys.public_key, 7), (bob.keys.public_key, 3)}
 
-    reply = decode_reply(only(open_bench.tell(bob.greet((alice, 7), (bob, 3))), Answer).reply)
+    reply = answered_reply(open_bench.tell(bob.greet((alice, 7), (bob, 3))))
     assert reply.frames == ()
 
 
@@ -56,9 +55,9 @@ def test_our_own_announcement_is_given_and_not_asked_for(bench: Bench, alice: Re
     frame = only(bench.publish(), Publish).frame
     me = RemotePeer("me")
 
-    reply = decode_reply(only(bench.tell(alice.greet()), Answer).reply)
+    reply = answered_reply(bench.tell(alice.greet()))
     assert [decode_announcement(one).digest for one in reply.frames] == [decode_announcement(frame).digest]
-    assert decode_reply(only(bench.tell(alice.greet((me, 0))), Answer).reply).frames == ()
+    assert answered_reply(bench.tell(alice.greet((me, 0)))).frames == ()
     greeting = decode_greeting(only(bench.tell(Connected(peer=alice.id)), Greet).greeting)
     assert [(one.author, one.round) for one in greeting.latest] == [(me.keys.public_key, 0)]
 
@@ -66,10 +65,10 @@ def test_our_own_announcement_is_given_and_not_asked_for(bench: Bench, alice: Re
 def test_words_so_old_that_nobody_would_merge_them_are_not_handed_on(bench: Bench, alice: RemotePeer) -> None:
     effects = bench.start()
     bench.receive(alice, 0)
-    given = []
+    given: list[int] = []
     for _ in range(7):
         effects = bench.finish(bench.publish(bench.answer(effects)))
-        reply = decode_reply(only(bench.tell(RemotePeer("new").greet()), Answer).reply)
+        reply = answered_reply(bench.tell(RemotePeer("new").greet()))
         given.append(len(reply.frames))
     assert given == [2, 2, 2, 2, 1, 1, 1]
 
@@ -88,7 +87,7 @@ def test_what_a_reply_brings_is_checked_and_fetched(
 
 
 @pytest.mark.parametrize("event", [Greeted(greeting=b"?", via="x"), Replied(reply=b"?", via="x")])
-def test_garbage_costs_who_sent_it(open_bench: Bench, event: Any) -> None:
+def test_garbage_costs_who_sent_it(open_bench: Bench, event: Event) -> None:
     for _ in range(2):
         open_bench.tell(event)
     assert not open_bench.core.welcome("x", open_bench.now)

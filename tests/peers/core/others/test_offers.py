@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
+from dataclasses import replace
+from typing import Unpack
 
 import pytest
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, LearnerConfig
 from gossipllm.work import Evaluate, Merge, Train, Weigh
-from peers.core.effects import Judge, Publish, Pull, Store, Verdict
+from peers.core.effects import Effect, Judge, Publish, Pull, Store, Verdict
 from peers.core.events import Heard, Pulled
 from sim.toy.units import SCHEMAS, Form, fingerprints, part_bytes
 from support.core_bench import Bench, RemotePeer
 from support.effects import every, only, refusals, round_record
+from support.messages import AnnouncementFields
 from trust.rows.rows import TrustConfig
 from wire.codec import decode_announcement
 from wire.digest import Content
@@ -38,18 +40,21 @@ class Other:
     ) -> Content:
         return Content.of(part_bytes(values, units, SCHEMAS[self.form].offer(units, rank)))
 
-    def announce(self, round_: int, units: range, rank: int = 0, **fields: Any) -> Heard:
+    def announce(
+        self, round_: int, units: range, rank: int = 0, **fields: Unpack[AnnouncementFields]
+    ) -> Heard:
         update, prints = self.update(units, rank), fingerprints(form=self.form)
-        values = {
+        values: AnnouncementFields = {
             "offer": SCHEMAS[self.form].offer(units, rank),
             "update": BlobRef(digest=update.digest, size=update.size),
             "fingerprints": prints,
             "net": network_id("gossipllm", prints),
+            **fields,
         }
-        return Heard(frame=self.someone.announce(round_, **{**values, **fields}), via=self.id)
+        return Heard(frame=self.someone.announce(round_, **values), via=self.id)
 
 
-def announcement_in(effects: list[Any]) -> Announcement:
+def announcement_in(effects: list[Effect]) -> Announcement:
     return decode_announcement(only(effects, Publish).frame).announcement
 
 
@@ -80,8 +85,8 @@ def test_totals_count_a_round_once_that_was_repeated_after_a_crash(bench: Bench)
 
 
 def test_a_window_is_trained_offered_measured_and_repeated_after_a_crash() -> None:
-    options = {"form": "split", "learner": LearnerConfig(layers=LayersConfig(count=2))}
-    bench = Bench(**options)
+    learner = LearnerConfig(layers=LayersConfig(count=2))
+    bench = Bench(form="split", learner=learner)
     effects = bench.start()
     for _ in range(4):
         train = only(effects, Train)
@@ -93,8 +98,9 @@ def test_a_window_is_trained_offered_measured_and_repeated_after_a_crash() -> No
         effects = bench.finish(effects)
         record = round_record(effects)
         assert (record.offered, record.importance) == (2, pytest.approx(known, nan_ok=True))
+        assert record.window is not None
         assert 3 << record.window == train.units[0]
-    after = Bench(saved=only(effects, Store).saved, **options)
+    after = Bench(saved=only(effects, Store).saved, form="split", learner=learner)
     assert only(after.start(), Train).units == only(effects, Train).units
 
 
@@ -115,7 +121,7 @@ def test_a_rank_that_we_cannot_merge_is_named_once_passed_on_and_never_fetched(
     effects = bench.start()
     alice = Other("alice")
     bench.tell(alice.someone.greet())
-    said: list[Any] = []
+    said: list[tuple[str, str]] = []
     for round_ in range(3):
         heard = bench.tell(alice.announce(round_, range(4), rank))
         assert only(heard, Judge).verdict is Verdict.ACCEPT
@@ -178,7 +184,7 @@ def test_the_usual_size_of_a_tensor_is_that_of_those_who_hold_it() -> None:
     bench = Bench(form="split")
     bench.start()
 
-    def hear(name: str, units: range, values: tuple[float, ...]) -> list[Any]:
+    def hear(name: str, units: range, values: tuple[float, ...]) -> list[Effect]:
         other = Other(name, "split")
         update = other.update(units, 0, values)
         heard = other.announce(0, units, update=BlobRef(digest=update.digest, size=update.size))
@@ -196,7 +202,7 @@ def test_the_usual_size_of_a_tensor_is_that_of_those_who_hold_it() -> None:
 # -- how much text they speak for -------------------------------------------------------------------
 
 
-def weights(bench: Bench, *announced: dict[str, Any]) -> list[float]:
+def weights(bench: Bench, *announced: AnnouncementFields) -> list[float]:
     """The row for neighbours that announce these counts, in the order of their ids."""
     effects = bench.start()
     people = sorted((RemotePeer(f"p{n}") for n in range(len(announced))), key=lambda one: one.id)
@@ -207,14 +213,14 @@ def weights(bench: Bench, *announced: dict[str, Any]) -> list[float]:
 
 
 def test_weights_follow_the_tokens_of_this_round_or_of_all() -> None:
-    uniform = {"strategy": "uniform", "tokens_power": 1.0, "tokens_cap": 1000.0}
-    one = {"tokens": 3, "tokens_total": 1, "samples": 1}
-    two = {"tokens": 4, "tokens_total": 7, "samples": 6}
-    row = weights(Bench(trust=TrustConfig(**uniform)), one, two)
+    uniform = TrustConfig(strategy="uniform", tokens_power=1.0, tokens_cap=1000.0)
+    one: AnnouncementFields = {"tokens": 3, "tokens_total": 1, "samples": 1}
+    two: AnnouncementFields = {"tokens": 4, "tokens_total": 7, "samples": 6}
+    row = weights(Bench(trust=uniform), one, two)
     assert row == pytest.approx([1 / 8, 3 / 8, 4 / 8]), "this peer's own is a token a step"
-    total = TrustConfig(**uniform, tokens_count="total")
+    total = replace(uniform, tokens_count="total")
     assert weights(Bench(trust=total), one, two) == pytest.approx([1 / 9, 1 / 9, 7 / 9])
-    samples = TrustConfig(**uniform, tokens_alpha=0.0)
+    samples = replace(uniform, tokens_alpha=0.0)
     assert weights(Bench(trust=samples), one, two) == pytest.approx([1 / 8, 1 / 8, 6 / 8])
 
 

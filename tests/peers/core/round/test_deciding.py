@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TypeAlias, Unpack
 
 import msgspec
 import numpy as np
 import pytest
 
 from gossipllm.work import Evaluate, Failed, Fit, Fitted, Merge, Open, Weigh, Weighed
-from peers.core.effects import WakeAt
+from peers.core.effects import Effect, WakeAt
 from peers.core.events import Heard, Started, Woke
 from peers.core.round.stages import Fitting
 from sim.toy.learner import EVIDENCE
-from support.core_bench import Bench, RemotePeer, update_of
-from support.effects import every, only, records, round_record
-from trust.record.history import Begun
+from support.core_bench import Bench, RemotePeer, RoundOptions, update_of
+from support.effects import every, only, records, refusal_record, round_record
+from trust.record.history import Begun, Round
 from trust.rows.rows import TrustConfig, evidence_of
+from trust.rows.strategies import Form
 from wire.digest import Content
 from wire.logits import LogitRows, RowsShape, encode_logits
 
-Effects = list[Any]
-Gather = Callable[..., Effects]
+Effects: TypeAlias = list[Effect]
+People: TypeAlias = tuple[RemotePeer, RemotePeer]
+Gather: TypeAlias = Callable[..., Effects]
 
 
 @pytest.fixture
 def gather() -> Gather:
     """Start, hear of these neighbours, train: up to the first question about them."""
 
-    def begin(bench: Bench, *others: Any, effects: Effects | None = None, round_: int = 0) -> Effects:
+    def begin(bench: Bench, *others: RemotePeer, effects: Effects | None = None, round_: int = 0) -> Effects:
         effects = bench.start() if effects is None else effects
         for other in others:
             bench.receive(other, round_)
@@ -40,13 +42,13 @@ def gather() -> Gather:
 
 
 @pytest.fixture
-def people() -> tuple[Any, Any]:
+def people() -> People:
     """Alice is where the bench wants to go, bob is elsewhere."""
     alice = RemotePeer("alice", update=update_of([1.0, 0.0, 0.0, 0.0]))
     return alice, RemotePeer("bob", update=update_of([0.0, 1.0, 0.0, 0.0]))
 
 
-def shares(record: Any) -> dict[str, float]:
+def shares(record: Round) -> dict[str, float]:
     return {"me": record.self_weight} | {one.name: one.weight for one in record.seen}
 
 
@@ -86,7 +88,7 @@ def test_the_learner_is_told_what_the_strategy_needs(trust: TrustConfig) -> None
     assert only(bench.tell(Started()), Open).config.evidence == evidence_of(trust)
 
 
-def test_a_product_asks_once_and_records_every_distance(gather: Gather, people: tuple[Any, Any]) -> None:
+def test_a_product_asks_once_and_records_every_distance(gather: Gather, people: People) -> None:
     bench = Bench(trust=TrustConfig(strategy="product", product_of=("weights", "validation")))
     alice, bob = people
     effects = gather(bench, alice, bob)
@@ -117,11 +119,11 @@ def test_measures_that_make_no_row_are_declined(
     alice = RemotePeer("alice")
     effects = answered(bench, gather(bench, alice), {alice.id: distances}, own)
     assert only(effects, Merge).row == (1.0,)
-    assert [one.field for one in records(effects)] == ["distance"]
+    assert refusal_record(effects).field == "distance"
     assert bench.core.welcome(alice.id, bench.now)
 
 
-def test_one_distance_is_recorded_once(gather: Gather, people: tuple[Any, Any]) -> None:
+def test_one_distance_is_recorded_once(gather: Gather, people: People) -> None:
     bench = Bench()
     record = round_record(bench.finish(gather(bench, people[0])))
     assert record.seen[0].distance > 0
@@ -129,7 +131,7 @@ def test_one_distance_is_recorded_once(gather: Gather, people: tuple[Any, Any]) 
 
 
 @pytest.mark.parametrize(("form", "said"), [("ours", "weights"), ("paper-code", "weights paper-code")])
-def test_the_record_of_a_start_says_the_form(form: str, said: str) -> None:
+def test_the_record_of_a_start_says_the_form(form: Form, said: str) -> None:
     bench = Bench(trust=TrustConfig(strategy="weights", form=form))
     (begun,) = [one for one in records(bench.start()) if isinstance(one, Begun)]
     assert begun.strategy == said
@@ -138,7 +140,7 @@ def test_the_record_of_a_start_says_the_form(form: str, said: str) -> None:
 # -- one row, taken as it is ------------------------------------------------------------------------
 
 
-def test_a_published_row_is_merged_without_an_evaluation(gather: Gather, people: tuple[Any, Any]) -> None:
+def test_a_published_row_is_merged_without_an_evaluation(gather: Gather, people: People) -> None:
     trust = TrustConfig(strategy="weights", form="paper-text")
     bench = Bench(trust=trust, rounds={"guard": False})
     alice, bob = people
@@ -150,13 +152,13 @@ def test_a_published_row_is_merged_without_an_evaluation(gather: Gather, people:
     assert (record.guard, record.tried, record.temperature) == ("taken", (), None)
 
 
-def test_a_guard_measures_even_a_single_row(gather: Gather, people: tuple[Any, Any]) -> None:
+def test_a_guard_measures_even_a_single_row(gather: Gather, people: People) -> None:
     bench = Bench(trust=TrustConfig(strategy="uniform"))
     evaluate = only(gather(bench, *people), Evaluate)
     assert evaluate.rows == ((1 / 3,) * 3, (1.0, 0.0, 0.0))
 
 
-def test_fomo_takes_only_from_who_gained(gather: Gather, people: tuple[Any, Any]) -> None:
+def test_fomo_takes_only_from_who_gained(gather: Gather, people: People) -> None:
     bench = Bench(trust=TrustConfig(strategy="fomo"), rounds={"guard": False})
     alice, bob = people
     merging = answered(bench, gather(bench, alice, bob), {alice.id: (-3.0,), bob.id: (0.5,)}, -1.0)
@@ -165,7 +167,7 @@ def test_fomo_takes_only_from_who_gained(gather: Gather, people: tuple[Any, Any]
     assert (merge.row, merge.updates) == ((0.25, 0.75), (alice.update,))
 
 
-def test_fixed_weights_find_their_peers_by_name_or_id(gather: Gather, people: tuple[Any, Any]) -> None:
+def test_fixed_weights_find_their_peers_by_name_or_id(gather: Gather, people: People) -> None:
     alice, bob = people
     fixed = ("alice=0.25", f"{bob.id}=0.125", "carol=0.5")
     bench = Bench(trust=TrustConfig(strategy="fixed", fixed=fixed), rounds={"guard": False})
@@ -176,11 +178,11 @@ def test_fixed_weights_find_their_peers_by_name_or_id(gather: Gather, people: tu
 # -- the learned row --------------------------------------------------------------------------------
 
 
-def learned(**rounds: Any) -> Any:
+def learned(**rounds: Unpack[RoundOptions]) -> Bench:
     return Bench(trust=TrustConfig(strategy="learned", learned_rate=2.0), rounds=rounds)
 
 
-def test_a_learned_row_is_fitted_measured_and_merged(gather: Gather, people: tuple[Any, Any]) -> None:
+def test_a_learned_row_is_fitted_measured_and_merged(gather: Gather, people: People) -> None:
     bench = learned()
     fitting = gather(bench, *people)
     fit = only(fitting, Fit)
@@ -199,7 +201,7 @@ def test_a_learned_row_is_fitted_measured_and_merged(gather: Gather, people: tup
     assert record.trust_merged < record.trust_alone
 
 
-def test_the_next_fit_begins_where_the_last_row_was(gather: Gather, people: tuple[Any, Any]) -> None:
+def test_the_next_fit_begins_where_the_last_row_was(gather: Gather, people: People) -> None:
     bench = learned()
     alice, bob = people
     ended = bench.finish(gather(bench, alice, bob))
@@ -210,7 +212,7 @@ def test_the_next_fit_begins_where_the_last_row_was(gather: Gather, people: tupl
     assert begun == pytest.approx({name: 0.9 * weight + 0.1 / 3 for name, weight in last.items()})
 
 
-def test_without_a_guard_the_learned_row_is_merged_at_once(gather: Gather, people: tuple[Any, Any]) -> None:
+def test_without_a_guard_the_learned_row_is_merged_at_once(gather: Gather, people: People) -> None:
     bench = learned(guard=False)
     assert only(bench.answer(gather(bench, *people)), Merge)
 
@@ -233,7 +235,7 @@ def test_alone_there_is_nothing_to_learn(gather: Gather) -> None:
         (1e308, 1e308, 1e308),
     ],
 )
-def test_what_is_no_row_is_refused(gather: Gather, people: tuple[Any, Any], row: Sequence[float]) -> None:
+def test_what_is_no_row_is_refused(gather: Gather, people: People, row: Sequence[float]) -> None:
     bench = learned()
     fit = only(gather(bench, *people), Fit)
     merging = bench.tell(Fitted(request=fit.request, row=tuple(row), losses=()))
@@ -241,14 +243,14 @@ def test_what_is_no_row_is_refused(gather: Gather, people: tuple[Any, Any], row:
     assert round_record(bench.answer(merging)).guard == "refused"
 
 
-def test_rounding_of_a_learned_row_is_mended(gather: Gather, people: tuple[Any, Any]) -> None:
+def test_rounding_of_a_learned_row_is_mended(gather: Gather, people: People) -> None:
     bench = learned(guard=False)
     fit = only(gather(bench, *people), Fit)
     merging = bench.tell(Fitted(request=fit.request, row=(0.5001, 0.25, 0.25), losses=()))
     assert math.fsum(only(merging, Merge).row) == pytest.approx(1, abs=1e-15)
 
 
-def test_late_and_repeated_fits_change_nothing(gather: Gather, people: tuple[Any, Any]) -> None:
+def test_late_and_repeated_fits_change_nothing(gather: Gather, people: People) -> None:
     bench = learned()
     fitting = gather(bench, *people)
     late = msgspec.structs.replace(bench.answer_to(fitting), request=-1)
@@ -259,7 +261,7 @@ def test_late_and_repeated_fits_change_nothing(gather: Gather, people: tuple[Any
     assert bench.tell(answer) == []
 
 
-def test_a_fit_that_failed_is_tried_again(gather: Gather, people: tuple[Any, Any]) -> None:
+def test_a_fit_that_failed_is_tried_again(gather: Gather, people: People) -> None:
     bench = learned()
     fitting = gather(bench, *people)
     failure = Failed(request=only(fitting, Fit).request, why="out of memory", users_fault=False)
@@ -293,14 +295,14 @@ def test_a_network_of_raw_logits_reads_evidence_as_such() -> None:
 
 @pytest.mark.parametrize("guarded", [True, False])
 def test_a_peer_that_does_not_merge_records_the_same_row_and_keeps_its_adapter(
-    gather: Gather, people: tuple[Any, Any], guarded: bool
+    gather: Gather, people: People, guarded: bool
 ) -> None:
-    found: dict[bool, Any] = {}
+    found: dict[bool, Round] = {}
     for merges in (True, False):
         bench = Bench(trust=TrustConfig(strategy="weights"), rounds={"guard": guarded}, merges=merges)
         alice, bob = people
         effects = answered(bench, gather(bench, alice, bob), {alice.id: (0.25,), bob.id: (1.0,)}, 0.0)
-        (found[merges],) = records(bench.finish(effects))
+        found[merges] = round_record(bench.finish(effects))
     assert shares(found[True]) == shares(found[False])
     assert shares(found[False])["alice"] > 0
     assert found[True].test_merged != found[True].test_alone

@@ -14,7 +14,7 @@ from trust.record.history import Begun
 
 def test_a_full_disk_is_tried_again_and_complained_of_once(bench: Bench) -> None:
     generation = only(bench.train(), Store).saved.generation
-    said = []
+    said: list[str] = []
     for _ in range(5):
         refused = bench.tell(NotStored(generation=generation, why="the disk is full"))
         said += notes(refused)

@@ -28,7 +28,7 @@ def test_a_neighbour_that_never_says_anything_is_waited_for_in_two_rounds_only(b
     alice = RemotePeer("alice")
     effects = bench.start()
     bench.meet(alice)
-    waited = []
+    waited: list[bool] = []
     for _ in range(4):
         effects = bench.publish(bench.answer(effects))
         waited.append(not every(effects, Merge))
@@ -95,7 +95,8 @@ def test_a_resting_neighbour_far_ahead_is_not_waited_for(bench: Bench) -> None:
     effects = bench.start()
     bench.meet(alice)
     bench.receive(alice, 30)
-    waited, members = [], []
+    waited: list[bool] = []
+    members: list[int] = []
     for _ in range(8):
         effects = bench.publish(bench.answer(effects))
         waited.append(not (every(effects, Merge) or every(effects, Weigh)))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import msgspec
 import pytest
 
-from gossipllm.work import Failed, Merge, Open, Train, Weigh
-from peers.core.effects import Greet, Publish, Stop, Store, WakeAt
+from gossipllm.work import Failed, Merge, Open, Opened, Train, Weigh
+from peers.core.effects import Effect, Greet, Publish, Stop, Store, WakeAt
 from peers.core.events import LearnerLost, NotStored, Reopening, Started, Woke
 from peers.core.round.learner_supervision import MERGE_TRIES
 from peers.core.round.stages import Opening, Resting
@@ -17,7 +16,7 @@ from support.core_bench import Bench, RemotePeer
 from support.effects import every, notes, only, round_record
 
 
-def revive(bench: Bench, lost: list[Any]) -> list[Any]:
+def revive(bench: Bench, lost: list[Effect]) -> list[Effect]:
     wake = only(lost, WakeAt)
     return bench.tell(Woke(timer=wake.timer), after=wake.at - bench.now)
 
@@ -38,6 +37,7 @@ def test_another_base_than_the_saved_state_has_stops_the_peer(bench: Bench) -> N
 
 def test_an_adapter_too_large_to_announce_stops_the_peer_before_it_trains(bench: Bench) -> None:
     opened = bench.answer_to(bench.tell(Started()))
+    assert isinstance(opened, Opened)
     unit = msgspec.structs.replace(opened.units[0], tensors=(("w", (2**15, 2**15)),))
 
     stop = only(bench.tell(msgspec.structs.replace(opened, units=(unit,))), Stop)
@@ -51,7 +51,7 @@ def test_an_adapter_too_large_to_announce_stops_the_peer_before_it_trains(bench:
 
 def test_lost_while_opening_it_is_opened_again_after_longer_and_longer_pauses(bench: Bench) -> None:
     bench.tell(Started())
-    pauses = []
+    pauses: list[float] = []
     for _ in range(1200):
         lost = bench.tell(LearnerLost(why="exit code -9"))
         pauses.append(only(lost, WakeAt).at - bench.now)

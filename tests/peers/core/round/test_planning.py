@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, LearnerConfig
+from gossipllm.config.choices import ContextOperator
 from gossipllm.work import Open, Opened
 from peers.core.others.inbox import ReceivedAnnouncement
 from peers.core.round import planning
@@ -20,6 +22,7 @@ from peers.core.terms import Terms
 from sim.toy.learner import ToyLearner
 from sim.toy.units import context_key
 from support.core_bench import RemotePeer
+from trust.rows.importance import Softmax
 from trust.rows.ownership import owned
 from wire.codec import decode_announcement
 from wire.importance import encode_importance
@@ -30,29 +33,59 @@ CLAIMS = st.lists(st.one_of(st.none(), st.floats(0, width=32, allow_infinity=Fal
 """All that an announcement may say of four layers."""
 
 
-def planner(me: str = "me", **config: Any) -> Planner:
+Sampling: TypeAlias = Literal["importance", "uniform", "round-robin"]
+
+
+class LearnerParts(TypedDict, total=False):
+    """Tables of a learner's configuration that decide what is planned."""
+
+    layers: LayersConfig
+    adapter: AdapterConfig
+    heads: HeadsConfig
+
+
+class HeadsOptions(TypedDict, total=False):
+    """Settings of the dealing of heads that a test may change."""
+
+    copies: int
+    epoch_rounds: int
+
+
+class LayersOptions(TypedDict, total=False):
+    """Settings of a window of blocks that a test may change."""
+
+    count: int
+    sampling: Sampling
+    softmax: Softmax
+    temperature: float
+    floor: float
+    smoothing: float
+    probe_every: int
+    context: ContextOperator
+    contexts: Literal["make", "fetch"]
+
+
+def planner(me: str = "me", **config: Unpack[LearnerParts]) -> Planner:
     learner = LearnerConfig(**config)
     opened = ToyLearner((0.0,) * 4, form="split").answer(Open(request=1, config=learner, snapshot=None))
     assert isinstance(opened, Opened)
     return Planner(me, Terms.of("gossipllm", opened), learner)
 
 
-def by_window(me: str = "me", adapter: AdapterConfig | None = None, **layers: Any) -> Planner:
-    return planner(me, layers=LayersConfig(**{"count": 1, **layers}), adapter=adapter or AdapterConfig())
+def by_window(
+    me: str = "me", adapter: AdapterConfig | None = None, **layers: Unpack[LayersOptions]
+) -> Planner:
+    return planner(me, layers=replace(LayersConfig(count=1), **layers), adapter=adapter or AdapterConfig())
 
 
-def by_heads(me: str = "me", **heads: Any) -> Planner:
-    return planner(me, adapter=AdapterConfig(train="heads"), heads=HeadsConfig(**{"copies": 1, **heads}))
+def by_heads(me: str = "me", **heads: Unpack[HeadsOptions]) -> Planner:
+    return planner(me, adapter=AdapterConfig(train="heads"), heads=replace(HeadsConfig(copies=1), **heads))
 
 
-@pytest.fixture
-def heard() -> Any:
-    def of(name: str, round_: int = 0, **fields: Any) -> ReceivedAnnouncement:
-        someone = RemotePeer(name)
-        frame = someone.announce(round_, **fields)
-        return ReceivedAnnouncement(name, decode_announcement(frame).announcement, frame, someone.id, {})
-
-    return of
+def heard(name: str, round_: int = 0, *, importance: bytes = b"") -> ReceivedAnnouncement:
+    someone = RemotePeer(name)
+    frame = someone.announce(round_, importance=importance)
+    return ReceivedAnnouncement(name, decode_announcement(frame).announcement, frame, someone.id, {})
 
 
 # -- everything -------------------------------------------------------------------------------------
@@ -80,7 +113,7 @@ def test_a_plan_of_other_settings_is_made_anew() -> None:
 @pytest.mark.parametrize("sampling", ["importance", "uniform", "round-robin"])
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_a_window_holds_neighbouring_blocks_and_is_the_same_when_drawn_again(
-    sampling: str, count: int
+    sampling: Sampling, count: int
 ) -> None:
     first, again = (by_window(sampling=sampling, count=count) for _ in range(2))
     for round_ in range(30):
@@ -94,7 +127,7 @@ def test_a_window_of_all_blocks_is_everything() -> None:
 
 
 @pytest.mark.parametrize("sampling", ["importance", "uniform", "round-robin"])
-def test_no_block_is_forgotten_and_neighbours_do_not_march_in_step(sampling: str) -> None:
+def test_no_block_is_forgotten_and_neighbours_do_not_march_in_step(sampling: Sampling) -> None:
     peers = [by_window(f"p{n}", sampling=sampling) for n in range(12)]
     drawn = [
         [one.block_window(round_, UNKNOWN, NEVER, PlanningInputs()).first_block for round_ in range(40)]
@@ -115,7 +148,7 @@ def test_what_matters_more_is_trained_more() -> None:
 
 
 @pytest.mark.parametrize(("softmax", "best"), [("standardised", 4 / math.sqrt(3)), ("plain", 4.0)])
-def test_the_softmax_of_the_settings_decides_how_much_more(softmax: str, best: float) -> None:
+def test_the_softmax_of_the_settings_decides_how_much_more(softmax: Softmax, best: float) -> None:
     # In units of their mean the importances are 0, 0, 0 and 4, with a standard deviation of sqrt(3).
     one = by_window(softmax=softmax, floor=0.1)
     known = (0.0, 0.0, 0.0, 1.0)
@@ -129,7 +162,7 @@ def test_the_softmax_of_the_settings_decides_how_much_more(softmax: str, best: f
     assert drawn[3] / rounds == pytest.approx(expected, abs=0.04)
 
 
-def test_neighbours_measurements_count_as_their_weights_do(heard: Any) -> None:
+def test_neighbours_measurements_count_as_their_weights_do() -> None:
     one = by_window(temperature=0.2, floor=0.01)
     entries = [heard("alice", importance=encode_importance((0.0, 0.0, 1e30, 0.0)))]
     around = PlanningInputs(entries=entries, weights={"alice": 0.5})
@@ -212,9 +245,9 @@ def units(plan: Plan) -> set[int]:
     return {n for n in range(4) if held >> n & 1}
 
 
-def dealt(names: str, heard: Any, *, epoch_round: int, **heads: Any) -> list[set[int]]:
+def dealt(names: str, *, epoch_round: int, **heads: Unpack[HeadsOptions]) -> list[set[int]]:
     """What each trains, as each sees the others at this round."""
-    result = []
+    result: list[set[int]] = []
     for me in names:
         around = PlanningInputs(entries=[heard(other, epoch_round) for other in names if other != me])
         result.append(units(by_heads(me, **heads).heads(epoch_round, around)))
@@ -222,30 +255,30 @@ def dealt(names: str, heard: Any, *, epoch_round: int, **heads: Any) -> list[set
 
 
 @pytest.mark.parametrize("copies", [1, 2])
-def test_every_head_is_trained_by_as_many_as_are_to(heard: Any, copies: int) -> None:
+def test_every_head_is_trained_by_as_many_as_are_to(copies: int) -> None:
     for round_ in range(10):
-        parts = dealt("abc", heard, epoch_round=round_, copies=copies)
+        parts = dealt("abc", epoch_round=round_, copies=copies)
         owners = Counter(unit for part in parts for unit in part)
         assert set(owners) == {0, 1, 2, 3}
         # Who owns none takes one beside its owners.
         assert sum(owners.values()) <= 4 * copies + sum(len(part) == 1 for part in parts)
 
 
-def test_heads_change_hands_with_the_epoch_and_not_within(heard: Any) -> None:
-    parts = [tuple(map(frozenset, dealt("ab", heard, epoch_round=r, epoch_rounds=5))) for r in range(40)]
+def test_heads_change_hands_with_the_epoch_and_not_within() -> None:
+    parts = [tuple(map(frozenset, dealt("ab", epoch_round=r, epoch_rounds=5))) for r in range(40)]
     assert all(len(set(parts[r : r + 5])) == 1 for r in range(0, 40, 5))
     assert len(set(parts)) > 1
 
 
-def test_peers_of_different_pace_mean_the_same_epoch(heard: Any) -> None:
+def test_peers_of_different_pace_mean_the_same_epoch() -> None:
     """The fast one is at round 90, the slow ones at 30: the middle is everybody's, and a liar does not move it."""
     rounds = {"a": 90, "b": 30, "c": 30, "liar": 2**31 - 1, "late": 0}
-    parts = []
+    parts: list[set[int]] = []
     for me, own in rounds.items():
         entries = [heard(name, round_) for name, round_ in rounds.items() if name != me]
         parts.append(units(by_heads(me).heads(own, PlanningInputs(entries=entries))))
     even = [30] * 5
-    same = []
+    same: list[set[int]] = []
     for me, own in zip(rounds, even, strict=True):
         entries = [heard(name, 30) for name in rounds if name != me]
         same.append(units(by_heads(me).heads(own, PlanningInputs(entries=entries))))

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import msgspec
 
 from gossipllm import __version__
 from gossipllm.work import Weigh, Weighed
-from peers.core.effects import Keep, Log, Store
+from peers.core.effects import Effect, Keep, Store
 from sim.toy.learner import EVIDENCE
 from support.core_bench import Bench, RemotePeer, update_of
 from support.effects import every, only, records, round_record
+from support.messages import AnnouncementFields
 from trust.record.history import Begun, Round
 from trust.rows.rows import TrustConfig
 
 
-def gathered(bench: Bench, *others: Any, **announcement: Any) -> tuple[list[Any], list[Any]]:
+def gathered(
+    bench: Bench, *others: RemotePeer, **announcement: Unpack[AnnouncementFields]
+) -> tuple[list[Effect], list[Effect]]:
     """The effects of training, and those of a round whose neighbours are all here."""
     asked = bench.start()
     bench.meet(*others)
@@ -68,7 +71,7 @@ def test_the_company_of_a_merge_is_kept_where_the_peer_wants_it(alice: RemotePee
     bob.update = update_of([5.0, 5.0, 5.0, 5.0])
     ended = bench.finish(gathered(bench, alice, bob)[1])
     company = only(ended, Keep).inputs
-    record = only(ended, Log).record
+    record = round_record(ended)
 
     assert (company.peer, company.round, company.self_weight) == (record.peer, 0, record.self_weight)
     assert [(one.peer, one.name, one.weight) for one in company.members] == [
@@ -92,5 +95,5 @@ def test_nothing_is_kept_unasked_or_of_nobody(alice: RemotePeer) -> None:
     assert not every(unasked.finish(gathered(unasked, alice)[1]), Keep)
     lonely = Bench(keep_neighbours=True)
     ended = lonely.answer(lonely.publish())
-    assert only(ended, Log).record.guard == "alone"
+    assert round_record(ended).guard == "alone"
     assert not every(ended, Keep)

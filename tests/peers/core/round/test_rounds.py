@@ -8,10 +8,10 @@ import pytest
 
 from gossipllm.work import Declined, Evaluate, Evaluated, Failed, Merge, Train, Weigh, Weighed
 from peers.core.effects import Publish, Store
-from peers.core.events import Deadline, Heard, Reopening, Stored, Woke
+from peers.core.events import Deadline, Heard, LearnerAnswer, Reopening, Stored, Woke
 from peers.core.round.stages import Resting, Saving, Training
 from support.core_bench import Bench, RemotePeer, update_of
-from support.effects import every, notes, only, records, round_record
+from support.effects import every, notes, only, refusal_record, round_record
 from trust.rows.rows import TrustConfig
 from wire.codec import decode_announcement
 
@@ -55,6 +55,8 @@ def test_the_answer_to_another_store_publishes_nothing(bench: Bench) -> None:
 def test_the_announcement_is_of_the_saved_state(bench: Bench) -> None:
     saved = only(bench.train(), Store).saved
     announcement = decode_announcement(saved.frame).announcement
+    assert saved.update is not None
+    assert saved.evidence is not None
     assert announcement.update.digest == saved.update.digest
     assert announcement.evidence.digest == saved.evidence.digest
     assert announcement.round == saved.round == 0
@@ -131,7 +133,7 @@ def test_a_distance_that_is_none_is_declined_without_a_fine(
     effects = bench.tell(weighed(weigh, distance, error))
 
     assert only(effects, Merge).row == (1.0,)
-    assert [one.field for one in records(effects)] == ["distance"]
+    assert refusal_record(effects).field == "distance"
     assert bench.core.welcome(alice.id, bench.now)
 
 
@@ -185,7 +187,7 @@ def test_late_and_repeated_answers_change_nothing(bench: Bench) -> None:
     alice = RemotePeer("alice")
     effects = bench.start()
     bench.receive(alice)
-    heard = []
+    heard: list[LearnerAnswer] = []
     while not every(effects, Merge):
         if every(effects, Store):
             effects = bench.publish(effects)

@@ -33,13 +33,13 @@ from sim.toy.learner import fingerprints
 from support.core_bench import NET, Bench, RemotePeer, update_of
 from support.effects import every, requests
 from support.transitions import check_step, kind_of
-from trust.rows.config import Strategy, TrustConfig
+from trust.rows.config import StrategyName, TrustConfig
 from wire.codec import encode_reply
 from wire.messages import Reply
 
 STEPS = 8_000
 WALKS = 6
-STRATEGIES: tuple[Strategy, ...] = ("predictions", "learned", "uniform")
+STRATEGIES: tuple[StrategyName, ...] = ("predictions", "learned", "uniform")
 
 
 class Walk:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, Unpack
 
 import msgspec
 import pytest
 
 from gossipllm.config import LayersConfig, LearnerConfig
 from gossipllm.work import MadeContext, Train
-from peers.core.effects import Publish, Pull
+from peers.core.effects import Effect, Publish, Pull
 from peers.core.events import Connected, Heard, NotPulled, Pulled
 from peers.core.others.blobs.contexts import MAX_FAILED
 from sim.toy.units import CONTEXT_BYTES, context_key, fingerprints
-from support.core_bench import Bench, RemotePeer
+from support.core_bench import Bench, RemotePeer, RoundOptions
 from support.effects import every, only
 from support.running_core import neighbourhood
 from wire.codec import decode_announcement
@@ -32,14 +32,14 @@ def ref(first: int, *, content: Content | None = None, size: int | None = None) 
     return ContextRef(key=context_key(first), blob=BlobRef(digest=content.digest, size=size or content.size))
 
 
-def announced(someone: Any, round_: int, *contexts: ContextRef) -> Heard:
+def announced(someone: RemotePeer, round_: int, *contexts: ContextRef) -> Heard:
     frame = someone.announce(
         round_, fingerprints=SPLIT, net=network_id("gossipllm", SPLIT), contexts=contexts
     )
     return Heard(frame=frame, via=someone.id)
 
 
-def bench_that(contexts: Any, **rounds: Any) -> Any:
+def bench_that(contexts: Literal["make", "fetch"], **rounds: Unpack[RoundOptions]) -> Bench:
     layers = LayersConfig(count=1, context="distil", contexts=contexts)
     return Bench(form="split", learner=LearnerConfig(layers=layers), rounds=rounds)
 
@@ -50,7 +50,7 @@ def of_contexts(pulls: list[Pull]) -> list[Pull]:
 
 
 @pytest.fixture
-def alice() -> Any:
+def alice() -> RemotePeer:
     return RemotePeer("alice")
 
 
@@ -83,7 +83,7 @@ def test_the_last_ones_made_are_kept_and_no_more_than_can_be_announced() -> None
 # -- fetching ---------------------------------------------------------------------------------------
 
 
-def trained(bench: Bench, alice: RemotePeer, *contexts: ContextRef) -> list[Any]:
+def trained(bench: Bench, alice: RemotePeer, *contexts: ContextRef) -> list[Effect]:
     """Start, hear of her contexts, train, publish: the effects up to there."""
     effects = bench.start()
     bench.meet(alice)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from peers.core.effects import Drop, Pull, Verdict
 from peers.core.events import Comparing, Connected, Heard, NotPulled, Pulled, Woke
 from peers.core.others.blobs.pulls import MAX_OPEN
@@ -61,7 +59,7 @@ def test_a_fetch_that_failed_is_followed_by_the_newest(open_bench: Bench, alice:
 def test_no_flood_of_authors_opens_more_than_so_many_fetches() -> None:
     bench = Bench(rounds={"most_partners": 256})
     bench.start()
-    pulls = []
+    pulls: list[Pull] = []
     for name in range(3 * MAX_OPEN):
         someone = RemotePeer(str(name))
         pulls += every(bench.tell(Heard(frame=someone.announce(0), via=someone.id)), Pull)
@@ -118,6 +116,7 @@ def test_updates_and_predictions_of_different_announcements_never_meet(
 
     (complete,) = neighbourhood(open_bench.core).inbox.complete()
     assert complete.announcement.round == 0
+    assert complete.update is not None
     assert complete.update.digest == complete.announcement.update.digest
 
 
@@ -152,7 +151,7 @@ def test_an_update_that_holds_no_numbers_bans_its_author(
     assert open_bench.core.blob(alice.update.digest) is None
 
 
-def large(name: str) -> Any:
+def large(name: str) -> RemotePeer:
     return RemotePeer(name, update=update_of([1e6 + ord(name[0]), 0.0, 0.0, 0.0]))
 
 

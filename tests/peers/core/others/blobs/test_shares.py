@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 import pytest
 
 from gossipllm.config import LearnerConfig
 from gossipllm.work import Absorb, Merged, PushedShare, Train
-from peers.core.effects import Keep, Publish, Pull, Store
+from peers.core.effects import Effect, Keep, Publish, Pull, Store, WakeAt
 from peers.core.events import Connected, Heard, LearnerLost, Pulled, Woke
+from peers.core.others.admission import Keys
 from peers.core.round.learner_supervision import MERGE_TRIES
 from peers.core.round.stages import Gathering
 from sim.toy.mass import ToyMass
@@ -23,7 +22,7 @@ from wire.messages import MAX_SHARES, BlobRef, ShareRef
 
 
 @pytest.fixture
-def bench() -> Any:
+def bench() -> Bench:
     return Bench(learner=LearnerConfig(mixing="push-sum"))
 
 
@@ -38,7 +37,7 @@ class Pusher:
     def id(self) -> str:
         return self.someone.id
 
-    def announce(self, round_: int, *receivers: Any) -> tuple[Heard, Content]:
+    def announce(self, round_: int, *receivers: Keys) -> tuple[Heard, Content]:
         """What is heard, and what the first receiver fetches."""
         told = self.mass.push([one.peer_id for one in receivers])
         contents = [Content.of(one) for one in told.values()]
@@ -50,7 +49,7 @@ class Pusher:
         return Heard(frame=frame, via=self.id), contents[0] if contents else Content.of(b"")
 
 
-def push(bench: Bench, pusher: Pusher, round_: int) -> list[Any]:
+def push(bench: Bench, pusher: Pusher, round_: int) -> list[Effect]:
     """Hear of a share for us and get it."""
     heard, content = pusher.announce(round_, bench.keys)
     effects = bench.tell(heard)
@@ -158,6 +157,13 @@ def test_what_was_taken_in_is_not_taken_again(bench: Bench) -> None:
     assert only(again, Absorb).shares == ()
 
 
+def revived(bench: Bench) -> list[Effect]:
+    """Lose the learner, and open it again when the pause is over."""
+    wake = bench.tell(LearnerLost(why="killed"))[-1]
+    assert isinstance(wake, WakeAt)
+    return bench.answer(bench.tell(Woke(timer=wake.timer), after=wake.at - bench.now))
+
+
 def test_a_learner_lost_while_it_takes_mass_in_is_given_it_again(bench: Bench) -> None:
     effects = bench.start()
     alice = Pusher("alice")
@@ -165,11 +171,9 @@ def test_a_learner_lost_while_it_takes_mass_in_is_given_it_again(bench: Bench) -
     push(bench, alice, 0)
     first = only(bench.publish(bench.answer(effects)), Absorb)
     for _ in range(MERGE_TRIES - 1):
-        wake = bench.tell(LearnerLost(why="killed"))[-1]
-        effects = bench.answer(bench.tell(Woke(timer=wake.timer), after=wake.at - bench.now))
+        effects = revived(bench)
         assert only(effects, Absorb).shares == first.shares
-    wake = bench.tell(LearnerLost(why="killed"))[-1]
-    effects = bench.answer(bench.tell(Woke(timer=wake.timer), after=wake.at - bench.now))
+    effects = revived(bench)
     assert only(effects, Absorb).shares == (), "this round ends alone"
     ended = bench.answer(effects)
     following = bench.lose_patience(bench.publish(bench.answer(ended)))
@@ -221,7 +225,7 @@ def test_before_the_first_merge_nothing_is_pushed() -> None:
     effects = bench.start()
     alice = Pusher("alice")
     met(bench, alice)
-    pushed = []
+    pushed: list[tuple[str, ...]] = []
     for round_ in range(3):
         bench.tell(alice.announce(round_)[0])
         pushed.append(only(effects, Train).receivers)
