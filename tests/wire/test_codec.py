@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
-from typing import Any
 
-import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.wire_frames import (
+    as_plain,
+    framed,
+    make_announcement,
+    make_greeting,
+    packed,
+    unpacked,
+    with_bytes,
+)
 from wire.codec import (
     MAX_ANNOUNCEMENT_BYTES,
     MAX_FRAME_BYTES,
@@ -29,8 +35,6 @@ from wire.errors import WireError
 from wire.messages import BlobRef
 from wire.units import Offer
 
-Make = Callable[..., Any]
-
 
 def unsigned(_: bytes) -> bytes:
     return bytes(64)
@@ -47,9 +51,7 @@ def ref_of(payload: bytes) -> BlobRef:
 
 
 @given(st.binary(min_size=1, max_size=200))
-def test_evidence_is_carried_in_the_frame_and_removed_from_it(
-    make_announcement: Make, payload: bytes
-) -> None:
+def test_evidence_is_carried_in_the_frame_and_removed_from_it(payload: bytes) -> None:
     announcement = make_announcement(evidence=ref_of(payload))
     whole = encode_announcement(announcement, unsigned, payload=payload)
     bare = encode_announcement(announcement, unsigned)
@@ -62,7 +64,7 @@ def test_evidence_is_carried_in_the_frame_and_removed_from_it(
     assert decode_announcement(bare).signed == frame.signed
 
 
-def test_the_largest_payload_passes_and_one_byte_more_does_not(make_announcement: Make) -> None:
+def test_the_largest_payload_passes_and_one_byte_more_does_not() -> None:
     most = bytes(MAX_INLINE_BYTES)
     frame = encode_announcement(make_announcement(evidence=ref_of(most)), unsigned, payload=most)
     assert decode_announcement(frame).payload == most
@@ -76,14 +78,14 @@ def test_the_largest_payload_passes_and_one_byte_more_does_not(make_announcement
     )
 
 
-def test_a_payload_that_is_not_the_announced_evidence_is_refused(make_announcement: Make) -> None:
+def test_a_payload_that_is_not_the_announced_evidence_is_refused() -> None:
     bare = encode_announcement(make_announcement(evidence=ref_of(b"abc")), unsigned)
     assert refused(bare + b"abd") == ("frame.payload", "digest is not the announced one")
     assert refused(bare + b"ab") == ("frame.payload", "2 bytes, announced 3")
     assert refused(bare + b"abcd") == ("frame.payload", "4 bytes, announced 3")
 
 
-def test_frames_that_are_cut_or_begin_otherwise_are_refused(make_announcement: Make) -> None:
+def test_frames_that_are_cut_or_begin_otherwise_are_refused() -> None:
     frame = encode_announcement(make_announcement(), unsigned)
     for length in range(len(frame)):
         field, _ = refused(frame[:length])
@@ -95,7 +97,7 @@ def test_frames_that_are_cut_or_begin_otherwise_are_refused(make_announcement: M
     )
 
 
-def test_the_headers_length_is_held_against_the_frame_and_the_limit(framed: Make) -> None:
+def test_the_headers_length_is_held_against_the_frame_and_the_limit() -> None:
     most = MAX_ANNOUNCEMENT_BYTES - 70
     assert refused(framed(bytes(most)))[0] == "announcement"
     assert refused(framed(bytes(most + 1))) == ("frame.header_length", "6075 does not fit 6144 bytes")
@@ -104,7 +106,7 @@ def test_the_headers_length_is_held_against_the_frame_and_the_limit(framed: Make
     assert refused(framed(b"")) == ("announcement", "not MessagePack: Input data was truncated")
 
 
-def test_an_announcement_above_the_limit_is_not_encoded(make_announcement: Make) -> None:
+def test_an_announcement_above_the_limit_is_not_encoded() -> None:
     with pytest.raises(ValueError, match="limit 6144"):
         encode_announcement(make_announcement(name="x" * 6_000), unsigned)
 
@@ -131,35 +133,29 @@ def test_an_announcement_above_the_limit_is_not_encoded(make_announcement: Make)
         ("importance", b"\xc5\0\x0c" + bytes(12)),
     ],
 )
-def test_another_encoding_of_the_same_value_is_refused(
-    name: str, spelling: bytes, make_announcement: Make, as_plain: Make, framed: Make, with_bytes: Make
-) -> None:
+def test_another_encoding_of_the_same_value_is_refused(name: str, spelling: bytes) -> None:
     header = with_bytes(as_plain(make_announcement()), name, spelling)
-    assert msgpack.unpackb(header) == as_plain(make_announcement())
+    assert unpacked(header) == as_plain(make_announcement())
     assert refused(framed(header)) == ("announcement", "not in canonical form")
 
 
-def test_another_order_another_head_and_a_repeated_field_are_refused(
-    make_announcement: Make, as_plain: Make, framed: Make
-) -> None:
+def test_another_order_another_head_and_a_repeated_field_are_refused() -> None:
     fields = as_plain(make_announcement())
-    packed = msgpack.packb(fields)
-    assert packed[:3] == b"\xde\0\x15"
+    whole = packed(fields)
+    assert whole[:3] == b"\xde\0\x15"
     swapped = dict(reversed(fields.items()))
-    long_head = b"\xdf\0\0\0\x15" + packed[3:]
-    for header in (msgpack.packb(swapped), long_head):
-        assert msgpack.unpackb(header) == fields
+    long_head = b"\xdf\0\0\0\x15" + whole[3:]
+    for header in (packed(swapped), long_head):
+        assert unpacked(header) == fields
         assert refused(framed(header)) == ("announcement", "not in canonical form")
-    for extra in (msgpack.packb("round") + b"\x07", msgpack.packb("round") + b"\x09"):
-        for repeated in (b"\xde\0\x16" + extra + packed[3:], b"\xde\0\x16" + packed[3:] + extra):
+    for extra in (packed("round") + b"\x07", packed("round") + b"\x09"):
+        for repeated in (b"\xde\0\x16" + extra + whole[3:], b"\xde\0\x16" + whole[3:] + extra):
             assert refused(framed(repeated)) == ("announcement", "not in canonical form")
 
 
-def test_bytes_behind_the_header_are_refused(
-    make_announcement: Make, make_greeting: Make, as_plain: Make, framed: Make
-) -> None:
+def test_bytes_behind_the_header_are_refused() -> None:
     for more in (b"\xc0", b"\0", bytes(100)):
-        field, why = refused(framed(msgpack.packb(as_plain(make_announcement())) + more))
+        field, why = refused(framed(packed(as_plain(make_announcement())) + more))
         assert field == "announcement"
         assert "trailing characters" in why
         with pytest.raises(WireError, match="trailing characters"):
@@ -180,17 +176,13 @@ def test_lengths_are_the_first_thing_that_is_checked() -> None:
         assert caught.value.field in {"frame.length", "greeting", "reply"}
 
 
-def test_an_offer_without_its_bitmap_is_another_encoding(
-    make_announcement: Make, as_plain: Make, framed: Make
-) -> None:
+def test_an_offer_without_its_bitmap_is_another_encoding() -> None:
     everything = {**as_plain(make_announcement()), "offer": [8, b""]}
     assert decode_announcement(framed(everything)).announcement.offer == Offer(8)
     assert refused(framed({**everything, "offer": [8]})) == ("announcement", "not in canonical form")
 
 
-def test_a_repeated_receiver_or_context_is_refused(
-    make_announcement: Make, as_plain: Make, framed: Make
-) -> None:
+def test_a_repeated_receiver_or_context_is_refused() -> None:
     fields = as_plain(make_announcement())
     for name in ("shares", "contexts"):
         key, blob = fields[name][0]
@@ -203,9 +195,7 @@ def test_a_repeated_receiver_or_context_is_refused(
         encode_announcement(make_announcement(shares=(share, share)), unsigned)
 
 
-def test_text_that_is_not_utf_8_is_refused(
-    make_announcement: Make, as_plain: Make, framed: Make, with_bytes: Make
-) -> None:
+def test_text_that_is_not_utf_8_is_refused() -> None:
     for name in (b"\xa1\xff", b"\xa3\xed\xa0\x80", b"\xa2\xc0\x80"):  # none, a surrogate, overlong
         field, why = refused(framed(with_bytes(as_plain(make_announcement()), "name", name)))
         assert field == "announcement"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.floats import bf16_bits, bf16_values, count_non_finite
+from wire.floats import Bits, bf16_bits, bf16_values, count_non_finite
 
 ALL_BITS = np.arange(2**16, dtype=np.uint16)
 WIDTHS = st.floats(width=32, allow_nan=False)
@@ -75,9 +77,9 @@ def test_values_beyond_bfloat16_become_infinite_and_are_counted() -> None:
 
 
 @pytest.mark.parametrize("kind", [np.uint16, np.uint32])
-def test_the_count_agrees_with_isfinite(kind: type) -> None:
+def test_the_count_agrees_with_isfinite(kind: type[np.uint16] | type[np.uint32]) -> None:
     rng = np.random.default_rng(0)
-    bits = rng.integers(0, np.iinfo(kind).max, 2**17, dtype=kind, endpoint=True)
+    bits = cast("Bits", rng.integers(0, np.iinfo(kind).max, 2**17, dtype=kind, endpoint=True))
     values = bf16_values(bits) if kind is np.uint16 else bits.view(np.float32)
     assert count_non_finite(bits) == np.count_nonzero(~np.isfinite(values)) > 0
 

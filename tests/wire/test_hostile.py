@@ -8,10 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import msgpack
 import numpy as np
 import pytest
 
+from support.wire_frames import (
+    as_plain,
+    framed,
+    make_announcement,
+    make_greeting,
+    make_reply,
+    packed,
+    with_bytes,
+)
 from wire.codec import (
     MAX_ANNOUNCEMENT_BYTES,
     MAX_GREETING_BYTES,
@@ -27,7 +35,7 @@ from wire.digest import digest_of
 from wire.errors import WireError
 from wire.importance import decode_importance, encode_importance
 from wire.logits import RowsShape, SparseRows, decode_rows, encode_rows
-from wire.messages import MAX_FRAMES, BlobRef
+from wire.messages import MAX_FRAMES, BlobRef, Message
 from wire.pull import (
     PullRequest,
     PullResponse,
@@ -39,8 +47,6 @@ from wire.pull import (
 )
 from wire.tensors import Layout, TensorSpec, check_update, decode_update, encode_update
 from wire.units import Schema, Unit, check_offered, decode_offered, encode_offered
-
-Make = Callable[..., Any]
 
 MUTATIONS = 5_000
 """Of each decoder."""
@@ -81,7 +87,7 @@ def offered(*units: int) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def subjects(make_announcement: Make, make_greeting: Make, make_reply: Make) -> dict[str, Subject]:
+def subjects() -> dict[str, Subject]:
     payload = rows(ROWS_U16)
     carrying = make_announcement(evidence=BlobRef(digest=digest_of(payload), size=len(payload)))
     bare = encode_announcement(make_announcement(), lambda _: bytes(64))
@@ -223,7 +229,7 @@ def filled(unit: bytes, size: int) -> bytes:
 
 
 def distinct_keys(size: int) -> bytes:
-    keys = b"".join(msgpack.packb(f"{index:05}") + b"\xc0" for index in range(size // 7))
+    keys = b"".join(packed(f"{index:05}") + b"\xc0" for index in range(size // 7))
     return b"\xdf" + (size // 7).to_bytes(4, "big") + keys
 
 
@@ -262,20 +268,20 @@ BOMBS: dict[str, Callable[[int], bytes]] = {
 @pytest.mark.parametrize("bomb", BOMBS)
 @pytest.mark.parametrize("place", ["instead of all", "in a list", "in a number", "in an unknown field"])
 def test_decoding_bombs_takes_less_than_ten_times_their_size_and_names_the_field(
-    bomb: str, place: str, make_announcement: Make, make_greeting: Make, make_reply: Make, as_plain: Make,
-    framed: Make, with_bytes: Make,
-) -> None:  # fmt: skip
-    for what, message, many, one, decode, limit in (
+    bomb: str, place: str
+) -> None:
+    cases: tuple[tuple[str, Message, str, str, Callable[[bytes], object], int], ...] = (
         ("announcement", make_announcement(), "capabilities", "round",
          lambda data: decode_announcement(framed(data)), MAX_ANNOUNCEMENT_BYTES - 70),
         ("announcement", make_announcement(), "shares", "offer",
          lambda data: decode_announcement(framed(data)), MAX_ANNOUNCEMENT_BYTES - 70),
         ("greeting", make_greeting(), "latest", "v", decode_greeting, MAX_GREETING_BYTES),
         ("reply", make_reply(), "frames", "v", decode_reply, MAX_REPLY_BYTES),
-    ):  # fmt: skip
+    )  # fmt: skip
+    for what, message, many, one, decode, limit in cases:
         fields = as_plain(message)
         fields.pop("bomb", None)
-        room = limit - len(msgpack.packb(fields)) - 20
+        room = limit - len(packed(fields)) - 20
         name = {"in a list": many, "in a number": one, "in an unknown field": "bomb"}.get(place)
         charge = BOMBS[bomb](room)
         if name is None:
@@ -295,7 +301,7 @@ def test_decoding_bombs_takes_less_than_ten_times_their_size_and_names_the_field
 def test_an_input_above_the_limit_is_refused_unread(size: int) -> None:
     data = b"\xdc\xff\xff" + b"\x80" * size
     offering = b"\1\0\0\0" + data
-    for decode, field in (
+    decoders: tuple[tuple[Callable[[bytes], object], str], ...] = (
         (decode_announcement, "frame.length"),
         (decode_greeting, "greeting.length"),
         (decode_reply, "reply.length"),
@@ -303,16 +309,15 @@ def test_an_input_above_the_limit_is_refused_unread(size: int) -> None:
         (lambda _: decode_offered(offering, SCHEMA), "update.length"),
         (lambda blob: decode_importance(blob, 3), "announcement.importance"),
         (lambda blob: decode_rows(blob, ROWS_U16), "evidence.length"),
-    ):
+    )
+    for decode, field in decoders:
         peak, refusal = peak_of(decode, data)
         assert refusal is not None
         assert refusal.field == field
         assert peak < 16_384
 
 
-def test_decoding_the_largest_messages_takes_less_than_ten_times_their_size(
-    make_greeting: Make, make_reply: Make
-) -> None:
+def test_decoding_the_largest_messages_takes_less_than_ten_times_their_size() -> None:
     for decode, data in (
         (decode_greeting, encode_greeting(make_greeting(1_000))),
         (decode_reply, encode_reply(make_reply(*[bytes(MAX_ANNOUNCEMENT_BYTES)] * MAX_FRAMES))),

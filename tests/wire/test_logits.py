@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +17,14 @@ from wire.floats import bf16_bits
 from wire.logits import MASS_TOLERANCE, MIN_LOGP, RowsShape, SparseRows, decode_rows, encode_rows
 
 SMALL = RowsShape(rows=4, top=3, vocabulary=100)
+
+
+def shape_of(rows: int, top: int, extra: int) -> RowsShape:
+    return RowsShape(rows, top, top + extra)
+
+
 SHAPES = st.builds(
-    lambda rows, top, extra: RowsShape(rows, top, top + extra),
+    shape_of,
     st.integers(1, 6),
     st.integers(1, 256),
     st.one_of(st.integers(0, 3), st.sampled_from([65_536 - 256, 65_536, 200_000])),
@@ -142,7 +151,7 @@ def test_another_length_is_refused(by: int) -> None:
     ],
 )
 def test_each_rule_is_checked_and_named(
-    part: str, at: object, value: int | None, field: str, why: str
+    part: str, at: int | tuple[int, int], value: int | None, field: str, why: str
 ) -> None:
     quarter = SparseRows(
         np.tile(np.array([3, 50, 99], np.uint32), (4, 1)),
@@ -188,11 +197,13 @@ def test_a_token_that_the_model_excludes_is_sent_as_the_least() -> None:
         ({"logp_RK": np.array([[-5, -5]], np.float32)}, "evidence.mass"),
     ],
 )
-def test_what_receivers_would_refuse_is_not_encoded(change: dict[str, np.ndarray], message: str) -> None:
+def test_what_receivers_would_refuse_is_not_encoded(
+    change: dict[str, npt.NDArray[Any]], message: str
+) -> None:
     half = np.full((1, 2), np.log(0.5), np.float32)
-    good = {"ids_RK": np.array([[0, 1]], np.uint32), "logp_RK": half, "tail_R": np.zeros(1, np.float32)}
+    good = SparseRows(np.array([[0, 1]], np.uint32), half, np.zeros(1, np.float32))
     with pytest.raises(ValueError, match=message):
-        encode_rows(SparseRows(**{**good, **change}), RowsShape(1, 2, 10))
+        encode_rows(replace(good, **change), RowsShape(1, 2, 10))
 
 
 @pytest.mark.parametrize(

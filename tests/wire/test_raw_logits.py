@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,8 +25,14 @@ from wire.logits import (
 )
 
 SMALL = RowsShape(rows=4, top=3, vocabulary=100, raw=True)
+
+
+def shape_of(rows: int, top: int, extra: int) -> RowsShape:
+    return RowsShape(rows, top, top + extra, raw=True)
+
+
 SHAPES = st.builds(
-    lambda rows, top, extra: RowsShape(rows, top, top + extra, raw=True),
+    shape_of,
     st.integers(1, 6),
     st.integers(1, 256),
     st.one_of(st.integers(0, 3), st.sampled_from([65_536 - 256, 65_536, 200_000])),
@@ -116,10 +124,12 @@ def test_a_token_that_the_model_excludes_is_sent_as_the_least() -> None:
         ({"logits_RK": np.array([[np.nan, 1]], np.float32)}, "evidence.logits: 1 values"),
     ],
 )
-def test_what_receivers_would_refuse_is_not_encoded(change: dict[str, np.ndarray], message: str) -> None:
-    good = {"ids_RK": np.array([[0, 1]], np.uint32), "logits_RK": np.zeros((1, 2), np.float32)}
+def test_what_receivers_would_refuse_is_not_encoded(
+    change: dict[str, npt.NDArray[Any]], message: str
+) -> None:
+    good = LogitRows(np.array([[0, 1]], np.uint32), np.zeros((1, 2), np.float32))
     with pytest.raises(ValueError, match=message):
-        encode_logits(LogitRows(**{**good, **change}), RowsShape(1, 2, 10, raw=True))
+        encode_logits(replace(good, **change), RowsShape(1, 2, 10, raw=True))
 
 
 def test_each_form_of_evidence_is_checked_by_its_own_rules() -> None:
