@@ -79,6 +79,13 @@ def unpacked(data: bytes) -> Any:
     return cast("Any", msgpack.unpackb(data, raw=False, strict_map_key=True))  # pyright: ignore[reportUnknownMemberType]
 
 
+def unpacked_each(data: bytes) -> list[Any]:
+    """The values that stand in the data one after the other; half a value at the end is left out."""
+    unpacker = cast("Any", msgpack.Unpacker())  # pyright: ignore[reportUnknownMemberType]
+    unpacker.feed(data)
+    return list(unpacker)
+
+
 def with_bytes(fields: dict[str, Any], name: str, value: bytes) -> bytes:
     """A message with one value given in bytes of our own."""
     head = cast("bytes", msgpack.Packer().pack_map_header(len(fields)))  # pyright: ignore[reportUnknownMemberType]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,6 +12,8 @@ import pytest
 from trust.errors import UserMistake
 from trust.files import remove_unfinished, write_output, write_whole
 
+Writer = Callable[[Path, Callable[[BinaryIO], object]], None]
+
 
 def half(file: BinaryIO) -> None:
     file.write(b"half")
@@ -18,7 +21,9 @@ def half(file: BinaryIO) -> None:
 
 
 @pytest.mark.parametrize("write", [write_whole, write_output])
-def test_a_failed_write_leaves_the_earlier_file_and_no_other(tmp_path: Path, write) -> None:
+def test_a_failed_write_leaves_the_earlier_file_and_no_other(
+    tmp_path: Path, write: Callable[[Path, Callable[[BinaryIO], object]], None]
+) -> None:
     path = tmp_path / "table.csv"
     path.write_bytes(b"before")
     with pytest.raises((OSError, UserMistake), match="No space left"):

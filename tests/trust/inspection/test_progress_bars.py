@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from trust.inspection.export import command as exporting
 from trust.inspection.reading import files as reading
 from trust.inspection.reading.pieces import pieces
 from trust.progress import progress
-from trust.record.log import read_history
+from trust.record.log import History, read_history
 
 
 @pytest.fixture
@@ -85,7 +86,11 @@ def test_a_history_read_in_pieces_equals_one_read_at_once(
 ) -> None:
     file = home / "history.msgpack"
     file.write_bytes(file.read_bytes()[: -torn or None])
-    monkeypatch.setattr(reading, "pieces", lambda path: pieces(path, piece=2000))
+
+    def small_pieces(path: Path) -> Iterator[History]:
+        return pieces(path, piece=2000)
+
+    monkeypatch.setattr(reading, "pieces", small_pieces)
     progress_steps: list[int] = []
     found = reading.history_at(file, progress_steps.append)
     assert found == read_history(file)

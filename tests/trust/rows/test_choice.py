@@ -16,7 +16,9 @@ def crowd(count: int) -> list[Neighbour]:
 
 
 @given(st.dictionaries(st.sampled_from([f"peer-{k}" for k in range(6)]), st.floats(0, 1 / 6)), st.data())
-def test_a_starting_row_is_a_distribution_without_zeros(previous: dict[str, float], data) -> None:
+def test_a_starting_row_is_a_distribution_without_zeros(
+    previous: dict[str, float], data: st.DataObject
+) -> None:
     seen = crowd(data.draw(st.integers(0, 8)))
     order = data.draw(st.permutations(range(len(seen))))
     row = starting_row(previous, seen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -157,7 +158,7 @@ def test_the_row_cosine_is_that_of_torchs_cosine_similarity() -> None:
 
 
 @pytest.mark.parametrize("distance", [parameter_distance, row_cosine_distance])
-def test_adapters_that_do_not_fit_are_a_value_error(distance) -> None:
+def test_adapters_that_do_not_fit_are_a_value_error(distance: Callable[[Tensors, Tensors], Distance]) -> None:
     mine, theirs = adapters(3)
     with pytest.raises(ValueError, match="tensors must be the same"):
         distance(mine, {"m.lora_A": theirs["m.lora_A"]})

@@ -27,10 +27,12 @@ SUM_TOLERANCE = 1e-12
 """At most a hundred additions of numbers up to 1, each off by 2^-53."""
 
 OURS = [TrustConfig(strategy=strategy) for strategy in ("predictions", "weights", "validation")]
-PRODUCTS = [
-    TrustConfig(strategy="product", product_of=factors)
-    for factors in (("predictions", "weights"), ("validation", "weights"), get_args(Factor))
-]
+FACTORS: tuple[tuple[Factor, ...], ...] = (
+    ("predictions", "weights"),
+    ("validation", "weights"),
+    get_args(Factor),
+)
+PRODUCTS = [TrustConfig(strategy="product", product_of=factors) for factors in FACTORS]
 PUBLISHED = [
     TrustConfig(strategy=strategy, form=form)
     for strategy in get_args(Factor)

@@ -66,7 +66,9 @@ def at() -> Callable[..., Round]:
     return make
 
 
-def seeds(write: Write, at, folder: Path, losses: Iterable[float], **changes: Any) -> Path:
+def seeds(
+    write: Write, at: Callable[..., Round], folder: Path, losses: Iterable[float], **changes: Any
+) -> Path:
     """Write a method's folder with a run of two peers for each of the losses."""
     for seed, loss in enumerate(losses):
         rounds = at(f"a{seed}", 0, {f"b{seed}": 0.5}, loss), at(f"b{seed}", 0, {f"a{seed}": 0.25}, loss)

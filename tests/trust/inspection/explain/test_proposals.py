@@ -17,6 +17,7 @@ from trust.inspection.explain.proposals import (
     without_entry,
 )
 from trust.rows.evidence import Distance
+from trust.rows.evidence_kinds import Evidence
 from trust.rows.rows import TrustConfig
 
 
@@ -55,10 +56,11 @@ def test_recorded_evidence_serves_every_strategy_that_needs_only_that_kind(writt
 def test_evidence_measured_afterwards_gives_the_other_strategies(written: WriteRun) -> None:
     case = last(written)
     peers = [seen.peer for seen in case.record.seen]
-    distances = {peer: {"weights": Distance(0.5, 0.0), "progress": Distance(-1.0, 0.0)} for peer in peers}
+    each: dict[Evidence, Distance] = {"weights": Distance(0.5, 0.0), "progress": Distance(-1.0, 0.0)}
+    distances = dict.fromkeys(peers, each)
     measured = MeasuredCandidates(
         distances, {"weights": 0.0, "progress": -1.0}, {"logits": "cannot be measured"}
-    )  # type: ignore[arg-type]
+    )
     found = by_name(proposals(case, measured))
     count = len(peers) + 1
     assert found["fomo", "ours"].candidates[0].row == pytest.approx((1 / count,) * count)

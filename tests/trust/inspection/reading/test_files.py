@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import pytest
 
@@ -10,6 +11,7 @@ from support.records import make_home, round_of
 from trust.errors import UserMistake
 from trust.inspection.reading.files import find_peer, history_files
 from trust.inspection.show.latest import read_latest
+from trust.record.matrix import PeerRounds
 
 
 @pytest.fixture
@@ -20,7 +22,18 @@ def homes(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def complaint(*paths: Path, **options) -> str:
+class ReadOptions(TypedDict, total=False):
+    at_round: int | None
+    small: int
+
+
+def round_at(member: PeerRounds, number: int | None = None) -> int:
+    record = member.at(number)
+    assert record is not None
+    return record.round
+
+
+def complaint(*paths: Path, **options: Unpack[ReadOptions]) -> str:
     with pytest.raises(UserMistake) as mistake:
         read_latest(paths, **options)
     assert "\n" not in mistake.value.message
@@ -32,7 +45,7 @@ def test_a_large_file_is_read_from_its_end_to_the_same_rows(homes: Path, number:
     whole = read_latest([homes], at_round=number)
     tail = read_latest([homes], at_round=number, small=0)
     assert tail.members == whole.members
-    assert [member.at(number).round for member in tail.members] == [number or 30] * 2
+    assert [round_at(member, number) for member in tail.members] == [number or 30] * 2
     assert [file.records for file in whole.files] == [31, 31]
     assert [file.records for file in tail.files] == [None, None]
 
@@ -53,12 +66,12 @@ def test_a_torn_end_is_described_alike_by_both_ways_of_reading(homes: Path) -> N
         (file.torn_bytes, file.why) for file in whole.files
     ]
     assert tail.files[0].torn_bytes > 0
-    assert tail.members[0].at(None).round == 29
+    assert round_at(tail.members[0]) == 29
 
 
 def test_several_homes_are_one_matrix(homes: Path) -> None:
     apart = read_latest([homes / "peers" / "b", homes / "peers" / "a" / "history.msgpack"])
-    assert {member.peer: member.at(None).round for member in apart.members} == {"a": 30, "b": 30}
+    assert {member.peer: round_at(member) for member in apart.members} == {"a": 30, "b": 30}
 
 
 def test_a_file_that_two_paths_mean_is_read_once(homes: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.records import entry_of, round_of
-from trust.inspection.reading.ordering import clustered, mutual, ordered
+from trust.inspection.reading.ordering import Order, clustered, mutual, ordered
 from trust.inspection.reading.summary import Summary, summary
 from trust.record.matrix import members
 
@@ -46,7 +46,7 @@ def test_clusters_are_adjacent_and_listed_as_groups(shown: Summary) -> None:
 
 
 @pytest.mark.parametrize("order", ["cluster", "self", "effective"])
-def test_an_order_moves_numbers_and_changes_no_number(shown: Summary, order: str) -> None:
+def test_an_order_moves_numbers_and_changes_no_number(shown: Summary, order: Order) -> None:
     found = ordered(shown, order)
     assert sorted(row.peer for row in found.rows) == sorted(row.peer for row in shown.rows)
     for name in "abcdef":
@@ -68,7 +68,7 @@ def test_the_order_by_name_changes_nothing(shown: Summary) -> None:
 
 @pytest.mark.parametrize(("order", "field"), [("self", "self_weight"), ("effective", "effective")])
 def test_the_greatest_comes_first_and_peers_without_a_row_last(
-    shown: Summary, order: str, field: str
+    shown: Summary, order: Order, field: str
 ) -> None:
     found = ordered(shown, order)
     values = [getattr(row, field) for row in found.rows]

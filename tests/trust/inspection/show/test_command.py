@@ -19,7 +19,7 @@ from rich.console import Console
 
 from support.records import entry_of, make_home, round_of
 from trust.cli import trust
-from trust.inspection.reading.ordering import ordered
+from trust.inspection.reading.ordering import Order, ordered
 from trust.inspection.reading.summary import summary
 from trust.inspection.reading.traffic import totals, with_bytes
 from trust.inspection.show.tables import print_summary
@@ -219,7 +219,7 @@ def test_a_heat_map_that_cannot_be_written_is_one_line(run: Path, tmp_path: Path
 @pytest.mark.parametrize("order", ["name", "cluster"])
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 @pytest.mark.parametrize("count", [2, 30])
-def test_nothing_is_wider_than_the_terminal(width: int, count: int, order: str) -> None:
+def test_nothing_is_wider_than_the_terminal(width: int, count: int, order: Order) -> None:
     peers = [f"12D3KooW{n:044}" for n in range(count)]
     rounds = [round_of(me, 7, {other: 1 / count for other in peers if other != me}) for me in peers]
     out = io.StringIO()

@@ -344,7 +344,7 @@ def test_a_torn_file_is_reported_in_the_log(run: Path) -> None:
 
 
 @pytest.mark.parametrize(("key", "code"), [("q", 0), ("ctrl+c", INTERRUPTED)])
-def test_q_and_ctrl_c_quit_from_every_screen(run: Path, key: str, code) -> None:
+def test_q_and_ctrl_c_quit_from_every_screen(run: Path, key: str, code: int) -> None:
     left: list[int | None] = []
 
     async def script(app: WatchApp, pilot: Pilot[None]) -> None:

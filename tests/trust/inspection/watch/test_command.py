@@ -9,7 +9,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ WATCH = (sys.executable, "-m", "gossipllm.cli", "trust", "watch")
 
 
 @contextlib.contextmanager
-def watching(command: list[str], **options: Any) -> Iterator[subprocess.Popen[Any]]:
+def watching(command: list[str], **options: Any) -> Generator[subprocess.Popen[Any]]:
     """A process that is killed when the test fails: `Popen` alone waits for its end, which may never come."""
     with subprocess.Popen(command, **options) as process:
         try:

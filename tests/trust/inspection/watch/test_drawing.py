@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -21,10 +22,10 @@ from trust.inspection.watch.panels.drawing import (
     short_loss,
 )
 from trust.inspection.watch.panels.table import CellTable
-from trust.record.history import Entry, Note, Refusal, Traffic
+from trust.record.history import Entry, Note, Record, Refusal, Traffic
 
 
-def board_of(*records, kinds=("blob",)) -> Board:
+def board_of(*records: Record, kinds: Sequence[str] = ("blob",)) -> Board:
     traffic = Traffic(sent=dict.fromkeys(kinds, 1_500_000), received=dict.fromkeys(kinds, 999))
     board = Board()
     board.feed(Entry(at_s=1.0, traffic=traffic, record=record) for record in records)
@@ -52,7 +53,7 @@ def test_columns_have_names_where_these_fit_and_numbers_where_not(nine: Board) -
 
 
 @pytest.mark.parametrize("width", range(60, 140, 7))
-def test_losses_and_bytes_fit_from_sixty_columns_on(nine: Board, width) -> None:
+def test_losses_and_bytes_fit_from_sixty_columns_on(nine: Board, width: int) -> None:
     shown = scene(nine, "name")
     assert sum(peers_table(shown, width).widths) <= width
     assert sum(bytes_table(shown, width).widths) <= width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -11,6 +12,7 @@ from trust.errors import UserMistake
 from trust.inspection.watch import following
 from trust.inspection.watch.following import Following, NewEntries
 from trust.record.history import HISTORY_FILE, Entry, Round
+from trust.record.log import History
 
 
 def rounds(new: NewEntries) -> list[int]:
@@ -48,7 +50,12 @@ def test_only_new_bytes_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     watched.read_new()
     decoded: list[int] = []
     really = following.decoded
-    monkeypatch.setattr(following, "decoded", lambda data: decoded.append(len(data)) or really(data))
+
+    def counting(data: bytes) -> History:
+        decoded.append(len(data))
+        return really(data)
+
+    monkeypatch.setattr(following, "decoded", counting)
     append_records(home, "id-a", round_of("id-a", 50, {}))
     watched.read_new()
     watched.read_new()
@@ -166,7 +173,11 @@ def test_a_record_larger_than_a_chunk_is_never_read_again(
     watched = Following([home])
     assert len(all_entries(watched)) == 2
     assert len(watched.troubles) == 1
-    monkeypatch.setattr(following, "decoded", lambda _: pytest.fail("read again"))
+
+    def again(_: bytes) -> NoReturn:
+        pytest.fail("read again")
+
+    monkeypatch.setattr(following, "decoded", again)
     add(home / HISTORY_FILE, b"y" * 5000)
     assert watched.read_new() == NewEntries((), restarted=False, behind=0)
 

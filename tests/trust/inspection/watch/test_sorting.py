@@ -10,7 +10,7 @@ import pytest
 from support.records import begun_of, round_of
 from trust.inspection.reading.ordering import clustered
 from trust.inspection.watch.board import Board
-from trust.inspection.watch.sorting import SORTS, in_order
+from trust.inspection.watch.sorting import SORTS, Sort, in_order
 from trust.record.history import Entry, Traffic
 
 
@@ -38,7 +38,7 @@ def board() -> Board:
     [("name", "abcdex"), ("self", "bcaedx"), ("loss", "ceabdx")],
 )
 def test_a_peer_without_a_round_comes_last_and_peers_without_a_history_after_it(
-    board: Board, sort: str, order: str
+    board: Board, sort: Sort, order: str
 ) -> None:
     assert "".join(in_order(board, sort)) == order
 
@@ -52,12 +52,12 @@ def test_peers_that_trust_each_other_are_adjacent(board: Board) -> None:
 
 
 @pytest.mark.parametrize("sort", SORTS)
-def test_a_board_without_peers_can_be_sorted(sort) -> None:
+def test_a_board_without_peers_can_be_sorted(sort: Sort) -> None:
     assert in_order(Board(), sort) == ()
 
 
 @pytest.mark.parametrize("sort", SORTS)
-def test_a_board_with_one_peer_can_be_sorted(sort) -> None:
+def test_a_board_with_one_peer_can_be_sorted(sort: Sort) -> None:
     board = Board()
     board.feed([Entry(at_s=0.0, traffic=Traffic(sent={}, received={}), record=begun_of("a"))])
     assert in_order(board, sort) == ("a",)

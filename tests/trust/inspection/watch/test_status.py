@@ -27,7 +27,9 @@ def shown() -> Scene:
     return scene(board, "name")
 
 
-def text(shown: Scene, width: int = 80, now: float = NOON + 7, *, frozen=False, read=None) -> str:
+def text(
+    shown: Scene, width: int = 80, now: float = NOON + 7, *, frozen: bool = False, read: float | None = None
+) -> str:
     line = status_line(shown, "name", ("a", "b"), width=width, now=now, frozen=frozen, read=read)
     assert sum(line.widths) == width
     return "".join(cell.text for cell in line.rows[0])
@@ -57,7 +59,7 @@ def test_frozen_and_the_share_read_come_first(shown: Scene) -> None:
 
 
 @pytest.mark.parametrize("width", range(30, 90, 5))
-def test_the_cell_under_the_cursor_is_never_cut(shown: Scene, width) -> None:
+def test_the_cell_under_the_cursor_is_never_cut(shown: Scene, width: int) -> None:
     line = text(shown, width, frozen=True)
     assert line.endswith(" anna ← bert 25.0 % ")
     assert cell_len(line) == width
