@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     GPT2Config,
@@ -27,6 +26,7 @@ from gossipllm.config import (
     ReferenceConfig,
     TrainingConfig,
 )
+from support.tensors import seed_torch
 
 FAMILIES = ("llama", "gpt2", "qwen2")
 
@@ -97,7 +97,7 @@ def config(model_folder: Callable[[str], Path], text_file: Path) -> Callable[...
 
 
 def _tiny(family: str, vocabulary: int) -> Any:
-    torch.manual_seed(7)
+    seed_torch(7)
     shape: dict[str, Any] = {
         "vocab_size": vocabulary,
         "hidden_size": 32,

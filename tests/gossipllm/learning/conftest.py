@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from gossipllm.config import AdapterConfig, LearnerConfig
+from gossipllm.config import LearnerConfig
 from gossipllm.config.choices import MergeRule, Missing
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
@@ -22,6 +22,8 @@ from gossipllm.model.adapter.names import State
 from gossipllm.model.adapter.placement import Attached, attach
 from gossipllm.text.windows import load_splits
 from gossipllm.work import Merge, Merged, Open, Opened, Train, Trained
+from support.adapters import AdapterOptions, adapter_config
+from support.progress import silent
 from wire.digest import Content
 from wire.units import Schema
 
@@ -35,8 +37,9 @@ def shape() -> Shape:
     """The form of adapter that these settings describe, over two blocks with two groups of two heads."""
     bases: dict[str, Attached] = {}
 
-    def make(**settings: Any) -> Blueprint:
-        config = AdapterConfig(**({"rank": 4, "alpha": 8.0, "most_rank": 16} | settings))
+    def make(**settings: Unpack[AdapterOptions]) -> Blueprint:
+        given: AdapterOptions = {"most_rank": 16, **settings}
+        config = adapter_config(**given)
         if config.train not in bases:
             with torch.device("meta"):
                 model = LlamaForCausalLM(
@@ -123,9 +126,9 @@ def effect_of(form: Blueprint, state: State, unit: int) -> np.ndarray:
         if end not in ("lora_A", "lora_B"):
             parts.append(state[cut.tensor].astype(np.float64))
             continue
-        a, b = (state[f"{module}.{factor}"].astype(np.float64) for factor in ("lora_A", "lora_B"))
+        a, b = (state[f"{module}.{factor}"] for factor in ("lora_A", "lora_B"))
         a, b = (cut.of(a), b) if end == "lora_A" else (a, cut.of(b))
-        parts.append(form.scale * b @ a)
+        parts.append(form.scale * b.astype(np.float64) @ a.astype(np.float64))
     return np.concatenate([part.ravel() for part in parts])
 
 
@@ -168,7 +171,7 @@ class Pools:
 
     @staticmethod
     def pool_of(config: LearnerConfig) -> tuple[LearnerPool, Learner, Opened]:
-        pool = LearnerPool(config, lambda *_: None)
+        pool = LearnerPool(config, silent)
         learner = Pools.new_learner(pool, config)
         return pool, learner, Pools.opened(pool, learner)
 

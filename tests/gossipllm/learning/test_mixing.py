@@ -27,13 +27,14 @@ from gossipllm.work import (
     Weigh,
     Weighed,
 )
+from support.progress import silent
 from wire.digest import Content
 
 Config = Callable[..., LearnerConfig]
 
 
 def pool_of(config: LearnerConfig, peers: int) -> tuple[LearnerPool, list[Learner]]:
-    pool = LearnerPool(config, lambda *_: None)
+    pool = LearnerPool(config, silent)
     learners = [new_learner(pool, config, seed) for seed in range(peers)]
     for reply in pool.answer([(one, Open(request=1, config=config, snapshot=None)) for one in learners]):
         assert isinstance(reply, Opened), reply
@@ -212,7 +213,7 @@ def test_a_row_learned_for_updates_is_learned_for_gains(config: Config) -> None:
     """A neighbour far away that gained nothing: its state would be taken, its gain is worth nothing."""
     for mixing in ("parameters", "updates"):
         pool, learners = pool_of(config(mixing=mixing, merge="mean"), 2)
-        own, _ = trained(pool, learners)
+        own, other = trained(pool, learners)
         for number in range(2, 6):
             (other,) = trained(pool, [learners[1]], number)
         idle = pool.answer([(learners[1], Train(request=9, round=6, steps=0))])[0]

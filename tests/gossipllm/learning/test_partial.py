@@ -14,6 +14,7 @@ from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.text.windows import Splits, load_splits
 from gossipllm.work import Evaluate, Evaluated, Train, Weigh, Weighed
+from support.progress import silent
 from trust.errors import UserMistake
 from wire.digest import Content
 from wire.units import Schema, decode_offered
@@ -105,7 +106,7 @@ def test_a_neighbour_is_weighed_by_the_tokens_by_which_its_merge_is_evaluated(
 ) -> None:
     """Trust windows that hold unlike numbers of tokens, as samples do."""
     made = config(evidence=("validation",))
-    pool = LearnerPool(made, lambda *_: None)
+    pool = LearnerPool(made, silent)
     splits = load_splits(made.data, pool.base.tokenizer, context_length=pool.base.context_length, seed=0)
     trust_WT = splits.trust_WT.copy()
     for window, window_T in enumerate(trust_WT[:8]):
@@ -176,7 +177,7 @@ def test_a_snapshot_remembers_what_was_trained_for_the_merge(config: Config, poo
 
 def test_ranks_and_modules_differ_in_one_pool(config: Config, pools: Any) -> None:
     made = config()
-    pool = LearnerPool(made, lambda *_: None)
+    pool = LearnerPool(made, silent)
     adapters = [
         AdapterConfig(rank=4, alpha=8.0),
         AdapterConfig(rank=2, alpha=8.0),
@@ -214,7 +215,8 @@ def test_owned_heads_are_trained_and_offered_and_no_other_moves(
     mine = Schema(reply.units, reply.codec).offer(units, 4).units
     before = dict(learner.state)
 
-    for number in range(1, 4):
+    done = pools.train(pool, learner, 1, units=mine)
+    for number in range(2, 4):
         done = pools.train(pool, learner, number, units=mine)
 
     assert done.offer.units == mine
@@ -239,7 +241,7 @@ def test_what_only_own_heads_compute_is_another_step(config: Config, pools: Any)
 
 
 def test_a_base_that_has_no_such_window_is_said_in_one_line(config: Config, pools: Any) -> None:
-    pool = LearnerPool(config(), lambda *_: None)
+    pool = LearnerPool(config(), silent)
     wide = config(layers=LayersConfig(count=9))
 
     with pytest.raises(UserMistake, match=r"layers\.count is 9"):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType] - typed in part
 
 from gossipllm.config import AdapterConfig, LearnerConfig, TrainingConfig
 from gossipllm.learning.learner import Learner
@@ -37,6 +37,7 @@ from gossipllm.work import (
     Weigh,
     Weighed,
 )
+from support.progress import silent
 from wire.digest import Content
 
 Shape = Callable[..., Blueprint]
@@ -54,7 +55,7 @@ def tail_times(state: State, factor: float, kept: int = LESS) -> State:
     return scaled
 
 
-def products(state: State, rank: int, alpha: float = 8.0) -> State:
+def products(state: State, rank: int, alpha: float = 8.0) -> dict[str, np.ndarray]:
     return {
         name.removesuffix(A): alpha / rank * state[name.removesuffix(A) + B] @ value
         for name, value in state.items()
@@ -95,7 +96,8 @@ def test_modules_are_looked_at_together(shape: Shape, draw: Draw) -> None:
     form = shape(prune=0.99)
     before = draw(form, 0)
     shrunk, grown = (name for name in list(before)[:4] if name.endswith(B))
-    after = before | {
+    after: State = {
+        **before,
         shrunk: tail_times(before, 0.0)[shrunk],
         grown: tail_times(before, 1.01)[grown],
     }
@@ -261,7 +263,7 @@ def test_peers_of_unequal_ranks_go_on_weighing_and_merging_each_other(
     config: Config, tailed: Content, evidence: Any
 ) -> None:
     made = pruning(config, evidence=(evidence,))
-    pool = LearnerPool(made, lambda *_: None)
+    pool = LearnerPool(made, silent)
     learners: list[Learner] = []
     for seed, snapshot in enumerate((tailed, None)):
         splits = load_splits(

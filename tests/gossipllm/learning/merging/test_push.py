@@ -17,6 +17,7 @@ from gossipllm.learning.merging.push import Pushed, mass_length
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.text.windows import Splits, load_splits
 from gossipllm.work import Absorb, Merged, Open, Opened, PushedShare, Train, Trained
+from support.progress import silent
 from wire.digest import Content
 from wire.tensors import Layout, TensorSpec
 
@@ -27,7 +28,7 @@ ONE = Layout((TensorSpec("x", (1,)),))
 
 def pool_of(config: LearnerConfig) -> tuple[LearnerPool, list[Learner]]:
     """Three learners, whose text is the longer the later they stand."""
-    pool = LearnerPool(config, lambda *_: None)
+    pool = LearnerPool(config, silent)
     return pool, [new_learner(pool, config, seed) for seed in range(len(NAMES))]
 
 
@@ -176,7 +177,7 @@ def test_it_learns(pushing: LearnerConfig) -> None:
         a_round(pool, learners, number)
     replies: list[Any] = pool.answer([(one, Absorb(request=4, shares=())) for one in learners])
 
-    fresh = LearnerPool(pushing, lambda *_: None)
+    fresh = LearnerPool(pushing, silent)
     for learner, reply in zip(learners, replies, strict=True):
         untrained = new_learner(fresh, learner.config, learner.config.training.seed)
         (before,) = fresh.answer([(untrained, Absorb(request=4, shares=()))])

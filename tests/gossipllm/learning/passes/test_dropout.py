@@ -19,6 +19,7 @@ from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.model.contexts.config import BlockWindow
 from gossipllm.model.loading.models import load_base
 from gossipllm.work import Trained
+from support.progress import silent
 
 Folder = Callable[[str], Path]
 CONFIG = TrainingConfig(batch_windows=4, learning_rate=1e-2, warmup_steps=0)
@@ -45,7 +46,7 @@ def job_of(fleet: Fleet, *, seed: int = 0, round_: int = 1, dropout: float = 0.3
         windows_WT,
         order_SB,
         config,
-        lambda *_: None,
+        silent,
         dropout=dropout,
         round=round_,
         **more,

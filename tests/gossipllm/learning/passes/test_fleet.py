@@ -18,6 +18,7 @@ from gossipllm.learning.moments import Moments
 from gossipllm.learning.passes import fleet as fleet_module
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.model.loading.models import load_base
+from support.progress import silent
 from wire.logits import RowsShape
 
 Folder = Callable[[str], Path]
@@ -41,9 +42,7 @@ def text(peer: int) -> Any:
 def steps_of(fleet: Fleet, peer: int, taken: int = 0) -> StepsJob:
     windows, config = text(peer), training(peer)
     order = batches(len(windows), config, round_number=0, steps=STEPS)
-    return StepsJob(
-        fleet.blueprint.start(peer), Moments(steps=taken), windows, order, config, lambda *_: None
-    )
+    return StepsJob(fleet.blueprint.start(peer), Moments(steps=taken), windows, order, config, silent)
 
 
 def through_peft(folder: Path, fleet: Fleet, peer: int) -> tuple[dict[str, Any], list[float]]:
@@ -72,7 +71,7 @@ def through_peft(folder: Path, fleet: Fleet, peer: int) -> tuple[dict[str, Any],
         loss.backward()
         torch.nn.utils.clip_grad_norm_(list(found.values()), config.clip_norm)
         optimiser.param_groups[0]["lr"] = config.learning_rate * min(1, (step + 1) / config.warmup_steps)
-        optimiser.step()
+        optimiser.step()  # pyright: ignore[reportUnknownMemberType] - typed in part
         optimiser.zero_grad()
         losses.append(loss.item())
     return {name: value.detach().numpy() for name, value in found.items()}, losses

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from gossipllm.learning.jobs import ProbeJob, SlopeJob, StepsJob
 from gossipllm.learning.moments import Moments
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.model.loading.models import load_base
+from support.progress import silent
 
 Folder = Callable[[str], Path]
 CONFIG = TrainingConfig(batch_windows=4, learning_rate=1e-2, warmup_steps=0, optimiser="sgd")
@@ -86,7 +87,7 @@ def test_a_probe_holds_no_more_than_a_blocks_gradients(
 
         return register(leaf, reduce)
 
-    register = torch.Tensor.register_post_accumulate_grad_hook
+    register = cast("Any", torch.Tensor).register_post_accumulate_grad_hook
     monkeypatch.setattr(torch.Tensor, "register_post_accumulate_grad_hook", counted)
     fleet.perform([ProbeJob(begun(fleet), text())])
 
@@ -97,7 +98,7 @@ def test_local_steps_tell_of_the_layers_that_they_train(model_folder: Folder) ->
     fleet, windows_WT = fleet_of(model_folder("llama")), text()
     state = begun(fleet)
     job = StepsJob(
-        state, Moments(), windows_WT, batches(4, CONFIG, round_number=0, steps=2), CONFIG, lambda *_: None,
+        state, Moments(), windows_WT, batches(4, CONFIG, round_number=0, steps=2), CONFIG, silent,
         tensors=fleet.blueprint.tensors_of(fleet.blueprint.units_in(1, 1)), measure=True,
     )  # fmt: skip
 
@@ -110,7 +111,7 @@ def test_local_steps_tell_of_the_layers_that_they_train(model_folder: Folder) ->
                 windows_WT,
                 job.batches_SB[:1],
                 CONFIG,
-                lambda *_: None,
+                silent,
                 tensors=job.tensors,
                 measure=True,
             )

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pytest
 
-from gossipllm.config import AdapterConfig, ModelConfig, TrainingConfig
+from gossipllm.config import ModelConfig, TrainingConfig
 from gossipllm.learning.batches import batches
 from gossipllm.learning.jobs import LossJob, SlopeJob, StepsJob
 from gossipllm.learning.moments import Moments
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.model.loading.models import load_base
+from support.adapters import AdapterOptions, adapter_config
+from support.progress import silent
 
 Folder = Callable[[str], Path]
 LENGTH = 16
@@ -23,9 +25,9 @@ SGD = TrainingConfig(batch_windows=64, learning_rate=0.1, warmup_steps=0, optimi
 ADAMW = TrainingConfig(batch_windows=4, learning_rate=1e-2, warmup_steps=0, weight_decay=0.5)
 
 
-def fleet_of(folder: Path, **adapter: Any) -> Fleet:
+def fleet_of(folder: Path, **adapter: Unpack[AdapterOptions]) -> Fleet:
     base = load_base(ModelConfig(name=str(folder), device="cpu", dtype="float32", threads=1))
-    return Fleet(base, AdapterConfig(**({"rank": 4, "alpha": 8.0} | adapter)))
+    return Fleet(base, adapter_config(**adapter))
 
 
 def text(windows: int, bearing: int = LENGTH, seed: int = 0) -> Any:
@@ -51,7 +53,7 @@ def stepped(fleet: Fleet, windows_WT: Any, config: TrainingConfig, steps: int = 
         windows_WT,
         batches(len(windows_WT), config, round_number=0, steps=steps),
         config,
-        lambda *_: None,
+        silent,
         **part,
     )
     (done,) = fleet.perform([job])
@@ -169,7 +171,7 @@ def test_entries_of_others_heads_never_move(model_folder: Folder) -> None:
         done = stepped(fleet, text(8), ADAMW, 4, state=state, **of_units(fleet, units))
 
         for name, value in done.state.items():
-            mine = masks.get(name, np.zeros_like(value)) > 0
+            mine = masks[name] > 0 if name in masks else np.zeros(value.shape, bool)
             assert np.array_equal(value[~mine], state[name][~mine]), name
             assert (value[mine] != state[name][mine]).all(), name
 
@@ -179,7 +181,7 @@ def test_peers_that_train_other_windows_go_side_by_side(model_folder: Folder) ->
     order = batches(8, ADAMW, round_number=0, steps=3)
     jobs = [
         StepsJob(
-            begun(fleet), Moments(), windows_WT, order, ADAMW, lambda *_: None,
+            begun(fleet), Moments(), windows_WT, order, ADAMW, silent,
             tensors=fleet.blueprint.tensors_of(fleet.blueprint.units_in(layer, 1)),
         )
         for layer in (0, 1, 0)

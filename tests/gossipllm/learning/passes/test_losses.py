@@ -14,6 +14,7 @@ from gossipllm.learning.passes.losses import (
     window_losses,
     window_means,
 )
+from support.tensors import listed
 from trust.rows.config import Reduction
 
 
@@ -47,9 +48,9 @@ def test_windows_become_ids_and_a_mask_and_no_mask_where_all_bear_loss() -> None
     marked, mask = tokens_and_mask(np.array([[~5, ~6, 7, 8], [1, 2, 3, ~0]], np.int32), device)
     plain, none = tokens_and_mask(np.arange(8, dtype=np.int32).reshape(2, 1, 4), device)
 
-    assert marked.tolist() == [[5, 6, 7, 8], [1, 2, 3, 0]]
+    assert listed(marked) == [[5, 6, 7, 8], [1, 2, 3, 0]]
     assert mask is not None
-    assert mask.tolist() == [[False, True, True], [True, True, False]]
+    assert listed(mask) == [[False, True, True], [True, True, False]]
     assert plain.shape == (2, 4)
     assert none is None
 
@@ -60,12 +61,12 @@ def test_means_leave_out_what_bears_no_loss() -> None:
 
     total, count = window_losses(losses, bears)
 
-    assert total.tolist() == [6, 6, 0, 6]
-    assert count.tolist() == [2, 1, 0, 2]
-    assert window_means(losses, bears).tolist() == [3, 6, 0, 3]
-    assert pooled(losses, bears, groups=2).tolist() == [12 / 3, 6 / 2]
-    assert pooled(losses, bears, groups=2, reduction="sequences").tolist() == [9 / 2, 3]
-    assert pooled(losses[2:3], bears[2:3]).tolist() == [0]
+    assert listed(total) == [6, 6, 0, 6]
+    assert listed(count) == [2, 1, 0, 2]
+    assert listed(window_means(losses, bears)) == [3, 6, 0, 3]
+    assert listed(pooled(losses, bears, groups=2)) == [12 / 3, 6 / 2]
+    assert listed(pooled(losses, bears, groups=2, reduction="sequences")) == [9 / 2, 3]
+    assert listed(pooled(losses[2:3], bears[2:3])) == [0]
 
 
 def test_tokens_that_bear_no_loss_give_no_gradient() -> None:
@@ -75,7 +76,7 @@ def test_tokens_that_bear_no_loss_give_no_gradient() -> None:
     (slope,) = torch.autograd.grad(pooled(token_losses(logits, tokens), bears).sum(), logits)
 
     bearing = slope.abs().sum(dim=2) > 0
-    assert bearing.tolist() == [[False, True, True, False], [True, False, False, False]]
+    assert listed(bearing) == [[False, True, True, False], [True, False, False, False]]
 
 
 @pytest.mark.parametrize("reduction", ["tokens", "sequences"])
