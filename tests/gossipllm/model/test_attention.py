@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def gradients(
         embedded = base.get_input_embeddings()(tokens).detach().requires_grad_()
         logits = base(inputs_embeds=embedded, use_cache=False).logits.float()
         loss = torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
-        (slope,) = torch.autograd.grad(loss, embedded)
+        (slope,) = cast("tuple[torch.Tensor]", torch.autograd.grad(loss, embedded))
     return loss.item(), slope.float(), len(calls)
 
 

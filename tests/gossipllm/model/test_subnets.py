@@ -30,6 +30,7 @@ from gossipllm.model.adapter.sites import Site
 from gossipllm.model.blocks import blocks_of
 from gossipllm.model.loading.models import load_base
 from gossipllm.model.subnets import owned, subnet
+from support.tensors import named_modules, norm, seed_torch
 from trust.errors import UserMistake
 
 Folder = Callable[[str], Path]
@@ -56,7 +57,7 @@ def loaded(folder: Path, dtype: Dtype = "float32") -> tuple[Any, Blueprint]:
 
 
 def tiny(kind: type, config: type, **options: object) -> tuple[Any, Blueprint]:
-    torch.manual_seed(7)
+    seed_torch(7)
     shape = {"vocab_size": 320, "hidden_size": 32, "num_attention_heads": 4, "max_position_embeddings": 64}
     model: Any = kind(config(**(shape | options))).eval().requires_grad_(False)
     return model, attach(model, HEADS).blueprint(HEADS)
@@ -96,7 +97,7 @@ def silenced(model: Any, groups: Groups, count: int) -> Generator[None]:
 
         hooks += [
             module.register_forward_pre_hook(strike)
-            for name, module in blocks_of(model)[block].named_modules()
+            for name, module in named_modules(blocks_of(model)[block])
             if isinstance(module, Site) and name.endswith(OUT)
         ]
     try:
@@ -273,7 +274,7 @@ def test_a_subnet_uses_short_attention_in_bfloat16(
         want = slopes(model, tensors, blueprint)
     for name in blueprint.anatomy.trained:
         # bfloat16 has 8 bits; sums over fewer heads round in other places.
-        assert (got[name] - want[name]).norm() < 0.03 * want[name].norm(), name
+        assert norm(got[name] - want[name]) < 0.03 * norm(want[name]), name
 
 
 @pytest.mark.parametrize("family", SOME)

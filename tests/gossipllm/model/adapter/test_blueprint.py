@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pytest
@@ -20,8 +20,11 @@ from transformers import (
 )
 
 from gossipllm.config import AdapterConfig
+from gossipllm.config.choices import Train
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.placement import attach
+from support.adapters import AdapterOptions
+from support.tensors import seed_torch
 from trust.errors import UserMistake
 from wire.errors import WireError
 from wire.units import RANK
@@ -45,16 +48,17 @@ MODELS: dict[str, Callable[[], Any]] = {
 }
 
 
-def blueprint(family: str = "llama", **settings: Any) -> Blueprint:
+def blueprint(family: str = "llama", **settings: Unpack[AdapterOptions]) -> Blueprint:
     """The blueprint of an adapter on a model on the meta device, which has shapes and no numbers."""
-    config = AdapterConfig(**({"rank": 4} | settings))
+    given: AdapterOptions = {"rank": 4, **settings}
+    config = AdapterConfig(**given)
     with torch.device("meta"):
         model = MODELS[family]()
     return attach(model, config).blueprint(config)
 
 
 @pytest.mark.parametrize("train", KINDS)
-def test_the_pieces_of_all_units_are_all_that_is_trained(train: str) -> None:
+def test_the_pieces_of_all_units_are_all_that_is_trained(train: Train) -> None:
     form = blueprint(train=train)
 
     counted = sum(piece.size for piece in form.pieces(form.start(0), form.own).values())
@@ -66,7 +70,7 @@ def test_the_pieces_of_all_units_are_all_that_is_trained(train: str) -> None:
 
 
 @pytest.mark.parametrize("train", KINDS)
-def test_pieces_that_are_placed_are_the_state_again(train: str) -> None:
+def test_pieces_that_are_placed_are_the_state_again(train: Train) -> None:
     form, rng = blueprint(train=train), np.random.default_rng(0)
     state = {spec.name: rng.normal(size=spec.shape).astype(np.float32) for spec in form.layout.tensors}
     other = {name: -values for name, values in state.items()}
@@ -81,7 +85,7 @@ def test_pieces_that_are_placed_are_the_state_again(train: str) -> None:
 
 
 @pytest.mark.parametrize("train", KINDS)
-def test_a_block_window_has_the_units_of_its_blocks_and_those_outside_all_blocks(train: str) -> None:
+def test_a_block_window_has_the_units_of_its_blocks_and_those_outside_all_blocks(train: Train) -> None:
     form = blueprint(train=train)
 
     window = form.units_in(10, 2)
@@ -104,7 +108,7 @@ def test_shapes_are_those_of_every_rank() -> None:
 
 
 @pytest.mark.parametrize("train", ["b", "heads"])
-def test_the_frozen_tensors_of_a_rank_do_not_depend_on_ranks_asked_for_before(train: str) -> None:
+def test_the_frozen_tensors_of_a_rank_do_not_depend_on_ranks_asked_for_before(train: Train) -> None:
     form = blueprint(train=train)
 
     for rank in (16, 2, 4):
@@ -147,11 +151,10 @@ def test_heads_are_found_in_a_layer_that_holds_query_key_and_value(
 
 def test_one_head_changes_only_what_that_head_computes() -> None:
     """Changes the rows of query, key and value of one unit, and finds the head that they change by its output."""
-    torch.manual_seed(0)
+    seed_torch(0)
     config = AdapterConfig(rank=4, train="heads")
-    model: Any = LlamaForCausalLM(
-        LlamaConfig(**SIZES | {"num_hidden_layers": 1}, num_key_value_heads=2)
-    ).eval()
+    one_layer: dict[str, Any] = {**SIZES, "num_hidden_layers": 1}
+    model: Any = LlamaForCausalLM(LlamaConfig(**one_layer, num_key_value_heads=2)).eval()
     found = attach(model, config)
     form = found.blueprint(config)
     rng, state = np.random.default_rng(0), form.start(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack, cast
 
 import numpy as np
 import pytest
@@ -12,12 +12,14 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from gossipllm.config import AdapterConfig, ModelConfig
+from gossipllm.config import ModelConfig
+from gossipllm.config.choices import Train
 from gossipllm.model.adapter.export import export_adapter
 from gossipllm.model.adapter.merged_model import export_model
 from gossipllm.model.adapter.placement import attach
 from gossipllm.model.adapter.snapshots import Snapshot, SnapshotHeader, encode_snapshot
 from gossipllm.model.loading.models import base_fingerprint, load_base
+from support.adapters import AdapterOptions, adapter_config
 from trust.errors import UserMistake
 
 Folder = Callable[[str], Path]
@@ -26,9 +28,9 @@ FAMILIES = ("llama", "gpt2", "qwen2")
 TOKENS = torch.arange(36).reshape(2, 18)
 
 
-def learned(folder: Path, **settings: Any) -> tuple[bytes, torch.Tensor]:
+def learned(folder: Path, **settings: Unpack[AdapterOptions]) -> tuple[bytes, torch.Tensor]:
     """A snapshot of an adapter with random weights, and the logits of gossipllm's model with it."""
-    config = AdapterConfig(**({"rank": 4, "alpha": 8.0} | settings))
+    config = adapter_config(**settings)
     base = load_base(ModelConfig(name=str(folder), device="cpu", dtype="float32", threads=1))
     name = base_fingerprint(base.model)
     found = attach(base.model, config)
@@ -53,6 +55,11 @@ def learned(folder: Path, **settings: Any) -> tuple[bytes, torch.Tensor]:
     return encode_snapshot(Snapshot(header, state, {}, {}, {})), logits(base.model)
 
 
+def loaded(folder: Path) -> Any:
+    """By transformers alone."""
+    return cast("Any", AutoModelForCausalLM).from_pretrained(folder)
+
+
 def logits(model: Any) -> torch.Tensor:
     with torch.no_grad():
         return model.eval()(input_ids=TOKENS, use_cache=False).logits
@@ -70,15 +77,15 @@ def logits(model: Any) -> torch.Tensor:
     ],
 )
 def test_peft_loads_it_and_computes_the_same(
-    model_folder: Folder, family: str, settings: dict[str, Any], tmp_path: Path
+    model_folder: Folder, family: str, settings: AdapterOptions, tmp_path: Path
 ) -> None:
     snapshot, want = learned(model_folder(family), **settings)
 
     export_adapter(snapshot, tmp_path / "out", peers=["ada", "bob"], row={"self": 0.75, "ada": 0.25})
 
-    base = AutoModelForCausalLM.from_pretrained(model_folder(family))
+    base = loaded(model_folder(family))
     plain = logits(base)
-    model = PeftModel.from_pretrained(base, str(tmp_path / "out"))
+    model: Any = cast("Any", PeftModel).from_pretrained(base, str(tmp_path / "out"))
     torch.testing.assert_close(logits(model), want, atol=1e-5, rtol=1e-4)
     assert not torch.allclose(plain, want, atol=1e-3), "an adapter that does nothing would pass, too"
     assert model.peft_config["default"].lora_dropout == settings.get("dropout", 0.0)
@@ -102,13 +109,13 @@ def test_the_card_says_where_it_comes_from(model_folder: Folder, tmp_path: Path)
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("train", ["both", "heads", "full"])
 def test_transformers_alone_loads_the_whole_model_and_computes_the_same(
-    model_folder: Folder, family: str, train: str, tmp_path: Path
+    model_folder: Folder, family: str, train: Train, tmp_path: Path
 ) -> None:
     snapshot, want = learned(model_folder(family), train=train)
 
     export_model(snapshot, tmp_path / "out", peers=["ada"])
 
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    model = loaded(tmp_path / "out")
     torch.testing.assert_close(logits(model), want, atol=1e-5, rtol=1e-4)
     assert (tmp_path / "out" / "tokenizer.json").is_file()
     assert "gossipllm" not in (tmp_path / "out" / "config.json").read_text(), (
@@ -122,9 +129,7 @@ def test_biases_leave_in_a_whole_model_too(model_folder: Folder, tmp_path: Path)
 
     export_model(snapshot, tmp_path)
 
-    torch.testing.assert_close(
-        logits(AutoModelForCausalLM.from_pretrained(tmp_path)), want, atol=1e-5, rtol=1e-4
-    )
+    torch.testing.assert_close(logits(loaded(tmp_path)), want, atol=1e-5, rtol=1e-4)
 
 
 def test_differences_have_no_form_in_peft_and_the_user_is_told_what_has(

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pytest
@@ -21,6 +21,7 @@ from gossipllm.model.adapter.placement import Attached, attach
 from gossipllm.model.adapter.sites import Site
 from gossipllm.model.blocks import blocks_name, final_norm_of, own_head_of
 from gossipllm.model.loading.models import load_base
+from support.adapters import AdapterOptions, adapter_config
 from trust.errors import UserMistake
 from wire.tensors import Layout, TensorSpec
 
@@ -31,14 +32,14 @@ LAYOUT = Layout((TensorSpec("h.0.attn.lora_A", (4, 32)), TensorSpec("h.0.attn.lo
 SMALL: Any = {"vocab_size": 32, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 
-def attached(folder: Path, **options: Any) -> tuple[PreTrainedModel, Attached, Blueprint]:
+def attached(folder: Path, **options: Unpack[AdapterOptions]) -> tuple[PreTrainedModel, Attached, Blueprint]:
     base = load_base(ModelConfig(name=str(folder), device="cpu", dtype="float32", threads=1))
-    config = AdapterConfig(**({"rank": 4, "alpha": 8.0} | options))
+    config = adapter_config(**options)
     found = attach(base.model, config)
     return base.model, found, found.blueprint(config)
 
 
-def blueprint(folder: Path, **options: Any) -> Blueprint:
+def blueprint(folder: Path, **options: Unpack[AdapterOptions]) -> Blueprint:
     return attached(folder, **options)[2]
 
 
@@ -226,17 +227,15 @@ def test_a_model_without_biases_says_so(model_folder: Folder) -> None:
 
 
 def test_another_scale_or_seed_is_another_network(model_folder: Folder) -> None:
-    names = {
-        blueprint(model_folder("llama"), **options).fingerprint
-        for options in (
-            {},
-            {"alpha": 4.0},
-            {"seed": "x"},
-            {"train": "b"},
-            {"train": "full"},
-            {"train": "heads"},
-        )
-    }
+    changes: list[AdapterOptions] = [
+        {},
+        {"alpha": 4.0},
+        {"seed": "x"},
+        {"train": "b"},
+        {"train": "full"},
+        {"train": "heads"},
+    ]
+    names = {blueprint(model_folder("llama"), **options).fingerprint for options in changes}
 
     assert len(names) == 6
 

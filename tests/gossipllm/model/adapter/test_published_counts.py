@@ -5,7 +5,7 @@ A model on the meta device has shapes and no memory, so that eight billion param
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict, Unpack, cast
 
 import pytest
 import torch
@@ -21,7 +21,14 @@ from gossipllm.config import AdapterConfig
 from gossipllm.model.adapter.placement import attach
 from gossipllm.model.blocks import blocks_name, blocks_of, final_norm_of, own_head_of
 
-LARGE = {"n_layer": 36, "n_embd": 1280, "n_head": 20}
+
+class Gpt2Shape(TypedDict, total=False):
+    n_layer: int
+    n_embd: int
+    n_head: int
+
+
+LARGE: Gpt2Shape = {"n_layer": 36, "n_embd": 1280, "n_head": 20}
 
 
 def on_meta(config: Any) -> Any:
@@ -30,7 +37,7 @@ def on_meta(config: Any) -> Any:
         return loader.from_config(config)
 
 
-def gpt2(**shape: int) -> Any:
+def gpt2(**shape: Unpack[Gpt2Shape]) -> Any:
     return on_meta(GPT2Config(**shape))
 
 
@@ -73,7 +80,8 @@ def test_lora_on_all_layers_trains_what_leff_counts() -> None:
 
 
 def test_lora_on_deberta_with_its_classifier_trains_what_leff_counts() -> None:
-    config = DebertaV2Config(
+    # Some of its settings are no parameters of its own by their types.
+    config = cast("Any", DebertaV2Config)(
         vocab_size=128_100,
         hidden_size=768,
         num_hidden_layers=12,

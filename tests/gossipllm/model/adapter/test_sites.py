@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from gossipllm.config import AdapterConfig, ModelConfig
 from gossipllm.model.adapter.placement import Attached, attach
 from gossipllm.model.adapter.sites import NormSite, Site
 from gossipllm.model.loading.models import load_base
+from support.tensors import seed_torch
 
 Folder = Callable[[str], Path]
 
@@ -26,7 +27,7 @@ def base(folder: Folder, family: str) -> PreTrainedModel:
         return load_base(
             ModelConfig(name=str(folder(family)), device="cpu", dtype="float32", threads=1)
         ).model
-    torch.manual_seed(7)
+    seed_torch(7)
     model: Any = GemmaForCausalLM(
         GemmaConfig(
             vocab_size=32,
@@ -138,7 +139,7 @@ def test_the_sites_of_a_copied_model_work_by_themselves(model_folder: Folder) ->
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma"])
 def test_a_small_difference_of_a_norm_survives_bfloat16(model_folder: Folder, family: str) -> None:
     """1 + 2^-10 is 1 in bfloat16, so that a difference added to the weight would be gone."""
-    model = base(model_folder, family).to(torch.bfloat16)
+    model: Any = cast("Any", base(model_folder, family)).to(torch.bfloat16)
     attach(model, AdapterConfig(train="full"))
     site = next(module for module in model.modules() if isinstance(module, NormSite))
     width = site.weight.shape[0]

@@ -22,6 +22,7 @@ from gossipllm.model.contexts.config import BlockWindow, ContextConfig
 from gossipllm.model.contexts.distilled import distil
 from gossipllm.model.contexts.dropped import Skipped, staying
 from gossipllm.model.contexts.fidelity import fidelity
+from support.tensors import named_modules, seed_torch
 
 BLOCKS = 5
 FAMILIES = ("gpt2", "llama", "bloom")
@@ -30,7 +31,7 @@ WINDOWS_WT = (np.arange(6 * 16, dtype=np.int32) * 37 % 101).reshape(6, 16)
 
 
 def drawn(family: str) -> Any:
-    torch.manual_seed(3)
+    seed_torch(3)
     made: Any
     if family == "gpt2":
         made = GPT2LMHeadModel(
@@ -157,13 +158,13 @@ def test_a_decimal_ratio_keeps_the_number_it_means() -> None:
 
 def test_checkpointing_changes_no_gradient_and_no_name(model: Any) -> None:
     other = compressed(model, BlockWindow(1), ContextConfig(operator="int8"))
-    names = [name for name, _ in other.named_modules()]
+    names = [name for name, _ in named_modules(other)]
     want = slopes(other, BlockWindow(1))
 
     with checkpointed(other, BlockWindow(1)):
         found = slopes(other, BlockWindow(1))
 
-    assert [name for name, _ in other.named_modules()] == names
+    assert [name for name, _ in named_modules(other)] == names
     for one, two in zip(found, want, strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=0)
 

@@ -29,6 +29,7 @@ from gossipllm.model.contexts.encoding import (
     most_bytes,
 )
 from gossipllm.model.contexts.fidelity import fidelity
+from support.tensors import seed_torch
 from wire.errors import WireError
 
 CONFIG = ContextConfig(operator="distil", ratio=0.5, steps=60, learning_rate=3e-3)
@@ -37,7 +38,7 @@ REFERENCE_WT = (np.arange(10 * 16, dtype=np.int32) ** 2 % 101).reshape(10, 16)
 
 
 def drawn(family: str = "llama") -> Any:
-    torch.manual_seed(3)
+    seed_torch(3)
     made: Any
     if family == "gpt2":
         made = GPT2LMHeadModel(
@@ -46,8 +47,8 @@ def drawn(family: str = "llama") -> Any:
             )
         )
     else:
-        shape: dict[str, int] = {"hidden_size": 32, "intermediate_size": 80, "num_hidden_layers": 5}
-        heads: dict[str, int] = {"num_attention_heads": 4, "num_key_value_heads": 2}
+        shape: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 80, "num_hidden_layers": 5}
+        heads: dict[str, Any] = {"num_attention_heads": 4, "num_key_value_heads": 2}
         made = LlamaForCausalLM(LlamaConfig(vocab_size=101, max_position_embeddings=32, **shape, **heads))
     with torch.no_grad():
         for name, value in made.named_parameters():

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType] - typed in part
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from gossipllm.config import AdapterConfig, ModelConfig
@@ -69,7 +69,7 @@ def test_a_packed_base_takes_little_more_memory_than_its_packed_weights(
         num_attention_heads=4,
         num_key_value_heads=4,
     )
-    LlamaForCausalLM(shape).save_pretrained(tmp_path)
+    LlamaForCausalLM(shape).save_pretrained(tmp_path)  # pyright: ignore[reportUnknownMemberType] - typed in part
     tokenizer.save_pretrained(tmp_path)
     whole: Any = load_base(config_of(tmp_path)).model
     linear = sum(layer.weight.nbytes for layer in linears_of(blocks_of(whole)).values())

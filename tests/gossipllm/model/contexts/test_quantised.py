@@ -10,11 +10,12 @@ from transformers.pytorch_utils import Conv1D
 
 from gossipllm.model.contexts import quantised
 from gossipllm.model.contexts.quantised import Int4Linear, Int8Linear, PackedLinear, packed
+from support.tensors import norm, seed_torch
 
 
 def drawn(kind: str, inputs: int = 100, outputs: int = 48) -> Any:
     """A random layer. Its 100 inputs fill one group of the four-bit format and part of a second."""
-    torch.manual_seed(1)
+    seed_torch(1)
     layer: Any = Conv1D(outputs, inputs) if kind == "Conv1D" else torch.nn.Linear(inputs, outputs)
     torch.nn.init.normal_(layer.bias)
     return layer.requires_grad_(False)
@@ -104,7 +105,7 @@ def test_bfloat16_goes_through_in_bfloat16() -> None:
         assert (y.dtype, slope.dtype) == (torch.bfloat16, torch.bfloat16)
         want = torch.nn.functional.linear(x.float(), wide(made), layer.bias.float())
         # bfloat16 has 8 bits.
-        assert (y.float() - want).norm() < 0.01 * want.norm()
+        assert norm(y.float() - want) < 0.01 * norm(want)
 
 
 def test_the_class_of_a_packed_layer_follows_its_bits() -> None:

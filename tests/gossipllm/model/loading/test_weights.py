@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import (
+    load_file,  # pyright: ignore[reportUnknownVariableType] - typed in part
+    save_file,  # pyright: ignore[reportUnknownVariableType] - typed in part
+)
 
 from gossipllm.config import ModelConfig
 from gossipllm.model.blocks import blocks_name, blocks_of
