@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ def weights(run: PretrainingRun) -> list[torch.Tensor]:
 
 
 def base_model() -> LlamaForCausalLM:
-    return AutoModelForCausalLM.from_pretrained(
+    return cast("Any", AutoModelForCausalLM).from_pretrained(
         base.model_folder(), local_files_only=True, dtype=torch.float32
     )
 
@@ -99,7 +100,7 @@ def bits_per_byte(model: LlamaForCausalLM, name: str) -> float:
 
 def test_the_embedded_model_loads_through_the_ordinary_classes_and_is_small() -> None:
     model = base_model()
-    tokenizer = AutoTokenizer.from_pretrained(base.model_folder(), local_files_only=True)
+    tokenizer = cast("Any", AutoTokenizer).from_pretrained(base.model_folder(), local_files_only=True)
     assert model.config.to_diff_dict().items() >= {"vocab_size": 4096, "hidden_size": 256}.items()
     assert len(tokenizer) == model.config.vocab_size
     assert (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id) == (0, 0, 1)
@@ -117,7 +118,7 @@ def test_the_shipped_configuration_is_the_recipe() -> None:
 
 @pytest.mark.parametrize("name", base.CORPORA)
 def test_the_tokenizer_gives_every_text_back_byte_for_byte(name: str) -> None:
-    tokenizer = load_tokenizer(base.model_folder())
+    tokenizer: Any = load_tokenizer(base.model_folder())
     text = base.corpus_file(name).read_text(encoding="utf-8")[:20_000]
     ids = tokenizer.encode(text)
     assert tokenizer.decode(ids) == text
@@ -125,7 +126,7 @@ def test_the_tokenizer_gives_every_text_back_byte_for_byte(name: str) -> None:
 
 
 def test_a_dialogue_becomes_a_line_a_turn_and_marks_the_answers() -> None:
-    tokenizer = load_tokenizer(base.model_folder())
+    tokenizer: Any = load_tokenizer(base.model_folder())
     dialogue = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
     text = tokenizer.apply_chat_template(dialogue, tokenize=False)
     assert text == "user: Why?\nassistant: So.<|endoftext|>\n"
@@ -204,9 +205,10 @@ def test_the_rate_rises_to_its_peak_and_ends_at_its_share() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"tokens": 10}, {"micro_windows": 5}, {"warm_up_share": 1.0}, {"seed": -1}]
 )
-def test_a_recipe_that_cannot_be_followed_is_refused(wrong: dict[str, int]) -> None:
+def test_a_recipe_that_cannot_be_followed_is_refused(wrong: dict[str, Any]) -> None:
+    recipe: dict[str, Any] = {"tokens": 100_000, **wrong}
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        PretrainingConfig(**{"tokens": 100_000, **wrong})
+        PretrainingConfig(**recipe)
 
 
 def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
@@ -256,11 +258,11 @@ def test_training_learns_a_stream_that_repeats() -> None:
 def test_an_exported_folder_holds_model_and_tokenizer(tmp_path: Path) -> None:
     corpus = tmp_path / "train.txt"
     corpus.write_text("the same words and the same words and other words\n" * 20)
-    tokenizer = make_tokenizer(corpus, size=300)
+    tokenizer: Any = make_tokenizer(corpus, size=300)
     export(tiny_run(steps=1).model, tokenizer, tmp_path / "model")
     names = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
-    again = AutoTokenizer.from_pretrained(tmp_path / "model", local_files_only=True)
+    again = cast("Any", AutoTokenizer).from_pretrained(tmp_path / "model", local_files_only=True)
     assert again.encode("the same words") == tokenizer.encode("the same words")
 
 
@@ -273,7 +275,7 @@ def test_the_command_writes_a_model_and_does_not_overwrite_its_run(tmp_path: Pat
     arguments = ["--corpus", str(corpus), "--out", str(out)]
     begun = CliRunner().invoke(main, [*arguments, "--tokens", "8192"], catch_exceptions=False)
     assert "is ready" in begun.output
-    model = AutoModelForCausalLM.from_pretrained(out / "model", local_files_only=True)
+    model = cast("Any", AutoModelForCausalLM).from_pretrained(out / "model", local_files_only=True)
     assert model.config.vocab_size == len(load_tokenizer(out / "model"))
     assert len((out / "curve.csv").read_text().splitlines()) == 2  # names, and the only step
 

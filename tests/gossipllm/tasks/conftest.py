@@ -40,7 +40,9 @@ def saved(model_folder: Callable[[str], Path]) -> Callable[..., Snapshot]:
     def make(base: Base, train: Any = "both", *, seed: int = 0) -> Snapshot:
         name = str(model_folder("llama"))
         fingerprint = base_fingerprint(base.model)
-        twin = load_base(ModelConfig(name=base.model.name_or_path, device="cpu", dtype="float32", threads=1))
+        folder = base.model.name_or_path
+        assert folder is not None
+        twin = load_base(ModelConfig(name=folder, device="cpu", dtype="float32", threads=1))
         config = AdapterConfig(rank=4, alpha=8.0, train=train)
         blueprint = attach(twin.model, config).blueprint(config)
         draws = np.random.default_rng(seed)

@@ -11,6 +11,7 @@ import torch
 from gossipllm.model.loading.models import Base
 from gossipllm.tasks.generation import answers, room
 from gossipllm.text.samples import encoded_prompts
+from support.progress import silent
 
 PROMPTS = [
     "The heron",
@@ -20,9 +21,16 @@ PROMPTS = [
 ]
 
 
-def written(base: Base, prompts: list[str], **options: Any) -> list[str]:
-    given = {"new_tokens": 12, "batch": 4, "one_line": False, "done": lambda _: None}
-    return answers(base, prompts, **(given | options))
+def written(
+    base: Base,
+    prompts: list[str],
+    *,
+    new_tokens: int = 12,
+    batch: int = 4,
+    one_line: bool = False,
+    done: Callable[[int], None] = silent,
+) -> list[str]:
+    return answers(base, prompts, new_tokens=new_tokens, batch=batch, one_line=one_line, done=done)
 
 
 def one_by_one(base: Base, prompt: str, new_tokens: int) -> str:

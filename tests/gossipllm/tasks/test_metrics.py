@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import BertConfig, PreTrainedTokenizerFast
 from transformers import BertModel as Bert
 
 from gossipllm.tasks.metrics import BertModel, bertscore, bleu, check_libraries, chrf, rouge
+from support.tensors import seed_torch
 from trust.errors import UserMistake
 
 HERON = "the heron of Bergen slept ere spring came"
@@ -69,12 +69,12 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> str:
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=inner, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]"
     )
-    torch.manual_seed(0)
+    seed_torch(0)
     folder = tmp_path_factory.mktemp("bert")
     shape: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2}
     limits: dict[str, Any] = {"intermediate_size": 24, "max_position_embeddings": 32}
-    Bert(BertConfig(vocab_size=len(tokenizer), **shape, **limits)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    Bert(BertConfig(vocab_size=len(tokenizer), **shape, **limits)).save_pretrained(folder)  # pyright: ignore[reportUnknownMemberType] - typed in part
+    tokenizer.save_pretrained(folder)  # pyright: ignore[reportUnknownMemberType] - typed in part
     return str(folder)
 
 
@@ -109,7 +109,11 @@ def test_a_model_that_bertscore_cannot_use_is_a_user_error(bert: str, tmp_path: 
 
 def test_a_library_that_is_missing_is_named_with_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     check_libraries(["rouge", "bleu", "chrf", "bertscore", "accuracy", "perplexity"])
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+    def missing(name: str) -> None:
+        """As `find_spec` answers where there is no such module."""
+
+    monkeypatch.setattr(importlib.util, "find_spec", missing)
 
     check_libraries(["accuracy", "perplexity"])
     with pytest.raises(UserMistake, match=r"chrf needs sacrebleu, .* pip install 'gossipllm\[eval\]'"):

@@ -14,6 +14,8 @@ from gossipllm.model.adapter.snapshots import Snapshot, encode_snapshot
 from gossipllm.model.loading.models import Base, base_fingerprint
 from gossipllm.tasks.generation import answers
 from gossipllm.tasks.mounting import folder_on, snapshot_on
+from support.progress import silent
+from support.tensors import named_modules
 from trust.errors import UserMistake
 
 TOKENS = torch.tensor([[5, 6, 7, 8, 9], [50, 40, 30, 20, 10]])
@@ -72,7 +74,7 @@ def test_mounting_that_is_interrupted_leaves_the_base_as_it_was(
     base: Bases, saved: Saves, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = base()
-    names = [name for name, _ in model.model.named_modules()]
+    names = [name for name, _ in named_modules(model.model)]
 
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -81,17 +83,20 @@ def test_mounting_that_is_interrupted_leaves_the_base_as_it_was(
     with pytest.raises(KeyboardInterrupt), snapshot_on(model, saved(model)):
         raise AssertionError("nothing is mounted")
 
-    assert [name for name, _ in model.model.named_modules()] == names
+    assert [name for name, _ in named_modules(model.model)] == names
 
 
 def test_answers_are_written_with_what_is_beside_the_base(base: Bases, saved: Saves) -> None:
     model = base()
-    options: dict[str, Any] = {"new_tokens": 8, "batch": 2, "one_line": False, "done": lambda _: None}
-    plain = answers(model, ["The heron", "The otter of"], **options)
+
+    def written(*contexts: str) -> list[str]:
+        return answers(model, list(contexts), new_tokens=8, batch=2, one_line=False, done=silent)
+
+    plain = written("The heron", "The otter of")
 
     with snapshot_on(model, saved(model)):
-        together = answers(model, ["The heron", "The otter of"], **options)
-        alone = [answers(model, [one], **options)[0] for one in ("The heron", "The otter of")]
+        together = written("The heron", "The otter of")
+        alone = [written(one)[0] for one in ("The heron", "The otter of")]
 
     assert together == alone != plain
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import numpy as np
 import pytest
 import torch
 
-from gossipllm.config import AdapterConfig, LearnerConfig
+from gossipllm.config import LearnerConfig
 from gossipllm.config.choices import Train
 from gossipllm.learning.merging.updates import UpdateFormat
 from gossipllm.model.adapter.placement import attach
@@ -17,6 +17,7 @@ from gossipllm.model.adapter.snapshots import Snapshot
 from gossipllm.model.blocks import replace
 from gossipllm.model.loading.models import Base
 from gossipllm.tasks.neighbours import NeighbourAdapter, laid_over
+from support.adapters import AdapterOptions, adapter_config
 from wire.digest import Content
 from wire.errors import WireError
 
@@ -26,9 +27,9 @@ Bases = Callable[..., Base]
 Saves = Callable[..., Snapshot]
 
 
-def config(train: Train = "both", **adapter: Any) -> LearnerConfig:
+def config(**adapter: Unpack[AdapterOptions]) -> LearnerConfig:
     """The configuration of the adapters of the `saved` fixture."""
-    return LearnerConfig(adapter=AdapterConfig(**{"rank": 4, "alpha": 8.0, "train": train, **adapter}))
+    return LearnerConfig(adapter=adapter_config(**adapter))
 
 
 def sent(base: Base, snapshot: Snapshot, form: LearnerConfig, units: slice = slice(None)) -> Content:
@@ -53,7 +54,7 @@ def test_a_whole_update_is_the_neighbours_adapter(base: Bases, saved: Saves, tra
     model = base("gpt2")
     own, theirs = saved(model, train), saved(model, train, seed=1)
     before = logits(model)
-    form = config(train)
+    form = config(train=train)
 
     found = laid_over(model, NeighbourAdapter("bert", "id-b", sent(model, theirs, form), own, form))
 

@@ -42,7 +42,8 @@ def documents(counts: list[int]) -> list[Category]:
 
 
 def config(**options: Any) -> PartitionConfig:
-    return PartitionConfig(**({"train_tokens": 320, "trust_tokens": 40, "test_tokens": 80} | options))
+    given: dict[str, Any] = {"train_tokens": 320, "trust_tokens": 40, "test_tokens": 80, **options}
+    return PartitionConfig(**given)
 
 
 def deal(categories: list[Category], *, peers: int = 6, seed: int = 0, **options: Any) -> tuple[Share, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import pytest
@@ -125,8 +125,17 @@ def test_a_window_longer_than_the_model_can_read_is_a_user_error(text_file: Path
         splits(text_file, tokenizer, window_tokens=65)
 
 
-def reference(tokenizer: Tok, **options: Any):
-    config = ReferenceConfig(**({"windows": 12, "window_tokens": 8, "top": 4} | options))
+class ReferenceOptions(TypedDict, total=False):
+    source: str
+    seed: str
+    windows: int
+    window_tokens: int
+    top: int
+
+
+def reference(tokenizer: Tok, **options: Unpack[ReferenceOptions]):
+    given: ReferenceOptions = {"windows": 12, "window_tokens": 8, "top": 4, **options}
+    config = ReferenceConfig(**given)
     return load_reference(config, tokenizer, context_length=64, vocabulary=320)
 
 
@@ -142,7 +151,7 @@ def test_the_embedded_reference_set_takes_all_five_texts_equally(tokenizer: Tok)
 
 @pytest.mark.parametrize("changed", [{"seed": "x"}, {"top": 5}, {"windows": 11}, {"window_tokens": 9}])
 def test_every_setting_of_the_reference_set_changes_its_fingerprint(
-    tokenizer: Tok, changed: dict[str, Any]
+    tokenizer: Tok, changed: ReferenceOptions
 ) -> None:
     assert reference(tokenizer).fingerprint == reference(tokenizer).fingerprint
     assert reference(tokenizer).fingerprint != reference(tokenizer, **changed).fingerprint
