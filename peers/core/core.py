@@ -18,7 +18,7 @@ from peers.core.config import CoreConfig
 from peers.core.effects import Effect
 from peers.core.events import Event, PeerId
 from peers.core.others.admission import Keys
-from peers.core.others.connections import Connections
+from peers.core.others.connected_peers import ConnectedPeers
 from peers.core.round.stages import Stage
 from peers.core.running import Running
 from peers.core.saved import Saved
@@ -29,7 +29,7 @@ class Core:
     """One peer's decisions. `saved` is the state on disk, None for a peer that never ran."""
 
     def __init__(self, config: CoreConfig, keys: Keys, saved: Saved | None) -> None:
-        self._connections = Connections(config, keys.peer_id)
+        self._connections = ConnectedPeers(config, keys.peer_id)
         if saved is not None:
             self._connections.scores.restore(
                 (one.peer, one.score, one.at_s, one.banned_until_s) for one in saved.standings

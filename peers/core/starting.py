@@ -35,7 +35,7 @@ from peers.core.events import (
     Woke,
 )
 from peers.core.others.admission import MALFORMED_FINE, Keys
-from peers.core.others.connections import Connections
+from peers.core.others.connected_peers import ConnectedPeers
 from peers.core.others.neighbourhood import Neighbourhood
 from peers.core.round.learner_supervision import LearnerSupervision
 from peers.core.round.planning import Planner
@@ -58,7 +58,7 @@ class Starting:
         keys: Keys,
         saved: Saved | None,
         *,
-        connections: Connections,
+        connections: ConnectedPeers,
         new_request: Callable[[], int],
     ) -> None:
         self._config = config

@@ -30,7 +30,7 @@ from peers.core.others.admission import (
 from peers.core.others.blobs.fetching import Fetching
 from peers.core.others.blobs.pulls import ContentFault
 from peers.core.others.blobs.shares import receivers
-from peers.core.others.connections import Connections
+from peers.core.others.connected_peers import ConnectedPeers
 from peers.core.others.greetings import Greetings
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
 from peers.core.others.offers import Offers
@@ -53,7 +53,7 @@ class Neighbourhood:
     A peer that sends bad bytes is fined for their form, the author of an announcement for its content.
     """
 
-    def __init__(self, config: CoreConfig, keys: Keys, terms: Terms, connections: Connections) -> None:
+    def __init__(self, config: CoreConfig, keys: Keys, terms: Terms, connections: ConnectedPeers) -> None:
         self._config = config
         self._keys = keys
         self._connections = connections
@@ -195,7 +195,7 @@ class Neighbourhood:
         return self._greetings.next(self.connected)
 
     def fine(self, peer: PeerId, field: str, why: str, amount: float, now: float) -> list[Effect]:
-        """`Connections.fine`, and let go of everything of a peer that is banned by it."""
+        """`ConnectedPeers.fine`, and let go of everything of a peer that is banned by it."""
         effects = self._connections.fine(peer, field, why, amount, now)
         if self.scores.banned(peer, now):
             self.inbox.remove(peer)

@@ -1,4 +1,4 @@
-"""Connections: who is connected, how each peer behaved, and what was reported about it.
+"""ConnectedPeers: who is connected, how each peer behaved, and what was reported about it.
 
 These exist from the start of the process. What can only be known once the learner is open (which network this
 peer is of, what an announcement must look like) is in `neighbourhood.py`.
@@ -15,7 +15,7 @@ from peers.core.others.complaints import Complaints
 from peers.core.others.scores import Scores
 
 
-class Connections:
+class ConnectedPeers:
     """The connected peers in the order in which they connected, with the scores of all peers."""
 
     def __init__(self, config: CoreConfig, me: PeerId) -> None:
