@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -91,7 +91,7 @@ class Attacker:
 
 
 @asynccontextmanager
-async def attacker_on(victim: Member) -> AsyncIterator[Attacker]:
+async def attacker_on(victim: Member) -> AsyncGenerator[Attacker, None]:
     key_pair = create_new_key_pair()
     host = libp2p.new_host(
         key_pair=key_pair,

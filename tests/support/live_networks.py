@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from peers.identity import Identity
@@ -20,7 +20,7 @@ Together = Callable[..., AbstractAsyncContextManager[list["Member"]]]
 
 def quick(**changes: Any) -> NetworkConfig:
     """Listening on loopback."""
-    return NetworkConfig(**{"listen": LOOPBACK, **changes})
+    return replace(NetworkConfig(listen=LOOPBACK), **changes)
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Member:
 
 
 @asynccontextmanager
-async def real_networks(count: int, **changes: Any) -> AsyncIterator[list[Member]]:
+async def real_networks(count: int, **changes: Any) -> AsyncGenerator[list[Member], None]:
     """All join through the first, and the block starts when all are connected with all."""
     async with AsyncExitStack() as stack:
         members: list[Member] = []
@@ -50,7 +50,7 @@ async def real_networks(count: int, **changes: Any) -> AsyncIterator[list[Member
 
 
 @asynccontextmanager
-async def fake_networks(hub: Hub, count: int) -> AsyncIterator[list[Member]]:
+async def fake_networks(hub: Hub, count: int) -> AsyncGenerator[list[Member], None]:
     identities = [Identity.generate() for _ in range(count)]
     peers = [RecordingPeer() for _ in identities]
     networks: Sequence[Network] = [hub.join(p, i.peer_id) for p, i in zip(peers, identities, strict=True)]

@@ -13,10 +13,11 @@ from sim.toy.learner import add_toy
 from sim.world.conditions import ComputeConfig, Conditions, LinkConfig
 from sim.world.simulated_peer import SimulatedPeer
 from sim.world.world import World
+from support.core_bench import RoundOptions
 from support.running_core import neighbourhood
 from wire.codec import decode_announcement
 
-CONFIG = {"steps": 2, "patience_s": 2.0, "compare_every_s": 5.0}
+CONFIG: RoundOptions = {"steps": 2, "patience_s": 2.0, "compare_every_s": 5.0}
 COMPUTE = ComputeConfig(step_s=0.5, answer_s=0.0)
 """A second for local steps, and all else at once: what stories about networks and crashes count in."""
 
@@ -82,15 +83,16 @@ def world_of(
     seed: int = 0,
     speeds: Callable[[int], float] = lambda n: 1 + n / 7,
     start: bool = True,
-    rounds: dict[str, Any] | None = None,
+    rounds: RoundOptions | None = None,
     conditions: Conditions | None = None,
     **link: Any,
 ) -> World:
     """One peer for each target, all begun; `link` where nothing else of the conditions matters."""
     conditions = conditions or Conditions(link=LinkConfig(**link), compute=COMPUTE)
     world = World(seed=seed, conditions=conditions, logged=True)
+    limits: RoundOptions = {**CONFIG, **(rounds or {})}
     for number, target in enumerate(targets):
-        config = CoreConfig(name=f"p{number}", round=RoundConfig(**{**CONFIG, **(rounds or {})}))
+        config = CoreConfig(name=f"p{number}", round=RoundConfig(**limits))
         # Everybody's own text leans another way, so that there is something to learn from each other.
         lean = [0.5 * math.sin(number + axis) for axis in range(4)]
         add_toy(world, config, target, lean=lean, speed=speeds(number))

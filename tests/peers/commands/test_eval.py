@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import click
@@ -217,9 +218,11 @@ def test_without_the_libraries_the_command_says_what_to_install(
     facts: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = importlib.util.find_spec
-    monkeypatch.setattr(
-        importlib.util, "find_spec", lambda name: None if name == "rouge_score" else real(name)
-    )
+
+    def found(name: str) -> ModuleSpec | None:
+        return None if name == "rouge_score" else real(name)
+
+    monkeypatch.setattr(importlib.util, "find_spec", found)
 
     with pytest.raises(UserMistake, match=r"rouge needs rouge-score.*pip install 'gossipllm\[eval\]'"):
         run("embedded", "--task", "e2e", "--data", facts)

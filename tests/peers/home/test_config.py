@@ -10,6 +10,7 @@ from gossipllm.config import ReferenceConfig, TrainingConfig
 from peers.home.config import MergeConfig, PeerConfig, load_config
 from peers.home.settings import write_config
 from trust.errors import UserMistake
+from trust.rows.config import Reduction
 from trust.rows.rows import TrustConfig
 
 
@@ -78,7 +79,7 @@ def test_what_contradicts_itself_between_tables_is_a_line_and_no_traceback(
 
 
 @pytest.mark.parametrize(("reduction", "alpha"), [("tokens", 1.0), ("sequences", 0.0)])
-def test_how_tokens_count_follows_from_what_the_loss_is_a_mean_of(reduction: str, alpha: float) -> None:
+def test_how_tokens_count_follows_from_what_the_loss_is_a_mean_of(reduction: Reduction, alpha: float) -> None:
     config = PeerConfig(training=TrainingConfig(reduction=reduction))
     assert config.core().learner.tokens_alpha == alpha
     fixed = PeerConfig(training=TrainingConfig(reduction=reduction), trust=TrustConfig(tokens_alpha=0.25))

@@ -71,7 +71,7 @@ def test_of_many_that_race_exactly_one_wins(home: Home) -> None:
     start, go = os.pipe()
     end, done = os.pipe()
     told, tell = os.pipe()
-    children = []
+    children: list[int] = []
     for _ in range(16):
         child = os.fork()
         if child == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -71,8 +72,10 @@ def test_the_file_of_an_earlier_version_opens_with_the_same_values(file: Path) -
     for key, value in written.items():
         if key not in RETIRED:
             table, _, name = key.partition(".")
-            loaded = getattr(getattr(config, table), name)
-            assert (list(loaded) if isinstance(loaded, tuple) else loaded) == value
+            loaded: object = getattr(getattr(config, table), name)
+            assert (
+                list(cast("tuple[object, ...]", loaded)) if isinstance(loaded, tuple) else loaded
+            ) == value
 
 
 def test_an_old_file_with_its_defaults_means_the_defaults() -> None:

@@ -279,7 +279,11 @@ def test_a_short_write_of_the_list_is_an_error(
 
     store = filled_store(folder, 1, 2)
     opened: Callable[..., Any] = Path.open
-    monkeypatch.setattr(Path, "open", lambda path, *a, **k: Short(opened(path, *a, **k)))
+
+    def short(path: Path, *args: Any, **options: Any) -> Short:
+        return Short(opened(path, *args, **options))
+
+    monkeypatch.setattr(Path, "open", short)
     with pytest.raises(OSError, match="the disk is full"):
         store.save(state_of(3))
     monkeypatch.undo()

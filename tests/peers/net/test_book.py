@@ -34,7 +34,8 @@ def test_the_book_never_dials_itself_nor_who_is_connected() -> None:
 def test_silence_makes_retries_rarer_up_to_a_minute_and_an_answer_resets_them() -> None:
     book = AddressBook(ME, seed=0)
     book.learn(at(ANNA), now=0)
-    now, waits = 0.0, []
+    now = 0.0
+    waits: list[float] = []
     for _ in range(9):
         book.missed(ANNA, now=now)
         began = now

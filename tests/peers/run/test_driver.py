@@ -156,7 +156,11 @@ async def test_what_was_kept_does_not_stay_in_memory(cast: Any) -> None:
     one = cast.add("one", ToyLearning([1, 1, 1, 1]))
     cast.add("two", ToyLearning([1, 1, 1, 1]))
     rounds: list[int] = []
-    one.memory.keep = lambda inputs: rounds.append(inputs.round)
+
+    def keep(inputs: MergeInputs) -> None:
+        rounds.append(inputs.round)
+
+    one.memory.keep = keep
 
     await wait_until(lambda: rounds[-1:] == [2])
     await wait_until(lambda: len(one.diary.rounds) == 3 and not _held(one.id))

@@ -25,7 +25,7 @@ from trust.record.log import read_history
 LANGUAGE = {"amelie": "fr", "basile": "fr", "clara": "de", "dirk": "de"}
 
 
-ROUND = {
+ROUND: dict[str, object] = {
     "event": "round",
     "round": 0,
     "test_merged": 4.0,
@@ -106,17 +106,19 @@ def cast(scenario: str, folder: Path, peers: int = 4) -> tuple[DemoPeer, ...]:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_every_peer_has_a_text_of_its_own_and_a_configuration_that_reads_back(tmp_path, scenario) -> None:
+def test_every_peer_has_a_text_of_its_own_and_a_configuration_that_reads_back(
+    tmp_path: Path, scenario: str
+) -> None:
     peers_of_demo = cast(scenario, tmp_path)
     assert [one.name for one in peers_of_demo] == list(NAMES)
     texts = [Path(one.config.data.path).read_text(encoding="utf-8") for one in peers_of_demo]
     lines = [set(text.splitlines()) for text in texts]
-    assert len(set().union(*lines)) == sum(map(len, lines))
+    assert len(set[str]().union(*lines)) == sum(map(len, lines))
     for one in peers_of_demo:
         assert load_config(one.home.config) == one.config
 
 
-def test_peers_of_a_scenario_differ_in_what_it_is_about(tmp_path) -> None:
+def test_peers_of_a_scenario_differ_in_what_it_is_about(tmp_path: Path) -> None:
     configs = {name: [one.config for one in cast(name, tmp_path)] for name in SCENARIOS}
     assert [one.adapter.rank for one in configs["ranks"]] == [2, 16, 2, 16]
     assert [one.layers.count for one in configs["layers"]] == [1, 2, 1, 2]
@@ -129,7 +131,7 @@ def test_peers_of_a_scenario_differ_in_what_it_is_about(tmp_path) -> None:
         assert size / sizes[0] == pytest.approx(batch / batches[0], rel=0.25)
 
 
-def test_a_pair_is_of_one_language(tmp_path) -> None:
+def test_a_pair_is_of_one_language(tmp_path: Path) -> None:
     for scenario in SCENARIOS:
         assert len({one.language for one in cast(scenario, tmp_path, peers=2)}) == 1
 
@@ -144,7 +146,9 @@ def test_a_pair_is_of_one_language(tmp_path) -> None:
         ("ranks", "16", "16"),
     ],
 )
-def test_the_table_has_a_column_for_what_is_particular(tmp_path, scenario, before, after) -> None:
+def test_the_table_has_a_column_for_what_is_particular(
+    tmp_path: Path, scenario: str, before: str, after: str
+) -> None:
     chosen = SCENARIOS[scenario]
     peers_of_demo = cast(scenario, tmp_path)
     rows = [
@@ -172,9 +176,10 @@ def test_the_table_has_a_column_for_what_is_particular(tmp_path, scenario, befor
             )
         )
     assert rows[1].particular == after
-    console = Console(file=io.StringIO(), width=80, highlight=False)
+    shown = io.StringIO()
+    console = Console(file=shown, width=80, highlight=False)
     console.print(board(rows, elapsed_s=1.0, title="gossip", column=chosen.column))
-    text = console.file.getvalue()
+    text = shown.getvalue()
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
     assert f" {chosen.column} " in text

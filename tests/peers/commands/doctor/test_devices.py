@@ -49,10 +49,16 @@ def test_bfloat16_that_is_taken_though_it_is_slower_is_worth_a_look(
 
 
 def test_every_device_of_cuda_is_told_with_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def memory(_: int) -> tuple[float, float]:
+        return 3e9, 8e9
+
+    def name(index: int) -> str:
+        return f"card {index}"
+
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (3e9, 8e9))
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"card {index}")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", memory)
+    monkeypatch.setattr(torch.cuda, "get_device_name", name)
 
     found = {one.what: one.value for one in devices.devices()}
 

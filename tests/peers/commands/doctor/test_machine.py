@@ -6,15 +6,18 @@ import importlib.metadata
 import shutil
 import socket
 import sys
-from collections import namedtuple
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from peers.commands.doctor import machine
 
-Usage = namedtuple("Usage", "total used free")
+
+class Usage(NamedTuple):
+    total: int
+    used: int
+    free: int
 
 
 def test_python_outside_a_virtual_environment_is_worth_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,7 +56,11 @@ def test_a_full_disk_is_worth_a_look_also_where_the_folder_is_not_there_yet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (roomy,) = machine.disk(tmp_path / "not" / "yet")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10, 9, 1))
+
+    def usage(_: Path) -> Usage:
+        return Usage(10, 9, 1)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
     (full,) = machine.disk(tmp_path)
 
     assert str(tmp_path) in roomy.value
@@ -90,7 +97,10 @@ def test_the_kernel_says_whether_something_keeps_the_clock_right(
         def adjtimex(self, _: Any) -> int:
             return state
 
-    monkeypatch.setattr("ctypes.CDLL", lambda _: Kernel())
+    def library(_: str | None) -> Kernel:
+        return Kernel()
+
+    monkeypatch.setattr("ctypes.CDLL", library)
     monkeypatch.setattr(sys, "platform", "linux")
 
     (found,) = machine.clock()

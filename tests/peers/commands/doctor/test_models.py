@@ -59,7 +59,10 @@ def test_a_changed_byte_shows_where_pip_noted_hashes(copy: Path, monkeypatch: py
         def __str__(self) -> str:
             return f"gossipllm/base/model/{self.name}"
 
-    monkeypatch.setattr(importlib.metadata, "files", lambda _: [Noted()])
+    def files(_: str) -> list[Noted]:
+        return [Noted()]
+
+    monkeypatch.setattr(importlib.metadata, "files", files)
     (whole,) = models.embedded_base()
     data = bytearray(file.read_bytes())
     data[-1] ^= 1

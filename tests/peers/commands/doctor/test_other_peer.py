@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -30,11 +30,11 @@ def serving() -> Callable[..., Any]:
     """A peer that greets whoever connects with these bytes, as a real one does; with None it says nothing."""
 
     @asynccontextmanager
-    async def serve(data: bytes | None) -> AsyncIterator[tuple[Libp2pNetwork, Any]]:
+    async def serve(data: bytes | None) -> AsyncGenerator[tuple[Libp2pNetwork, RecordingPeer], None]:
         config, peer = NetworkConfig(listen="/ip4/127.0.0.1/tcp/0"), RecordingPeer()
 
         async def greet(network: Libp2pNetwork) -> None:
-            await wait_until(network.neighbours, within_s=20)
+            await wait_until(lambda: bool(network.neighbours()), within_s=20)
             with suppress(Unreachable):
                 if data is not None:
                     await network.greet(network.neighbours()[0], data)
@@ -98,7 +98,7 @@ async def test_a_greeting_of_four_gigabytes_is_one_failure(serving: Callable[...
     async with serving(None) as (network, _), trio.open_nursery() as nursery:
 
         async def lie() -> None:
-            await wait_until(network.neighbours, within_s=20)
+            await wait_until(lambda: bool(network.neighbours()), within_s=20)
             life: Any = network._life
             stream = await life._streams.open(network.neighbours()[0], KNOWN_PROTOCOL)
             await stream.write(b"\xff" * 4)

@@ -124,13 +124,12 @@ def written(home: Path, config: PeerConfig, member_of: dict[str, Trained], **rou
     )
     losses = evaluated.losses
     record = Round(
-        **{
-            "peer": "anna-id", "round": ROUND, "self_weight": ROW[0], "seen": seen, "train_loss": own.train_loss,
-            "trust_alone": losses[3], "trust_merged": losses[0], "test_alone": 7.0, "test_merged": 7.0,
-            "temperature": 4.0, "tried": ((4.0, losses[0]),), "guard": "taken", "tokens": 1, "samples": 1, "steps": 2,
-            "train_s": 0.0, "gather_s": 0.0, "merge_s": 0.0, "discarded": 0.0, **round_,
-        }
+        peer="anna-id", round=ROUND, self_weight=ROW[0], seen=seen, train_loss=own.train_loss,
+        trust_alone=losses[3], trust_merged=losses[0], test_alone=7.0, test_merged=7.0,
+        temperature=4.0, tried=((4.0, losses[0]),), guard="taken", tokens=1, samples=1, steps=2,
+        train_s=0.0, gather_s=0.0, merge_s=0.0, discarded=0.0,
     )  # fmt: skip
+    record = msgspec.structs.replace(record, **round_)
     earlier = msgspec.structs.replace(record, round=ROUND - 2)
     # Of the round before the last nothing is known, so that a learned row begins as the uniform one.
     with HistoryWriter(place.history, peer="anna-id", now=0.0) as writer:

@@ -91,8 +91,7 @@ def test_the_document_is_the_documented_one(document: dict[str, Any]) -> None:
     told = explain("--help").stdout
     nested = ("peer", "row", "evidence", "tried", "age", "history", "check", "strategies", "without")
     for name in nested:
-        part = document[name]
-        for field in part[0] if isinstance(part, list) else part:
+        for field in document[name][0] if isinstance(document[name], list) else document[name]:
             assert field in told, f"{name}.{field}"
     for field in document:
         assert field in told, field
@@ -209,8 +208,8 @@ def test_a_base_in_few_bits_is_measured_as_the_learner_measures_it(told: Any, co
 
 
 def test_too_little_memory_costs_the_measuring_only(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr("peers.commands.explain.measuring.load_shared_model", lambda *_, **__: full())
+    monkeypatch.setattr("peers.commands.explain.measuring.load_shared_model", full)
     assert why_unknown(copy) == "there is too little memory to measure it"
