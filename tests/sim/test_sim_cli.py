@@ -44,7 +44,7 @@ window_tokens = 4
 """
 
 
-def program(*arguments: str, folder: Path, seed: str = "0", **options) -> subprocess.CompletedProcess[str]:
+def program(*arguments: str, folder: Path, seed: str = "0") -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONHASHSEED": seed, "COLUMNS": "100", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(
         [*PROGRAM, *arguments],
@@ -54,7 +54,6 @@ def program(*arguments: str, folder: Path, seed: str = "0", **options) -> subpro
         text=True,
         timeout=120,
         check=False,
-        **options,
     )
 
 
@@ -176,7 +175,7 @@ def test_an_interrupt_keeps_finished_runs_and_leaves_no_process(folder: Path) ->
 
 def living(group: int) -> list[psutil.Process]:
     """Processes of a group, without zombies."""
-    found = []
+    found: list[psutil.Process] = []
     for one in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
             if os.getpgid(one.pid) == group and one.status() != psutil.STATUS_ZOMBIE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,13 @@ def record(peer: int, row: list[float], *, before: float, after: float, number: 
 
 
 def run(
-    method: str, seed: int, after: list[float], rows=None, *, finished: bool = True, devices=("", "", "")
+    method: str,
+    seed: int,
+    after: list[float],
+    rows: list[list[float]] | None = None,
+    *,
+    finished: bool = True,
+    devices: Sequence[str] = ("", "", ""),
 ) -> RunMetrics:
     rows = np.eye(3).tolist() if rows is None else rows
     ends = [
@@ -87,9 +94,10 @@ def table(*runs: RunMetrics) -> Comparison:
 
 
 def printed(comparison: Comparison, width: int) -> str:
-    console = Console(file=io.StringIO(), width=width, highlight=False)
+    out = io.StringIO()
+    console = Console(file=out, width=width, highlight=False)
     print_comparison(comparison, {}, console)
-    return console.file.getvalue()
+    return out.getvalue()
 
 
 TWO_SEEDS = (
@@ -111,6 +119,7 @@ def test_seeds_differ_widely_and_the_paired_difference_does_not() -> None:
 
 def test_the_worst_peer_is_the_one_with_the_worst_difference_from_training_alone() -> None:
     local, s3 = table(*TWO_SEEDS).methods
+    assert s3.worst is not None
     assert s3.worst.mean == pytest.approx((0.0 + 1.0) / 2)
     assert local.worst is None
 
@@ -125,6 +134,7 @@ def test_a_method_is_compared_on_common_seeds_only() -> None:
 def test_rows_equal_to_the_theoretical_ones_have_no_divergence_and_self_rows_have_much() -> None:
     local, s3 = table(*TWO_SEEDS).methods
     assert s3.divergence.mean < 0.02 < 1 < local.divergence.mean
+    assert s3.correlation is not None
     assert s3.correlation.mean == pytest.approx(1)
     assert local.correlation is None
     assert (local.same.mean, s3.same.mean) == (1, 1)
@@ -149,12 +159,12 @@ def test_the_tables_fit_the_terminal_with_the_longest_names_and_numbers(width: i
     assert "…" not in text
 
 
-UNLIKE = {"devices": ("rank 2", "rank 16", "rank 16")}
+UNLIKE = ("rank 2", "rank 16", "rank 16")
 KINDS_OF_PEERS = (
-    run("local", 0, [10.0, 20.0, 30.0], **UNLIKE),
-    run("local", 1, [40.0, 50.0, 60.0], **UNLIKE),
-    run("s3", 0, [9.0, 18.0, 30.0], ORACLE.tolist(), **UNLIKE),
-    run("s3", 1, [39.0, 47.0, 61.0], ORACLE.tolist(), **UNLIKE),
+    run("local", 0, [10.0, 20.0, 30.0], devices=UNLIKE),
+    run("local", 1, [40.0, 50.0, 60.0], devices=UNLIKE),
+    run("s3", 0, [9.0, 18.0, 30.0], ORACLE.tolist(), devices=UNLIKE),
+    run("s3", 1, [39.0, 47.0, 61.0], ORACLE.tolist(), devices=UNLIKE),
 )
 
 
@@ -162,8 +172,11 @@ def test_each_kind_of_peer_is_compared_with_itself_alone() -> None:
     local, s3 = table(*KINDS_OF_PEERS).methods
     assert list(s3.devices) == ["rank 2", "rank 16"]
     assert s3.devices["rank 2"].after.mean == pytest.approx((9 + 39) / 2)
-    assert s3.devices["rank 2"].against_local.mean == pytest.approx(-1)
-    assert s3.devices["rank 16"].against_local.mean == pytest.approx((-1 - 1) / 2)
+    low, high = (s3.devices[kind].against_local for kind in ("rank 2", "rank 16"))
+    assert low is not None
+    assert high is not None
+    assert low.mean == pytest.approx(-1)
+    assert high.mean == pytest.approx((-1 - 1) / 2)
     assert local.devices["rank 16"].against_local is None
 
 

@@ -28,14 +28,14 @@ def trust(name: str) -> TrustConfig:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_method_is_a_configuration_that_trust_accepts(name) -> None:
+def test_every_method_is_a_configuration_that_trust_accepts(name: str) -> None:
     trust(name)
     reference_of(method_named(name), ReferenceConfig())
 
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("change", CHANGES)
-def test_every_change_applies_to_every_method_or_says_why_not(name, change) -> None:
+def test_every_change_applies_to_every_method_or_says_why_not(name: str, change: str) -> None:
     if why := refusal(name, change):
         with pytest.raises(UserMistake, match=why):
             method_named(f"{name}+{change}")
@@ -105,7 +105,7 @@ def test_a_method_that_reads_predictions_has_the_scenarios_reference_set(name: s
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if "-" in name])
-def test_the_published_forms_have_no_guard_and_average_the_factors(name) -> None:
+def test_the_published_forms_have_no_guard_and_average_the_factors(name: str) -> None:
     method = method_named(name)
     assert (method.guard, method.merge, method.mixing) == (False, "mean", "parameters")
     assert method.start == ("own" if name.endswith("-code") else None)

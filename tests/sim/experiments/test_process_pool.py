@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -34,9 +35,9 @@ def perform(task, advanced):
 
 
 @pytest.fixture
-def function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "tasks_of_this_test.py").write_text(TASKS)
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     return "tasks_of_this_test:perform"
 
 
@@ -48,7 +49,7 @@ def alive(process: int) -> bool:
     return True
 
 
-def test_one_process_takes_tasks_in_turn_with_one_thread(function) -> None:
+def test_one_process_takes_tasks_in_turn_with_one_thread(function: str) -> None:
     news = list(perform_all(function, ["twice"] * 3, jobs=1))
     assert [one for one in news if isinstance(one, Advanced)] == [
         Advanced(n, d) for n in range(3) for d in (1, 2)
@@ -68,14 +69,17 @@ def test_one_process_takes_tasks_in_turn_with_one_thread(function) -> None:
         ("dead", TaskFailedError, "exit code 3"),
     ],
 )
-def test_what_goes_wrong_in_a_process_is_raised_here(function, task: str, error, part: str) -> None:
+def test_what_goes_wrong_in_a_process_is_raised_here(
+    function: str, task: str, error: type[Exception], part: str
+) -> None:
     with pytest.raises(error, match=part):
         list(perform_all(function, [task], jobs=1))
 
 
-def test_a_caller_that_stops_early_leaves_no_process_behind(function) -> None:
+def test_a_caller_that_stops_early_leaves_no_process_behind(function: str) -> None:
     news = perform_all(function, ["slow", "slow"], jobs=2)
-    processes = [next(news).done, next(news).done]
+    processes = [one.done for one in (next(news), next(news)) if isinstance(one, Advanced)]
+    assert len(processes) == 2
     assert all(map(alive, processes))
     began = time.monotonic()
     news.close()

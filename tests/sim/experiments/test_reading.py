@@ -32,7 +32,7 @@ def one_thread():
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_every_key_of_a_scenario_has_an_answer(key) -> None:
+def test_every_key_of_a_scenario_has_an_answer(key: str) -> None:
     assert has_answer(key)
     assert not (key in ALWAYS and key in RULES)
 
@@ -43,12 +43,12 @@ def test_no_answer_is_about_a_key_that_does_not_exist() -> None:
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_every_setting_of_a_shipped_scenario_is_read(name) -> None:
+def test_every_setting_of_a_shipped_scenario_is_read(name: str) -> None:
     scenario = load_scenario(name)
     assert [key for key in changed_keys(scenario) if unread(scenario, key)] == []
 
 
-IDLE_AND_READ = [
+IDLE_AND_READ: list[tuple[str, list[str], list[str]]] = [
     # A key with a value; settings with which it is idle; settings with which it is read.
     ("layers.sampling=uniform", [], ["layers.count=1", "methods=['s3+layers']"]),
     ("layers.count=1", [], ["methods=['s3+layers']"]),
@@ -107,7 +107,9 @@ IDLE_AND_READ = [
 
 
 @pytest.mark.parametrize(("given", "idle", "read"), IDLE_AND_READ)
-def test_a_setting_is_refused_in_one_line_exactly_where_nothing_reads_it(given, idle, read) -> None:
+def test_a_setting_is_refused_in_one_line_exactly_where_nothing_reads_it(
+    given: str, idle: list[str], read: list[str]
+) -> None:
     with pytest.raises(UserMistake) as mistake:
         load_scenario(DEFAULT, [*idle, given])
     key = given.partition("=")[0]

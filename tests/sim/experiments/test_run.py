@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gzip
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,6 +64,8 @@ def test_every_peer_does_and_records_all_its_rounds(runs: dict[str, Outcome]) ->
         assert [point.round for point in outcome.metrics.curve] == [0, 1]
         for one in outcome.metrics.peers:
             assert math.isclose(sum(one.row), 1, abs_tol=1e-9)
+            assert one.before is not None
+            assert one.after is not None
             assert one.before > 1
             assert one.after > 1
 
@@ -146,14 +148,18 @@ def test_peers_of_unlike_ranks_send_unlike_bytes_and_all_take_part() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "tables", "share"),
+    ("name", "parts", "share"),
     [
-        ("fedavg+layers", {"layers": LayersConfig(count=1)}, 1 / 4),
-        ("fedavg+heads", {"heads": HeadsConfig(copies=2), "adapter": AdapterConfig(train="heads")}, 1 / 2),
+        ("fedavg+layers", replace(SMALL, layers=LayersConfig(count=1)), 1 / 4),
+        (
+            "fedavg+heads",
+            replace(SMALL, heads=HeadsConfig(copies=2), adapter=AdapterConfig(train="heads")),
+            1 / 2,
+        ),
     ],
 )
-def test_a_peer_that_trains_a_part_sends_a_part(name: str, tables, share: int) -> None:
-    parts = replace(SMALL, **tables, methods=(name,))
+def test_a_peer_that_trains_a_part_sends_a_part(name: str, parts: Scenario, share: float) -> None:
+    parts = replace(parts, methods=(name,))
     outcome = simulate(parts, name, 0)
     whole = simulate(parts, "fedavg", 0)
     offered = {
@@ -197,7 +203,7 @@ def test_a_runs_folder_holds_the_history_the_events_and_the_numbers(tmp_path: Pa
     seen: list[Happened] = []
     writer = RunWriter(tmp_path / "run", "configuration")
 
-    def on_events(events) -> None:
+    def on_events(events: Iterable[Happened]) -> None:
         seen.extend(events)
         writer.events(events)
 
@@ -219,13 +225,14 @@ def test_a_runs_folder_holds_the_history_the_events_and_the_numbers(tmp_path: Pa
 
 
 def test_a_configuration_changes_its_digest_with_every_setting_that_matters() -> None:
-    def digest(**changes) -> str:
-        return configurations(dataclasses.replace(SMALL, **changes))["local", 0]
+    def digest(scenario: Scenario) -> str:
+        return configurations(scenario)["local", 0]
 
-    same = digest()
-    assert digest(name="other", seeds=(0, 1), methods=("local", "s3")) == same
-    assert digest(peers=5) != same
-    assert digest(round=RoundConfig(steps=2, rounds=2, barrier=True)) != same
-    assert digest(data=replace(SMALL.data, sources=("embedded:fr", "embedded:it"))) != same
+    same = digest(SMALL)
+    assert digest(replace(SMALL, name="other", seeds=(0, 1), methods=("local", "s3"))) == same
+    assert digest(replace(SMALL, peers=5)) != same
+    assert digest(replace(SMALL, round=RoundConfig(steps=2, rounds=2, barrier=True))) != same
+    other = replace(SMALL.data, sources=("embedded:fr", "embedded:it"))
+    assert digest(replace(SMALL, data=other)) != same
     every = configurations(replace(SMALL, seeds=(0, 1), methods=("local", "s3")))
     assert len(set(every.values())) == 4

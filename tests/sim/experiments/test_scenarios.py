@@ -15,7 +15,9 @@ from trust.errors import UserMistake
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_a_shipped_scenario_reads_and_its_resolved_form_reads_back_the_same(name, tmp_path: Path) -> None:
+def test_a_shipped_scenario_reads_and_its_resolved_form_reads_back_the_same(
+    name: str, tmp_path: Path
+) -> None:
     scenario = load_scenario(name)
     file = tmp_path / "resolved.toml"
     file.write_text(commented_toml(scenario), encoding="utf-8")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from playwright.sync_api import Browser, Error, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Locator, Page, ViewportSize, sync_playwright
 
 from sim.reporting.command import report
 from support.records import write_growing
@@ -59,8 +59,9 @@ def size(request: pytest.FixtureRequest) -> tuple[int, int]:
     return SIZES[request.param]
 
 
-def opened(browser: Browser, file: Path, size: tuple[int, int], **context: object) -> Opened:
-    page = browser.new_context(viewport={"width": size[0], "height": size[1]}, **context).new_page()
+def opened(browser: Browser, file: Path, size: tuple[int, int], *, scripts: bool = True) -> Opened:
+    viewport: ViewportSize = {"width": size[0], "height": size[1]}
+    page = browser.new_context(viewport=viewport, java_script_enabled=scripts).new_page()
     one = Opened(page, file.resolve().as_uri())
     page.on("console", lambda said: one.troubles.append(said.text))
     page.on("pageerror", lambda error: one.troubles.append(str(error)))
@@ -237,7 +238,7 @@ def test_losses_of_any_size_are_drawn(
 def test_without_a_script_the_last_matrix_and_its_numbers_are_there(
     browser: Browser, demo: Path, tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    one = opened(browser, made(demo, tmp_path / "a.html"), size, java_script_enabled=False)
+    one = opened(browser, made(demo, tmp_path / "a.html"), size, scripts=False)
     cells = one.page.locator("#matrix tbody tr").first.locator("td").all_inner_texts()
     assert cells == ["79", "16", "5"]
     assert one.page.locator("#peers tbody tr").first.inner_text().split()[:3] == ["anna", "3", "0.79"]

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -26,7 +27,7 @@ def run(*arguments: object) -> Result:
     return CliRunner(env={"COLUMNS": "100"}).invoke(report, [*map(str, arguments)])
 
 
-def document(*arguments: object) -> dict:
+def document(*arguments: object) -> dict[str, Any]:
     result = run(*arguments, "--json", "-q")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)

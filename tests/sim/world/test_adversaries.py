@@ -286,7 +286,7 @@ def test_claims_that_are_allowed_and_absurd(town: World) -> None:
     contexts = tuple(
         ContextRef(key=bytes([n] * 32), blob=BlobRef(digest=bytes(32), size=2**31 - 1)) for n in range(4)
     )
-    claims = {
+    claims: dict[str, Any] = {
         "tokens": 2**53,
         "samples": 2**53,
         "tokens_total": 2**53,

@@ -50,8 +50,8 @@ def heard_of(world: World, node: SimulatedPeer, other: SimulatedPeer) -> list[fl
         for each in one.effects
         if isinstance(each, Publish)
     }
-    events = [one for one in world.log if one.peer == node.index and isinstance(one.event, Heard)]
-    return [one.at for one in events if one.event.frame in made]
+    mine = [one for one in world.log if one.peer == node.index]
+    return [one.at for one in mine if isinstance(one.event, Heard) and one.event.frame in made]
 
 
 # -- time -------------------------------------------------------------------------------------------

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, LearnerConfig
+from gossipllm.config.choices import Missing
 from gossipllm.work import Train
 from peers.core.config import CoreConfig, RoundConfig
 from peers.core.effects import Pull
@@ -74,7 +75,7 @@ def alone(form: Form, learner: LearnerConfig, *, seconds: float) -> float:
 @pytest.mark.parametrize("sampling", ["importance", "uniform", "round-robin"])
 @pytest.mark.parametrize("missing", ["renorm", "kept", "self"])
 def test_every_block_is_trained_and_every_peer_learns_blocks_that_it_did_not_train(
-    sampling: str, missing: str
+    sampling: Literal["importance", "uniform", "round-robin"], missing: Missing
 ) -> None:
     layers = LayersConfig(count=1, sampling=sampling, missing=missing)
     world = world_of(*4 * [LearnerConfig(layers=layers)])
@@ -166,7 +167,7 @@ def test_heads_are_shared_out_and_every_peer_learns_all_of_them() -> None:
         assert {unit for train in trains(world, node)[3:] for unit in units(train.units)} == {0, 1, 2, 3}
     full = [parts for parts in by_round.values() if len(parts) == 3]
     assert len(full) >= 20
-    covered = sum(set.union(*parts) == {0, 1, 2, 3} for parts in full)
+    covered = sum(set[int]().union(*parts) == {0, 1, 2, 3} for parts in full)
     assert covered >= 0.9 * len(full), "in nearly every round every head is somebody's"
     trained = sum(len(part) for parts in full for part in parts)
     assert trained <= 6 * len(full), "nobody trains everything: four heads, and one for who owns none"

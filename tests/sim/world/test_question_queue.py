@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from gossipllm.work import Evaluate, Evaluated
+from collections.abc import Sequence
+
+from gossipllm.work import Evaluate, Evaluated, Request
+from peers.core.events import LearnerAnswer
 from sim.world.question_queue import PooledLearner, QuestionQueue
 
 
@@ -12,7 +15,7 @@ class CountingPool:
     def __init__(self) -> None:
         self.batches: list[list[tuple[int, int]]] = []
 
-    def answer(self, asked):
+    def answer(self, asked: Sequence[tuple[int, Request]]) -> list[Evaluated]:
         self.batches.append([(learner, request.request) for learner, request in asked])
         return [
             Evaluated(request=one.request, losses=(float(learner),), errors=(0.0,)) for learner, one in asked
@@ -23,7 +26,12 @@ def question(request: int) -> Evaluate:
     return Evaluate(request=request, rows=((1.0,),), updates=())
 
 
-def test_the_first_answer_needed_computes_all_waiting_questions_in_one_batch():
+def losses(answer: LearnerAnswer) -> tuple[float, ...]:
+    assert isinstance(answer, Evaluated)
+    return answer.losses
+
+
+def test_the_first_answer_needed_computes_all_waiting_questions_in_one_batch() -> None:
     pool = CountingPool()
     queue = QuestionQueue(pool)
     learners = [PooledLearner(queue, number) for number in range(3)]
@@ -33,14 +41,14 @@ def test_the_first_answer_needed_computes_all_waiting_questions_in_one_batch():
     assert pool.batches == [[(0, 10), (1, 11), (2, 12)]]
 
 
-def test_each_answer_belongs_to_its_question():
+def test_each_answer_belongs_to_its_question() -> None:
     queue = QuestionQueue(CountingPool())
     ones = [PooledLearner(queue, 1).ask(question(n)) for n in range(3)]
     twos = [PooledLearner(queue, 2).ask(question(n)) for n in range(3)]
-    assert [answer().losses for answer in (*twos, *ones)] == [(2.0,)] * 3 + [(1.0,)] * 3
+    assert [losses(answer()) for answer in (*twos, *ones)] == [(2.0,)] * 3 + [(1.0,)] * 3
 
 
-def test_a_question_asked_after_a_batch_waits_for_the_next_one():
+def test_a_question_asked_after_a_batch_waits_for_the_next_one() -> None:
     pool = CountingPool()
     queue = QuestionQueue(pool)
     first = PooledLearner(queue, 1).ask(question(1))
@@ -50,7 +58,7 @@ def test_a_question_asked_after_a_batch_waits_for_the_next_one():
     assert pool.batches == [[(1, 1)], [(2, 2)]]
 
 
-def test_a_crashed_peers_questions_are_not_computed():
+def test_a_crashed_peers_questions_are_not_computed() -> None:
     pool = CountingPool()
     queue = QuestionQueue(pool)
     crashed, alive = PooledLearner(queue, 1), PooledLearner(queue, 2)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any, cast
 
 import pytest
-from scipy import stats
+from scipy import stats as typed_stats
 
 from trust.inspection.diff.significance import LEVEL, paired, smallest_wilcoxon, verdict
+
+stats = cast("Any", typed_stats)
+"""scipy, whose own annotations do not know `pvalue`."""
 
 
 def test_the_numbers_are_those_of_paired_tests() -> None:

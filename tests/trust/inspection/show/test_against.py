@@ -18,7 +18,6 @@ from trust.record.measures import FLOOR
 CSV = ",anna,bert,carl\nanna,0.5,0.5,0\nbert,0.25,0.5,0.25\ncarl,0,0,1\n"
 
 
-@pytest.fixture
 def shown() -> Summary:
     names = {"id-a": "anna", "id-b": "bert", "id-c": "carl"}
     records = [
@@ -30,31 +29,31 @@ def shown() -> Summary:
     return summary(members(map(entry_of, records)), [])
 
 
-@pytest.fixture
-def against(tmp_path: Path, shown: Summary):
-    def made(text: str, name: str = "oracle.csv") -> Summary:
-        path = tmp_path / name
-        path.write_text(text, encoding="utf-8")
-        return with_comparison(shown, read_oracle(path), path)
-
-    return made
+def against(folder: Path, text: str, name: str = "oracle.csv") -> Summary:
+    """The three peers compared with a known matrix, which a file of this text holds."""
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return with_comparison(shown(), read_oracle(path), path)
 
 
-def test_a_matrix_has_distance_zero_from_itself(against) -> None:
-    found = against(CSV)
+def test_a_matrix_has_distance_zero_from_itself(tmp_path: Path) -> None:
+    found = against(tmp_path, CSV)
     assert [row.divergence for row in found.rows] == [0.0, 0.0, 0.0]
     # Of bert both neighbours are alike, of carl too: ranks say nothing.
     assert found.rows[0].correlation == pytest.approx(1.0, abs=1e-12)
+    assert found.rows[1].correlation is not None
     assert math.isnan(found.rows[1].correlation)
+    assert found.against is not None
     assert found.against.frobenius == 0.0
     assert found.against.correlation == pytest.approx(1.0, abs=1e-12)
 
 
-def test_divergence_and_distance_are_as_defined(against) -> None:
-    found = against(CSV.replace("carl,0,0,1", "carl,0.5,0,0.5"))
+def test_divergence_and_distance_are_as_defined(tmp_path: Path) -> None:
+    found = against(tmp_path, CSV.replace("carl,0,0,1", "carl,0.5,0,0.5"))
     oracle, row = ([(1 - FLOOR) * w + FLOOR / 3 for w in weights] for weights in ((0.5, 0, 0.5), (0, 0, 1)))
     kl = sum(p * math.log(p / q) for p, q in zip(oracle, row, strict=True))
     assert found.rows[2].divergence == pytest.approx(kl, abs=1e-12)
+    assert found.against is not None
     assert found.against.divergence == pytest.approx(kl / 3, abs=1e-12)
     assert found.against.frobenius == pytest.approx(math.sqrt(0.5), abs=1e-12)
 
@@ -69,24 +68,29 @@ def test_divergence_and_distance_are_as_defined(against) -> None:
         "who,carl,anna,bert\n\ncarl,7,0,0\nanna,0,1,1\nbert,1,1,2\n",
     ],
 )
-def test_order_ids_scale_and_blanks_do_not_matter(against, text: str) -> None:
-    assert [row.divergence for row in against(text).rows] == pytest.approx([0, 0, 0], abs=1e-12)
+def test_order_ids_scale_and_blanks_do_not_matter(tmp_path: Path, text: str) -> None:
+    assert [row.divergence for row in against(tmp_path, text).rows] == pytest.approx([0, 0, 0], abs=1e-12)
 
 
-def test_a_peer_that_only_the_oracle_has_counts_as_one_without_weight(against) -> None:
-    found = against(",anna,bert,carl,dora\nanna,1,1,0,2\nbert,1,2,1,0\ncarl,0,0,1,0\ndora,0,0,0,1\n")
+def test_a_peer_that_only_the_oracle_has_counts_as_one_without_weight(tmp_path: Path) -> None:
+    found = against(
+        tmp_path, ",anna,bert,carl,dora\nanna,1,1,0,2\nbert,1,2,1,0\ncarl,0,0,1,0\ndora,0,0,0,1\n"
+    )
     assert len(found.peers) == 3
+    assert found.rows[0].divergence is not None
     assert found.rows[0].divergence > 0.5
     assert found.rows[1].divergence == pytest.approx(0.0, abs=1e-12)
 
 
-def test_the_metrics_of_a_simulation_hold_an_oracle(against) -> None:
-    metrics = {
+def test_the_metrics_of_a_simulation_hold_an_oracle(tmp_path: Path) -> None:
+    metrics: dict[str, object] = {
         "schema": 2,
         "oracle": [[0.5, 0.5, 0], [0.25, 0.5, 0.25], [0, 0, 1]],
         "peers": [{"name": name, "row": []} for name in ("anna", "bert", "carl")],
     }
-    assert against(json.dumps(metrics), "metrics.json").against.frobenius == 0.0
+    found = against(tmp_path, json.dumps(metrics), "metrics.json")
+    assert found.against is not None
+    assert found.against.frobenius == 0.0
 
 
 @pytest.mark.parametrize(
@@ -113,9 +117,9 @@ def test_the_metrics_of_a_simulation_hold_an_oracle(against) -> None:
         ('{"oracle": [[-1]], "peers": [{"name": "anna"}]}', "oracle[0] must be weights"),
     ],
 )
-def test_a_bad_file_is_one_line_that_says_where(against, text: str, complaint: str) -> None:
+def test_a_bad_file_is_one_line_that_says_where(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(UserMistake) as mistake:
-        against(text)
+        against(tmp_path, text)
     assert complaint in mistake.value.message
     assert "oracle.csv" in mistake.value.message
     assert "\n" not in mistake.value.message
