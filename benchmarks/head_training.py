@@ -2,10 +2,10 @@
 
     python benchmarks/head_training.py [--data FOLDER] [--out FOLDER] [--seeds 0,1] [--jobs 2] [--json]
 
-Four peers that read one language and average plainly, each head over those who trained it. A head is trained by one of
-them, by two, or by all, drawn anew each round; everybody sends the rows and columns of its own heads only. The base is
-the embedded model (4 blocks of 4 heads), LoRA of rank 8 on attention. Text: the embedded French one, or multi/fr.txt
-of --data, of which there is more.
+Four peers that read one language and average plainly, each head over the peers that trained it. A head is trained by
+one of them, by two, or by all, drawn again each round; every peer sends the rows and columns of its own heads only. The
+base is the embedded model (4 blocks of 4 heads), LoRA of rank 8 on attention. Text: the embedded French one, or
+multi/fr.txt of --data, of which there is more.
 
 Others' heads are left out in two ways. "mask": the whole model is computed, and gradients of others' heads are dropped.
 "subnet": only the own heads are computed, forward and backward, in the place of all.

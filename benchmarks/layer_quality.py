@@ -3,7 +3,8 @@
     python benchmarks/layer_quality.py --data FOLDER [--out FOLDER] [--base CACHE] [--seeds 0,1] [--jobs 2] [--json]
 
 After LEFF (Shen et al., NeurIPS 2025): each round a client draws a window of neighbouring blocks, trains these alone in
-a frozen context, and blocks are averaged over whoever trained them. Here every client is a peer and averages by itself.
+a frozen context, and blocks are averaged over the clients that trained them. Here every client is a peer
+and averages by itself.
 Four tables, each of test perplexity after the last merge, with its difference on the same seed from LoRA on all blocks:
 
     sampling     8, 16 and 24 peers, Dirichlet 0.1 and 1: windows drawn by importance, uniformly, in turn

@@ -1,1 +1,1 @@
-"""What a peer's learner does: local steps, predictions, merges, measurements; and the process that runs it."""
+"""The learner of a peer: local steps, predictions, merges and measurements, and the process that runs it."""

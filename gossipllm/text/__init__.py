@@ -1,1 +1,1 @@
-"""What is learned from: a peer's own text in three splits, and the public reference set."""
+"""Text: a peer's own text in three splits, and the public reference set."""

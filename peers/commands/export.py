@@ -59,7 +59,7 @@ def export(folder: Path, out: Path, merged: bool, overwrite: bool) -> None:
 def _last_row(home: Home) -> tuple[tuple[str, ...], dict[str, float]]:
     """Names of the neighbours that ever had a hundredth of the weight, and the last row by name.
 
-    Where mass is pushed there is no row, and whoever was there when some was taken in has its part in it.
+    With push-sum there is no row: every neighbour of a round in which shares were absorbed is named.
     """
     from trust.record.history import Begun, Round
     from trust.record.log import read_history

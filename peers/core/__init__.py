@@ -1,1 +1,1 @@
-"""What a peer decides. No clock, no disk, no network, no randomness: events in, effects out."""
+"""The decisions of a peer: events in, effects out. No clock, no disk, no network, no randomness."""
