@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import msgspec
 import networkx as nx
@@ -24,6 +25,10 @@ from trust.files import write_output
 from trust.inspection.export.long_form import COLUMNS
 from trust.record.history import HISTORY_FILE, Refusal
 from trust.record.log import HistoryWriter
+
+# pyarrow and networkx have no types.
+_parquet, _networkx = cast("Any", parquet), cast("Any", nx)
+read_table, read_graphml, parse_graphml = _parquet.read_table, _networkx.read_graphml, _networkx.parse_graphml
 
 LOSSES = (2.0, 2.5, 2.25, 2.5, 2.25)
 """Train, trust alone and merged, test alone and merged, as `make_round` has them."""
@@ -97,7 +102,7 @@ def test_csv_has_a_line_for_each_round_peer_and_neighbour(run: Path) -> None:
 
 
 def test_parquet_has_the_same_lines_with_types_and_units(run: Path) -> None:
-    table = parquet.read_table(written(run, "run.parquet"))
+    table = read_table(written(run, "run.parquet"))
     assert [(field.name, str(field.type)) for field in table.schema][:6] == [
         ("round", "int64"),
         ("peer", "string"),
@@ -148,7 +153,7 @@ def test_json_has_every_record_as_it_was_written(run: Path) -> None:
 
 
 def test_graphml_is_the_network_of_the_latest_rows(run: Path) -> None:
-    graph = nx.read_graphml(written(run, "run.graphml"))
+    graph = read_graphml(written(run, "run.graphml"))
     assert graph.is_directed()
     assert dict(graph.nodes(data="name")) == {"id-a": "anna", "id-b": "bert", "id-c": "carl"}
     # An edge goes from who learns to whom it takes from; nothing is taken where the weight is 0.
@@ -160,7 +165,7 @@ def test_graphml_is_the_network_of_the_latest_rows(run: Path) -> None:
 
 
 def test_graphml_leaves_out_edges_below_the_threshold(run: Path) -> None:
-    graph = nx.read_graphml(written(run, "run.graphml", "--threshold", 0.375))
+    graph = read_graphml(written(run, "run.graphml", "--threshold", 0.375))
     assert list(graph.edges) == [("id-a", "id-b")]
 
 
@@ -170,9 +175,9 @@ def test_one_round_can_be_asked_for(run: Path) -> None:
         assert arrays["rows_RPP"].shape == (1, 3, 3)
     document = json.loads(written(run, "run.json", "--round", 0).read_bytes())
     assert {entry["record"]["round"] for entry in document["entries"]} == {0}
-    graph = nx.read_graphml(written(run, "run.graphml", "--round", 0))
+    graph = read_graphml(written(run, "run.graphml", "--round", 0))
     assert graph.edges["id-a", "id-b"]["weight"] == 0.25
-    assert parquet.read_table(written(run, "run.parquet", "--round", 1)).num_rows == 3
+    assert read_table(written(run, "run.parquet", "--round", 1)).num_rows == 3
     assert "recorded round 7; there are 0 to 1" in complaint(export(run, "-o", run / "x.csv", "--round", 7))
 
 
@@ -208,12 +213,12 @@ def test_numbers_that_are_not_finite_are_empty_null_or_nan(tmp_path: Path) -> No
     run = make_home(tmp_path / "home", "me", msgspec.structs.replace(record, seen=(far,)))
     line = list(csv.DictReader(io.StringIO(written(run, "run.csv").read_text())))[1]
     assert (line["distance"], line["test_alone"], line["test_merged"]) == ("", "", "")
-    assert parquet.read_table(written(run, "run.parquet")).to_pylist()[1]["distance"] is None
+    assert read_table(written(run, "run.parquet")).to_pylist()[1]["distance"] is None
     (entry,) = (
         e for e in json.loads(written(run, "run.json").read_text())["entries"] if "seen" in e["record"]
     )
     assert entry["record"]["test_merged"] is None
-    graph = nx.read_graphml(written(run, "run.graphml"))
+    graph = read_graphml(written(run, "run.graphml"))
     assert "test_merged" not in graph.nodes["me"]
     assert graph.edges["me", "you"] == {"weight": 0.5}
 
@@ -223,7 +228,7 @@ def test_text_goes_to_standard_output_on_request(run: Path) -> None:
     assert result.exit_code == 0
     assert len(result.stdout.splitlines()) == 1 + len(EXPECTED)
     assert json.loads(export(run, "-o", "-", "--format", "json").stdout)["schema"] == 1
-    graph = nx.parse_graphml(export(run, "-o", "-", "--format", "graphml").stdout)
+    graph = parse_graphml(export(run, "-o", "-", "--format", "graphml").stdout)
     assert len(graph) == 3
     assert "npz is no text" in complaint(export(run, "-o", "-", "--format", "npz"))
 
@@ -255,7 +260,7 @@ def test_a_write_that_fails_leaves_what_was(tmp_path: Path, mishap: BaseExceptio
     output = tmp_path / "run.csv"
     output.write_text("before")
 
-    def half(file) -> None:
+    def half(file: BinaryIO) -> None:
         file.write(b"half")
         raise mishap
 
@@ -304,7 +309,7 @@ def test_each_format_loads_only_what_it_needs(run: Path) -> None:
 def test_graphml_has_no_weight_that_is_no_number(tmp_path: Path) -> None:
     record = msgspec.structs.replace(round_of("a", 0, {"b": 0.5}), self_weight=math.nan)
     home = make_home(tmp_path / "home", "a", record)
-    graph = nx.read_graphml(written(home, "out.graphml"))
+    graph = read_graphml(written(home, "out.graphml"))
     assert "self_weight" not in graph.nodes["a"]
     assert graph.nodes["a"]["trust_alone"] == 2.5
 
