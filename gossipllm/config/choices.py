@@ -29,6 +29,12 @@ Start: TypeAlias = Literal["shared", "own"]
 ContextOperator: TypeAlias = Literal["none", "int8", "int4", "drop", "distil"]
 """What becomes of the blocks outside the block window (`LayersConfig.context`)."""
 
+Sampling: TypeAlias = Literal["importance", "uniform", "round-robin"]
+"""How block windows are drawn (`LayersConfig.sampling`)."""
+
+ContextSource: TypeAlias = Literal["make", "fetch"]
+"""Whether a peer makes the contexts that it needs, or fetches them (`LayersConfig.contexts`)."""
+
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16"]
 

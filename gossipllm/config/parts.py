@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from gossipllm.config.choices import ContextOperator, Missing
+from gossipllm.config.choices import ContextOperator, ContextSource, Missing, Sampling
 from trust.rows.importance import Softmax
 
 
@@ -22,7 +22,7 @@ class LayersConfig:
     (base, context, adapter and activations of a batch, without some hundred MB of the libraries); 0 where `count` is
     set. 0 to 1,000,000."""
 
-    sampling: Literal["importance", "uniform", "round-robin"] = "importance"
+    sampling: Sampling = "importance"
     """How the blocks of a round are drawn: by "importance", the sum of (gradient * weight)^2 that this peer and its
     neighbours measured; "uniform"; or in turn."""
 
@@ -54,7 +54,7 @@ class LayersConfig:
     ratio: float = 0.5
     """Share of the other blocks that "drop" and "distil" leave, 0.05 to 1. LEFF studies a curve of it."""
 
-    contexts: Literal["make", "fetch"] = "make"
+    contexts: ContextSource = "make"
     """Whether this peer distils contexts itself, and gives them to others, or fetches them from neighbours and, until
     it has one, drops blocks. Only for "distil". A peer that makes contexts offers only its last four, those of the
     blocks that it trained in its last rounds."""

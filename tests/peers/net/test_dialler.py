@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -60,6 +61,8 @@ class CountingHost:
 @pytest.fixture(autouse=True)
 def usual_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialler, "REDIAL_S", 2.0)
+    # A save waits for a thread, and virtual time would jump to the end of the test meanwhile.
+    monkeypatch.setattr(dialler, "SAVE_S", math.inf)
 
 
 async def watched(host: CountingHost, seconds: float) -> Dialler:

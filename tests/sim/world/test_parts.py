@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, LearnerConfig
-from gossipllm.config.choices import Missing
+from gossipllm.config.choices import Missing, Sampling
 from gossipllm.work import Train
 from peers.core.config import CoreConfig, RoundConfig
 from peers.core.effects import Pull
@@ -75,7 +75,7 @@ def alone(form: Form, learner: LearnerConfig, *, seconds: float) -> float:
 @pytest.mark.parametrize("sampling", ["importance", "uniform", "round-robin"])
 @pytest.mark.parametrize("missing", ["renorm", "kept", "self"])
 def test_every_block_is_trained_and_every_peer_learns_blocks_that_it_did_not_train(
-    sampling: Literal["importance", "uniform", "round-robin"], missing: Missing
+    sampling: Sampling, missing: Missing
 ) -> None:
     layers = LayersConfig(count=1, sampling=sampling, missing=missing)
     world = world_of(*4 * [LearnerConfig(layers=layers)])

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, LearnerConfig
-from gossipllm.config.choices import ContextOperator
+from gossipllm.config.choices import ContextOperator, ContextSource, Sampling
 from gossipllm.work import Open, Opened
 from peers.core.others.inbox import ReceivedAnnouncement
 from peers.core.round import planning
@@ -31,9 +31,6 @@ UNKNOWN = (None,) * 4
 NEVER = (0,) * 4
 CLAIMS = st.lists(st.one_of(st.none(), st.floats(0, width=32, allow_infinity=False)), min_size=4, max_size=4)
 """All that an announcement may say of four layers."""
-
-
-Sampling: TypeAlias = Literal["importance", "uniform", "round-robin"]
 
 
 class LearnerParts(TypedDict, total=False):
@@ -62,7 +59,7 @@ class LayersOptions(TypedDict, total=False):
     smoothing: float
     probe_every: int
     context: ContextOperator
-    contexts: Literal["make", "fetch"]
+    contexts: ContextSource
 
 
 def planner(me: str = "me", **config: Unpack[LearnerParts]) -> Planner:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, Unpack
+from typing import Unpack
 
 import msgspec
 import pytest
 
 from gossipllm.config import LayersConfig, LearnerConfig
+from gossipllm.config.choices import ContextSource
 from gossipllm.work import MadeContext, Train
 from peers.core.effects import Effect, Publish, Pull
 from peers.core.events import Connected, Heard, NotPulled, Pulled
@@ -39,7 +40,7 @@ def announced(someone: RemotePeer, round_: int, *contexts: ContextRef) -> Heard:
     return Heard(frame=frame, via=someone.id)
 
 
-def bench_that(contexts: Literal["make", "fetch"], **rounds: Unpack[RoundOptions]) -> Bench:
+def bench_that(contexts: ContextSource, **rounds: Unpack[RoundOptions]) -> Bench:
     layers = LayersConfig(count=1, context="distil", contexts=contexts)
     return Bench(form="split", learner=LearnerConfig(layers=layers), rounds=rounds)
 
