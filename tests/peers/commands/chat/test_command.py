@@ -188,7 +188,7 @@ def _interrupted(process: subprocess.Popen[bytes]) -> int:
     for _ in range(5):
         process.send_signal(signal.SIGINT)
         try:
-            return process.wait(timeout=20)
+            return process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             continue
     raise AssertionError("it does not end")
