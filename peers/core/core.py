@@ -29,6 +29,7 @@ class Core:
     """One peer's decisions. `saved` is the state on disk, None for a peer that never ran."""
 
     def __init__(self, config: CoreConfig, keys: Keys, saved: Saved | None) -> None:
+        self._joined = config.joined
         self._connections = ConnectedPeers(config, keys.peer_id)
         if saved is not None:
             self._connections.scores.restore(
@@ -54,6 +55,12 @@ class Core:
     def welcome(self, peer: PeerId, now: float) -> bool:
         """Whether a connection with this peer may stand."""
         return not self._connections.scores.unwelcome(peer, now)
+
+    def standing(self, peer: PeerId) -> float:
+        """How much a connection with this peer has proven to be worth; 0 for a stranger. Connections of peers with a
+        standing are the last to go where the network is short of places. So far those have one whose addresses the
+        user gave."""
+        return 1.0 if peer in self._joined else 0.0
 
     def blob(self, digest: bytes) -> bytes | None:
         """A blob that any peer may fetch: of our last announcement, or a neighbour's that is held here."""

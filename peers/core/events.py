@@ -77,7 +77,17 @@ class Replied(_Told, frozen=True, kw_only=True):
 
 
 class Connected(_Told, frozen=True, kw_only=True):
+    """A connection with this peer stands."""
+
     peer: PeerId
+
+    group: str = ""
+    """The address group that the peer comes from or was found at: `v4:203.0.113.7` (an address), `v6:2001:db8:1:2`
+    (a /64). Private and loopback addresses are groups like others, so peers of one machine share one. Empty where it
+    is not known. Identities are free; groups are not."""
+
+    outbound: bool = False
+    """Whether this peer dialled the other one, which a stranger cannot bring about by connecting."""
 
 
 class Disconnected(_Told, frozen=True, kw_only=True):

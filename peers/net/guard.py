@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from peers.net.host import Peer, PeerId, Verdict
+from peers.net.host import Link, Peer, PeerId, Verdict
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ class GuardedPeer:
     def blob(self, digest: bytes) -> bytes | None:
         return self._call("blob", lambda: self._peer.blob(digest), None)
 
-    def connected(self, peer: PeerId) -> None:
-        self._call("connected", lambda: self._peer.connected(peer), None)
+    def connected(self, peer: PeerId, link: Link) -> None:
+        self._call("connected", lambda: self._peer.connected(peer, link), None)
 
     def disconnected(self, peer: PeerId) -> None:
         self._call("disconnected", lambda: self._peer.disconnected(peer), None)
@@ -45,6 +45,9 @@ class GuardedPeer:
 
     def welcome(self, peer: PeerId) -> bool:
         return self._call("welcome", lambda: self._peer.welcome(peer), True)
+
+    def standing(self, peer: PeerId) -> float:
+        return self._call("standing", lambda: self._peer.standing(peer), 0.0)
 
     def _call(self, name: str, call: Callable[[], T], otherwise: T) -> T:
         try:

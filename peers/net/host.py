@@ -17,7 +17,7 @@ from typing import Protocol
 from peers.core.effects import Verdict
 from peers.core.events import PeerId
 
-__all__ = ["Network", "NetworkTraffic", "Peer", "PeerId", "PullFailed", "Unreachable", "Verdict"]
+__all__ = ["Link", "Network", "NetworkTraffic", "Peer", "PeerId", "PullFailed", "Unreachable", "Verdict"]
 
 
 class Unreachable(Exception):
@@ -26,6 +26,14 @@ class Unreachable(Exception):
 
 class PullFailed(Exception):
     """None of the sources gave the blob. The message says how each of them failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """How a neighbour is connected: the fields of `Connected` in peers/core/events.py."""
+
+    group: str = ""
+    outbound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,7 @@ class Peer(Protocol):
         """The blob with this SHA-256 if the peer has it and any peer may have it, else None."""
         ...
 
-    def connected(self, peer: PeerId) -> None: ...
+    def connected(self, peer: PeerId, link: Link) -> None: ...
 
     def disconnected(self, peer: PeerId) -> None: ...
 
@@ -61,6 +69,10 @@ class Peer(Protocol):
 
     def welcome(self, peer: PeerId) -> bool:
         """Whether a connection with this peer may stand (it is not banned)."""
+        ...
+
+    def standing(self, peer: PeerId) -> float:
+        """How much a connection with this peer has proven to be worth; 0 for a stranger, never below."""
         ...
 
 
@@ -74,6 +86,10 @@ class Network(Protocol):
 
     def neighbours(self) -> tuple[PeerId, ...]:
         """Peers with an open connection, sorted."""
+        ...
+
+    def link(self, peer: PeerId) -> Link:
+        """How this neighbour is connected; a `Link` without a group for a peer that is not."""
         ...
 
     async def publish(self, frame: bytes) -> None:

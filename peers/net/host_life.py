@@ -22,7 +22,7 @@ from peers.net.finding.book import AddressBook
 from peers.net.finding.dialler import Dialler
 from peers.net.gossip.pubsub import SafePubsub
 from peers.net.gossip.router import SafeGossipSub
-from peers.net.host import Peer, PeerId
+from peers.net.host import Link, Peer, PeerId
 from peers.net.limits.buckets import PeerBuckets
 from peers.net.limits.faults import ProtocolFault
 from peers.net.meter import TrafficMeter
@@ -136,6 +136,9 @@ class HostLife:
     def neighbours(self) -> tuple[PeerId, ...]:
         return self._connections.neighbours()
 
+    def link(self, peer: PeerId) -> Link:
+        return self._connections.link(peer)
+
     async def publish(self, frame: bytes) -> None:
         with trio.move_on_after(PUBLISH_WAIT_S):
             # The library's queues drop what does not fit, so wait for room.
@@ -196,7 +199,7 @@ class HostLife:
             self._nursery.start_soon(self.disconnect, peer)
 
     def _connected(self, peer: PeerId) -> None:
-        self._peer.connected(peer)
+        self._peer.connected(peer, self.link(peer))
         self._dialler.connected(peer)
 
     def _disconnected(self, peer: PeerId) -> None:

@@ -35,7 +35,7 @@ from peers.net.addresses import parse_listen_address
 from peers.net.config import NetworkConfig
 from peers.net.finding.book import AddressBook
 from peers.net.guard import GuardedPeer
-from peers.net.host import NetworkTraffic, Peer, PeerId, PullFailed, Unreachable
+from peers.net.host import Link, NetworkTraffic, Peer, PeerId, PullFailed, Unreachable
 from peers.net.host_life import HostLife, open_life
 from peers.net.meter import TrafficMeter
 from trust.errors import UserMistake
@@ -82,6 +82,9 @@ class Libp2pNetwork:
 
     def neighbours(self) -> tuple[PeerId, ...]:
         return self._life.neighbours() if self._life is not None else ()
+
+    def link(self, peer: PeerId) -> Link:
+        return self._life.link(peer) if self._life is not None else Link()
 
     async def publish(self, frame: bytes) -> None:
         if len(frame) > MAX_FRAME_BYTES:

@@ -26,7 +26,7 @@ from peers.core.events import (
     PeerId,
     Started,
 )
-from peers.net.host import Network
+from peers.net.host import Link, Network
 from peers.run.learner_process import Learning
 from peers.run.performer import Ending, Performer, Watcher
 from peers.run.saving import Saver, StatePort
@@ -84,7 +84,7 @@ class Driver:
                 nursery.start_soon(self._learning.run, self._answered, self._lost)
                 self._tell(Started())
                 for peer in network.neighbours():
-                    self._tell(Connected(peer=peer))
+                    self.connected(peer, network.link(peer))
                 ending = await self._ended.receive()
                 nursery.cancel_scope.cancel()
         finally:
@@ -109,8 +109,8 @@ class Driver:
     def blob(self, digest: bytes) -> bytes | None:
         return self._core.blob(digest)
 
-    def connected(self, peer: PeerId) -> None:
-        self._tell(Connected(peer=peer))
+    def connected(self, peer: PeerId, link: Link) -> None:
+        self._tell(Connected(peer=peer, group=link.group, outbound=link.outbound))
 
     def disconnected(self, peer: PeerId) -> None:
         self._tell(Disconnected(peer=peer))
@@ -120,6 +120,9 @@ class Driver:
 
     def welcome(self, peer: PeerId) -> bool:
         return self._core.welcome(peer, self._clock())
+
+    def standing(self, peer: PeerId) -> float:
+        return self._core.standing(peer)
 
     # Events in, effects out.
 

@@ -91,13 +91,14 @@ def add_toy(
     tokens: int = 1,
     busy: int | None = None,
     keys: Keys | None = None,
+    group: str | None = None,
 ) -> SimulatedPeer:
     """Add a peer with a toy learner that aims at `target` plus `lean`, which its own text adds."""
 
     def learner() -> ToyLearner:
         return ToyLearner(target, lean=lean, base=base, form=form, tokens=tokens, busy=busy)
 
-    return world.add(config, learner, speed=speed, keys=keys)
+    return world.add(config, learner, speed=speed, keys=keys, group=group)
 
 
 class ToyLearner:

@@ -113,6 +113,8 @@ class SimulatedNetwork:
         welcome = one.core.welcome(other.id, now) and other.core.welcome(one.id, now)
         if welcome and not self._is_cut(one, other):
             one.links[other.id] = other
+            one.dialled.add(other.id)
+            other.dialled.discard(one.id)
             other.links[one.id] = one
             self._announce(one, other, connected=True)
 
@@ -134,7 +136,11 @@ class SimulatedNetwork:
     def _connection_changed(self, node: SimulatedPeer, life: int, peer: PeerId, connected: bool) -> None:
         """Tell a peer of a connection, unless it ended or came back while the message was on its way."""
         if node.lives(life) and (peer in node.links) == connected:
-            self._tell(node, Connected(peer=peer) if connected else Disconnected(peer=peer))
+            self._tell(node, self._connected(node, peer) if connected else Disconnected(peer=peer))
+
+    @staticmethod
+    def _connected(node: SimulatedPeer, peer: PeerId) -> Connected:
+        return Connected(peer=peer, group=node.links[peer].group, outbound=peer in node.dialled)
 
     # -- announcements ------------------------------------------------------------------------------
 

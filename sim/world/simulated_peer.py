@@ -35,12 +35,15 @@ class SimulatedPeer:
     look at a crashed peer. Before the first start they are the ones that it will start with.
     `life` counts its starts: events planned for an earlier life are dropped. `beginnings` are the states from which
     its lives began, for replays. `away` counts the reasons (late, outage, crash) for which it should not run now.
-    `links` are its connected peers, in the order of connection, `seen` the frames that it judged or sent, `free_at`
-    the time at which its uplink has sent everything. `sent` and `received` are bytes by kind, as a device counts
-    them: announcements once a hop, blobs without the few bytes of their requests, greetings and replies.
+    `links` are its connected peers, in the order of connection, `dialled` those to whom it began the connection,
+    `seen` the frames that it judged or sent, `free_at` the time at which its uplink has sent everything.
+    `sent` and `received` are bytes by kind, as a device counts them: announcements once a hop, blobs without the
+    few bytes of their requests, greetings and replies.
     """
 
     index: int
+    group: str
+    """The address group that other peers see it come from."""
     id: PeerId
     config: CoreConfig
     keys: Keys
@@ -56,6 +59,7 @@ class SimulatedPeer:
     beginnings: list[Saved | None] = field(default_factory=list["Saved | None"])
     history: list[Entry] = field(default_factory=list[Entry])
     links: dict[PeerId, SimulatedPeer] = field(default_factory=dict[PeerId, "SimulatedPeer"])
+    dialled: set[PeerId] = field(default_factory=set[PeerId])
     seen: set[bytes] = field(default_factory=set[bytes])
     free_at: float = 0.0
     sent: Counter[str] = field(default_factory=Counter[str])

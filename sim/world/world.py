@@ -93,16 +93,19 @@ class World:
         *,
         speed: float | None = None,
         keys: Keys | None = None,
+        group: str | None = None,
     ) -> SimulatedPeer:
         """Add a peer, which does nothing before it is started.
 
         `learner` makes a new learner for each start; the learner of the first start is made now. Without
-        `speed` the conditions decide, without `keys` it gets cheap ones.
+        `speed` the conditions decide, without `keys` it gets cheap ones. `group` is the address group that others
+        see it come from; without it, the peer has one of its own.
         """
         keys = keys or ToyKeys.of(config.name)
         index = len(self.nodes)
         node = SimulatedPeer(
             index=index,
+            group=f"v4:10.{index >> 8}.{index & 255}.1" if group is None else group,
             id=keys.peer_id,
             config=config,
             keys=keys,

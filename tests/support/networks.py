@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import trio
 
 from peers.identity import Identity
-from peers.net.host import NetworkTraffic, Peer, PeerId, PullFailed, Unreachable, Verdict
+from peers.net.host import Link, NetworkTraffic, Peer, PeerId, PullFailed, Unreachable, Verdict
 from wire.digest import digest_of
 
 
@@ -21,6 +21,8 @@ class RecordingPeer:
     blobs: dict[bytes, bytes] = field(default_factory=dict)
     reply: Callable[[bytes], bytes | None] = lambda greeting: b"re: " + greeting
     banned: set[PeerId] = field(default_factory=set)
+    proven: set[PeerId] = field(default_factory=set)
+    links: dict[PeerId, Link] = field(default_factory=dict)
     heard: list[tuple[bytes, PeerId]] = field(default_factory=list)
     ups_and_downs: list[tuple[str, PeerId]] = field(default_factory=list)
     faults: list[tuple[PeerId, str, str, float]] = field(default_factory=list)
@@ -35,8 +37,9 @@ class RecordingPeer:
     def blob(self, digest: bytes) -> bytes | None:
         return self.blobs.get(digest)
 
-    def connected(self, peer: PeerId) -> None:
+    def connected(self, peer: PeerId, link: Link) -> None:
         self.ups_and_downs.append(("up", peer))
+        self.links[peer] = link
 
     def disconnected(self, peer: PeerId) -> None:
         self.ups_and_downs.append(("down", peer))
@@ -46,6 +49,9 @@ class RecordingPeer:
 
     def welcome(self, peer: PeerId) -> bool:
         return peer not in self.banned
+
+    def standing(self, peer: PeerId) -> float:
+        return 1.0 if peer in self.proven else 0.0
 
     def frames(self) -> list[bytes]:
         return [frame for frame, _ in self.heard]
@@ -65,6 +71,7 @@ class FakeNetwork:
         self.peer_id = peer_id
         self.peer = peer
         self.judged: set[bytes] = set()
+        self.outbound: set[PeerId] = set()
         self.sent: Counter[str] = Counter(announce=0, blob=0, known=0)
         self.received: Counter[str] = Counter(announce=0, blob=0, known=0)
 
@@ -74,6 +81,14 @@ class FakeNetwork:
 
     def neighbours(self) -> tuple[PeerId, ...]:
         return self._hub.neighbours(self.peer_id)
+
+    def link(self, peer: PeerId) -> Link:
+        """All live on one machine."""
+        return (
+            Link(group="v4:127.0.0.1", outbound=peer in self.outbound)
+            if peer in self.neighbours()
+            else Link()
+        )
 
     async def publish(self, frame: bytes) -> None:
         await trio.lowlevel.checkpoint()
@@ -170,14 +185,17 @@ class Hub:
         if line in self._lines or not welcome:
             return False
         self._lines.add(line)
-        self[one].peer.connected(other)
-        self[other].peer.connected(one)
+        self[one].outbound.add(other)
+        self[one].peer.connected(other, self[one].link(other))
+        self[other].peer.connected(one, self[other].link(one))
         return True
 
     def cut(self, one: PeerId, other: PeerId) -> None:
         line = frozenset((one, other))
         if line in self._lines:
             self._lines.discard(line)
+            self[one].outbound.discard(other)
+            self[other].outbound.discard(one)
             self[one].peer.disconnected(other)
             self[other].peer.disconnected(one)
 

@@ -24,7 +24,7 @@ from multiaddr import Multiaddr
 from peers.identity import Identity
 from peers.net.addresses import Address
 from peers.net.config import NetworkConfig
-from peers.net.host import PeerId, Verdict
+from peers.net.host import Link, PeerId, Verdict
 from peers.net.limits.faults import ProtocolFault
 from peers.net.meter import TrafficMeter
 from peers.net.stack.assembly import make_host, quiet_libp2p
@@ -154,7 +154,7 @@ class _Listener:
         del digest
         return None
 
-    def connected(self, peer: PeerId) -> None:
+    def connected(self, peer: PeerId, link: Link) -> None:
         """The doctor does not need this event."""
 
     def disconnected(self, peer: PeerId) -> None:
@@ -166,6 +166,10 @@ class _Listener:
     def welcome(self, peer: PeerId) -> bool:
         del peer
         return True
+
+    def standing(self, peer: PeerId) -> float:
+        del peer
+        return 0.0
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

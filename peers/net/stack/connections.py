@@ -17,7 +17,8 @@ from libp2p.peer.id import ID
 from libp2p.stream_muxer.yamux.yamux import Yamux
 from multiaddr import Multiaddr
 
-from peers.net.host import PeerId
+from peers.net.host import Link, PeerId
+from peers.net.limits.groups import group_of
 from peers.net.stack.noise import NoiseSession
 
 _log = logging.getLogger(__name__)
@@ -51,6 +52,18 @@ class Connections(INotifee):
             if remote is not None:
                 return remote[0]
         return None
+
+    def link(self, peer: PeerId) -> Link:
+        """How this peer is connected. If one of several connections is outbound, it counts."""
+        inbound = Link()
+        for connection in self._swarm.get_connections(raw_id(peer)):
+            muxed = cast("Yamux", connection.muxed_conn)
+            remote = muxed.get_remote_address()
+            link = Link(group=group_of(remote[0]) if remote else "", outbound=muxed.is_initiator)
+            if link.outbound:
+                return link
+            inbound = link
+        return inbound
 
     async def dial(self, transport: str, peer: PeerId) -> None:
         """Raises whatever the library raises. The deadline is the caller's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from peers.net.host import PullFailed, Unreachable, Verdict
+from peers.net.host import Link, PullFailed, Unreachable, Verdict
 from support.live_networks import Together
 from support.networks import wait_until
 from wire.digest import digest_of
@@ -115,3 +115,14 @@ async def test_addresses_name_the_peer(together: Together) -> None:
             assert alone.network.addresses
             assert alone.network.neighbours() == ()
             await alone.network.publish(b"into the void")
+
+
+async def test_a_neighbour_is_reported_with_its_address_group_and_who_dialled(together: Together) -> None:
+    with trio.fail_after(20):
+        async with together(2) as (first, second):
+            for here, there in ((first, second), (second, first)):
+                link = here.network.link(there.id)
+                assert link == here.peer.links[there.id]
+                assert link.group == "v4:127.0.0.1"
+            assert first.network.link(second.id).outbound != second.network.link(first.id).outbound
+            assert first.network.link(first.id) == Link()

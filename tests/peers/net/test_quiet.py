@@ -10,6 +10,7 @@ import trio
 
 from peers.identity import Identity
 from peers.net.finding.book import AddressBook
+from peers.net.host import Link
 from peers.net.libp2p_host import open_network
 from peers.net.stack.tcp import Socket
 from support.live_networks import Together, quick
@@ -109,7 +110,7 @@ async def test_a_peer_that_hangs_up_at_once_is_not_dialled_in_a_loop() -> None:
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery, open_network(Identity.generate(), rude, quick()) as host:
 
-            def hang_up(peer: str) -> None:
+            def hang_up(peer: str, link: Link) -> None:
                 nonlocal connections
                 connections += 1
                 nursery.start_soon(host.disconnect, peer)

@@ -8,7 +8,7 @@ import pytest
 
 from peers.core.config import CoreConfig, RoundConfig
 from peers.core.effects import Greet, Publish, Pull
-from peers.core.events import Heard, NotPulled, Pulled, Replied
+from peers.core.events import Connected, Heard, NotPulled, Pulled, Replied
 from peers.core.round.stages import Resting
 from sim.toy.learner import add_toy
 from sim.world.conditions import ChurnConfig, ComputeConfig, Conditions, LinkConfig, TopologyConfig
@@ -270,3 +270,21 @@ def test_a_pull_always_ends() -> None:
     died |= {(node.index, node.life) for node in world.nodes if not node.alive}
     assert {one for one in asked - ended if one[:2] not in died} == set()
     assert len(ended) > 50
+
+
+# -- connections ------------------------------------------------------------------------------------
+
+
+def test_peers_learn_the_address_group_of_a_neighbour_and_who_dialled() -> None:
+    """Every peer has a group of its own unless the world is told otherwise."""
+    world = World(logged=True)
+    for name, group in (("anna", None), ("bert", None), ("carl", "v4:10.9.9.9")):
+        add_toy(world, CoreConfig(name=name), HERE, group=group)
+    world.begin()
+    world.run(seconds=5.0)
+    told = {(one.peer, one.event.peer): one.event for one in world.log if isinstance(one.event, Connected)}
+    anna, bert, carl = world.nodes
+    assert told[carl.index, anna.id].group == anna.group != bert.group
+    assert told[anna.index, carl.id].group == "v4:10.9.9.9"
+    assert told[carl.index, anna.id].outbound
+    assert not told[anna.index, carl.id].outbound
