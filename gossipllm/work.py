@@ -79,6 +79,32 @@ class Weigh(_Word, frozen=True, kw_only=True):
     evidence: Content
 
 
+class Finalist(msgspec.Struct, frozen=True, kw_only=True):
+    """A neighbour that a row may be over. `rows` are the rows of its predictions, which lie in `evidence`, to compute
+    again from its update; empty for none."""
+
+    author: str
+    update: Content
+    evidence: Content | None = None
+    rows: tuple[int, ...] = ()
+
+
+class Confirm(_Word, frozen=True, kw_only=True):
+    """Try each neighbour by itself: mix its update into this peer's adapter at the weight `share`, and measure the
+    trust split. Changes nothing. Of neighbours that are nearly identical, the first stands for all."""
+
+    request: RequestId
+    finalists: tuple[Finalist, ...]
+    share: float
+
+
+class Restore(_Word, frozen=True, kw_only=True):
+    """Replace this peer's state by an earlier snapshot of it, but for its round. Answered by `Merged`."""
+
+    request: RequestId
+    snapshot: Content
+
+
 class Evaluate(_Word, frozen=True, kw_only=True):
     """Measure the loss on the trust split of the merge that each row would give. Changes nothing."""
 
@@ -202,6 +228,32 @@ class Weighed(_Word, frozen=True, kw_only=True):
     distances: tuple[float, ...]
     errors: tuple[float, ...]
     own: tuple[float, ...]
+
+
+class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
+    """What one finalist does to this peer.
+
+    `gain` is by how many nats per token the trust loss falls, `error` the standard error of that difference, paired by
+    windows. `mismatch` is the mean total variation between the rows that were computed again and those that the
+    neighbour published, in [0, 1]; 0 where none was asked for. `twin` is the index of the first finalist with a nearly
+    identical update or evidence, its own index where there is none, and -1 where it is nearly identical to this peer.
+    `size` is the norm of the update's product over the norm of this peer's own. A gain is not finite where a twin
+    stands for it, or where the loss is not finite.
+    """
+
+    gain: float
+    error: float
+    mismatch: float
+    twin: int
+    size: float
+
+
+class Confirmed(_Word, frozen=True, kw_only=True):
+    """One `Confirmation` for each finalist, in their order, and this peer's own trust loss."""
+
+    request: RequestId
+    own_loss: float
+    results: tuple[Confirmation, ...]
 
 
 class Declined(_Word, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from gossipllm.config import LearnerConfig
 from peers.core.events import PeerId
@@ -74,6 +75,61 @@ class RoundConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DefenceConfig:
+    """What holds against neighbours that lie. Where `round.guard` is off, only the checks of bytes remain."""
+
+    confirm: bool = True
+    """Whether each neighbour in a row is first tried by itself on this peer's trust split, and left out where it does
+    not lower the loss. Without, the guard compares whole rows only, and one bad neighbour voids the row."""
+
+    share: float = 0.25
+    """Weight of the neighbour when it is tried by itself, above 0 to 1. Guess: what a neighbour may have in a row of
+    four."""
+
+    errors: float = 1.0
+    """Standard errors by which a loss must fall to count as a gain, 0 to 10: for a neighbour by itself and for the row.
+    Guess."""
+
+    bind_rows: int = 4
+    """Rows of a neighbour's predictions that are computed again from its update, 0 to 64; 0 takes the predictions on
+    trust. Needs `confirm`. Who falsifies a part f of the rows passes with probability (1 - f) to this power."""
+
+    commit: bool = True
+    """Whether predictions are shown only to neighbours that have announced a round of their own, so that nobody answers
+    with what it has just read. Without, they travel in the announcement where they fit."""
+
+    newcomers: float = 0.5
+    """Largest joint weight of the neighbours that have earned no seat yet, 0 to 1."""
+
+    own_share: float = 0.1
+    """Least weight of this peer itself in a merge, 0 to 1."""
+
+    patience: int = 2
+    """Rounds in a row that this peer may be worse off than training alone would have left it, before it goes back to
+    its last good state; 0 to 100, 0 never goes back."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share must be above 0 to 1, got {self.share}")
+        if not 0 <= self.errors <= 10:
+            raise ValueError(f"errors must be in 0..10, got {self.errors}")
+        if not 0 <= self.bind_rows <= 64:
+            raise ValueError(f"bind_rows must be in 0..64, got {self.bind_rows}")
+        for name in ("newcomers", "own_share"):
+            value: float = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be in 0..1, got {value}")
+        if not 0 <= self.patience <= 100:
+            raise ValueError(f"patience must be in 0..100, got {self.patience}")
+
+
+NO_DEFENCE: Final = DefenceConfig(
+    confirm=False, bind_rows=0, commit=False, newcomers=1.0, own_share=0.0, patience=0
+)
+"""The guard alone, as the published experiments were run with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreConfig:
     half_life_s: float = 600.0
     """Seconds in which a score halves, above 0. Lighthouse."""
@@ -109,6 +165,7 @@ class CoreConfig:
     round: RoundConfig = field(default_factory=RoundConfig)
     trust: TrustConfig = field(default_factory=TrustConfig)
     scores: ScoreConfig = field(default_factory=ScoreConfig)
+    defence: DefenceConfig = field(default_factory=DefenceConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     keep_neighbours: bool = False
     merges: bool = True

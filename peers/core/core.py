@@ -35,6 +35,7 @@ class Core:
             self._connections.scores.restore(
                 (one.peer, one.score, one.at_s, one.banned_until_s) for one in saved.standings
             )
+            self._connections.seats.restore(saved.seats)
         # Requests are numbered through, so that an answer to an earlier life of the learner fits no later question.
         self._phase: Starting | Running = Starting(
             config,
@@ -57,10 +58,10 @@ class Core:
         return not self._connections.scores.unwelcome(peer, now)
 
     def standing(self, peer: PeerId) -> float:
-        """How much a connection with this peer has proven to be worth; 0 for a stranger. Connections of peers with a
-        standing are the last to go where the network is short of places. So far those have one whose addresses the
-        user gave."""
-        return 1.0 if peer in self._joined else 0.0
+        """How much a connection with this peer has proven to be worth, in [0, 1]; 0 for a stranger. Connections of
+        peers with a standing are the last to go where the network is short of places. 1 for a peer whose address the
+        user gave, else what it has earned by measured gains."""
+        return 1.0 if peer in self._joined else self._connections.seats.level(peer)
 
     def blob(self, digest: bytes) -> bytes | None:
         """A blob that any peer may fetch: of our last announcement, or a neighbour's that is held here."""

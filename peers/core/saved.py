@@ -31,6 +31,13 @@ class SavedScore(msgspec.Struct, frozen=True, array_like=True):
     banned_until_s: float
 
 
+class SavedSeat(msgspec.Struct, frozen=True, array_like=True):
+    """A neighbour's standing (`trust.rows.standing`), in [0, 1]."""
+
+    peer: str
+    level: float
+
+
 class Plan(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What local steps train. `units` is a bitmap of the network's units (`wire.units`), empty for all units of this
     peer's adapter; `first_block` the first block of a block window, -1 where blocks are not chosen."""
@@ -78,6 +85,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     evidence: Content | None
     local: LocalSteps | None
     standings: tuple[SavedScore, ...]
+    seats: tuple[SavedSeat, ...] = ()
     shares: tuple[PushedShare, ...] = ()
     tokens_total: int = 0
     samples_total: int = 0

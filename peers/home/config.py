@@ -1,6 +1,6 @@
 """`peer.toml`: a dataclass for each table, checked against each other, and converted for the learner and the core.
 
-    [peer] [network] [round] [trust] [merge] [layers] [heads] [model] [adapter] [data] [training] [reference]
+    [peer] [network] [round] [trust] [defence] [merge] [layers] [heads] [model] [adapter] [data] [training] [reference]
 
 Tables marked "same for all peers" in their comments make up the network's fingerprint: peers that differ in
 them say so plainly and do not mix.
@@ -26,7 +26,7 @@ from gossipllm.config import (
 )
 from gossipllm.config.choices import MIXINGS, MergeRule, Mixing
 from gossipllm.config.toml import from_mapping, toml_values
-from peers.core.config import CoreConfig, RoundConfig
+from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
 from peers.net.addresses import parse_multiaddress
 from peers.net.config import RETIRED_NETWORK_KEYS, NetworkConfig
 from trust.rows.evidence_kinds import EVIDENCE
@@ -34,8 +34,8 @@ from trust.rows.rows import TrustConfig, alpha_of, evidence_of
 
 _OF_ROWS: Final = ("round.guard", "merge.rule")
 """What steers rows and merges, outside [trust]."""
-_OF_MASS: Final = ("trust.tokens_alpha", "trust.max_age")
-"""What of [trust] counts also where there is no row."""
+_OF_MASS: Final = ("trust.tokens_alpha", "trust.max_age", "defence.commit")
+"""What of [trust] and [defence] counts also where there is no row."""
 RETIRED: Final[dict[str, str]] = {f"network.{key}": why for key, why in RETIRED_NETWORK_KEYS.items()}
 """Dotted keys of earlier versions -> what holds now. Homes that still have them open as before."""
 
@@ -89,6 +89,7 @@ class PeerConfig:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     round: RoundConfig = field(default_factory=RoundConfig)
     trust: TrustConfig = field(default_factory=TrustConfig)
+    defence: DefenceConfig = field(default_factory=DefenceConfig)
     merge: MergeConfig = field(default_factory=MergeConfig)
     layers: LayersConfig = field(default_factory=LayersConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
@@ -120,11 +121,16 @@ class PeerConfig:
 
     def _check_pushing(self) -> None:
         """Refuse settings of rows, guards and merge rules: push-sum has no trust row, so they would do nothing."""
-        tables = (("trust", self.trust), ("round", self.round), ("merge", self.merge))
+        tables = (
+            ("trust", self.trust),
+            ("defence", self.defence),
+            ("round", self.round),
+            ("merge", self.merge),
+        )
         for table, config in tables:
             for field_ in fields(config):
                 key = f"{table}.{field_.name}"
-                idle = key in _OF_ROWS or (table == "trust" and key not in _OF_MASS)
+                idle = key in _OF_ROWS or (table in ("trust", "defence") and key not in _OF_MASS)
                 if idle and getattr(config, field_.name) != field_.default:
                     raise ValueError(
                         f'{key} does nothing with merge.mixing = "push-sum", which makes no trust row: leave it out, '
@@ -153,6 +159,7 @@ class PeerConfig:
             joined=frozenset(parse_multiaddress(address).peer for address in self.network.join),
             round=self.round,
             trust=self.trust,
+            defence=self.defence,
             learner=self.learner(),
             keep_neighbours=self.peer.keep_neighbours,
         )

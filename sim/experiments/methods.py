@@ -32,7 +32,7 @@ from typing import Any, Final
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig
 from gossipllm.config.choices import MIXINGS, MergeRule, Missing, Mixing, Start, Train
-from peers.core.config import RoundConfig
+from peers.core.config import NO_DEFENCE, DefenceConfig, RoundConfig
 from trust.errors import UserMistake
 from trust.rows.config import TrustConfig, evidence_of
 from trust.rows.evidence_kinds import EVIDENCE, Evidence, Factor
@@ -50,6 +50,8 @@ class Method:
     """For the strategy "product": the kinds of evidence whose weights are multiplied."""
     form: Form = "ours"
     guard: bool | None = None
+    defended: bool = True
+    """Whether the scenario's defences stand where there is a guard; without, the guard compares whole rows only."""
     merge: MergeRule | None = None
     mixing: Mixing = "parameters"
     start: Start | None = None
@@ -190,6 +192,7 @@ CHANGES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "self": ("weights of peers that did not train a block go to this peer's own", {"missing": "self"}),
     "guard": ("refuse merges that raise this peer's trust loss", {"guard": True}),
     "noguard": ("take every merge", {"guard": False}),
+    "rowguard": ("refuse whole rows only, without the defences of [defence]", {"defended": False}),
 }
 """Name after a `+` -> what it means, and the fields of `Method` that it replaces."""
 
@@ -240,6 +243,12 @@ def round_of(method: Method, config: RoundConfig, *, peers: int) -> RoundConfig:
         return replace(config, guard=guard)
     most = max(config.most_partners, min(peers - 1, MOST_PARTNERS))
     return replace(config, guard=guard, most_partners=most)
+
+
+def defence_of(method: Method, defence: DefenceConfig, *, guard: bool) -> DefenceConfig:
+    """The scenario's defences, or none where the method has no guard or asks for the guard alone."""
+    guarded = guard if method.guard is None else method.guard
+    return defence if guarded and method.defended else NO_DEFENCE
 
 
 def adapter_of(method: Method, adapter: AdapterConfig) -> AdapterConfig:

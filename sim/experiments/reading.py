@@ -90,6 +90,14 @@ def _prunes_or_merges(scenario: Scenario, method: Method) -> bool:
     return scenario.adapter.prune < 1 or _has_row(scenario, method)
 
 
+def _guarded(scenario: Scenario, method: Method) -> bool:
+    return _merging(scenario, method) and (scenario.round.guard if method.guard is None else method.guard)
+
+
+_DEFENDED: Final = Rule(
+    lambda s, m: _guarded(s, m) and m.defended, "no method has a guard with the defences of [defence]"
+)
+_CONFIRMS: Final = Rule(lambda s, _: s.defence.confirm, "defence.confirm is off")
 _LAYERS: Final = Rule(lambda _, method: method.layers, "only methods +layers train block windows")
 _HEADS: Final = Rule(lambda _, method: method.heads, "only methods +heads share out heads")
 _TEXT: Final = Rule(lambda s, _: not s.data.of_samples, "the sources hold samples, which are dealt by number")
@@ -163,6 +171,11 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         _DISTILS,
         Rule(lambda s, _: s.layers.contexts == "fetch", 'layers.contexts is not "fetch"'),
     ),
+    # -- defence --
+    "defence": (Rule(_has_row, "nothing is merged by a row"), _DEFENDED),
+    "defence.commit": (_DEFENDED,),
+    "defence.share": (_DEFENDED, _CONFIRMS),
+    "defence.bind_rows": (_DEFENDED, _CONFIRMS),
     # -- trust --
     "trust.strategy": (_NAMED,),
     "trust.form": (_NAMED,),

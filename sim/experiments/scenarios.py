@@ -24,7 +24,7 @@ from gossipllm.config import (
 )
 from gossipllm.config.choices import MERGE_RULES, MIXINGS, MergeRule
 from gossipllm.text.partitions import PartitionConfig
-from peers.core.config import RoundConfig
+from peers.core.config import DefenceConfig, RoundConfig
 from sim.experiments.methods import Method, adapter_of, heads_of, layers_of, method_named
 from sim.experiments.texts import are_samples
 from sim.world.churn_phrases import joining, must_be_known, outage, split
@@ -126,6 +126,8 @@ class Scenario:
     trust: TrustConfig = field(default_factory=TrustConfig)
     """The grid of temperatures, how age and how text counts; strategy and form are the method's. `tokens_power` is for
     methods that weigh text only, and 1 where it is 0."""
+    defence: DefenceConfig = field(default_factory=DefenceConfig)
+    """Defences against neighbours that lie, for methods with a guard, but for those +rowguard."""
     model: ModelConfig = field(default_factory=ModelConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     layers: LayersConfig = field(default_factory=LayersConfig)

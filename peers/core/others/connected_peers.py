@@ -13,14 +13,16 @@ from peers.core.effects import Drop, Effect
 from peers.core.events import PeerId
 from peers.core.others.complaints import Complaints
 from peers.core.others.scores import Scores
+from peers.core.others.seats import Seats
 
 
 class ConnectedPeers:
-    """The connected peers in the order in which they connected, with the scores of all peers."""
+    """The connected peers in the order in which they connected, with the scores and the standings of all peers."""
 
     def __init__(self, config: CoreConfig, me: PeerId) -> None:
         self._peers: dict[PeerId, None] = {}
         self.scores = Scores(config.scores)
+        self.seats = Seats()
         self.complaints = Complaints(me)
 
     @property

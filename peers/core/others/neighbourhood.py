@@ -67,6 +67,7 @@ class Neighbourhood:
         self.terms = terms
         self.inbox = Inbox()
         self.scores = connections.scores
+        self.seats = connections.seats
         self._greetings = Greetings(config, terms, self.inbox, connections.complaints)
         self.fetching = Fetching(
             config,

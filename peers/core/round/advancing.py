@@ -51,6 +51,7 @@ class Advance:
             evidence=trained.evidence,
             local=self._local(saved, trained),
             standings=self._scores(),
+            seats=self._others.seats.rows(),
             shares=shares,
             tokens_total=saved.tokens_total + trained.tokens,
             samples_total=saved.samples_total + trained.samples,
@@ -85,6 +86,7 @@ class Advance:
             evidence=None,
             shares=(),
             standings=self._scores(),
+            seats=self._others.seats.rows(),
             plan=plan,
         )
 
