@@ -41,8 +41,8 @@ class NetworkConfig:
     """Connections in all, 1 to 1,024. Guess, for networks of up to 100 peers."""
 
     max_per_address: int = 8
-    """Inbound connections from one public IP address, 1 to 1,024; loopback and private networks are
-    exempt. Raise it where more devices share one router. Lighthouse's value."""
+    """Inbound connections from one IP address (IPv6: one /64), 1 to 1,024; from this machine at least 32. Raise it
+    where more devices share one router or one host. Lighthouse's value."""
 
     upload_bytes_s: float = 32e6
     """Blob bytes a second to one peer, above 1,000; beyond it we answer later, not with an error. Guess:

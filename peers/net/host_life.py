@@ -39,8 +39,6 @@ UPLOAD_BURST_BYTES: Final = 64_000_000
 """Blob bytes that one peer may take at once before `upload_bytes_s` counts. Guess: sixteen updates of 4 MB."""
 REQUESTS_S, REQUESTS_BURST = 4.0, 16.0
 """Greetings and questions for addresses that one peer may ask. Guess."""
-HALF_OPEN: Final = 32
-"""Inbound connections beyond the limit that may be in their handshake, which ends within 10 s. Guess."""
 DRAIN_S: Final = 0.3
 """Seconds at the end for announcements that are on their way out."""
 CLOSE_S: Final = 1.0
@@ -68,9 +66,7 @@ class HostLife:
         self._nursery = nursery
         self._uploads = PeerBuckets(rate_s=config.upload_bytes_s, burst=UPLOAD_BURST_BYTES)
         self._requests = PeerBuckets(rate_s=REQUESTS_S, burst=REQUESTS_BURST)
-        self._transport = TcpTransport(
-            max_per_address=config.max_per_address, max_inbound=config.max_connections + HALF_OPEN
-        )
+        self._transport = TcpTransport(config, standing=peer.standing)
         self._host = make_host(identity, config, self._transport, peer.welcome, bulk_streams=PULLS_PER_PEER)
         self._swarm = cast("Swarm", self._host.get_network())
         self._connections = Connections(self._swarm, on_up=self._connected, on_down=self._disconnected)

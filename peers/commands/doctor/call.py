@@ -89,7 +89,7 @@ async def call(identity: Identity, address: Address, *, deadline_s: float) -> Ca
 
 async def _called(identity: Identity, address: Address) -> Call:
     config = NetworkConfig()
-    transport = TcpTransport(max_per_address=1, max_inbound=1)
+    transport = TcpTransport(config, standing=lambda _: 0.0)
     host = make_host(identity, config, transport, welcome=lambda _: True)
     listener = _Listener(address.peer)
     host.set_stream_handler(TProtocol(KNOWN_PROTOCOL), listener.serve)

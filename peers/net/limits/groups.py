@@ -15,6 +15,8 @@ from typing import Final
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+SHARED_V4: Final = ipaddress.IPv4Network("100.64.0.0/10")
+"""Of carriers and of overlay networks; Python counts it as neither private nor global."""
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -32,6 +34,19 @@ def wider_group_of(group: str) -> str:
     if kind == "v4":
         return f"v4:{prefix.rpartition('.')[0]}"
     return f"v6:{prefix.rpartition(':')[0]}" if kind == "v6" else ""
+
+
+def is_loopback_group(group: str) -> bool:
+    return group.startswith("v4:127.") or group == "v6:0:0:0:0"
+
+
+def is_private_group(group: str) -> bool:
+    """Whether it is of a range that its network gives out for nothing: loopback, private, shared or link-local."""
+    kind, _, prefix = group.partition(":")
+    if kind == "v6":
+        return is_loopback_group(group) or prefix.startswith(("fc", "fd", "fe80:"))
+    ip = parsed_ip(prefix)
+    return ip is not None and (ip.is_private or ip.is_link_local or ip in SHARED_V4)
 
 
 def parsed_ip(address: str) -> IpAddress | None:

@@ -19,6 +19,7 @@ from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_ID
 from peers.identity import Identity
 from peers.net.config import NetworkConfig
 from peers.net.host import PeerId
+from peers.net.limits.places import HALF_OPEN, HANDSHAKE_S
 from peers.net.stack import noise
 from peers.net.stack.tcp import TcpTransport
 from peers.net.stack.yamux import Muxer
@@ -34,17 +35,21 @@ def make_host(
 ) -> BasicHost:
     """`bulk_streams` is how many blobs may be pulled through one connection at the same time."""
     key_pair = create_new_key_pair(identity.seed)
-    security = noise.NoiseTransport(key_pair, welcome=welcome)
+    # The library refuses newcomers where it is full. Who gets a place is decided in limits/places.py, which ends
+    # connections to make room, so there may be a few more for a moment.
+    most = config.max_connections + HALF_OPEN
+    security = noise.NoiseTransport(key_pair, welcome=welcome, seat=transport.seat)
     host = libp2p.new_host(
         key_pair=key_pair,
         sec_opt={NOISE_ID: security},
         muxer_preference="YAMUX",
         transports=[transport],
         connection_config=ConnectionConfig(
-            max_connections=config.max_connections,
-            high_watermark=config.max_connections,
+            max_connections=most,
+            high_watermark=most,
             low_watermark=0,
             min_connections=0,
+            inbound_upgrade_timeout=HANDSHAKE_S,
         ),
         negotiate_timeout=10,
         disable_identify_address_discovery=True,

@@ -4,7 +4,8 @@ The handshake is the library's. The session after it is ours, because the librar
 times and reads the socket at least twice for each record: here one buffered read of the socket yields
 several records. Nothing changes on the wire.
 
-A remote that proved its identity but is not welcome (banned) is refused before it can open a single stream.
+A remote that proved its identity but is not welcome (banned), or for whose connection there is no place, is refused
+before it can open a single stream.
 """
 
 from __future__ import annotations
@@ -92,8 +93,14 @@ class NoiseSession(SecureSession):
     def abort(self) -> None:
         """Close the socket below at once."""
         self._broken = True
-        if isinstance(self._raw, RawConnection) and isinstance(self._raw.stream, Socket):
-            self._raw.stream.abort()
+        if self.socket is not None:
+            self.socket.abort()
+
+    @property
+    def socket(self) -> Socket | None:
+        """The socket below."""
+        stream = self._raw.stream if isinstance(self._raw, RawConnection) else None
+        return stream if isinstance(stream, Socket) else None
 
     async def _next_record(self, expected: int, received: int) -> bytes:
         if self._broken:
@@ -131,11 +138,19 @@ class NoiseSession(SecureSession):
 
 
 class NoiseTransport(Libp2pNoise):
-    """The library's Noise handshake, then `welcome`, then our session."""
+    """The library's Noise handshake, then `welcome` and `seat`, then our session."""
 
-    def __init__(self, key_pair: KeyPair, *, welcome: Callable[[PeerId], bool]) -> None:
+    def __init__(
+        self,
+        key_pair: KeyPair,
+        *,
+        welcome: Callable[[PeerId], bool],
+        seat: Callable[[Socket, PeerId], bool],
+    ) -> None:
+        """`welcome` says whether a peer may connect at all, `seat` whether there is a place for this connection."""
         super().__init__(key_pair, new_x25519_key().private_key)
         self._welcome = welcome
+        self._seat = seat
 
     async def secure_inbound(self, conn: IRawConnection) -> ISecureConn:
         return self._admitted(await super().secure_inbound(conn))
@@ -145,6 +160,9 @@ class NoiseTransport(Libp2pNoise):
 
     def _admitted(self, established: ISecureConn) -> ISecureConn:
         assert isinstance(established, SecureSession), "the Noise transport makes nothing else"
-        if not self._welcome(str(established.remote_peer)):
+        peer, session = str(established.remote_peer), NoiseSession(established)
+        if not self._welcome(peer):
             raise HandshakeFailure("not welcome")
-        return NoiseSession(established)
+        if session.socket is not None and not self._seat(session.socket, peer):
+            raise HandshakeFailure("no place")
+        return session

@@ -14,9 +14,10 @@ What py-libp2p 0.8.1 leaves to be done here, all measured or read in its source:
 from __future__ import annotations
 
 import ipaddress
+import math
 import socket
 import sys
-from collections import Counter
+from collections.abc import Callable
 
 import trio
 from libp2p.abc import IRawConnection
@@ -27,6 +28,12 @@ from libp2p.io.trio import TrioTCPStream
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.transport.tcp.tcp import TCP, TCPListener
 from multiaddr import Multiaddr
+
+from peers.net.addresses import parse_listen_address
+from peers.net.config import NetworkConfig
+from peers.net.host import PeerId
+from peers.net.limits.groups import group_of
+from peers.net.limits.places import HANDSHAKE_S, Places, Ticket
 
 READ_BYTES = 256 * 1024
 WRITE_DEADLINE_S = 15.0
@@ -45,6 +52,8 @@ class Socket(ReadWriteCloser):
         self._sockets = sockets
         self._remote: tuple[str, int] | None = None
         self.barrier: trio.CancelScope | None = None
+        self.ticket: Ticket | None = None
+        """Its place among the inbound connections; None for one that this host dialled."""
         sockets.add(self)
         _set_options(stream.socket)
 
@@ -94,18 +103,25 @@ class Socket(ReadWriteCloser):
 
 
 class TcpTransport(TCP):
-    """libp2p's TCP with our sockets, a limit for each remote address, and a way to close everything."""
+    """libp2p's TCP with our sockets, limits on inbound connections, and a way to close everything."""
 
-    def __init__(self, *, max_per_address: int, max_inbound: int) -> None:
-        """`max_inbound` also counts connections that are still in their handshake."""
+    def __init__(self, config: NetworkConfig, *, standing: Callable[[PeerId], float]) -> None:
+        """`standing` says what a connection with a peer has proven to be worth."""
         super().__init__(dns_max_retries=1)
-        self._max_inbound = max_inbound
         self.sockets: set[Socket] = set()
-        self._max_per_address = max_per_address
-        self._inbound: Counter[str] = Counter()
+        self._listen = ipaddress.ip_address(parse_listen_address(config.listen)[0])
+        self.places = Places(
+            max_connections=config.max_connections,
+            max_per_address=config.max_per_address,
+            outbound=lambda: sum(each.ticket is None for each in self.sockets),
+            standing=standing,
+        )
 
     async def dial(self, maddr: Multiaddr) -> IRawConnection:
-        connection = await super().dial(maddr)
+        if self._dials_from_listen_address(maddr):
+            connection = await super().dial_with_source(maddr, (str(self._listen), 0))
+        else:
+            connection = await super().dial(maddr)
         if isinstance(connection, RawConnection) and isinstance(connection.stream, TrioTCPStream):
             connection.stream = Socket(connection.stream.stream, self.sockets)
         return connection
@@ -119,32 +135,39 @@ class TcpTransport(TCP):
 
     async def _accept(self, stream: trio.SocketStream, handler: THandler) -> None:
         connection = Socket(stream, self.sockets)
-        address = (connection.get_remote_address() or ("", 0))[0]
-        crowded = not _is_local(address) and self._inbound[address] >= self._max_per_address
-        if crowded or self._inbound.total() >= self._max_inbound:
+        address, now = (connection.get_remote_address() or ("", 0))[0], trio.current_time()
+        ticket = connection.ticket = self.places.knock(group_of(address), connection.abort, now)
+        if ticket is None:
             connection.abort()
             return
-        self._inbound[address] += 1
         try:
-            with trio.CancelScope() as connection.barrier:
+            with trio.CancelScope(deadline=now + HANDSHAKE_S) as connection.barrier:
                 await handler(connection)
         finally:
             connection.abort()
-            self._inbound[address] -= 1
-            if not self._inbound[address]:
-                del self._inbound[address]
+            self.places.leave(ticket)
+
+    def seat(self, connection: Socket, peer: PeerId) -> bool:
+        """Whether this connection, whose handshake proved `peer`, may go on. May end another one."""
+        if connection.ticket is None:
+            return True
+        if not self.places.seat(connection.ticket, peer, trio.current_time()):
+            return False
+        if connection.barrier is not None:
+            connection.barrier.deadline = math.inf
+        return True
+
+    def _dials_from_listen_address(self, maddr: Multiaddr) -> bool:
+        """A host that listens at one address dials from it, so that others see it come from where they find it."""
+        protocol = next(iter(maddr.protocols()), None)
+        if self._listen.is_unspecified or protocol is None or protocol.name != f"ip{self._listen.version}":
+            return False
+        target = ipaddress.ip_address(str(maddr.value_for_protocol(protocol.code)))
+        return target.is_loopback == self._listen.is_loopback
 
     def abort_all(self) -> None:
         for connection in tuple(self.sockets):
             connection.abort()
-
-
-def _is_local(address: str) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return parsed.is_private or parsed.is_loopback
 
 
 def _set_options(sock: trio.socket.SocketType) -> None:

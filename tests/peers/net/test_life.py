@@ -75,7 +75,7 @@ async def test_a_host_does_not_go_deaf_after_many_connections(
                     await wait_until(lambda visitor=visitor: visitor.id in victim.network.neighbours())
                 await wait_until(lambda visitor=visitor: visitor.id not in victim.network.neighbours())
             assert victim.network.neighbours() == (honest.id,)
-            assert victim.network._life._transport._inbound.total() == 1
+            assert victim.network._life._transport.places.seated == 1
 
 
 async def test_a_taken_port_is_named() -> None:
