@@ -3,9 +3,9 @@
     u32 header length | header | the bytes of each content that the header lists, in that order
 
 The header is `[contents, message]`, where `contents` lists `[digest, size]` and the message names contents by digest.
-Both ends remember the contents that crossed since the last `Merge` or `Absorb`, so that a neighbour's update is sent to
-the learner once although `Weigh`, several `Evaluate` and `Merge` refer to it. The two ends are processes of one
-program and trust each other; the limits guard against a broken pipe, not against malice.
+Both ends remember the contents that crossed since the last `Merge`, `Absorb` or `Restore`, so that a neighbour's update
+is sent to the learner once although `Weigh`, `Confirm`, several `Evaluate` and `Merge` refer to it. The two ends are
+processes of one program and trust each other; the limits guard against a broken pipe, not against malice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from gossipllm.work import Absorb, Answer, Merge, Request
+from gossipllm.work import Absorb, Answer, Merge, Request, Restore
 from wire.digest import Content
 
 PREFIX: Final = struct.Struct("<I")
@@ -126,4 +126,4 @@ def answers_in() -> Receiver[Answer]:
 
 def ends_exchange(message: Request) -> bool:
     """Whether contents sent so far are not needed after this request. Both ends ask, so that they forget alike."""
-    return isinstance(message, Merge | Absorb)
+    return isinstance(message, Merge | Absorb | Restore)

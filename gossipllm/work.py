@@ -138,7 +138,7 @@ class Absorb(_Word, frozen=True, kw_only=True):
     shares: tuple[PushedShare, ...]
 
 
-Work: TypeAlias = Train | Weigh | Evaluate | Fit | Merge | Absorb
+Work: TypeAlias = Train | Weigh | Confirm | Evaluate | Fit | Merge | Absorb | Restore
 Request: TypeAlias = Open | Work
 
 
@@ -311,4 +311,6 @@ class Failed(_Word, frozen=True, kw_only=True):
     users_fault: bool
 
 
-Answer: TypeAlias = Opened | Progress | Trained | Weighed | Declined | Evaluated | Fitted | Merged | Failed
+Answer: TypeAlias = (
+    Opened | Progress | Trained | Weighed | Confirmed | Declined | Evaluated | Fitted | Merged | Failed
+)

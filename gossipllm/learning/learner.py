@@ -3,18 +3,20 @@
     Open      a snapshot -> the state to go on from
     Train     local steps, then the adapter's bytes and predictions as neighbours will receive them
     Weigh     a neighbour's bytes -> its distances, or `Declined`
+    Confirm   neighbours -> what each by itself does to the trust loss, and which are copies
     Evaluate  rows -> the trust loss that each merge would give
     Fit       a row -> a row that gradient descent made of it
     Merge     a row -> the adapter
     Absorb    shares of mass from neighbours -> the adapter, where mixing is by push-sum
+    Restore   an earlier snapshot -> the adapter and its optimiser's state, as they were
 
 A request carries the updates that it needs, as contents. Decoded updates and their common bases are kept until the
 next `Merge`, and the merges that `Evaluate` tried until the adapter changes, so that merging by a row that was tried
 costs nothing (`neighbours.py`).
 
 Every answer is a `Task`: where it needs the model it yields a job. `learner_pool.py` performs the jobs, alone or
-together with those of other learners. Only `Train`, `Merge` and `Absorb` change the adapter, in one assignment after
-everything that may fail.
+together with those of other learners. Only `Train`, `Merge`, `Absorb` and `Restore` change the adapter; what fails
+leaves it as it was.
 
 Axes: W windows.
 """
@@ -29,6 +31,7 @@ import msgspec
 import numpy as np
 
 from gossipllm.config import LearnerConfig
+from gossipllm.learning.confirming import confirmed
 from gossipllm.learning.jobs import Task, losses_of
 from gossipllm.learning.learner_state import LearnerState, diverged, resumed, saved
 from gossipllm.learning.measuring import Measuring
@@ -38,6 +41,7 @@ from gossipllm.learning.merging.learned_row import learned_row
 from gossipllm.learning.merging.neighbours import Neighbours
 from gossipllm.learning.merging.pruning import kept_rank, without_tail
 from gossipllm.learning.merging.push import mass_length
+from gossipllm.learning.merging.stack import OwnAdapter
 from gossipllm.learning.merging.updates import UpdateFormat
 from gossipllm.learning.passes.block_window import block_window_count
 from gossipllm.learning.passes.contexts import block_windows
@@ -50,6 +54,8 @@ from gossipllm.text.windows import Splits, Windows
 from gossipllm.work import (
     Absorb,
     Answer,
+    Confirm,
+    Confirmed,
     Declined,
     Evaluate,
     Evaluated,
@@ -62,6 +68,7 @@ from gossipllm.work import (
     Opened,
     Request,
     RequestId,
+    Restore,
     Train,
     Trained,
     Weigh,
@@ -124,6 +131,8 @@ class Learner:
                 task = self._train(request, on_progress)
             case Weigh():
                 task = self._weigh(request)
+            case Confirm():
+                task = self._confirm(request)
             case Evaluate():
                 task = self._evaluate(request)
             case Fit():
@@ -132,6 +141,8 @@ class Learner:
                 task = self._merge(request)
             case Absorb():
                 task = self._absorb(request)
+            case Restore():
+                task = self._restore(request)
             case _:
                 assert_never(request)
         return (yield from task)
@@ -269,6 +280,19 @@ class Learner:
             draws=PUBLISHED_BATCHES * self.config.training.batch_windows,
         )
 
+    def _confirm(self, request: Confirm) -> Task[Confirmed]:
+        own_W, now = (yield from self._own_trust_losses()), self._now
+        return (
+            yield from confirmed(
+                request,
+                mine=(yield from self._mine()),
+                own=OwnAdapter(now.state, now.start, now.units),
+                own_loss=self._measuring.trust_loss(own_W),
+                neighbours=self._neighbours,
+                measuring=self._measuring,
+            )
+        )
+
     def _evaluate(self, request: Evaluate) -> Task[Evaluated]:
         own_W = yield from self._own_trust_losses()
         tried = [
@@ -324,6 +348,26 @@ class Learner:
         reply = yield from self._move(request.request, began, to, None)
         return msgspec.structs.replace(reply, refused=refused) if isinstance(reply, Merged) else reply
 
+    def _restore(self, request: Restore) -> Task[Merged | Failed]:
+        if self._now.pushed is not None:
+            raise ValueError(
+                "Restore is not for mixing by push-sum: mass that was handed out cannot be taken back"
+            )
+        began, before = time.perf_counter(), self._now
+        configured = self.shared.blueprint(self.config.adapter)
+        test_alone = yield from self._measuring.test_loss(self.state)
+        # Before it is measured, because pruning may have lowered the rank since, and the fleet is that of the rank.
+        self._become(replace(resumed(request.snapshot, configured, self._fingerprints), round=self.round))
+        try:
+            test_loss = yield from self._measuring.test_loss(self.state)
+            trust_losses_W = yield from self._own_trust_losses()
+        except Exception:
+            self._become(before)
+            raise
+        self._published = self._start_losses_W = None
+        self._neighbours.forget()
+        return self._moved(request.request, began, trust_losses_W, test_alone, test_loss)
+
     def _move(
         self,
         request: RequestId,
@@ -348,6 +392,18 @@ class Learner:
                 return Failed(request=request, why=why, users_fault=False)
         self._become(to, trust_losses_W)
         self._neighbours.forget()
+        return self._moved(request, began, trust_losses_W, test_alone, test_merged, discarded=discarded)
+
+    def _moved(
+        self,
+        request: RequestId,
+        began: float,
+        trust_losses_W: F32,
+        test_alone: float,
+        test_merged: float,
+        *,
+        discarded: float = 0.0,
+    ) -> Merged:
         return Merged(
             request=request,
             snapshot=self.snapshot(),

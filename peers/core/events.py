@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from gossipllm.work import Declined, Evaluated, Failed, Fitted, Merged, Opened, Trained, Weighed
+from gossipllm.work import Confirmed, Declined, Evaluated, Failed, Fitted, Merged, Opened, Trained, Weighed
 from wire.digest import Content
 
 PeerId: TypeAlias = str
@@ -130,7 +130,9 @@ class Misbehaved(_Told, frozen=True, kw_only=True):
     fine: float
 
 
-LearnerAnswer: TypeAlias = Opened | Trained | Weighed | Declined | Evaluated | Fitted | Merged | Failed
+LearnerAnswer: TypeAlias = (
+    Opened | Trained | Weighed | Confirmed | Declined | Evaluated | Fitted | Merged | Failed
+)
 
 Event: TypeAlias = (
     Started

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from gossipllm.work import Declined, Evaluated, Failed, Fitted, Merged, Opened, Trained, Weighed
+from gossipllm.work import (
+    Confirmed,
+    Declined,
+    Evaluated,
+    Failed,
+    Fitted,
+    Merged,
+    Opened,
+    Trained,
+    Weighed,
+)
 from peers.core.config import CoreConfig
 from peers.core.effects import Effect, WakeAt
 from peers.core.events import (
@@ -92,6 +102,8 @@ class Running:
                 return self._rounds.weighed(event, now)
             case Declined():
                 return self._rounds.declined(event, now)
+            case Confirmed():
+                return []
             case Evaluated():
                 return self._rounds.evaluated(event)
             case Fitted():

@@ -14,7 +14,7 @@ from typing import Protocol, assert_never
 
 import trio
 
-from gossipllm.work import Absorb, Evaluate, Fit, Merge, Open, Progress, Train, Weigh
+from gossipllm.work import Absorb, Confirm, Evaluate, Fit, Merge, Open, Progress, Restore, Train, Weigh
 from peers.core.effects import (
     Answer,
     Drop,
@@ -81,7 +81,7 @@ class Performer:
     def perform(self, effect: Effect) -> None:
         """Begin this effect, without waiting for its end."""
         match effect:
-            case Open() | Train() | Weigh() | Evaluate() | Fit() | Merge() | Absorb():
+            case Open() | Train() | Weigh() | Confirm() | Evaluate() | Fit() | Merge() | Absorb() | Restore():
                 self._learning.ask(effect)
             case Store():
                 self._saver.save(effect.saved)

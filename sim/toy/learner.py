@@ -14,6 +14,7 @@ No numpy: on four numbers it takes several times as long as the arithmetic.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -21,6 +22,9 @@ import msgspec
 from gossipllm.config import LearnerConfig
 from gossipllm.work import (
     Absorb,
+    Confirm,
+    Confirmation,
+    Confirmed,
     Evaluate,
     Evaluated,
     Fit,
@@ -32,6 +36,7 @@ from gossipllm.work import (
     Opened,
     PushedShare,
     Request,
+    Restore,
     Train,
     Trained,
     Weigh,
@@ -121,6 +126,7 @@ class ToyLearner:
     ) -> None:
         self._target: Vector = tuple(map(float, target))
         self._aim: Vector = tuple(float(t) + float(own) for t, own in zip(target, lean, strict=True))
+        self._distinct = any(lean)
         self._fingerprints = fingerprints(base, form)
         self._form: Form = form
         self._schema = SCHEMAS[form]
@@ -145,6 +151,8 @@ class ToyLearner:
                 return self._train(request)
             case Weigh():
                 return self._weigh(request)
+            case Confirm():
+                return self._confirm(request)
             case Evaluate():
                 stack = self._stack(request.updates)
                 losses = stack.losses(request.rows, self._target, self._config.layers.missing)
@@ -155,6 +163,8 @@ class ToyLearner:
                 return self._merge(request)
             case Absorb():
                 return self._absorb(request)
+            case Restore():
+                return self._restore(request)
 
     # -- opening ------------------------------------------------------------------------------------
 
@@ -167,11 +177,8 @@ class ToyLearner:
         pushes = not config.rows
         if request.snapshot is None:
             self.mass = ToyMass.begin(self._w, self._weight()) if pushes else None
-        elif pushes or self._form != "whole":
-            kept = msgspec.msgpack.decode(request.snapshot.data, type=_Kept)
-            self._w, self._trained, self.mass = kept.w, kept.trained, kept.mass
         else:
-            self._w = whole_vector(request.snapshot.data)
+            self._resume(request.snapshot)
         layers = config.layers
         window = (layers.count or 1) if layers.partial else 0
         starts = range(DIMENSION - window + 1) if layers.context == "distil" else ()
@@ -198,6 +205,13 @@ class ToyLearner:
             device="none",
             dtype="float32",
         )
+
+    def _resume(self, snapshot: Content) -> None:
+        if self._form == "whole" and self._config.rows:
+            self._w = whole_vector(snapshot.data)
+            return
+        kept = msgspec.msgpack.decode(snapshot.data, type=_Kept)
+        self._w, self._trained, self.mass = kept.w, kept.trained, kept.mass
 
     def _weight(self) -> float:
         """Weight of this peer's mass, from the tokens and the one sample that it trains on in a step."""
@@ -288,6 +302,32 @@ class ToyLearner:
             own=nothing,
         )
 
+    def _confirm(self, request: Confirm) -> Confirmed:
+        """Equal updates are copies only where this peer's text is peculiar, because peers of one target and without a
+        lean take equal steps."""
+        digests = [one.update.digest for one in request.finalists]
+        if self._distinct:
+            own = self._update().digest
+            twins = [-1 if digest == own else digests.index(digest) for digest in digests]
+        else:
+            twins = list(range(len(digests)))
+        own_loss = self._loss(self._w)
+        results: list[Confirmation] = []
+        for index, one in enumerate(request.finalists):
+            stack = self._stack([one.update])
+            row = (1 - request.share, request.share)
+            (loss,) = stack.losses([row], self._target, self._config.layers.missing)
+            gain = own_loss - loss if twins[index] == index and math.isfinite(loss) else math.nan
+            (size,) = stack.sizes()
+            results.append(Confirmation(gain=gain, error=0.0, mismatch=0.0, twin=twins[index], size=size))
+        return Confirmed(request=request.request, own_loss=own_loss, results=tuple(results))
+
+    def _restore(self, request: Restore) -> Merged:
+        assert self.mass is None, "mass that was handed out cannot be taken back"
+        before = self._loss(self._w)
+        self._resume(request.snapshot)
+        return self._told(request.request, before)
+
     def _fit(self, request: Fit) -> Fitted:
         row, losses = self._stack(request.updates).fit(
             request.row, self._target, steps=request.steps, rate=request.rate
@@ -307,6 +347,9 @@ class ToyLearner:
     def _moved(self, request: int, w: Sequence[float]) -> Merged:
         before = self._loss(self._w)
         self._become(w)
+        return self._told(request, before)
+
+    def _told(self, request: int, before: float) -> Merged:
         after = self._loss(self._w)
         return Merged(
             request=request,

@@ -66,6 +66,17 @@ class ToyStack:
             far.append(sum(both) / len(both))
         return far
 
+    def sizes(self) -> list[float]:
+        """The norm of each neighbour's vector over that of this peer's, over the numbers that it offers."""
+        sizes: list[float] = []
+        for theirs in self._held():
+            both = [(v, w) for v, w in zip(theirs, self._w, strict=True) if v is not None]
+            squares = [math.fsum(one * one for one in each) for each in zip(*both, strict=True)]
+            sizes.append(
+                math.sqrt(squares[0] / squares[1]) if squares[1] else math.inf if squares[0] else 0.0
+            )
+        return sizes
+
     def _axes(self) -> list[Vector]:
         """For each axis this peer's number and then the neighbours'; missing numbers are replaced by this peer's."""
         if self._form == "whole":

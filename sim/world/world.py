@@ -16,7 +16,20 @@ from typing import assert_never
 
 import msgspec
 
-from gossipllm.work import Absorb, Evaluate, Fit, Merge, Merged, Open, Request, Train, Trained, Weigh
+from gossipllm.work import (
+    Absorb,
+    Confirm,
+    Evaluate,
+    Fit,
+    Merge,
+    Merged,
+    Open,
+    Request,
+    Restore,
+    Train,
+    Trained,
+    Weigh,
+)
 from peers.core.config import CoreConfig
 from peers.core.core import Core
 from peers.core.effects import (
@@ -202,7 +215,7 @@ class World:
                 """The network that gave the event takes these from the effects itself."""
             case Keep():
                 """Merge inputs that a device keeps for inspection; a world has its trace."""
-            case Open() | Train() | Weigh() | Evaluate() | Fit() | Merge() | Absorb():
+            case Open() | Train() | Weigh() | Confirm() | Evaluate() | Fit() | Merge() | Absorb() | Restore():
                 self._ask(node, effect)
             case Pull():
                 self._network.pull(node, effect)

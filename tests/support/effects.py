@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from gossipllm.work import Absorb, Evaluate, Fit, Merge, Open, Request, Train, Weigh
+from gossipllm.work import Absorb, Confirm, Evaluate, Fit, Merge, Open, Request, Restore, Train, Weigh
 from peers.core.effects import Answer, Effect, Judge, Log, Verdict
 from trust.record.history import Note, Record, Refusal, Round
 from wire.codec import decode_reply
@@ -28,7 +28,7 @@ def requests(effects: Sequence[Effect]) -> list[Request]:
     return [
         effect
         for effect in effects
-        if isinstance(effect, Open | Train | Weigh | Evaluate | Fit | Merge | Absorb)
+        if isinstance(effect, Open | Train | Weigh | Confirm | Evaluate | Fit | Merge | Absorb | Restore)
     ]
 
 

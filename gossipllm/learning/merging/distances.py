@@ -9,7 +9,7 @@ Axes: W windows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -19,14 +19,14 @@ from gossipllm.config import Evidence
 from gossipllm.learning.batches import drawn
 from gossipllm.learning.jobs import Task, losses_of
 from gossipllm.learning.merging.averages import F64, mean_loss, standard_error
+from gossipllm.learning.merging.factors import factors_of
 from gossipllm.learning.merging.stack import completed
 from gossipllm.learning.merging.updates import Update
 from gossipllm.model.adapter.blueprint import Blueprint
-from gossipllm.model.adapter.names import A, B, State
+from gossipllm.model.adapter.names import State
 from gossipllm.text.windows import Windows
 from trust.rows.evidence import (
     Distance,
-    Factors,
     Predictions,
     prediction_distance,
     validation_distance,
@@ -83,8 +83,8 @@ def _by_factors(kind: Evidence, mine: OwnEvidence, theirs: Update) -> Distance:
             raise WireError("offer.units", "holds nothing of what this peer's adapter has")
         pieces = blueprint.pieces(mine.state, common)
         return weight_distance(
-            _factors(blueprint, pieces, common, blueprint.rank),
-            _factors(blueprint, theirs.state, common, theirs.offer.rank),
+            factors_of(blueprint, pieces, common, blueprint.rank),
+            factors_of(blueprint, theirs.state, common, theirs.offer.rank),
         )
     if theirs.units != blueprint.own or theirs.offer.rank != blueprint.rank:
         raise WireError(
@@ -129,25 +129,6 @@ def own_measures(kinds: Sequence[Evidence], mine: OwnEvidence) -> tuple[float, .
     return tuple(
         progress(mine, mine.state, mine.trust_losses_W).mean if kind == "progress" else 0.0 for kind in kinds
     )
-
-
-def _factors(
-    blueprint: Blueprint, pieces: Mapping[str, F32], units: Sequence[int], rank: int
-) -> dict[str, Factors]:
-    """Each piece as the product that it stands for: with its other factor, which may be frozen."""
-    factors: dict[str, Factors] = {}
-    frozen = blueprint.frozen_at(rank)
-    for cut in blueprint.cuts(units):
-        module, piece = blueprint.anatomy.by_name[cut.tensor].module, pieces[cut.piece]
-        if not cut.tensor.endswith((A, B)):
-            # A difference from the base is no product: one row, beside a factor of 1.
-            factors[cut.piece] = Factors(piece.reshape(1, -1), np.ones((1, 1), np.float32))
-        elif cut.tensor.endswith(B):
-            a_RI = frozen[module + A] if module + A in frozen else pieces[module + A]
-            factors[cut.piece] = Factors(a_RI, piece)
-        elif module + B in frozen:
-            factors[cut.piece] = Factors(piece, frozen[module + B])
-    return factors
 
 
 def _matrices(state: State) -> State:

@@ -77,6 +77,11 @@ class Neighbours:
             self._merges[key] = TriedMerge(stack.merge(row, self._config.merge, self._config.layers.missing))
         return self._merges[key]
 
+    def beside(self, update: Update, share: float, own: OwnAdapter) -> State:
+        """The merge of the own adapter with one neighbour's at the weight `share`, which is not kept."""
+        stack = Stack(self._format.blueprint, own, [update], mixing=self._config.mixing)
+        return stack.merge((1 - share, share), self._config.merge, self._config.layers.missing).state
+
     def moves(
         self, updates: Sequence[Content], *, state: State, start: State
     ) -> tuple[State | None, list[State]]:

@@ -1,0 +1,244 @@
+"""Neighbours tried one by one, and a state that is gone back to, on tiny models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from gossipllm.config import AdapterConfig, LearnerConfig, TrainingConfig
+from gossipllm.learning.learner import Learner
+from gossipllm.learning.learner_pool import answer
+from gossipllm.model.adapter.snapshots import decode_snapshot
+from gossipllm.work import (
+    Confirm,
+    Confirmation,
+    Confirmed,
+    Evaluate,
+    Evaluated,
+    Failed,
+    Finalist,
+    Merge,
+    Merged,
+    Open,
+    Restore,
+    Train,
+    Trained,
+    Work,
+)
+from support.progress import silent
+from wire.digest import Content
+from wire.units import decode_offered, encode_offered
+
+Config = Callable[..., LearnerConfig]
+
+
+def ask(learner: Learner, request: Work) -> Any:
+    return answer(learner, request, silent)[1]
+
+
+def opened(config: LearnerConfig) -> Learner:
+    learner, _ = answer(None, Open(request=1, config=config, snapshot=None), silent)
+    assert learner is not None
+    return learner
+
+
+def train(learner: Learner, number: int = 1) -> Trained:
+    return ask(learner, Train(request=2, round=number, steps=5))
+
+
+def seeded(config: Config, seed: int, rank: int = 4) -> LearnerConfig:
+    return config(
+        adapter=AdapterConfig(rank=rank, alpha=8.0, most_rank=16),
+        training=TrainingConfig(batch_windows=4, learning_rate=1e-2, warmup_steps=2, seed=seed),
+    )
+
+
+@pytest.fixture(scope="module")
+def learner(config: Config) -> Learner:
+    """After its first local steps; no test changes it."""
+    whole = seeded(config, 0)
+    learner = opened(replace(whole, data=replace(whole.data, weigh_windows=8)))
+    train(learner)
+    return learner
+
+
+@pytest.fixture(scope="module")
+def others(config: Config) -> list[Trained]:
+    return [train(opened(seeded(config, seed))) for seed in (1, 2)]
+
+
+def finalist(trained: Trained) -> Finalist:
+    return Finalist(author="ada", update=trained.update, evidence=trained.evidence)
+
+
+def confirm(learner: Learner, *finalists: Finalist, share: float = 0.25) -> tuple[Confirmation, ...]:
+    confirmed: Confirmed = ask(learner, Confirm(request=3, finalists=finalists, share=share))
+    assert isinstance(confirmed, Confirmed), confirmed
+    return confirmed.results
+
+
+def changed(update: Content, learner: Learner, change: Callable[[str, np.ndarray], np.ndarray]) -> Content:
+    """The update with every tensor changed, of the same offer."""
+    schema = learner.shared.blueprint(learner.config.adapter).schema
+    offer, tensors = decode_offered(update.data, schema)
+    return Content.of(
+        encode_offered({name: change(name, value) for name, value in tensors.items()}, schema, offer)
+    )
+
+
+def times(factor: float) -> Callable[[str, np.ndarray], np.ndarray]:
+    return lambda name, value: value * np.float32(factor) if name.endswith("lora_B") else value
+
+
+def test_a_neighbours_gain_is_what_a_merge_with_it_alone_would_bring(
+    learner: Learner, others: list[Trained]
+) -> None:
+    first, second = others
+    updates = (first.update, second.update)
+    tried: Evaluated = ask(
+        learner, Evaluate(request=4, rows=((1, 0, 0), (0.75, 0.25, 0), (0.75, 0, 0.25)), updates=updates)
+    )
+    confirmed: Confirmed = ask(
+        learner, Confirm(request=3, finalists=tuple(map(finalist, others)), share=0.25)
+    )
+
+    own, *with_each = tried.losses
+    assert confirmed.own_loss == pytest.approx(own, abs=1e-7)
+    assert [own - loss for loss in with_each] == pytest.approx(
+        [one.gain for one in confirmed.results], abs=1e-6
+    )
+    assert [one.error for one in confirmed.results] == pytest.approx(tried.errors[1:], rel=1e-3)
+    assert [one.twin for one in confirmed.results] == [0, 1]
+    assert all(0.2 < one.size < 5 for one in confirmed.results)
+
+
+def test_confirming_changes_nothing(learner: Learner, others: list[Trained]) -> None:
+    before = learner.snapshot()
+
+    confirm(learner, *map(finalist, others))
+
+    assert learner.snapshot() == before
+
+
+def test_of_copies_the_first_stands_for_all_and_no_pass_is_spent_on_the_others(
+    learner: Learner, others: list[Trained]
+) -> None:
+    first, second = map(finalist, others)
+    scaled = Finalist(author="eve", update=changed(first.update, learner, times(90)))
+    shifted = Finalist(
+        author="eve",
+        update=changed(
+            first.update, learner, lambda name, value: value * np.float32(4 if "_A" in name else 0.25)
+        ),
+    )
+    echoed = Finalist(author="eve", update=second.update, evidence=first.evidence)
+
+    meter = learner.shared.meter.forward
+    confirm(learner, first, second)
+    before = meter["trust"]
+    confirm(learner, first, second)
+    of_two = meter["trust"] - before
+    results = confirm(learner, first, second, first, scaled, shifted, echoed)
+
+    assert [one.twin for one in results] == [0, 1, 0, 0, 0, 0]
+    assert meter["trust"] - before - of_two == of_two
+    assert [math.isfinite(one.gain) for one in results] == [True, True, False, False, False, False]
+    assert results[3].size == pytest.approx(90 * results[0].size, rel=0.01)
+
+
+def test_who_sends_my_own_adapter_or_predictions_or_the_untouched_start_is_a_copy_of_me(
+    config: Config, others: list[Trained]
+) -> None:
+    learner = opened(seeded(config, 0))
+    own = train(learner)
+    mine = Finalist(author="eve", update=own.update)
+    bait = Finalist(author="eve", update=others[0].update, evidence=own.evidence)
+    nothing = Finalist(author="eve", update=changed(own.update, learner, times(0)))
+
+    results = confirm(learner, mine, bait, nothing, finalist(others[1]))
+
+    assert [one.twin for one in results] == [-1, -1, -1, 3]
+
+
+@pytest.mark.parametrize("rank", [2, 8])
+def test_a_neighbour_of_another_rank_is_tried_as_it_would_be_merged(
+    config: Config, learner: Learner, rank: int
+) -> None:
+    other = train(opened(seeded(config, 5, rank)))
+    tried: Evaluated = ask(learner, Evaluate(request=4, rows=((1, 0), (0.75, 0.25)), updates=(other.update,)))
+
+    (result,) = confirm(learner, finalist(other))
+
+    assert result.gain == pytest.approx(tried.losses[0] - tried.losses[1], abs=1e-6)
+
+
+def test_bytes_that_are_no_update_have_no_gain_and_spoil_nothing(
+    learner: Learner, others: list[Trained]
+) -> None:
+    (alone,) = confirm(learner, finalist(others[0]))
+    cut_off = Finalist(author="eve", update=Content.of(others[1].update.data[:-2]))
+    no_evidence = Finalist(author="eve", update=others[1].update, evidence=Content.of(b"none"))
+
+    results = confirm(learner, cut_off, finalist(others[0]), no_evidence)
+
+    assert math.isnan(results[0].gain)
+    assert results[1].gain == pytest.approx(alone.gain, abs=1e-6)
+    assert math.isfinite(results[2].gain)
+
+
+# -- going back ---------------------------------------------------------------------------------------
+
+
+def test_going_back_restores_all_but_the_round(config: Config, others: list[Trained]) -> None:
+    learner = opened(seeded(config, 0))
+    good = train(learner)
+    ask(learner, Merge(request=4, row=(0.5, 0.5), updates=(others[0].update,)))
+    train(learner, 2)
+
+    merged: Merged = ask(learner, Restore(request=5, snapshot=good.snapshot))
+
+    before, after = decode_snapshot(good.snapshot.data), decode_snapshot(merged.snapshot.data)
+    assert after.header.round == 2
+    assert msgspec.structs.replace(after.header, round=1) == before.header
+    for name in ("adapter", "first", "second"):
+        one, other = getattr(before, name), getattr(after, name)
+        assert all(np.array_equal(one[key], other[key]) for key in one)
+    assert merged.trust_loss == pytest.approx(good.trust_loss, abs=1e-6)
+    assert merged.test_alone != merged.test_merged
+    assert learner.snapshot() == merged.snapshot
+
+
+def test_the_round_after_going_back_trains_on_its_own_text(config: Config) -> None:
+    """Batches belong to the round: going back repeats no batch."""
+    learner, straight = opened(seeded(config, 0)), opened(seeded(config, 0))
+    good = train(learner)
+    train(straight)
+    train(learner, 2)
+    ask(learner, Restore(request=5, snapshot=good.snapshot))
+
+    assert train(learner, 3).update == train(straight, 3).update
+
+
+def test_mass_cannot_be_taken_back(config: Config) -> None:
+    learner = opened(config(mixing="push-sum"))
+    snapshot = train(learner).snapshot
+
+    with pytest.raises(ValueError, match="push-sum"):
+        ask(learner, Restore(request=5, snapshot=snapshot))
+    assert learner.snapshot() == snapshot
+
+
+def test_a_snapshot_of_another_model_changes_nothing(config: Config) -> None:
+    learner, other = opened(config()), opened(config("gpt2"))
+    before, foreign = train(learner).snapshot, train(other).snapshot
+
+    refused = ask(learner, Restore(request=5, snapshot=foreign))
+
+    assert isinstance(refused, Failed)
+    assert learner.snapshot() == before
