@@ -5,12 +5,13 @@ torch is loaded by the worker processes, never by this one.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
-import re
 import statistics
 from contextlib import closing
 from pathlib import Path
+from typing import Any, Final
 
 import click
 from rich.console import Console
@@ -26,10 +27,34 @@ from sim.experiments.progress import showing
 from sim.experiments.results import begin_results, results_digest, run_folder, traces_digest, write_json
 from sim.experiments.scenario_files import load_scenario, shipped
 from sim.experiments.scenarios import DEFAULT, Scenario
-from trust.errors import UserMistake
+from sim.experiments.seeds import seeds_of
+
+SUBCOMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "attacks": ("sim.attacks.command:attacks", "Attack honest peers in every known way, as a table."),
+}
+"""Command -> (module:attribute, the line that `gossipllm sim --help` shows)."""
 
 
-@click.command()
+class ScenarioOrSubcommand(click.Command):
+    """The command of a scenario, or one of `SUBCOMMANDS` where its name stands in the scenario's place."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        if args and args[0] in SUBCOMMANDS:
+            module, _, attribute = SUBCOMMANDS[args[0]][0].partition(":")
+            command = getattr(importlib.import_module(module), attribute)
+            assert isinstance(command, click.Command), f"{args[0]} names a command"
+            return command.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(ctx, formatter)
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in SUBCOMMANDS.items()])
+
+
+@click.command(cls=ScenarioOrSubcommand)
 @click.argument("scenario", default=DEFAULT)
 @click.option("-m", "--methods", metavar="A,B,C", help="Methods to compare; see --list.")
 @click.option("--seeds", metavar="0..4", help="Seeds to run each method with: 0..4, or 0,2,5.")
@@ -41,6 +66,13 @@ from trust.errors import UserMistake
     multiple=True,
     metavar="KEY=VALUE",
     help="Change one setting of the scenario; may be repeated.",
+)
+@click.option("--attack", metavar="NAME", help="Put the peers under an attack; gossipllm sim attacks --list.")
+@click.option(
+    "--attackers",
+    type=float,
+    metavar="N",
+    help="Number of attackers, below 1 their share of all peers.  [default: 0.3]",
 )
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="Folder to write.  [default: results/NAME]"
@@ -57,6 +89,8 @@ def sim(
     peers: int | None,
     rounds: int | None,
     settings: tuple[str, ...],
+    attack: str | None,
+    attackers: float | None,
     out: Path | None,
     jobs: int | None,
     fresh: bool,
@@ -84,6 +118,7 @@ def sim(
       gossipllm sim mixture --set data.partition.major=0.6
       gossipllm sim ranks
       gossipllm sim languages -m s3,s3+layers --set layers.count=1
+      gossipllm sim languages -m local,s3 --attack bait --attackers 0.3
       gossipllm sim my.toml --set 'data.sources=["wiki.txt", "java"]' -o out
       gossipllm trust show results/languages/s3/seed-0
 
@@ -98,39 +133,35 @@ def sim(
     if listing:
         _list()
         return
-    resolved = load_scenario(scenario, _settings(methods, seeds, peers, rounds, settings))
+    resolved = load_scenario(scenario, _settings(methods, seeds, peers, rounds, attack, attackers, settings))
     folder = out or Path("results") / resolved.name
     _run(resolved, folder, jobs=jobs or os.cpu_count() or 1, fresh=fresh, as_json=as_json, quiet=quiet)
 
 
 def _settings(
-    methods: str | None, seeds: str | None, peers: int | None, rounds: int | None, settings: tuple[str, ...]
+    methods: str | None,
+    seeds: str | None,
+    peers: int | None,
+    rounds: int | None,
+    attack: str | None,
+    attackers: float | None,
+    settings: tuple[str, ...],
 ) -> list[str]:
     """All options as `key=value` settings, the short options last."""
     named = list(settings)
     if methods is not None:
         named.append(f"methods={json.dumps([name.strip() for name in methods.split(',')])}")
     if seeds is not None:
-        named.append(f"seeds={_seeds(seeds)}")
+        named.append(f"seeds={seeds_of(seeds)}")
     if peers is not None:
         named.append(f"peers={peers}")
     if rounds is not None:
         named.append(f"round.rounds={rounds}")
+    if attack is not None:
+        named.append(f"attack.name={json.dumps(attack)}")
+    if attackers is not None:
+        named.append(f"attack.attackers={attackers}")
     return named
-
-
-def _seeds(text: str) -> list[int]:
-    """`0..4` and `0,2,5`, and both: `0..2,7`."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d{1,6})(?:\.\.(\d{1,6}))?\s*", part)
-        if match is None:
-            raise UserMistake(f"--seeds {text}: must be like 0..4 or 0,2,5")
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise UserMistake(f"--seeds {text}: {first}..{last} holds nothing")
-        seeds += range(first, last + 1)
-    return seeds
 
 
 def _run(scenario: Scenario, out: Path, *, jobs: int, fresh: bool, as_json: bool, quiet: bool) -> None:

@@ -22,12 +22,20 @@ def core_config(scenario: Scenario, method: Method, seed: int, index: int, oracl
     return CoreConfig(
         name=scenario.names[index],
         network="simulation",
-        round=round_of(method, scenario.round, peers=scenario.peers),
+        round=round_of(method, scenario.round, peers=scenario.peers + scenario.attackers),
         trust=trust_of(method, scenario.trust, fixed=given),
         defence=defence_of(method, scenario.defence, guard=scenario.round.guard),
         learner=learner_config(scenario, method, seed, index),
         merges=method.merges,
     )
+
+
+def attacker_config(scenario: Scenario, method: Method, seed: int, number: int, oracle_NN: F64) -> CoreConfig:
+    """The core of attacker `number`: that of a peer whose text it holds, under another name and with batches of its
+    own."""
+    like = core_config(scenario, method, seed, number % scenario.peers, oracle_NN)
+    learner = learner_config(scenario, method, seed, scenario.peers + number)
+    return replace(like, name=f"attacker-{number}", learner=learner)
 
 
 def learner_config(scenario: Scenario, method: Method, seed: int, index: int) -> LearnerConfig:

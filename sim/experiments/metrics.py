@@ -12,7 +12,7 @@ Axes: N peers, C categories.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -66,6 +66,22 @@ class LossPoint(msgspec.Struct, frozen=True, kw_only=True):
     after: float
 
 
+class AttackMetrics(msgspec.Struct, frozen=True, kw_only=True):
+    """What attackers gained in a run.
+
+    `weights` has for each round the weight that an honest peer gave all attackers together, as a mean over honest
+    peers; `largest` is the largest of any honest peer in the last round. `refused` counts the honest peers' rounds
+    that ended with a refused merge, of `rounds` in all.
+    """
+
+    name: str
+    attackers: int
+    weights: tuple[float, ...]
+    largest: float
+    refused: int
+    rounds: int
+
+
 class RunMetrics(msgspec.Struct, frozen=True, kw_only=True):
     """The whole of `metrics.json`.
 
@@ -86,6 +102,8 @@ class RunMetrics(msgspec.Struct, frozen=True, kw_only=True):
     curve: tuple[LossPoint, ...]
     forward: dict[str, int]
     backward: dict[str, int]
+    attack: AttackMetrics | None = None
+    """What the attackers gained; None without any."""
 
     @property
     def rows_NN(self) -> F64:
@@ -122,6 +140,7 @@ def run_metrics(
     trace: str,
     forward: Mapping[str, int],
     backward: Mapping[str, int],
+    attack: AttackMetrics | None = None,
 ) -> RunMetrics:
     rows_NN = np.array([_row(end, ends) for end in ends])
     divergence_N = divergences(floored(oracle_NN), floored(rows_NN))
@@ -140,6 +159,28 @@ def run_metrics(
         curve=_curve(ends),
         forward=dict(sorted(forward.items())),
         backward=dict(sorted(backward.items())),
+        attack=attack,
+    )
+
+
+def attack_metrics(
+    name: str, honest: Sequence[Sequence[Round]], attackers: Collection[str]
+) -> AttackMetrics | None:
+    """`honest` are the rounds of each honest peer, `attackers` the ids of the attackers; None where there are none."""
+    if not attackers:
+        return None
+    by_round: dict[int, list[float]] = {}
+    for record in (record for rounds in honest for record in rounds):
+        taken = math.fsum(seen.weight for seen in record.seen if seen.peer in attackers)
+        by_round.setdefault(record.round, []).append(taken)
+    records = [record for rounds in honest for record in rounds]
+    return AttackMetrics(
+        name=name,
+        attackers=len(attackers),
+        weights=tuple(math.fsum(each) / len(each) for _, each in sorted(by_round.items())),
+        largest=max(by_round[max(by_round)], default=0.0) if by_round else 0.0,
+        refused=sum(record.guard == "refused" for record in records),
+        rounds=len(records),
     )
 
 

@@ -47,6 +47,7 @@ ALWAYS: Final = frozenset(
         *("conditions.topology.kind", "conditions.topology.relay"),
         *("conditions.churn.late", "conditions.churn.outages", "conditions.churn.cuts"),
         *("conditions.churn.crashes_per_hour",),
+        *("attack.name",),
     }
 )
 """Keys that every run reads."""
@@ -255,6 +256,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "conditions.churn.downtime_s": (
         Rule(lambda s, _: s.conditions.churn.crashes_per_hour > 0, "conditions.churn.crashes_per_hour is 0"),
     ),
+    "attack.attackers": (Rule(lambda s, _: s.attack.present, 'attack.name is "none"'),),
 }
 """Key or table -> when it is read. The entry of a key replaces that of its table."""
 

@@ -57,6 +57,7 @@ _PACKAGES: Final = ("sim", "peers", "gossipllm", "trust", "wire")
 _LIBRARIES: Final = ("torch", "transformers", "tokenizers", "numpy", "msgspec")
 _SHOWING: Final = (
     "gossipllm/commands/",
+    "sim/attacks/",
     "sim/cli.py",
     "sim/comparison/",
     "sim/reporting/",

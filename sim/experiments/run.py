@@ -17,9 +17,11 @@ from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.text.partitions import Category, Share, partition, theoretical
 from gossipllm.text.sample_partitions import partition_samples
 from gossipllm.text.samples import padding_id
+from sim.adversaries.overheard import Overheard
+from sim.experiments.attackers import add_attackers
 from sim.experiments.configurations import core_config, learner_config
 from sim.experiments.methods import method_named
-from sim.experiments.metrics import PeerEnd, RunMetrics, run_metrics
+from sim.experiments.metrics import PeerEnd, RunMetrics, attack_metrics, run_metrics
 from sim.experiments.scenarios import Scenario
 from sim.experiments.texts import category_names, load_categories
 from sim.world.agenda import EPOCH
@@ -35,12 +37,14 @@ from wire.digest import Content
 
 SLICE_S: Final = 1.0
 """Virtual seconds between checks of whether a run is over, and reports of its progress and events."""
+LISTENING_S: Final = 0.05
+"""The same where there are attackers, who hear what they were sent when events are reported."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
     """The results of a run. `entries` are all peers' records in order of virtual time, `snapshots` the adapter on each
-    peer's disk (`gossipllm.model.adapter.snapshots`), None for a peer that never saved one."""
+    honest peer's disk (`gossipllm.model.adapter.snapshots`), None for a peer that never saved one."""
 
     metrics: RunMetrics
     entries: tuple[Entry, ...]
@@ -72,10 +76,14 @@ def simulate(
             _learner_factory(queue, pool, config.learner, share),
             keys=ToyKeys.of(f"{seed} {config.name}"),
         )
+    overheard = add_attackers(
+        world, scenario, method, seed, queue=queue, pool=pool, shares=shares, oracle_NN=oracle_NN
+    )
     world.begin()
-    finished = _run(world, scenario, on_rounds, on_events)
+    finished = _run(world, scenario, on_rounds, _both(overheard, on_events))
+    honest = world.nodes[: scenario.peers]
     metrics = run_metrics(
-        _ends(world, scenario, shares),
+        _ends(honest, scenario, shares),
         oracle_NN,
         method=name,
         seed=seed,
@@ -84,9 +92,14 @@ def simulate(
         trace=world.trace,
         forward=pool.meter.forward,
         backward=pool.meter.backward,
+        attack=attack_metrics(
+            scenario.attack.name,
+            [_rounds(node) for node in honest],
+            {node.id for node in world.nodes[scenario.peers :]},
+        ),
     )
     entries = sorted((entry for node in world.nodes for entry in node.history), key=lambda entry: entry.at_s)
-    disks = (node.disk for node in world.nodes)
+    disks = (node.disk for node in honest)
     return Outcome(metrics, tuple(entries), tuple(None if disk is None else disk.snapshot for disk in disks))
 
 
@@ -94,29 +107,43 @@ def _run(
     world: World,
     scenario: Scenario,
     on_rounds: Callable[[int], None],
-    on_events: Callable[[Iterable[Happened]], None],
+    on_events: Callable[[Sequence[Happened]], None],
 ) -> bool:
-    """Let the world run until all rounds are done or `limit_s` is over; whether all peers did all their rounds."""
+    """Let the world run until the honest peers have done all rounds or `limit_s` is over; whether they have."""
     rounds, done = scenario.round.rounds, 0
+    honest = world.nodes[: scenario.peers]
+    slice_s = LISTENING_S if scenario.attackers else SLICE_S
     while world.now - EPOCH < scenario.limit_s:
-        world.run(seconds=min(SLICE_S, EPOCH + scenario.limit_s - world.now))
+        world.run(seconds=min(slice_s, EPOCH + scenario.limit_s - world.now))
         on_events(world.log)
         # Cleared at once, because events and effects hold whole adapters.
         world.log.clear()
-        before, done = done, sum(min(node.core.round, rounds) for node in world.nodes)
+        before, done = done, sum(min(node.core.round, rounds) for node in honest)
         if done > before:
             on_rounds(done)
-        for node in world.nodes:
+        for node in honest:
             if node.stopped is not None and not node.rounds:
                 raise UserMistake(node.stopped.why)
-        if all(node.core.round >= rounds or node.stopped is not None for node in world.nodes):
+        if all(node.core.round >= rounds or node.stopped is not None for node in honest):
             break
-    if not any(node.rounds for node in world.nodes):
+    if not any(node.rounds for node in honest):
         raise UserMistake(
             f"no peer finished a round within limit_s = {scenario.limit_s:g} virtual seconds; raise it, or lower "
             f"conditions.compute.step_s"
         )
-    return all(node.core.round >= rounds for node in world.nodes)
+    return all(node.core.round >= rounds for node in honest)
+
+
+def _both(
+    overheard: Overheard, on_events: Callable[[Iterable[Happened]], None]
+) -> Callable[[Sequence[Happened]], None]:
+    """Events go to the attackers as well as to whoever writes them down."""
+
+    def take(happened: Sequence[Happened]) -> None:
+        overheard.listen(happened)
+        on_events(happened)
+
+    return take
 
 
 def _learner_factory(
@@ -171,7 +198,7 @@ def _categories(scenario: Scenario, tokenizer: Any) -> tuple[Category, ...]:
     return _loaded[key]
 
 
-def _ends(world: World, scenario: Scenario, shares: Sequence[Share]) -> list[PeerEnd]:
+def _ends(nodes: Sequence[SimulatedPeer], scenario: Scenario, shares: Sequence[Share]) -> list[PeerEnd]:
     names = category_names(scenario.data.sources)
     return [
         PeerEnd(
@@ -185,7 +212,7 @@ def _ends(world: World, scenario: Scenario, shares: Sequence[Share]) -> list[Pee
             sent=dict(node.sent),
             received=dict(node.received),
         )
-        for node, share in zip(world.nodes, shares, strict=True)
+        for node, share in zip(nodes, shares, strict=True)
     ]
 
 

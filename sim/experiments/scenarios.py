@@ -25,7 +25,9 @@ from gossipllm.config import (
 from gossipllm.config.choices import MERGE_RULES, MIXINGS, MergeRule
 from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import DefenceConfig, RoundConfig
-from sim.experiments.methods import Method, adapter_of, heads_of, layers_of, method_named
+from sim.adversaries.config import NONE, AttackConfig
+from sim.adversaries.table import ADVERSARIES
+from sim.experiments.methods import Method, adapter_of, heads_of, layers_of, method_named, suggestion
 from sim.experiments.texts import are_samples
 from sim.world.churn_phrases import joining, must_be_known, outage, split
 from sim.world.conditions import Conditions
@@ -138,6 +140,8 @@ class Scenario:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
     conditions: Conditions = field(default_factory=Conditions)
+    attack: AttackConfig = field(default_factory=AttackConfig)
+    """Hostile peers beside the scenario's own."""
 
     def __post_init__(self) -> None:
         if not (1 <= len(self.name) <= 40 and self.name.replace("-", "").isalnum()):
@@ -163,6 +167,14 @@ class Scenario:
             )
 
         self._check_conditions()
+        self._check_attack()
+
+    def _check_attack(self) -> None:
+        known = {NONE, *ADVERSARIES}
+        if self.attack.name not in known:
+            raise ValueError(
+                f"attack.name: unknown attack {self.attack.name}, {suggestion(self.attack.name, known)}"
+            )
 
     def _check_method(self, name: str, method: Method) -> None:
         """Raise `ValueError` with the key that a method lacks or that excludes it."""
@@ -193,11 +205,12 @@ class Scenario:
         named = [joining(one).peer for one in churn.late] + [outage(one).peer for one in churn.outages]
         named += [name for one in churn.cuts for group in split(one).groups for name in group]
         must_be_known(named, self.names)
+        everybody = self.peers + self.attackers
         if topology.kind == "random" and not (
-            topology.degree < self.peers and self.peers * topology.degree % 2 == 0
+            topology.degree < everybody and everybody * topology.degree % 2 == 0
         ):
             raise ValueError(
-                f"conditions.topology.degree must be below the number of peers, {self.peers}, and their product "
+                f"conditions.topology.degree must be below the number of peers, {everybody}, and their product "
                 f"even, got {topology.degree}"
             )
 
@@ -205,6 +218,11 @@ class Scenario:
     def names(self) -> tuple[str, ...]:
         """Names of the peers."""
         return tuple(f"peer-{index}" for index in range(self.peers))
+
+    @property
+    def attackers(self) -> int:
+        """How many attackers there are beside the peers."""
+        return self.attack.count(self.peers)
 
     @property
     def steps(self) -> int:

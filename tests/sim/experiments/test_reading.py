@@ -180,6 +180,7 @@ window_tokens = 4
 """
 
 OTHER_VALUES: dict[str, object] = {
+    "attack.attackers": 2.0,
     # Values of choices and lists; numbers are counted up, and what must be told is told here too.
     "merge": "mean",
     "data.partition.major": 0.6,

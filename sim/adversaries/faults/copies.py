@@ -1,0 +1,26 @@
+"""Copies: publishes what another peer made."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sim.adversaries.fault import Fault, Forgery, Scene
+
+
+class UpdateCopy(Fault):
+    """Publishes the victim's adapter with the victim's predictions, both unchanged."""
+
+    def forged(self, scene: Scene) -> Forgery:
+        victim = scene.victim
+        if victim is None:
+            return Forgery(scene.state, scene.start)
+        return Forgery(victim.state, scene.start, victim.evidence.data)
+
+
+class EvidenceCopy(Fault):
+    """Publishes an adapter of zeros with the victim's predictions: trust without any work."""
+
+    def forged(self, scene: Scene) -> Forgery:
+        zeros = scene.workshop.each(scene.state, lambda _, value: np.zeros_like(value))
+        victim = scene.victim
+        return Forgery(zeros, scene.start, None if victim is None else victim.evidence.data)

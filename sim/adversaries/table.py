@@ -1,0 +1,58 @@
+"""The attacks of a simulation: name -> what it does, and the fault that makes it.
+
+Every attacker of a run gets a fault of its own, because some remember what they did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from sim.adversaries.fault import Fault
+from sim.adversaries.faults.alie import Alie
+from sim.adversaries.faults.bait import Bait
+from sim.adversaries.faults.copies import EvidenceCopy, UpdateCopy
+from sim.adversaries.faults.dissensus import Dissensus
+from sim.adversaries.faults.free_rider import (
+    NoiseFreeRider,
+    StaleFreeRider,
+    UntouchedFreeRider,
+    ZeroFreeRider,
+)
+from sim.adversaries.faults.huge import FiniteHuge
+from sim.adversaries.faults.ipm import InnerProductManipulation
+from sim.adversaries.faults.label_flip import LabelFlip
+from sim.adversaries.faults.noise import Noise
+from sim.adversaries.faults.scaling import FactorScaling, ProductScaling
+from sim.adversaries.faults.sign_flip import SignFlip
+
+
+@dataclass(frozen=True, slots=True)
+class Adversary:
+    about: str
+    fault: Callable[[], Fault]
+
+
+ADVERSARIES: Final[dict[str, Adversary]] = {
+    "sign-flip": Adversary("the opposite of what was learned", SignFlip),
+    "sign-flip-10": Adversary("the opposite of what was learned, ten times", partial(SignFlip, times=10.0)),
+    "scale-factors": Adversary("both factors A and B times 90, so the product times 8,100", FactorScaling),
+    "scale-product": Adversary("the product B A times 90", ProductScaling),
+    "noise": Adversary("Gaussian noise of 30 times the size of each tensor", Noise),
+    "huge": Adversary("finite numbers near the largest of the codec", FiniteHuge),
+    "free-zero": Adversary("free rider: an adapter of zeros", ZeroFreeRider),
+    "free-start": Adversary("free rider: the start that all peers know", UntouchedFreeRider),
+    "free-noise": Adversary("free rider: noise of an honest adapter's size", NoiseFreeRider),
+    "free-stale": Adversary("free rider: the first round's adapter, again and again", StaleFreeRider),
+    "dissensus": Adversary("an honest peer's adapter, pushed away from the honest mean", Dissensus),
+    "bait": Adversary("the victim's own predictions beside a flipped adapter", Bait),
+    "alie": Adversary("the honest mean minus as many deviations as hide in the crowd", Alie),
+    "ipm": Adversary("minus a tenth of the honest mean", InnerProductManipulation),
+    "ipm-10": Adversary("minus ten times the honest mean", partial(InnerProductManipulation, strength=10.0)),
+    "label-flip": Adversary("honest training on swapped words", LabelFlip),
+    "copy": Adversary("another peer's adapter and predictions, unchanged", UpdateCopy),
+    "copy-evidence": Adversary("another peer's predictions beside an adapter of zeros", EvidenceCopy),
+}
+"""Name -> attack."""

@@ -1,0 +1,107 @@
+"""Numbers of attacked cells, and the limits that they are held against.
+
+A ratio is an honest peer's test perplexity over what the same peer reaches alone, with the same text and seed. Below 1
+it gains from the network.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from sim.attacks.battery import ALONE, Cell, peaceful_cell
+from sim.experiments.metrics import RunMetrics
+
+TRUSTED_AFTER: Final = 3
+"""Rounds that attackers have before their weight is judged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    worst: float = 1.02
+    """Largest ratio of any honest peer: joining does no harm, up to the noise of a measurement."""
+
+    weight: float = 0.05
+    """Largest weight of all attackers together in a round after the third, as a mean over honest peers."""
+
+    kept_from_one: float = 0.8
+    """Smallest share of the gain without attack that a single attacker leaves, as a mean over honest peers."""
+
+    kept_from_some: float = 0.5
+    """The same with up to 30 % attackers."""
+
+    def kept(self, attackers: float) -> float | None:
+        """The smallest share of the gain to keep; None where there is no limit."""
+        if attackers == 1:
+            return self.kept_from_one
+        return self.kept_from_some if attackers <= 0.3 else None
+
+
+class CellResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the table, over `seeds` finished seeds.
+
+    `mean` and `worst` are ratios: the mean over peers and seeds, and the largest of all. `kept` is the share of the
+    gain without attack, None where there was none. `weight` is the largest weight of all attackers together after
+    `TRUSTED_AFTER` rounds, `refused` the share of refused merges. `misses` names the limits that are not met.
+    """
+
+    attack: str
+    attackers: float
+    method: str
+    seeds: int
+    mean: float
+    worst: float
+    clean: float
+    kept: float | None
+    weight: float
+    refused: float
+    misses: tuple[str, ...]
+
+
+def judged(cell: Cell, runs: Mapping[tuple[Cell, int], RunMetrics], limits: Limits) -> CellResult | None:
+    """The result of a cell over the seeds of which all three runs are there; None where there is no such seed."""
+    alone, clean = peaceful_cell(ALONE), peaceful_cell(cell.method)
+    seeds = [seed for at, seed in runs if at == cell and (alone, seed) in runs and (clean, seed) in runs]
+    if not seeds:
+        return None
+    attacked = [ratios(runs[cell, seed], runs[alone, seed]) for seed in seeds]
+    peaceful = [ratios(runs[clean, seed], runs[alone, seed]) for seed in seeds]
+    mean, without = (statistics.fmean(map(statistics.fmean, each)) for each in (attacked, peaceful))
+    worst = max(map(max, attacked))
+    kept = (1 - mean) / (1 - without) if without < 1 else None
+    weights, refused, rounds = list[float](), 0, 0
+    for seed in seeds:
+        attack = runs[cell, seed].attack
+        assert attack is not None, "a cell is under attack"
+        weights.append(max(attack.weights[TRUSTED_AFTER:], default=0.0))
+        refused += attack.refused
+        rounds += attack.rounds
+    weight, least = statistics.fmean(weights), limits.kept(cell.attackers)
+    misses = {
+        "worst": worst > limits.worst,
+        "kept": kept is not None and least is not None and kept < least,
+        "weight": weight > limits.weight,
+    }
+    return CellResult(
+        attack=cell.attack,
+        attackers=cell.attackers,
+        method=cell.method,
+        seeds=len(seeds),
+        mean=mean,
+        worst=worst,
+        clean=without,
+        kept=kept,
+        weight=weight,
+        refused=refused / max(1, rounds),
+        misses=tuple(name for name, missed in misses.items() if missed),
+    )
+
+
+def ratios(run: RunMetrics, alone: RunMetrics) -> list[float]:
+    """Each peer's final perplexity over its perplexity alone."""
+    pairs = zip(run.peers, alone.peers, strict=True)
+    return [one.after / other.after for one, other in pairs if one.after is not None and other.after]

@@ -1,0 +1,87 @@
+"""The attackers of a run: real cores and learners beside the honest peers, whose publications are forged.
+
+They hold the text of the honest peers, in their order: the worst case, in which an attacker knows what its victims
+read. Their devices are slower, so that they have heard the honest announcements of a round before they publish theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from gossipllm.config import LearnerConfig
+from gossipllm.learning.learner_pool import LearnerPool
+from gossipllm.text.partitions import Share
+from gossipllm.text.windows import Splits
+from sim.adversaries.attacking_learner import Attacker, AttackingLearner
+from sim.adversaries.overheard import Overheard
+from sim.adversaries.table import ADVERSARIES
+from sim.adversaries.workshop import Workshop
+from sim.experiments.configurations import attacker_config
+from sim.experiments.methods import Method
+from sim.experiments.scenarios import Scenario
+from sim.world.keys import ToyKeys
+from sim.world.question_queue import PooledLearner, QuestionQueue
+from sim.world.world import World
+from trust.rows.evidence import F64
+
+LATER_S: Final = 1.0
+"""Virtual seconds by which an attacker's local steps take longer than those of an honest device. With the default
+conditions, announcements and blobs arrive within that time."""
+
+
+def add_attackers(
+    world: World,
+    scenario: Scenario,
+    method: Method,
+    seed: int,
+    *,
+    queue: QuestionQueue[Any],
+    pool: LearnerPool,
+    shares: Sequence[Share],
+    oracle_NN: F64,
+) -> Overheard:
+    """Add the scenario's attackers to a world, after its honest peers. Returns what follows their events."""
+    overheard = Overheard()
+    for number in range(scenario.attackers):
+        config = attacker_config(scenario, method, seed, number, oracle_NN)
+        keys = ToyKeys.of(f"{seed} {config.name}")
+        overheard.attackers.add(len(world.nodes))
+        overheard.keys.add(keys.public_key)
+        fault = ADVERSARIES[scenario.attack.name].fault()
+        attacker = Attacker(number, scenario.attackers, seed, fault, overheard)
+        splits = fault.text(shares[number % len(shares)].splits, vocabulary=len(pool.base.tokenizer))
+        world.add(
+            config,
+            _learner_factory(attacker, queue, pool, config.learner, splits),
+            speed=_speed(scenario, number),
+            keys=keys,
+        )
+    return overheard
+
+
+def _speed(scenario: Scenario, number: int) -> float:
+    compute = scenario.conditions.compute
+    steps_s = scenario.round.steps * compute.step_s
+    return steps_s / (steps_s / compute.speed_of(number % scenario.peers) + LATER_S)
+
+
+def _learner_factory(
+    attacker: Attacker,
+    queue: QuestionQueue[Any],
+    pool: LearnerPool,
+    config: LearnerConfig,
+    splits: Splits,
+) -> Callable[[], AttackingLearner]:
+    """A function that makes a new learner for each start of an attacker, and dismisses the one before."""
+    present: list[AttackingLearner] = []
+
+    def new_learner() -> AttackingLearner:
+        if present:
+            present.pop().dismiss()
+        learner = pool.new_learner(config, splits)
+        workshop = Workshop(learner, config, splits)
+        present.append(AttackingLearner(attacker, PooledLearner(queue, learner), learner, workshop))
+        return present[0]
+
+    return new_learner

@@ -1,0 +1,147 @@
+"""Each fault does what its name says, measured on the bytes that neighbours receive."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gossipllm.text.windows import Splits
+from sim.adversaries.faults.free_rider import StaleFreeRider
+from sim.adversaries.faults.label_flip import LabelFlip
+from sim.adversaries.table import ADVERSARIES
+from support.adversaries import Answers, MakeScene, products, sent
+
+ROUNDING = 1 / 128
+"""Relative error of a number in bfloat16, at most."""
+
+
+@pytest.mark.parametrize("name", ADVERSARIES)
+def test_every_forgery_passes_the_codec_with_finite_numbers(
+    name: str, scene: MakeScene, trained: Answers
+) -> None:
+    for one in (scene(), scene(known={})):
+        forged, _ = sent(ADVERSARIES[name].fault(), one, trained)
+
+        assert all(np.isfinite(value).all() for value in forged.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [
+        ("sign-flip", -1.0),
+        ("sign-flip-10", -10.0),
+        ("scale-product", 90.0),
+        ("scale-factors", 8100.0),
+        ("bait", -1.0),
+    ],
+)
+def test_products_are_multiplied(name: str, times: float, scene: MakeScene, trained: Answers) -> None:
+    one = scene()
+    forged, _ = sent(ADVERSARIES[name].fault(), one, trained)
+    honest = products(one.state)
+
+    for module, product in products(forged).items():
+        expected = times * honest[module]
+        size = float(np.abs(expected).max())
+        assert size > 0
+        assert np.abs(product - expected).max() <= 4 * ROUNDING * size
+
+
+@pytest.mark.parametrize("name", ["free-zero", "copy-evidence"])
+def test_an_adapter_of_zeros_is_zeros(name: str, scene: MakeScene, trained: Answers) -> None:
+    forged, _ = sent(ADVERSARIES[name].fault(), scene(), trained)
+
+    assert not any(value.any() for value in forged.values())
+
+
+def test_noise_is_thirty_times_as_large_as_what_it_hides(scene: MakeScene, trained: Answers) -> None:
+    one = scene()
+    forged, _ = sent(ADVERSARIES["noise"].fault(), one, trained)
+
+    for name, value in one.state.items():
+        if value.size > 1000 and value.any():
+            assert 25 < np.std(forged[name]) / np.sqrt(np.mean(value**2)) < 35
+
+
+def test_huge_numbers_are_near_the_largest_of_the_codec(scene: MakeScene, trained: Answers) -> None:
+    forged, _ = sent(ADVERSARIES["huge"].fault(), scene(), trained)
+
+    assert all(np.abs(value).min() > 2.9e38 for value in forged.values())
+
+
+def test_a_stale_free_rider_repeats_its_first_adapter(scene: MakeScene, trained: Answers) -> None:
+    fault = StaleFreeRider()
+    first, _ = sent(fault, scene(), trained)
+    later, _ = sent(fault, scene(round=5, state=trained[1][0].state), trained)
+
+    assert all(np.array_equal(first[name], later[name]) for name in first)
+
+
+def test_dissensus_lies_beyond_its_victim_seen_from_the_mean(scene: MakeScene, trained: Answers) -> None:
+    one = scene()
+    forged, _ = sent(ADVERSARIES["dissensus"].fault(), one, trained)
+    states = [each.state for each in one.known.values()]
+    assert one.victim is not None
+
+    for name, value in forged.items():
+        mean = np.mean([state[name] for state in states], axis=0)
+        expected = one.victim.state[name] + 1.5 * (one.victim.state[name] - mean)
+        assert np.abs(value - expected).max() <= ROUNDING * np.abs(expected).max()
+
+
+def test_alie_lies_one_deviation_below_the_mean_of_three(scene: MakeScene, trained: Answers) -> None:
+    one = scene()
+    forged, _ = sent(ADVERSARIES["alie"].fault(), one, trained)
+    states = [each.state for each in one.known.values()]
+
+    for name, value in forged.items():
+        stacked = np.stack([state[name] for state in states])
+        expected = stacked.mean(axis=0) - stacked.std(axis=0)
+        assert np.abs(value - expected).max() <= ROUNDING * np.abs(expected).max() + 1e-8
+
+
+@pytest.mark.parametrize(("name", "strength"), [("ipm", 0.1), ("ipm-10", 10.0)])
+def test_ipm_points_against_the_honest_mean(
+    name: str, strength: float, scene: MakeScene, trained: Answers
+) -> None:
+    one = scene()
+    forged, _ = sent(ADVERSARIES[name].fault(), one, trained)
+    states = [each.state for each in one.known.values()]
+    mean = {key: np.mean([state[key] for state in states], axis=0) for key in forged}
+    expected = products(mean)
+
+    for module, product in products(forged).items():
+        assert np.vdot(product, expected[module]) < 0
+        assert np.linalg.norm(product) == pytest.approx(
+            strength * np.linalg.norm(expected[module]), rel=4 * ROUNDING
+        )
+
+
+@pytest.mark.parametrize("name", ["bait", "copy", "copy-evidence"])
+def test_copied_predictions_are_the_victims_bytes(name: str, scene: MakeScene, trained: Answers) -> None:
+    one = scene(number=1)
+    _, evidence = sent(ADVERSARIES[name].fault(), one, trained)
+
+    assert one.victim is one.known["peer-1"]
+    assert evidence == one.known["peer-1"].evidence.data
+
+
+def test_a_copy_is_the_victims_update_bit_for_bit(scene: MakeScene, trained: Answers) -> None:
+    one = scene()
+    forgery = ADVERSARIES["copy"].fault().forged(one)
+
+    update = one.workshop.encoded(forgery.state, forgery.start, trained[0][1].offer)
+
+    assert update.digest == trained[1][1].update.digest
+
+
+def test_attackers_without_news_of_honest_peers_have_no_victim(scene: MakeScene) -> None:
+    assert scene(known={}).victim is None
+
+
+def test_label_flip_swaps_words_and_keeps_what_bears_no_loss() -> None:
+    windows = np.array([[0, 5, ~7, 9]], np.int32)
+    flipped = LabelFlip().text(Splits(windows, windows, windows), vocabulary=10)
+
+    assert flipped.train_WT.tolist() == [[9, 4, ~2, 0]]
+    assert flipped.trust_WT is windows
