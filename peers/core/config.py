@@ -171,3 +171,8 @@ class CoreConfig:
     merges: bool = True
     """Whether rows are applied. Without, a row is computed, measured and recorded in every round, and the adapter stays
     as the local steps left it: what trust looks like while every peer trains alone."""
+
+    @property
+    def confirms(self) -> bool:
+        """Whether neighbours prove themselves, one by one, by gains that this peer measures."""
+        return self.round.guard and self.defence.confirm

@@ -129,7 +129,7 @@ class Running:
             case Replied():
                 return self._others.replied(event.reply, event.via, now)
             case Connected():
-                return self._others.connect(event.peer, now)
+                return self._others.connect(event.peer, now, group=event.group)
             case Disconnected():
                 self._others.disconnect(event.peer)
                 return []

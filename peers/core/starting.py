@@ -152,7 +152,7 @@ class Starting:
             case Replied():
                 return self._checked(decode_reply, event.reply, event.via, now)
             case Connected():
-                return self._connections.connect(event.peer, now)
+                return self._connections.connect(event.peer, now, group=event.group)
             case Disconnected():
                 self._connections.disconnect(event.peer)
                 return []

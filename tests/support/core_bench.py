@@ -10,7 +10,7 @@ import numpy as np
 
 from gossipllm.config import LearnerConfig
 from gossipllm.work import Absorb, Merge
-from peers.core.config import CoreConfig, RoundConfig
+from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
 from peers.core.core import Core
 from peers.core.effects import Effect, Pull, Store, WakeAt
 from peers.core.events import (
@@ -133,6 +133,7 @@ class CoreOptions(TypedDict, total=False):
 
     joined: frozenset[str]
     trust: TrustConfig
+    defence: DefenceConfig
     learner: LearnerConfig
     keep_neighbours: bool
     merges: bool

@@ -20,7 +20,8 @@ class ConnectedPeers:
     """The connected peers in the order in which they connected, with the scores and the standings of all peers."""
 
     def __init__(self, config: CoreConfig, me: PeerId) -> None:
-        self._peers: dict[PeerId, None] = {}
+        self._peers: dict[PeerId, str] = {}
+        """Connected peer -> its address group."""
         self.scores = Scores(config.scores)
         self.seats = Seats()
         self.complaints = Complaints(me)
@@ -29,11 +30,15 @@ class ConnectedPeers:
     def peers(self) -> KeysView[PeerId]:
         return self._peers.keys()
 
-    def connect(self, peer: PeerId, now: float) -> list[Effect]:
+    def group(self, peer: PeerId) -> str:
+        """The address group of a connected peer's connection; empty where it is not known or not connected."""
+        return self._peers.get(peer, "")
+
+    def connect(self, peer: PeerId, now: float, *, group: str = "") -> list[Effect]:
         """Take a new connection; the effect that closes it where this peer is unwelcome."""
         if self.scores.unwelcome(peer, now):
             return [Drop(peer=peer)]
-        self._peers[peer] = None
+        self._peers[peer] = group
         return []
 
     def disconnect(self, peer: PeerId) -> None:

@@ -35,7 +35,8 @@ class ReceivedAnnouncement:
     """One author's announcement, with the blobs that were fetched. `frame` is without the evidence's payload.
 
     `refs` names the wanted blobs in the order in which they are fetched. `mergeable` says whether this peer's own
-    settings let it be merged, `refused` that a blob of it was bad. `turn` is our own round for which it came.
+    settings let it be merged, `refused` that a blob of it was bad. `turn` is our own round for which it came, `arrived`
+    its place in the order in which all announcements came, `group` the address group of the peer that it came from.
     `failures` counts failed fetches from this author in a row.
     """
 
@@ -47,6 +48,8 @@ class ReceivedAnnouncement:
     evidence: Content | None = None
     update: Content | None = None
     turn: int = 0
+    arrived: int = 0
+    group: str = ""
     mergeable: bool = True
     refused: bool = False
     failures: int = 0
@@ -76,6 +79,7 @@ class Inbox:
         self._complete: dict[PeerId, ReceivedAnnouncement] = {}
         self._newest: dict[PeerId, ReceivedAnnouncement] = {}
         self._turn = 0
+        self._arrived = 0
         self._doors_open = True
 
     def newest(self) -> Iterator[ReceivedAnnouncement]:
@@ -141,6 +145,8 @@ class Inbox:
         if known is not None and known.announcement.round >= entry.announcement.round:
             return False
         entry.turn = self._turn if self._doors_open else self._turn + 1
+        self._arrived += 1
+        entry.arrived = self._arrived
         entry.failures = known.failures if known else 0
         self._newest[entry.author] = entry
         if len(self._newest) > MAX_AUTHORS:

@@ -27,6 +27,7 @@ from peers.core.others.admission import (
     Ledger,
     Rejected,
 )
+from peers.core.others.awaiting import Awaiting
 from peers.core.others.blobs.fetching import Fetching
 from peers.core.others.blobs.pulls import ContentFault
 from peers.core.others.blobs.shares import receivers
@@ -34,17 +35,11 @@ from peers.core.others.connected_peers import ConnectedPeers
 from peers.core.others.greetings import Greetings
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
 from peers.core.others.offers import Offers
-from peers.core.others.partners import partners
+from peers.core.others.partners import Partners
 from peers.core.terms import Terms
-from trust.rows.config import strategy_of
 from wire.codec import decode_greeting, decode_reply, without_payload
 from wire.digest import Content, short
 from wire.errors import WireError
-
-AWAITED_ROUNDS = 2
-"""Rounds of our own during which a silent neighbour is still waited for. Guess."""
-FAILED_FETCHES = 2
-"""Fetches from an author that must fail in a row before it is no longer waited for. Guess."""
 
 
 class Neighbourhood:
@@ -57,18 +52,21 @@ class Neighbourhood:
         self._config = config
         self._keys = keys
         self._connections = connections
-        self._weights: dict[PeerId, float] = {}
-        self._round = 0
-        self._chosen: frozenset[PeerId] | None = None
-        """Cache of `partners`; None after a change that may alter the choice."""
-        self._merges = strategy_of(config.trust).merges
         self._offers = Offers(terms, config, keys.public_key)
         self._ledger = Ledger(terms, self._offers)
         self.terms = terms
         self.inbox = Inbox()
         self.scores = connections.scores
         self.seats = connections.seats
+        self._partners = Partners(config, keys.peer_id, connections, self.inbox)
         self._greetings = Greetings(config, terms, self.inbox, connections.complaints)
+        self.awaiting = Awaiting(
+            config,
+            connections=connections,
+            inbox=self.inbox,
+            partners=self._partners,
+            greetings=self._greetings,
+        )
         self.fetching = Fetching(
             config,
             terms,
@@ -83,12 +81,7 @@ class Neighbourhood:
     @property
     def weights(self) -> Mapping[PeerId, float]:
         """Each neighbour's weight in the last round's row."""
-        return self._weights
-
-    @property
-    def _merges_now(self) -> bool:
-        """Whether this round merges, so that updates are worth fetching: not before the warm-up is over."""
-        return self._merges and self._round >= self._config.round.warmup_rounds
+        return self._partners.weights
 
     @property
     def connected(self) -> KeysView[PeerId]:
@@ -101,7 +94,7 @@ class Neighbourhood:
 
     def receivers(self, round_: int) -> dict[PeerId, bytes]:
         """Peers to push mass to in this round, with their keys; empty where nothing is merged."""
-        if not self.terms.pushes or not self._merges or round_ < self._config.round.warmup_rounds:
+        if not self.terms.pushes or not self._partners.merging_in(round_):
             return {}
         return receivers(
             self.lately(), me=self._keys.peer_id, round_=round_, near=lambda peer: peer in self.connected
@@ -111,46 +104,9 @@ class Neighbourhood:
         """Arrived shares that are not absorbed yet, without those of banned peers."""
         return self.fetching.arrived.waiting(lambda peer: self.scores.banned(peer, now))
 
-    def is_awaited(self, peer: PeerId) -> bool:
-        """Whether this connected peer can be expected to announce something this round.
-
-        Not awaited: a neighbour that was silent for `AWAITED_ROUNDS` of our rounds, because it has finished, is slow
-        or is gone (a neighbour that never announced: since this peer met it); one whose announcements could not be
-        fetched `FAILED_FETCHES` times in a row; and one that is no partner in this round, so that nothing of it is
-        fetched. With a barrier a partner is awaited until it was silent for more than `max_age` rounds.
-        """
-        newest = self.inbox.newest_of(peer)
-        most_age = self._config.trust.max_age
-        if newest is None:
-            rounds = most_age + 1 if self._config.round.barrier else AWAITED_ROUNDS
-            return self._merges_now and self._greetings.met_within(peer, rounds)
-        hopeful = (
-            newest.mergeable
-            and not newest.refused
-            and newest.failures < FAILED_FETCHES
-            and peer in self.partners()
-        )
-        if self._config.round.barrier:
-            return hopeful
-        # A peer that ran ahead is due again when we have caught up with its round, not when its announcement has grown
-        # old by our count.
-        behind = self.inbox.staleness(newest, self._round)
-        return hopeful and behind < AWAITED_ROUNDS and self.inbox.age(newest) <= most_age
-
     def partners(self) -> frozenset[PeerId]:
         """Authors lately heard whose updates are fetched in this round."""
-        if self._chosen is None:
-            self._chosen = self._drawn() if self._merges_now else frozenset()
-        return self._chosen
-
-    def _drawn(self) -> frozenset[PeerId]:
-        return partners(
-            {one.author: self._weights.get(one.author, 0.0) for one in self.lately() if one.mergeable},
-            me=self._keys.peer_id,
-            round_=self._round,
-            most=self._config.round.most_partners,
-            explore=self._config.round.explore,
-        )
+        return self._partners.chosen()
 
     def usable(self) -> list[ReceivedAnnouncement]:
         """Complete announcements of partners, young enough to be merged, sorted by author."""
@@ -160,29 +116,24 @@ class Neighbourhood:
 
     def set_own(self, frame: bytes, norms: dict[str, float]) -> None:
         """Take this peer's latest announcement, to give to neighbours that compare, and the norms of its tensors."""
-        before = self._merges_now
-        self._round = max(self._round, self._greetings.set_own(frame))
-        if self._merges_now != before:
-            self._chosen = None
+        self._partners.at_least(self._greetings.set_own(frame))
         self.fetching.pulls.set_own_norms(norms)
 
     def turn(self, weights: dict[PeerId, float], round_: int) -> None:
         """End our round `round_` with this row: announcements grow a round older, partners are drawn again."""
-        self._weights = weights
-        self._round = round_ + 1
-        self._chosen = None
+        self._partners.begin(round_ + 1, weights)
         self.inbox.turn(forget_after=self._config.trust.max_age)
 
     def rest(self) -> None:
         """Stop fetching: this peer has done its rounds and merges no more."""
-        self._merges = False
-        self._chosen = None
+        self._partners.rest()
         self.fetching.contexts.want(None)
 
     # -- connections --------------------------------------------------------------------------------
 
-    def connect(self, peer: PeerId, now: float) -> list[Effect]:
-        return self._connections.connect(peer, now) or [self._greetings.greeting(peer)]
+    def connect(self, peer: PeerId, now: float, *, group: str) -> list[Effect]:
+        refused = self._connections.connect(peer, now, group=group)
+        return refused or [self._greetings.greeting(peer)]
 
     def disconnect(self, peer: PeerId) -> None:
         self._connections.disconnect(peer)
@@ -200,7 +151,7 @@ class Neighbourhood:
         effects = self._connections.fine(peer, field, why, amount, now)
         if self.scores.banned(peer, now):
             self.inbox.remove(peer)
-            self._chosen = None
+            self._partners.removed()
         return effects
 
     def _fine_author(self, author: PeerId, fault: ContentFault, now: float) -> list[Effect]:
@@ -255,7 +206,14 @@ class Neighbourhood:
     ) -> tuple[Verdict, Sequence[Effect]]:
         announcement, payload = accepted.frame.announcement, accepted.frame.payload
         wanted = self._offers.wanted(announcement)
-        entry = ReceivedAnnouncement(accepted.author, announcement, without_payload(data), via, wanted)
+        entry = ReceivedAnnouncement(
+            accepted.author,
+            announcement,
+            without_payload(data),
+            via,
+            wanted,
+            group=self._connections.group(via),
+        )
         if payload:
             evidence = Content(announcement.evidence.digest, payload)
             fault = self.fetching.pulls.check_evidence(evidence)
@@ -268,13 +226,12 @@ class Neighbourhood:
             said += self._connections.complaints.about(accepted.author, *accepted.obstacle, now)
         if not self.inbox.put(entry, keepers=self._keepers() if self.inbox.full else ()):
             return Verdict.IGNORE, said
-        if self._chosen is not None and entry.author not in self._chosen:
-            self._chosen = None
+        self._partners.heard(entry)
         return Verdict.ACCEPT, [*said, *self.fetching.fetch(entry)]
 
     def _keepers(self) -> set[PeerId]:
         """Authors that a flood of others must not push out of the inbox: connected ones, and those in the last row."""
-        return {author for author, weight in self._weights.items() if weight > 0} | self.connected
+        return {author for author, weight in self.weights.items() if weight > 0} | self.connected
 
 
 _author = attrgetter("author")

@@ -1,32 +1,146 @@
-"""Partners: the peers whose updates are fetched. All in a small network, else the most useful and some others.
+"""Partners: the peers whose updates are fetched. All in a small network, else the proven ones and some others.
 
 All announcements are heard, because they are cheap; updates are not, so their number is bounded. Choosing only the
-best would never find a new peer, and an attacker could surround this one, so some places go to other peers, drawn by a
-hash of (this peer, the other peer, the round): replayable, and different for each peer and round.
+best would never find a new peer, and an attacker could surround this one, so some places are drawn by lot (`lots.py`).
+
+A strategy with confirmed gains keeps the places of seated neighbours (`seats.py`); one that takes everybody keeps those
+with a weight in its last row. Where neighbours are not confirmed, a place goes to the largest weights, and the lot is
+over identities: nothing proves anything there, and the published experiments were run so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
+from peers.core.config import CoreConfig
 from peers.core.events import PeerId
+from peers.core.others.connected_peers import ConnectedPeers
+from peers.core.others.inbox import Inbox, ReceivedAnnouncement
+from peers.core.others.lots import Candidate, drawn, most_of_one_group
+from trust.rows.config import strategy_of
 from wire.digest import digest_of
 
 
-def partners(
+class Partners:
+    """The partners of the present round, drawn when they are first asked for and again after what may alter them."""
+
+    def __init__(self, config: CoreConfig, me: PeerId, connections: ConnectedPeers, inbox: Inbox) -> None:
+        self._config = config
+        self._me = me
+        self._connections = connections
+        self._inbox = inbox
+        self._merges = strategy_of(config.trust).merges
+        self._by_seats = not strategy_of(config.trust).takes_everybody
+        self._round = 0
+        self._chosen: frozenset[PeerId] | None = None
+        self._groups = Counter[str]()
+        """How many candidates of each group took part in the last draw."""
+        self.weights: Mapping[PeerId, float] = {}
+        """Each neighbour's weight in the last round's row."""
+
+    @property
+    def round(self) -> int:
+        return self._round
+
+    @property
+    def merging(self) -> bool:
+        """Whether this round merges, so that updates are worth fetching: not before the warm-up is over."""
+        return self._merges and self._round >= self._config.round.warmup_rounds
+
+    def merging_in(self, round_: int) -> bool:
+        return self._merges and round_ >= self._config.round.warmup_rounds
+
+    def chosen(self) -> frozenset[PeerId]:
+        """Authors lately heard whose updates are fetched in this round."""
+        if self._chosen is None:
+            self._chosen = self._drawn() if self.merging else frozenset()
+        return self._chosen
+
+    def begin(self, round_: int, weights: Mapping[PeerId, float]) -> None:
+        """A round begins after one that ended with these weights: partners are drawn again."""
+        self._round, self.weights = round_, weights
+        self._chosen = None
+
+    def at_least(self, round_: int) -> None:
+        """This peer is in round `round_`, or in a later one."""
+        before = self.merging
+        self._round = max(self._round, round_)
+        if self.merging != before:
+            self._chosen = None
+
+    def rest(self) -> None:
+        """Choose no more partners: this peer merges no more."""
+        self._merges = False
+        self._chosen = None
+
+    def heard(self, entry: ReceivedAnnouncement) -> None:
+        """An announcement came. A new author may get a place, unless its group has all the places that it can have:
+        those are drawn again in the next round, so that a flood from one group costs no draws."""
+        if self._chosen is None or entry.author in self._chosen:
+            return
+        group, most = self._group_of(entry), self._config.round.most_partners
+        by_lot = self._config.confirms and self._groups.total() > most
+        if by_lot and len(self._groups) > 1 and self._groups[group] >= most_of_one_group(most):
+            return
+        self._chosen = None
+
+    def removed(self) -> None:
+        """An author was removed from the inbox."""
+        self._chosen = None
+
+    def _drawn(self) -> frozenset[PeerId]:
+        entries = [one for one in self._inbox.lately(self._config.trust.max_age) if one.mergeable]
+        rounds = self._config.round
+        if not self._config.confirms:
+            weights = {one.author: self.weights.get(one.author, 0.0) for one in entries}
+            return heaviest(
+                weights, me=self._me, round_=self._round, most=rounds.most_partners, explore=rounds.explore
+            )
+        candidates = self._candidates(entries)
+        self._groups = Counter(one.group for one in candidates)
+        return drawn(
+            candidates, me=self._me, round_=self._round, most=rounds.most_partners, explore=rounds.explore
+        )
+
+    def _candidates(self, entries: Sequence[ReceivedAnnouncement]) -> list[Candidate]:
+        return [
+            Candidate(
+                author=one.author,
+                rank=self._rank(one.author),
+                connected=one.author in self._connections.peers,
+                group=self._group_of(one),
+                content=one.announcement.update.digest,
+                arrived=one.arrived,
+            )
+            for one in entries
+        ]
+
+    def _rank(self, author: PeerId) -> tuple[float, float] | None:
+        seats, weight = self._connections.seats, self.weights.get(author, 0.0)
+        if self._by_seats:
+            return (seats.level(author), weight) if seats.seated(author) else None
+        return (0.0, weight) if weight > 0 else None
+
+    def _group_of(self, entry: ReceivedAnnouncement) -> str:
+        connected = entry.author in self._connections.peers
+        return self._connections.group(entry.author) if connected else entry.group
+
+
+def heaviest(
     weights: Mapping[PeerId, float], *, me: PeerId, round_: int, most: int, explore: int
 ) -> frozenset[PeerId]:
     """At most `most` of the authors in `weights` (author -> its last weight in our row, 0 if none).
 
-    `most - explore` go to the largest weights, the rest by lot.
+    `most - explore` go to the largest weights, the rest by a lot over identities.
     """
     if len(weights) <= most:
         return frozenset(weights)
-    by_weight = sorted(weights, key=lambda peer: (-weights[peer], _lot(me, peer, round_)))
+
+    def lot(peer: PeerId) -> bytes:
+        return digest_of(f"{me}\0{peer}\0{round_}".encode())
+
+    by_weight = sorted(weights, key=lambda peer: (-weights[peer], lot(peer)))
     best = by_weight[: most - explore]
-    others = sorted(by_weight[most - explore :], key=lambda peer: _lot(me, peer, round_))
+    others = sorted(by_weight[most - explore :], key=lot)
     return frozenset(best) | frozenset(others[:explore])
-
-
-def _lot(me: PeerId, peer: PeerId, round_: int) -> bytes:
-    return digest_of(f"{me}\0{peer}\0{round_}".encode())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterator
 
 from gossipllm.work import Weigh, Weighed
 from peers.core.config import CoreConfig
+from peers.core.events import PeerId
 from peers.core.others.inbox import ReceivedAnnouncement
 from peers.core.others.neighbourhood import Neighbourhood
 from peers.core.round.stages import Gathering, Participant
@@ -69,15 +70,22 @@ class Gatherer:
 
     def waits(self, stage: Gathering, our_round: int) -> bool:
         """Whether to wait on: below the quorum, and for a connected neighbour that is awaited
-        (`Neighbourhood.is_awaited`) and neither freshly weighed nor declined."""
+        (`peers.core.others.awaiting`) and neither freshly weighed nor declined."""
         weighed, quorum = stage.weighed, self._config.round.quorum
         done = {author for author, one in weighed.items() if self._is_fresh(one.received, our_round)}
         if 0 < quorum <= len(done | stage.declined):
             return False
-        for peer in self._others.connected:
-            if peer not in done and peer not in stage.declined and self._others.is_awaited(peer):
-                return True
-        return False
+        return next(self._awaited(stage, done), None) is not None
+
+    def end_of_patience(self, stage: Gathering, our_round: int) -> None:
+        """Note whom this round waited for in vain."""
+        done = {author for author, one in stage.weighed.items() if self._is_fresh(one.received, our_round)}
+        self._others.awaiting.waited_in_vain(list(self._awaited(stage, done)))
+
+    def _awaited(self, stage: Gathering, done: Container[PeerId]) -> Iterator[PeerId]:
+        awaited = self._others.awaiting.is_awaited
+        here = (peer for peer in self._others.connected if peer not in done and peer not in stage.declined)
+        return (peer for peer in here if awaited(peer))
 
     def measured(self, member: Participant, answer: Weighed) -> Participant | None:
         """The participant with its distances; None where they are not valid measures."""
@@ -93,11 +101,22 @@ class Gatherer:
         )
 
     def members(self, stage: Gathering, now: float) -> tuple[Participant, ...]:
-        """The weighed neighbours that are not banned, at most the nearest `most_partners`, sorted by author."""
+        """The weighed neighbours that are not banned, at most `most_partners`, sorted by author.
+
+        Where partners were drawn again since some were weighed, the present ones come first, then the nearest: a
+        distance may be forged, a place is not.
+        """
         banned = self._others.scores.banned
         here = [one for one in stage.weighed.values() if not banned(one.received.author, now)]
-        nearest = sorted(here, key=lambda one: (*(each.mean for each in one.distances), one.received.author))
-        return tuple(sorted(nearest[: self._config.round.most_partners], key=lambda one: one.received.author))
+        present = self._others.partners() if self._config.confirms else frozenset[PeerId]()
+        here.sort(
+            key=lambda one: (
+                one.received.author not in present,
+                *(each.mean for each in one.distances),
+                one.received.author,
+            )
+        )
+        return tuple(sorted(here[: self._config.round.most_partners], key=lambda one: one.received.author))
 
     def _is_fresh(self, entry: ReceivedAnnouncement, our_round: int) -> bool:
         """Whether it belongs to this round: with a barrier by its author's round counter, else by when it came."""

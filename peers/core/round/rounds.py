@@ -12,7 +12,7 @@
 with the state that it follows from.
 
 There is no barrier unless the configuration asks for one. Gathering ends when patience ends, when the quorum is
-reached, or when every connected neighbour that can be expected to announce something (`Neighbourhood.is_awaited`) has
+reached, or when every connected neighbour that can be expected to announce something (`peers.core.others.awaiting`) has
 done so, and its update was fetched and weighed, or declined; and in each case when the last open Weigh is answered. A
 peer without neighbours does not wait at all. Rows and merges take the neighbours that are here; the rest of the weight
 stays at home.
@@ -254,6 +254,8 @@ class Rounds:
     def deadline(self, round_: int, now: float) -> list[Effect]:
         if not isinstance(self.stage, Gathering) or round_ != self.round:
             return []
+        if not self.stage.leaving:
+            self._gatherer.end_of_patience(self.stage, self.round)
         self.stage.over = True
         return self.look(now)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from gossipllm.work import PushedShare
 from peers.core.events import PeerId
 from peers.core.others.inbox import ReceivedAnnouncement
-from peers.core.others.partners import partners
+from peers.core.others.partners import heaviest
 from wire.bounded import BoundedDict
 from wire.digest import Content
 from wire.messages import MAX_SHARES
@@ -29,7 +29,7 @@ def receivers(
     """Neighbours to push to, with their keys: the connected authors of `entries`, since only they can fetch a share;
     `MAX_SHARES` of them by lot where there are more."""
     keys = {one.author: one.announcement.author for one in entries if one.mergeable and near(one.author)}
-    drawn = partners(dict.fromkeys(keys, 0.0), me=me, round_=round_, most=MAX_SHARES, explore=MAX_SHARES)
+    drawn = heaviest(dict.fromkeys(keys, 0.0), me=me, round_=round_, most=MAX_SHARES, explore=MAX_SHARES)
     return {peer: keys[peer] for peer in sorted(drawn)}
 
 

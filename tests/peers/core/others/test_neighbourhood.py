@@ -218,12 +218,12 @@ def test_who_announces_what_cannot_be_fetched_is_not_waited_for(bench: Bench, al
     bench.meet(alice)
     for round_ in range(2):
         pull = only(bench.tell(Heard(frame=alice.announce(round_), via=alice.id)), Pull)
-        assert neighbourhood(bench.core).is_awaited(alice.id)
+        assert neighbourhood(bench.core).awaiting.is_awaited(alice.id)
         bench.tell(NotPulled(request=pull.request, why="not here"))
-    assert not neighbourhood(bench.core).is_awaited(alice.id)
+    assert not neighbourhood(bench.core).awaiting.is_awaited(alice.id)
 
     bench.receive(alice, 2)
-    assert neighbourhood(bench.core).is_awaited(alice.id)
+    assert neighbourhood(bench.core).awaiting.is_awaited(alice.id)
     assert effects
 
 
@@ -234,7 +234,7 @@ def test_to_greet_again_and_again_is_not_to_have_something_to_say(bench: Bench, 
         effects = bench.publish(bench.answer(effects))
         effects = bench.answer(bench.lose_patience(effects))
         bench.tell(alice.greet())
-    assert not neighbourhood(bench.core).is_awaited(alice.id)
+    assert not neighbourhood(bench.core).awaiting.is_awaited(alice.id)
 
 
 def test_news_that_comes_while_we_merge_is_fresh_in_the_next_round(bench: Bench, alice: RemotePeer) -> None:

@@ -9,7 +9,7 @@ from peers.core.effects import WakeAt
 from peers.core.events import Connected, Heard
 from peers.core.round.gathering import SHORT_ROUND_S
 from peers.core.round.stages import Gathering
-from support.core_bench import Bench, RemotePeer
+from support.core_bench import Bench, RemotePeer, update_of
 from support.effects import every, only, round_record
 from trust.rows.rows import TrustConfig
 
@@ -119,7 +119,7 @@ def test_local_training_waits_for_nobody_and_fetches_nothing() -> None:
 def test_at_most_as_many_are_merged_as_are_partners() -> None:
     bench = Bench(rounds={"most_partners": 2, "explore": 1})
     effects = bench.start()
-    for name in "abcdefgh":
-        bench.receive(RemotePeer(name))
+    for number, name in enumerate("abcdefgh"):
+        bench.receive(RemotePeer(name, update=update_of([1.0, 0.5, 0.0, number / 8])))
     ended = bench.finish(bench.publish(bench.answer(effects)))
     assert len(round_record(ended).seen) == 2
