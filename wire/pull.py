@@ -35,7 +35,8 @@ class PullStatus(IntEnum):
     FOUND = 0
     NOT_HERE = 1
     BUSY = 2
-    """The holder already serves as many pulls as it allows. Ask again later; this answer costs the holder nothing."""
+    """Ask again later: the holder already serves as many pulls as it allows, or shows the blob to the asker only after
+    it has heard an announcement of the asker. This answer costs the holder nothing."""
 
 
 @dataclass(frozen=True, slots=True)

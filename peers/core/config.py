@@ -176,3 +176,8 @@ class CoreConfig:
     def confirms(self) -> bool:
         """Whether neighbours prove themselves, one by one, by gains that this peer measures."""
         return self.round.guard and self.defence.confirm
+
+    @property
+    def commits(self) -> bool:
+        """Whether predictions are committed to before they are shown (`peers.core.others.blobs.showing`)."""
+        return self.defence.commit and self.round.guard

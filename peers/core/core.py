@@ -63,10 +63,21 @@ class Core:
         user gave, else what it has earned by measured gains."""
         return 1.0 if peer in self._joined else self._connections.seats.level(peer)
 
-    def blob(self, digest: bytes) -> bytes | None:
-        """A blob that any peer may fetch: of our last announcement, or a neighbour's that is held here."""
-        content = self._phase.blob(digest) if isinstance(self._phase, Running) else None
-        return content.data if content else None
+    def blob(self, digest: bytes, peer: PeerId) -> bytes | None:
+        """A blob for `peer`: of our last announcement, or a neighbour's that is held here. None where there is none, or
+        where the peer does not see it yet (`withholds`). Whoever gives it to the peer tells the core (`Showed`)."""
+        running = self._phase
+        content = running.blob(digest) if isinstance(running, Running) else None
+        if not content or not isinstance(running, Running) or not running.showing.allows(digest, peer):
+            return None
+        return content.data
+
+    def withholds(self, digest: bytes, peer: PeerId) -> bool:
+        """Whether a blob is here that `peer` may see later, once it has announced something itself."""
+        running = self._phase
+        if not isinstance(running, Running) or running.blob(digest) is None:
+            return False
+        return not running.showing.allows(digest, peer)
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """The effects of an event, in order. A late or repeated event is normal and gives none."""

@@ -105,6 +105,17 @@ class NotPulled(_Told, frozen=True, kw_only=True):
     request: int
     why: str
 
+    later: bool = False
+    """Whether a source has the blob and put this peer off: it is busy, or shows the blob only to those that have
+    announced something themselves."""
+
+
+class Showed(_Told, frozen=True, kw_only=True):
+    """A connected peer was given the blob with this digest, or began to get it."""
+
+    digest: bytes
+    peer: PeerId
+
 
 class Stored(_Told, frozen=True, kw_only=True):
     """This generation of our state survives a crash."""
@@ -144,6 +155,7 @@ Event: TypeAlias = (
     | Disconnected
     | Pulled
     | NotPulled
+    | Showed
     | Stored
     | NotStored
     | Woke

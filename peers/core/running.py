@@ -38,11 +38,13 @@ from peers.core.events import (
     Reopening,
     Replied,
     SavingAgain,
+    Showed,
     Started,
     Stored,
     Timer,
     Woke,
 )
+from peers.core.others.blobs.showing import Showing
 from peers.core.others.neighbourhood import Neighbourhood
 from peers.core.round.rounds import Rounds
 from peers.core.round.stages import Stage
@@ -67,6 +69,11 @@ class Running:
         """A blob of this peer's last announcement, or a neighbour's blob that is held here."""
         return self._rounds.own_blob(digest) or self._others.inbox.blob(digest)
 
+    @property
+    def showing(self) -> Showing:
+        """Whom this peer shows which of its blobs."""
+        return self._others.fetching.showing
+
     def handle(self, event: Event, now: float) -> list[Effect]:
         match event:
             case Started():
@@ -74,6 +81,9 @@ class Running:
                 return []
             case Woke():
                 return self._on_woke(event.timer, now)
+            case Showed():
+                self._others.fetching.showing.note(event.digest, event.peer)
+                return []
             case Stored():
                 return self._rounds.stored(event.generation, now)
             case NotStored():
@@ -136,7 +146,7 @@ class Running:
             case Pulled():
                 return self._others.fetching.pulled(event.request, event.content, now)
             case NotPulled():
-                return self._others.fetching.not_pulled(event.request, event.why, now)
+                return self._others.fetching.not_pulled(event.request, event.why, later=event.later, now=now)
             case Misbehaved():
                 return self._others.fine(event.peer, event.field, event.why, event.fine, now)
         assert_never(event)
@@ -150,7 +160,7 @@ class Running:
             case SavingAgain():
                 return self._rounds.save_again(timer.generation)
             case Comparing():
-                asked = self._others.fetching.fetch_missing()
+                asked = self._others.fetching.retry()
                 return [*self._others.compare(), *asked, compare_later(self._config, now)]
         assert_never(timer)
 

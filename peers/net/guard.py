@@ -31,8 +31,11 @@ class GuardedPeer:
     def greeted(self, greeting: bytes, via: PeerId) -> bytes | None:
         return self._call("greeted", lambda: self._peer.greeted(greeting, via), None)
 
-    def blob(self, digest: bytes) -> bytes | None:
-        return self._call("blob", lambda: self._peer.blob(digest), None)
+    def blob(self, digest: bytes, asker: PeerId) -> bytes | None:
+        return self._call("blob", lambda: self._peer.blob(digest, asker), None)
+
+    def withholds(self, digest: bytes, asker: PeerId) -> bool:
+        return self._call("withholds", lambda: self._peer.withholds(digest, asker), False)
 
     def connected(self, peer: PeerId, link: Link) -> None:
         self._call("connected", lambda: self._peer.connected(peer, link), None)

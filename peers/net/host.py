@@ -25,7 +25,11 @@ class Unreachable(Exception):
 
 
 class PullFailed(Exception):
-    """None of the sources gave the blob. The message says how each of them failed."""
+    """None of the sources gave the blob. The message says how each of them failed; `later` that one put us off."""
+
+    def __init__(self, message: str, *, later: bool = False) -> None:
+        super().__init__(message)
+        self.later = later
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +59,12 @@ class Peer(Protocol):
         """The answer to a greeting, or None to close the stream without one."""
         ...
 
-    def blob(self, digest: bytes) -> bytes | None:
-        """The blob with this SHA-256 if the peer has it and any peer may have it, else None."""
+    def blob(self, digest: bytes, asker: PeerId) -> bytes | None:
+        """The blob with this SHA-256 if the peer has it and `asker` may have it, else None."""
+        ...
+
+    def withholds(self, digest: bytes, asker: PeerId) -> bool:
+        """Whether the peer has a blob that `asker` may have later."""
         ...
 
     def connected(self, peer: PeerId, link: Link) -> None: ...

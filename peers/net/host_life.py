@@ -81,7 +81,7 @@ class HostLife:
             drop=self._drop,
             meter=meter,
         )
-        self._server = BlobServer(peer.blob, meter, bucket=self._uploads.of)
+        self._server = BlobServer(peer.blob, peer.withholds, meter, bucket=self._uploads.of)
         self._puller = BlobPuller(
             lambda source: self._streams.open(source, BLOB_PROTOCOL),
             self._accuse,

@@ -24,6 +24,7 @@ from peers.core.events import (
     LearnerLost,
     Misbehaved,
     PeerId,
+    Showed,
     Started,
 )
 from peers.net.host import Link, Network
@@ -106,8 +107,14 @@ class Driver:
                 return effect.reply
         return None
 
-    def blob(self, digest: bytes) -> bytes | None:
-        return self._core.blob(digest)
+    def blob(self, digest: bytes, asker: PeerId) -> bytes | None:
+        data = self._core.blob(digest, asker)
+        if data is not None:
+            self._tell(Showed(digest=digest, peer=asker))
+        return data
+
+    def withholds(self, digest: bytes, asker: PeerId) -> bool:
+        return self._core.withholds(digest, asker)
 
     def connected(self, peer: PeerId, link: Link) -> None:
         self._tell(Connected(peer=peer, group=link.group, outbound=link.outbound))

@@ -122,7 +122,7 @@ class Performer:
         try:
             data = await self._network.pull(effect.digest, effect.size, effect.sources)
         except PullFailed as error:
-            self._tell(NotPulled(request=effect.request, why=str(error)))
+            self._tell(NotPulled(request=effect.request, why=str(error), later=error.later))
         else:
             self._tell(Pulled(request=effect.request, content=Content(effect.digest, data)))
 

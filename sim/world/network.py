@@ -4,9 +4,7 @@ It keeps the contract of the pubsub router. A frame that a peer accepts is passe
 peer judges a frame once, unless its verdict was "ignore". A dropped connection ends at both ends and loses the messages
 on their way. A peer that is not welcome is not connected again.
 
-A message takes its latency after the sender's uplink has sent it, one message after the other. A pull asks one source
-after the other, as devices do: a source without the blob, a source that is gone and a lost answer each cost the time
-of asking.
+`line.py` has the time and the loss of a message, `pulls.py` the fetching of blobs.
 """
 
 from __future__ import annotations
@@ -14,23 +12,22 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Hashable, Sequence
 
-from peers.core.effects import Answer, Effect, Greet, Judge, Pull, Verdict
+from peers.core.effects import Answer, Effect, Greet, Judge, Verdict
 from peers.core.events import (
     Connected,
     Disconnected,
     Event,
     Greeted,
     Heard,
-    NotPulled,
     PeerId,
-    Pulled,
     Replied,
 )
 from sim.world.agenda import Agenda
 from sim.world.conditions import LinkConfig, TopologyConfig
+from sim.world.line import Line
+from sim.world.pulls import Pulls
 from sim.world.simulated_peer import SimulatedPeer
 from sim.world.topology import graph_of
-from wire.digest import Content, digest_of
 
 Groups = Sequence[frozenset[int]]
 """Groups of peers by index. Members of different groups cannot reach each other."""
@@ -48,18 +45,18 @@ class SimulatedNetwork:
         rng: random.Random,
         tell: Callable[[SimulatedPeer, Event], Sequence[Effect]],
     ) -> None:
-        self._latency, self._jitter = link.latency_s, link.jitter_s
-        self._loss, self._bandwidth = link.loss, link.bandwidth_bytes_s
         self._relay = topology.relay
         self._graph = graph_of(topology, rng)
         self._agenda = agenda
-        self._rng = rng
+        self._line = Line(link, agenda, rng)
         self._tell = tell
         self._nodes: list[SimulatedPeer] = []
         self._by_id: dict[PeerId, SimulatedPeer] = {}
         self._cuts: dict[Hashable, Groups] = {}
         self.outsiders: dict[PeerId, dict[bytes, bytes]] = {}
         """Blobs by digest of peers that are no cores and that every peer reaches: for invented messages."""
+        pulls = Pulls(agenda, self._line, outsiders=self.outsiders, tell=tell)
+        self.pull = pulls.begin
 
     # -- who is connected ---------------------------------------------------------------------------
 
@@ -131,7 +128,9 @@ class SimulatedNetwork:
 
     def _announce(self, one: SimulatedPeer, other: SimulatedPeer, *, connected: bool) -> None:
         for node, peer in ((one, other.id), (other, one.id)):
-            self._agenda.after(self._latency_s(), self._connection_changed, node, node.life, peer, connected)
+            self._agenda.after(
+                self._line.latency_s(), self._connection_changed, node, node.life, peer, connected
+            )
 
     def _connection_changed(self, node: SimulatedPeer, life: int, peer: PeerId, connected: bool) -> None:
         """Tell a peer of a connection, unless it ended or came back while the message was on its way."""
@@ -163,8 +162,8 @@ class SimulatedNetwork:
         heard = Heard(frame=frame, via=node.id)
         for other in node.links.values():
             if frame not in other.seen:
-                took = self._sending_s(node, "announce", len(frame))
-                if not self._is_lost():
+                took = self._line.sending_s(node, "announce", len(frame))
+                if not self._line.is_lost():
                     self._agenda.after(took, self._frame_came, node, other, other.life, heard)
 
     def _frame_came(self, sender: SimulatedPeer, node: SimulatedPeer, life: int, heard: Heard) -> None:
@@ -172,59 +171,13 @@ class SimulatedNetwork:
             node.received["announce"] += len(heard.frame)
             self.hear(node, heard)
 
-    # -- blobs --------------------------------------------------------------------------------------
-
-    def pull(self, node: SimulatedPeer, pull: Pull) -> None:
-        self._ask(node, node.life, pull, 0)
-
-    def _ask(self, node: SimulatedPeer, life: int, pull: Pull, attempt: int) -> None:
-        """Ask the next source in reach, from index `attempt` of the sources on."""
-        for number, source in enumerate(pull.sources[attempt:], attempt):
-            if source in self.outsiders:
-                data = self.outsiders[source].get(pull.digest)
-                took = self._latency_s() + self._latency_s()
-                self._agenda.after(
-                    took, self._blob_came, node, life, pull, number, None if self._is_lost() else data
-                )
-                return
-            if source in node.links:
-                holder = node.links[source]
-                self._agenda.after(self._latency_s(), self._asked, node, life, pull, number, holder)
-                return
-        self._agenda.after(self._latency_s(), self._nobody_has, node, life, pull)
-
-    def _asked(self, node: SimulatedPeer, life: int, pull: Pull, attempt: int, holder: SimulatedPeer) -> None:
-        near = node.lives(life) and node.id in holder.links
-        data = holder.core.blob(pull.digest) if near and not self._is_lost() else None
-        took = self._latency_s() if data is None else self._sending_s(holder, "blob", len(data))
-        if data is not None and self._is_lost():
-            data = None
-        self._agenda.after(took, self._blob_came, node, life, pull, attempt, data)
-
-    def _blob_came(
-        self, node: SimulatedPeer, life: int, pull: Pull, attempt: int, data: bytes | None
-    ) -> None:
-        if not node.lives(life):
-            return
-        source = pull.sources[attempt]
-        if data is not None and (source in node.links or source in self.outsiders):
-            node.received["blob"] += len(data)
-            if len(data) == pull.size and digest_of(data) == pull.digest:
-                self._tell(node, Pulled(request=pull.request, content=Content(pull.digest, data)))
-                return
-        self._ask(node, life, pull, attempt + 1)
-
-    def _nobody_has(self, node: SimulatedPeer, life: int, pull: Pull) -> None:
-        if node.lives(life):
-            self._tell(node, NotPulled(request=pull.request, why="nobody has it"))
-
     # -- comparing what is known --------------------------------------------------------------------
 
     def greet(self, node: SimulatedPeer, greet: Greet) -> None:
         other = node.links.get(greet.peer)
         if other is not None:
-            took = self._sending_s(node, "known", len(greet.greeting))
-            if not self._is_lost():
+            took = self._line.sending_s(node, "known", len(greet.greeting))
+            if not self._line.is_lost():
                 greeted = Greeted(greeting=greet.greeting, via=node.id)
                 self._agenda.after(took, self._greeting_came, node, other, other.life, greeted)
 
@@ -234,8 +187,8 @@ class SimulatedNetwork:
         node.received["known"] += len(greeted.greeting)
         for effect in self._tell(node, greeted):
             if isinstance(effect, Answer) and effect.reply is not None:
-                took = self._sending_s(node, "known", len(effect.reply))
-                if not self._is_lost():
+                took = self._line.sending_s(node, "known", len(effect.reply))
+                if not self._line.is_lost():
                     replied = Replied(reply=effect.reply, via=node.id)
                     self._agenda.after(took, self._reply_came, node, sender, sender.life, replied)
 
@@ -243,19 +196,3 @@ class SimulatedNetwork:
         if node.lives(life) and sender.id in node.links:
             node.received["known"] += len(replied.reply)
             self._tell(node, replied)
-
-    # -- time and chance ----------------------------------------------------------------------------
-
-    def _sending_s(self, sender: SimulatedPeer, kind: str, size: int) -> float:
-        """Seconds until a message sent now arrives; its bytes count as sent also where it is lost."""
-        sender.sent[kind] += size
-        if not self._bandwidth:
-            return self._latency_s()
-        sender.free_at = max(sender.free_at, self._agenda.now) + size / self._bandwidth
-        return sender.free_at - self._agenda.now + self._latency_s()
-
-    def _latency_s(self) -> float:
-        return self._latency + self._jitter * self._rng.random()
-
-    def _is_lost(self) -> bool:
-        return self._loss > 0 and self._rng.random() < self._loss

@@ -19,6 +19,7 @@ class RecordingPeer:
 
     verdict: Callable[[bytes], Verdict] = lambda frame: Verdict.ACCEPT
     blobs: dict[bytes, bytes] = field(default_factory=dict)
+    withheld: set[tuple[bytes, PeerId]] = field(default_factory=set)
     reply: Callable[[bytes], bytes | None] = lambda greeting: b"re: " + greeting
     banned: set[PeerId] = field(default_factory=set)
     proven: set[PeerId] = field(default_factory=set)
@@ -34,8 +35,11 @@ class RecordingPeer:
     def greeted(self, greeting: bytes, via: PeerId) -> bytes | None:
         return self.reply(greeting)
 
-    def blob(self, digest: bytes) -> bytes | None:
-        return self.blobs.get(digest)
+    def blob(self, digest: bytes, asker: PeerId) -> bytes | None:
+        return None if (digest, asker) in self.withheld else self.blobs.get(digest)
+
+    def withholds(self, digest: bytes, asker: PeerId) -> bool:
+        return (digest, asker) in self.withheld
 
     def connected(self, peer: PeerId, link: Link) -> None:
         self.ups_and_downs.append(("up", peer))
@@ -123,15 +127,19 @@ class FakeNetwork:
 
     async def pull(self, digest: bytes, size: int, sources: tuple[PeerId, ...]) -> bytes:
         told: list[str] = []
+        later = False
         for source in sources:
             await trio.lowlevel.checkpoint()
             try:
-                data = self._reach(source).peer.blob(digest)
+                holder = self._reach(source).peer
+                data = holder.blob(digest, self.peer_id)
             except Unreachable as error:
                 told.append(str(error))
                 continue
             if data is None:
-                told.append(f"{source}: not here")
+                put_off = holder.withholds(digest, self.peer_id)
+                later = later or put_off
+                told.append(f"{source}: {'busy' if put_off else 'not here'}")
             elif len(data) != size or digest_of(data) != digest:
                 field = "blob.size" if len(data) != size else "blob.sha"
                 self.peer.misbehaved(source, field, "not what was announced", -50.0)
@@ -140,7 +148,7 @@ class FakeNetwork:
                 self._reach(source).sent["blob"] += size
                 self.received["blob"] += size
                 return data
-        raise PullFailed("; ".join(told) or "no sources")
+        raise PullFailed("; ".join(told) or "no sources", later=later)
 
     async def disconnect(self, peer: PeerId) -> None:
         await trio.lowlevel.checkpoint()

@@ -150,9 +150,13 @@ class _Listener:
         del frame, via
         return Verdict.IGNORE
 
-    def blob(self, digest: bytes) -> bytes | None:
-        del digest
+    def blob(self, digest: bytes, asker: PeerId) -> bytes | None:
+        del digest, asker
         return None
+
+    def withholds(self, digest: bytes, asker: PeerId) -> bool:
+        del digest, asker
+        return False
 
     def connected(self, peer: PeerId, link: Link) -> None:
         """The doctor does not need this event."""

@@ -5,7 +5,8 @@ bounds the number of waits:
 
     silent          silent for `AWAITED_ROUNDS` of our rounds: it has finished, is slow or is gone. One that never
                     announced anything counts from the round in which this peer met it.
-    failing         its announcements could not be fetched `FAILED_FETCHES` times in a row.
+    failing         its announcements could not be fetched, or were put off, `FAILED_FETCHES` times in a row.
+    later           its newest announcement was put off, or belongs to the next round (`blobs/showing.py`).
     no partner      nothing of it is fetched in this round.
     in vain         without a seat, and a round waited for it to the end `VAIN_WAITS` times already; or for strangers of
                     its address group `VAIN_WAITS_OF_GROUP` times. Identities are free, so without the second a new one
@@ -71,7 +72,9 @@ class Awaiting:
         hopeful = (
             newest.mergeable
             and not newest.refused
-            and newest.failures < FAILED_FETCHES
+            and max(newest.failures, newest.delays) < FAILED_FETCHES
+            and not newest.put_off
+            and newest.turn <= self._inbox.turns
             and peer in self._partners.chosen()
         )
         if self._barrier:

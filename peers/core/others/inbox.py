@@ -7,6 +7,9 @@ its predictions. Until the newer one is complete, the older complete one counts.
 Age counts our own rounds. The inbox closes when a round begins to choose: an announcement that comes while this peer
 chooses and merges belongs to the next round, and is no older there than one that comes while that round trains.
 
+An announcement that was made in knowledge of this round's predictions (`blobs/showing.py`) belongs to the next round
+too, and is complete only there.
+
     complete    all wanted blobs are here and checked
     lately      heard within `trust.max_age` of our own rounds
     age         our own rounds that ended since the announcement came
@@ -37,7 +40,8 @@ class ReceivedAnnouncement:
     `refs` names the wanted blobs in the order in which they are fetched. `mergeable` says whether this peer's own
     settings let it be merged, `refused` that a blob of it was bad. `turn` is our own round for which it came, `arrived`
     its place in the order in which all announcements came, `group` the address group of the peer that it came from.
-    `failures` counts failed fetches from this author in a row.
+    `failures` counts failed fetches from this author in a row, `delays` those in a row that a source put off. `put_off`
+    says that this one's last fetch was, and is not tried again before the next occasion (`Fetching.retry`).
     """
 
     author: PeerId
@@ -53,6 +57,8 @@ class ReceivedAnnouncement:
     mergeable: bool = True
     refused: bool = False
     failures: int = 0
+    delays: int = 0
+    put_off: bool = False
 
     @property
     def complete(self) -> bool:
@@ -79,8 +85,11 @@ class Inbox:
         self._complete: dict[PeerId, ReceivedAnnouncement] = {}
         self._newest: dict[PeerId, ReceivedAnnouncement] = {}
         self._turn = 0
-        self._arrived = 0
         self._doors_open = True
+        self._next_turn: dict[PeerId, ReceivedAnnouncement] = {}
+        """Announcements that are complete from the next round on."""
+        self.arrived = 0
+        """Announcements that were ever taken."""
 
     def newest(self) -> Iterator[ReceivedAnnouncement]:
         """The newest announcement of each author, complete or not."""
@@ -135,8 +144,11 @@ class Inbox:
         """Whether its staleness is 0."""
         return entry.turn >= self._turn or entry.announcement.round >= our_round
 
-    def put(self, entry: ReceivedAnnouncement, *, keepers: Container[PeerId] = ()) -> bool:
-        """Take an announcement; False where it is not newer than the author's last.
+    def put(
+        self, entry: ReceivedAnnouncement, *, keepers: Container[PeerId] = (), too_late: bool = False
+    ) -> bool:
+        """Take an announcement; False where it is not newer than the author's last. One that is `too_late` for this
+        round belongs to the next.
 
         Above `MAX_AUTHORS`, the author that was silent longest is removed, and none of `keepers` while there are
         others: identities cost nothing, and a flood of them must not push out neighbours that are worth something.
@@ -144,10 +156,11 @@ class Inbox:
         known = self._newest.get(entry.author)
         if known is not None and known.announcement.round >= entry.announcement.round:
             return False
-        entry.turn = self._turn if self._doors_open else self._turn + 1
-        self._arrived += 1
-        entry.arrived = self._arrived
-        entry.failures = known.failures if known else 0
+        entry.turn = self._turn if self._doors_open and not too_late else self._turn + 1
+        self.arrived += 1
+        entry.arrived = self.arrived
+        if known is not None:
+            entry.failures, entry.delays = known.failures, known.delays
         self._newest[entry.author] = entry
         if len(self._newest) > MAX_AUTHORS:
             self.remove(
@@ -172,11 +185,15 @@ class Inbox:
         newest = self._newest.get(entry.author)
         if newest is not None:
             newest.failures = 0
+            newest.delays = 0 if entry.complete else newest.delays
         self._settle(entry)
 
     def _settle(self, entry: ReceivedAnnouncement) -> None:
         """Make it the author's newest complete announcement, if it is that and the author was not removed."""
         if not entry.complete or entry.author not in self._newest:
+            return
+        if self._doors_open and entry.turn > self._turn:
+            self._next_turn[entry.author] = entry
             return
         known = self._complete.get(entry.author)
         if known is None or known.announcement.round < entry.announcement.round:
@@ -186,6 +203,7 @@ class Inbox:
     def remove(self, author: PeerId) -> None:
         self._newest.pop(author, None)
         self._complete.pop(author, None)
+        self._next_turn.pop(author, None)
         self.changes += 1
 
     def let_go(self, author: PeerId) -> None:
@@ -205,6 +223,9 @@ class Inbox:
         self._turn += 1
         self.changes += 1
         self._doors_open = True
+        waiting, self._next_turn = self._next_turn, {}
+        for entry in waiting.values():
+            self._settle(entry)
         for author in [one.author for one in self._complete.values() if self.age(one) > forget_after]:
             self.let_go(author)
 
@@ -216,6 +237,12 @@ class Inbox:
                 if content is not None and content.digest == digest:
                     return content
         return None
+
+    def of_evidence(self, digest: bytes) -> ReceivedAnnouncement | None:
+        """The first announcement that came with these predictions, of those whose predictions are held."""
+        held = (*self._complete.values(), *self._newest.values())
+        having = [one for one in held if one.evidence is not None and one.evidence.digest == digest]
+        return min(having, key=lambda one: one.arrived, default=None)
 
     def blob(self, digest: bytes) -> Content | None:
         """A held blob of either kind, to serve to other peers."""

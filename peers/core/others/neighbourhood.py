@@ -224,7 +224,9 @@ class Neighbourhood:
         if accepted.obstacle is not None:
             entry.mergeable = False
             said += self._connections.complaints.about(accepted.author, *accepted.obstacle, now)
-        if not self.inbox.put(entry, keepers=self._keepers() if self.inbox.full else ()):
+        keepers = self._keepers() if self.inbox.full else ()
+        too_late = self.fetching.showing.too_late(entry.author)
+        if not self.inbox.put(entry, keepers=keepers, too_late=too_late):
             return Verdict.IGNORE, said
         self._partners.heard(entry)
         return Verdict.ACCEPT, [*said, *self.fetching.fetch(entry)]

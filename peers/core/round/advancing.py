@@ -64,6 +64,7 @@ class Advance:
             capacity=self._config.learner.heads.capacity,
             shares=[(receivers[share.peer], share) for share in shares],
             contexts=self._others.fetching.contexts.refs(),
+            commits=self._config.commits,
         )
         frame = announcement_frame(
             state, extras, self._keys, net=self._others.terms.net, name=self._config.name, now=now

@@ -1,4 +1,4 @@
-"""The announcement of a state: signed, and with the predictions inside where they fit."""
+"""The announcement of a state: signed, and with the predictions inside where they fit and are shown to anybody."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from wire.units import Offer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnouncementExtras:
-    """What is announced beside the saved state. `shares` go with the public keys of their receivers."""
+    """What is announced beside the saved state. `shares` go with the public keys of their receivers. `commits` says
+    that the predictions are only committed to, and shown later (`peers.core.others.blobs.showing`)."""
 
     offer: Offer
     capacity: int
     shares: Sequence[tuple[bytes, PushedShare]]
     contexts: tuple[ContextRef, ...]
+    commits: bool
 
 
 def announcement_frame(
@@ -32,7 +34,7 @@ def announcement_frame(
     """The signed frame for the local steps that led to `state`, whose own frame is still the last announcement."""
     announced = announced_of(state)
     local, evidence = announced.local, announced.evidence
-    inline = evidence.size <= MAX_INLINE_BYTES
+    inline = not extras.commits and evidence.size <= MAX_INLINE_BYTES
     return encode_announcement(
         Announcement(
             v=2,

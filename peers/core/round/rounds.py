@@ -227,6 +227,7 @@ class Rounds:
         """From now on, neighbours hear of this announcement and fetch its blobs."""
         announced = announced_of(saved)
         self._shown = (announced.update, announced.evidence, *(share.content for share in saved.shares))
+        self._others.fetching.showing.publish(announced.evidence.digest)
         self._others.set_own(saved.frame, check_offered(announced.update.data, self._others.terms.schema))
         self._others.fetching.contexts.want(self._planner.context_key(saved.plan))
 
@@ -243,11 +244,11 @@ class Rounds:
                 *self._end_gathering(stage, now, take_shares=False),
             ]
         if saved.round < self._config.round.warmup_rounds:
-            return [publish, *self._others.fetching.fetch_context(), *self._end_gathering(stage, now)]
+            return [publish, *self._others.fetching.published(), *self._end_gathering(stage, now)]
         deadline = WakeAt(
             at=now + self._gatherer.patience_s(announced_of(saved).local), timer=Deadline(round=saved.round)
         )
-        return [publish, deadline, *self._others.fetching.fetch_missing(), *self.look(now)]
+        return [publish, deadline, *self._others.fetching.published(), *self.look(now)]
 
     # -- the neighbours -----------------------------------------------------------------------------
 
@@ -301,6 +302,7 @@ class Rounds:
     def _end_gathering(self, stage: Gathering, now: float, *, take_shares: bool = True) -> list[Effect]:
         saved, local = self._saved, announced_of(self._saved).local
         self._others.inbox.close()
+        self._others.fetching.close()
         participants = Participants(
             members=self._gatherer.members(stage, now),
             gathered_s=now - stage.since,

@@ -42,7 +42,8 @@ GRACE_S: Final = 5.0
 """A transfer must have brought `MIN_RATE_BYTES_S` for each second after these. Guess: a slow mobile link."""
 BUSY_ROUNDS: Final = 5
 BUSY_WAIT_S: Final = 0.2
-"""Sources that were busy are asked again after this, twice as long each time: 6 s in all."""
+"""Sources that were busy, or put us off until they hear of our own announcement, are asked again after this, twice as
+long each time: 6 s in all."""
 
 Open = Callable[[PeerId], Awaitable[INetStream]]
 Accuse = Callable[[PeerId, ProtocolFault], None]
@@ -155,8 +156,9 @@ class BlobPuller:
                 waiting = busy
                 if not waiting:
                     break
+            put_off = bool(waiting)
         said = "; ".join(f"{source}: {why}" for source, why in told.items()) or "no sources"
-        raise PullFailed(f"blob {short(digest)} of {size} bytes: {said}")
+        raise PullFailed(f"blob {short(digest)} of {size} bytes: {said}", later=put_off)
 
     async def _pull_from(self, source: PeerId, transfer: _Transfer) -> None:
         async with self._place_with(source):

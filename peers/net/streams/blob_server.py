@@ -1,8 +1,8 @@
 """Serving blobs on the blob protocol: a request names a digest and an offset, raw bytes follow the answer.
 
 `wire/pull.py` has the two heads. A few blobs are served at a time, and the other askers are told to come back; each
-asker has a bucket that delays. Only blobs that any peer may have are offered, so no
-permission is checked.
+asker has a bucket that delays. The peer above decides who may have which blob; an asker that may have it later is told
+to come back too, which costs no more than a look-up.
 """
 
 from __future__ import annotations
@@ -42,12 +42,14 @@ class BlobServer:
 
     def __init__(
         self,
-        blob: Callable[[bytes], bytes | None],
+        blob: Callable[[bytes, PeerId], bytes | None],
+        withholds: Callable[[bytes, PeerId], bool],
         meter: TrafficMeter,
         *,
         bucket: Callable[[PeerId], Bucket],
     ) -> None:
         self._blob = blob
+        self._withholds = withholds
         self._meter = meter
         self._places = trio.Semaphore(SERVES)
         self._bucket = bucket
@@ -59,9 +61,10 @@ class BlobServer:
                 request = decode_pull_request(await read_exactly(stream, REQUEST_BYTES))
             except WireError as error:
                 raise ProtocolFault(error.field, error.why, faults.MALFORMED) from None
-        blob = self._blob(request.digest)
+        blob = self._blob(request.digest, peer)
         if blob is None:
-            await self._say(stream, PullStatus.NOT_HERE)
+            later = self._withholds(request.digest, peer)
+            await self._say(stream, PullStatus.BUSY if later else PullStatus.NOT_HERE)
             return
         if request.offset > len(blob):
             raise ProtocolFault("pull.offset", f"{request.offset} > {len(blob)}", faults.MALFORMED)

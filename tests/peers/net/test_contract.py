@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from peers.net.host import Link, PullFailed, Unreachable, Verdict
+from peers.net.streams import blob_puller
 from support.live_networks import Together
 from support.networks import wait_until
 from wire.digest import digest_of
@@ -126,3 +127,19 @@ async def test_a_neighbour_is_reported_with_its_address_group_and_who_dialled(to
                 assert link.group == "v4:127.0.0.1"
             assert first.network.link(second.id).outbound != second.network.link(first.id).outbound
             assert first.network.link(first.id) == Link()
+
+
+async def test_a_blob_that_is_put_off_is_had_later(
+    together: Together, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blob_puller, "BUSY_WAIT_S", 0.01)
+    with trio.fail_after(10):
+        async with together(2) as (holder, asker):
+            digest = holder.peer.keep(b"predictions")
+            holder.peer.withheld.add((digest, asker.id))
+            with pytest.raises(PullFailed) as failed:
+                await asker.network.pull(digest, 11, (holder.id,))
+            assert failed.value.later
+            holder.peer.withheld.clear()
+            assert await asker.network.pull(digest, 11, (holder.id,)) == b"predictions"
+            assert not asker.peer.faults

@@ -239,7 +239,7 @@ def test_old_frames_again(town: World) -> None:
         node.seen.clear()
         for data in reversed(history):
             town.tell(node, Heard(frame=data, via=RELAY))
-        frames = tuple(data[: len(data) - EVIDENCE.size] for data in history[:40])
+        frames = tuple(history[:40])
         reply = Reply(net=NET, fingerprints=fingerprints(), frames=frames)
         town.tell(node, Replied(reply=encode_reply(reply), via=RELAY))
     town.run(seconds=0.01)

@@ -10,7 +10,7 @@ from peers.core.config import CoreConfig, RoundConfig
 from peers.core.effects import Greet, Publish, Pull
 from peers.core.events import Connected, Heard, NotPulled, Pulled, Replied
 from peers.core.round.stages import Resting
-from sim.toy.learner import add_toy
+from sim.toy.learner import EVIDENCE, add_toy
 from sim.world.conditions import ChurnConfig, ComputeConfig, Conditions, LinkConfig, TopologyConfig
 from sim.world.simulated_peer import SimulatedPeer
 from sim.world.world import World
@@ -62,8 +62,8 @@ def test_a_blob_takes_a_round_trip_and_its_size_over_the_bandwidth() -> None:
     world.run(seconds=100)
     times = asked_and_got(world, world.nodes[0])
     assert times
-    # The fastest: the 20 bytes of a toy update, while the uplink sends nothing else.
-    assert min(got - asked for asked, got in times) == pytest.approx(0.2 + 20 / 800)
+    # The fastest: the 6 bytes of toy predictions, while the uplink sends nothing else.
+    assert min(got - asked for asked, got in times) == pytest.approx(0.2 + EVIDENCE.size / 800)
 
 
 def test_without_a_limit_size_costs_no_time() -> None:

@@ -1,9 +1,14 @@
-"""Fetching blobs of other peers: asked for where they can be merged, checked on arrival, kept while there is room."""
+"""Fetching blobs of other peers: asked for where they can be merged, checked on arrival, kept while there is room.
+
+Where predictions are committed to before they are shown (`showing.py`), they are asked for only between this peer's
+own announcement and the end of its gathering: what it saw while it trains would make its next announcement late for
+the peer that showed it. Of an announcement that came after this peer's own, only the author shows them.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from peers.core.config import CoreConfig
@@ -12,8 +17,9 @@ from peers.core.events import PeerId
 from peers.core.others.blobs.contexts import ContextExchange
 from peers.core.others.blobs.pulls import ContentFault, Fetch, Pulls
 from peers.core.others.blobs.shares import ArrivedShares
+from peers.core.others.blobs.showing import Showing
 from peers.core.others.complaints import Complaints
-from peers.core.others.inbox import Inbox, ReceivedAnnouncement
+from peers.core.others.inbox import Inbox, Kind, ReceivedAnnouncement
 from peers.core.terms import Terms
 from wire.digest import Content
 
@@ -56,6 +62,11 @@ class Fetching:
         self._complaints = complaints
         self._fine = fine
         self._pushes = terms.pushes
+        self._commits = config.commits
+        self._looking = not self._commits
+        self._own_arrived = 0
+        """How many announcements had come when this peer published its last one."""
+        self.showing = Showing(config, inbox)
         self.pulls = Pulls(terms, requests)
         self.arrived = ArrivedShares(self._most_held)
         most_bytes = min(terms.context_bytes, config.round.most_context_mb * 10**6)
@@ -76,11 +87,30 @@ class Fetching:
                 self._inbox.hold(entry, kind, held)
         if entry.complete or self.pulls.busy(entry.author):
             return []
-        connected = tuple(self._neighbours.connected)
-        return [self.pulls.begin(entry, kind, connected) for kind in entry.missing()]
+        return [
+            self.pulls.begin(entry, kind, asked)
+            for kind in (() if entry.put_off else entry.missing())
+            if (asked := self._askable(entry, kind)) is not None
+        ]
+
+    def published(self) -> list[Effect]:
+        """This peer's announcement is published: ask for all that is missing."""
+        self._looking = True
+        self._own_arrived = self._inbox.arrived
+        return self.retry()
+
+    def close(self) -> None:
+        """The round has gathered: see no predictions before the next announcement."""
+        self._looking = not self._commits
+
+    def retry(self) -> list[Effect]:
+        """Ask for all missing blobs of this round's partners, also those whose last fetch failed or was put off."""
+        for entry in self._inbox.newest():
+            entry.put_off = False
+        return self.fetch_missing()
 
     def fetch_missing(self) -> list[Effect]:
-        """Ask for all missing blobs of this round's partners, also those whose last fetch failed."""
+        """Ask for missing blobs of this round's partners, but for those that were put off."""
         effects: list[Effect] = []
         for entry in [one for one in self._inbox.newest() if not one.complete]:
             effects += self.fetch(entry)
@@ -108,20 +138,36 @@ class Fetching:
         entry.refused = True
         return [*self._fine(entry.author, fault, now), *self.fetch_missing()]
 
-    def not_pulled(self, request: int, why: str, now: float) -> list[Effect]:
+    def not_pulled(self, request: int, why: str, *, later: bool, now: float) -> list[Effect]:
+        """Take note that a fetch failed; `later` says that a source put it off, which is nobody's fault."""
         fetch = self.pulls.end(request)
         if fetch is None:
             self.contexts.ends(request, None)
             return []
         author = fetch.entry.author
-        complaint = self._complaints.about(author, f"{fetch.kind}.pull", why, now)
         newest = self._inbox.newest_of(author)
+        complaint = [] if later else self._complaints.about(author, f"{fetch.kind}.pull", why, now)
         if newest is None:
             return [*complaint]
-        newest.failures += 1
+        if later:
+            fetch.entry.put_off = True
+            newest.delays += 1
+        else:
+            newest.failures += 1
         if newest is fetch.entry:
             return [*complaint]
         return [*complaint, *self.fetch(newest)]
+
+    def _askable(self, entry: ReceivedAnnouncement, kind: Kind) -> Sequence[PeerId] | None:
+        """The connected peers that may be asked for a blob now, None where nobody may."""
+        connected = tuple(self._neighbours.connected)
+        if kind == "update" or not self._commits:
+            return connected
+        if not self._looking or entry.turn > self._inbox.turns:
+            return None
+        if entry.arrived <= self._own_arrived:
+            return connected
+        return (entry.author,) if entry.author in connected else None
 
     def _take(self, fetch: Fetch, content: Content) -> None:
         if self._pushes and fetch.kind == "update":

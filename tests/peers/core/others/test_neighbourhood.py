@@ -82,7 +82,7 @@ def test_what_a_reply_brings_is_checked_and_fetched(
         frames=(alice.announce(5, inline=False), b"garbage"),
     )
     effects = open_bench.tell(Replied(reply=encode_reply(reply), via=bob.id))
-    assert len(every(effects, Pull)) == 2
+    assert only(effects, Pull).digest == alice.update.digest
     assert refusals(effects) == [(bob.id, "frame.magic")]
 
 
@@ -162,14 +162,14 @@ def test_equivocation_is_passed_on_once_and_its_author_is_out(
 ) -> None:
     open_bench.tell(Connected(peer=alice.id))
     open_bench.receive(alice, 3)
-    assert open_bench.core.blob(alice.update.digest) is not None
+    assert open_bench.core.blob(alice.update.digest, "someone") is not None
 
     proof = open_bench.tell(Heard(frame=alice.announce(3, tokens=2), via=bob.id))
 
     assert verdict(proof) is Verdict.ACCEPT
     assert refusals(proof) == [(alice.id, "announcement.round")]
     assert only(proof, Drop).peer == alice.id
-    assert open_bench.core.blob(alice.update.digest) is None
+    assert open_bench.core.blob(alice.update.digest, "someone") is None
     assert open_bench.core.welcome(bob.id, open_bench.now)
     for frame in (alice.announce(3, tokens=3), alice.announce(4)):
         assert verdict(open_bench.tell(Heard(frame=frame, via=bob.id))) is Verdict.IGNORE

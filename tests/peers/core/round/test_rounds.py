@@ -71,7 +71,7 @@ def test_what_is_served_is_what_was_published(bench: Bench) -> None:
     bench.answer(ended)
 
     assert isinstance(bench.core.stage, Saving)
-    assert bench.core.blob(decode_announcement(shown).announcement.update.digest) is not None
+    assert bench.core.blob(decode_announcement(shown).announcement.update.digest, "someone") is not None
 
 
 def test_each_announcement_names_the_one_before(bench: Bench) -> None:

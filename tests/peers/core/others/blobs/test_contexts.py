@@ -66,7 +66,7 @@ def test_what_was_made_is_announced_and_served() -> None:
     announcement = decode_announcement(only(published, Publish).frame).announcement
     (made,) = announcement.contexts
     assert made.key == context_key(window[0].bit_length() - 1)
-    assert bench.core.blob(made.blob.digest) == made.key * 4
+    assert bench.core.blob(made.blob.digest, "someone") == made.key * 4
 
 
 def test_the_last_ones_made_are_kept_and_no_more_than_can_be_announced() -> None:
@@ -143,7 +143,7 @@ def test_one_that_the_learner_refused_is_dropped_and_anothers_is_fetched(alice: 
     bench.tell(announced(bob, 0, ref(2)))
     answer = bench.answer_to(effects)
     effects = bench.publish(bench.tell(msgspec.structs.replace(answer, context_refused=True)))
-    assert bench.core.blob(bad.digest) is None, "and passed on to nobody"
+    assert bench.core.blob(bad.digest, "someone") is None, "and passed on to nobody"
     (again,) = of_contexts(every(effects, Pull))
     assert (again.digest, again.sources) == (context(2).digest, (bob.id,))
 
@@ -236,7 +236,7 @@ def test_few_fetched_contexts_are_held_and_passed_on(alice: RemotePeer) -> None:
         assert not contexts.fetch(others.lately(), {}, others.connected), "one at a time"
         bench.tell(Pulled(request=pull.request, content=context(first)))
     assert set(contexts.held) == {context_key(2), context_key(3)}
-    assert bench.core.blob(context(3).digest) == context(3).data
+    assert bench.core.blob(context(3).digest, "someone") == context(3).data
 
 
 def test_who_makes_its_own_fetches_none(alice: RemotePeer) -> None:

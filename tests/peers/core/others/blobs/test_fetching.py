@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from peers.core.config import NO_DEFENCE
 from peers.core.effects import Drop, Pull, Verdict
 from peers.core.events import Comparing, Connected, Heard, NotPulled, Pulled, Woke
 from peers.core.others.blobs.pulls import MAX_OPEN
@@ -12,10 +13,10 @@ from support.running_core import neighbourhood
 # -- what is asked for, and of whom -----------------------------------------------------------------
 
 
-def test_evidence_too_large_to_ride_along_is_fetched_with_the_update(
-    open_bench: Bench, alice: RemotePeer
-) -> None:
-    effects = open_bench.tell(Heard(frame=alice.announce(0, inline=False), via=alice.id))
+def test_evidence_too_large_to_ride_along_is_fetched_with_the_update(alice: RemotePeer) -> None:
+    bench = Bench(defence=NO_DEFENCE)
+    bench.start()
+    effects = bench.tell(Heard(frame=alice.announce(0, inline=False), via=alice.id))
     assert {one.digest for one in every(effects, Pull)} == {alice.update.digest, alice.evidence.digest}
 
 
@@ -44,7 +45,9 @@ def test_one_announcement_of_an_author_is_fetched_at_a_time_and_then_its_newest(
 
     then = open_bench.tell(Pulled(request=first.request, content=old))
 
-    assert open_bench.core.blob(old.digest) is not None, "the older one counts until the newest is here"
+    assert open_bench.core.blob(old.digest, "someone") is not None, (
+        "the older one counts until the newest is here"
+    )
     assert only(then, Pull).digest == alice.update.digest
 
 
@@ -96,7 +99,7 @@ def test_a_blob_that_comes_after_its_author_was_banned_is_dropped(
     pull = only(open_bench.tell(Heard(frame=alice.announce(3), via=alice.id)), Pull)
     open_bench.tell(Heard(frame=alice.announce(3, tokens=2), via=bob.id))
     assert open_bench.tell(Pulled(request=pull.request, content=alice.update)) == []
-    assert open_bench.core.blob(alice.update.digest) is None
+    assert open_bench.core.blob(alice.update.digest, "someone") is None
 
 
 def test_an_answer_nobody_asked_for_is_nothing(open_bench: Bench, alice: RemotePeer) -> None:
@@ -105,8 +108,10 @@ def test_an_answer_nobody_asked_for_is_nothing(open_bench: Bench, alice: RemoteP
 
 
 def test_updates_and_predictions_of_different_announcements_never_meet(
-    open_bench: Bench, alice: RemotePeer
+    alice: RemotePeer,
 ) -> None:
+    open_bench = Bench(defence=NO_DEFENCE)
+    open_bench.start()
     old = every(open_bench.tell(Heard(frame=alice.announce(0, inline=False), via=alice.id)), Pull)
     old_update, alice.update = alice.update, update_of([2.0, 0.0, 0.0, 0.0])
     open_bench.tell(Heard(frame=alice.announce(1, inline=False), via=alice.id))
@@ -148,7 +153,7 @@ def test_an_update_that_holds_no_numbers_bans_its_author(
     effects = open_bench.receive(alice)
     assert refusals(effects) == [(alice.id, "update.w")]
     assert only(effects, Drop).peer == alice.id
-    assert open_bench.core.blob(alice.update.digest) is None
+    assert open_bench.core.blob(alice.update.digest, "someone") is None
 
 
 def large(name: str) -> RemotePeer:

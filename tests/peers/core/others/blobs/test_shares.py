@@ -104,7 +104,7 @@ def test_it_is_pushed_to_those_heard_and_connected_and_each_share_is_served(benc
     announcement = decode_announcement(only(bench.publish(saving), Publish).frame).announcement
     (share,) = announcement.shares
     assert share.to == near.someone.keys.public_key
-    assert bench.core.blob(share.blob.digest) == saved.shares[0].content.data
+    assert bench.core.blob(share.blob.digest, "someone") == saved.shares[0].content.data
 
 
 def test_many_are_pushed_to_in_turn_and_never_more_than_can_be_announced(bench: Bench) -> None:
@@ -217,7 +217,7 @@ def test_what_was_announced_survives_a_crash_with_its_shares(bench: Bench) -> No
     after = Bench(saved=saved, learner=LearnerConfig(mixing="push-sum"))
     published = after.publish(after.start())
     (share,) = decode_announcement(only(published, Publish).frame).announcement.shares
-    assert after.core.blob(share.blob.digest) == saved.shares[0].content.data
+    assert after.core.blob(share.blob.digest, "someone") == saved.shares[0].content.data
 
 
 def test_before_the_first_merge_nothing_is_pushed() -> None:

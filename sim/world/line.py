@@ -1,0 +1,36 @@
+"""The time and the loss of messages between simulated peers.
+
+A message takes its latency after the sender's uplink has sent it, one message after the other.
+"""
+
+from __future__ import annotations
+
+import random
+
+from sim.world.agenda import Agenda
+from sim.world.conditions import LinkConfig
+from sim.world.simulated_peer import SimulatedPeer
+
+
+class Line:
+    """The lines of one world: all alike, with one source of chance."""
+
+    def __init__(self, link: LinkConfig, agenda: Agenda, rng: random.Random) -> None:
+        self._latency, self._jitter = link.latency_s, link.jitter_s
+        self._loss, self._bandwidth = link.loss, link.bandwidth_bytes_s
+        self._agenda = agenda
+        self._rng = rng
+
+    def sending_s(self, sender: SimulatedPeer, kind: str, size: int) -> float:
+        """Seconds until a message sent now arrives; its bytes count as sent also where it is lost."""
+        sender.sent[kind] += size
+        if not self._bandwidth:
+            return self.latency_s()
+        sender.free_at = max(sender.free_at, self._agenda.now) + size / self._bandwidth
+        return sender.free_at - self._agenda.now + self.latency_s()
+
+    def latency_s(self) -> float:
+        return self._latency + self._jitter * self._rng.random()
+
+    def is_lost(self) -> bool:
+        return self._loss > 0 and self._rng.random() < self._loss
