@@ -35,6 +35,10 @@ class LearnerConfig:
     """How adapters are merged: "svd" cuts the exact mixture to the adapter's rank, "mean" averages the factors A and B
     separately as in Wagner et al. (2024), "pad" does so after filling smaller ranks up with zeros (HetLoRA)."""
 
+    clip: float = 4.0
+    """How far a neighbour can move a merge, in times the size of this peer's own adapter, unit by unit; up to 1,000, or
+    0 for no bound. What a neighbour weighs beyond goes to this peer itself. Guess."""
+
     mixing: Mixing = "parameters"
     """What the row weighs: the adapters, as in the code of Wagner et al. (2024), or their changes by the last local
     steps, added to this peer's own start, as in their text; updates then carry both. With push-sum there is no row:
@@ -82,6 +86,8 @@ class LearnerConfig:
                 'merge.mixing = "push-sum" is the mean of whole adapters of one form and needs '
                 f"{f'{part} = 0' if part else alike}: set that, or another merge.mixing"
             )
+        if not 0 <= self.clip <= 1000:
+            raise ValueError(f"clip must be in 0..1000, got {self.clip}")
         if not 0 <= self.tokens_alpha <= 1:
             raise ValueError(f"tokens_alpha must be in 0..1, got {self.tokens_alpha}")
 

@@ -32,7 +32,7 @@ from peers.net.config import RETIRED_NETWORK_KEYS, NetworkConfig
 from trust.rows.evidence_kinds import EVIDENCE
 from trust.rows.rows import TrustConfig, alpha_of, evidence_of
 
-_OF_ROWS: Final = ("round.guard", "merge.rule")
+_OF_ROWS: Final = ("round.guard", "merge.rule", "merge.clip")
 """What steers rows and merges, outside [trust]."""
 _OF_MASS: Final = ("trust.tokens_alpha", "trust.max_age", "defence.commit")
 """What of [trust] and [defence] counts also where there is no row."""
@@ -72,6 +72,10 @@ class MergeConfig:
     """How adapters are merged: "svd", the best adapter of this rank for the weighted sum of the products B A
     (FlexLoRA, 2402.11505), "mean", the weighted mean of A and of B (FedAvg), which needs equal ranks, or "pad", that
     mean after smaller ranks are filled up with zeros and larger ones cut (HetLoRA, 2401.06432)."""
+
+    clip: float = 4.0
+    """How far a neighbour can move a merge, in times the size of this peer's own adapter, unit by unit; up to 1,000, or
+    0 for no bound. What a neighbour weighs beyond goes to this peer itself."""
 
     mixing: Mixing = "parameters"
     """What a row weighs: "parameters", the adapters, or "updates", the change of each adapter by its last local steps,
@@ -148,6 +152,7 @@ class PeerConfig:
             layers=self.layers,
             heads=self.heads,
             merge=self.merge.rule,
+            clip=self.merge.clip,
             mixing=self.merge.mixing,
             tokens_alpha=alpha_of(self.trust, self.training.reduction),
         )

@@ -247,8 +247,12 @@ def round_of(method: Method, config: RoundConfig, *, peers: int) -> RoundConfig:
 
 def defence_of(method: Method, defence: DefenceConfig, *, guard: bool) -> DefenceConfig:
     """The scenario's defences, or none where the method has no guard or asks for the guard alone."""
-    guarded = guard if method.guard is None else method.guard
-    return defence if guarded and method.defended else NO_DEFENCE
+    return defence if defended(method, guard=guard) else NO_DEFENCE
+
+
+def defended(method: Method, *, guard: bool) -> bool:
+    """Whether the method has a guard, and asks for more than the guard alone."""
+    return method.defended and (guard if method.guard is None else method.guard)
 
 
 def adapter_of(method: Method, adapter: AdapterConfig) -> AdapterConfig:

@@ -74,6 +74,11 @@ def _measures_losses(_: Scenario, method: Method) -> bool:
     return any(EVIDENCE[kind].compares_losses for kind in method.evidence)
 
 
+def _measures_neighbours(scenario: Scenario, method: Method) -> bool:
+    confirms = scenario.defence.confirm and _guarded(scenario, method) and method.defended
+    return _measures_losses(scenario, method) or (confirms and _has_row(scenario, method))
+
+
 def _has_rank(scenario: Scenario, method: Method) -> bool:
     return adapter_of(method, scenario.adapter).train not in ("full", "bias")
 
@@ -128,12 +133,15 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         Rule(_prunes_or_merges, "nothing is merged by a row"),
         Rule(lambda _, method: method.merge is None, "every method names its own merge"),
     ),
+    "clip": (Rule(_has_row, "nothing is merged by a row"), _DEFENDED),
     "anneal": (Rule(lambda s, _: not s.training.decay_steps, "training.decay_steps says it"),),
     # -- data --
     "data.train_samples": (_SAMPLES,),
     "data.trust_samples": (_SAMPLES,),
     "data.test_samples": (_SAMPLES,),
-    "data.weigh_windows": (Rule(_measures_losses, "no method measures the losses of neighbours' adapters"),),
+    "data.weigh_windows": (
+        Rule(_measures_neighbours, "no method measures what neighbours' adapters do to the loss"),
+    ),
     "data.partition.major": (
         Rule(
             lambda s, _: s.data.partition.kind in ("mixture", "released"),

@@ -27,7 +27,15 @@ from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import DefenceConfig, RoundConfig
 from sim.adversaries.config import NONE, AttackConfig
 from sim.adversaries.table import ADVERSARIES
-from sim.experiments.methods import Method, adapter_of, heads_of, layers_of, method_named, suggestion
+from sim.experiments.methods import (
+    Method,
+    adapter_of,
+    defended,
+    heads_of,
+    layers_of,
+    method_named,
+    suggestion,
+)
 from sim.experiments.texts import are_samples
 from sim.world.churn_phrases import joining, must_be_known, outage, split
 from sim.world.conditions import Conditions
@@ -115,6 +123,10 @@ class Scenario:
     """How adapters are merged where the method leaves it open: "svd", the best adapter of this rank for the
     weighted sum of the products B A; "mean", the weighted mean of A and of B, for equal ranks; or "pad", that mean
     after smaller ranks are filled up with zeros."""
+
+    clip: float = 4.0
+    """How far a neighbour can move a merge, in times the size of a peer's own adapter, up to 1,000, or 0 for no
+    bound; for methods with defences."""
 
     anneal: bool = True
     """Whether the learning rate falls over the whole run: training.decay_steps, where it is 0, becomes the
@@ -241,6 +253,7 @@ class Scenario:
             layers=self.devices.layers(index, layers) if method.layers else layers,
             heads=self.devices.heads(index, heads) if method.heads else heads,
             merge=method.merge or self.merge,
+            clip=self.clip if defended(method, guard=self.round.guard) else 0.0,
             mixing=method.mixing,
         )
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from gossipllm.config import LearnerConfig
 from gossipllm.config.choices import MERGE_RULES, rules_for_unequal_ranks
+from gossipllm.learning.merging.clipping import clipped_moves
 from gossipllm.learning.merging.stack import MergedState, OwnAdapter, Stack, completed, started
 from gossipllm.learning.merging.updates import Update, UpdateFormat
 from gossipllm.model.adapter.names import State
@@ -79,7 +80,7 @@ class Neighbours:
 
     def beside(self, update: Update, share: float, own: OwnAdapter) -> State:
         """The merge of the own adapter with one neighbour's at the weight `share`, which is not kept."""
-        stack = Stack(self._format.blueprint, own, [update], mixing=self._config.mixing)
+        stack = self._stack_of(own, [update])
         return stack.merge((1 - share, share), self._config.merge, self._config.layers.missing).state
 
     def moves(
@@ -87,15 +88,17 @@ class Neighbours:
     ) -> tuple[State | None, list[State]]:
         """`(o, m)`, such that a row w gives `o + sum_j w_j m_j`; o is None for no offset. m_0 is this peer's own move.
 
-        For units that a neighbour does not offer, its move is this peer's own.
+        For units that a neighbour does not offer, its move is this peer's own. The clip bounds moves as
+        `clipping.clipped_moves` does.
         """
         blueprint = self._format.blueprint
         others = [self.decoded(update) for update in updates]
         states = [state, *(completed(one, state, blueprint) for one in others)]
         if not self._config.sends_start:
-            return None, states
+            return None, clipped_moves(states, self._config.clip)
         starts = [start, *(started(one, start, blueprint) for one in others)]
-        return start, [_gain(*pair) for pair in zip(states, starts, strict=True)]
+        gains = [_gain(*pair) for pair in zip(states, starts, strict=True)]
+        return start, clipped_moves(gains, self._config.clip)
 
     def _checked(self, update: Update) -> Update:
         rank = self._format.blueprint.rank
@@ -111,9 +114,12 @@ class Neighbours:
     def _stacked(self, digests: tuple[bytes, ...], updates: Sequence[Content], own: OwnAdapter) -> Stack:
         if self._stack is None or self._stack[0] != digests:
             others = [self.decoded(update) for update in updates]
-            stack = Stack(self._format.blueprint, own, others, mixing=self._config.mixing)
-            self._stack = (digests, stack)
+            self._stack = (digests, self._stack_of(own, others))
         return self._stack[1]
+
+    def _stack_of(self, own: OwnAdapter, others: Sequence[Update]) -> Stack:
+        config = self._config
+        return Stack(self._format.blueprint, own, others, mixing=config.mixing, clip=config.clip)
 
     def forget(self) -> None:
         self._decoded.clear()

@@ -66,7 +66,8 @@ class MergeError:
 
 
 class Products:
-    """`factors_NV` are each module's factors under each adapter, `scales_V` the adapters' scales."""
+    """`factors_NV` are each module's factors under each adapter, `scales_V` the adapters' scales. Weights are a row for
+    each module, or one row for all."""
 
     def __init__(self, factors_NV: Sequence[Sequence[Pair]], scales_V: Sequence[float]) -> None:
         self._factors_NV = factors_NV
@@ -79,32 +80,33 @@ class Products:
         self._outputs_NOQ, self._b_NQS = np.linalg.qr(b_NOS.astype(np.float64))
         self._a_NSP = a_NPS.swapaxes(1, 2)
 
-    def svd(self, weights_V: F64) -> tuple[list[Pair], MergeError]:
+    def svd(self, weights_NV: F64) -> tuple[list[Pair], MergeError]:
         """The best approximation of the mixture that the rank allows."""
         rank = self._ranks[0]
-        u_NQM, sigma_NM, vt_NMP = np.linalg.svd(self._core(weights_V), full_matrices=False)
+        u_NQM, sigma_NM, vt_NMP = np.linalg.svd(self._core(weights_NV), full_matrices=False)
         a_NRP, b_NQR = _near(self._a_NSP[:, :rank], u_NQM, sigma_NM, vt_NMP)
         a_NRI = narrow(a_NRP @ self._inputs_NIP.swapaxes(1, 2))
         b_NOR = narrow(self._outputs_NOQ @ b_NQR)
         missed = MergeError(float((sigma_NM[:, rank:] ** 2).sum()), float((sigma_NM**2).sum()))
         return list(zip(a_NRI, b_NOR, strict=True)), missed
 
-    def averaged(self, weights_V: F64) -> tuple[list[Pair], MergeError]:
+    def averaged(self, weights_NV: F64) -> tuple[list[Pair], MergeError]:
         """The averages of A and of B. Ranks of an adapter beyond the first one's rank are cut off."""
-        pairs = [self._average(pairs, weights_V) for pairs in self._factors_NV]
-        exact_NQP = self._core(weights_V)
-        select_a_SR, select_b_SR = self._selections(weights_V)
-        mean_NQP = (self._b_NQS @ select_b_SR) @ (select_a_SR.T @ self._a_NSP)
+        each_NV = np.broadcast_to(weights_NV, (len(self._factors_NV), weights_NV.shape[1]))
+        pairs = [self._average(*one) for one in zip(self._factors_NV, each_NV, strict=True)]
+        exact_NQP = self._core(weights_NV)
+        select_a_NSR, select_b_NSR = map(np.stack, zip(*map(self._selections, weights_NV), strict=True))
+        mean_NQP = (self._b_NQS @ select_b_NSR) @ (select_a_NSR.swapaxes(1, 2) @ self._a_NSP)
         return pairs, MergeError(float(((exact_NQP - mean_NQP) ** 2).sum()), float((exact_NQP**2).sum()))
 
-    def exactly(self, weights_V: F64) -> MergeError:
+    def exactly(self, weights_NV: F64) -> MergeError:
         """The error of a mixture that is taken as it is: none, of the mixture's norm."""
-        return MergeError(0.0, float((self._core(weights_V) ** 2).sum()))
+        return MergeError(0.0, float((self._core(weights_NV) ** 2).sum()))
 
-    def _core(self, weights_V: F64) -> F64:
+    def _core(self, weights_NV: F64) -> F64:
         """The mixture in the bases, over the scale of the first."""
-        weights_S = np.repeat(weights_V * self._scales, self._ranks)
-        return (self._b_NQS * weights_S) @ self._a_NSP / self._scales[0]
+        weights_NS = np.repeat(weights_NV * self._scales, self._ranks, axis=1)
+        return (self._b_NQS * weights_NS[:, None]) @ self._a_NSP / self._scales[0]
 
     def _average(self, pairs: Sequence[Pair], weights_V: F64) -> Pair:
         rank = self._ranks[0]

@@ -16,7 +16,8 @@ exact. Where the ranks of frozen factors differ, the smaller factor is the begin
 taken over the largest rank; ranks beyond this peer's are projected on the span of its own frozen factor (rule "svd"),
 or cut off.
 
-Axes: K peers, entry 0 the own one; V voices; X of a factor, what is not its rank.
+Axes: K peers, entry 0 the own one; V voices; N units of a group, or 1 where all have the same weights; X of a factor,
+what is not its rank.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from typing import Final, TypeAlias
 import numpy as np
 
 from gossipllm.config.choices import MERGE_RULES, MIXINGS, MergeRule, Missing, Mixing
+from gossipllm.learning.merging.clipping import Clip, has_both
+from gossipllm.learning.merging.inner_products import OfferedPieces
 from gossipllm.learning.merging.products import F64, MergeError, Pair, Products, narrow, resized
 from gossipllm.learning.merging.updates import Update
 from gossipllm.model.adapter.blueprint import Blueprint, Cut
@@ -36,7 +39,7 @@ from gossipllm.model.adapter.names import A, B, State
 from wire.floats import F32
 
 PairsRule: TypeAlias = Callable[[Products, F64], tuple[list[Pair], MergeError]]
-"""`(products, weights_V)` to the factors of the result, and what these lack of the exact mixture."""
+"""`(products, weights_NV)` to the factors of the result, and what these lack of the exact mixture."""
 
 SurplusRule: TypeAlias = Callable[[F64, F64, int], F64]
 """`(wide_XS, gram_SS, rank)` to `kept_XR`, for a factor beside a frozen one: the mean over the largest rank S, the
@@ -61,14 +64,6 @@ class OwnAdapter:
     units: Collection[int]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Voice:
-    """One adapter in a sum: its pieces by name, of all units or of some."""
-
-    rank: int
-    pieces: Mapping[str, F32]
-
-
 @dataclass(frozen=True, eq=False)
 class _Group:
     """Units of equal shapes with the same holders, merged together. `peers` are 0 (this peer) and the neighbours that
@@ -76,7 +71,8 @@ class _Group:
 
     peers: tuple[int, ...]
     own_holds: bool
-    voices: tuple[_Voice, ...]
+    voices: tuple[OfferedPieces, ...]
+    units: tuple[int, ...]
     cuts: tuple[tuple[Cut, ...], ...]
     scales: tuple[float, ...]
 
@@ -99,6 +95,9 @@ class RuleFunctions:
     surplus: SurplusRule
     """For units with one frozen factor, where others have more ranks than this peer."""
 
+    by_factors: bool
+    """Whether `pairs` averages the factors, so that the clip bounds their distances too."""
+
 
 def cut_off(wide_XS: F64, gram_SS: F64, rank: int) -> F64:  # noqa: ARG001 - the form of a `SurplusRule`
     """The first ranks as they are."""
@@ -112,9 +111,9 @@ def projected(wide_XS: F64, gram_SS: F64, rank: int) -> F64:
 
 
 RULE_FUNCTIONS: Final[dict[MergeRule, RuleFunctions]] = {
-    "svd": RuleFunctions(pairs=Products.svd, surplus=projected),
-    "mean": RuleFunctions(pairs=Products.averaged, surplus=cut_off),
-    "pad": RuleFunctions(pairs=Products.averaged, surplus=cut_off),
+    "svd": RuleFunctions(pairs=Products.svd, surplus=projected, by_factors=False),
+    "mean": RuleFunctions(pairs=Products.averaged, surplus=cut_off, by_factors=True),
+    "pad": RuleFunctions(pairs=Products.averaged, surplus=cut_off, by_factors=True),
 }
 
 
@@ -128,22 +127,24 @@ class Stack:
         updates: Sequence[Update],
         *,
         mixing: Mixing = "parameters",
+        clip: float = 0.0,
     ) -> None:
+        """`clip` is `LearnerConfig.clip`."""
         self._blueprint = blueprint
         self._own = own
         self._peers = 1 + len(updates)
         self._ranks = [blueprint.rank, *(update.offer.rank for update in updates)]
         self._gains = MIXINGS[mixing].sends_start
-        mine = [own.state, own.start] if self._gains else [own.state]
-        voices = [[_Voice(blueprint.rank, blueprint.pieces(state, blueprint.own)) for state in mine]]
-        for update in updates:
-            theirs = [update.state]
-            if self._gains:
-                assert update.start is not None, "the format carries the start"
-                theirs.append(update.start)
-            voices.append([_Voice(update.offer.rank, pieces) for pieces in theirs])
+        mine = _voices(
+            blueprint.rank,
+            blueprint.own,
+            *(blueprint.pieces(one, blueprint.own) for one in (own.state, own.start)[: 1 + self._gains]),
+        )
+        others = [self._voices_of(update) for update in updates]
+        self._clip = Clip(blueprint, mine, others, clip) if clip else None
         self._groups = self._grouped(
-            voices, [frozenset(own.units), *(frozenset(one.units) for one in updates)]
+            [mine, *(others if self._clip is None else self._clip.others)],
+            [frozenset(own.units), *(frozenset(one.units) for one in updates)],
         )
 
     def merge(self, row: Sequence[float], rule: MergeRule, missing: Missing = "renorm") -> MergedState:
@@ -159,44 +160,54 @@ class Stack:
         missed = MergeError()
         alone: list[tuple[_Group, F64]] = []
         for group in self._groups:
-            weights_V = self._weights(row_K, group, missing)
-            only = self._only(group, weights_V)
+            weights_NV = self._weights(row_K, group, missing, by_factors=RULE_FUNCTIONS[rule].by_factors)
+            only = self._only(group, weights_NV)
             if only is None:
-                merged, lacking = self._merged(group, weights_V, rule)
+                merged, lacking = self._merged(group, weights_NV, rule)
                 missed += lacking
             else:
                 merged = {cut.piece: only.pieces[cut.piece] for cuts in group.cuts for cut in cuts}
-                alone.append((group, weights_V))
+                alone.append((group, weights_NV))
             pieces |= merged
         if missed.lacking:
             # Units taken as they are lack nothing, but their norm belongs to the mixture's.
-            exact = (group.products.exactly(weights) for group, weights in alone if _has_both(group.cuts[0]))
+            exact = (group.products.exactly(weights) for group, weights in alone if has_both(group.cuts[0]))
             missed = sum(exact, missed)
         state = self._blueprint.placed(pieces, self._blueprint.own, self._own.state)
         return MergedState(state, missed.share)
 
-    def _only(self, group: _Group, weights_V: F64) -> _Voice | None:
-        """The voice that has all weight, if it has this peer's rank."""
-        voice = group.voices[int(np.argmax(weights_V))]
-        return voice if np.count_nonzero(weights_V) == 1 and voice.rank == self._blueprint.rank else None
+    def _voices_of(self, update: Update) -> list[OfferedPieces]:
+        if not self._gains:
+            return _voices(update.offer.rank, update.units, update.state)
+        assert update.start is not None, "the format carries the start"
+        return _voices(update.offer.rank, update.units, update.state, update.start)
 
-    def _merged(self, group: _Group, weights_V: F64, rule: MergeRule) -> tuple[dict[str, F32], MergeError]:
+    def _only(self, group: _Group, weights_NV: F64) -> OfferedPieces | None:
+        """The voice that has all weight in all units, if it has this peer's rank."""
+        heard = [int(each) for each in np.flatnonzero(weights_NV.any(axis=0))]
+        voice = group.voices[heard[0]]
+        return voice if len(heard) == 1 and voice.rank == self._blueprint.rank else None
+
+    def _merged(self, group: _Group, weights_NV: F64, rule: MergeRule) -> tuple[dict[str, F32], MergeError]:
         merged: dict[str, F32] = {}
-        if _has_both(group.cuts[0]):
-            pairs, missed = RULE_FUNCTIONS[rule].pairs(group.products, weights_V)
+        if has_both(group.cuts[0]):
+            pairs, missed = RULE_FUNCTIONS[rule].pairs(group.products, weights_NV)
             for (a, b), (a_RI, b_OR) in zip(group.cuts, pairs, strict=True):
                 merged |= {a.piece: a_RI, b.piece: b_OR}
             return merged, missed
         missed = MergeError()
-        for cut in (cut for cuts in group.cuts for cut in cuts):
-            merged[cut.piece], lacking = self._average(cut, group, weights_V, rule)
-            missed += lacking
+        for weights_V, cuts in zip(
+            np.broadcast_to(weights_NV, (len(group.cuts), weights_NV.shape[1])), group.cuts, strict=True
+        ):
+            for cut in cuts:
+                merged[cut.piece], lacking = self._average(cut, group, weights_V, rule)
+                missed += lacking
         return merged, missed
 
     # -- weights ------------------------------------------------------------------------------------
 
-    def _weights(self, row_K: F64, group: _Group, missing: Missing) -> F64:
-        """The row as weights of a group's voices, which sum to 1."""
+    def _weights(self, row_K: F64, group: _Group, missing: Missing, *, by_factors: bool) -> F64:
+        """The row as weights of a group's voices, which sum to 1: a row for each unit, or one for all of them."""
         taken = row_K[list(group.peers)]
         if len(group.peers) < self._peers or not group.own_holds:
             if missing == "self":
@@ -205,13 +216,29 @@ class Stack:
                 taken[0] *= group.own_holds or missing == "kept"
                 total = taken.sum()
                 taken = taken / total if total > 0 else np.eye(len(taken))[0]
+        taken_NK = self._clipped(taken, group, by_factors=by_factors)
         if not self._gains:
-            return taken
-        return np.array(
-            [taken[0], 1 - taken[0], *(part for weight in taken[1:] for part in (weight, -weight))]
-        )
+            return taken_NK
+        signed_NKV = np.stack([taken_NK, -taken_NK], axis=2)
+        signed_NKV[:, 0, 1] += 1
+        return signed_NKV.reshape(len(taken_NK), -1)
 
-    def _grouped(self, voices: Sequence[Sequence[_Voice]], holders: Sequence[frozenset[int]]) -> list[_Group]:
+    def _clipped(self, taken_K: F64, group: _Group, *, by_factors: bool) -> F64:
+        """The weights after clipping; what a neighbour loses goes to this peer."""
+        if self._clip is None:
+            return taken_K[None]
+        kept_NK = np.stack(
+            [self._clip.kept(unit, by_factors=by_factors)[list(group.peers)] for unit in group.units]
+        )
+        if (kept_NK == 1).all():
+            return taken_K[None]
+        clipped_NK = taken_K * kept_NK
+        clipped_NK[:, 0] += taken_K.sum() - clipped_NK.sum(axis=1)
+        return clipped_NK
+
+    def _grouped(
+        self, voices: Sequence[Sequence[OfferedPieces]], holders: Sequence[frozenset[int]]
+    ) -> list[_Group]:
         schema = self._blueprint.schema
         alike: dict[tuple[tuple[tuple[int, ...], ...], tuple[int, ...], bool], list[int]] = {}
         for unit in self._blueprint.own:
@@ -223,7 +250,7 @@ class Stack:
             present = tuple(voice for peer in peers for voice in voices[peer])
             cuts = tuple(self._blueprint.cuts([unit]) for unit in units)
             scales = tuple(self._blueprint.scale_at(voice.rank) for voice in present)
-            groups.append(_Group(peers, own_holds, present, cuts, scales))
+            groups.append(_Group(peers, own_holds, present, tuple(units), cuts, scales))
         return groups
 
     # -- one factor, or none ------------------------------------------------------------------------
@@ -272,8 +299,8 @@ def started(update: Update, own: State, blueprint: Blueprint) -> State:
     return completed(Update(update.offer, update.units, update.start, None), own, blueprint)
 
 
-def _has_both(cuts: Sequence[Cut]) -> bool:
-    return len(cuts) == 2 and cuts[0].tensor.endswith(A) and cuts[1].tensor.endswith(B)
+def _voices(rank: int, units: Sequence[int], *adapters: Mapping[str, F32]) -> list[OfferedPieces]:
+    return [OfferedPieces(rank, tuple(units), pieces) for pieces in adapters]
 
 
 def _rank_axis(cut: Cut) -> int | None:

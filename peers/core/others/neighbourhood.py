@@ -114,10 +114,9 @@ class Neighbourhood:
         young = self.inbox.lately_complete(self._config.trust.max_age)
         return sorted([one for one in young if one.author in chosen], key=_author)
 
-    def set_own(self, frame: bytes, norms: dict[str, float]) -> None:
-        """Take this peer's latest announcement, to give to neighbours that compare, and the norms of its tensors."""
+    def set_own(self, frame: bytes) -> None:
+        """Take this peer's latest announcement, to give to neighbours that compare."""
         self._partners.at_least(self._greetings.set_own(frame))
-        self.fetching.pulls.set_own_norms(norms)
 
     def turn(self, weights: dict[PeerId, float], round_: int) -> None:
         """End our round `round_` with this row: announcements grow a round older, partners are drawn again."""

@@ -74,7 +74,6 @@ from peers.core.round.stages import (
 )
 from peers.core.saved import Saved, announced_of
 from wire.digest import Content
-from wire.units import check_offered
 
 
 class Rounds:
@@ -228,7 +227,7 @@ class Rounds:
         announced = announced_of(saved)
         self._shown = (announced.update, announced.evidence, *(share.content for share in saved.shares))
         self._others.fetching.showing.publish(announced.evidence.digest)
-        self._others.set_own(saved.frame, check_offered(announced.update.data, self._others.terms.schema))
+        self._others.set_own(saved.frame)
         self._others.fetching.contexts.want(self._planner.context_key(saved.plan))
 
     def _publish(self, saved: Saved, now: float) -> list[Effect]:

@@ -242,7 +242,7 @@ def test_merging_nothing_changes_nothing(config: Config) -> None:
 
 
 def test_a_merge_whose_loss_is_no_number_is_refused(config: Config, neighbour: Trained) -> None:
-    learner = opened(config())
+    learner = opened(config(clip=0.0))
     before = train(learner, 1).snapshot
     huge = filled(neighbour.update, b"\x7f\x7f")
 

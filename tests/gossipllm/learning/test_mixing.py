@@ -229,7 +229,7 @@ def test_a_row_learned_for_updates_is_learned_for_gains(config: Config) -> None:
 
 
 def test_a_neighbour_of_huge_numbers_spoils_no_learned_row_but_its_own(config: Config) -> None:
-    pool, learners = pool_of(config(), 2)
+    pool, learners = pool_of(config(clip=0.0), 2)
     own, _ = trained(pool, learners)
     huge = Content.of(own.update.data[:4] + b"\x7f\x7f" * (own.update.size // 2 - 2))
 

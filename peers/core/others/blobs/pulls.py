@@ -7,7 +7,6 @@ every comparison, from other neighbours.
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,17 +23,12 @@ from wire.logits import check_evidence
 from wire.messages import Announcement
 from wire.units import check_offered, offer_of
 
-MAX_NORM_RATIO = 100.0
-"""A tensor whose root mean square exceeds ours and the other neighbours' median this many times is refused.
-Guess, wide on purpose: to a newcomer, whose own update is still small, everybody's is large, and what is
-merely harmful the guard on the trust split catches. There is no lower bound: a small update does little."""
-LARGE_NORM_FINE = -5.0
-WITNESSES = 2
-"""Other neighbours that must hold a tensor before the author of a large one is fined. With fewer, the small one may
-be ours that is out of line."""
+MAX_RMS = 1e4
+"""Largest root mean square of a tensor. Guess: factors of LoRA that still train stay below 10. No other peer's numbers
+are a measure here, because whoever sends large ones would move it; a merge bounds the product of the factors by this
+peer's own (`gossipllm.learning.merging.clipping`)."""
+LARGE_FINE = -5.0
 BAD_CONTENT_FINE = -50.0
-MAX_NORMS = 64
-"""Authors whose tensor sizes are remembered; the one heard longest ago is forgotten first."""
 MAX_GOOD = 64
 """Digests of predictions that passed the check: equal bytes are not decoded again."""
 MAX_OPEN = 64
@@ -64,13 +58,7 @@ class Pulls:
         self._terms = terms
         self._requests = requests
         self._open: dict[int, Fetch] = {}
-        self._own_norms: dict[str, float] = {}
         self._good = BoundedDict[bytes, None](MAX_GOOD)
-        self._norms = BoundedDict[PeerId, dict[str, float]](MAX_NORMS)
-
-    def set_own_norms(self, norms: dict[str, float]) -> None:
-        """Take the root mean square of each tensor that this peer announces, as a yardstick for the neighbours'."""
-        self._own_norms.update(norms)
 
     def busy(self, author: PeerId) -> bool:
         if len(self._open) >= MAX_OPEN:
@@ -114,29 +102,15 @@ class Pulls:
             norms = check_offered(content.data, self._terms.schema)
         except WireError as error:
             return ContentFault(error.field, error.why, BAD_CONTENT_FINE)
-        return self._check_norms(fetch.entry.author, norms)
+        for name, size in norms.items():
+            if size > MAX_RMS:
+                why = f"root mean square is {size:.3g}, at most {MAX_RMS:g} is allowed"
+                return ContentFault(f"update.{name}", why, LARGE_FINE)
+        return None
 
     def _check_offer(self, announcement: Announcement, content: Content) -> None:
         if offer_of(content.data, self._terms.schema) != announcement.offer:
             raise WireError("update.offer", "not the one that was announced")
-
-    def _check_norms(self, author: PeerId, norms: dict[str, float]) -> ContentFault | None:
-        others = [one for other, one in self._norms.items() if other != author]
-        # Remembered even if it is refused, so that it counts in the median; else a newcomer, whose own tensors are
-        # small, would go on refusing everybody.
-        self._norms.renew(author, norms)
-        for name, theirs in norms.items():
-            # Neighbours may hold other tensors than this one. A root mean square is comparable between ranks.
-            holders = [one[name] for one in others if name in one]
-            median = statistics.median(holders or [0.0])
-            # Where all are zero, as every B at the start, the largest of our own tensors is the measure.
-            usual = max(self._own_norms.get(name, 0.0), median) or max(self._own_norms.values(), default=0.0)
-            if 0 < usual * MAX_NORM_RATIO < theirs:
-                why = f"root mean square is {theirs / usual:.3g} times the usual"
-                return ContentFault(
-                    f"update.{name}", why, LARGE_NORM_FINE if len(holders) >= WITNESSES else 0.0
-                )
-        return None
 
 
 def _sources(entry: ReceivedAnnouncement, connected: Sequence[PeerId], *, turn: int) -> tuple[PeerId, ...]:

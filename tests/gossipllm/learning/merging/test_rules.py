@@ -42,15 +42,17 @@ def test_every_allowed_rule_has_traits_and_functions() -> None:
     assert set(MIXINGS) == set(get_args(Mixing))
 
 
-def largest(products: Products, weights_V: F64) -> tuple[list[Pair], MergeError]:
+def largest(products: Products, weights_NV: F64) -> tuple[list[Pair], MergeError]:
     """The factors of the adapter of the largest weight."""
-    return products.averaged(np.eye(len(weights_V))[int(np.argmax(weights_V))])
+    return products.averaged(np.eye(weights_NV.shape[1])[np.argmax(weights_NV, axis=1)])
 
 
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> MergeRule:
     monkeypatch.setitem(MERGE_RULES, LARGEST, RuleTraits(unequal_ranks=False))
-    monkeypatch.setitem(RULE_FUNCTIONS, LARGEST, RuleFunctions(pairs=largest, surplus=cut_off))
+    monkeypatch.setitem(
+        RULE_FUNCTIONS, LARGEST, RuleFunctions(pairs=largest, surplus=cut_off, by_factors=True)
+    )
     return LARGEST
 
 
