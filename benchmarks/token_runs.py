@@ -29,8 +29,9 @@ from gossipllm.work import Answer, Failed, Merge, Merged, Open, Opened, Request,
 from sim.experiments.configurations import learner_config
 from sim.experiments.methods import method_named
 from sim.experiments.metrics import perplexity
-from sim.experiments.run import shares_of, simulate
+from sim.experiments.run import simulate
 from sim.experiments.scenarios import Scenario
+from sim.experiments.shares import shares_of
 from trust.errors import UserMistake
 from wire.digest import fingerprint_of
 

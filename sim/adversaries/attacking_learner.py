@@ -88,8 +88,9 @@ class AttackingLearner:
         if evidence is None and forgery.state is not scene.state:
             # Predictions that are not finite cannot be sent; those of the honest adapter stand in for them.
             evidence = workshop.predictions(forgery.state)
-        return msgspec.structs.replace(
+        forged = msgspec.structs.replace(
             trained,
             update=workshop.encoded(forgery.state, forgery.start, trained.offer),
             evidence=trained.evidence if evidence is None else Content.of(evidence),
         )
+        return attacker.fault.claimed(forged)

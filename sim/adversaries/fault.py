@@ -13,6 +13,7 @@ import numpy as np
 
 from gossipllm.model.adapter.names import State
 from gossipllm.text.windows import Splits
+from gossipllm.work import Trained
 from sim.adversaries.workshop import Workshop
 from wire.digest import Content
 
@@ -70,3 +71,7 @@ class Fault:
 
     def forged(self, scene: Scene) -> Forgery:
         return Forgery(scene.state, scene.start)
+
+    def claimed(self, trained: Trained) -> Trained:
+        """What it says about its work, beside the forged update."""
+        return trained

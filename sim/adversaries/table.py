@@ -11,10 +11,13 @@ from functools import partial
 from typing import Final
 
 from sim.adversaries.fault import Fault
+from sim.adversaries.faults.adaptive import Adaptive
 from sim.adversaries.faults.alie import Alie
 from sim.adversaries.faults.bait import Bait
+from sim.adversaries.faults.claims import InflatedClaims
 from sim.adversaries.faults.copies import EvidenceCopy, UpdateCopy
 from sim.adversaries.faults.dissensus import Dissensus
+from sim.adversaries.faults.forged_evidence import ForgedEvidence
 from sim.adversaries.faults.free_rider import (
     NoiseFreeRider,
     StaleFreeRider,
@@ -25,8 +28,10 @@ from sim.adversaries.faults.huge import FiniteHuge
 from sim.adversaries.faults.ipm import InnerProductManipulation
 from sim.adversaries.faults.label_flip import LabelFlip
 from sim.adversaries.faults.noise import Noise
+from sim.adversaries.faults.replay import Replay
 from sim.adversaries.faults.scaling import FactorScaling, ProductScaling
 from sim.adversaries.faults.sign_flip import SignFlip
+from sim.adversaries.faults.timed import Alternation, BaitAndSwitch, SlowDrift
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,13 @@ ADVERSARIES: Final[dict[str, Adversary]] = {
     "ipm": Adversary("minus a tenth of the honest mean", InnerProductManipulation),
     "ipm-10": Adversary("minus ten times the honest mean", partial(InnerProductManipulation, strength=10.0)),
     "label-flip": Adversary("honest training on swapped words", LabelFlip),
+    "forged-evidence": Adversary("the predictions of the honest mean beside its opposite", ForgedEvidence),
+    "bait-and-switch": Adversary("honest for three rounds, then the opposite", BaitAndSwitch),
+    "alternation": Adversary("honest and hostile by turns of a round", Alternation),
+    "drift": Adversary("each round a quarter less of what was learned, then its opposite", SlowDrift),
+    "replay": Adversary("the victim's first adapter and predictions, in every round", Replay),
+    "claims": Adversary("2^40 tokens a round claimed for the opposite of what was learned", InflatedClaims),
+    "adaptive": Adversary("up the victims' loss, as far as no distance, norm or loss gives away", Adaptive),
     "copy": Adversary("another peer's adapter and predictions, unchanged", UpdateCopy),
     "copy-evidence": Adversary("another peer's predictions beside an adapter of zeros", EvidenceCopy),
 }

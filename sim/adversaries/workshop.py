@@ -5,6 +5,7 @@ No torch here; a pass is a job that the attacker's fleet performs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,17 +13,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gossipllm.config import LearnerConfig
-from gossipllm.learning.jobs import Task
+from gossipllm.learning.jobs import Task, losses_of, slope_of
 from gossipllm.learning.measuring import Measuring
+from gossipllm.learning.merging.distances import Blob
 from gossipllm.learning.merging.stack import completed
 from gossipllm.learning.merging.updates import UpdateFormat
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import A, B, State
 from gossipllm.text.windows import Splits
 from trust.errors import UserMistake
+from trust.rows.evidence import prediction_distance
 from wire.digest import Content
 from wire.errors import WireError
 from wire.floats import F32
+from wire.logits import SparseRows
 from wire.units import Offer
 
 if TYPE_CHECKING:
@@ -38,7 +42,7 @@ class Workshop:
     def __init__(self, learner: Learner, config: LearnerConfig, splits: Splits) -> None:
         self._learner = learner
         self._config = config
-        self.splits = splits
+        self._splits = splits
         self._measuring = Measuring(config, splits, learner.shared.reference)
 
     @property
@@ -71,6 +75,19 @@ class Workshop:
             for name, value in state.items()
         }
 
+    def size(self, state: State) -> float:
+        """The norm of all products and differences together."""
+        total = 0.0
+        for name, value in state.items():
+            if name.endswith(B):
+                a_RI = state[name.removesuffix(B) + A].astype(np.float64)
+                b_OR = value.astype(np.float64)
+                # |B A|^2 from the two small Gram matrices, without the product.
+                total += float(np.sum((b_OR.T @ b_OR) * (a_RI @ a_RI.T)))
+            elif not name.endswith(A):
+                total += float(np.sum(np.square(value, dtype=np.float64)))
+        return math.sqrt(max(total, 0.0))
+
     @property
     def _trained(self) -> frozenset[str]:
         return frozenset(spec.name for spec in self.blueprint.trained.tensors)
@@ -99,9 +116,21 @@ class Workshop:
         except UserMistake:
             return None
 
-    def loss(self, state: State) -> float:
-        """The adapter's mean loss on the attacker's own trust split."""
-        return self._measuring.trust_loss(self.run(self._measuring.trust_losses(state)))
+    def losses(self, states: Sequence[State]) -> list[float]:
+        """The adapters' mean losses on the attacker's own trust split."""
+        found = self.run(losses_of(tuple(states), self._measuring.trust_WT, "trust"))
+        return [self._measuring.trust_loss(losses_W) for losses_W in found]
+
+    def slope(self, state: State) -> State:
+        """The gradient of the mean loss on the attacker's own training text, with respect to the adapter."""
+        return self.run(slope_of(state, self._splits.train_WT, self._config.training.reduction)).gradient
+
+    def predicted(self, state: State) -> Blob | None:
+        """The adapter's predictions, decoded; None where they are not finite."""
+        try:
+            return self.run(self._measuring.predicted(state))[0]
+        except UserMistake:
+            return None
 
     def run(self, task: Task[R]) -> R:
         """Perform a task to its end, beside what the pool answers."""
@@ -120,3 +149,23 @@ def averaged(states: Sequence[State]) -> dict[str, F32]:
         name: np.stack([state[name] for state in states]).mean(axis=0, dtype=np.float64).astype(np.float32)
         for name in states[0]
     }
+
+
+def distance(one: State, other: State) -> float:
+    """The Euclidean distance of two adapters of one form, all tensors as one vector."""
+    return length_of({name: value - other[name] for name, value in one.items()})
+
+
+def length_of(state: State) -> float:
+    """The Euclidean length of all tensors as one vector."""
+    return math.sqrt(math.fsum(float(np.sum(np.square(one, dtype=np.float64))) for one in state.values()))
+
+
+def predicted_distance(one: Blob | None, other: Blob | None) -> float:
+    """The distance of two adapters' predictions, as receivers measure it. Infinite where one is missing, and 0 where
+    the network's evidence is not made of log-probabilities."""
+    if one is None or other is None:
+        return math.inf
+    if not (isinstance(one, SparseRows) and isinstance(other, SparseRows)):
+        return 0.0
+    return prediction_distance(one, other).mean

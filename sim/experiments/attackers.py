@@ -1,7 +1,8 @@
 """The attackers of a run: real cores and learners beside the honest peers, whose publications are forged.
 
-They hold the text of the honest peers, in their order: the worst case, in which an attacker knows what its victims
-read. Their devices are slower, so that they have heard the honest announcements of a round before they publish theirs.
+They hold text of the same kind that no honest peer holds; where there is too little of it, or where who holds what
+depends on the number of peers, that of the honest peers in turn. Their devices are slower, so that they have heard the
+honest announcements of a round before they publish theirs.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ from sim.adversaries.workshop import Workshop
 from sim.experiments.configurations import attacker_config
 from sim.experiments.methods import Method
 from sim.experiments.scenarios import Scenario
+from sim.experiments.shares import shares_of
 from sim.world.keys import ToyKeys
 from sim.world.question_queue import PooledLearner, QuestionQueue
 from sim.world.world import World
+from trust.errors import UserMistake
 from trust.rows.evidence import F64
 
 LATER_S: Final = 1.0
@@ -43,6 +46,7 @@ def add_attackers(
 ) -> Overheard:
     """Add the scenario's attackers to a world, after its honest peers. Returns what follows their events."""
     overheard = Overheard()
+    texts = _texts(scenario, seed, pool, shares) if scenario.attackers else ()
     for number in range(scenario.attackers):
         config = attacker_config(scenario, method, seed, number, oracle_NN)
         keys = ToyKeys.of(f"{seed} {config.name}")
@@ -50,7 +54,7 @@ def add_attackers(
         overheard.keys.add(keys.public_key)
         fault = ADVERSARIES[scenario.attack.name].fault()
         attacker = Attacker(number, scenario.attackers, seed, fault, overheard)
-        splits = fault.text(shares[number % len(shares)].splits, vocabulary=len(pool.base.tokenizer))
+        splits = fault.text(texts[number % len(texts)].splits, vocabulary=len(pool.base.tokenizer))
         world.add(
             config,
             _learner_factory(attacker, queue, pool, config.learner, splits),
@@ -58,6 +62,16 @@ def add_attackers(
             keys=keys,
         )
     return overheard
+
+
+def _texts(scenario: Scenario, seed: int, pool: LearnerPool, shares: Sequence[Share]) -> Sequence[Share]:
+    """Text for the attackers: the shares that so many more peers would be dealt after the honest ones."""
+    if scenario.data.of_samples or scenario.data.partition.kind == "length":
+        return shares
+    try:
+        return shares_of(scenario, seed, pool, more=scenario.attackers)[len(shares) :]
+    except UserMistake:
+        return shares
 
 
 def _speed(scenario: Scenario, number: int) -> float:

@@ -14,16 +14,15 @@ from typing import Any, Final
 
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.learner_pool import LearnerPool
-from gossipllm.text.partitions import Category, Share, partition, theoretical
-from gossipllm.text.sample_partitions import partition_samples
-from gossipllm.text.samples import padding_id
+from gossipllm.text.partitions import Share, theoretical
 from sim.adversaries.overheard import Overheard
 from sim.experiments.attackers import add_attackers
 from sim.experiments.configurations import core_config, learner_config
 from sim.experiments.methods import method_named
 from sim.experiments.metrics import PeerEnd, RunMetrics, attack_metrics, run_metrics
 from sim.experiments.scenarios import Scenario
-from sim.experiments.texts import category_names, load_categories
+from sim.experiments.shares import shares_of
+from sim.experiments.texts import category_names
 from sim.world.agenda import EPOCH
 from sim.world.keys import ToyKeys
 from sim.world.question_queue import PooledLearner, QuestionQueue
@@ -159,43 +158,6 @@ def _learner_factory(
         return present[0]
 
     return new_learner
-
-
-def shares_of(scenario: Scenario, seed: int, pool: LearnerPool) -> tuple[Share, ...]:
-    """Each peer's share of the texts, a function of the seed. Raises `UserMistake` where there is too little text."""
-    data = scenario.data
-    if data.window_tokens > pool.base.context_length:
-        raise UserMistake(
-            f"data.window_tokens is {data.window_tokens}, but the model takes at most {pool.base.context_length} tokens"
-        )
-    categories = _categories(scenario, pool.base.tokenizer)
-    if data.of_samples:
-        return partition_samples(
-            categories,
-            data.partition,
-            peers=scenario.peers,
-            train_samples=data.train_samples,
-            trust_samples=data.trust_samples,
-            test_samples=data.test_samples,
-            seed=seed,
-            pad=padding_id(pool.base.tokenizer),
-        )
-    return partition(
-        categories, data.partition, peers=scenario.peers, window_tokens=data.window_tokens, seed=seed
-    )
-
-
-_loaded: dict[object, tuple[Category, ...]] = {}
-
-
-def _categories(scenario: Scenario, tokenizer: Any) -> tuple[Category, ...]:
-    """The scenario's categories, tokenised once for all runs of a process."""
-    data = scenario.data
-    partition = data.partition
-    key = (scenario.model.name, data.sources, data.window_tokens, partition.kind, partition.chunk_tokens)
-    if key not in _loaded:
-        _loaded[key] = load_categories(data.sources, tokenizer, partition, longest=data.window_tokens)
-    return _loaded[key]
 
 
 def _ends(nodes: Sequence[SimulatedPeer], scenario: Scenario, shares: Sequence[Share]) -> list[PeerEnd]:

@@ -9,6 +9,7 @@ from gossipllm.text.windows import Splits
 from sim.adversaries.faults.free_rider import StaleFreeRider
 from sim.adversaries.faults.label_flip import LabelFlip
 from sim.adversaries.table import ADVERSARIES
+from sim.adversaries.workshop import averaged, distance
 from support.adversaries import Answers, MakeScene, products, sent
 
 ROUNDING = 1 / 128
@@ -137,6 +138,67 @@ def test_a_copy_is_the_victims_update_bit_for_bit(scene: MakeScene, trained: Ans
 
 def test_attackers_without_news_of_honest_peers_have_no_victim(scene: MakeScene) -> None:
     assert scene(known={}).victim is None
+
+
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [
+        ("bait-and-switch", [1, 1, 1, -1, -1]),
+        ("alternation", [1, -1, 1, -1, 1]),
+        ("drift", [1, 0.75, 0.5, 0.25, 0]),
+    ],
+)
+def test_timed_attackers_follow_their_schedule(
+    name: str, times: list[float], scene: MakeScene, trained: Answers
+) -> None:
+    fault = ADVERSARIES[name].fault()
+    for round_, expected in enumerate(times):
+        one = scene(round=round_)
+        forged, _ = sent(fault, one, trained)
+        for module, product in products(forged).items():
+            honest = products(one.state)[module]
+            size = float(np.abs(honest).max())
+            assert np.abs(product - expected * honest).max() <= 4 * ROUNDING * size
+
+
+def test_a_replay_stays_with_the_first_it_heard(scene: MakeScene, trained: Answers) -> None:
+    fault, one = ADVERSARIES["replay"].fault(), scene()
+    first, evidence = sent(fault, one, trained)
+    others = dict.fromkeys(one.known, one.known["peer-2"])
+    later, still = sent(fault, scene(round=1, known=others), trained)
+
+    assert evidence == still == one.known["peer-0"].evidence.data
+    assert all(np.array_equal(first[name], later[name]) for name in first)
+
+
+def test_forged_predictions_are_of_no_adapter_that_was_published(scene: MakeScene, trained: Answers) -> None:
+    one = scene()
+    forged, evidence = sent(ADVERSARIES["forged-evidence"].fault(), one, trained)
+
+    assert evidence is not None
+    assert evidence != one.workshop.predictions(forged)
+    assert evidence not in {each.evidence.data for each in one.known.values()}
+
+
+def test_claims_are_inflated_beyond_any_device(trained: Answers) -> None:
+    claimed = ADVERSARIES["claims"].fault().claimed(trained[0][1])
+
+    assert claimed.tokens == claimed.samples == 2**40
+    assert claimed.update == trained[0][1].update
+
+
+def test_the_adaptive_attacker_does_harm_within_the_honest_spread(scene: MakeScene, trained: Answers) -> None:
+    one = scene()
+    forged, evidence = sent(ADVERSARIES["adaptive"].fault(), one, trained)
+    honest = [each.state for each in one.known.values()]
+    mean = averaged(honest)
+    rounding = 1 + 2 * ROUNDING
+
+    assert evidence is None, "its predictions are those of its update: they can be recomputed"
+    assert distance(mean, forged) <= rounding * max(distance(mean, state) for state in honest)
+    assert one.workshop.size(forged) <= rounding * max(map(one.workshop.size, honest))
+    better, worse = one.workshop.losses([mean, forged])
+    assert better < worse <= rounding * max(one.workshop.losses(honest))
 
 
 def test_label_flip_swaps_words_and_keeps_what_bears_no_loss() -> None:

@@ -1,0 +1,44 @@
+"""Attackers that are honest at times: until they are trusted, in turns, or less and less."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sim.adversaries.fault import Fault, Forgery, Scene
+
+
+@dataclass(frozen=True)
+class BaitAndSwitch(Fault):
+    """Honest for `honest` rounds, and from then on the opposite of what was learned, times `times`."""
+
+    honest: int = 3
+    times: float = 1.0
+
+    def forged(self, scene: Scene) -> Forgery:
+        if scene.round < self.honest:
+            return Forgery(scene.state, scene.start)
+        return Forgery(scene.workshop.scaled(scene.state, -self.times), scene.start)
+
+
+@dataclass(frozen=True)
+class Alternation(Fault):
+    """Honest and hostile by turns of `turn` rounds, honest first: trust is earned back in between."""
+
+    turn: int = 1
+    times: float = 1.0
+
+    def forged(self, scene: Scene) -> Forgery:
+        if scene.round // self.turn % 2 == 0:
+            return Forgery(scene.state, scene.start)
+        return Forgery(scene.workshop.scaled(scene.state, -self.times), scene.start)
+
+
+@dataclass(frozen=True)
+class SlowDrift(Fault):
+    """Each round the product loses `step` of what was learned, so that no round differs much from the last: honest in
+    the first round, nothing after 1 / step rounds, the opposite later."""
+
+    step: float = 0.25
+
+    def forged(self, scene: Scene) -> Forgery:
+        return Forgery(scene.workshop.scaled(scene.state, 1 - self.step * scene.round), scene.start)
