@@ -23,6 +23,7 @@ from peers.net.finding.dialler import Dialler
 from peers.net.gossip.pubsub import SafePubsub
 from peers.net.gossip.router import SafeGossipSub
 from peers.net.host import Link, Peer, PeerId
+from peers.net.limits.believable import believed_from
 from peers.net.limits.buckets import PeerBuckets
 from peers.net.limits.faults import ProtocolFault
 from peers.net.meter import TrafficMeter
@@ -166,7 +167,7 @@ class HostLife:
         remote = self._connections.remote_of(peer)
         offered = self._dialler.offer(peer, remote)
         claimed = await exchange.answer(stream, peer, offered, deadline_s=requests.ANSWER_DEADLINE_S)
-        self._dialler.heard(claimed, remote)
+        self._dialler.heard(peer, claimed, remote)
 
     # What the dialler needs: `finding.dialler.Host`.
 
@@ -179,7 +180,8 @@ class HostLife:
     async def ask_for_peers(self, peer: PeerId) -> list[Address]:
         async with self._streams.to(peer, exchange.PEERS_PROTOCOL) as stream:
             deadline_s = requests.ANSWER_DEADLINE_S
-            return await exchange.ask(stream, self._own_addresses(), deadline_s=deadline_s)
+            told = await exchange.ask(stream, self._own_addresses(), deadline_s=deadline_s)
+        return believed_from(self._connections.remote_of(peer), told)
 
     def mend(self) -> None:
         for peer in self._connections.neighbours():

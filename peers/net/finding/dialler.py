@@ -24,8 +24,12 @@ import trio
 from peers.net.addresses import Address
 from peers.net.config import NetworkConfig
 from peers.net.finding.book import AddressBook
-from peers.net.host import PeerId, Unreachable
-from peers.net.streams.exchange import MAX_OFFERED, usable_from, with_observed
+from peers.net.finding.hearsay import Hearsay, Informant
+from peers.net.host import Link, PeerId, Unreachable
+from peers.net.limits.believable import believed_from
+from peers.net.limits.buckets import Bucket
+from peers.net.limits.places import OUTBOUND_SHARE
+from peers.net.streams.exchange import MAX_OFFERED, with_observed
 
 _log = logging.getLogger(__name__)
 
@@ -45,6 +49,13 @@ SAVE_S: Final = 30.0
 MAX_ASKS: Final = 16
 """New neighbours waiting to be asked; later turns ask the rest."""
 MAX_DIALS: Final = 16
+"""Peers dialled at the same time."""
+DIALS_S, DIALS_BURST = 4.0, 32.0
+"""Dials a second in all, whoever the targets are; beyond it they wait. The burst is a network of sixteen peers, each
+with two addresses. Guess."""
+LEAST_OUTBOUND: Final = 8
+"""Connections that this host dialled itself, below which it goes on looking for peers however many have connected to
+it: those are whoever wanted to. At most the quarter of the connections that is kept for them."""
 
 
 class DiallerHost(Protocol):
@@ -54,12 +65,14 @@ class DiallerHost(Protocol):
 
     def is_connected(self, peer: PeerId) -> bool: ...
 
+    def link(self, peer: PeerId) -> Link: ...
+
     async def dial(self, transport: str, peer: PeerId) -> None:
         """Raises whatever the library raises. The deadline is the caller's."""
         ...
 
     async def ask_for_peers(self, peer: PeerId) -> Sequence[Address]:
-        """The addresses of this neighbour's neighbours. Raises `Unreachable`."""
+        """The addresses of this neighbour's neighbours, as far as it may name them. Raises `Unreachable`."""
         ...
 
     def mend(self) -> None:
@@ -74,6 +87,8 @@ class Dialler:
         self._host = host
         self._book = book
         self._config = config
+        self._hearsay = Hearsay()
+        self._pace = Bucket(rate_s=DIALS_S, burst=DIALS_BURST)
         self._rng = random.Random()
         self._dialling: set[PeerId] = set()
         self._new: list[PeerId] = []
@@ -111,7 +126,7 @@ class Dialler:
     def disconnected(self, peer: PeerId) -> None:
         now = trio.current_time()
         if now - self._connected_at.pop(peer, now) < STEADY_S:
-            self._book.missed(peer, now=now)
+            self._book.missed(peer, now=now, alone=not self._host.neighbours())
         else:
             self._book.lost(peer, now=now)
         self._woken.set()
@@ -120,21 +135,37 @@ class Dialler:
         """Addresses of our neighbours, one or two for each, for a peer that asks from `remote`."""
         neighbours = [peer for peer in self._host.neighbours() if peer != asker]
         self._rng.shuffle(neighbours)
-        found = (usable_from(remote, self._book.addresses_of(peer))[:2] for peer in neighbours)
+        found = (believed_from(remote, self._book.addresses_of(peer))[:2] for peer in neighbours)
         return [str(address) for addresses in found for address in addresses][:MAX_OFFERED]
 
-    def heard(self, claimed: Iterable[Address], observed: str | None) -> None:
+    def heard(self, peer: PeerId, claimed: Iterable[Address], observed: str | None) -> None:
         """A neighbour says where it listens."""
+        self._note(reversed(with_observed(claimed, observed)), peer)
+
+    def _note(self, addresses: Iterable[Address], informant: PeerId) -> bool:
+        """Keep the hints of a neighbour that are worth it. Whether any of them was unknown."""
         now = trio.current_time()
-        for address in reversed(with_observed(claimed, observed)):
-            self._book.learn(address, now=now)
+        source = Informant(informant, self._host.link(informant).group)
+        unknown = [
+            self._book.learn(address, now=now, informant=source)
+            for address in addresses
+            if self._hearsay.believes(address, source, now)
+        ]
+        return any(unknown)
 
     def _start_dials(self, nursery: trio.Nursery) -> None:
-        missing = self._config.target_connections - len(self._host.neighbours()) - len(self._dialling)
+        missing = self._missing() - len(self._dialling)
         due = self._book.due(self._is_taken, room=missing, now=trio.current_time())
         for peer in due[: MAX_DIALS - len(self._dialling)]:
             self._dialling.add(peer)
             nursery.start_soon(self._dial, peer)
+
+    def _missing(self) -> int:
+        """How many more neighbours to look for."""
+        neighbours = self._host.neighbours()
+        outbound = sum(self._host.link(peer).outbound for peer in neighbours)
+        least = min(LEAST_OUTBOUND, self._config.max_connections // OUTBOUND_SHARE)
+        return max(self._config.target_connections - len(neighbours), least - outbound)
 
     def _is_taken(self, peer: PeerId) -> bool:
         return peer in self._dialling or self._host.is_connected(peer)
@@ -145,15 +176,25 @@ class Dialler:
             for address in self._book.addresses_of(peer):
                 if self._host.is_connected(peer):
                     return
+                informant = self._book.informant_of(address)
+                if informant is not None and not self._hearsay.take(address, informant, trio.current_time()):
+                    self._book.forget(address)
+                    continue
+                await self._pace.take(1)
                 try:
                     with trio.fail_after(DIAL_DEADLINE_S):
                         await self._host.dial(address.transport, peer)
                 except Exception as error:  # noqa: BLE001 - from DNS to the handshake
                     _log.debug("no answer from %s: %s", address, type(error).__name__)
+                    again = informant is None or self._hearsay.failed(address, informant, trio.current_time())
+                    if not again:
+                        self._book.forget(address)
                     continue
+                if informant is not None:
+                    self._hearsay.proved(address, informant)
                 self._book.reached(address, now=trio.current_time())
                 return
-            self._book.missed(peer, now=trio.current_time())
+            self._book.missed(peer, now=trio.current_time(), alone=not self._host.neighbours())
         finally:
             self._dialling.discard(peer)
 
@@ -161,8 +202,7 @@ class Dialler:
         now, neighbours = trio.current_time(), self._host.neighbours()
         asks = [peer for peer in self._new if peer in neighbours]
         self._new.clear()
-        few = 0 < len(neighbours) < self._config.target_connections
-        if not asks and few and now >= self._ask_at:
+        if not asks and neighbours and self._missing() > 0 and now >= self._ask_at:
             asks.append(self._rng.choice(neighbours))
         if asks:
             self._ask_at = now + self._ask_pause_s
@@ -176,9 +216,7 @@ class Dialler:
         except Unreachable as error:
             _log.debug("%s", error)
             return
-        now = trio.current_time()
-        unknown = [self._book.learn(address, now=now) for address in found]
-        if any(unknown):
+        if self._note(found, peer):
             self._woken.set()
 
     async def _save(self) -> None:

@@ -21,7 +21,7 @@ from typing import Final
 
 from peers.net.host import PeerId
 from peers.net.limits.groups import is_loopback_group, is_private_group, wider_group_of
-from wire.bounded import BoundedDict
+from peers.net.limits.rates import Rates
 
 KNOCKS_S, KNOCKS_BURST = 5.0, 32.0
 """New connections a second from one address group. RELIABILITY's stage 0; the burst is a demo that starts at once."""
@@ -51,8 +51,6 @@ OUTBOUND_SHARE: Final = 4
 """One in so many connections is kept for those that this host dials (RELIABILITY.md: 16 of 64)."""
 NEWCOMER_SHARE: Final = 8
 """One in so many places stays open to peers without standing. Guess."""
-REMEMBERED_GROUPS: Final = 1_024
-"""Address groups whose rate is remembered. Beyond it the oldest is forgotten; the rate in all still holds."""
 
 
 @dataclass(slots=True, eq=False)
@@ -89,8 +87,9 @@ class Places:
         self._standing = standing
         self._tickets: dict[Ticket, None] = {}
         """In the order of arrival."""
-        self._rates: BoundedDict[str, _Rate] = BoundedDict(REMEMBERED_GROUPS)
-        self._all = _Rate(ALL_KNOCKS_S, ALL_KNOCKS_BURST)
+        self._knocks = Rates(rate_s=KNOCKS_S, burst=KNOCKS_BURST)
+        self._wider_knocks = Rates(rate_s=WIDER_KNOCKS_S, burst=WIDER_KNOCKS_BURST)
+        self._all_knocks = Rates(rate_s=ALL_KNOCKS_S, burst=ALL_KNOCKS_BURST)
 
     @property
     def seated(self) -> int:
@@ -140,15 +139,12 @@ class Places:
         return [ticket for ticket in self._tickets if ticket.peer is not None]
 
     def _in_rate(self, ticket: Ticket, now: float) -> bool:
-        narrow = self._rate(ticket.group, KNOCKS_S, KNOCKS_BURST)
-        wide = self._rate(f"wider {ticket.wider}", WIDER_KNOCKS_S, WIDER_KNOCKS_BURST)
         # One after the other: a group that is over its rate must not use up that of the others.
-        return narrow.take(now) and (is_private_group(ticket.group) or wide.take(now)) and self._all.take(now)
-
-    def _rate(self, key: str, rate_s: float, burst: float) -> _Rate:
-        if key not in self._rates:
-            self._rates[key] = _Rate(rate_s, burst)
-        return self._rates[key]
+        return (
+            self._knocks.take(ticket.group, now)
+            and (is_private_group(ticket.group) or self._wider_knocks.take(ticket.wider, now))
+            and self._all_knocks.take("", now)
+        )
 
     def _half_open_room(self, ticket: Ticket, now: float) -> bool:
         waiting = [one for one in self._tickets if one.peer is None]
@@ -193,22 +189,3 @@ class Places:
 
         others = [one for one in reversed(rest) if one is not newcomer and yields(one)]
         return max(others, key=lambda one: (-worth[one], crowd(one), one.since), default=newcomer)
-
-
-class _Rate:
-    """A token bucket that refuses."""
-
-    def __init__(self, rate_s: float, burst: float) -> None:
-        self._rate_s = rate_s
-        self._burst = burst
-        self._level = burst
-        self._at: float | None = None
-
-    def take(self, now: float) -> bool:
-        passed = 0.0 if self._at is None else now - self._at
-        self._level = min(self._burst, self._level + passed * self._rate_s)
-        self._at = now
-        if self._level < 1:
-            return False
-        self._level -= 1
-        return True

@@ -4,13 +4,12 @@
     length u16 | your neighbours'  answerer -> asker, at most 32
 
 Little-endian length, then multiaddresses in ASCII separated by newlines. Of the asker's
-addresses only those count that end in the asker's own id. The answer is hearsay; `finding/book.py` says why that is
-harmless. Only connected peers are asked or answered.
+addresses only those count that end in the asker's own id. The answer is hearsay: `limits/believable.py` says what of it
+counts at all, `finding/hearsay.py` how many dials it may cause. Only connected peers are asked or answered.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Final
@@ -21,7 +20,9 @@ from libp2p.abc import INetStream
 from peers.net.addresses import MAX_ADDRESSES, MAX_CHARACTERS, Address, parse_multiaddress
 from peers.net.host import PeerId
 from peers.net.limits import faults
+from peers.net.limits.believable import believed_from
 from peers.net.limits.faults import ProtocolFault
+from peers.net.limits.groups import parsed_ip
 from peers.net.streams.framing import read_exactly
 
 PEERS_PROTOCOL: Final = "/gossipllm/peers/1"
@@ -51,29 +52,20 @@ async def answer(
 def with_observed(claimed: Iterable[Address], observed: str | None) -> list[Address]:
     """The claimed addresses, and the same ports at the IP address from which the peer was seen to come.
 
-    Behind a router a peer knows only its private address; its own port may have been forwarded.
+    Behind a router a peer knows only its private address; its own port may have been forwarded. Of the claimed ones
+    only those count that a peer at `observed` may name.
     """
-    addresses = usable_from(observed, claimed)
-    if observed is None:
-        return addresses
-    seen = ipaddress.ip_address(observed.partition("%")[0])
-    kind = f"ip{seen.version}"
-    for address in tuple(addresses):
-        _, its_kind, _, _, port = address.transport.split("/")
-        if its_kind == kind:
+    claimed = list(claimed)
+    addresses = believed_from(observed, claimed)
+    seen = None if observed is None else parsed_ip(observed)
+    if seen is not None:
+        kind = f"ip{seen.version}"
+        for address in claimed:
+            _, its_kind, _, _, port = address.transport.split("/")
             also = Address(address.peer, f"/{kind}/{seen}/tcp/{port}")
-            if also not in addresses:
-                addresses.append(also)
+            if its_kind == kind and also not in addresses:
+                addresses += believed_from(observed, [also])
     return addresses[:MAX_OWN]
-
-
-def usable_from(remote: str | None, addresses: Iterable[Address]) -> list[Address]:
-    """The addresses that a peer at the IP address `remote` can use.
-
-    Loopback addresses name this machine only to peers on this machine.
-    """
-    local = remote is None or ipaddress.ip_address(remote.partition("%")[0]).is_loopback
-    return [at for at in addresses if local or not at.transport.startswith(("/ip4/127.", "/ip6/::1/"))]
 
 
 async def _read(stream: INetStream, limit: int) -> list[Address]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from peers.identity import Identity
 from peers.net.addresses import Address, parse_listen_address, parse_multiaddress
 from peers.net.config import RETIRED_NETWORK_KEYS, NetworkConfig
-from peers.net.streams.exchange import usable_from, with_observed
+from peers.net.streams.exchange import with_observed
 
 ANNA = Identity(bytes([2]) * 32).peer_id
 
@@ -92,15 +92,9 @@ def test_retired_settings_are_settings_no_more() -> None:
 
 def test_a_peer_behind_a_router_is_also_tried_where_it_came_from() -> None:
     claimed = [at(ANNA, 4001, "10.0.0.5")]
-    assert with_observed(claimed, "198.51.100.7") == [*claimed, at(ANNA, 4001, "198.51.100.7")]
+    assert with_observed(claimed, "198.51.100.7") == [at(ANNA, 4001, "198.51.100.7")]
+    assert with_observed(claimed, "10.0.0.9") == [*claimed, at(ANNA, 4001, "10.0.0.9")]
     assert with_observed(claimed, "10.0.0.5") == claimed
-    assert with_observed(claimed, "2001:db8::1") == claimed
-    assert with_observed(claimed, None) == claimed
-
-
-def test_loopback_addresses_are_for_neighbours_on_this_machine() -> None:
-    addresses = [at(ANNA, 1, "127.0.0.1"), at(ANNA, 1, "10.0.0.5")]
-    assert usable_from("127.0.0.1", addresses) == addresses
-    assert usable_from("10.0.0.9", addresses) == addresses[1:]
-    assert usable_from("fe80::1%eth0", addresses) == addresses[1:]
-    assert with_observed(addresses[:1], "10.0.0.9") == []
+    assert with_observed(claimed, "2001:db8::1") == []
+    assert with_observed(claimed, None) == []
+    assert with_observed([at(ANNA, 22, "10.0.0.5")], "198.51.100.7") == []

@@ -10,8 +10,9 @@ import pytest
 from peers.identity import Identity
 from peers.net.addresses import MAX_ADDRESSES, Address
 from peers.net.finding.book import LAST_RETRY_S, MAX_PEERS, AddressBook
+from peers.net.finding.hearsay import Informant
 
-ME, ANNA, BERT = (Identity(bytes([n]) * 32).peer_id for n in (1, 2, 3))
+ME, ANNA, BERT, CARL = (Identity(bytes([n]) * 32).peer_id for n in (1, 2, 3, 4))
 
 
 def somebody(number: int) -> str:
@@ -128,3 +129,56 @@ def test_learning_says_whether_the_address_was_unknown() -> None:
     assert not book.learn(at(ANNA), now=1)
     assert not book.learn(at(BERT), now=1)
     assert not book.learn(at(ME), now=1)
+
+
+def test_hints_are_not_saved_and_what_was_found_is(tmp_path: Path) -> None:
+    book = AddressBook(ME, path=tmp_path / "book")
+    source = Informant(CARL, "v4:198.51.100.1")
+    book.learn(at(ANNA), now=0, informant=source)
+    book.learn(at(BERT), now=0, informant=source)
+    book.reached(at(BERT), now=1)
+    assert book.informant_of(at(ANNA)) == source
+    assert book.informant_of(at(BERT)) is None
+    book.save()
+    again = AddressBook(ME, path=tmp_path / "book")
+    assert again.addresses_of(ANNA) == ()
+    assert again.addresses_of(BERT) == (at(BERT),)
+
+
+def test_a_forgotten_address_takes_the_peer_along_if_it_was_the_last_and_the_user_did_not_name_it() -> None:
+    book = AddressBook(ME, join=[str(at(BERT, 1))])
+    for port in (4001, 4002):
+        book.learn(at(ANNA, port), now=0)
+    book.learn(at(BERT, 2), now=0)
+    for address in (at(ANNA, 4001), at(ANNA, 4002), at(BERT, 1), at(BERT, 2)):
+        book.forget(address)
+    assert len(book) == 1
+    assert book.addresses_of(BERT) == (at(BERT, 1),)
+
+
+def test_a_peer_that_is_silent_for_a_day_is_forgotten_but_not_by_one_without_neighbours() -> None:
+    book = AddressBook(ME, join=[str(at(BERT))], seed=0)
+    book.reached(at(ANNA), now=0)
+    now, dials = 0.0, 0
+    while book.addresses_of(ANNA):
+        assert now < 2 * 86_400
+        if ANNA in book.due(lambda peer: False, room=9, now=now):
+            dials += 1
+            book.missed(ANNA, now=now)
+            book.missed(BERT, now=now)
+        now += 10
+    assert now > 86_000
+    assert dials < 220
+    assert book.addresses_of(BERT)
+    offline = AddressBook(ME, seed=0)
+    offline.reached(at(ANNA), now=0)
+    for _ in range(1_000):
+        offline.missed(ANNA, now=0, alone=True)
+    assert offline.addresses_of(ANNA)
+
+
+def test_addresses_that_are_no_peers_are_not_read_from_a_book(tmp_path: Path) -> None:
+    path = tmp_path / "book"
+    transports = ["/ip4/169.254.169.254/tcp/80", "/ip4/224.0.0.1/tcp/4001", "/ip4/192.168.1.5/tcp/4001"]
+    path.write_text(json.dumps({"v": 1, "peers": {ANNA: transports}}))
+    assert AddressBook(ME, path=path).addresses_of(ANNA) == (at(ANNA, host="192.168.1.5"),)

@@ -16,12 +16,13 @@ from peers.net.config import NetworkConfig
 from peers.net.finding import dialler
 from peers.net.finding.book import AddressBook
 from peers.net.finding.dialler import LAST_ASK_S, Dialler
+from peers.net.host import Link
 
 ME, ANNA, BERT, CARL, DORA = (Identity(bytes([n]) * 32).peer_id for n in range(1, 6))
 
 
-def at(peer: str, port: int = 4001) -> Address:
-    return Address(peer, f"/ip4/192.0.2.1/tcp/{port}")
+def at(peer: str, port: int = 4001, host: str = "192.0.2.1") -> Address:
+    return Address(peer, f"/ip4/{host}/tcp/{port}")
 
 
 def stranger(number: int) -> str:
@@ -40,6 +41,9 @@ class CountingHost:
 
     def neighbours(self) -> tuple[str, ...]:
         return self.connected
+
+    def link(self, peer: str) -> Link:
+        return Link(group="v4:192.0.2.9", outbound=True) if peer in self.connected else Link()
 
     def is_connected(self, peer: str) -> bool:
         return peer in self.connected
@@ -83,14 +87,16 @@ async def test_the_same_answers_lead_to_few_turns_and_fewer_questions(autojump_c
     assert host.dialled == []
 
 
-async def test_new_addresses_without_end_are_dialled_and_cause_no_questions(
+async def test_new_addresses_without_end_cause_eight_dials_for_each_liar_and_no_questions(
     autojump_clock: MockClock,
 ) -> None:
     quiet = CountingHost(lambda asked: [])
-    liar = CountingHost(lambda asked: [at(stranger(10 * asked + i)) for i in range(10)])
+    liar = CountingHost(
+        lambda asked: [at(stranger(10 * asked + i), host=f"93.{asked % 250}.{i}.1") for i in range(10)]
+    )
     await watched(quiet, 600)
     await watched(liar, 600)
-    assert len(set(liar.dialled)) > 100
+    assert 8 <= len(liar.dialled) <= 8 * len(liar.connected)
     assert liar.asks <= quiet.asks + 1
     assert liar.turns <= quiet.turns + liar.asks
 

@@ -46,9 +46,9 @@ async def test_an_honest_peer_joins_while_a_thousand_identities_hold_what_they_c
         began = trio.current_time()
         async with open_network(me, guest, quick(listen=HONEST, join=network.addresses)) as joined:
             await wait_until(lambda: me.peer_id in network.neighbours(), within_s=30)
-            for _ in range(5):
-                await assert_heard(network, host, joined, guest)
-            assert trio.current_time() - began < 30
+            with trio.fail_at(began + 30):
+                for _ in range(5):
+                    await assert_heard(network, host, joined, guest)
             assert host.links[me.peer_id].group == "v4:127.0.0.2"
             assert [fault for fault in host.faults if fault[0] == me.peer_id] == []
             assert len(network.neighbours()) <= 64
@@ -57,9 +57,10 @@ async def test_an_honest_peer_joins_while_a_thousand_identities_hold_what_they_c
 async def assert_heard(
     network: Libp2pNetwork, host: RecordingPeer, joined: Libp2pNetwork, guest: RecordingPeer
 ) -> None:
-    """An announcement of each of the two reaches the other one."""
-    news, answer = os.urandom(8), os.urandom(8)
-    await joined.publish(news)
-    await wait_until(lambda: news in host.frames())
-    await network.publish(answer)
-    await wait_until(lambda: answer in guest.frames())
+    """Announcements of each of the two reach the other one; the first ones may precede the gossip streams."""
+    for sender, receiver in ((joined, host), (network, guest)):
+        sent: set[bytes] = set()
+        while not sent & set(receiver.frames()):
+            sent.add(news := os.urandom(8))
+            await sender.publish(news)
+            await trio.sleep(0.1)
