@@ -148,7 +148,7 @@ class Running:
             case NotPulled():
                 return self._others.fetching.not_pulled(event.request, event.why, later=event.later, now=now)
             case Misbehaved():
-                return self._others.fine(event.peer, event.field, event.why, event.fine, now)
+                return self._others.fine_sender(event.peer, event.field, event.why, event.fine, now)
         assert_never(event)
 
     def _on_woke(self, timer: Timer, now: float) -> list[Effect]:
@@ -161,7 +161,7 @@ class Running:
                 return self._rounds.save_again(timer.generation)
             case Comparing():
                 asked = self._others.fetching.retry()
-                return [*self._others.compare(), *asked, compare_later(self._config, now)]
+                return [*self._others.compare(now), *asked, compare_later(self._config, now)]
         assert_never(timer)
 
 

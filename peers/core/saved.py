@@ -38,6 +38,15 @@ class SavedSeat(msgspec.Struct, frozen=True, array_like=True):
     level: float
 
 
+class SavedHeard(msgspec.Struct, frozen=True, array_like=True):
+    """The latest announcement that was accepted of an author (its public key), so that a restart neither takes an
+    earlier one nor forgets that there was one for this round."""
+
+    author: bytes
+    round: int
+    digest: bytes
+
+
 class Plan(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What local steps train. `units` is a bitmap of the network's units (`wire.units`), empty for all units of this
     peer's adapter; `first_block` the first block of a block window, -1 where blocks are not chosen."""
@@ -86,6 +95,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     local: LocalSteps | None
     standings: tuple[SavedScore, ...]
     seats: tuple[SavedSeat, ...] = ()
+    heard: tuple[SavedHeard, ...] = ()
     shares: tuple[PushedShare, ...] = ()
     tokens_total: int = 0
     samples_total: int = 0

@@ -112,7 +112,8 @@ class Starting:
         if size > MAX_BLOB_BYTES:
             why = f"what this peer would announce takes {size} bytes, and others refuse more than {MAX_BLOB_BYTES}"
             return [Stop(code=2, why=f"{why}; train less of the model, with [adapter] or [layers]")], None
-        neighbourhood = Neighbourhood(self._config, self._keys, terms, self._connections)
+        heard = self._saved.heard if self._saved else ()
+        neighbourhood = Neighbourhood(self._config, self._keys, terms, self._connections, heard)
         rounds = Rounds(
             self._config,
             self._keys,
@@ -130,7 +131,7 @@ class Starting:
             case Reopening():
                 return self._open() if self.stage == Opening(None) else []
             case Comparing():
-                return [compare_later(self._config, now)]
+                return [*self._connections.complaints.summary(now), compare_later(self._config, now)]
             case Deadline() | SavingAgain():
                 return []
         assert_never(timer)
@@ -157,7 +158,7 @@ class Starting:
                 self._connections.disconnect(event.peer)
                 return []
             case Misbehaved():
-                return self._connections.fine(event.peer, event.field, event.why, event.fine, now)
+                return self._connections.fine_sender(event.peer, event.field, event.why, event.fine, now)
         assert_never(event)
 
     def _checked(
@@ -167,7 +168,7 @@ class Starting:
         try:
             decode(data)
         except WireError as error:
-            return self._connections.fine(via, error.field, error.why, MALFORMED_FINE, now)
+            return self._connections.fine_sender(via, error.field, error.why, MALFORMED_FINE, now)
         return []
 
     def _open(self) -> list[Effect]:

@@ -8,18 +8,24 @@ Rounds far from our own are not refused. A round is local: a late joiner is at r
 a fast device runs ahead of a slow one for good, so the difference of two peers' counters says nothing about age. What
 must hold is that each author's own counter rises, and that an author never makes two announcements for one round: the
 second proves equivocation, and the author is banned.
+
+Of the latest rounds of the authors that matter, the last accepted one is saved (`SavedHeard`). So a restart lets no
+earlier announcement in again, and an author that made two for one round is found out across it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from peers.core.events import PeerId
+from peers.core.others.budgets import ANNOUNCEMENTS_OF_AUTHOR
 from peers.core.others.offers import Offers
+from peers.core.saved import SavedHeard
 from peers.core.terms import Terms
 from wire.bounded import BoundedDict
 from wire.codec import Frame, decode_announcement
@@ -27,17 +33,17 @@ from wire.digest import short
 from wire.errors import WireError
 from wire.messages import Announcement, Fingerprints
 
-MAX_AUTHORS = 10_000
-REMEMBERED_ROUNDS = 8
+MAX_AUTHORS: Final = 10_000
+"""Authors remembered. Above it the one is forgotten that was silent longest, of those without a seat that came from the
+source with the most authors: a flood forgets itself."""
+MAX_SAVED: Final = 256
+"""Authors whose latest round is saved: those with a seat, then those heard last. As many as there can be partners."""
+REMEMBERED_ROUNDS: Final = 8
 """Latest rounds of an author for which a second announcement is recognised as equivocation. Guess."""
-BURST = 50
-PER_SECOND = 5.0
-"""Rate limit on the announcements of one author: `BURST` at once, `PER_SECOND` sustained. Guess: a round of less than
-a fifth of a second trains nothing."""
 
-MALFORMED_FINE = -10.0
-FORGED_FINE = -25.0
-EQUIVOCATION_FINE = -100.0
+MALFORMED_FINE: Final = -10.0
+FORGED_FINE: Final = -25.0
+EQUIVOCATION_FINE: Final = -100.0
 
 
 class Keys(Protocol):
@@ -59,11 +65,13 @@ class Keys(Protocol):
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """Relay the frame. `obstacle` says why this peer itself cannot use it, as (field, why)."""
+    """Relay the frame. `obstacle` says why this peer itself cannot use it, as (field, why); `new` that its author was
+    not known."""
 
     frame: Frame
     author: PeerId
     obstacle: tuple[str, str] | None = None
+    new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,28 +102,70 @@ class Equivocated:
 
 Admission = Accepted | Ignored | Rejected | Equivocated
 
+Limit = Callable[[PeerId, bool], Ignored | Rejected | None]
+"""(author, whether it is new) -> why its announcement is not even verified now; None where it is."""
+
 
 @dataclass(slots=True)
 class _Author:
+    """`earlier` is the last round that was accepted before this process began, with its digest."""
+
+    id: PeerId
+    source: str = ""
     rounds: BoundedDict[int, bytes] = field(
         default_factory=lambda: BoundedDict[int, bytes](REMEMBERED_ROUNDS)
     )
-    tokens: float = BURST
+    earlier: tuple[int, bytes] | None = None
+    tokens: float = ANNOUNCEMENTS_OF_AUTHOR.burst
     at_s: float = 0.0
+
+    @property
+    def latest(self) -> int:
+        return max(self.rounds, default=self.earlier[0] if self.earlier else -1)
+
+    def digest(self, round_: int) -> bytes | None:
+        """The announcement of this round, if it is remembered."""
+        if self.earlier is not None and self.earlier[0] == round_:
+            return self.rounds.get(round_, self.earlier[1])
+        return self.rounds.get(round_)
 
 
 class Ledger:
-    """Accepted announcements: author -> round -> digest, for the last rounds of each author."""
+    """Accepted announcements: author -> round -> digest, for the last rounds of each author, in the order in which
+    authors were last heard."""
 
-    def __init__(self, terms: Terms, offers: Offers) -> None:
+    def __init__(
+        self, terms: Terms, offers: Offers, *, seated: Callable[[PeerId], bool] = lambda _: False
+    ) -> None:
         self._terms = terms
         self._offers = offers
-        self._authors = BoundedDict[bytes, _Author](MAX_AUTHORS)
+        self._seated = seated
+        self._authors: dict[bytes, _Author] = {}
+
+    def restore(self, rows: Iterable[SavedHeard], keys: Keys) -> None:
+        for row in rows:
+            author = _Author(keys.peer_id_of(row.author), earlier=(row.round, row.digest))
+            self._authors[row.author] = author
+
+    def rows(self) -> tuple[SavedHeard, ...]:
+        """The latest accepted announcement of each author that is worth saving."""
+        known = [(key, one) for key, one in self._authors.items() if one.latest >= 0]
+        known.sort(key=lambda pair: self._seated(pair[1].id))
+        return tuple(
+            SavedHeard(key, one.latest, one.digest(one.latest) or b"") for key, one in known[-MAX_SAVED:]
+        )
 
     def admit(
-        self, data: bytes, keys: Keys, now_s: float, *, banned: Callable[[PeerId], bool] = lambda _: False
+        self,
+        data: bytes,
+        keys: Keys,
+        now_s: float,
+        *,
+        source: str = "",
+        banned: Callable[[PeerId], bool] = lambda _: False,
+        limit: Limit = lambda _author, _new: None,
     ) -> Admission:
-        """Check a frame from outside. Verifies at most one signature, after all cheaper checks."""
+        """Check a frame from outside. Verifies at most one signature, after all cheaper checks and the limits."""
         try:
             frame = decode_announcement(data)
         except WireError as error:
@@ -132,7 +182,8 @@ class Ledger:
         return (
             self._known_before(frame)
             or self._impossible(announcement)
-            or self._signed(frame, author, keys, now_s)
+            or limit(author, announcement.author not in self._authors)
+            or self._signed(frame, author, keys, now_s, source)
         )
 
     def _known_before(self, frame: Frame) -> Ignored | None:
@@ -143,8 +194,8 @@ class Ledger:
         before = known.rounds.get(round_)
         if before == frame.digest:
             return Ignored("announcement.round", "duplicate")
-        if before is None and round_ < max(known.rounds):
-            return Ignored("announcement.round", f"{round_}, known to {max(known.rounds)}")
+        if known.digest(round_) is None and round_ < known.latest:
+            return Ignored("announcement.round", f"{round_}, known to {known.latest}")
         return None
 
     def _impossible(self, announcement: Announcement) -> Rejected | None:
@@ -154,19 +205,20 @@ class Ledger:
             return Rejected(error.field, error.why, MALFORMED_FINE)
         return None
 
-    def _signed(self, frame: Frame, author: PeerId, keys: Keys, now_s: float) -> Admission:
+    def _signed(self, frame: Frame, author: PeerId, keys: Keys, now_s: float, source: str) -> Admission:
         announcement = frame.announcement
         if not keys.verify(announcement.author, frame.signed, frame.signature):
             return Rejected("announcement.signature", "does not verify for its author", FORGED_FINE)
         known = self._authors.get(announcement.author)
-        before = known.rounds.get(announcement.round) if known else None
-        if before is not None:
+        before = known.digest(announcement.round) if known else None
+        if before is not None and before != frame.digest:
             return Equivocated(author, announcement.round, before, frame.digest)
         # Only after the signature: a forger must not use up the rate of the author that it names.
         if known and not _spend(known, now_s):
-            return Ignored("rate.author", f"more than {BURST} at once or {PER_SECOND} a second")
-        self._remember(announcement, frame.digest, now_s)
-        return Accepted(frame, author, self._offers.obstacle(announcement.offer))
+            most = ANNOUNCEMENTS_OF_AUTHOR
+            return Ignored("rate.author", f"more than {most.burst:g} at once or {most.per_second:g} a second")
+        self._remember(frame, author, source, now_s)
+        return Accepted(frame, author, self._offers.obstacle(announcement.offer), new=known is None)
 
     def _other_network(self, announcement: Announcement) -> Ignored | None:
         difference = mismatch(announcement.fingerprints, self._terms.fingerprints)
@@ -179,13 +231,28 @@ class Ledger:
             return Ignored("announcement.evidence.size", f"{theirs} bytes, ours {ours}", mismatch=True)
         return None
 
-    def _remember(self, announcement: Announcement, digest: bytes, now_s: float) -> None:
-        author = self._authors.get(announcement.author)
+    def _remember(self, frame: Frame, peer: PeerId, source: str, now_s: float) -> None:
+        key = frame.announcement.author
+        author = self._authors.pop(key, None)
         if author is None:
-            author = _Author(at_s=now_s)
+            author = _Author(peer, source=source, at_s=now_s)
             author.tokens -= 1
-        self._authors.renew(announcement.author, author)
-        author.rounds[announcement.round] = digest
+            if len(self._authors) >= MAX_AUTHORS:
+                self._forget_one()
+        self._authors[key] = author
+        author.rounds[frame.announcement.round] = frame.digest
+
+    def _forget_one(self) -> None:
+        crowds = Counter(one.source for one in self._authors.values())
+        # The first of equals, and authors are in the order in which they were last heard.
+        least = max(
+            self._authors,
+            key=lambda key: (
+                not self._seated(self._authors[key].id),
+                crowds[self._authors[key].source],
+            ),
+        )
+        del self._authors[least]
 
 
 def mismatch(theirs: Fingerprints, ours: Fingerprints) -> tuple[str, str] | None:
@@ -200,7 +267,8 @@ def mismatch(theirs: Fingerprints, ours: Fingerprints) -> tuple[str, str] | None
 
 
 def _spend(author: _Author, now_s: float) -> bool:
-    author.tokens = min(float(BURST), author.tokens + (now_s - author.at_s) * PER_SECOND)
+    budget = ANNOUNCEMENTS_OF_AUTHOR
+    author.tokens = min(budget.burst, author.tokens + (now_s - author.at_s) * budget.per_second)
     author.at_s = now_s
     if author.tokens < 1:
         return False

@@ -3,10 +3,14 @@
 GossipSub repairs neither a late join nor a healed partition. So on every new connection, and every
 `compare_every_s` seconds afterwards, a peer lists the rounds that it knows of each author, and the reply brings the
 newer announcements.
+
+A reply has room for a few announcements. Those of seated neighbours come first, then one from each source in turn, so
+that a flood from one source does not keep the others out.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from typing import Final
 
@@ -14,8 +18,9 @@ from peers.core.config import CoreConfig
 from peers.core.effects import Effect, Greet, Stop
 from peers.core.events import PeerId
 from peers.core.others.admission import mismatch
-from peers.core.others.complaints import Complaints
-from peers.core.others.inbox import Inbox
+from peers.core.others.budgets import GREETINGS_OF_PEER, GREETINGS_OF_SOURCE, Meter
+from peers.core.others.connected_peers import ConnectedPeers
+from peers.core.others.inbox import Inbox, ReceivedAnnouncement
 from peers.core.terms import Terms
 from wire.bounded import BoundedDict
 from wire.codec import decode_announcement, encode_greeting, encode_reply, without_payload
@@ -37,11 +42,13 @@ CURES: Final = {
 class Greetings:
     """Makes greetings and replies, and remembers which peers of this network were met."""
 
-    def __init__(self, config: CoreConfig, terms: Terms, inbox: Inbox, complaints: Complaints) -> None:
+    def __init__(self, config: CoreConfig, terms: Terms, inbox: Inbox, connections: ConnectedPeers) -> None:
         self._config = config
         self._terms = terms
         self._inbox = inbox
-        self._complaints = complaints
+        self._connections = connections
+        self._of_peer = Meter(GREETINGS_OF_PEER)
+        self._of_source = Meter(GREETINGS_OF_SOURCE)
         self._met = BoundedDict[PeerId, int](MAX_MET)
         """Peer -> how many rounds of this peer had ended when they met."""
         self._found_network = False
@@ -83,6 +90,10 @@ class Greetings:
         self._compared += 1
         return [self.greeting(list(connected)[self._compared % len(connected)])]
 
+    def may_ask(self, peer: PeerId, now: float) -> bool:
+        """Whether a greeting of this peer is answered now."""
+        return self._of_source.take(self._connections.source(peer), now) and self._of_peer.take(peer, now)
+
     def reply(self, greeting: Greeting) -> bytes:
         terms = self._terms
         same_network = greeting.net == terms.net
@@ -101,10 +112,10 @@ class Greetings:
         field, why = differs or ("net", f"another network name than {self._config.network!r}")
         if peer in self._config.joined and not self._found_network:
             return [Stop(code=2, why=f"the network of {peer} differs in its {field}: {why}. {CURES[field]}")]
-        return [*self._complaints.about(peer, field, why, now)]
+        return [*self._connections.complaints.about(peer, field, why, now)]
 
     def _newer_than(self, known: dict[bytes, int]) -> tuple[bytes, ...]:
-        """Frames of announcements that the neighbour lacks, youngest first; none too old to be merged."""
+        """Frames of announcements that the neighbour lacks, none too old to be merged."""
         own, oldest = self._own_latest, self._config.trust.max_age
         frames = [self._own_frame] if own and known.get(own.author, -1) < own.round else []
         newer = [
@@ -113,5 +124,18 @@ class Greetings:
             if known.get(one.announcement.author, -1) < one.announcement.round
             and self._inbox.age(one) <= oldest
         ]
-        frames += [one.frame for one in sorted(newer, key=self._inbox.age)]
+        frames += [one.frame for one in self._in_turn(newer)]
         return tuple(frames[:MAX_FRAMES])
+
+    def _in_turn(self, entries: list[ReceivedAnnouncement]) -> list[ReceivedAnnouncement]:
+        """Seated neighbours first, then one of each source and a second of each; the younger first."""
+        turns = Counter[str]()
+        order: list[tuple[int, ReceivedAnnouncement]] = []
+        for one in sorted(entries, key=self._inbox.age):
+            if self._connections.seats.seated(one.author):
+                order.append((0, one))
+                continue
+            source = self._connections.source(one.author)
+            turns[source] += 1
+            order.append((turns[source], one))
+        return [one for _, one in sorted(order, key=lambda pair: pair[0])]

@@ -19,6 +19,7 @@ too, and is complete only there.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
@@ -150,8 +151,9 @@ class Inbox:
         """Take an announcement; False where it is not newer than the author's last. One that is `too_late` for this
         round belongs to the next.
 
-        Above `MAX_AUTHORS`, the author that was silent longest is removed, and none of `keepers` while there are
-        others: identities cost nothing, and a flood of them must not push out neighbours that are worth something.
+        Above `MAX_AUTHORS`, an author of the group that the most authors came from is removed, the one that was silent
+        longest, and none of `keepers` while there are others: identities cost nothing, and a flood of them must push
+        out itself, not neighbours that are worth something.
         """
         known = self._newest.get(entry.author)
         if known is not None and known.announcement.round >= entry.announcement.round:
@@ -163,14 +165,16 @@ class Inbox:
             entry.failures, entry.delays = known.failures, known.delays
         self._newest[entry.author] = entry
         if len(self._newest) > MAX_AUTHORS:
-            self.remove(
-                max(
-                    self._newest.values(),
-                    key=lambda one: (one.author not in keepers, self.age(one), one.author),
-                ).author
-            )
+            self.remove(self._least_missed(keepers))
         self._settle(entry)
         return True
+
+    def _least_missed(self, keepers: Container[PeerId]) -> PeerId:
+        crowds = Counter(one.group for one in self._newest.values() if one.author not in keepers)
+        return max(
+            self._newest.values(),
+            key=lambda one: (one.author not in keepers, crowds[one.group], self.age(one), one.author),
+        ).author
 
     def hold(self, entry: ReceivedAnnouncement, kind: Kind, content: Content) -> None:
         """Add a checked blob to an announcement; `content` has the digest that the announcement names.

@@ -1,8 +1,8 @@
 """The neighbourhood: what other peers announced, what of it was fetched, and whom to wait for.
 
-Everything from outside is checked, cheapest check first, before it costs memory or time: the announcement here and
-in `admission.py`, then its blobs (`blobs/fetching.py`). Announcements reach a peer by GossipSub and, because
-GossipSub repairs neither a late join nor a healed partition, by comparison (`greetings.py`).
+Everything from outside is checked, cheapest check first, before it costs memory or time: the announcement in
+`admission.py` and `receiving.py`, then its blobs (`blobs/fetching.py`). Announcements reach a peer by GossipSub and,
+because GossipSub repairs neither a late join nor a healed partition, by comparison (`greetings.py`).
 
 A neighbourhood is made when the learner is open, because every check depends on the terms of the network: the base
 model, the units of an adapter and the reference set. Until then `peers.core.starting` answers for this peer.
@@ -10,23 +10,14 @@ model, the units of an adapter and the reference set. Until then `peers.core.sta
 
 from __future__ import annotations
 
-from collections.abc import KeysView, Mapping, Sequence
+from collections.abc import Iterable, KeysView, Mapping
 from operator import attrgetter
 
 from gossipllm.work import PushedShare
 from peers.core.config import CoreConfig
-from peers.core.effects import Answer, Effect, Judge, Verdict
+from peers.core.effects import Answer, Effect, Judge
 from peers.core.events import PeerId
-from peers.core.others.admission import (
-    EQUIVOCATION_FINE,
-    MALFORMED_FINE,
-    Accepted,
-    Equivocated,
-    Ignored,
-    Keys,
-    Ledger,
-    Rejected,
-)
+from peers.core.others.admission import MALFORMED_FINE, Keys, Ledger
 from peers.core.others.awaiting import Awaiting
 from peers.core.others.blobs.fetching import Fetching
 from peers.core.others.blobs.pulls import ContentFault
@@ -36,30 +27,40 @@ from peers.core.others.greetings import Greetings
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
 from peers.core.others.offers import Offers
 from peers.core.others.partners import Partners
+from peers.core.others.receiving import Receiving
+from peers.core.saved import SavedHeard
 from peers.core.terms import Terms
-from wire.codec import decode_greeting, decode_reply, without_payload
-from wire.digest import Content, short
+from wire.codec import decode_greeting, decode_reply
 from wire.errors import WireError
 
 
 class Neighbourhood:
     """What this peer knows of the others: announcements, blobs, partners and scores.
 
-    A peer that sends bad bytes is fined for their form, the author of an announcement for its content.
+    A peer that sends bad bytes is fined for their form, the author of an announcement for its content. `heard` is what
+    was accepted before this process began.
     """
 
-    def __init__(self, config: CoreConfig, keys: Keys, terms: Terms, connections: ConnectedPeers) -> None:
+    def __init__(
+        self,
+        config: CoreConfig,
+        keys: Keys,
+        terms: Terms,
+        connections: ConnectedPeers,
+        heard: Iterable[SavedHeard] = (),
+    ) -> None:
         self._config = config
         self._keys = keys
         self._connections = connections
-        self._offers = Offers(terms, config, keys.public_key)
-        self._ledger = Ledger(terms, self._offers)
+        offers = Offers(terms, config, keys.public_key)
+        self._ledger = Ledger(terms, offers, seated=connections.seats.seated)
+        self._ledger.restore(heard, keys)
         self.terms = terms
         self.inbox = Inbox()
         self.scores = connections.scores
         self.seats = connections.seats
         self._partners = Partners(config, keys.peer_id, connections, self.inbox)
-        self._greetings = Greetings(config, terms, self.inbox, connections.complaints)
+        self._greetings = Greetings(config, terms, self.inbox, connections)
         self.awaiting = Awaiting(
             config,
             connections=connections,
@@ -75,6 +76,17 @@ class Neighbourhood:
             complaints=connections.complaints,
             fine=self._fine_author,
         )
+        self._receiving = Receiving(
+            keys,
+            ledger=self._ledger,
+            offers=offers,
+            connections=connections,
+            inbox=self.inbox,
+            partners=self._partners,
+            fetching=self.fetching,
+            fine=self.fine,
+            fine_sender=self.fine_sender,
+        )
 
     # -- what the round asks ------------------------------------------------------------------------
 
@@ -87,6 +99,10 @@ class Neighbourhood:
     def connected(self) -> KeysView[PeerId]:
         """In the order in which they connected."""
         return self._connections.peers
+
+    def heard_rows(self) -> tuple[SavedHeard, ...]:
+        """What was accepted, to be saved."""
+        return self._ledger.rows()
 
     def lately(self) -> list[ReceivedAnnouncement]:
         """The newest announcement of each author that was heard within `trust.max_age` rounds."""
@@ -141,17 +157,26 @@ class Neighbourhood:
         """Greet every connected peer: those that connected before the learner was open."""
         return [self._greetings.greeting(peer) for peer in self.connected]
 
-    def compare(self) -> list[Effect]:
-        """Greet the next neighbour in turn."""
-        return self._greetings.next(self.connected)
+    def compare(self, now: float) -> list[Effect]:
+        """Greet the next neighbour in turn, and report what was too much to be reported at once."""
+        return [*self._greetings.next(self.connected), *self._connections.complaints.summary(now)]
+
+    def fine_sender(self, peer: PeerId, field: str, why: str, amount: float, now: float) -> list[Effect]:
+        """`ConnectedPeers.fine_sender`, and let go of everything of a peer that is banned by it."""
+        effects = self._connections.fine_sender(peer, field, why, amount, now)
+        self._let_go_if_banned(peer, now)
+        return effects
 
     def fine(self, peer: PeerId, field: str, why: str, amount: float, now: float) -> list[Effect]:
         """`ConnectedPeers.fine`, and let go of everything of a peer that is banned by it."""
         effects = self._connections.fine(peer, field, why, amount, now)
-        if self.scores.banned(peer, now):
+        self._let_go_if_banned(peer, now)
+        return effects
+
+    def _let_go_if_banned(self, peer: PeerId, now: float) -> None:
+        if self.inbox.newest_of(peer) is not None and self.scores.banned(peer, now):
             self.inbox.remove(peer)
             self._partners.removed()
-        return effects
 
     def _fine_author(self, author: PeerId, fault: ContentFault, now: float) -> list[Effect]:
         return self.fine(author, fault.field, fault.why, fault.fine, now)
@@ -159,10 +184,12 @@ class Neighbourhood:
     # -- comparing what is known --------------------------------------------------------------------
 
     def greeted(self, data: bytes, via: PeerId, now: float) -> list[Effect]:
+        if not self._greetings.may_ask(via, now):
+            return [Answer(reply=None)]
         try:
             greeting = decode_greeting(data)
         except WireError as error:
-            return [Answer(reply=None), *self.fine(via, error.field, error.why, MALFORMED_FINE, now)]
+            return [Answer(reply=None), *self.fine_sender(via, error.field, error.why, MALFORMED_FINE, now)]
         reply = self._greetings.reply(greeting)
         met = self._greetings.meet(via, greeting.net, greeting.fingerprints, now)
         return [Answer(reply=reply), *met]
@@ -171,68 +198,18 @@ class Neighbourhood:
         try:
             reply = decode_reply(data)
         except WireError as error:
-            return self.fine(via, error.field, error.why, MALFORMED_FINE, now)
+            return self.fine_sender(via, error.field, error.why, MALFORMED_FINE, now)
         effects = self._greetings.meet(via, reply.net, reply.fingerprints, now)
         for frame in reply.frames:
-            _, more = self._admit(frame, via, now)
+            _, more = self._receiving.receive(frame, via, now, asked=True)
             effects += more
         return effects
 
     # -- announcements ------------------------------------------------------------------------------
 
     def heard(self, data: bytes, via: PeerId, now: float) -> list[Effect]:
-        verdict, effects = self._admit(data, via, now)
+        verdict, effects = self._receiving.receive(data, via, now)
         return [Judge(verdict=verdict), *effects]
-
-    def _admit(self, data: bytes, via: PeerId, now: float) -> tuple[Verdict, Sequence[Effect]]:
-        banned = self.scores.banned
-        match self._ledger.admit(data, self._keys, now, banned=lambda author: banned(author, now)):
-            case Rejected(field, why, amount):
-                return Verdict.REJECT, self.fine(via, field, why, amount, now)
-            case Ignored(field, why, mismatch=True):
-                return Verdict.IGNORE, self._connections.complaints.about(via, field, why, now)
-            case Ignored():
-                return Verdict.IGNORE, []
-            case Equivocated(author, round_, first, second):
-                why = f"round {round_}: two announcements {short(first)}, {short(second)}"
-                # Passed on once: a peer that holds the first announcement learns of the fork only by the second.
-                return Verdict.ACCEPT, self.fine(author, "announcement.round", why, EQUIVOCATION_FINE, now)
-            case Accepted() as accepted:
-                return self._take(accepted, data, via, now)
-
-    def _take(
-        self, accepted: Accepted, data: bytes, via: PeerId, now: float
-    ) -> tuple[Verdict, Sequence[Effect]]:
-        announcement, payload = accepted.frame.announcement, accepted.frame.payload
-        wanted = self._offers.wanted(announcement)
-        entry = ReceivedAnnouncement(
-            accepted.author,
-            announcement,
-            without_payload(data),
-            via,
-            wanted,
-            group=self._connections.group(via),
-        )
-        if payload:
-            evidence = Content(announcement.evidence.digest, payload)
-            fault = self.fetching.pulls.check_evidence(evidence)
-            if fault is not None:
-                return Verdict.IGNORE, self._fine_author(accepted.author, fault, now)
-            entry.evidence = evidence
-        said: list[Effect] = []
-        if accepted.obstacle is not None:
-            entry.mergeable = False
-            said += self._connections.complaints.about(accepted.author, *accepted.obstacle, now)
-        keepers = self._keepers() if self.inbox.full else ()
-        too_late = self.fetching.showing.too_late(entry.author)
-        if not self.inbox.put(entry, keepers=keepers, too_late=too_late):
-            return Verdict.IGNORE, said
-        self._partners.heard(entry)
-        return Verdict.ACCEPT, [*said, *self.fetching.fetch(entry)]
-
-    def _keepers(self) -> set[PeerId]:
-        """Authors that a flood of others must not push out of the inbox: connected ones, and those in the last row."""
-        return {author for author, weight in self.weights.items() if weight > 0} | self.connected
 
 
 _author = attrgetter("author")

@@ -34,6 +34,9 @@ class Seats:
     def seated(self, peer: PeerId) -> bool:
         return has_seat(self.level(peer))
 
+    def all_seated(self) -> set[PeerId]:
+        return {peer for peer in self._levels if self.seated(peer)}
+
     def gained(self, peer: PeerId) -> None:
         """Note a round in which this neighbour by itself lowered the loss."""
         self._set(peer, raised(self.level(peer)))

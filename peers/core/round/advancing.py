@@ -52,6 +52,7 @@ class Advance:
             local=self._local(saved, trained),
             standings=self._scores(),
             seats=self._others.seats.rows(),
+            heard=self._others.heard_rows(),
             shares=shares,
             tokens_total=saved.tokens_total + trained.tokens,
             samples_total=saved.samples_total + trained.samples,
@@ -88,6 +89,7 @@ class Advance:
             shares=(),
             standings=self._scores(),
             seats=self._others.seats.rows(),
+            heard=self._others.heard_rows(),
             plan=plan,
         )
 

@@ -8,6 +8,7 @@ the peer that showed it. Of an announcement that came after this peer's own, onl
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from peers.core.others.blobs.contexts import ContextExchange
 from peers.core.others.blobs.pulls import ContentFault, Fetch, Pulls
 from peers.core.others.blobs.shares import ArrivedShares
 from peers.core.others.blobs.showing import Showing
+from peers.core.others.budgets import FETCHES_OF_AUTHOR
 from peers.core.others.complaints import Complaints
 from peers.core.others.inbox import Inbox, Kind, ReceivedAnnouncement
 from peers.core.terms import Terms
@@ -67,6 +69,8 @@ class Fetching:
         self._own_arrived = 0
         """How many announcements had come when this peer published its last one."""
         self.showing = Showing(config, inbox)
+        self._begun = Counter[PeerId]()
+        """How many announcements of each author were asked for in this period."""
         self.pulls = Pulls(terms, requests)
         self.arrived = ArrivedShares(self._most_held)
         most_bytes = min(terms.context_bytes, config.round.most_context_mb * 10**6)
@@ -85,13 +89,15 @@ class Fetching:
             held = self._inbox.find(kind, entry.ref(kind).digest)
             if held is not None:
                 self._inbox.hold(entry, kind, held)
-        if entry.complete or self.pulls.busy(entry.author):
+        if entry.complete or self.pulls.busy(entry.author) or self._begun[entry.author] >= FETCHES_OF_AUTHOR:
             return []
-        return [
+        pulls = [
             self.pulls.begin(entry, kind, asked)
             for kind in (() if entry.put_off else entry.missing())
             if (asked := self._askable(entry, kind)) is not None
         ]
+        self._begun[entry.author] += bool(pulls)
+        return [*pulls]
 
     def published(self) -> list[Effect]:
         """This peer's announcement is published: ask for all that is missing."""
@@ -104,7 +110,9 @@ class Fetching:
         self._looking = not self._commits
 
     def retry(self) -> list[Effect]:
-        """Ask for all missing blobs of this round's partners, also those whose last fetch failed or was put off."""
+        """Ask for all missing blobs of this round's partners, also those whose last fetch failed or was put off. A new
+        period begins, in which each author is fetched from `FETCHES_OF_AUTHOR` times at most."""
+        self._begun.clear()
         for entry in self._inbox.newest():
             entry.put_off = False
         return self.fetch_missing()

@@ -12,11 +12,10 @@ from gossipllm.config import AdapterConfig, LearnerConfig
 from gossipllm.work import Open, Opened
 from peers.core.config import CoreConfig
 from peers.core.others.admission import (
-    BURST,
     FORGED_FINE,
     MALFORMED_FINE,
     MAX_AUTHORS,
-    PER_SECOND,
+    MAX_SAVED,
     REMEMBERED_ROUNDS,
     Accepted,
     Equivocated,
@@ -24,6 +23,7 @@ from peers.core.others.admission import (
     Ledger,
     Rejected,
 )
+from peers.core.others.budgets import ANNOUNCEMENTS_OF_AUTHOR
 from peers.core.others.offers import Offers
 from peers.core.terms import Terms
 from peers.identity import Identity
@@ -171,16 +171,24 @@ def test_equivocation_is_seen_as_many_rounds_back_as_are_remembered(
 def test_an_author_that_announces_too_fast_is_slowed_and_not_blocked(
     ledger: Ledger, alice: RemotePeer
 ) -> None:
-    verdicts = [ledger.admit(alice.announce(round_), ME, 0.0) for round_ in range(BURST + 1)]
+    verdicts = [
+        ledger.admit(alice.announce(round_), ME, 0.0)
+        for round_ in range(int(ANNOUNCEMENTS_OF_AUTHOR.burst) + 1)
+    ]
 
     assert all(isinstance(one, Accepted) for one in verdicts[:-1])
     assert isinstance(verdicts[-1], Ignored)
-    assert isinstance(ledger.admit(alice.announce(BURST), ME, 1 / PER_SECOND), Accepted)
+    assert isinstance(
+        ledger.admit(
+            alice.announce(int(ANNOUNCEMENTS_OF_AUTHOR.burst)), ME, 1 / ANNOUNCEMENTS_OF_AUTHOR.per_second
+        ),
+        Accepted,
+    )
 
 
 def test_forged_frames_cost_their_victim_nothing(ledger: Ledger, alice: RemotePeer) -> None:
     ledger.admit(alice.announce(0), ME, 0.0)
-    for round_ in range(1, 3 * BURST):
+    for round_ in range(1, 3 * int(ANNOUNCEMENTS_OF_AUTHOR.burst)):
         ledger.admit(alice.announce(round_, sign=lambda _: bytes(64)), ME, 0.0)
 
     assert isinstance(ledger.admit(alice.announce(1), ME, 0.0), Accepted)
@@ -204,6 +212,73 @@ def test_the_ledger_is_bounded(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) 
         small.admit(RemotePeer(str(name)).announce(0), ME, 0.0)
 
     assert len(small._authors) == 20
+
+
+def test_a_flood_makes_the_ledger_forget_the_flood_and_no_seated_author(
+    ledger: Ledger, alice: RemotePeer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("peers.core.others.admission.MAX_AUTHORS", 20)
+    friend = RemotePeer("friend")
+    small = Ledger(ledger._terms, ledger._offers, seated=lambda peer: peer == friend.id)
+    small.admit(friend.announce(0), ME, 0.0, source="crowd")
+    small.admit(alice.announce(0), ME, 0.0, source="alone")
+    for name in range(100):
+        small.admit(RemotePeer(str(name)).announce(0), ME, 0.0, source="crowd")
+
+    for one in (friend, alice):
+        assert small.admit(one.announce(0), ME, 0.0) == Ignored("announcement.round", "duplicate")
+
+
+# -- over a restart -----------------------------------------------------------------------------------
+
+
+def again(ledger: Ledger) -> Ledger:
+    """The ledger of the next process, from what this one saves."""
+    after = Ledger(ledger._terms, ledger._offers)
+    after.restore(ledger.rows(), ME)
+    return after
+
+
+def test_a_restart_lets_no_earlier_announcement_in_again(ledger: Ledger, alice: RemotePeer) -> None:
+    for round_ in (3, 5):
+        ledger.admit(alice.announce(round_), ME, 0.0)
+    after = again(ledger)
+    assert after.admit(alice.announce(3), ME, 0.0) == Ignored("announcement.round", "3, known to 5")
+    assert isinstance(after.admit(alice.announce(6), ME, 0.0), Accepted)
+
+
+def test_the_latest_is_taken_once_more_because_its_blobs_are_gone(ledger: Ledger, alice: RemotePeer) -> None:
+    ledger.admit(alice.announce(5), ME, 0.0)
+    after = again(ledger)
+    verdict = after.admit(alice.announce(5), ME, 0.0)
+    assert isinstance(verdict, Accepted)
+    assert not verdict.new
+    assert after.admit(alice.announce(5), ME, 0.0) == Ignored("announcement.round", "duplicate")
+
+
+def test_two_announcements_for_one_round_are_found_out_across_a_restart(
+    ledger: Ledger, alice: RemotePeer
+) -> None:
+    ledger.admit(alice.announce(5), ME, 0.0)
+    assert isinstance(again(again(ledger)).admit(alice.announce(5, tokens=2), ME, 0.0), Equivocated)
+
+
+def test_a_forgery_for_a_saved_round_bans_nobody(ledger: Ledger, alice: RemotePeer) -> None:
+    ledger.admit(alice.announce(5), ME, 0.0)
+    forged = alice.announce(5, tokens=2, sign=lambda _: bytes(64))
+    assert isinstance(again(ledger).admit(forged, ME, 0.0), Rejected)
+
+
+def test_what_is_saved_is_bounded_and_has_seated_authors_first(ledger: Ledger) -> None:
+    friend = RemotePeer("friend")
+    full = Ledger(ledger._terms, ledger._offers, seated=lambda peer: peer == friend.id)
+    full.admit(friend.announce(7), ME, 0.0)
+    for name in range(MAX_SAVED + 50):
+        full.admit(RemotePeer(str(name)).announce(0), ME, 0.0)
+    rows = full.rows()
+    assert len(rows) == MAX_SAVED
+    assert friend.keys.public_key in {row.author for row in rows}
+    assert RemotePeer("0").keys.public_key not in {row.author for row in rows}
 
 
 # -- what is offered --------------------------------------------------------------------------------

@@ -143,6 +143,21 @@ def test_a_flood_of_authors_pushes_out_none_that_are_dear(monkeypatch: pytest.Mo
     assert len(list(inbox.newest())) == 10
 
 
+def test_a_flood_from_one_group_pushes_out_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peers.core.others.inbox.MAX_AUTHORS", 10)
+    inbox, old = Inbox(), entry("old", 0)
+    old.group = "v4:198.51.100.1"
+    inbox.put(old)
+    inbox.turn(forget_after=4)
+    for number in range(50):
+        one = entry(f"crowd{number}", 0)
+        one.group = "v4:203.0.113.7"
+        inbox.put(one)
+
+    assert inbox.newest_of(old.author) is old, "though it was silent longest"
+    assert len(list(inbox.newest())) == 10
+
+
 def test_a_blob_is_found_as_what_it_was_checked_as() -> None:
     inbox, one = Inbox(), entry("a", 0)
     inbox.put(one)

@@ -18,10 +18,11 @@ from peers.core.events import (
     Started,
     Woke,
 )
+from peers.core.others.budgets import GREETINGS_OF_PEER, GREETINGS_OF_SOURCE
 from peers.core.round.stages import Gathering, Saving
 from sim.toy.learner import EVIDENCE, fingerprints
 from support.core_bench import NET, Bench, RemotePeer
-from support.effects import answered_reply, every, only, refusals, round_record, verdict
+from support.effects import answered_reply, every, notes, only, refusals, round_record, verdict
 from support.running_core import neighbourhood
 from wire.codec import decode_announcement, decode_greeting, encode_reply
 from wire.digest import Content
@@ -86,6 +87,43 @@ def test_what_a_reply_brings_is_checked_and_fetched(
     assert refusals(effects) == [(bob.id, "frame.magic")]
 
 
+def test_a_reply_has_seated_neighbours_first_and_then_one_of_each_source_in_turn(open_bench: Bench) -> None:
+    honest = [RemotePeer(f"honest{number}") for number in range(10)]
+    for number, one in enumerate(honest):
+        open_bench.tell(Connected(peer=one.id, group=f"v4:198.51.100.{number}"))
+        open_bench.tell(Heard(frame=one.announce(), via=one.id))
+    mallory = RemotePeer("mallory")
+    open_bench.tell(Connected(peer=mallory.id, group="v4:203.0.113.7"))
+    crowd = [RemotePeer(f"crowd{number}") for number in range(90)]
+    for one in crowd:
+        open_bench.tell(Heard(frame=one.announce(), via=mallory.id))
+    for _ in range(2):
+        neighbourhood(open_bench.core).seats.gained(crowd[77].id)
+
+    reply = answered_reply(open_bench.tell(RemotePeer("late").greet()))
+
+    names = [decode_announcement(frame).announcement.name for frame in reply.frames]
+    assert names[0] == "crowd77"
+    assert {one.name for one in honest} <= set(names[:12])
+
+
+def test_greetings_are_answered_within_a_budget_for_each_peer(open_bench: Bench, alice: RemotePeer) -> None:
+    answered = [only(open_bench.tell(alice.greet()), Answer).reply is not None for _ in range(50)]
+    assert sum(answered) == GREETINGS_OF_PEER.burst
+    assert only(open_bench.tell(RemotePeer("bob").greet()), Answer).reply is not None
+    assert only(open_bench.tell(alice.greet(), after=30.0), Answer).reply is not None
+
+
+def test_greetings_of_new_identities_are_answered_within_a_budget_for_their_source(open_bench: Bench) -> None:
+    answered = 0
+    for number in range(200):
+        one = RemotePeer(f"new{number}")
+        open_bench.tell(Connected(peer=one.id, group="v4:203.0.113.7"))
+        answered += only(open_bench.tell(one.greet()), Answer).reply is not None
+    assert answered == GREETINGS_OF_SOURCE.burst
+    assert only(open_bench.tell(RemotePeer("bob").greet()), Answer).reply is not None
+
+
 @pytest.mark.parametrize("event", [Greeted(greeting=b"?", via="x"), Replied(reply=b"?", via="x")])
 def test_garbage_costs_who_sent_it(open_bench: Bench, event: Event) -> None:
     for _ in range(2):
@@ -123,6 +161,18 @@ def test_another_base_anywhere_else_is_reported_once_an_hour(open_bench: Bench, 
 def test_another_network_name_is_told_apart_from_another_model(open_bench: Bench, alice: RemotePeer) -> None:
     effects = open_bench.tell(alice.greet(network="elsewhere"))
     assert refusals(effects) == [(alice.id, "net")]
+
+
+def test_what_was_too_much_to_report_is_reported_in_one_line_when_neighbours_are_compared(
+    open_bench: Bench,
+) -> None:
+    for number in range(50):
+        stranger = RemotePeer(f"stranger{number}")
+        open_bench.tell(Connected(peer=stranger.id, group="v4:203.0.113.7"))
+        open_bench.tell(stranger.greet(base="other"))
+    assert notes(open_bench.tell(Woke(timer=Comparing()), after=599.0)) == []
+    (line,) = notes(open_bench.tell(Woke(timer=Comparing()), after=30.0))
+    assert line == "and 47 more refusals of 1 kind by 1 connection, not listed one by one"
 
 
 def test_once_among_our_own_a_joined_peer_that_changes_its_base_stops_nobody(alice: RemotePeer) -> None:

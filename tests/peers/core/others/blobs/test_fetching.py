@@ -6,6 +6,7 @@ from peers.core.config import NO_DEFENCE
 from peers.core.effects import Drop, Pull, Verdict
 from peers.core.events import Comparing, Connected, Heard, NotPulled, Pulled, Woke
 from peers.core.others.blobs.pulls import MAX_OPEN
+from peers.core.others.budgets import FETCHES_OF_AUTHOR
 from support.core_bench import Bench, RemotePeer, update_of
 from support.effects import every, only, refusals, round_record, verdict
 from support.running_core import neighbourhood
@@ -67,6 +68,22 @@ def test_no_flood_of_authors_opens_more_than_so_many_fetches() -> None:
         someone = RemotePeer(str(name))
         pulls += every(bench.tell(Heard(frame=someone.announce(0), via=someone.id)), Pull)
     assert len(pulls) == MAX_OPEN
+
+
+def test_an_author_that_announces_without_end_is_fetched_a_few_times_between_two_comparisons(
+    open_bench: Bench, alice: RemotePeer
+) -> None:
+    def fetched(rounds: range) -> int:
+        pulls = 0
+        for round_ in rounds:
+            alice.update = update_of([1.0, 0.0, 0.0, round_ / 100])
+            pulls += len(every(open_bench.receive(alice, round_), Pull))
+            open_bench.now += 0.2
+        return pulls
+
+    assert fetched(range(20)) == FETCHES_OF_AUTHOR
+    again = open_bench.tell(Woke(timer=Comparing()))
+    assert only(again, Pull).digest == alice.update.digest, "the newest is fetched then"
 
 
 def test_what_is_held_of_strangers_is_bounded() -> None:
