@@ -31,15 +31,13 @@ from peers.net.stack.assembly import make_host, quiet_libp2p
 from peers.net.stack.connections import Connections, raw_id
 from peers.net.stack.tcp import TcpTransport
 from peers.net.streams import exchange, greetings, requests
-from peers.net.streams.blob_puller import PULLS_PER_PEER, BlobPuller
+from peers.net.streams.blob_puller import BlobPuller
 from peers.net.streams.blob_server import BlobServer
-from peers.net.streams.requests import RequestStreams
+from peers.net.streams.requests import RequestBudget, RequestStreams
 from wire.messages import ANNOUNCE_TOPIC, BLOB_PROTOCOL, KNOWN_PROTOCOL
 
 UPLOAD_BURST_BYTES: Final = 64_000_000
 """Blob bytes that one peer may take at once before `upload_bytes_s` counts. Guess: sixteen updates of 4 MB."""
-REQUESTS_S, REQUESTS_BURST = 4.0, 16.0
-"""Greetings and questions for addresses that one peer may ask. Guess."""
 DRAIN_S: Final = 0.3
 """Seconds at the end for announcements that are on their way out."""
 CLOSE_S: Final = 1.0
@@ -66,9 +64,9 @@ class HostLife:
         self._own_addresses = own_addresses
         self._nursery = nursery
         self._uploads = PeerBuckets(rate_s=config.upload_bytes_s, burst=UPLOAD_BURST_BYTES)
-        self._requests = PeerBuckets(rate_s=REQUESTS_S, burst=REQUESTS_BURST)
+        self._requests = RequestBudget()
         self._transport = TcpTransport(config, standing=peer.standing)
-        self._host = make_host(identity, config, self._transport, peer.welcome, bulk_streams=PULLS_PER_PEER)
+        self._host = make_host(identity, config, self._transport, peer.welcome)
         self._swarm = cast("Swarm", self._host.get_network())
         self._connections = Connections(self._swarm, on_up=self._connected, on_down=self._disconnected)
         self._streams = RequestStreams(self._host, self._connections, self._accuse)
@@ -81,7 +79,14 @@ class HostLife:
             drop=self._drop,
             meter=meter,
         )
-        self._server = BlobServer(peer.blob, peer.withholds, meter, bucket=self._uploads.of)
+        self._server = BlobServer(
+            peer.blob,
+            peer.withholds,
+            meter,
+            bucket=self._uploads.of,
+            group_of=lambda asker: self.link(asker).group,
+            upload_bytes_s=config.upload_bytes_s,
+        )
         self._puller = BlobPuller(
             lambda source: self._streams.open(source, BLOB_PROTOCOL),
             self._accuse,
@@ -89,7 +94,7 @@ class HostLife:
             max_bytes=config.max_blob_bytes,
         )
         self._dialler = Dialler(self, book, config)
-        self._streams.serve(BLOB_PROTOCOL, self._server.serve)
+        self._streams.serve(BLOB_PROTOCOL, self._serve_blob)
         self._streams.serve(KNOWN_PROTOCOL, self._serve_known)
         self._streams.serve(exchange.PEERS_PROTOCOL, self._serve_peers)
 
@@ -109,6 +114,8 @@ class HostLife:
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._dialler.run)
+                    nursery.start_soon(self._requests.run)
+                    nursery.start_soon(self._pubsub.checks.run)
                     yield
                     nursery.cancel_scope.cancel()
             finally:
@@ -157,13 +164,17 @@ class HostLife:
 
     # What the host answers.
 
+    async def _serve_blob(self, stream: INetStream, peer: PeerId) -> None:
+        await self._requests.take_blob(peer)
+        await self._server.serve(stream, peer)
+
     async def _serve_known(self, stream: INetStream, peer: PeerId) -> None:
-        await self._requests.of(peer).take(1)
+        await self._requests.take(peer)
         deadline_s = requests.ANSWER_DEADLINE_S
         await greetings.answer(stream, self._peer, peer, self._meter, deadline_s=deadline_s)
 
     async def _serve_peers(self, stream: INetStream, peer: PeerId) -> None:
-        await self._requests.of(peer).take(1)
+        await self._requests.take(peer)
         remote = self._connections.remote_of(peer)
         offered = self._dialler.offer(peer, remote)
         claimed = await exchange.answer(stream, peer, offered, deadline_s=requests.ANSWER_DEADLINE_S)

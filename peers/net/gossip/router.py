@@ -11,11 +11,13 @@ import hashlib
 import time
 from typing import Final
 
+import trio
 from libp2p.peer.id import ID
 from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.utils import safe_bytes_from_hex
 
+from peers.net.limits.rates import Rates
 from wire.bounded import BoundedDict
 
 HEARTBEAT_S: Final = 1.0
@@ -24,6 +26,9 @@ MAX_RPC_BYTES: Final = 65_536
 """Largest frame on the gossip stream. An announcement has about 1 kB; the library would send and read 1 MiB."""
 MAX_SERVED: Final = 3
 """Times that one id is sent to one asker, as in go-libp2p."""
+SERVED_S, SERVED_BURST = 16.0, 256.0
+"""Messages sent again to one asker that wishes for them; the wish for more is not granted. Guess: what a neighbour
+missed in a minute of a network of a thousand."""
 REMEMBERED: Final = 4_096
 """Message ids whose digest, and (asker, id) pairs whose count, are remembered. Guess: forty rounds of
 a network of 100."""
@@ -53,6 +58,7 @@ class SafeGossipSub(GossipSub):
         )
         self._digests: BoundedDict[bytes, bytes] = BoundedDict(REMEMBERED)
         self._served: BoundedDict[tuple[ID, bytes], int] = BoundedDict(REMEMBERED)
+        self._wishes = Rates(rate_s=SERVED_S, burst=SERVED_BURST)
 
     def _check_equivocation(self, msg: rpc_pb2.Message) -> bool:
         """Whether this id comes with the same bytes as before. The library keeps whole messages for it."""
@@ -71,7 +77,11 @@ class SafeGossipSub(GossipSub):
             key = (sender_peer_id, message_id)
             times = self._served.get(key, 0)
             self._served.renew(key, times + 1)
-            if times < MAX_SERVED and self.mcache.get(message_id) is not None:
+            if (
+                times < MAX_SERVED
+                and self.mcache.get(message_id) is not None
+                and self._wishes.take(str(sender_peer_id), trio.current_time())
+            ):
                 ids.append(wire_id)
         if ids:
             await super().handle_iwant(rpc_pb2.ControlIWant(messageIDs=ids), sender_peer_id)

@@ -30,10 +30,8 @@ def make_host(
     config: NetworkConfig,
     transport: TcpTransport,
     welcome: Callable[[PeerId], bool],
-    *,
-    bulk_streams: int = 0,
 ) -> BasicHost:
-    """`bulk_streams` is how many blobs may be pulled through one connection at the same time."""
+    """`welcome` says whether a connection with a peer may stand."""
     key_pair = create_new_key_pair(identity.seed)
     # The library refuses newcomers where it is full. Who gets a place is decided in limits/places.py, which ends
     # connections to make room, so there may be a few more for a moment.
@@ -59,7 +57,7 @@ def make_host(
     swarm = cast("Swarm", host.get_network())
     swarm.set_resource_manager(None)
     swarm.retry_config = RetryConfig(max_retries=0)
-    swarm.upgrader.muxer_multistream = Muxer(bulk_streams=bulk_streams)
+    swarm.upgrader.muxer_multistream = Muxer()
     # The library never gives its places back (see tcp.py). The limits there, and on connections, stay.
     swarm._inbound_limiter = trio.CapacityLimiter(1_000_000)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     swarm.auto_connector.maybe_connect = _do_nothing

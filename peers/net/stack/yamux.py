@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import struct
+from weakref import WeakSet
 
 import trio
 from libp2p.abc import IMuxedConn, IMuxedStream, INetStream, ISecureConn
@@ -36,10 +37,15 @@ _log = logging.getLogger(__name__)
 
 MAX_STREAMS = 64
 """Streams that may be open on one connection; a neighbour needs one for gossip and a few for blobs."""
+ALL_STREAMS = 512
+"""Streams on all connections together, about 20 kB each. Beyond it, a connection with more than its share gets no new
+ones. Guess: eight for each of 64 neighbours."""
 GRANT_BYTES = 4 * 2**20
 """Window granted ahead of a bulk read. Guess: enough for 20 MB/s at 200 ms of latency."""
 OTHER_BYTES = 2 * 2**20
-"""Room for the unread bytes of streams that are not bulk: eight full windows."""
+"""Room on one connection for the unread bytes of streams that are not bulk: eight full windows."""
+ALL_OTHER_BYTES = 16 * 2**20
+"""The same on all connections together. Beyond it, a connection that holds more than its share ends."""
 FRAME_BYTES = 4 * MAX_PLAINTEXT_LENGTH - HEADER_SIZE
 """A frame and its header fill four records of Noise, without a fifth for a few bytes. Other streams of the
 connection wait this long: a quarter of a second at 1 MB/s."""
@@ -50,9 +56,24 @@ WINDOW_POLL_S = 0.001
 
 
 class BoundedYamux(Yamux):
-    """A connection that cannot be made to hold more than `max_buffered` bytes or `MAX_STREAMS`."""
+    """A connection that cannot be made to hold more bytes or streams than its own limits and those of all
+    connections allow."""
 
-    max_buffered = OTHER_BYTES
+    def __init__(self, conn: ISecureConn, peer_id: ID, live: WeakSet[BoundedYamux]) -> None:
+        """`live` are the connections of the same host; this one adds itself."""
+        super().__init__(conn, peer_id, is_initiator=conn.is_initiator)
+        self._live = live
+        self._bulk: set[int] = set()
+        live.add(self)
+
+    def read_in_bulk(self, stream_id: int) -> None:
+        """Allow this stream the unread bytes that a `BulkReader` grants."""
+        self._bulk.add(stream_id)
+
+    @property
+    def other_bytes(self) -> int:
+        """Unread bytes of streams that are not read in bulk."""
+        return sum(len(buffer) for stream, buffer in self.stream_buffers.items() if stream not in self._bulk)
 
     async def start(self) -> None:
         """Ends with the connection. What the library raises here would end the whole swarm."""
@@ -67,16 +88,35 @@ class BoundedYamux(Yamux):
 
     async def accept_stream(self) -> IMuxedStream:
         stream = await super().accept_stream()
-        while len(self.streams) > MAX_STREAMS:
+        while self._has_too_many_streams():
             await stream.reset()
             stream = await super().accept_stream()
         return stream
 
+    def _living(self) -> list[BoundedYamux]:
+        return [each for each in self._live if not each.event_closed.is_set()]
+
+    def _has_too_many_streams(self) -> bool:
+        mine = len(self.streams)
+        living = self._living()
+        share = ALL_STREAMS // max(1, len(living))
+        return mine > MAX_STREAMS or (
+            mine > share and sum(len(each.streams) for each in living) > ALL_STREAMS
+        )
+
     async def _read_data_body(self, length: int) -> bytes:
-        held = sum(map(len, self.stream_buffers.values()))
-        if held + length > self.max_buffered:
+        self._bulk &= self.stream_buffers.keys()
+        held = sum(map(len, self.stream_buffers.values())) + length
+        most = OTHER_BYTES + len(self._bulk) * (GRANT_BYTES + DEFAULT_WINDOW_SIZE)
+        living = self._living()
+        share = ALL_OTHER_BYTES // max(1, len(living))
+        if held > most or (
+            not self._bulk
+            and held > share
+            and sum(each.other_bytes for each in living) + length > ALL_OTHER_BYTES
+        ):
             # The one error here for which the library closes the whole connection.
-            raise trio.TooSlowError(f"{held + length} unread bytes > {self.max_buffered}")
+            raise trio.TooSlowError(f"{held} unread bytes")
         with trio.fail_after(FRAME_DEADLINE_S):
             return await self.secured_conn.read(length)
 
@@ -84,15 +124,13 @@ class BoundedYamux(Yamux):
 class Muxer(MuxerMultistream):
     """The library's muxer negotiation makes its own `Yamux`, whatever class it was given."""
 
-    def __init__(self, *, bulk_streams: int) -> None:
-        """`bulk_streams` is how many `BulkReader`s one connection may have at the same time."""
-        super().__init__({TProtocol(PROTOCOL_ID): BoundedYamux})
-        self._max_buffered = OTHER_BYTES + bulk_streams * (GRANT_BYTES + DEFAULT_WINDOW_SIZE)
+    def __init__(self) -> None:
+        super().__init__({TProtocol(PROTOCOL_ID): Yamux})
+        self._live: WeakSet[BoundedYamux] = WeakSet()
 
     async def new_conn(self, conn: ISecureConn, peer_id: ID) -> IMuxedConn:
         protocol, _ = await self._selector.select(conn, conn.is_initiator, self.negotiate_timeout)
-        muxed = BoundedYamux(conn, peer_id, is_initiator=conn.is_initiator)
-        muxed.max_buffered = self._max_buffered
+        muxed = BoundedYamux(conn, peer_id, self._live)
         return self._annotate_connection(muxed, conn, protocol)
 
 
@@ -101,6 +139,8 @@ class BulkReader:
 
     def __init__(self, stream: INetStream, total: int) -> None:
         self._stream = _yamux_stream(stream)
+        if isinstance(self._stream.conn, BoundedYamux):
+            self._stream.conn.read_in_bulk(self._stream.stream_id)
         self._ungranted = total - DEFAULT_WINDOW_SIZE
 
     async def grant(self) -> None:

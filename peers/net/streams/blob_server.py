@@ -1,8 +1,8 @@
 """Serving blobs on the blob protocol: a request names a digest and an offset, raw bytes follow the answer.
 
-`wire/pull.py` has the two heads. A few blobs are served at a time, and the other askers are told to come back; each
-asker has a bucket that delays. The peer above decides who may have which blob; an asker that may have it later is told
-to come back too, which costs no more than a look-up.
+`wire/pull.py` has the two heads. A few blobs are served at a time (`serving.py`), and the other askers are told to come
+back; each asker has a bucket that delays. The peer above decides who may have which blob; an asker that may have it
+later is told to come back too, which costs no more than a look-up.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from peers.net.meter import TrafficMeter
 from peers.net.stack.yamux import FRAME_BYTES, BulkWriter
 from peers.net.streams import requests
 from peers.net.streams.framing import read_exactly
+from peers.net.streams.serving import Serving, Transfer
 from wire.errors import WireError
 from wire.pull import (
     REQUEST_BYTES,
@@ -30,7 +31,7 @@ from wire.pull import (
     encode_pull_response,
 )
 
-SERVES: Final = 4
+SERVES: Final = 8
 """Blobs served at the same time; a peer that asks beyond that is told to come back. Guess."""
 PIECE_BYTES: Final = FRAME_BYTES
 WRITE_DEADLINE_S: Final = 30.0
@@ -47,12 +48,15 @@ class BlobServer:
         meter: TrafficMeter,
         *,
         bucket: Callable[[PeerId], Bucket],
+        group_of: Callable[[PeerId], str],
+        upload_bytes_s: float,
     ) -> None:
         self._blob = blob
         self._withholds = withholds
         self._meter = meter
-        self._places = trio.Semaphore(SERVES)
+        self._serving = Serving(SERVES, upload_bytes_s=upload_bytes_s)
         self._bucket = bucket
+        self._group_of = group_of
 
     async def serve(self, stream: INetStream, peer: PeerId) -> None:
         """One request. Raises `ProtocolFault`, `trio.TooSlowError` or the stream's errors; the caller resets."""
@@ -68,17 +72,18 @@ class BlobServer:
             return
         if request.offset > len(blob):
             raise ProtocolFault("pull.offset", f"{request.offset} > {len(blob)}", faults.MALFORMED)
-        try:
-            self._places.acquire_nowait()
-        except trio.WouldBlock:
+        transfer = self._serving.place(peer, self._group_of(peer))
+        if transfer is None:
             await self._say(stream, PullStatus.BUSY)
             return
-        try:
-            await self._send(stream, blob, request.offset, self._bucket(peer))
-        finally:
-            self._places.release()
+        with self._serving.under_way(transfer):
+            await self._send(stream, blob, request.offset, transfer)
+        if transfer.scope.cancelled_caught:
+            # The caller resets the stream, which is how the peer learns that the rest will not come.
+            raise trio.TooSlowError("gave way to another transfer")
 
-    async def _send(self, stream: INetStream, blob: bytes, offset: int, bucket: Bucket) -> None:
+    async def _send(self, stream: INetStream, blob: bytes, offset: int, transfer: Transfer) -> None:
+        bucket = self._bucket(transfer.peer)
         await self._say(stream, PullStatus.FOUND, len(blob))
         view, writer = memoryview(blob), BulkWriter(stream)
         for start in range(offset, len(blob), PIECE_BYTES):
@@ -86,6 +91,7 @@ class BlobServer:
             await bucket.take(len(piece))
             with trio.fail_after(WRITE_DEADLINE_S):
                 await writer.write(piece)
+            transfer.sent_bytes += len(piece)
             self._meter.sent("blob", len(piece))
 
     async def _say(self, stream: INetStream, status: PullStatus, size: int = 0) -> None:

@@ -16,6 +16,8 @@ from libp2p.abc import IHost, INetStream
 from libp2p.custom_types import TProtocol
 
 from peers.net.host import PeerId, Unreachable
+from peers.net.limits.buckets import PeerBuckets
+from peers.net.limits.fair import FairBucket
 from peers.net.limits.faults import ProtocolFault
 from peers.net.stack.connections import Connections, raw_id
 from peers.net.streams.framing import finish
@@ -25,6 +27,13 @@ _log = logging.getLogger(__name__)
 ANSWER_DEADLINE_S: Final = 10.0
 """Seconds to wait for a stream, for an answer to a greeting or to a question for peers, and for the head of a blob.
 Guess: where 30 % of the packets were lost each way, a message took up to 3.2 s."""
+
+REQUESTS_S, REQUESTS_BURST = 4.0, 16.0
+"""Greetings and questions for addresses that one peer may ask. Guess."""
+ALL_REQUESTS_S, ALL_REQUESTS_BURST = 64.0, 256.0
+"""The same for all peers together, who take turns. A greeting of a thousand entries takes some milliseconds. Guess."""
+BLOB_REQUESTS_S, BLOB_REQUESTS_BURST = 16.0, 64.0
+"""Blobs that one peer may ask for, here or not. Guess: a round of a hundred peers."""
 
 StreamHandler = Callable[[INetStream, PeerId], Awaitable[None]]
 Accuse = Callable[[PeerId, ProtocolFault], None]
@@ -86,3 +95,28 @@ class RequestStreams:
                 await finish(stream, orderly=orderly)
 
         self._host.set_stream_handler(TProtocol(protocol), handler)
+
+
+class RequestBudget:
+    """When the requests of others are answered: later, if one peer or all together ask too much. `run` must run."""
+
+    def __init__(self) -> None:
+        self._of_peer = PeerBuckets(rate_s=REQUESTS_S, burst=REQUESTS_BURST)
+        self._of_all = FairBucket(rate_s=ALL_REQUESTS_S, burst=ALL_REQUESTS_BURST)
+        self._blobs = PeerBuckets(rate_s=BLOB_REQUESTS_S, burst=BLOB_REQUESTS_BURST)
+
+    async def run(self) -> None:
+        await self._of_all.run()
+
+    async def take(self, peer: PeerId) -> None:
+        """Wait until a greeting or a question for addresses may be answered."""
+        await self._of_peer.of(peer).take(1)
+        await self._of_all.take(peer)
+
+    async def take_blob(self, peer: PeerId) -> None:
+        """Wait until a request for a blob may be answered."""
+        await self._blobs.of(peer).take(1)
+
+    def disconnected(self, peer: PeerId) -> None:
+        self._of_peer.disconnected(peer)
+        self._blobs.disconnected(peer)
