@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all check lint types imports wheel docs clean help
+.PHONY: demo test test-all check lint types imports fuzz wheel docs clean help
 
 help:
 	@echo "make demo      four peers on this machine, from nothing to a trust matrix"
 	@echo "make test      the test suite, but for long batteries: some minutes"
 	@echo "make test-all  all of it: live demos of every scenario, peers killed again and again"
 	@echo "make check     lint, types, import contracts"
+	@echo "make fuzz      ten minutes of fuzzing for each decoder; FUZZ_SECONDS=10 for a short run"
 	@echo "make wheel     build the wheel, install it in an empty environment and run it"
 	@echo "make docs      the documentation as web pages, in build/docs"
 	@echo "make clean     remove what the above made"
@@ -42,6 +43,11 @@ imports: $(VENV)/.ready-dev
 
 wheel: $(VENV)/.ready-dev
 	$(BIN)/python tests/wheel_check.py
+
+FUZZ_SECONDS ?= 600
+
+fuzz: $(VENV)/.ready-dev
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS)
 
 # mkdocs-material prints twelve lines about its successor where this is not set.
 docs: $(VENV)/.ready-dev
