@@ -82,7 +82,7 @@ class DefenceConfig:
     """Whether each neighbour in a row is first tried by itself on this peer's trust split, and left out where it does
     not lower the loss. Without, the guard compares whole rows only, and one bad neighbour voids the row."""
 
-    share: float = 0.25
+    share: float = 0.1
     """Weight of the neighbour when it is tried by itself, above 0 to 1. Guess: what a neighbour may have in a row of
     four."""
 
@@ -124,7 +124,7 @@ class DefenceConfig:
 
 
 NO_DEFENCE: Final = DefenceConfig(
-    confirm=False, bind_rows=0, commit=False, newcomers=1.0, own_share=0.0, patience=0
+    confirm=False, errors=0.0, bind_rows=0, commit=False, newcomers=1.0, own_share=0.0, patience=0
 )
 """The guard alone, as the published experiments were run with it."""
 

@@ -113,7 +113,7 @@ class Running:
             case Declined():
                 return self._rounds.declined(event, now)
             case Confirmed():
-                return []
+                return self._rounds.confirmed(event, now)
             case Evaluated():
                 return self._rounds.evaluated(event)
             case Fitted():

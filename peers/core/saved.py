@@ -14,6 +14,7 @@ from typing import Final, Literal
 import msgspec
 
 from gossipllm.work import PushedShare
+from peers.core.course import Course
 from trust.rows.importance import Importance
 from wire.digest import Content
 from wire.messages import Fingerprints
@@ -80,6 +81,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     The totals count all tokens and samples that were ever processed. `importance` is the running mean of the measured
     importance of each layer, `measured` the number of its measurements; both are empty where layers are not chosen.
+    `good` is the snapshot of the last good state (`peers.core.course`), None where there is none or it is `snapshot`.
     `plan` says what the next local steps train, so that a round that is repeated after a crash is the same round.
     """
 
@@ -102,6 +104,8 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     importance: Importance = ()
     measured: tuple[int, ...] = ()
     plan: Plan = WHOLE
+    course: Course = Course()
+    good: Content | None = None
 
 
 @dataclass(frozen=True, slots=True)

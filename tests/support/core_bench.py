@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TypedDict, Unpack
 
 import msgspec
 import numpy as np
 
 from gossipllm.config import LearnerConfig
-from gossipllm.work import Absorb, Merge
-from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
+from gossipllm.work import Absorb, Merge, Restore
+from peers.core.config import NO_DEFENCE, CoreConfig, DefenceConfig, RoundConfig
 from peers.core.core import Core
 from peers.core.effects import Effect, Pull, Store, WakeAt
 from peers.core.events import (
@@ -40,6 +41,8 @@ from wire.units import Offer
 
 NET = network_id("gossipllm", fingerprints())
 TARGET = (1.0, 0.0, 0.0, 0.0)
+UNCONFIRMED = replace(NO_DEFENCE, commit=True)
+"""The defence of most scripts: rows are judged by the guard alone, and no neighbour is tried by itself."""
 
 
 def update_of(values: Sequence[float]) -> Content:
@@ -133,10 +136,10 @@ class CoreOptions(TypedDict, total=False):
 
     joined: frozenset[str]
     trust: TrustConfig
-    defence: DefenceConfig
     learner: LearnerConfig
     keep_neighbours: bool
     merges: bool
+    defence: DefenceConfig
 
 
 class BenchOptions(CoreOptions, total=False):
@@ -161,6 +164,7 @@ class Bench:
         **options: Unpack[CoreOptions],
     ) -> None:
         limits: RoundOptions = {"steps": 1, **(rounds or {})}
+        options.setdefault("defence", UNCONFIRMED)
         self.config = CoreConfig(name="me", round=RoundConfig(**limits), **options)
         self.keys = ToyKeys.of("me")
         self.core = Core(self.config, self.keys, saved)
@@ -191,13 +195,17 @@ class Bench:
         saving = self.train() if effects is None else effects
         return self.tell(Stored(generation=only(saving, Store).saved.generation))
 
+    def tell_stored(self, effects: Sequence[Effect]) -> None:
+        """The state among the effects is on the disk."""
+        self.tell(Stored(generation=only(effects, Store).saved.generation))
+
     def finish(self, effects: Sequence[Effect]) -> list[Effect]:
         """Answer the questions to the learner until the round is merged; the effects of its end."""
         asked = requests(effects)
         while True:
             request = asked.pop(0)
             effects = self.tell(self.learner.answer(request))
-            if isinstance(request, Merge | Absorb):
+            if isinstance(request, Merge | Absorb | Restore):
                 return effects
             asked += requests(effects)
 

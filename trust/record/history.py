@@ -16,16 +16,23 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 HISTORY_FILE = "history.msgpack"
-VERSION = 3
-"""Version of the format. Version 2 added to a round what was trained and offered, version 3 all inputs of its row.
+VERSION = 4
+"""Version of the format. Version 2 added to a round what was trained and offered, version 3 all inputs of its row,
+version 4 what each neighbour did by itself.
 Fields that an earlier version lacks have their defaults, which mean "not known"."""
 
 PeerName: TypeAlias = str
 """A peer's id as text (`12D3KooW...`). `Begun.name` is the name for display."""
 
 
-Guard: TypeAlias = Literal["alone", "taken", "shrunk", "refused"]
-"""Outcome of a merge: there was none, or it was taken, moved toward the peer's own adapter, or refused."""
+Guard: TypeAlias = Literal["alone", "taken", "shrunk", "refused", "returned"]
+"""Outcome of a merge: there was none, or it was taken, moved toward the peer's own adapter, or refused; or the peer
+went back to its last good state instead."""
+
+LeftOut: TypeAlias = Literal["own", "twin", "unbound", "harmful", "useless", "paused"]
+"""Why a neighbour was left out of the row after it was tried by itself: nearly identical to the peer itself or to the
+untouched start, or to another neighbour; predictions that are not those of its update; a loss that rose; a loss that
+did not fall by more than the error of the measurement; or the peer trained alone for a while ("paused")."""
 
 NoteLevel: TypeAlias = Literal["info", "warning", "error"]
 
@@ -59,6 +66,11 @@ class Begun(_Record, frozen=True, kw_only=True, tag="begun"):
     """`tokens_alpha` as a number (`trust.rows.config.alpha_of`)."""
     guarded: bool = True
     """Whether merges that increase the trust loss are shrunk or refused."""
+    newcomers: float = 1.0
+    """Largest joint weight of neighbours without a seat, and `own_share` the least of the peer itself."""
+    own_share: float = 0.0
+    share: float = 0.0
+    """Weight at which neighbours are tried by themselves; 0 where they are not."""
 
 
 class Seen(
@@ -90,6 +102,15 @@ class Seen(
     samples: int = 0
     tokens_total: int = 0
     samples_total: int = 0
+    gain: float | None = None
+    """By how much the trust loss fell where this neighbour was mixed in by itself; None where it was not tried."""
+    gain_error: float = 0.0
+    left: LeftOut | None = None
+    """Why it was left out of the row; None where it was not."""
+    twin_of: PeerName = ""
+    """The neighbour that stands for this one, where `left` is "twin"."""
+    standing: float = 0.0
+    """What it had earned before this round, 0 to 1 (`trust.rows.standing`)."""
 
 
 class Round(_Record, frozen=True, kw_only=True, tag="round"):
@@ -135,6 +156,8 @@ class Round(_Record, frozen=True, kw_only=True, tag="round"):
     """Running mean of this peer's measurements of each layer's importance, None for a layer never measured; empty where
     layers are not chosen by importance."""
     absorbed: int = 0
+    alone: float | None = None
+    """Estimate of the trust loss after local steps had this peer always trained alone; None where not known."""
 
 
 class Refusal(_Record, frozen=True, kw_only=True, tag="refusal"):

@@ -30,8 +30,13 @@ from peers.core.others.partners import Partners
 from peers.core.others.receiving import Receiving
 from peers.core.saved import SavedHeard
 from peers.core.terms import Terms
+from trust.record.history import LeftOut
 from wire.codec import decode_greeting, decode_reply
 from wire.errors import WireError
+
+UNBOUND_FINE = -10.0
+"""For predictions that are not those of the update. It takes some rounds to a ban, because a device that computes in
+another precision may be out of line by chance."""
 
 
 class Neighbourhood:
@@ -177,6 +182,22 @@ class Neighbourhood:
         if self.inbox.newest_of(peer) is not None and self.scores.banned(peer, now):
             self.inbox.remove(peer)
             self._partners.removed()
+
+    def tried(self, peer: PeerId, left: LeftOut | None, now: float) -> list[Effect]:
+        """Note what a neighbour did to this peer by itself; `left` says why it was left out of the row."""
+        match left:
+            case None:
+                self.seats.gained(peer)
+            case "harmful":
+                self.seats.harmed(peer)
+            case "unbound":
+                self.seats.forfeit(peer)
+                return self.fine(
+                    peer, "evidence", "its predictions are not those of its update", UNBOUND_FINE, now
+                )
+            case "own" | "twin" | "useless" | "paused":
+                """Says nothing about what it is worth."""
+        return []
 
     def _fine_author(self, author: PeerId, fault: ContentFault, now: float) -> list[Effect]:
         return self.fine(author, fault.field, fault.why, fault.fine, now)

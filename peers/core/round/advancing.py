@@ -14,6 +14,8 @@ from peers.core.others.neighbourhood import Neighbourhood
 from peers.core.round.announcing import AnnouncementExtras, announcement_frame
 from peers.core.round.planning import Planner, PlanningInputs
 from peers.core.saved import LocalSteps, Saved, SavedScore
+from trust.record.history import Guard
+from wire.digest import Content
 
 
 class Advance:
@@ -59,6 +61,8 @@ class Advance:
             importance=importance,
             measured=measured,
             plan=plan,
+            course=saved.course.stepped(trained.trust_loss),
+            good=self._good(saved, trained.trust_loss),
         )
         extras = AnnouncementExtras(
             offer=trained.offer,
@@ -72,8 +76,13 @@ class Advance:
         )
         return msgspec.structs.replace(state, frame=frame)
 
-    def from_merging(self, saved: Saved, merged: Merged) -> Saved:
+    def from_merging(self, saved: Saved, merged: Merged, guard: Guard) -> Saved:
         """The state in which the next round begins. Called before the neighbourhood turns to that round."""
+        course, took = saved.course, guard in ("taken", "shrunk")
+        if guard == "returned":
+            course = course.returned(merged.trust_loss)
+        else:
+            course = course.ended(merged.trust_loss, merged=took)
         plan = saved.plan
         if self._planner.by_heads:
             plan = self._planner.heads(saved.round, self._inputs())
@@ -91,7 +100,21 @@ class Advance:
             seats=self._others.seats.rows(),
             heard=self._others.heard_rows(),
             plan=plan,
+            course=course,
+            good=self._good_after(saved, guard),
         )
+
+    def _good(self, saved: Saved, loss: float) -> Content | None:
+        """The last good state after local steps that ended in this loss: None for that of these steps."""
+        if not self._config.defence.patience or saved.course.improves(loss):
+            return None
+        return saved.good or saved.snapshot
+
+    def _good_after(self, saved: Saved, guard: Guard) -> Content | None:
+        """The last good state after the round's end: None for the one that the next round begins with."""
+        if guard == "returned" or not self._config.defence.patience:
+            return None
+        return saved.good or (saved.snapshot if guard in ("taken", "shrunk") else None)
 
     def _local(self, saved: Saved, trained: Trained) -> LocalSteps:
         return LocalSteps(

@@ -1,7 +1,10 @@
 """Deciding: from the participants of a round to one row and its merge.
 
     push-sum            -> Absorb               all arrived shares: there is no row
+    behind              -> Restore              the last good state (`peers.core.course`)
     no neighbours       -> Merge                alone: the learner measures the test loss and makes the next snapshot
+    with a guard        -> Confirm              each neighbour by itself (`confirming.py`)
+    Confirmed           -> as follows, with those that it left
     strategy `learned`  -> Fit                  from the last round's row on
     rows of evidence    -> Evaluate             all of them and keeping everything, on this peer's own trust split
     one row, no guard   -> Merge                as it is: there is no choice
@@ -15,15 +18,25 @@ waits for.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from gossipllm.work import Absorb, Evaluate, Evaluated, Fit, Fitted, Merge, Request
+from gossipllm.work import Absorb, Confirmed, Evaluate, Evaluated, Fit, Fitted, Merge, Request, Restore
 from peers.core.config import CoreConfig
 from peers.core.round.choosing import Choice, alone, choice_of, shrunk_rows
-from peers.core.round.stages import Choosing, Fitting, Merging, Participant, Participants, Shrinking, Stage
+from peers.core.round.confirming import Confirmer
+from peers.core.round.stages import (
+    Choosing,
+    Confirming,
+    Fitting,
+    Merging,
+    Participant,
+    Participants,
+    Shrinking,
+)
 from peers.core.saved import LocalSteps, Saved
+from trust.rows.bounds import Row, bounded
 from trust.rows.config import strategy_of
 from trust.rows.rows import (
     Candidate,
@@ -35,9 +48,10 @@ from trust.rows.rows import (
     starting_row,
     token_weighted,
 )
+from trust.rows.standing import has_seat
 from wire.digest import Content
 
-Step: TypeAlias = tuple[Stage, Request]
+Step: TypeAlias = tuple[Confirming | Fitting | Choosing | Shrinking | Merging, Request]
 
 SUM_TOLERANCE = 1e-3
 """How far the sum of a learned row may be from 1. Guess: far above the rounding of float32, far below what matters."""
@@ -46,14 +60,41 @@ SUM_TOLERANCE = 1e-3
 class Decider:
     """Decides by the configuration, which does not change between rounds."""
 
-    def __init__(self, config: CoreConfig, new_request: Callable[[], int]) -> None:
+    def __init__(self, config: CoreConfig, confirmer: Confirmer, new_request: Callable[[], int]) -> None:
         self._config = config
+        self._confirmer = confirmer
         self._new_request = new_request
+        self._confirms = config.round.guard and config.defence.confirm
         self._alpha = alpha_of(config.trust, config.learner.training.reduction)
 
     def begin(self, participants: Participants) -> Step:
         if not self._config.learner.rows:
             return self.absorb(participants)
+        if not participants.members or not self._confirms:
+            return self._propose(participants)
+        confirm = self._confirmer.ask(participants.members, self._new_request)
+        return Confirming(confirm.request, participants), confirm
+
+    def confirmed(self, stage: Confirming, answer: Confirmed) -> Step:
+        """Go on with the neighbours that are not left out."""
+        judged = self._confirmer.judged(stage.participants.members, answer)
+        participants = replace(
+            stage.participants,
+            members=tuple(one for one in judged if one.left is None),
+            left=tuple(one for one in judged if one.left is not None),
+        )
+        if participants.members:
+            return self._propose(participants)
+        return self._merge(participants, Choice(alone(0), None, "refused"), ())
+
+    def restore(self, participants: Participants, good: Content) -> Step:
+        """Go back to the last good state. Nobody takes part in this round."""
+        request = self._new_request()
+        participants = replace(participants, members=(), left=())
+        choice = Choice(alone(0), None, "returned")
+        return Merging(request, participants, choice, ()), Restore(request=request, snapshot=good)
+
+    def _propose(self, participants: Participants) -> Step:
         neighbours = [self._neighbour(one) for one in participants.members]
         if not neighbours or not strategy_of(self._config.trust).fitted:
             rows = candidate_rows(self._config.trust, neighbours, participants.own_counts, alpha=self._alpha)
@@ -82,8 +123,7 @@ class Decider:
         *losses, own_loss = answer.losses
         tried = tuple((one.temperature, loss) for one, loss in zip(stage.candidates, losses, strict=True))
         participants = replace(stage.participants, own_loss=own_loss)
-        bound = own_loss if self._config.round.guard else math.inf
-        choice = choice_of(stage.candidates, losses, bound)
+        choice = choice_of(stage.candidates, losses, self._bounds(own_loss, answer.errors))
         if isinstance(stage, Shrinking):
             refused = Choice(alone(len(participants.members)), None, "refused")
             return self._merge(
@@ -91,11 +131,34 @@ class Decider:
             )
         if choice is not None:
             return self._merge(participants, choice, tried)
-        nearer = shrunk_rows(stage.candidates, losses)
+        nearer = (*shrunk_rows(stage.candidates, losses), *self._best_alone(participants))
         request = self._new_request()
         return Shrinking(request, participants, nearer, tried), _evaluate(
             request, nearer, participants.members
         )
+
+    def _bounds(self, own_loss: float, errors: Sequence[float]) -> list[float]:
+        """What the loss of each candidate must be below, in the order of `Evaluated.errors`, the last left out."""
+        if not self._config.round.guard:
+            return [math.inf] * (len(errors) - 1)
+        return [own_loss - self._config.defence.errors * error for error in errors[:-1]]
+
+    def _best_alone(self, participants: Participants) -> tuple[Candidate, ...]:
+        """The row over the neighbour of largest measured gain, at the weight at which it was measured."""
+        gains = [-math.inf if one.gain is None else one.gain for one in participants.members]
+        if len(gains) < 2 or not max(gains) > 0:
+            return ()
+        best = gains.index(max(gains))
+        share = self._config.defence.share
+        row = self._bounded(
+            (1 - share, *(share if index == best else 0.0 for index in range(len(gains)))), participants
+        )
+        return (Candidate(None, row),)
+
+    def _bounded(self, row: Row, participants: Participants) -> Row:
+        defence = self._config.defence
+        seated = [has_seat(one.standing) for one in participants.members]
+        return bounded(row, seated, newcomers=defence.newcomers, own_share=defence.own_share)
 
     def absorb(self, participants: Participants) -> Step:
         """Absorb the arrived shares. The round's row keeps everything, because push-sum has no row."""
@@ -105,6 +168,10 @@ class Decider:
 
     def _measure(self, participants: Participants, candidates: tuple[Candidate, ...]) -> Step:
         nobody = alone(len(participants.members))
+        if self._config.round.guard:
+            candidates = _distinct(
+                replace(one, row=self._bounded(one.row, participants)) for one in candidates
+            )
         if all(one.row == nobody for one in candidates):
             return self._merge(participants, Choice(nobody, None, "alone"), ())
         if len(candidates) == 1 and not self._config.round.guard:
@@ -146,6 +213,14 @@ class Decider:
         if self._config.trust.tokens_count == "total":
             return Counts(announced.tokens_total, announced.samples_total)
         return Counts(announced.tokens, announced.samples)
+
+
+def _distinct(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    """Equal rows once, because each costs a measurement."""
+    rows: dict[Row, Candidate] = {}
+    for one in candidates:
+        rows.setdefault(one.row, one)
+    return tuple(rows.values())
 
 
 def own_counts(saved: Saved, local: LocalSteps, trust: TrustConfig) -> Counts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from gossipllm import __version__
@@ -31,6 +33,9 @@ def begun_record(peer: PeerId, config: CoreConfig, *, round_: int, opened: Opene
         trust=msgspec.json.encode(config.trust).decode(),
         alpha=alpha_of(config.trust, config.learner.training.reduction),
         guarded=config.round.guard,
+        newcomers=config.defence.newcomers if config.round.guard else 1.0,
+        own_share=config.defence.own_share if config.round.guard else 0.0,
+        share=config.defence.share if config.round.guard and config.defence.confirm else 0.0,
     )
 
 
@@ -40,10 +45,7 @@ def round_record(peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged) 
         peer=peer,
         round=saved.round,
         self_weight=stage.choice.row[0],
-        seen=tuple(
-            _seen(one, weight)
-            for one, weight in zip(stage.participants.members, stage.choice.row[1:], strict=True)
-        ),
+        seen=_all_seen(stage),
         train_loss=local.train_loss,
         trust_alone=stage.participants.own_loss,
         trust_merged=merged.trust_loss,
@@ -65,6 +67,7 @@ def round_record(peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged) 
         window=local.first_block if local.first_block >= 0 else None,
         importance=saved.importance,
         absorbed=len(stage.participants.shares) - len(merged.refused),
+        alone=saved.course.alone,
     )
 
 
@@ -91,6 +94,20 @@ def merge_inputs(peer: PeerId, *, saved: Saved, stage: Merging) -> MergeInputs |
     )
 
 
+def _all_seen(stage: Merging) -> tuple[Seen, ...]:
+    """The members of the row with their weights, and those that were left out of it with none; sorted by author."""
+    taken = zip(stage.participants.members, stage.choice.row[1:], strict=True)
+    seen = [
+        *(_seen(one, weight) for one, weight in taken),
+        *(_seen(one, 0.0) for one in stage.participants.left),
+    ]
+    return tuple(sorted(seen, key=lambda one: one.peer))
+
+
+def _known(loss: float) -> float | None:
+    return loss if math.isfinite(loss) else None
+
+
 def _seen(participant: Participant, weight: float) -> Seen:
     one, announced = participant, participant.received.announcement
     several = len(one.distances) > 1
@@ -110,6 +127,11 @@ def _seen(participant: Participant, weight: float) -> Seen:
         tokens_total=announced.tokens_total,
         samples_total=announced.samples_total,
         rank=announced.offer.rank,
+        gain=None if one.gain is None else _known(one.gain),
+        gain_error=one.gain_error if math.isfinite(one.gain_error) else 0.0,
+        left=one.left,
+        twin_of=one.twin_of,
+        standing=one.standing,
     )
 
 

@@ -4,7 +4,9 @@
     Trained               -> Store(published)            the signed announcement, on disk before any peer sees it
     Stored                -> Publish, WakeAt(deadline)   not before, whatever happens in between
     a neighbour's update  -> Weigh                       as they come, while this peer waits
-    all here, or too late -> Fit, Evaluate, Merge        the row: `deciding.py`
+    all here, or too late -> Confirm                     each neighbour by itself: `confirming.py`
+    Confirmed             -> Fit, Evaluate, Merge        the row: `deciding.py`
+                          or Restore                     the last good state: `peers.core.course`
                           or Absorb                      shares that were pushed to this peer, in place of a row
     Merged                -> Log, Keep, Store(training), Train
 
@@ -33,7 +35,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from gossipllm.work import (
+    Confirmed,
     Declined,
     Evaluated,
     Failed,
@@ -53,6 +58,7 @@ from peers.core.others.blobs.pulls import BAD_CONTENT_FINE
 from peers.core.others.blobs.shares import BAD_SHARE_FINE
 from peers.core.others.neighbourhood import Neighbourhood
 from peers.core.round.advancing import Advance
+from peers.core.round.confirming import Confirmer
 from peers.core.round.deciding import Decider, Step, own_counts
 from peers.core.round.disk import Disk
 from peers.core.round.gathering import Gatherer
@@ -61,6 +67,7 @@ from peers.core.round.planning import Planner
 from peers.core.round.records import begun_record, merge_inputs, round_record
 from peers.core.round.stages import (
     Choosing,
+    Confirming,
     Fitting,
     Gathering,
     Merging,
@@ -102,7 +109,7 @@ class Rounds:
         self._new_request = new_request
         self._advance = Advance(config, keys, neighbourhood, planner)
         self._gatherer = Gatherer(config, neighbourhood)
-        self._decider = Decider(config, new_request)
+        self._decider = Decider(config, Confirmer(config, keys, neighbourhood), new_request)
         self._disk = Disk(keys.peer_id)
         self._shown: tuple[Content, ...] = ()
         """Blobs of the announcement that neighbours fetch from."""
@@ -134,7 +141,7 @@ class Rounds:
         """The learner died: log it, pause, and open it again with the last saved state."""
         if self.stage == Opening(None) or isinstance(self.stage, Resting):
             return []
-        announced = isinstance(self.stage, Gathering | Fitting | Choosing | Shrinking | Merging)
+        announced = isinstance(self.stage, Gathering | Confirming | Fitting | Choosing | Shrinking | Merging)
         self.stage = Opening(None)
         return self._supervision.lost(why, now, round_=self.round, announced=announced)
 
@@ -302,15 +309,41 @@ class Rounds:
         saved, local = self._saved, announced_of(self._saved).local
         self._others.inbox.close()
         self._others.fetching.close()
+        members = self._gatherer.members(stage, now)
+        waits = self._remembers and saved.course.waits > 0
         participants = Participants(
-            members=self._gatherer.members(stage, now),
+            members=() if waits else members,
+            left=tuple(msgspec.structs.replace(one, left="paused") for one in members) if waits else (),
             gathered_s=now - stage.since,
             own_loss=local.trust_loss,
             previous=self._others.weights,
             own_counts=own_counts(saved, local, self._config.trust),
             shares=self._others.shares(now) if take_shares else (),
         )
+        if self._goes_back:
+            return self._step(self._decider.restore(participants, saved.good or _snapshot(saved)))
         return self._step(self._decider.begin(participants))
+
+    @property
+    def _remembers(self) -> bool:
+        """Whether this peer compares its course with training alone."""
+        defence, learner = self._config.defence, self._config.learner
+        return self._config.round.guard and defence.patience > 0 and learner.rows and self._config.merges
+
+    @property
+    def _goes_back(self) -> bool:
+        return self._remembers and self._saved.course.behind >= self._config.defence.patience
+
+    def confirmed(self, event: Confirmed, now: float) -> list[Effect]:
+        stage = self.stage
+        if not isinstance(stage, Confirming) or event.request != stage.request:
+            return []
+        step = self._decider.confirmed(stage, event)
+        participants = step[0].participants
+        effects: list[Effect] = []
+        for one in (*participants.members, *participants.left):
+            effects += self._others.tried(one.received.author, one.left, now)
+        return [*effects, *self._step(step)]
 
     def fitted(self, event: Fitted) -> list[Effect]:
         stage = self.stage
@@ -340,9 +373,27 @@ class Rounds:
         refused = self._absorbed(stage.participants.shares, event.refused, now)
         record = round_record(self._me, saved=self._saved, stage=stage, merged=event)
         kept = self._kept(self._saved, stage)
-        self._saved = self._advance.from_merging(self._saved, event)
+        back = self._went_back(stage)
+        self._saved = self._advance.from_merging(self._saved, event, stage.choice.guard)
         self._others.turn({one.peer: one.weight for one in record.seen}, record.round)
-        return [*refused, Log(record=record), *kept, Store(saved=self._saved), *self._train()]
+        return [*refused, Log(record=record), *back, *kept, Store(saved=self._saved), *self._train()]
+
+    def _went_back(self, stage: Merging) -> list[Effect]:
+        """Tell of going back, and lower the standing of those who had a weight in the last row."""
+        if stage.choice.guard != "returned":
+            return []
+        for peer, weight in self._others.weights.items():
+            if weight > 0:
+                self._others.seats.harmed(peer)
+        course = self._saved.course
+        assert course.alone is not None, "who went back was behind an estimate"
+        assert course.best is not None, "and had a good state"
+        text = (
+            f"merging left this peer worse off than training alone: for {course.behind} rounds its trust loss was "
+            f"above {course.alone:.3f}, which it would have reached alone. It went back to its last good state "
+            f"({course.best:.3f}) and trains alone for a while"
+        )
+        return [note(self._me, "warning", text)]
 
     def _kept(self, saved: Saved, stage: Merging) -> list[Effect]:
         # With push-sum a neighbour sends a share of mass, which is no adapter and cannot be measured again.
@@ -359,6 +410,11 @@ class Rounds:
             why = "less was pushed than before, or more than there can be"
             effects += self._others.fine(peer, "share", why, BAD_SHARE_FINE, now)
         return effects
+
+
+def _snapshot(saved: Saved) -> Content:
+    assert saved.snapshot is not None, "a round that ends began with local steps"
+    return saved.snapshot
 
 
 def _text(numbers: Sequence[float]) -> str:

@@ -20,6 +20,8 @@ import msgspec
 
 from gossipllm.work import (
     Absorb,
+    Confirm,
+    Confirmed,
     Declined,
     Evaluate,
     Evaluated,
@@ -31,6 +33,7 @@ from gossipllm.work import (
     Open,
     Opened,
     PushedShare,
+    Restore,
     Train,
     Trained,
     Weigh,
@@ -72,6 +75,7 @@ from peers.core.events import (
 )
 from peers.core.others.inbox import ReceivedAnnouncement
 from peers.core.round.choosing import Choice
+from trust.record.history import LeftOut
 from trust.rows.evidence import Distance
 from trust.rows.rows import Candidate, Counts
 from wire.digest import Content
@@ -83,7 +87,8 @@ class Participant(msgspec.Struct, frozen=True):
     `update` is None where none is fetched, because the neighbour pushes a share instead (`Participants.shares`). The
     contents stand beside the announcement because the inbox may let go of them while the round goes on. `distances`
     and `own_measures` (this peer's own value of each measure) are the learner's answer; empty before that, and where
-    nothing is measured.
+    nothing is measured. `gain` and what follows it is known once the neighbour was tried by itself (`confirming.py`);
+    `standing` is what it had earned before.
     """
 
     received: ReceivedAnnouncement
@@ -92,6 +97,11 @@ class Participant(msgspec.Struct, frozen=True):
     staleness: int
     distances: tuple[Distance, ...] = ()
     own_measures: tuple[float, ...] = ()
+    gain: float | None = None
+    gain_error: float = 0.0
+    left: LeftOut | None = None
+    twin_of: PeerId = ""
+    standing: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +156,7 @@ class Participants:
 
     `own_loss` is this peer's loss on its trust split after its local steps, `previous` the weights of the last row,
     `own_counts` this peer's own text by the count that `trust.tokens_count` names. `shares` are absorbed in place of
-    a row where the network mixes by push-sum.
+    a row where the network mixes by push-sum. `left` are the neighbours that were left out of the row.
     """
 
     members: tuple[Participant, ...]
@@ -155,6 +165,15 @@ class Participants:
     previous: Mapping[PeerId, float]
     own_counts: Counts
     shares: tuple[PushedShare, ...]
+    left: tuple[Participant, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Confirming:
+    """The learner tries each neighbour by itself."""
+
+    request: int
+    participants: Participants
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +221,7 @@ class Resting:
 
 
 Stage: TypeAlias = (
-    Opening | Training | Saving | Gathering | Fitting | Choosing | Shrinking | Merging | Resting
+    Opening | Training | Saving | Gathering | Confirming | Fitting | Choosing | Shrinking | Merging | Resting
 )
 
 STAGES: Final[tuple[type[Stage], ...]] = (
@@ -210,6 +229,7 @@ STAGES: Final[tuple[type[Stage], ...]] = (
     Training,
     Saving,
     Gathering,
+    Confirming,
     Fitting,
     Choosing,
     Shrinking,
@@ -246,9 +266,10 @@ class Transition:
     effects: tuple[type[Effect], ...]
 
 
-_AFTER_GATHERING = (Fitting, Choosing, Merging)
-"""Where a round goes from Gathering, by the strategy and the guard: to Merging at once where there is no choice."""
-_ROW_REQUESTS = (Fit, Evaluate, Merge, Absorb)
+_TO_A_ROW = (Fitting, Choosing, Merging)
+"""Where a round goes once its members are known, by the strategy and the guard: to Merging where there is no choice."""
+_AFTER_GATHERING = (Confirming, *_TO_A_ROW)
+_ROW_REQUESTS = (Confirm, Fit, Evaluate, Merge, Absorb, Restore)
 
 TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition(Opening, (Started, Reopening), (Opening,), (Open, WakeAt)),
@@ -275,6 +296,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
         (Gathering, *_AFTER_GATHERING),
         (*SERVING, Weigh, *_ROW_REQUESTS),
     ),
+    Transition(Confirming, (Confirmed,), _TO_A_ROW, (Log, Drop, Fit, Evaluate, Merge)),
     Transition(Fitting, (Fitted,), (Choosing, Merging), (Evaluate, Merge)),
     Transition(Choosing, (Evaluated,), (Shrinking, Merging), (Evaluate, Merge)),
     Transition(Shrinking, (Evaluated,), (Merging,), (Merge,)),
@@ -282,7 +304,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition(Merging, (Merged,), (Training, Resting, Opening), (Log, Keep, Drop, Store, Train, WakeAt)),
     *(
         Transition(stage, (Failed, LearnerLost), (Opening,), (Log, WakeAt, Stop))
-        for stage in (Opening, Training, Gathering, Fitting, Choosing, Shrinking, Merging)
+        for stage in (Opening, Training, Gathering, Confirming, Fitting, Choosing, Shrinking, Merging)
     ),
     Transition(Saving, (LearnerLost,), (Opening,), (Log, WakeAt)),
     # A full disk holds up Saving alone: a later state takes the place of the one that it refused.

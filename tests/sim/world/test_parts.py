@@ -12,7 +12,7 @@ import pytest
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, LearnerConfig
 from gossipllm.config.choices import Missing, Sampling
 from gossipllm.work import Train
-from peers.core.config import CoreConfig, RoundConfig
+from peers.core.config import NO_DEFENCE, CoreConfig, RoundConfig
 from peers.core.effects import Pull
 from sim.toy.learner import add_toy
 from sim.toy.units import Form, context_key
@@ -41,7 +41,12 @@ def world_of(
     rounds = RoundConfig(steps=2, patience_s=2.0, compare_every_s=5.0, guard=guard)
     for number, learner in enumerate(learners):
         config = CoreConfig(
-            name=f"p{number}", round=rounds, learner=learner, trust=TrustConfig(strategy="uniform")
+            name=f"p{number}",
+            round=rounds,
+            learner=learner,
+            trust=TrustConfig(strategy="uniform"),
+            # What is merged of whom is the subject, and whether single neighbours help is not.
+            defence=NO_DEFENCE,
         )
         lean = [0.3 * math.sin(number + axis) for axis in range(4)]
         speed = speeds[number] if speeds else 1 + number / 7

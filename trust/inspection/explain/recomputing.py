@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from trust.inspection.explain.case import Case, recorded
+from trust.record.history import Seen
+from trust.rows.bounds import bounded
 from trust.rows.config import strategy_of
 from trust.rows.rows import Candidate, Row, candidate_rows, shrunk
+from trust.rows.standing import has_seat
 
 TOLERANCE: Final = 1e-9
 """Largest difference between a weight and the recorded one that counts as equal. It exceeds the rounding error of
@@ -36,23 +41,23 @@ def recomputed(case: Case) -> Recomputed:
     guard, alone = case.record.guard, (1.0, *(0.0 for _ in case.record.seen))
     guard_halvings = MOST_HALVINGS if guard == "refused" else 0
     candidates, why = candidates_of(case)
-    if guard in ("alone", "refused") or case.record.absorbed or not case.record.seen:
+    if guard in ("alone", "refused", "returned") or case.record.absorbed or not case.record.seen:
         return Recomputed(candidates, alone, guard_halvings)
     if not candidates:
         return Recomputed((), None, None if guard == "shrunk" else 0, why)
     found = next(
         (candidate.row for candidate in candidates if candidate.temperature == case.record.temperature), None
     )
+    if found is None and guard == "shrunk" and case.record.temperature is None:
+        found = candidates[0].row
     if found is None:
         return Recomputed(
             candidates, None, None, f"none of the candidates has the temperature {case.record.temperature}"
         )
     if guard == "taken":
         return Recomputed(candidates, found, 0)
-    # The number of halvings is not recorded; the recorded own weight shows which it was.
-    row, halvings = min(
-        _shrunk_rows(found), key=lambda shrunk_row: abs(shrunk_row[0][0] - case.record.self_weight)
-    )
+    # Which of the nearer rows it was is not recorded; the recorded weights show it.
+    row, halvings = min([*_shrunk_rows(found), *_best_alone(case)], key=lambda one: _apart(one[0], case.row))
     return Recomputed(candidates, row, halvings)
 
 
@@ -62,11 +67,37 @@ def candidates_of(case: Case) -> tuple[tuple[Candidate, ...], str]:
         return (), "an earlier version wrote this, which did not record the settings of the row"
     if strategy_of(case.settings).fitted:
         return (), "it was learned down a gradient, which the records do not hold"
-    neighbours = [case.neighbour(seen, *recorded(case, seen)) for seen in case.record.seen]
+    kept = [seen for seen in case.record.seen if seen.left is None]
+    neighbours = [case.neighbour(seen, *recorded(case, seen)) for seen in kept]
     try:
-        return candidate_rows(case.settings, neighbours, case.me, alpha=case.alpha), ""
+        rows = candidate_rows(case.settings, neighbours, case.me, alpha=case.alpha)
     except ValueError as error:
         return (), f"what is recorded makes no row: {error}"
+    return tuple(replace(one, row=_over_all(case, kept, one.row)) for one in rows), ""
+
+
+def _over_all(case: Case, kept: Sequence[Seen], row: Row) -> Row:
+    """A row over the neighbours that were not left out, within its bounds, as a row over all."""
+    if case.begun is not None:
+        seated = [has_seat(seen.standing) for seen in kept]
+        row = bounded(row, seated, newcomers=case.begun.newcomers, own_share=case.begun.own_share)
+    weights = {seen.peer: weight for seen, weight in zip(kept, row[1:], strict=True)}
+    return (row[0], *(weights.get(seen.peer, 0.0) for seen in case.record.seen))
+
+
+def _best_alone(case: Case) -> list[tuple[Row, None]]:
+    """The row over the neighbour of largest gain, which the guard tries beside the nearer rows."""
+    share = case.begun.share if case.begun else 0.0
+    kept = [seen for seen in case.record.seen if seen.left is None]
+    if not share or len(kept) < 2:
+        return []
+    best = max(kept, key=lambda seen: -math.inf if seen.gain is None else seen.gain)
+    row = (1 - share, *(share if seen is best else 0.0 for seen in kept))
+    return [(_over_all(case, kept, row), None)]
+
+
+def _apart(one: Row, other: Row) -> float:
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
 def _shrunk_rows(row: Row) -> list[tuple[Row, int]]:

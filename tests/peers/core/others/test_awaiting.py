@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peers.core.config import NO_DEFENCE
+from peers.core.config import NO_DEFENCE, DefenceConfig
 from peers.core.effects import WakeAt
 from peers.core.events import Connected
 from peers.core.others.awaiting import VAIN_WAITS, VAIN_WAITS_OF_GROUP, Awaiting
@@ -25,7 +25,7 @@ def join(bench: Bench, name: str, group: str = CROWD) -> RemotePeer:
 
 
 def test_a_silent_stranger_holds_two_rounds_and_no_more() -> None:
-    bench = Bench()
+    bench = Bench(defence=DefenceConfig())
     bench.start()
     stranger = join(bench, "stranger")
     for _ in range(VAIN_WAITS):
@@ -35,7 +35,7 @@ def test_a_silent_stranger_holds_two_rounds_and_no_more() -> None:
 
 
 def test_new_identities_of_one_address_hold_no_more_rounds_together_than_a_few() -> None:
-    bench = Bench()
+    bench = Bench(defence=DefenceConfig())
     bench.start()
     held = 0
     for number in range(100):
@@ -48,7 +48,7 @@ def test_new_identities_of_one_address_hold_no_more_rounds_together_than_a_few()
 
 
 def test_a_seated_neighbour_is_awaited_however_often_it_was_late() -> None:
-    bench = Bench()
+    bench = Bench(defence=DefenceConfig())
     bench.start()
     friend = join(bench, "friend")
     for _ in range(VAIN_WAITS_OF_GROUP):
@@ -61,7 +61,7 @@ def test_a_seated_neighbour_is_awaited_however_often_it_was_late() -> None:
 
 
 def test_who_announces_in_every_other_round_holds_two_of_the_others_and_no_more() -> None:
-    bench = Bench()
+    bench = Bench(defence=DefenceConfig())
     effects = bench.start()
     liar = join(bench, "liar")
     held: list[int] = []
@@ -77,7 +77,7 @@ def test_who_announces_in_every_other_round_holds_two_of_the_others_and_no_more(
 
 
 def test_with_a_barrier_or_without_confirmed_gains_nothing_is_counted() -> None:
-    for bench in (Bench(rounds={"barrier": True}), Bench(defence=NO_DEFENCE)):
+    for bench in (Bench(rounds={"barrier": True}, defence=DefenceConfig()), Bench(defence=NO_DEFENCE)):
         bench.start()
         stranger = join(bench, "stranger")
         for _ in range(VAIN_WAITS_OF_GROUP):

@@ -7,7 +7,7 @@ from typing import Final
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peers.core.config import NO_DEFENCE
+from peers.core.config import NO_DEFENCE, DefenceConfig
 from peers.core.events import Connected, Heard
 from peers.core.others.partners import heaviest
 from support.core_bench import Bench, RemotePeer
@@ -50,19 +50,19 @@ distinct()
 
 
 def test_a_crowd_behind_one_connection_leaves_every_connected_neighbour_its_place() -> None:
-    bench = crowded(Bench(rounds={"most_partners": 8, "explore": 4}))
+    bench = crowded(Bench(rounds={"most_partners": 8, "explore": 4}, defence=DefenceConfig()))
     chosen = names(bench)
     assert {one.name for one in HONEST} <= chosen
     assert len(chosen) <= 8
 
 
 def test_everybody_has_a_place_in_a_small_network() -> None:
-    bench = crowded(Bench(rounds={"most_partners": 64}))
+    bench = crowded(Bench(rounds={"most_partners": 64}, defence=DefenceConfig()))
     assert len(names(bench)) == 64
 
 
 def test_a_seat_holds_its_place_against_any_lot() -> None:
-    bench = crowded(Bench(rounds={"most_partners": 4, "explore": 2}))
+    bench = crowded(Bench(rounds={"most_partners": 4, "explore": 2}, defence=DefenceConfig()))
     others = neighbourhood(bench.core)
     for _ in range(2):
         others.seats.gained(SYBILS[7].id)
@@ -72,7 +72,7 @@ def test_a_seat_holds_its_place_against_any_lot() -> None:
 
 
 def test_a_weight_without_a_seat_holds_no_place() -> None:
-    bench = crowded(Bench(rounds={"most_partners": 4, "explore": 2}))
+    bench = crowded(Bench(rounds={"most_partners": 4, "explore": 2}, defence=DefenceConfig()))
     others = neighbourhood(bench.core)
     kept = 0
     for round_ in range(4):
@@ -82,7 +82,7 @@ def test_a_weight_without_a_seat_holds_no_place() -> None:
 
 
 def test_a_flood_from_one_group_redraws_nothing_within_a_round() -> None:
-    bench = crowded(Bench(rounds={"most_partners": 8, "explore": 4}))
+    bench = crowded(Bench(rounds={"most_partners": 8, "explore": 4}, defence=DefenceConfig()))
     before = names(bench)
     for number in range(100):
         more = RemotePeer(f"more{number}")
@@ -91,7 +91,7 @@ def test_a_flood_from_one_group_redraws_nothing_within_a_round() -> None:
 
 
 def test_a_newcomer_from_an_address_of_its_own_is_drawn_among_groups_at_once() -> None:
-    bench = crowded(Bench(rounds={"most_partners": 8, "explore": 4}))
+    bench = crowded(Bench(rounds={"most_partners": 8, "explore": 4}, defence=DefenceConfig()))
     names(bench)
     newcomer = RemotePeer("newcomer")
     bench.tell(Connected(peer=newcomer.id, group="v4:198.51.100.77"))

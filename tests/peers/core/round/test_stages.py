@@ -10,6 +10,7 @@ import pytest
 
 from gossipllm.config import LearnerConfig
 from gossipllm.work import Declined, Evaluated, Failed, Fitted, Merged, Request, Weigh
+from peers.core.config import NO_DEFENCE, DefenceConfig
 from peers.core.effects import Effect, Pull, Store, WakeAt
 from peers.core.events import (
     Connected,
@@ -38,7 +39,7 @@ from wire.codec import encode_reply
 from wire.messages import Reply
 
 STEPS = 8_000
-WALKS = 6
+WALKS = 9
 STRATEGIES: tuple[StrategyName, ...] = ("predictions", "learned", "uniform")
 
 
@@ -63,6 +64,7 @@ class Walk:
             rounds={"steps": 1, "rounds": 5 * (self.seed % 2), "guard": self.seed != 3},
             trust=TrustConfig(strategy=STRATEGIES[self.seed % 3]),
             learner=LearnerConfig(mixing="push-sum" if pushes else "parameters"),
+            defence=DefenceConfig(patience=1) if self.seed in (1, 8) else NO_DEFENCE,
             keep_neighbours=True,
         )
         if self.durable is not None and self.durable.round >= 5:
