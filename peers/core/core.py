@@ -60,7 +60,9 @@ class Core:
     def standing(self, peer: PeerId) -> float:
         """How much a connection with this peer has proven to be worth, in [0, 1]; 0 for a stranger. Connections of
         peers with a standing are the last to go where the network is short of places. 1 for a peer whose address the
-        user gave, else what it has earned by measured gains."""
+        user gave, else what it has earned by measured gains; 0 for a blocked peer."""
+        if peer in self._connections.scores.blocked:
+            return 0.0
         return 1.0 if peer in self._joined else self._connections.seats.level(peer)
 
     def blob(self, digest: bytes, peer: PeerId) -> bytes | None:

@@ -141,6 +141,12 @@ class Misbehaved(_Told, frozen=True, kw_only=True):
     fine: float
 
 
+class Blocked(_Told, frozen=True, kw_only=True):
+    """This peer's user wants nothing of these peers: the whole list, in place of the one before."""
+
+    peers: tuple[PeerId, ...]
+
+
 LearnerAnswer: TypeAlias = (
     Opened | Trained | Weighed | Confirmed | Declined | Evaluated | Fitted | Merged | Failed
 )
@@ -160,5 +166,6 @@ Event: TypeAlias = (
     | NotStored
     | Woke
     | Misbehaved
+    | Blocked
     | LearnerAnswer
 )

@@ -22,6 +22,7 @@ from gossipllm.work import (
 from peers.core.config import CoreConfig
 from peers.core.effects import Effect, WakeAt
 from peers.core.events import (
+    Blocked,
     Comparing,
     Connected,
     Deadline,
@@ -97,6 +98,7 @@ class Running:
                 | Pulled()
                 | NotPulled()
                 | Misbehaved()
+                | Blocked()
             ):
                 return [*self._on_others(event, now), *self._rounds.look(now)]
             case _:
@@ -128,7 +130,15 @@ class Running:
 
     def _on_others(
         self,
-        event: Heard | Greeted | Replied | Connected | Disconnected | Pulled | NotPulled | Misbehaved,
+        event: Heard
+        | Greeted
+        | Replied
+        | Connected
+        | Disconnected
+        | Pulled
+        | NotPulled
+        | Misbehaved
+        | Blocked,
         now: float,
     ) -> list[Effect]:
         match event:
@@ -149,6 +159,8 @@ class Running:
                 return self._others.fetching.not_pulled(event.request, event.why, later=event.later, now=now)
             case Misbehaved():
                 return self._others.fine_sender(event.peer, event.field, event.why, event.fine, now)
+            case Blocked():
+                return self._others.block(event.peers)
         assert_never(event)
 
     def _on_woke(self, timer: Timer, now: float) -> list[Effect]:

@@ -17,6 +17,7 @@ from gossipllm.work import (
 from peers.core.config import CoreConfig
 from peers.core.effects import Answer, Effect, Judge, Stop, Verdict
 from peers.core.events import (
+    Blocked,
     Comparing,
     Connected,
     Deadline,
@@ -93,7 +94,7 @@ class Starting:
                 return self._on_lost(event.why, now)
             case LearnerLost():
                 return self._on_lost(event.why, now)
-            case Heard() | Greeted() | Replied() | Connected() | Disconnected() | Misbehaved():
+            case Heard() | Greeted() | Replied() | Connected() | Disconnected() | Misbehaved() | Blocked():
                 return self._on_others(event, now)
             case _:
                 # Answers to questions that this life of the core never asked.
@@ -143,7 +144,7 @@ class Starting:
         return self._supervision.lost(why, now, round_=self.round, announced=False)
 
     def _on_others(
-        self, event: Heard | Greeted | Replied | Connected | Disconnected | Misbehaved, now: float
+        self, event: Heard | Greeted | Replied | Connected | Disconnected | Misbehaved | Blocked, now: float
     ) -> list[Effect]:
         match event:
             case Heard():
@@ -159,6 +160,8 @@ class Starting:
                 return []
             case Misbehaved():
                 return self._connections.fine_sender(event.peer, event.field, event.why, event.fine, now)
+            case Blocked():
+                return self._connections.block(event.peers)
         assert_never(event)
 
     def _checked(

@@ -7,6 +7,7 @@
                       of the last merge (`merge_inputs.py`): an adapter and at most round.most_partners updates, unless
                       peer.keep_neighbours is off
     addresses.json    addresses at which neighbours were last reached
+    blocked.json      peers of which its owner wants nothing (`trust.record.blocked`), by `gossipllm trust block`
     learner.log       standard error of the learner's process
     lock              held while a process uses the folder; names its pid
 

@@ -19,6 +19,7 @@ from peers.home.store import StateStore
 from peers.identity import Identity, peer_id_of, verify
 from peers.net.host import NetworkTraffic
 from peers.net.libp2p_host import Libp2pNetwork, open_network
+from peers.run.block_list import watch_block_list
 from peers.run.driver import Driver
 from peers.run.learner_process import LearnerProcess
 from peers.run.output import Output, RecordingWatcher
@@ -71,14 +72,19 @@ async def _run(home: Home, config: PeerConfig, output: Output, stop_with_stdin: 
     ending = Ending(0, "stopped")
     with writer as history:
         watcher = RecordingWatcher(history, output)
-        for text in found.notes:
-            note = Note(peer=identity.peer_id, level="warning", text=text)
+
+        def warn(text: str) -> None:
+            note = Note(peer=identity.peer_id, level="warning", text=text[:500])
             watcher.report(note, NetworkTraffic(sent={}, received={}))
+
+        for text in found.notes:
+            warn(text)
         core = Core(config.core(), DeviceKeys(identity), found.saved)
         learning = LearnerProcess(home.learner_log)
         driver = Driver(core, learning=learning, keeper=store, watcher=watcher)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
+            nursery.start_soon(watch_block_list, home.folder, driver.block, warn)
             if stop_with_stdin:
                 nursery.start_soon(_stop_with_stdin, nursery.cancel_scope)
             async with open_network(identity, driver, config.network, book=home.addresses) as network:

@@ -7,7 +7,7 @@ Every event goes through `_tell`, in the one thread of the event loop, so the co
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -16,6 +16,7 @@ from gossipllm.work import Progress
 from peers.core.core import Core
 from peers.core.effects import Answer, Effect, Judge, Verdict
 from peers.core.events import (
+    Blocked,
     Connected,
     Disconnected,
     Event,
@@ -65,6 +66,7 @@ class Driver:
         self._clock = clock or Clock()
         self._saver = Saver(keeper, self._tell)
         self._performer: Performer | None = None
+        self._blocked: tuple[PeerId, ...] = ()
         self._to_end, self._ended = trio.open_memory_channel[Ending](1)
 
     async def run(self, network: Network) -> Ending:
@@ -84,6 +86,7 @@ class Driver:
                 nursery.start_soon(self._saver.run)
                 nursery.start_soon(self._learning.run, self._answered, self._lost)
                 self._tell(Started())
+                self.block(self._blocked)
                 for peer in network.neighbours():
                     self.connected(peer, network.link(peer))
                 ending = await self._ended.receive()
@@ -92,6 +95,11 @@ class Driver:
             self._performer = None
             await self._saver.save_last()
         return ending
+
+    def block(self, peers: Sequence[PeerId]) -> None:
+        """Take nothing of these peers from now on, in place of those blocked before; also before `run`."""
+        self._blocked = tuple(peers)
+        self._tell(Blocked(peers=self._blocked))
 
     # What the network asks.
 

@@ -27,7 +27,9 @@ from trust.inspection.explain.proposals import (
     without_entry,
 )
 from trust.inspection.reading.files import HistoryRun, read_run
+from trust.names import escaped
 from trust.progress import Stages, progress_stages
+from trust.record.blocked import read_blocked
 from trust.rows.config import evidence_of
 from trust.rows.rows import Row
 
@@ -96,10 +98,12 @@ def explain(
                       trust_loss, why
       without         as_used, kept_at_home, kept_at_home_error,
                       spread, spread_error, why (empty where measured)
+      blocked         why I's owner blocked J; null where J is not blocked
     """
     run = read_run(path)
     case = case_of(run, peer, neighbour, at_round)
     told = _measured(run, case) if measure else _recorded(case, "--no-measure was given")
+    told = msgspec.structs.replace(told, blocked=_blocked(run, case))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
     else:
@@ -125,16 +129,25 @@ def _measured(run: HistoryRun, case: Case) -> Explanation:
         return _recorded(case, "there is too little memory to measure it")
 
 
-def _at_hand(run: HistoryRun, case: Case) -> tuple[Home, MergeInputs] | str:
-    """The home and the merge inputs that measuring needs, or why they are missing."""
-    if case.index is None:
-        return "it did not take part in this round"
+def _home_of(run: HistoryRun, case: Case) -> Home:
     files = (
         file
         for file, history in run.files.items()
         if any(entry.record is case.record for entry in history.entries)
     )
-    home = Home(next(files).parent)
+    return Home(next(files).parent)
+
+
+def _blocked(run: HistoryRun, case: Case) -> str | None:
+    found = read_blocked(_home_of(run, case).folder).get(case.other)
+    return escaped(found.why) if found else None
+
+
+def _at_hand(run: HistoryRun, case: Case) -> tuple[Home, MergeInputs] | str:
+    """The home and the merge inputs that measuring needs, or why they are missing."""
+    if case.index is None:
+        return "it did not take part in this round"
+    home = _home_of(run, case)
     if not home.config.is_file():
         return "adapters are kept in a peer's home only, and this history lies in none"
     inputs = read_merge_inputs(home.state)

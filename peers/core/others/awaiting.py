@@ -63,7 +63,7 @@ class Awaiting:
 
     def is_awaited(self, peer: PeerId) -> bool:
         """Whether this connected peer can be expected to announce something this round."""
-        if self._waited_enough(peer):
+        if peer in self._connections.scores.blocked or self._waited_enough(peer):
             return False
         newest = self._inbox.newest_of(peer)
         if newest is None:

@@ -10,15 +10,16 @@ gave. So one bad peer behind a shared address closes it to none, and new identit
 
 from __future__ import annotations
 
-from collections.abc import KeysView
+from collections.abc import Collection, KeysView
 from typing import Final
 
 from peers.core.config import CoreConfig
-from peers.core.effects import Drop, Effect
+from peers.core.effects import Drop, Effect, Log
 from peers.core.events import PeerId
 from peers.core.others.complaints import Complaints
 from peers.core.others.scores import Scores
 from peers.core.others.seats import Seats
+from trust.record.history import Note
 from wire.bounded import BoundedDict
 
 GROUP_PART: Final = 8
@@ -27,11 +28,15 @@ then leaves a group above the scores at which connections are closed and banned 
 MAX_TOLD: Final = 2_000
 """Authors for which it is remembered who told of them: twice those in the inbox. The earliest is forgotten first."""
 
+MAX_NAMED: Final = 4
+"""Newly blocked peers that a note names."""
+
 
 class ConnectedPeers:
     """The connected peers in the order in which they connected, with the scores and the standings of all peers."""
 
     def __init__(self, config: CoreConfig, me: PeerId) -> None:
+        self._me = me
         self._joined = config.joined
         self._peers: dict[PeerId, str] = {}
         """Connected peer -> its address group."""
@@ -68,6 +73,17 @@ class ConnectedPeers:
             return [Drop(peer=peer)]
         self._peers[peer] = group
         return []
+
+    def block(self, peers: Collection[PeerId]) -> list[Effect]:
+        """Block these peers in place of those before, and close their connections."""
+        before, self.scores.blocked = self.scores.blocked, frozenset(peers)
+        now_blocked = self.scores.blocked
+        if now_blocked == before:
+            return []
+        drops: list[Effect] = [Drop(peer=peer) for peer in self._peers if peer in now_blocked - before]
+        named = ", ".join(sorted(now_blocked - before)[:MAX_NAMED])
+        text = f"{len(now_blocked)} peers are blocked" + (f", now also {named}" if named else "")
+        return [Log(record=Note(peer=self._me, level="info", text=text)), *drops]
 
     def disconnect(self, peer: PeerId) -> None:
         if peer in self._peers:

@@ -10,7 +10,7 @@ model, the units of an adapter and the reference set. Until then `peers.core.sta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, KeysView, Mapping
+from collections.abc import Collection, Iterable, KeysView, Mapping
 from operator import attrgetter
 
 from gossipllm.work import PushedShare
@@ -157,6 +157,15 @@ class Neighbourhood:
 
     def disconnect(self, peer: PeerId) -> None:
         self._connections.disconnect(peer)
+
+    def block(self, peers: Collection[PeerId]) -> list[Effect]:
+        """Take nothing of these peers any more, in place of those blocked before."""
+        effects = self._connections.block(peers)
+        for peer in peers:
+            if self.inbox.newest_of(peer) is not None:
+                self.inbox.remove(peer)
+                self._partners.removed()
+        return effects
 
     def greet_all(self) -> list[Effect]:
         """Greet every connected peer: those that connected before the learner was open."""

@@ -4,6 +4,8 @@ A score lies in [-100, 0], starts at 0 and halves its distance from 0 every `hal
 bad content costs its author; no peer is fined for what it could not have known. At `disconnect_at` the connection is
 closed, at `ban_at` the peer is banned for `ban_s`. The values are those of the Lighthouse client of Ethereum.
 
+Peers that the user blocked count as banned for as long as they are blocked, whatever their score.
+
 Times are the caller's, in seconds. They outlive the process, and the clock may have been set back in between: a score
 from the future counts as one of now, so that no peer stays banned for longer than `ban_s`.
 """
@@ -34,6 +36,7 @@ class Scores:
     def __init__(self, config: ScoreConfig) -> None:
         self._config = config
         self._scores: dict[str, _Score] = {}
+        self.blocked: frozenset[str] = frozenset()
 
     def restore(self, scores: Iterable[tuple[str, float, float, float]]) -> None:
         """Take over (peer, score, at, banned until) as `rows` gave them."""
@@ -64,6 +67,8 @@ class Scores:
             self._forget_the_best(now_s)
 
     def banned(self, peer: str, now_s: float) -> bool:
+        if peer in self.blocked:
+            return True
         one = self._get(peer, now_s)
         return one is not None and now_s < one.banned_until_s
 

@@ -54,6 +54,7 @@ from peers.core.effects import (
     WakeAt,
 )
 from peers.core.events import (
+    Blocked,
     Connected,
     Deadline,
     Disconnected,
@@ -250,6 +251,7 @@ FROM_NEIGHBOURS: Final[tuple[Kind, ...]] = (
     Pulled,
     NotPulled,
     Misbehaved,
+    Blocked,
 )
 SERVING: Final[frozenset[type[Effect]]] = frozenset({Judge, Answer, Greet, Pull, Drop, Log, WakeAt, Stop})
 """Effects that any event may have in any stage: they serve neighbours, log, or set the next comparison. Stop: a

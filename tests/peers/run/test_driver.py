@@ -99,6 +99,7 @@ class Actor:
     memory: Memory
     diary: Diary
     network: Any
+    driver: Driver
 
 
 class Cast:
@@ -120,7 +121,7 @@ class Cast:
         driver = Driver(core, learning=learning, keeper=memory, watcher=diary)
         network = self._hub.join(driver, keys.peer_id)
         self._nursery.start_soon(self._run, name, driver, network)
-        return Actor(keys.peer_id, memory, diary, network)
+        return Actor(keys.peer_id, memory, diary, network, driver)
 
     async def _run(self, name: str, driver: Driver, network: Any) -> None:
         self.endings[name] = await driver.run(network)
@@ -140,6 +141,19 @@ async def test_two_peers_train_exchange_and_merge(cast: Any) -> None:
     assert [seen.name for seen in one.diary.rounds[-1].seen] == ["two"]
     assert one.diary.progressed > 0
     assert one.network.traffic().received["blob"] > 0
+
+
+async def test_a_peer_that_was_blocked_before_the_start_takes_no_part(cast: Any) -> None:
+    one = cast.add("one", ToyLearning([1, 1, 1, 1]))
+    two = cast.add("two", ToyLearning([1, 1, 1, 1]))
+    three = cast.add("three", ToyLearning([1, 1, 1, 1]))
+    one.driver.block([two.id])
+
+    await wait_until(lambda: len(one.diary.rounds) == len(three.diary.rounds) == 3)
+
+    assert "two" not in {seen.name for record in one.diary.rounds for seen in record.seen}
+    assert not one.driver.welcome(two.id)
+    assert one.driver.welcome(three.id)
 
 
 async def test_what_was_merged_last_is_kept(cast: Any) -> None:

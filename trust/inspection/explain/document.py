@@ -146,7 +146,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     If both are the same peer, the document is about its own weight. `took_part` says whether the neighbour took part in
     this round; if not, `last_met` is the last earlier round in which it did. `rank` is 1 for the neighbour with the
-    largest weight.
+    largest weight. `blocked` is the reason that the peer's owner gave for blocking the neighbour, null where it is not
+    blocked now.
     """
 
     schema: int = SCHEMA
@@ -180,3 +181,4 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     check: Check
     strategies: tuple[StrategyProposal, ...]
     without: LeaveOneOut
+    blocked: str | None = None

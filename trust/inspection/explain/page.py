@@ -49,6 +49,9 @@ def _title(page: ExplainPage) -> None:
 
 def _weights(page: ExplainPage) -> None:
     answer = page.answer
+    if answer.blocked is not None:
+        why = f" ({answer.blocked})" if answer.blocked else ""
+        page.say(f"{page.them} is blocked{why}: nothing of it is taken until gossipllm trust unblock.")
     if not answer.took_part:
         last = f"; the last time before was round {answer.last_met}" if answer.last_met is not None else ""
         page.say(

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from trust.errors import UserMistake
 from trust.names import escaped
+from trust.record.blocked import read_blocked
 from trust.record.history import PeerName, Round
 from trust.record.matrix import Matrix, PeerRounds, trust_matrix
 from trust.record.measures import asymmetry, effective_collaborators, entropy
@@ -85,6 +88,15 @@ class Against(msgspec.Struct, frozen=True, kw_only=True):
     frobenius: float
 
 
+class BlockedSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A peer on the block list of the home in the folder `by`."""
+
+    by: str
+    peer: PeerName
+    name: str
+    why: str
+
+
 class PeerBytes(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes that a peer sent and received since its first start, by kind."""
 
@@ -112,6 +124,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[tuple[PeerName, ...], ...] = ()
     against: Against | None = None
     bytes: tuple[PeerBytes, ...] | None = None
+    blocked: tuple[BlockedSummary, ...] = ()
 
     @property
     def matrix(self) -> tuple[tuple[float, ...], ...]:
@@ -129,7 +142,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summary(
-    known: Sequence[PeerRounds], files: Iterable[FileSummary], *, at_round: int | None = None
+    known: Sequence[PeerRounds], files: Sequence[FileSummary], *, at_round: int | None = None
 ) -> Summary:
     """Summary of the rows of `at_round`, or of each peer's latest row.
 
@@ -152,7 +165,25 @@ def summary(
         rows=tuple(rows),
         files=tuple(files),
         asymmetry=asymmetry(_finite(matrix.rows_PP)),
+        blocked=tuple(one for file in files for one in _blocked(Path(file.path).parent)),
     )
+
+
+def _blocked(folder: Path) -> list[BlockedSummary]:
+    """The block list of a home. One that cannot be read is left out: `trust block` and the running peer name it."""
+    try:
+        listed = read_blocked(folder)
+    except UserMistake:
+        return []
+    return [
+        BlockedSummary(
+            by=escaped(str(folder), 4096),
+            peer=escaped(one.peer),
+            name=escaped(one.name),
+            why=escaped(one.why),
+        )
+        for one in listed.values()
+    ]
 
 
 def _finite(rows_PP: F64) -> F64:

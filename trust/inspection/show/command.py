@@ -101,6 +101,7 @@ def show(
       against         path, floor (share of the uniform row in both rows of a
                       divergence), divergence and correlation (means), frobenius
       bytes[]         peer, name, sent, received (kind: bytes); null without --bytes
+      blocked[]       by (a home), peer, name, why: see gossipllm trust block
     """
     found = read_latest(paths, at_round=at_round, count_bytes=count_bytes)
     shown = ordered(summary(found.members, found.files, at_round=at_round), cast("Order", order))

@@ -43,6 +43,9 @@ def print_summary(shown: Summary, console: Console) -> None:
             console, _bytes(shown.bytes, dict(zip((peer.peer for peer in shown.peers), names, strict=True)))
         )
         _say(console, "bytes since a peer's first start; ↑ sent, ↓ received")
+    for one in shown.blocked:
+        why = f": {one.why}" if one.why else ""
+        _print_dim(console, f"{one.name or one.peer} is blocked by {one.by}{why}")
     for line in unread_lines(shown.files):
         _print_dim(console, line)
 

@@ -13,6 +13,7 @@ from gossipllm.work import Declined, Evaluated, Failed, Fitted, Merged, Request,
 from peers.core.config import NO_DEFENCE, DefenceConfig
 from peers.core.effects import Effect, Pull, Store, WakeAt
 from peers.core.events import (
+    Blocked,
     Connected,
     Disconnected,
     Event,
@@ -163,6 +164,8 @@ class Walk:
         elif lot < 0.96:
             reply = Reply(net=NET, fingerprints=fingerprints(), frames=())
             self.tell(Replied(reply=encode_reply(reply), via=other.id))
+        elif lot < 0.98:
+            self.tell(Blocked(peers=() if lot < 0.97 else (other.id,)))
         else:
             self.tell(Misbehaved(peer=other.id, field="stream", why="too long", fine=-0.1))
 
