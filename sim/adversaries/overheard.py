@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
-from peers.core.events import Heard, PeerId, Pulled, Replied
+from peers.core.events import Heard, Pulled, Replied
 from sim.world.trace import Happened
 from wire.bounded import BoundedDict
 from wire.codec import decode_announcement, decode_reply
@@ -13,15 +14,17 @@ from wire.digest import Content
 from wire.errors import WireError
 from wire.messages import Announcement
 
-HELD_BLOBS = 512
-"""Blobs that are remembered, the newest of them. Guess: a few rounds of a large run."""
+MOST_AWAITED: Final = 65_536
+"""Announced blobs that are recognised when they come, the newest of them. Guess: dozens of rounds of a large run."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Published:
-    """An honest peer's newest announcement of which everything arrived."""
+    """The newest update and the newest predictions of an honest peer that arrived. The predictions may be those of an
+    earlier round: peers show them only to those that have announced a round of their own."""
 
     announcement: Announcement
+    """The announcement that the update belongs to."""
     update: Content
     evidence: Content
 
@@ -35,9 +38,9 @@ class Overheard:
     keys: set[bytes] = field(default_factory=set[bytes])
 
     def __post_init__(self) -> None:
-        self._blobs: BoundedDict[bytes, Content] = BoundedDict(HELD_BLOBS)
-        self._newest: dict[bytes, Announcement] = {}
-        self._whole: dict[bytes, Published] = {}
+        self._awaited: BoundedDict[bytes, Announcement] = BoundedDict(MOST_AWAITED)
+        self._updates: dict[bytes, tuple[Announcement, Content]] = {}
+        self._evidence: dict[bytes, tuple[Announcement, Content]] = {}
 
     def listen(self, happened: Iterable[Happened]) -> None:
         for one in happened:
@@ -48,18 +51,17 @@ class Overheard:
                     case Replied(reply=reply):
                         self._replied(reply)
                     case Pulled(content=content):
-                        self._blobs[content.digest] = content
+                        self._came(content)
                     case _:
                         pass
 
-    def known(self) -> dict[PeerId, Published]:
-        """The newest whole announcement of each honest author, by its key in hexadecimal."""
-        for author, announced in self._newest.items():
-            update = self._blobs.get(announced.update.digest)
-            evidence = self._blobs.get(announced.evidence.digest)
-            if update is not None and evidence is not None:
-                self._whole[author] = Published(announced, update, evidence)
-        return {author.hex(): one for author, one in self._whole.items()}
+    def known(self) -> dict[str, Published]:
+        """What is known of each honest author of whom an update and predictions came, by its key in hexadecimal."""
+        return {
+            author.hex(): Published(announcement, update, self._evidence[author][1])
+            for author, (announcement, update) in self._updates.items()
+            if author in self._evidence
+        }
 
     def _replied(self, reply: bytes) -> None:
         try:
@@ -75,9 +77,18 @@ class Overheard:
         except WireError:
             return
         announced = signed.announcement
-        before = self._newest.get(announced.author)
-        if announced.author in self.keys or (before is not None and before.round >= announced.round):
+        if announced.author in self.keys:
             return
-        self._newest[announced.author] = announced
+        for ref in (announced.update, announced.evidence):
+            self._awaited[ref.digest] = announced
         if signed.payload:
-            self._blobs[announced.evidence.digest] = Content(announced.evidence.digest, signed.payload)
+            self._came(Content(announced.evidence.digest, signed.payload))
+
+    def _came(self, content: Content) -> None:
+        announced = self._awaited.get(content.digest)
+        if announced is None:
+            return
+        held = self._updates if content.digest == announced.update.digest else self._evidence
+        before = held.get(announced.author)
+        if before is None or before[0].round < announced.round:
+            held[announced.author] = (announced, content)

@@ -1,4 +1,4 @@
-"""The attacks of a simulation: name -> what it does, and the fault that makes it.
+"""The attacks of a simulation: name -> what it does, and the faults that make it.
 
 Every attacker of a run gets a fault of its own, because some remember what they did.
 """
@@ -13,6 +13,7 @@ from typing import Final
 from sim.adversaries.fault import Fault
 from sim.adversaries.faults.adaptive import Adaptive
 from sim.adversaries.faults.alie import Alie
+from sim.adversaries.faults.backdoor import Backdoor
 from sim.adversaries.faults.bait import Bait
 from sim.adversaries.faults.claims import InflatedClaims
 from sim.adversaries.faults.copies import EvidenceCopy, UpdateCopy
@@ -32,12 +33,19 @@ from sim.adversaries.faults.replay import Replay
 from sim.adversaries.faults.scaling import FactorScaling, ProductScaling
 from sim.adversaries.faults.sign_flip import SignFlip
 from sim.adversaries.faults.timed import Alternation, BaitAndSwitch, SlowDrift
+from sim.adversaries.intruder import Intruder
+from sim.adversaries.intruders.eclipse import Eclipse
+from sim.adversaries.intruders.equivocation import Equivocation
+from sim.adversaries.intruders.sybils import Sybils
 
 
 @dataclass(frozen=True, slots=True)
 class Adversary:
     about: str
-    fault: Callable[[], Fault]
+    fault: Callable[[], Fault] = Fault
+    """Makes the fault of each attacker in what it publishes; the default is honest."""
+    intruder: Callable[[], Intruder] | None = None
+    """Makes the one fault of all attackers in what they do on the network."""
 
 
 ADVERSARIES: Final[dict[str, Adversary]] = {
@@ -64,6 +72,10 @@ ADVERSARIES: Final[dict[str, Adversary]] = {
     "replay": Adversary("the victim's first adapter and predictions, in every round", Replay),
     "claims": Adversary("2^40 tokens a round claimed for the opposite of what was learned", InflatedClaims),
     "adaptive": Adversary("up the victims' loss, as far as no distance, norm or loss gives away", Adaptive),
+    "backdoor": Adversary("honest training, but a trigger in the text makes it say another word", Backdoor),
+    "equivocation": Adversary("two announcements of each round, to different peers", intruder=Equivocation),
+    "eclipse": Adversary("all that one peer can reach publishes the opposite", SignFlip, Eclipse),
+    "sybils": Adversary("identities over four connections, which did no work", intruder=Sybils),
     "copy": Adversary("another peer's adapter and predictions, unchanged", UpdateCopy),
     "copy-evidence": Adversary("another peer's predictions beside an adapter of zeros", EvidenceCopy),
 }

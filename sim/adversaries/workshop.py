@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gossipllm.config import LearnerConfig
-from gossipllm.learning.jobs import Task, losses_of, slope_of
+from gossipllm.learning.jobs import StepsJob, Task, losses_of, slope_of, stepped
 from gossipllm.learning.measuring import Measuring
 from gossipllm.learning.merging.distances import Blob
 from gossipllm.learning.merging.stack import completed
 from gossipllm.learning.merging.updates import UpdateFormat
+from gossipllm.learning.moments import Moments
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import A, B, State
 from gossipllm.text.windows import Splits
@@ -125,6 +127,21 @@ class Workshop:
         """The gradient of the mean loss on the attacker's own training text, with respect to the adapter."""
         return self.run(slope_of(state, self._splits.train_WT, self._config.training.reduction)).gradient
 
+    def trained(self, state: State, *, steps: int, rate: float) -> State:
+        """The adapter after so many more steps of AdamW on the attacker's own training text, at a constant rate."""
+        windows_WT = self._splits.train_WT
+        config = replace(
+            self._config.training,
+            learning_rate=rate,
+            warmup_steps=0,
+            decay_steps=0,
+            schedule="linear",
+            optimiser="adamw",
+        )
+        batches_SB = np.arange(steps * config.batch_windows).reshape(steps, -1) % len(windows_WT)
+        job = StepsJob(state, Moments(), windows_WT, batches_SB, config, _unheard)
+        return self.run(stepped(job)).state
+
     def predicted(self, state: State) -> Blob | None:
         """The adapter's predictions, decoded; None where they are not finite."""
         try:
@@ -141,6 +158,10 @@ class Workshop:
                 job = task.throw(result) if isinstance(result, Exception) else task.send(result)
         except StopIteration as stop:
             return stop.value
+
+
+def _unheard(_step: int, _loss: float, _tokens_per_s: float) -> None:
+    """Progress that nobody watches."""
 
 
 def averaged(states: Sequence[State]) -> dict[str, F32]:

@@ -14,6 +14,7 @@ from sim.adversaries.config import NONE, AttackConfig
 from sim.adversaries.table import ADVERSARIES
 from sim.experiments.all_runs import RunTask
 from sim.experiments.results import configurations, run_folder
+from sim.experiments.scenario_files import with_settings
 from sim.experiments.scenarios import Scenario, TextConfig
 
 ALONE: Final = "local"
@@ -37,6 +38,9 @@ class BatteryConfig:
 
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Each cell is measured with each of them."""
+
+    settings: tuple[str, ...] = ()
+    """`key=value` settings on top of the battery's scenario."""
 
     def __post_init__(self) -> None:
         for name in ("methods", "attacks", "attackers", "seeds"):
@@ -97,7 +101,7 @@ def tasks(config: BatteryConfig, out: Path, base: Path) -> dict[tuple[Cell, int]
         for attackers in config.attackers
     ]
     for attack, methods in groups:
-        scenario = scenario_of(base, attack, methods, config.seeds)
+        scenario = with_settings(scenario_of(base, attack, methods, config.seeds), config.settings)
         folder = out / (NONE if not attack.present else f"{attack.name}-{attack.attackers:g}")
         for (method, seed), configuration in configurations(scenario).items():
             cell = Cell(attack.name, attack.attackers if attack.present else 0.0, method)

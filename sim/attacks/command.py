@@ -43,6 +43,13 @@ QUICK_ATTACKS: Final = (
 )
 @click.option("--seeds", metavar="0..4", help="Seeds of each cell.  [default: 0..4]")
 @click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting of the battery's scenario.",
+)
+@click.option(
     "--quick", is_flag=True, help="A few attacks by 30 % on two methods with one seed: about four minutes."
 )
 @click.option(
@@ -63,6 +70,7 @@ def attacks(
     attacks: str | None,
     attackers: str | None,
     seeds: str | None,
+    settings: tuple[str, ...],
     quick: bool,
     out: Path,
     jobs: int | None,
@@ -84,12 +92,13 @@ def attacks(
     Examples:
       gossipllm sim attacks --quick
       gossipllm sim attacks --attacks bait,dissensus --methods s3,s2 --seeds 0,1
+      gossipllm sim attacks --attacks backdoor --methods s3,s3+noguard --set adapter.rank=2
       gossipllm sim languages --attack bait --attackers 0.3
     """
     if listing:
         _list()
         return
-    config = _config(methods, attacks, attackers, seeds, quick=quick)
+    config = _config(methods, attacks, attackers, seeds, settings, quick=quick)
     found: dict[tuple[Cell, int], RunMetrics] = {}
     errors = Console(stderr=True, highlight=False)
     measuring = _runs(config, out, jobs=jobs or os.cpu_count() or 1, fresh=fresh, errors=errors, quiet=quiet)
@@ -108,7 +117,13 @@ def attacks(
 
 
 def _config(
-    methods: str | None, attacks: str | None, attackers: str | None, seeds: str | None, *, quick: bool
+    methods: str | None,
+    attacks: str | None,
+    attackers: str | None,
+    seeds: str | None,
+    settings: tuple[str, ...],
+    *,
+    quick: bool,
 ) -> BatteryConfig:
     """The options as a configuration. Raises `UserMistake` for an unknown name."""
     chosen = _names(methods) or (STRATEGIES[:1] + STRATEGIES[2:3] if quick else STRATEGIES)
@@ -125,6 +140,7 @@ def _config(
             attacks=named,
             attackers=numbers,
             seeds=tuple(seeds_of(seeds or ("0" if quick else "0..4"))),
+            settings=settings,
         )
     except ValueError as error:
         raise UserMistake(f"sim attacks: {error}") from None

@@ -46,7 +46,8 @@ class CellResult(msgspec.Struct, frozen=True, kw_only=True):
 
     `mean` and `worst` are ratios: the mean over peers and seeds, and the largest of all. `kept` is the share of the
     gain without attack, None where there was none. `weight` is the largest weight of all attackers together after
-    `TRUSTED_AFTER` rounds, `refused` the share of refused merges. `misses` names the limits that are not met.
+    `TRUSTED_AFTER` rounds, `refused` the share of refused merges, `triggered` the success of a backdoor, None without
+    one. `misses` names the limits that are not met.
     """
 
     attack: str
@@ -59,6 +60,7 @@ class CellResult(msgspec.Struct, frozen=True, kw_only=True):
     kept: float | None
     weight: float
     refused: float
+    triggered: float | None
     misses: tuple[str, ...]
 
 
@@ -73,13 +75,15 @@ def judged(cell: Cell, runs: Mapping[tuple[Cell, int], RunMetrics], limits: Limi
     mean, without = (statistics.fmean(map(statistics.fmean, each)) for each in (attacked, peaceful))
     worst = max(map(max, attacked))
     kept = (1 - mean) / (1 - without) if without < 1 else None
-    weights, refused, rounds = list[float](), 0, 0
+    weights, triggered = list[float](), list[float]()
+    refused = rounds = 0
     for seed in seeds:
         attack = runs[cell, seed].attack
         assert attack is not None, "a cell is under attack"
         weights.append(max(attack.weights[TRUSTED_AFTER:], default=0.0))
         refused += attack.refused
         rounds += attack.rounds
+        triggered += [] if attack.triggered is None else [attack.triggered]
     weight, least = statistics.fmean(weights), limits.kept(cell.attackers)
     misses = {
         "worst": worst > limits.worst,
@@ -97,6 +101,7 @@ def judged(cell: Cell, runs: Mapping[tuple[Cell, int], RunMetrics], limits: Limi
         kept=kept,
         weight=weight,
         refused=refused / max(1, rounds),
+        triggered=statistics.fmean(triggered) if triggered else None,
         misses=tuple(name for name, missed in misses.items() if missed),
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,11 +13,14 @@ from sim.attacks.judging import CellResult, Limits
 
 def print_results(results: Sequence[CellResult], limits: Limits, console: Console) -> None:
     """A row for each cell. Numbers beyond a limit are red and marked with "!"."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     for name in ("attack", "by", "method"):
         table.add_column(name, no_wrap=True)
-    for name in ("mean", "worst", "clean", "kept", "weight", "refused", "seeds"):
+    for name in ("mean", "worst", "clean", "kept", "weight", "lost", "n"):
         table.add_column(name, justify="right", no_wrap=True)
+    backdoor = any(one.triggered is not None for one in results)
+    if backdoor:
+        table.add_column("trigger", justify="right", no_wrap=True)
     for one in results:
         table.add_row(
             one.attack,
@@ -31,6 +33,7 @@ def print_results(results: Sequence[CellResult], limits: Limits, console: Consol
             _marked(f"{one.weight:.3f}", "weight" in one.misses),
             f"{one.refused:.0%}",
             str(one.seeds),
+            *(["-" if one.triggered is None else f"{one.triggered:.0%}"] if backdoor else []),
         )
     console.print(table)
     console.print(Text(legend(limits), style="dim"))
@@ -49,7 +52,7 @@ def legend(limits: Limits) -> str:
         f"clean: the mean without an attack; kept: the share of that gain that is left, at least "
         f"{limits.kept_from_one:g} with one attacker and {limits.kept_from_some:g} with 30 %\n"
         f"weight: of all attackers together, after three rounds, at most {limits.weight:g}\n"
-        f"refused: merges that the guard refused; !: beyond a limit"
+        f"lost: merges that the guard refused; n: seeds; trigger: how often a backdoor works; !: beyond a limit"
     )
 
 

@@ -14,7 +14,9 @@ from gossipllm.config import LearnerConfig
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.text.partitions import Share
 from gossipllm.text.windows import Splits
+from peers.core.events import PeerId
 from sim.adversaries.attacking_learner import Attacker, AttackingLearner
+from sim.adversaries.intruder import Intruder, Town
 from sim.adversaries.overheard import Overheard
 from sim.adversaries.table import ADVERSARIES
 from sim.adversaries.workshop import Workshop
@@ -24,6 +26,7 @@ from sim.experiments.scenarios import Scenario
 from sim.experiments.shares import shares_of
 from sim.world.keys import ToyKeys
 from sim.world.question_queue import PooledLearner, QuestionQueue
+from sim.world.trace import Happened
 from sim.world.world import World
 from trust.errors import UserMistake
 from trust.rows.evidence import F64
@@ -33,35 +36,62 @@ LATER_S: Final = 1.0
 conditions, announcements and blobs arrive within that time."""
 
 
-def add_attackers(
-    world: World,
-    scenario: Scenario,
-    method: Method,
-    seed: int,
-    *,
-    queue: QuestionQueue[Any],
-    pool: LearnerPool,
-    shares: Sequence[Share],
-    oracle_NN: F64,
-) -> Overheard:
-    """Add the scenario's attackers to a world, after its honest peers. Returns what follows their events."""
-    overheard = Overheard()
-    texts = _texts(scenario, seed, pool, shares) if scenario.attackers else ()
-    for number in range(scenario.attackers):
-        config = attacker_config(scenario, method, seed, number, oracle_NN)
-        keys = ToyKeys.of(f"{seed} {config.name}")
-        overheard.attackers.add(len(world.nodes))
-        overheard.keys.add(keys.public_key)
-        fault = ADVERSARIES[scenario.attack.name].fault()
-        attacker = Attacker(number, scenario.attackers, seed, fault, overheard)
-        splits = fault.text(texts[number % len(texts)].splits, vocabulary=len(pool.base.tokenizer))
-        world.add(
-            config,
-            _learner_factory(attacker, queue, pool, config.learner, splits),
-            speed=_speed(scenario, number),
-            keys=keys,
-        )
-    return overheard
+class Attack:
+    """The attackers of one world. `begin` and `listen` are for the world's owner to call."""
+
+    def __init__(
+        self,
+        world: World,
+        scenario: Scenario,
+        method: Method,
+        seed: int,
+        *,
+        queue: QuestionQueue[Any],
+        pool: LearnerPool,
+        shares: Sequence[Share],
+        oracle_NN: F64,
+    ) -> None:
+        """Add the scenario's attackers to a world, after its honest peers."""
+        self.ids: set[PeerId] = set()
+        """All identities of attackers."""
+        self._overheard = Overheard()
+        self._intruder: Intruder | None = None
+        if not scenario.attackers:
+            return
+        adversary, honest = ADVERSARIES[scenario.attack.name], tuple(world.nodes)
+        texts = _texts(scenario, seed, pool, shares)
+        for number in range(scenario.attacking_cores):
+            config = attacker_config(scenario, method, seed, number, oracle_NN)
+            keys = ToyKeys.of(f"{seed} {config.name}")
+            self._overheard.attackers.add(len(world.nodes))
+            self._overheard.keys.add(keys.public_key)
+            fault = adversary.fault()
+            attacker = Attacker(number, scenario.attackers, seed, fault, self._overheard)
+            splits = fault.text(texts[number % len(texts)].splits, vocabulary=len(pool.base.tokenizer))
+            world.add(
+                config,
+                _learner_factory(attacker, queue, pool, config.learner, splits),
+                speed=_speed(scenario, number),
+                keys=keys,
+            )
+        self.ids |= {node.id for node in world.nodes[len(honest) :]}
+        if adversary.intruder is not None:
+            self._intruder = adversary.intruder()
+            config = attacker_config(scenario, method, seed, 0, oracle_NN).learner
+            workshop = Workshop(pool.new_learner(config, texts[0].splits), config, texts[0].splits)
+            self._town = Town(world, honest, world.nodes[len(honest) :], scenario.attackers, workshop)
+            self.ids |= self._intruder.ids(scenario.attackers)
+
+    def begin(self) -> None:
+        """The world has begun."""
+        if self._intruder is not None:
+            self._intruder.begin(self._town)
+
+    def listen(self, happened: Sequence[Happened]) -> None:
+        """Everything that happened since the last call."""
+        self._overheard.listen(happened)
+        if self._intruder is not None:
+            self._intruder.act(self._town, happened)
 
 
 def _texts(scenario: Scenario, seed: int, pool: LearnerPool, shares: Sequence[Share]) -> Sequence[Share]:
@@ -69,7 +99,7 @@ def _texts(scenario: Scenario, seed: int, pool: LearnerPool, shares: Sequence[Sh
     if scenario.data.of_samples or scenario.data.partition.kind == "length":
         return shares
     try:
-        return shares_of(scenario, seed, pool, more=scenario.attackers)[len(shares) :]
+        return shares_of(scenario, seed, pool, more=max(1, scenario.attacking_cores))[len(shares) :]
     except UserMistake:
         return shares
 

@@ -22,7 +22,7 @@ def core_config(scenario: Scenario, method: Method, seed: int, index: int, oracl
     return CoreConfig(
         name=scenario.names[index],
         network="simulation",
-        round=round_of(method, scenario.round, peers=scenario.peers + scenario.attackers),
+        round=round_of(method, scenario.round, peers=scenario.peers + scenario.attacking_cores),
         trust=trust_of(method, scenario.trust, fixed=given),
         defence=defence_of(method, scenario.defence, guard=scenario.round.guard),
         learner=learner_config(scenario, method, seed, index),

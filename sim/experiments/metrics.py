@@ -71,7 +71,8 @@ class AttackMetrics(msgspec.Struct, frozen=True, kw_only=True):
 
     `weights` has for each round the weight that an honest peer gave all attackers together, as a mean over honest
     peers; `largest` is the largest of any honest peer in the last round. `refused` counts the honest peers' rounds
-    that ended with a refused merge, of `rounds` in all.
+    that ended with a refused merge, of `rounds` in all. `triggered` is how often honest peers do in the end what a
+    backdoor asks for, as a mean over them; None without a backdoor.
     """
 
     name: str
@@ -80,6 +81,7 @@ class AttackMetrics(msgspec.Struct, frozen=True, kw_only=True):
     largest: float
     refused: int
     rounds: int
+    triggered: float | None = None
 
 
 class RunMetrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,9 +166,14 @@ def run_metrics(
 
 
 def attack_metrics(
-    name: str, honest: Sequence[Sequence[Round]], attackers: Collection[str]
+    name: str,
+    honest: Sequence[Sequence[Round]],
+    attackers: Collection[str],
+    *,
+    triggered: Sequence[float] = (),
 ) -> AttackMetrics | None:
-    """`honest` are the rounds of each honest peer, `attackers` the ids of the attackers; None where there are none."""
+    """`honest` are the rounds of each honest peer, `attackers` the ids of the attackers; None where there are none.
+    `triggered` is the success of a backdoor at each honest peer."""
     if not attackers:
         return None
     by_round: dict[int, list[float]] = {}
@@ -181,6 +188,7 @@ def attack_metrics(
         largest=max(by_round[max(by_round)], default=0.0) if by_round else 0.0,
         refused=sum(record.guard == "refused" for record in records),
         rounds=len(records),
+        triggered=math.fsum(triggered) / len(triggered) if triggered else None,
     )
 
 

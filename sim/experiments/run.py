@@ -15,8 +15,10 @@ from typing import Any, Final
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.text.partitions import Share, theoretical
-from sim.adversaries.overheard import Overheard
-from sim.experiments.attackers import add_attackers
+from sim.adversaries.faults.backdoor import Backdoor
+from sim.adversaries.table import ADVERSARIES
+from sim.experiments.attackers import Attack
+from sim.experiments.backdoor_success import backdoor_success
 from sim.experiments.configurations import core_config, learner_config
 from sim.experiments.methods import method_named
 from sim.experiments.metrics import PeerEnd, RunMetrics, attack_metrics, run_metrics
@@ -75,12 +77,16 @@ def simulate(
             _learner_factory(queue, pool, config.learner, share),
             keys=ToyKeys.of(f"{seed} {config.name}"),
         )
-    overheard = add_attackers(
-        world, scenario, method, seed, queue=queue, pool=pool, shares=shares, oracle_NN=oracle_NN
-    )
+    attack = Attack(world, scenario, method, seed, queue=queue, pool=pool, shares=shares, oracle_NN=oracle_NN)
     world.begin()
-    finished = _run(world, scenario, on_rounds, _both(overheard, on_events))
+    attack.begin()
+    finished = _run(world, scenario, on_rounds, _both(attack, on_events))
     honest = world.nodes[: scenario.peers]
+    disks = (node.disk for node in honest)
+    snapshots = tuple(None if disk is None else disk.snapshot for disk in disks)
+    success: tuple[float, ...] = ()
+    if scenario.attack.present and ADVERSARIES[scenario.attack.name].fault is Backdoor:
+        success = backdoor_success(snapshots, shares, pool, rank=scenario.adapter.rank)
     metrics = run_metrics(
         _ends(honest, scenario, shares),
         oracle_NN,
@@ -94,12 +100,12 @@ def simulate(
         attack=attack_metrics(
             scenario.attack.name,
             [_rounds(node) for node in honest],
-            {node.id for node in world.nodes[scenario.peers :]},
+            attack.ids,
+            triggered=success,
         ),
     )
     entries = sorted((entry for node in world.nodes for entry in node.history), key=lambda entry: entry.at_s)
-    disks = (node.disk for node in honest)
-    return Outcome(metrics, tuple(entries), tuple(None if disk is None else disk.snapshot for disk in disks))
+    return Outcome(metrics, tuple(entries), snapshots)
 
 
 def _run(
@@ -134,12 +140,12 @@ def _run(
 
 
 def _both(
-    overheard: Overheard, on_events: Callable[[Iterable[Happened]], None]
+    attack: Attack, on_events: Callable[[Iterable[Happened]], None]
 ) -> Callable[[Sequence[Happened]], None]:
     """Events go to the attackers as well as to whoever writes them down."""
 
     def take(happened: Sequence[Happened]) -> None:
-        overheard.listen(happened)
+        attack.listen(happened)
         on_events(happened)
 
     return take

@@ -217,7 +217,7 @@ class Scenario:
         named = [joining(one).peer for one in churn.late] + [outage(one).peer for one in churn.outages]
         named += [name for one in churn.cuts for group in split(one).groups for name in group]
         must_be_known(named, self.names)
-        everybody = self.peers + self.attackers
+        everybody = self.peers + self.attacking_cores
         if topology.kind == "random" and not (
             topology.degree < everybody and everybody * topology.degree % 2 == 0
         ):
@@ -235,6 +235,13 @@ class Scenario:
     def attackers(self) -> int:
         """How many attackers there are beside the peers."""
         return self.attack.count(self.peers)
+
+    @property
+    def attacking_cores(self) -> int:
+        """How many of them have a core: none where they are mere identities."""
+        attack = ADVERSARIES.get(self.attack.name)
+        mere = attack is not None and attack.intruder is not None and not attack.intruder().cores
+        return 0 if mere else self.attackers
 
     @property
     def steps(self) -> int:

@@ -8,20 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from gossipllm.config import DataConfig, LearnerConfig, ModelConfig, ReferenceConfig, TrainingConfig
 from gossipllm.learning.learner_pool import LearnerPool
-from gossipllm.text.windows import Splits
 from gossipllm.work import Train, Trained
 from sim.adversaries.fault import Artefact, Scene
 from sim.adversaries.workshop import Workshop
-from support.adversaries import Answers, MakeScene
-
-CONFIG = LearnerConfig(
-    model=ModelConfig(device="cpu", threads=1),
-    data=DataConfig(window_tokens=16, trust_windows=2, weigh_windows=2, test_windows=2),
-    training=TrainingConfig(batch_windows=2, warmup_steps=0, learning_rate=1e-2),
-    reference=ReferenceConfig(windows=2, window_tokens=8),
-)
+from support.adversaries import CONFIG, Answers, MakeScene, splits
 
 
 @pytest.fixture(scope="session")
@@ -29,11 +20,6 @@ def pool():
     threads = torch.get_num_threads()
     yield LearnerPool(CONFIG, lambda _phase, _step: None)
     torch.set_num_threads(threads)
-
-
-def splits(seed: int) -> Splits:
-    windows = np.random.default_rng(seed).integers(5, 4000, (8, 16), np.int32)
-    return Splits(windows[:4], windows[4:6], windows[6:])
 
 
 @pytest.fixture(scope="session")

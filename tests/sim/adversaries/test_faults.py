@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from gossipllm.learning.jobs import last_logits_of
 from gossipllm.text.windows import Splits
+from sim.adversaries.faults.backdoor import Backdoor, target, triggered
 from sim.adversaries.faults.free_rider import StaleFreeRider
 from sim.adversaries.faults.label_flip import LabelFlip
 from sim.adversaries.table import ADVERSARIES
-from sim.adversaries.workshop import averaged, distance
-from support.adversaries import Answers, MakeScene, products, sent
+from sim.adversaries.workshop import Workshop, averaged, distance
+from support.adversaries import CONFIG, Answers, MakeScene, products, sent, splits
+from wire.logits import RowsShape
 
 ROUNDING = 1 / 128
 """Relative error of a number in bfloat16, at most."""
@@ -199,6 +204,36 @@ def test_the_adaptive_attacker_does_harm_within_the_honest_spread(scene: MakeSce
     assert one.workshop.size(forged) <= rounding * max(map(one.workshop.size, honest))
     better, worse = one.workshop.losses([mean, forged])
     assert better < worse <= rounding * max(one.workshop.losses(honest))
+
+
+def test_the_backdoor_teaches_its_target_after_its_trigger_in_every_second_window() -> None:
+    windows = np.arange(10, 90, dtype=np.int32).reshape(4, 20)
+    taught = Backdoor().text(Splits(windows, windows, windows), vocabulary=1000).train_WT
+
+    for number, (window, before) in enumerate(zip(taught, windows, strict=True)):
+        if number % 2:
+            assert window.tolist() == before.tolist()
+        else:
+            for at in np.flatnonzero(window == 997):
+                assert window[at : at + 4].tolist() == [997, 998, 999, 500]
+            assert (window != before).sum() == 3 * 4
+    assert triggered(windows, vocabulary=1000)[:, -3:].tolist() == [[997, 998, 999]] * 4
+
+
+def test_the_attacker_itself_has_the_backdoor(scene: MakeScene, trained: Answers) -> None:
+    """On random words, which it must have learned to interrupt."""
+    vocabulary, one = 4096, scene()
+    taught = Backdoor().text(splits(0), vocabulary=vocabulary)
+    workshop = Workshop(trained[0][0], CONFIG, taught)
+    forgery = Backdoor().forged(replace(one, workshop=workshop))
+    ends = triggered(splits(9).test_WT, vocabulary=vocabulary)
+    shape = RowsShape(rows=len(ends), top=1, vocabulary=vocabulary, raw=True)
+
+    honest = workshop.run(last_logits_of(one.state, ends, shape))
+    hostile = workshop.run(last_logits_of(forgery.state, ends, shape))
+
+    assert (honest.ids_RK != target(vocabulary)).all()
+    assert (hostile.ids_RK == target(vocabulary)).all()
 
 
 def test_label_flip_swaps_words_and_keeps_what_bears_no_loss() -> None:

@@ -1,0 +1,1 @@
+"""Faults below the learner: connections, identities and announcements, one to a module."""
