@@ -10,7 +10,7 @@ Rows here are K+1 weights: entry 0 is the peer itself, entry k+1 belongs to `upd
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -81,7 +81,8 @@ class Weigh(_Word, frozen=True, kw_only=True):
 
 class Finalist(msgspec.Struct, frozen=True, kw_only=True):
     """A neighbour that a row may be over. `rows` are the rows of its predictions, which lie in `evidence`, to compute
-    again from its update; empty for none."""
+    again from its update; empty for none. The windows that hold them are computed and compared whole, so that rows of
+    one window cost as much as one of them."""
 
     author: str
     update: Content
@@ -230,15 +231,25 @@ class Weighed(_Word, frozen=True, kw_only=True):
     own: tuple[float, ...]
 
 
+BIND_TOLERANCE: Final = 0.1
+"""Mean total variation beyond which predictions do not come from the update that they were sent with.
+
+Measured on the embedded base, six peers of two languages, ranks 4 to 16, eight rounds of merging with all: of honest
+updates at most 0.0024 where both bases are float32, 0.0043 where one is bfloat16 or int8, and 0.043 where one is int4;
+of another honest peer's predictions at least 0.30.
+"""
+
+
 class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
     """What one finalist does to this peer.
 
     `gain` is by how many nats per token the trust loss falls, `error` the standard error of that difference, paired by
     windows. `mismatch` is the mean total variation between the rows that were computed again and those that the
-    neighbour published, in [0, 1]; 0 where none was asked for. `twin` is the index of the first finalist with a nearly
-    identical update or evidence, its own index where there is none, and -1 where it is nearly identical to this peer.
-    `size` is the norm of the update's product over the norm of this peer's own. A gain is not finite where a twin
-    stands for it, or where the loss is not finite.
+    neighbour published, in [0, 1] (`BIND_TOLERANCE`); 0 where none was asked for, and where the update is only a part
+    of the author's adapter (block windows, shares of heads), whose rest is unknown. `twin` is the index of the first
+    finalist with a nearly identical update or evidence, its own index where there is none, and -1 where it is nearly
+    identical to this peer or to the untouched start. `size` is the norm of the update's product over the norm of this
+    peer's own. A gain is not finite where a twin stands for it, or where the loss is not finite.
     """
 
     gain: float

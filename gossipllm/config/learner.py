@@ -37,7 +37,8 @@ class LearnerConfig:
 
     clip: float = 4.0
     """How far a neighbour can move a merge, in times the size of this peer's own adapter, unit by unit; up to 1,000, or
-    0 for no bound. What a neighbour weighs beyond goes to this peer itself. Guess."""
+    0 for no bound. What a neighbour weighs beyond goes to this peer itself. Guess: honest peers
+    were at most 2.1 away (the run of `gossipllm.work.BIND_TOLERANCE`)."""
 
     mixing: Mixing = "parameters"
     """What the row weighs: the adapters, as in the code of Wagner et al. (2024), or their changes by the last local

@@ -11,14 +11,14 @@ Axes: W windows, T positions; S steps, B windows of a batch; L layers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gossipllm.config import TrainingConfig
+from gossipllm.config import AdapterConfig, TrainingConfig
 from gossipllm.learning.moments import Moments
 from gossipllm.model.adapter.names import State
 from gossipllm.model.contexts.config import BlockWindow
@@ -67,6 +67,8 @@ class PredictJob:
     state: State
     windows_WT: Windows
     shape: RowsShape
+    adapter: AdapterConfig | None = None
+    """The form of another peer's adapter; None for the learner's own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +78,8 @@ class LastLogitsJob:
     state: State
     windows_WT: Windows
     shape: RowsShape
+    adapter: AdapterConfig | None = None
+    """As in `PredictJob`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,8 +150,14 @@ class ProbeJob:
 
 Job: TypeAlias = LossJob | PredictJob | LastLogitsJob | StepsJob | SlopeJob | ProbeJob
 R = TypeVar("R")
-Task: TypeAlias = Generator[Job, Any, R]
-"""A generator that is sent the result of each job it yields; where a job failed, the exception is thrown in."""
+Task: TypeAlias = Generator[Job | tuple[Job, ...], Any, R]
+"""A generator that is sent the result of each job it yields, or of a tuple of jobs the list of their results; where a
+job failed, the exception is thrown in."""
+
+
+def side_by_side(jobs: Sequence[Job]) -> Task[list[Any]]:
+    """The results of several jobs, those of one kind in one pass."""
+    return (yield tuple(jobs)) if jobs else []
 
 
 def losses_of(states: tuple[State, ...], windows_WT: Windows, purpose: Purpose) -> Task[list[F32]]:

@@ -32,7 +32,7 @@ import numpy as np
 
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.confirming import confirmed
-from gossipllm.learning.jobs import Task, losses_of
+from gossipllm.learning.jobs import Job, LastLogitsJob, PredictJob, Task, losses_of
 from gossipllm.learning.learner_state import LearnerState, diverged, resumed, saved
 from gossipllm.learning.measuring import Measuring
 from gossipllm.learning.merging.averages import mean_loss
@@ -107,6 +107,11 @@ class Learner:
     def fleet(self) -> Fleet:
         """The fleet that performs this learner's jobs. It changes with the adapter's rank, which pruning lowers."""
         return self.shared.fleet(self._blueprint.config)
+
+    def fleet_for(self, job: Job) -> Fleet:
+        """The fleet that performs this job: another one for adapters of another peer's form."""
+        other = job.adapter if isinstance(job, PredictJob | LastLogitsJob) else None
+        return self.fleet if other is None else self.shared.fleet(other)
 
     @property
     def round(self) -> int:
@@ -290,6 +295,7 @@ class Learner:
                 own_loss=self._measuring.trust_loss(own_W),
                 neighbours=self._neighbours,
                 measuring=self._measuring,
+                shared=self.shared,
             )
         )
 

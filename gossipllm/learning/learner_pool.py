@@ -9,7 +9,7 @@ group after the other.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -113,7 +113,7 @@ def together(tasks: Sequence[tuple[Task[Answer], Learner]]) -> list[Answer]:
     """Run all tasks to their ends, side by side. Each job goes to the fleet that its learner has at the time, because
     opening a snapshot of a pruned adapter changes it."""
     answers: dict[int, Answer] = {}
-    waiting: dict[int, Job] = {}
+    waiting: dict[int, Job | tuple[Job, ...]] = {}
 
     def go_on(index: int, result: Any) -> None:
         try:
@@ -125,22 +125,31 @@ def together(tasks: Sequence[tuple[Task[Answer], Learner]]) -> list[Answer]:
     for index in range(len(tasks)):
         go_on(index, None)
     while waiting:
-        jobs = dict(waiting)
+        asked = dict(waiting)
         waiting.clear()
-        results: dict[int, Any] = {}
+        jobs = {
+            (index, place): job
+            for index, what in asked.items()
+            for place, job in enumerate(what if isinstance(what, tuple) else (what,))
+        }
+        results: dict[tuple[int, int], Any] = {}
         for fleet, members in _by_fleet(tasks, jobs).items():
-            results.update(zip(members, _performed(fleet, [jobs[index] for index in members]), strict=True))
-        for index in jobs:
-            go_on(index, results[index])
+            results.update(zip(members, _performed(fleet, [jobs[one] for one in members]), strict=True))
+        for index, what in asked.items():
+            if isinstance(what, tuple):
+                several = [results[index, place] for place in range(len(what))]
+                go_on(index, next((one for one in several if isinstance(one, Exception)), several))
+            else:
+                go_on(index, results[index, 0])
     return [answers[index] for index in range(len(tasks))]
 
 
 def _by_fleet(
-    tasks: Sequence[tuple[Task[Answer], Learner]], waiting: Iterable[int]
-) -> dict[Fleet, list[int]]:
-    members: dict[Fleet, list[int]] = {}
-    for index in waiting:
-        members.setdefault(tasks[index][1].fleet, []).append(index)
+    tasks: Sequence[tuple[Task[Answer], Learner]], jobs: Mapping[tuple[int, int], Job]
+) -> dict[Fleet, list[tuple[int, int]]]:
+    members: dict[Fleet, list[tuple[int, int]]] = {}
+    for (index, place), job in jobs.items():
+        members.setdefault(tasks[index][1].fleet_for(job), []).append((index, place))
     return members
 
 

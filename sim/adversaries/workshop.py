@@ -154,6 +154,7 @@ class Workshop:
         try:
             job = next(task)
             while True:
+                assert not isinstance(job, tuple), "attackers ask for one thing at a time"
                 (result,) = self._learner.fleet.perform([job])
                 job = task.throw(result) if isinstance(result, Exception) else task.send(result)
         except StopIteration as stop:

@@ -25,7 +25,9 @@ LEAST_ANGLE: Final = 1e-3
 
 SHARE_OF_STEPS: Final = 0.1
 """Sine of the angle that makes two updates differ, as a share of the sine by which this peer's own steps turned its
-adapter."""
+adapter. Honest peers were at least 0.7 times as far apart as that turn (the run of `gossipllm.work.BIND_TOLERANCE`,
+where all merge with all).
+"""
 
 NEGLIGIBLE: Final = 1e-3
 """An update whose norm is below this share of this peer's own holds nothing."""

@@ -169,6 +169,7 @@ class Reopened:
         try:
             while True:
                 job = task.throw(result) if isinstance(result, Exception) else task.send(result)
+                assert not isinstance(job, tuple), "distances ask for one thing at a time"
                 (result,) = self._fleet.perform([job])
         except StopIteration as stop:
             return stop.value

@@ -11,11 +11,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from gossipllm.config import AdapterConfig, LearnerConfig, TrainingConfig
+from gossipllm.config import AdapterConfig, LayersConfig, LearnerConfig, ReferenceConfig, TrainingConfig
+from gossipllm.config.choices import Train as TrainedPart
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import answer
 from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.work import (
+    BIND_TOLERANCE,
     Confirm,
     Confirmation,
     Confirmed,
@@ -33,6 +35,7 @@ from gossipllm.work import (
 )
 from support.progress import silent
 from wire.digest import Content
+from wire.logits import SparseRows, encode_rows
 from wire.units import decode_offered, encode_offered
 
 Config = Callable[..., LearnerConfig]
@@ -242,3 +245,124 @@ def test_a_snapshot_of_another_model_changes_nothing(config: Config) -> None:
 
     assert isinstance(refused, Failed)
     assert learner.snapshot() == before
+
+
+# -- predictions held against updates -------------------------------------------------------------------
+
+ROWS = (0, 5, 20)
+
+
+def bound(trained: Trained, **changes: Content) -> Finalist:
+    given = Finalist(author="ada", rows=ROWS, update=trained.update, evidence=trained.evidence)
+    return msgspec.structs.replace(given, **changes)
+
+
+@pytest.mark.parametrize("train_kind", ["both", "b", "heads", "full", "bias"])
+def test_honest_predictions_come_from_their_update(config: Config, train_kind: TrainedPart) -> None:
+    kind = AdapterConfig(rank=4, alpha=8.0, train=train_kind)
+    model = config("qwen2").model
+    learner, other = (opened(replace(seeded(config, seed), model=model, adapter=kind)) for seed in (0, 1))
+    train(learner)
+
+    (result,) = confirm(learner, bound(train(other)))
+
+    assert 0 <= result.mismatch < BIND_TOLERANCE / 4
+
+
+@pytest.mark.parametrize("rank", [2, 8])
+def test_predictions_of_another_rank_are_computed_at_that_rank(
+    config: Config, learner: Learner, rank: int
+) -> None:
+    (result,) = confirm(learner, bound(train(opened(seeded(config, 5, rank)))))
+
+    assert result.mismatch < BIND_TOLERANCE / 4
+
+
+def test_predictions_of_fewer_modules_are_computed_without_the_others(
+    config: Config, learner: Learner
+) -> None:
+    few = seeded(config, 5)
+    few = replace(few, adapter=replace(few.adapter, modules=("q_proj", "down_proj")))
+
+    (result,) = confirm(learner, bound(train(opened(few))))
+
+    assert 0 <= result.mismatch < BIND_TOLERANCE / 4
+
+
+def certain(learner: Learner) -> Content:
+    """Predictions of one token without a doubt, which no adapter here gives."""
+    shape = learner.shared.reference.shape
+    ids_RK = np.tile(np.arange(shape.top, dtype=np.uint32), (shape.rows, 1))
+    logp_RK = np.full(ids_RK.shape, -100, np.float32)
+    logp_RK[:, 0] = 0
+    return Content.of(encode_rows(SparseRows(ids_RK, logp_RK, np.zeros(shape.rows, np.float32)), shape))
+
+
+def test_forged_predictions_do_not_come_from_the_update(learner: Learner, others: list[Trained]) -> None:
+    honest, forged = confirm(learner, bound(others[0]), bound(others[1], evidence=certain(learner)))
+
+    assert honest.mismatch < BIND_TOLERANCE / 4
+    assert forged.mismatch > 0.9
+
+
+def test_whose_predictions_are_forged_stands_for_nobody(learner: Learner, others: list[Trained]) -> None:
+    forged = certain(learner)
+    first, second = (bound(one, evidence=forged) for one in others)
+
+    taken_on_trust = confirm(learner, *(msgspec.structs.replace(one, rows=()) for one in (first, second)))
+    bound_to_updates = confirm(learner, first, second)
+
+    assert [one.twin for one in taken_on_trust] == [0, 0]
+    assert [one.twin for one in bound_to_updates] == [0, 1]
+
+
+def test_an_update_that_gives_no_numbers_has_no_predictions(learner: Learner, others: list[Trained]) -> None:
+    endless = bound(others[0], update=changed(others[0].update, learner, lambda _, value: value * 0 + 3e38))
+
+    (result,) = confirm(learner, endless)
+
+    assert result.mismatch == 1
+
+
+def test_nothing_is_held_against_an_update_of_a_part_of_an_adapter(config: Config, learner: Learner) -> None:
+    window = seeded(config, 5)
+    other = opened(replace(window, layers=LayersConfig(count=1)))
+    schema = other.shared.blueprint(window.adapter).schema
+    half = schema.offer([index for index, unit in enumerate(schema.units) if unit.layer == 1], 4).units
+    part: Trained = ask(other, Train(request=2, round=1, steps=5, units=half))
+
+    (result,) = confirm(learner, bound(part))
+
+    assert result.mismatch == 0
+    assert math.isfinite(result.gain)
+
+
+def test_a_few_windows_are_computed_and_all_neighbours_go_through_the_base_together(
+    learner: Learner, others: list[Trained]
+) -> None:
+    meter = learner.shared.meter.forward
+    before = meter["evidence"]
+
+    confirm(learner, *map(bound, others))
+
+    # Rows 0 and 5 lie in the first of the windows of 8 tokens, row 20 in the third.
+    assert meter["evidence"] - before == len(others) * 2 * 8
+
+
+def test_raw_logits_are_held_against_updates_too(config: Config) -> None:
+    last = ReferenceConfig(
+        source=config().reference.source, windows=4, window_tokens=8, top=8, positions="last"
+    )
+    learner, other = (opened(replace(seeded(config, seed), reference=last)) for seed in (0, 1))
+    train(learner)
+    honest = train(other)
+    forged = changed(honest.update, learner, times(-1000))
+
+    results = confirm(
+        learner,
+        Finalist(author="ada", update=honest.update, evidence=honest.evidence, rows=(1,)),
+        Finalist(author="eve", update=forged, evidence=honest.evidence, rows=(1,)),
+    )
+
+    assert results[0].mismatch < BIND_TOLERANCE / 4
+    assert results[1].mismatch > BIND_TOLERANCE
