@@ -47,6 +47,8 @@ class BatteryConfig:
             values: tuple[object, ...] = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise ValueError(f"{name} must be different values, at least one, got {values}")
+        for number in self.attackers:
+            AttackConfig(attackers=number)  # raises for a number that is none
 
 
 @dataclass(frozen=True, slots=True)
