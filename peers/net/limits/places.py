@@ -28,7 +28,10 @@ KNOCKS_S, KNOCKS_BURST = 5.0, 32.0
 WIDER_KNOCKS_S, WIDER_KNOCKS_BURST = 20.0, 128.0
 """The same from one IPv4 /24 or IPv6 /48: four addresses at full rate. A handshake costs about 5 ms of processor."""
 ALL_KNOCKS_S, ALL_KNOCKS_BURST = 50.0, 256.0
-"""The same in all: a quarter of one processor."""
+"""The same in all, a quarter of one processor; and once more for the calm, or many addresses that never stop knocking
+would use up what an honest peer needs to come back."""
+CALM_KNOCKS: Final = 4
+"""Connections that an address group may have begun in the last second to count as calm. Guess: a peer that redials."""
 HALF_OPEN_PER_GROUP: Final = 8
 """Handshakes at a time from one address group; they end within `HANDSHAKE_S`. Guess: a household that restarts."""
 HALF_OPEN: Final = 32
@@ -90,6 +93,7 @@ class Places:
         self._knocks = Rates(rate_s=KNOCKS_S, burst=KNOCKS_BURST)
         self._wider_knocks = Rates(rate_s=WIDER_KNOCKS_S, burst=WIDER_KNOCKS_BURST)
         self._all_knocks = Rates(rate_s=ALL_KNOCKS_S, burst=ALL_KNOCKS_BURST)
+        self._calm_knocks = Rates(rate_s=ALL_KNOCKS_S, burst=ALL_KNOCKS_BURST)
 
     @property
     def seated(self) -> int:
@@ -139,11 +143,12 @@ class Places:
         return [ticket for ticket in self._tickets if ticket.peer is not None]
 
     def _in_rate(self, ticket: Ticket, now: float) -> bool:
+        calm = self._knocks.has(ticket.group, now, KNOCKS_BURST - CALM_KNOCKS)
         # One after the other: a group that is over its rate must not use up that of the others.
         return (
             self._knocks.take(ticket.group, now)
             and (is_private_group(ticket.group) or self._wider_knocks.take(ticket.wider, now))
-            and self._all_knocks.take("", now)
+            and (self._all_knocks.take("", now) or (calm and self._calm_knocks.take("", now)))
         )
 
     def _half_open_room(self, ticket: Ticket, now: float) -> bool:

@@ -19,8 +19,8 @@ class Rates:
         self._levels: BoundedDict[str, tuple[float, float]] = BoundedDict(REMEMBERED_KEYS)
         """Key -> (level, when it had this level)."""
 
-    def has(self, key: str, now: float) -> bool:
-        return self._level(key, now) >= 1
+    def has(self, key: str, now: float, units: float = 1) -> bool:
+        return self._level(key, now) >= units
 
     def take(self, key: str, now: float) -> bool:
         """One unit, if there is one."""

@@ -182,6 +182,21 @@ def test_new_connections_of_an_address_are_counted_by_the_second_whoever_they_ar
     assert host.knock("honest", HONEST) is not None
 
 
+def test_many_addresses_that_never_stop_knocking_do_not_use_up_the_knocks_of_a_calm_one() -> None:
+    host = Host()
+    refused = 0
+    for turn in range(3_000):
+        ticket = host.places.knock(f"v4:127.0.1.{turn % 100}", lambda: None, host.now)
+        if ticket is not None:
+            host.places.leave(ticket)
+        if turn % 200 == 199 and turn > 1_000:  # their bursts are spent by then
+            refused += host.connect(f"honest {turn}", HONEST, peer="anna") is False
+            for name in list(host.open):
+                host.places.leave(host.open.pop(name))
+        host.now += 0.01 if turn % 10 == 0 else 0.0
+    assert refused == 0
+
+
 def test_half_open_connections_are_bounded_by_address_and_an_honest_one_still_fits() -> None:
     host = Host()
     for number in range(20):
