@@ -5,7 +5,10 @@ What a command's `--help` says and what a setting's docstring says stand in one 
 
 from __future__ import annotations
 
+import ast
+import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 from mkdocs.config.defaults import MkDocsConfig
@@ -28,6 +31,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         ("reference/peer.md", settings_page("peer.toml", PEER, PeerConfig())),
         ("reference/scenario.md", settings_page("Scenario files", SCENARIO, Scenario())),
         ("reference/methods.md", methods_page()),
+        ("reference/limits.md", limits_page()),
     ):
         files.append(File.generated(config, path, content=text))
     return files
@@ -39,6 +43,16 @@ that names its nearest relative. "Guess" marks a default that no measurement sta
 
 SCENARIO = """What `gossipllm sim FILE` reads, and what `--set KEY=VALUE` changes. `gossipllm sim` writes the settings
 of a run into `scenario.toml` beside its results. Most tables are those of [peer.toml](peer.md)."""
+
+
+LIMITS = """What other peers may make this one do, keep or wait for. Identities are free, so limits count by address
+group (an IPv4 address or an IPv6 /64; a wider one is a /24 or /48) and in all, not by identity alone. Beyond a rate a
+peer is answered later; beyond a bound it is refused or its connection ends. "Guess" marks a value that no measurement
+stands behind. What an owner may want to change is a setting of [peer.toml](peer.md)."""
+
+ROOT = Path(__file__).parent.parent
+LIMITED = ("peers/net", "peers/core/others", "wire")
+"""Packages that face other peers."""
 
 
 def commands_page() -> str:
@@ -67,6 +81,32 @@ def methods_page() -> str:
     lines += ["", "Scenarios that ship, for `gossipllm sim NAME`:", ""]
     lines += [f"* `{name}`" for name in shipped()]
     return "\n".join(lines) + "\n"
+
+
+def limits_page() -> str:
+    """Every limit of the network and of what a peer keeps of others: the constants of these packages that say why."""
+    lines = ["# Limits", "", LIMITS, ""]
+    for package in LIMITED:
+        rows = [row for path in sorted((ROOT / package).rglob("*.py")) for row in _limits(path)]
+        lines += [f"## {package}", "", "| limit | value | what and why |", "| --- | --- | --- |", *rows, ""]
+    return "\n".join(lines)
+
+
+def _limits(path: Path) -> Iterator[str]:
+    """A row for each constant of a module that has a docstring."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    for statement, after in itertools.pairwise(body):
+        if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
+            continue
+        constants = [each for each in ast.walk(statement.value) if isinstance(each, ast.Constant)]
+        if not constants or any(isinstance(each.value, str | bytes) for each in constants):
+            continue
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+        name = ast.unparse(target).strip("()")
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and name.isupper():
+            where = path.relative_to(ROOT).with_suffix("").as_posix()
+            value = ast.unparse(statement.value).strip("()")
+            yield f"| `{name}`<br>{where} | `{_cell(value)}` | {_cell(' '.join(str(after.value.value).split()))} |"
 
 
 def _helps(command: click.Command, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
