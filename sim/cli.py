@@ -30,6 +30,7 @@ from sim.experiments.scenarios import DEFAULT, Scenario
 from sim.experiments.seeds import seeds_of
 
 SUBCOMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "explore": ("sim.exploration.command:explore", "Random worlds with faults, held against invariants."),
     "attacks": ("sim.attacks.command:attacks", "Attack honest peers in every known way, as a table."),
 }
 """Command -> (module:attribute, the line that `gossipllm sim --help` shows)."""

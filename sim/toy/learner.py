@@ -340,9 +340,12 @@ class ToyLearner:
 
     def _absorb(self, request: Absorb) -> Merged:
         assert self.mass is not None, "only where mass is pushed"
-        for share in request.shares:
-            self.mass.receive(share.peer, share.round, share.content.data)
-        return self._moved(request.request, self.mass.estimate())
+        mass = self.mass
+        refused = [
+            one.peer for one in request.shares if not mass.receive(one.peer, one.round, one.content.data)
+        ]
+        moved = self._moved(request.request, mass.estimate())
+        return msgspec.structs.replace(moved, refused=tuple(refused))
 
     def _moved(self, request: int, w: Sequence[float]) -> Merged:
         before = self._loss(self._w)

@@ -1,7 +1,7 @@
 """Push-sum for the toy learner: its mass in whole numbers, and the totals sent along each edge.
 
-As in `gossipllm.learning.merging.mass`, without numpy and without bounds: Python's integers do not overflow, so only
-what is sent is cut to 64 bits.
+As in `gossipllm.learning.merging.mass`, without numpy: what is sent is cut to 64 bits, what no honest peer can have
+sent is refused, and a peer whose weight is nearly used up pushes nothing until it receives.
 """
 
 from __future__ import annotations
@@ -14,11 +14,16 @@ import msgspec
 ONE = 2**32
 """Units of mass in a weight of 1."""
 
+MOST_GAIN = 4.0
+"""As `gossipllm.learning.merging.push.MOST_GAIN`."""
+
 _MODULUS = 2**64
+_MOST_HELD = 2**62
+_LEAST_PUSHED = ONE // 2**20
 
 
 class Edge(msgspec.Struct, array_like=True):
-    """Total mass sent along an edge, and at the receiver the sender's round of the newest total."""
+    """Total mass sent along an edge, modulo 2^64, and at the receiver the sender's round of the newest total."""
 
     total: list[int]
     round: int = -1
@@ -42,7 +47,8 @@ class ToyMass(msgspec.Struct):
         return tuple(number / denominator for number in numerators)
 
     def add(self, delta: Sequence[float], weight: float) -> None:
-        """Add the change of a local step."""
+        """Add the change of a local step. It moves the estimate by at most `MOST_GAIN` times the change."""
+        weight = min(weight, MOST_GAIN * self.held[-1] / ONE)
         for axis, value in enumerate(delta):
             self.held[axis] += round(value * weight * ONE)
             self.added[axis] += round(value * weight * ONE)
@@ -50,24 +56,35 @@ class ToyMass(msgspec.Struct):
     def push(self, receivers: Sequence[str]) -> dict[str, bytes]:
         """Share the mass equally with the receivers. Returns the message for each: the new total of its edge."""
         share = [number // (len(receivers) + 1) for number in self.held]
+        if share[-1] < _LEAST_PUSHED:
+            share = [0] * len(share)
         told: dict[str, bytes] = {}
         for peer in receivers:
             edge = self.sent.setdefault(peer, Edge([0] * len(share)))
-            edge.total = [total + number for total, number in zip(edge.total, share, strict=True)]
+            edge.total = [
+                (total + number) % _MODULUS for total, number in zip(edge.total, share, strict=True)
+            ]
             self.held = [held - number for held, number in zip(self.held, share, strict=True)]
-            told[peer] = struct.pack(f"<{len(share)}Q", *(number % _MODULUS for number in edge.total))
+            told[peer] = struct.pack(f"<{len(share)}Q", *edge.total)
         return told
 
-    def receive(self, peer: str, round_: int, told: bytes) -> None:
-        """Take in what a message adds to the edge's total; an old or repeated message adds nothing."""
+    def receive(self, peer: str, round_: int, told: bytes) -> bool:
+        """Take in what a message adds to the edge's total; an old or repeated message adds nothing.
+
+        False, and nothing is taken, where the weight fell or the mass is more than there can be.
+        """
         edge = self.received.setdefault(peer, Edge([0] * len(self.held)))
         if round_ <= edge.round:
-            return
+            return True
         total = struct.unpack(f"<{len(self.held)}Q", told)
         fresh = [_signed(now - before) for now, before in zip(total, edge.total, strict=True)]
-        self.held = [held + number for held, number in zip(self.held, fresh, strict=True)]
-        edge.total = [before + number for before, number in zip(edge.total, fresh, strict=True)]
+        held = [held + number for held, number in zip(self.held, fresh, strict=True)]
+        if fresh[-1] < 0 or not all(abs(number) < _MOST_HELD for number in (*fresh, *held)):
+            return False
+        self.held = held
+        edge.total = list(total)
         edge.round = round_
+        return True
 
 
 def _signed(difference: int) -> int:

@@ -55,7 +55,11 @@ class ToyStack:
             grown = [
                 weight * math.exp(-rate * (slope - lowest)) for weight, slope in zip(row, slopes, strict=True)
             ]
-            row = tuple(weight / math.fsum(grown) for weight in grown)
+            whole = math.fsum(grown)
+            if not whole > 0:
+                # An update so large that the slopes leave the range of floats.
+                break
+            row = tuple(weight / whole for weight in grown)
         return row, tuple(losses)
 
     def apart(self) -> list[float]:

@@ -9,17 +9,19 @@ import random
 
 from sim.world.agenda import Agenda
 from sim.world.conditions import LinkConfig
+from sim.world.obstacles import Obstacles
 from sim.world.simulated_peer import SimulatedPeer
 
 
 class Line:
     """The lines of one world: all alike, with one source of chance."""
 
-    def __init__(self, link: LinkConfig, agenda: Agenda, rng: random.Random) -> None:
+    def __init__(self, link: LinkConfig, agenda: Agenda, rng: random.Random, obstacles: Obstacles) -> None:
         self._latency, self._jitter = link.latency_s, link.jitter_s
         self._loss, self._bandwidth = link.loss, link.bandwidth_bytes_s
         self._agenda = agenda
         self._rng = rng
+        self._obstacles = obstacles
 
     def sending_s(self, sender: SimulatedPeer, kind: str, size: int) -> float:
         """Seconds until a message sent now arrives; its bytes count as sent also where it is lost."""
@@ -32,5 +34,9 @@ class Line:
     def latency_s(self) -> float:
         return self._latency + self._jitter * self._rng.random()
 
-    def is_lost(self) -> bool:
+    def is_lost(self, sender: SimulatedPeer, receiver: SimulatedPeer) -> bool:
+        """Whether a message is lost, by chance or because its direction is silent."""
+        return self._obstacles.is_silent(sender.index, receiver.index) or self.is_lost_by_chance()
+
+    def is_lost_by_chance(self) -> bool:
         return self._loss > 0 and self._rng.random() < self._loss

@@ -25,12 +25,10 @@ from peers.core.events import (
 from sim.world.agenda import Agenda
 from sim.world.conditions import LinkConfig, TopologyConfig
 from sim.world.line import Line
+from sim.world.obstacles import Groups, Obstacles
 from sim.world.pulls import Pulls
 from sim.world.simulated_peer import SimulatedPeer
 from sim.world.topology import graph_of
-
-Groups = Sequence[frozenset[int]]
-"""Groups of peers by index. Members of different groups cannot reach each other."""
 
 
 class SimulatedNetwork:
@@ -44,15 +42,17 @@ class SimulatedNetwork:
         agenda: Agenda,
         rng: random.Random,
         tell: Callable[[SimulatedPeer, Event], Sequence[Effect]],
+        clock: Callable[[SimulatedPeer], float],
     ) -> None:
         self._relay = topology.relay
         self._graph = graph_of(topology, rng)
         self._agenda = agenda
-        self._line = Line(link, agenda, rng)
+        self._obstacles = Obstacles()
+        self._line = Line(link, agenda, rng, self._obstacles)
         self._tell = tell
+        self._clock = clock
         self._nodes: list[SimulatedPeer] = []
         self._by_id: dict[PeerId, SimulatedPeer] = {}
-        self._cuts: dict[Hashable, Groups] = {}
         self.outsiders: dict[PeerId, dict[bytes, bytes]] = {}
         """Blobs by digest of peers that are no cores and that every peer reaches: for invented messages."""
         pulls = Pulls(agenda, self._line, outsiders=self.outsiders, tell=tell)
@@ -86,15 +86,22 @@ class SimulatedNetwork:
 
     def cut(self, name: Hashable, groups: Groups) -> None:
         """Separate the groups until `heal(name)`."""
-        self._cuts[name] = groups
+        self._obstacles.cut(name, groups)
         for node in self._members(groups):
             for other in tuple(node.links.values()):
-                if self._is_cut(node, other):
+                if self._obstacles.is_cut(node.index, other.index):
                     self._unlink(node, other)
 
     def heal(self, name: Hashable) -> None:
-        for node in self._members(self._cuts.pop(name, ())):
+        for node in self._members(self._obstacles.heal(name)):
             self._link_all(node)
+
+    def silence(self, sender: SimulatedPeer, receiver: SimulatedPeer) -> None:
+        """Lose all messages in one direction until `end_silence`. The connection stays."""
+        self._obstacles.silence(sender.index, receiver.index)
+
+    def end_silence(self, sender: SimulatedPeer, receiver: SimulatedPeer) -> None:
+        self._obstacles.end_silence(sender.index, receiver.index)
 
     def _members(self, groups: Groups) -> list[SimulatedPeer]:
         return [self._nodes[index] for group in groups for index in sorted(group)]
@@ -106,9 +113,10 @@ class SimulatedNetwork:
     def _link(self, one: SimulatedPeer, other: SimulatedPeer) -> None:
         if one is other or not (one.alive and other.alive) or other.id in one.links:
             return
-        now = self._agenda.now
-        welcome = one.core.welcome(other.id, now) and other.core.welcome(one.id, now)
-        if welcome and not self._is_cut(one, other):
+        welcome = one.core.welcome(other.id, self._clock(one)) and other.core.welcome(
+            one.id, self._clock(other)
+        )
+        if welcome and not self._obstacles.is_cut(one.index, other.index):
             one.links[other.id] = other
             one.dialled.add(other.id)
             other.dialled.discard(one.id)
@@ -119,12 +127,6 @@ class SimulatedNetwork:
         if one.links.pop(other.id, None) is not None:
             del other.links[one.id]
             self._announce(one, other, connected=False)
-
-    def _is_cut(self, one: SimulatedPeer, other: SimulatedPeer) -> bool:
-        def sides(groups: Groups) -> set[int]:
-            return {n for n, group in enumerate(groups) if one.index in group or other.index in group}
-
-        return any(len(sides(groups)) > 1 for groups in self._cuts.values())
 
     def _announce(self, one: SimulatedPeer, other: SimulatedPeer, *, connected: bool) -> None:
         for node, peer in ((one, other.id), (other, one.id)):
@@ -163,7 +165,7 @@ class SimulatedNetwork:
         for other in node.links.values():
             if frame not in other.seen:
                 took = self._line.sending_s(node, "announce", len(frame))
-                if not self._line.is_lost():
+                if not self._line.is_lost(node, other):
                     self._agenda.after(took, self._frame_came, node, other, other.life, heard)
 
     def _frame_came(self, sender: SimulatedPeer, node: SimulatedPeer, life: int, heard: Heard) -> None:
@@ -177,7 +179,7 @@ class SimulatedNetwork:
         other = node.links.get(greet.peer)
         if other is not None:
             took = self._line.sending_s(node, "known", len(greet.greeting))
-            if not self._line.is_lost():
+            if not self._line.is_lost(node, other):
                 greeted = Greeted(greeting=greet.greeting, via=node.id)
                 self._agenda.after(took, self._greeting_came, node, other, other.life, greeted)
 
@@ -188,7 +190,7 @@ class SimulatedNetwork:
         for effect in self._tell(node, greeted):
             if isinstance(effect, Answer) and effect.reply is not None:
                 took = self._line.sending_s(node, "known", len(effect.reply))
-                if not self._line.is_lost():
+                if not self._line.is_lost(node, sender):
                     replied = Replied(reply=effect.reply, via=node.id)
                     self._agenda.after(took, self._reply_came, node, sender, sender.life, replied)
 

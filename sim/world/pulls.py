@@ -66,7 +66,9 @@ class Pulls:
             if source in self._outsiders:
                 data = self._outsiders[source].get(digest)
                 took = self._line.latency_s() + self._line.latency_s()
-                self._agenda.after(took, self._blob_came, now, None if self._line.is_lost() else data)
+                self._agenda.after(
+                    took, self._blob_came, now, None if self._line.is_lost_by_chance() else data
+                )
                 return
             if source in node.links:
                 self._agenda.after(self._line.latency_s(), self._asked, now, node.links[source])
@@ -76,7 +78,7 @@ class Pulls:
     def _asked(self, asking: _Asking, holder: SimulatedPeer) -> None:
         node, digest = asking.node, asking.pull.digest
         near = asking.lives and node.id in holder.links
-        heard = near and not self._line.is_lost()
+        heard = near and not self._line.is_lost(node, holder)
         data = holder.core.blob(digest, node.id) if heard else None
         if data is None:
             if heard and holder.core.withholds(digest, node.id):
@@ -85,7 +87,7 @@ class Pulls:
             return
         self._tell(holder, Showed(digest=digest, peer=node.id))
         took = self._line.sending_s(holder, "blob", len(data))
-        self._agenda.after(took, self._blob_came, asking, None if self._line.is_lost() else data)
+        self._agenda.after(took, self._blob_came, asking, None if self._line.is_lost(holder, node) else data)
 
     def _blob_came(self, asking: _Asking, data: bytes | None) -> None:
         if not asking.lives:

@@ -35,6 +35,9 @@ class SimulatedPeer:
     look at a crashed peer. Before the first start they are the ones that it will start with.
     `life` counts its starts: events planned for an earlier life are dropped. `beginnings` are the states from which
     its lives began, for replays. `away` counts the reasons (late, outage, crash) for which it should not run now.
+    `disk_before` is the generation before `disk`, `announced_round` the newest in the disk's list of announced rounds,
+    `disk_full` says that every write is refused. `clock_ahead_s` is how far its clock is ahead of the world's; it may
+    change only while the peer does not run.
     `links` are its connected peers, in the order of connection, `dialled` those to whom it began the connection,
     `seen` the frames that it judged or sent, `free_at` the time at which its uplink has sent everything.
     `sent` and `received` are bytes by kind, as a device counts them: announcements once a hop, blobs without the
@@ -55,6 +58,10 @@ class SimulatedPeer:
     life: int = 0
     away: int = 0
     disk: Saved | None = None
+    disk_before: Saved | None = None
+    announced_round: int = -1
+    disk_full: bool = False
+    clock_ahead_s: float = 0.0
     stopped: Stop | None = None
     beginnings: list[Saved | None] = field(default_factory=list["Saved | None"])
     history: list[Entry] = field(default_factory=list[Entry])

@@ -14,22 +14,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
-import msgspec
-
-from gossipllm.work import (
-    Absorb,
-    Confirm,
-    Evaluate,
-    Fit,
-    Merge,
-    Merged,
-    Open,
-    Request,
-    Restore,
-    Train,
-    Trained,
-    Weigh,
-)
+from gossipllm.work import Absorb, Confirm, Evaluate, Fit, Merge, Open, Restore, Train, Weigh
 from peers.core.config import CoreConfig
 from peers.core.core import Core
 from peers.core.effects import (
@@ -46,14 +31,16 @@ from peers.core.effects import (
     Store,
     WakeAt,
 )
-from peers.core.events import Event, Heard, LearnerAnswer, PeerId, Started, Stored, Woke
+from peers.core.events import Event, Heard, PeerId, Started, Woke
 from peers.core.others.admission import Keys
 from peers.core.saved import Saved
 from sim.world.agenda import Agenda
 from sim.world.churn import Churn
 from sim.world.conditions import Conditions
+from sim.world.disk import write
 from sim.world.keys import ToyKeys
-from sim.world.network import SimulatedNetwork
+from sim.world.learning import SimulatedLearning
+from sim.world.network import Groups, SimulatedNetwork
 from sim.world.simulated_peer import SimulatedLearner, SimulatedPeer
 from sim.world.trace import Happened, Trace
 from trust.record.history import Entry, Record, Traffic
@@ -69,23 +56,27 @@ class World:
         self.conditions = conditions or Conditions()
         self.nodes: list[SimulatedPeer] = []
         self.log: list[Happened] = []
+        self.watch: Callable[[Happened], None] | None = None
+        """Called with each logged event before its effects."""
         self.events = 0
         """Number of events handled by all cores."""
         self._seed = seed
         self._logged = logged
         self._trace = Trace()
-        self._agenda = Agenda()
-        self._network = SimulatedNetwork(
+        self.agenda = Agenda()
+        self.network = SimulatedNetwork(
             self.conditions.link,
             self.conditions.topology,
-            agenda=self._agenda,
+            agenda=self.agenda,
             rng=random.Random(seed),
             tell=self._happen,
+            clock=self.clock,
         )
+        self._learning = SimulatedLearning(self.conditions.compute, agenda=self.agenda, tell=self._happen)
 
     @property
     def now(self) -> float:
-        return self._agenda.now
+        return self.agenda.now
 
     @property
     def trace(self) -> str:
@@ -95,7 +86,7 @@ class World:
     @property
     def outsiders(self) -> dict[PeerId, dict[bytes, bytes]]:
         """Blobs by digest of peers that are no cores and that every peer reaches, for events invented with `tell`."""
-        return self._network.outsiders
+        return self.network.outsiders
 
     # -- peers --------------------------------------------------------------------------------------
 
@@ -127,7 +118,7 @@ class World:
             core=Core(config, keys, None),
             learner=learner(),
         )
-        self._network.add(node)
+        self.network.add(node)
         self.nodes.append(node)
         return node
 
@@ -139,8 +130,8 @@ class World:
         churn = Churn(
             self.conditions.churn,
             seed=self._seed,
-            agenda=self._agenda,
-            network=self._network,
+            agenda=self.agenda,
+            network=self.network,
             start=self.start,
             crash=self.crash,
         )
@@ -155,21 +146,27 @@ class World:
         node.alive, node.stopped = True, None
         node.life += 1
         self.tell(node, Started())
-        self._network.join(node)
+        self.network.join(node)
 
     def crash(self, node: SimulatedPeer) -> None:
         """End a peer's process at once; only its disk remains."""
         node.alive = False
-        self._network.leave(node)
+        self.network.leave(node)
+
+    def lose_learner(self, node: SimulatedPeer, why: str, *, after_s: float = 0.0) -> None:
+        """End a learner's process: nothing that it was asked is answered, and its peer notices `after_s` later."""
+        self._learning.lose(node, why, after_s=after_s)
 
     def cut(self, one: SimulatedPeer, other: SimulatedPeer) -> None:
         """Cut two peers off from each other until `heal`."""
-        pair = frozenset((one.index,)), frozenset((other.index,))
-        self._network.cut(frozenset(pair), pair)
+        self.network.cut(*_apart(one, other))
 
     def heal(self, one: SimulatedPeer, other: SimulatedPeer) -> None:
-        pair = frozenset((one.index,)), frozenset((other.index,))
-        self._network.heal(frozenset(pair))
+        self.network.heal(_apart(one, other)[0])
+
+    def clock(self, node: SimulatedPeer) -> float:
+        """The time by a peer's own clock."""
+        return self.agenda.now + node.clock_ahead_s
 
     def tell(self, node: SimulatedPeer, event: Event) -> None:
         """Give a peer an event, at the present time."""
@@ -182,27 +179,29 @@ class World:
     ) -> None:
         """Let virtual time pass, or stop earlier once `until()` is true, which is asked before each planned call.
 
-        Raises `RuntimeError` after `most` calls: a world that makes no progress is a fault.
+        Raises `RuntimeError` after `most` calls.
         """
-        self._agenda.run(seconds=seconds, until=until, most=most)
+        self.agenda.run(seconds=seconds, until=until, most=most)
 
     def _later(self, delay_s: float, node: SimulatedPeer, event: Event) -> None:
-        self._agenda.after(delay_s, self._arrive, node, node.life, event)
+        self.agenda.after(delay_s, self._arrive, node, node.life, event)
 
     def _arrive(self, node: SimulatedPeer, life: int, event: Event) -> None:
         if not node.lives(life):
             return
         if isinstance(event, Heard):
-            self._network.hear(node, event)
+            self.network.hear(node, event)
         else:
             self._happen(node, event)
 
     def _happen(self, node: SimulatedPeer, event: Event) -> Sequence[Effect]:
-        effects = node.core.handle(event, self._agenda.now)
+        effects = node.core.handle(event, self.clock(node))
         self.events += 1
-        self._trace.add(self._agenda.now, node.index, node.life, event, effects)
+        self._trace.add(self.agenda.now, node.index, node.life, event, effects)
         if self._logged:
-            self.log.append(Happened(self._agenda.now, node.index, node.life, event, tuple(effects)))
+            self.log.append(Happened(self.agenda.now, node.index, node.life, event, tuple(effects)))
+            if self.watch:
+                self.watch(self.log[-1])
         for effect in effects:
             self._perform(node, effect)
         return effects
@@ -216,48 +215,39 @@ class World:
             case Keep():
                 """Merge inputs that a device keeps for inspection; a world has its trace."""
             case Open() | Train() | Weigh() | Confirm() | Evaluate() | Fit() | Merge() | Absorb() | Restore():
-                self._ask(node, effect)
+                self._learning.ask(node, effect)
             case Pull():
-                self._network.pull(node, effect)
+                self.network.pull(node, effect)
             case WakeAt():
-                self._later(max(0.0, effect.at - self._agenda.now), node, Woke(timer=effect.timer))
+                self._later(max(0.0, effect.at - self.clock(node)), node, Woke(timer=effect.timer))
             case Store():
                 disk_s = self.conditions.link.disk_s
-                self._agenda.after(disk_s, self._write, node, node.life, effect.saved)
+                self.agenda.after(disk_s, self._write, node, node.life, effect.saved)
             case Publish():
-                self._network.publish(node, effect.frame)
+                self.network.publish(node, effect.frame)
             case Greet():
-                self._network.greet(node, effect)
+                self.network.greet(node, effect)
             case Log():
                 self._keep(node, effect.record)
             case Drop():
-                self._network.drop(node, effect.peer)
+                self.network.drop(node, effect.peer)
             case Stop():
                 node.stopped = effect
                 self.crash(node)
             case _:
                 assert_never(effect)
 
-    def _ask(self, node: SimulatedPeer, request: Request) -> None:
-        compute = self.conditions.compute
-        took = request.steps * compute.step_s / node.speed if isinstance(request, Train) else compute.answer_s
-        self._agenda.after(took, self._answered, node, node.life, node.learner.ask(request), took)
-
-    def _answered(
-        self, node: SimulatedPeer, life: int, answer: Callable[[], LearnerAnswer], took: float
-    ) -> None:
-        if node.lives(life):
-            event = answer()
-            if isinstance(event, Trained | Merged):
-                event = msgspec.structs.replace(event, seconds=took)
-            self._happen(node, event)
-
     def _write(self, node: SimulatedPeer, life: int, saved: Saved) -> None:
         """Save a state. A crash can fall between this and `Stored`, as on a device."""
         if node.lives(life):
-            node.disk = saved
-            self._later(self.conditions.link.disk_s, node, Stored(generation=saved.generation))
+            self._later(self.conditions.link.disk_s, node, write(node, saved))
 
     def _keep(self, node: SimulatedPeer, record: Record) -> None:
         traffic = Traffic(sent=dict(node.sent), received=dict(node.received))
-        node.history.append(Entry(at_s=self._agenda.now, traffic=traffic, record=record))
+        node.history.append(Entry(at_s=self.clock(node), traffic=traffic, record=record))
+
+
+def _apart(one: SimulatedPeer, other: SimulatedPeer) -> tuple[frozenset[frozenset[int]], Groups]:
+    """The name of the cut between two peers, and its groups."""
+    groups = frozenset((one.index,)), frozenset((other.index,))
+    return frozenset(groups), groups

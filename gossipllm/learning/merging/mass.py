@@ -134,6 +134,11 @@ class Mass:
         """The mass that this peer holds, in units of `UNIT`."""
         return self._state_M
 
+    @property
+    def weight(self) -> float:
+        """The denominator."""
+        return float(self._state_M[-1] * UNIT)
+
     def push(self, receivers: Collection[str]) -> dict[str, U64]:
         """Split the mass equally among `receivers` and ourselves; the totals to send to each, `(M,)`.
 

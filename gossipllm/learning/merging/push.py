@@ -36,6 +36,11 @@ COUNT_UNIT: Final = 2.0**20
 """Tokens and samples are counted in units of 2^20, because a mass begins with and grows by at most 2^13 at a time."""
 MOST: Final = 64.0
 """Largest weight of a peer's gain. Guess: the means over the network are rough at first."""
+MOST_GAIN: Final = 4.0
+"""By how many times its own local steps a peer's estimate may move by them. The estimate is x / y, so a step that
+counts `counts` moves it by counts / y times the step. A peer that pushes more than it receives has a small y. Amplified
+a hundred times, a training step overshoots, further in each round, until the mean of the whole network diverges (found
+by `gossipllm sim explore`). Such a peer's text counts less for as long as its y is small. Guess."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +68,7 @@ class Pushed:
         mass.add(np.concatenate([np.zeros_like(gain_N), change]), 1.0)
         mean_tokens, mean_samples = mass.estimate()[-2:] * COUNT_UNIT
         counts = alpha * _ratio(tokens, mean_tokens) + (1 - alpha) * _ratio(samples, mean_samples)
-        mass.add(np.concatenate([gain_N, np.zeros(2)]), counts)
+        mass.add(np.concatenate([gain_N, np.zeros(2)]), min(counts, MOST_GAIN * mass.weight))
         return Pushed(mass, tokens, samples)
 
     def pushed(self, receivers: Collection[str], round_number: int) -> tuple[Pushed, tuple[PushedShare, ...]]:

@@ -83,7 +83,8 @@ class Advance:
             course = course.returned(merged.trust_loss)
         else:
             course = course.ended(merged.trust_loss, merged=took)
-        plan = saved.plan
+        plan, limit = saved.plan, self._config.round.rounds
+        rests = 0 < limit <= saved.round + 1
         if self._planner.by_heads:
             plan = self._planner.heads(saved.round, self._inputs())
         return msgspec.structs.replace(
@@ -92,10 +93,11 @@ class Advance:
             round=saved.round + 1,
             stage="training",
             snapshot=merged.snapshot,
-            # Served from memory from here on. After a crash neighbours have it, or soon our next update.
-            update=None,
-            evidence=None,
-            shares=(),
+            # Served from memory from here on. After a crash neighbours have it, or soon our next update; only after the
+            # last round there is no next one.
+            update=saved.update if rests else None,
+            evidence=saved.evidence if rests else None,
+            shares=saved.shares if rests else (),
             standings=self._scores(),
             seats=self._others.seats.rows(),
             heard=self._others.heard_rows(),

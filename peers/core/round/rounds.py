@@ -183,6 +183,9 @@ class Rounds:
         limit = self._config.round.rounds
         if limit and self.round >= limit:
             self.stage = Resting()
+            if self._saved.update is not None:
+                # After a restart neighbours have not heard of it from this process yet.
+                self._show(self._saved)
             self._others.rest()
             text = f"all {limit} rounds are done; still serving what was learned"
             return [note(self._me, "info", text)]

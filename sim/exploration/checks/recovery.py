@@ -1,0 +1,98 @@
+"""Checks of honest peers among each other: no fines, and after the quiet time all know all, and all go on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from peers.core.effects import Publish
+from peers.core.others.inbox import Inbox
+from peers.core.others.scores import Scores
+from peers.core.round.stages import Resting
+from sim.exploration.checks.violation import Watching
+from sim.exploration.faults import Crash
+from sim.exploration.inside import part
+from sim.exploration.run import Explored
+from sim.world.simulated_peer import SimulatedPeer
+from sim.world.trace import Happened
+from wire.codec import decode_announcement
+
+
+class NoHonestPeerIsFined(Watching):
+    """An honest peer has the best score in the eyes of every other honest peer, and none is brought to stop.
+
+    But for a peer that lost its newest state where mass is pushed: its totals fall, as a liar's would
+    (`peers.core.others.blobs.shares.BAD_SHARE_FINE`).
+    """
+
+    def __init__(self) -> None:
+        self._scores: dict[int, tuple[int, Scores]] = {}
+        """Peer -> a life, and the scores of its core in it."""
+
+    def sample(self, explored: Explored) -> Iterator[tuple[SimulatedPeer, str]]:
+        plan, nodes = explored.plan, explored.world.nodes
+        pushes = not plan.peers[0].config.learner.rows
+        damaged = {nodes[one.peer].id for one in plan.parts if isinstance(one, Crash) and one.damages}
+        honest = explored.honest_ids - (damaged if pushes else set())
+        for node in explored.honest:
+            life, scores = self._scores.get(node.index, (-1, None))
+            if scores is None or life != node.life:
+                scores = part(node.core, Scores)
+                assert scores is not None, "every core has scores"
+                self._scores[node.index] = node.life, scores
+            for peer, score, _, _ in scores.rows():
+                if peer in honest:
+                    yield node, f"fined the honest peer {peer}: its score is {score}"
+            if node.stopped is not None:
+                yield node, f"stopped: {node.stopped.why}"
+
+
+class EveryPeerGoesOn(Watching):
+    """In the second half of the quiet time, every honest peer ends a round, or has done all its rounds."""
+
+    def __init__(self) -> None:
+        self._rounds: dict[int, int] = {}
+
+    def sample(self, explored: Explored) -> Iterator[tuple[SimulatedPeer, str]]:
+        if not self._rounds and explored.world.now >= explored.quiet_since + explored.plan.pause_s:
+            self._rounds = {node.index: len(node.rounds) for node in explored.world.nodes}
+        return iter(())
+
+    def end(self, explored: Explored) -> Iterator[tuple[SimulatedPeer, str]]:
+        for node in explored.honest:
+            if not node.alive:
+                yield node, "does not run"
+            elif not isinstance(node.core.stage, Resting) and len(node.rounds) <= self._rounds[node.index]:
+                yield node, f"ended no round in the quiet time; it is {type(node.core.stage).__name__}"
+
+
+class AllKnowTheLatest(Watching):
+    """What an honest peer announced, every other honest peer knows, once there was time for it to come.
+
+    Where announcements are not passed on, only its neighbours need to: others hear of it by comparison, and only while
+    it is young enough for the peer in between.
+    """
+
+    def __init__(self) -> None:
+        self._announced: dict[int, list[tuple[float, int]]] = {}
+
+    def see(self, node: SimulatedPeer, happened: Happened) -> Iterator[str]:
+        for effect in happened.effects:
+            if isinstance(effect, Publish):
+                round_ = decode_announcement(effect.frame).announcement.round
+                self._announced.setdefault(node.index, []).append((happened.at, round_))
+        return iter(())
+
+    def end(self, explored: Explored) -> Iterator[tuple[SimulatedPeer, str]]:
+        until, relay = explored.world.now - explored.plan.news_s, explored.plan.conditions.topology.relay
+        for node in explored.honest:
+            inbox = part(node.core, Inbox)
+            if inbox is None:
+                continue
+            known = {one.author: one.announcement.round for one in inbox.newest()}
+            for other in explored.honest:
+                told = [round_ for at, round_ in self._announced.get(other.index, ()) if at <= until]
+                if other is node or not told or not (relay or other.id in node.links):
+                    continue
+                if known.get(other.id, -1) < max(told):
+                    name, newest = other.config.name, known.get(other.id)
+                    yield node, f"knows round {newest} of {name}, which announced {max(told)} long ago"

@@ -1,0 +1,1 @@
+"""Hostile peers: no cores, but identities that send whatever bytes they like."""

@@ -1,0 +1,219 @@
+"""Every invariant is seen violated by a core, a disk or a network with one fault, and holds without it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from gossipllm.config import Evidence
+from gossipllm.work import Merged
+from peers.core.config import CoreConfig
+from peers.core.core import Core
+from peers.core.effects import Effect
+from peers.core.events import PeerId
+from peers.core.others import inbox
+from peers.core.others.admission import Keys, Ledger, Rejected
+from peers.core.others.blobs.pulls import Pulls
+from peers.core.others.budgets import Meter
+from peers.core.others.greetings import Greetings
+from peers.core.others.inbox import Inbox, ReceivedAnnouncement
+from peers.core.round import deciding, gathering, records, rounds
+from peers.core.round.choosing import Choice
+from peers.core.round.rounds import Rounds
+from peers.core.round.stages import Merging
+from peers.core.saved import Saved
+from sim.exploration.checks.table import INVARIANTS, RAISED, TRACE
+from sim.exploration.faults import Crash, Cut, LearnerDeath
+from sim.exploration.hostile.peer import HostilePart
+from sim.exploration.plan import Plan
+from sim.world import world
+from sim.world.line import Line
+from support.explored import plan_of, violated, with_strategy
+from trust.record.history import Round
+from trust.rows.rows import Candidate, Neighbour, TrustConfig
+from wire.codec import Frame
+
+CRASHES = [
+    Crash(peer=1, at_s=at_s, until_s=at_s + 0.2, damages=False, clock_jumps_s=0.0)
+    for at_s in (5.0, 6.6, 8.6, 10.9, 13.5, 16.0, 18.4)
+]
+SPLIT = Cut(one=frozenset({0}), other=frozenset({1, 2}), at_s=1.0, until_s=19.0)
+DEATH = LearnerDeath(peer=1, at_s=6.0, hangs_s=0.0)
+
+
+def act(name: str, *, identities: int = 1, every_s: float = 0.5) -> HostilePart:
+    return HostilePart(act=name, identities=identities, at_s=5.0, until_s=18.0, every_s=every_s, seed=3)
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        plan_of(*CRASHES, DEATH),
+        plan_of(act("replay")),
+        plan_of(act("not-finite")),
+        plan_of(act("opposite")),
+        plan_of(act("strangers")),
+        plan_of(SPLIT, rounds=5),
+    ],
+)
+def test_nothing_is_violated_without_a_fault_of_the_core(plan: Plan) -> None:
+    assert violated(plan) == set()
+
+
+def test_a_frame_that_is_accepted_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    put = Inbox.put
+
+    def puts_again(self: Inbox, entry: ReceivedAnnouncement, **more: Any) -> bool:
+        return put(self, entry, **more) or True
+
+    monkeypatch.setattr(Ledger, "_remember", _nothing)
+    monkeypatch.setattr(Inbox, "put", puts_again)
+
+    assert "accepted-once" in violated(plan_of(act("replay")))
+
+
+def test_a_bad_update_that_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pulls, "check", _nothing)
+    monkeypatch.setattr(deciding, "choice_of", _takes_the_first)
+
+    assert "gates-before-weight" in violated(plan_of(act("loud")))
+
+
+def test_an_update_that_is_not_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gathering, "evidence_of", _no_evidence)
+    monkeypatch.setattr(deciding, "candidate_rows", _halves)
+
+    assert "gates-before-weight" in violated(with_strategy(plan_of(), "weights"))
+
+
+def test_a_guard_that_takes_what_is_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deciding, "choice_of", _takes_the_first)
+
+    assert {"rows", "gates-before-weight"} <= violated(plan_of(act("opposite")))
+
+
+def test_a_row_that_does_not_sum_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rounds, "round_record", _with_more_weight)
+
+    assert violated(plan_of()) == {"rows"}
+
+
+def test_a_restart_that_announces_a_round_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trains_again(self: Rounds, _: float) -> list[Effect]:
+        return self._train()
+
+    monkeypatch.setattr(Rounds, "_resume", trains_again)
+
+    assert "one-announcement" in violated(plan_of(*CRASHES))
+
+
+def test_an_announcement_before_it_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    def publishes_at_once(self: Rounds, saved: Saved) -> list[Effect]:
+        return self._publish(saved, 0.0)
+
+    monkeypatch.setattr(Rounds, "_store", publishes_at_once)
+
+    assert "one-announcement" in violated(plan_of())
+
+
+def test_a_disk_that_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world, "Core", _without_its_state)
+
+    assert {"rounds-never-fall", "one-announcement"} <= violated(plan_of(*CRASHES))
+
+
+def test_an_inbox_without_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    def always(*_: object) -> bool:
+        return True
+
+    monkeypatch.setattr(inbox, "MAX_AUTHORS", 10**6)
+    monkeypatch.setattr(Meter, "take", always)
+
+    assert "caps" in violated(plan_of(act("strangers", every_s=0.2)))
+
+
+def test_news_that_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_frames(*_: object) -> tuple[bytes, ...]:
+        return ()
+
+    monkeypatch.setattr(Greetings, "_newer_than", no_frames)
+
+    assert violated(plan_of(SPLIT, rounds=5)) == {"news"}
+
+
+def test_a_peer_that_pays_for_what_it_could_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Ledger._known_before
+
+    def harsh(self: Ledger, frame: Frame) -> Rejected | None:
+        return Rejected("announcement.round", "again", -1.0) if known(self, frame) else None
+
+    monkeypatch.setattr(Ledger, "_known_before", harsh)
+
+    assert "no-honest-fined" in violated(plan_of())
+
+
+def test_a_learner_that_is_not_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def waits(_: Rounds) -> list[Effect]:
+        return []
+
+    monkeypatch.setattr(Rounds, "reopen", waits)
+
+    assert "progress" in violated(plan_of(DEATH))
+
+
+def test_a_core_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raises(*_: object) -> bytes:
+        raise KeyError
+
+    monkeypatch.setattr(Greetings, "reply", raises)
+
+    assert RAISED in violated(plan_of())
+
+
+def test_chance_that_no_seed_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    def any_time(_: Line) -> float:
+        return random.random()
+
+    monkeypatch.setattr(Line, "latency_s", any_time)
+
+    assert TRACE in violated(plan_of(seed=10))
+
+
+def test_every_invariant_of_the_table_has_its_fault_here() -> None:
+    seen = {
+        *("accepted-once", "gates-before-weight", "one-announcement", "rows", "caps", "news"),
+        *("rounds-never-fall", "no-honest-fined", "progress"),
+    }
+    assert seen == set(INVARIANTS)
+
+
+def _nothing(*_: object) -> None:
+    pass
+
+
+def _no_evidence(_: TrustConfig) -> tuple[Evidence, ...]:
+    return ()
+
+
+def _takes_the_first(candidates: Sequence[Candidate], *_: object) -> Choice:
+    return Choice(candidates[0].row, None, "taken")
+
+
+def _halves(
+    _: TrustConfig, neighbours: Sequence[Neighbour], *__: object, **___: object
+) -> tuple[Candidate, ...]:
+    others = len(neighbours)
+    return (Candidate(None, (0.5, *(0.5 / others for _ in neighbours)) if others else (1.0,)),)
+
+
+def _with_more_weight(peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged) -> Round:
+    record = records.round_record(peer, saved=saved, stage=stage, merged=merged)
+    return msgspec.structs.replace(record, self_weight=record.self_weight + 0.01)
+
+
+def _without_its_state(config: CoreConfig, keys: Keys, _: Saved | None) -> Core:
+    return Core(config, keys, None)
