@@ -268,7 +268,9 @@ def mismatch(theirs: Fingerprints, ours: Fingerprints) -> tuple[str, str] | None
 
 def _spend(author: _Author, now_s: float) -> bool:
     budget = ANNOUNCEMENTS_OF_AUTHOR
-    author.tokens = min(budget.burst, author.tokens + (now_s - author.at_s) * budget.per_second)
+    # An author of an earlier life has no time yet, and the clock may have been set back since.
+    passed_s = max(0.0, now_s - author.at_s)
+    author.tokens = min(budget.burst, author.tokens + passed_s * budget.per_second)
     author.at_s = now_s
     if author.tokens < 1:
         return False
