@@ -77,6 +77,8 @@ class Course(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     def _alone_after(self, loss: float) -> tuple[float | None, float | None]:
         """The estimate after a round of local steps in which this peer itself reached `loss`, and its fall."""
         if self.merged and self.alone is not None:
+            if not self.falls:
+                return self.alone, None
             fall = _fall(self.falls, self.alone)
             if self.fall is not None:
                 measured = any(one.level <= self.alone for one in self.falls)
@@ -114,6 +116,5 @@ def _known(loss: float) -> float | None:
 
 
 def _fall(falls: tuple[Fall, ...], level: float) -> float:
-    """The fall of the local steps that began nearest to `level`; of equally near ones, of the last. 0 without any."""
-    nearest = min(reversed(falls), key=lambda fall: abs(fall.level - level), default=None)
-    return nearest.by if nearest else 0.0
+    """The fall of the local steps that began nearest to `level`; of equally near ones, of the last."""
+    return min(reversed(falls), key=lambda fall: abs(fall.level - level)).by

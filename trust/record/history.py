@@ -29,10 +29,13 @@ Guard: TypeAlias = Literal["alone", "taken", "shrunk", "refused", "returned"]
 """Outcome of a merge: there was none, or it was taken, moved toward the peer's own adapter, or refused; or the peer
 went back to its last good state instead."""
 
-LeftOut: TypeAlias = Literal["own", "twin", "unbound", "harmful", "useless", "paused"]
-"""Why a neighbour was left out of the row after it was tried by itself: nearly identical to the peer itself or to the
-untouched start, or to another neighbour; predictions that are not those of its update; a loss that rose; a loss that
-did not fall by more than the error of the measurement; or the peer trained alone for a while ("paused")."""
+LeftOut: TypeAlias = Literal["own", "twin", "loud", "unbound", "harmful", "useless", "paused"]
+"""Why a neighbour was left out of the row after it was tried by itself.
+
+"own" is nearly identical to the peer itself or to the untouched start, "twin" to another neighbour; "loud" is far
+larger than the peer's own update; the predictions of "unbound" are not those of its update; "harmful" raised the loss;
+"useless" did not lower it by more than the error of the measurement; "paused" was not tried, because the peer trains
+alone for a while."""
 
 NoteLevel: TypeAlias = Literal["info", "warning", "error"]
 

@@ -1,4 +1,8 @@
-"""Bounds of a row: what newcomers may have together, and what a peer keeps of itself, whatever the evidence says."""
+"""What this peer's own measurements make of a row: weights by measured gain, a joint bound of newcomers, an own share.
+
+Evidence says who is near; the gain says what comes of it. So a neighbour that is near and gives little has little, as
+in FedFomo (arXiv 2012.08565), and one that claims to be near gains nothing by the claim.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,16 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 Row: TypeAlias = tuple[float, ...]
+
+
+def by_gain(row: Row, gains: Sequence[float]) -> Row:
+    """The row in which each neighbour's weight is multiplied by its measured gain over the largest gain.
+
+    Gains are above 0, one for each neighbour. What is taken from neighbours goes to the peer itself.
+    """
+    most = max(gains, default=1.0)
+    others = [weight * (gain / most) for weight, gain in zip(row[1:], gains, strict=True)]
+    return (1 - math.fsum(others), *others)
 
 
 def bounded(row: Row, seated: Sequence[bool], *, newcomers: float, own_share: float) -> Row:

@@ -197,7 +197,7 @@ class Neighbourhood:
         match left:
             case None:
                 self.seats.gained(peer)
-            case "harmful":
+            case "harmful" | "loud":
                 self.seats.harmed(peer)
             case "unbound":
                 self.seats.forfeit(peer)

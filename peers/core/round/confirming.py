@@ -7,6 +7,7 @@ a guard over whole rows could only refuse them together. Who is left out, and wh
     own         nearly identical to this peer's own adapter or predictions, or to the untouched start: it holds nothing
     twin        nearly identical to another neighbour, which stands for both: the one with more standing, then the one
                 heard first, because who copies must have heard
+    loud        its product is far larger than this peer's own
     unbound     its predictions are not those of its update; its author pays
     harmful     it raises the trust loss
     useless     it does not lower it by more than the error of the measurement
@@ -38,6 +39,10 @@ from wire.digest import digest_of
 
 BIND_TOLERANCE: Final = 0.25
 """Mean total variation between published rows and those computed again above which they do not belong to the update."""
+
+LOUDEST: Final = 64.0
+"""Norm of a neighbour's product over this peer's own above which it is left out whatever it gains. Guess: far above
+what a newcomer sees of peers that have trained for long, whose updates are clipped meanwhile."""
 
 _CHALLENGE: Final = b"gossipllm/challenge/1\0"
 
@@ -83,6 +88,8 @@ class Confirmer:
             return "twin"
         if not result.mismatch <= BIND_TOLERANCE:
             return "unbound"
+        if not result.size <= LOUDEST:
+            return "loud"
         if not math.isfinite(result.gain) or result.gain < -self._defence.errors * result.error:
             return "harmful"
         return None if result.gain > self._defence.errors * result.error else "useless"

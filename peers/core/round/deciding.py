@@ -36,7 +36,7 @@ from peers.core.round.stages import (
     Shrinking,
 )
 from peers.core.saved import LocalSteps, Saved
-from trust.rows.bounds import Row, bounded
+from trust.rows.bounds import Row, bounded, by_gain
 from trust.rows.config import strategy_of
 from trust.rows.rows import (
     Candidate,
@@ -158,6 +158,9 @@ class Decider:
     def _bounded(self, row: Row, participants: Participants) -> Row:
         defence = self._config.defence
         seated = [has_seat(one.standing) for one in participants.members]
+        gains = [one.gain for one in participants.members if one.gain is not None]
+        if len(gains) == len(participants.members):
+            row = by_gain(row, gains)
         return bounded(row, seated, newcomers=defence.newcomers, own_share=defence.own_share)
 
     def absorb(self, participants: Participants) -> Step:

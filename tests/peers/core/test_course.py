@@ -37,6 +37,14 @@ def test_afterwards_alone_falls_as_own_steps_fell_from_the_nearest_loss() -> Non
     assert course.behind == 0
 
 
+def test_who_merged_in_the_first_round_has_an_estimate_from_the_third_on() -> None:
+    course = Course().stepped(4.0).ended(3.8, merged=True)
+    course = course.stepped(3.5).ended(3.3, merged=True)
+    assert course.alone == 4.0
+    course = course.stepped(3.1)
+    assert course.alone == pytest.approx(4.0 - 0.3)
+
+
 def test_below_all_that_was_measured_the_estimate_cannot_run_away() -> None:
     course = alone([4.0, 3.5]).stepped(3.2).ended(3.1, merged=True)
     for _ in range(100):

@@ -9,7 +9,7 @@ from typing import Final
 
 from trust.inspection.explain.case import Case, recorded
 from trust.record.history import Seen
-from trust.rows.bounds import bounded
+from trust.rows.bounds import bounded, by_gain
 from trust.rows.config import strategy_of
 from trust.rows.rows import Candidate, Row, candidate_rows, shrunk
 from trust.rows.standing import has_seat
@@ -78,6 +78,9 @@ def candidates_of(case: Case) -> tuple[tuple[Candidate, ...], str]:
 
 def _over_all(case: Case, kept: Sequence[Seen], row: Row) -> Row:
     """A row over the neighbours that were not left out, within its bounds, as a row over all."""
+    gains = [seen.gain for seen in kept if seen.gain is not None]
+    if len(gains) == len(kept):
+        row = by_gain(row, gains)
     if case.begun is not None:
         seated = [has_seat(seen.standing) for seen in kept]
         row = bounded(row, seated, newcomers=case.begun.newcomers, own_share=case.begun.own_share)

@@ -91,6 +91,8 @@ def test_one_that_harms_is_left_out_and_the_others_are_merged(bench: Bench, othe
         (msgspec.structs.replace(GOOD, mismatch=BIND_TOLERANCE * 1.01), "unbound"),
         (msgspec.structs.replace(GOOD, mismatch=math.nan), "unbound"),
         (msgspec.structs.replace(GOOD, twin=-1), "own"),
+        (msgspec.structs.replace(GOOD, size=65.0), "loud"),
+        (msgspec.structs.replace(GOOD, size=math.nan), "loud"),
         (msgspec.structs.replace(GOOD, mismatch=BIND_TOLERANCE), None),
     ],
 )
