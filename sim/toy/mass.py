@@ -1,11 +1,13 @@
 """Push-sum for the toy learner: its mass in whole numbers, and the totals sent along each edge.
 
-As in `gossipllm.learning.merging.mass`, without numpy: what is sent is cut to 64 bits, what no honest peer can have
-sent is refused, and a peer whose weight is nearly used up pushes nothing until it receives.
+As in `gossipllm.learning.merging.mass`, and by the same laws for mass that is impossible, implausible or too heavy,
+without numpy: what is sent is cut to 64 bits, and a peer whose weight is nearly used up pushes nothing until it
+receives.
 """
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 
@@ -16,6 +18,13 @@ ONE = 2**32
 
 MOST_GAIN = 4.0
 """As `gossipllm.learning.merging.push.MOST_GAIN`."""
+MOST = 64
+"""Largest ratio of two weights that is taken for honest."""
+
+FAR = 16
+"""Largest ratio of the lengths of another mean and the own one, of which each number counts as at least `UNIT`."""
+
+UNIT = 4.0
 
 _MODULUS = 2**64
 _MOST_HELD = 2**62
@@ -69,11 +78,9 @@ class ToyMass(msgspec.Struct):
         return told
 
     def receive(self, peer: str, round_: int, told: bytes) -> bool:
-        """Take in what a message adds to the edge's total; an old or repeated message adds nothing.
-
-        False, and nothing is taken, where the weight fell or the mass is more than there can be.
-        """
-        edge = self.received.setdefault(peer, Edge([0] * len(self.held)))
+        """Take in what a message adds to the edge's total, as far as it is plausible; an old or repeated message adds
+        nothing. False, and nothing is taken, for one that no honest peer can have sent."""
+        edge = self.received.get(peer) or Edge([0] * len(self.held))
         if round_ <= edge.round:
             return True
         total = struct.unpack(f"<{len(self.held)}Q", told)
@@ -81,10 +88,25 @@ class ToyMass(msgspec.Struct):
         held = [held + number for held, number in zip(self.held, fresh, strict=True)]
         if fresh[-1] < 0 or not all(abs(number) < _MOST_HELD for number in (*fresh, *held)):
             return False
-        self.held = held
-        edge.total = list(total)
-        edge.round = round_
+        if not fresh[-1] and any(fresh):
+            return False
+        if not self._plausible(fresh):
+            return True
+        most = MOST * max(self.added[-1], ONE)
+        if fresh[-1] > most:
+            fresh = [*(number * most // fresh[-1] for number in fresh[:-1]), most]
+        self.held = [held + number for held, number in zip(self.held, fresh, strict=True)]
+        taken = [(before + number) % _MODULUS for before, number in zip(edge.total, fresh, strict=True)]
+        self.received[peer] = Edge(taken, round_)
         return True
+
+    def _plausible(self, fresh: Sequence[int]) -> bool:
+        """Whether the mean of a share is near enough to that of what this peer brought itself."""
+        if not fresh[-1] or not self.added[-1]:
+            return True
+        theirs = math.hypot(*(number / fresh[-1] for number in fresh[:-1]))
+        ours = math.hypot(*(number / self.added[-1] for number in self.added[:-1]))
+        return theirs <= FAR * max(ours, UNIT * math.sqrt(len(fresh) - 1))
 
 
 def _signed(difference: int) -> int:

@@ -31,8 +31,19 @@ reclaim: acknowledged or not, a share that a peer received just before it vanish
 would then count twice. So push only to peers that were heard from lately. Mass in flight to a peer that is merely slow
 arrives when the peer returns.
 
-**Peers that lie.** Push-sum trusts every peer: a peer that invents mass moves the mean of all. Only what no honest peer
-can send is refused. Where that is not enough, merge by trust rows.
+**Peers that lie.** A peer that invents mass moves the mean of all, and no receiver can tell. What it can move is
+bounded by what the receiver brought into the network itself, its *own* mass, which nobody else changes:
+
+    impossible   less weight than before, or numerators without weight: refused
+    implausible  a share whose mean is more than `FAR` times as long as the own one, or whose counts differ from the own
+                 ones by more than a factor `MOST`, or which has less weight than any push: not taken. Later shares
+                 include it, so the mean that a peer cannot take yet, because it has just joined, is taken when its own
+                 mass has grown.
+    too heavy    more than `MOST` times the own weight, or `MOST`: that much is taken now, the rest with later shares
+
+So for any shares whatever an estimate stays finite, and no longer than `FAR` times the own mean but for the own local
+steps (`push.MOST_GAIN` bounds what they do where a peer gave away nearly all of its weight). That is survival, not trust: a liar can hold an honest peer
+anywhere within these bounds. Where that is not enough, merge by trust rows.
 
 **Room.** Totals cannot be forgotten: without them, the next message of an edge would count twice. So over its life a
 mass pushes to the first `MOST_EDGES` receivers and takes from as many senders. Any further peer gets nothing, and
@@ -69,6 +80,13 @@ LEAST_WEIGHT: Final = 2.0**-10
 MOST_EDGES: Final = 32
 """Receivers in a mass's life, and senders; each costs 8 bytes for every number, here and in snapshots. Guess."""
 
+MOST: Final = 64
+"""Largest ratio of two peers' weights or counts that is taken for honest. Guess."""
+
+FAR: Final = 16.0
+"""Largest ratio of the lengths of another peer's mean and the own one. Guess: an adapter that starts from random
+factors grows by less in its whole training; one that starts from 0 by as much from its first rounds to its last."""
+
 _LEAST_PUSHED: Final = 2**20
 """The smallest share of denominator, in units: 2^-20."""
 
@@ -86,8 +104,9 @@ class Mass:
     A neighbour's name identifies its totals. A neighbour that lost its totals must come back under a new name.
     """
 
-    def __init__(self, state_M: I64, estimate_N: F64) -> None:
+    def __init__(self, state_M: I64, estimate_N: F64, own_M: F64) -> None:
         self._state_M = state_M
+        self._own_M = own_M
         self._estimate_N = estimate_N
         self._sent: dict[str, U64] = {}
         self._received: dict[str, U64] = {}
@@ -104,12 +123,16 @@ class Mass:
         theta_N = np.array(theta_N, dtype=np.float64)
         if theta_N.ndim != 1 or not np.all(np.isfinite(theta_N)):
             raise ValueError(f"theta must be one axis of finite numbers, got shape {theta_N.shape}")
-        return cls(_with_denominator(_units(theta_N, weight), round(weight / UNIT)), theta_N)
+        state_M = _with_denominator(_units(theta_N, weight), round(weight / UNIT))
+        return cls(state_M, theta_N, state_M.astype(np.float64))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array]) -> Mass:
-        """What `arrays` gave; `KeyError` where something is missing."""
-        mass = cls(arrays["state"].astype(np.int64), arrays["estimate"].astype(np.float64))
+        """What `arrays` gave; `KeyError` where something is missing. Earlier versions kept no own mass; what is held
+        takes its place."""
+        state_M = arrays["state"].astype(np.int64)
+        estimate_N, own_M = np.split(arrays["estimate"].astype(np.float64), [len(state_M) - 1])
+        mass = cls(state_M, estimate_N, own_M if own_M.size else state_M.astype(np.float64))
         for key, values in arrays.items():
             if key.startswith(_SENT):
                 mass._sent[key.removeprefix(_SENT)] = values.astype(np.uint64)
@@ -153,12 +176,21 @@ class Mass:
             self._give(name, share_M)
         return {name: self._sent[name] for name in names}
 
-    def receive(self, sender: str, totals_M: U64, *, round: int) -> bool:  # noqa: A002 - a round is called a round
-        """Take what `sender` pushed since its last message; False for a message no newer than that one, and for
-        a sender beyond `MOST_EDGES`.
+    def receive(
+        self,
+        sender: str,
+        totals_M: U64,
+        *,
+        round: int,  # noqa: A002 - a round is called a round
+        counts: int = 0,
+        unit: float = 4.0,
+    ) -> bool:
+        """Take what `sender` pushed since its last message, or as much of it as is plausible; False for a message no
+        newer than that one, for an implausible one, and for a sender beyond `MOST_EDGES`.
 
-        `round` is the sender's, and grows with each of its pushes. Raises `WireError`, and takes nothing, where
-        the weight fell or the mass is more than all peers together can have.
+        `round` is the sender's, and grows with each of its pushes. The last `counts` numerators are counts. Of the
+        others, the own mean counts as if it were at least `unit` in each. Raises `WireError`, and takes nothing, for
+        mass that no honest peer can have pushed.
         """
         if round < 0:
             raise ValueError(f"round must be at least 0, got {round}")
@@ -171,11 +203,15 @@ class Mass:
         gained_M = (totals_M - self._received.get(sender, _nothing(self._state_M))).view(np.int64)
         if gained_M[-1] < 0:
             raise WireError("pushsum.weight", "the total fell")
-        held_M = self._state_M + gained_M
-        if not (_within(gained_M) and _within(held_M)):
+        if not (_within(gained_M) and _within(self._state_M + gained_M)):
             raise WireError("pushsum.totals", "more mass than there can be")
-        self._state_M = held_M
-        self._received[sender] = totals_M.copy()
+        if not gained_M[-1] and gained_M.any():
+            raise WireError("pushsum.weight", "numerators without weight")
+        if not self._plausible(gained_M, counts, unit):
+            return False
+        taken_M = self._bounded(gained_M)
+        self._state_M = self._state_M + taken_M
+        self._received[sender] = self._received.get(sender, _nothing(self._state_M)) + taken_M.view(np.uint64)
         self._rounds[sender] = round
         return True
 
@@ -187,10 +223,11 @@ class Mass:
         step_N = _units(np.asarray(delta_N, dtype=np.float64), weight)
         if step_N.shape != self._estimate_N.shape:
             raise ValueError(f"delta must have shape {self._estimate_N.shape}, got {step_N.shape}")
-        held_M = self._state_M + _with_denominator(step_N, 0)
-        if not _within(held_M):
+        step_M = _with_denominator(step_N, 0)
+        if not _within(self._state_M + step_M):
             raise ValueError(f"numerators must stay below {_MOST_HELD * UNIT:g}")
-        self._state_M = held_M
+        self._state_M = self._state_M + step_M
+        self._own_M = self._own_M + step_M
 
     def estimate(self) -> F64:
         """x / y, `(N,)`. Without a denominator, because nothing came yet, what it began with."""
@@ -203,7 +240,7 @@ class Mass:
         before a push holds what others have already."""
         return {
             "state": self._state_M,
-            "estimate": self._estimate_N,
+            "estimate": np.concatenate((self._estimate_N, self._own_M)),
             **{_SENT + name: totals for name, totals in self._sent.items()},
             **{_RECEIVED + name: totals for name, totals in self._received.items()},
             **{_ROUND + name: np.array([number]) for name, number in self._rounds.items()},
@@ -218,6 +255,31 @@ class Mass:
                 names.append(name)
                 room -= new
         return names
+
+    def _plausible(self, gained_M: I64, counts: int, unit: float) -> bool:
+        """Whether the mean of a share is near enough to the own one. A peer that brought no weight takes any."""
+        weight, own_weight = float(gained_M[-1]), float(self._own_M[-1])
+        if not weight or not own_weight:
+            return True
+        if weight < _LEAST_PUSHED:
+            return False
+        mean_N, own_N = gained_M[:-1] / weight, self._own_M[:-1] / own_weight
+        split = len(mean_N) - counts
+        length = max(float(np.linalg.norm(own_N[:split])), unit * split**0.5)
+        if np.linalg.norm(mean_N[:split]) > FAR * length:
+            return False
+        theirs, ours = mean_N[split:], own_N[split:]
+        # Who counted nothing in its last local steps has no yardstick.
+        return bool(np.all((ours <= 0) | ((theirs >= ours / MOST) & (theirs <= ours * MOST))))
+
+    def _bounded(self, gained_M: I64) -> I64:
+        """The part of a share that is not above `MOST` times the own weight, which counts as at least 1."""
+        most = MOST * round(max(float(self._own_M[-1]), 1 / UNIT))
+        if gained_M[-1] <= most:
+            return gained_M
+        part_M = np.trunc(gained_M * (most / float(gained_M[-1]))).astype(np.int64)
+        part_M[-1] = most
+        return part_M
 
     def _give(self, name: str, share_M: I64) -> None:
         self._sent[name] = self._sent.get(name, _nothing(share_M)) + share_M.view(np.uint64)

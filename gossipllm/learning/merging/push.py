@@ -22,7 +22,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gossipllm.learning.merging.mass import U64, Array, Mass, decode_totals, encode_totals
+from gossipllm.learning.merging.mass import MOST, U64, Array, Mass, decode_totals, encode_totals
 from gossipllm.model.adapter.names import State
 from gossipllm.work import PushedShare
 from wire.digest import Content
@@ -34,13 +34,16 @@ F64 = NDArray[np.float64]
 
 COUNT_UNIT: Final = 2.0**20
 """Tokens and samples are counted in units of 2^20, because a mass begins with and grows by at most 2^13 at a time."""
-MOST: Final = 64.0
-"""Largest weight of a peer's gain. Guess: the means over the network are rough at first."""
 MOST_GAIN: Final = 4.0
 """By how many times its own local steps a peer's estimate may move by them. The estimate is x / y, so a step that
 counts `counts` moves it by counts / y times the step. A peer that pushes more than it receives has a small y. Amplified
 a hundred times, a training step overshoots, further in each round, until the mean of the whole network diverges (found
 by `gossipllm sim explore`). Such a peer's text counts less for as long as its y is small. Guess."""
+COUNTS: Final = 2
+"""Tokens and samples."""
+UNIT_LENGTH: Final = 2.0**-7
+"""What each trained number is taken to be at least, when the length of another peer's mean is judged: an adapter that
+starts from 0 has no length before its first local steps. Guess: a few steps at a usual rate."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +89,13 @@ class Pushed:
         mass, refused = self._copy(), list[str]()
         for share in shares:
             try:
-                mass.receive(share.peer, self._totals(share.content), round=share.round)
+                mass.receive(
+                    share.peer,
+                    self._totals(share.content),
+                    round=share.round,
+                    counts=COUNTS,
+                    unit=UNIT_LENGTH,
+                )
             except WireError:
                 refused.append(share.peer)
         return Pushed(mass, self.tokens, self.samples), tuple(refused)
@@ -118,4 +127,5 @@ def mass_length(layout: Layout) -> int:
 
 
 def _ratio(count: int, mean: float) -> float:
-    return min(count / mean, MOST) if mean > 0 else 1.0
+    """At most `MOST`, because the means over the network are rough at first."""
+    return min(count / mean, float(MOST)) if mean > 0 else 1.0
