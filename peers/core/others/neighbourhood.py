@@ -25,13 +25,14 @@ from peers.core.others.blobs.shares import receivers
 from peers.core.others.connected_peers import ConnectedPeers
 from peers.core.others.greetings import Greetings
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
+from peers.core.others.news import News
 from peers.core.others.offers import Offers
 from peers.core.others.partners import Partners
 from peers.core.others.receiving import Receiving
 from peers.core.saved import SavedHeard
 from peers.core.terms import Terms
 from trust.record.history import LeftOut
-from wire.codec import decode_greeting, decode_reply
+from wire.codec import decode_announcement, decode_greeting, decode_reply
 from wire.errors import WireError
 
 UNBOUND_FINE = -10.0
@@ -81,6 +82,8 @@ class Neighbourhood:
             complaints=connections.complaints,
             fine=self._fine_author,
         )
+        # Shares of mass are totals: what is replayed adds nothing.
+        self._news = News() if config.confirms and not terms.pushes else None
         self._receiving = Receiving(
             keys,
             ledger=self._ledger,
@@ -89,6 +92,7 @@ class Neighbourhood:
             inbox=self.inbox,
             partners=self._partners,
             fetching=self.fetching,
+            news=self._news,
             fine=self.fine,
             fine_sender=self.fine_sender,
         )
@@ -138,6 +142,9 @@ class Neighbourhood:
     def set_own(self, frame: bytes) -> None:
         """Take this peer's latest announcement, to give to neighbours that compare."""
         self._partners.at_least(self._greetings.set_own(frame))
+        if self._news is not None:
+            own = decode_announcement(frame).announcement
+            self._news.replayed(self._keys.peer_id, own, self.inbox.turns)
 
     def turn(self, weights: dict[PeerId, float], round_: int) -> None:
         """End our round `round_` with this row: announcements grow a round older, partners are drawn again."""

@@ -32,6 +32,7 @@ from peers.core.others.budgets import (
 )
 from peers.core.others.connected_peers import ConnectedPeers
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
+from peers.core.others.news import News
 from peers.core.others.offers import Offers
 from peers.core.others.partners import Partners
 from wire.codec import without_payload
@@ -46,7 +47,8 @@ Fine: TypeAlias = Callable[[PeerId, str, str, float, float], list[Effect]]
 
 
 class Receiving:
-    """`fine` is for what an author announced, `fine_sender` for what a neighbour sent."""
+    """`fine` is for what an author announced, `fine_sender` for what a neighbour sent. `news` is None where replays do
+    no harm."""
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class Receiving:
         inbox: Inbox,
         partners: Partners,
         fetching: Fetching,
+        news: News | None,
         fine: Fine,
         fine_sender: Fine,
     ) -> None:
@@ -68,6 +71,7 @@ class Receiving:
         self._inbox = inbox
         self._partners = partners
         self._fetching = fetching
+        self._news = news
         self._fine = fine
         self._fine_sender = fine_sender
         self._announcements = Meter(ANNOUNCEMENTS_OF_SOURCE)
@@ -161,9 +165,13 @@ class Receiving:
                 return Verdict.IGNORE, [*fined, *self._bad_evidence_by(via, fault.field, now)]
             entry.evidence = evidence
         said: list[Effect] = []
-        if accepted.obstacle is not None:
+        obstacle = accepted.obstacle
+        if self._news is not None:
+            replayed = self._news.replayed(accepted.author, announcement, self._inbox.turns)
+            obstacle = obstacle or replayed
+        if obstacle is not None:
             entry.mergeable = False
-            said += self._connections.complaints.about(accepted.author, *accepted.obstacle, now)
+            said += self._connections.complaints.about(accepted.author, *obstacle, now)
         keepers = self._keepers() if self._inbox.full else ()
         too_late = self._fetching.showing.too_late(entry.author)
         if not self._inbox.put(entry, keepers=keepers, too_late=too_late):

@@ -206,6 +206,7 @@ def test_the_next_fit_begins_where_the_last_row_was(gather: Gather, people: Peop
     alice, bob = people
     ended = bench.finish(gather(bench, alice, bob))
     last = shares(round_record(ended))
+    alice.update, bob.update = update_of([1.0, 0.5, 0.1, 0.0]), update_of([0.5, 1.0, 0.1, 0.0])
     fit = only(gather(bench, alice, bob, effects=ended, round_=1), Fit)
     names = {alice.update: "alice", bob.update: "bob"}
     begun = dict(zip(["me", *(names[one] for one in fit.updates)], fit.row, strict=True))

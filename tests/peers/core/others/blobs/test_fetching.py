@@ -102,7 +102,7 @@ def test_dead_authors_do_not_take_the_places_of_the_living() -> None:
         bench.tell(Heard(frame=RemotePeer(f"dead{number}").announce(0), via="x"))
     for _ in range(6):
         effects = bench.finish(bench.publish(bench.answer(effects)))
-    alive = [RemotePeer("alive"), RemotePeer("kicking")]
+    alive = [RemotePeer(name, update=update_of([1.0, 0.5, 0.0, len(name)])) for name in ("alive", "kicking")]
     for one in alive:
         bench.receive(one, 50)
     ended = bench.finish(bench.publish(bench.answer(effects)))
