@@ -56,9 +56,16 @@ def smoothed(
 
 
 def combined(
-    own: Sequence[float | None], others: Sequence[Sequence[float | None]], weights: Sequence[float]
+    own: Sequence[float | None],
+    others: Sequence[Sequence[float | None]],
+    weights: Sequence[float],
+    *,
+    robust: bool = False,
 ) -> Importance:
     """Mean importance of each layer over the peers that measured it, by the trust row `weights` (`(K+1,)`, self first).
+
+    `robust` takes the weighted lower median in place of the mean: peers with less than half of the weight of those that
+    measured a layer cannot move it beyond what the others measured.
 
     Each vector is taken in units of the mean of its known layers, so its scale does not matter, and no value exceeds
     the number of layers that a peer claims to know. A vector of zeros counts as equal importances. A layer is None
@@ -72,7 +79,8 @@ def combined(
     for vector in (own, *others):
         _check(vector, layers=len(own))
     vectors = [_in_units(vector) for vector in (own, *others)]
-    return tuple(_mean(layer, weights) for layer in zip(*vectors, strict=True))
+    middle = _median if robust else _mean
+    return tuple(middle(layer, weights) for layer in zip(*vectors, strict=True))
 
 
 def with_bonus(
@@ -197,6 +205,18 @@ def _mean(layer: Sequence[float | None], weights: Sequence[float]) -> float | No
     if not whole:
         return None
     return math.fsum(value * (weight / whole) for value, weight in held)
+
+
+def _median(layer: Sequence[float | None], weights: Sequence[float]) -> float | None:
+    held = sorted(
+        (value, weight) for value, weight in zip(layer, weights, strict=True) if value is not None and weight
+    )
+    half, below = math.fsum(weight for _, weight in held) / 2, 0.0
+    for value, weight in held:
+        below += weight
+        if below >= half * (1 - _ROUNDING):
+            return value
+    return None
 
 
 def _filled(importance: Sequence[float | None]) -> list[float]:

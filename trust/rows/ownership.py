@@ -8,19 +8,27 @@ only the units of a peer that leaves get new owners. `-ln h / capacity` is an ex
 average, a peer's share of the units is its share of the capacities.
 
 Peers that know different sets of peers, or different capacities, disagree about some owners. Such a unit is trained
-twice or not at all in this epoch; the merge handles both. A capacity is a claim: a false one leaves units untrained
-until the next epoch, but gains no weight in any row.
+twice or not at all in this epoch; the merge handles both.
+
+A capacity is a claim, and identities are free, so strangers could own all units and train none. `kept` therefore bounds
+every capacity by the usual one of the peers that are trusted, and gives a unit that only strangers own an owner among
+the trusted peers besides.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from statistics import median_low
 from typing import Final
 
 MAX_CAPACITY: Final = 1e12
 """Largest capacity: far above any ratio of two machines, and far below where a draw becomes infinite."""
+
+CAPACITY_TIMES: Final = 4.0
+"""Largest capacity that is believed, in units of the lower median of the trusted peers'. Guess: two machines of one
+network seldom differ by more in what they train in a round of equal steps."""
 
 _BITS: Final = 52
 """Bits of the hash that are used. With 53, h = 1 - 2^-54 would round to 1, whose logarithm is 0."""
@@ -43,6 +51,35 @@ def owned(
         return mine
     draws = [_draw(me, unit, epoch) for unit in units]
     return frozenset((draws.index(max(draws)),))
+
+
+def kept(
+    me: str,
+    peers: Mapping[str, float],
+    units: Sequence[str],
+    *,
+    epoch: int,
+    copies: int,
+    trusted: Collection[str],
+) -> frozenset[int]:
+    """As `owned`, where only `me` and the peers in `trusted` can be relied on.
+
+    No capacity counts for more than `CAPACITY_TIMES` the lower median of theirs. Of the units that belong to none of
+    them, `me` trains those that it would own among them, so each unit is trained by a trusted peer. While a peer trusts
+    nobody, it would train all units; it divides them with strangers instead, by capacities that are bounded by its own.
+    """
+    if me not in peers:
+        raise ValueError(f"me must be one of the peers, got {me!r}")
+    sure = {peer: capacity for peer, capacity in peers.items() if peer == me or peer in trusted}
+    most = CAPACITY_TIMES * median_low(sure.values())
+    believed = {peer: min(capacity, most) for peer, capacity in peers.items()}
+    mine = owned(me, believed, units, epoch=epoch, copies=copies)
+    if len(sure) == 1:
+        return mine
+    of_all = owners(believed, units, epoch=epoch, copies=copies)
+    of_sure = owners({peer: believed[peer] for peer in sure}, units, epoch=epoch, copies=1)
+    lone = (index for index, who in enumerate(of_all) if sure.keys().isdisjoint(who))
+    return mine | {index for index in lone if me in of_sure[index]}
 
 
 def owners(

@@ -23,6 +23,19 @@ class Counts(NamedTuple):
 
 NO_TEXT: Final = Counts()
 
+OWN_TIMES: Final = 16
+"""How many times as much text as this peer itself a neighbour is believed to have. Guess: with equal steps, devices
+differ by their batches."""
+
+
+def believed(claimed: Counts, own: Counts) -> Counts:
+    """What of a claim counts: at most `OWN_TIMES` this peer's own text, where it has any. A majority of false claims
+    moves the median that bounds a share in `token_shares`; nobody else can claim for this peer."""
+    tokens, samples = (
+        min(theirs, OWN_TIMES * ours) if ours else theirs for theirs, ours in zip(claimed, own, strict=True)
+    )
+    return Counts(tokens, samples)
+
 
 def age_priors(ages: Sequence[int], *, decay: float, max_age: int) -> tuple[float, ...]:
     """The factor in [0, 1] of each neighbour's weight: `(1 + age) ** -decay`, and 0 above `max_age` rounds.

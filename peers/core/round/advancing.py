@@ -133,7 +133,10 @@ class Advance:
     def _inputs(self) -> PlanningInputs:
         entries = self._others.lately()
         contexts = self._others.fetching.contexts.within_reach(entries)
-        return PlanningInputs(entries=entries, weights=self._others.weights, contexts=contexts)
+        seated = frozenset(self._others.seats.all_seated()) if self._config.confirms else None
+        return PlanningInputs(
+            entries=entries, weights=self._others.weights, contexts=contexts, trusted=seated
+        )
 
     def _scores(self) -> tuple[SavedScore, ...]:
         return tuple(SavedScore(*row) for row in self._others.scores.rows())

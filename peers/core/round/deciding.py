@@ -38,6 +38,7 @@ from peers.core.round.stages import (
 from peers.core.saved import LocalSteps, Saved
 from trust.rows.bounds import Row, bounded, by_gain
 from trust.rows.config import strategy_of
+from trust.rows.priors import believed
 from trust.rows.rows import (
     Candidate,
     Counts,
@@ -95,7 +96,7 @@ class Decider:
         return Merging(request, participants, choice, ()), Restore(request=request, snapshot=good)
 
     def _propose(self, participants: Participants) -> Step:
-        neighbours = [self._neighbour(one) for one in participants.members]
+        neighbours = [self._neighbour(one, participants) for one in participants.members]
         if not neighbours or not strategy_of(self._config.trust).fitted:
             rows = candidate_rows(self._config.trust, neighbours, participants.own_counts, alpha=self._alpha)
             return self._measure(participants, rows)
@@ -115,7 +116,7 @@ class Decider:
         row = _normalised(answer.row, len(participants.members) + 1)
         if row is None:
             return self._merge(participants, Choice(alone(len(participants.members)), None, "refused"), ())
-        counts = [participants.own_counts, *(self._counts(one) for one in participants.members)]
+        counts = [participants.own_counts, *(self._counts(one, participants) for one in participants.members)]
         weighted = token_weighted(row, counts, self._config.trust, alpha=self._alpha)
         return self._measure(participants, (Candidate(None, weighted),))
 
@@ -200,8 +201,8 @@ class Decider:
         merge = Merge(request=request, row=row, updates=tuple(update for _, update in taken))
         return Merging(request, participants, choice, tried), merge
 
-    def _neighbour(self, member: Participant) -> Neighbour:
-        entry, counts = member.received, self._counts(member)
+    def _neighbour(self, member: Participant, participants: Participants) -> Neighbour:
+        entry, counts = member.received, self._counts(member, participants)
         return Neighbour(
             entry.author,
             entry.announcement.name,
@@ -211,11 +212,12 @@ class Decider:
             *counts,
         )
 
-    def _counts(self, member: Participant) -> Counts:
+    def _counts(self, member: Participant, participants: Participants) -> Counts:
         announced = member.received.announcement
+        claimed = Counts(announced.tokens, announced.samples)
         if self._config.trust.tokens_count == "total":
-            return Counts(announced.tokens_total, announced.samples_total)
-        return Counts(announced.tokens, announced.samples)
+            claimed = Counts(announced.tokens_total, announced.samples_total)
+        return believed(claimed, participants.own_counts) if self._config.confirms else claimed
 
 
 def _distinct(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:

@@ -8,12 +8,13 @@ hash of (this peer, the round), so the draw can be repeated from the same knowle
 
 **Heads** are dealt out by hashing among all known peers (`trust.rows.ownership`), for an epoch at a time. Peers count
 their own rounds, and an epoch must mean the same to all of them: it is the lower median of the newest rounds that all
-known peers announced, in units of `epoch_rounds`. All hear about the same announcements, so they find about the same
-median; a peer that has run far ahead, or lies about it, does not move it. Heads are dealt when a round ends and the
-announcements of it are in. Where two peers disagree for a moment, a head is trained twice or not at all, which a merge
-by units bears. Dealing takes a hash for each peer and unit, so in a large network heads are dealt among `MOST_DEALT`
-peers, in each epoch those with the smallest hash of (peer, epoch). Every other peer takes the part that it would have
-as one of them, so that all train about as much, and a head has more owners than `HeadsConfig.copies`.
+known peers announced (of those that can be relied on, where not all can), in units of `epoch_rounds`. All hear about
+the same announcements, so they find about the same median; a peer that has run far ahead, or lies about it, does not
+move it. Heads are dealt when a round ends and the announcements of it are in. Where two peers disagree for a moment,
+a head is trained twice or not at all, which a merge by units bears. Dealing takes a hash for each peer and unit, so
+in a large network heads are dealt among `MOST_DEALT` peers, in each epoch those with the smallest hash of (peer,
+epoch). Every other peer takes the part that it would have as one of them, so that all train about as much, and a head
+has more owners than `HeadsConfig.copies`.
 
 Units in no block, as a final norm, belong to every block window.
 """
@@ -41,7 +42,7 @@ from trust.rows.importance import (
     window_probabilities,
     with_bonus,
 )
-from trust.rows.ownership import owned
+from trust.rows.ownership import kept, owned
 from wire.digest import digest_of
 from wire.errors import WireError
 from wire.importance import decode_importance
@@ -61,11 +62,13 @@ _LOT_BITS: Final = 53
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanningInputs:
     """What a plan depends on beside the configuration: the newest announcements of those lately heard, what the
-    last row gave them, and the contexts that are at hand or to be had, by key."""
+    last row gave them, and the contexts that are at hand or to be had, by key. `trusted` are the peers whose claims can
+    be relied on, None where all are."""
 
     entries: Sequence[ReceivedAnnouncement] = ()
     weights: Mapping[PeerId, float] = field(default_factory=dict[PeerId, float])
     contexts: frozenset[bytes] = frozenset()
+    trusted: frozenset[PeerId] | None = None
 
 
 class Planner:
@@ -152,20 +155,20 @@ class Planner:
         """The heads to train next, after our own round `our_round`."""
         capacities = {one.author: float(one.announcement.capacity) for one in inputs.entries}
         capacities[self._me] = float(self._heads.capacity)
-        now = median_low([our_round, *(one.announcement.round for one in inputs.entries)])
+        counted = [one for one in inputs.entries if inputs.trusted is None or one.author in inputs.trusted]
+        now = median_low([our_round, *(one.announcement.round for one in counted)])
         units = self._terms.schema.units
         dealt = [index for index in self._own if units[index].layer >= 0]
         if not dealt:
             return WHOLE
         epoch = now // self._heads.epoch_rounds
         among = {*sorted(capacities, key=lambda peer: _lot(peer, f"epoch {epoch}"))[:MOST_DEALT], self._me}
-        mine = owned(
-            self._me,
-            {peer: capacities[peer] for peer in among},
-            [units[index].name for index in dealt],
-            epoch=epoch,
-            copies=self._heads.copies,
-        )
+        peers, names = {peer: capacities[peer] for peer in among}, [units[index].name for index in dealt]
+        copies, trusted = self._heads.copies, inputs.trusted
+        if trusted is None:
+            mine = owned(self._me, peers, names, epoch=epoch, copies=copies)
+        else:
+            mine = kept(self._me, peers, names, epoch=epoch, copies=copies, trusted=trusted)
         return Plan(self._bitmap([dealt[place] for place in sorted(mine)]))
 
     def context_key(self, plan: Plan) -> bytes | None:
@@ -206,7 +209,9 @@ class Planner:
             if inputs.weights.get(one.author, 0.0) > 0
         ]
         own = max(0.0, 1.0 - sum(weight for _, weight in heard))
-        together = combined(importance, [one for one, _ in heard], [own, *(weight for _, weight in heard)])
+        weights = [own, *(weight for _, weight in heard)]
+        robust = inputs.trusted is not None
+        together = combined(importance, [one for one, _ in heard], weights, robust=robust)
         hopeful = with_bonus(together, measured, rounds=round_, scale=BONUS)
         return window_probabilities(
             hopeful,

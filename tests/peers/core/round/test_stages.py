@@ -154,7 +154,9 @@ class Walk:
             self.tell(event)
         elif lot < 0.7:
             self.announced[other.id] += 1
-            other.update = update_of([1.0, 0.4, self.others.index(other) / 10, self.announced[other.id] / 1e3])
+            other.update = update_of(
+                [1.0, 0.4, self.others.index(other) / 10, self.announced[other.id] / 1e3]
+            )
             self.tell(Heard(frame=other.announce(self.announced[other.id]), via=other.id))
         elif lot < 0.8:
             self.tell(Connected(peer=other.id))
