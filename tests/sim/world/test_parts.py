@@ -247,5 +247,5 @@ def test_factor_averaging_refuses_peers_of_another_rank_once_each() -> None:
         for effect in one.effects
         if isinstance(effect, Pull) and one.peer < 2
     ]
-    assert len(set(pulled)) == 2, "one kind of updates, one of predictions: nothing that cannot be used"
+    assert len(set(pulled)) == 1, "nothing is fetched that cannot be used"
     check(world)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gossipllm.work import Weigh
+from peers.core.config import DefenceConfig
 from peers.core.effects import Publish, Pull, Verdict
 from peers.core.events import Heard
 from peers.core.others.news import LEAST_TELLING, MAX_DIGESTS, REMEMBERED, News
@@ -64,7 +65,7 @@ def test_what_is_remembered_is_bounded_for_each_author_and_in_all() -> None:
 def test_a_replayed_update_is_passed_on_but_neither_fetched_nor_weighed(
     alice: RemotePeer, bob: RemotePeer
 ) -> None:
-    bench = Bench()
+    bench = Bench(defence=DefenceConfig())
     effects = bench.start()
     bench.meet(alice, bob)
     bench.receive(alice)
@@ -83,7 +84,8 @@ def test_a_replayed_update_is_passed_on_but_neither_fetched_nor_weighed(
     assert [one.author for one in asked] == [alice.id]
 
 
-def test_this_peers_own_update_is_no_news(bench: Bench, bob: RemotePeer) -> None:
+def test_this_peers_own_update_is_no_news(bob: RemotePeer) -> None:
+    bench = Bench(defence=DefenceConfig())
     published = bench.publish()
     own = decode_announcement(only(published, Publish).frame).announcement
     ended = bench.finish(published)

@@ -40,7 +40,7 @@ from wire.codec import encode_reply
 from wire.messages import Reply
 
 STEPS = 8_000
-WALKS = 9
+WALKS = 18
 STRATEGIES: tuple[StrategyName, ...] = ("predictions", "learned", "uniform")
 
 
@@ -154,9 +154,8 @@ class Walk:
             self.tell(event)
         elif lot < 0.7:
             self.announced[other.id] += 1
-            other.update = update_of(
-                [1.0, 0.4, self.others.index(other) / 10, self.announced[other.id] / 1e3]
-            )
+            number = 1000 * self.others.index(other) + self.announced[other.id]
+            other.update = update_of([1.0, 0.4, 0.1, number / 1e7])
             self.tell(Heard(frame=other.announce(self.announced[other.id]), via=other.id))
         elif lot < 0.8:
             self.tell(Connected(peer=other.id))
