@@ -42,8 +42,8 @@ bounded by what the receiver brought into the network itself, its *own* mass, wh
     too heavy    more than `MOST` times the own weight, or `MOST`: that much is taken now, the rest with later shares
 
 So for any shares whatever an estimate stays finite, and no longer than `FAR` times the own mean but for the own local
-steps (`push.MOST_GAIN` bounds what they do where a peer gave away nearly all of its weight). That is survival, not trust: a liar can hold an honest peer
-anywhere within these bounds. Where that is not enough, merge by trust rows.
+steps (`push.MOST_GAIN` bounds what they do where a peer gave away nearly all of its weight). That is survival, not
+trust: a liar can hold an honest peer anywhere within these bounds. Where that is not enough, merge by trust rows.
 
 **Room.** Totals cannot be forgotten: without them, the next message of an edge would count twice. So over its life a
 mass pushes to the first `MOST_EDGES` receivers and takes from as many senders. Any further peer gets nothing, and

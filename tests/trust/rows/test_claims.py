@@ -11,7 +11,7 @@ from trust.rows.ownership import CAPACITY_TIMES, kept, owned, owners
 from trust.rows.priors import OWN_TIMES, Counts, believed, token_shares
 
 UNITS = [f"head {n}" for n in range(24)]
-HONEST = dict.fromkeys(("ann", "ben", "cy", "dan"), 100.0)
+HONEST: dict[str, float] = dict.fromkeys(("ann", "ben", "cy", "dan"), 100.0)
 
 
 def trained(me: str, peers: dict[str, float], trusted: set[str], *, epoch: int = 0) -> frozenset[int]:
