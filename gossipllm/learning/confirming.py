@@ -1,8 +1,9 @@
 """Tries neighbours one by one: what each does to this peer's trust loss, and whether it is a copy.
 
 A neighbour is tried as it would be merged: by the row (1 - share, share), through the same rule, units and clip as any
-other row. All trials are one job, over the windows that neighbours are weighed on. A neighbour that a twin stands for
-takes no pass.
+other row. All trials are one job, over the windows that neighbours are weighed on; over the first of them where there
+are so many neighbours that the trials would cost more than the defences may. A neighbour that a twin stands for takes
+no pass.
 
 Nothing that a neighbour sent makes this fail: an update that cannot be decoded, merged or measured has no gain (NaN),
 and predictions do not match an update that cannot be decoded.
@@ -13,6 +14,7 @@ Axes: W windows.
 from __future__ import annotations
 
 import math
+from typing import Final
 
 import numpy as np
 
@@ -30,6 +32,12 @@ from gossipllm.model.adapter.names import State
 from gossipllm.work import BIND_TOLERANCE, Confirm, Confirmation, Confirmed, Finalist
 from wire.errors import WireError
 from wire.floats import F32
+
+TRIAL_WINDOWS: Final = 64
+"""Windows that all trials of a round read together: with 16 neighbours at 8 windows each, the defences took 22 % of a
+round (`benchmarks/defence_cost.py`)."""
+LEAST_WINDOWS: Final = 4
+"""Windows of a trial at least, however many neighbours there are: a standard error needs some."""
 
 
 def confirmed(
@@ -63,8 +71,9 @@ def confirmed(
             state = _tried(neighbours, update, request.share, own)
             if state is not None:
                 trials[index] = state
-    losses = yield from losses_of(tuple(trials.values()), mine.trust_WT, "trust")
-    gains = {index: _gain(mine, losses_W) for index, losses_W in zip(trials, losses, strict=True)}
+    few = _windows(mine, len(trials))
+    losses = yield from losses_of(tuple(trials.values()), mine.trust_WT[few], "trust")
+    gains = {index: _gain(mine, losses_W, few) for index, losses_W in zip(trials, losses, strict=True)}
     results: list[Confirmation] = []
     for index, twin in enumerate(twins):
         gain, error = gains.get(index, (math.nan, math.nan))
@@ -97,9 +106,17 @@ def _tried(neighbours: Neighbours, update: Update, share: float, own: OwnAdapter
         return None
 
 
-def _gain(mine: OwnEvidence, losses_W: F32) -> tuple[float, float]:
+def _windows(mine: OwnEvidence, trials: int) -> slice:
+    """The windows of each trial: all of them, where the first ones hold no text that bears loss."""
+    few = slice(max(LEAST_WINDOWS, TRIAL_WINDOWS // max(1, trials)))
+    silent = mine.weights_W is not None and not mine.weights_W[few].any()
+    return slice(None) if silent else few
+
+
+def _gain(mine: OwnEvidence, losses_W: F32, few: slice) -> tuple[float, float]:
     """By how much the loss falls, and the standard error of that; NaN where a loss is not finite."""
     if not np.isfinite(losses_W).all():
         return math.nan, math.nan
-    falls_W = mine.trust_losses_W - losses_W
-    return mean_loss(falls_W, mine.weights_W), standard_error(falls_W, mine.weights_W)
+    falls_W = mine.trust_losses_W[few] - losses_W
+    weights_W = None if mine.weights_W is None else mine.weights_W[few]
+    return mean_loss(falls_W, weights_W), standard_error(falls_W, weights_W)

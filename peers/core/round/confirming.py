@@ -27,7 +27,7 @@ from typing import Final
 
 import msgspec
 
-from gossipllm.work import Confirm, Confirmation, Confirmed, Finalist
+from gossipllm.work import BIND_TOLERANCE, Confirm, Confirmation, Confirmed, Finalist
 from peers.core.config import CoreConfig
 from peers.core.others.admission import Keys
 from peers.core.others.neighbourhood import Neighbourhood
@@ -36,9 +36,6 @@ from trust.record.history import LeftOut
 from trust.rows.config import evidence_of
 from trust.rows.evidence_kinds import EVIDENCE
 from wire.digest import digest_of
-
-BIND_TOLERANCE: Final = 0.25
-"""Mean total variation between published rows and those computed again above which they do not belong to the update."""
 
 LOUDEST: Final = 64.0
 """Norm of a neighbour's product over this peer's own above which it is left out whatever it gains. Guess: far above

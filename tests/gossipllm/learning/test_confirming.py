@@ -121,6 +121,23 @@ def test_a_neighbours_gain_is_what_a_merge_with_it_alone_would_bring(
     assert all(0.2 < one.size < 5 for one in confirmed.results)
 
 
+def test_the_more_neighbours_the_fewer_windows_each_of_them_is_tried_on(
+    learner: Learner, others: list[Trained], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = map(finalist, others)
+    whole = confirm(learner, first, second)
+    assert whole == confirm(learner, first, second)
+
+    monkeypatch.setattr("gossipllm.learning.confirming.TRIAL_WINDOWS", 10)
+    meter = learner.shared.meter.forward
+    before = meter["trust"]
+    confirm(learner, first)
+    of_one = meter["trust"] - before
+    confirm(learner, first, second)
+    of_two = meter["trust"] - before - of_one
+    assert of_two == pytest.approx(of_one * 2 * 5 / 8)
+
+
 def test_confirming_changes_nothing(learner: Learner, others: list[Trained]) -> None:
     before = learner.snapshot()
 

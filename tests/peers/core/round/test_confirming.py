@@ -8,10 +8,9 @@ from collections.abc import Mapping
 import msgspec
 import pytest
 
-from gossipllm.work import Confirm, Confirmation, Confirmed, Evaluate, Merge, Restore, Trained
+from gossipllm.work import BIND_TOLERANCE, Confirm, Confirmation, Confirmed, Evaluate, Merge, Restore, Trained
 from peers.core.config import DefenceConfig
 from peers.core.effects import Effect, Log, Store
-from peers.core.round.confirming import BIND_TOLERANCE
 from support.core_bench import Bench, RemotePeer, update_of
 from support.effects import every, only, requests, round_record
 from support.running_core import neighbourhood
