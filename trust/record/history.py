@@ -112,6 +112,9 @@ class Seen(
     """Why it was left out of the row; None where it was not."""
     twin_of: PeerName = ""
     """The neighbour that stands for this one, where `left` is "twin"."""
+    mismatch: float = 0.0
+    """Mean total variation between its published predictions and those of its update, 0 to 1; 0 where they were not
+    held against each other."""
     standing: float = 0.0
     """What it had earned before this round, 0 to 1 (`trust.rows.standing`)."""
 

@@ -71,6 +71,7 @@ class Confirmer:
                 standing=self._others.seats.level(member.received.author),
                 gain=result.gain,
                 gain_error=result.error,
+                mismatch=result.mismatch,
                 left=self._left(index, result),
                 twin_of=ranked[result.twin].received.author if 0 <= result.twin < index else "",
             )

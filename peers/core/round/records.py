@@ -131,6 +131,7 @@ def _seen(participant: Participant, weight: float) -> Seen:
         gain_error=one.gain_error if math.isfinite(one.gain_error) else 0.0,
         left=one.left,
         twin_of=one.twin_of,
+        mismatch=one.mismatch if math.isfinite(one.mismatch) else 1.0,
         standing=one.standing,
     )
 

@@ -102,6 +102,7 @@ class Participant(msgspec.Struct, frozen=True):
     gain_error: float = 0.0
     left: LeftOut | None = None
     twin_of: PeerId = ""
+    mismatch: float = 0.0
     standing: float = 0.0
 
 

@@ -24,6 +24,7 @@ from trust.inspection.explain.document import (
 )
 from trust.inspection.explain.proposals import Proposal
 from trust.inspection.explain.recomputing import TOLERANCE, Recomputed, recomputed
+from trust.inspection.explain.trials import course, left_out, shared_weights, trial, weight_steps
 from trust.names import escaped
 from trust.rows.priors import Counts, age_priors, token_shares
 from trust.rows.rows import Row, TrustConfig, age_decay, chosen, evidence_of
@@ -81,6 +82,12 @@ def explained(
         check=_check(case, again),
         strategies=tuple(_strategy_proposal(case, proposal, losses) for proposal in proposals),
         without=without,
+        trial=trial(case),
+        left_out=left_out(case),
+        shared=shared_weights(case),
+        steps=weight_steps(case, again),
+        course=course(case),
+        discarded=record.discarded,
     )
 
 

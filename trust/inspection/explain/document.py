@@ -8,6 +8,13 @@ from __future__ import annotations
 
 import msgspec
 
+from trust.inspection.explain.trial_document import (
+    CourseShown,
+    LeftOutShown,
+    SharedWeight,
+    TrialShown,
+    WeightSteps,
+)
 from trust.record.history import PeerName
 from trust.rows.evidence_kinds import Evidence
 
@@ -148,6 +155,11 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     this round; if not, `last_met` is the last earlier round in which it did. `rank` is 1 for the neighbour with the
     largest weight. `blocked` is the reason that the peer's owner gave for blocking the neighbour, null where it is not
     blocked now.
+
+    `trial` is null for the peer itself, and where neighbours were not tried by themselves. `left_out` and `shared` are
+    about all neighbours of the round. `steps` is null where the row cannot be computed again, `course` where training
+    alone was not estimated. `discarded` is the part of the exact mixture that the merge lacks, because its rank is
+    bounded: the Frobenius norm of the difference over that of the mixture.
     """
 
     schema: int = SCHEMA
@@ -182,3 +194,9 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     strategies: tuple[StrategyProposal, ...]
     without: LeaveOneOut
     blocked: str | None = None
+    trial: TrialShown | None = None
+    left_out: tuple[LeftOutShown, ...] = ()
+    shared: tuple[SharedWeight, ...] = ()
+    steps: WeightSteps | None = None
+    course: CourseShown | None = None
+    discarded: float = 0.0

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from trust.inspection.explain import words
+from trust.inspection.explain import trial_page, trial_words, words
 from trust.inspection.explain.alternatives import check, movement, strategies, without
 from trust.inspection.explain.document import Explanation, RowShare
 from trust.inspection.explain.page_layout import ExplainPage, error_text, loss_text, number_text, table
@@ -27,9 +27,11 @@ def print_page(answer: Explanation, console: Console) -> None:
     _title(page)
     _weights(page)
     if answer.took_part:
+        trial_page.trials(page)
         _evidence(page)
         _making(page)
         _guard(page)
+        trial_page.course(page)
     _refusals(page)
     movement(page)
     if answer.took_part:
@@ -116,6 +118,9 @@ def _making(page: ExplainPage) -> None:
         page.say(f"The weight that age takes from neighbours goes to {page.me} itself.")
     if answer.text is not None:
         page.say(words.of_text(answer.text, page.them))
+    if answer.steps is not None:
+        for line in trial_words.of_steps(answer.steps, page.me):
+            page.say(line)
 
 
 def _tried(page: ExplainPage) -> None:
@@ -139,6 +144,7 @@ def _guard(page: ExplainPage) -> None:
     if not page.answer.absorbed:
         page.head("Guard")
         page.say(words.of_guard(page.answer, page.me))
+        trial_page.discarded(page)
 
 
 def _refusals(page: ExplainPage) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from trust.inspection.explain.case import Case, recorded
 from trust.record.history import Seen
 from trust.rows.bounds import bounded, by_gain
 from trust.rows.config import strategy_of
-from trust.rows.rows import Candidate, Row, candidate_rows, shrunk
+from trust.rows.rows import Row, candidate_rows, shrunk
 from trust.rows.standing import has_seat
 
 TOLERANCE: Final = 1e-9
@@ -23,6 +23,17 @@ MOST_HALVINGS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
+class CandidateSteps:
+    """A candidate row over all neighbours: as the strategy proposes it, weighed by measured gains, and within its
+    bounds (`row`), as it was tried. Neighbours that were left out have 0 in all of them."""
+
+    temperature: float | None
+    by_evidence: Row
+    by_gain: Row
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
 class Recomputed:
     """A row computed again from the records.
 
@@ -30,7 +41,7 @@ class Recomputed:
     `halvings` is how often the guard moved the row toward keeping everything, None where that is not known.
     """
 
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[CandidateSteps, ...]
     row: Row | None
     halvings: int | None
     why: str = ""
@@ -61,7 +72,7 @@ def recomputed(case: Case) -> Recomputed:
     return Recomputed(candidates, row, halvings)
 
 
-def candidates_of(case: Case) -> tuple[tuple[Candidate, ...], str]:
+def candidates_of(case: Case) -> tuple[tuple[CandidateSteps, ...], str]:
     """The candidate rows of the strategy, and an empty reason; no rows and the reason where they are not known."""
     if case.settings is None:
         return (), "an earlier version wrote this, which did not record the settings of the row"
@@ -73,17 +84,27 @@ def candidates_of(case: Case) -> tuple[tuple[Candidate, ...], str]:
         rows = candidate_rows(case.settings, neighbours, case.me, alpha=case.alpha)
     except ValueError as error:
         return (), f"what is recorded makes no row: {error}"
-    return tuple(replace(one, row=_over_all(case, kept, one.row)) for one in rows), ""
+    return tuple(_steps(case, kept, one.temperature, one.row) for one in rows), ""
+
+
+def _steps(case: Case, kept: Sequence[Seen], temperature: float | None, row: Row) -> CandidateSteps:
+    """The steps of a row over the neighbours that were not left out."""
+    gains = [seen.gain for seen in kept if seen.gain is not None]
+    weighed = by_gain(row, gains) if len(gains) == len(kept) else row
+    within = weighed
+    if case.begun is not None:
+        seated = [has_seat(seen.standing) for seen in kept]
+        within = bounded(weighed, seated, newcomers=case.begun.newcomers, own_share=case.begun.own_share)
+    return CandidateSteps(
+        temperature,
+        by_evidence=_over_all(case, kept, row),
+        by_gain=_over_all(case, kept, weighed),
+        row=_over_all(case, kept, within),
+    )
 
 
 def _over_all(case: Case, kept: Sequence[Seen], row: Row) -> Row:
-    """A row over the neighbours that were not left out, within its bounds, as a row over all."""
-    gains = [seen.gain for seen in kept if seen.gain is not None]
-    if len(gains) == len(kept):
-        row = by_gain(row, gains)
-    if case.begun is not None:
-        seated = [has_seat(seen.standing) for seen in kept]
-        row = bounded(row, seated, newcomers=case.begun.newcomers, own_share=case.begun.own_share)
+    """A row over the neighbours that were not left out, as a row over all."""
     weights = {seen.peer: weight for seen, weight in zip(kept, row[1:], strict=True)}
     return (row[0], *(weights.get(seen.peer, 0.0) for seen in case.record.seen))
 
@@ -96,7 +117,7 @@ def _best_alone(case: Case) -> list[tuple[Row, None]]:
         return []
     best = max(kept, key=lambda seen: -math.inf if seen.gain is None else seen.gain)
     row = (1 - share, *(share if seen is best else 0.0 for seen in kept))
-    return [(_over_all(case, kept, row), None)]
+    return [(_steps(case, kept, None, row).row, None)]
 
 
 def _apart(one: Row, other: Row) -> float:

@@ -89,16 +89,28 @@ def of_guard(answer: Explanation, me: str) -> str:
                 f"{merged:.4f}."
             )
         case "shrunk":
+            if answer.halvings is None and answer.check.weight is not None:
+                return (
+                    f"No merge that was tried was better than keeping everything (trust loss {alone:.4f}). So smaller "
+                    f"weights and the best neighbour alone were tried, of which the best gave {merged:.4f}."
+                )
             times = {1: "once", 2: "twice", 3: "three times"}.get(answer.halvings or 0, "some times")
             return (
                 f"No merge that was tried was better than keeping everything (trust loss {alone:.4f}). So the best one "
                 f"was moved halfway toward that, {times}, which gave {merged:.4f}: all weights of neighbours were "
                 f"halved as often."
             )
+        case "refused" if answer.left_out and len(answer.left_out) == len(answer.row) - 1:
+            return "Every neighbour was left out, so nothing was merged."
         case "refused":
             return (
                 f"Nothing that was tried was better than keeping everything (trust loss {alone:.4f}), not even at an "
                 f"eighth of the weights. So the merge was refused, and every neighbour got nothing."
+            )
+        case "returned":
+            return (
+                f"Nothing was merged: for some rounds {me} had been worse off than training alone would have left it, "
+                f"so it went back to its last good state (trust loss {merged:.4f}) and trains alone for a while."
             )
         case _:
             return f"Nothing was merged: there was no row but {me} alone."
