@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
+import msgspec
+
 from gossipllm.work import Absorb, Confirmed, Evaluate, Evaluated, Fit, Fitted, Merge, Request, Restore
 from peers.core.config import CoreConfig
 from peers.core.round.choosing import Choice, alone, choice_of, shrunk_rows
@@ -91,7 +93,7 @@ class Decider:
     def restore(self, participants: Participants, good: Content) -> Step:
         """Go back to the last good state. Nobody takes part in this round."""
         request = self._new_request()
-        participants = replace(participants, members=(), left=())
+        participants = paused(participants)
         choice = Choice(alone(0), None, "returned")
         return Merging(request, participants, choice, ()), Restore(request=request, snapshot=good)
 
@@ -226,6 +228,12 @@ def _distinct(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     for one in candidates:
         rows.setdefault(one.row, one)
     return tuple(rows.values())
+
+
+def paused(participants: Participants) -> Participants:
+    """The same round without members: this peer trains alone."""
+    resting = tuple(msgspec.structs.replace(one, left="paused") for one in participants.members)
+    return replace(participants, members=(), left=(*participants.left, *resting))
 
 
 def own_counts(saved: Saved, local: LocalSteps, trust: TrustConfig) -> Counts:

@@ -35,8 +35,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-import msgspec
-
 from gossipllm.work import (
     Confirmed,
     Declined,
@@ -59,7 +57,7 @@ from peers.core.others.blobs.shares import BAD_SHARE_FINE
 from peers.core.others.neighbourhood import Neighbourhood
 from peers.core.round.advancing import Advance
 from peers.core.round.confirming import Confirmer
-from peers.core.round.deciding import Decider, Step, own_counts
+from peers.core.round.deciding import Decider, Step, own_counts, paused
 from peers.core.round.disk import Disk
 from peers.core.round.gathering import Gatherer
 from peers.core.round.learner_supervision import MERGE_TRIES, LearnerSupervision, note
@@ -111,6 +109,8 @@ class Rounds:
         self._gatherer = Gatherer(config, neighbourhood)
         self._decider = Decider(config, Confirmer(config, keys, neighbourhood), new_request)
         self._disk = Disk(keys.peer_id)
+        self._suspects: tuple[PeerId, ...] = ()
+        """Neighbours in the last row before this peer went back. Forgotten in a restart."""
         self._shown: tuple[Content, ...] = ()
         """Blobs of the announcement that neighbours fetch from."""
         self.stage: Stage = Opening(None)
@@ -213,8 +213,9 @@ class Rounds:
         contexts.made(event.contexts)
         if event.context_refused and stage.context is not None:
             contexts.refused(stage.context)
+        judged = self._judged(event.trust_loss)
         self._saved = self._advance.from_training(self._saved, event, stage.receivers, now)
-        return [*self._supervision.noted(event.note), *self._store(self._saved)]
+        return [*judged, *self._supervision.noted(event.note), *self._store(self._saved)]
 
     def _store(self, saved: Saved) -> list[Effect]:
         self.stage = Saving(saved.generation)
@@ -312,17 +313,16 @@ class Rounds:
         saved, local = self._saved, announced_of(self._saved).local
         self._others.inbox.close()
         self._others.fetching.close()
-        members = self._gatherer.members(stage, now)
-        waits = self._remembers and saved.course.waits > 0
         participants = Participants(
-            members=() if waits else members,
-            left=tuple(msgspec.structs.replace(one, left="paused") for one in members) if waits else (),
+            members=self._gatherer.members(stage, now),
             gathered_s=now - stage.since,
             own_loss=local.trust_loss,
             previous=self._others.weights,
             own_counts=own_counts(saved, local, self._config.trust),
             shares=self._others.shares(now) if take_shares else (),
         )
+        if self._remembers and saved.course.waits > 0:
+            participants = paused(participants)
         if self._goes_back:
             return self._step(self._decider.restore(participants, saved.good or _snapshot(saved)))
         return self._step(self._decider.begin(participants))
@@ -382,21 +382,31 @@ class Rounds:
         return [*refused, Log(record=record), *back, *kept, Store(saved=self._saved), *self._train()]
 
     def _went_back(self, stage: Merging) -> list[Effect]:
-        """Tell of going back, and lower the standing of those who had a weight in the last row."""
+        """Tell of going back, and suspect those who had a weight in the last row."""
         if stage.choice.guard != "returned":
             return []
-        for peer, weight in self._others.weights.items():
-            if weight > 0:
-                self._others.seats.harmed(peer)
+        self._suspects = tuple(peer for peer, weight in self._others.weights.items() if weight > 0)
         course = self._saved.course
         assert course.alone is not None, "who went back was behind an estimate"
         assert course.best is not None, "and had a good state"
         text = (
-            f"merging left this peer worse off than training alone: for {course.behind} rounds its trust loss was "
-            f"above {course.alone:.3f}, which it would have reached alone. It went back to its last good state "
-            f"({course.best:.3f}) and trains alone for a while"
+            f"for {course.behind} rounds the trust loss was above {course.alone:.3f}, what training alone would have "
+            f"reached: back to the last good state ({course.best:.3f}), and alone for a while, to see what did it"
         )
         return [note(self._me, "warning", text)]
+
+    def _judged(self, loss: float) -> list[Effect]:
+        """After the first local steps since going back: lower the standing of the suspects, if merging was to blame."""
+        course, suspects = self._saved.course, self._suspects
+        if not course.judging:
+            return []
+        self._suspects = ()
+        if not course.blames(loss):
+            text = "training alone raises the trust loss as well: its own text is learned, and no merge was to blame"
+            return [note(self._me, "info", text)]
+        for peer in suspects:
+            self._others.seats.harmed(peer)
+        return [note(self._me, "warning", "training alone does better: the last merges did harm")]
 
     def _kept(self, saved: Saved, stage: Merging) -> list[Effect]:
         # With push-sum a neighbour sends a share of mass, which is no adapter and cannot be measured again.

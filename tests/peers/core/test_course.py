@@ -21,10 +21,29 @@ def test_until_the_first_merge_the_estimate_is_what_was_measured() -> None:
     assert alone([4.0, 3.5, 3.2]).alone == 3.2
 
 
-def test_a_lone_learner_that_overtrains_is_held_to_its_best() -> None:
+def test_a_lone_learner_that_overtrains_is_as_bad_as_it_is() -> None:
     course = alone([4.0, 3.5, 3.9, 4.1])
-    assert course.alone == 3.5
-    assert course.behind == 2
+    assert course.alone == 4.1
+    assert course.behind == 0
+    assert course.best == 3.5
+
+
+def test_where_steps_alone_raise_the_loss_as_well_no_merge_is_to_blame() -> None:
+    course = Course().stepped(1.0).ended(0.5, merged=True)
+    for loss in (0.9, 1.2, 1.5):
+        course = course.stepped(loss).ended(loss - 0.3, merged=True)
+    assert course.behind >= 1
+    course = course.returned(0.9)
+    assert course.judging
+    assert not course.blames(1.1)
+    course = course.stepped(1.1)
+    assert (course.waits, course.returns, course.behind, course.judging) == (0, 0, 0, False)
+
+
+def test_where_steps_alone_lower_the_loss_the_merges_were_to_blame() -> None:
+    course = alone([4.0, 3.5]).stepped(3.2).ended(3.1, merged=True).stepped(3.6).returned(3.2)
+    assert course.blames(3.1)
+    assert course.stepped(3.1).returns == 1
 
 
 def test_afterwards_alone_falls_as_own_steps_fell_from_the_nearest_loss() -> None:

@@ -178,7 +178,7 @@ def test_updates_with_numbers_that_are_not_finite(town: World, values: list[floa
     unharmed(town)
 
 
-@pytest.mark.parametrize("size", [1e4, 3e38])
+@pytest.mark.parametrize("size", [1e5, 3e38])
 def test_updates_much_larger_than_those_of_honest_peers(town: World, size: float) -> None:
     """A new one each round: each is fetched at most once, none is merged, and after a few the author is banned."""
     bad: set[bytes] = set()
@@ -195,6 +195,21 @@ def test_updates_much_larger_than_those_of_honest_peers(town: World, size: float
     came = [(one.peer, one.event.content.digest) for one in town.log if isinstance(one.event, Pulled)]
     assert all(came.count((peer, digest)) <= 1 for peer in range(4) for digest in bad)
     assert any(isinstance(effect, Drop) for one in town.log for effect in one.effects)
+    unharmed(town)
+
+
+def test_updates_that_are_larger_and_not_impossible_are_fetched_and_never_merged(town: World) -> None:
+    def attack(second: int) -> None:
+        large = update([1e3 + second, 0.0, 0.0, 0.0])
+        town.outsiders[MALLORY.peer_id] = {large.digest: large.data}
+        for node in town.nodes:
+            town.tell(node, Heard(frame=frame(second, update=ref(large)), via=RELAY))
+
+    throw(town, attack)
+    seen = [s for n in town.nodes for r in n.rounds for s in r.seen if s.peer == MALLORY.peer_id]
+    assert seen
+    assert not any(one.weight for one in seen)
+    assert {one.left for one in seen} <= {"loud", "harmful", "useless", "own", "twin", "paused"}
     unharmed(town)
 
 
