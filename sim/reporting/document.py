@@ -36,7 +36,7 @@ class Glimpse(msgspec.Struct, frozen=True, array_like=True):
 class Series(msgspec.Struct, frozen=True, kw_only=True):
     """Values of one peer by round. All tuples are as long as `rounds`, and in its order.
 
-    Losses are in nats per token. `guard` is the guard's verdict: alone, taken, shrunk or refused.
+    Losses are in nats per token. `guard` is the guard's verdict: alone, taken, shrunk, refused or returned.
     """
 
     rounds: tuple[int, ...]

@@ -57,7 +57,8 @@ def explain(
     PATH is a peer's home, a folder that holds several, or a simulation's results. I and J are names, ids, or
     ends of ids; where they are the same, it is about I's own weight.
 
-    The page says what was known of J when the row was made, how that became a weight, what the guard made of it,
+    The page says what J did by itself and why it was left out, if it was, what was known of it when the row was
+    made, how that became a weight, what the guard made of it,
     how the weight moved, and what it would be by every other strategy. A home keeps the adapters of its last merge
     (peer.keep_neighbours): for that round, other strategies and what leaving J out would do are measured, on I's
     own trust text.
@@ -98,6 +99,17 @@ def explain(
                       trust_loss, why
       without         as_used, kept_at_home, kept_at_home_error,
                       spread, spread_error, why (empty where measured)
+      trial           J by itself: gain, error, share (its weight then), left
+                      (own, twin, loud, unbound, harmful, useless or paused;
+                      null where it was not left out), twin_of, mismatch (of
+                      its predictions and its update), standing, seat
+      left_out[]      all that were left out of the row: peer, name, left,
+                      twin_of, gain, error
+      shared[]        stands (may have weight), others (nearly identical)
+      steps           J's weight by_evidence, by_gain, bounded; newcomers,
+                      newcomers_bind, own_share, own_share_binds
+      course          training alone: alone (its loss, estimated), ahead
+      discarded       the part of the exact mixture that the merge lacks
       blocked         why I's owner blocked J; null where J is not blocked
     """
     run = read_run(path)

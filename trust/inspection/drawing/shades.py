@@ -16,26 +16,39 @@ GUARDS: Final = {
     "shrunk": Style(color="yellow"),
     "refused": Style(color="red"),
     "alone": Style(dim=True),
+    "returned": Style(color="red", bold=True),
 }
 """Outcome of the guard -> style of its text."""
 
 
-def weight_text(weight: float, *, own: bool) -> str:
-    """A weight in per cent, at most four characters: `*100` (own), `38`, `<1`, `·` for nothing, `?` if unknown."""
+LEFT_OUT: Final = "✗"
+"""Mark of a neighbour that was tried by itself and left out of the row."""
+
+
+def weight_text(weight: float, *, own: bool, left_out: bool = False) -> str:
+    """A weight in per cent, at most four characters: `*100` (own), `38`, `<1`, `·` for nothing, `✗` for a neighbour
+    that was left out, `?` if unknown."""
     if math.isnan(weight):
         return "?"
+    if left_out and not weight > 0:
+        return LEFT_OUT
     mark = "*" if own else ""
     if not weight > 0:
         return mark + "·"
     return mark + ("<1" if weight < 0.005 else f"{100 * weight:.0f}")
 
 
-def weight_style(weight: float, top: float, *, own: bool) -> Style:
+def weight_style(weight: float, top: float, *, own: bool, left_out: bool = False) -> Style:
     """Colour for `weight`; `top`, the greatest weight of the matrix, has the brightest."""
+    if left_out and not weight > 0:
+        return _RED
     if not 0 < weight < math.inf:
         return Style(dim=True)
     # The square root keeps small weights apart: most weights of a large matrix are a few per cent.
     return _style(round(100 * math.sqrt(min(weight / top, 1.0))), own)
+
+
+_RED: Final = Style(color="red")
 
 
 @lru_cache(maxsize=256)

@@ -67,7 +67,7 @@ def export(
                                  nats per token, the same in all lines of a
                                  round; alone and merged: before and after it
       temperature                chosen; in units of the median distance
-      guard                      alone, taken, shrunk or refused
+      guard                      alone, taken, shrunk, refused or returned
     In csv, texts that begin with = + - or @ have a ' before them, so that
     no spreadsheet takes them for formulas.
 

@@ -16,7 +16,7 @@ import numpy as np
 from trust.errors import UserMistake
 from trust.names import escaped
 from trust.record.blocked import read_blocked
-from trust.record.history import PeerName, Round
+from trust.record.history import LeftOut, PeerName, Round
 from trust.record.matrix import Matrix, PeerRounds, trust_matrix
 from trust.record.measures import asymmetry, effective_collaborators, entropy
 from trust.rows.evidence import F64
@@ -39,7 +39,8 @@ class RowSummary(msgspec.Struct, frozen=True, kw_only=True):
     `effective` is the effective number of collaborators, 1 / sum of squared weights, itself counted;
     `entropy` is in nats. `trust_alone` and `trust_merged` are losses on the peer's trust split before and
     after the merge, in nats per token; `test_alone` and `test_merged` those on its test split. `guard` is
-    alone, taken, shrunk or refused. `divergence` and `correlation` are None without a comparison (`Against`).
+    alone, taken, shrunk, refused or returned. `left_out` are the neighbours that were left out of the row, by id, and
+    why (`trust.record.history.LeftOut`). `divergence` and `correlation` are None without a comparison (`Against`).
     """
 
     peer: PeerName
@@ -55,6 +56,7 @@ class RowSummary(msgspec.Struct, frozen=True, kw_only=True):
     test_merged: float
     temperature: float | None
     guard: str
+    left_out: dict[PeerName, LeftOut] = msgspec.field(default_factory=dict[PeerName, LeftOut])
     divergence: float | None = None
     correlation: float | None = None
 
@@ -223,4 +225,5 @@ def _row(peer: PeerSummary, index: int, record: Round, matrix: Matrix) -> RowSum
         test_merged=record.test_merged,
         temperature=record.temperature,
         guard=record.guard,
+        left_out={escaped(seen.peer): seen.left for seen in record.seen if seen.left is not None},
     )

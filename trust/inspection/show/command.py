@@ -66,7 +66,7 @@ def show(
 
     A row is one peer: what share of its next adapter comes from itself and from each neighbour. Below the
     matrix: how many collaborators that amounts to, the loss on the peer's own trust split before and after
-    the merge, and whether its guard took the merge, shrank it or refused it.
+    the merge, whether its guard took the merge, shrank it or refused it, and which neighbours were left out.
 
     \b
     Examples:
@@ -92,7 +92,9 @@ def show(
       peers[]         peer (id), name: the columns
       rows[]          peer, name, round, weights[] (one for each of peers),
                       self_weight, effective, entropy, trust_alone, trust_merged,
-                      test_alone, test_merged, temperature, guard; with --against
+                      test_alone, test_merged, temperature, guard, left_out
+                      (peer id: own, twin, loud, unbound, harmful, useless or
+                      paused); with --against
                       divergence (KL, nats), correlation (Spearman), else null
       files[]         path, records, torn_bytes, why; records is null where only
                       the end of a large file was decoded

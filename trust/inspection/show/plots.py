@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from trust.files import write_output
+from trust.inspection.drawing.shades import LEFT_OUT
 from trust.inspection.reading.summary import Summary
 from trust.names import short_names
 
@@ -74,6 +75,8 @@ def _print_weights(axes: Axes, shown: Summary, top: float, size: float) -> None:
                 axes.text(
                     column, row, text, ha="center", va="center", fontsize=size, color=ink, fontweight=bold
                 )
+            elif shown.peers[column].peer in summary.left_out:
+                axes.text(column, row, LEFT_OUT, ha="center", va="center", fontsize=size, color=_FRAME)
             if own:
                 frame = Rectangle(
                     (column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=_FRAME, linewidth=1.6, zorder=3
@@ -111,7 +114,8 @@ def _label(axes: Axes, shown: Summary, size: float, *, widest: float) -> None:
     axes.tick_params(which="minor", length=0, top=False, bottom=False)
     axes.spines[:].set_visible(False)
     axes.xaxis.set_label_position("top")
-    axes.set_xlabel("from whom (own weight framed)", fontsize=10, labelpad=8)
+    mark = f", {LEFT_OUT} left out" if any(row.left_out for row in shown.rows) else ""
+    axes.set_xlabel(f"from whom (own weight framed{mark})", fontsize=10, labelpad=8)
     axes.set_ylabel("who learns", fontsize=10)
 
 

@@ -14,15 +14,18 @@ from rich.text import Text
 
 from trust.inspection.drawing.grid import BOLD, DIM, Cell, Column, Grid
 from trust.inspection.drawing.numbers import number_text
-from trust.inspection.drawing.shades import GUARDS, weight_style, weight_text
+from trust.inspection.drawing.shades import GUARDS, LEFT_OUT, weight_style, weight_text
 from trust.inspection.reading.summary import PeerBytes, RowSummary, Summary
 from trust.inspection.reading.traffic import bytes_text
 from trust.inspection.reading.unread import unread_lines
+from trust.inspection.show.left_out import leaves_out, reasons
 from trust.names import short_names
 
 _NAME_WIDTH: Final = 12
 _CELL_WIDTH: Final = 4
 """Width of a cell that holds `*100`."""
+
+_BLOCKED: Final = "†"
 
 _BETTER: Final = Style(color="green")
 _WORSE: Final = Style(color="red")
@@ -35,9 +38,11 @@ def print_summary(shown: Summary, console: Console) -> None:
     """
     names = short_names([(peer.peer, peer.name) for peer in shown.peers], _NAME_WIDTH)
     _print(console, _matrix(shown, names, console.width))
-    _say(console, "weights in per cent; * own weight, · nothing", *_about_order(shown))
+    _say(console, *_about_cells(shown), *_about_order(shown))
     _print(console, _rows(shown, names))
     _say(console, *_about_rows(shown))
+    if leaves_out(shown):
+        _say(console, *reasons(shown, names))
     if shown.bytes is not None:
         _print(
             console, _bytes(shown.bytes, dict(zip((peer.peer for peer in shown.peers), names, strict=True)))
@@ -73,12 +78,14 @@ def _matrix(shown: Summary, names: Sequence[str], width: int) -> Grid:
     """The trust matrix. Column heads are names where all fit side by side, otherwise numbers."""
     first = _first_of_groups(shown)
     rules = 2 * max(len(first) - 1, 0)
-    named = sum(1 + max(_CELL_WIDTH, cell_len(name)) for name in names)
+    blocked = {one.peer for one in shown.blocked}
+    marks = [_BLOCKED if peer.peer in blocked else "" for peer in shown.peers]
+    heads, labels = tuple(map(str.__add__, names, marks)), names
+    named = sum(1 + max(_CELL_WIDTH, cell_len(head)) for head in heads)
     label = max(cell_len("who learns"), *map(cell_len, names))
-    heads, labels = names, names
     if label + named + rules > width:
         digits = len(str(len(names)))
-        heads = tuple(str(number) for number in range(1, len(names) + 1))
+        heads = tuple(f"{number}{mark}" for number, mark in enumerate(marks, start=1))
         labels = tuple(f"{number:>{digits}} {name}" for number, name in enumerate(names, start=1))
     place = {peer.peer: index for index, peer in enumerate(shown.peers)}
     top = max(
@@ -88,7 +95,7 @@ def _matrix(shown: Summary, names: Sequence[str], width: int) -> Grid:
         Column(
             head=head,
             cells=[
-                _weight(row, column, place[row.peer], top, max(_CELL_WIDTH, cell_len(head)))
+                _weight(shown, row, column, place[row.peer], top, max(_CELL_WIDTH, cell_len(head)))
                 for row in shown.rows
             ],
             gap=1,
@@ -107,11 +114,19 @@ def _first_of_groups(shown: Summary) -> set[str]:
     return {group[0] for group in shown.groups}
 
 
-def _weight(row: RowSummary, column: int, own: int, top: float, width: int) -> Cell:
-    weight = row.weights[column]
+def _weight(shown: Summary, row: RowSummary, column: int, own: int, top: float, width: int) -> Cell:
+    weight, left_out = row.weights[column], shown.peers[column].peer in row.left_out
     # The history of a stranger may hold a weight of a thousand; it must not widen the column.
-    text = weight_text(min(weight, 9.99), own=column == own).rjust(width)
-    return text, weight_style(weight, top, own=column == own)
+    text = weight_text(min(weight, 9.99), own=column == own, left_out=left_out).rjust(width)
+    return text, weight_style(weight, top, own=column == own, left_out=left_out)
+
+
+def _about_cells(shown: Summary) -> Iterable[str]:
+    mark = f", {LEFT_OUT} tried and left out" if leaves_out(shown) else ""
+    yield f"weights in per cent; * own weight, · nothing{mark}"
+    columns = {peer.peer for peer in shown.peers}
+    if any(one.peer in columns for one in shown.blocked):
+        yield f"{_BLOCKED} blocked, see below"
 
 
 def _about_order(shown: Summary) -> Iterable[str]:
@@ -142,6 +157,7 @@ def _rows(shown: Summary, names: Sequence[str]) -> Grid:
                 [(row.guard, GUARDS.get(row.guard)) for row in shown.rows] + _foot(shown.rows, ""),
                 right=False,
             ),
+            *([column("left out", lambda row: len(row.left_out), ".0f")] if leaves_out(shown) else []),
         ],
         [
             column("alone", lambda row: row.trust_alone, ".4f"),
@@ -193,6 +209,8 @@ def _about_rows(shown: Summary) -> Iterable[str]:
         yield f"asymmetry of the matrix: {shown.asymmetry:.2f} (0 where trust is mutual, 1 where it is one-sided)"
     yield "effective: number of collaborators, 1 / sum of squared weights, itself counted"
     yield "entropy in nats"
+    if any(row.guard == "returned" for row in shown.rows):
+        yield "returned: went back to its last good state, because training alone would have left it better off"
     yield "alone, merged: loss on the peer's trust split in nats per token"
     if against := shown.against:
         yield f"KL of the known row and this one in nats, {100 * against.floor:.0f} % of the uniform row in both"

@@ -52,7 +52,8 @@ def watch(paths: tuple[Path, ...], every_s: float, as_json: bool) -> None:
                    self_weight, weights {peer: weight},
                    trust_alone, trust_merged, test_alone,
                    test_merged, train_loss, temperature,
-                   guard, sent {kind: bytes},
+                   guard, left_out {peer: why},
+                   sent {kind: bytes},
                    received {kind: bytes}
       refusals[]   at_s, peer, about, field, why
       notes[]      at_s, peer, level, text

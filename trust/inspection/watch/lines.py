@@ -11,14 +11,15 @@ import msgspec
 from trust.inspection.watch.board import Board, WatchedPeer
 from trust.inspection.watch.following import Following
 from trust.names import escaped
-from trust.record.history import Entry, Note, PeerName, Refusal, Round
+from trust.record.history import Entry, LeftOut, Note, PeerName, Refusal, Round
 
 SCHEMA = 1
 
 
 class RowLine(msgspec.Struct, frozen=True, kw_only=True):
-    """A peer's latest round. `at_s` is the time of its last record. `weights` has the neighbours that it saw; `sent`
-    and `received` are bytes by kind since its first record."""
+    """A peer's latest round. `at_s` is the time of its last record. `weights` has the neighbours that it saw,
+    `left_out` those that were left out of the row, and why; `sent` and `received` are bytes by kind since its first
+    record."""
 
     peer: PeerName
     name: str
@@ -33,6 +34,7 @@ class RowLine(msgspec.Struct, frozen=True, kw_only=True):
     train_loss: float
     temperature: float | None
     guard: str
+    left_out: dict[PeerName, LeftOut]
     sent: dict[str, int]
     received: dict[str, int]
 
@@ -134,6 +136,7 @@ class WatchLines:
             train_loss=latest.train_loss,
             temperature=latest.temperature,
             guard=latest.guard,
+            left_out={escaped(seen.peer): seen.left for seen in latest.seen if seen.left is not None},
             sent=_counts(traffic.sent),
             received=_counts(traffic.received),
         )

@@ -76,8 +76,11 @@ def matrix_table(scene: Scene, width: int) -> CellTable:
 
     def row(number: int) -> Row:
         row_P = weights.rows_PP[order[number]].tolist()
-        own = order[number]
-        cells = (_weight(row_P[column], top, cell, own=column == own) for column in order)
+        own, latest = order[number], scene.board.peers[scene.peers[number]].latest
+        left = {place[seen.peer] for seen in latest.seen if seen.left is not None} if latest else set[int]()
+        cells = (
+            _weight(row_P[column], top, cell, own=column == own, left_out=column in left) for column in order
+        )
         return (Cell(labels[number], BOLD), *cells)
 
     head = (Cell(_CORNER, BOLD), *(Cell(head.rjust(cell), BOLD, gap=1) for head in heads))
@@ -199,8 +202,9 @@ _DISPENSABLE: Final = ("B/s", "seen", "train", "recv", "sent", _PAST)
 """Columns left out in a narrow terminal, in this order. The page of a peer's own cell shows the same values."""
 
 
-def _weight(weight: float, top: float, width: int, *, own: bool) -> Cell:
-    return Cell(weight_text(weight, own=own).rjust(width), weight_style(weight, top, own=own), gap=1)
+def _weight(weight: float, top: float, width: int, *, own: bool, left_out: bool) -> Cell:
+    text = weight_text(weight, own=own, left_out=left_out).rjust(width)
+    return Cell(text, weight_style(weight, top, own=own, left_out=left_out), gap=1)
 
 
 def _cut(text: str, width: int) -> str:

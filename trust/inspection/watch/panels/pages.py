@@ -36,6 +36,7 @@ after it; past: that, drawn; train: of its training.
 All in nats per token. B/s: bytes a second, sent and
 received, by the clock of the peer. seen: neighbours
 in its last round. guard: what became of the merge.
+✗: tried by itself and left out; enter says why.
 """
 
 
@@ -119,6 +120,8 @@ def _neighbour(scene: Scene, watched: WatchedPeer, other: PeerName, latest: Roun
         f"distance {seen.distance:.4g} ± {seen.error:.2g}, {closer + 1} of {len(latest.seen)} from the closest",
         f"round {seen.its_round} of {name}, which came {_rounds(seen.age)} ago",
         f"{name} says {seen.tokens:,} tokens, {seen.samples:,} samples",
+        *([] if seen.gain is None else [f"by itself it gains {seen.gain:+.4f} ± {seen.gain_error:.4f} nats"]),
+        *([] if seen.left is None else [f"left out: {seen.left}"]),
         *_merge(latest),
     )
     return [Text(line) for line in lines]
