@@ -7,6 +7,7 @@ from typing import Final
 
 from gossipllm.config import LearnerConfig
 from peers.core.events import PeerId
+from trust.rows.config import strategy_of
 from trust.rows.rows import TrustConfig
 
 
@@ -180,4 +181,4 @@ class CoreConfig:
     @property
     def commits(self) -> bool:
         """Whether predictions are committed to before they are shown (`peers.core.others.blobs.showing`)."""
-        return self.defence.commit and self.round.guard
+        return self.defence.commit and self.round.guard and strategy_of(self.trust).merges

@@ -72,8 +72,13 @@ def round_record(peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged) 
 
 
 def merge_inputs(peer: PeerId, *, saved: Saved, stage: Merging) -> MergeInputs | None:
-    """The updates that this round's row was over; None where there was none."""
-    taken = zip(stage.participants.members, stage.choice.row[1:], strict=True)
+    """The updates that this round's row was over, and those that were left out of it; None where there was none."""
+    participants = stage.participants
+    taken = [
+        *zip(participants.members, stage.choice.row[1:], strict=True),
+        *((one, 0.0) for one in participants.left),
+    ]
+    taken.sort(key=lambda pair: pair[0].received.author)
     kept = tuple(
         MergeInput(
             peer=one.received.author,

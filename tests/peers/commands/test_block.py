@@ -103,7 +103,7 @@ def test_show_and_explain_say_who_is_blocked_and_why(home: Path) -> None:
     call("block", "mallory", "--home", home, "--why", "spoils")
     shown = call("show", home)
     assert "mallory is blocked by" in shown.stdout
-    assert ": spoils" in shown.stdout
+    assert ": spoils" in " ".join(shown.stdout.split()), "the line is wrapped at the width of the screen"
     (listed,) = json.loads(call("show", home, "--json").stdout)["blocked"]
     assert listed == {"by": str(home), "peer": MALLORY.peer_id, "name": "mallory", "why": "spoils"}
 

@@ -70,7 +70,7 @@ def test_a_key_is_explained_with_its_value_and_what_it_takes(home: Path) -> None
 def test_a_table_is_explained_setting_by_setting() -> None:
     blocks = call("merge").stdout.split("\n\n")
 
-    assert [block.split(" ")[0] for block in blocks] == ["merge.rule", "merge.mixing"]
+    assert [block.split(" ")[0] for block in blocks] == ["merge.rule", "merge.clip", "merge.mixing"]
 
 
 @pytest.mark.parametrize(
