@@ -1,7 +1,7 @@
 """The allowed values of settings that more than one module reads, each spelt out once.
 
 A merge rule or a way of mixing is a name here with its traits; what a rule computes stands in
-`gossipllm.learning.merging.stack.RULE_FUNCTIONS` under the same name. Code asks for a trait instead of comparing names,
+`gossipllm.learning.merging.rules.RULE_FUNCTIONS` under the same name. Code asks for a trait instead of comparing names,
 so that a new rule is an entry in each of the two tables. Values that belong to trust rows (`Evidence`, strategies,
 `Reduction`) stand in `trust.rows`, the guard's in `trust.record.history`, because these packages lie below.
 """
@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-MergeRule: TypeAlias = Literal["svd", "mean", "pad"]
+MergeRule: TypeAlias = Literal[
+    "svd", "mean", "pad", "krum", "geometric-median", "centred-clip", "fltrust", "median", "trimmed"
+]
 """How adapters become one (`MergeConfig.rule`)."""
 
 Mixing: TypeAlias = Literal["parameters", "updates", "push-sum"]
@@ -50,11 +52,21 @@ class RuleTraits:
     """Whether rank k of the result comes from rank k of each adapter, at unequal ranks: then the tail of an
     adapter means the same to all peers, and `AdapterConfig.prune` may cut it off."""
 
+    robust: bool = False
+    """Whether the result depends on more than the weighted sum, so that a small weight may have no effect: what one
+    neighbour would do is then measured by rule "svd"."""
+
 
 MERGE_RULES: Final[dict[MergeRule, RuleTraits]] = {
     "svd": RuleTraits(unequal_ranks=True),
     "mean": RuleTraits(unequal_ranks=False),
     "pad": RuleTraits(unequal_ranks=True, prunable=True),
+    "krum": RuleTraits(unequal_ranks=True, robust=True),
+    "geometric-median": RuleTraits(unequal_ranks=True, robust=True),
+    "centred-clip": RuleTraits(unequal_ranks=True, robust=True),
+    "fltrust": RuleTraits(unequal_ranks=True, robust=True),
+    "median": RuleTraits(unequal_ranks=False, robust=True),
+    "trimmed": RuleTraits(unequal_ranks=False, robust=True),
 }
 
 

@@ -33,7 +33,8 @@ class LearnerConfig:
     heads: HeadsConfig = field(default_factory=HeadsConfig)
     merge: MergeRule = "svd"
     """How adapters are merged: "svd" cuts the exact mixture to the adapter's rank, "mean" averages the factors A and B
-    separately as in Wagner et al. (2024), "pad" does so after filling smaller ranks up with zeros (HetLoRA)."""
+    separately as in Wagner et al. (2024), "pad" does so after filling smaller ranks up with zeros (HetLoRA). The robust
+    rules of the literature stand beside them (`merging/reweighting.py`, `merging/coordinates.py`)."""
 
     clip: float = 4.0
     """How far a neighbour can move a merge, in times the size of this peer's own adapter, unit by unit; up to 1,000, or

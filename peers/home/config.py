@@ -71,7 +71,12 @@ class MergeConfig:
     rule: MergeRule = "svd"
     """How adapters are merged: "svd", the best adapter of this rank for the weighted sum of the products B A
     (FlexLoRA, 2402.11505), "mean", the weighted mean of A and of B (FedAvg), which needs equal ranks, or "pad", that
-    mean after smaller ranks are filled up with zeros and larger ones cut (HetLoRA, 2401.06432)."""
+    mean after smaller ranks are filled up with zeros and larger ones cut (HetLoRA, 2401.06432). For research, robust
+    rules, which count a weight of the row as that many copies of an adapter: "krum" (1703.02757), the adapter nearest
+    to most others; "geometric-median" (1912.13445); "centred-clip" (2202.01545), differences from this peer clipped to
+    their median; "fltrust" (2012.13995), weights times the cosine with this peer's update, all at its size; and, for
+    equal ranks and one start of A, "median" and "trimmed" (1803.01498), which take each number by itself. Krum and
+    the medians drop peers whose text is rare."""
 
     clip: float = 4.0
     """How far a neighbour can move a merge, in times the size of this peer's own adapter, unit by unit; up to 1,000, or

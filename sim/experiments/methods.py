@@ -173,6 +173,21 @@ CHANGES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "mean": ("average the factors A and B apart", {"merge": "mean"}),
     "pad": ("average A and B apart, smaller ranks filled up with zeros (HetLoRA)", {"merge": "pad"}),
     "svd": ("best adapter of this rank for the weighted sum of the products B A", {"merge": "svd"}),
+    "krum": ("take the one adapter nearest to most others (Krum)", {"merge": "krum"}),
+    "geometric-median": (
+        "the adapter with the least sum of distances to all (RFA)",
+        {"merge": "geometric-median"},
+    ),
+    "centred-clip": (
+        "clip neighbours' differences to their median distance (ClippedGossip)",
+        {"merge": "centred-clip"},
+    ),
+    "fltrust": (
+        "weights times the cosine with one's own update, all of one's own size (FLTrust)",
+        {"merge": "fltrust"},
+    ),
+    "median": ("the median of each number of A and of B", {"merge": "median"}),
+    "trimmed": ("the mean of the middle half of each number of A and of B", {"merge": "trimmed"}),
     "frozen": (
         "FFA-LoRA: A stays at the shared start, only B is trained and sent",
         {"train": "b", "merge": "mean"},

@@ -121,8 +121,9 @@ class Scenario:
 
     merge: MergeRule = "svd"
     """How adapters are merged where the method leaves it open: "svd", the best adapter of this rank for the
-    weighted sum of the products B A; "mean", the weighted mean of A and of B, for equal ranks; or "pad", that mean
-    after smaller ranks are filled up with zeros."""
+    weighted sum of the products B A; "mean", the weighted mean of A and of B, for equal ranks; "pad", that mean
+    after smaller ranks are filled up with zeros; or a robust rule, as `gossipllm sim --list` says of the change of its
+    name."""
 
     clip: float = 4.0
     """How far a neighbour can move a merge, in times the size of a peer's own adapter, up to 1,000, or 0 for no

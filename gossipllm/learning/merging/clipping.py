@@ -28,7 +28,7 @@ from typing import Final
 import numpy as np
 
 from gossipllm.learning.merging.averages import F64
-from gossipllm.learning.merging.inner_products import OfferedPieces, inner_products
+from gossipllm.learning.merging.inner_products import OfferedPieces, inner_products, of_moves
 from gossipllm.learning.merging.products import resized
 from gossipllm.model.adapter.blueprint import Blueprint, Cut
 from gossipllm.model.adapter.names import A, B, State
@@ -110,7 +110,7 @@ def _kept(ratios_UK: F64) -> F64:
 
 def _product_ratios(blueprint: Blueprint, peers: Sequence[Sequence[OfferedPieces]], clip: float) -> F64:
     """Distances of the products over tau. All 0 where this peer's own are zero, which gives no yardstick."""
-    inner_UKK = _of_moves(
+    inner_UKK = of_moves(
         inner_products(blueprint, [one for each in peers for one in each]).inner_UVV, len(peers[0])
     )
     squares_UK = np.einsum("ukk->uk", inner_UKK)
@@ -126,20 +126,6 @@ def _product_ratios(blueprint: Blueprint, peers: Sequence[Sequence[OfferedPieces
                 for one in each
             )
     return np.where(bounds_UK <= MOST_RATIO * tau_U1, apart_UK / tau_U1, math.inf)
-
-
-def _of_moves(inner_UVV: F64, each: int) -> F64:
-    """Inner products of the adapters, or, of two for each peer, of their differences."""
-    if each == 1:
-        return inner_UVV
-    after, before = slice(0, None, 2), slice(1, None, 2)
-    # Sums of slices, not a product with a matrix of signs: that would spread what is not finite to all peers.
-    return (
-        inner_UVV[:, after, after]
-        - inner_UVV[:, after, before]
-        - inner_UVV[:, before, after]
-        + inner_UVV[:, before, before]
-    )
 
 
 def _factor_ratios(blueprint: Blueprint, peers: Sequence[Sequence[OfferedPieces]], clip: float) -> F64:

@@ -64,6 +64,20 @@ def inner_products(blueprint: Blueprint, adapters: Sequence[OfferedPieces]) -> I
     return InnerProducts(inner_UVV * np.outer(scales_V, scales_V), held_UV)
 
 
+def of_moves(inner_UVV: F64, each: int) -> F64:
+    """Inner products of the adapters, or, of two for each peer, of their differences."""
+    if each == 1:
+        return inner_UVV
+    after, before = slice(0, None, 2), slice(1, None, 2)
+    # Sums of slices, not a product with a matrix of signs: that would spread what is not finite to all peers.
+    return (
+        inner_UVV[:, after, after]
+        - inner_UVV[:, after, before]
+        - inner_UVV[:, before, after]
+        + inner_UVV[:, before, before]
+    )
+
+
 def _inner(factors_V: Sequence[Factors]) -> F64:
     a_SI = np.concatenate([each.a_RI for each in factors_V]).astype(np.float64)
     b_OS = np.concatenate([each.b_OR for each in factors_V], axis=1).astype(np.float64)

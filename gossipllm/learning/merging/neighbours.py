@@ -79,9 +79,13 @@ class Neighbours:
         return self._merges[key]
 
     def beside(self, update: Update, share: float, own: OwnAdapter) -> State:
-        """The merge of the own adapter with one neighbour's at the weight `share`, which is not kept."""
+        """The merge of the own adapter with one neighbour's at the weight `share`, which is not kept.
+
+        By rule "svd" where the configured rule is robust: of two adapters, such a rule may take the larger weight's.
+        """
         stack = self._stack_of(own, [update])
-        return stack.merge((1 - share, share), self._config.merge, self._config.layers.missing).state
+        rule = "svd" if MERGE_RULES[self._config.merge].robust else self._config.merge
+        return stack.merge((1 - share, share), rule, self._config.layers.missing).state
 
     def moves(
         self, updates: Sequence[Content], *, state: State, start: State

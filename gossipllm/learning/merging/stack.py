@@ -16,34 +16,39 @@ exact. Where the ranks of frozen factors differ, the smaller factor is the begin
 taken over the largest rank; ranks beyond this peer's are projected on the span of its own frozen factor (rule "svd"),
 or cut off.
 
+Robust rules first turn the row into other coefficients, by the inner products of whole adapters over the units that
+the same peers hold (`reweighting.py`), or take each number by itself (`coordinates.py`).
+
 Axes: K peers, entry 0 the own one; V voices; N units of a group, or 1 where all have the same weights; X of a factor,
 what is not its rank.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 
 from gossipllm.config.choices import MERGE_RULES, MIXINGS, MergeRule, Missing, Mixing
 from gossipllm.learning.merging.clipping import Clip, has_both
-from gossipllm.learning.merging.inner_products import OfferedPieces
-from gossipllm.learning.merging.products import F64, MergeError, Pair, Products, narrow, resized
+from gossipllm.learning.merging.inner_products import OfferedPieces, inner_products, of_moves
+from gossipllm.learning.merging.products import F64, MergeError, Products, narrow, resized
+from gossipllm.learning.merging.rules import (
+    RULE_FUNCTIONS,
+    CoordinateFunction,
+    Reweighting,
+    RuleFunctions,
+)
 from gossipllm.learning.merging.updates import Update
 from gossipllm.model.adapter.blueprint import Blueprint, Cut
 from gossipllm.model.adapter.names import A, B, State
 from wire.floats import F32
 
-PairsRule: TypeAlias = Callable[[Products, F64], tuple[list[Pair], MergeError]]
-"""`(products, weights_NV)` to the factors of the result, and what these lack of the exact mixture."""
-
-SurplusRule: TypeAlias = Callable[[F64, F64, int], F64]
-"""`(wide_XS, gram_SS, rank)` to `kept_XR`, for a factor beside a frozen one: the mean over the largest rank S, the
-inner products of the frozen factor's ranks, and the rank R of the result."""
+_ROUNDING: Final = 1e-12
+"""Difference from 1 at which a weight is all of the weight."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,38 +90,6 @@ class _Group:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleFunctions:
-    """What a merge rule computes. What it can do stands in `gossipllm.config.choices.MERGE_RULES`."""
-
-    pairs: PairsRule
-    """For units of which both factors are trained."""
-
-    surplus: SurplusRule
-    """For units with one frozen factor, where others have more ranks than this peer."""
-
-    by_factors: bool
-    """Whether `pairs` averages the factors, so that the clip bounds their distances too."""
-
-
-def cut_off(wide_XS: F64, gram_SS: F64, rank: int) -> F64:  # noqa: ARG001 - the form of a `SurplusRule`
-    """The first ranks as they are."""
-    return wide_XS[:, :rank]
-
-
-def projected(wide_XS: F64, gram_SS: F64, rank: int) -> F64:
-    """The nearest factor of the smaller rank: what lies beyond is projected on the span of the own frozen factor."""
-    onto_SR = gram_SS[:, :rank] @ np.linalg.pinv(gram_SS[:rank, :rank], hermitian=True)
-    return wide_XS[:, :rank] + wide_XS[:, rank:] @ onto_SR[rank:]
-
-
-RULE_FUNCTIONS: Final[dict[MergeRule, RuleFunctions]] = {
-    "svd": RuleFunctions(pairs=Products.svd, surplus=projected, by_factors=False),
-    "mean": RuleFunctions(pairs=Products.averaged, surplus=cut_off, by_factors=True),
-    "pad": RuleFunctions(pairs=Products.averaged, surplus=cut_off, by_factors=True),
-}
-
-
 class Stack:
     """Adapters prepared for merges by any number of rows: what does not depend on the row is computed once."""
 
@@ -141,6 +114,7 @@ class Stack:
             *(blueprint.pieces(one, blueprint.own) for one in (own.state, own.start)[: 1 + self._gains]),
         )
         others = [self._voices_of(update) for update in updates]
+        self._offered = [mine, *others]
         self._clip = Clip(blueprint, mine, others, clip) if clip else None
         self._groups = self._grouped(
             [mine, *(others if self._clip is None else self._clip.others)],
@@ -160,7 +134,7 @@ class Stack:
         missed = MergeError()
         alone: list[tuple[_Group, F64]] = []
         for group in self._groups:
-            weights_NV = self._weights(row_K, group, missing, by_factors=RULE_FUNCTIONS[rule].by_factors)
+            weights_NV = self._weights(row_K, group, missing, RULE_FUNCTIONS[rule])
             only = self._only(group, weights_NV)
             if only is None:
                 merged, lacking = self._merged(group, weights_NV, rule)
@@ -183,31 +157,48 @@ class Stack:
         return _voices(update.offer.rank, update.units, update.state, update.start)
 
     def _only(self, group: _Group, weights_NV: F64) -> OfferedPieces | None:
-        """The voice that has all weight in all units, if it has this peer's rank."""
+        """The voice that is the whole result in all units: of weight 1, and of this peer's rank."""
         heard = [int(each) for each in np.flatnonzero(weights_NV.any(axis=0))]
         voice = group.voices[heard[0]]
-        return voice if len(heard) == 1 and voice.rank == self._blueprint.rank else None
+        whole = len(heard) == 1 and bool(np.allclose(weights_NV[:, heard], 1, rtol=0, atol=_ROUNDING))
+        return voice if whole and voice.rank == self._blueprint.rank else None
 
     def _merged(self, group: _Group, weights_NV: F64, rule: MergeRule) -> tuple[dict[str, F32], MergeError]:
+        functions = RULE_FUNCTIONS[rule]
+        each_NV = np.broadcast_to(weights_NV, (len(group.cuts), weights_NV.shape[1]))
         merged: dict[str, F32] = {}
+        missed = MergeError()
+        if isinstance(functions, CoordinateFunction):
+            for weights_V, cuts in zip(each_NV, group.cuts, strict=True):
+                merged |= {cut.piece: self._combined(cut, group, weights_V, functions) for cut in cuts}
+            # No mixture is aimed at, so none is missed.
+            return merged, missed
         if has_both(group.cuts[0]):
-            pairs, missed = RULE_FUNCTIONS[rule].pairs(group.products, weights_NV)
+            pairs, missed = functions.pairs(group.products, weights_NV)
             for (a, b), (a_RI, b_OR) in zip(group.cuts, pairs, strict=True):
                 merged |= {a.piece: a_RI, b.piece: b_OR}
             return merged, missed
-        missed = MergeError()
-        for weights_V, cuts in zip(
-            np.broadcast_to(weights_NV, (len(group.cuts), weights_NV.shape[1])), group.cuts, strict=True
-        ):
+        for weights_V, cuts in zip(each_NV, group.cuts, strict=True):
             for cut in cuts:
-                merged[cut.piece], lacking = self._average(cut, group, weights_V, rule)
+                merged[cut.piece], lacking = self._average(cut, group, weights_V, functions)
                 missed += lacking
         return merged, missed
 
+    def _combined(self, cut: Cut, group: _Group, weights_V: F64, functions: CoordinateFunction) -> F32:
+        values_VX = np.stack([voice.pieces[cut.piece].ravel() for voice in group.voices]).astype(np.float64)
+        shape = group.voices[0].pieces[cut.piece].shape
+        if not self._gains:
+            return narrow(functions.combined(values_VX, weights_V).reshape(shape))
+        # Voices are pairs: an adapter, and with the opposite weight what it began from.
+        gains_KX = values_VX[::2] - values_VX[1::2]
+        return narrow((values_VX[1] + functions.combined(gains_KX, weights_V[::2])).reshape(shape))
+
     # -- weights ------------------------------------------------------------------------------------
 
-    def _weights(self, row_K: F64, group: _Group, missing: Missing, *, by_factors: bool) -> F64:
-        """The row as weights of a group's voices, which sum to 1: a row for each unit, or one for all of them."""
+    def _weights(
+        self, row_K: F64, group: _Group, missing: Missing, functions: RuleFunctions | CoordinateFunction
+    ) -> F64:
+        """The row, or what a rule makes of it, as weights of a group's voices: a row for each unit, or one for all."""
         taken = row_K[list(group.peers)]
         if len(group.peers) < self._peers or not group.own_holds:
             if missing == "self":
@@ -216,12 +207,31 @@ class Stack:
                 taken[0] *= group.own_holds or missing == "kept"
                 total = taken.sum()
                 taken = taken / total if total > 0 else np.eye(len(taken))[0]
-        taken_NK = self._clipped(taken, group, by_factors=by_factors)
+        if isinstance(functions, RuleFunctions) and functions.reweighted is not None:
+            taken = self._reweighted(taken, group, functions.reweighted)
+        taken_NK = self._clipped(taken, group, by_factors=functions.by_factors)
         if not self._gains:
             return taken_NK
         signed_NKV = np.stack([taken_NK, -taken_NK], axis=2)
         signed_NKV[:, 0, 1] += 1
         return signed_NKV.reshape(len(taken_NK), -1)
+
+    def _reweighted(self, taken_K: F64, group: _Group, reweighted: Reweighting) -> F64:
+        """The coefficients that a rule makes of weights, by all units that the same peers hold."""
+        held = [
+            unit
+            for each in self._groups
+            if (each.peers, each.own_holds) == (group.peers, group.own_holds)
+            for unit in each.units
+        ]
+        inner_KK = self._inner_UKK[held].sum(axis=0)
+        return reweighted(inner_KK[np.ix_(group.peers, group.peers)], taken_K)
+
+    @cached_property
+    def _inner_UKK(self) -> F64:
+        """Inner products of what the peers' adapters add to the base, or of their changes where these are mixed."""
+        offered = [voice for voices in self._offered for voice in voices]
+        return of_moves(inner_products(self._blueprint, offered).inner_UVV, len(self._offered[0]))
 
     def _clipped(self, taken_K: F64, group: _Group, *, by_factors: bool) -> F64:
         """The weights after clipping; what a neighbour loses goes to this peer."""
@@ -255,7 +265,9 @@ class Stack:
 
     # -- one factor, or none ------------------------------------------------------------------------
 
-    def _average(self, cut: Cut, group: _Group, weights_V: F64, rule: MergeRule) -> tuple[F32, MergeError]:
+    def _average(
+        self, cut: Cut, group: _Group, weights_V: F64, functions: RuleFunctions
+    ) -> tuple[F32, MergeError]:
         terms = [term for term in zip(weights_V, group.scales, group.voices, strict=True) if term[0]]
         rank, axis = self._blueprint.rank, _rank_axis(cut)
         if axis is None or all(voice.rank == rank for _, _, voice in terms):
@@ -268,7 +280,7 @@ class Stack:
             held_XS = resized(factor.T if axis == 0 else factor, 1, most)
             wide_XS = wide_XS + weight * (scale / group.scales[0]) * held_XS
         gram_SS = self._gram(cut, most)
-        kept_XR = RULE_FUNCTIONS[rule].surplus(wide_XS, gram_SS, rank)
+        kept_XR = functions.surplus(wide_XS, gram_SS, rank)
         lacking_XS = wide_XS - resized(kept_XR, 1, most)
         missed = MergeError(*(max(float(((x @ gram_SS) * x).sum()), 0.0) for x in (lacking_XS, wide_XS)))
         return narrow(kept_XR.T if axis == 0 else kept_XR), missed

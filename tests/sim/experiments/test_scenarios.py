@@ -75,7 +75,7 @@ def test_settings_change_single_keys_in_the_syntax_of_toml() -> None:
         ('data.sources=["embedded:fr", "lines:embedded:de"]', "sources must be all texts or all samples"),
         ('data.sources=["e2e:"]', "write e2e:PATH"),
         ("data.trust_samples=1", "data: trust_samples must be in 2..4096, got 1"),
-        ('merge="median"', 'merge: must be one of "svd", "mean", "pad", got'),
+        ('merge="nearest"', 'merge: must be one of "svd", "mean", "pad", "krum",'),
         ('conditions.churn.late=["peer-9 at 3"]', "no peer is called 'peer-9'"),
     ],
 )

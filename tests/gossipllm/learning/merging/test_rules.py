@@ -23,7 +23,7 @@ from gossipllm.config.choices import (
 from gossipllm.learning import merging
 from gossipllm.learning.merging.neighbours import Neighbours
 from gossipllm.learning.merging.products import F64, MergeError, Pair, Products
-from gossipllm.learning.merging.stack import RULE_FUNCTIONS, RuleFunctions, cut_off
+from gossipllm.learning.merging.rules import RULE_FUNCTIONS, RuleFunctions, cut_off
 from gossipllm.learning.merging.updates import Update, UpdateFormat
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
