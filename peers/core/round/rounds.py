@@ -63,6 +63,7 @@ from peers.core.round.gathering import Gatherer
 from peers.core.round.learner_supervision import MERGE_TRIES, LearnerSupervision, note
 from peers.core.round.planning import Planner
 from peers.core.round.records import begun_record, merge_inputs, round_record
+from peers.core.round.spoilers import Spoilers
 from peers.core.round.stages import (
     Choosing,
     Confirming,
@@ -109,6 +110,7 @@ class Rounds:
         self._gatherer = Gatherer(config, neighbourhood)
         self._decider = Decider(config, Confirmer(config, keys, neighbourhood), new_request)
         self._disk = Disk(keys.peer_id)
+        self._spoilers = Spoilers(keys.peer_id)
         self._suspects: tuple[PeerId, ...] = ()
         """Neighbours in the last row before this peer went back. Forgotten in a restart."""
         self._shown: tuple[Content, ...] = ()
@@ -376,7 +378,7 @@ class Rounds:
         refused = self._absorbed(stage.participants.shares, event.refused, now)
         record = round_record(self._me, saved=self._saved, stage=stage, merged=event)
         kept = self._kept(self._saved, stage)
-        back = self._went_back(stage)
+        back = [*self._went_back(stage), *self._spoilers.after(record, now)]
         self._saved = self._advance.from_merging(self._saved, event, stage.choice.guard)
         self._others.turn({one.peer: one.weight for one in record.seen}, record.round)
         return [*refused, Log(record=record), *back, *kept, Store(saved=self._saved), *self._train()]

@@ -121,6 +121,21 @@ def test_where_nobody_is_left_the_round_ends_alone_and_says_why(
     assert round_record(ended).guard == "refused"
 
 
+def test_the_second_refused_merge_in_a_row_is_told_with_the_names(
+    bench: Bench, others: list[RemotePeer]
+) -> None:
+    effects = bench.start()
+    told: list[list[str]] = []
+    for round_ in range(2):
+        confirm = asked(bench, others, effects, round_)
+        effects = bench.finish(confirmed(bench, confirm, dict.fromkeys((one.id for one in others), BAD)))
+        told.append([one.record.text for one in every(effects, Log) if isinstance(one.record, Note)])
+        bench.tell_stored(effects)
+    assert told[0] == []
+    (line,) = told[1]
+    assert all(f"{name} (raised the trust loss, -0.5)" in line for name in NAMES)
+
+
 def test_of_twins_the_one_with_more_standing_counts_then_the_one_heard_first(bench: Bench) -> None:
     first, second, third = others = [RemotePeer(name) for name in ("zoe", "ann", "mia")]
     confirm = asked(bench, others)
