@@ -138,6 +138,8 @@ METHODS: Final[dict[str, Method]] = {
     "s3": _plain("predictions"),
     "learned": _plain("learned"),
     "fomo": replace(_plain("fomo"), guard=False),
+    "balance": replace(_plain("balance"), guard=False),
+    "ubar": replace(_plain("ubar"), guard=False),
     "s1-text": _text("weights", "softmax of the cosine of all factors as one vector"),
     "s2-text": _text("validation", "softmax of minus the cross-entropy on this peer's trust split"),
     "s3-text": _text("predictions", "softmax of minus the L1 distance of raw logits, 200 positions, top 100"),

@@ -112,6 +112,7 @@ _MERGING: Final = Rule(_merging, "every peer trains alone")
 _RANKED: Final = Rule(_has_rank, 'adapter.train = "full" or "bias" has no LoRA factors')
 _TEMPERED: Final = Rule(_has_temperature, "only s1, s2, s3 and their products use it")
 _LEARNED: Final = Rule(lambda _, m: STRATEGIES[m.strategy].fitted, "no method learns a row")
+_BALANCES: Final = Rule(lambda _, m: m.strategy == "balance", "only balance accepts by a radius")
 _DISTILS: Final = Rule(lambda s, _: s.layers.context == "distil", 'layers.context is not "distil"')
 _BY_IMPORTANCE: Final = Rule(
     lambda s, _: s.layers.sampling == "importance", 'layers.sampling is not "importance"'
@@ -194,6 +195,8 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "trust.age_decay": (_TEMPERED,),
     "trust.learned_steps": (_LEARNED,),
     "trust.learned_rate": (_LEARNED,),
+    "trust.balance_reach": (_BALANCES,),
+    "trust.balance_decay": (_BALANCES,),
     "trust.tokens_power": (_TOKENS,),
     "trust.tokens_count": (_TOKENS,),
     "trust.tokens_cap": (_TOKENS,),

@@ -23,7 +23,8 @@ class TrustConfig:
     """How rows are made: "predictions" (total variation on the reference set), "weights" (cosine of the updates),
     "validation" (loss of the neighbours' adapters on this peer's trust split); "product" (several of these together);
     "learned" (gradient descent on the row itself, for the loss on the trust split); "fomo" (decrease of the loss per
-    distance: FedFomo, arXiv 2012.08565); "fixed" (the weights in `fixed`), "uniform" (plain averaging), "local" (no
+    distance: FedFomo, arXiv 2012.08565); "balance" and "ubar" (equal weights for accepted neighbours: arXiv
+    2406.10416 and 2002.12991); "fixed" (the weights in `fixed`), "uniform" (plain averaging), "local" (no
     merging). The first three follow Wagner, Fan and Jaggi (2024), arXiv 2404.09753."""
 
     form: Form = "ours"
@@ -53,6 +54,15 @@ class TrustConfig:
     learned_rate: float = 0.5
     """For "learned": size of a step in the logarithms of the weights, above 0 to 100. Guess; good in
     sim/FINDINGS.md."""
+
+    balance_reach: float = 3.0
+    """For "balance": the radius in round 0 within which neighbours are accepted, in times the size of this peer's own
+    update; above 0 to 1,000. Guess: honest updates of LoRA were at most 2.1 apart (the run of
+    `gossipllm.work.BIND_TOLERANCE`); whole models, for which BALANCE was published, are far nearer to each other."""
+
+    balance_decay: float = 0.0
+    """For "balance": the radius after t rounds is `balance_reach * exp(-balance_decay * t)`; 0 to 1, 0 for a constant
+    one. The authors divide by a number of rounds that is known in advance, which a peer does not have. Guess."""
 
     age_decay: float = 0.5
     """The weight of a neighbour whose announcement is `age` rounds old is multiplied by `(1 + age) ** -age_decay`; 0 to
@@ -98,6 +108,10 @@ class TrustConfig:
             raise ValueError(f"learned_steps must be in 1..1000, got {self.learned_steps}")
         if not 0 < self.learned_rate <= 100:
             raise ValueError(f"learned_rate must be in (0, 100], got {self.learned_rate}")
+        if not 0 < self.balance_reach <= 1000:
+            raise ValueError(f"balance_reach must be in (0, 1000], got {self.balance_reach}")
+        if not 0 <= self.balance_decay <= 1:
+            raise ValueError(f"balance_decay must be in 0..1, got {self.balance_decay}")
         if not 0 <= self.age_decay <= 4:
             raise ValueError(f"age_decay must be in 0..4, got {self.age_decay}")
         if not 0 <= self.max_age <= 1000:

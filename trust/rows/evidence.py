@@ -50,6 +50,8 @@ class Neighbour:
     age: int
     tokens: int = 0
     samples: int = 0
+    round: int = 0
+    """The round of this peer, not the neighbour's, that the row is for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,7 +1,7 @@
 """The table of kinds of evidence that a learner can measure of a neighbour, and the properties of each kind.
 
-`evidence.py`, `published.py` and `fomo.py` compute them; `strategies.py` says which strategy needs which kind. To add a
-kind, add an entry here and a case in `gossipllm.learning.merging.distances.measured`.
+`evidence.py`, `published.py`, `fomo.py` and `robust.py` compute them; `strategies.py` says which strategy needs
+which kind. To add a kind, add an entry here and a case in `gossipllm.learning.merging.distances.measured`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import Final, Literal, TypeAlias
 Factor: TypeAlias = Literal["predictions", "weights", "validation"]
 """Kinds of evidence that a product may multiply."""
 
-Evidence: TypeAlias = Literal[Factor, "progress", "parameters", "row-cosines", "perplexity", "logits"]
+Evidence: TypeAlias = Literal[
+    Factor, "distance", "progress", "parameters", "row-cosines", "perplexity", "logits"
+]
 
 Positions: TypeAlias = Literal["all", "last"]
 """The positions of each reference window at which a peer predicts."""
@@ -55,6 +57,10 @@ EVIDENCE: Final[dict[Evidence, EvidenceKind]] = {
         about="{me} measured how much its loss falls on the way to the neighbour's adapter, for the length of the "
         "way. The more it falls, the more the distance is below 0.",
         compares_losses=True,
+    ),
+    "distance": EvidenceKind(
+        about="The distance is the length of the difference between two adapters' changes of the model, in times the "
+        "length of {me}'s own: 0 is none, 2 as far as the opposite of {me}'s own.",
     ),
     # The kinds below are those of Wagner et al. (2024, arXiv 2404.09753) and their code, for reproduction.
     "parameters": EvidenceKind(

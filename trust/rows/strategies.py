@@ -17,6 +17,7 @@ from trust.rows.evidence_kinds import Evidence, Factor
 from trust.rows.fixed import fixed_weights
 from trust.rows.fomo import gain_weights
 from trust.rows.published import published_weights, sharpened_weights
+from trust.rows.robust import balance_weights, ubar_weights
 from trust.rows.softmax import soft_weights
 
 Form: TypeAlias = Literal["ours", "paper-text", "paper-code"]
@@ -35,6 +36,10 @@ class StrategySettings(Protocol):
     def product_of(self) -> tuple[Factor, ...]: ...
     @property
     def fixed(self) -> tuple[str, ...]: ...
+    @property
+    def balance_reach(self) -> float: ...
+    @property
+    def balance_decay(self) -> float: ...
 
 
 Proposals: TypeAlias = list[tuple[float | None, list[float]]]
@@ -182,6 +187,25 @@ STRATEGIES: Final[dict[str, Strategy]] = {
         "that does not lower it gets none.",
         evidence=lambda _: ("progress",),
         weights=lambda _, neighbours: [(None, gain_weights(neighbours))],
+    ),
+    "balance": Strategy(
+        about="BALANCE: equal weights for neighbours within a ball that shrinks with the rounds",
+        explanation="Neighbours whose adapters are within a radius around {me}'s own share a half equally; others get "
+        "none. The radius shrinks with {me}'s rounds.",
+        evidence=lambda _: ("distance",),
+        weights=lambda settings, neighbours: [
+            (
+                None,
+                balance_weights(neighbours, reach=settings.balance_reach, decay=settings.balance_decay),
+            )
+        ],
+    ),
+    "ubar": Strategy(
+        about="UBAR: equal weights for the nearest half of the neighbours, if their loss is no higher",
+        explanation="The nearest half of the neighbours, without those whose adapters do worse on {me}'s text than its "
+        "own, share a half equally; others get none.",
+        evidence=lambda _: ("distance", "validation"),
+        weights=lambda _, neighbours: [(None, ubar_weights(neighbours))],
     ),
     "fixed": Strategy(
         about="weights that the settings give",

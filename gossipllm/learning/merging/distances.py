@@ -1,8 +1,9 @@
 """A neighbour's distance, by each kind of evidence (`trust.rows.config.Evidence`).
 
-Adapters may differ in rank and hold different units. "weights" compares the units that both have. For losses, the
-neighbour's units replace this peer's own. The published forms compare whole adapters and refuse any difference.
-Means of losses weight windows as training does, except for "perplexity", which weights all equally, as published.
+Adapters may differ in rank and hold different units. "weights" and "distance" compare the units that both have.
+For losses, the neighbour's units replace this peer's own. The published forms compare whole adapters and
+refuse any difference. Means of losses weight windows as training does, except for "perplexity", which weights
+all equally, as published.
 
 Axes: W windows.
 """
@@ -20,6 +21,7 @@ from gossipllm.learning.batches import drawn
 from gossipllm.learning.jobs import Task, losses_of
 from gossipllm.learning.merging.averages import F64, mean_loss, standard_error
 from gossipllm.learning.merging.factors import factors_of
+from gossipllm.learning.merging.inner_products import OfferedPieces, inner_products
 from gossipllm.learning.merging.stack import completed
 from gossipllm.learning.merging.updates import Update
 from gossipllm.model.adapter.blueprint import Blueprint
@@ -34,6 +36,7 @@ from trust.rows.evidence import (
 )
 from trust.rows.fomo import progress_distance
 from trust.rows.published import logit_distance, parameter_distance, perplexity_distance, row_cosine_distance
+from trust.rows.robust import relative_distance
 from wire.errors import WireError
 from wire.floats import F32
 from wire.logits import LogitRows, SparseRows
@@ -68,6 +71,8 @@ def measured(kind: Evidence, mine: OwnEvidence, author: str, theirs: Update, blo
             return prediction_distance(_rows(mine.blob), _rows(blob))
         case "logits":
             return logit_distance(_logits(mine.blob), _logits(blob))
+        case "distance":
+            return _apart(mine, theirs)
         case "weights" | "parameters" | "row-cosines":
             return _by_factors(kind, mine, theirs)
         case "validation" | "progress" | "perplexity":
@@ -75,12 +80,28 @@ def measured(kind: Evidence, mine: OwnEvidence, author: str, theirs: Update, blo
             return (yield from _by_losses(kind, mine, author, state))
 
 
+def _apart(mine: OwnEvidence, theirs: Update) -> Distance:
+    blueprint = mine.blueprint
+    _common(blueprint, theirs)
+    adapters = [
+        OfferedPieces(blueprint.rank, blueprint.own, blueprint.pieces(mine.state, blueprint.own)),
+        OfferedPieces(theirs.offer.rank, theirs.units, theirs.state),
+    ]
+    return relative_distance(*inner_products(blueprint, adapters).between(0, 1))
+
+
+def _common(blueprint: Blueprint, theirs: Update) -> list[int]:
+    """The units that both have."""
+    common = [unit for unit in blueprint.own if unit in set(theirs.units)]
+    if not common:
+        raise WireError("offer.units", "holds nothing of what this peer's adapter has")
+    return common
+
+
 def _by_factors(kind: Evidence, mine: OwnEvidence, theirs: Update) -> Distance:
     blueprint = mine.blueprint
     if kind == "weights":
-        common = [unit for unit in blueprint.own if unit in set(theirs.units)]
-        if not common:
-            raise WireError("offer.units", "holds nothing of what this peer's adapter has")
+        common = _common(blueprint, theirs)
         pieces = blueprint.pieces(mine.state, common)
         return weight_distance(
             factors_of(blueprint, pieces, common, blueprint.rank),

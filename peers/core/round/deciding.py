@@ -212,6 +212,7 @@ class Decider:
             member.own_measures,
             member.staleness,
             *counts,
+            participants.round,
         )
 
     def _counts(self, member: Participant, participants: Participants) -> Counts:

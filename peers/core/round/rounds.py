@@ -322,6 +322,7 @@ class Rounds:
             previous=self._others.weights,
             own_counts=own_counts(saved, local, self._config.trust),
             shares=self._others.shares(now) if take_shares else (),
+            round=saved.round,
         )
         if self._remembers and saved.course.waits > 0:
             participants = paused(participants)

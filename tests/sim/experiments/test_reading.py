@@ -77,6 +77,8 @@ IDLE_AND_READ: list[tuple[str, list[str], list[str]]] = [
     ("devices.capacities=[1, 2]", [], ["heads.copies=2", "methods=['s3+heads']"]),
     ("devices.blocks=[1, 2]", [], ["methods=['s3+layers']"]),
     ("trust.learned_steps=5", [], ["methods=['learned']"]),
+    ("trust.balance_reach=1.0", [], ["methods=['balance']"]),
+    ("trust.balance_decay=0.1", [], ["methods=['balance']"]),
     ("trust.temperatures=[1.0]", ["methods=['s3-text', 'fedavg']"], []),
     ("trust.tokens_cap=3.0", [], ["methods=['tokens']"]),
     ("trust.tokens_alpha=0.5", [], ["methods=['pushsum']"]),

@@ -102,6 +102,7 @@ class Case:
             seen.age,
             tokens=seen.tokens_total if total else seen.tokens,
             samples=seen.samples_total if total else seen.samples,
+            round=self.record.round,
         )
 
 

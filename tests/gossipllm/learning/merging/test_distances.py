@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from typing import Any
@@ -68,6 +69,20 @@ def cosine_distance(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) ->
         for side in (one, other)
     )
     return 1 - float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+@pytest.mark.parametrize("train", ["both", "b", "heads", "full", "bias"])
+def test_lengths_are_compared_by_what_adapters_add_in_times_ones_own(
+    shape: Shape, draw: Draw, offered: Offered, train: str
+) -> None:
+    form = shape(train=train)
+    one, other = draw(form, 1), draw(form, 2)
+    ours, theirs = (effects(form, each) for each in (one, other))
+
+    got = distance("distance", mine(form, one), offered(form, other))
+
+    apart = math.sqrt(sum(float(np.sum((theirs[name] - ours[name]) ** 2)) for name in ours))
+    assert got == pytest.approx(apart / math.sqrt(sum(float(np.sum(each**2)) for each in ours.values())))
 
 
 @pytest.mark.parametrize("train", ["both", "b", "heads", "full", "bias"])
