@@ -84,12 +84,12 @@ class DefenceConfig:
     not lower the loss. Without, the guard compares whole rows only, and one bad neighbour voids the row."""
 
     share: float = 0.1
-    """Weight of the neighbour when it is tried by itself, above 0 to 1. Guess: what a neighbour may have in a row of
-    four."""
+    """Weight of the neighbour when it is tried by itself, above 0 to 1. Small, because a neighbour that helps in a row
+    of many may harm at the weight of a row of two."""
 
     errors: float = 1.0
     """Standard errors by which a loss must fall to count as a gain, 0 to 10: for a neighbour by itself and for the row.
-    Guess."""
+    With 2 a clean network gains a seventh less (sim/FINDINGS.md)."""
 
     bind_rows: int = 4
     """Rows of a neighbour's predictions that are computed again from its update, 0 to 64; 0 takes the predictions on
@@ -100,10 +100,11 @@ class DefenceConfig:
     with what it has just read. Without, they travel in the announcement where they fit."""
 
     newcomers: float = 0.5
-    """Largest joint weight of the neighbours that have earned no seat yet, 0 to 1."""
+    """Largest joint weight of the neighbours that have earned no seat yet, 0 to 1. Needs `confirm`. Guess: clean runs
+    are as good with it as without."""
 
     own_share: float = 0.1
-    """Least weight of this peer itself in a merge, 0 to 1."""
+    """Least weight of this peer itself in a merge, 0 to 1. Guess: what it has beside nine equal neighbours."""
 
     patience: int = 2
     """Rounds in a row that this peer may be worse off than training alone would have left it, before it goes back to

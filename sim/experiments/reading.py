@@ -185,6 +185,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "defence": (Rule(_has_row, "nothing is merged by a row"), _DEFENDED),
     "defence.commit": (_DEFENDED,),
     "defence.share": (_DEFENDED, _CONFIRMS),
+    "defence.newcomers": (_DEFENDED, _CONFIRMS),
     "defence.bind_rows": (_DEFENDED, _CONFIRMS),
     # -- trust --
     "trust.strategy": (_NAMED,),

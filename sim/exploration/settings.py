@@ -8,7 +8,7 @@ from typing import get_args
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, LearnerConfig
 from gossipllm.config.choices import Missing, Mixing, Sampling
-from peers.core.config import CoreConfig, RoundConfig
+from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
 from sim.toy.units import Form
 from trust.rows.rows import Form as RowForm
 from trust.rows.rows import TrustConfig
@@ -56,6 +56,7 @@ def peer_settings(name: str, common: Shared, rng: random.Random) -> CoreConfig:
     )
     return CoreConfig(
         name=name,
+        defence=_defence(random.Random(f"{name} {round_}")),
         round=round_,
         trust=_trust(common, rng),
         learner=_learner(common, rng),
@@ -102,3 +103,19 @@ def _learner(common: Shared, rng: random.Random) -> LearnerConfig:
                     modules=tuple(f"w{n}" for n in range(4) if n == 0 or rng.random() < 0.5)
                 )
     return LearnerConfig(adapter=adapter, layers=layers, heads=heads, mixing=common.mixing)
+
+
+def _defence(rng: random.Random) -> DefenceConfig:
+    """Mostly the defaults, else any."""
+    if rng.random() < 0.5:
+        return DefenceConfig()
+    return DefenceConfig(
+        confirm=rng.random() < 0.8,
+        share=rng.choice((0.05, 0.1, 0.5, 1.0)),
+        errors=rng.choice((0.0, 1.0, 3.0)),
+        bind_rows=rng.choice((0, 1, 4)),
+        commit=rng.random() < 0.7,
+        newcomers=rng.choice((0.0, 0.25, 0.5, 1.0)),
+        own_share=rng.choice((0.0, 0.1, 0.5, 1.0)),
+        patience=rng.choice((0, 1, 2, 5)),
+    )

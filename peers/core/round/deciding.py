@@ -164,7 +164,9 @@ class Decider:
         gains = [one.gain for one in participants.members if one.gain is not None]
         if len(gains) == len(participants.members):
             row = by_gain(row, gains)
-        return bounded(row, seated, newcomers=defence.newcomers, own_share=defence.own_share)
+        # Without confirmed gains nobody can earn a seat.
+        newcomers = defence.newcomers if self._confirms else 1.0
+        return bounded(row, seated, newcomers=newcomers, own_share=defence.own_share)
 
     def absorb(self, participants: Participants) -> Step:
         """Absorb the arrived shares. The round's row keeps everything, because push-sum has no row."""

@@ -33,9 +33,9 @@ def begun_record(peer: PeerId, config: CoreConfig, *, round_: int, opened: Opene
         trust=msgspec.json.encode(config.trust).decode(),
         alpha=alpha_of(config.trust, config.learner.training.reduction),
         guarded=config.round.guard,
-        newcomers=config.defence.newcomers if config.round.guard else 1.0,
+        newcomers=config.defence.newcomers if config.confirms else 1.0,
         own_share=config.defence.own_share if config.round.guard else 0.0,
-        share=config.defence.share if config.round.guard and config.defence.confirm else 0.0,
+        share=config.defence.share if config.confirms else 0.0,
     )
 
 

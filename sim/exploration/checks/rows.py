@@ -17,6 +17,7 @@ from gossipllm.work import (
     Weigh,
     Weighed,
 )
+from peers.core.config import CoreConfig
 from peers.core.effects import Log, Publish
 from peers.core.events import Heard, PeerId, Pulled, Replied
 from peers.core.others.scores import Scores
@@ -27,6 +28,7 @@ from sim.world.simulated_peer import SimulatedPeer
 from sim.world.trace import Happened
 from trust.record.history import Round
 from trust.rows.config import evidence_of
+from trust.rows.standing import has_seat
 from wire.codec import decode_announcement, decode_reply
 from wire.digest import Content
 from wire.errors import WireError
@@ -37,8 +39,8 @@ TOLERANCE = 1e-9
 
 
 class RowsAreDistributions(Watching):
-    """Weights are finite, not negative and sum to 1; each neighbour stands in a row once; and the guard lets no merge
-    raise the trust loss."""
+    """Weights are finite, not negative and sum to 1; each neighbour stands in a row once; newcomers, the peer itself
+    and those that were left out have what they may; and the guard lets no merge raise the trust loss."""
 
     def see(self, node: SimulatedPeer, happened: Happened) -> Iterator[str]:
         for effect in happened.effects:
@@ -58,9 +60,23 @@ class RowsAreDistributions(Watching):
             yield f"round {record.round} has a neighbour twice, or itself: {authors}"
         if not (node.config.round.guard and node.config.merges and node.config.learner.rows):
             return
+        yield from _out_of_bounds(node.config, record)
         before, after = record.trust_alone, record.trust_merged
         if after > before * (1 + 1e-6) + 1e-6:
             yield f"the merge of round {record.round} raises the trust loss from {before} to {after}"
+
+
+def _out_of_bounds(config: CoreConfig, record: Round) -> Iterator[str]:
+    """Which bounds of a row a record breaks: what newcomers have together, what the peer keeps, who was left out."""
+    defence = config.defence
+    new = math.fsum(one.weight for one in record.seen if not has_seat(one.standing))
+    if config.confirms and new > defence.newcomers + TOLERANCE:
+        yield f"newcomers have {new} in round {record.round}, of at most {defence.newcomers}"
+    if config.round.guard and record.self_weight < defence.own_share - TOLERANCE:
+        yield f"the peer keeps {record.self_weight} in round {record.round}, and must {defence.own_share}"
+    for one in record.seen:
+        if one.left is not None and one.weight > 0:
+            yield f"{one.name} was left out of round {record.round} as {one.left} and has the weight {one.weight}"
 
 
 def _faults_of(row: Sequence[float], neighbours: int) -> Iterator[str]:
@@ -110,8 +126,8 @@ class _Life:
 
 
 class GatesBeforeWeight(Watching):
-    """An update with a weight was announced with a signature, fetched, found whole and finite, weighed and, with the
-    guard, measured in this very row; no author of it is banned."""
+    """An update with a weight was announced with a signature, fetched, found whole and finite, weighed, tried by itself
+    where neighbours are, and, with the guard, measured in this very row; no author of it is banned."""
 
     def __init__(self, form: Form) -> None:
         self._schema = SCHEMAS[form]
@@ -207,6 +223,8 @@ class GatesBeforeWeight(Watching):
             yield f"is refused by the wire: {error}"
         if evidence_of(node.config.trust) and update.digest not in life.weighed:
             yield "was not weighed in this round"
+        if node.config.confirms and update.digest not in life.confirmed:
+            yield "did not lower the loss by itself"
 
     @staticmethod
     def _scores(node: SimulatedPeer, life: _Life) -> Scores:
