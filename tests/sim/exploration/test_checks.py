@@ -23,6 +23,7 @@ from peers.core.others.greetings import Greetings
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
 from peers.core.round import deciding, gathering, records, rounds
 from peers.core.round.choosing import Choice
+from peers.core.round.confirming import Confirmer
 from peers.core.round.rounds import Rounds
 from peers.core.round.stages import Merging
 from peers.core.saved import Saved
@@ -34,6 +35,7 @@ from sim.world import world
 from sim.world.line import Line
 from support.explored import plan_of, violated, with_strategy
 from trust.record.history import Round
+from trust.rows.bounds import Row
 from trust.rows.rows import Candidate, Neighbour, TrustConfig
 from wire.codec import Frame
 
@@ -94,6 +96,21 @@ def test_a_guard_that_takes_what_is_worse(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(deciding, "choice_of", _takes_the_first)
 
     assert {"rows", "gates-before-weight"} <= violated(plan_of(act("opposite")))
+
+
+def test_a_neighbour_that_harms_by_itself_and_is_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Confirmer, "_left", _nothing)
+
+    assert "gates-before-weight" in violated(plan_of(act("opposite")))
+
+
+def test_newcomers_without_a_joint_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unbounded(row: Row, *_: object, **__: object) -> Row:
+        return row
+
+    monkeypatch.setattr(deciding, "bounded", unbounded)
+
+    assert "rows" in violated(with_strategy(plan_of(), "uniform"))
 
 
 def test_a_row_that_does_not_sum_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
