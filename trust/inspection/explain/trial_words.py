@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import math
-from typing import assert_never
+from typing import Final, assert_never
 
 from trust.inspection.explain.page_layout import change_text, error_text
 from trust.inspection.explain.trial_document import CourseShown, TrialShown, WeightSteps
 from trust.inspection.explain.words import percent
 from trust.record.history import LeftOut
 from trust.rows.standing import SEAT
+
+_LEAST: Final = 5e-5
+"""Difference in nats per token below which two losses print the same."""
 
 
 def of_left_out(left: LeftOut, me: str, them: str, twin: str) -> str:
@@ -102,9 +105,12 @@ def of_course(course: CourseShown, me: str) -> str:
     """How this peer stands against training alone."""
     behind = course.ahead < 0
     factor = 100 * abs(math.expm1(-course.ahead)) if abs(course.ahead) < 50 else math.inf
+    at = f"of about {course.alone:.4f} now (estimated from its own local steps)"
+    if abs(course.ahead) < _LEAST:
+        return f"Had it always trained alone, {me} would be at a trust loss {at}, which is where it is."
     return (
-        f"Had it always trained alone, {me} would be at a trust loss of about {course.alone:.4f} now (estimated from "
-        f"its own local steps). It is {change_text(abs(course.ahead)).lstrip('+')} nats per token "
+        f"Had it always trained alone, {me} would be at a trust loss {at}. It is "
+        f"{change_text(abs(course.ahead)).lstrip('+')} nats per token "
         f"{'behind' if behind else 'ahead of'} that, {factor:.2g} % {'more' if behind else 'less'} perplexity."
     )
 

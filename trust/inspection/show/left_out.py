@@ -25,7 +25,8 @@ def reasons(shown: Summary, names: Sequence[str]) -> Iterable[str]:
             named.setdefault(why, []).append(name_of[peer])
         if named:
             parts = "; ".join(f"{why} {_listed(named[why])}" for why in sorted(named))
-            yield f"{name_of[row.peer]} left out: {parts} (gossipllm trust explain says more)"
+            yield f"{name_of[row.peer]} left out: {parts}"
+    yield "gossipllm trust explain says more about each"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -189,6 +189,7 @@ def test_bounds_that_do_not_bind_are_not_mentioned(tell: Story) -> None:
     [
         (2.6, "It is 0.1000 nats per token ahead of that, 9.5 % less perplexity."),
         (2.45, "It is 0.0500 nats per token behind that, 5.1 % more perplexity."),
+        (2.5, "which is where it is."),
     ],
 )
 def test_the_peer_is_held_against_training_alone(tell: Story, alone: float, says: str) -> None:

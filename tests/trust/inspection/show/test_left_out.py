@@ -46,7 +46,7 @@ def test_a_neighbour_that_was_left_out_has_its_own_mark(home: Path) -> None:
     lines = [line.split() for line in out.splitlines()]
     assert ["anna", "*75", "✗", "25", "✗"] in lines
     assert "· nothing, ✗ tried and left out" in out
-    assert "anna left out: harmful bert; twin dora (gossipllm trust explain says more)" in out
+    assert "anna left out: harmful bert; twin dora\n" in out
 
 
 def test_the_neighbours_left_out_are_counted_and_named_in_the_document(home: Path) -> None:
