@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from gossipllm.config import Evidence
-from gossipllm.work import Merged
+from gossipllm.work import Confirmed, Merged
 from peers.core.config import CoreConfig
 from peers.core.core import Core
 from peers.core.effects import Effect
@@ -25,7 +25,7 @@ from peers.core.round import deciding, gathering, records, rounds
 from peers.core.round.choosing import Choice
 from peers.core.round.confirming import Confirmer
 from peers.core.round.rounds import Rounds
-from peers.core.round.stages import Merging
+from peers.core.round.stages import Merging, Participant
 from peers.core.saved import Saved
 from sim.exploration.checks.table import INVARIANTS, RAISED, TRACE
 from sim.exploration.faults import Crash, Cut, LearnerDeath
@@ -99,9 +99,12 @@ def test_a_guard_that_takes_what_is_worse(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_neighbour_that_harms_by_itself_and_is_merged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Confirmer, "_left", _nothing)
+    def takes_all(_: Confirmer, members: Sequence[Participant], __: Confirmed) -> Sequence[Participant]:
+        return members
 
-    assert "gates-before-weight" in violated(plan_of(act("opposite")))
+    monkeypatch.setattr(Confirmer, "judged", takes_all)
+
+    assert "gates-before-weight" in violated(with_strategy(plan_of(act("opposite")), "uniform"))
 
 
 def test_newcomers_without_a_joint_bound(monkeypatch: pytest.MonkeyPatch) -> None:
