@@ -315,3 +315,19 @@ def test_a_peer_that_does_not_merge_records_the_same_row_and_keeps_its_adapter(
 def test_the_record_of_a_start_says_whether_rows_are_applied(merges: bool, said: str) -> None:
     (begun,) = [one for one in records(Bench(merges=merges).start()) if isinstance(one, Begun)]
     assert begun.merge == said
+
+
+# -- a radius that shrinks with the rounds ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("decay", "own_share"), [(0.0, 0.5), (1.0, 1.0)])
+def test_balance_shrinks_its_radius_with_the_rounds_of_this_peer(
+    gather: Gather, people: People, decay: float, own_share: float
+) -> None:
+    trust = TrustConfig(strategy="balance", balance_reach=1000.0, balance_decay=decay)
+    bench = Bench(trust=trust, rounds={"guard": False})
+    ended = bench.finish(gather(bench, *people))
+    assert shares(round_record(ended))["me"] == 0.5
+    for round_ in range(1, 20):
+        ended = bench.finish(gather(bench, *people, effects=ended, round_=round_))
+    assert shares(round_record(ended))["me"] == own_share
