@@ -88,8 +88,8 @@ class DefenceConfig:
     of many may harm at the weight of a row of two."""
 
     errors: float = 1.0
-    """Standard errors by which a loss must fall to count as a gain, 0 to 10: for a neighbour by itself and for the row.
-    With 2 a clean network gains a seventh less (sim/FINDINGS.md)."""
+    """Standard errors by which a neighbour must lower the loss by itself to take part in the row, 0 to 10. With 2 a
+    clean network gains a seventh less (sim/FINDINGS.md)."""
 
     bind_rows: int = 4
     """Rows of a neighbour's predictions that are computed again from its update, 0 to 64; 0 takes the predictions on

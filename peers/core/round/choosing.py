@@ -2,14 +2,14 @@
 
 The strategy proposes rows, one for each temperature (`trust.rows.rows`). The learner measures the loss of each on this
 peer's trust split, and the best is taken. The guard is part of the same comparison: keeping everything is always
-measured too, so a merge that does not lower the trust loss, by more than the error of the measurement, is never taken
-as it is. Where no candidate beats keeping everything, the best is measured again at a half, a quarter and an eighth of
-its distance from it, beside a row over the best neighbour alone, and the merge is refused if none of these is better.
+measured too, so a merge that makes the trust loss worse is never taken as it is. It needs no margin, because each
+neighbour in the row lowers the loss by itself, by more than the error of the measurement. Where no candidate beats
+keeping everything, the best is measured again at a half, a quarter and an eighth of its distance from it, beside a row
+over the best neighbour alone, and the merge is refused if none of these is better.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,17 +34,14 @@ def alone(neighbours: int) -> Row:
     return (1.0, *(0.0 for _ in range(neighbours)))
 
 
-def choice_of(
-    candidates: Sequence[Candidate], losses: Sequence[float], bounds: Sequence[float]
-) -> Choice | None:
-    """The candidate of least loss among those whose loss is below their bound; None where there is none.
+def choice_of(candidates: Sequence[Candidate], losses: Sequence[float], bound: float) -> Choice | None:
+    """The candidate of least loss if that is below `bound`, else None.
 
     A candidate with a loss of NaN is never chosen. A bound of NaN is no bound: a peer whose own adapter has diverged
     may take any row whose loss is a number.
     """
-    below = [math.nan if loss >= bound else loss for loss, bound in zip(losses, bounds, strict=True)]
-    index = chosen(candidates, below)
-    if index is None:
+    index = chosen(candidates, losses)
+    if index is None or losses[index] >= bound:
         return None
     return Choice(candidates[index].row, candidates[index].temperature, "taken")
 

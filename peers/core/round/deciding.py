@@ -126,7 +126,8 @@ class Decider:
         *losses, own_loss = answer.losses
         tried = tuple((one.temperature, loss) for one, loss in zip(stage.candidates, losses, strict=True))
         participants = replace(stage.participants, own_loss=own_loss)
-        choice = choice_of(stage.candidates, losses, self._bounds(own_loss, answer.errors))
+        bound = own_loss if self._config.round.guard else math.inf
+        choice = choice_of(stage.candidates, losses, bound)
         if isinstance(stage, Shrinking):
             refused = Choice(alone(len(participants.members)), None, "refused")
             return self._merge(
@@ -139,12 +140,6 @@ class Decider:
         return Shrinking(request, participants, nearer, tried), _evaluate(
             request, nearer, participants.members
         )
-
-    def _bounds(self, own_loss: float, errors: Sequence[float]) -> list[float]:
-        """What the loss of each candidate must be below, in the order of `Evaluated.errors`, the last left out."""
-        if not self._config.round.guard:
-            return [math.inf] * (len(errors) - 1)
-        return [own_loss - self._config.defence.errors * error for error in errors[:-1]]
 
     def _best_alone(self, participants: Participants) -> tuple[Candidate, ...]:
         """The row over the neighbour of largest measured gain, at the weight at which it was measured."""
