@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from peers.core.config import NO_DEFENCE, CoreConfig, RoundConfig
+from peers.core.config import CoreConfig, RoundConfig
 from peers.core.effects import Greet, Publish, Pull
 from peers.core.events import Connected, Heard, NotPulled, Pulled, Replied
 from peers.core.round.stages import Resting
@@ -14,6 +14,7 @@ from sim.toy.learner import EVIDENCE, add_toy
 from sim.world.conditions import ChurnConfig, ComputeConfig, Conditions, LinkConfig, TopologyConfig
 from sim.world.simulated_peer import SimulatedPeer
 from sim.world.world import World
+from support.core_bench import UNCONFIRMED
 
 EXACT = LinkConfig(latency_s=0.1, jitter_s=0.0)
 HERE = [1.0, 1.0, 0.0, 0.0]
@@ -25,7 +26,7 @@ def town(peers: int, *, rounds: int = 0, **conditions: Any) -> World:
     for number in range(peers):
         lean = [0.1 * number, 0.0, 0.0, -0.1 * number]
         # Toys that have converged announce one update again and again, which is no news to a peer that confirms.
-        core = CoreConfig(name=f"peer-{number}", round=config, defence=NO_DEFENCE)
+        core = CoreConfig(name=f"peer-{number}", round=config, defence=UNCONFIRMED)
         add_toy(world, core, HERE, lean=lean)
     world.begin()
     return world
