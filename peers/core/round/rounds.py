@@ -63,6 +63,7 @@ from peers.core.round.gathering import Gatherer
 from peers.core.round.learner_supervision import MERGE_TRIES, LearnerSupervision, note
 from peers.core.round.planning import Planner
 from peers.core.round.records import begun_record, merge_inputs, round_record
+from peers.core.round.returning import Returning
 from peers.core.round.spoilers import Spoilers
 from peers.core.round.stages import (
     Choosing,
@@ -111,8 +112,7 @@ class Rounds:
         self._decider = Decider(config, Confirmer(config, keys, neighbourhood), new_request)
         self._disk = Disk(keys.peer_id)
         self._spoilers = Spoilers(keys.peer_id)
-        self._suspects: tuple[PeerId, ...] = ()
-        """Neighbours in the last row before this peer went back. Forgotten in a restart."""
+        self._returning = Returning(config, keys.peer_id, neighbourhood.seats)
         self._shown: tuple[Content, ...] = ()
         """Blobs of the announcement that neighbours fetch from."""
         self.stage: Stage = Opening(None)
@@ -215,7 +215,7 @@ class Rounds:
         contexts.made(event.contexts)
         if event.context_refused and stage.context is not None:
             contexts.refused(stage.context)
-        judged = self._judged(event.trust_loss)
+        judged = self._returning.judged(self._saved.course, event.trust_loss)
         self._saved = self._advance.from_training(self._saved, event, stage.receivers, now)
         return [*judged, *self._supervision.noted(event.note), *self._store(self._saved)]
 
@@ -253,7 +253,7 @@ class Rounds:
             return [
                 publish,
                 note(self._me, "warning", text),
-                *self._end_gathering(stage, now, take_shares=False),
+                *self._end_gathering(stage, now, merges=False),
             ]
         if saved.round < self._config.round.warmup_rounds:
             return [publish, *self._others.fetching.published(), *self._end_gathering(stage, now)]
@@ -311,7 +311,7 @@ class Rounds:
 
     # -- the row, and the merge -----------------------------------------------------------------------
 
-    def _end_gathering(self, stage: Gathering, now: float, *, take_shares: bool = True) -> list[Effect]:
+    def _end_gathering(self, stage: Gathering, now: float, *, merges: bool = True) -> list[Effect]:
         saved, local = self._saved, announced_of(self._saved).local
         self._others.inbox.close()
         self._others.fetching.close()
@@ -321,24 +321,15 @@ class Rounds:
             own_loss=local.trust_loss,
             previous=self._others.weights,
             own_counts=own_counts(saved, local, self._config.trust),
-            shares=self._others.shares(now) if take_shares else (),
+            shares=self._others.shares(now) if merges else (),
             round=saved.round,
         )
-        if self._remembers and saved.course.waits > 0:
+        if self._returning.pauses(saved.course):
             participants = paused(participants)
-        if self._goes_back:
+        # A learner that died over going back as well ends the round as it is.
+        if merges and self._returning.due(saved.course):
             return self._step(self._decider.restore(participants, saved.good or _snapshot(saved)))
         return self._step(self._decider.begin(participants))
-
-    @property
-    def _remembers(self) -> bool:
-        """Whether this peer compares its course with training alone."""
-        defence, learner = self._config.defence, self._config.learner
-        return self._config.round.guard and defence.patience > 0 and learner.rows and self._config.merges
-
-    @property
-    def _goes_back(self) -> bool:
-        return self._remembers and self._saved.course.behind >= self._config.defence.patience
 
     def confirmed(self, event: Confirmed, now: float) -> list[Effect]:
         stage = self.stage
@@ -379,37 +370,13 @@ class Rounds:
         refused = self._absorbed(stage.participants.shares, event.refused, now)
         record = round_record(self._me, saved=self._saved, stage=stage, merged=event)
         kept = self._kept(self._saved, stage)
-        back = [*self._went_back(stage), *self._spoilers.after(record, now)]
+        back: list[Effect] = []
+        if record.guard == "returned":
+            back += self._returning.begun(self._saved.course, self._others.weights)
+        back += self._spoilers.after(record, now)
         self._saved = self._advance.from_merging(self._saved, event, stage.choice.guard)
         self._others.turn({one.peer: one.weight for one in record.seen}, record.round)
         return [*refused, Log(record=record), *back, *kept, Store(saved=self._saved), *self._train()]
-
-    def _went_back(self, stage: Merging) -> list[Effect]:
-        """Tell of going back, and suspect those who had a weight in the last row."""
-        if stage.choice.guard != "returned":
-            return []
-        self._suspects = tuple(peer for peer, weight in self._others.weights.items() if weight > 0)
-        course = self._saved.course
-        assert course.alone is not None, "who went back was behind an estimate"
-        assert course.best is not None, "and had a good state"
-        text = (
-            f"for {course.behind} rounds the trust loss was above {course.alone:.3f}, what training alone would have "
-            f"reached: back to the last good state ({course.best:.3f}), and alone for a while, to see what did it"
-        )
-        return [note(self._me, "warning", text)]
-
-    def _judged(self, loss: float) -> list[Effect]:
-        """After the first local steps since going back: lower the standing of the suspects, if merging was to blame."""
-        course, suspects = self._saved.course, self._suspects
-        if not course.judging:
-            return []
-        self._suspects = ()
-        if not course.blames(loss):
-            text = "training alone raises the trust loss as well: its own text is learned, and no merge was to blame"
-            return [note(self._me, "info", text)]
-        for peer in suspects:
-            self._others.seats.harmed(peer)
-        return [note(self._me, "warning", "training alone does better: the last merges did harm")]
 
     def _kept(self, saved: Saved, stage: Merging) -> list[Effect]:
         # With push-sum a neighbour sends a share of mass, which is no adapter and cannot be measured again.

@@ -9,13 +9,26 @@ import msgspec
 import numpy as np
 import pytest
 
-from gossipllm.work import BIND_TOLERANCE, Confirm, Confirmation, Confirmed, Evaluate, Merge, Restore, Trained
+from gossipllm.work import (
+    BIND_TOLERANCE,
+    Confirm,
+    Confirmation,
+    Confirmed,
+    Evaluate,
+    Failed,
+    Merge,
+    Restore,
+    Trained,
+)
 from peers.core.config import DefenceConfig
-from peers.core.effects import Effect, Log, Store
+from peers.core.effects import Effect, Log, Store, WakeAt
+from peers.core.events import Reopening, Woke
+from peers.core.round.learner_supervision import MERGE_TRIES
 from support.core_bench import Bench, RemotePeer, update_of
 from support.effects import every, only, requests, round_record
 from support.running_core import neighbourhood
 from trust.record.history import LeftOut, Note, Refusal, Round, Seen
+from wire.digest import Content
 
 GOOD = Confirmation(gain=0.5, error=0.1, mismatch=0.0, twin=0, size=1.0)
 BAD = Confirmation(gain=-0.5, error=0.1, mismatch=0.0, twin=0, size=1.0)
@@ -217,11 +230,8 @@ def test_the_row_of_newcomers_is_capped_until_they_have_seats(others: list[Remot
     assert all(sum(row[1:]) <= 0.25 + 1e-9 for row in only(effects, Evaluate).rows)
 
 
-def test_a_peer_that_fell_behind_goes_back_within_two_rounds_and_trains_alone(
-    others: list[RemotePeer],
-) -> None:
-    bench = Bench(defence=DEFENCE)
-    ann, *_ = others
+def fallen_behind(bench: Bench, others: list[RemotePeer]) -> tuple[list[Effect], int, Content | None]:
+    """The effects with which a peer of rising loss goes back, the round, and its last good state."""
     results = dict.fromkeys((one.id for one in others), GOOD)
     effects = bench.start()
     trusts = (1.0, 0.9, 0.8, 1.5, 1.6)
@@ -241,6 +251,15 @@ def test_a_peer_that_fell_behind_goes_back_within_two_rounds_and_trains_alone(
             break
         effects = bench.finish(confirmed(bench, only(effects, Confirm), results))
         bench.tell_stored(effects)
+    return effects, round_, good
+
+
+def test_a_peer_that_fell_behind_goes_back_within_two_rounds_and_trains_alone(
+    others: list[RemotePeer],
+) -> None:
+    bench = Bench(defence=DEFENCE)
+    ann, *_ = others
+    effects, round_, good = fallen_behind(bench, others)
     assert round_ == 4
     assert only(effects, Restore).snapshot == good
     ended = bench.finish(effects)
@@ -255,3 +274,17 @@ def test_a_peer_that_fell_behind_goes_back_within_two_rounds_and_trains_alone(
     alone = bench.publish(bench.answer(ended))
     assert not every(alone, Confirm)
     assert not neighbourhood(bench.core).seats.seated(ann.id)
+
+
+def test_a_learner_that_dies_over_going_back_ends_the_round_alone(others: list[RemotePeer]) -> None:
+    bench = Bench(defence=DEFENCE)
+    effects, *_ = fallen_behind(bench, others)
+    for _ in range(MERGE_TRIES):
+        restore = only(effects, Restore)
+        effects = bench.tell(Failed(request=restore.request, why="killed", users_fault=False))
+        wake = only([one for one in every(effects, WakeAt) if isinstance(one.timer, Reopening)], WakeAt)
+        bench.now = wake.at
+        effects = bench.answer(bench.tell(Woke(timer=wake.timer)))
+        while requests(effects) and not any(isinstance(one, Restore | Merge) for one in effects):
+            effects = [*requests(effects)[1:], *bench.tell(bench.learner.answer(requests(effects)[0]))]
+    assert only(effects, Merge).row == (1.0,)
