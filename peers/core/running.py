@@ -117,9 +117,9 @@ class Running:
             case Confirmed():
                 return self._rounds.confirmed(event, now)
             case Evaluated():
-                return self._rounds.evaluated(event)
+                return self._rounds.evaluated(event, now)
             case Fitted():
-                return self._rounds.fitted(event)
+                return self._rounds.fitted(event, now)
             case Merged():
                 return self._rounds.merged(event, now)
             case Failed():

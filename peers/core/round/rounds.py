@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from gossipllm.work import (
     Confirmed,
@@ -335,6 +336,8 @@ class Rounds:
         stage = self.stage
         if not isinstance(stage, Confirming) or event.request != stage.request:
             return []
+        if again := self._without_banned(stage.participants, now):
+            return again
         step = self._decider.confirmed(stage, event)
         participants = step[0].participants
         effects: list[Effect] = []
@@ -342,17 +345,32 @@ class Rounds:
             effects += self._others.tried(one.received.author, one.left, now)
         return [*effects, *self._step(step)]
 
-    def fitted(self, event: Fitted) -> list[Effect]:
+    def fitted(self, event: Fitted, now: float) -> list[Effect]:
         stage = self.stage
         if not isinstance(stage, Fitting) or event.request != stage.request:
             return []
-        return self._step(self._decider.fitted(stage, event))
+        return self._without_banned(stage.participants, now) or self._step(self._decider.fitted(stage, event))
 
-    def evaluated(self, event: Evaluated) -> list[Effect]:
+    def evaluated(self, event: Evaluated, now: float) -> list[Effect]:
         stage = self.stage
         if not isinstance(stage, Choosing | Shrinking) or event.request != stage.request:
             return []
-        return self._step(self._decider.evaluated(stage, event))
+        return self._without_banned(stage.participants, now) or self._step(
+            self._decider.evaluated(stage, event)
+        )
+
+    def _without_banned(self, participants: Participants, now: float) -> list[Effect]:
+        """Decide anew without those who were banned or blocked since the row was begun; nothing where there are none.
+
+        Each costs one more decision at most, so whoever lies in the middle of it voids nobody else's weight.
+        """
+        banned = self._others.scores.banned
+        if not any(banned(one.received.author, now) for one in participants.members):
+            return []
+        gathered = (*participants.members, *participants.left)
+        allowed = [one for one in gathered if not banned(one.received.author, now)]
+        members = tuple(sorted(allowed, key=lambda one: one.received.author))
+        return self._step(self._decider.begin(replace(participants, members=members, left=())))
 
     def _step(self, step: Step) -> list[Effect]:
         self.stage, question = step

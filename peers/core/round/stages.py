@@ -301,10 +301,11 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
         (Gathering, *_AFTER_GATHERING),
         (*SERVING, Weigh, *_ROW_REQUESTS),
     ),
-    Transition(Confirming, (Confirmed,), _TO_A_ROW, (Log, Drop, Fit, Evaluate, Merge)),
-    Transition(Fitting, (Fitted,), (Choosing, Merging), (Evaluate, Merge)),
-    Transition(Choosing, (Evaluated,), (Shrinking, Merging), (Evaluate, Merge)),
-    Transition(Shrinking, (Evaluated,), (Merging,), (Merge,)),
+    # Back to Confirming, or to Fitting or Choosing where none is tried by itself: a member of the row was banned.
+    Transition(Confirming, (Confirmed,), _AFTER_GATHERING, (Log, Drop, Confirm, Fit, Evaluate, Merge)),
+    Transition(Fitting, (Fitted,), _AFTER_GATHERING, (Confirm, Fit, Evaluate, Merge)),
+    Transition(Choosing, (Evaluated,), (Shrinking, *_AFTER_GATHERING), (Confirm, Fit, Evaluate, Merge)),
+    Transition(Shrinking, (Evaluated,), _AFTER_GATHERING, (Confirm, Fit, Evaluate, Merge)),
     # To Opening where the merge has no finite loss: the learner is opened again with the state before the merge.
     Transition(Merging, (Merged,), (Training, Resting, Opening), (Log, Keep, Drop, Store, Train, WakeAt)),
     *(

@@ -15,6 +15,7 @@ from gossipllm.work import (
     Confirmation,
     Confirmed,
     Evaluate,
+    Evaluated,
     Failed,
     Merge,
     Restore,
@@ -22,7 +23,7 @@ from gossipllm.work import (
 )
 from peers.core.config import DefenceConfig
 from peers.core.effects import Effect, Log, Store, WakeAt
-from peers.core.events import Reopening, Woke
+from peers.core.events import Blocked, Reopening, Woke
 from peers.core.round.learner_supervision import MERGE_TRIES
 from support.core_bench import Bench, RemotePeer, update_of
 from support.effects import every, only, requests, round_record
@@ -288,3 +289,27 @@ def test_a_learner_that_dies_over_going_back_ends_the_round_alone(others: list[R
         while requests(effects) and not any(isinstance(one, Restore | Merge) for one in effects):
             effects = [*requests(effects)[1:], *bench.tell(bench.learner.answer(requests(effects)[0]))]
     assert only(effects, Merge).row == (1.0,)
+
+
+@pytest.mark.parametrize("banned_while", ["tried", "measured", "measured again"])
+def test_one_that_is_banned_while_the_row_is_decided_is_out_and_the_others_are_merged(
+    bench: Bench, others: list[RemotePeer], banned_while: str
+) -> None:
+    ann, ben, cleo = others
+    good = {one.id: GOOD for one in others}
+    effects: list[Effect] = [asked(bench, others)]
+    if banned_while != "tried":
+        effects = confirmed(bench, only(effects, Confirm), good)
+    if banned_while == "measured again":
+        evaluate = only(effects, Evaluate)
+        worse = tuple(2.0 for _ in evaluate.rows[1:])
+        effects = bench.tell(Evaluated(request=evaluate.request, losses=(*worse, 1.0), errors=(*worse, 0.0)))
+
+    bench.tell(Blocked(peers=(ben.id,)))
+    effects = bench.answer(effects)
+
+    again = only(effects, Confirm)
+    assert {one.author for one in again.finalists} == {ann.id, cleo.id}
+    effects = bench.answer(confirmed(bench, again, good))
+    assert len(only(effects, Merge).updates) == 2
+    assert "ben" not in seen(bench.finish(effects))

@@ -29,7 +29,18 @@ from peers.core.events import (
     Stored,
     Woke,
 )
-from peers.core.round.stages import TRANSITIONS, Gathering, Kind, Merging, Resting, Stage, Training
+from peers.core.round.stages import (
+    TRANSITIONS,
+    Choosing,
+    Fitting,
+    Gathering,
+    Kind,
+    Merging,
+    Resting,
+    Shrinking,
+    Stage,
+    Training,
+)
 from peers.core.saved import Saved
 from sim.toy.learner import fingerprints
 from support.core_bench import NET, Bench, RemotePeer, update_of
@@ -65,7 +76,7 @@ class Walk:
             rounds={"steps": 1, "rounds": 5 * (self.seed % 2), "guard": self.seed != 3},
             trust=TrustConfig(strategy=STRATEGIES[self.seed % 3]),
             learner=LearnerConfig(mixing="push-sum" if pushes else "parameters"),
-            defence=DefenceConfig(patience=1) if self.seed in (1, 8) else NO_DEFENCE,
+            defence=DefenceConfig(patience=1) if self.seed in (1, 8, 10) else NO_DEFENCE,
             keep_neighbours=True,
         )
         if self.durable is not None and self.durable.round >= 5:
@@ -100,6 +111,8 @@ class Walk:
         elif lot < 0.02:
             self.asked.clear()
             self.tell(LearnerLost(why="killed"))
+        elif lot < 0.05 and isinstance(self.bench.core.stage, Fitting | Choosing | Shrinking):
+            self.tell(Blocked(peers=(self.random.choice(self.others).id,)))
         elif lot < 0.4 and (self.asked or self.stores):
             self._serve()
         elif lot < 0.8:
@@ -167,7 +180,7 @@ class Walk:
             reply = Reply(net=NET, fingerprints=fingerprints(), frames=())
             self.tell(Replied(reply=encode_reply(reply), via=other.id))
         elif lot < 0.98:
-            self.tell(Blocked(peers=() if lot < 0.97 else (other.id,)))
+            self.tell(Blocked(peers=()))
         else:
             self.tell(Misbehaved(peer=other.id, field="stream", why="too long", fine=-0.1))
 
