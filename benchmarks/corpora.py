@@ -116,7 +116,14 @@ def load(data: Path, name: str) -> Corpus:
     """
     if name not in names(data):
         raise UserMistake(f"{data} has no text for {name}; it has {', '.join(names(data))}")
-    source = (_EMBEDDED_SETS if data == EMBEDDED else _SETS)[name]
+    return divided(name, (_EMBEDDED_SETS if data == EMBEDDED else _SETS)[name], data)
+
+
+def divided(name: str, source: Source, data: Path) -> Corpus:
+    """The text of a source, divided among base, peers and reference set; `name` enters the draw of documents.
+
+    Raises `UserMistake` where a file is missing.
+    """
     english = _taken(_shuffled(source.read_english(data), (name, "english")), ENGLISH)
     blocks = source.read(data)
     smallest = min(map(_size, blocks.values()))
@@ -164,38 +171,38 @@ def _size(blocks: list[Block]) -> int:
     return sum(len(document) for block in blocks for document in block)
 
 
-def _multi_wiki(data: Path) -> dict[str, list[Block]]:
-    return {name: _blocks_of_lines(_text(data / "multi" / f"{name}.txt")) for name in ("de", "fr", "it")}
+def languages(data: Path) -> dict[str, list[Block]]:
+    return {name: blocks_of_lines(text_of(data / "multi" / f"{name}.txt")) for name in ("de", "fr", "it")}
 
 
 def _codes_wiki(data: Path) -> dict[str, list[Block]]:
-    return {"prose": _wikipedia(data), "java": _java(data / "codewiki" / "java.txt")}
+    return {"prose": wikipedia(data), "java": java(data / "codewiki" / "java.txt")}
 
 
 def _topics(data: Path) -> dict[str, list[Block]]:
-    by_topic = documents_by_topic(_text(data / "dolly" / "train.jsonl"))
-    return {topic: _a_block_each(documents) for topic, documents in by_topic.items()}
+    by_topic = documents_by_topic(text_of(data / "dolly" / "train.jsonl"))
+    return {topic: a_block_each(documents) for topic, documents in by_topic.items()}
 
 
-def _dolly(data: Path) -> list[Block]:
-    return _a_block_each(list(records(_text(data / "dolly" / "train.jsonl"))))
+def dolly(data: Path) -> list[Block]:
+    return a_block_each(list(records(text_of(data / "dolly" / "train.jsonl"))))
 
 
-def _java(file: Path) -> list[Block]:
+def java(file: Path) -> list[Block]:
     """A source file is a document."""
-    return _a_block_each(re.split(r"^// ==== FILE: .*\n", _text(file), flags=re.MULTILINE))
+    return a_block_each(re.split(r"^// ==== FILE: .*\n", text_of(file), flags=re.MULTILINE))
 
 
-def _wikipedia(data: Path) -> list[Block]:
-    text = _text(data / "codewiki" / "wiki_en.txt")
-    return _a_block_each(re.split(r"^(?== [^=].* =$)", text, flags=re.MULTILINE))
+def wikipedia(data: Path) -> list[Block]:
+    text = text_of(data / "codewiki" / "wiki_en.txt")
+    return a_block_each(re.split(r"^(?== [^=].* =$)", text, flags=re.MULTILINE))
 
 
-def _a_block_each(documents: Sequence[str]) -> list[Block]:
+def a_block_each(documents: Sequence[str]) -> list[Block]:
     return [[document] for document in documents if document.strip()]
 
 
-def _blocks_of_lines(text: str, *, size: int = _BLOCK) -> list[Block]:
+def blocks_of_lines(text: str, *, size: int = _BLOCK) -> list[Block]:
     """Consecutive lines of about `size` characters together."""
     blocks: list[Block] = [[]]
     held = 0
@@ -208,7 +215,7 @@ def _blocks_of_lines(text: str, *, size: int = _BLOCK) -> list[Block]:
     return blocks
 
 
-def _text(file: Path) -> str:
+def text_of(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except OSError as error:
@@ -219,12 +226,12 @@ def _text(file: Path) -> str:
 
 
 def _embedded_english(_data: Path) -> list[Block]:
-    return _blocks_of_lines(_text(corpus_file("en")), size=_EMBEDDED_BLOCK)
+    return blocks_of_lines(text_of(corpus_file("en")), size=_EMBEDDED_BLOCK)
 
 
 def _embedded_languages(_data: Path) -> dict[str, list[Block]]:
     return {
-        name: _blocks_of_lines(_text(corpus_file(name)), size=_EMBEDDED_BLOCK) for name in ("de", "fr", "it")
+        name: blocks_of_lines(text_of(corpus_file(name)), size=_EMBEDDED_BLOCK) for name in ("de", "fr", "it")
     }
 
 
@@ -232,7 +239,7 @@ def _embedded_languages(_data: Path) -> dict[str, list[Block]]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Source:
+class Source:
     """Where a data set's general English and its categories are read from; the rest as in `Corpus`."""
 
     published: str
@@ -244,35 +251,35 @@ class _Source:
 
 
 _SETS: Final = {
-    "topics": _Source(
+    "topics": Source(
         published="AG News",
         users_low=4,
         users_high=8,
         train_tokens=20_480,
-        read_english=_wikipedia,
+        read_english=wikipedia,
         read=_topics,
     ),
-    "multi-wiki": _Source(
+    "multi-wiki": Source(
         published="Multi-Wiki",
         users_low=9,
         users_high=9,
         train_tokens=20_480,
-        read_english=_wikipedia,
-        read=_multi_wiki,
+        read_english=wikipedia,
+        read=languages,
     ),
-    "codes-wiki": _Source(
+    "codes-wiki": Source(
         published="Codes-Wiki",
         users_low=8,
         users_high=8,
         train_tokens=20_480,
-        read_english=_dolly,
+        read_english=dolly,
         read=_codes_wiki,
     ),
 }
 
 _EMBEDDED_SETS: Final = {
     # Three users of a language need 34,000 of its 40,000 tokens: 8,192 to train on and 3,072 to trust and test with.
-    "multi-wiki": _Source(
+    "multi-wiki": Source(
         published="Multi-Wiki, on the embedded text",
         users_low=9,
         users_high=9,

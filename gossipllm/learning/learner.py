@@ -422,6 +422,10 @@ class Learner:
 
     # -- losses -------------------------------------------------------------------------------------
 
+    def test_losses(self) -> Task[F32]:
+        """The loss of each test window under the adapter as it is now, `(W,)`. For reports after a run."""
+        return (yield from self._measuring.test_losses(self.state))
+
     def _own_trust_losses(self) -> Task[F32]:
         if self._trust_losses_W is None:
             self._trust_losses_W = yield from self._measuring.trust_losses(self.state)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
@@ -28,8 +28,10 @@ from gossipllm.text.windows import Splits
 from gossipllm.work import Answer, Failed, Open, Progress, Request
 from trust.errors import UserMistake
 from wire.errors import WireError
+from wire.floats import F32
 
 OPENING_STEPS: Final = 5
+R = TypeVar("R")
 
 
 class LearnerPool:
@@ -59,6 +61,10 @@ class LearnerPool:
     def answer(self, questions: Sequence[tuple[Learner, Request]]) -> list[Answer]:
         """The answers, in the order of the requests. At most one request to each learner may change its adapter."""
         return together([(_safe(learner, request, _silent), learner) for learner, request in questions])
+
+    def test_losses(self, learners: Sequence[Learner]) -> list[F32]:
+        """For each learner the loss of each of its test windows under its adapter as it is now, `(W,)`."""
+        return together([(learner.test_losses(), learner) for learner in learners])
 
     def perform(self, jobs: Sequence[Job]) -> list[Any]:
         """Perform jobs outside any learner, on adapters of the pool's configuration."""
@@ -109,10 +115,10 @@ def opening(request: int, phase: str, step: int) -> Progress:
     return Progress(request=request, phase=phase, step=step, steps=OPENING_STEPS, loss=0.0, tokens_per_s=0.0)
 
 
-def together(tasks: Sequence[tuple[Task[Answer], Learner]]) -> list[Answer]:
+def together(tasks: Sequence[tuple[Task[R], Learner]]) -> list[R]:
     """Run all tasks to their ends, side by side. Each job goes to the fleet that its learner has at the time, because
     opening a snapshot of a pruned adapter changes it."""
-    answers: dict[int, Answer] = {}
+    answers: dict[int, R] = {}
     waiting: dict[int, Job | tuple[Job, ...]] = {}
 
     def go_on(index: int, result: Any) -> None:
@@ -145,7 +151,7 @@ def together(tasks: Sequence[tuple[Task[Answer], Learner]]) -> list[Answer]:
 
 
 def _by_fleet(
-    tasks: Sequence[tuple[Task[Answer], Learner]], jobs: Mapping[tuple[int, int], Job]
+    tasks: Sequence[tuple[Task[Any], Learner]], jobs: Mapping[tuple[int, int], Job]
 ) -> dict[Fleet, list[tuple[int, int]]]:
     members: dict[Fleet, list[tuple[int, int]]] = {}
     for (index, place), job in jobs.items():

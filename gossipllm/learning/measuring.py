@@ -65,6 +65,10 @@ class Measuring:
         """The standard error of the mean of differences of trust losses."""
         return standard_error(differences_W, self._trust_weights_W)
 
-    def test_loss(self, state: State) -> Task[float]:
+    def test_losses(self, state: State) -> Task[F32]:
+        """The loss of each test window, `(W,)`."""
         (losses_W,) = yield from losses_of((state,), self.test_WT, "test")
-        return mean_loss(losses_W, self._test_weights_W)
+        return losses_W
+
+    def test_loss(self, state: State) -> Task[float]:
+        return mean_loss((yield from self.test_losses(state)), self._test_weights_W)

@@ -18,7 +18,7 @@ Axes: N peers, S splits, C categories, T tokens of a window.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -29,7 +29,7 @@ from gossipllm.text.proportions import F64, I64, apportioned, dirichlet, mixed
 from gossipllm.text.windows import MIN_TEST, MIN_TRUST, Splits, Windows, cut, targets, tokenise, tokenised
 from trust.errors import UserMistake
 
-PartitionKind: TypeAlias = Literal["exclusive", "mixture", "dirichlet", "length", "iid", "released"]
+PartitionKind: TypeAlias = Literal["exclusive", "mixture", "dirichlet", "length", "iid", "released", "clones"]
 
 _MIN_WINDOWS: Final = {"train": 1, "trust": MIN_TRUST, "test": MIN_TEST}
 """Smallest number of windows of each split. The keys are the names of the splits, in the order of the axis S."""
@@ -41,7 +41,8 @@ class PartitionConfig:
     """Which of the C categories peer i holds. "exclusive": only category i mod C. "mixture": `major` of category
     i mod C, the rest of the next category. "dirichlet": shares drawn from Dirichlet(`alpha`). "length": documents of
     all categories in one band of lengths; the first peer has the shortest documents, the last the longest. "iid":
-    equal shares of all categories. "released": see `released`."""
+    equal shares of all categories. "released": see `released`. "clones": as "exclusive", but all peers of a category
+    hold the very same text, so that merging can only average."""
 
     major: float = 0.75
     """Share of a mixture's first category, 0.5 to 1. Wagner et al. (2024): 3/4 and 1/4."""
@@ -129,6 +130,11 @@ def partition(
     """
     if peers < 1 or not categories:
         raise ValueError(f"there must be peers and categories, got {peers} and {len(categories)}")
+    if config.kind == "clones":
+        distinct = replace(config, kind="exclusive")
+        count = min(peers, len(categories))
+        shares = partition(categories, distinct, peers=count, window_tokens=window_tokens, seed=seed)
+        return tuple(shares[peer % count] for peer in range(peers))
     windows_S = _whole_windows(config, window_tokens)
     if config.kind == "length":
         needed = sum(windows_S) * window_tokens
@@ -167,7 +173,7 @@ def intended(config: PartitionConfig, *, peers: int, categories: int, seed: int)
     """
     first = np.arange(peers) % categories
     match config.kind:
-        case "exclusive":
+        case "exclusive" | "clones":
             return mixed(first, first, config.major, categories)
         case "mixture":
             return mixed(first, (first + 1) % categories, config.major, categories)

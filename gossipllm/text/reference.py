@@ -52,7 +52,7 @@ def load_reference(
         )
     if config.top > vocabulary:
         raise UserMistake(f"reference.top is {config.top}, but the model has only {vocabulary} tokens")
-    texts = _reference_texts(config)
+    texts = reference_texts(config)
     chosen: list[Windows] = []
     for i, (name, text) in enumerate(texts.items()):
         count = config.windows // len(texts) + (i < config.windows % len(texts))
@@ -85,7 +85,8 @@ def demo_share(name: str, *, part: int, of: int) -> str:
     return "".join(line + "\n" for block in blocks[part::of] for line in block)
 
 
-def _reference_texts(config: ReferenceConfig) -> dict[str, str]:
+def reference_texts(config: ReferenceConfig) -> dict[str, str]:
+    """Name -> public text of which the reference set takes windows. Raises `UserMistake` for a file that is no text."""
     if config.source == EMBEDDED:
         return {name: "\n".join(_reference_lines(name)) for name in embedded.CORPORA}
     path = Path(config.source).expanduser()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gossipllm.config import DataConfig, LearnerConfig
+from gossipllm.config import DataConfig, LearnerConfig, TrainingConfig
 from gossipllm.randomness import words
 from peers.core.config import CoreConfig
 from sim.experiments.methods import Method, defence_of, reference_of, round_of, trust_of
@@ -38,6 +38,19 @@ def attacker_config(scenario: Scenario, method: Method, seed: int, number: int, 
     return replace(like, name=f"attacker-{number}", learner=learner)
 
 
+def training_of(method: Method, scenario: Scenario, *, seed: int) -> TrainingConfig:
+    """The scenario's training with the method's factors. A schedule that lasts the whole run lasts as long as the
+    method's steps do."""
+    training = scenario.annealed
+    return replace(
+        training,
+        seed=seed,
+        learning_rate=training.learning_rate * method.rate,
+        batch_windows=training.batch_windows * method.batch,
+        decay_steps=training.decay_steps * method.steps,
+    )
+
+
 def learner_config(scenario: Scenario, method: Method, seed: int, index: int) -> LearnerConfig:
     """Learner configuration of peer `index`.
 
@@ -57,9 +70,7 @@ def learner_config(scenario: Scenario, method: Method, seed: int, index: int) ->
             weigh_windows=data.weigh_windows,
             test_windows=data.test_windows,
         ),
-        training=replace(
-            scenario.annealed, seed=own_seed, learning_rate=scenario.training.learning_rate * method.rate
-        ),
+        training=training_of(method, scenario, seed=own_seed),
         reference=reference_of(method, scenario.reference),
         evidence=evidence_of(trust),
         tokens_alpha=alpha_of(trust, scenario.training.reduction),

@@ -28,7 +28,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig
 from gossipllm.config.choices import MIXINGS, MergeRule, Missing, Mixing, Start, Train
@@ -37,6 +37,10 @@ from trust.errors import UserMistake
 from trust.rows.config import TrustConfig, evidence_of
 from trust.rows.evidence_kinds import EVIDENCE, Evidence, Factor
 from trust.rows.strategies import STRATEGIES, Form
+
+TrainingText: TypeAlias = Literal["own", "trust", "public", "kind"]
+"""A peer's own training split; that and its "trust" split; that and the "public" text of the reference set; or the
+training splits of all peers of the same "kind", whose largest category is the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,12 @@ class Method:
     missing: Missing | None = None
     rate: float = 1.0
     """Factor on the scenario's learning rate."""
+    steps: int = 1
+    """Factor on the local steps of a round."""
+    batch: int = 1
+    """Factor on the windows of a batch."""
+    text: TrainingText = "own"
+    """What a peer trains on; its trust and test splits stay its own."""
     merges: bool = True
     """Whether rows are applied. Without, they are computed and recorded while every peer trains alone."""
     reference: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -113,6 +123,11 @@ _PUBLISHED_ROWS: Final[dict[str, Any]] = {"windows": 200, "positions": "last", "
 
 METHODS: Final[dict[str, Method]] = {
     "local": _plain("local"),
+    "pooled": replace(
+        _plain("local"),
+        about="every peer trains alone on the text of all peers of its kind, which no peer has",
+        text="kind",
+    ),
     "fedavg": Method(about=STRATEGIES["uniform"].about, strategy="uniform", guard=False, merge="mean"),
     "tokens": Method(
         about="averaging weighted by the amount of text that each peer trained on",
@@ -207,6 +222,10 @@ CHANGES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "renorm": ("a block is averaged over the peers that trained it, as in LEFF", {"missing": "renorm"}),
     "kept": ("a block is averaged over the peers that trained it and this peer", {"missing": "kept"}),
     "self": ("weights of peers that did not train a block go to this peer's own", {"missing": "self"}),
+    "steps3": ("three times the local steps in a round", {"steps": 3}),
+    "batch3": ("three times the windows in a batch", {"batch": 3}),
+    "trust": ("train on the trust split, too, so that no split is left to stop by", {"text": "trust"}),
+    "public": ("train on the public text of the reference set, too", {"text": "public"}),
     "guard": ("refuse merges that raise this peer's trust loss", {"guard": True}),
     "noguard": ("take every merge", {"guard": False}),
     "rowguard": ("refuse whole rows only, without the defences of [defence]", {"defended": False}),
@@ -256,10 +275,11 @@ def trust_of(method: Method, trust: TrustConfig, *, fixed: Mapping[str, float]) 
 def round_of(method: Method, config: RoundConfig, *, peers: int) -> RoundConfig:
     """The scenario's rounds with the method's guard. Rows given in advance ("uniform", "fixed") are over all peers."""
     guard = config.guard if method.guard is None else method.guard
+    config = replace(config, guard=guard, steps=config.steps * method.steps)
     if not STRATEGIES[method.strategy].takes_everybody:
-        return replace(config, guard=guard)
+        return config
     most = max(config.most_partners, min(peers - 1, MOST_PARTNERS))
-    return replace(config, guard=guard, most_partners=most)
+    return replace(config, most_partners=most)
 
 
 def defence_of(method: Method, defence: DefenceConfig, *, guard: bool) -> DefenceConfig:

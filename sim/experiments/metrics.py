@@ -22,10 +22,37 @@ from trust.record.history import Round
 from trust.record.measures import divergences, effective_collaborators, floored, rank_correlations
 from trust.rows.evidence import F64
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 
 _LARGEST_LOSS: Final = 50.0
 """Nats a token at which losses are capped: e^50 stands for any divergence, and JSON has no infinity."""
+
+
+class StateMetrics(msgspec.Struct, frozen=True, kw_only=True):
+    """A peer's state of least trust loss in a run: after the merge of `round` where `merged`, else after its local
+    steps. `trust` is that loss in nats, `test` the perplexity on the test split, `windows` the loss of each test
+    window, so that two methods can be compared window by window."""
+
+    round: int
+    merged: bool
+    trust: float
+    test: float
+    windows: tuple[float, ...]
+
+
+class RoundPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One peer after one round: losses on its trust split and perplexities on its test split around the merge, and
+    what it took to come there: the tokens it trained on, the bytes it sent, and virtual seconds, all since the
+    beginning."""
+
+    round: int
+    trust_alone: float
+    trust_merged: float
+    before: float
+    after: float
+    tokens: int
+    sent: int
+    seconds: float
 
 
 class PeerMetrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +64,8 @@ class PeerMetrics(msgspec.Struct, frozen=True, kw_only=True):
     `correlation` Spearman's with the oracle without its own weight (null where either row is constant), `same` the
     weight on peers whose largest category is the same, itself included, `effective` 1 / sum w^2. Bytes are of the
     whole run, by kind. `device` names how the peer's device differs, empty where all are alike; `targets` are the
-    tokens of its training text that bear loss.
+    tokens of its training text that bear loss. `best` is its best state by its own trust split, and `averages` the
+    best averages of its iterates by name, where it trained alone; `course` has a point for each round.
     """
 
     name: str
@@ -56,6 +84,14 @@ class PeerMetrics(msgspec.Struct, frozen=True, kw_only=True):
     guard: str
     sent: dict[str, int]
     received: dict[str, int]
+    best: StateMetrics | None = None
+    averages: dict[str, StateMetrics] = {}
+    course: tuple[RoundPoint, ...] = ()
+
+    @property
+    def best_after(self) -> float | None:
+        """The test perplexity of the best state; that after the last merge where no best state is known."""
+        return self.after if self.best is None else self.best.test
 
 
 class LossPoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +165,10 @@ class PeerEnd(msgspec.Struct, frozen=True, kw_only=True):
     rounds: tuple[Round, ...]
     sent: dict[str, int]
     received: dict[str, int]
+    at: tuple[tuple[float, int], ...] = ()
+    """For each of `rounds` the virtual seconds and the bytes sent when its record was written."""
+    best: StateMetrics | None = None
+    averages: dict[str, StateMetrics] = {}
 
 
 def run_metrics(
@@ -220,6 +260,25 @@ def _peer(
         guard=last.guard if last else "",
         sent=dict(sorted(end.sent.items())),
         received=dict(sorted(end.received.items())),
+        best=end.best,
+        averages=end.averages,
+        course=_course(end),
+    )
+
+
+def _course(end: PeerEnd) -> tuple[RoundPoint, ...]:
+    return tuple(
+        RoundPoint(
+            round=one.round,
+            trust_alone=one.trust_alone,
+            trust_merged=one.trust_merged,
+            before=perplexity(one.test_alone),
+            after=perplexity(one.test_merged),
+            tokens=one.tokens_total,
+            sent=sent,
+            seconds=seconds,
+        )
+        for one, (seconds, sent) in zip(end.rounds, end.at, strict=False)
     )
 
 

@@ -33,7 +33,7 @@ class Rule:
 
 ALWAYS: Final = frozenset(
     {
-        *("name", "peers", "seeds", "methods", "limit_s"),
+        *("name", "peers", "seeds", "methods", "limit_s", "patience"),
         *("data.sources", "data.window_tokens", "data.trust_windows", "data.test_windows"),
         *("data.partition.kind",),
         *("round.steps", "round.rounds", "round.compare_every_s"),

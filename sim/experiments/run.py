@@ -19,11 +19,12 @@ from sim.adversaries.faults.backdoor import Backdoor
 from sim.adversaries.table import ADVERSARIES
 from sim.experiments.attackers import Attack
 from sim.experiments.backdoor_success import backdoor_success
+from sim.experiments.best_states import BestStates
 from sim.experiments.configurations import core_config, learner_config
 from sim.experiments.methods import method_named
 from sim.experiments.metrics import PeerEnd, RunMetrics, attack_metrics, run_metrics
 from sim.experiments.scenarios import Scenario
-from sim.experiments.shares import shares_of
+from sim.experiments.shares import shares_of, with_text_of
 from sim.experiments.texts import category_names
 from sim.world.agenda import EPOCH
 from sim.world.keys import ToyKeys
@@ -66,12 +67,15 @@ def simulate(
     """
     method = method_named(name)
     pool = LearnerPool(learner_config(scenario, method, seed, 0), lambda _phase, _step: None)
-    shares = shares_of(scenario, seed, pool)
-    oracle_NN = theoretical(shares)
+    dealt = shares_of(scenario, seed, pool)
+    shares = with_text_of(method, dealt, scenario, pool)
+    oracle_NN = theoretical(dealt)
     world = World(seed=seed, conditions=scenario.conditions, logged=True)
     queue = QuestionQueue(pool)
+    states = BestStates(pool, averages=not method.merging and scenario.adapter.prune == 1)
     for index, share in enumerate(shares):
         config = core_config(scenario, method, seed, index, oracle_NN)
+        states.add(config.learner, share)
         world.add(
             config,
             _learner_factory(queue, pool, config.learner, share),
@@ -80,7 +84,7 @@ def simulate(
     attack = Attack(world, scenario, method, seed, queue=queue, pool=pool, shares=shares, oracle_NN=oracle_NN)
     world.begin()
     attack.begin()
-    finished = _run(world, scenario, on_rounds, _both(attack, on_events))
+    finished = _run(world, scenario, states, on_rounds, _all((attack.listen, states.listen, on_events)))
     honest = world.nodes[: scenario.peers]
     disks = (node.disk for node in honest)
     snapshots = tuple(None if disk is None else disk.snapshot for disk in disks)
@@ -88,7 +92,7 @@ def simulate(
     if scenario.attack.present and ADVERSARIES[scenario.attack.name].fault is Backdoor:
         success = backdoor_success(snapshots, shares, pool, rank=scenario.adapter.rank)
     metrics = run_metrics(
-        _ends(honest, scenario, shares),
+        _ends(honest, scenario, dealt, states),
         oracle_NN,
         method=name,
         seed=seed,
@@ -111,10 +115,12 @@ def simulate(
 def _run(
     world: World,
     scenario: Scenario,
+    states: BestStates,
     on_rounds: Callable[[int], None],
     on_events: Callable[[Sequence[Happened]], None],
 ) -> bool:
-    """Let the world run until the honest peers have done all rounds or `limit_s` is over; whether they have."""
+    """Let the world run until the honest peers have done all rounds, none of them has become better for `patience`
+    rounds, or `limit_s` is over. Returns False in the last case, and where a peer stopped before."""
     rounds, done = scenario.round.rounds, 0
     honest = world.nodes[: scenario.peers]
     slice_s = LISTENING_S if scenario.attackers else SLICE_S
@@ -131,6 +137,8 @@ def _run(
                 raise UserMistake(node.stopped.why)
         if all(node.core.round >= rounds or node.stopped is not None for node in honest):
             break
+        if scenario.patience and states.idle_rounds() >= scenario.patience:
+            return True
     if not any(node.rounds for node in honest):
         raise UserMistake(
             f"no peer finished a round within limit_s = {scenario.limit_s:g} virtual seconds; raise it, or lower "
@@ -139,14 +147,12 @@ def _run(
     return all(node.core.round >= rounds for node in honest)
 
 
-def _both(
-    attack: Attack, on_events: Callable[[Iterable[Happened]], None]
-) -> Callable[[Sequence[Happened]], None]:
-    """Events go to the attackers as well as to whoever writes them down."""
+def _all(listeners: Sequence[Callable[[Sequence[Happened]], None]]) -> Callable[[Sequence[Happened]], None]:
+    """Gives events to the attackers, to the memory of best states, and to the file of events."""
 
     def take(happened: Sequence[Happened]) -> None:
-        attack.listen(happened)
-        on_events(happened)
+        for listen in listeners:
+            listen(happened)
 
     return take
 
@@ -166,8 +172,11 @@ def _learner_factory(
     return new_learner
 
 
-def _ends(nodes: Sequence[SimulatedPeer], scenario: Scenario, shares: Sequence[Share]) -> list[PeerEnd]:
+def _ends(
+    nodes: Sequence[SimulatedPeer], scenario: Scenario, shares: Sequence[Share], states: BestStates
+) -> list[PeerEnd]:
     names = category_names(scenario.data.sources)
+    known = zip(nodes, shares, states.best(), states.averages(), strict=True)
     return [
         PeerEnd(
             peer=node.id,
@@ -179,9 +188,22 @@ def _ends(nodes: Sequence[SimulatedPeer], scenario: Scenario, shares: Sequence[S
             rounds=_rounds(node),
             sent=dict(node.sent),
             received=dict(node.received),
+            at=_at(node),
+            best=best,
+            averages=averages,
         )
-        for node, share in zip(nodes, shares, strict=True)
+        for node, share, best, averages in known
     ]
+
+
+def _at(node: SimulatedPeer) -> tuple[tuple[float, int], ...]:
+    """For each of the peer's rounds the virtual seconds and the bytes sent when it was recorded."""
+    at = {
+        entry.record.round: (entry.at_s - EPOCH, sum(entry.traffic.sent.values()))
+        for entry in node.history
+        if isinstance(entry.record, Round)
+    }
+    return tuple(at[record.round] for record in _rounds(node))
 
 
 def _rounds(node: SimulatedPeer) -> tuple[Round, ...]:

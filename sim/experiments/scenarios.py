@@ -34,6 +34,7 @@ from sim.experiments.methods import (
     heads_of,
     layers_of,
     method_named,
+    round_of,
     suggestion,
 )
 from sim.experiments.texts import are_samples
@@ -136,6 +137,10 @@ class Scenario:
     limit_s: float = 604_800.0
     """Virtual seconds after which a run ends even if peers have rounds to do, 1 to 1e9."""
 
+    patience: int = 0
+    """A run ends after so many rounds in which no peer reached a lower loss on its trust split, up to 100,000; 0 does
+    all rounds."""
+
     data: TextConfig = field(default_factory=TextConfig)
     round: RoundConfig = field(default_factory=lambda: RoundConfig(steps=6, rounds=6))
     trust: TrustConfig = field(default_factory=TrustConfig)
@@ -171,6 +176,8 @@ class Scenario:
             self._check_method(name, method_named(name))
         if not 1 <= self.round.rounds <= 100_000:
             raise ValueError(f"round.rounds must be in 1..100000, got {self.round.rounds}")
+        if not 0 <= self.patience <= 100_000:
+            raise ValueError(f"patience must be in 0..100000, got {self.patience}")
         if not 1 <= self.limit_s <= 1e9:
             raise ValueError(f"limit_s must be in 1..1e9, got {self.limit_s}")
         if self.anneal and 0 < self.training.warmup_steps >= self.steps:
@@ -195,6 +202,8 @@ class Scenario:
         try:
             for index in kinds:
                 self.learner(method, index)
+            round_of(method, self.round, peers=self.peers)
+            replace(self.training, batch_windows=self.training.batch_windows * method.batch)
         except ValueError as error:
             raise ValueError(f"method {name}: {error}") from None
         if method.layers and not (self.layers.partial or any(self.devices.blocks)):

@@ -1,13 +1,20 @@
-"""The text of each peer of a run, dealt by the scenario's partition."""
+"""The text of each peer of a run, dealt by the scenario's partition and changed by the method."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, assert_never
+
+import numpy as np
 
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.text.partitions import Category, Share, partition
+from gossipllm.text.reference import reference_texts
 from gossipllm.text.sample_partitions import partition_samples
 from gossipllm.text.samples import padding_id
+from gossipllm.text.windows import Windows, cut, tokenise
+from sim.experiments.methods import Method
 from sim.experiments.scenarios import Scenario
 from sim.experiments.texts import load_categories
 from trust.errors import UserMistake
@@ -36,6 +43,46 @@ def shares_of(scenario: Scenario, seed: int, pool: LearnerPool, *, more: int = 0
     return partition(
         categories, data.partition, peers=scenario.peers + more, window_tokens=data.window_tokens, seed=seed
     )
+
+
+def with_text_of(
+    method: Method, shares: Sequence[Share], scenario: Scenario, pool: LearnerPool
+) -> tuple[Share, ...]:
+    """The shares with the training text that the method gives its peers. Raises `UserMistake` for samples, whose
+    windows differ in length."""
+    if method.text != "own" and scenario.data.of_samples:
+        raise UserMistake(
+            "methods that change the training text need running text, and data.sources are samples"
+        )
+    match method.text:
+        case "own":
+            return tuple(shares)
+        case "trust":
+            return tuple(_trained_on(share, share.splits.train_WT, share.splits.trust_WT) for share in shares)
+        case "public":
+            public_WT = _public_windows(scenario, pool.base.tokenizer)
+            return tuple(_trained_on(share, share.splits.train_WT, public_WT) for share in shares)
+        case "kind":
+            kinds = [int(share.tokens_C.argmax()) for share in shares]
+            return tuple(
+                _trained_on(
+                    share,
+                    *(other.splits.train_WT for its, other in zip(kinds, shares, strict=True) if its == kind),
+                )
+                for kind, share in zip(kinds, shares, strict=True)
+            )
+        case _:
+            assert_never(method.text)
+
+
+def _trained_on(share: Share, *parts_WT: Windows) -> Share:
+    return replace(share, splits=replace(share.splits, train_WT=np.concatenate(parts_WT)))
+
+
+def _public_windows(scenario: Scenario, tokenizer: Any) -> Windows:
+    texts = reference_texts(scenario.reference).values()
+    lines = [line for text in texts for line in text.splitlines() if line.strip()]
+    return cut(tokenise(lines, tokenizer), scenario.data.window_tokens)
 
 
 _loaded: dict[object, tuple[Category, ...]] = {}

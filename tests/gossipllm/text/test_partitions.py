@@ -257,3 +257,11 @@ def test_texts_become_chunks_or_for_lengths_documents(tokenizer: Any) -> None:
     assert [category.name for category in chunks] == ["birds", "years"]
     assert len(whole[0].pieces) == 16
     assert tokenizer.decode(whole[1].pieces[0]) == "In the year 1500<|end|>"
+
+
+def test_clones_of_a_category_hold_what_its_first_exclusive_peer_holds() -> None:
+    categories = chunked(200)
+    clones, distinct = deal(categories, kind="clones"), deal(categories, kind="exclusive")
+    assert same(clones[:3], distinct[:3])
+    assert same(clones[3:], distinct[:3])
+    assert np.array_equal(theoretical(clones), theoretical(distinct))

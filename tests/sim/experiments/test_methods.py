@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig
+from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig, TrainingConfig
 from peers.core.config import RoundConfig
+from sim.experiments.configurations import training_of
 from sim.experiments.methods import (
     CHANGES,
     METHODS,
@@ -17,6 +18,7 @@ from sim.experiments.methods import (
     round_of,
     trust_of,
 )
+from sim.experiments.scenarios import Scenario
 from trust.errors import UserMistake
 from trust.rows.config import TrustConfig, evidence_of
 
@@ -51,9 +53,9 @@ def refusal(name: str, change: str) -> str:
         return "whole adapters"
     if change in ("layers", "heads") and name in ("s1-text", "s1-code"):
         return "whole adapters"
-    if change == "tokens" and name in ("local", "local-code", "theoretical", "pushsum"):
+    if change == "tokens" and name in ("local", "pooled", "local-code", "theoretical", "pushsum"):
         return "no row to weigh"
-    if change == "alone" and name in ("local", "local-code", "pushsum"):
+    if change == "alone" and name in ("local", "pooled", "local-code", "pushsum"):
         return "no row to record"
     return ""
 
@@ -144,3 +146,14 @@ def test_a_mistyped_method_is_told_the_nearest_name(name: str, part: str) -> Non
         method_named(name)
     assert part in str(mistake.value)
     assert "\n" not in str(mistake.value)
+
+
+def test_three_times_the_steps_or_the_batch_take_a_schedule_of_the_same_length() -> None:
+    scenario = Scenario(round=RoundConfig(steps=5, rounds=4), training=TrainingConfig(batch_windows=2))
+    plain, steps, batch = (
+        training_of(method_named(name), scenario, seed=1)
+        for name in ("local", "local+steps3", "local+batch3")
+    )
+    assert round_of(method_named("local+steps3"), scenario.round, peers=3).steps == 15
+    assert (plain.decay_steps, steps.decay_steps, batch.decay_steps) == (20, 60, 20)
+    assert (plain.batch_windows, steps.batch_windows, batch.batch_windows) == (2, 2, 6)
