@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
@@ -10,9 +11,12 @@ from rich.text import Text
 
 from sim.attacks.judging import CellResult, Limits
 
+_WIDEST: Final = 200
+
 
 def print_results(results: Sequence[CellResult], limits: Limits, console: Console) -> None:
-    """A row for each cell. Numbers beyond a limit are red and marked with "!"."""
+    """A row for each cell. Numbers beyond a limit are red and marked with "!". A narrow console is made wide
+    enough for every number."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     for name in ("attack", "by", "method"):
         table.add_column(name, no_wrap=True)
@@ -35,6 +39,8 @@ def print_results(results: Sequence[CellResult], limits: Limits, console: Consol
             str(one.seeds),
             *(["-" if one.triggered is None else f"{one.triggered:.0%}"] if backdoor else []),
         )
+    needed = table.__rich_measure__(console, console.options.update(max_width=_WIDEST)).maximum
+    console.width = max(console.width, needed)
     console.print(table)
     console.print(Text(legend(limits), style="dim"))
     missing = sum(bool(one.misses) for one in results)

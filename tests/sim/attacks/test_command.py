@@ -98,3 +98,13 @@ def test_the_table_fits_eighty_columns_without_cutting_a_number() -> None:
 def test_backdoors_have_a_column_where_there_is_one() -> None:
     assert "trigger " not in printed(result()).splitlines()[0]
     assert "trigger" in printed(result(triggered=0.5), result()).splitlines()[0]
+
+
+def test_a_narrow_console_cuts_off_no_number() -> None:
+    wide = result(attack="a-name-of-thirty-six-characters-long", method="learned+rowguard", triggered=0.125)
+    (row,) = (line for line in printed(wide).splitlines() if line.startswith("a-name"))
+
+    assert row.split() == [
+        *("a-name-of-thirty-six-characters-long", "30%", "learned+rowguard", "0.950", "1.031", "!"),
+        *("0.930", "0.71", "0.012", "25%", "5", "12%"),
+    ]
