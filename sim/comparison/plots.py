@@ -1,4 +1,4 @@
-"""Plots of a comparison: the trust rows of each method, and perplexity by round.
+"""Plots of a comparison: the trust rows of each method, and perplexity by round and by tokens trained on.
 
 Axes: N peers.
 """
@@ -9,9 +9,9 @@ Axes: N peers.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +21,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from sim.comparison.targets import so_far
 from sim.experiments.metrics import RunMetrics
 from trust.rows.evidence import F64
 
@@ -38,9 +39,10 @@ def draw(runs: Sequence[RunMetrics], out: Path) -> tuple[str, ...]:
         by_method.setdefault(run.method, []).append(run)
     save_matrices(by_method, out / "rows.png")
     save_curves(by_method, out / "curves.png")
+    save_progress(by_method, out / "progress.png")
     for method, of_method in by_method.items():
         save_pair(method, of_method, out / f"rows-{method.replace('*', 'x')}.png")
-    return "rows.png", "curves.png"
+    return "rows.png", "curves.png", "progress.png"
 
 
 def save_matrices(runs: Mapping[str, Sequence[RunMetrics]], path: Path) -> None:
@@ -110,22 +112,62 @@ def save_curves(runs: Mapping[str, Sequence[RunMetrics]], path: Path) -> None:
             axes.plot(shown, before, color=colour, linewidth=1, linestyle=(0, (4, 3)), alpha=0.7)
         axes.fill_between(shown, after - deviation, after + deviation, color=colour, alpha=0.12, linewidth=0)
         ends.append((float(after[-1]), method, colour))
-    axes.set_yscale("log")
     axes.set_xlabel("rounds done")
-    axes.set_ylabel("test perplexity, mean over peers")
-    axes.set_title(
-        "line: after the merge; dashed: before it; shade: one standard deviation over seeds",
-        fontsize=9,
-        color="#4b5563",
-        loc="left",
-    )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _perplexity_axis(
+        axes, "line: after the merge; dashed: before it; shade: one standard deviation over seeds"
+    )
+    _label_ends(figure, axes, ends)
+    _save(figure, path)
+
+
+def save_progress(runs: Mapping[str, Sequence[RunMetrics]], path: Path) -> None:
+    """Plot the mean test perplexity of each peer's best state so far, chosen by its trust split, by the tokens that a
+    peer has trained on; the axis at the top counts passes over its text."""
+    figure = Figure(figsize=(8.2, 4.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    ends: list[tuple[float, str, str]] = []
+    for place, (method, of_method) in enumerate(runs.items()):
+        colour = _COLOURS[place % len(_COLOURS)]
+        by_round: dict[int, list[tuple[int, float]]] = {}
+        for point, best in (one for run in of_method for peer in run.peers for one in so_far(peer)):
+            by_round.setdefault(point.round, []).append((point.tokens, best))
+        if not by_round:
+            continue
+        tokens, perplexities = zip(
+            *(
+                tuple(map(statistics.fmean, zip(*by_round[number], strict=True)))
+                for number in sorted(by_round)
+            ),
+            strict=True,
+        )
+        axes.plot(tokens, perplexities, color=colour, linewidth=2, marker="o", markersize=4)
+        ends.append((float(perplexities[-1]), method, colour))
+    text = statistics.fmean(
+        peer.targets for of_method in runs.values() for run in of_method for peer in run.peers
+    )
+    axes.set_xlabel("tokens that a peer trained on")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    passes = axes.secondary_xaxis("top", functions=(_scaled(1 / text), _scaled(text)))
+    passes.set_xlabel("passes over its text", fontsize=9)
+    _perplexity_axis(axes, "the best state so far by each peer's own trust split")
+    _label_ends(figure, axes, ends)
+    _save(figure, path)
+
+
+def _scaled(factor: float) -> Callable[[Any], Any]:
+    return lambda values: values * factor
+
+
+def _perplexity_axis(axes: Axes, about: str) -> None:
+    axes.set_yscale("log")
+    axes.set_ylabel("test perplexity, mean over peers")
+    axes.set_title(about, fontsize=9, color="#4b5563", loc="left")
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_minor_formatter("{x:,.0f}")
     axes.grid(color="#e5e7eb", linewidth=0.7, which="both")
     axes.spines[["top", "right"]].set_visible(False)
-    _label_ends(figure, axes, ends)
-    _save(figure, path)
 
 
 def _over_seeds(runs: Sequence[RunMetrics], numbers: Iterable[int], which: str) -> tuple[F64, F64]:

@@ -17,19 +17,13 @@ from typing import Final
 
 import msgspec
 
+from sim.comparison.convergence import BestSummary, at_best
+from sim.comparison.spread import Spread, spread
 from sim.experiments.metrics import SCHEMA, PeerMetrics, RunMetrics
 
 BASELINES: Final = ("local", "fedavg", "theoretical")
 REPORTING: Final = "test"
 """The purpose of passes that only report, which are not part of a method's cost."""
-
-
-class Spread(msgspec.Struct, frozen=True, kw_only=True):
-    """Mean and standard deviation over `n` seeds."""
-
-    mean: float
-    std: float | None
-    n: int
 
 
 class DeviceSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +42,7 @@ class MethodSummary(msgspec.Struct, frozen=True, kw_only=True):
     text of all peers together: peers count as much as their training text. `devices` has an entry for each kind of
     peer where there are several. `sent` is in bytes, `forward` and `backward` in
     tokens through the model, all for a peer and a round; of the passes, purpose "test" only reports.
+    `at_best` is about the peers' best states instead of the last merge, None where these are not known.
     """
 
     method: str
@@ -66,6 +61,7 @@ class MethodSummary(msgspec.Struct, frozen=True, kw_only=True):
     sent: dict[str, float]
     forward: dict[str, float]
     backward: dict[str, float]
+    at_best: BestSummary | None = None
 
     @property
     def sent_bytes(self) -> float:
@@ -112,18 +108,6 @@ def compared(
     )
 
 
-def spread(values: Iterable[float]) -> Spread | None:
-    """Mean and standard deviation; None without values."""
-    listed = list(values)
-    if not listed:
-        return None
-    return Spread(
-        mean=statistics.fmean(listed),
-        std=statistics.stdev(listed) if len(listed) > 1 else None,
-        n=len(listed),
-    )
-
-
 def _method(name: str, about: str, by_method: Mapping[str, Mapping[int, RunMetrics]]) -> MethodSummary:
     mine = by_method[name]
     runs = [mine[seed] for seed in sorted(mine)]
@@ -153,6 +137,7 @@ def _method(name: str, about: str, by_method: Mapping[str, Mapping[int, RunMetri
         sent=_for_each_round(runs, lambda run: _sum(one.sent for one in run.peers)),
         forward=_for_each_round(runs, lambda run: run.forward),
         backward=_for_each_round(runs, lambda run: run.backward),
+        at_best=at_best(mine, by_method.get("local", {})),
     )
 
 

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sim.comparison.summary import BASELINES, Comparison, DeviceSummary, MethodSummary, Spread
+from sim.comparison.spread import Spread
+from sim.comparison.summary import BASELINES, Comparison, DeviceSummary, MethodSummary
 
 _WIDE: Final = 100
 """Columns of a terminal that show all columns of the tables."""
@@ -30,6 +31,11 @@ _MEANING: Final = {
     "peers": "1 / sum of squared weights, itself counted",
     "kB": "sent for a peer and a round",
     "forward, backward": "thousands of tokens through the model, for a peer and a round",
+}
+_BEST: Final = {
+    "best": "perplexity at each peer's best round, chosen by its own trust split",
+    "rounds": "done until then, mean over peers",
+    "k tokens, kB, time": "of a peer until the mean is as good as the best of local",
 }
 _KINDS: Final = {
     "pooled": "perplexity over the text of all peers together, more text counting more",
@@ -48,6 +54,9 @@ def print_comparison(shown: Comparison, seconds: Mapping[str, float], console: C
         heads, perplexities = _without(heads, perplexities, "before")
         perplexities = [tuple(map(_closer, row)) for row in perplexities]
     console.print(_table("perplexity", heads, perplexities, wide=wide))
+    if best := _best_rows(shown):
+        console.print()
+        console.print(_table("at the best round", _BEST_HEADS, best, wide=wide))
     console.print()
     console.print(_table("trust and cost", _TRUST_HEADS, _trust_rows(shown, seconds), wide=wide))
     if kinds := _kind_heads(shown):
@@ -76,6 +85,7 @@ def markdown(shown: Comparison) -> str:
         f"# {shown.scenario}",
         f"{shown.peers} peers, {shown.rounds} rounds, seeds {seeds}.{base}",
         _markdown_table(_perplexity_heads(), _perplexity_rows(shown)),
+        *([_markdown_table(_BEST_HEADS, best)] if (best := _best_rows(shown)) else []),
         _markdown_table(_TRUST_HEADS[:-1], [row[:-1] for row in _trust_rows(shown, {})]),
         *([_markdown_table(kinds, _kind_rows(shown, kinds))] if (kinds := _kind_heads(shown)) else []),
         "\n".join(f"* {term}: {meaning}" for term, meaning in _meaning(shown).items()),
@@ -84,6 +94,7 @@ def markdown(shown: Comparison) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+_BEST_HEADS: Final = ("method", "best", "vs local", "rounds", "k tokens", "kB", "time")
 _TRUST_HEADS: Final = ("method", "KL", "rank", "same", "peers", "kB", "forward", "backward", "s")
 
 
@@ -101,6 +112,29 @@ def _perplexity_rows(shown: Comparison) -> list[tuple[Text, ...]]:
             _difference(row.worst),
         )
         for row in shown.methods
+    ]
+
+
+def _best_rows(shown: Comparison) -> list[tuple[Text, ...]]:
+    """A row for each method at its peers' best states; empty where none are known."""
+    return [
+        (
+            Text(row.method, style="bold"),
+            _plain(best.perplexity),
+            _difference(best.against_local),
+            Text(f"{best.rounds.mean:.1f}"),
+            *(
+                (Text(_NONE),) * 3
+                if best.target is None
+                else (
+                    Text(f"{best.target.tokens / 1e3:,.1f}"),
+                    Text(f"{best.target.sent / 1e3:,.0f}"),
+                    Text(f"{best.target.seconds:,.0f} s"),
+                )
+            ),
+        )
+        for row in shown.methods
+        if (best := row.at_best) is not None
     ]
 
 
@@ -123,7 +157,8 @@ def _trust_row(row: MethodSummary, seconds: float | None) -> tuple[Text, ...]:
 
 
 def _meaning(shown: Comparison) -> dict[str, str]:
-    return _MEANING | _KINDS if _kind_heads(shown) else _MEANING
+    best = _BEST if any(row.at_best is not None for row in shown.methods) else {}
+    return _MEANING | best | (_KINDS if _kind_heads(shown) else {})
 
 
 def _kind_heads(shown: Comparison) -> tuple[str, ...]:

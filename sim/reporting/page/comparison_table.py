@@ -6,7 +6,8 @@ from collections.abc import Callable
 from html import escape
 from typing import Final
 
-from sim.comparison.summary import Comparison, DeviceSummary, MethodSummary, Spread
+from sim.comparison.spread import Spread
+from sim.comparison.summary import Comparison, DeviceSummary, MethodSummary
 
 _NONE: Final = '<td class="none">&ndash;</td>'
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from sim.comparison.plots import draw
 from sim.comparison.summary import Comparison, compared
 from sim.comparison.tables import markdown, print_comparison
-from sim.experiments.metrics import PeerEnd, RunMetrics, run_metrics
+from sim.experiments.metrics import PeerEnd, RunMetrics, StateMetrics, run_metrics
 from trust.record.history import Round, Seen
 
 ORACLE = np.array([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])
@@ -59,6 +59,7 @@ def run(
     *,
     finished: bool = True,
     devices: Sequence[str] = ("", "", ""),
+    best: Sequence[float] = (),
 ) -> RunMetrics:
     rows = np.eye(3).tolist() if rows is None else rows
     ends = [
@@ -72,6 +73,10 @@ def run(
             rounds=(record(i, rows[i], before=after[i] + 1, after=after[i]),),
             sent={"blob": 1000},
             received={},
+            at=((3.0, 1000),),
+            best=StateMetrics(round=i, merged=False, trust=1.0, test=best[i], windows=(0.0, 0.0))
+            if best
+            else None,
         )
         for i in range(3)
     ]
@@ -185,6 +190,42 @@ def test_pooled_perplexity_weights_peers_by_their_tokens() -> None:
     assert local.pooled.mean == pytest.approx((10 * 20 * 30**2) ** (1 / 4))
 
 
+AT_BEST = (
+    run("local", 0, [10.0, 20.0, 30.0], best=[9.0, 19.0, 29.0]),
+    run("s3", 0, [9.0, 18.0, 27.0], best=[8.0, 17.0, 26.0]),
+)
+
+
+def test_best_states_are_compared_with_those_of_training_alone() -> None:
+    local, s3 = (row.at_best for row in table(*AT_BEST).methods)
+    assert local is not None
+    assert s3 is not None
+    assert (local.perplexity.mean, s3.perplexity.mean) == (pytest.approx(19), pytest.approx(17))
+    assert s3.against_local is not None
+    assert s3.against_local.mean == pytest.approx(-2)
+    assert local.against_local is None
+    assert s3.rounds.mean == pytest.approx(2)
+
+
+def test_the_cost_of_a_target_is_known_only_where_the_target_is_reached() -> None:
+    # The course has one point, before the merge: s3 is at 19, as training alone at its best, and local at 21.
+    local, s3 = (row.at_best for row in table(*AT_BEST).methods)
+    assert local is not None
+    assert s3 is not None
+    assert local.target is None
+    assert s3.target is not None
+    assert (s3.target.sent, s3.target.seconds) == (1000, 3)
+
+
+def test_best_states_have_a_table_where_they_are_known() -> None:
+    assert "at the best round" not in printed(table(*TWO_SEEDS), 80)
+    for width in (80, 120):
+        text = printed(table(*AT_BEST), width)
+        assert "at the best round" in text
+        assert max(map(len, text.splitlines())) <= width
+    assert "| s3 | 17.00 | -2.00 | 2.0 |" in markdown(table(*AT_BEST))
+
+
 def test_kinds_of_peers_have_a_table_where_there_are_several() -> None:
     assert "by kind of peer" not in printed(table(*TWO_SEEDS), 80)
     for width in (80, 120):
@@ -208,7 +249,7 @@ def test_markdown_has_a_line_for_each_method_in_both_tables() -> None:
 
 
 def test_pictures_are_drawn_for_few_peers_and_for_many(tmp_path: Path) -> None:
-    assert draw(TWO_SEEDS, tmp_path) == ("rows.png", "curves.png")
+    assert draw(TWO_SEEDS, tmp_path) == ("rows.png", "curves.png", "progress.png")
     names = {file.name for file in tmp_path.glob("*.png")}
-    assert names == {"rows.png", "curves.png", "rows-local.png", "rows-s3.png"}
+    assert names == {"rows.png", "curves.png", "progress.png", "rows-local.png", "rows-s3.png"}
     assert all(file.read_bytes().startswith(b"\x89PNG") for file in tmp_path.glob("*.png"))
