@@ -22,7 +22,8 @@ from sim.experiments.backdoor_success import backdoor_success
 from sim.experiments.best_states import BestStates
 from sim.experiments.configurations import core_config, learner_config
 from sim.experiments.methods import method_named
-from sim.experiments.metrics import PeerEnd, RunMetrics, attack_metrics, run_metrics
+from sim.experiments.metrics import RunMetrics
+from sim.experiments.peer_ends import PeerEnd, attack_metrics, run_metrics
 from sim.experiments.scenarios import Scenario
 from sim.experiments.shares import shares_of, with_text_of
 from sim.experiments.texts import category_names
