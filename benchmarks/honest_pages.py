@@ -50,7 +50,7 @@ def page(name: str, results: Results, *, lone: Sequence[str]) -> str:
     """The table of one setting. `lone` are the methods among which a user's best local is chosen."""
     scenario, runs = results.scenario, results.runs
     states = {method: best_states(runs[method]) for method in runs}
-    if "local+trust" in runs:
+    if "local+trust" in runs and "local" in runs:
         states["local+trust"] = stopped_with(runs["local+trust"], runs["local"])
     candidates = [states[method] for method in lone]
     averages = {

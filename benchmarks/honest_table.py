@@ -14,6 +14,8 @@ three times the batch, and with the public reference text; and of each the mean 
 `local+trust` trains on the trust split as well; no split is left to stop it by, so it stops at the round at which plain
 `local` stopped, and stands for itself. `pooled` has the text of all users of a kind.
 
+A few of the baselines, for a quick look: `--lone local --methods s3`.
+
 The settings stand in `honest_settings.py`: two in which relatives help, and three that show the cheap explanations:
 clones (averaging alone), unrelated peers (harm), identical peers (plain averaging). A finished run is not repeated.
 Figures of `sim/FINDINGS.md` are from this script; `honest_pages.py` writes the tables.
@@ -45,7 +47,6 @@ from trust.errors import UserMistake
 LONE: Final = ("local", "local+steps3", "local+batch3", "local+public")
 """Whose best by trust loss is the best local."""
 METHODS: Final = (
-    *LONE,
     "local+trust",
     "pooled",
     "pooled+steps3",
@@ -65,7 +66,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=EMBEDDED, help="folder of texts  [default: embedded]")
     parser.add_argument("--out", type=Path, default=Path("results/honest-table"))
     parser.add_argument("--sets", help=f"some of {', '.join(SETTINGS)}  [default: all that the text is for]")
-    parser.add_argument("--methods", help="these besides the lone baselines and pooled training")
+    parser.add_argument("--lone", default=",".join(LONE), help="baselines of which the best local is chosen")
+    parser.add_argument("--methods", help="others than all; all run besides the lone baselines")
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--peers", type=int, help="other than the setting's number of peers")
     parser.add_argument("--tokens", type=int, help="training tokens of a peer")
@@ -79,7 +81,7 @@ def main() -> None:
     pages = [_head(options)]
     for name in _sets(options):
         results = measured(name, SETTINGS[name], options, out, console)
-        pages.append(page(name, results, lone=LONE))
+        pages.append(page(name, results, lone=options.lone.split(",")))
         print(pages[-1])
         (out / "honest_table.md").write_text("\n".join(pages), encoding="utf-8")
     console.print(f"written to {out / 'honest_table.md'}")
@@ -139,9 +141,8 @@ def _by_method(runs: Sequence[RunMetrics]) -> dict[str, list[RunMetrics]]:
 
 
 def _methods(options: argparse.Namespace) -> tuple[str, ...]:
-    if not options.methods:
-        return METHODS
-    return tuple(dict.fromkeys((*LONE, "local+trust", "pooled", *options.methods.split(","))))
+    others = options.methods.split(",") if options.methods else METHODS
+    return tuple(dict.fromkeys((*options.lone.split(","), *others)))
 
 
 def _sets(options: argparse.Namespace) -> list[str]:

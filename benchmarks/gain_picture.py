@@ -1,0 +1,55 @@
+"""The picture of `gain_map.py`: a panel for each axis, the gain with its interval over the axis's values."""
+
+# matplotlib's keyword arguments have no types of their own.
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from sim.comparison.users import Gain
+
+LABELS: Final = {
+    "tokens": "training tokens of a peer",
+    "relatives": "other peers of the same language",
+    "relatedness": "share of a peer's text in its own language",
+    "base": "tokens that the base was trained on",
+}
+LOGARITHMIC: Final = ("tokens", "base")
+
+
+class Shown(Protocol):
+    @property
+    def axis(self) -> str: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def gain(self) -> Gain: ...
+
+
+def draw(found: Sequence[Shown], path: Path) -> None:
+    axes_found = list(dict.fromkeys(one.axis for one in found))
+    figure = Figure(figsize=(3.4 * len(axes_found), 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels: list[Axes] = list(figure.subplots(1, len(axes_found), squeeze=False, sharey=True).flat)
+    for panel, axis in zip(panels, axes_found, strict=True):
+        shown = [one for one in found if one.axis == axis]
+        values = [one.value for one in shown]
+        gains = [-100 * one.gain.change.value for one in shown]
+        low = [gain + 100 * one.gain.change.high for gain, one in zip(gains, shown, strict=True)]
+        high = [-100 * one.gain.change.low - gain for gain, one in zip(gains, shown, strict=True)]
+        panel.errorbar(values, gains, yerr=(low, high), color="#1d4ed8", marker="o", linewidth=2, capsize=3)
+        panel.axhline(0, color="#6b7280", linewidth=0.8)
+        if axis in LOGARITHMIC:
+            panel.set_xscale("log")
+        panel.set_xlabel(LABELS[axis], fontsize=9)
+        panel.grid(color="#e5e7eb", linewidth=0.7)
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("less perplexity than the best alone, %", fontsize=9)
+    figure.savefig(path, format="png", dpi=150)
