@@ -58,7 +58,8 @@ class Train(_Word, frozen=True, kw_only=True):
     crash trains on the same text. `units` is a bitmap of the network's units to train and to offer (`wire.units`),
     empty for all that this peer's adapter has. `context` is a fetched context, where the configuration asks for one
     that another peer made. `probe` asks for the importance of all layers, not only of the trained ones. `receivers`
-    are the neighbours to push mass to, where mixing is by push-sum.
+    are the neighbours to push mass to, where mixing is by push-sum. `rate` is a share of the configured learning rate.
+    No steps are allowed: the answer then has the state as it is.
     """
 
     request: RequestId
@@ -68,6 +69,7 @@ class Train(_Word, frozen=True, kw_only=True):
     context: Content | None = None
     probe: bool = False
     receivers: tuple[str, ...] = ()
+    rate: float = 1.0
 
 
 class Weigh(_Word, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.batches import batches
@@ -103,7 +103,8 @@ class LocalTraining:
         within: TrainingContext,
         on_step: OnStep,
     ) -> StepsJob:
-        blueprint, config = before.blueprint, self._config.training
+        blueprint, training = before.blueprint, self._config.training
+        config = replace(training, learning_rate=training.learning_rate * request.rate)
         offer = blueprint.schema.offer(units, blueprint.rank)
         return StepsJob(
             before.state,

@@ -22,8 +22,9 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 def export(folder: Path, out: Path, merged: bool, overwrite: bool) -> None:
     """Write what the peer of DIR has learned as a PEFT adapter with a model card.
 
+    This is its best state: the one of least loss on the text that it does not train on.
     OUT loads with PeftModel.from_pretrained(base, OUT) and needs nothing of gossipllm. Works while the peer
-    runs: it takes the state that was last saved. With --merged, OUT is a model of its own, which
+    runs: it takes what was last saved. With --merged, OUT is a model of its own, which
     AutoModelForCausalLM.from_pretrained(OUT) loads: what adapter.train = "full" or "bias" learned has no other form.
 
     \b
@@ -36,7 +37,8 @@ def export(folder: Path, out: Path, merged: bool, overwrite: bool) -> None:
     home = Home(folder)
     home.check()
     found = StateStore.look(home.state)
-    if found.saved is None or found.saved.snapshot is None:
+    best = None if found.saved is None else found.saved.best_snapshot
+    if found.saved is None or best is None:
         raise UserMistake(
             f"{folder}: nothing to export before the first round; run it with: gossipllm run {folder}"
         )
@@ -50,10 +52,16 @@ def export(folder: Path, out: Path, merged: bool, overwrite: bool) -> None:
         disable_progress_bar()
     else:
         from gossipllm.model.adapter.export import export_adapter as write
-    write(found.saved.snapshot.data, out, peers=names, row=row, overwrite=overwrite)
+    write(best.data, out, peers=names, row=row, overwrite=overwrite)
     for note in found.notes:
         click.echo(f"warning: {note}", err=True)
-    click.echo(f"{out}: {'model' if merged else 'adapter'} after {found.saved.round} rounds")
+    what = "model" if merged else "adapter"
+    of = (
+        f", at its best state, of round {found.saved.plateau.least_round}"
+        if found.saved.plateau.least
+        else ""
+    )
+    click.echo(f"{out}: {what} after {found.saved.round} rounds{of}")
 
 
 def _last_row(home: Home) -> tuple[tuple[str, ...], dict[str, float]]:

@@ -53,8 +53,9 @@ def learned_at(place: Path, *, otherwise: str = "") -> AdapterSource:
     for note in found.notes:
         click.echo(f"warning: {place}: {note}", err=True)
     saved = found.saved
-    if saved is None or saved.snapshot is None:
+    best = None if saved is None else saved.best_snapshot
+    if best is None:
         raise UserMistake(
             f"{place}: has learned nothing before its first round; run it with: gossipllm run {place}{otherwise}"
         )
-    return AdapterSource(place, decode_snapshot(saved.snapshot.data))
+    return AdapterSource(place, decode_snapshot(best.data))

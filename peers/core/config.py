@@ -7,6 +7,7 @@ from typing import Final
 
 from gossipllm.config import LearnerConfig
 from peers.core.events import PeerId
+from peers.core.plateau import NEVER_SETTLES, SettleConfig
 from trust.rows.config import strategy_of
 from trust.rows.rows import TrustConfig
 
@@ -169,6 +170,7 @@ class CoreConfig:
     scores: ScoreConfig = field(default_factory=ScoreConfig)
     defence: DefenceConfig = field(default_factory=DefenceConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
+    settle: SettleConfig = NEVER_SETTLES
     keep_neighbours: bool = False
     merges: bool = True
     """Whether rows are applied. Without, a row is computed, measured and recorded in every round, and the adapter stays
@@ -178,6 +180,12 @@ class CoreConfig:
     def confirms(self) -> bool:
         """Whether neighbours prove themselves, one by one, by gains that this peer measures."""
         return self.round.guard and self.defence.confirm
+
+    @property
+    def settles(self) -> bool:
+        """Whether this peer stops training when it gains no more. Mass that was handed out (push-sum) cannot be taken
+        back, so a peer that pushes shares has no best state to go back to."""
+        return self.settle.patience > 0 and self.round.guard and self.learner.rows
 
     @property
     def commits(self) -> bool:

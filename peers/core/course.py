@@ -130,6 +130,10 @@ class Course(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
             judging=True,
         )
 
+    def recalled(self, loss: float) -> Course:
+        """After going back to the best state, whose loss this is, although no merge did harm."""
+        return msgspec.structs.replace(self, level=_known(loss), lone=True, behind=0)
+
     def blames(self, loss: float) -> bool:
         """While `judging`: whether local steps alone, which ended in this loss, show that merges did the harm."""
         return self.level is None or loss <= self.level + MARGIN / 2

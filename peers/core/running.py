@@ -173,7 +173,8 @@ class Running:
                 return self._rounds.save_again(timer.generation)
             case Comparing():
                 asked = self._others.fetching.retry()
-                return [*self._others.compare(now), *asked, compare_later(self._config, now)]
+                compared = [*self._others.compare(now), *asked]
+                return [*compared, *self._rounds.look_around(now), compare_later(self._config, now)]
         assert_never(timer)
 
 

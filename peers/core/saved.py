@@ -15,6 +15,7 @@ import msgspec
 
 from gossipllm.work import PushedShare
 from peers.core.course import Course
+from peers.core.plateau import Plateau
 from trust.rows.importance import Importance
 from wire.digest import Content
 from wire.messages import Fingerprints
@@ -81,7 +82,8 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     The totals count all tokens and samples that were ever processed. `importance` is the running mean of the measured
     importance of each layer, `measured` the number of its measurements; both are empty where layers are not chosen.
-    `good` is the snapshot of the last good state (`peers.core.course`), None where there is none or it is `snapshot`.
+    `good` is the snapshot of the last good state (`peers.core.course`), None where there is none or it is `snapshot`;
+    `best` is likewise the state of least trust loss (`peers.core.plateau`), None in a peer that never settles.
     `plan` says what the next local steps train, so that a round that is repeated after a crash is the same round.
     """
 
@@ -106,6 +108,13 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     plan: Plan = WHOLE
     course: Course = Course()
     good: Content | None = None
+    plateau: Plateau = Plateau()
+    best: Content | None = None
+
+    @property
+    def best_snapshot(self) -> Content | None:
+        """The best state that this peer ever had; None before its first local steps."""
+        return self.best or self.snapshot
 
 
 @dataclass(frozen=True, slots=True)

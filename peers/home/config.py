@@ -1,6 +1,7 @@
 """`peer.toml`: a dataclass for each table, checked against each other, and converted for the learner and the core.
 
-    [peer] [network] [round] [trust] [defence] [merge] [layers] [heads] [model] [adapter] [data] [training] [reference]
+    [peer] [network] [round] [trust] [defence] [settle] [merge] [layers] [heads] [model] [adapter] [data] [training]
+    [reference]
 
 Tables marked "same for all peers" in their comments make up the network's fingerprint: peers that differ in
 them say so plainly and do not mix.
@@ -27,6 +28,7 @@ from gossipllm.config import (
 from gossipllm.config.choices import MIXINGS, MergeRule, Mixing
 from gossipllm.config.toml import from_mapping, toml_values
 from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
+from peers.core.plateau import SettleConfig
 from peers.net.addresses import parse_multiaddress
 from peers.net.config import RETIRED_NETWORK_KEYS, NetworkConfig
 from trust.rows.evidence_kinds import EVIDENCE
@@ -99,6 +101,7 @@ class PeerConfig:
     round: RoundConfig = field(default_factory=RoundConfig)
     trust: TrustConfig = field(default_factory=TrustConfig)
     defence: DefenceConfig = field(default_factory=DefenceConfig)
+    settle: SettleConfig = field(default_factory=SettleConfig)
     merge: MergeConfig = field(default_factory=MergeConfig)
     layers: LayersConfig = field(default_factory=LayersConfig)
     heads: HeadsConfig = field(default_factory=HeadsConfig)
@@ -133,13 +136,14 @@ class PeerConfig:
         tables = (
             ("trust", self.trust),
             ("defence", self.defence),
+            ("settle", self.settle),
             ("round", self.round),
             ("merge", self.merge),
         )
         for table, config in tables:
             for field_ in fields(config):
                 key = f"{table}.{field_.name}"
-                idle = key in _OF_ROWS or (table in ("trust", "defence") and key not in _OF_MASS)
+                idle = key in _OF_ROWS or (table in ("trust", "defence", "settle") and key not in _OF_MASS)
                 if idle and getattr(config, field_.name) != field_.default:
                     raise ValueError(
                         f'{key} does nothing with merge.mixing = "push-sum", which makes no trust row: leave it out, '
@@ -170,6 +174,7 @@ class PeerConfig:
             round=self.round,
             trust=self.trust,
             defence=self.defence,
+            settle=self.settle,
             learner=self.learner(),
             keep_neighbours=self.peer.keep_neighbours,
         )

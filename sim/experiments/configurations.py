@@ -7,7 +7,7 @@ from dataclasses import replace
 from gossipllm.config import DataConfig, LearnerConfig, TrainingConfig
 from gossipllm.randomness import words
 from peers.core.config import CoreConfig
-from sim.experiments.methods import Method, defence_of, reference_of, round_of, trust_of
+from sim.experiments.methods import Method, defence_of, reference_of, round_of, settle_of, trust_of
 from sim.experiments.scenarios import Scenario
 from trust.rows.config import alpha_of, evidence_of
 from trust.rows.evidence import F64
@@ -25,6 +25,7 @@ def core_config(scenario: Scenario, method: Method, seed: int, index: int, oracl
         round=round_of(method, scenario.round, peers=scenario.peers + scenario.attacking_cores),
         trust=trust_of(method, scenario.trust, fixed=given),
         defence=defence_of(method, scenario.defence, guard=scenario.round.guard),
+        settle=settle_of(method, scenario.settle, guard=scenario.round.guard),
         learner=learner_config(scenario, method, seed, index),
         merges=method.merges,
     )

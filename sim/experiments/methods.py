@@ -33,6 +33,7 @@ from typing import Any, Final, Literal, TypeAlias
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig
 from gossipllm.config.choices import MIXINGS, MergeRule, Missing, Mixing, Start, Train
 from peers.core.config import NO_DEFENCE, DefenceConfig, RoundConfig
+from peers.core.plateau import NEVER_SETTLES, SettleConfig
 from trust.errors import UserMistake
 from trust.rows.config import TrustConfig, evidence_of
 from trust.rows.evidence_kinds import EVIDENCE, Evidence, Factor
@@ -290,6 +291,11 @@ def defence_of(method: Method, defence: DefenceConfig, *, guard: bool) -> Defenc
 def defended(method: Method, *, guard: bool) -> bool:
     """Whether the method has a guard, and asks for more than the guard alone."""
     return method.defended and (guard if method.guard is None else method.guard)
+
+
+def settle_of(method: Method, settle: SettleConfig, *, guard: bool) -> SettleConfig:
+    """When peers stop training, or never where the method asks for the guard alone."""
+    return settle if not method.merging or defended(method, guard=guard) else NEVER_SETTLES
 
 
 def adapter_of(method: Method, adapter: AdapterConfig) -> AdapterConfig:

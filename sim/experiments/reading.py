@@ -100,9 +100,16 @@ def _guarded(scenario: Scenario, method: Method) -> bool:
     return _merging(scenario, method) and (scenario.round.guard if method.guard is None else method.guard)
 
 
-_DEFENDED: Final = Rule(
-    lambda s, m: _guarded(s, m) and m.defended, "no method has a guard with the defences of [defence]"
+def _defended(scenario: Scenario, method: Method) -> bool:
+    return _guarded(scenario, method) and method.defended
+
+
+_DEFENDED: Final = Rule(_defended, "no method has a guard with the defences of [defence]")
+_SETTLES: Final = Rule(
+    lambda s, m: s.round.guard and (not m.merging or (_defended(s, m) and MIXINGS[m.mixing].rows)),
+    "no method trains alone or has a guard with the defences of [defence]",
 )
+_STOPS: Final = Rule(lambda s, _: s.settle.patience > 0, "settle.patience is 0")
 _CONFIRMS: Final = Rule(lambda s, _: s.defence.confirm, "defence.confirm is off")
 _LAYERS: Final = Rule(lambda _, method: method.layers, "only methods +layers train block windows")
 _HEADS: Final = Rule(lambda _, method: method.heads, "only methods +heads share out heads")
@@ -187,6 +194,14 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "defence.share": (_DEFENDED, _CONFIRMS),
     "defence.newcomers": (_DEFENDED, _CONFIRMS),
     "defence.bind_rows": (_DEFENDED, _CONFIRMS),
+    # -- settle --
+    "settle.patience": (_SETTLES,),
+    "settle.schedule": (_SETTLES, _STOPS),
+    "settle.decays": (
+        _SETTLES,
+        _STOPS,
+        Rule(lambda s, _: s.settle.schedule == "decay", 'settle.schedule is not "decay"'),
+    ),
     # -- trust --
     "trust.strategy": (_NAMED,),
     "trust.form": (_NAMED,),

@@ -15,6 +15,7 @@ from typing import Any, Final
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.text.partitions import Share, theoretical
+from peers.core.round.stages import Settled
 from sim.adversaries.faults.backdoor import Backdoor
 from sim.adversaries.table import ADVERSARIES
 from sim.experiments.attackers import Attack
@@ -120,8 +121,8 @@ def _run(
     on_rounds: Callable[[int], None],
     on_events: Callable[[Sequence[Happened]], None],
 ) -> bool:
-    """Let the world run until the honest peers have done all rounds, none of them has become better for `patience`
-    rounds, or `limit_s` is over. Returns False in the last case, and where a peer stopped before."""
+    """Let the world run until the honest peers have done all rounds or settled, none of them has become better for
+    `patience` rounds, or `limit_s` is over. Returns False in the last case, and where a peer stopped before."""
     rounds, done = scenario.round.rounds, 0
     honest = world.nodes[: scenario.peers]
     slice_s = LISTENING_S if scenario.attackers else SLICE_S
@@ -136,7 +137,7 @@ def _run(
         for node in honest:
             if node.stopped is not None and not node.rounds:
                 raise UserMistake(node.stopped.why)
-        if all(node.core.round >= rounds or node.stopped is not None for node in honest):
+        if all(_is_done(node, rounds) or node.stopped is not None for node in honest):
             break
         if scenario.patience and states.idle_rounds() >= scenario.patience:
             return True
@@ -145,7 +146,11 @@ def _run(
             f"no peer finished a round within limit_s = {scenario.limit_s:g} virtual seconds; raise it, or lower "
             f"conditions.compute.step_s"
         )
-    return all(node.core.round >= rounds for node in honest)
+    return all(_is_done(node, rounds) for node in honest)
+
+
+def _is_done(node: SimulatedPeer, rounds: int) -> bool:
+    return node.core.round >= rounds or isinstance(node.core.stage, Settled)
 
 
 def _all(listeners: Sequence[Callable[[Sequence[Happened]], None]]) -> Callable[[Sequence[Happened]], None]:

@@ -25,6 +25,7 @@ from gossipllm.config import (
 from gossipllm.config.choices import MERGE_RULES, MIXINGS, MergeRule
 from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import DefenceConfig, RoundConfig
+from peers.core.plateau import NEVER_SETTLES, SettleConfig
 from sim.adversaries.config import NONE, AttackConfig
 from sim.adversaries.table import ADVERSARIES
 from sim.experiments.methods import (
@@ -148,6 +149,8 @@ class Scenario:
     methods that weigh text only, and 1 where it is 0."""
     defence: DefenceConfig = field(default_factory=DefenceConfig)
     """Defences against neighbours that lie, for methods with a guard, but for those +rowguard."""
+    settle: SettleConfig = NEVER_SETTLES
+    """When peers stop training, alone or with a guard, but for methods +rowguard. A run ends when all have."""
     model: ModelConfig = field(default_factory=ModelConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     layers: LayersConfig = field(default_factory=LayersConfig)

@@ -253,7 +253,7 @@ class ToyLearner:
     def _step(self, request: Train) -> None:
         if self._busy is not None and request.round >= self._busy:
             return
-        kept = (1 - STEP) ** request.steps
+        kept = (1 - STEP * request.rate) ** request.steps
         moving = range(DIMENSION) if self._form == "whole" else self._trained
         w = [
             aim + (now - aim) * kept if n in moving else now

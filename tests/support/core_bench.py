@@ -27,8 +27,9 @@ from peers.core.events import (
     Woke,
 )
 from peers.core.others.admission import Keys
+from peers.core.plateau import SettleConfig
 from peers.core.saved import Saved
-from sim.toy.learner import EVIDENCE, ToyLearner, fingerprints
+from sim.toy.learner import EVIDENCE, ZERO, ToyLearner, fingerprints
 from sim.toy.units import Form
 from sim.world.keys import ToyKeys
 from support.effects import every, only, requests
@@ -139,6 +140,7 @@ class CoreOptions(TypedDict, total=False):
     learner: LearnerConfig
     keep_neighbours: bool
     merges: bool
+    settle: SettleConfig
     defence: DefenceConfig
 
 
@@ -148,6 +150,7 @@ class BenchOptions(CoreOptions, total=False):
     saved: Saved | None
     target: Sequence[float]
     form: Form
+    lean: Sequence[float]
     rounds: RoundOptions
 
 
@@ -160,6 +163,7 @@ class Bench:
         saved: Saved | None = None,
         target: Sequence[float] = TARGET,
         form: Form = "whole",
+        lean: Sequence[float] = ZERO,
         rounds: RoundOptions | None = None,
         **options: Unpack[CoreOptions],
     ) -> None:
@@ -168,7 +172,7 @@ class Bench:
         self.config = CoreConfig(name="me", round=RoundConfig(**limits), **options)
         self.keys = ToyKeys.of("me")
         self.core = Core(self.config, self.keys, saved)
-        self.learner = ToyLearner(target, form=form)
+        self.learner = ToyLearner(target, form=form, lean=lean)
         self.now = 1000.0
 
     def tell(self, event: Event, *, after: float = 0.0) -> list[Effect]:
@@ -220,9 +224,13 @@ class Bench:
         """Hear a remote peer's announcement and fetch the blobs that are asked for; all effects together."""
         effects = self.tell(Heard(frame=other.announce(round_, **fields), via=other.id))
         for pull in every(effects, Pull):
-            content = other.update if pull.digest == other.update.digest else other.evidence
-            effects += self.tell(Pulled(request=pull.request, content=content))
+            effects += self.give(pull, other)
         return effects
+
+    def give(self, pull: Pull, other: RemotePeer) -> list[Effect]:
+        """The blob that is asked for comes, of a remote peer."""
+        content = other.update if pull.digest == other.update.digest else other.evidence
+        return self.tell(Pulled(request=pull.request, content=content))
 
     def lose_patience(self, effects: Sequence[Effect]) -> list[Effect]:
         wake = only([one for one in every(effects, WakeAt) if isinstance(one.timer, Deadline)], WakeAt)

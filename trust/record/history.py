@@ -16,18 +16,19 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 
 HISTORY_FILE = "history.msgpack"
-VERSION = 4
+VERSION = 5
 """Version of the format. Version 2 added to a round what was trained and offered, version 3 all inputs of its row,
-version 4 what each neighbour did by itself.
+version 4 what each neighbour did by itself, version 5 going back to the best state, the rate, and rest.
 Fields that an earlier version lacks have their defaults, which mean "not known"."""
 
 PeerName: TypeAlias = str
 """A peer's id as text (`12D3KooW...`). `Begun.name` is the name for display."""
 
 
-Guard: TypeAlias = Literal["alone", "taken", "shrunk", "refused", "returned"]
+Guard: TypeAlias = Literal["alone", "taken", "shrunk", "refused", "returned", "recalled"]
 """Outcome of a merge: there was none, or it was taken, moved toward the peer's own adapter, or refused; or the peer
-went back to its last good state instead."""
+went back to its last good state instead ("returned"), because merges had done harm, or to the state of least trust
+loss ("recalled"), because it had not gained for a while."""
 
 LeftOut: TypeAlias = Literal["own", "twin", "loud", "unbound", "harmful", "useless", "paused"]
 """Why a neighbour was left out of the row after it was tried by itself.
@@ -164,6 +165,10 @@ class Round(_Record, frozen=True, kw_only=True, tag="round"):
     absorbed: int = 0
     alone: float | None = None
     """Estimate of the trust loss after local steps had this peer always trained alone; None where not known."""
+    rate: float = 1.0
+    """Share of the configured learning rate at which the local steps were taken."""
+    settled: bool = False
+    """Whether the peer trains no more after this round, until news or more text wakes it."""
 
 
 class Refusal(_Record, frozen=True, kw_only=True, tag="refusal"):

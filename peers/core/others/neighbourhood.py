@@ -152,9 +152,13 @@ class Neighbourhood:
         self.inbox.turn(forget_after=self._config.trust.max_age)
 
     def rest(self) -> None:
-        """Stop fetching: this peer has done its rounds and merges no more."""
+        """Stop fetching until `wake`: this peer merges nothing."""
         self._partners.rest()
         self.fetching.contexts.want(None)
+
+    def wake(self) -> None:
+        """Fetch again what can be merged, from this peer's next announcement on."""
+        self._partners.wake()
 
     # -- connections --------------------------------------------------------------------------------
 

@@ -1,9 +1,12 @@
 """News: is what an announcement names new, or did somebody announce it before?
 
-Every update is the result of local steps on its author's own text, so an honest author never announces the bytes of an
-earlier one: not its own, because it has trained since, and not another author's. (A crash may repeat the same
-announcement, which is no second one.) What was announced in an earlier round of this peer is a replay. It is passed on
-like any announcement, but costs no fetch, takes no part in a round, and its author does not rise by it.
+Every update is the result of local steps on its author's own text, so an honest author never announces the bytes of
+another author's. (A crash may repeat the same announcement, which is no second one.) What another author announced in
+an earlier round of this peer is a replay. It is passed on like any announcement, but costs no fetch, takes no part in a
+round, and its author does not rise by it.
+
+An author may come back to an update of its own: a peer that settles announces its best state, which is an earlier one.
+Nothing would be won by refusing that, because whoever changes one number of an old update announces another one.
 
 Two authors may announce the same bytes in one round of this peer. Who is first proves nothing then, because a copy may
 travel faster than the original, and whoever is refused might be the author. Both are heard: twins share one place
@@ -15,7 +18,7 @@ chance.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from peers.core.events import PeerId
@@ -26,17 +29,20 @@ REMEMBERED: Final = 8
 """Announcements of each author that are remembered. Guess: an older update is far from what anybody holds now."""
 MAX_DIGESTS: Final = 16_384
 """Digests remembered in all, about 4 MB: a thousand authors with both of each of their announcements."""
+MOST_TWINS: Final = 4
+"""Authors beside the first that are remembered with a digest. Guess."""
 LEAST_TELLING: Final = 256
 """Bytes from which equal predictions are taken for copies. Guess."""
 
 
 @dataclass(frozen=True, slots=True)
 class _First:
-    """Who announced a digest first, in its own round and in ours."""
+    """Who announced a digest first, in its own round and in ours; and who else did in that round of ours."""
 
     author: PeerId
     round: int
     turn: int
+    also: tuple[PeerId, ...] = ()
 
 
 class News:
@@ -51,16 +57,21 @@ class News:
         known = None
         for field, digest in _digests(announcement):
             first = self._first.get(digest)
-            before = self._is_before(first, author, announcement.round, turn)
+            before = self._is_before(first, author, turn)
             if first is not None and before:
                 known = known or (field, f"announced before by {first.author} in its round {first.round}")
-            elif first is None:
+            elif first is not None:
+                self._add(digest, first, author)
+            else:
                 self._remember(digest, _First(author, announcement.round, turn))
         return known
 
-    def _is_before(self, first: _First | None, author: PeerId, round_: int, turn: int) -> bool:
-        same = first is not None and first.author == author and first.round == round_
-        return first is not None and first.turn < turn and not same
+    def _is_before(self, first: _First | None, author: PeerId, turn: int) -> bool:
+        return first is not None and first.turn < turn and author not in (first.author, *first.also)
+
+    def _add(self, digest: bytes, first: _First, author: PeerId) -> None:
+        if author not in (first.author, *first.also) and len(first.also) < MOST_TWINS:
+            self._first.renew(digest, replace(first, also=(*first.also, author)))
 
     def _remember(self, digest: bytes, first: _First) -> None:
         self._first.renew(digest, first)

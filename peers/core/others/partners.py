@@ -33,6 +33,7 @@ class Partners:
         self._merges = strategy_of(config.trust).merges
         self._by_seats = not strategy_of(config.trust).takes_everybody
         self._round = 0
+        self._resting = False
         self._chosen: frozenset[PeerId] | None = None
         self._groups = Counter[str]()
         """How many candidates of each group took part in the last draw."""
@@ -46,10 +47,10 @@ class Partners:
     @property
     def merging(self) -> bool:
         """Whether this round merges, so that updates are worth fetching: not before the warm-up is over."""
-        return self._merges and self._round >= self._config.round.warmup_rounds
+        return self.merging_in(self._round)
 
     def merging_in(self, round_: int) -> bool:
-        return self._merges and round_ >= self._config.round.warmup_rounds
+        return self._merges and not self._resting and round_ >= self._config.round.warmup_rounds
 
     def chosen(self) -> frozenset[PeerId]:
         """Authors lately heard whose updates are fetched in this round."""
@@ -70,9 +71,14 @@ class Partners:
             self._chosen = None
 
     def rest(self) -> None:
-        """Choose no more partners: this peer merges no more."""
-        self._merges = False
+        """Choose no partners until `wake`: this peer merges nothing."""
+        self._resting = True
         self._chosen = None
+
+    def wake(self) -> None:
+        if self._resting:
+            self._resting = False
+            self._chosen = None
 
     def heard(self, entry: ReceivedAnnouncement) -> None:
         """An announcement came. A new author may get a place, unless its group has all the places that it can have:

@@ -13,9 +13,9 @@ from peers.core.others.admission import Keys
 from peers.core.others.neighbourhood import Neighbourhood
 from peers.core.round.announcing import AnnouncementExtras, announcement_frame
 from peers.core.round.planning import Planner, PlanningInputs
+from peers.core.round.remembering import after_end, after_steps
 from peers.core.saved import LocalSteps, Saved, SavedScore
 from trust.record.history import Guard
-from wire.digest import Content
 
 
 class Advance:
@@ -45,7 +45,7 @@ class Advance:
         if self._planner.by_block_window:
             plan = self._planner.block_window(saved.round + 1, importance, measured, self._inputs())
         state = msgspec.structs.replace(
-            saved,
+            after_steps(self._config, saved, trained),
             generation=saved.generation + 1,
             stage="published",
             snapshot=trained.snapshot,
@@ -61,8 +61,6 @@ class Advance:
             importance=importance,
             measured=measured,
             plan=plan,
-            course=saved.course.stepped(trained.trust_loss),
-            good=self._good(saved, trained.trust_loss),
         )
         extras = AnnouncementExtras(
             offer=trained.offer,
@@ -78,23 +76,24 @@ class Advance:
 
     def from_merging(self, saved: Saved, merged: Merged, guard: Guard) -> Saved:
         """The state in which the next round begins. Called before the neighbourhood turns to that round."""
-        course, took = saved.course, guard in ("taken", "shrunk")
-        if guard == "returned":
-            course = course.returned(merged.trust_loss)
-        else:
-            course = course.ended(merged.trust_loss, merged=took)
-        plan, limit = saved.plan, self._config.round.rounds
-        rests = 0 < limit <= saved.round + 1
+        after = after_end(self._config, saved, merged, guard)
+        plan, snapshot, best = saved.plan, merged.snapshot, after.best
+        limit = self._config.round.rounds
+        ends = 0 < limit <= saved.round + 1
+        if ends and best is not None:
+            snapshot, best = best, None
+        rests = ends or after.plateau.rests
         if self._planner.by_heads:
             plan = self._planner.heads(saved.round, self._inputs())
         return msgspec.structs.replace(
-            saved,
+            after,
             generation=saved.generation + 1,
             round=saved.round + 1,
             stage="training",
-            snapshot=merged.snapshot,
-            # Served from memory from here on. After a crash neighbours have it, or soon our next update; only after the
-            # last round there is no next one.
+            snapshot=snapshot,
+            best=best,
+            # Served from memory from here on. After a crash neighbours have it, or soon our next update; only a peer at
+            # rest makes no next one.
             update=saved.update if rests else None,
             evidence=saved.evidence if rests else None,
             shares=saved.shares if rests else (),
@@ -102,23 +101,14 @@ class Advance:
             seats=self._others.seats.rows(),
             heard=self._others.heard_rows(),
             plan=plan,
-            course=course,
-            good=self._good_after(saved, guard),
         )
 
-    def _good(self, saved: Saved, loss: float) -> Content | None:
-        """The last good state after local steps that ended in this loss: None for that of these steps."""
-        if not self._config.defence.patience or saved.course.improves(loss):
-            return None
-        return saved.good or saved.snapshot
-
-    def _good_after(self, saved: Saved, guard: Guard) -> Content | None:
-        """The last good state after the round's end: None for the one that the next round begins with."""
-        if guard == "returned" or not self._config.defence.patience:
-            return None
-        return saved.good or (saved.snapshot if guard in ("taken", "shrunk") else None)
-
     def _local(self, saved: Saved, trained: Trained) -> LocalSteps:
+        """The account of the last local steps: of these, or, where there were none, of those before."""
+        if saved.local is not None and not trained.steps:
+            return msgspec.structs.replace(
+                saved.local, steps=0, trust_loss=trained.trust_loss, seconds=trained.seconds
+            )
         return LocalSteps(
             tokens=trained.tokens,
             samples=trained.samples,

@@ -2,6 +2,7 @@
 
     push-sum            -> Absorb               all arrived shares: there is no row
     behind              -> Restore              the last good state (`peers.core.course`)
+    nothing gained      -> Restore              the best state (`peers.core.plateau`)
     no neighbours       -> Merge                alone: the learner measures the test loss and makes the next snapshot
     with a guard        -> Confirm              each neighbour by itself (`confirming.py`)
     Confirmed           -> as follows, with those that it left
@@ -38,6 +39,7 @@ from peers.core.round.stages import (
     Shrinking,
 )
 from peers.core.saved import LocalSteps, Saved
+from trust.record.history import Guard
 from trust.rows.bounds import Row, bounded, by_gain
 from trust.rows.config import strategy_of
 from trust.rows.priors import believed
@@ -90,12 +92,12 @@ class Decider:
             return self._propose(participants)
         return self._merge(participants, Choice(alone(0), None, "refused"), ())
 
-    def restore(self, participants: Participants, good: Content) -> Step:
-        """Go back to the last good state. Nobody takes part in this round."""
+    def restore(self, participants: Participants, state: Content, guard: Guard) -> Step:
+        """Go back to an earlier state. Nobody takes part in this round."""
         request = self._new_request()
         participants = paused(participants)
-        choice = Choice(alone(0), None, "returned")
-        return Merging(request, participants, choice, ()), Restore(request=request, snapshot=good)
+        choice = Choice(alone(0), None, guard)
+        return Merging(request, participants, choice, ()), Restore(request=request, snapshot=state)
 
     def _propose(self, participants: Participants) -> Step:
         neighbours = [self._neighbour(one, participants) for one in participants.members]

@@ -39,7 +39,10 @@ def begun_record(peer: PeerId, config: CoreConfig, *, round_: int, opened: Opene
     )
 
 
-def round_record(peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged) -> Round:
+def round_record(
+    peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged, rate: float = 1.0, settled: bool = False
+) -> Round:
+    """A round without local steps counts no text, whatever its announcement says of the last ones."""
     local = announced_of(saved).local
     return Round(
         peer=peer,
@@ -54,8 +57,8 @@ def round_record(peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged) 
         temperature=stage.choice.temperature,
         tried=stage.tried,
         guard=stage.choice.guard,
-        tokens=local.tokens,
-        samples=local.samples,
+        tokens=local.tokens if local.steps else 0,
+        samples=local.samples if local.steps else 0,
         steps=local.steps,
         train_s=local.seconds,
         gather_s=stage.participants.gathered_s,
@@ -68,6 +71,8 @@ def round_record(peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged) 
         importance=saved.importance,
         absorbed=len(stage.participants.shares) - len(merged.refused),
         alone=saved.course.alone,
+        rate=rate,
+        settled=settled,
     )
 
 

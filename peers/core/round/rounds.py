@@ -6,9 +6,10 @@
     a neighbour's update  -> Weigh                       as they come, while this peer waits
     all here, or too late -> Confirm                     each neighbour by itself: `confirming.py`
     Confirmed             -> Fit, Evaluate, Merge        the row: `deciding.py`
-                          or Restore                     the last good state: `peers.core.course`
+                          or Restore                     the last good state, or the best: `returning.py`, `settling.py`
                           or Absorb                      shares that were pushed to this peer, in place of a row
     Merged                -> Log, Keep, Store(training), Train
+                          or nothing                     at rest, until news: `settling.py`
 
 `stages.py` has the same as a table of stages. What is trained next is planned in between (`planning.py`), and saved
 with the state that it follows from.
@@ -36,6 +37,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import msgspec
+
 from gossipllm.work import (
     Confirmed,
     Declined,
@@ -44,28 +47,27 @@ from gossipllm.work import (
     Fitted,
     Merged,
     Opened,
-    PushedShare,
     Train,
     Trained,
     Weighed,
 )
 from peers.core.config import CoreConfig
-from peers.core.effects import Effect, Keep, Log, Publish, Stop, Store, WakeAt
-from peers.core.events import Deadline, PeerId
+from peers.core.effects import Effect, Log, Publish, Stop, Store, WakeAt
+from peers.core.events import Deadline
 from peers.core.others.admission import Keys
 from peers.core.others.blobs.pulls import BAD_CONTENT_FINE
-from peers.core.others.blobs.shares import BAD_SHARE_FINE
 from peers.core.others.neighbourhood import Neighbourhood
 from peers.core.round.advancing import Advance
 from peers.core.round.confirming import Confirmer
 from peers.core.round.deciding import Decider, Step, own_counts, paused
 from peers.core.round.disk import Disk
+from peers.core.round.ending import Ending
 from peers.core.round.gathering import Gatherer
 from peers.core.round.learner_supervision import MERGE_TRIES, LearnerSupervision, note
 from peers.core.round.planning import Planner
-from peers.core.round.records import begun_record, merge_inputs, round_record
+from peers.core.round.records import begun_record
 from peers.core.round.returning import Returning
-from peers.core.round.spoilers import Spoilers
+from peers.core.round.settling import Settling
 from peers.core.round.stages import (
     Choosing,
     Confirming,
@@ -76,6 +78,7 @@ from peers.core.round.stages import (
     Participants,
     Resting,
     Saving,
+    Settled,
     Shrinking,
     Stage,
     Training,
@@ -106,14 +109,15 @@ class Rounds:
         self._others = neighbourhood
         self._supervision = supervision
         self._planner = planner
-        self._saved = saved
+        self._settling = Settling(config, keys.peer_id, neighbourhood)
+        self._returning = Returning(config, keys.peer_id, neighbourhood.seats)
+        self._ending = Ending(config, keys.peer_id, neighbourhood, self._returning, self._settling)
+        self._saved = msgspec.structs.replace(saved, plateau=self._settling.begun(saved.plateau))
         self._new_request = new_request
         self._advance = Advance(config, keys, neighbourhood, planner)
         self._gatherer = Gatherer(config, neighbourhood)
         self._decider = Decider(config, Confirmer(config, keys, neighbourhood), new_request)
         self._disk = Disk(keys.peer_id)
-        self._spoilers = Spoilers(keys.peer_id)
-        self._returning = Returning(config, keys.peer_id, neighbourhood.seats)
         self._shown: tuple[Content, ...] = ()
         """Blobs of the announcement that neighbours fetch from."""
         self.stage: Stage = Opening(None)
@@ -144,6 +148,9 @@ class Rounds:
         """The learner died: log it, pause, and open it again with the last saved state."""
         if self.stage == Opening(None) or isinstance(self.stage, Resting):
             return []
+        if isinstance(self.stage, Settled):
+            self.stage = Settled(open=False)
+            return []
         announced = isinstance(self.stage, Gathering | Confirming | Fitting | Choosing | Shrinking | Merging)
         self.stage = Opening(None)
         return self._supervision.lost(why, now, round_=self.round, announced=announced)
@@ -166,7 +173,7 @@ class Rounds:
         match self.stage:
             case Gathering(weighing=weighing):
                 return request in weighing
-            case Saving() | Resting():
+            case Saving() | Settled() | Resting():
                 return False
             case stage:
                 return request == stage.request
@@ -178,20 +185,21 @@ class Rounds:
             # process died between the two writes, and one that the learner died over may not have reached the disk
             # at all. Storing the same bytes again repairs both.
             return self._publish(saved, now) if self._disk.holds(saved.generation) else self._store(saved)
-        return self._train()
+        return self._train(now)
 
     # -- local steps and the announcement -----------------------------------------------------------
 
-    def _train(self) -> list[Effect]:
+    def _train(self, now: float) -> list[Effect]:
         limit = self._config.round.rounds
         if limit and self.round >= limit:
-            self.stage = Resting()
-            if self._saved.update is not None:
-                # After a restart neighbours have not heard of it from this process yet.
-                self._show(self._saved)
-            self._others.rest()
+            self._rest(Resting())
             text = f"all {limit} rounds are done; still serving what was learned"
             return [note(self._me, "info", text)]
+        if self._saved.plateau.rests:
+            self._rest(Settled())
+            self._settling.rest(self._saved.plateau, now)
+            return []
+        self._others.wake()
         saved = self._saved = self._advance.to_training(self._saved)
         receivers = self._others.receivers(saved.round)
         context = self._others.fetching.contexts.held.get(self._planner.context_key(saved.plan) or b"")
@@ -200,13 +208,21 @@ class Rounds:
         train = Train(
             request=request,
             round=saved.round,
-            steps=self._config.round.steps,
+            steps=0 if saved.plateau.settled else self._config.round.steps,
             units=saved.plan.units,
             context=context,
             probe=self._planner.probes(saved.round),
             receivers=tuple(receivers),
+            rate=self._settling.rate(saved.plateau),
         )
         return [train]
+
+    def _rest(self, stage: Settled | Resting) -> None:
+        self.stage = stage
+        if self._saved.update is not None:
+            # After a restart neighbours have not heard of it from this process yet.
+            self._show(self._saved)
+        self._others.rest()
 
     def trained(self, event: Trained, now: float) -> list[Effect]:
         stage = self.stage
@@ -276,6 +292,8 @@ class Rounds:
     def look(self, now: float) -> list[Effect]:
         """Ask about neighbours whose announcements are complete; choose when no other is worth waiting for."""
         stage = self.stage
+        if isinstance(stage, Settled):
+            return self.look_around(now)
         if not isinstance(stage, Gathering):
             return []
         effects: list[Effect] = []
@@ -286,6 +304,18 @@ class Rounds:
             stage.leaving = True
             effects += self._gatherer.ask(stage, self.round, self._new_request, fresh_only=False)
         return effects if stage.weighing else [*effects, *self._end_gathering(stage, now)]
+
+    def look_around(self, now: float) -> list[Effect]:
+        """A settled peer begins a round without local steps where there is news, and its last look is long enough
+        ago."""
+        stage = self.stage
+        if not isinstance(stage, Settled) or not self._settling.news(now):
+            return []
+        self._saved = msgspec.structs.replace(self._saved, plateau=self._saved.plateau.looking())
+        if stage.open:
+            return self._train(now)
+        self.stage = Opening(None)
+        return self.reopen()
 
     def weighed(self, event: Weighed, now: float) -> list[Effect]:
         if not isinstance(self.stage, Gathering):
@@ -329,7 +359,9 @@ class Rounds:
             participants = paused(participants)
         # A learner that died over going back as well ends the round as it is.
         if merges and self._returning.due(saved.course):
-            return self._step(self._decider.restore(participants, saved.good or _snapshot(saved)))
+            return self._step(self._decider.restore(participants, saved.good or _snapshot(saved), "returned"))
+        if merges and self._settling.due(saved.plateau, local.trust_loss):
+            return self._step(self._decider.restore(participants, saved.best or _snapshot(saved), "recalled"))
         return self._step(self._decider.begin(participants))
 
     def confirmed(self, event: Confirmed, now: float) -> list[Effect]:
@@ -385,32 +417,11 @@ class Rounds:
             self._supervision.give_up_merging()
             return self.lost(f"the merge has a loss of {event.trust_loss}", now)
         self._supervision.ended_well()
-        refused = self._absorbed(stage.participants.shares, event.refused, now)
-        record = round_record(self._me, saved=self._saved, stage=stage, merged=event)
-        kept = self._kept(self._saved, stage)
-        back: list[Effect] = []
-        if record.guard == "returned":
-            back += self._returning.begun(self._saved.course, self._others.weights)
-        back += self._spoilers.after(record, now)
-        self._saved = self._advance.from_merging(self._saved, event, stage.choice.guard)
-        self._others.turn({one.peer: one.weight for one in record.seen}, record.round)
-        return [*refused, Log(record=record), *back, *kept, Store(saved=self._saved), *self._train()]
-
-    def _kept(self, saved: Saved, stage: Merging) -> list[Effect]:
-        # With push-sum a neighbour sends a share of mass, which is no adapter and cannot be measured again.
-        if not self._config.keep_neighbours or not self._config.learner.rows:
-            return []
-        inputs = merge_inputs(self._me, saved=saved, stage=stage)
-        return [Keep(inputs=inputs)] if inputs else []
-
-    def _absorbed(self, shares: Sequence[PushedShare], refused: Sequence[PeerId], now: float) -> list[Effect]:
-        """Forget the shares that were absorbed, and fine the senders of those that the learner refused."""
-        self._others.fetching.arrived.remove(shares)
-        effects: list[Effect] = []
-        for peer in refused:
-            why = "less was pushed than before, or more than there can be"
-            effects += self._others.fine(peer, "share", why, BAD_SHARE_FINE, now)
-        return effects
+        refused = self._ending.absorbed(stage.participants.shares, event.refused, now)
+        saved, after = self._saved, self._advance.from_merging(self._saved, event, stage.choice.guard)
+        ended = self._ending.effects(stage, event, saved, after, now)
+        self._saved = after
+        return [*refused, *ended, Store(saved=after), *self._train(now)]
 
 
 def _snapshot(saved: Saved) -> Content:

@@ -55,6 +55,7 @@ from peers.core.effects import (
 )
 from peers.core.events import (
     Blocked,
+    Comparing,
     Connected,
     Deadline,
     Disconnected,
@@ -220,12 +221,30 @@ class Merging:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """At rest at the best state (`settling.py`), until neighbours bring news. `open` says whether the learner is, which
+    is not opened again before it is needed."""
+
+    open: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Resting:
     """All rounds are done. The last announcement is still served to neighbours."""
 
 
 Stage: TypeAlias = (
-    Opening | Training | Saving | Gathering | Confirming | Fitting | Choosing | Shrinking | Merging | Resting
+    Opening
+    | Training
+    | Saving
+    | Gathering
+    | Confirming
+    | Fitting
+    | Choosing
+    | Shrinking
+    | Merging
+    | Settled
+    | Resting
 )
 
 STAGES: Final[tuple[type[Stage], ...]] = (
@@ -238,6 +257,7 @@ STAGES: Final[tuple[type[Stage], ...]] = (
     Choosing,
     Shrinking,
     Merging,
+    Settled,
     Resting,
 )
 """In the order of a round."""
@@ -287,6 +307,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
             Saving,  # it was announced, and is not known to be on the disk
             Gathering,  # it was announced and is on the disk: it is published again, not trained again
             *_AFTER_GATHERING,  # the same, with nothing to wait for
+            Settled,  # it gained no more
             Resting,  # its round is the last
         ),
         (Greet, Log, Stop, Train, Store, Publish, WakeAt, Pull, Weigh, *_ROW_REQUESTS),
@@ -307,7 +328,13 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition(Choosing, (Evaluated,), (Shrinking, *_AFTER_GATHERING), (Confirm, Fit, Evaluate, Merge)),
     Transition(Shrinking, (Evaluated,), _AFTER_GATHERING, (Confirm, Fit, Evaluate, Merge)),
     # To Opening where the merge has no finite loss: the learner is opened again with the state before the merge.
-    Transition(Merging, (Merged,), (Training, Resting, Opening), (Log, Keep, Drop, Store, Train, WakeAt)),
+    Transition(
+        Merging, (Merged,), (Training, Settled, Resting, Opening), (Log, Keep, Drop, Store, Train, WakeAt)
+    ),
+    # News that came while this peer rests after a vain look waits for the next comparison. To Opening where the learner
+    # died meanwhile.
+    Transition(Settled, (*FROM_NEIGHBOURS, Comparing), (Settled, Training, Opening), (*SERVING, Train, Open)),
+    Transition(Settled, (LearnerLost,), (Settled,), ()),
     *(
         Transition(stage, (Failed, LearnerLost), (Opening,), (Log, WakeAt, Stop))
         for stage in (Opening, Training, Gathering, Confirming, Fitting, Choosing, Shrinking, Merging)

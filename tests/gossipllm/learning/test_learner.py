@@ -76,6 +76,33 @@ def filled(update: Content, pair: bytes) -> Content:
     return Content.of(update.data[:head] + pair * ((update.size - head) // 2))
 
 
+def test_without_steps_the_answer_has_the_state_as_it_is(config: Config) -> None:
+    learner = opened(config())
+    trained = train(learner, 0)
+    before = learner.state
+    same = train(learner, 1, steps=0)
+    assert all(np.array_equal(before[name], value) for name, value in learner.state.items())
+    assert (same.update, same.evidence, same.trust_loss) == (
+        trained.update,
+        trained.evidence,
+        trained.trust_loss,
+    )
+    assert (same.tokens, same.samples, same.steps) == (0, 0, 0)
+    after, again = train(learner, 2), opened(config(), trained.snapshot)
+    assert train(again, 2).update == after.update, "the optimiser's state is as it was"
+
+
+def test_a_share_of_the_rate_moves_the_adapter_by_that_share(config: Config) -> None:
+    moved: list[float] = []
+    for rate in (1.0, 0.25):
+        learner = opened(config(training=TrainingConfig(batch_windows=4, learning_rate=1e-3, warmup_steps=0)))
+        before = learner.state
+        ask(learner, Train(request=2, round=0, steps=1, rate=rate))
+        moved.append(sum(float(np.abs(value - before[name]).sum()) for name, value in learner.state.items()))
+    # Float32 rounds the state after the step.
+    assert moved[1] == pytest.approx(0.25 * moved[0], rel=1e-3)
+
+
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
 def test_training_lowers_the_loss_on_text_it_has_not_seen(config: Config, family: str) -> None:
     learner, before = introduced(config(family))

@@ -187,6 +187,7 @@ OTHER_VALUES: dict[str, object] = {
     "attack.attackers": 2.0,
     # Values of choices and lists; numbers are counted up, and what must be told is told here too.
     "merge": "mean",
+    "settle.schedule": "constant",
     "data.partition.major": 0.6,
     "data.partition.released": "codes-wiki-low",
     "trust.strategy": "validation",

@@ -21,7 +21,7 @@ from peers.core.others.blobs.pulls import Pulls
 from peers.core.others.budgets import Meter
 from peers.core.others.greetings import Greetings
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
-from peers.core.round import deciding, gathering, records, rounds
+from peers.core.round import deciding, ending, gathering, records
 from peers.core.round.choosing import Choice
 from peers.core.round.confirming import Confirmer
 from peers.core.round.rounds import Rounds
@@ -117,14 +117,14 @@ def test_newcomers_without_a_joint_bound(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_row_that_does_not_sum_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds, "round_record", _with_more_weight)
+    monkeypatch.setattr(ending, "round_record", _with_more_weight)
 
     assert violated(plan_of()) == {"rows"}
 
 
 def test_a_restart_that_announces_a_round_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    def trains_again(self: Rounds, _: float) -> list[Effect]:
-        return self._train()
+    def trains_again(self: Rounds, now: float) -> list[Effect]:
+        return self._train(now)
 
     monkeypatch.setattr(Rounds, "_resume", trains_again)
 

@@ -17,8 +17,15 @@ GUARDS: Final = {
     "refused": Style(color="red"),
     "alone": Style(dim=True),
     "returned": Style(color="red", bold=True),
+    "recalled": Style(color="cyan"),
 }
 """Outcome of the guard -> style of its text."""
+_SETTLED: Final = Style(color="cyan", bold=True)
+
+
+def outcome(guard: str, *, settled: bool) -> tuple[str, Style | None]:
+    """How a peer's last round ended, in a word: the outcome of the guard, or that the peer trains no more."""
+    return ("settled", _SETTLED) if settled else (guard, GUARDS.get(guard))
 
 
 LEFT_OUT: Final = "✗"

@@ -52,7 +52,7 @@ def recomputed(case: Case) -> Recomputed:
     guard, alone = case.record.guard, (1.0, *(0.0 for _ in case.record.seen))
     guard_halvings = MOST_HALVINGS if guard == "refused" else 0
     candidates, why = candidates_of(case)
-    if guard in ("alone", "refused", "returned") or case.record.absorbed or not case.record.seen:
+    if guard in ("alone", "refused", "returned", "recalled") or case.record.absorbed or not case.record.seen:
         return Recomputed(candidates, alone, guard_halvings)
     if not candidates:
         return Recomputed((), None, None if guard == "shrunk" else 0, why)

@@ -112,6 +112,11 @@ def of_guard(answer: Explanation, me: str) -> str:
                 f"Nothing was merged: for some rounds {me} had been worse off than training alone would have left it, "
                 f"so it went back to its last good state (trust loss {merged:.4f}) and trains alone for a while."
             )
+        case "recalled":
+            return (
+                f"Nothing was merged: {me} had gained nothing for some rounds, so it went back to its best state "
+                f"(trust loss {merged:.4f}), to go on at a lower rate or to rest there."
+            )
         case _:
             return f"Nothing was merged: there was no row but {me} alone."
 

@@ -47,7 +47,7 @@ COLUMNS: Final = (
     LongColumn("test_alone", "float", "nats per token on the test split before the merge"),
     LongColumn("test_merged", "float", "nats per token on the test split after the merge"),
     LongColumn("temperature", "float", "chosen, in units of the median distance; empty where there is none"),
-    LongColumn("guard", "text", "alone, taken, shrunk, refused or returned"),
+    LongColumn("guard", "text", "alone, taken, shrunk, refused, returned or recalled"),
 )
 
 

@@ -39,8 +39,9 @@ class RowSummary(msgspec.Struct, frozen=True, kw_only=True):
     `effective` is the effective number of collaborators, 1 / sum of squared weights, itself counted;
     `entropy` is in nats. `trust_alone` and `trust_merged` are losses on the peer's trust split before and
     after the merge, in nats per token; `test_alone` and `test_merged` those on its test split. `guard` is
-    alone, taken, shrunk, refused or returned. `left_out` are the neighbours that were left out of the row, by id, and
-    why (`trust.record.history.LeftOut`). `divergence` and `correlation` are None without a comparison (`Against`).
+    alone, taken, shrunk, refused, returned or recalled; `settled` says that the peer trains no more. `left_out` are the
+    neighbours that were left out of the row, by id, and why (`trust.record.history.LeftOut`). `divergence` and
+    `correlation` are None without a comparison (`Against`).
     """
 
     peer: PeerName
@@ -59,6 +60,7 @@ class RowSummary(msgspec.Struct, frozen=True, kw_only=True):
     left_out: dict[PeerName, LeftOut] = msgspec.field(default_factory=dict[PeerName, LeftOut])
     divergence: float | None = None
     correlation: float | None = None
+    settled: bool = False
 
 
 class FileSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,5 +227,6 @@ def _row(peer: PeerSummary, index: int, record: Round, matrix: Matrix) -> RowSum
         test_merged=record.test_merged,
         temperature=record.temperature,
         guard=record.guard,
+        settled=record.settled,
         left_out={escaped(seen.peer): seen.left for seen in record.seen if seen.left is not None},
     )

@@ -94,7 +94,8 @@ def show(
                       self_weight, effective, entropy, trust_alone, trust_merged,
                       test_alone, test_merged, temperature, guard, left_out
                       (peer id: own, twin, loud, unbound, harmful, useless or
-                      paused); with --against
+                      paused), settled (true where the peer trains no
+                      more); with --against
                       divergence (KL, nats), correlation (Spearman), else null
       files[]         path, records, torn_bytes, why; records is null where only
                       the end of a large file was decoded

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from trust.inspection.drawing.grid import BOLD, DIM, Cell, Column, Grid
 from trust.inspection.drawing.numbers import number_text
-from trust.inspection.drawing.shades import GUARDS, LEFT_OUT, weight_style, weight_text
+from trust.inspection.drawing.shades import LEFT_OUT, outcome, weight_style, weight_text
 from trust.inspection.reading.summary import PeerBytes, RowSummary, Summary
 from trust.inspection.reading.traffic import bytes_text
 from trust.inspection.reading.unread import unread_lines
@@ -154,7 +154,7 @@ def _rows(shown: Summary, names: Sequence[str]) -> Grid:
             column("entropy", lambda row: row.entropy, ".2f"),
             Column(
                 "guard",
-                [(row.guard, GUARDS.get(row.guard)) for row in shown.rows] + _foot(shown.rows, ""),
+                [outcome(row.guard, settled=row.settled) for row in shown.rows] + _foot(shown.rows, ""),
                 right=False,
             ),
             *([column("left out", lambda row: len(row.left_out), ".0f")] if leaves_out(shown) else []),
@@ -211,6 +211,10 @@ def _about_rows(shown: Summary) -> Iterable[str]:
     yield "entropy in nats"
     if any(row.guard == "returned" for row in shown.rows):
         yield "returned: went back to its last good state, because training alone would have left it better off"
+    if any(row.guard == "recalled" for row in shown.rows):
+        yield "recalled: went back to its best state, because it had gained nothing for some rounds"
+    if any(row.settled for row in shown.rows):
+        yield "settled: trains no more, at its best state, until a neighbour's news helps or its text grows"
     yield "alone, merged: loss on the peer's trust split in nats per token"
     if against := shown.against:
         yield f"KL of the known row and this one in nats, {100 * against.floor:.0f} % of the uniform row in both"

@@ -1,4 +1,4 @@
-"""What was announced before is no news: it costs no fetch and takes no part, whoever announces it again."""
+"""What another author announced before is no news: it costs no fetch and takes no part."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from gossipllm.work import Weigh
 from peers.core.config import DefenceConfig
 from peers.core.effects import Publish, Pull, Verdict
 from peers.core.events import Heard
-from peers.core.others.news import LEAST_TELLING, MAX_DIGESTS, REMEMBERED, News
+from peers.core.others.news import LEAST_TELLING, MAX_DIGESTS, MOST_TWINS, REMEMBERED, News
 from support.core_bench import Bench, RemotePeer, update_of
 from support.effects import every, only, refusals, requests, round_record, verdict
 from support.running_core import neighbourhood
@@ -27,13 +27,20 @@ def announcement(
     return decode_announcement(frame).announcement
 
 
-def test_an_update_that_was_announced_in_an_earlier_round_is_no_news_whoever_announces_it() -> None:
+def test_an_update_that_another_author_announced_in_an_earlier_round_is_no_news() -> None:
     news = News()
     assert news.replayed("a", announcement("one", 4), 0) is None
-    for author in ("b", "a"):
-        told = news.replayed(author, announcement("one", 5), 1)
-        assert told == ("update.digest", "announced before by a in its round 4")
+    told = news.replayed("b", announcement("one", 5), 1)
+    assert told == ("update.digest", "announced before by a in its round 4")
     assert news.replayed("a", announcement("one", 4), 1) is None, "the same announcement again"
+
+
+def test_an_author_may_come_back_to_an_update_of_its_own() -> None:
+    news = News()
+    news.replayed("a", announcement("one", 4), 0)
+    news.replayed("a", announcement("two", 5), 1)
+    assert news.replayed("a", announcement("one", 6), 2) is None
+    assert news.replayed("b", announcement("one", 6), 2) is not None, "its first author stays the same"
 
 
 def test_predictions_of_another_announcement_are_no_news_where_they_are_long_enough_to_tell() -> None:
@@ -49,7 +56,11 @@ def test_within_one_round_a_faster_copy_takes_nothing_from_the_author() -> None:
     news = News()
     assert news.replayed("copy", announcement("one"), 3) is None
     assert news.replayed("original", announcement("one"), 3) is None
-    assert news.replayed("copy", announcement("one", 1), 4) is not None
+    assert news.replayed("third", announcement("one", 1), 4) is not None
+    assert news.replayed("original", announcement("one", 1), 4) is None, "it may come back to it"
+    crowd = [f"copy {number}" for number in range(MOST_TWINS + 2)]
+    assert not any(news.replayed(one, announcement("two"), 5) for one in crowd)
+    assert [one for one in crowd if news.replayed(one, announcement("two"), 6)] == crowd[-1:]
 
 
 def test_what_is_remembered_is_bounded_for_each_author_and_in_all() -> None:
@@ -69,6 +80,7 @@ def test_a_replayed_update_is_passed_on_but_neither_fetched_nor_weighed(
     effects = bench.start()
     bench.meet(alice, bob)
     bench.receive(alice)
+    bob.update = update_of([0.0, 0.5, 0.25, 0.0])
     bench.receive(bob)
     effects = bench.finish(bench.publish(bench.answer(effects)))
     bob.update = alice.update

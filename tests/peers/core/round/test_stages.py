@@ -29,6 +29,7 @@ from peers.core.events import (
     Stored,
     Woke,
 )
+from peers.core.plateau import NEVER_SETTLES, SettleConfig
 from peers.core.round.stages import (
     TRANSITIONS,
     Choosing,
@@ -78,6 +79,7 @@ class Walk:
             learner=LearnerConfig(mixing="push-sum" if pushes else "parameters"),
             defence=DefenceConfig(patience=1) if self.seed in (1, 8, 10) else NO_DEFENCE,
             keep_neighbours=True,
+            settle=SettleConfig(patience=2, decays=0) if self.seed in (4, 10) else NEVER_SETTLES,
         )
         if self.durable is not None and self.durable.round >= 5:
             self.durable = None

@@ -16,14 +16,14 @@ import numpy as np
 from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 
-from trust.inspection.drawing.shades import GUARDS, weight_style, weight_text
+from trust.inspection.drawing.shades import outcome, weight_style, weight_text
 from trust.inspection.reading.traffic import PeerTraffic
 from trust.inspection.watch.board import Board, Event, WatchedPeer
 from trust.inspection.watch.panels.charts import sparkline
 from trust.inspection.watch.panels.table import BOLD, DIM, PLAIN, Cell, CellTable, LazyRows, Row
 from trust.inspection.watch.sorting import Sort, in_order
 from trust.names import escaped, short_names
-from trust.record.history import PeerName, Refusal
+from trust.record.history import PeerName, Refusal, Round
 
 NAME_WIDTH: Final = 12
 _CELL_WIDTH: Final = 5
@@ -215,6 +215,11 @@ def _pair(sent: int, received: int) -> str:
     return f"{short_bytes(sent)}/{short_bytes(received)}".rjust(_BYTES)
 
 
+def _outcome(latest: Round) -> Cell:
+    word, style = outcome(latest.guard, settled=latest.settled)
+    return Cell(word, style or PLAIN)
+
+
 def _peer_row(scene: Scene, watched: WatchedPeer, columns: dict[str, int]) -> Row:
     name, latest = Cell(scene.names[watched.peer], BOLD), watched.latest
     if latest is None:
@@ -232,7 +237,7 @@ def _peer_row(scene: Scene, watched: WatchedPeer, columns: dict[str, int]) -> Ro
         "recv": Cell(short_bytes(traffic.received.total())),
         "B/s": Cell("-" if watched.rate is None else short_bytes(max(watched.rate, 0.0))),
         "seen": Cell(str(len(latest.seen))),
-        "guard": Cell(latest.guard, GUARDS[latest.guard]),
+        "guard": _outcome(latest),
     }
     row = (Cell(cells[column].text.rjust(wide), cells[column].style) for column, wide in columns.items())
     return (name, *row)

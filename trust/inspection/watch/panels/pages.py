@@ -130,6 +130,8 @@ def _neighbour(scene: Scene, watched: WatchedPeer, other: PeerName, latest: Roun
 def _merge(latest: Round) -> list[str]:
     alone, merged = short_loss(latest.trust_alone), short_loss(latest.trust_merged)
     lines = [f"guard: {latest.guard}; trust loss {alone} -> {merged}"]
+    if latest.settled:
+        lines.append("settled: at rest at its best state, until news helps or its text grows")
     if latest.temperature is not None:
         lines.append(f"temperature {latest.temperature:.3g}, of {len(latest.tried)} rows tried")
     return lines

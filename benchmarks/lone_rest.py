@@ -1,0 +1,137 @@
+"""A peer left alone: does it end at its best state, and which schedule of the rate is the best?
+
+    python benchmarks/lone_rest.py                                  100 rounds, on text that the package ships
+    python benchmarks/lone_rest.py --sources fr.txt de.txt it.txt   on other text
+    python benchmarks/lone_rest.py --rounds 60 --seeds 0 1 --rates 0.002 0.005
+
+Every peer trains alone on its own text, once without end and once with each schedule of `[settle]`, from the same
+start and on the same batches. For each, in perplexity on the test split, means over peers and seeds:
+
+    best        at the round of least trust loss, which is what a peer without foresight could have stopped at
+    end         after the last round, or at rest
+    end/best    the ratio; the worst peer's is in the next column
+    test best   at the round of least test loss, which nobody can know; it is below what any rule reaches, by chance too
+    rounds      with local steps, until rest
+
+The dullest explanation of a schedule's lower perplexity is a rate that was too high to begin with, so each is run at
+several rates, and the constant one too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import mean
+from typing import Final
+
+from gossipllm.config import TrainingConfig
+from gossipllm.text.partitions import PartitionConfig
+from peers.core.config import RoundConfig
+from peers.core.plateau import NEVER_SETTLES, SettleConfig
+from sim.experiments.run import simulate
+from sim.experiments.scenarios import Scenario, TextConfig
+from trust.record.history import Round
+
+SCHEDULES: Final = {
+    "without end": NEVER_SETTLES,
+    "constant": SettleConfig(schedule="constant"),
+    "decay": SettleConfig(schedule="decay"),
+    "restarts": SettleConfig(schedule="restarts"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Lone:
+    """One peer's run: test losses at its best round by trust loss, at its end, and at its best round by test loss."""
+
+    best: float
+    end: float
+    test_best: float
+    rounds: int
+
+    @property
+    def ratio(self) -> float:
+        return math.exp(self.end - self.best)
+
+
+def main() -> None:
+    options = _options()
+    print("   rate schedule        best     end end/best   worst test best  rounds")
+    for rate in options.rates:
+        for name in options.schedules:
+            settle = (
+                replace(SCHEDULES[name], patience=options.patience)
+                if name != "without end"
+                else NEVER_SETTLES
+            )
+            runs = [lone for seed in options.seeds for lone in _alone(options, rate, settle, seed)]
+            print(f"{rate:>7g} {name:<12} {_line(runs)}", flush=True)
+
+
+def _line(runs: Sequence[Lone]) -> str:
+    best, end, test_best = (
+        mean(math.exp(loss) for loss in losses)
+        for losses in zip(*((one.best, one.end, one.test_best) for one in runs), strict=True)
+    )
+    ratios = [one.ratio for one in runs]
+    rounds = mean(one.rounds for one in runs)
+    return f"{best:7.2f} {end:7.2f} {mean(ratios):8.4f} {max(ratios):7.4f} {test_best:9.2f} {rounds:7.1f}"
+
+
+def _alone(options: argparse.Namespace, rate: float, settle: SettleConfig, seed: int) -> list[Lone]:
+    scenario = Scenario(
+        peers=options.peers,
+        seeds=(seed,),
+        methods=("local",),
+        anneal=False,
+        data=TextConfig(
+            sources=tuple(options.sources),
+            trust_windows=16,
+            test_windows=24,
+            partition=PartitionConfig(
+                kind="exclusive", train_tokens=options.tokens, trust_tokens=1024, test_tokens=2048
+            ),
+        ),
+        round=RoundConfig(steps=options.steps, rounds=options.rounds),
+        settle=settle,
+        training=TrainingConfig(batch_windows=4, learning_rate=rate),
+    )
+    outcome = simulate(scenario, "local", seed)
+    by_peer: dict[str, list[Round]] = {}
+    for entry in outcome.entries:
+        if isinstance(entry.record, Round):
+            by_peer.setdefault(entry.record.peer, []).append(entry.record)
+    return [_lone(rounds) for rounds in by_peer.values()]
+
+
+def _lone(rounds: Sequence[Round]) -> Lone:
+    trained = [one for one in rounds if one.steps]
+    best = min(trained, key=lambda one: one.trust_alone)
+    return Lone(
+        best=best.test_alone,
+        end=rounds[-1].test_merged,
+        test_best=min(one.test_alone for one in trained),
+        rounds=len(trained),
+    )
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sources", nargs="+", default=["embedded:fr", "embedded:de", "embedded:it"])
+    parser.add_argument("--peers", type=int, default=3)
+    parser.add_argument("--tokens", type=int, default=10_240, help="of each peer's text")
+    parser.add_argument("--steps", type=int, default=20, help="a round")
+    parser.add_argument("--rounds", type=int, default=100, help="without end; at most until rest")
+    parser.add_argument("--patience", type=int, default=SettleConfig().patience)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--rates", type=float, nargs="+", default=[TrainingConfig().learning_rate])
+    parser.add_argument("--schedules", nargs="+", choices=SCHEDULES, default=list(SCHEDULES))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
