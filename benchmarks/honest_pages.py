@@ -54,9 +54,10 @@ def page(name: str, results: Results, *, lone: Sequence[str]) -> str:
         states["local+trust"] = stopped_with(runs["local+trust"], runs["local"])
     candidates = [states[method] for method in lone]
     averages = {
-        f"{method}, {average} of iterates": averaged_states(runs[method], average)
+        f"{method}, {average} of iterates": known
         for method in lone
         for average in AVERAGES
+        if (known := averaged_states(runs[method], average))
     }
     local = best_of([*candidates, *averages.values()])
     target = mean_perplexity(local)

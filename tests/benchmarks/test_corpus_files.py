@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -14,20 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.benchmark_scripts import load
 from trust.errors import UserMistake
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-
-
-def load(name: str) -> Any:
-    """A script of `benchmarks/`, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules.setdefault(name, importlib.util.module_from_spec(spec))
-    spec.loader.exec_module(module)
-    return module
-
 
 corpus_files = load("corpus_files")
 
