@@ -347,7 +347,9 @@ class _ReadyLearner:
                 )
             case work.Evaluate():
                 zeros = tuple(0.0 for _ in request.rows)
-                return work.Evaluated(request=request.request, losses=zeros, errors=zeros)
+                return work.Evaluated(
+                    request=request.request, losses=zeros, proposed=zeros, gains=zeros, errors=zeros
+                )
             case work.Merge():
                 merged = self._own * np.float32(request.row[0])
                 for weight, update in zip(request.row[1:], request.updates, strict=True):

@@ -109,7 +109,8 @@ class Restore(_Word, frozen=True, kw_only=True):
 
 
 class Evaluate(_Word, frozen=True, kw_only=True):
-    """Measure the loss on the trust split of the merge that each row would give. Changes nothing."""
+    """Measure the loss on the trust split of the merge that each row would give; the last row keeps everything. Changes
+    nothing."""
 
     request: RequestId
     rows: tuple[tuple[float, ...], ...]
@@ -279,11 +280,17 @@ class Declined(_Word, frozen=True, kw_only=True):
 
 
 class Evaluated(_Word, frozen=True, kw_only=True):
-    """Mean trust loss of each row (nats per token), and the standard error of its paired difference from
-    the adapter as it is (the row that keeps everything)."""
+    """Mean trust loss of each row, in nats per token: over all windows (`losses`), and over those that propose.
+
+    `gains` say by how much the loss falls from that of the adapter as it is on the windows that judge, and `errors` are
+    the standard errors of these differences, paired by windows (`gossipllm.learning.halves`). Where too few windows
+    are there to be split, or the configuration does not split them, all of them propose and judge.
+    """
 
     request: RequestId
     losses: tuple[float, ...]
+    proposed: tuple[float, ...]
+    gains: tuple[float, ...]
     errors: tuple[float, ...]
 
 

@@ -49,6 +49,9 @@ class LearnerConfig:
     tokens_alpha: float = 1.0
     """For push-sum: how far peers are weighted by tokens rather than samples, 0 to 1."""
 
+    judging: bool = False
+    """Whether other trust windows judge a merge than those that propose it (`gossipllm.learning.halves`)."""
+
     def __post_init__(self) -> None:
         train, part = self.adapter.train, self._part
         if train != "heads" and self.heads.copies:

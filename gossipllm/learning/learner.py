@@ -270,14 +270,15 @@ class Learner:
             self._published, _ = yield from self._measuring.predicted(self.state)
         if self._start_losses_W is None and "progress" in self.config.evidence:
             self._start_losses_W = yield from self._measuring.trust_losses(self._now.start)
-        few, weights_W = slice(self.config.data.weigh_windows), self._measuring.weigh_weights_W
+        few = self._measuring.weighing(self.round)
+        weights_W = self._measuring.weights_at(few)
         start_W = self._start_losses_W
         return OwnEvidence(
             blueprint=self._blueprint,
             state=self.state,
             start=self._now.start,
             blob=self._published,
-            trust_WT=self._measuring.weigh_WT,
+            trust_WT=self._measuring.trust_WT[few],
             trust_losses_W=(yield from self._own_trust_losses())[few],
             weights_W=weights_W,
             start_loss=None if start_W is None else mean_loss(start_W[few], weights_W),
@@ -315,10 +316,15 @@ class Learner:
             ):
                 one.trust_losses_W = losses_W
         losses = [own_W if one is None or one.trust_losses_W is None else one.trust_losses_W for one in tried]
+        measuring, halves = self._measuring, self._measuring.halves(self.round)
+        proposing, judging = halves.proposing_P, halves.judging_J
+        own = measuring.loss_at(own_W, judging)
         return Evaluated(
             request=request.request,
-            losses=tuple(self._measuring.trust_loss(loss_W) for loss_W in losses),
-            errors=tuple(self._measuring.trust_error(loss_W - own_W) for loss_W in losses),
+            losses=tuple(measuring.trust_loss(loss_W) for loss_W in losses),
+            proposed=tuple(measuring.loss_at(loss_W, proposing) for loss_W in losses),
+            gains=tuple(own - measuring.loss_at(loss_W, judging) for loss_W in losses),
+            errors=tuple(measuring.error_at(loss_W - own_W, judging) for loss_W in losses),
         )
 
     def _fit(self, request: Fit) -> Task[Fitted]:
@@ -326,7 +332,7 @@ class Learner:
         row_K, losses = yield from learned_row(
             request.row,
             moves,
-            self._measuring.trust_WT,
+            self._measuring.trust_WT[self._measuring.halves(self.round).proposing_P],
             origin=origin,
             steps=request.steps,
             rate=request.rate,

@@ -1,14 +1,18 @@
 """Measures an adapter on the whole base: losses on a learner's own splits, and predictions on the reference set.
 
-Axes: W windows.
+Axes: W windows, of which J judge; I windows that indices name.
 """
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gossipllm.config import LearnerConfig
+from gossipllm.learning.halves import Halves, halves
 from gossipllm.learning.jobs import Task, last_logits_of, losses_of, predictions_of
 from gossipllm.learning.learner_state import diverged
-from gossipllm.learning.merging.averages import mean_loss, standard_error, weights_of
+from gossipllm.learning.merging.averages import F64, mean_loss, standard_error, weights_of
 from gossipllm.learning.merging.distances import Blob
 from gossipllm.model.adapter.names import State
 from gossipllm.text.reference import ReferenceSet
@@ -20,16 +24,15 @@ from wire.logits import decode_logits, decode_rows, encode_logits, encode_rows
 class Measuring:
     """Measurements on one learner's trust and test splits and on the reference set.
 
-    `weigh_WT` are the first trust windows. Each neighbour is measured on these alone, because every neighbour costs a
-    pass (`DataConfig.weigh_windows`).
+    A neighbour is measured on `DataConfig.weigh_windows` of the windows that propose, because every neighbour costs a
+    pass.
     """
 
     def __init__(self, config: LearnerConfig, splits: Splits, reference: ReferenceSet) -> None:
         self.trust_WT = splits.trust_WT[: config.data.trust_windows]
         self.test_WT = splits.test_WT[: config.data.test_windows]
+        self._config = config
         reduction = config.training.reduction
-        self.weigh_WT = self.trust_WT[: config.data.weigh_windows]
-        self.weigh_weights_W = weights_of(self.weigh_WT, reduction)
         self._trust_weights_W = weights_of(self.trust_WT, reduction)
         self._test_weights_W = weights_of(self.test_WT, reduction)
         self._reference = reference
@@ -52,6 +55,19 @@ class Measuring:
         shape = self._reference.shape
         return decode_logits(evidence, shape) if shape.raw else decode_rows(evidence, shape)
 
+    def halves(self, round_: int) -> Halves:
+        """Which trust windows propose a merge in this round, and which judge it."""
+        config = self._config
+        return halves(len(self.trust_WT), seed=config.training.seed, round_=round_, split=config.judging)
+
+    def weighing(self, round_: int) -> NDArray[np.int64]:
+        """Indices of the trust windows on which each neighbour is measured in this round."""
+        return self.halves(round_).proposing_P[: self._config.data.weigh_windows]
+
+    def weights_at(self, windows_I: NDArray[np.int64]) -> F64 | None:
+        """How much each of these trust windows counts in a mean over them."""
+        return weights_of(self.trust_WT[windows_I], self._config.training.reduction)
+
     def trust_losses(self, state: State) -> Task[F32]:
         """The loss of each trust window, `(W,)`."""
         (losses_W,) = yield from losses_of((state,), self.trust_WT, "trust")
@@ -61,9 +77,13 @@ class Measuring:
         """The mean of trust losses, weighted as training weights windows."""
         return mean_loss(losses_W, self._trust_weights_W)
 
-    def trust_error(self, differences_W: F32) -> float:
-        """The standard error of the mean of differences of trust losses."""
-        return standard_error(differences_W, self._trust_weights_W)
+    def loss_at(self, losses_W: F32, windows_I: NDArray[np.int64]) -> float:
+        """The mean of trust losses over these windows."""
+        return mean_loss(losses_W[windows_I], self.weights_at(windows_I))
+
+    def error_at(self, differences_W: F32, windows_I: NDArray[np.int64]) -> float:
+        """The standard error of the mean of differences of trust losses over these windows."""
+        return standard_error(differences_W[windows_I], self.weights_at(windows_I))
 
     def test_losses(self, state: State) -> Task[F32]:
         """The loss of each test window, `(W,)`."""

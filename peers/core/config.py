@@ -92,6 +92,13 @@ class DefenceConfig:
     """Standard errors by which a neighbour must lower the loss by itself to take part in the row, 0 to 10. With 2 a
     clean network gains a seventh less (sim/FINDINGS.md)."""
 
+    fresh: bool = True
+    """Whether half of the trust windows, drawn anew in each round, judge the merge that was proposed on the other half.
+    Without, the windows that chose a row also say that it is good. With fewer than 8 windows they are not split."""
+
+    row_errors: float = 1.0
+    """Standard errors by which the merge must lower the loss on the windows that judge it, 0 to 10."""
+
     bind_rows: int = 4
     """Rows of a neighbour's predictions that are computed again from its update, 0 to 64; 0 takes the predictions on
     trust. Needs `confirm`. Who falsifies a part f of the rows passes with probability (1 - f) to this power."""
@@ -116,6 +123,8 @@ class DefenceConfig:
             raise ValueError(f"share must be above 0 to 1, got {self.share}")
         if not 0 <= self.errors <= 10:
             raise ValueError(f"errors must be in 0..10, got {self.errors}")
+        if not 0 <= self.row_errors <= 10:
+            raise ValueError(f"row_errors must be in 0..10, got {self.row_errors}")
         if not 0 <= self.bind_rows <= 64:
             raise ValueError(f"bind_rows must be in 0..64, got {self.bind_rows}")
         for name in ("newcomers", "own_share"):
@@ -127,7 +136,15 @@ class DefenceConfig:
 
 
 NO_DEFENCE: Final = DefenceConfig(
-    confirm=False, errors=0.0, bind_rows=0, commit=False, newcomers=1.0, own_share=0.0, patience=0
+    confirm=False,
+    errors=0.0,
+    fresh=False,
+    row_errors=0.0,
+    bind_rows=0,
+    commit=False,
+    newcomers=1.0,
+    own_share=0.0,
+    patience=0,
 )
 """The guard alone, as the published experiments were run with it."""
 
@@ -186,6 +203,11 @@ class CoreConfig:
         """Whether this peer stops training when it gains no more. Mass that was handed out (push-sum) cannot be taken
         back, so a peer that pushes shares has no best state to go back to."""
         return self.settle.patience > 0 and self.round.guard and self.learner.rows
+
+    @property
+    def judging(self) -> bool:
+        """Whether other trust windows judge a merge than those that propose it."""
+        return self.round.guard and self.defence.fresh
 
     @property
     def commits(self) -> bool:

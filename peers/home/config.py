@@ -164,6 +164,7 @@ class PeerConfig:
             clip=self.merge.clip,
             mixing=self.merge.mixing,
             tokens_alpha=alpha_of(self.trust, self.training.reduction),
+            judging=self.round.guard and self.defence.fresh,
         )
 
     def core(self) -> CoreConfig:

@@ -60,6 +60,7 @@ def learner_config(scenario: Scenario, method: Method, seed: int, index: int) ->
     """
     data, config = scenario.data, scenario.learner(method, index)
     trust = trust_of(method, scenario.trust, fixed={})
+    rounds = round_of(method, scenario.round, peers=scenario.peers)
     own_seed = int(words("gossipllm/simulation/1", (seed, index), 1)[0]) >> 1
     return replace(
         config,
@@ -75,4 +76,5 @@ def learner_config(scenario: Scenario, method: Method, seed: int, index: int) ->
         reference=reference_of(method, scenario.reference),
         evidence=evidence_of(trust),
         tokens_alpha=alpha_of(trust, scenario.training.reduction),
+        judging=rounds.guard and defence_of(method, scenario.defence, guard=scenario.round.guard).fresh,
     )

@@ -32,7 +32,8 @@ class FaultyLearner:
             case "fails", _:
                 return Failed(request=answer.request, why="out of memory", users_fault=False)
             case "is not finite", Evaluated():
-                return msgspec.structs.replace(answer, losses=(math.nan,) * len(answer.losses))
+                nothing = (math.nan,) * len(answer.losses)
+                return msgspec.structs.replace(answer, losses=nothing, proposed=nothing, gains=nothing)
             case "is not finite", Weighed():
                 return msgspec.structs.replace(answer, distances=(math.nan,) * len(answer.distances))
             case "is not finite", Merged():

@@ -156,7 +156,14 @@ class ToyLearner:
             case Evaluate():
                 stack = self._stack(request.updates)
                 losses = stack.losses(request.rows, self._target, self._config.layers.missing)
-                return Evaluated(request=request.request, losses=losses, errors=(0.0,) * len(losses))
+                own = self._loss(self._w)
+                return Evaluated(
+                    request=request.request,
+                    losses=losses,
+                    proposed=losses,
+                    gains=tuple(own - loss for loss in losses),
+                    errors=(0.0,) * len(losses),
+                )
             case Fit():
                 return self._fit(request)
             case Merge():

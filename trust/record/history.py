@@ -18,7 +18,8 @@ import msgspec
 HISTORY_FILE = "history.msgpack"
 VERSION = 5
 """Version of the format. Version 2 added to a round what was trained and offered, version 3 all inputs of its row,
-version 4 what each neighbour did by itself, version 5 going back to the best state, the rate, and rest.
+version 4 what each neighbour did by itself, version 5 going back to the best state, the rate, rest, and what the windows
+that judge a merge said of it.
 Fields that an earlier version lacks have their defaults, which mean "not known"."""
 
 PeerName: TypeAlias = str
@@ -163,6 +164,11 @@ class Round(_Record, frozen=True, kw_only=True, tag="round"):
     """Running mean of this peer's measurements of each layer's importance, None for a layer never measured; empty where
     layers are not chosen by importance."""
     absorbed: int = 0
+    judged: float | None = None
+    """By how much the last row that was tried lowered the loss on the windows that judge a merge, which are others than
+    those that proposed it; None where nothing was judged, or where that is not known."""
+    judged_error: float = 0.0
+    """Standard error of `judged`, of differences paired by windows."""
     alone: float | None = None
     """Estimate of the trust loss after local steps had this peer always trained alone; None where not known."""
     rate: float = 1.0

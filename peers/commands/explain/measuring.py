@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, TypeVar
 
+import numpy as np
+
 from gossipllm.config import Evidence, LearnerConfig
 from gossipllm.learning.jobs import Task
 from gossipllm.learning.learner import PUBLISHED_BATCHES
@@ -99,7 +101,7 @@ class Reopened:
         task = learned_row(
             row,
             moves,
-            self._measuring.trust_WT,
+            self._measuring.trust_WT[self._measuring.halves(self._now.round).proposing_P],
             origin=origin,
             steps=trust.learned_steps,
             rate=trust.learned_rate,
@@ -126,7 +128,7 @@ class Reopened:
 
     def error(self, losses_W: F32, other_W: F32) -> float:
         """The standard error of the difference of the means."""
-        return self._measuring.trust_error(losses_W - other_W)
+        return self._measuring.error_at(losses_W - other_W, np.arange(len(losses_W)))
 
     def _losses_W(self, row: Row) -> F32:
         now = self._now
@@ -144,7 +146,8 @@ class Reopened:
 
     @cached_property
     def _mine(self) -> OwnEvidence:
-        few, weights_W = slice(self._config.data.weigh_windows), self._measuring.weigh_weights_W
+        few = self._measuring.weighing(self._now.round)
+        weights_W = self._measuring.weights_at(few)
         now, start_loss = self._now, None
         if self._keeps_start:
             start_W: F32 = self._performed(self._measuring.trust_losses(now.start))
@@ -155,7 +158,7 @@ class Reopened:
             state=now.state,
             start=now.start,
             blob=blob,
-            trust_WT=self._measuring.weigh_WT,
+            trust_WT=self._measuring.trust_WT[few],
             trust_losses_W=self._own_losses_W[few],
             weights_W=weights_W,
             start_loss=start_loss,

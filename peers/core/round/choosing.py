@@ -1,18 +1,22 @@
 """Choosing one row among measured candidates: the temperature and the guard.
 
 The strategy proposes rows, one for each temperature (`trust.rows.rows`). The learner measures the loss of each on this
-peer's trust split, and the best is taken. The guard is part of the same comparison: keeping everything is always
-measured too, so a merge that makes the trust loss worse is never taken as it is. It needs no margin, because each
-neighbour in the row lowers the loss by itself, by more than the error of the measurement. Where no candidate beats
-keeping everything, the best is measured again at a half, a quarter and an eighth of its distance from it, beside a row
-over the best neighbour alone, and the merge is refused if none of these is better.
+peer's trust split, and the best on the windows that propose is the one to be judged. The guard judges it on the other
+windows (`gossipllm.learning.halves`), on which nothing was chosen: the merge must lower the loss there from that of
+keeping everything, by more than `DefenceConfig.row_errors` standard errors of the paired differences. Where it does
+not, it is measured again at a half, a quarter and an eighth of its distance from keeping everything, beside a row over
+the best neighbour alone; the best of these is judged in the same way, and the merge is refused if it fails too. That
+is a second look at the windows that judge, by a row that is nearly the first one: chance passes it seldom where the
+first one failed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gossipllm.work import Evaluated
 from trust.record.history import Guard
 from trust.rows.bounds import Row
 from trust.rows.rows import Candidate, chosen, shrunk
@@ -22,11 +26,17 @@ SHRINK_TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A row, with the temperature that it came from and what the guard made of it."""
+    """A row, with the temperature that it came from and what the guard made of it.
+
+    `gain` is by how much the merge lowered the loss on the windows that judge, and `gain_error` the standard error of
+    that; None where nothing was judged. Of a refused merge they are those of the row that was judged last.
+    """
 
     row: Row
     temperature: float | None
     guard: Guard
+    gain: float | None = None
+    gain_error: float = 0.0
 
 
 def alone(neighbours: int) -> Row:
@@ -34,21 +44,26 @@ def alone(neighbours: int) -> Row:
     return (1.0, *(0.0 for _ in range(neighbours)))
 
 
-def choice_of(candidates: Sequence[Candidate], losses: Sequence[float], bound: float) -> Choice | None:
-    """The candidate of least loss if that is below `bound`, else None.
+def judged(candidates: Sequence[Candidate], answer: Evaluated, *, errors: float) -> Choice | None:
+    """The candidate of least loss on the windows that propose, and "taken" or "refused" by those that judge; None where
+    no candidate has a loss.
 
-    A candidate with a loss of NaN is never chosen. A bound of NaN is no bound: a peer whose own adapter has diverged
-    may take any row whose loss is a number.
+    `answer` has one entry for each candidate, and last that of keeping everything. A peer whose own adapter has
+    diverged, so that no gain is a number, may take any row whose loss is one.
     """
-    index = chosen(candidates, losses)
-    if index is None or losses[index] >= bound:
+    index = chosen(candidates, answer.proposed[:-1])
+    if index is None:
         return None
-    return Choice(candidates[index].row, candidates[index].temperature, "taken")
+    gain, error = answer.gains[index], answer.errors[index]
+    diverged = not math.isfinite(answer.losses[-1])
+    good = math.isfinite(answer.losses[index]) if diverged else gain > errors * error
+    one = candidates[index]
+    return Choice(one.row, one.temperature, "taken" if good else "refused", gain, error)
 
 
-def shrunk_rows(candidates: Sequence[Candidate], losses: Sequence[float]) -> tuple[Candidate, ...]:
-    """The best candidate, moved halfway towards keeping everything `SHRINK_TRIES` times."""
-    start = candidates[chosen(candidates, losses) or 0]
+def shrunk_rows(candidates: Sequence[Candidate], proposed: Sequence[float]) -> tuple[Candidate, ...]:
+    """The best candidate by these losses, moved halfway towards keeping everything `SHRINK_TRIES` times."""
+    start = candidates[chosen(candidates, proposed) or 0]
     rows: list[Candidate] = []
     row = start.row
     for _ in range(SHRINK_TRIES):

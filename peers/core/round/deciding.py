@@ -10,7 +10,8 @@
     rows of evidence    -> Evaluate             all of them and keeping everything, on this peer's own trust split
     one row, no guard   -> Merge                as it is: there is no choice
     Fitted              -> Evaluate, or Merge   the fitted row as the only candidate
-    Evaluated           -> Merge                or Evaluate again, with rows nearer to keeping everything
+    Evaluated           -> Merge                the row that the judging windows let pass (`choosing.py`),
+                        or Evaluate             again, with rows nearer to keeping everything
 
 Every step is a function of the stage and the answer to it. It gives the next stage, and the question that the stage
 waits for.
@@ -27,7 +28,7 @@ import msgspec
 
 from gossipllm.work import Absorb, Confirmed, Evaluate, Evaluated, Fit, Fitted, Merge, Request, Restore
 from peers.core.config import CoreConfig
-from peers.core.round.choosing import Choice, alone, choice_of, shrunk_rows
+from peers.core.round.choosing import Choice, alone, judged, shrunk_rows
 from peers.core.round.confirming import Confirmer
 from peers.core.round.stages import (
     Choosing,
@@ -82,11 +83,11 @@ class Decider:
 
     def confirmed(self, stage: Confirming, answer: Confirmed) -> Step:
         """Go on with the neighbours that are not left out."""
-        judged = self._confirmer.judged(stage.participants.members, answer)
+        tried = self._confirmer.judged(stage.participants.members, answer)
         participants = replace(
             stage.participants,
-            members=tuple(one for one in judged if one.left is None),
-            left=tuple(one for one in judged if one.left is not None),
+            members=tuple(one for one in tried if one.left is None),
+            left=tuple(one for one in tried if one.left is not None),
         )
         if participants.members:
             return self._propose(participants)
@@ -128,16 +129,21 @@ class Decider:
         *losses, own_loss = answer.losses
         tried = tuple((one.temperature, loss) for one, loss in zip(stage.candidates, losses, strict=True))
         participants = replace(stage.participants, own_loss=own_loss)
-        bound = own_loss if self._config.round.guard else math.inf
-        choice = choice_of(stage.candidates, losses, bound)
+        nobody = alone(len(participants.members))
+        choice = judged(stage.candidates, answer, errors=self._config.defence.row_errors)
+        if choice is not None and not self._config.round.guard:
+            choice = replace(choice, guard="taken")
         if isinstance(stage, Shrinking):
-            refused = Choice(alone(len(participants.members)), None, "refused")
-            return self._merge(
-                participants, replace(choice, guard="shrunk") if choice else refused, stage.tried
-            )
-        if choice is not None:
+            if choice is None:
+                choice = Choice(nobody, None, "refused")
+            elif choice.guard == "refused":
+                choice = replace(choice, row=nobody, temperature=None)
+            else:
+                choice = replace(choice, guard="shrunk")
+            return self._merge(participants, choice, stage.tried)
+        if choice is not None and choice.guard == "taken":
             return self._merge(participants, choice, tried)
-        nearer = (*shrunk_rows(stage.candidates, losses), *self._best_alone(participants))
+        nearer = (*shrunk_rows(stage.candidates, answer.proposed[:-1]), *self._best_alone(participants))
         request = self._new_request()
         return Shrinking(request, participants, nearer, tried), _evaluate(
             request, nearer, participants.members

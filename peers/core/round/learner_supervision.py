@@ -34,8 +34,9 @@ class LearnerSupervision:
             config.learner,
             evidence=evidence_of(config.trust),
             tokens_alpha=alpha_of(config.trust, config.learner.training.reduction),
+            judging=config.judging,
         )
-        """The learner's configuration, with what the trust strategy needs to be measured."""
+        """The learner's configuration, with what the trust strategy and the guard need to be measured."""
         self._deaths = 0
         self._last_note = ""
         self.deaths_after_announcing = 0

@@ -70,6 +70,8 @@ def round_record(
         window=local.first_block if local.first_block >= 0 else None,
         importance=saved.importance,
         absorbed=len(stage.participants.shares) - len(merged.refused),
+        judged=None if stage.choice.gain is None else _known(stage.choice.gain),
+        judged_error=stage.choice.gain_error if math.isfinite(stage.choice.gain_error) else 0.0,
         alone=saved.course.alone,
         rate=rate,
         settled=settled,

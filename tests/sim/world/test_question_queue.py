@@ -18,7 +18,14 @@ class CountingPool:
     def answer(self, asked: Sequence[tuple[int, Request]]) -> list[Evaluated]:
         self.batches.append([(learner, request.request) for learner, request in asked])
         return [
-            Evaluated(request=one.request, losses=(float(learner),), errors=(0.0,)) for learner, one in asked
+            Evaluated(
+                request=one.request,
+                losses=(float(learner),),
+                proposed=(float(learner),),
+                gains=(0.0,),
+                errors=(0.0,),
+            )
+            for learner, one in asked
         ]
 
 

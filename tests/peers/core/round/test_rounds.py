@@ -179,7 +179,11 @@ def test_losses_that_are_no_numbers_leave_the_peer_as_it_is(bench: Bench) -> Non
     while not every(effects, Merge):
         evaluate = only(effects, Evaluate)
         losses = (*[math.nan] * (len(evaluate.rows) - 1), 1.0)
-        effects = bench.tell(Evaluated(request=evaluate.request, losses=losses, errors=losses))
+        gains = tuple(1.0 - loss for loss in losses)
+        answer = Evaluated(
+            request=evaluate.request, losses=losses, proposed=losses, gains=gains, errors=losses
+        )
+        effects = bench.tell(answer)
     assert only(effects, Merge).row == (1.0,)
 
 
