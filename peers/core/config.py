@@ -114,6 +114,10 @@ class DefenceConfig:
     own_share: float = 0.1
     """Least weight of this peer itself in a merge, 0 to 1. Guess: what it has beside nine equal neighbours."""
 
+    fruitless: int = 2
+    """Rounds in a row whose neighbours were tried and that brought no merge, after which this peer stops asking for a
+    while (`peers.core.asking`); 0 to 100, 0 never stops. Needs `confirm`."""
+
     patience: int = 2
     """Rounds in a row that this peer may be worse off than training alone would have left it, before it goes back to
     its last good state; 0 to 100, 0 never goes back."""
@@ -131,8 +135,10 @@ class DefenceConfig:
             value: float = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must be in 0..1, got {value}")
-        if not 0 <= self.patience <= 100:
-            raise ValueError(f"patience must be in 0..100, got {self.patience}")
+        for name in ("fruitless", "patience"):
+            rounds: int = getattr(self, name)
+            if not 0 <= rounds <= 100:
+                raise ValueError(f"{name} must be in 0..100, got {rounds}")
 
 
 NO_DEFENCE: Final = DefenceConfig(
@@ -144,6 +150,7 @@ NO_DEFENCE: Final = DefenceConfig(
     commit=False,
     newcomers=1.0,
     own_share=0.0,
+    fruitless=0,
     patience=0,
 )
 """The guard alone, as the published experiments were run with it."""

@@ -14,6 +14,7 @@ from typing import Final, Literal
 import msgspec
 
 from gossipllm.work import PushedShare
+from peers.core.asking import ASKING, Asking
 from peers.core.course import Course
 from peers.core.plateau import Plateau
 from trust.rows.importance import Importance
@@ -110,6 +111,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     good: Content | None = None
     plateau: Plateau = Plateau()
     best: Content | None = None
+    asking: Asking = ASKING
 
     @property
     def best_snapshot(self) -> Content | None:

@@ -118,4 +118,6 @@ def _defence(rng: random.Random) -> DefenceConfig:
         newcomers=rng.choice((0.0, 0.25, 0.5, 1.0)),
         own_share=rng.choice((0.0, 0.1, 0.5, 1.0)),
         patience=rng.choice((0, 1, 2, 5)),
+        row_errors=rng.choice((0.0, 1.0, 3.0)),
+        fruitless=rng.choice((0, 1, 2, 5)),
     )

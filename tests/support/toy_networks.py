@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Protocol, Unpack
 
-from peers.core.config import CoreConfig, RoundConfig
+from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
 from sim.toy.learner import add_toy
 from sim.world.conditions import ComputeConfig, Conditions, LinkConfig
 from sim.world.world import World
@@ -39,7 +39,13 @@ def played(trust: TrustConfig, **changes: Unpack[RoundOptions]) -> list[Entry]:
     }
     for number, target in enumerate(TARGETS):
         lean = [0.5 * math.sin(number + axis) for axis in range(4)]
-        config = CoreConfig(name=f"p{number}", round=RoundConfig(**rounds), trust=trust)
+        # Toys have soon learned all that they can from each other, and would then ask nobody.
+        config = CoreConfig(
+            name=f"p{number}",
+            round=RoundConfig(**rounds),
+            trust=trust,
+            defence=DefenceConfig(fruitless=0),
+        )
         add_toy(world, config, target, lean=lean, speed=1 + 0.7 * number, tokens=100 * 3**number)
     world.begin()
     world.run(seconds=60.0)

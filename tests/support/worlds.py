@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from peers.core.config import CoreConfig, RoundConfig
+from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
 from peers.core.effects import Publish, Store
 from peers.core.events import Stored
 from sim.toy.learner import add_toy
@@ -20,6 +20,8 @@ from wire.codec import decode_announcement
 CONFIG: RoundOptions = {"steps": 2, "patience_s": 2.0, "compare_every_s": 5.0}
 COMPUTE = ComputeConfig(step_s=0.5, answer_s=0.0)
 """A second for local steps, and all else at once: what stories about networks and crashes count in."""
+ALWAYS_ASKING = DefenceConfig(fruitless=0)
+"""Toys have soon learned all that they can from each other, and these stories are about rounds that ask."""
 
 
 def published(world: World, node: SimulatedPeer) -> list[bytes]:
@@ -85,6 +87,7 @@ def world_of(
     start: bool = True,
     rounds: RoundOptions | None = None,
     conditions: Conditions | None = None,
+    defence: DefenceConfig = ALWAYS_ASKING,
     **link: Any,
 ) -> World:
     """One peer for each target, all begun; `link` where nothing else of the conditions matters."""
@@ -92,7 +95,7 @@ def world_of(
     world = World(seed=seed, conditions=conditions, logged=True)
     limits: RoundOptions = {**CONFIG, **(rounds or {})}
     for number, target in enumerate(targets):
-        config = CoreConfig(name=f"p{number}", round=RoundConfig(**limits))
+        config = CoreConfig(name=f"p{number}", round=RoundConfig(**limits), defence=defence)
         # Everybody's own text leans another way, so that there is something to learn from each other.
         lean = [0.5 * math.sin(number + axis) for axis in range(4)]
         add_toy(world, config, target, lean=lean, speed=speeds(number))

@@ -18,8 +18,8 @@ import msgspec
 HISTORY_FILE = "history.msgpack"
 VERSION = 5
 """Version of the format. Version 2 added to a round what was trained and offered, version 3 all inputs of its row,
-version 4 what each neighbour did by itself, version 5 going back to the best state, the rate, rest, and what the windows
-that judge a merge said of it.
+version 4 what each neighbour did by itself, version 5 going back to the best state, the rate, rest, what the windows
+said that judge a merge, and whether nobody helped.
 Fields that an earlier version lacks have their defaults, which mean "not known"."""
 
 PeerName: TypeAlias = str
@@ -169,6 +169,10 @@ class Round(_Record, frozen=True, kw_only=True, tag="round"):
     those that proposed it; None where nothing was judged, or where that is not known."""
     judged_error: float = 0.0
     """Standard error of `judged`, of differences paired by windows."""
+    fruitless: int = 0
+    """Rounds in a row, up to this one, whose neighbours were tried and that brought no merge; 0 where not counted."""
+    asks_in: int = 0
+    """Rounds after this one that ask no neighbour, because none helped; 0 where the next one asks."""
     alone: float | None = None
     """Estimate of the trust loss after local steps had this peer always trained alone; None where not known."""
     rate: float = 1.0

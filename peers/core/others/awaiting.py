@@ -12,7 +12,8 @@ bounds the number of waits:
                     its address group `VAIN_WAITS_OF_GROUP` times. Identities are free, so without the second a new one
                     could hold every round.
 
-With a barrier a partner is awaited until it was silent for more than `max_age` rounds, as Wagner et al. (2024) do.
+With a barrier a partner is awaited until it was silent for more than `max_age` rounds, as Wagner et al. (2024) do. A
+round that asks nobody keeps the barrier, too: it waits until the connected peers have announced its own round.
 """
 
 from __future__ import annotations
@@ -68,7 +69,10 @@ class Awaiting:
         newest = self._inbox.newest_of(peer)
         if newest is None:
             rounds = self._max_age + 1 if self._barrier else AWAITED_ROUNDS
-            return self._partners.merging and self._greetings.met_within(peer, rounds)
+            return self._partners.in_step and self._greetings.met_within(peer, rounds)
+        if self._barrier and not self._partners.merging:
+            behind = newest.announcement.round < self._partners.round
+            return self._partners.in_step and behind and self._inbox.age(newest) <= self._max_age
         hopeful = (
             newest.mergeable
             and not newest.refused

@@ -151,6 +151,14 @@ class Neighbourhood:
         self._partners.begin(round_ + 1, weights)
         self.inbox.turn(forget_after=self._config.trust.max_age)
 
+    def seek(self, seeks: bool) -> None:
+        """Whether this round asks anybody for help: without, nothing is fetched and nobody awaited."""
+        self._partners.seek(seeks)
+
+    def take_newcomer(self) -> bool:
+        """Whether an author was heard for the first time since the last call."""
+        return self._partners.take_newcomer()
+
     def rest(self) -> None:
         """Stop fetching until `wake`: this peer merges nothing."""
         self._partners.rest()

@@ -34,6 +34,8 @@ class Partners:
         self._by_seats = not strategy_of(config.trust).takes_everybody
         self._round = 0
         self._resting = False
+        self._seeks = True
+        self._newcomer = False
         self._chosen: frozenset[PeerId] | None = None
         self._groups = Counter[str]()
         """How many candidates of each group took part in the last draw."""
@@ -46,8 +48,14 @@ class Partners:
 
     @property
     def merging(self) -> bool:
-        """Whether this round merges, so that updates are worth fetching: not before the warm-up is over."""
-        return self.merging_in(self._round)
+        """Whether this round merges, so that updates are worth fetching: not before the warm-up is over, and not while
+        this peer asks nobody."""
+        return self._seeks and self.merging_in(self._round)
+
+    @property
+    def in_step(self) -> bool:
+        """Whether this round waits for anybody: where it merges, and with a barrier where it asks nobody, too."""
+        return self.merging or (self._config.round.barrier and self.merging_in(self._round))
 
     def merging_in(self, round_: int) -> bool:
         return self._merges and not self._resting and round_ >= self._config.round.warmup_rounds
@@ -70,6 +78,16 @@ class Partners:
         if self.merging != before:
             self._chosen = None
 
+    def seek(self, seeks: bool) -> None:
+        """Whether this round asks anybody for help."""
+        if seeks != self._seeks:
+            self._seeks, self._chosen = seeks, None
+
+    def take_newcomer(self) -> bool:
+        """Whether an author was heard for the first time since the last call."""
+        newcomer, self._newcomer = self._newcomer, False
+        return newcomer
+
     def rest(self) -> None:
         """Choose no partners until `wake`: this peer merges nothing."""
         self._resting = True
@@ -80,9 +98,10 @@ class Partners:
             self._resting = False
             self._chosen = None
 
-    def heard(self, entry: ReceivedAnnouncement) -> None:
+    def heard(self, entry: ReceivedAnnouncement, *, new: bool) -> None:
         """An announcement came. A new author may get a place, unless its group has all the places that it can have:
         those are drawn again in the next round, so that a flood from one group costs no draws."""
+        self._newcomer |= new and entry.mergeable
         if self._chosen is None or entry.author in self._chosen:
             return
         group, most = self._group_of(entry), self._config.round.most_partners

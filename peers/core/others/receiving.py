@@ -176,7 +176,7 @@ class Receiving:
         too_late = self._fetching.showing.too_late(entry.author)
         if not self._inbox.put(entry, keepers=keepers, too_late=too_late):
             return Verdict.IGNORE, said
-        self._partners.heard(entry)
+        self._partners.heard(entry, new=accepted.new)
         return Verdict.ACCEPT, [*said, *self._fetching.fetch(entry)]
 
     def _bad_evidence_by(self, via: PeerId, field: str, now: float) -> list[Effect]:

@@ -1,13 +1,13 @@
 """Choosing one row among measured candidates: the temperature and the guard.
 
 The strategy proposes rows, one for each temperature (`trust.rows.rows`). The learner measures the loss of each on this
-peer's trust split, and the best on the windows that propose is the one to be judged. The guard judges it on the other
-windows (`gossipllm.learning.halves`), on which nothing was chosen: the merge must lower the loss there from that of
-keeping everything, by more than `DefenceConfig.row_errors` standard errors of the paired differences. Where it does
-not, it is measured again at a half, a quarter and an eighth of its distance from keeping everything, beside a row over
-the best neighbour alone; the best of these is judged in the same way, and the merge is refused if it fails too. That
-is a second look at the windows that judge, by a row that is nearly the first one: chance passes it seldom where the
-first one failed.
+peer's trust split, and the best on the windows that propose is the one to be judged. It must be better than keeping
+everything there, which is one of the candidates. The guard then judges it on the other windows
+(`gossipllm.learning.halves`), on which nothing was chosen: the merge must lower the loss there, too, by more than
+`DefenceConfig.row_errors` standard errors of the paired differences. Where it does not, it is measured again at a half,
+a quarter and an eighth of its distance from keeping everything, beside a row over the best neighbour alone; the best of
+these is judged in the same way, and the merge is refused if it fails too. That is a second look at the windows that
+judge, by a row that is nearly the first one: chance passes it seldom where the first one failed.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ def judged(candidates: Sequence[Candidate], answer: Evaluated, *, errors: float)
         return None
     gain, error = answer.gains[index], answer.errors[index]
     diverged = not math.isfinite(answer.losses[-1])
-    good = math.isfinite(answer.losses[index]) if diverged else gain > errors * error
+    better = answer.proposed[index] < answer.proposed[-1] and gain > errors * error
+    good = math.isfinite(answer.losses[index]) if diverged else better
     one = candidates[index]
     return Choice(one.row, one.temperature, "taken" if good else "refused", gain, error)
 

@@ -12,6 +12,7 @@ from peers.core.others.blobs.shares import BAD_SHARE_FINE
 from peers.core.others.neighbourhood import Neighbourhood
 from peers.core.round.records import merge_inputs, round_record
 from peers.core.round.returning import Returning
+from peers.core.round.searching import Searching
 from peers.core.round.settling import Settling
 from peers.core.round.spoilers import Spoilers
 from peers.core.round.stages import Merging
@@ -22,12 +23,20 @@ class Ending:
     """Turns the neighbourhood to the next round."""
 
     def __init__(
-        self, config: CoreConfig, me: PeerId, others: Neighbourhood, returning: Returning, settling: Settling
+        self,
+        config: CoreConfig,
+        me: PeerId,
+        others: Neighbourhood,
+        *,
+        returning: Returning,
+        settling: Settling,
+        searching: Searching,
     ) -> None:
         self._me = me
         self._others = others
         self._returning = returning
         self._settling = settling
+        self._searching = searching
         self._spoilers = Spoilers(me)
         # With push-sum a neighbour sends a share of mass, which is no adapter and cannot be measured again.
         self._keeps = config.keep_neighbours and config.learner.rows
@@ -41,11 +50,13 @@ class Ending:
             merged=event,
             rate=self._settling.rate(saved.plateau),
             settled=after.plateau.settled,
+            asking=after.asking,
         )
         back: list[Effect] = []
         if record.guard == "returned":
             back += self._returning.begun(saved.course, self._others.weights)
         back += self._spoilers.after(record, now)
+        back += self._searching.told(saved.asking, after.asking, event.trust_loss)
         back += self._settling.told(saved.plateau, after.plateau)
         self._settling.took_part(stage.participants)
         self._others.turn({one.peer: one.weight for one in record.seen}, record.round)

@@ -8,6 +8,7 @@ import msgspec
 
 from gossipllm import __version__
 from gossipllm.work import Merged, Opened
+from peers.core.asking import ASKING, Asking
 from peers.core.config import CoreConfig
 from peers.core.events import PeerId
 from peers.core.merge_inputs import MergeInput, MergeInputs
@@ -40,7 +41,14 @@ def begun_record(peer: PeerId, config: CoreConfig, *, round_: int, opened: Opene
 
 
 def round_record(
-    peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged, rate: float = 1.0, settled: bool = False
+    peer: PeerId,
+    *,
+    saved: Saved,
+    stage: Merging,
+    merged: Merged,
+    rate: float = 1.0,
+    settled: bool = False,
+    asking: Asking = ASKING,
 ) -> Round:
     """A round without local steps counts no text, whatever its announcement says of the last ones."""
     local = announced_of(saved).local
@@ -70,6 +78,8 @@ def round_record(
         window=local.first_block if local.first_block >= 0 else None,
         importance=saved.importance,
         absorbed=len(stage.participants.shares) - len(merged.refused),
+        fruitless=asking.fruitless,
+        asks_in=asking.waits,
         judged=None if stage.choice.gain is None else _known(stage.choice.gain),
         judged_error=stage.choice.gain_error if math.isfinite(stage.choice.gain_error) else 0.0,
         alone=saved.course.alone,

@@ -67,6 +67,7 @@ from peers.core.round.learner_supervision import MERGE_TRIES, LearnerSupervision
 from peers.core.round.planning import Planner
 from peers.core.round.records import begun_record
 from peers.core.round.returning import Returning
+from peers.core.round.searching import Searching
 from peers.core.round.settling import Settling
 from peers.core.round.stages import (
     Choosing,
@@ -111,7 +112,15 @@ class Rounds:
         self._planner = planner
         self._settling = Settling(config, keys.peer_id, neighbourhood)
         self._returning = Returning(config, keys.peer_id, neighbourhood.seats)
-        self._ending = Ending(config, keys.peer_id, neighbourhood, self._returning, self._settling)
+        self._searching = Searching(config, keys.peer_id, neighbourhood)
+        self._ending = Ending(
+            config,
+            keys.peer_id,
+            neighbourhood,
+            returning=self._returning,
+            settling=self._settling,
+            searching=self._searching,
+        )
         self._saved = msgspec.structs.replace(saved, plateau=self._settling.begun(saved.plateau))
         self._new_request = new_request
         self._advance = Advance(config, keys, neighbourhood, planner)
@@ -200,6 +209,7 @@ class Rounds:
             self._settling.rest(self._saved.plateau, now)
             return []
         self._others.wake()
+        self._saved = self._searching.begin(self._saved)
         saved = self._saved = self._advance.to_training(self._saved)
         receivers = self._others.receivers(saved.round)
         context = self._others.fetching.contexts.held.get(self._planner.context_key(saved.plan) or b"")
@@ -262,6 +272,7 @@ class Rounds:
 
     def _publish(self, saved: Saved, now: float) -> list[Effect]:
         self._show(saved)
+        self._searching.resume(saved)
         stage = self.stage = Gathering(since=now)
         publish = Publish(frame=saved.frame)
         if self._supervision.deaths_after_announcing >= MERGE_TRIES:
@@ -272,7 +283,8 @@ class Rounds:
                 note(self._me, "warning", text),
                 *self._end_gathering(stage, now, merges=False),
             ]
-        if saved.round < self._config.round.warmup_rounds:
+        asks_nobody = self._searching.pauses(saved) and not self._config.round.barrier
+        if saved.round < self._config.round.warmup_rounds or asks_nobody:
             return [publish, *self._others.fetching.published(), *self._end_gathering(stage, now)]
         deadline = WakeAt(
             at=now + self._gatherer.patience_s(announced_of(saved).local), timer=Deadline(round=saved.round)
@@ -419,6 +431,7 @@ class Rounds:
         self._supervision.ended_well()
         refused = self._ending.absorbed(stage.participants.shares, event.refused, now)
         saved, after = self._saved, self._advance.from_merging(self._saved, event, stage.choice.guard)
+        after = msgspec.structs.replace(after, asking=self._searching.after(saved, stage))
         ended = self._ending.effects(stage, event, saved, after, now)
         self._saved = after
         return [*refused, *ended, Store(saved=after), *self._train(now)]

@@ -21,7 +21,8 @@ def test_a_round_that_is_repeated_is_judged_by_the_same_windows_and_the_next_one
 
 
 def test_peers_of_one_round_are_judged_by_different_windows() -> None:
-    assert not np.array_equal(*(halves(24, seed=seed, round_=7, split=True).judging_J for seed in (3, 4)))
+    one, other = (halves(24, seed=seed, round_=7, split=True) for seed in (3, 4))
+    assert not np.array_equal(one.judging_J, other.judging_J)
 
 
 def test_each_window_judges_in_about_half_of_the_rounds() -> None:

@@ -80,7 +80,7 @@ def test_a_frame_that_is_accepted_twice(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_bad_update_that_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Pulls, "check", _nothing)
-    monkeypatch.setattr(deciding, "choice_of", _takes_the_first)
+    monkeypatch.setattr(deciding, "judged", _takes_the_first)
 
     assert "gates-before-weight" in violated(plan_of(act("loud")))
 
@@ -93,7 +93,7 @@ def test_an_update_that_is_not_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_guard_that_takes_what_is_worse(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deciding, "choice_of", _takes_the_first)
+    monkeypatch.setattr(deciding, "judged", _takes_the_first)
 
     assert {"rows", "gates-before-weight"} <= violated(plan_of(act("opposite")))
 
@@ -219,7 +219,7 @@ def _no_evidence(_: TrustConfig) -> tuple[Evidence, ...]:
     return ()
 
 
-def _takes_the_first(candidates: Sequence[Candidate], *_: object) -> Choice:
+def _takes_the_first(candidates: Sequence[Candidate], *_: object, **__: object) -> Choice:
     return Choice(candidates[0].row, None, "taken")
 
 

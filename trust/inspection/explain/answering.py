@@ -88,6 +88,10 @@ def explained(
         steps=weight_steps(case, again),
         course=course(case),
         discarded=record.discarded,
+        judged=record.judged,
+        judged_error=record.judged_error,
+        fruitless=record.fruitless,
+        asks_in=record.asks_in,
     )
 
 

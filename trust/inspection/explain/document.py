@@ -160,6 +160,10 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     about all neighbours of the round. `steps` is null where the row cannot be computed again, `course` where training
     alone was not estimated. `discarded` is the part of the exact mixture that the merge lacks, because its rank is
     bounded: the Frobenius norm of the difference over that of the mixture.
+
+    `judged` is by how much the row that was judged last lowered the loss on the windows that judge merges, with its
+    standard error; null where nothing was judged. `fruitless` counts the rounds in a row that asked and brought no
+    merge, `asks_in` the rounds to come that ask nobody.
     """
 
     schema: int = SCHEMA
@@ -200,3 +204,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     steps: WeightSteps | None = None
     course: CourseShown | None = None
     discarded: float = 0.0
+    judged: float | None = None
+    judged_error: float = 0.0
+    fruitless: int = 0
+    asks_in: int = 0

@@ -26,6 +26,8 @@ def print_page(answer: Explanation, console: Console) -> None:
     page = ExplainPage(answer, console)
     _title(page)
     _weights(page)
+    if alone := words.of_asking(answer, page.me):
+        page.say(alone)
     if answer.took_part:
         trial_page.trials(page)
         _evidence(page)
@@ -144,6 +146,8 @@ def _guard(page: ExplainPage) -> None:
     if not page.answer.absorbed:
         page.head("Guard")
         page.say(words.of_guard(page.answer, page.me))
+        if judged := words.of_judging(page.answer):
+            page.say(judged)
         trial_page.discarded(page)
 
 

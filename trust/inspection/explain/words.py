@@ -17,6 +17,8 @@ SURE: Final = 2.0
 
 _NOTHING: Final = 10_000.0
 """Factor beyond which a smaller weight is called next to nothing."""
+_LARGEST_LOSS: Final = 50.0
+"""Nats from which a loss is shown as it is: its perplexity says nothing."""
 _SAME: Final = 1e-9
 """Largest difference of two shares of the text that count as equal."""
 
@@ -119,6 +121,36 @@ def of_guard(answer: Explanation, me: str) -> str:
             )
         case _:
             return f"Nothing was merged: there was no row but {me} alone."
+
+
+def of_judging(answer: Explanation) -> str:
+    """What the windows said that judge a merge; empty where nothing was judged."""
+    if answer.judged is None or not answer.guarded:
+        return ""
+    what = "The last merge that was tried" if answer.guard == "refused" else "The merge"
+    fell = "lowered" if answer.judged > 0 else "raised"
+    return (
+        f"{what} {fell} the loss by {abs(answer.judged):.4f} ± {answer.judged_error:.4f} nats per token on the windows "
+        f"that judge merges."
+    )
+
+
+def of_asking(answer: Explanation, me: str) -> str:
+    """That nobody helps, and for how long nobody is asked; empty where neighbours are asked."""
+    if not answer.fruitless or not (answer.asks_in or answer.guard == "alone"):
+        return ""
+    again = "in the next round"
+    if answer.asks_in:
+        again = f"after {answer.asks_in} more round{'s' if answer.asks_in > 1 else ''}"
+    tried = f"the last {answer.fruitless} rounds" if answer.fruitless > 1 else "the last round"
+    return (
+        f"Nobody here helps {me}: {tried} that asked brought no merge. Alone {me} is at "
+        f"{_perplexity(answer.trust_merged)} on its trust text. It asks again {again}, or when somebody new comes."
+    )
+
+
+def _perplexity(loss: float) -> str:
+    return f"a perplexity of {math.exp(loss):.4g}" if loss < _LARGEST_LOSS else f"a loss of {loss:.3g}"
 
 
 def of_leaving(left: LeaveOneOut, them: str, weight: float) -> str:

@@ -40,8 +40,9 @@ class RowSummary(msgspec.Struct, frozen=True, kw_only=True):
     `entropy` is in nats. `trust_alone` and `trust_merged` are losses on the peer's trust split before and
     after the merge, in nats per token; `test_alone` and `test_merged` those on its test split. `guard` is
     alone, taken, shrunk, refused, returned or recalled; `settled` says that the peer trains no more. `left_out` are the
-    neighbours that were left out of the row, by id, and why (`trust.record.history.LeftOut`). `divergence` and
-    `correlation` are None without a comparison (`Against`).
+    neighbours that were left out of the row, by id, and why (`trust.record.history.LeftOut`). `asks_in` is the number
+    of rounds to come in which it asks nobody, because none helped. `divergence` and `correlation` are None without a
+    comparison (`Against`).
     """
 
     peer: PeerName
@@ -58,6 +59,7 @@ class RowSummary(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float | None
     guard: str
     left_out: dict[PeerName, LeftOut] = msgspec.field(default_factory=dict[PeerName, LeftOut])
+    asks_in: int = 0
     divergence: float | None = None
     correlation: float | None = None
     settled: bool = False
@@ -229,4 +231,5 @@ def _row(peer: PeerSummary, index: int, record: Round, matrix: Matrix) -> RowSum
         guard=record.guard,
         settled=record.settled,
         left_out={escaped(seen.peer): seen.left for seen in record.seen if seen.left is not None},
+        asks_in=record.asks_in,
     )

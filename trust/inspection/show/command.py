@@ -66,7 +66,8 @@ def show(
 
     A row is one peer: what share of its next adapter comes from itself and from each neighbour. Below the
     matrix: how many collaborators that amounts to, the loss on the peer's own trust split before and after
-    the merge, whether its guard took the merge, shrank it or refused it, and which neighbours were left out.
+    the merge, whether its guard took the merge, shrank it or refused it, which neighbours were left out, and whom
+    nobody helps.
 
     \b
     Examples:
@@ -95,7 +96,8 @@ def show(
                       test_alone, test_merged, temperature, guard, left_out
                       (peer id: own, twin, loud, unbound, harmful, useless or
                       paused), settled (true where the peer trains no
-                      more); with --against
+                      more), asks_in (rounds to come that ask nobody,
+                      because nobody helped); with --against
                       divergence (KL, nats), correlation (Spearman), else null
       files[]         path, records, torn_bytes, why; records is null where only
                       the end of a large file was decoded

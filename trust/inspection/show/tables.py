@@ -215,6 +215,10 @@ def _about_rows(shown: Summary) -> Iterable[str]:
         yield "recalled: went back to its best state, because it had gained nothing for some rounds"
     if any(row.settled for row in shown.rows):
         yield "settled: trains no more, at its best state, until a neighbour's news helps or its text grows"
+    for row in shown.rows:
+        if row.asks_in:
+            again = f"asks again after {row.asks_in} round{'s' if row.asks_in > 1 else ''}"
+            yield f"nobody here helps {row.name}: alone at a loss of {row.trust_merged:.4g}, {again}"
     yield "alone, merged: loss on the peer's trust split in nats per token"
     if against := shown.against:
         yield f"KL of the known row and this one in nats, {100 * against.floor:.0f} % of the uniform row in both"

@@ -146,7 +146,8 @@ def test_the_second_refused_merge_in_a_row_is_told_with_the_names(
         told.append([one.record.text for one in every(effects, Log) if isinstance(one.record, Note)])
         bench.tell_stored(effects)
     assert told[0] == []
-    (line,) = told[1]
+    line, alone = told[1]
+    assert "nobody here helps you: 2 rounds in a row" in alone
     assert all(f"{name} (raised the trust loss, -0.5)" in line for name in NAMES)
 
 
@@ -303,7 +304,10 @@ def test_one_that_is_banned_while_the_row_is_decided_is_out_and_the_others_are_m
     if banned_while == "measured again":
         evaluate = only(effects, Evaluate)
         worse = tuple(2.0 for _ in evaluate.rows[1:])
-        effects = bench.tell(Evaluated(request=evaluate.request, losses=(*worse, 1.0), errors=(*worse, 0.0)))
+        losses, nothing = (*worse, 1.0), (0.0,) * len(evaluate.rows)
+        effects = bench.tell(
+            Evaluated(request=evaluate.request, losses=losses, proposed=losses, gains=nothing, errors=nothing)
+        )
 
     bench.tell(Blocked(peers=(ben.id,)))
     effects = bench.answer(effects)

@@ -146,7 +146,8 @@ class Walk:
         if isinstance(answer, Evaluated):
             # Any candidate may be the best, and so may be keeping everything.
             losses = tuple(self.random.choice((0.5, 1.0, 2.0)) for _ in answer.losses)
-            return msgspec.structs.replace(answer, losses=losses)
+            gains = tuple(losses[-1] - loss for loss in losses)
+            return msgspec.structs.replace(answer, losses=losses, proposed=losses, gains=gains)
         if isinstance(answer, Fitted) and lot < 0.3:
             return msgspec.structs.replace(answer, row=tuple(math.nan for _ in answer.row))
         if isinstance(answer, Merged) and lot < 0.1:

@@ -132,6 +132,10 @@ def _merge(latest: Round) -> list[str]:
     lines = [f"guard: {latest.guard}; trust loss {alone} -> {merged}"]
     if latest.settled:
         lines.append("settled: at rest at its best state, until news helps or its text grows")
+    if latest.judged is not None:
+        lines.append(f"judged: {latest.judged:+.4f} ± {latest.judged_error:.4f} nats")
+    if latest.asks_in:
+        lines.append(f"nobody helps: asks again after {_rounds(latest.asks_in)}")
     if latest.temperature is not None:
         lines.append(f"temperature {latest.temperature:.3g}, of {len(latest.tried)} rows tried")
     return lines
