@@ -101,8 +101,15 @@ def prediction_distance(mine: Predictions, theirs: Predictions) -> Distance:
 
     A row is the K kept probabilities and one bucket for the tail. A token that a side did not keep counts as 0 there,
     although it may hold part of that side's tail: otherwise two rows with disjoint supports and large tails would look
-    equal. So each row errs upwards, wherever the kept probability is above the unknown one (which is at most the
-    smallest that the other side kept). It is half an L1 distance, hence a metric.
+    equal. It is half an L1 distance, hence a metric.
+
+    Against the total variation TV over the whole vocabulary a row errs to both sides:
+
+        TV - min(tails)  <=  distance  <=  TV + max(part of a side's tail on tokens that only the other side kept)
+
+    Mostly it errs downwards, because two tails of one mass count as equal, whatever tokens they hold: where both sides
+    keep nearly nothing (K = 2 of 50,257) the distance can be 0 for rows whose whole tails are apart. Upwards it errs by
+    at most K times the smallest probability that a side kept.
 
     The standard error treats rows as independent. Rows of one window are not, so it is somewhat too small; it is 0 for
     one row. Raises `ValueError` where the shapes differ, there is no row or a value is not finite.

@@ -157,6 +157,56 @@ def test_the_prediction_distance_is_that_of_dense_vectors(seed: int, count: int,
     assert 0 <= found.mean <= 1 + 1e-6
 
 
+VOCABULARY = 50_257
+
+
+def kept(whole_RV: NDArray[np.float64], top: int) -> Rows:
+    """The `top` likeliest tokens of each row, and the rest as its tail."""
+    ids_RK = np.sort(np.argsort(-whole_RV, axis=1, kind="stable")[:, :top], axis=1)
+    mass_RK = np.take_along_axis(whole_RV, ids_RK, axis=1)
+    tails_R = 1 - mass_RK.sum(axis=1)
+    return Rows(ids_RK.astype(np.uint32), np.log(mass_RK).astype(np.float32), tails_R.astype(np.float32))
+
+
+def softmax(logits_RV: NDArray[np.float64]) -> NDArray[np.float64]:
+    mass_RV = np.exp(logits_RV - logits_RV.max(axis=1, keepdims=True))
+    return mass_RV / mass_RV.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("top", [2, 23])
+@pytest.mark.parametrize("sharpness", [0.5, 3.0, 8.0])
+def test_against_the_whole_vocabulary_the_prediction_distance_errs_within_its_bounds(
+    top: int, sharpness: float
+) -> None:
+    rng = np.random.default_rng(7)
+    base_RV = rng.normal(size=(8, VOCABULARY))
+    mine_RV, theirs_RV = (softmax(sharpness * (base_RV + rng.normal(0, 0.3, base_RV.shape))) for _ in "ab")
+    mine, theirs = kept(mine_RV, top), kept(theirs_RV, top)
+    for row in range(8):
+        whole = np.abs(mine_RV[row] - theirs_RV[row]).sum() / 2
+        found = prediction_distance(
+            *(
+                Rows(one.ids_RK[row : row + 1], one.logp_RK[row : row + 1], one.tail_R[row : row + 1])
+                for one in (mine, theirs)
+            )
+        ).mean
+        only_mine = np.setdiff1d(mine.ids_RK[row], theirs.ids_RK[row])
+        only_theirs = np.setdiff1d(theirs.ids_RK[row], mine.ids_RK[row])
+        unseen = max(theirs_RV[row][only_mine].sum(), mine_RV[row][only_theirs].sum())
+        # Probabilities are kept in float32.
+        assert whole - min(mine.tail_R[row], theirs.tail_R[row]) - 1e-6 <= found <= whole + unseen + 1e-6
+
+
+def test_with_two_tokens_kept_rows_that_are_far_apart_may_look_equal() -> None:
+    """0.64 of each row is a tail, and the tails share no token."""
+    both_RV = np.zeros((2, VOCABULARY))
+    both_RV[:, :2] = 0.18
+    both_RV[0, 2:1002] = both_RV[1, 1002:2002] = 0.00064
+    mine, theirs = (kept(one[None], 2) for one in both_RV)
+    assert np.abs(both_RV[0] - both_RV[1]).sum() / 2 == pytest.approx(0.64)
+    assert prediction_distance(mine, theirs).mean == pytest.approx(0.0, abs=1e-6)
+
+
 def test_predictions_of_another_shape_are_a_value_error() -> None:
     one, two = rows({1: 0.5}), rows({1: 0.5}, {2: 0.5})
     with pytest.raises(ValueError, match="same shape"):
