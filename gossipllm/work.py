@@ -73,12 +73,13 @@ class Train(_Word, frozen=True, kw_only=True):
 
 
 class Weigh(_Word, frozen=True, kw_only=True):
-    """Measure the distance to a neighbour, by the configured strategy. `evidence` is its predictions blob."""
+    """Measure the distance to a neighbour, by the configured strategy. `evidence` is its predictions blob, None where
+    the strategy compares no predictions."""
 
     request: RequestId
     author: str
     update: Content
-    evidence: Content
+    evidence: Content | None
 
 
 class Finalist(msgspec.Struct, frozen=True, kw_only=True):

@@ -246,10 +246,8 @@ class Learner:
     def _weigh(self, request: Weigh) -> Task[Weighed | Declined]:
         distances: list[Distance] = []
         try:
-            update, blob = (
-                self._neighbours.decoded(request.update),
-                self._measuring.decoded(request.evidence.data),
-            )
+            update = self._neighbours.decoded(request.update)
+            blob = None if request.evidence is None else self._measuring.decoded(request.evidence.data)
             mine = yield from self._mine()
             for kind in self.config.evidence:
                 distance = yield from measured(kind, mine, request.author, update, blob)

@@ -64,8 +64,11 @@ class OwnEvidence:
     """The number of windows that "perplexity" draws."""
 
 
-def measured(kind: Evidence, mine: OwnEvidence, author: str, theirs: Update, blob: Blob) -> Task[Distance]:
-    """Raises `WireError` where what the neighbour sent cannot be measured."""
+def measured(
+    kind: Evidence, mine: OwnEvidence, author: str, theirs: Update, blob: Blob | None
+) -> Task[Distance]:
+    """`blob` is None where no kind that is measured compares predictions. Raises `WireError` where what the neighbour
+    sent cannot be measured."""
     match kind:
         case "predictions":
             return prediction_distance(_rows(mine.blob), _rows(blob))
@@ -163,11 +166,11 @@ def _finite(losses_W: F32) -> F32:
     return losses_W
 
 
-def _rows(blob: Blob) -> Predictions:
+def _rows(blob: Blob | None) -> Predictions:
     assert isinstance(blob, SparseRows), "the reference set is of log-probabilities"
     return blob
 
 
-def _logits(blob: Blob) -> LogitRows:
+def _logits(blob: Blob | None) -> LogitRows:
     assert isinstance(blob, LogitRows), "the reference set is of raw logits"
     return blob

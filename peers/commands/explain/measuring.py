@@ -139,9 +139,12 @@ class Reopened:
         return self._performed(self._measuring.trust_losses(tried.merged.state))
 
     def _distance(self, kind: Evidence, one: MergeInput) -> Distance:
-        if one.evidence is None:
-            raise WireError("evidence", "was not fetched")
-        update, blob = self._neighbours.decoded(one.update), self._measuring.decoded(one.evidence.data)
+        if one.evidence is None and EVIDENCE[kind].positions is not None:
+            raise WireError(
+                "evidence", "was not fetched, because the strategy in use compares no predictions"
+            )
+        update = self._neighbours.decoded(one.update)
+        blob = None if one.evidence is None else self._measuring.decoded(one.evidence.data)
         return self._performed(measured(kind, self._mine, one.peer, update, blob))
 
     @cached_property

@@ -54,7 +54,6 @@ class Gatherer:
                 stage.weighed[author] = member
                 continue
             assert entry.update is not None, "usable entries are complete"
-            assert entry.evidence is not None, "usable entries are complete"
             request = new_request()
             stage.weighing[request] = member
             questions.append(

@@ -197,6 +197,22 @@ def test_a_peer_that_learnt_otherwise_is_at_a_distance(
     assert weighed.distances[0] > 1e-3
 
 
+@pytest.mark.parametrize("evidence", ["weights", "validation", "distance"])
+def test_what_compares_no_predictions_measures_the_same_without_them(
+    config: Config, neighbour: Trained, evidence: Any
+) -> None:
+    learner = opened(config(evidence=(evidence,)))
+    train(learner, 1)
+    update = neighbour.update
+
+    with_them, without = (
+        ask(learner, Weigh(request=3, author="x", update=update, evidence=blob))
+        for blob in (neighbour.evidence, None)
+    )
+
+    assert with_them == without
+
+
 @pytest.mark.parametrize(
     ("evidence", "update", "blob", "field"),
     [

@@ -10,6 +10,7 @@ import pytest
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, LearnerConfig
 from gossipllm.work import Evaluate, Merge, Train, Weigh
+from peers.core.config import NO_DEFENCE
 from peers.core.effects import Effect, Judge, Publish, Pull, Store, Verdict
 from peers.core.events import Heard, Pulled
 from sim.toy.units import SCHEMAS, Form, fingerprints, part_bytes
@@ -237,3 +238,36 @@ def test_importance_that_is_no_number_is_refused_at_the_door() -> None:
     for value in (float("nan"), float("inf"), -0.5):
         heard = alice.announce(0, range(4), importance=struct.pack("<4f", 1.0, value, -1.0, 0.0))
         assert only(bench.tell(heard), Judge).verdict is Verdict.REJECT
+
+
+@pytest.mark.parametrize(
+    ("strategy", "wanted"),
+    [
+        ("predictions", {"evidence", "update"}),
+        ("product", {"evidence", "update"}),
+        ("weights", {"update"}),
+        ("validation", {"update"}),
+        ("learned", {"update"}),
+        ("uniform", {"update"}),
+    ],
+)
+def test_predictions_are_fetched_only_by_who_compares_them(strategy: str, wanted: set[str]) -> None:
+    bench, alice = Bench(trust=TrustConfig(strategy=strategy), defence=NO_DEFENCE), RemotePeer("alice")
+    bench.start()
+    bench.meet(alice)
+    pulls = every(bench.tell(Heard(frame=alice.announce(inline=False), via=alice.id)), Pull)
+
+    named = {alice.update.digest: "update", alice.evidence.digest: "evidence"}
+    assert {named[one.digest] for one in pulls} == wanted
+
+
+def test_an_update_without_predictions_is_weighed_and_merged_where_none_are_compared() -> None:
+    bench, alice = Bench(trust=TrustConfig(strategy="weights")), RemotePeer("alice")
+    effects = bench.start()
+    bench.meet(alice)
+    (pull,) = every(bench.tell(Heard(frame=alice.announce(inline=False), via=alice.id)), Pull)
+    bench.tell(Pulled(request=pull.request, content=alice.update))
+    effects = bench.publish(bench.answer(effects))
+
+    assert only(effects, Weigh).evidence is None
+    assert [seen.weight > 0 for seen in round_record(bench.finish(effects)).seen] == [True]
