@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from gossipllm.work import Absorb, Answer, Merge, Request, Restore
+from gossipllm.work import Absorb, Answer, Beat, Merge, Request, Restore
 from wire.digest import Content
 
 PREFIX: Final = struct.Struct("<I")
@@ -116,12 +116,12 @@ def requests_in() -> Receiver[Request]:
     return Receiver(Request)
 
 
-def answers_out() -> Sender[Answer]:
+def answers_out() -> Sender[Answer | Beat]:
     return Sender()
 
 
-def answers_in() -> Receiver[Answer]:
-    return Receiver(Answer)
+def answers_in() -> Receiver[Answer | Beat]:
+    return Receiver(Answer | Beat)
 
 
 def ends_exchange(message: Request) -> bool:

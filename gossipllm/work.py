@@ -332,6 +332,21 @@ class Failed(_Word, frozen=True, kw_only=True):
     users_fault: bool
 
 
+BEAT_S: Final = 5.0
+"""Seconds between two beats of a working learner."""
+
+
+EXHAUSTED: Final = 75
+"""Exit code of a learner's process that found no memory or no room on a disk, which may pass: EX_TEMPFAIL."""
+
+
+class Beat(_Word, frozen=True, kw_only=True):
+    """A sign of life while a request is performed, from a thread of its own; no answer. `cpu_s` is the processor time
+    that the process has used so far."""
+
+    cpu_s: float
+
+
 Answer: TypeAlias = (
     Opened | Progress | Trained | Weighed | Confirmed | Declined | Evaluated | Fitted | Merged | Failed
 )

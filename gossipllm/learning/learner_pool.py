@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import numpy as np
-import torch
 
 from gossipllm.config import LearnerConfig
+from gossipllm.exhaustion import is_exhaustion
 from gossipllm.learning.jobs import Job, Task
 from gossipllm.learning.learner import Learner, OnProgress
 from gossipllm.learning.passes.engine import PassCounter
@@ -183,17 +183,10 @@ def _failed(request: Request, error: Exception) -> Failed:
         return Failed(request=request.request, why=f"a neighbour's content: {error}", users_fault=False)
     if isinstance(error, np.linalg.LinAlgError):
         return Failed(request=request.request, why=f"the merge: {error}", users_fault=False)
-    if isinstance(error, MemoryError | OSError | RuntimeError) and is_exhaustion(error):
+    if is_exhaustion(error):
         line = " ".join(str(error).split())[:200] or type(error).__name__
         return Failed(request=request.request, why=line, users_fault=False)
     raise error
-
-
-def is_exhaustion(error: Exception) -> bool:
-    """Whether memory or a disk is full. On a processor, torch reports exhausted memory as a bare RuntimeError."""
-    if isinstance(error, RuntimeError):
-        return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
-    return True
 
 
 def _silent(_: Progress) -> None:

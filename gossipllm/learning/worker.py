@@ -8,28 +8,36 @@ parent's end of the pipe closes however the parent died. An interrupt from the t
 decides when to stop. Torch is imported with the first request, after a progress message, because that takes seconds.
 
 Expected failures become `Failed`. After an unexpected one the learner's state is unknown: the process ends with a
-traceback and code 1, and the parent starts another from the last snapshot.
+traceback, whose last line says what happened, and with code 1; or with `EXHAUSTED` where memory or a disk was full,
+because that may pass. The parent decides whether another start is worth it. While a request is performed, a second
+thread sends a `Beat` every few seconds, by which the parent tells long work from a hang.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, TextIO, cast
 
+from gossipllm.exhaustion import is_exhaustion
 from gossipllm.pipe import PREFIX, PipeError, answers_out, ends_exchange, requests_in
-from gossipllm.work import Answer, Open, Progress, Request
+from gossipllm.work import BEAT_S, EXHAUSTED, Answer, Beat, Open, Progress, Request
+from trust.streams import DroppingStream
 
 
 def main(arguments: list[str]) -> int:
     if arguments:
         os.nice(int(arguments[0]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Whatever a library prints: a full disk under the log must not end the training.
+    sys.stdout = sys.stderr = cast("TextIO", DroppingStream(sys.stderr))
     # Threads that spin while they wait starve each other on a busy machine: with a load of 6 on two cores,
     # training with two threads ran at 500 tokens/s spinning and 1,700 sleeping. torch reads this on import.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -41,23 +49,30 @@ def main(arguments: list[str]) -> int:
         _serve(requests, sink)
     except BrokenPipeError:
         return 0
-    except Exception:  # noqa: BLE001  the one place where a traceback is all that is left to give
+    except Exception as error:  # noqa: BLE001  the one place where a traceback is all that is left to give
         traceback.print_exc()
+        # The parent shows the last line, and an exception may have several.
+        sys.stderr.write(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}\n")
+        return EXHAUSTED if is_exhaustion(error) else 1
     return 1
 
 
 def _serve(requests: queue.SimpleQueue[Request], sink: BinaryIO) -> None:
-    sender = answers_out()
+    sender, one_at_a_time, working = answers_out(), threading.Lock(), threading.Event()
 
-    def send(message: Answer) -> None:
-        sink.writelines(sender.frame(message))
-        sink.flush()
-        # No answer repeats a content, so that remembering them would only cost memory.
-        sender.forget()
+    def send(message: Answer | Beat) -> None:
+        with one_at_a_time:
+            sink.writelines(sender.frame(message))
+            sink.flush()
+            # No answer repeats a content, so that remembering them would only cost memory.
+            sender.forget()
 
+    threading.Thread(target=_beat, args=(working, send), daemon=True).start()
     learner, perform = None, None
     while True:
+        working.clear()
         request = requests.get()
+        working.set()
         if isinstance(request, Open):
             send(
                 Progress(request=request.request, phase="libraries", step=0, steps=5, loss=0, tokens_per_s=0)
@@ -66,6 +81,16 @@ def _serve(requests: queue.SimpleQueue[Request], sink: BinaryIO) -> None:
             perform = _libraries()
         learner, reply = perform(learner, request, send)
         send(reply)
+
+
+def _beat(working: threading.Event, send: Callable[[Beat], None]) -> None:
+    """Send signs of life while the process works. Ends with the pipe; the main thread notices that too."""
+    with contextlib.suppress(OSError, ValueError):
+        while True:
+            working.wait()
+            time.sleep(BEAT_S)
+            if working.is_set():
+                send(Beat(cpu_s=time.process_time()))
 
 
 def _libraries():  # noqa: ANN202  its type would need the imports, which take seconds

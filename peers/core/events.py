@@ -54,6 +54,10 @@ class LearnerLost(_Told, frozen=True, kw_only=True):
 
     why: str
 
+    crash: bool = False
+    """Whether it ended by itself, with an exception that would come again at the same step. False where it was killed
+    by a signal, memory was short, or the process was lost."""
+
 
 class Heard(_Told, frozen=True, kw_only=True):
     """A frame came on the announcement topic. The answer is a `Judge` among the effects."""

@@ -125,7 +125,7 @@ class Running:
             case Failed():
                 return self._rounds.failed(event, now)
             case LearnerLost():
-                return self._rounds.lost(event.why, now)
+                return self._rounds.lost(event.why, now, crash=event.crash)
         assert_never(event)
 
     def _on_others(

@@ -93,7 +93,7 @@ class Starting:
                     return [Stop(code=2, why=event.why)]
                 return self._on_lost(event.why, now)
             case LearnerLost():
-                return self._on_lost(event.why, now)
+                return self._on_lost(event.why, now, crash=event.crash)
             case Heard() | Greeted() | Replied() | Connected() | Disconnected() | Misbehaved() | Blocked():
                 return self._on_others(event, now)
             case _:
@@ -137,11 +137,11 @@ class Starting:
                 return []
         assert_never(timer)
 
-    def _on_lost(self, why: str, now: float) -> list[Effect]:
+    def _on_lost(self, why: str, now: float, *, crash: bool = False) -> list[Effect]:
         if self.stage == Opening(None):
             return []
         self.stage = Opening(None)
-        return self._supervision.lost(why, now, round_=self.round, announced=False)
+        return self._supervision.lost(why, now, round_=self.round, step="first opening", crash=crash)
 
     def _on_others(
         self, event: Heard | Greeted | Replied | Connected | Disconnected | Misbehaved | Blocked, now: float

@@ -161,5 +161,5 @@ class Driver:
         else:
             self._tell(answer)
 
-    def _lost(self, why: str) -> None:
-        self._tell(LearnerLost(why=why))
+    def _lost(self, why: str, crash: bool) -> None:
+        self._tell(LearnerLost(why=why, crash=crash))

@@ -1,4 +1,4 @@
-"""The learner in a process of its own: started, sent requests, listened to, and reported when it dies.
+"""The learner in a process of its own: started, sent requests, listened to, and reported when it dies or hangs.
 
 Training beside the network in one process delays heartbeats by up to half a second while torch loads, and a crash in
 native code would take the connections along. Apart, each can be restarted without the other.
@@ -32,7 +32,9 @@ from gossipllm.pipe import (
     ends_exchange,
     requests_out,
 )
-from gossipllm.work import Answer, Open, Request
+from gossipllm.work import Answer, Beat, Open, Request
+from peers.run.hang import HangConfig, HangWatch
+from peers.run.learner_log import ended, open_log
 
 PIPE_BYTES = 2**20
 """Capacity asked of the kernel for each pipe (Linux gives 64 kB by itself): fewer turns for megabytes."""
@@ -41,7 +43,8 @@ FAREWELL_S = 2.0
 the network process keeps it."""
 
 Answered = Callable[[Answer], None]
-Lost = Callable[[str], None]
+Lost = Callable[[str, bool], None]
+"""(why, whether it crashed): `LearnerLost`."""
 
 
 class Learning(Protocol):
@@ -62,13 +65,17 @@ class _Worker:
     requests: trio.abc.SendStream
     answers: trio.abc.ReceiveStream
     sender: Sender[Request]
+    watch: HangWatch
+    log_at: int
+    """Length of the log when the worker began."""
 
 
 class LearnerProcess:
     """`gossipllm.learning.worker` behind pipes. What it prints goes to the file `log`."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, *, hang: HangConfig | None = None) -> None:
         self._log = log
+        self._hang = hang or HangConfig()
         self._to_ask, self._asked = trio.open_memory_channel[Request](math.inf)
         self._worker: _Worker | None = None
 
@@ -81,15 +88,20 @@ class LearnerProcess:
                 async for request in self._asked:
                     if isinstance(request, Open):
                         await self._end()
-                        self._worker = await self._started()
-                        nursery.start_soon(self._listen, self._worker, answered, lost)
+                        try:
+                            self._worker = await self._started()
+                        except OSError as error:
+                            # No memory or no descriptors for another process: that may pass.
+                            lost(f"it cannot be started: {error.strerror or error}", False)
+                            continue
+                        nursery.start_soon(self._serve, self._worker, answered, lost)
                     await self._send(request)
             finally:
                 with trio.CancelScope(shield=True):
                     await self._end()
 
     async def _started(self) -> _Worker:
-        descriptor = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        descriptor, log_at = open_log(self._log)
         try:
             process = await trio.lowlevel.open_process(
                 [sys.executable, "-m", "gossipllm.learning.worker"],
@@ -102,7 +114,7 @@ class LearnerProcess:
         assert process.stdin is not None, "opened with a pipe"
         assert process.stdout is not None, "opened with a pipe"
         _enlarge(process)
-        return _Worker(process, process.stdin, process.stdout, requests_out())
+        return _Worker(process, process.stdin, process.stdout, requests_out(), HangWatch(self._hang), log_at)
 
     async def _end(self) -> None:
         """Close the pipe, which the worker takes as the end, and kill the worker if it does not end by itself."""
@@ -120,6 +132,7 @@ class LearnerProcess:
         worker = self._worker
         if worker is None:
             return
+        worker.watch.asked(request.request)
         # A broken pipe means that the worker died, which `_listen` reports.
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             for piece in worker.sender.frame(request):
@@ -127,25 +140,45 @@ class LearnerProcess:
         if ends_exchange(request):
             worker.sender.forget()
 
-    async def _listen(self, worker: _Worker, answered: Answered, lost: Lost) -> None:
+    async def _serve(self, worker: _Worker, answered: Answered, lost: Lost) -> None:
+        """Pass on answers until the worker ends, and end it where it hangs."""
+        hung: list[str] = []
+
+        async def look() -> None:
+            while not hung:
+                await trio.sleep(self._hang.tick_s)
+                if (why := worker.watch.tick()) is not None:
+                    hung.append(why)
+            worker.process.kill()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            broken = await self._listen(worker, answered)
+            code = await worker.process.wait()
+            nursery.cancel_scope.cancel()
+        if worker is self._worker:
+            self._worker = None
+            found = ended(self._log, code, since=worker.log_at)
+            lost("; ".join((*hung[:1], *broken, found.why)), found.crash and not hung)
+
+    async def _listen(self, worker: _Worker, answered: Answered) -> tuple[str, ...]:
+        """Pass on answers to the end of the stream. Returns what is wrong with the bytes, nothing where they are
+        whole."""
         receiver = answers_in()
         try:
             async with worker.answers as stream:
-                while (answer := await _receive(stream, receiver)) is not None:
-                    if worker is self._worker:
-                        answered(answer)
+                while (message := await _receive(stream, receiver)) is not None:
+                    worker.watch.heard(message)
+                    if worker is self._worker and not isinstance(message, Beat):
+                        answered(message)
                     receiver.forget()
-            why = ""
         except PipeError as error:
             worker.process.kill()
-            why = f"{error}, "
-        code = await worker.process.wait()
-        if worker is self._worker:
-            self._worker = None
-            lost(f"{why}exit code {code}, see {self._log.name}")
+            return (str(error),)
+        return ()
 
 
-async def _receive(stream: trio.abc.ReceiveStream, receiver: Receiver[Answer]) -> Answer | None:
+async def _receive(stream: trio.abc.ReceiveStream, receiver: Receiver[Answer | Beat]) -> Answer | Beat | None:
     """The next answer; None where the stream ends, even in the middle of one."""
     prefix = await _exactly(stream, PREFIX.size)
     if prefix is None:

@@ -176,7 +176,7 @@ def _at_hand(run: HistoryRun, case: Case) -> tuple[Home, MergeInputs] | str:
 def _again(case: Case, config: PeerConfig, inputs: MergeInputs, stages: Stages) -> Explanation:
     from transformers.utils.logging import disable_progress_bar
 
-    from gossipllm.learning.learner_pool import is_exhaustion
+    from gossipllm.exhaustion import is_exhaustion
     from peers.commands.explain.measuring import Reopened
 
     disable_progress_bar()

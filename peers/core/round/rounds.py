@@ -63,7 +63,7 @@ from peers.core.round.deciding import Decider, Step, own_counts, paused
 from peers.core.round.disk import Disk
 from peers.core.round.ending import Ending
 from peers.core.round.gathering import Gatherer
-from peers.core.round.learner_supervision import MERGE_TRIES, LearnerSupervision, note
+from peers.core.round.learner_supervision import MERGE_TRIES, LearnerStep, LearnerSupervision, note
 from peers.core.round.planning import Planner
 from peers.core.round.records import begun_record
 from peers.core.round.returning import Returning
@@ -153,16 +153,16 @@ class Rounds:
         stop = self._supervision.stop_on_mismatch(event, self._saved)
         return [stop] if stop else self.begin(event, now)
 
-    def lost(self, why: str, now: float) -> list[Effect]:
-        """The learner died: log it, pause, and open it again with the last saved state."""
+    def lost(self, why: str, now: float, *, crash: bool = False) -> list[Effect]:
+        """The learner died: log it, pause, and open it again with the last saved state, or stop the peer."""
         if self.stage == Opening(None) or isinstance(self.stage, Resting):
             return []
         if isinstance(self.stage, Settled):
             self.stage = Settled(open=False)
             return []
-        announced = isinstance(self.stage, Gathering | Confirming | Fitting | Choosing | Shrinking | Merging)
+        step = _step_of(self.stage)
         self.stage = Opening(None)
-        return self._supervision.lost(why, now, round_=self.round, announced=announced)
+        return self._supervision.lost(why, now, round_=self.round, step=step, crash=crash)
 
     def reopen(self) -> list[Effect]:
         if self.stage != Opening(None):
@@ -435,6 +435,17 @@ class Rounds:
         ended = self._ending.effects(stage, event, saved, after, now)
         self._saved = after
         return [*refused, *ended, Store(saved=after), *self._train(now)]
+
+
+def _step_of(stage: Stage) -> LearnerStep:
+    """What the learner was doing in this stage."""
+    match stage:
+        case Opening():
+            return "opening"
+        case Training():
+            return "training"
+        case _:
+            return "merging"
 
 
 def _snapshot(saved: Saved) -> Content:

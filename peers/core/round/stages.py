@@ -339,7 +339,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
         Transition(stage, (Failed, LearnerLost), (Opening,), (Log, WakeAt, Stop))
         for stage in (Opening, Training, Gathering, Confirming, Fitting, Choosing, Shrinking, Merging)
     ),
-    Transition(Saving, (LearnerLost,), (Opening,), (Log, WakeAt)),
+    Transition(Saving, (LearnerLost,), (Opening,), (Log, WakeAt, Stop)),
     # A full disk holds up Saving alone: a later state takes the place of the one that it refused.
     *(Transition(stage, (NotStored, SavingAgain), (stage,), (Log, WakeAt, Store)) for stage in STAGES),
 )

@@ -15,6 +15,7 @@ from gossipllm.pipe import PREFIX, answers_in, ends_exchange, requests_in, reque
 from gossipllm.work import (
     Absorb,
     Answer,
+    Beat,
     Evaluate,
     Evaluated,
     Failed,
@@ -58,11 +59,12 @@ class Parent:
 
     def ask(self, request: Request) -> Answer:
         self.send(request)
-        while isinstance(reply := self.receive(), Progress):
-            self.progress.append(reply)
+        while isinstance(reply := self.receive(), Progress | Beat):
+            if isinstance(reply, Progress):
+                self.progress.append(reply)
         return reply
 
-    def receive(self) -> Answer:
+    def receive(self) -> Answer | Beat:
         source = self.process.stdout
         assert source is not None
         header = self._receiver.header(source.read(self._receiver.header_bytes(source.read(PREFIX.size))))

@@ -48,7 +48,7 @@ class ToyLearning:
                 self.opened += 1
             taken += 1
             if taken == self._die_at:
-                lost("exit code -9")
+                lost("killed by SIGKILL", False)
                 continue
             answered(
                 Progress(request=request.request, phase="toy", step=1, steps=1, loss=0.0, tokens_per_s=1.0)

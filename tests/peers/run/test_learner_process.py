@@ -14,6 +14,7 @@ import trio
 
 from gossipllm.config import LearnerConfig
 from gossipllm.work import Failed, Open, Progress
+from peers.run.hang import HangConfig
 from peers.run.learner_process import LearnerProcess
 from support.networks import wait_until
 
@@ -21,10 +22,13 @@ from support.networks import wait_until
 class Listener:
     def __init__(self) -> None:
         self._to_us, self.said = trio.open_memory_channel[Any](math.inf)
-        self.lost: list[str] = []
+        self.deaths: list[tuple[str, bool]] = []
 
     def answered(self, answer: Any) -> None:
         self._to_us.send_nowait(answer)
+
+    def lost(self, why: str, crash: bool) -> None:
+        self.deaths.append((why, crash))
 
     async def first(self, kind: type) -> Any:
         with trio.fail_after(60):
@@ -49,7 +53,7 @@ async def test_a_mistake_in_the_configuration_comes_back_as_the_users(
     listener: Listener, nursery: Any, tmp_path: Path
 ) -> None:
     learner = LearnerProcess(tmp_path / "learner.log")
-    nursery.start_soon(learner.run, listener.answered, listener.lost.append)
+    nursery.start_soon(learner.run, listener.answered, listener.lost)
 
     learner.ask(Open(request=7, config=LearnerConfig(), snapshot=None))
     failed = await listener.first(Failed)
@@ -64,25 +68,55 @@ async def test_a_learner_that_is_killed_is_reported_lost(
     listener: Listener, nursery: Any, tmp_path: Path
 ) -> None:
     learner = LearnerProcess(tmp_path / "learner.log")
-    nursery.start_soon(learner.run, listener.answered, listener.lost.append)
+    nursery.start_soon(learner.run, listener.answered, listener.lost)
     learner.ask(Open(request=1, config=LearnerConfig(), snapshot=None))
     await listener.first(Progress)
 
     os.kill(_children()[0].pid, signal.SIGKILL)
-    await wait_until(lambda: bool(listener.lost))
+    await wait_until(lambda: bool(listener.deaths))
 
-    assert "exit code -9" in listener.lost[0]
+    assert listener.deaths == [("killed by SIGKILL, see learner.log", False)]
     nursery.cancel_scope.cancel()
 
 
 async def test_no_learner_outlives_the_end_of_its_supervisor(listener: Listener, tmp_path: Path) -> None:
     learner = LearnerProcess(tmp_path / "learner.log")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(learner.run, listener.answered, listener.lost.append)
+        nursery.start_soon(learner.run, listener.answered, listener.lost)
         learner.ask(Open(request=1, config=LearnerConfig(), snapshot=None))
         await listener.first(Progress)
         process = _children()[0]
         nursery.cancel_scope.cancel()
 
     assert not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    assert listener.lost == []
+    assert listener.deaths == []
+
+
+async def test_a_learner_that_is_stopped_but_not_dead_is_ended_and_reported_lost(
+    listener: Listener, nursery: Any, tmp_path: Path
+) -> None:
+    hang = HangConfig(tick_s=0.05, silent_ticks=100)
+    learner = LearnerProcess(tmp_path / "learner.log", hang=hang)
+    nursery.start_soon(learner.run, listener.answered, listener.lost)
+    learner.ask(Open(request=1, config=LearnerConfig(), snapshot=None))
+    await listener.first(Progress)
+
+    os.kill(_children()[0].pid, signal.SIGSTOP)
+    await wait_until(lambda: bool(listener.deaths), within_s=30)
+
+    (why, crash) = listener.deaths[0]
+    assert why.startswith("it gave no sign of life for 5 s and was ended")
+    assert not crash
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_log_that_cannot_be_written_does_not_keep_the_learner_from_starting(
+    listener: Listener, nursery: Any, tmp_path: Path
+) -> None:
+    learner = LearnerProcess(tmp_path / "no folder" / "learner.log")
+    nursery.start_soon(learner.run, listener.answered, listener.lost)
+
+    learner.ask(Open(request=1, config=LearnerConfig(), snapshot=None))
+
+    assert await listener.first(Progress)
+    nursery.cancel_scope.cancel()

@@ -10,7 +10,7 @@ import pytest
 from gossipllm.work import Failed, Merge, Open, Opened, Train, Weigh
 from peers.core.effects import Effect, Greet, Publish, Stop, Store, WakeAt
 from peers.core.events import LearnerLost, NotStored, Reopening, Started, Woke
-from peers.core.round.learner_supervision import MERGE_TRIES
+from peers.core.round.learner_supervision import MAX_DEATHS, MERGE_TRIES
 from peers.core.round.stages import Opening, Resting
 from support.core_bench import Bench, RemotePeer
 from support.effects import every, notes, only, round_record
@@ -49,16 +49,85 @@ def test_an_adapter_too_large_to_announce_stops_the_peer_before_it_trains(bench:
 # -- the learner dies -------------------------------------------------------------------------------
 
 
-def test_lost_while_opening_it_is_opened_again_after_longer_and_longer_pauses(bench: Bench) -> None:
+def test_killed_while_opening_it_is_opened_again_after_longer_and_longer_pauses_but_not_for_ever(
+    bench: Bench,
+) -> None:
     bench.tell(Started())
     pauses: list[float] = []
-    for _ in range(1200):
-        lost = bench.tell(LearnerLost(why="exit code -9"))
+    for _ in range(MAX_DEATHS - 1):
+        lost = bench.tell(LearnerLost(why="killed by SIGKILL"))
         pauses.append(only(lost, WakeAt).at - bench.now)
         assert only(revive(bench, lost), Open)
 
     assert pauses[:7] == [1, 2, 4, 8, 16, 30, 30]
     assert set(pauses[7:]) == {30}
+    why = (
+        f"the learner stopped {MAX_DEATHS} times without finishing a round, the last time: killed by SIGKILL"
+    )
+    assert bench.tell(LearnerLost(why="killed by SIGKILL")) == [Stop(code=1, why=why)]
+
+
+def test_a_crash_at_the_first_opening_is_final(bench: Bench) -> None:
+    bench.tell(Started())
+
+    effects = bench.tell(LearnerLost(why="KeyError: 'q_proj', see learner.log", crash=True))
+
+    assert effects == [Stop(code=2, why="the learner cannot go on: KeyError: 'q_proj', see learner.log")]
+
+
+def test_a_crash_after_a_kill_at_the_first_opening_is_final_too(bench: Bench) -> None:
+    bench.tell(Started())
+    revive(bench, bench.tell(LearnerLost(why="killed by SIGKILL")))
+
+    assert only(bench.tell(LearnerLost(why="KeyError", crash=True)), Stop).code == 2
+
+
+def test_a_crash_twice_at_the_same_step_of_a_round_is_final(bench: Bench) -> None:
+    bench.start()
+    again = bench.answer(revive(bench, bench.tell(LearnerLost(why="IndexError", crash=True))))
+    assert only(again, Train)
+
+    assert only(bench.tell(LearnerLost(why="IndexError", crash=True)), Stop).code == 2
+
+
+def test_a_crash_twice_at_opening_again_is_final(bench: Bench) -> None:
+    bench.start()
+    revive(bench, bench.tell(LearnerLost(why="killed by SIGKILL")))
+    revive(bench, bench.tell(LearnerLost(why="IndexError", crash=True)))
+
+    assert only(bench.tell(LearnerLost(why="IndexError", crash=True)), Stop).code == 2
+
+
+def test_crashes_at_different_steps_and_a_crash_between_kills_are_each_tried_again(bench: Bench) -> None:
+    bench.start()
+    for crash in (True, False, True, False):
+        lost = bench.tell(LearnerLost(why="x", crash=crash))
+        assert not every(lost, Stop)
+        assert only(bench.answer(revive(bench, lost)), Train)
+    bench.train(bench.answer(revive(bench, bench.tell(LearnerLost(why="killed")))))
+
+    assert only(bench.tell(LearnerLost(why="x", crash=True)), WakeAt), "the merge is another step"
+
+
+def test_no_neighbour_stops_this_peer_by_an_update_that_crashes_it(bench: Bench) -> None:
+    alice = RemotePeer("alice")
+    effects = bench.start()
+    bench.receive(alice)
+    effects = bench.publish(bench.answer(effects))
+    for _ in range(MERGE_TRIES):
+        assert every(effects, Weigh)
+        effects = bench.answer(revive(bench, bench.tell(LearnerLost(why="IndexError", crash=True))))
+
+    assert only(effects, Merge).row == (1.0,)
+    assert round_record(bench.finish(effects)).guard == "alone"
+
+
+def test_a_round_that_crashes_although_it_ends_alone_is_final(bench: Bench) -> None:
+    bench.publish()
+    for _ in range(MERGE_TRIES + 1):
+        bench.answer(revive(bench, bench.tell(LearnerLost(why="IndexError", crash=True))))
+
+    assert only(bench.tell(LearnerLost(why="IndexError", crash=True)), Stop).code == 2
 
 
 def test_pauses_begin_anew_only_after_a_whole_round(bench: Bench) -> None:
