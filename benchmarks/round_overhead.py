@@ -295,7 +295,7 @@ class _ReadyLearner:
     def ask(self, request: Any) -> None:
         self._to_ask.send_nowait(request)
 
-    async def run(self, answered: Callable[[Any], None], lost: Callable[[str], None]) -> None:
+    async def run(self, answered: Callable[[Any], None], lost: Callable[[str, bool], None]) -> None:
         del lost
         async for request in self._asked:
             if type(request).__name__ == "Train" and request.round == 0:

@@ -12,6 +12,7 @@ that takes half a second and the command line shows peer ids often.
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
 from typing import Final
@@ -24,6 +25,8 @@ from trust.files import flush_folder, write_whole
 
 _PUBLIC_HEAD: Final = bytes.fromhex("002408011220")
 """Identity multihash of 36 bytes; then protobuf field 1 (type) = 1 (Ed25519), field 2 (data) of 32 bytes."""
+_CID_HEAD: Final = bytes.fromhex("0172")
+"""CID version 1, multicodec libp2p-key."""
 _PRIVATE_HEADS: Final = {
     64: bytes.fromhex("08011240"),
     32: bytes.fromhex("08011220"),
@@ -31,8 +34,8 @@ _PRIVATE_HEADS: Final = {
 }
 _KEY_BYTES: Final = 32
 _SIGNATURE_BYTES: Final = 64
-_MAX_ID_CHARACTERS: Final = 64
-"""An inlined Ed25519 id has 52. base58 decoding takes time quadratic in the length."""
+_MAX_ID_CHARACTERS: Final = 72
+"""An inlined Ed25519 id has 52, as a CID 65. base58 decoding takes time quadratic in the length."""
 
 
 class Identity:
@@ -109,18 +112,37 @@ def peer_id_of(public_key: bytes) -> str:
     return base58.b58encode(_PUBLIC_HEAD + public_key).decode("ascii")
 
 
+def canonical_peer_id(text: str) -> str:
+    """A peer id as it may be written, in the one spelling that this program compares: base58 of the multihash.
+
+    Taken are base58, and the newer form of the libp2p specification, a CIDv1 in base32; blanks and line ends around
+    either are dropped. Raises `ValueError` for anything else.
+    """
+    return peer_id_of(public_key_of(text))
+
+
 def public_key_of(peer_id: str) -> bytes:
-    """The 32 bytes inside a peer id. Raises `ValueError` unless it is an inlined Ed25519 key."""
-    shown = ascii(peer_id[:_MAX_ID_CHARACTERS])
-    if len(peer_id) > _MAX_ID_CHARACTERS or not peer_id.isascii():
+    """The 32 bytes inside a peer id of any spelling. Raises `ValueError` unless it is an inlined Ed25519 key."""
+    shown, text = ascii(peer_id[:_MAX_ID_CHARACTERS]), peer_id.strip()
+    if len(text) > _MAX_ID_CHARACTERS or not text.isascii():
         raise ValueError(f"not a peer id: {shown}")
     try:
-        raw = base58.b58decode(peer_id.encode("ascii"))
+        raw = _cid_bytes(text) if text[:1] in ("b", "B") else base58.b58decode(text.encode("ascii"))
     except ValueError:
         raise ValueError(f"not a peer id: {shown}") from None
     if not is_raw_peer_id(raw):
         raise ValueError(f"not the id of an Ed25519 key: {shown}")
     return raw[len(_PUBLIC_HEAD) :]
+
+
+def _cid_bytes(text: str) -> bytes:
+    """The multihash in a CIDv1 of a key, in base32. No base58 id of an Ed25519 key begins with a "b". Raises
+    `ValueError`."""
+    body = text[1:].upper()
+    raw = base64.b32decode(body + "=" * (-len(body) % 8))
+    if not raw.startswith(_CID_HEAD):
+        raise ValueError("not the CID of a key")
+    return raw[len(_CID_HEAD) :]
 
 
 def is_raw_peer_id(raw: bytes) -> bool:

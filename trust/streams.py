@@ -17,6 +17,7 @@ class DroppingStream(io.TextIOBase):
     def __init__(self, stream: TextIO | None, *, lost: Callable[[str], object] | None = None) -> None:
         super().__init__()
         self._stream = stream
+        self.encoding = "utf-8" if stream is None else stream.encoding
         self._lost = lost
         self._fails = False
 
@@ -53,10 +54,6 @@ class DroppingStream(io.TextIOBase):
 
     def writable(self) -> bool:
         return True
-
-    @property
-    def encoding(self) -> str:
-        return "utf-8" if self._stream is None else self._stream.encoding
 
 
 def _reason(error: OSError | ValueError) -> str:

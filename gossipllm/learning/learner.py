@@ -33,7 +33,7 @@ import numpy as np
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.confirming import confirmed
 from gossipllm.learning.jobs import Job, LastLogitsJob, PredictJob, Task, losses_of
-from gossipllm.learning.learner_state import LearnerState, diverged, resumed, saved
+from gossipllm.learning.learner_state import Diverged, LearnerState, diverged, resumed, saved
 from gossipllm.learning.measuring import Measuring
 from gossipllm.learning.merging.averages import mean_loss
 from gossipllm.learning.merging.distances import Blob, OwnEvidence, measured, own_measures
@@ -50,6 +50,7 @@ from gossipllm.learning.shared_model import SharedModel
 from gossipllm.learning.training import LocalTraining, OnProgress
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
+from gossipllm.model.loading.models import spoiled_weight
 from gossipllm.text.windows import Splits, Windows
 from gossipllm.work import (
     Absorb,
@@ -74,6 +75,7 @@ from gossipllm.work import (
     Weigh,
     Weighed,
 )
+from trust.errors import UserMistake
 from trust.rows.evidence import Distance
 from wire.digest import Content
 from wire.errors import WireError
@@ -128,6 +130,20 @@ class Learner:
 
     def answer(self, request: Request, on_progress: OnProgress) -> Task[Answer]:
         """Raises `UserMistake` for an error that the user can mend, and passes on what jobs raise."""
+        try:
+            return (yield from self._answered(request, on_progress))
+        except Diverged:
+            self._blame_base()
+            raise
+
+    def _blame_base(self) -> None:
+        """Raises `UserMistake` where a weight of the base is what spoils every loss."""
+        if (name := spoiled_weight(self.shared.base.model)) is not None:
+            raise UserMistake(
+                f"model.name: {self.config.model.name} is damaged: its weight {name} holds numbers that are not finite"
+            ) from None
+
+    def _answered(self, request: Request, on_progress: OnProgress) -> Task[Answer]:
         task: Task[Answer]
         match request:
             case Open():
@@ -163,6 +179,8 @@ class Learner:
         schema, shape, layers = self._updates.schema, self.shared.reference.shape, self.config.layers
         windows = block_windows(self.shared.base, self._blocks_at_once) if layers.context == "distil" else []
         test_loss = yield from self._measuring.test_loss(self.state)
+        if not np.isfinite(test_loss):
+            self._blame_base()
         return Opened(
             request=request.request,
             fingerprints=self._fingerprints,

@@ -70,9 +70,12 @@ class LearnerState:
         )
 
 
-def diverged(why: object) -> UserMistake:
-    """For an adapter that local steps made useless: a number of it or its loss is not finite."""
-    return UserMistake(f"training diverged ({why}); lower training.learning_rate")
+class Diverged(UserMistake):
+    """Local steps made the adapter useless, or the base was useless before: a number or a loss is not finite."""
+
+
+def diverged(why: object) -> Diverged:
+    return Diverged(f"training diverged ({why}); lower training.learning_rate")
 
 
 def saved(now: LearnerState, config: LearnerConfig, names: Fingerprints) -> Content:

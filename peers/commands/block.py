@@ -121,21 +121,21 @@ def _own_id(home: Home) -> PeerName:
 
 def _found(who: str, names: dict[PeerName, str]) -> PeerName:
     # A peer that was never met can be blocked by its id, which cannot be mistaken for a name: names are shorter.
-    if who not in names and _is_peer_id(who):
-        return who
+    if who not in names and (peer := _peer_id(who)) is not None:
+        return peer
     if not names:
         raise UserMistake(f'no peer is known yet, so "{escaped(who)}" must be a whole peer id')
     return find_peer(who, list(names.items()))
 
 
-def _is_peer_id(text: str) -> bool:
-    from peers.identity import public_key_of
+def _peer_id(text: str) -> PeerName | None:
+    """The canonical spelling of a peer id; None where the text is none."""
+    from peers.identity import canonical_peer_id
 
     try:
-        public_key_of(text)
+        return canonical_peer_id(text)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _label(peer: PeerName, name: str) -> str:

@@ -9,6 +9,8 @@ import click
 from gossipllm.config import EMBEDDED, ModelConfig
 from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.model.adapter.source import AdapterSource
+from gossipllm.model.loading.files import check_files
+from gossipllm.model.loading.hub import cached_folder
 from peers.home.folder import Home
 from peers.home.store import StateStore
 from trust.errors import UserMistake
@@ -29,6 +31,8 @@ def home_named(model: str) -> Home | None:
 
 def model_named(model: str) -> ModelConfig:
     """Raises `UserMistake`."""
+    if not Path(model).expanduser().is_dir() and model != EMBEDDED and cached_folder(model) is None:
+        click.echo(f"{model}: no such folder; asking the Hugging Face hub", err=True)
     try:
         return ModelConfig(name=model)
     except ValueError as error:
@@ -46,6 +50,7 @@ def learned_at(place: Path, *, otherwise: str = "") -> AdapterSource:
                 raise UserMistake(
                     f"--adapter: {place} has no {name}, so it is neither a peer's home nor an adapter"
                 )
+        check_files(place, "--adapter")
         return AdapterSource(place, None)
     home = Home(place)
     home.check()

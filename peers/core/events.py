@@ -137,7 +137,8 @@ class Woke(_Told, frozen=True, kw_only=True):
 
 
 class Misbehaved(_Told, frozen=True, kw_only=True):
-    """A connected peer broke the protocol below the announcements; `fine` is negative."""
+    """A connected peer broke the protocol below the announcements; `fine` is negative. With this peer's own id: the
+    other end of a connection proved to have our key, and `why` is its address."""
 
     peer: PeerId
     field: str

@@ -20,7 +20,7 @@ from gossipllm.work import (
     Weighed,
 )
 from peers.core.config import CoreConfig
-from peers.core.effects import Effect, WakeAt
+from peers.core.effects import Effect, Stop, WakeAt
 from peers.core.events import (
     Blocked,
     Comparing,
@@ -46,6 +46,7 @@ from peers.core.events import (
     Woke,
 )
 from peers.core.others.blobs.showing import Showing
+from peers.core.others.copies import met_itself
 from peers.core.others.neighbourhood import Neighbourhood
 from peers.core.round.rounds import Rounds
 from peers.core.round.stages import Stage
@@ -158,6 +159,8 @@ class Running:
             case NotPulled():
                 return self._others.fetching.not_pulled(event.request, event.why, later=event.later, now=now)
             case Misbehaved():
+                if event.peer == self._others.me:
+                    return [Stop(code=2, why=met_itself(event.why))]
                 return self._others.fine_sender(event.peer, event.field, event.why, event.fine, now)
             case Blocked():
                 return self._others.block(event.peers)

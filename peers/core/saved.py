@@ -18,6 +18,7 @@ from peers.core.asking import ASKING, Asking
 from peers.core.course import Course
 from peers.core.plateau import Plateau
 from trust.rows.importance import Importance
+from wire.codec import announcement_digest
 from wire.digest import Content
 from wire.messages import Fingerprints
 
@@ -150,6 +151,14 @@ def beginning(fingerprints: Fingerprints) -> Saved:
         local=None,
         standings=(),
     )
+
+
+def last_announced(saved: Saved) -> tuple[int, bytes | None]:
+    """The last round that was announced when this state was saved, with the digest of the announcement where the state
+    still holds it; round -1 for none."""
+    if saved.stage == "published":
+        return saved.round, announcement_digest(saved.frame)
+    return saved.round - 1, None
 
 
 def recovered(saved: Saved, *, published_round: int) -> Saved:

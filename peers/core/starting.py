@@ -37,13 +37,14 @@ from peers.core.events import (
 )
 from peers.core.others.admission import MALFORMED_FINE, Keys
 from peers.core.others.connected_peers import ConnectedPeers
+from peers.core.others.copies import met_itself
 from peers.core.others.neighbourhood import Neighbourhood
 from peers.core.round.learner_supervision import LearnerSupervision
 from peers.core.round.planning import Planner
 from peers.core.round.rounds import Rounds
 from peers.core.round.stages import Opening
 from peers.core.running import Running, compare_later
-from peers.core.saved import Saved, beginning
+from peers.core.saved import Saved, beginning, last_announced
 from peers.core.terms import Terms
 from wire.codec import decode_greeting, decode_reply
 from wire.errors import WireError
@@ -114,7 +115,10 @@ class Starting:
             why = f"what this peer would announce takes {size} bytes, and others refuse more than {MAX_BLOB_BYTES}"
             return [Stop(code=2, why=f"{why}; train less of the model, with [adapter] or [layers]")], None
         heard = self._saved.heard if self._saved else ()
-        neighbourhood = Neighbourhood(self._config, self._keys, terms, self._connections, heard)
+        announced = last_announced(self._saved) if self._saved else (-1, None)
+        neighbourhood = Neighbourhood(
+            self._config, self._keys, terms, self._connections, heard, announced=announced
+        )
         rounds = Rounds(
             self._config,
             self._keys,
@@ -159,6 +163,8 @@ class Starting:
                 self._connections.disconnect(event.peer)
                 return []
             case Misbehaved():
+                if event.peer == self._keys.peer_id:
+                    return [Stop(code=2, why=met_itself(event.why))]
                 return self._connections.fine_sender(event.peer, event.field, event.why, event.fine, now)
             case Blocked():
                 return self._connections.block(event.peers)

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from peers.identity import public_key_of
+from peers.identity import canonical_peer_id
 from peers.net.host import PeerId
 
 MAX_ADDRESSES: Final = 8
@@ -38,11 +38,12 @@ def parse_multiaddress(text: str) -> Address:
     Raises `ValueError` with one line that says what is wrong. Case and spelling are made canonical.
     """
     shown = ascii(text[:MAX_CHARACTERS])
-    transport, mark, peer = text.partition("/p2p/")
+    # Pasted text often ends in a blank or a line end. /ipfs/ is what /p2p/ was called before 2019.
+    transport, mark, peer = text.strip().replace("/ipfs/", "/p2p/").partition("/p2p/")
     if not mark:
         raise ValueError(f"address must end in /p2p/ and a peer id, got {shown}")
     try:
-        public_key_of(peer)
+        peer = canonical_peer_id(peer.rstrip("/"))
     except ValueError as error:
         raise ValueError(f"address {shown}: {error}") from None
     kind, host, port = _split(transport, shown)
@@ -56,7 +57,7 @@ def parse_multiaddress(text: str) -> Address:
 def parse_listen_address(text: str) -> tuple[str, int]:
     """IP address and port of `/ip4|ip6/ADDRESS/tcp/PORT`; port 0 for any. Raises `ValueError`."""
     shown = ascii(text[:MAX_CHARACTERS])
-    kind, host, port = _split(text, shown)
+    kind, host, port = _split(text.strip(), shown)
     if kind not in ("ip4", "ip6"):
         raise ValueError(f"listen address must start with /ip4/ or /ip6/, got {shown}")
     return host, port
@@ -70,13 +71,20 @@ def _split(transport: str, shown: str) -> tuple[str, str, int]:
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
         raise ValueError(f"address {shown}: port must be in 0..65535, got {port!a}")
     if kind in ("ip4", "ip6"):
+        if "%" in host:
+            raise ValueError(
+                f"address {shown}: an address with a zone ({host!a}) means nothing to other devices"
+            )
         try:
             parsed = ipaddress.IPv4Address(host) if kind == "ip4" else ipaddress.IPv6Address(host)
         except ValueError:
             raise ValueError(f"address {shown}: {host!a} is no {kind} address") from None
         host = str(parsed)
-    elif kind not in ("dns", "dns4", "dns6"):
+    elif kind not in ("dns", "dns4", "dns6", "dnsaddr"):
         raise ValueError(f"address must start with /ip4/, /ip6/ or /dns/, got {shown}")
     elif len(host) > 253 or not _HOST_NAME.fullmatch(host):
         raise ValueError(f"address {shown}: {host!a} is no host name")
+    else:
+        # A dnsaddr with a port names a host like any other; without one it would stand for a list in DNS.
+        kind, host = "dns" if kind == "dnsaddr" else kind, host.lower().removesuffix(".")
     return kind, host, int(port)

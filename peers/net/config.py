@@ -53,8 +53,9 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         parse_listen_address(self.listen)
-        for address in self.join:
-            parse_multiaddress(address)
+        # In one spelling each, and each once.
+        joined = dict.fromkeys(str(parse_multiaddress(address)) for address in self.join)
+        object.__setattr__(self, "join", tuple(joined))
         for name, low, high in (
             ("max_connections", 1, 1024),
             ("target_connections", 1, self.max_connections),

@@ -59,6 +59,7 @@ class HostLife:
         nursery: trio.Nursery,
     ) -> None:
         """`nursery` outlives the host; tasks that end connections run in it."""
+        self._me = identity.peer_id
         self._peer = peer
         self._meter = meter
         self._own_addresses = own_addresses
@@ -66,7 +67,7 @@ class HostLife:
         self._uploads = PeerBuckets(rate_s=config.upload_bytes_s, burst=UPLOAD_BURST_BYTES)
         self._requests = RequestBudget()
         self._transport = TcpTransport(config, standing=peer.standing)
-        self._host = make_host(identity, config, self._transport, peer.welcome)
+        self._host = make_host(identity, config, self._transport, peer.welcome, self._met_itself)
         self._swarm = cast("Swarm", self._host.get_network())
         self._connections = Connections(self._swarm, on_up=self._connected, on_down=self._disconnected)
         self._streams = RequestStreams(self._host, self._connections, self._accuse)
@@ -202,6 +203,9 @@ class HostLife:
 
     def _accuse(self, peer: PeerId, fault: ProtocolFault) -> None:
         self._peer.misbehaved(peer, fault.field, fault.why, fault.fine)
+
+    def _met_itself(self, where: str) -> None:
+        self._peer.misbehaved(self._me, "identity", where, 0.0)
 
     def _drop(self, peer: PeerId) -> None:
         with suppress(RuntimeError):  # The nursery is closing, and all connections with it.

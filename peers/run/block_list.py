@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 import trio
 
 from peers.core.events import PeerId
+from peers.identity import canonical_peer_id
 from trust.errors import UserMistake
 from trust.record.blocked import BLOCKED_FILE, read_blocked
 
@@ -29,10 +30,18 @@ async def watch_block_list(
         if looks != last:
             last = looks
             try:
-                block(tuple(read_blocked(folder)))
+                block(tuple(map(_spelled, read_blocked(folder))))
             except UserMistake as error:
                 warn(str(error))
         await trio.sleep(LOOK_EVERY_S)
+
+
+def _spelled(peer: PeerId) -> PeerId:
+    """The one spelling of an id that was written by hand; what is no id stands for itself and blocks nobody."""
+    try:
+        return canonical_peer_id(peer)
+    except ValueError:
+        return peer
 
 
 def _looks_of(path: Path) -> tuple[int, ...]:

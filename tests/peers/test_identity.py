@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import base58
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +16,7 @@ from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.serialization import deserialize_private_key
 from libp2p.peer.id import ID
 
-from peers.identity import Identity, is_raw_peer_id, peer_id_of, public_key_of, verify
+from peers.identity import Identity, canonical_peer_id, is_raw_peer_id, peer_id_of, public_key_of, verify
 
 SEED = bytes(range(32))
 
@@ -38,7 +41,20 @@ def test_id_and_key_are_functions_of_each_other() -> None:
 @given(st.text(max_size=80))
 def test_any_text_is_an_id_or_a_value_error(text: str) -> None:
     with suppress(ValueError):
-        assert peer_id_of(public_key_of(text)) == text
+        assert public_key_of(canonical_peer_id(text)) == public_key_of(text)
+
+
+@pytest.mark.parametrize("spelling", ["{} ", " {}", "{}\n", "\t{}\r\n"])
+def test_an_id_with_blanks_around_it_is_that_id(spelling: str) -> None:
+    peer = Identity(SEED).peer_id
+    assert canonical_peer_id(spelling.format(peer)) == peer
+
+
+@pytest.mark.parametrize("case", [str.lower, str.upper])
+def test_the_newer_spelling_of_an_id_is_that_id(case: Callable[[str], str]) -> None:
+    peer = Identity(SEED).peer_id
+    raw = bytes.fromhex("0172") + base58.b58decode(peer)
+    assert canonical_peer_id(case("b" + base64.b32encode(raw).decode().rstrip("="))) == peer
 
 
 @pytest.mark.parametrize(
@@ -50,7 +66,8 @@ def test_any_text_is_an_id_or_a_value_error(text: str) -> None:
         "16Uiu2HAmPLe7Mzm8TsYUubgCAW1aJoeFScxrLj8ppHFivPo97bUZ",  # secp256k1
         "1" * 5000,
         Identity(SEED).peer_id + "x",
-        " " + Identity(SEED).peer_id,
+        Identity(SEED).peer_id[:20] + " " + Identity(SEED).peer_id[20:],
+        "bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi",  # the CID of a file
     ],
 )
 def test_other_ids_are_refused(text: str) -> None:

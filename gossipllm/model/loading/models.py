@@ -21,8 +21,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from gossipllm import base as embedded
 from gossipllm.config import EMBEDDED, ModelConfig
+from gossipllm.exhaustion import is_exhaustion
 from gossipllm.model.attention import use_short_attention
-from gossipllm.model.blocks import blocks_name
+from gossipllm.model.blocks import blocks_name, plain
+from gossipllm.model.loading.files import check_model_folder
+from gossipllm.model.loading.hub import ask_hub, cached_folder
 from gossipllm.model.loading.weights import Weights, hollow_model, weights_of
 from trust.errors import UserMistake
 from wire.digest import fingerprint_of
@@ -102,7 +105,9 @@ def open_base(config: ModelConfig) -> tuple[Base, Weights]:
     try:
         model = hollow_model(source, dtype)
         blocks = blocks_name(model)
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        if is_exhaustion(error):
+            raise
         raise _not_loaded(source, "model", error, "model.name") from None
     try:
         weights = weights_of(model, source, dtype=dtype, device=device)
@@ -124,7 +129,9 @@ def load_tokenizer(name: str, key: str) -> PreTrainedTokenizerBase:
     loader: Any = AutoTokenizer
     try:
         return loader.from_pretrained(source, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        if is_exhaustion(error):
+            raise
         raise _not_loaded(source, "tokenizer", error, key) from None
 
 
@@ -184,6 +191,15 @@ def _named_parts(model: PreTrainedModel, weights: Weights | None) -> Iterator[by
         yield _bf16_bytes(tensor.detach() if weights is None else weights.read(name))
 
 
+def spoiled_weight(model: PreTrainedModel) -> str | None:
+    """The name of the first weight that holds numbers that are not finite; None where there is none, or it is not in
+    memory."""
+    for name, tensor in sorted(model.state_dict(keep_vars=True).items()):
+        if tensor.is_floating_point() and not tensor.is_meta and not bool(torch.isfinite(tensor).all()):
+            return plain(name)
+    return None
+
+
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> bytes:
     """32 bytes: the rules by which a text becomes ids, and the names of the special tokens."""
     names = {key: str(value) for key, value in tokenizer.special_tokens_map.items()}
@@ -215,29 +231,23 @@ def _prepared(config: ModelConfig) -> tuple[str, torch.device, torch.dtype]:
     device = pick_device(config.device)
     source = _source(config.name, "model.name")
     if Path(source).is_dir():
-        _check_folder(Path(source))
+        check_model_folder(Path(source), "model.name")
     return source, device, pick_dtype(config.dtype, device)
 
 
-def _check_folder(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        raise UserMistake(f"model.name: {folder} holds no config.json, so it is no model folder")
-    if not any(folder.glob("*.safetensors")):
-        raise UserMistake(f"model.name: {folder} holds no weights (*.safetensors)")
-    if not any(folder.glob("tokenizer*")) and not any(folder.glob("vocab*")):
-        raise UserMistake(f"model.name: {folder} holds no tokenizer (tokenizer.json)")
-
-
 def _source(name: str, key: str) -> str:
-    """The folder or hub name that transformers loads from."""
+    """The folder that transformers loads from, or the name of a model to download. Raises `UserMistake`."""
     source = str(embedded.model_folder()) if name == EMBEDDED else name
     folder = Path(source).expanduser()
     if folder.is_dir():
         return str(folder)
     if source.startswith(("/", ".", "~")):
-        # No hub name begins like this, and without a network the hub takes half a minute to fail.
+        # No hub name begins like this.
         raise UserMistake(f"{key}: there is no folder {source}")
-    return source
+    cached = cached_folder(source)
+    if cached is None:
+        ask_hub(source, key)
+    return str(cached or source)
 
 
 def _load_model(source: str, dtype: torch.dtype) -> PreTrainedModel:
@@ -246,7 +256,9 @@ def _load_model(source: str, dtype: torch.dtype) -> PreTrainedModel:
         model, found = loader.from_pretrained(
             source, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        if is_exhaustion(error):
+            raise
         raise _not_loaded(source, "model", error, "model.name") from None
     # transformers only warns about a missing weight and draws it at random, differently on every peer.
     if found["missing_keys"]:

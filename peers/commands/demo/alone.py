@@ -64,8 +64,11 @@ async def _train(demo_peer: DemoPeer, log: Path, one_more: Callable[[], None]) -
                 return answer
         raise AssertionError("the channel is never closed")
 
+    def lost(why: str, _: bool) -> None:
+        to_us.send_nowait(why)
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(learner.run, to_us.send_nowait, to_us.send_nowait)
+        nursery.start_soon(learner.run, to_us.send_nowait, lost)
         opened = await ask(Open(request=0, config=demo_peer.config.learner(), snapshot=None))
         assert isinstance(opened, Opened), "an answer answers its question"
         for round_ in range(demo_peer.config.round.rounds):

@@ -90,7 +90,7 @@ async def call(identity: Identity, address: Address, *, deadline_s: float) -> Ca
 async def _called(identity: Identity, address: Address) -> Call:
     config = NetworkConfig()
     transport = TcpTransport(config, standing=lambda _: 0.0)
-    host = make_host(identity, config, transport, welcome=lambda _: True)
+    host = make_host(identity, config, transport, welcome=lambda _: True, met_itself=lambda _: None)
     listener = _Listener(address.peer)
     host.set_stream_handler(TProtocol(KNOWN_PROTOCOL), listener.serve)
     swarm = cast("Swarm", host.get_network())

@@ -16,7 +16,10 @@ from safetensors import SafetensorError, safe_open
 
 from gossipllm.base import model_folder
 from gossipllm.config import EMBEDDED
+from gossipllm.model.loading.files import check_model_folder
+from gossipllm.model.loading.hub import cached_folder
 from peers.commands.doctor.findings import Finding, Findings, in_bytes
+from trust.errors import UserMistake
 
 _COUNT_S: Final = 2.0
 """Seconds to count the cache's files in. Guess: a cache of a thousand files on a slow disk."""
@@ -55,8 +58,14 @@ def named(name: str) -> Findings:
     """Whether the model that a home names is on this device."""
     if name == EMBEDDED:
         return
-    if Path(name).expanduser().is_dir():
-        yield Finding("ok", "model", f"folder {name}")
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        try:
+            check_model_folder(folder, "model.name")
+        except UserMistake as error:
+            yield Finding("fail", "model", str(error), "mend the folder, or set [model] name in peer.toml")
+        else:
+            yield Finding("ok", "model", f"folder {name}")
     elif name.startswith(("/", ".", "~")):
         yield Finding("fail", "model", f"there is no folder {name}", "set [model] name in peer.toml")
     else:
@@ -72,8 +81,11 @@ def _of_the_hub(name: str) -> Finding:
     except HFValidationError:
         value = f"{name} is neither a folder here nor a name of the hub"
         return Finding("fail", "model", value, "set [model] name in peer.toml")
-    if isinstance(found, str):
+    if cached_folder(name) is not None:
         return Finding("ok", "model", f"{name}, in the cache")
+    if isinstance(found, str):
+        cure = "the first run fetches the rest from the hub"
+        return Finding("warn", "model", f"{name}, only in part in the cache", cure)
     if constants.HF_HUB_OFFLINE:
         cure = "unset HF_HUB_OFFLINE for the first run, which fetches it from the hub"
         return Finding("fail", "model", f"{name}, not in the cache, and the hub is not to be asked", cure)

@@ -100,7 +100,14 @@ class Equivocated:
     second: bytes
 
 
-Admission = Accepted | Ignored | Rejected | Equivocated
+@dataclass(frozen=True, slots=True)
+class Doubled:
+    """An announcement that this peer's own key signed, and that this peer never made: its home exists twice."""
+
+    round: int
+
+
+Admission = Accepted | Ignored | Rejected | Equivocated | Doubled
 
 Limit = Callable[[PeerId, bool], Ignored | Rejected | None]
 """(author, whether it is new) -> why its announcement is not even verified now; None where it is."""
@@ -141,6 +148,14 @@ class Ledger:
         self._offers = offers
         self._seated = seated
         self._authors: dict[bytes, _Author] = {}
+        self._own = BoundedDict[int, bytes](REMEMBERED_ROUNDS)
+        self._own_latest = -1
+
+    def announced(self, round_: int, digest: bytes | None) -> None:
+        """Note this peer's own announcement of a round; the digest of one of an earlier life need not be known."""
+        self._own_latest = max(self._own_latest, round_)
+        if digest is not None:
+            self._own[round_] = digest
 
     def restore(self, rows: Iterable[SavedHeard], keys: Keys) -> None:
         for row in rows:
@@ -175,7 +190,7 @@ class Ledger:
         if refused is not None:
             return refused
         if announcement.author == keys.public_key:
-            return Ignored("announcement.author", "our own")
+            return self._own_key(frame, keys)
         author = keys.peer_id_of(announcement.author)
         if banned(author):
             return Ignored("announcement.author", "banned")
@@ -185,6 +200,15 @@ class Ledger:
             or limit(author, announcement.author not in self._authors)
             or self._signed(frame, author, keys, now_s, source)
         )
+
+    def _own_key(self, frame: Frame, keys: Keys) -> Ignored | Rejected | Doubled:
+        """Our own announcements come back to us, also those of earlier lives of the process."""
+        round_ = frame.announcement.round
+        if round_ <= self._own_latest and self._own.get(round_, frame.digest) == frame.digest:
+            return Ignored("announcement.author", "our own")
+        if not keys.verify(keys.public_key, frame.signed, frame.signature):
+            return Rejected("announcement.signature", "does not verify for its author", FORGED_FINE)
+        return Doubled(round_)
 
     def _known_before(self, frame: Frame) -> Ignored | None:
         known = self._authors.get(frame.announcement.author)

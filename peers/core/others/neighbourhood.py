@@ -44,7 +44,8 @@ class Neighbourhood:
     """What this peer knows of the others: announcements, blobs, partners and scores.
 
     A peer that sends bad bytes is fined for their form, the author of an announcement for its content. `heard` is what
-    was accepted before this process began.
+    was accepted before this process began, `announced` the last round that this peer announced before, with the digest
+    where that is known.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class Neighbourhood:
         terms: Terms,
         connections: ConnectedPeers,
         heard: Iterable[SavedHeard] = (),
+        *,
+        announced: tuple[int, bytes | None] = (-1, None),
     ) -> None:
         self._config = config
         self._keys = keys
@@ -61,6 +64,7 @@ class Neighbourhood:
         offers = Offers(terms, config, keys.public_key)
         self._ledger = Ledger(terms, offers, seated=connections.seats.seated)
         self._ledger.restore(heard, keys)
+        self._ledger.announced(*announced)
         self.terms = terms
         self.inbox = Inbox()
         self.scores = connections.scores
@@ -98,6 +102,10 @@ class Neighbourhood:
         )
 
     # -- what the round asks ------------------------------------------------------------------------
+
+    @property
+    def me(self) -> PeerId:
+        return self._keys.peer_id
 
     @property
     def weights(self) -> Mapping[PeerId, float]:
@@ -141,10 +149,11 @@ class Neighbourhood:
 
     def set_own(self, frame: bytes) -> None:
         """Take this peer's latest announcement, to give to neighbours that compare."""
+        own = decode_announcement(frame)
+        self._ledger.announced(own.announcement.round, own.digest)
         self._partners.at_least(self._greetings.set_own(frame))
         if self._news is not None:
-            own = decode_announcement(frame).announcement
-            self._news.replayed(self._keys.peer_id, own, self.inbox.turns)
+            self._news.replayed(self._keys.peer_id, own.announcement, self.inbox.turns)
 
     def turn(self, weights: dict[PeerId, float], round_: int) -> None:
         """End our round `round_` with this row: announcements grow a round older, partners are drawn again."""

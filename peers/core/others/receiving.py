@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
-from peers.core.effects import Effect, Verdict
+from peers.core.effects import Effect, Stop, Verdict
 from peers.core.events import PeerId
 from peers.core.others.admission import (
     EQUIVOCATION_FINE,
     Accepted,
+    Doubled,
     Equivocated,
     Ignored,
     Keys,
@@ -31,6 +32,7 @@ from peers.core.others.budgets import (
     Meter,
 )
 from peers.core.others.connected_peers import ConnectedPeers
+from peers.core.others.copies import doubled
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
 from peers.core.others.news import News
 from peers.core.others.offers import Offers
@@ -104,8 +106,13 @@ class Receiving:
                 return Verdict.IGNORE, self._connections.complaints.about(via, field, why, now)
             case Ignored():
                 return Verdict.IGNORE, []
+            case Doubled(round_):
+                return Verdict.IGNORE, [Stop(code=2, why=doubled(round_))]
             case Equivocated(author, round_, first, second):
-                why = f"round {round_}: two announcements {short(first)}, {short(second)}"
+                why = (
+                    f"round {round_}: two announcements {short(first)}, {short(second)}; "
+                    "perhaps a copy of its home runs elsewhere"
+                )
                 # Passed on once: a peer that holds the first announcement learns of the fork only by the second.
                 return Verdict.ACCEPT, self._fine(author, "announcement.round", why, EQUIVOCATION_FINE, now)
             case Accepted() as accepted:

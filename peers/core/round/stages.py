@@ -278,7 +278,7 @@ FROM_NEIGHBOURS: Final[tuple[Kind, ...]] = (
 )
 SERVING: Final[frozenset[type[Effect]]] = frozenset({Judge, Answer, Greet, Pull, Drop, Log, WakeAt, Stop})
 """Effects that any event may have in any stage: they serve neighbours, log, or set the next comparison. Stop: a
-neighbour that the user named is of another network."""
+neighbour that the user named is of another network, or this peer's own key is at work elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)

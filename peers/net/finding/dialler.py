@@ -29,6 +29,7 @@ from peers.net.host import Link, PeerId, Unreachable
 from peers.net.limits.believable import believed_from
 from peers.net.limits.buckets import Bucket
 from peers.net.limits.places import OUTBOUND_SHARE
+from peers.net.stack.names import UnknownName
 from peers.net.streams.exchange import MAX_OFFERED, with_observed
 
 _log = logging.getLogger(__name__)
@@ -92,6 +93,8 @@ class Dialler:
         self._rng = random.Random()
         self._dialling: set[PeerId] = set()
         self._new: list[PeerId] = []
+        self._told: set[str] = set()
+        """Warnings about names in the user's addresses. Each is given once."""
         self._connected_at: dict[PeerId, float] = {}
         self._woken = trio.Event()
         self._pause_s = FIRST_PAUSE_S
@@ -186,6 +189,9 @@ class Dialler:
                         await self._host.dial(address.transport, peer)
                 except Exception as error:  # noqa: BLE001 - from DNS to the handshake
                     _log.debug("no answer from %s: %s", address, type(error).__name__)
+                    if isinstance(error, UnknownName) and informant is None and str(error) not in self._told:
+                        self._told.add(str(error))
+                        _log.warning("%s", error)
                     again = informant is None or self._hearsay.failed(address, informant, trio.current_time())
                     if not again:
                         self._book.forget(address)

@@ -21,7 +21,7 @@ from peers.net.config import NetworkConfig
 from peers.net.host import PeerId
 from peers.net.limits.places import HALF_OPEN, HANDSHAKE_S
 from peers.net.stack import noise
-from peers.net.stack.tcp import TcpTransport
+from peers.net.stack.tcp import Socket, TcpTransport
 from peers.net.stack.yamux import Muxer
 
 
@@ -30,13 +30,21 @@ def make_host(
     config: NetworkConfig,
     transport: TcpTransport,
     welcome: Callable[[PeerId], bool],
+    met_itself: Callable[[str], None],
 ) -> BasicHost:
-    """`welcome` says whether a connection with a peer may stand."""
+    """`welcome` says whether a connection with a peer may stand. `met_itself` is told the address of another host that
+    has our key."""
     key_pair = create_new_key_pair(identity.seed)
+
+    def met_own_key(connection: Socket) -> None:
+        # A dial at our own address, where another peer is thought to listen, is no copy.
+        if not transport.is_own(connection):
+            met_itself((connection.get_remote_address() or ("", 0))[0])
+
     # The library refuses newcomers where it is full. Who gets a place is decided in limits/places.py, which ends
     # connections to make room, so there may be a few more for a moment.
     most = config.max_connections + HALF_OPEN
-    security = noise.NoiseTransport(key_pair, welcome=welcome, seat=transport.seat)
+    security = noise.NoiseTransport(key_pair, welcome=welcome, seat=transport.seat, met_own_key=met_own_key)
     host = libp2p.new_host(
         key_pair=key_pair,
         sec_opt={NOISE_ID: security},

@@ -146,14 +146,25 @@ class NoiseTransport(Libp2pNoise):
         *,
         welcome: Callable[[PeerId], bool],
         seat: Callable[[Socket, PeerId], bool],
+        met_own_key: Callable[[Socket], None],
     ) -> None:
-        """`welcome` says whether a peer may connect at all, `seat` whether there is a place for this connection."""
+        """`welcome` says whether a peer may connect at all, `seat` whether there is a place for this connection.
+        `met_own_key` is told of an inbound connection whose other end proved to have our own key."""
         super().__init__(key_pair, new_x25519_key().private_key)
         self._welcome = welcome
         self._seat = seat
+        self._own = str(ID.from_pubkey(key_pair.public_key))
+        self._met_own_key = met_own_key
 
     async def secure_inbound(self, conn: IRawConnection) -> ISecureConn:
-        return self._admitted(await super().secure_inbound(conn))
+        established = await super().secure_inbound(conn)
+        assert isinstance(established, SecureSession), "the Noise transport makes nothing else"
+        if str(established.remote_peer) == self._own:
+            socket = NoiseSession(established).socket
+            if socket is not None:
+                self._met_own_key(socket)
+            raise HandshakeFailure("our own key")
+        return self._admitted(established)
 
     async def secure_outbound(self, conn: IRawConnection, peer_id: ID) -> ISecureConn:
         return self._admitted(await super().secure_outbound(conn, peer_id))

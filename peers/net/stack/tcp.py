@@ -34,7 +34,10 @@ from peers.net.config import NetworkConfig
 from peers.net.host import PeerId
 from peers.net.limits.groups import group_of
 from peers.net.limits.places import HANDSHAKE_S, Places, Ticket
+from peers.net.stack.names import resolved
+from wire.bounded import BoundedDict
 
+MAX_DIALLED_PORTS = 256
 READ_BYTES = 256 * 1024
 WRITE_DEADLINE_S = 15.0
 """A peer that takes nothing off the wire for this long is gone. Same as the user timeout."""
@@ -81,6 +84,14 @@ class Socket(ReadWriteCloser):
             self.abort()
             raise ConnectionClosedError(f"nothing taken for {WRITE_DEADLINE_S} s", transport="tcp")
 
+    def ends(self) -> tuple[tuple[str, int], tuple[str, int]] | None:
+        """(our address, the remote's), None for a socket that is closed."""
+        try:
+            ours, theirs = self._stream.socket.getsockname(), self._stream.socket.getpeername()
+        except OSError:
+            return None
+        return (str(ours[0]), int(ours[1])), (str(theirs[0]), int(theirs[1]))
+
     def abort(self) -> None:
         """Close at once, without waiting for anything."""
         self._stream.socket.close()
@@ -109,6 +120,8 @@ class TcpTransport(TCP):
         """`standing` says what a connection with a peer has proven to be worth."""
         super().__init__(dns_max_retries=1)
         self.sockets: set[Socket] = set()
+        self._dialled_at: BoundedDict[int, float] = BoundedDict(MAX_DIALLED_PORTS)
+        """Port -> when it was last dialled, at any address."""
         self._listen = ipaddress.ip_address(parse_listen_address(config.listen)[0])
         self.places = Places(
             max_connections=config.max_connections,
@@ -118,6 +131,18 @@ class TcpTransport(TCP):
         )
 
     async def dial(self, maddr: Multiaddr) -> IRawConnection:
+        """Names are those of the system: /etc/hosts, mDNS, DNS. Raises `UnknownName`, and as the library does."""
+        self._dialled_at.renew(int(str(maddr.value_for_protocol("tcp"))), trio.current_time())
+        failed: Exception | None = None
+        for address in await resolved(maddr):
+            try:
+                return await self._dial_address(address)
+            except Exception as error:  # noqa: BLE001  the next address of the name may answer
+                failed = error
+        assert failed is not None, "a name that is known has an address"
+        raise failed
+
+    async def _dial_address(self, maddr: Multiaddr) -> IRawConnection:
         if self._dials_from_listen_address(maddr):
             connection = await super().dial_with_source(maddr, (str(self._listen), 0))
         else:
@@ -146,6 +171,17 @@ class TcpTransport(TCP):
         finally:
             connection.abort()
             self.places.leave(ticket)
+
+    def is_own(self, inbound: Socket) -> bool:
+        """Whether this host itself is at the other end: one of its dials has just the opposite ends. A router between
+        them rewrites addresses, so a dial of the last seconds to our own port counts too."""
+        ends = inbound.ends()
+        if ends is None:
+            return True
+        (_, port), _ = ends
+        if trio.current_time() - self._dialled_at.get(port, -math.inf) < HANDSHAKE_S:
+            return True
+        return any(each.ends() == ends[::-1] for each in self.sockets if each.ticket is None)
 
     def seat(self, connection: Socket, peer: PeerId) -> bool:
         """Whether this connection, whose handshake proved `peer`, may go on. May end another one."""

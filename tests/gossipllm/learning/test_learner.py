@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import (
+    load_file,  # pyright: ignore[reportUnknownVariableType] - typed in part
+    save_file,  # pyright: ignore[reportUnknownVariableType] - typed in part
+)
 
 from gossipllm.config import AdapterConfig, DataConfig, LearnerConfig, ModelConfig, TrainingConfig
 from gossipllm.learning.learner import Learner
@@ -378,3 +383,22 @@ def test_missing_text_is_the_users_mistake(config: Config) -> None:
 
 def _reply(request: Open) -> Answer:
     return answer(None, request, silent)[1]
+
+
+def test_weights_of_the_base_that_are_no_numbers_are_named_and_not_the_learning_rate(
+    config: Config, model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(model_folder("llama"), tmp_path / "model"))
+    weights: dict[str, Any] = load_file(folder / "model.safetensors")
+    weights["model.layers.1.mlp.down_proj.weight"][0, 0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    settings = replace(
+        config(), model=ModelConfig(name=str(folder), device="cpu", dtype="float32", threads=1)
+    )
+
+    learner, reply = answer(None, Open(request=1, config=settings, snapshot=None), silent)
+
+    assert learner is None
+    assert isinstance(reply, Failed)
+    assert reply.users_fault
+    assert "its weight model.layers.1.mlp.down_proj.weight holds numbers that are not finite" in reply.why

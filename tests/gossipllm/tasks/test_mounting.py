@@ -109,3 +109,54 @@ def test_an_adapter_of_other_shapes_is_a_user_error(base: Bases, saved: Saves, t
         folder_on(base("llama"), tmp_path / "out"),
     ):
         pass
+
+
+@pytest.mark.parametrize("form", [{"modules_to_save": ["lm_head"]}, {"bias": "all"}, {"use_dora": True}])
+def test_after_any_folder_the_base_computes_as_before_so_order_changes_no_number(
+    base: Bases, saved: Saves, tmp_path: Path, form: dict[str, Any]
+) -> None:
+    model = base("qwen2")
+    plain, whole = tmp_path / "plain", tmp_path / "whole"
+    export_adapter(encode_snapshot(saved(model, "both")), plain)
+    _peft_folder(base("qwen2"), whole, **form)
+    before = logits(model)
+    with folder_on(model, plain):
+        first = logits(model)
+
+    with folder_on(model, whole):
+        changed = logits(model)
+
+    assert (changed - before).abs().max() > 0.01
+    assert torch.equal(logits(model), before)
+    with folder_on(model, plain):
+        assert torch.equal(logits(model), first)
+
+
+def test_numbers_of_an_adapter_that_are_not_finite_are_named(
+    base: Bases, saved: Saves, tmp_path: Path
+) -> None:
+    model = base("llama")
+    snapshot = saved(model, "both")
+    name = next(iter(snapshot.adapter))
+    snapshot.adapter[name][0, 0] = float("nan")
+    export_adapter(encode_snapshot(snapshot), tmp_path / "out")
+
+    with (
+        pytest.raises(UserMistake, match=r"is damaged: .* holds numbers that are not finite"),
+        folder_on(model, tmp_path / "out"),
+    ):
+        raise AssertionError("it was mounted")
+
+
+def _peft_folder(base: Base, folder: Path, **form: Any) -> None:
+    """A PEFT adapter whose numbers, and those that it brings whole, are all moved."""
+    from peft import LoraConfig, get_peft_model
+
+    make: Any = get_peft_model
+    wrapped = make(base.model, LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM", **form))
+    torch.manual_seed(5)
+    with torch.no_grad():
+        for parameter in wrapped.parameters():
+            if parameter.requires_grad:
+                parameter.add_(torch.randn_like(parameter), alpha=0.5)
+    wrapped.save_pretrained(folder)

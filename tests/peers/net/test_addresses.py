@@ -34,6 +34,23 @@ def test_good_addresses() -> None:
 
 
 @pytest.mark.parametrize(
+    "spelling",
+    [
+        f"/dns/example.org/tcp/4001/p2p/{ANNA} ",
+        f"  /dns/example.org/tcp/4001/p2p/{ANNA}\n",
+        f"/dns/example.org/tcp/4001/p2p/{ANNA}/",
+        f"/dns/example.org/tcp/4001/ipfs/{ANNA}",
+        f"/dns/Example.ORG./tcp/04001/p2p/{ANNA}",
+        f"/dnsaddr/example.org/tcp/4001/p2p/{ANNA}",
+    ],
+)
+def test_one_address_has_one_spelling(spelling: str) -> None:
+    canonical = f"/dns/example.org/tcp/4001/p2p/{ANNA}"
+    assert str(parse_multiaddress(spelling)) == canonical
+    assert NetworkConfig(join=(spelling, canonical)).join == (canonical,)
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("", "must end in /p2p/"),
@@ -47,6 +64,7 @@ def test_good_addresses() -> None:
         (f"/ip4/192.0.2.1/tcp/65536/p2p/{ANNA}", "port must be"),
         (f"/ip4/192.0.2.1/tcp/\uff14\uff10/p2p/{ANNA}", "port must be"),
         (f"/ip4/0.0.0.0/tcp/4001/p2p/{ANNA}", "not where to dial"),
+        (f"/ip6/fe80::1%eth0/tcp/1/p2p/{ANNA}", "with a zone"),
         (f"/dns/-x.example/tcp/1/p2p/{ANNA}", "no host name"),
         (f"/dns/{'a.' * 200}/tcp/1/p2p/{ANNA}", "must look like|no host name"),
         (f"/unix/x/tcp/1/p2p/{ANNA}", "must start with"),

@@ -17,6 +17,7 @@ from peers.net.finding import dialler
 from peers.net.finding.book import AddressBook
 from peers.net.finding.dialler import LAST_ASK_S, Dialler
 from peers.net.host import Link
+from peers.net.stack.names import UnknownName
 
 ME, ANNA, BERT, CARL, DORA = (Identity(bytes([n]) * 32).peer_id for n in range(1, 6))
 
@@ -133,3 +134,21 @@ async def test_turns_keep_their_distance_whatever_wakes_the_dialler(autojump_clo
             await trio.sleep(0.001)
         nursery.cancel_scope.cancel()
     assert host.turns <= 1.0 / dialler.MIN_PAUSE_S + 2
+
+
+async def test_a_name_of_the_users_that_the_system_does_not_know_is_said_once(
+    autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Nameless(CountingHost):
+        async def dial(self, transport: str, peer: str) -> None:
+            self.dialled.append(peer)
+            await trio.lowlevel.checkpoint()
+            raise UnknownName("nowhere.local: the system knows no such host")
+
+    host = Nameless(answer=lambda _: (), connected=())
+    join = f"/dns4/nowhere.local/tcp/4001/p2p/{ANNA}"
+    with trio.move_on_after(300):
+        await Dialler(host, AddressBook(ME, join=[join]), NetworkConfig(join=(join,))).run()
+
+    assert len(host.dialled) > 3
+    assert [one.getMessage() for one in caplog.records] == ["nowhere.local: the system knows no such host"]

@@ -20,6 +20,7 @@ from peers.core.merge_inputs import MergeInputs
 from peers.core.round.stages import Saving
 from peers.net.host import NetworkTraffic
 from peers.run.driver import Clock, Driver
+from peers.run.learner_process import Lost
 from peers.run.performer import Ending
 from sim.toy.learner import ToyLearner
 from sim.world.keys import ToyKeys
@@ -40,7 +41,7 @@ class ToyLearning:
     def ask(self, request: Request) -> None:
         self._to_ask.send_nowait(request)
 
-    async def run(self, answered: Callable[[Any], None], lost: Callable[[str], None]) -> None:
+    async def run(self, answered: Callable[[Any], None], lost: Lost) -> None:
         learner, taken = self._make(), 0
         async for request in self._asked:
             if isinstance(request, Open):

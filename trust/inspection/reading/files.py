@@ -133,6 +133,7 @@ def find_peer(text: str, peers: Sequence[tuple[PeerName, str]]) -> PeerName:
     `peers` are pairs (id, name). An exact id wins over an exact name, a name over a name in another case, and that
     over a part of an id. Raises a `UserMistake` that lists the known peers, or the peers that `text` could name.
     """
+    text = text.strip()
     for matches in (
         [peer for peer, _ in peers if peer == text],
         [peer for peer, name in peers if name == text],

@@ -15,7 +15,10 @@ import pytest
 from huggingface_hub import constants
 
 from gossipllm.base import model_folder
+from gossipllm.config import ModelConfig
+from gossipllm.model.loading.models import load_base
 from peers.commands.doctor import models
+from trust.errors import UserMistake
 
 
 @pytest.fixture
@@ -88,10 +91,10 @@ def test_the_cache_is_counted_without_following_links(
 
 
 def test_a_home_s_model_is_a_folder_in_the_cache_or_still_to_fetch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def cached(name: str, _: str) -> Any:
-        return "a file" if name == "here/it-is" else None
+    def cached(name: str, file: str) -> Any:
+        return {"here/it-is": str(copy / file), "here/in-part": str(tmp_path / file)}.get(name)
 
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
 
@@ -99,9 +102,19 @@ def test_a_home_s_model_is_a_folder_in_the_cache_or_still_to_fetch(
         return [one.level for one in models.named(name)]
 
     assert level("embedded") == []
-    assert level(str(tmp_path)) == level("here/it-is") == ["ok"]
+    assert level(str(copy)) == level("here/it-is") == ["ok"]
     assert level("/not/there") == ["fail"]
-    assert level("some/where") == ["warn"]
+    assert level("some/where") == level("here/in-part") == ["warn"]
+
+
+def test_what_run_refuses_of_a_model_folder_fails_here_with_the_same_line(copy: Path) -> None:
+    (copy / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d\n")
+    with pytest.raises(UserMistake) as refused:
+        load_base(ModelConfig(name=str(copy)))
+
+    (found,) = models.named(str(copy))
+
+    assert (found.level, found.value) == ("fail", str(refused.value))
 
 
 @pytest.mark.parametrize("name", ["a/b/c", "my model", "a--b"])

@@ -92,6 +92,7 @@ def test_a_duplicate_is_ignored_with_or_without_its_evidence(ledger: Ledger, ali
 
 def test_our_own_announcement_is_ignored(ledger: Ledger) -> None:
     mine = RemotePeer("me").announce(3)
+    ledger.announced(3, decode_announcement(mine).digest)
     assert ledger.admit(mine, ME, 0.0) == Ignored("announcement.author", "our own")
 
 
