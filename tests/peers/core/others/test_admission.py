@@ -33,6 +33,7 @@ from sim.toy.units import SCHEMAS, Form
 from sim.world.keys import ToyKeys
 from support.core_bench import RemotePeer
 from trust.rows.rows import TrustConfig
+from wire.codec import decode_announcement
 from wire.messages import BlobRef, ShareRef, network_id
 from wire.units import Offer
 
