@@ -6,13 +6,17 @@ leaves the earlier file unchanged.
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from trust.errors import UserMistake
 
+DISK_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
+"""Errors of the disk itself, where it helps to know how much is free."""
 _UNFINISHED: Final = ".part"
 
 
@@ -47,7 +51,16 @@ def write_output(path: Path, write: Callable[[BinaryIO], object]) -> None:
     try:
         write_whole(path, write)
     except OSError as error:
-        raise UserMistake(f"{path} cannot be written: {error.strerror or error}") from None
+        where = f" ({free_space(path)})" if error.errno in DISK_ERRORS else ""
+        raise UserMistake(f"{path} cannot be written: {error.strerror or error}{where}") from None
+
+
+def free_space(at: Path) -> str:
+    """How much is free on the disk of a file or folder, for error messages."""
+    try:
+        return f"{shutil.disk_usage(at if at.is_dir() else at.parent).free / 1e6:,.1f} MB free"
+    except OSError:
+        return "free space unknown"
 
 
 def flush_folder(folder: Path) -> None:

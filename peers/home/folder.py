@@ -19,7 +19,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,15 @@ class Home:
         for path in (self.config, self.identity):
             if not path.is_file():
                 raise UserMistake(f"{self.folder}: has no {path.name}, so it is not a peer's home folder")
+
+    def close_to_others(self) -> None:
+        """Take the rights of others from the files of this home, which earlier versions left readable."""
+        private = (self.config, self.history, self.addresses, self.learner_log, *self.state.glob("*"))
+        for path in private:
+            with suppress(OSError):
+                mode = path.stat().st_mode & 0o777
+                if mode & 0o077 and path.is_file():
+                    path.chmod(mode & 0o700)
 
     @contextmanager
     def locked(self) -> Generator[None]:

@@ -9,12 +9,11 @@ folder, so that the new name survives a loss of power too.
 from __future__ import annotations
 
 import errno
-import shutil
 from pathlib import Path
 from typing import Any, Final
 
 from gossipllm.pipe import PREFIX, PipeError, Receiver, Sender
-from trust.files import write_whole
+from trust.files import free_space, write_whole
 from wire.digest import digest_of
 
 _DIGEST_AT: Final = 8
@@ -58,9 +57,9 @@ def read_sealed(path: Path, magic: bytes, kind: type[Any]) -> Any:
 
 
 def refused(error: OSError, pieces: list[bytes], folder: Path) -> OSError:
-    """`error` with the folder in its text and, where the disk is full, the space that `pieces` need."""
+    """`error` with the folder in its text, and the space that is free and that `pieces` need."""
+    need = sum(map(len, pieces)) / 1e6
     why = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        need, free = sum(map(len, pieces)) / 1e6, shutil.disk_usage(folder).free / 1e6
-        why = f"the disk is full: need {need:.1f} MB, {free:.1f} MB free"
-    return OSError(error.errno, f"{why} at {folder}")
+        why = f"the disk is full: need {need:.1f} MB"
+    return OSError(error.errno, f"{why}, {free_space(folder)} at {folder}")

@@ -7,6 +7,7 @@ rest.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -91,7 +92,9 @@ def peer_settings(config: PeerConfig) -> list[PeerSetting]:
 def write_config(path: Path, config: PeerConfig, *, every: bool = False) -> None:
     """Write a new `peer.toml`: the common settings, or `every` one. Raises `UserMistake` where the file exists."""
     try:
-        with path.open("x", encoding="utf-8") as file:
+        # Closed to others: it names the text, and perhaps whom this peer knows.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(long_toml(config) if every else short_toml(config))
     except FileExistsError:
         raise UserMistake(f"{path}: exists already; edit it, or choose another folder") from None

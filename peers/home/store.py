@@ -4,18 +4,14 @@ Generation g is in the file `state.(g mod 2)`. So a new generation replaces the 
 as it is until the new one is complete and its name is on the disk (`sealed.py`). A file that does not match its
 checksum is named, copied aside and never used.
 
-`published` lists the rounds that were announced: 40 bytes each, appended and flushed before `save` returns, and so
-before anything is published. If the newest generation is damaged, the older one is used; without this list the peer
-would then announce other bytes for a round that its neighbours have already seen.
+`published` lists the rounds that were announced (`published.py`), and is written before `save` returns. Where the list
+and a generation are both damaged, what was announced is not known, and the peer goes on some rounds later: a gap in an
+author's rounds is no fault, a second announcement of one round is.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import shutil
-import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +20,22 @@ from typing import Final
 from peers.core.merge_inputs import MergeInputs
 from peers.core.saved import SAVED_VERSION, Saved, recovered
 from peers.home.merge_inputs import write_merge_inputs
+from peers.home.published import (
+    KEPT_ROUNDS,
+    PublishedList,
+    append_published,
+    read_published,
+    write_published,
+)
 from peers.home.sealed import DamagedError, read_sealed, refused, sealed, write_sealed
 from trust.errors import UserMistake
 from trust.files import flush_folder, remove_unfinished
 from wire.digest import digest_of
 
 _MAGIC: Final = b"GLSTATE1"
-_PUBLISHED: Final = struct.Struct("<I32sI")
+_UNKNOWN_ROUNDS: Final = 4
+"""How many rounds later a peer goes on where a generation and the list are damaged. A generation that was not saved
+(full disk) is passed over, so the lost one may be a round or two ahead of the one that is left."""
 _START_OVER: Final = (
     "start over with a new identity: gossipllm init NEW_FOLDER. (The same identity would announce its rounds a "
     "second time, for which other peers ban it.)"
@@ -62,12 +67,24 @@ class StateStore:
         starting over would discard the adapter, which only the owner may decide.
         """
         remove_unfinished(self._folder)
-        return _found(self._folder, lambda path: f"; {_keep_aside(path)}")
+        return _found(self._folder, lambda path: f"; {_keep_aside(path)}", mended=self._mend)
+
+    def _mend(self, listed: PublishedList, last: int) -> str:
+        """Write the list anew, with `last` as its last round. Returns what was done, for a note."""
+        kept = listed.rounds[-KEPT_ROUNDS:]
+        if listed.last < last:
+            kept = (*kept, (last, bytes(32)))
+        try:
+            write_published(_published(self._folder), kept)
+            flush_folder(self._folder)
+        except OSError as error:
+            return f"; it could not be written anew ({error.strerror})"
+        return "; it was written anew"
 
     @staticmethod
     def look(folder: Path) -> Found:
         """`load` for commands that only read: makes no folder, and no copies of damaged files."""
-        return _found(folder, lambda _: "")
+        return _found(folder, lambda _: "", mended=lambda _, __: "")
 
     def save(self, saved: Saved) -> None:
         """Write a generation to the disk. Blocks. Raises `OSError`; the earlier generations are then unchanged."""
@@ -75,7 +92,7 @@ class StateStore:
         try:
             write_sealed(_slots(self._folder)[saved.generation % 2], pieces)
             if saved.stage == "published":
-                self._remember_published(saved.round, digest_of(saved.frame))
+                append_published(_published(self._folder), saved.round, digest_of(saved.frame))
             flush_folder(self._folder)
         except OSError as error:
             raise refused(error, pieces, self._folder) from error
@@ -84,19 +101,19 @@ class StateStore:
         """Replace the inputs of the last merge. Blocks. Raises `OSError`; the earlier ones are then unchanged."""
         write_merge_inputs(self._folder, inputs)
 
-    def _remember_published(self, round_: int, digest: bytes) -> None:
-        record = struct.pack("<I32s", round_, digest)
-        record += struct.pack("<I", zlib.crc32(record))
-        with _published(self._folder).open("ab", buffering=0) as file:
-            # A torn record of a crash would shift all later ones: continue at a whole record.
-            file.truncate(file.tell() - file.tell() % _PUBLISHED.size)
-            if file.write(record) != len(record):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(file.fileno())
+    def go_on_after(self, round_: int) -> None:
+        """Count this round, and all before it, as announced. Raises `OSError` and `UserMistake`."""
+        path = _published(self._folder)
+        if read_published(path).last < round_:
+            append_published(path, round_, bytes(32))
+            flush_folder(self._folder)
 
 
-def _found(folder: Path, noticed: Callable[[Path], str]) -> Found:
-    """`noticed` is called with each damaged file; what it returns is added to the note on that file."""
+def _found(
+    folder: Path, noticed: Callable[[Path], str], *, mended: Callable[[PublishedList, int], str]
+) -> Found:
+    """`noticed` is called with each damaged file; what it returns is added to the note on that file. So is what
+    `mended` returns, which is called with a list of rounds that is damaged or long, and with its last round."""
     good: list[Saved] = []
     damages: list[str] = []
     for path in _slots(folder):
@@ -108,11 +125,22 @@ def _found(folder: Path, noticed: Callable[[Path], str]) -> Found:
             damages.append(f"{path.name}: {damage}{noticed(path)}")
         except OSError as error:
             damages.append(f"{path.name}: cannot be read ({error.strerror})")
-    last = _last_published(folder)
+    path = _published(folder)
+    listed = read_published(path)
+    last = listed.last
     if good:
         newest = max(good, key=lambda one: one.generation)
-        notes = tuple(f"{damage}; using generation {newest.generation}" for damage in damages)
-        return Found(recovered(newest, published_round=last), notes)
+        notes = [f"{damage}; using generation {newest.generation}" for damage in damages]
+        wrong = _wrong_with_list(listed, newest)
+        if wrong:
+            last = max(last, newest.round - (newest.stage == "training"))
+            if damages and (listed.end_damaged or not listed.damaged):
+                last = max(last, newest.round + _UNKNOWN_ROUNDS)
+            aside = noticed(path) if path.exists() else ""
+            notes.append(f"{path.name}: {wrong}{aside}{mended(listed, last)}")
+        elif len(listed.rounds) > 2 * KEPT_ROUNDS:
+            mended(listed, last)
+        return Found(recovered(newest, published_round=last), tuple(notes))
     if damages:
         raise UserMistake(
             f"{folder}: no generation of the state can be read ({'; '.join(damages)}). Restore the folder from a "
@@ -135,22 +163,14 @@ def _published(folder: Path) -> Path:
     return folder / "published"
 
 
-def _last_published(folder: Path) -> int:
-    """The last round known to have been announced, -1 for none. Raises `UserMistake`."""
-    path = _published(folder)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return -1
-    except OSError as error:
-        raise UserMistake(f"{path}: cannot be read ({error.strerror})") from None
-    whole = len(data) - len(data) % _PUBLISHED.size
-    rounds = (
-        round_
-        for round_, digest, check in _PUBLISHED.iter_unpack(data[:whole])
-        if zlib.crc32(struct.pack("<I32s", round_, digest)) == check
-    )
-    return max(rounds, default=-1)
+def _wrong_with_list(listed: PublishedList, newest: Saved) -> str:
+    """What is wrong with the list of published rounds, empty for nothing."""
+    if listed.damaged:
+        return f"{listed.damaged} of {listed.damaged + len(listed.rounds)} records are damaged"
+    # A crash between the two writes leaves a state whose round is not in the list yet.
+    if listed.last < newest.round - 1:
+        return f"it ends with round {listed.last}, and round {newest.round - 1} was announced"
+    return ""
 
 
 def _keep_aside(path: Path) -> str:

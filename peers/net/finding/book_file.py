@@ -20,7 +20,7 @@ def write_book(path: Path, peers: Mapping[PeerId, Sequence[str]]) -> None:
     """Write the transports of each peer, most promising first, atomically. Raises `OSError`."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     data = json.dumps({"v": 1, "peers": peers}, indent=1).encode("ascii")
-    write_whole(path, lambda file: file.write(data), durable=True)
+    write_whole(path, lambda file: file.write(data), mode=0o600, durable=True)
 
 
 def read_book(path: Path) -> list[Address]:

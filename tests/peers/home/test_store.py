@@ -278,12 +278,12 @@ def test_a_short_write_of_the_list_is_an_error(
             return self._file.write(data[:10])
 
     store = filled_store(folder, 1, 2)
-    opened: Callable[..., Any] = Path.open
+    opened: Callable[..., Any] = os.fdopen
 
-    def short(path: Path, *args: Any, **options: Any) -> Short:
-        return Short(opened(path, *args, **options))
+    def short(*arguments: Any, **options: Any) -> Short:
+        return Short(opened(*arguments, **options))
 
-    monkeypatch.setattr(Path, "open", short)
+    monkeypatch.setattr("os.fdopen", short)
     with pytest.raises(OSError, match="the disk is full"):
         store.save(state_of(3))
     monkeypatch.undo()
