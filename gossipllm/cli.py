@@ -5,13 +5,17 @@ Each package owns its commands. The table holds strings, so that nothing here im
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import sys
 from typing import Final
 
 import click
 
 from gossipllm import __version__
+from trust.files import DISK_ERRORS
 from trust.lazy import LazyGroup
+from trust.streams import flushed
 
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "demo": (
@@ -54,20 +58,58 @@ def root() -> None:
     """
 
 
+_OUTPUT_ERRORS: Final = frozenset({*DISK_ERRORS, errno.EBADF, errno.EFBIG, errno.EPIPE})
 INTERRUPTED: Final = 130
 """The exit code that shells give a program ended by Ctrl-C."""
 
 
 def main() -> None:
-    """The program. A user's mistake ends it with one line on standard error and exit code 2."""
+    """The program. A user's mistake ends it with one line on standard error and exit code 2, output that cannot be
+    written with one line and 1."""
+    code = _performed()
+    unwritten = flushed(sys.stdout)
+    if unwritten is not None:
+        code = code or 1
+        if unwritten:
+            _say(f"Error: the output cannot be written: {unwritten}")
+    flushed(sys.stderr)
+    sys.exit(code)
+
+
+def _performed() -> int:
+    """Run the command that the arguments name. Returns the exit code."""
     try:
         # Not standalone: click would turn Ctrl-C into exit code 1, as if something had failed.
-        sys.exit(root.main(standalone_mode=False))
+        root.main(prog_name="gossipllm", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        with contextlib.suppress(OSError):
+            error.show()
+        return error.exit_code
     except click.Abort:
-        sys.exit(INTERRUPTED)
+        return INTERRUPTED
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except OSError as error:
+        return _disk_or_output(error)
+    return 0
+
+
+def _disk_or_output(error: OSError) -> int:
+    """The exit code for an error of the system that no command answered, after a line about it.
+
+    Commands name the files that they write. So an error of a disk without a name comes from the output."""
+    flushed(sys.stdout)
+    if error.filename is not None:
+        _say(f"Error: {error.filename}: {error.strerror}")
+        return 2
+    what = "the output cannot be written: " if error.errno in _OUTPUT_ERRORS else ""
+    _say(f"Error: {what}{error.strerror or error}")
+    return 1
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(line, err=True)
 
 
 if __name__ == "__main__":

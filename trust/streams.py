@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Callable
+import os
 from typing import TextIO
 
 
-class DroppingStream(io.TextIOBase):
-    """Writes to `stream` while that works, and drops the text where it does not.
+class DroppingStream:
+    """Writes to `stream` while that works, and drops the text where it does not. `failure` says why the last write
+    failed, empty where it did not. The stream is None where it was closed before the program began.
 
-    `lost` is told of the first failure of each run of failures, never from within a write that it causes itself.
-    None for a stream that was closed before the program began.
+    A file is written without Python's buffer, which would keep what failed and try it again.
     """
 
-    def __init__(self, stream: TextIO | None, *, lost: Callable[[str], object] | None = None) -> None:
-        super().__init__()
+    def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
+        self.failure = ""
         self.encoding = "utf-8" if stream is None else stream.encoding
-        self._lost = lost
-        self._fails = False
 
     def write(self, text: str, /) -> int:
-        stream = self._stream
-        if stream is None:
-            return len(text)
+        if self._stream is not None:
+            try:
+                self._write(self._stream, text)
+            except (OSError, ValueError) as error:
+                # ValueError: the file was closed.
+                self.failure = _reason(error)
+            else:
+                self.failure = ""
+        return len(text)
+
+    def _write(self, stream: TextIO, text: str) -> None:
         try:
+            descriptor = stream.fileno()
+        except (OSError, AttributeError):
             stream.write(text)
             stream.flush()
-        except (OSError, ValueError) as error:
-            # ValueError: the file was closed.
-            first, self._fails = not self._fails, True
-            if first and self._lost is not None:
-                self._lost(_reason(error))
-        else:
-            self._fails = False
-        return len(text)
+            return
+        left = memoryview(text.encode(self.encoding, errors="backslashreplace"))
+        while left:
+            left = left[os.write(descriptor, left) :]
 
     def flush(self) -> None:
         """Nothing to do: every write is flushed."""
@@ -54,6 +59,23 @@ class DroppingStream(io.TextIOBase):
 
     def writable(self) -> bool:
         return True
+
+
+def flushed(stream: TextIO | None) -> str | None:
+    """Write out what is buffered. None where that works; else why not, empty where the reader has gone, which is no
+    error of anybody's. A stream that fails leads nowhere from then on, so that Python does not try again as it ends.
+    """
+    if stream is None:
+        return None
+    try:
+        stream.flush()
+    except (OSError, ValueError) as error:
+        with contextlib.suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+        return "" if isinstance(error, BrokenPipeError) else _reason(error)
+    return None
 
 
 def _reason(error: OSError | ValueError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 from functools import partial
@@ -53,5 +54,6 @@ def run(
     config = dataclasses.replace(config, network=network, round=limit)
     ending = run_home(home, config, output_for(as_json=as_json), stop_with_stdin=stop_with_stdin)
     if ending.code:
-        click.echo(f"Error: {ending.why}", err=True)
+        with contextlib.suppress(OSError):
+            click.echo(f"Error: {ending.why}", err=True)
     sys.exit(ending.code)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import signal
 import sys
+import threading
 import time
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import trio
@@ -22,8 +24,10 @@ from peers.net.libp2p_host import Libp2pNetwork, open_network
 from peers.run.block_list import watch_block_list
 from peers.run.driver import Driver
 from peers.run.learner_process import LearnerProcess
-from peers.run.output import Output, RecordingWatcher
+from peers.run.log_lines import set_up_log_lines
+from peers.run.output import Output
 from peers.run.performer import Ending
+from peers.run.recording import RecordingWatcher
 from peers.run.trio_runner import run_async
 from trust.errors import UserMistake
 from trust.record.history import Note
@@ -60,9 +64,10 @@ def run_home(home: Home, config: PeerConfig, output: Output, *, stop_with_stdin:
     Raises `UserMistake` for what the user can repair. SIGINT and SIGTERM end the peer cleanly. With `stop_with_stdin`,
     so does the end of standard input: then a peer cannot outlive the program that started it.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s", stream=sys.stderr)
+    set_up_log_lines()
     home.check()
-    with home.locked():
+    with home.locked(), _deaf_to_hangups():
+        home.close_to_others()
         return run_async(_run, home, config, output, stop_with_stdin)
 
 
@@ -71,7 +76,7 @@ async def _run(home: Home, config: PeerConfig, output: Output, stop_with_stdin: 
     found = store.load()
     ending = Ending(0, "stopped")
     with writer as history:
-        watcher = RecordingWatcher(history, output)
+        watcher = RecordingWatcher(history, output, path=home.history, me=identity.peer_id)
 
         def warn(text: str) -> None:
             note = Note(peer=identity.peer_id, level="warning", text=text[:500])
@@ -89,7 +94,7 @@ async def _run(home: Home, config: PeerConfig, output: Output, stop_with_stdin: 
                 nursery.start_soon(_stop_with_stdin, nursery.cancel_scope)
             async with open_network(identity, driver, config.network, book=home.addresses) as network:
                 output.listening(identity.peer_id, network.addresses)
-                nursery.start_soon(_show_status, network, output)
+                nursery.start_soon(_show_status, network, watcher)
                 ending = await driver.run(network)
             nursery.cancel_scope.cancel()
     return ending
@@ -112,6 +117,20 @@ def _opened(home: Home, config: PeerConfig) -> tuple[Identity, StateStore, Histo
         raise UserMistake(str(error)) from None
 
 
+@contextlib.contextmanager
+def _deaf_to_hangups() -> Generator[None]:
+    """A terminal that is closed does not end the peer, nor its learner, which inherits this."""
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(hangup, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(hangup, before)
+
+
 async def _stop_on_signal(scope: trio.CancelScope) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
@@ -125,7 +144,7 @@ async def _stop_with_stdin(scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-async def _show_status(network: Libp2pNetwork, output: Output) -> None:
+async def _show_status(network: Libp2pNetwork, watcher: RecordingWatcher) -> None:
     while True:
-        output.status(len(network.neighbours()), network.traffic())
+        watcher.status(len(network.neighbours()), network.traffic())
         await trio.sleep(1)

@@ -1,8 +1,9 @@
-"""What a running peer reports: to its history file, and on standard output.
+"""What a running peer shows on standard output; `recording.py` writes its history.
 
-The history gets every record. The output is either lines for people or, with `--json`, one JSON object a line for
-programs: `{"event": "listening" | "opened" | "progress" | "round" | "refusal" | "note" | "status", ...}`.
-Strings that came from other peers are escaped and cut before a terminal sees them.
+The output is either lines for people or, with `--json`, one JSON object a line for programs:
+`{"event": "listening" | "opened" | "progress" | "round" | "refusal" | "note" | "status", ...}`.
+Strings that came from other peers are escaped and cut before a terminal sees them. What cannot be written is dropped:
+a closed terminal and a full disk do not end the work.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from gossipllm.work import Progress
 from peers.core.events import PeerId
 from peers.net.host import NetworkTraffic
 from trust.names import escaped
-from trust.record.history import Begun, Entry, Note, Record, Refusal, Round, Traffic
-from trust.record.log import HistoryWriter
+from trust.record.history import Begun, Note, Record, Refusal, Round
+from trust.streams import DroppingStream
 
 
 class Output(Protocol):
@@ -38,28 +39,17 @@ class Output(Protocol):
         """Called once a second."""
         ...
 
-
-class RecordingWatcher:
-    """The `Watcher` of a device: passes everything to the output, and records to the history as well."""
-
-    def __init__(self, history: HistoryWriter, output: Output) -> None:
-        self._history = history
-        self._output = output
-
-    def report(self, record: Record, traffic: NetworkTraffic) -> None:
-        counted = Traffic(sent=dict(traffic.sent), received=dict(traffic.received))
-        self._history.append(Entry(at_s=time.time(), traffic=counted, record=record))
-        self._output.record(record, traffic)
-
-    def progress(self, progress: Progress) -> None:
-        self._output.progress(progress)
+    @property
+    def failure(self) -> str:
+        """Why the last thing could not be shown; empty where it could."""
+        ...
 
 
 class JsonLines:
     """Output for programs. Each line is flushed, so that a reader sees it when it happens."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = DroppingStream(stream)
 
     def listening(self, peer: PeerId, addresses: tuple[str, ...]) -> None:
         self._line("listening", {"peer": peer, "addresses": addresses})
@@ -78,15 +68,18 @@ class JsonLines:
 
     def _line(self, event: str, fields: dict[str, object]) -> None:
         self._stream.write(json.dumps({"event": event, **fields}) + "\n")
-        self._stream.flush()
+
+    @property
+    def failure(self) -> str:
+        return self._stream.failure
 
 
 class TerminalLines:
     """Output for people: a line for each round, and on a terminal a last line that shows the current progress."""
 
-    def __init__(self, stream: TextIO, *, now: Callable[[], float] = time.monotonic) -> None:
-        self._stream = stream
-        self._live = stream.isatty()
+    def __init__(self, stream: TextIO | None, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._stream = DroppingStream(stream)
+        self._live = self._stream.isatty()
         self._now = now
         self._neighbours = 0
         self._shown_at = -math.inf
@@ -136,12 +129,14 @@ class TerminalLines:
         # A line that wraps would stay on the screen.
         line = self._pace.line(now, rest_s=self._rest_s)[: shutil.get_terminal_size().columns - 1]
         self._stream.write(f"\r\x1b[K{line}")
-        self._stream.flush()
 
     def _say(self, line: str) -> None:
         clear = "\r\x1b[K" if self._live else ""
         self._stream.write(f"{clear}{line}\n")
-        self._stream.flush()
+
+    @property
+    def failure(self) -> str:
+        return self._stream.failure
 
 
 class Pace:

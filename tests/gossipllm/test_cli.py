@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,3 +19,40 @@ def test_a_reader_that_has_seen_enough_is_not_complained_of(arguments: list[str]
         process.stdout.close()
         process.wait(60)
         assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize("module", ["gossipllm", "gossipllm.cli"])
+def test_the_package_is_the_program(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("gossipllm, version ")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["sim", "--list"], ["config"], ["--help"]], ids=["rich", "echo", "click"]
+)
+def test_output_that_cannot_be_written_is_one_line_and_exit_code_1(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gossipllm", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    assert done.stderr == "Error: the output cannot be written: No space left on device\n"
+
+
+def test_a_place_where_nothing_can_be_made_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("Some text to learn from.\n" * 50)
+    command = [sys.executable, "-m", "gossipllm", "init", "/proc/x", "--data", str(tmp_path / "text.txt")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: /proc/x")
+    assert done.stderr.count("\n") == 1

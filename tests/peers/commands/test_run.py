@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +14,17 @@ import psutil
 import pytest
 
 from gossipllm.base import corpus_file
-from support.processes import LISTEN, PeerProcess, gossipllm, is_round, make_home, sees, the_only_line
-from trust.record.history import Begun, Note, Round
+from support.processes import (
+    LISTEN,
+    PeerProcess,
+    command_line,
+    gossipllm,
+    is_round,
+    make_home,
+    sees,
+    the_only_line,
+)
+from trust.record.history import Begun, Note, Record, Round
 from trust.record.log import read_history
 
 
@@ -189,3 +200,32 @@ def test_a_history_tells_what_a_peer_began_with(trained_home: Path) -> None:
     )
     assert begun.name == "anna"
     assert begun.strategy == "predictions"
+
+
+def test_output_that_cannot_be_written_does_not_end_the_peer_and_is_noted_once(home: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = command_line("run", home, "--rounds", "2", "--stop-with-stdin")
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=full, stderr=full)
+        try:
+            while len(rounds := [one for one in _records(home) if isinstance(one, Round)]) < 2:
+                assert process.poll() is None, "the peer ended"
+                time.sleep(0.1)
+            process.send_signal(signal.SIGHUP)
+            assert process.stdin is not None
+            process.stdin.close()
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+            process.wait(20)
+
+    assert len(rounds) == 2
+    notes = [one.text for one in _records(home) if isinstance(one, Note)]
+    assert (
+        notes.count("the output cannot be written (No space left on device); the peer goes on without it")
+        == 1
+    )
+
+
+def _records(home: Path) -> list[Record]:
+    path = home / "history.msgpack"
+    return [entry.record for entry in read_history(path).entries] if path.exists() else []

@@ -1,0 +1,69 @@
+"""Writes what happens to a running peer into its history, and passes it on to the output.
+
+Neither a full disk nor a closed terminal ends the work. Each failure is noted once where notes can still be read: that
+of the output in the history, that of the history on the output, and there again when records can be written.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from gossipllm.work import Progress
+from peers.core.events import PeerId
+from peers.net.host import NetworkTraffic
+from peers.run.output import Output
+from trust.files import free_space
+from trust.record.history import Entry, Note, Record, Traffic
+from trust.record.log import HistoryWriter
+
+
+class RecordingWatcher:
+    """The `Watcher` of a device. `path` is the history's, for messages; `me` is the peer whose history it is."""
+
+    def __init__(self, history: HistoryWriter, output: Output, *, path: Path, me: PeerId) -> None:
+        self._history = history
+        self._output = output
+        self._path = path
+        self._me = me
+        self._lost = 0
+        """Records that the history lacks since it was last written."""
+        self._output_fails = False
+
+    def report(self, record: Record, traffic: NetworkTraffic) -> None:
+        self._record(record, traffic)
+        self._output.record(record, traffic)
+        self._look_at_output(traffic)
+
+    def progress(self, progress: Progress) -> None:
+        self._output.progress(progress)
+
+    def status(self, neighbours: int, traffic: NetworkTraffic) -> None:
+        self._output.status(neighbours, traffic)
+        self._look_at_output(traffic)
+
+    def _record(self, record: Record, traffic: NetworkTraffic) -> None:
+        lost = self._lost
+        try:
+            if lost:
+                text = f"{lost} records before this one are lost: the history could not be written"
+                self._append(Note(peer=self._me, level="warning", text=text), traffic)
+                self._lost = 0
+            self._append(record, traffic)
+        except OSError as error:
+            self._lost += 1
+            if not lost:
+                why = error.strerror or str(error)
+                text = f"{self._path}: {why} ({free_space(self._path)}); nothing is recorded until it can be written"
+                self._output.record(Note(peer=self._me, level="warning", text=text[:500]), traffic)
+
+    def _append(self, record: Record, traffic: NetworkTraffic) -> None:
+        counted = Traffic(sent=dict(traffic.sent), received=dict(traffic.received))
+        self._history.append(Entry(at_s=time.time(), traffic=counted, record=record))
+
+    def _look_at_output(self, traffic: NetworkTraffic) -> None:
+        why = self._output.failure
+        if why and not self._output_fails:
+            text = f"the output cannot be written ({why}); the peer goes on without it"
+            self._record(Note(peer=self._me, level="warning", text=text), traffic)
+        self._output_fails = self._output_fails or bool(why)
