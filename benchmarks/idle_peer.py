@@ -195,7 +195,7 @@ class _ToyLearning:
     def ask(self, request: Any) -> None:
         self._to_ask.send_nowait(request)
 
-    async def run(self, answered: Callable[[Any], None], lost: Callable[[str], None]) -> None:
+    async def run(self, answered: Callable[[Any], None], lost: Callable[[str, bool], None]) -> None:
         from sim.toy.learner import ToyLearner
 
         del lost

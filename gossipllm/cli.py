@@ -80,7 +80,8 @@ def _performed() -> int:
     """Run the command that the arguments name. Returns the exit code."""
     try:
         # Not standalone: click would turn Ctrl-C into exit code 1, as if something had failed.
-        root.main(prog_name="gossipllm", standalone_mode=False)
+        # What `Context.exit` is given comes back as the value.
+        code: object = root.main(prog_name="gossipllm", standalone_mode=False)
     except click.ClickException as error:
         with contextlib.suppress(OSError):
             error.show()
@@ -91,7 +92,7 @@ def _performed() -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except OSError as error:
         return _disk_or_output(error)
-    return 0
+    return code if isinstance(code, int) else 0
 
 
 def _disk_or_output(error: OSError) -> int:

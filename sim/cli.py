@@ -129,10 +129,10 @@ def sim(
     \b
     Writes into results/NAME:
       table.md, table.json  the comparison, which is also printed
-      *.png                 rows of each method beside the theoretical rows; learning curves
+      *.png                 rows of each method beside the theory, curves
       scenario.toml         every setting of the run, with its meaning
-      METHOD/seed-N/        history.msgpack (for `gossipllm trust show`), metrics.json,
-                            events.jsonl.gz: every event of the run, a line each
+      METHOD/seed-N/        history.msgpack (for gossipllm trust show),
+                            metrics.json, and events.jsonl.gz: every event
     """
     if listing:
         _list()

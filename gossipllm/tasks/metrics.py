@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from gossipllm.extras import install_command
 from gossipllm.tasks.catalogue import Metric
 from trust.errors import UserMistake
 
@@ -51,7 +52,7 @@ def check_libraries(metrics: Sequence[Metric]) -> None:
         module, distribution = _LIBRARIES.get(metric, ("", ""))
         if module and importlib.util.find_spec(module) is None:
             raise UserMistake(
-                f"{metric} needs {distribution}, which is not installed; run: pip install 'gossipllm[eval]', "
+                f"{metric} needs {distribution}, which is not installed; run: {install_command('eval')}, "
                 f"or choose other --metrics"
             )
 

@@ -122,4 +122,7 @@ def _writes(tensor: torch.Tensor) -> int:
 def _copied(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes of a module. Torch keeps submodules, parameters and hooks in dictionaries, which are changed in
     place."""
-    return {name: copy(value) if isinstance(value, dict) else value for name, value in attributes.items()}
+    return {
+        name: copy(cast("dict[Any, Any]", value)) if isinstance(value, dict) else value
+        for name, value in attributes.items()
+    }

@@ -39,7 +39,7 @@ def block(who: str, folder: Path, why: str) -> None:
     \b
     Examples:
       gossipllm trust block mallory --why "spoils every merge"
-      gossipllm trust block 12D3KooWL3hwtanTFomj8bT4KQEHukZW7QxNMqtopYFKae2cJ7Nr --home clinic
+      gossipllm trust block fKae2cJ7Nr --home clinic
     """
     home = _home(folder)
     if len(why) > MAX_WHY:

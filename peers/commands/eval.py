@@ -128,27 +128,39 @@ def evaluate(
     likelihood come after the same prompts that `sim` trains on.
 
     \b
-    Tasks, the files that they read, and their metrics:
-      e2e           .csv with mr and ref; references of one mr go together       rouge,bleu,chrf,perplexity
-      instructions  .jsonl with instruction, context, response, or messages      rouge,chrf,perplexity
-      copa          .jsonl with premise, choice1, choice2, question, label       accuracy,perplexity
-      translation   .jsonl with a sentence for each language code                bleu,chrf,perplexity
-      text          .txt, a folder of .txt, or .jsonl, as a peer reads it        perplexity
-    rouge, bleu, chrf and bertscore need: pip install 'gossipllm[eval]'
+    Tasks and the files that they read:
+      e2e           .csv with mr and ref; references of one mr go together
+      instructions  .jsonl with instruction, context, response, or messages
+      copa          .jsonl with premise, choice1, choice2, question, label
+      translation   .jsonl with a sentence for each language code
+      text          .txt, a folder of .txt, or .jsonl, as a peer reads it
+
+    \b
+    Their metrics:
+      e2e           rouge, bleu, chrf, perplexity
+      instructions  rouge, chrf, perplexity
+      copa          accuracy, perplexity
+      translation   bleu, chrf, perplexity
+      text          perplexity
+    rouge, bleu, chrf and bertscore are an extra: pip install 'gossipllm[eval]'
 
     \b
     Examples:
       gossipllm eval ~/.gossipllm --data notes.txt
-      gossipllm eval embedded --task e2e --data e2e/test.csv --limit 100 --show 3
-      gossipllm eval embedded --task copa --data copa/test.jsonl --adapter anna --adapter bert
-      gossipllm eval ~/models/gpt2 --task translation --data pud.jsonl --pair en-de --json
-      gossipllm eval ~/.gossipllm --task instructions --data dolly.jsonl --metrics rouge,bertscore \\
-        --bert ~/models/roberta-large --bert-layer 17
+      gossipllm eval embedded --task e2e --data e2e/test.csv --show 3
+      gossipllm eval embedded --task copa --data copa/test.jsonl \\
+        --adapter anna --adapter bert
+      gossipllm eval ~/models/gpt2 --task translation --data pud.jsonl \\
+        --pair en-de --json
+      gossipllm eval ~/.gossipllm --task instructions --data dolly.jsonl \\
+        --metrics rouge,bertscore --bert ~/models/roberta-large --bert-layer 17
 
     \b
-    JSON, schema 1 (numbers that are not finite are null; scores are per cent, but for the last line's):
+    JSON, schema 1 (numbers that are not finite are null; scores are per cent,
+    but for the last line's):
       schema, task, data, pair, model, examples, metrics[], new_tokens
-      results[]       name, adapter (a folder; null for the base; a neighbour's id), scores{}, cut, seconds
+      results[]       name, adapter (a folder; null for the base; a
+                      neighbour's id), scores{}, cut, seconds
       signatures{}    what was computed, by metric, in its library's words
       versions{}      of gossipllm, torch and transformers
       shown[]         context, expected[], answers[] (one for each of results)

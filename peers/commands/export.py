@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from peers.home.folder import Home
+from trust.counting import counted
 from trust.errors import UserMistake
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -18,8 +19,9 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option(
     "--merged", is_flag=True, help="Write the whole model, with what was learned added to its weights."
 )
-@click.option("--overwrite", is_flag=True, help="Write into OUT although it is not empty.")
-def export(folder: Path, out: Path, merged: bool, overwrite: bool) -> None:
+@click.option("--force", is_flag=True, help="Write into OUT although it is not empty.")
+@click.option("--overwrite", is_flag=True, hidden=True, help="The earlier name of --force.")
+def export(folder: Path, out: Path, merged: bool, force: bool, overwrite: bool) -> None:
     """Write what the peer of DIR has learned as a PEFT adapter with a model card.
 
     This is its best state: the one of least loss on the text that it does not train on.
@@ -52,7 +54,7 @@ def export(folder: Path, out: Path, merged: bool, overwrite: bool) -> None:
         disable_progress_bar()
     else:
         from gossipllm.model.adapter.export import export_adapter as write
-    write(best.data, out, peers=names, row=row, overwrite=overwrite)
+    write(best.data, out, peers=names, row=row, overwrite=force or overwrite)
     for note in found.notes:
         click.echo(f"warning: {note}", err=True)
     what = "model" if merged else "adapter"
@@ -61,7 +63,7 @@ def export(folder: Path, out: Path, merged: bool, overwrite: bool) -> None:
         if found.saved.plateau.least
         else ""
     )
-    click.echo(f"{out}: {what} after {found.saved.round} rounds{of}")
+    click.echo(f"{out}: {what} after {counted(found.saved.round, 'round')}{of}")
 
 
 def _last_row(home: Home) -> tuple[tuple[str, ...], dict[str, float]]:

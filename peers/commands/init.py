@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 import click
@@ -10,6 +9,7 @@ import click
 from gossipllm.config import EMBEDDED, DataConfig, ModelConfig
 from peers.home.config import PeerConfig, SelfConfig
 from peers.home.folder import Home
+from peers.home.peer_name import random_peer_name
 from peers.home.settings import write_config
 from peers.net.config import NetworkConfig
 from trust.errors import UserMistake
@@ -30,7 +30,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
     help="Base model: the embedded one, a folder, or a name on the Hugging Face hub.",
 )
 @click.option(
-    "--name", metavar="TEXT", help="What others see beside this peer's id.  [default: this host's name]"
+    "--name", metavar="TEXT", help="What others see beside this peer's id.  [default: two random words]"
 )
 @click.option("--join", multiple=True, metavar="MULTIADDR", help="A peer to start from; may be repeated.")
 @click.option("--listen", default=NetworkConfig().listen, show_default=True, metavar="MULTIADDR")
@@ -48,7 +48,8 @@ def init(
     \b
     Examples:
       gossipllm init ~/.gossipllm --data ~/notes
-      gossipllm init clinic --data letters.jsonl --model HuggingFaceTB/SmolLM2-135M
+      gossipllm init clinic --data letters.jsonl \\
+        --model HuggingFaceTB/SmolLM2-135M
     """
     from peers.identity import Identity
 
@@ -57,11 +58,15 @@ def init(
     _check_data(config.data)
     if home.config.exists() or home.identity.exists():
         raise UserMistake(f"{folder}: is a peer's home already; run it with: gossipllm run {folder}")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder.chmod(0o700)
+    _check_model(config.model.name)
     identity = Identity.generate()
-    identity.save(home.identity)
-    write_config(home.config, config, every=every)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        identity.save(home.identity)
+        write_config(home.config, config, every=every)
+    except OSError as error:
+        raise UserMistake(f"{folder}: no home can be made there ({error.strerror})") from None
     click.echo(f"{folder}: home of peer {identity.peer_id} ({config.peer.name})")
     click.echo(f"settings: {home.config}")
     click.echo(f"next: gossipllm run {folder}")
@@ -71,13 +76,29 @@ def _new_config(*, data: str, model: str, name: str | None, join: tuple[str, ...
     folder = Path(model)
     try:
         return PeerConfig(
-            peer=SelfConfig(name=name or socket.gethostname()[:32] or "peer"),
+            peer=SelfConfig(name=name or random_peer_name()),
             network=NetworkConfig(listen=listen, join=join),
             data=DataConfig(path=str(Path(data).expanduser().absolute())),
             model=ModelConfig(name=str(folder.absolute()) if folder.is_dir() else model),
         )
     except ValueError as error:
         raise UserMistake(str(error)) from None
+
+
+def _check_model(name: str) -> None:
+    """Raises `UserMistake` for a model folder that cannot be loaded, and says where a model has to be fetched."""
+    from gossipllm.model.loading.files import check_model_folder
+    from gossipllm.model.loading.hub import cached_folder
+
+    if name == EMBEDDED:
+        return
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        check_model_folder(folder, "--model")
+    elif name.startswith(("/", ".", "~")):
+        raise UserMistake(f"--model: there is no folder {name}")
+    elif cached_folder(name) is None:
+        click.echo(f"model: no folder {name} here; the first run asks the Hugging Face hub for it", err=True)
 
 
 def _check_data(config: DataConfig) -> None:

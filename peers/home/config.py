@@ -10,7 +10,7 @@ them say so plainly and do not mix.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final
@@ -31,6 +31,7 @@ from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
 from peers.core.plateau import SettleConfig
 from peers.net.addresses import parse_multiaddress
 from peers.net.config import RETIRED_NETWORK_KEYS, NetworkConfig
+from trust.errors import UserMistake
 from trust.rows.evidence_kinds import EVIDENCE
 from trust.rows.rows import TrustConfig, alpha_of, evidence_of
 
@@ -181,8 +182,11 @@ class PeerConfig:
         )
 
 
-def load_config(path: Path, *, noticed: Callable[[str], object] = _ignored) -> PeerConfig:
-    """Read `peer.toml`. `noticed` is told of settings in it that no longer exist, one line each.
+def load_config(
+    path: Path, *, noticed: Callable[[str], object] = _ignored, changes: Iterable[tuple[str, object]] = ()
+) -> PeerConfig:
+    """Read `peer.toml`. `noticed` is told of settings in it that no longer exist, one line each. `changes` are dotted
+    keys with values that replace those of the file.
 
     Raises `UserMistake` that names the key, the value and what is allowed.
     """
@@ -193,4 +197,12 @@ def load_config(path: Path, *, noticed: Callable[[str], object] = _ignored) -> P
         if isinstance(table, dict) and name in table:
             del table[name]
             noticed(f"{path}: {key} is no longer a setting and is ignored: {why}")
+    for key, value in changes:
+        table_name, dot, name = key.partition(".")
+        table = values.setdefault(table_name, {})
+        if not dot or not isinstance(table, dict):
+            raise UserMistake(
+                f"{key} is no setting: it must be TABLE.NAME, as in round.steps; see: gossipllm config"
+            )
+        table[name] = value
     return from_mapping(PeerConfig, values, str(path))

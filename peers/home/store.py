@@ -28,6 +28,7 @@ from peers.home.published import (
     write_published,
 )
 from peers.home.sealed import DamagedError, read_sealed, refused, sealed, write_sealed
+from trust.counting import counted
 from trust.errors import UserMistake
 from trust.files import flush_folder, remove_unfinished
 from wire.digest import digest_of
@@ -166,7 +167,7 @@ def _published(folder: Path) -> Path:
 def _wrong_with_list(listed: PublishedList, newest: Saved) -> str:
     """What is wrong with the list of published rounds, empty for nothing."""
     if listed.damaged:
-        return f"{listed.damaged} of {listed.damaged + len(listed.rounds)} records are damaged"
+        return f"{listed.damaged} of {counted(listed.damaged + len(listed.rounds), 'record')} damaged"
     # A crash between the two writes leaves a state whose round is not in the list yet.
     if listed.last < newest.round - 1:
         return f"it ends with round {listed.last}, and round {newest.round - 1} was announced"

@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Final
 
 import trio
 
 from peers.core.core import Core
 from peers.core.events import PeerId
+from peers.core.round.stages import Resting, Settled
 from peers.home.config import PeerConfig
 from peers.home.folder import Home
 from peers.home.merge_inputs import forget_merge_inputs
@@ -32,6 +34,9 @@ from peers.run.trio_runner import run_async
 from trust.errors import UserMistake
 from trust.record.history import Note
 from trust.record.log import HistoryWriter
+
+AT_REST_S: Final = 0.5
+"""Seconds between two looks at whether a peer that is to end has come to rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +63,34 @@ class DeviceKeys:
         return peer_id_of(public_key)
 
 
-def run_home(home: Home, config: PeerConfig, output: Output, *, stop_with_stdin: bool = False) -> Ending:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How one run differs from the home's settings."""
+
+    stop_with_stdin: bool = False
+    """The end of standard input ends the peer: then it cannot outlive the program that started it."""
+
+    ends: bool = False
+    """The peer ends when its rounds are done or it has settled, instead of serving what it learned."""
+
+    after_round: int | None = None
+    """The last round that counts as announced: for a home that was restored from an older copy."""
+
+
+def run_home(home: Home, config: PeerConfig, output: Output, options: RunOptions) -> Ending:
     """Run the peer until it is told to stop, or stops by itself.
 
-    Raises `UserMistake` for what the user can repair. SIGINT and SIGTERM end the peer cleanly. With `stop_with_stdin`,
-    so does the end of standard input: then a peer cannot outlive the program that started it.
+    Raises `UserMistake` for what the user can repair. SIGINT and SIGTERM end the peer cleanly.
     """
     set_up_log_lines()
     home.check()
     with home.locked(), _deaf_to_hangups():
         home.close_to_others()
-        return run_async(_run, home, config, output, stop_with_stdin)
+        return run_async(_run, home, config, output, options)
 
 
-async def _run(home: Home, config: PeerConfig, output: Output, stop_with_stdin: bool) -> Ending:
-    identity, store, writer = _opened(home, config)
+async def _run(home: Home, config: PeerConfig, output: Output, options: RunOptions) -> Ending:
+    identity, store, writer = _opened(home, config, options)
     found = store.load()
     ending = Ending(0, "stopped")
     with writer as history:
@@ -90,25 +108,32 @@ async def _run(home: Home, config: PeerConfig, output: Output, stop_with_stdin: 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
             nursery.start_soon(watch_block_list, home.folder, driver.block, warn)
-            if stop_with_stdin:
+            if options.stop_with_stdin:
                 nursery.start_soon(_stop_with_stdin, nursery.cancel_scope)
             async with open_network(identity, driver, config.network, book=home.addresses) as network:
                 output.listening(identity.peer_id, network.addresses)
                 nursery.start_soon(_show_status, network, watcher)
+                if options.ends:
+                    nursery.start_soon(_stop_at_rest, core, nursery.cancel_scope)
                 ending = await driver.run(network)
             nursery.cancel_scope.cancel()
     return ending
 
 
-def _opened(home: Home, config: PeerConfig) -> tuple[Identity, StateStore, HistoryWriter]:
+def _opened(
+    home: Home, config: PeerConfig, options: RunOptions
+) -> tuple[Identity, StateStore, HistoryWriter]:
     """The files of the home. Raises `UserMistake` for files that are foreign, unsafe or cannot be written."""
     try:
         identity = Identity.load(home.identity)
         if not config.peer.keep_neighbours:
             forget_merge_inputs(home.state)
+        store = StateStore(home.state)
+        if options.after_round is not None:
+            store.go_on_after(options.after_round)
         return (
             identity,
-            StateStore(home.state),
+            store,
             HistoryWriter(home.history, peer=identity.peer_id, now=time.time()),
         )
     except OSError as error:
@@ -141,6 +166,13 @@ async def _stop_with_stdin(scope: trio.CancelScope) -> None:
     async with trio.lowlevel.FdStream(sys.stdin.fileno()) as stream:
         while await stream.receive_some(4096):
             """Input has no meaning; only its end has."""
+    scope.cancel()
+
+
+async def _stop_at_rest(core: Core, scope: trio.CancelScope) -> None:
+    """End the peer when it has nothing to do any more. Its last state is saved as it ends."""
+    while not isinstance(core.stage, Resting | Settled):  # noqa: ASYNC110  the core has no event for it
+        await trio.sleep(AT_REST_S)
     scope.cancel()
 
 

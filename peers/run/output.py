@@ -21,6 +21,7 @@ import msgspec
 from gossipllm.work import Progress
 from peers.core.events import PeerId
 from peers.net.host import NetworkTraffic
+from trust.counting import counted
 from trust.names import escaped
 from trust.record.history import Begun, Note, Record, Refusal, Round
 from trust.streams import DroppingStream
@@ -198,7 +199,8 @@ def _round_line(record: Round, neighbours: int, traffic: NetworkTraffic) -> str:
     return (
         f"round {record.round}: loss {record.train_loss:.3f}, test perplexity "
         f"{_perplexity(record.test_alone)} -> {_perplexity(record.test_merged)}; merge {record.guard}: "
-        f"{', '.join(row)}; {neighbours} neighbours, {seconds:.1f} s, sent {sent:.1f} MB, got {received:.1f} MB"
+        f"{', '.join(row)}; {counted(neighbours, 'neighbour')}, {seconds:.1f} s, "
+        f"sent {sent:.1f} MB, got {received:.1f} MB"
     )
 
 

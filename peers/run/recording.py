@@ -13,6 +13,7 @@ from gossipllm.work import Progress
 from peers.core.events import PeerId
 from peers.net.host import NetworkTraffic
 from peers.run.output import Output
+from trust.counting import counted
 from trust.files import free_space
 from trust.record.history import Entry, Note, Record, Traffic
 from trust.record.log import HistoryWriter
@@ -46,7 +47,7 @@ class RecordingWatcher:
         lost = self._lost
         try:
             if lost:
-                text = f"{lost} records before this one are lost: the history could not be written"
+                text = f"{counted(lost, 'record')} before this one lost: the history could not be written"
                 self._append(Note(peer=self._me, level="warning", text=text), traffic)
                 self._lost = 0
             self._append(record, traffic)

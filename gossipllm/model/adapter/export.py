@@ -55,7 +55,7 @@ def make_folder(out: Path, *, overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise UserMistake(f"{out} is a file, an export needs a folder")
     if out.is_dir() and any(out.iterdir()) and not overwrite:
-        raise UserMistake(f"{out} is not empty; choose another folder, or allow overwriting")
+        raise UserMistake(f"{out} is not empty; choose another folder, or write into it with --force")
     out.mkdir(parents=True, exist_ok=True)
 
 

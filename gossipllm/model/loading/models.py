@@ -27,6 +27,7 @@ from gossipllm.model.blocks import blocks_name, plain
 from gossipllm.model.loading.files import check_model_folder
 from gossipllm.model.loading.hub import ask_hub, cached_folder
 from gossipllm.model.loading.weights import Weights, hollow_model, weights_of
+from trust.counting import counted
 from trust.errors import UserMistake
 from wire.digest import fingerprint_of
 
@@ -263,7 +264,9 @@ def _load_model(source: str, dtype: torch.dtype) -> PreTrainedModel:
     # transformers only warns about a missing weight and draws it at random, differently on every peer.
     if found["missing_keys"]:
         missing: list[str] = sorted(found["missing_keys"])
-        raise UserMistake(f"model.name: {source} lacks {len(missing)} weights, the first is {missing[0]}")
+        raise UserMistake(
+            f"model.name: {source} lacks {counted(len(missing), 'weight')}, the first is {missing[0]}"
+        )
     return model.eval().requires_grad_(False)
 
 

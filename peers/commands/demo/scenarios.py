@@ -122,7 +122,7 @@ SCENARIOS: Final[dict[str, DemoScenario]] = {
         watch="The trust matrix: do peers of one language find each other without being told?",
     ),
     "tokens": DemoScenario(
-        about="unequal amounts of text: peers that trained on more tokens count more",
+        about="unequal amounts of text: who trained on more tokens counts more",
         readings=_UNEQUAL,
         configured=_tokens,
         column="tokens",

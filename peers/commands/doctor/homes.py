@@ -12,6 +12,7 @@ from peers.home.config import PeerConfig, load_config
 from peers.home.folder import Home
 from peers.home.store import Found, StateStore
 from peers.identity import Identity
+from trust.counting import counted
 from trust.errors import UserMistake
 from trust.record.history import Round
 from trust.record.log import read_history
@@ -92,7 +93,7 @@ def history(home: Home) -> Findings:
         yield Finding("fail", "history", f"cannot be read: {error.strerror}", f"look at {home.history}")
         return
     rounds = sum(isinstance(entry.record, Round) for entry in found.entries)
-    value = f"{len(found.entries):,} records, {rounds:,} rounds"
+    value = f"{counted(len(found.entries), 'record')}, {counted(rounds, 'round')}"
     if not found.torn:
         yield Finding("ok", "history", f"{value}, whole")
     elif found.later:

@@ -14,6 +14,7 @@ from typing import Final
 
 from packaging.requirements import Requirement
 
+from gossipllm.extras import install_command
 from peers.commands.doctor.findings import Finding, Findings, in_bytes
 
 _DISTRIBUTION: Final = "gossipllm"
@@ -62,7 +63,7 @@ def libraries() -> Findings:
     for extra, names in missing.items():
         if extra not in ("dev", "docs"):
             value = f"without {', '.join(names)}" if names else "installed"
-            cure = f"where you want it: pip install 'gossipllm[{extra}]'" if names else ""
+            cure = f"where you want it: {install_command(extra)}" if names else ""
             yield Finding("ok", f"[{extra}]", value, cure)
 
 

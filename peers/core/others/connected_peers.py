@@ -19,6 +19,7 @@ from peers.core.events import PeerId
 from peers.core.others.complaints import Complaints
 from peers.core.others.scores import Scores
 from peers.core.others.seats import Seats
+from trust.counting import counted
 from trust.record.history import Note
 from wire.bounded import BoundedDict
 
@@ -82,7 +83,9 @@ class ConnectedPeers:
             return []
         drops: list[Effect] = [Drop(peer=peer) for peer in self._peers if peer in now_blocked - before]
         named = ", ".join(sorted(now_blocked - before)[:MAX_NAMED])
-        text = f"{len(now_blocked)} peers are blocked" + (f", now also {named}" if named else "")
+        text = f"{counted(len(now_blocked), 'peer is', 'peers are')} blocked" + (
+            f", now also {named}" if named else ""
+        )
         return [Log(record=Note(peer=self._me, level="info", text=text)), *drops]
 
     def disconnect(self, peer: PeerId) -> None:

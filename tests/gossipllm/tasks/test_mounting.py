@@ -154,7 +154,7 @@ def _peft_folder(base: Base, folder: Path, **form: Any) -> None:
 
     make: Any = get_peft_model
     wrapped = make(base.model, LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM", **form))
-    torch.manual_seed(5)
+    torch.manual_seed(5)  # pyright: ignore[reportUnknownMemberType] - typed in part
     with torch.no_grad():
         for parameter in wrapped.parameters():
             if parameter.requires_grad:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import stat
 from itertools import pairwise
 from pathlib import Path
 
 from gossipllm.base import corpus_file
+from peers.home.config import load_config
 from support.processes import gossipllm, the_only_line
 
 
@@ -43,3 +46,31 @@ def test_a_new_file_holds_the_common_settings_each_with_its_reason(tmp_path: Pat
     lines = (tmp_path / "home" / "peer.toml").read_text().splitlines()
     assert len(lines) < 80
     assert not [line for above, line in pairwise(lines) if " = " in line and not above.startswith("# ")]
+
+
+def test_a_name_that_nobody_gave_is_two_words_and_not_that_of_the_device(tmp_path: Path) -> None:
+    done = gossipllm("init", tmp_path / "home", "--data", corpus_file("fr"))
+
+    name = load_config(tmp_path / "home" / "peer.toml").peer.name
+    assert done.stdout.startswith(f"{tmp_path / 'home'}: home of peer 12D3KooW")
+    assert f"({name})" in done.stdout
+    assert re.fullmatch("[a-z]+-[a-z]+", name)
+    assert name != socket.gethostname()
+
+
+def test_a_damaged_model_is_refused_before_there_is_a_home(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    for name in ("config.json", "tokenizer.json"):
+        (tmp_path / "model" / name).write_text("{}")
+    (tmp_path / "model" / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n")
+
+    line = the_only_line(
+        gossipllm("init", tmp_path / "home", "--data", corpus_file("fr"), "--model", tmp_path / "model")
+    )
+
+    assert "model.safetensors is a git-lfs pointer" in line
+    assert not (tmp_path / "home").exists()
+
+
+def test_settings_are_closed_to_others(home: Path) -> None:
+    assert stat.S_IMODE((home / "peer.toml").stat().st_mode) == 0o600

@@ -50,19 +50,9 @@ def test_an_unknown_key_comes_with_a_suggestion(home: Path) -> None:
 def test_a_model_folder_without_weights_is_named(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text('{"model_type": "llama"}')
-    done = gossipllm(
-        "init",
-        tmp_path / "home",
-        "--data",
-        corpus_file("fr"),
-        "--model",
-        tmp_path / "model",
-        "--listen",
-        LISTEN,
+    line = the_only_line(
+        gossipllm("init", tmp_path / "home", "--data", corpus_file("fr"), "--model", tmp_path / "model")
     )
-    assert done.returncode == 0, done.stderr
-
-    line = the_only_line(gossipllm("run", tmp_path / "home"))
 
     assert str(tmp_path / "model") in line
     assert "safetensors" in line
@@ -229,3 +219,25 @@ def test_output_that_cannot_be_written_does_not_end_the_peer_and_is_noted_once(h
 def _records(home: Path) -> list[Record]:
     path = home / "history.msgpack"
     return [entry.record for entry in read_history(path).entries] if path.exists() else []
+
+
+def test_a_peer_that_is_to_end_ends_when_its_rounds_are_done(home: Path) -> None:
+    done = gossipllm("run", home, "--until-round", "2", "--set", "peer.name=bruno", "--set", "round.steps=1")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "bruno begins at round 0" in done.stdout
+    assert "2 rounds are done" in done.stdout
+    assert len([one for one in _records(home) if isinstance(one, Round)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("round.step=1", "round.step: unknown key, did you mean steps?"),
+        ("steps=1", "steps is no setting: it must be TABLE.NAME"),
+        ("round.steps=many", "round.steps"),
+        ("round.steps", "--set takes KEY=VALUE"),
+    ],
+)
+def test_a_change_that_is_no_setting_is_named(home: Path, change: str, why: str) -> None:
+    assert why in the_only_line(gossipllm("run", home, "--set", change))

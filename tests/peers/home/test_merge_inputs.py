@@ -14,7 +14,7 @@ from peers.home.config import PeerConfig, SelfConfig
 from peers.home.folder import Home
 from peers.home.merge_inputs import MERGE_INPUTS_FILE, read_merge_inputs, write_merge_inputs
 from peers.identity import Identity
-from peers.run.command import _opened
+from peers.run.command import RunOptions, _opened
 from wire.digest import Content
 
 
@@ -98,8 +98,8 @@ def test_who_wants_none_kept_has_none_from_before(tmp_path: Path, inputs: MergeI
     wanted, unwanted = (PeerConfig(peer=SelfConfig(keep_neighbours=keep)) for keep in (True, False))
     write_merge_inputs(home.state, inputs)
 
-    _opened(home, wanted)
+    _opened(home, wanted, RunOptions())
     assert read_merge_inputs(home.state) == inputs
     for _ in range(2):
-        _opened(home, unwanted)
+        _opened(home, unwanted, RunOptions())
         assert not (home.state / MERGE_INPUTS_FILE).exists()

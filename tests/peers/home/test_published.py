@@ -30,7 +30,7 @@ def test_every_flipped_bit_of_the_list_is_named_and_mended(folder: Path) -> None
         found = StateStore(folder).load()
 
         assert found.saved == state_of(LAST), f"byte {place}"
-        assert found.notes[0].startswith("published: 1 of 4 records are damaged; a copy is kept as ")
+        assert found.notes[0].startswith("published: 1 of 4 records damaged; a copy is kept as ")
         assert StateStore(folder).load().notes == ()
         assert read_published(folder / "published").last == 3
 

@@ -82,6 +82,6 @@ def test_a_history_that_fails_is_noted_once_on_the_output_and_again_when_it_can_
     assert warnings[0].startswith(f"{tmp_path / 'history'}: No space left on device (")
     assert "MB free" in warnings[0]
     assert disk.written == [
-        "3 records before this one are lost: the history could not be written",
+        "3 records before this one lost: the history could not be written",
         "four",
     ]

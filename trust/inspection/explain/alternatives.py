@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from trust.counting import counted
 from trust.inspection.explain import words
 from trust.inspection.explain.document import StrategyProposal, WeightChangeShown
 from trust.inspection.explain.page_layout import ExplainPage, change_text, error_text, loss_text, table
@@ -38,7 +39,7 @@ def movement(page: ExplainPage) -> None:
         )
     absent = sum(change.weight is None for change in history)
     if absent:
-        page.say(f"{page.them} took no part in {absent} of {len(history)} rounds.")
+        page.say(f"{page.them} took no part in {absent} of {counted(len(history), 'round')}.")
 
 
 def strategies(page: ExplainPage) -> None:

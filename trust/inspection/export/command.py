@@ -25,11 +25,18 @@ _BY_ROUND: Final = ("csv", "parquet")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option(
     "-o",
-    "--output",
+    "--out",
+    "output",
     type=click.Path(path_type=Path, allow_dash=True),
-    required=True,
     metavar="FILE",
     help="Where to write; - for standard output (csv, json, graphml).",
+)
+@click.option(
+    "--output",
+    "earlier",
+    type=click.Path(path_type=Path, allow_dash=True),
+    hidden=True,
+    help="The earlier name of --out.",
 )
 @click.option("--format", "form", type=click.Choice(FORMATS), help="Default: what FILE's name ends in.")
 @click.option("--round", "at_round", type=int, metavar="N", help="Only round N.")
@@ -41,7 +48,13 @@ _BY_ROUND: Final = ("csv", "parquet")
 )
 @click.option("--force", is_flag=True, help="Replace FILE where it exists.")
 def export(
-    path: Path, output: Path, form: str | None, at_round: int | None, threshold: float | None, force: bool
+    path: Path,
+    output: Path | None,
+    earlier: Path | None,
+    form: str | None,
+    at_round: int | None,
+    threshold: float | None,
+    force: bool,
 ) -> None:
     """Write the histories of PATH, a peer's home or a folder that holds several, for other programs.
 
@@ -92,6 +105,9 @@ def export(
                       test_alone, test_merged, guard
       edges           weight, distance
     """
+    output = output or earlier
+    if output is None:
+        raise UserMistake("-o FILE is missing: where to write, or - for standard output")
     chosen = _chosen(output, form)
     if threshold is not None and chosen != "graphml":
         raise UserMistake(f"--threshold is for graphml; {chosen} has every weight")

@@ -105,7 +105,7 @@ def show(
       order, groups[] as asked; with --order cluster a list of peer ids for each
       against         path, floor (share of the uniform row in both rows of a
                       divergence), divergence and correlation (means), frobenius
-      bytes[]         peer, name, sent, received (kind: bytes); null without --bytes
+      bytes[]         peer, name, sent, received (kind: bytes), with --bytes
       blocked[]       by (a home), peer, name, why: see gossipllm trust block
     """
     found = read_latest(paths, at_round=at_round, count_bytes=count_bytes)

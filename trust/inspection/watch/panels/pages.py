@@ -7,6 +7,7 @@ from typing import Final
 from rich.style import Style
 from rich.text import Text
 
+from trust.counting import counted
 from trust.inspection.reading.traffic import PeerTraffic
 from trust.inspection.watch.board import WatchedPeer
 from trust.inspection.watch.panels.charts import columns, sparkline
@@ -96,12 +97,12 @@ def _own(scene: Scene, watched: WatchedPeer, latest: Round, width: int) -> list[
     sent, received = short_bytes(traffic.sent.total()), short_bytes(traffic.received.total())
     rate = "" if watched.rate is None else f", {short_bytes(max(watched.rate, 0.0))}B/s"
     lines = (
-        f"{100 * latest.self_weight:.1f} % in round {latest.round}, with {len(latest.seen)} neighbours seen",
+        f"{100 * latest.self_weight:.1f} % in round {latest.round}, with {counted(len(latest.seen), 'neighbour')} seen",
         *_merge(latest),
         f"test loss {test} -> {merged}, train loss {short_loss(latest.train_loss)}",
         "test loss "
         + sparkline([point.test_merged for point in watched.points], min(len(watched.points), width - 10)),
-        f"{latest.tokens:,} tokens in {latest.steps:,} steps",
+        f"{counted(latest.tokens, 'token')} in {counted(latest.steps, 'step')}",
         f"{latest.train_s:.1f} s training, {latest.gather_s:.1f} s gathering, {latest.merge_s:.1f} s merging",
         f"sent {sent}B, received {received}B{rate}",
     )
