@@ -223,10 +223,10 @@ class _Writing:
     """The watcher of a device: every record goes to the history."""
 
     def __init__(self, writer: Any) -> None:
-        from peers.run.output import RecordingWatcher
+        from peers.run.recording import RecordingWatcher
 
         quiet: Any = _NoScreen()
-        self._recording = RecordingWatcher(writer, quiet)
+        self._recording = RecordingWatcher(writer, quiet, path=Path("history"), me="")
 
     def report(self, record: Any, traffic: Any) -> None:
         self._recording.report(record, traffic)
@@ -236,6 +236,8 @@ class _Writing:
 
 
 class _NoScreen:
+    failure = ""
+
     def record(self, record: Any, traffic: Any) -> None:
         """Nobody looks."""
 
