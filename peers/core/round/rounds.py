@@ -85,7 +85,6 @@ from peers.core.round.stages import (
     Training,
 )
 from peers.core.saved import Saved, announced_of
-from trust.counting import counted
 from wire.digest import Content
 
 
@@ -203,7 +202,8 @@ class Rounds:
         limit = self._config.round.rounds
         if limit and self.round >= limit:
             self._rest(Resting())
-            text = f"{counted(limit, 'round is', 'rounds are')} done; still serving what was learned"
+            done = "the 1 round is" if limit == 1 else f"all {limit} rounds are"
+            text = f"{done} done; still serving what was learned"
             return [note(self._me, "info", text)]
         if self._saved.plateau.rests:
             self._rest(Settled())

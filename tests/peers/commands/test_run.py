@@ -226,7 +226,7 @@ def test_a_peer_that_is_to_end_ends_when_its_rounds_are_done(home: Path) -> None
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "bruno begins at round 0" in done.stdout
-    assert "2 rounds are done" in done.stdout
+    assert "all 2 rounds are done" in done.stdout
     assert len([one for one in _records(home) if isinstance(one, Round)]) == 2
 
 

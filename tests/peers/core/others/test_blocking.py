@@ -13,7 +13,7 @@ def test_a_blocked_peer_loses_its_connection_and_gets_none(open_bench: Bench, al
     open_bench.meet(alice)
     effects = open_bench.tell(Blocked(peers=(alice.id,)))
     assert only(effects, Drop).peer == alice.id
-    assert notes(effects) == [f"1 peers are blocked, now also {alice.id}"]
+    assert notes(effects) == [f"1 peer is blocked, now also {alice.id}"]
     assert not open_bench.core.welcome(alice.id, open_bench.now)
     assert only(open_bench.tell(Connected(peer=alice.id)), Drop).peer == alice.id
     assert open_bench.core.standing(alice.id) == 0.0
