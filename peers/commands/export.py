@@ -34,6 +34,8 @@ def export(folder: Path, out: Path, merged: bool, force: bool, overwrite: bool) 
       gossipllm export ~/.gossipllm -o my-adapter
       gossipllm export ~/.gossipllm --merged -o my-model
     """
+    from gossipllm.model.adapter.export import rounds_of
+    from gossipllm.model.adapter.snapshots import decode_snapshot
     from peers.home.store import StateStore
 
     home = Home(folder)
@@ -58,12 +60,8 @@ def export(folder: Path, out: Path, merged: bool, force: bool, overwrite: bool) 
     for note in found.notes:
         click.echo(f"warning: {note}", err=True)
     what = "model" if merged else "adapter"
-    of = (
-        f", at its best state, of round {found.saved.plateau.least_round}"
-        if found.saved.plateau.least
-        else ""
-    )
-    click.echo(f"{out}: {what} after {counted(found.saved.round, 'round')}{of}")
+    of = ", its best state" if found.saved.plateau.least else ""
+    click.echo(f"{out}: {what} after {counted(rounds_of(decode_snapshot(best.data)), 'round')}{of}")
 
 
 def _last_row(home: Home) -> tuple[tuple[str, ...], dict[str, float]]:

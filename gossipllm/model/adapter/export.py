@@ -1,8 +1,10 @@
 """Exporting a learner's snapshot as a folder in PEFT's format, with a model card. Loads no torch.
 
 `PeftModel.from_pretrained(base, folder)` reads the folder: `adapter_config.json`, `adapter_model.safetensors`, and a
-`README.md` that says where the adapter comes from. PEFT has no format for differences of weights and biases;
-`merged_model.py` writes the whole model instead.
+`README.md` that says where the adapter comes from. The base's tokenizer lies beside them where it is on this device.
+PEFT has no format for differences of weights and biases; `merged_model.py` writes the whole model instead.
+
+An export is made to be given away, so it names a base by its name on the hub and never by a folder of this device.
 """
 
 from __future__ import annotations
@@ -19,9 +21,20 @@ from gossipllm import base as embedded
 from gossipllm.config import EMBEDDED
 from gossipllm.model.adapter.names import A
 from gossipllm.model.adapter.snapshots import Snapshot, decode_snapshot
+from gossipllm.model.loading.hub import cached_folder
 from trust.errors import UserMistake
 
 _PEFT_PREFIX: Final = "base_model.model."
+_TOKENIZER_FILES: Final = (
+    "tokenizer*.json",
+    "tokenizer*.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "spiece.model",
+    "chat_template*",
+)
 
 
 def export_adapter(
@@ -48,6 +61,26 @@ def export_adapter(
     config = json.dumps(_adapter_config(state), indent=2, sort_keys=True)
     (out / "adapter_config.json").write_text(config + "\n", encoding="utf-8")
     (out / "README.md").write_text(card(state, peers, row or {}), encoding="utf-8")
+    _copy_tokenizer(state.header.model_name, out)
+
+
+def rounds_of(snapshot: Snapshot) -> int:
+    """The rounds of local steps in a snapshot. Its own count begins at 0."""
+    return snapshot.header.round + 1 if snapshot.header.steps else 0
+
+
+def _copy_tokenizer(model_name: str, out: Path) -> None:
+    """Copy the base's tokenizer, if the base is on this device."""
+    folder = embedded.model_folder() if model_name == EMBEDDED else Path(model_name).expanduser()
+    if not folder.is_dir():
+        cached = cached_folder(model_name)
+        if cached is None:
+            return
+        folder = cached
+    for pattern in _TOKENIZER_FILES:
+        for path in folder.glob(pattern):
+            if path.is_file():
+                (out / path.name).write_bytes(path.read_bytes())
 
 
 def make_folder(out: Path, *, overwrite: bool) -> None:
@@ -67,7 +100,7 @@ def _adapter_config(state: Snapshot) -> dict[str, object]:
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": _base_name(header.model_name),
+        "base_model_name_or_path": _hub_name(header.model_name) or None,
         "r": header.rank,
         "lora_alpha": header.alpha,
         "lora_dropout": header.dropout,
@@ -78,15 +111,18 @@ def _adapter_config(state: Snapshot) -> dict[str, object]:
     }
 
 
-def _base_name(model_name: str) -> str:
-    return str(embedded.model_folder()) if model_name == EMBEDDED else model_name
+def _hub_name(model_name: str) -> str:
+    """The name of the base on the hub, empty for one that is only known by a folder of this device."""
+    is_folder = model_name.startswith(("/", ".", "~")) or Path(model_name).expanduser().exists()
+    return "" if model_name == EMBEDDED or is_folder else model_name
 
 
 def card(state: Snapshot, peers: Sequence[str], row: Mapping[str, float], *, merged: bool = False) -> str:
     """The model card of an adapter, or of a whole model with the adapter merged in."""
     header = state.header
-    name = "gossipllm's embedded model" if header.model_name == EMBEDDED else f"`{header.model_name}`"
-    base = "" if header.model_name == EMBEDDED or Path(header.model_name).exists() else header.model_name
+    base = _hub_name(header.model_name)
+    name = f"`{base}`" if base else "a model of its author's device"
+    name = "gossipllm's embedded model" if header.model_name == EMBEDDED else name
     lines = [
         "---",
         f"library_name: {'transformers' if merged else 'peft'}",
@@ -98,7 +134,7 @@ def card(state: Snapshot, peers: Sequence[str], row: Mapping[str, float], *, mer
         "",
         f"- base model: {name}, fingerprint `{header.base.hex()}`",
         f"- {'merged in' if merged else 'adapter'}: {_form(state)}",
-        f"- rounds: {header.round + 1 if header.steps else 0}, local optimiser steps: {header.steps}",
+        f"- rounds: {rounds_of(state)}, local optimiser steps: {header.steps}",
         f"- neighbours learnt from: {', '.join(map(_plain, peers)) or 'none'}",
     ]
     if row:
@@ -151,7 +187,8 @@ def _loading(model_name: str) -> tuple[str, ...]:
             "",
             "base = AutoModelForCausalLM.from_pretrained(model_folder())",
         )
-    return ("", f"base = AutoModelForCausalLM.from_pretrained({model_name!r})")
+    base = _hub_name(model_name) or "the folder of the base model"
+    return ("", f"base = AutoModelForCausalLM.from_pretrained({base!r})")
 
 
 def _plain(name: str) -> str:

@@ -175,3 +175,18 @@ def test_a_peers_name_cannot_write_into_the_card(model_folder: Folder, tmp_path:
     card = (tmp_path / "out" / "README.md").read_text()
     assert "http://" not in card
     assert "\n# ha" not in card
+
+
+def test_an_export_names_no_folder_of_this_device_and_has_the_tokenizer(
+    model_folder: Folder, tmp_path: Path
+) -> None:
+    snapshot, _ = learned(model_folder("llama"))
+
+    export_adapter(snapshot, tmp_path / "out")
+
+    texts = [path.read_bytes() for path in (tmp_path / "out").iterdir() if path.suffix in (".md", ".json")]
+    assert not [text for text in texts if str(model_folder("llama")).encode() in text]
+    assert not [text for text in texts if str(tmp_path).encode() in text]
+    original = (model_folder("llama") / "tokenizer.json").read_bytes()
+    assert (tmp_path / "out" / "tokenizer.json").read_bytes() == original
+    assert "- rounds: 3, local" in (tmp_path / "out" / "README.md").read_text()
