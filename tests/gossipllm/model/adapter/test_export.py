@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Unpack, cast
@@ -177,16 +178,17 @@ def test_a_peers_name_cannot_write_into_the_card(model_folder: Folder, tmp_path:
     assert "\n# ha" not in card
 
 
+@pytest.mark.parametrize("write", [export_adapter, export_model])
 def test_an_export_names_no_folder_of_this_device_and_has_the_tokenizer(
-    model_folder: Folder, tmp_path: Path
+    model_folder: Folder, tmp_path: Path, write: Callable[[bytes, Path], None]
 ) -> None:
     snapshot, _ = learned(model_folder("llama"))
 
-    export_adapter(snapshot, tmp_path / "out")
+    write(snapshot, tmp_path / "out")
 
     texts = [path.read_bytes() for path in (tmp_path / "out").iterdir() if path.suffix in (".md", ".json")]
     assert not [text for text in texts if str(model_folder("llama")).encode() in text]
     assert not [text for text in texts if str(tmp_path).encode() in text]
-    original = (model_folder("llama") / "tokenizer.json").read_bytes()
-    assert (tmp_path / "out" / "tokenizer.json").read_bytes() == original
+    original = (model_folder("llama") / "tokenizer.json").read_text()
+    assert json.loads((tmp_path / "out" / "tokenizer.json").read_text()) == json.loads(original)
     assert "- rounds: 3, local" in (tmp_path / "out" / "README.md").read_text()
