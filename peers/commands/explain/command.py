@@ -110,6 +110,12 @@ def explain(
                       newcomers_bind, own_share, own_share_binds
       course          training alone: alone (its loss, estimated), ahead
       discarded       the part of the exact mixture that the merge lacks
+      judged, judged_error
+                      by how much the last merge that was tried lowered the loss
+                      on the windows that judge merges; null where none was judged
+      fruitless, asks_in
+                      rounds in a row that asked and brought no merge, and those
+                      to come that ask nobody
       blocked         why I's owner blocked J; null where J is not blocked
     """
     run = read_run(path)

@@ -33,7 +33,7 @@ from wire.digest import Content
 
 GOOD = Confirmation(gain=0.5, error=0.1, mismatch=0.0, twin=0, size=1.0)
 BAD = Confirmation(gain=-0.5, error=0.1, mismatch=0.0, twin=0, size=1.0)
-DEFENCE = DefenceConfig(newcomers=1.0, own_share=0.0)
+DEFENCE = DefenceConfig(newcomers=1.0, own_share=0.0, fruitless=2)
 NAMES = ("ann", "ben", "cleo")
 
 
