@@ -31,6 +31,7 @@ HEADS: Final = (
 LEGEND: Final = """\
 * best: test perplexity of each user's best state by its own trust split, mean; last: after the last round
 * against best local: change of the mean perplexity against each user's best lone state, and its 95 % interval
+* mean, ema: the best mean and the best moving average of each user's own iterates, a rest for the noise of steps
 * gap closed: share of the way from the best local to pooled training with the same steps
 * worst tenth: mean change of the users that fare worst; harmed: users more than 1 % worse, beyond one standard error
 * target: the mean perplexity of the best local; tokens trained on and kB sent by a peer until it is reached
@@ -54,12 +55,13 @@ def page(name: str, results: Results, *, lone: Sequence[str]) -> str:
         states["local+trust"] = stopped_with(runs["local+trust"], runs["local"])
     candidates = [states[method] for method in lone]
     averages = {
-        f"{method}, {average} of iterates": known
-        for method in lone
+        (method, average): known
+        for method in runs
+        if method_named(method).text != "trust"
         for average in AVERAGES
         if (known := averaged_states(runs[method], average))
     }
-    local = best_of([*candidates, *averages.values()])
+    local = best_of([*candidates, *(known for (method, _), known in averages.items() if method in lone)])
     target = mean_perplexity(local)
     pooled = states.get("pooled", {})
     lines = [
@@ -69,8 +71,8 @@ def page(name: str, results: Results, *, lone: Sequence[str]) -> str:
             for method in runs
         ),
         *(
-            _row(label, f"{results.rates[label.partition(',')[0]]:g}", states_, local, pooled, None, target)
-            for label, states_ in averages.items()
+            _row(f"{method}, {average}", f"{results.rates[method]:g}", known, local, pooled, None, target)
+            for (method, average), known in averages.items()
         ),
     ]
     rule = ["---", *["---:"] * (len(HEADS) - 1)]

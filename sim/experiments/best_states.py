@@ -5,8 +5,9 @@ best state. It is chosen by the trust split, as the peer itself could choose it,
 decides nothing. States are those after local steps and those after merges. For a peer that trains alone this is early
 stopping with unlimited patience.
 
-Where peers train alone, two averages of the iterates, taken at the ends of rounds, compete in the same way: the mean
-of all, and the exponential moving average. Averaging away the noise of steps is the dullest thing that merging does.
+Two averages of a peer's own iterates, taken after the local steps of each round, compete in the same way: the mean of
+all, and the exponential moving average. They are measured beside the run and change nothing in it. Averaging away the
+noise of steps is the dullest thing that merging does, and a device can do it alone.
 
 Axes: W windows.
 """
@@ -29,7 +30,9 @@ from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.text.partitions import Share
 from gossipllm.text.windows import Windows
 from gossipllm.work import Merged, Open, Opened, Trained
+from sim.experiments.methods import Method
 from sim.experiments.metrics import StateMetrics, perplexity
+from sim.experiments.scenarios import Scenario
 from sim.world.trace import Happened
 from wire.digest import Content
 from wire.floats import F32
@@ -85,6 +88,11 @@ class _Peer:
 
     def mean(self, losses_W: F32, windows_WT: Windows) -> float:
         return mean_loss(losses_W, weights_of(windows_WT, self.config.training.reduction))
+
+
+def averages_iterates(method: Method, scenario: Scenario) -> bool:
+    """Whether a peer's iterates are adapters of one form that stand for the peer by themselves."""
+    return method.mixing in ("parameters", "updates") and scenario.adapter.prune == 1
 
 
 class BestStates:

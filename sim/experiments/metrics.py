@@ -59,7 +59,7 @@ class PeerMetrics(msgspec.Struct, frozen=True, kw_only=True):
     weight on peers whose largest category is the same, itself included, `effective` 1 / sum w^2. Bytes are of the
     whole run, by kind. `device` names how the peer's device differs, empty where all are alike; `targets` are the
     tokens of its training text that bear loss. `best` is its best state by its own trust split, and `averages` the
-    best averages of its iterates by name, where it trained alone; `course` has a point for each round.
+    best averages of its own iterates by name; `course` has a point for each round.
     """
 
     name: str

@@ -20,7 +20,7 @@ from sim.adversaries.faults.backdoor import Backdoor
 from sim.adversaries.table import ADVERSARIES
 from sim.experiments.attackers import Attack
 from sim.experiments.backdoor_success import backdoor_success
-from sim.experiments.best_states import BestStates
+from sim.experiments.best_states import BestStates, averages_iterates
 from sim.experiments.configurations import core_config, learner_config
 from sim.experiments.methods import method_named
 from sim.experiments.metrics import RunMetrics
@@ -74,7 +74,7 @@ def simulate(
     oracle_NN = theoretical(dealt)
     world = World(seed=seed, conditions=scenario.conditions, logged=True)
     queue = QuestionQueue(pool)
-    states = BestStates(pool, averages=not method.merging and scenario.adapter.prune == 1)
+    states = BestStates(pool, averages=averages_iterates(method, scenario))
     for index, share in enumerate(shares):
         config = core_config(scenario, method, seed, index, oracle_NN)
         states.add(config.learner, share)

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from gossipllm.config import ReferenceConfig, TrainingConfig
+from gossipllm.config import AdapterConfig, ReferenceConfig, TrainingConfig
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.text.partitions import PartitionConfig, Share
 from peers.core.config import RoundConfig
+from sim.experiments.best_states import averages_iterates
 from sim.experiments.configurations import learner_config
 from sim.experiments.methods import method_named
 from sim.experiments.metrics import RunMetrics
@@ -64,9 +65,16 @@ def test_the_best_state_has_the_least_trust_loss_of_all_and_is_measured_on_the_t
         assert math.exp(np.mean(peer.best.windows)) == pytest.approx(peer.best.test, rel=1e-5)
 
 
-def test_only_peers_that_train_alone_average_their_iterates(runs: dict[str, RunMetrics]) -> None:
-    assert all(set(peer.averages) == {"mean", "ema"} for peer in runs["local"].peers)
-    assert not any(peer.averages for peer in runs["s3"].peers)
+def test_every_peer_averages_its_own_iterates_but_where_they_do_not_stand_by_themselves(
+    runs: dict[str, RunMetrics],
+) -> None:
+    for metrics in runs.values():
+        assert all(set(peer.averages) == {"mean", "ema"} for peer in metrics.peers)
+    assert not averages_iterates(method_named("pushsum"), SMALL)
+    assert not averages_iterates(
+        method_named("local"),
+        replace(SMALL, methods=("local",), merge="pad", adapter=AdapterConfig(prune=0.9)),
+    )
 
 
 def test_the_average_of_a_single_iterate_is_that_iterate() -> None:
