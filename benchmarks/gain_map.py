@@ -92,9 +92,9 @@ class Measured:
     gain: Gain
 
 
-def points(axis: str) -> Iterable[tuple[float, Point]]:
+def points(axis: str, values: Sequence[float]) -> Iterable[tuple[float, Point]]:
     kind = float if axis == "relatedness" else int
-    for value in AXES[axis]:
+    for value in values:
         yield value, replace(Point(), **{axis: kind(value)})
 
 
@@ -105,6 +105,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=EMBEDDED, help="folder of texts  [default: embedded]")
     parser.add_argument("--out", type=Path, default=Path("results/gain-map"))
     parser.add_argument("--axes", default=",".join(AXES))
+    parser.add_argument("--values", help="other values than all of an axis; for one axis")
     parser.add_argument("--method", default=METHOD)
     parser.add_argument("--rates", default="3e-3,1e-2")
     parser.add_argument("--seeds", default="0")
@@ -115,7 +116,8 @@ def main() -> None:
     for axis in options.axes.split(","):
         if axis not in AXES:
             raise UserMistake(f"--axes {axis}: known are {', '.join(AXES)}")
-        for value, point in points(axis):
+        values = tuple(map(float, options.values.split(","))) if options.values else AXES[axis]
+        for value, point in points(axis, values):
             try:
                 found.append(measured(axis, value, point, options, console))
             except UserMistake as error:
