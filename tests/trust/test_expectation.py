@@ -1,0 +1,40 @@
+"""The sentence that tells a user what to expect: measured figures, and nothing made up beyond the measured points."""
+
+from __future__ import annotations
+
+import pytest
+
+from trust.expectation import GAINS, expectation, expected_gain
+
+
+@pytest.mark.parametrize(("tokens", "gain"), GAINS)
+def test_a_measured_amount_of_text_gives_the_measured_gain(tokens: int, gain: float) -> None:
+    assert expected_gain(tokens) == pytest.approx(gain)
+
+
+def test_between_measured_points_the_gain_lies_between_theirs() -> None:
+    (low, before), (high, after), *_ = GAINS
+    middle = expected_gain(round((low * high) ** 0.5))
+    assert middle == pytest.approx((before + after) / 2, abs=1e-4)
+
+
+def test_beyond_the_measured_points_the_sentence_says_where_its_figure_was_measured() -> None:
+    most = GAINS[-1][0]
+    assert expected_gain(100 * most) == GAINS[-1][1]
+    assert f"measured with {most:,} tokens" in expectation(tokens=100 * most, relatives=2)
+    assert f"measured with {GAINS[0][0]:,} tokens" in expectation(tokens=100, relatives=2)
+    assert "measured with" not in expectation(tokens=most, relatives=2)
+
+
+def test_without_relatives_nothing_is_promised() -> None:
+    sentence = expectation(tokens=5_120, relatives=0)
+    assert "no more than you reach alone" in sentence
+    assert "%" not in sentence
+
+
+def test_one_relative_is_promised_less_than_two() -> None:
+    assert "less than with two: about 7 %" in expectation(tokens=5_120, relatives=1)
+    assert expectation(tokens=5_120, relatives=3) == (
+        "With 5,120 tokens and 3 peers with text of your kind, expect about 7 % less perplexity than the best you "
+        "reach alone."
+    )
