@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gossipllm.config.choices import Start, Train
+from gossipllm.config.choices import TRAINS, Start, Train
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,9 @@ class AdapterConfig:
 
     train: Train = "both"
     """What is trained and travels: "both" factors; only "b" with A frozen at the shared start (FFA-LoRA,
-    2403.12313), which makes averages exact and updates smaller; "heads", LoRA on attention only, in which each head
+    2403.12313), which makes averages exact and updates smaller; "share-a", both factors, of which only A travels and B
+    stays here (FedSA-LoRA, 2410.01463); "alternate", B in one round and A in the next, of which peers merge what the
+    same factor was trained of (RoLoRA, 2409.02346); "heads", LoRA on attention only, in which each head
     has rows and columns of its own and what heads would share is frozen; "full", all weights of the blocks, of the
     final norm and of an untied head; "bias", the biases of the blocks and of the final norm (BitFit, 2106.10199). The
     last two have no rank. Same for all peers."""
@@ -61,9 +63,12 @@ class AdapterConfig:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         if self.dropout and self.train in ("full", "bias"):
             raise ValueError(f'dropout must be 0 with train = "{self.train}", which has no factor A')
-        if self.train in ("b", "heads") and self.start == "own":
+        apart = not TRAINS[self.train].sends_products
+        if (apart or self.train in ("b", "heads")) and self.start == "own":
             raise ValueError(
                 f'train = "{self.train}" needs start = "shared": frozen factors of unlike A cannot be merged'
+                if not apart
+                else f'train = "{self.train}" needs start = "shared": means of single factors need one start'
             )
         if self.modules and self.train in ("heads", "full", "bias"):
             raise ValueError(

@@ -16,13 +16,16 @@ MergeRule: TypeAlias = Literal[
 ]
 """How adapters become one (`MergeConfig.rule`)."""
 
-Mixing: TypeAlias = Literal["parameters", "updates", "push-sum"]
-"""What a trust row weighs, or that there is none (`MergeConfig.mixing`)."""
+Mixing: TypeAlias = Literal["parameters", "updates", "push-sum", "beside", "routed"]
+"""What a trust row weighs and what it is mixed into, or that there is none (`MergeConfig.mixing`)."""
+
+Outer: TypeAlias = Literal["none", "nesterov", "noloco"]
+"""What a merge's move becomes before it is taken (`MergeConfig.outer`)."""
 
 Missing: TypeAlias = Literal["renorm", "kept", "self"]
 """Whose weights count for a unit that some do not offer (`LayersConfig.missing`)."""
 
-Train: TypeAlias = Literal["both", "b", "heads", "full", "bias"]
+Train: TypeAlias = Literal["both", "b", "share-a", "alternate", "heads", "full", "bias"]
 """What is trained of the model (`AdapterConfig.train`)."""
 
 Start: TypeAlias = Literal["shared", "own"]
@@ -78,11 +81,46 @@ class MixingTraits:
     sends_start: bool = False
     """Whether an update also carries the adapter from which its local steps began."""
 
+    beside: bool = False
+    """Whether neighbours are mixed into a second adapter beside the own one, which no merge changes."""
+
+    by_layer: bool = False
+    """Whether a row that was chosen becomes a row for each block, by gradient on text held back for it."""
+
 
 MIXINGS: Final[dict[Mixing, MixingTraits]] = {
     "parameters": MixingTraits(rows=True),
     "updates": MixingTraits(rows=True, sends_start=True),
     "push-sum": MixingTraits(rows=False),
+    "beside": MixingTraits(rows=True, beside=True),
+    "routed": MixingTraits(rows=True, beside=True, by_layer=True),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainTraits:
+    """How the factors of an adapter are trained and sent; without any where it has none."""
+
+    units_by_factor: bool = False
+    """Whether a factor is a unit of its own, so that a round can train and send one of the two."""
+
+    keeps_b: bool = False
+    """Whether B is trained and never sent."""
+
+    @property
+    def sends_products(self) -> bool:
+        """Whether an update's factors have their partners in it, or in the public start."""
+        return not (self.units_by_factor or self.keeps_b)
+
+
+TRAINS: Final[dict[Train, TrainTraits]] = {
+    "both": TrainTraits(),
+    "b": TrainTraits(),
+    "share-a": TrainTraits(keeps_b=True),
+    "alternate": TrainTraits(units_by_factor=True),
+    "heads": TrainTraits(),
+    "full": TrainTraits(),
+    "bias": TrainTraits(),
 }
 
 

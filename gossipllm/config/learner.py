@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gossipllm.config.adapter import AdapterConfig
-from gossipllm.config.choices import MERGE_RULES, MIXINGS, MergeRule, Mixing, prunable_rules
+from gossipllm.config.choices import MERGE_RULES, MIXINGS, TRAINS, MergeRule, Mixing, prunable_rules
 from gossipllm.config.model import ModelConfig
 from gossipllm.config.parts import HeadsConfig, LayersConfig
 from gossipllm.config.text import DataConfig, ReferenceConfig
@@ -61,7 +61,14 @@ class LearnerConfig:
         if self.layers.partial and self.heads.copies:
             raise ValueError(f"{part} excludes heads.copies: set one of them to 0")
         form = next((_WHOLE_FORMS[kind] for kind in self.evidence if kind in _WHOLE_FORMS), None)
-        if form and (part or train in ("full", "bias")):
+        apart = not TRAINS[train].sends_products
+        if apart and (part or not self.rows):
+            other = f"{part} = 0" if part else 'another merge.mixing than "push-sum"'
+            raise ValueError(
+                f'adapter.train = "{train}" sends one factor of whole adapters and needs {other}: set that, or '
+                'adapter.train = "both"'
+            )
+        if form and (part or apart or train in ("full", "bias")):
             other = (
                 f"{part} must be 0"
                 if part

@@ -22,7 +22,8 @@ from gossipllm.learning.jobs import LastLogitsJob, PredictJob, Task, side_by_sid
 from gossipllm.learning.merging.distances import Blob
 from gossipllm.learning.merging.updates import Update
 from gossipllm.learning.shared_model import SharedModel
-from gossipllm.model.adapter.blueprint import Anatomy, Blueprint
+from gossipllm.model.adapter.anatomy import Anatomy
+from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from gossipllm.text.reference import ReferenceSet
 from trust.rows.evidence import prediction_distance
@@ -66,7 +67,9 @@ def mismatches(shared: SharedModel, blueprint: Blueprint, claims: Sequence[Claim
 
 def is_whole(anatomy: Anatomy, units: Collection[int]) -> bool:
     """Whether an update of these units may be all that its author's adapter holds: for every kind of module, such as
-    `q_proj`, all units of the base or none."""
+    `q_proj`, all units of the base or none, and no factor that never travels."""
+    if anatomy.kept:
+        return False
     held = set(units)
     kinds = [frozenset(one.rpartition(".")[2] for one in modules) for modules in anatomy.modules_of]
     offered = frozenset[str]().union(*(kinds[unit] for unit in held))

@@ -58,7 +58,7 @@ class LocalTraining:
             )
 
         blueprint = before.blueprint
-        units = blueprint.units_of(request.units)
+        units = blueprint.in_turn(blueprint.units_of(request.units), request.round)
         if not units:
             raise ValueError("units must be some that this peer's adapter has")
         block_window = self._block_window(blueprint, units)

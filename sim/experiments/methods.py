@@ -31,7 +31,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig
-from gossipllm.config.choices import MIXINGS, MergeRule, Missing, Mixing, Start, Train
+from gossipllm.config.choices import MIXINGS, TRAINS, MergeRule, Missing, Mixing, Start, Train
 from peers.core.config import NO_DEFENCE, DefenceConfig, RoundConfig
 from peers.core.plateau import NEVER_SETTLES, SettleConfig
 from trust.errors import UserMistake
@@ -210,6 +210,14 @@ CHANGES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
         "FFA-LoRA: A stays at the shared start, only B is trained and sent",
         {"train": "b", "merge": "mean"},
     ),
+    "share-a": (
+        "FedSA-LoRA: both factors are trained, A is sent and merged, B stays with each peer",
+        {"train": "share-a"},
+    ),
+    "alternate": (
+        "RoLoRA: B is trained and merged in one round, A in the next",
+        {"train": "alternate"},
+    ),
     "shared": (
         "one initial A for all peers, with the learning rate for it",
         {"start": "shared", "rate": 1.0},
@@ -324,17 +332,20 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 def _contradiction(method: Method) -> str:
     """Why the parts of a method exclude each other; empty where they do not."""
     parts, pushes = method.layers or method.heads, not MIXINGS[method.mixing].rows
-    frozen = {"b": "frozen", "heads": "heads"}.get(method.train or "", "")
+    lone = method.train is not None and not TRAINS[method.train].sends_products
+    unlike = method.train if lone else {"b": "frozen", "heads": "heads"}.get(method.train or "", "")
     reasons = (
         (
-            bool(frozen) and method.start == "own",
-            f"+{frozen} needs a shared start of A, and the method draws one for each peer",
+            bool(unlike) and method.start == "own",
+            f"+{unlike} needs a shared start of A, and the method draws one for each peer",
         ),
         (method.layers and method.heads, "+layers and +heads exclude each other"),
+        (lone and parts, f"+{unlike} sends a factor of all blocks, with neither +layers nor +heads"),
+        (lone and pushes, f"+{unlike} has no whole adapter for push-sum to mix"),
         (parts and pushes, "push-sum mixes whole adapters, with neither +layers nor +heads"),
         (
-            parts and any(EVIDENCE[kind].whole_adapters for kind in method.evidence),
-            "the published cosines compare whole adapters, with neither +layers nor +heads",
+            (parts or lone) and any(EVIDENCE[kind].whole_adapters for kind in method.evidence),
+            "the published cosines compare whole adapters, with none of +layers, +heads, +share-a and +alternate",
         ),
         (
             method.tokens and (not STRATEGIES[method.strategy].counts_text or pushes),

@@ -84,7 +84,7 @@ def _has_rank(scenario: Scenario, method: Method) -> bool:
 
 
 def _takes_modules(scenario: Scenario, method: Method) -> bool:
-    return adapter_of(method, scenario.adapter).train in ("both", "b")
+    return adapter_of(method, scenario.adapter).train not in ("heads", "full", "bias")
 
 
 def _trains_parts(scenario: Scenario, method: Method) -> bool:

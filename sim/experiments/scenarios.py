@@ -22,7 +22,7 @@ from gossipllm.config import (
     ReferenceConfig,
     TrainingConfig,
 )
-from gossipllm.config.choices import MERGE_RULES, MIXINGS, MergeRule
+from gossipllm.config.choices import MERGE_RULES, MIXINGS, TRAINS, MergeRule
 from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import DefenceConfig, RoundConfig
 from peers.core.plateau import NEVER_SETTLES, SettleConfig
@@ -217,7 +217,8 @@ class Scenario:
             raise ValueError(f"method {name}: heads.copies must be at least 1, got 0")
         train = adapter_of(method, self.adapter).train
         rule = method.merge or self.merge
-        equal = not (MERGE_RULES[rule].unequal_ranks and MIXINGS[method.mixing].rows) or train == "heads"
+        any_rank = MERGE_RULES[rule].unequal_ranks and MIXINGS[method.mixing].rows
+        equal = not any_rank or train == "heads" or not TRAINS[train].sends_products
         if equal and method.merging and len(set(self.devices.ranks)) > 1:
             raise ValueError(
                 f"method {name}: devices.ranks must be equal where A and B are averaged apart; +svd and +pad are for "

@@ -30,7 +30,8 @@ import numpy as np
 from gossipllm.learning.merging.averages import F64
 from gossipllm.learning.merging.inner_products import OfferedPieces, inner_products, of_moves
 from gossipllm.learning.merging.products import resized
-from gossipllm.model.adapter.blueprint import Blueprint, Cut
+from gossipllm.model.adapter.anatomy import Cut
+from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import A, B, State
 from wire.floats import F32
 

@@ -32,7 +32,7 @@ from typing import Final
 
 import numpy as np
 
-from gossipllm.config.choices import MERGE_RULES, MIXINGS, MergeRule, Missing, Mixing
+from gossipllm.config.choices import MERGE_RULES, MIXINGS, TRAINS, MergeRule, Missing, Mixing
 from gossipllm.learning.merging.clipping import Clip, has_both
 from gossipllm.learning.merging.inner_products import OfferedPieces, inner_products, of_moves
 from gossipllm.learning.merging.products import F64, MergeError, Products, narrow, resized
@@ -43,7 +43,8 @@ from gossipllm.learning.merging.rules import (
     RuleFunctions,
 )
 from gossipllm.learning.merging.updates import Update
-from gossipllm.model.adapter.blueprint import Blueprint, Cut
+from gossipllm.model.adapter.anatomy import Cut
+from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import A, B, State
 from wire.floats import F32
 
@@ -130,6 +131,9 @@ class Stack:
         row_K = _checked(row, self._peers)
         if len(set(self._ranks)) > 1 and not MERGE_RULES[rule].unequal_ranks:
             raise ValueError(f'merge rule "{rule}" needs equal ranks, got {self._ranks}')
+        train = self._blueprint.config.train
+        if len(set(self._ranks)) > 1 and not TRAINS[train].sends_products:
+            raise ValueError(f'adapters with train = "{train}" need equal ranks, got {self._ranks}')
         pieces: dict[str, F32] = {}
         missed = MergeError()
         alone: list[tuple[_Group, F64]] = []

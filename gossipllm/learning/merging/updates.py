@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from gossipllm.config.choices import MIXINGS, Mixing
+from gossipllm.config.choices import MIXINGS, TRAINS, Mixing
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from wire.digest import fingerprint_of
@@ -81,6 +81,12 @@ class UpdateFormat:
         rank = offer_of(data, self.schema).rank
         if rank > most:
             raise WireError("offer.rank", f"{rank}, and adapter.most_rank here is {most}")
+        form = self.blueprint.config
+        if rank != form.rank and not TRAINS[form.train].sends_products:
+            raise WireError(
+                "offer.rank",
+                f'{rank} is not adapter.rank here ({form.rank}), which adapter.train = "{form.train}" needs',
+            )
         offer, tensors = decode_offered(data, self.schema)
         now = {name: value for name, value in tensors.items() if not name.startswith(_START)}
         before = {name[len(_START) :]: tensors[name] for name in tensors if name.startswith(_START)}

@@ -1,16 +1,9 @@
-"""The structure of an adapter: its tensors, and the units in which they are trained, sent and merged.
+"""The structure of one peer's adapter: its tensors, and the units in which they are trained, sent and merged.
 
 All adapters of a network share one `Anatomy`: the units that the base model has, for all ranks and modules that peers
 may choose. A `Blueprint` is the anatomy with one peer's choice. An adapter's *state* is whole tensors, one or more for
 each site. Updates carry *pieces*: whole tensors too, except where the heads of a layer share a tensor; there a piece is
 some rows or columns of it.
-
-Units by kind (`AdapterConfig.train`), of the modules that `placement.py` finds:
-
-    both, b      a linear layer: its lora_A and lora_B, or only lora_B
-    heads        a group of attention heads of one layer: rows of lora_B of query, key and value, columns of lora_A
-                 of the projection of the output
-    full, bias   a linear layer or a norm: differences of its weight and bias from the base's, or of the bias alone
 
 No torch here.
 """
@@ -24,88 +17,14 @@ from functools import cached_property
 import numpy as np
 
 from gossipllm.config import AdapterConfig
+from gossipllm.config.choices import TRAINS
+from gossipllm.model.adapter.anatomy import Anatomy, Cut
 from gossipllm.model.adapter.initial import initial_state, own_start
-from gossipllm.model.adapter.names import A, State
+from gossipllm.model.adapter.names import A, B, State
 from wire.digest import fingerprint_of
 from wire.floats import F32
-from wire.tensors import Layout, TensorSpec
-from wire.units import Offer, Schema, Unit
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A piece of a tensor of the state: indices `start` to `stop` along `axis`. The axis is never the rank's, whose
-    length differs between peers."""
-
-    piece: str
-    tensor: str
-    axis: int
-    start: int
-    stop: int
-
-    def of(self, tensor: F32) -> F32:
-        """The piece of `tensor`, as a view."""
-        return tensor[(slice(None),) * self.axis + (slice(self.start, self.stop),)]
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterTensor:
-    """A tensor of an adapter on all modules. In `shape`, `RANK` takes the place of the rank."""
-
-    name: str
-    module: str
-    layer: int
-    shape: tuple[int, ...]
-
-    def at(self, rank: int) -> TensorSpec:
-        return TensorSpec(self.name, tuple(length or rank for length in self.shape))
-
-
-@dataclass(frozen=True, eq=False)
-class Anatomy:
-    """The tensors and units that adapters on a base model can have, the same for all peers of a network.
-
-    `tensors` are in the order of their names; `names` and `cuts` are the units' names and pieces, by unit index.
-    Modules that are `mirrored` start with an A of zeros and a B that is drawn.
-    """
-
-    tensors: tuple[AdapterTensor, ...]
-    names: tuple[str, ...]
-    cuts: tuple[tuple[Cut, ...], ...]
-    layers: int
-    fan_in_fan_out: bool
-    mirrored: frozenset[str] = frozenset()
-
-    @cached_property
-    def by_name(self) -> Mapping[str, AdapterTensor]:
-        return {tensor.name: tensor for tensor in self.tensors}
-
-    @cached_property
-    def modules_of(self) -> tuple[frozenset[str], ...]:
-        """The modules in which each unit has pieces, by unit index."""
-        return tuple(frozenset(self.by_name[cut.tensor].module for cut in cuts) for cuts in self.cuts)
-
-    @cached_property
-    def trained(self) -> frozenset[str]:
-        """The names of the tensors in which some unit has a piece."""
-        return frozenset(cut.tensor for cuts in self.cuts for cut in cuts)
-
-    @cached_property
-    def schema(self) -> Schema:
-        return Schema(
-            tuple(
-                Unit(
-                    name,
-                    self.by_name[cuts[0].tensor].layer,
-                    tuple((cut.piece, self._shape(cut)) for cut in cuts),
-                )
-                for name, cuts in zip(self.names, self.cuts, strict=True)
-            )
-        )
-
-    def _shape(self, cut: Cut) -> tuple[int, ...]:
-        shape = self.by_name[cut.tensor].shape
-        return (*shape[: cut.axis], cut.stop - cut.start, *shape[cut.axis + 1 :])
+from wire.tensors import Layout
+from wire.units import Offer, Schema
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +56,12 @@ class Blueprint:
     def narrowed(self, rank: int) -> Blueprint:
         """The blueprint of adapters of a smaller rank and otherwise equal."""
         return Blueprint(self.anatomy, replace(self.config, rank=rank))
+
+    def doubled(self) -> Blueprint:
+        """The blueprint of two such adapters beside each other as one of twice the rank, with the same scale."""
+        config, rank = self.config, 2 * self.config.rank
+        both = replace(config, rank=rank, most_rank=max(rank, config.most_rank), alpha=2 * config.alpha)
+        return Blueprint(self.anatomy, both)
 
     @property
     def scale(self) -> float:
@@ -221,6 +146,14 @@ class Blueprint:
         """
         offered = set(self.schema.indices(Offer(self.rank, bitmap)))
         return tuple(index for index in self.own if index in offered)
+
+    def in_turn(self, units: Collection[int], round_number: int) -> tuple[int, ...]:
+        """Those of `units` whose turn it is: where a factor is a unit of its own, B in even rounds, because A has no
+        gradient while B is zero, and A in odd ones."""
+        if not TRAINS[self.config.train].units_by_factor:
+            return tuple(units)
+        turn = A if round_number % 2 else B
+        return tuple(unit for unit in units if self.anatomy.names[unit].endswith(turn))
 
     def units_in(self, first: int, count: int) -> tuple[int, ...]:
         """The units of this peer's adapter in `count` blocks from `first` on, and those in no block."""

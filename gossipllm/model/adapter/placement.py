@@ -1,9 +1,9 @@
 """Placing adapters: the modules of a base that get sites, by what is trained (`AdapterConfig.train`).
 
-    both, b   all linear layers except the head
-    heads     the linear layers of attention
-    full      linear layers and norms of the blocks, the final norm, and a head that is not tied to the embeddings
-    bias      modules of the blocks, and the final norm, that have a bias
+    both, b, share-a, alternate   all linear layers except the head
+    heads   the linear layers of attention
+    full    linear layers and norms of the blocks, the final norm, and a head that is not tied to the embeddings
+    bias    modules of the blocks, and the final norm, that have a bias
 
 LoRA computes `x W + alpha/rank * x A' B'` as peft's layers do. peft holds one adapter for all windows, or one for each
 window in a Python loop; the results here equal peft's within 1e-5, which a test establishes, and exported adapters load
@@ -24,8 +24,9 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from gossipllm.config import AdapterConfig
-from gossipllm.config.choices import Train
-from gossipllm.model.adapter.blueprint import AdapterTensor, Anatomy, Blueprint, Cut, named
+from gossipllm.config.choices import TRAINS, Train
+from gossipllm.model.adapter.anatomy import AdapterTensor, Anatomy, Cut
+from gossipllm.model.adapter.blueprint import Blueprint, named
 from gossipllm.model.adapter.names import BIAS, WEIGHT, A, B
 from gossipllm.model.adapter.sites import LinearSite, LoraSite, NormSite, Site
 from gossipllm.model.blocks import Linear, blocks_name, blocks_of, final_norm_of, own_head_of, replace
@@ -33,7 +34,7 @@ from gossipllm.model.heads import Attention, attentions_of, head_sizes
 from trust.errors import UserMistake
 from wire.units import MAX_UNITS, RANK
 
-_LORA: Final = ("both", "b", "heads")
+_LORA: Final = ("both", "b", "share-a", "alternate", "heads")
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +156,7 @@ def _anatomy(model: PreTrainedModel, found: Mapping[str, torch.nn.Module], train
         for name, module in found.items()
         for end, shape in (_factors(module) if train in _LORA else _tensors(module, train)).items()
     ]
-    mirrored: frozenset[str] = frozenset()
+    mirrored, kept = frozenset[str](), frozenset[str]()
     if train == "heads":
         attentions = sorted(_attentions(model, found), key=lambda one: (layer(one.name), one.name))
         mirrored = frozenset(one.out for one in attentions)
@@ -164,9 +165,14 @@ def _anatomy(model: PreTrainedModel, found: Mapping[str, torch.nn.Module], train
             for one in attentions
             for group in range(one.groups)
         }
+    elif TRAINS[train].units_by_factor:
+        units = {one.name: (_whole(one),) for one in tensors}
     else:
-        trained = [one for one in tensors if train != "b" or one.name.endswith(B)]
-        units = {name: tuple(_whole(one) for one in trained if one.module == name) for name in found}
+        travel = {"b": B, "share-a": A}.get(train, "")
+        sent = [one for one in tensors if one.name.endswith(travel)]
+        units = {name: tuple(_whole(one) for one in sent if one.module == name) for name in found}
+        if TRAINS[train].keeps_b:
+            kept = frozenset(one.name for one in tensors if one.name.endswith(B))
     if len(units) > MAX_UNITS:
         raise UserMistake(
             f"model.name: this model has {len(units)} parts to adapt, at most {MAX_UNITS} can travel"
@@ -178,6 +184,7 @@ def _anatomy(model: PreTrainedModel, found: Mapping[str, torch.nn.Module], train
         layers=layers,
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in found.values()),
         mirrored=mirrored,
+        kept=kept,
     )
 
 

@@ -12,7 +12,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from gossipllm.config import LearnerConfig
-from gossipllm.config.choices import MergeRule, Missing
+from gossipllm.config.choices import TRAINS, MergeRule, Missing
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.learning.merging.stack import MergedState, OwnAdapter, Stack
@@ -119,10 +119,14 @@ def merge_states(
 
 
 def effect_of(form: Blueprint, state: State, unit: int) -> np.ndarray:
-    """What a unit of an adapter adds to the base, as one vector."""
+    """What a unit of an adapter adds to the base, as one vector; of a factor whose other one is trained and no part of
+    the unit, its difference from the public start."""
     parts: list[np.ndarray] = []
     for cut in form.cuts([unit]):
         module, _, end = cut.tensor.rpartition(".")
+        if not TRAINS[form.config.train].sends_products:
+            parts.append(state[cut.tensor].astype(np.float64) - form.shared[cut.tensor])
+            continue
         if end not in ("lora_A", "lora_B"):
             parts.append(state[cut.tensor].astype(np.float64))
             continue

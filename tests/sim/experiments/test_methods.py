@@ -47,11 +47,14 @@ def test_every_change_applies_to_every_method_or_says_why_not(name: str, change:
 
 
 def refusal(name: str, change: str) -> str:
-    if change in ("frozen", "heads") and name.endswith("-code"):
+    lone = change in ("share-a", "alternate")
+    if (lone or change in ("frozen", "heads")) and name.endswith("-code"):
         return "shared start"
+    if lone and name == "pushsum":
+        return "no whole adapter"
     if change in ("layers", "heads") and name == "pushsum":
         return "whole adapters"
-    if change in ("layers", "heads") and name in ("s1-text", "s1-code"):
+    if (lone or change in ("layers", "heads")) and name in ("s1-text", "s1-code"):
         return "whole adapters"
     if change == "tokens" and name in ("local", "pooled", "local-code", "theoretical", "pushsum"):
         return "no row to weigh"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gossipllm.learning.merging.updates import Mixing, UpdateFormat
+from gossipllm.config.choices import Mixing, Train
+from gossipllm.learning.merging.updates import UpdateFormat
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from wire.errors import WireError
@@ -19,8 +21,8 @@ from wire.units import offer_of
 Shape = Callable[..., Blueprint]
 Draw = Callable[..., State]
 
-KINDS = ("both", "b", "heads", "full", "bias")
-MIXINGS: tuple[Mixing, ...] = ("parameters", "updates", "push-sum")
+KINDS = get_args(Train)
+MIXINGS: tuple[Mixing, ...] = get_args(Mixing)
 
 
 @pytest.mark.parametrize("train", KINDS)

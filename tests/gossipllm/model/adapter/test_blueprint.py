@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Unpack
+from typing import Any, Unpack, get_args
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ SIZES: dict[str, Any] = {
     "num_attention_heads": 4,
     "pad_token_id": 0,
 }
-KINDS = ("both", "b", "heads", "full", "bias")
+KINDS = get_args(Train)
 MODELS: dict[str, Callable[[], Any]] = {
     "llama": lambda: LlamaForCausalLM(
         LlamaConfig(**SIZES, num_key_value_heads=2, attention_bias=True, mlp_bias=True)
@@ -58,14 +58,16 @@ def blueprint(family: str = "llama", **settings: Unpack[AdapterOptions]) -> Blue
 
 
 @pytest.mark.parametrize("train", KINDS)
-def test_the_pieces_of_all_units_are_all_that_is_trained(train: Train) -> None:
+def test_the_pieces_of_all_units_are_all_that_is_trained_and_sent(train: Train) -> None:
     form = blueprint(train=train)
 
     counted = sum(piece.size for piece in form.pieces(form.start(0), form.own).values())
+    sent = [spec for spec in form.trained.tensors if spec.name not in form.anatomy.kept]
 
-    assert counted == form.trained.count
+    assert counted == sum(spec.count for spec in sent)
+    assert len(form.trained.tensors) - len(sent) == (len(sent) if train == "share-a" else 0)
     assert form.masks_of(form.own) is None
-    assert form.tensors_of(form.own) == tuple(spec.name for spec in form.trained.tensors)
+    assert form.tensors_of(form.own) == tuple(spec.name for spec in sent)
     assert form.layers == 12
 
 
