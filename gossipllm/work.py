@@ -307,8 +307,8 @@ class Merged(_Word, frozen=True, kw_only=True):
     """The merge is this peer's adapter now. Test losses are for reports only.
 
     `discarded` is the Frobenius norm of what the merge lacks of the exact mixture, over the mixture's norm, for every
-    merge rule; 0 for push-sum, which mixes whole states. `refused` are the peers whose shares no honest peer can have
-    sent, where mixing is by push-sum.
+    merge rule; 0 for push-sum, which mixes whole states, and for rows by block, which mix factors as they were
+    measured. `refused` are the peers whose shares no honest peer can have sent, where mixing is by push-sum.
     """
 
     request: RequestId

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gossipllm.config.adapter import AdapterConfig
-from gossipllm.config.choices import MERGE_RULES, MIXINGS, TRAINS, MergeRule, Mixing, prunable_rules
+from gossipllm.config.choices import MERGE_RULES, MIXINGS, TRAINS, MergeRule, Mixing, Outer, prunable_rules
 from gossipllm.config.model import ModelConfig
 from gossipllm.config.parts import HeadsConfig, LayersConfig
 from gossipllm.config.text import DataConfig, ReferenceConfig
 from gossipllm.config.training import TrainingConfig
 from trust.rows.evidence_kinds import Evidence
+from wire.units import MAX_RANK
 
 _WHOLE_FORMS: Final[dict[Evidence, str]] = {"parameters": "paper-text", "row-cosines": "paper-code"}
 """Evidence that compares whole LoRA adapters, and the trust.form that asks for it."""
@@ -43,8 +44,19 @@ class LearnerConfig:
 
     mixing: Mixing = "parameters"
     """What the row weighs: the adapters, as in the code of Wagner et al. (2024), or their changes by the last local
-    steps, added to this peer's own start, as in their text; updates then carry both. With push-sum there is no row:
-    mass is pushed along edges, and all peers converge to the token-weighted mean."""
+    steps, added to this peer's own start, as in their text; updates then carry both. "beside" mixes neighbours into a
+    second adapter beside the own one, which no merge changes (FedALT); "routed" does so with a row for each block. With
+    push-sum there is no row: mass is pushed along edges, and all peers converge to the token-weighted mean."""
+
+    outer: Outer = "none"
+    """What the move of a merge becomes before it is taken: "none", itself; "nesterov" (DiLoCo, 2311.08105) or "noloco"
+    (2506.10911), momentum over the moves of the last merges."""
+
+    outer_momentum: float = 0.5
+    """How much of the last moves is kept, 0 to below 1. NoLoCo; DiLoCo has 0.9, with far more steps in a round."""
+
+    outer_rate: float = 0.7
+    """How much of a move is taken, above 0 to 2. DiLoCo and NoLoCo."""
 
     tokens_alpha: float = 1.0
     """For push-sum: how far peers are weighted by tokens rather than samples, 0 to 1."""
@@ -62,12 +74,8 @@ class LearnerConfig:
             raise ValueError(f"{part} excludes heads.copies: set one of them to 0")
         form = next((_WHOLE_FORMS[kind] for kind in self.evidence if kind in _WHOLE_FORMS), None)
         apart = not TRAINS[train].sends_products
-        if apart and (part or not self.rows):
-            other = f"{part} = 0" if part else 'another merge.mixing than "push-sum"'
-            raise ValueError(
-                f'adapter.train = "{train}" sends one factor of whole adapters and needs {other}: set that, or '
-                'adapter.train = "both"'
-            )
+        if apart:
+            self._check_apart()
         if form and (part or apart or train in ("full", "bias")):
             other = (
                 f"{part} must be 0"
@@ -98,10 +106,45 @@ class LearnerConfig:
                 'merge.mixing = "push-sum" is the mean of whole adapters of one form and needs '
                 f"{f'{part} = 0' if part else alike}: set that, or another merge.mixing"
             )
+        if MIXINGS[self.mixing].beside:
+            self._check_beside()
+        self._check_outer()
         if not 0 <= self.clip <= 1000:
             raise ValueError(f"clip must be in 0..1000, got {self.clip}")
         if not 0 <= self.tokens_alpha <= 1:
             raise ValueError(f"tokens_alpha must be in 0..1, got {self.tokens_alpha}")
+
+    def _check_apart(self) -> None:
+        part, train = self._part, self.adapter.train
+        if part or not self.rows:
+            other = f"{part} = 0" if part else 'another merge.mixing than "push-sum"'
+            raise ValueError(
+                f'adapter.train = "{train}" sends one factor of whole adapters and needs {other}: set that, or '
+                'adapter.train = "both"'
+            )
+
+    def _check_outer(self) -> None:
+        pruned = self.adapter.prune < 1
+        if self.outer != "none" and (not self.rows or MIXINGS[self.mixing].beside or pruned):
+            other = "adapter.prune = 1" if pruned else 'merge.mixing = "parameters" or "updates"'
+            raise ValueError(f'merge.outer = "{self.outer}" needs {other}: set that, or merge.outer = "none"')
+        if not 0 <= self.outer_momentum < 1:
+            raise ValueError(f"outer_momentum must be in [0, 1), got {self.outer_momentum}")
+        if not 0 < self.outer_rate <= 2:
+            raise ValueError(f"outer_rate must be in (0, 2], got {self.outer_rate}")
+
+    def _check_beside(self) -> None:
+        part, adapter = self._part, self.adapter
+        for needed, given in (
+            ('adapter.train = "both"', adapter.train == "both"),
+            (f"adapter.rank of at most {MAX_RANK // 2}", adapter.rank <= MAX_RANK // 2),
+            (f"{part} = 0", not part),
+        ):
+            if not given:
+                raise ValueError(
+                    f'merge.mixing = "{self.mixing}" keeps two whole adapters beside each other and needs {needed}: '
+                    "set that, or another merge.mixing"
+                )
 
     @property
     def rows(self) -> bool:

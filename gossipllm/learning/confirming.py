@@ -24,8 +24,7 @@ from gossipllm.learning.measuring import Measuring
 from gossipllm.learning.merging.averages import mean_loss, standard_error
 from gossipllm.learning.merging.distances import Blob, OwnEvidence
 from gossipllm.learning.merging.likeness import Likeness
-from gossipllm.learning.merging.neighbours import Neighbours
-from gossipllm.learning.merging.stack import OwnAdapter
+from gossipllm.learning.merging.neighbours import Neighbours, Target
 from gossipllm.learning.merging.updates import Update
 from gossipllm.learning.shared_model import SharedModel
 from gossipllm.model.adapter.names import State
@@ -44,7 +43,7 @@ def confirmed(
     request: Confirm,
     *,
     mine: OwnEvidence,
-    own: OwnAdapter,
+    target: Target,
     own_loss: float,
     neighbours: Neighbours,
     measuring: Measuring,
@@ -68,7 +67,7 @@ def confirmed(
     trials: dict[int, State] = {}
     for index, update in enumerate(updates):
         if update is not None and twins[index] == index:
-            state = _tried(neighbours, update, request.share, own)
+            state = _tried(neighbours, update, request.share, target)
             if state is not None:
                 trials[index] = state
     few = _windows(mine, len(trials))
@@ -99,9 +98,9 @@ def _blob(measuring: Measuring, finalist: Finalist) -> Blob | None:
         return None
 
 
-def _tried(neighbours: Neighbours, update: Update, share: float, own: OwnAdapter) -> State | None:
+def _tried(neighbours: Neighbours, update: Update, share: float, target: Target) -> State | None:
     try:
-        return neighbours.beside(update, share, own)
+        return neighbours.tried(update, share, target)
     except np.linalg.LinAlgError:
         return None
 

@@ -31,6 +31,7 @@ import msgspec
 import numpy as np
 
 from gossipllm.config import LearnerConfig
+from gossipllm.learning.composition.composition import composition_of
 from gossipllm.learning.confirming import confirmed
 from gossipllm.learning.jobs import Job, LastLogitsJob, PredictJob, Task, losses_of
 from gossipllm.learning.learner_state import Diverged, LearnerState, diverged, resumed, saved
@@ -40,18 +41,16 @@ from gossipllm.learning.merging.distances import Blob, OwnEvidence, measured, ow
 from gossipllm.learning.merging.learned_row import learned_row
 from gossipllm.learning.merging.neighbours import Neighbours
 from gossipllm.learning.merging.pruning import kept_rank, without_tail
-from gossipllm.learning.merging.push import mass_length
-from gossipllm.learning.merging.stack import OwnAdapter
 from gossipllm.learning.merging.updates import UpdateFormat
+from gossipllm.learning.opening import opened
 from gossipllm.learning.passes.block_window import block_window_count
-from gossipllm.learning.passes.contexts import block_windows
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.learning.shared_model import SharedModel
 from gossipllm.learning.training import LocalTraining, OnProgress
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from gossipllm.model.loading.models import spoiled_weight
-from gossipllm.text.windows import Splits, Windows
+from gossipllm.text.windows import Splits
 from gossipllm.work import (
     Absorb,
     Answer,
@@ -93,14 +92,15 @@ class Learner:
         self.config = config
         self.shared = shared
         blueprint = shared.blueprint(config.adapter)
+        self._composition = composition_of(config, blueprint)
         self._updates = UpdateFormat(blueprint, config.mixing)
         self._fingerprints = shared.fingerprints(self._updates)
         self._blocks_at_once = block_window_count(config, shared.base, blueprint)
-        self._train_WT = splits.train_WT
+        self._splits = splits
         self._measuring = Measuring(config, splits, shared.reference)
-        self._training = LocalTraining(config, shared, splits.train_WT)
+        self._training = LocalTraining(config, shared, self._composition, splits.train_WT)
         self._neighbours = Neighbours(self._updates, config)
-        self._now = LearnerState.fresh(config, blueprint)
+        self._now = self._composition.fresh()
         self._published: Blob | None = None
         self._trust_losses_W: F32 | None = None
         self._start_losses_W: F32 | None = None
@@ -172,37 +172,22 @@ class Learner:
 
     def _open(self, request: Open) -> Task[Opened]:
         if request.snapshot is not None:
-            configured = self.shared.blueprint(self.config.adapter)
-            self._become(resumed(request.snapshot, configured, self._fingerprints))
+            self._become(resumed(request.snapshot, self._composition.blueprint, self._fingerprints))
             self._published = self._start_losses_W = None
             self._neighbours.forget()
-        schema, shape, layers = self._updates.schema, self.shared.reference.shape, self.config.layers
-        windows = block_windows(self.shared.base, self._blocks_at_once) if layers.context == "distil" else []
         test_loss = yield from self._measuring.test_loss(self.state)
         if not np.isfinite(test_loss):
             self._blame_base()
-        return Opened(
-            request=request.request,
-            fingerprints=self._fingerprints,
-            units=schema.units,
-            codec=schema.codec,
-            offer=self._blueprint.offer,
-            layers=self._blueprint.layers,
+        return opened(
+            request.request,
+            config=self.config,
+            shared=self.shared,
+            updates=self._updates,
             window=self._blocks_at_once,
-            context_keys=tuple(self.shared.contexts.key(window, layers) for window in windows),
-            context_bytes=self.shared.contexts.most_bytes(windows, layers),
-            mass=mass_length(self._blueprint.trained) if self._now.pushed is not None else 0,
-            rows=shape.rows,
-            top=shape.top,
-            vocabulary=shape.vocabulary,
-            raw=shape.raw,
-            round=self.round,
-            train_tokens=_tokens(self._train_WT),
-            trust_tokens=_tokens(self._measuring.trust_WT),
-            test_tokens=_tokens(self._measuring.test_WT),
+            pushes=self._now.pushed is not None,
+            round_number=self.round,
+            splits=(self._splits.train_WT, self._measuring.trust_WT, self._measuring.test_WT),
             test_loss=test_loss,
-            device=str(self.shared.base.device),
-            dtype=str(self.shared.base.dtype).removeprefix("torch."),
         )
 
     def snapshot(self) -> Content:
@@ -211,7 +196,8 @@ class Learner:
 
     def _become(self, after: LearnerState, trust_losses_W: F32 | None = None) -> None:
         if after.blueprint is not self._blueprint:
-            self._updates = UpdateFormat(after.blueprint, self.config.mixing)
+            published = self._composition.published_form(after.blueprint)
+            self._updates = UpdateFormat(published, self.config.mixing)
             self._neighbours = Neighbours(self._updates, self.config)
         self._now = after
         self._trust_losses_W = trust_losses_W
@@ -220,16 +206,18 @@ class Learner:
     # -- local steps --------------------------------------------------------------------------------
 
     def _train(self, request: Train, on_progress: OnProgress) -> Task[Trained]:
-        before = self._now
+        before = yield from self._training.settled(self._now)
         local = yield from self._training.perform(request, before, on_progress)
         done, kept = local.done, kept_rank(before.state, local.after.state, before.blueprint)
         # Measured before the rank changes, because the fleet in use is still that of the rank that was trained.
         state, start = (without_tail(one, kept) for one in (local.after.state, before.state))
         after = local.after.narrowed(kept)
-        updates = UpdateFormat(after.blueprint, self.config.mixing)
-        blob, evidence = yield from self._measuring.predicted(state)
+        composed = self._composition
+        updates = UpdateFormat(composed.published_form(after.blueprint), self.config.mixing)
+        blob, evidence = yield from self._measuring.predicted(composed.alone(composed.published(state)))
         try:
-            update = updates.encoded(after.state, after.start, after.units)
+            sent = (composed.published(one) for one in (after.state, after.start))
+            update = updates.encoded(*sent, after.units)
         except ValueError as error:
             raise diverged(error) from None
         trust_losses_W = yield from self._measuring.trust_losses(state)
@@ -243,7 +231,7 @@ class Learner:
             request=request.request,
             round=request.round,
             update=Content.of(update),
-            offer=updates.schema.offer(after.units, after.blueprint.rank),
+            offer=updates.schema.offer(after.units, updates.blueprint.rank),
             evidence=Content.of(evidence),
             snapshot=self.snapshot(),
             tokens=done.tokens,
@@ -283,16 +271,18 @@ class Learner:
     def _mine(self) -> Task[OwnEvidence]:
         if self._published is None:
             # After a restart the published predictions are gone; those of the resumed adapter stand in for them.
-            self._published, _ = yield from self._measuring.predicted(self.state)
+            composed = self._composition
+            alone = composed.alone(composed.published(self.state))
+            self._published, _ = yield from self._measuring.predicted(alone)
         if self._start_losses_W is None and "progress" in self.config.evidence:
             self._start_losses_W = yield from self._measuring.trust_losses(self._now.start)
         few = self._measuring.weighing(self.round)
         weights_W = self._measuring.weights_at(few)
         start_W = self._start_losses_W
         return OwnEvidence(
-            blueprint=self._blueprint,
-            state=self.state,
-            start=self._now.start,
+            blueprint=self._updates.blueprint,
+            state=self._composition.published(self.state),
+            start=self._composition.published(self._now.start),
             blob=self._published,
             trust_WT=self._measuring.trust_WT[few],
             trust_losses_W=(yield from self._own_trust_losses())[few],
@@ -300,15 +290,16 @@ class Learner:
             start_loss=None if start_W is None else mean_loss(start_W[few], weights_W),
             draw=(self.config.training.seed, self.round),
             draws=PUBLISHED_BATCHES * self.config.training.batch_windows,
+            alone=self._composition.alone,
         )
 
     def _confirm(self, request: Confirm) -> Task[Confirmed]:
-        own_W, now = (yield from self._own_trust_losses()), self._now
+        own_W = yield from self._own_trust_losses()
         return (
             yield from confirmed(
                 request,
                 mine=(yield from self._mine()),
-                own=OwnAdapter(now.state, now.start, now.units),
+                target=self._composition.target(self._now),
                 own_loss=self._measuring.trust_loss(own_W),
                 neighbours=self._neighbours,
                 measuring=self._measuring,
@@ -318,15 +309,11 @@ class Learner:
 
     def _evaluate(self, request: Evaluate) -> Task[Evaluated]:
         own_W = yield from self._own_trust_losses()
-        tried = [
-            self._neighbours.merged(
-                row, request.updates, state=self.state, start=self._now.start, own_units=self._now.units
-            )
-            for row in request.rows
-        ]
+        target = self._composition.target(self._now)
+        tried = [self._neighbours.merged(row, request.updates, target) for row in request.rows]
         new = [one for one in tried if one is not None and one.trust_losses_W is None]
         if new:
-            states = tuple(one.merged.state for one in new)
+            states = tuple(one.state for one in new)
             for one, losses_W in zip(
                 new, (yield from losses_of(states, self._measuring.trust_WT, "trust")), strict=True
             ):
@@ -344,7 +331,7 @@ class Learner:
         )
 
     def _fit(self, request: Fit) -> Task[Fitted]:
-        origin, moves = self._neighbours.moves(request.updates, state=self.state, start=self._now.start)
+        origin, moves = self._neighbours.moves(request.updates, self._composition.target(self._now))
         row_K, losses = yield from learned_row(
             request.row,
             moves,
@@ -358,13 +345,21 @@ class Learner:
 
     def _merge(self, request: Merge) -> Task[Merged | Failed]:
         began, now = time.perf_counter(), self._now
-        tried = self._neighbours.merged(
-            request.row, request.updates, state=now.state, start=now.start, own_units=now.units
-        )
+        tried = self._neighbours.merged(request.row, request.updates, self._composition.target(now))
         if tried is None:
             return (yield from self._move(request.request, began, now, self._trust_losses_W))
-        to, discarded = replace(now, state=tried.merged.state), tried.merged.discarded
-        return (yield from self._move(request.request, began, to, tried.trust_losses_W, discarded=discarded))
+        to, losses_W = self._composition.after(now, tried.mixed.state), tried.trust_losses_W
+        other = yield from self._training.refined(
+            now, request.row, lambda: self._neighbours.moves(request.updates, self._composition.target(now))
+        )
+        if other is not None:
+            losses_W, other_W = yield from losses_of(
+                (to.state, other.state), self._measuring.trust_WT, "trust"
+            )
+            if self._measuring.trust_loss(other_W) < self._measuring.trust_loss(losses_W):
+                to, losses_W = other, other_W
+        discarded = 0.0 if to is other else tried.mixed.discarded
+        return (yield from self._move(request.request, began, to, losses_W, discarded=discarded))
 
     def _absorb(self, request: Absorb) -> Task[Merged | Failed]:
         began, now = time.perf_counter(), self._now
@@ -382,7 +377,7 @@ class Learner:
                 "Restore is not for mixing by push-sum: mass that was handed out cannot be taken back"
             )
         began, before = time.perf_counter(), self._now
-        configured = self.shared.blueprint(self.config.adapter)
+        configured = self._composition.blueprint
         test_alone = yield from self._measuring.test_loss(self.state)
         # Before it is measured, because pruning may have lowered the rank since, and the fleet is that of the rank.
         self._become(replace(resumed(request.snapshot, configured, self._fingerprints), round=self.round))
@@ -452,8 +447,3 @@ class Learner:
         if self._trust_losses_W is None:
             self._trust_losses_W = yield from self._measuring.trust_losses(self.state)
         return self._trust_losses_W
-
-
-def _tokens(windows_WT: Windows) -> int:
-    """Tokens that may bear loss, the first of each window included; prompts and padding are negative entries."""
-    return int((windows_WT >= 0).sum())

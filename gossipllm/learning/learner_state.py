@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.merging.pruning import cut
@@ -19,6 +19,7 @@ from gossipllm.model.adapter.snapshots import (
 )
 from trust.errors import UserMistake
 from wire.digest import Content
+from wire.floats import F32
 from wire.messages import Fingerprints
 
 
@@ -27,7 +28,8 @@ class LearnerState:
     """A learner after `round` rounds. Never changed in place.
 
     `start` is the adapter from which the last local steps began, `units` are those that they trained, and `pushed` is
-    the mass of push-sum, None where adapters are mixed otherwise.
+    the mass of push-sum, None where adapters are mixed otherwise. `gates` belong to an adapter of two parts
+    (`composition.parts`). `momentum` is that of merges, as of round `moved_round`; empty for none.
     """
 
     blueprint: Blueprint
@@ -37,6 +39,9 @@ class LearnerState:
     units: tuple[int, ...]
     moments: Moments
     pushed: Pushed | None = None
+    gates: tuple[float, ...] = ()
+    momentum: State = field(default_factory=dict[str, F32])
+    moved_round: int = 0
 
     @staticmethod
     def fresh(config: LearnerConfig, blueprint: Blueprint) -> LearnerState:
@@ -88,7 +93,7 @@ def saved(now: LearnerState, config: LearnerConfig, names: Fingerprints) -> Cont
         model_name=config.model.name,
         train=config.adapter.train,
         rank=blueprint.rank,
-        alpha=config.adapter.alpha,
+        alpha=blueprint.config.alpha,
         dropout=config.adapter.dropout,
         fan_in_fan_out=blueprint.fan_in_fan_out,
         round=now.round,
@@ -97,13 +102,15 @@ def saved(now: LearnerState, config: LearnerConfig, names: Fingerprints) -> Cont
         units=moments.units,
         tokens=pushed.tokens if pushed else 0,
         samples=pushed.samples if pushed else 0,
+        gates=now.gates,
+        moved_round=now.moved_round,
     )
     needed = config.sends_start or "progress" in config.evidence
     # Tensors that local steps did not touch are the same object in both, and are saved once.
     start = {name: value for name, value in now.start.items() if needed and value is not now.state[name]}
     mass = pushed.mass.arrays() if pushed else {}
     return Content.of(
-        encode_snapshot(Snapshot(header, now.state, start, moments.first, moments.second, mass))
+        encode_snapshot(Snapshot(header, now.state, start, moments.first, moments.second, mass, now.momentum))
     )
 
 
@@ -133,4 +140,7 @@ def resumed(content: Content, blueprint: Blueprint, names: Fingerprints) -> Lear
         blueprint.units_of(header.units),
         Moments(header.steps, snapshot.first, snapshot.second, header.since, header.units),
         pushed,
+        header.gates,
+        {name: snapshot.outer[name] for name in adapter if name in snapshot.outer},
+        header.moved_round,
     )

@@ -46,8 +46,8 @@ class SharedModel:
     attached: Attached
     contexts: ContextModels
     meter: PassCounter = field(default_factory=PassCounter)
-    _fleets: dict[tuple[int, tuple[str, ...]], Fleet] = field(
-        default_factory=dict[tuple[int, tuple[str, ...]], Fleet]
+    _fleets: dict[tuple[int, float, tuple[str, ...]], Fleet] = field(
+        default_factory=dict[tuple[int, float, tuple[str, ...]], Fleet]
     )
 
     def blueprint(self, adapter: AdapterConfig) -> Blueprint:
@@ -55,8 +55,8 @@ class SharedModel:
         return self.attached.blueprint(adapter)
 
     def fleet(self, adapter: AdapterConfig) -> Fleet:
-        """The fleet for adapters of this rank and these modules, made when it is first asked for."""
-        choice = (adapter.rank, adapter.modules)
+        """The fleet for adapters of this rank, scale and modules, made when it is first asked for."""
+        choice = (adapter.rank, adapter.alpha, adapter.modules)
         if choice not in self._fleets:
             self._fleets[choice] = Fleet(self.base, adapter, attached=self.attached, meter=self.meter)
         return self._fleets[choice]

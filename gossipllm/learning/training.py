@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.batches import batches
+from gossipllm.learning.composition.composition import Composition, Moves
 from gossipllm.learning.jobs import OnStep, ProbeJob, StepsDone, StepsJob, Task, probed, stepped
 from gossipllm.learning.learner_state import LearnerState, diverged
 from gossipllm.learning.merging.push import flat
@@ -37,10 +38,21 @@ class LocalResult:
 class LocalTraining:
     """Local training of one learner on its own text."""
 
-    def __init__(self, config: LearnerConfig, shared: SharedModel, train_WT: Windows) -> None:
+    def __init__(
+        self, config: LearnerConfig, shared: SharedModel, composition: Composition, train_WT: Windows
+    ) -> None:
         self._config = config
         self._shared = shared
-        self._train_WT = train_WT
+        self._composition = composition
+        self._train_WT, self._held_WT = composition.split(train_WT)
+
+    def settled(self, now: LearnerState) -> Task[LearnerState]:
+        """The state to take local steps from: what is learned between rounds, on text that is held back for it."""
+        return (yield from self._composition.settled(now, self._held_WT))
+
+    def refined(self, now: LearnerState, row: Sequence[float], moves: Moves) -> Task[LearnerState | None]:
+        """What a merge by this row can become by what is learned on that text (`Composition.refined`)."""
+        return (yield from self._composition.refined(now, row, moves, self._held_WT))
 
     def perform(self, request: Train, before: LearnerState, on_progress: OnProgress) -> Task[LocalResult]:
         """Take the requested steps from `before`, which is not changed. Raises `UserMistake` where they diverge."""
@@ -92,7 +104,15 @@ class LocalTraining:
             except ValueError as error:
                 raise diverged(error) from None
             pushed, shares = pushed.pushed(request.receivers, request.round)
-        after = LearnerState(blueprint, request.round, done.state, before.state, units, done.moments, pushed)
+        after = replace(
+            before,
+            round=request.round,
+            state=done.state,
+            start=before.state,
+            units=units,
+            moments=done.moments,
+            pushed=pushed,
+        )
         return LocalResult(after, done, within, importance, shares)
 
     def _steps(
@@ -114,7 +134,7 @@ class LocalTraining:
             config,
             on_step,
             tensors=() if units == blueprint.own else blueprint.tensors_of(units),
-            masks=blueprint.masks_of(units),
+            masks=self._composition.masks(before, units),
             context_model=within.context_model,
             measure=self._config.layers.partial,
             dropout=self._config.adapter.dropout,

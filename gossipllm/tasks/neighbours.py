@@ -9,7 +9,11 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+import msgspec
+
 from gossipllm.config import LearnerConfig
+from gossipllm.config.choices import MIXINGS
+from gossipllm.learning.composition.parts import own_part
 from gossipllm.learning.merging.stack import completed
 from gossipllm.learning.merging.updates import UpdateFormat
 from gossipllm.model.adapter.placement import attach
@@ -40,14 +44,21 @@ def laid_over(base: Base, one: NeighbourAdapter) -> Snapshot:
     attached = attach(base.model, one.config.adapter)
     try:
         blueprint = attached.blueprint(one.config.adapter)
-        if 1 <= one.own.header.rank < blueprint.rank:
+        own = one.own
+        if MIXINGS[one.config.mixing].beside and own.header.rank == 2 * blueprint.rank:
+            # Only the own one of the two adapters has the neighbour's form.
+            header = msgspec.structs.replace(
+                own.header, rank=blueprint.rank, alpha=blueprint.config.alpha, gates=()
+            )
+            own = dataclasses.replace(own, header=header, adapter=own_part(blueprint, own.adapter))
+        if 1 <= own.header.rank < blueprint.rank:
             # The own adapter was pruned to a smaller rank than the configuration names.
-            blueprint = blueprint.narrowed(one.own.header.rank)
+            blueprint = blueprint.narrowed(own.header.rank)
         shapes = {spec.name: spec.shape for spec in blueprint.layout.tensors}
-        if shapes != {name: value.shape for name, value in one.own.adapter.items()}:
+        if shapes != {name: value.shape for name, value in own.adapter.items()}:
             raise WireError("update", "peer.toml describes another adapter than at the last merge")
         update = UpdateFormat(blueprint, one.config.mixing).decoded(one.update.data)
-        return dataclasses.replace(one.own, adapter=completed(update, one.own.adapter, blueprint))
+        return dataclasses.replace(own, adapter=completed(update, own.adapter, blueprint))
     finally:
         for name, site in attached.sites.items():
             replace(base.model, name, site.frozen)

@@ -25,7 +25,7 @@ from gossipllm.config import (
     ReferenceConfig,
     TrainingConfig,
 )
-from gossipllm.config.choices import MIXINGS, MergeRule, Mixing
+from gossipllm.config.choices import MIXINGS, MergeRule, Mixing, Outer
 from gossipllm.config.toml import from_mapping, toml_values
 from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
 from peers.core.plateau import SettleConfig
@@ -90,7 +90,19 @@ class MergeConfig:
     added to this peer's adapter before its own steps. Wagner et al. (2024) run the first and print the second; with
     rows that differ from peer to peer, the second lets adapters drift apart. Or "push-sum" (1811.10792): no trust row,
     but the exact mean over the whole network weighted by tokens (trust.tokens_alpha), for peers that trust each other.
-    Same for all peers."""
+    "beside" and "routed" leave this peer's adapter as it was trained and mix neighbours into a second one beside it,
+    which local steps do not change: with a gate for each block of the model (as FedALT, 2503.11880), or with a row for
+    each block too (as CoMiGS, 2409.13931, routes tokens). The export has twice the rank. Same for all peers."""
+
+    outer: Outer = "none"
+    """What the move of a merge becomes before it is taken: "none", itself; "nesterov" (DiLoCo, 2311.08105) or "noloco"
+    (2506.10911), momentum over the moves of the last merges. Peers may differ in it."""
+
+    outer_momentum: float = 0.5
+    """How much of the last moves is kept, 0 to below 1. NoLoCo; DiLoCo has 0.9, with far more steps in a round."""
+
+    outer_rate: float = 0.7
+    """How much of a move is taken, above 0 to 2. DiLoCo and NoLoCo."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +176,9 @@ class PeerConfig:
             merge=self.merge.rule,
             clip=self.merge.clip,
             mixing=self.merge.mixing,
+            outer=self.merge.outer,
+            outer_momentum=self.merge.outer_momentum,
+            outer_rate=self.merge.outer_rate,
             tokens_alpha=alpha_of(self.trust, self.training.reduction),
             judging=self.round.guard and self.defence.fresh,
         )

@@ -31,7 +31,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig
-from gossipllm.config.choices import MIXINGS, TRAINS, MergeRule, Missing, Mixing, Start, Train
+from gossipllm.config.choices import MIXINGS, TRAINS, MergeRule, Missing, Mixing, Outer, Start, Train
 from peers.core.config import NO_DEFENCE, DefenceConfig, RoundConfig
 from peers.core.plateau import NEVER_SETTLES, SettleConfig
 from trust.errors import UserMistake
@@ -59,6 +59,7 @@ class Method:
     """Whether the scenario's defences stand where there is a guard; without, the guard compares whole rows only."""
     merge: MergeRule | None = None
     mixing: Mixing = "parameters"
+    outer: Outer = "none"
     start: Start | None = None
     train: Train | None = None
     tokens: bool = False
@@ -188,6 +189,13 @@ CHANGES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
         {"merges": False},
     ),
     "updates": ("mix what each peer gained by its local steps, not the adapters", {"mixing": "updates"}),
+    "beside": (
+        "mix neighbours into a second adapter beside the own one, with a gate for each block (FedALT)",
+        {"mixing": "beside"},
+    ),
+    "routed": ("as +beside, with a row for each block", {"mixing": "routed"}),
+    "nesterov": ("Nesterov momentum over the moves of merges (DiLoCo)", {"outer": "nesterov"}),
+    "noloco": ("momentum over the moves of merges (NoLoCo)", {"outer": "noloco"}),
     "mean": ("average the factors A and B apart", {"merge": "mean"}),
     "pad": ("average A and B apart, smaller ranks filled up with zeros (HetLoRA)", {"merge": "pad"}),
     "svd": ("best adapter of this rank for the weighted sum of the products B A", {"merge": "svd"}),
@@ -341,6 +349,14 @@ def _contradiction(method: Method) -> str:
         ),
         (method.layers and method.heads, "+layers and +heads exclude each other"),
         (lone and parts, f"+{unlike} sends a factor of all blocks, with neither +layers nor +heads"),
+        (
+            MIXINGS[method.mixing].beside and (parts or (method.train or "both") != "both"),
+            f"+{method.mixing} keeps two whole adapters, with neither parts of them nor frozen factors",
+        ),
+        (
+            method.outer != "none" and (pushes or MIXINGS[method.mixing].beside or not method.merging),
+            f"+{method.outer} needs merges by a row that replace the adapter",
+        ),
         (lone and pushes, f"+{unlike} has no whole adapter for push-sum to mix"),
         (parts and pushes, "push-sum mixes whole adapters, with neither +layers nor +heads"),
         (

@@ -119,6 +119,7 @@ _MERGING: Final = Rule(_merging, "every peer trains alone")
 _RANKED: Final = Rule(_has_rank, 'adapter.train = "full" or "bias" has no LoRA factors')
 _TEMPERED: Final = Rule(_has_temperature, "only s1, s2, s3 and their products use it")
 _LEARNED: Final = Rule(lambda _, m: STRATEGIES[m.strategy].fitted, "no method learns a row")
+_OUTER: Final = Rule(lambda _, m: m.outer != "none", "only methods +nesterov and +noloco have it")
 _BALANCES: Final = Rule(lambda _, m: m.strategy == "balance", "only balance accepts by a radius")
 _DISTILS: Final = Rule(lambda s, _: s.layers.context == "distil", 'layers.context is not "distil"')
 _BY_IMPORTANCE: Final = Rule(
@@ -142,6 +143,8 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         Rule(lambda _, method: method.merge is None, "every method names its own merge"),
     ),
     "clip": (Rule(_has_row, "nothing is merged by a row"), _DEFENDED),
+    "outer_momentum": (_OUTER,),
+    "outer_rate": (_OUTER,),
     "anneal": (Rule(lambda s, _: not s.training.decay_steps, "training.decay_steps says it"),),
     # -- data --
     "data.train_samples": (_SAMPLES,),

@@ -131,6 +131,13 @@ class Scenario:
     """How far a neighbour can move a merge, in times the size of a peer's own adapter, up to 1,000, or 0 for no
     bound; for methods with defences."""
 
+    outer_momentum: float = 0.5
+    """For methods +nesterov and +noloco: how much of the last merges' moves is kept, 0 to below 1
+    (`LearnerConfig.outer_momentum`)."""
+
+    outer_rate: float = 0.7
+    """For methods +nesterov and +noloco: how much of a move is taken, above 0 to 2 (`LearnerConfig.outer_rate`)."""
+
     anneal: bool = True
     """Whether the learning rate falls over the whole run: training.decay_steps, where it is 0, becomes the
     number of local steps that a peer takes."""
@@ -276,6 +283,9 @@ class Scenario:
             merge=method.merge or self.merge,
             clip=self.clip if defended(method, guard=self.round.guard) else 0.0,
             mixing=method.mixing,
+            outer=method.outer,
+            outer_momentum=self.outer_momentum,
+            outer_rate=self.outer_rate,
         )
 
     def label(self, index: int) -> str:

@@ -52,12 +52,16 @@ class Clip:
         own: Sequence[OfferedPieces],
         others: Sequence[Sequence[OfferedPieces]],
         clip: float,
+        *,
+        beside: Sequence[OfferedPieces] = (),
     ) -> None:
+        """`beside` are adapters that are this peer's own too and are not mixed into: this peer's size is that of the
+        largest."""
         # What overflows here leaves a ratio that is infinite or no number, and so is left out.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             balanced = [_balanced(blueprint, each, own[0]) for each in others]
-            ratios_UK = _product_ratios(blueprint, [own, *balanced], clip)
-            factor_ratios_UK = _factor_ratios(blueprint, [own, *balanced], clip)
+            ratios_UK = _product_ratios(blueprint, [own, *balanced], clip, beside)
+            factor_ratios_UK = _factor_ratios(blueprint, [own, *balanced], clip, beside)
         self._kept_UK = _kept(ratios_UK)
         self._kept_by_factors_UK = _kept(np.maximum(ratios_UK, factor_ratios_UK))
         self.others = [
@@ -109,13 +113,23 @@ def _kept(ratios_UK: F64) -> F64:
     return np.where(ratios_UK <= 1, 1.0, clipped_UK)
 
 
-def _product_ratios(blueprint: Blueprint, peers: Sequence[Sequence[OfferedPieces]], clip: float) -> F64:
+def _product_ratios(
+    blueprint: Blueprint,
+    peers: Sequence[Sequence[OfferedPieces]],
+    clip: float,
+    beside: Sequence[OfferedPieces],
+) -> F64:
     """Distances of the products over tau. All 0 where this peer's own are zero, which gives no yardstick."""
     inner_UKK = of_moves(
         inner_products(blueprint, [one for each in peers for one in each]).inner_UVV, len(peers[0])
     )
     squares_UK = np.einsum("ukk->uk", inner_UKK)
-    tau_U1 = clip * _yardstick(np.sqrt(np.maximum(squares_UK[:, :1], 0.0)))
+    own_U1 = squares_UK[:, :1]
+    if beside:
+        own_U1 = np.maximum(
+            own_U1, np.einsum("ukk->uk", inner_products(blueprint, beside).inner_UVV).max(1)[:, None]
+        )
+    tau_U1 = clip * _yardstick(np.sqrt(np.maximum(own_U1, 0.0)))
     if not tau_U1.any():
         return np.zeros_like(squares_UK)
     apart_UK = np.sqrt(np.maximum(squares_UK + squares_UK[:, :1] - 2 * inner_UKK[:, 0], 0.0))
@@ -129,7 +143,12 @@ def _product_ratios(blueprint: Blueprint, peers: Sequence[Sequence[OfferedPieces
     return np.where(bounds_UK <= MOST_RATIO * tau_U1, apart_UK / tau_U1, math.inf)
 
 
-def _factor_ratios(blueprint: Blueprint, peers: Sequence[Sequence[OfferedPieces]], clip: float) -> F64:
+def _factor_ratios(
+    blueprint: Blueprint,
+    peers: Sequence[Sequence[OfferedPieces]],
+    clip: float,
+    beside: Sequence[OfferedPieces],
+) -> F64:
     """The larger distance of the two factors over its tau; 0 for units without both factors."""
     ratios_UK = np.zeros((len(blueprint.anatomy.cuts), len(peers)))
     for axis in (0, 1):
@@ -142,6 +161,9 @@ def _factor_ratios(blueprint: Blueprint, peers: Sequence[Sequence[OfferedPieces]
         )
         sizes_U = np.zeros(len(ratios_UK))
         sizes_U[list(own)] = [_norm(value) for value in own.values()]
+        for one in beside:
+            for unit, cuts in _pairs(blueprint, [one]).items():
+                sizes_U[unit] = max(sizes_U[unit], _norm(_factor(blueprint, [one], cuts[axis], axis)))
         tau_U = clip * _yardstick(sizes_U)
         for peer, moves in enumerate(others, start=1):
             for unit in moves.keys() & own.keys():

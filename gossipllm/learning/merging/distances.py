@@ -10,7 +10,7 @@ Axes: W windows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -46,7 +46,8 @@ Blob: TypeAlias = SparseRows | LogitRows
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OwnEvidence:
-    """This peer's side of a comparison. `trust_WT` are the windows to weigh neighbours on, `trust_losses_W` the losses
+    """This peer's side of a comparison. `state` and `start` are what it publishes. `alone` makes of a published adapter
+    one that can be measured by itself. `trust_WT` are the windows to weigh neighbours on, `trust_losses_W` the losses
     of its own adapter on them, `weights_W` how much each counts in a mean (`averages.weights_of`)."""
 
     blueprint: Blueprint
@@ -62,6 +63,7 @@ class OwnEvidence:
     """Seed and round: with the neighbour's name they determine which windows "perplexity" draws."""
     draws: int
     """The number of windows that "perplexity" draws."""
+    alone: Callable[[State], State]
 
 
 def measured(
@@ -122,12 +124,13 @@ def _by_factors(kind: Evidence, mine: OwnEvidence, theirs: Update) -> Distance:
 
 
 def _by_losses(kind: Evidence, mine: OwnEvidence, author: str, theirs: State) -> Task[Distance]:
+    whole = mine.alone(theirs)
     if kind == "perplexity":
         # As published: every pair draws its own windows, and the two models of a pair draw separately.
         own, other = (drawn(len(mine.trust_WT), mine.draws, (*mine.draw, who)) for who in ("own", author))
-        (theirs_W,) = yield from losses_of((theirs,), mine.trust_WT[other], "trust")
+        (theirs_W,) = yield from losses_of((whole,), mine.trust_WT[other], "trust")
         return perplexity_distance(mine.trust_losses_W[own], _finite(theirs_W))
-    (theirs_W,) = yield from losses_of((theirs,), mine.trust_WT, "trust")
+    (theirs_W,) = yield from losses_of((whole,), mine.trust_WT, "trust")
     if kind == "progress":
         return progress(mine, theirs, _finite(theirs_W))
     return _validation(mine, _finite(theirs_W))

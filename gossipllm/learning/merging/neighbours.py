@@ -6,9 +6,11 @@ again. At a bound the oldest entry goes first; it is computed again when it is a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+import numpy as np
 
 from gossipllm.config import LearnerConfig
 from gossipllm.config.choices import MERGE_RULES, rules_for_unequal_ranks
@@ -25,11 +27,24 @@ HELD_UPDATES: Final = 64
 HELD_MERGES: Final = 32
 
 
+def _as_it_is(mixed: State) -> State:
+    return mixed
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What neighbours are mixed into, and what the whole adapter becomes of a mix, which is affine in it."""
+
+    own: OwnAdapter
+    whole: Callable[[State], State] = _as_it_is
+
+
 @dataclass(slots=True, eq=False)
 class TriedMerge:
-    """The merge by one row, and its losses on the trust split once they are measured."""
+    """The mix by one row, the whole adapter that it gives, and its losses on the trust split once they are measured."""
 
-    merged: MergedState
+    mixed: MergedState
+    state: State
     trust_losses_W: F32 | None = None
 
 
@@ -55,16 +70,11 @@ class Neighbours:
         self,
         row: tuple[float, ...],
         updates: Sequence[Content],
-        *,
-        state: State,
-        start: State,
-        own_units: Collection[int] | None = None,
+        target: Target,
     ) -> TriedMerge | None:
-        """The merge by `row` with the own adapter, which is `state` and was `start` before its local steps; None where
-        the row keeps everything.
+        """The merge by `row`; None where the row keeps everything.
 
-        `own_units` are those that these steps trained, None for all. `state`, `start` and `own_units` are no part of
-        the cache's key: call `forget_merges` whenever one of them changes.
+        `target` is no part of the cache's key: call `forget_merges` whenever it changes.
         """
         if len(row) != len(updates) + 1:
             raise ValueError(f"row must have {len(updates) + 1} weights, got {len(row)}")
@@ -73,36 +83,36 @@ class Neighbours:
         digests = tuple(update.digest for update in updates)
         key = (row, digests)
         if key not in self._merges:
-            units = self._format.blueprint.own if own_units is None else own_units
-            stack = self._stacked(digests, updates, OwnAdapter(state, start, units))
-            self._merges[key] = TriedMerge(stack.merge(row, self._config.merge, self._config.layers.missing))
+            stack = self._stacked(digests, updates, target.own)
+            mixed = stack.merge(row, self._config.merge, self._config.layers.missing)
+            self._merges[key] = TriedMerge(mixed, target.whole(mixed.state))
         return self._merges[key]
 
-    def beside(self, update: Update, share: float, own: OwnAdapter) -> State:
-        """The merge of the own adapter with one neighbour's at the weight `share`, which is not kept.
+    def tried(self, update: Update, share: float, target: Target) -> State:
+        """The merge with one neighbour at the weight `share`, which is not kept.
 
         By rule "svd" where the configured rule is robust: of two adapters, such a rule may take the larger weight's.
         """
-        stack = self._stack_of(own, [update])
+        stack = self._stack_of(target.own, [update])
         rule = "svd" if MERGE_RULES[self._config.merge].robust else self._config.merge
-        return stack.merge((1 - share, share), rule, self._config.layers.missing).state
+        return target.whole(stack.merge((1 - share, share), rule, self._config.layers.missing).state)
 
-    def moves(
-        self, updates: Sequence[Content], *, state: State, start: State
-    ) -> tuple[State | None, list[State]]:
-        """`(o, m)`, such that a row w gives `o + sum_j w_j m_j`; o is None for no offset. m_0 is this peer's own move.
+    def moves(self, updates: Sequence[Content], target: Target) -> tuple[State | None, list[State]]:
+        """`(o, m)`, such that a row w gives the whole adapter `o + sum_j w_j m_j`; o is None for no offset. m_0 is this
+        peer's own move.
 
         For units that a neighbour does not offer, its move is this peer's own. The clip bounds moves as
         `clipping.clipped_moves` does.
         """
         blueprint = self._format.blueprint
+        state, start = target.own.state, target.own.start
         others = [self.decoded(update) for update in updates]
         states = [state, *(completed(one, state, blueprint) for one in others)]
         if not self._config.sends_start:
-            return None, clipped_moves(states, self._config.clip)
+            return _through(target.whole, None, clipped_moves(states, self._config.clip))
         starts = [start, *(started(one, start, blueprint) for one in others)]
         gains = [_gain(*pair) for pair in zip(states, starts, strict=True)]
-        return start, clipped_moves(gains, self._config.clip)
+        return _through(target.whole, start, clipped_moves(gains, self._config.clip))
 
     def _checked(self, update: Update) -> Update:
         rank = self._format.blueprint.rank
@@ -132,6 +142,16 @@ class Neighbours:
     def forget_merges(self) -> None:
         self._stack = None
         self._merges.clear()
+
+
+def _through(
+    whole: Callable[[State], State], origin: State | None, moves: list[State]
+) -> tuple[State | None, list[State]]:
+    """Origin and moves of the whole adapter, from those of what is mixed."""
+    if whole is _as_it_is:
+        return origin, moves
+    zero = whole({name: np.zeros_like(value) for name, value in moves[0].items()})
+    return (zero if origin is None else whole(origin)), [_gain(whole(move), zero) for move in moves]
 
 
 def _gain(state: State, start: State) -> State:

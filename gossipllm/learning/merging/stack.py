@@ -63,11 +63,13 @@ class MergedState:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OwnAdapter:
-    """This peer's adapter, the adapter before its last local steps, and the units that these steps trained."""
+    """This peer's adapter, the adapter before its last local steps, and the units that these steps trained. `beside` is
+    an adapter that stays as it is beside this one; the clip takes the larger of both for this peer's size."""
 
     state: State
     start: State
     units: Collection[int]
+    beside: State | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +118,8 @@ class Stack:
         )
         others = [self._voices_of(update) for update in updates]
         self._offered = [mine, *others]
-        self._clip = Clip(blueprint, mine, others, clip) if clip else None
+        stays = [] if own.beside is None else _voices(blueprint.rank, blueprint.own, own.beside)
+        self._clip = Clip(blueprint, mine, others, clip, beside=stays) if clip else None
         self._groups = self._grouped(
             [mine, *(others if self._clip is None else self._clip.others)],
             [frozenset(own.units), *(frozenset(one.units) for one in updates)],

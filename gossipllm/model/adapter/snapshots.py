@@ -4,7 +4,8 @@
 
 The safetensors part holds float32 tensors: `adapter/<name>`; `start/<name>`, the state before the last local steps,
 where it is needed; `first/<name>` and `second/<name>`, the moments of AdamW for the tensors that were trained, once
-there was a step. Where mixing is by push-sum it also holds the integers of `mass/<name>`. No torch here, so that an
+there was a step. Where mixing is by push-sum it also holds the integers of `mass/<name>`, and with outer momentum
+`outer/<name>`. No torch here, so that an
 adapter can be exported without loading a model.
 """
 
@@ -34,9 +35,10 @@ _PREFIX: Final = struct.Struct("<4sI")
 class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     """What a snapshot's tensors belong to. `layout` is the fingerprint of updates (units, scale, start, mixing).
 
-    `rank` is 0 where adapters have no rank. `units` is the bitmap of the units that the last local steps trained, empty
-    for all; the moments are of these units and began at step `since`. `tokens` and `samples` are the counts in the mass
-    of push-sum.
+    `rank` and `alpha` are those of the whole adapter; `rank` is 0 where adapters have no rank. `units` is the bitmap of
+    the units that the last local steps trained, empty for all; the moments are of these units and began at step
+    `since`. `tokens` and `samples` are the counts in the mass of push-sum. `gates` are those of the second of two
+    adapters (`gossipllm.learning.composition.parts`), and `moved_round` is the round of the last outer step.
     """
 
     base: bytes
@@ -54,12 +56,14 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     units: bytes = b""
     tokens: int = 0
     samples: int = 0
+    gates: tuple[float, ...] = ()
+    moved_round: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
     """A learner's state. `start` is the adapter before the last local steps, `first` and `second` are AdamW's moments,
-    `mass` belongs to push-sum; each may be empty."""
+    `mass` belongs to push-sum, `outer` is the momentum of merges; each may be empty."""
 
     header: SnapshotHeader
     adapter: Mapping[str, F32]
@@ -67,6 +71,7 @@ class Snapshot:
     first: Mapping[str, F32]
     second: Mapping[str, F32]
     mass: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
+    outer: Mapping[str, F32] = field(default_factory=dict[str, F32])
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
@@ -77,6 +82,7 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
         "first": snapshot.first,
         "second": snapshot.second,
         "mass": snapshot.mass,
+        "outer": snapshot.outer,
     }
     tensors = {
         f"{kind}/{name}": np.ascontiguousarray(values)
@@ -101,10 +107,10 @@ def decode_snapshot(data: bytes) -> Snapshot:
     for name, values in tensors.items():
         kind, _, rest = name.partition("/")
         kinds.setdefault(kind, {})[rest] = values
-    adapter, start, first, second, mass = (
-        kinds.get(kind, {}) for kind in ("adapter", "start", "first", "second", "mass")
+    adapter, start, first, second, mass, outer = (
+        kinds.get(kind, {}) for kind in ("adapter", "start", "first", "second", "mass", "outer")
     )
-    return Snapshot(header, adapter, start, first, second, mass)
+    return Snapshot(header, adapter, start, first, second, mass, outer)
 
 
 def check_snapshot(

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gossipllm.config import Evidence, LearnerConfig
+from gossipllm.learning.composition.composition import composition_of
 from gossipllm.learning.jobs import Task
 from gossipllm.learning.learner import PUBLISHED_BATCHES
 from gossipllm.learning.learner_pool import OPENING_STEPS
@@ -51,10 +52,14 @@ class Reopened:
         done(1)
         configured = shared.blueprint(config.adapter)
         names = shared.fingerprints(UpdateFormat(configured, config.mixing))
+        composition = composition_of(config, configured)
         self._config = config
         self._members = inputs.members
-        self._now = resumed(inputs.snapshot, configured, names)
-        self._neighbours = Neighbours(UpdateFormat(self._now.blueprint, config.mixing), config)
+        self._composition = composition
+        self._now = resumed(inputs.snapshot, composition.blueprint, names)
+        self._form = composition.published_form(self._now.blueprint)
+        self._target = composition.target(self._now)
+        self._neighbours = Neighbours(UpdateFormat(self._form, config.mixing), config)
         self._measuring = Measuring(config, splits, shared.reference)
         self._fleet = shared.fleet(self._now.blueprint.config)
         done(1)
@@ -95,7 +100,7 @@ class Reopened:
         done = stages.begin("learning a row", 1)
         updates = [one.update for one in self._members]
         try:
-            origin, moves = self._neighbours.moves(updates, state=self._now.state, start=self._now.start)
+            origin, moves = self._neighbours.moves(updates, self._target)
         except WireError as error:
             raise _unfit(error) from None
         task = learned_row(
@@ -131,12 +136,11 @@ class Reopened:
         return self._measuring.error_at(losses_W - other_W, np.arange(len(losses_W)))
 
     def _losses_W(self, row: Row) -> F32:
-        now = self._now
         updates = [one.update for one in self._members]
-        tried = self._neighbours.merged(row, updates, state=now.state, start=now.start, own_units=now.units)
+        tried = self._neighbours.merged(row, updates, self._target)
         if tried is None:
             return self._own_losses_W
-        return self._performed(self._measuring.trust_losses(tried.merged.state))
+        return self._performed(self._measuring.trust_losses(tried.state))
 
     def _distance(self, kind: Evidence, one: MergeInput) -> Distance:
         if one.evidence is None and EVIDENCE[kind].positions is not None:
@@ -151,15 +155,16 @@ class Reopened:
     def _mine(self) -> OwnEvidence:
         few = self._measuring.weighing(self._now.round)
         weights_W = self._measuring.weights_at(few)
-        now, start_loss = self._now, None
+        now, composition, start_loss = self._now, self._composition, None
         if self._keeps_start:
             start_W: F32 = self._performed(self._measuring.trust_losses(now.start))
             start_loss = mean_loss(start_W[few], weights_W)
-        blob, _ = self._performed(self._measuring.predicted(now.state))
+        state = composition.published(now.state)
+        blob, _ = self._performed(self._measuring.predicted(composition.alone(state)))
         return OwnEvidence(
-            blueprint=now.blueprint,
-            state=now.state,
-            start=now.start,
+            blueprint=self._form,
+            state=state,
+            start=composition.published(now.start),
             blob=blob,
             trust_WT=self._measuring.trust_WT[few],
             trust_losses_W=self._own_losses_W[few],
@@ -167,6 +172,7 @@ class Reopened:
             start_loss=start_loss,
             draw=(self._config.training.seed, now.round),
             draws=PUBLISHED_BATCHES * self._config.training.batch_windows,
+            alone=composition.alone,
         )
 
     def _performed(self, task: Task[R]) -> R:

@@ -56,6 +56,8 @@ def refusal(name: str, change: str) -> str:
         return "whole adapters"
     if (lone or change in ("layers", "heads")) and name in ("s1-text", "s1-code"):
         return "whole adapters"
+    if change in ("nesterov", "noloco") and name in ("local", "pooled", "local-code", "pushsum"):
+        return "merges by a row"
     if change == "tokens" and name in ("local", "pooled", "local-code", "theoretical", "pushsum"):
         return "no row to weigh"
     if change == "alone" and name in ("local", "pooled", "local-code", "pushsum"):
