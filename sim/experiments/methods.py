@@ -60,6 +60,8 @@ class Method:
     merge: MergeRule | None = None
     mixing: Mixing = "parameters"
     outer: Outer = "none"
+    ranks: int = 1
+    """Factor on the adapters' rank and alpha."""
     start: Start | None = None
     train: Train | None = None
     tokens: bool = False
@@ -239,6 +241,7 @@ CHANGES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "renorm": ("a block is averaged over the peers that trained it, as in LEFF", {"missing": "renorm"}),
     "kept": ("a block is averaged over the peers that trained it and this peer", {"missing": "kept"}),
     "self": ("weights of peers that did not train a block go to this peer's own", {"missing": "self"}),
+    "rank2": ("adapters of twice the rank, with the same scale", {"ranks": 2}),
     "steps3": ("three times the local steps in a round", {"steps": 3}),
     "batch3": ("three times the windows in a batch", {"batch": 3}),
     "trust": ("train on the trust split, too, so that no split is left to stop by", {"text": "trust"}),
@@ -315,8 +318,16 @@ def settle_of(method: Method, settle: SettleConfig, *, guard: bool) -> SettleCon
 
 
 def adapter_of(method: Method, adapter: AdapterConfig) -> AdapterConfig:
-    """The scenario's adapter with the method's initial A and its trained part."""
-    return replace(adapter, start=method.start or adapter.start, train=method.train or adapter.train)
+    """The scenario's adapter with the method's rank, its initial A and its trained part."""
+    rank = adapter.rank * method.ranks
+    return replace(
+        adapter,
+        rank=rank,
+        most_rank=max(rank, adapter.most_rank),
+        alpha=adapter.alpha * method.ranks,
+        start=method.start or adapter.start,
+        train=method.train or adapter.train,
+    )
 
 
 def layers_of(method: Method, layers: LayersConfig) -> LayersConfig:

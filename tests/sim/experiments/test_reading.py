@@ -99,6 +99,7 @@ IDLE_AND_READ: list[tuple[str, list[str], list[str]]] = [
     ("round.explore=1", [], ["round.most_partners=4"]),
     ("round.most_context_mb=5", [], ["layers.count=1", "layers.context=distil", "layers.contexts=fetch",
       "methods=['s3+layers']"]),
+    ("outer_rate=0.5", ["methods=['s3', 's3+beside']"], ["methods=['s3', 's3+noloco']"]),
     ("clip=2.0", ["methods=['s3+rowguard', 'fedavg']"], ["methods=['s3']"]),
     ("merge=mean", ["methods=['fedavg', 's3+pad']"], []),
     ("anneal=false", ["training.decay_steps=20"], []),
@@ -188,6 +189,8 @@ OTHER_VALUES: dict[str, object] = {
     # Values of choices and lists; numbers are counted up, and what must be told is told here too.
     "merge": "mean",
     "settle.schedule": "constant",
+    "outer_momentum": 0.25,
+    "outer_rate": 0.5,
     "data.partition.major": 0.6,
     "data.partition.released": "codes-wiki-low",
     "trust.strategy": "validation",
