@@ -111,7 +111,10 @@ def test_a_copy_and_an_untouched_start_are_found_among_single_factors(
     form = ada.shared.blueprint(ada.config.adapter)
     offer, tensors = decode_offered(done.update.data, form.schema)
     start = {name: form.shared[name] for name in tensors}
-    louder = {name: start[name] + np.float32(1.5) * (value - start[name]) for name, value in tensors.items()}
+    louder = {
+        name: (start[name] + 1.5 * (value - start[name])).astype(np.float32)
+        for name, value in tensors.items()
+    }
     versions = [Content.of(encode_offered(each, form.schema, offer)) for each in (tensors, louder, start)]
 
     reply = confirmed(pool, ada, *((version, done) for version in versions))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gossipllm.config import LearnerConfig
 from gossipllm.config.choices import MERGE_RULES, MergeRule, Missing, Mixing, Train
 from gossipllm.learning.merging.clipping import clipped_moves
-from gossipllm.learning.merging.neighbours import Neighbours
+from gossipllm.learning.merging.neighbours import Neighbours, Target
 from gossipllm.learning.merging.stack import MergedState, OwnAdapter, Stack
 from gossipllm.learning.merging.updates import Update, UpdateFormat
 from gossipllm.model.adapter.blueprint import Blueprint
@@ -264,7 +264,7 @@ def test_the_moves_of_a_learned_row_are_clipped_tensor_by_tensor(
         for other in (draw(form, 1), scaled(draw(form, 2), b=1e12), scaled(draw(form, 2), b=100.0))
     ]
 
-    _, (mine, fair, wild, loud) = neighbours.moves(updates, state=own, start=start)
+    _, (mine, fair, wild, loud) = neighbours.moves(updates, Target(OwnAdapter(own, start, form.own)))
 
     for suffix in ("lora_A", "lora_B"):
         names = [name for name in mine if name.endswith(suffix)]
@@ -286,3 +286,28 @@ def test_without_a_clip_moves_stay_as_they_are(shape: Shape, draw: Draw) -> None
     moves: list[Any] = [draw(form, 0), scaled(draw(form, 1), b=1e12)]
 
     assert clipped_moves(moves, 0.0) == moves
+
+
+def test_where_an_adapter_stays_beside_the_mix_its_size_is_the_yardstick(
+    shape: Shape, draw: Draw, offered: Offered, effect: Any
+) -> None:
+    """A second adapter that is still zero gives none of its own."""
+    form = shape()
+    own, loud = draw(form, 0), scaled(draw(form, 1), b=100.0)
+    rest = form.start(0)
+    sizes = np.array([np.linalg.norm(effect(form, own, unit)) for unit in form.own])
+    tau = CLIP * np.maximum(sizes, np.sqrt(np.mean(sizes**2)))
+
+    bounded, free = (
+        Stack(form, OwnAdapter(rest, rest, form.own, beside=stays), [offered(form, loud)], clip=CLIP)
+        .merge([0.5, 0.5], "svd")
+        .state
+        for stays in (own, None)
+    )
+
+    moved, wild = (
+        np.array([np.linalg.norm(effect(form, state, unit)) for unit in form.own])
+        for state in (bounded, free)
+    )
+    assert np.all(moved <= 0.5 * tau * (1 + 1e-4))
+    assert np.all(wild > tau)

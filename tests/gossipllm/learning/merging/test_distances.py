@@ -38,6 +38,7 @@ def mine(form: Blueprint, state: State) -> OwnEvidence:
         start_loss=None,
         draw=(0,),
         draws=2,
+        alone=lambda state: state,
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from gossipllm.config import AdapterConfig, LearnerConfig
 from gossipllm.config.choices import MERGE_RULES, MergeRule, Train
-from gossipllm.learning.merging.neighbours import Neighbours
+from gossipllm.learning.merging.neighbours import Neighbours, Target
 from gossipllm.learning.merging.stack import OwnAdapter, Stack
 from gossipllm.learning.merging.updates import Update, UpdateFormat
 from gossipllm.model.adapter.blueprint import Blueprint
@@ -139,10 +139,10 @@ def test_what_one_neighbour_does_at_a_small_weight_is_measured_by_the_sum(
         Neighbours(UpdateFormat(form, config.mixing), config)
         for config in (LearnerConfig(adapter=AdapterConfig(), merge=each) for each in (rule, "svd"))
     )
-    mine = OwnAdapter(own, own, form.own)
+    mine = Target(OwnAdapter(own, own, form.own))
 
-    beside = neighbours.beside(offered(form, other), 0.1, mine)
+    beside = neighbours.tried(offered(form, other), 0.1, mine)
 
     assert not all(np.array_equal(beside[name], own[name]) for name in own)
-    want = plain.beside(offered(form, other), 0.1, mine)
+    want = plain.tried(offered(form, other), 0.1, mine)
     assert all(np.array_equal(beside[name], want[name]) for name in own)
