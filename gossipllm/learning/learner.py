@@ -216,8 +216,8 @@ class Learner:
         updates = UpdateFormat(composed.published_form(after.blueprint), self.config.mixing)
         blob, evidence = yield from self._measuring.predicted(composed.alone(composed.published(state)))
         try:
-            sent = (composed.published(one) for one in (after.state, after.start))
-            update = updates.encoded(*sent, after.units)
+            published, begun = composed.published(after.state), composed.published(after.start)
+            update = updates.encoded(published, begun, after.units)
         except ValueError as error:
             raise diverged(error) from None
         trust_losses_W = yield from self._measuring.trust_losses(state)

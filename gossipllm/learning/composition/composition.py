@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Protocol, TypeAlias
 
 from gossipllm.config import LearnerConfig
@@ -89,7 +88,7 @@ class Composition(Protocol):
 def composition_of(config: LearnerConfig, published: Blueprint) -> Composition:
     """`published` is the form of updates, as configured."""
     if MIXINGS[config.mixing].beside:
-        return Beside(config, published)
+        return Beside(config, published, published.doubled())
     if config.outer != "none":
         return Moved(config, published)
     return Single(config, published)
@@ -158,10 +157,7 @@ class Moved(Single):
 class Beside:
     config: LearnerConfig
     part: Blueprint
-
-    @cached_property
-    def blueprint(self) -> Blueprint:
-        return self.part.doubled()
+    blueprint: Blueprint
 
     def fresh(self) -> LearnerState:
         own, gates = LearnerState.fresh(self.config, self.part), first_gates(self.part)

@@ -34,15 +34,15 @@ class OuterStep:
         after: dict[str, F32] = {}
         memory: dict[str, F32] = {}
         # m fades in the rounds between, too.
-        mu = np.float32(self.momentum**rounds)
-        rate = np.float32(self.rate)
+        mu = self.momentum**rounds
         for name, value in merged.items():
             move = value - start[name]
             old = mu * before[name] if name in before else np.zeros_like(move)
             if self.kind == "nesterov":
-                memory[name] = old + move
-                after[name] = start[name] + rate * (move + np.float32(self.momentum) * memory[name])
+                kept = old + move
+                moved = start[name] + self.rate * (move + self.momentum * kept)
             else:
-                memory[name] = old + rate * move
-                after[name] = start[name] + memory[name]
+                kept = old + self.rate * move
+                moved = start[name] + kept
+            memory[name], after[name] = kept.astype(np.float32), moved.astype(np.float32)
         return after, memory

@@ -117,7 +117,7 @@ def test_a_learned_row_is_learned_for_what_a_merge_by_it_gives(config: Config, p
 def test_gates_are_fitted_to_text_that_is_neither_trained_on_nor_judged_by(
     config: Config, pools: Any
 ) -> None:
-    train_WT, held_WT = held_back(np.arange(160, dtype=np.int64).reshape(40, 4))
+    train_WT, held_WT = held_back(np.arange(160, dtype=np.int32).reshape(40, 4))
     assert len(held_WT) == 5
     assert len(np.unique(np.concatenate([train_WT, held_WT]))) == 160
     assert not len(held_back(train_WT[:7])[1]), "too little text for gates"

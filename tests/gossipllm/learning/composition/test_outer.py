@@ -7,6 +7,7 @@ import pytest
 
 from gossipllm.config.choices import Outer
 from gossipllm.learning.composition.outer import OuterStep
+from gossipllm.model.adapter.names import State
 from wire.floats import F32
 
 KINDS: tuple[Outer, ...] = ("nesterov", "noloco")
@@ -16,8 +17,7 @@ def at(number: float) -> dict[str, F32]:
     return {"x": np.array([number], np.float32)}
 
 
-def number(state: object) -> float:
-    assert isinstance(state, dict)
+def number(state: State) -> float:
     return float(state["x"][0])
 
 

@@ -126,7 +126,7 @@ def test_moves_of_a_part_are_moves_of_the_whole_that_it_belongs_to(
     updates = [Content.of(sent(form, draw(form, 1)))]
 
     def whole(mixed: State) -> State:
-        return {name: base[name] + np.float32(0.5) * value for name, value in mixed.items()}
+        return {name: (base[name] + 0.5 * value).astype(np.float32) for name, value in mixed.items()}
 
     target = Target(OwnAdapter(own, own, form.own), whole)
     held = neighbours(form, merge="mean")
