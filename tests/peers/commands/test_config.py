@@ -70,7 +70,10 @@ def test_a_key_is_explained_with_its_value_and_what_it_takes(home: Path) -> None
 def test_a_table_is_explained_setting_by_setting() -> None:
     blocks = call("merge").stdout.split("\n\n")
 
-    assert [block.split(" ")[0] for block in blocks] == ["merge.rule", "merge.clip", "merge.mixing"]
+    assert [block.split(" ")[0] for block in blocks] == [
+        *("merge.rule", "merge.clip", "merge.mixing"),
+        *("merge.outer", "merge.outer_momentum", "merge.outer_rate"),
+    ]
 
 
 @pytest.mark.parametrize(
