@@ -228,6 +228,9 @@ def test_a_peer_that_is_to_end_ends_when_its_rounds_are_done(home: Path) -> None
     assert "bruno begins at round 0" in done.stdout
     assert "all 2 rounds are done" in done.stdout
     assert len([one for one in _records(home) if isinstance(one, Round)]) == 2
+    restored = gossipllm("run", home, "--after-round", "5", "--until-round", "7")
+    assert (restored.returncode, restored.stderr) == (0, "")
+    assert "begins at round 6" in restored.stdout
 
 
 @pytest.mark.parametrize(

@@ -114,3 +114,15 @@ def test_a_folder_that_init_did_not_make_is_named_with_what_it_lacks(home: Home)
     home.check()
     with pytest.raises(UserMistake, match="gossipllm init"):
         Home(home.folder / "elsewhere").check()
+
+
+def test_files_that_earlier_versions_left_readable_are_closed_to_others(home: Home) -> None:
+    home.state.mkdir()
+    files = [home.config, home.history, home.addresses, home.learner_log, home.state / "published"]
+    for path in files:
+        path.write_bytes(b"")
+        path.chmod(0o644)
+
+    home.close_to_others()
+
+    assert [path.stat().st_mode & 0o777 for path in files] == [0o600] * len(files)
