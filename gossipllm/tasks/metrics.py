@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from gossipllm.extras import install_command
 from gossipllm.tasks.catalogue import Metric
 from trust.errors import UserMistake
+from trust.extras import install_command
 
 _LIBRARIES: Final[dict[Metric, tuple[str, str]]] = {
     "rouge": ("rouge_score", "rouge-score"),

@@ -14,8 +14,8 @@ from typing import Final
 
 from packaging.requirements import Requirement
 
-from gossipllm.extras import install_command
 from peers.commands.doctor.findings import Finding, Findings, in_bytes
+from trust.extras import install_command
 
 _DISTRIBUTION: Final = "gossipllm"
 _LEAST_DISK: Final = 2e9

@@ -13,6 +13,7 @@ from io import TextIOWrapper
 from typing import Any, BinaryIO, Final, Literal, TypeAlias, cast
 
 from trust.errors import UserMistake
+from trust.extras import install_command
 from trust.inspection.reading.naming import peer_names
 from trust.names import escaped
 from trust.progress import Done, silent
@@ -96,7 +97,7 @@ def write_parquet(
         from pyarrow import parquet
     except ImportError:
         raise UserMistake(
-            "parquet needs pyarrow, which is not installed: pip install 'gossipllm[parquet]'"
+            f"parquet needs pyarrow, which is not installed: {install_command('parquet')}"
         ) from None
     arrow, writer = cast("Any", pa), cast("Any", parquet)
     kinds = {"int": arrow.int64(), "float": arrow.float64(), "text": arrow.string()}

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from gossipllm.extras import install_command
+from trust.extras import install_command
 
 
 class Installed:
