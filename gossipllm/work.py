@@ -179,6 +179,8 @@ class Opened(_Word, frozen=True, kw_only=True):
     test_loss: float
     device: str
     dtype: str
+    account: tuple[str, ...] = ()
+    """What was read of this peer's text and what was left out, as lines for people, without names of files."""
 
 
 class Progress(_Word, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import os
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -61,7 +62,8 @@ class Identity:
             mode = os.fstat(file.fileno()).st_mode & 0o777
             if os.name == "posix" and mode & 0o077:
                 raise ValueError(
-                    f"{path} is open to others (mode {mode:o}); it holds a private key: chmod 600 {path}"
+                    f"{path} is open to others (mode {mode:o}); it holds a private key: "
+                    f"chmod 600 {shlex.quote(str(path))}"
                 )
             data = file.read(256)
         for length, head in _PRIVATE_HEADS.items():

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from gossipllm.config.model import EMBEDDED
 from trust.rows.evidence_kinds import Positions
+
+Loss: TypeAlias = Literal["answers", "all"]
+"""Which tokens of conversations, and of prompts with answers, bear loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
     path: str = ""
-    """Your text, read only: a .txt, a folder of .txt, or a .jsonl with `text` or `messages`."""
+    """Your text, read only: a file or a folder of .txt, .md, .csv, .tsv, .json, .jsonl or .parquet. See what is read of
+    it with: gossipllm data show PATH"""
+
+    encoding: str = ""
+    """Encoding of text files that are not UTF-8, as "cp1252"; empty to find out."""
+
+    loss: Loss = "answers"
+    """What bears loss in conversations and in prompts with answers: "answers" alone, as people mostly train them
+    (Ouyang et al. 2022), or "all" of the text. Other text always bears loss."""
 
     window_tokens: int = 128
     """Tokens of one training sequence, 8 to 131,072; at most the model's context. Guess."""
@@ -34,6 +47,13 @@ class DataConfig:
     """At most this many windows of the test share are measured, 2 to 4,096. Guess."""
 
     def __post_init__(self) -> None:
+        if self.encoding:
+            try:
+                codecs.lookup(self.encoding)
+            except LookupError:
+                raise ValueError(
+                    f'encoding must be known to Python, as "cp1252", got "{self.encoding}"'
+                ) from None
         if not 8 <= self.window_tokens <= 131_072:
             raise ValueError(f"window_tokens must be in 8..131072, got {self.window_tokens}")
         for name in ("trust_fraction", "test_fraction"):

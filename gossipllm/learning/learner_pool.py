@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+import msgspec
 import numpy as np
 
 from gossipllm.config import LearnerConfig
@@ -25,7 +26,7 @@ from gossipllm.model.loading.models import Base
 from gossipllm.model.loading.progress import loading_told
 from gossipllm.text.reference import ReferenceSet
 from gossipllm.text.windows import Splits
-from gossipllm.work import Answer, Failed, Open, Progress, Request
+from gossipllm.work import Answer, Failed, Open, Opened, Progress, Request
 from trust.errors import UserMistake
 from wire.errors import WireError
 from wire.floats import F32
@@ -84,14 +85,19 @@ def answer(
             with loading_told(_now_and_then(request.request, on_progress)):
                 shared = load_shared_model(request.config, on_phase, alone=True)
             on_phase("text", 3)
-            learner = Learner(request.config, shared, load_text(request.config, shared.base))
+            splits = load_text(request.config, shared.base)
+            learner = Learner(request.config, shared, splits)
         except Exception as error:  # noqa: BLE001  raised again unless it was expected
             return None, _failed(request, error)
         on_phase("first loss", OPENING_STEPS - 1)
+        (reply,) = together([(_safe(learner, request, on_progress), learner)])
+        if isinstance(reply, Opened) and splits.account is not None:
+            reply = msgspec.structs.replace(reply, account=splits.account.lines(names=False))
+        return (None if isinstance(reply, Failed) else learner), reply
     if learner is None:
         raise ValueError("the first request must be Open")
     (reply,) = together([(_safe(learner, request, on_progress), learner)])
-    return (None if isinstance(request, Open) and isinstance(reply, Failed) else learner), reply
+    return learner, reply
 
 
 def _now_and_then(request: int, on_progress: OnProgress) -> Callable[[int, int], None]:

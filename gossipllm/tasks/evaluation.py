@@ -21,7 +21,7 @@ from gossipllm.tasks.mounting import folder_on, snapshot_on
 from gossipllm.tasks.neighbours import NeighbourAdapter, laid_over
 from gossipllm.tasks.results import Evaluation, ModelScores, shown
 from gossipllm.tasks.scoring import EvaluationConfig, EvaluationScores, on_examples, on_text
-from gossipllm.text.sources import read_documents
+from gossipllm.text.reading.corpus import Document, read_documents
 from trust.errors import UserMistake
 from trust.progress import Stages
 from wire.digest import short
@@ -56,7 +56,7 @@ class EvaluationRequest:
 class _Data:
     """The data of an evaluation: documents where the task is plain text, examples otherwise."""
 
-    documents: tuple[str, ...] = ()
+    documents: tuple[Document, ...] = ()
     examples: tuple[Example, ...] = ()
 
 

@@ -10,12 +10,17 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 
 from gossipllm.tasks.examples import Choose, Generate
-from gossipllm.text.sources import MessageLine, conversation, decoded_lines, read_text
+from gossipllm.text.reading.account import shown
+from gossipllm.text.reading.contents import read_text
+from gossipllm.text.reading.conversations import ConversationWriter, TemplateRefusalError
+from gossipllm.text.reading.json_values import JsonError, json_value
+from gossipllm.text.reading.messages import ASSISTANT, UnknownRecordError
+from gossipllm.text.reading.records import Dialogue, read_record
 from trust.errors import UserMistake
 
 _LANGUAGES: Final = {
@@ -39,7 +44,7 @@ class _Instruction(msgspec.Struct, frozen=True):
     instruction: str | None = None
     context: str = ""
     response: str = ""
-    messages: tuple[MessageLine, ...] | None = None
+    messages: list[Any] | None = None
 
 
 class _Premise(msgspec.Struct, frozen=True):
@@ -50,9 +55,7 @@ class _Premise(msgspec.Struct, frozen=True):
     label: Annotated[int, msgspec.Meta(ge=0, le=1)]
 
 
-_instructions = msgspec.json.Decoder(_Instruction)
-_premises = msgspec.json.Decoder(_Premise)
-_languages = msgspec.json.Decoder(dict[str, Any])
+T = TypeVar("T")
 
 
 def read_e2e(file: Path, key: str) -> tuple[Generate, ...]:
@@ -73,7 +76,7 @@ def read_instructions(file: Path, key: str, tokenizer: Any) -> tuple[Generate, .
     """A .jsonl with `instruction`, `context` (may be empty or missing) and `response`, as Dolly's; or with `messages`,
     of which the last answers the others, in the tokenizer's chat template."""
     found: list[Generate] = []
-    for where, record in decoded_lines(file, read_text(file, key), _instructions):
+    for where, record in _lines(file, key, _Instruction):
         if record.messages is not None:
             found.append(_answered(record.messages, tokenizer, where))
             continue
@@ -94,7 +97,7 @@ def read_copa(file: Path, key: str) -> tuple[Choose, ...]:
     Premise, connective and choice make one sentence, as in the evaluation harness of Gao et al.
     """
     found: list[Choose] = []
-    for where, record in decoded_lines(file, read_text(file, key), _premises):
+    for where, record in _lines(file, key, _Premise):
         choices = tuple(choice.strip() for choice in (record.choice1, record.choice2))
         premise = record.premise.strip()
         if not premise or not all(choices):
@@ -111,7 +114,7 @@ def read_translation(file: Path, key: str, pair: str) -> tuple[Generate, ...]:
     if not source or not target or source == target:
         raise UserMistake(f'a pair of languages is from-to, as "en-fr", got "{pair}"')
     found: list[Generate] = []
-    for where, record in decoded_lines(file, read_text(file, key), _languages):
+    for where, record in _lines(file, key, dict[str, Any]):
         sentences: list[str] = []
         for code in (source, target):
             sentence: Any = record.get(code)
@@ -124,12 +127,33 @@ def read_translation(file: Path, key: str, pair: str) -> tuple[Generate, ...]:
     return tuple(_some(found, file))
 
 
-def _answered(turns: tuple[MessageLine, ...], tokenizer: Any, where: str) -> Generate:
-    if len(turns) < 2 or turns[-1].role != "assistant" or not turns[-1].content.strip():
-        raise UserMistake(f"{where}: `messages` must end with an answer of the assistant to something")
-    asked = conversation(turns[:-1], tokenizer, where, for_answer=True)
+def _lines(file: Path, key: str, kind: type[T]) -> Iterator[tuple[str, T]]:
+    """Each record of a .jsonl file, with its place as `file:line`. Blank lines are skipped."""
+    # Only "\n" ends a line here: JSON strings may hold U+2028 and its like unescaped.
+    for number, line in enumerate(read_text(file, key).split("\n"), start=1):
+        if line.strip():
+            where = f"{shown(file)}:{number}"
+            try:
+                yield where, msgspec.convert(json_value(line)[0], kind)
+            except (JsonError, msgspec.ValidationError) as error:
+                raise UserMistake(f"{where}: {error}") from None
+
+
+def _answered(turns: list[Any], tokenizer: Any, where: str) -> Generate:
+    try:
+        found = read_record({"messages": turns})
+        messages = found.messages if isinstance(found, Dialogue) else ()
+        if len(messages) < 2 or messages[-1]["role"] != ASSISTANT or not messages[-1]["content"].strip():
+            raise UserMistake(f"{where}: `messages` must end with an answer of the assistant to something")
+        if not getattr(tokenizer, "chat_template", None):
+            raise UserMistake(f"{where}: has `messages`, but the model's tokenizer has no chat template")
+        asked = ConversationWriter(tokenizer).prompt(messages[:-1])
+    except (UnknownRecordError, TemplateRefusalError) as error:
+        raise UserMistake(f"{where}: {error}") from None
     # Some chat templates begin with the beginning-of-text token, which `encoded` adds to every sample.
-    return Generate(asked.removeprefix(tokenizer.bos_token or ""), (turns[-1].content.strip(),), blank="")
+    return Generate(
+        asked.removeprefix(tokenizer.bos_token or ""), (messages[-1]["content"].strip(),), blank=""
+    )
 
 
 def _csv_rows(file: Path, text: str, columns: tuple[str, ...]) -> Iterator[tuple[str, dict[str, str]]]:

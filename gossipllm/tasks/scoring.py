@@ -14,8 +14,10 @@ from gossipllm.tasks.generation import answers, room
 from gossipllm.tasks.likelihood import Likelihood, choices_made, overlapping, sample_nats
 from gossipllm.tasks.metrics import BertModel, Scored, bertscore, bleu, chrf, rouge
 from gossipllm.text.categories import Tokens
+from gossipllm.text.reading.corpus import Document
 from gossipllm.text.samples import encoded, encoded_prompts, fitted
-from gossipllm.text.windows import targets, tokenised
+from gossipllm.text.tokens import document_tokens
+from gossipllm.text.windows import targets
 from trust.progress import Stages
 
 _BY_TEXT: tuple[Metric, ...] = ("rouge", "bleu", "chrf", "bertscore")
@@ -72,7 +74,7 @@ def on_examples(
 
 
 def on_text(
-    base: Base, documents: Sequence[str], *, window_tokens: int, stages: Stages, name: str
+    base: Base, documents: Sequence[Document], *, window_tokens: int, stages: Stages, name: str
 ) -> EvaluationScores:
     """Perplexity and bits per byte of plain text: of all its tokens, each predicted from at most `window_tokens` - 1
     tokens before it."""
@@ -80,13 +82,15 @@ def on_text(
     pieces = overlapping(stream, window_tokens)
     done = stages.begin(f"{name}: reading", len(pieces))
     nats = sample_nats(base, pieces, done)
-    size = sum(len(document.encode()) for document in documents)
-    return EvaluationScores(_numbers(Likelihood(sum(nats), len(stream) - 1, size)), {})
+    size = sum(len(document.text.encode()) for document in documents)
+    return EvaluationScores(_numbers(Likelihood(sum(nats), int(targets(stream)), size)), {})
 
 
-def _stream(documents: Sequence[str], base: Base) -> Tokens:
-    before = encoded_prompts([""], base.tokenizer)
-    return np.concatenate([*before, *tokenised(list(documents), base.tokenizer)])
+def _stream(documents: Sequence[Document], base: Base) -> Tokens:
+    """The tokens of all documents. One before them is not measured, so that the first of the text can be."""
+    (before,) = encoded_prompts([""], base.tokenizer)
+    tokens = np.concatenate(list(document_tokens(documents, base.tokenizer)))
+    return tokens if len(before) and tokens[0] == ~before[0] else np.concatenate([before, tokens])
 
 
 def _numbers(found: Likelihood) -> dict[str, float]:

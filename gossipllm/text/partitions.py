@@ -26,7 +26,9 @@ import numpy as np
 from gossipllm.randomness import permutation
 from gossipllm.text.categories import LABEL, Category, CategoryTokens, Tokens, category_stocks, length_stocks
 from gossipllm.text.proportions import F64, I64, apportioned, dirichlet, mixed
-from gossipllm.text.windows import MIN_TEST, MIN_TRUST, Splits, Windows, cut, targets, tokenise, tokenised
+from gossipllm.text.reading.corpus import Document
+from gossipllm.text.tokens import tokenised
+from gossipllm.text.windows import MIN_TEST, MIN_TRUST, Splits, Windows, cut, targets, tokenise
 from trust.errors import UserMistake
 
 PartitionKind: TypeAlias = Literal["exclusive", "mixture", "dirichlet", "length", "iid", "released", "clones"]
@@ -104,7 +106,7 @@ class Share:
 
 
 def categorised(
-    texts: Mapping[str, list[str]], tokenizer: Any, config: PartitionConfig
+    texts: Mapping[str, Sequence[str | Document]], tokenizer: Any, config: PartitionConfig
 ) -> tuple[Category, ...]:
     """The documents of each named category, cut into the pieces that `config` deals."""
     if config.kind == "length":
@@ -258,4 +260,5 @@ def _share(
     tokens_C = np.zeros(categories, np.int64)
     for part in parts_S[0]:
         tokens_C[part.category] += len(part.tokens)
-    return Share(Splits(*windows), tokens_C)
+    train_WT, trust_WT, test_WT = windows
+    return Share(Splits(train_WT, trust_WT, test_WT), tokens_C)

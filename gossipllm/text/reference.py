@@ -19,7 +19,7 @@ import numpy as np
 from gossipllm import base as embedded
 from gossipllm.config import EMBEDDED, ReferenceConfig
 from gossipllm.randomness import permutation
-from gossipllm.text.sources import read_text
+from gossipllm.text.reading.contents import read_text
 from gossipllm.text.windows import Windows, cut, tokenise
 from trust.errors import UserMistake
 from wire.digest import fingerprint_of

@@ -142,4 +142,5 @@ def _share(
     tokens_C = np.zeros(categories, np.int64)
     for part in parts_S[0]:
         tokens_C[part.category] += targets(part.tokens)
-    return Share(Splits(*windows), tokens_C)
+    train_WT, trust_WT, test_WT = windows
+    return Share(Splits(train_WT, trust_WT, test_WT), tokens_C)

@@ -1,19 +1,22 @@
 """A peer's own text as windows of tokens in three splits: train, trust, test.
 
-Documents are tokenised, joined with the end-of-text token between them, and cut into windows of equal length. The
+The tokens of all documents are joined and cut into windows of equal length, so that a window may hold several documents
+or a part of one, and its tokens see what stands before them in the window, also where that is another document. The
 windows are shuffled once by the seed and dealt to the splits: train; trust, which decides whom to learn from; test,
-which decides nothing and is only reported. All tokens of a conversation bear loss, including the questions.
+which decides nothing and is only reported.
 
-Windows made of samples (`gossipllm.text.samples`) also hold tokens that bear no loss: the prompt before its target,
-and padding. Such a token is stored as `~token`, below zero, so that ids and loss mask are one array and cannot get out
-of step. Padding is at the right, where a causal model needs no attention mask for it.
+A token that bears no loss is stored as `~token`, below zero, so that ids and loss mask are one array and cannot get out
+of step: questions of conversations (`DataConfig.loss`), the beginning-of-text token, and in windows made of samples
+(`gossipllm.text.samples`) the prompt and padding. Padding is at the right, where a causal model needs no attention mask
+for it. A window without any loss is left out.
 
 Axes: W windows, T tokens of a window.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +24,9 @@ from numpy.typing import NDArray
 
 from gossipllm.config import DataConfig
 from gossipllm.randomness import permutation
-from gossipllm.text.sources import read_documents
+from gossipllm.text.reading.account import TextAccount, WindowCounts, shown
+from gossipllm.text.reading.corpus import Document, TextReader
+from gossipllm.text.tokens import document_tokens, tokenised
 from trust.errors import UserMistake
 
 Windows = NDArray[np.int32]
@@ -34,11 +39,12 @@ MIN_TRUST = MIN_TEST = 2
 @dataclass(frozen=True, slots=True, eq=False)
 class Splits:
     """One peer's windows in three disjoint splits. `trust_WT` and `test_WT` hold all windows of their share; the
-    learner uses the first so many."""
+    learner uses the first so many. `account` says what they were made of, where they were read from files."""
 
     train_WT: Windows
     trust_WT: Windows
     test_WT: Windows
+    account: TextAccount | None = None
 
 
 def load_splits(config: DataConfig, tokenizer: Any, *, context_length: int, seed: int) -> Splits:
@@ -49,44 +55,72 @@ def load_splits(config: DataConfig, tokenizer: Any, *, context_length: int, seed
         raise UserMistake(
             f"data.window_tokens is {length}, but the model takes at most {context_length} tokens"
         )
-    windows_WT = cut(tokenise(read_documents(config.path, tokenizer), tokenizer), length)
-    return split(windows_WT, config, seed=seed)
+    reader = reader_of(config, tokenizer)
+    documents = list(document_tokens(list(reader.documents()), tokenizer))
+    windows_WT, account = accounted(documents, reader.account, length)
+    splits = split(windows_WT, config, seed=seed)
+    return replace(splits, account=dealt(account, config, len(windows_WT)))
+
+
+def reader_of(config: DataConfig, tokenizer: Any) -> TextReader:
+    """The reader of a peer's own text. Raises `UserMistake` where there is no such file or folder."""
+    return TextReader(config.path, tokenizer, encoding=config.encoding, loss=config.loss)
+
+
+def accounted(
+    documents: Sequence[NDArray[np.int32]], account: TextAccount, length: int
+) -> tuple[Windows, TextAccount]:
+    """The windows of documents, those without loss left out, and the account with what became of the tokens."""
+    stream = np.concatenate(documents)
+    cut_WT = cut(stream, length)
+    windows_WT = cut_WT[targets(cut_WT) > 0]
+    counts = WindowCounts(
+        length=length,
+        longer=sum(len(document) > length for document in documents),
+        silent=len(cut_WT) - len(windows_WT),
+        rest=len(stream) - cut_WT.size,
+    )
+    bearing_tokens = int((stream >= 0).sum())
+    return windows_WT, replace(account, tokens=len(stream), bearing=bearing_tokens, windows=counts)
+
+
+def sizes(count: int, config: DataConfig) -> tuple[int, int]:
+    """How many of `count` windows are for trust and for the test: their fractions, rounded, and at least two.
+
+    Raises `UserMistake` where no window is left to train on.
+    """
+    trust = max(MIN_TRUST, round(count * config.trust_fraction))
+    test = max(MIN_TEST, round(count * config.test_fraction))
+    if count < trust + test + 1:
+        length = config.window_tokens
+        needed = (MIN_TRUST + MIN_TEST + 1) * length
+        raise UserMistake(
+            f"data.path: {shown(config.path)} gives {count} windows of {length} tokens; at least {needed} tokens of "
+            f"text are needed (about {4 * needed} characters), or a smaller data.window_tokens"
+        )
+    return trust, test
+
+
+def dealt(account: TextAccount, config: DataConfig, count: int) -> TextAccount:
+    """The account with the sizes of the splits of `count` windows. Raises `UserMistake` as `sizes` does."""
+    trust, test = sizes(count, config)
+    before = account.windows or WindowCounts(length=config.window_tokens)
+    return replace(account, windows=replace(before, train=count - trust - test, trust=trust, test=test))
 
 
 def split(windows_WT: Windows, config: DataConfig, *, seed: int) -> Splits:
     """Windows dealt to the three splits in an order that the seed gives.
 
-    The trust and test splits get their fraction of the windows, rounded, and at least two. Raises `UserMistake` where
-    no window is left to train on.
+    Raises `UserMistake` where no window is left to train on.
     """
-    count, length = windows_WT.shape
-    trust = max(MIN_TRUST, round(count * config.trust_fraction))
-    test = max(MIN_TEST, round(count * config.test_fraction))
-    if count < trust + test + 1:
-        needed = (MIN_TRUST + MIN_TEST + 1) * length
-        raise UserMistake(
-            f"data.path: {config.path} gives {count} windows of {length} tokens; at least {needed} tokens of "
-            f"text are needed (about {4 * needed} characters), or a smaller data.window_tokens"
-        )
-    dealt_WT = windows_WT[permutation("gossipllm/split/1", (seed,), count)]
+    trust, test = sizes(len(windows_WT), config)
+    dealt_WT = windows_WT[permutation("gossipllm/split/1", (seed,), len(windows_WT))]
     return Splits(dealt_WT[trust + test :], dealt_WT[:trust], dealt_WT[trust : trust + test])
 
 
-def tokenise(documents: list[str], tokenizer: Any) -> NDArray[np.int32]:
-    """The ids of all documents in one stream, each followed by the end-of-text token where the tokenizer has one."""
+def tokenise(documents: Sequence[str | Document], tokenizer: Any) -> NDArray[np.int32]:
+    """The ids of all documents in one stream, each with its beginning and end (`gossipllm.text.tokens`)."""
     return np.concatenate(tokenised(documents, tokenizer))
-
-
-def tokenised(documents: list[str], tokenizer: Any) -> list[NDArray[np.int32]]:
-    """The ids of each document, with the end-of-text token; `tokenise` joins them."""
-    end: list[int] = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    streams: list[NDArray[np.int32]] = []
-    # `verbose=False` keeps transformers from warning that a document is longer than the model can read: it is cut into
-    # windows afterwards.
-    for first in range(0, len(documents), 1024):
-        ids = tokenizer(documents[first : first + 1024], add_special_tokens=False, verbose=False)["input_ids"]
-        streams += [np.array(document + end, np.int32) for document in ids]
-    return streams
 
 
 def cut(stream: NDArray[np.int32], length: int) -> Windows:

@@ -133,7 +133,7 @@ def evaluate(
       instructions  .jsonl with instruction, context, response, or messages
       copa          .jsonl with premise, choice1, choice2, question, label
       translation   .jsonl with a sentence for each language code
-      text          .txt, a folder of .txt, or .jsonl, as a peer reads it
+      text          a file or a folder, as a peer reads it
 
     \b
     Their metrics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -44,7 +45,7 @@ def export(folder: Path, out: Path, merged: bool, force: bool, overwrite: bool) 
     best = None if found.saved is None else found.saved.best_snapshot
     if found.saved is None or best is None:
         raise UserMistake(
-            f"{folder}: nothing to export before the first round; run it with: gossipllm run {folder}"
+            f"{folder}: nothing to export before the first round; run it with: gossipllm run {shlex.quote(str(folder))}"
         )
     names, row = _last_row(home)
     # The whole model takes torch, the adapter does not.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
 
 from gossipllm.config import EMBEDDED, DataConfig, ModelConfig
+from gossipllm.text.reading.account import TextAccount, shown
+from gossipllm.text.reading.files import source_files
 from peers.home.config import PeerConfig, SelfConfig
 from peers.home.folder import Home
 from peers.home.peer_name import random_peer_name
@@ -19,9 +22,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=_FOLDER)
-@click.option(
-    "--data", required=True, metavar="PATH", help="Your text: a .txt, a folder of .txt, or a .jsonl."
-)
+@click.option("--data", required=True, metavar="PATH", help="Your text: a file or a folder.")
 @click.option(
     "--model",
     default=EMBEDDED,
@@ -42,8 +43,11 @@ def init(
 ) -> None:
     """Make DIR the home of a peer: a commented peer.toml and a new identity.
 
-    Nothing is copied: PATH is read in place when the peer runs, and never leaves this device. DIR/peer.toml holds the
+    Nothing is copied: PATH is read in place when the peer runs, and never leaves this device. It is read once now, to
+    say what the peer will train on and what is left out (see also: gossipllm data show). DIR/peer.toml holds the
     settings that people change; `gossipllm config` lists and explains all others.
+
+    PATH may hold .txt, .md, .csv, .tsv, .json, .jsonl and .parquet, with text, conversations or questions and answers.
 
     \b
     Examples:
@@ -55,10 +59,13 @@ def init(
 
     home = Home(folder)
     config = _new_config(data=data, model=model, name=name, join=join, listen=listen)
-    _check_data(config.data)
     if home.config.exists() or home.identity.exists():
-        raise UserMistake(f"{folder}: is a peer's home already; run it with: gossipllm run {folder}")
+        raise UserMistake(
+            f"{folder}: is a peer's home already; run it with: gossipllm run {shlex.quote(str(folder))}"
+        )
+    source_files(config.data.path, "--data")
     _check_model(config.model.name)
+    account = _examined(config)
     identity = Identity.generate()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -68,12 +75,22 @@ def init(
     except OSError as error:
         raise UserMistake(f"{folder}: no home can be made there ({error.strerror})") from None
     click.echo(f"{folder}: home of peer {identity.peer_id} ({config.peer.name})")
+    for line in () if account is None else account.lines():
+        click.echo(line)
     click.echo(f"settings: {home.config}")
-    click.echo(f"next: gossipllm run {folder}")
+    click.echo(f"next: gossipllm run {shlex.quote(str(folder))}")
 
 
 def _new_config(*, data: str, model: str, name: str | None, join: tuple[str, ...], listen: str) -> PeerConfig:
     folder = Path(model)
+    if not data.strip():
+        raise UserMistake("--data is empty; name a file or a folder (is a variable of the shell unset?)")
+    for what, path in (("--data", data), ("--model", model)):
+        if any("\ud800" <= character <= "\udfff" for character in path):
+            raise UserMistake(
+                f"{what}: the name {shown(path)} is not UTF-8 and cannot be written into peer.toml; rename it, or name "
+                "the folder above it"
+            )
     try:
         return PeerConfig(
             peer=SelfConfig(name=name or random_peer_name()),
@@ -101,7 +118,15 @@ def _check_model(name: str) -> None:
         click.echo(f"model: no folder {name} here; the first run asks the Hugging Face hub for it", err=True)
 
 
-def _check_data(config: DataConfig) -> None:
-    from gossipllm.text.sources import source_files
+def _examined(config: PeerConfig) -> TextAccount | None:
+    """What the peer will train on; None where its model, and so the tokenizer, is not on this device yet."""
+    from gossipllm.model.loading.hub import cached_folder
 
-    source_files(config.path)
+    name = config.model.name
+    if name != EMBEDDED and not Path(name).expanduser().is_dir() and cached_folder(name) is None:
+        return None
+    # Imported here, because it loads transformers: mistakes in the arguments are told at once.
+    from gossipllm.model.loading.models import load_tokenizer
+    from gossipllm.text.preflight import examined
+
+    return examined(config.data, load_tokenizer(name, "--model"))

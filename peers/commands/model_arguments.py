@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -21,7 +22,9 @@ def home_named(model: str) -> Home | None:
     neither."""
     folder = Path(model).expanduser()
     if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
-        raise UserMistake(f"{model} is an adapter; name its base model, and give it with --adapter {model}")
+        raise UserMistake(
+            f"{model} is an adapter; name its base model, and give it with --adapter {shlex.quote(model)}"
+        )
     if model == EMBEDDED or not (folder / "peer.toml").is_file():
         return None
     home = Home(folder)
@@ -61,6 +64,7 @@ def learned_at(place: Path, *, otherwise: str = "") -> AdapterSource:
     best = None if saved is None else saved.best_snapshot
     if best is None:
         raise UserMistake(
-            f"{place}: has learned nothing before its first round; run it with: gossipllm run {place}{otherwise}"
+            f"{place}: has learned nothing before its first round; run it with: "
+            f"gossipllm run {shlex.quote(str(place))}{otherwise}"
         )
     return AdapterSource(place, decode_snapshot(best.data))

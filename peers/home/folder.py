@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -58,7 +59,9 @@ class Home:
     def check(self) -> None:
         """Raises `UserMistake` unless this is a folder that `gossipllm init` made."""
         if not self.folder.is_dir():
-            raise UserMistake(f"{self.folder}: no such folder; make it with: gossipllm init {self.folder}")
+            raise UserMistake(
+                f"{self.folder}: no such folder; make it with: gossipllm init {shlex.quote(str(self.folder))}"
+            )
         for path in (self.config, self.identity):
             if not path.is_file():
                 raise UserMistake(f"{self.folder}: has no {path.name}, so it is not a peer's home folder")

@@ -29,7 +29,7 @@ COMMON: Final[dict[str, str]] = {
     "model.name": 'Base model: "embedded", a folder or a name on the Hugging Face hub. Same for all peers.',
     "model.threads": "Processor threads; 0 lets torch choose. Take 1 where several peers share a machine.",
     "adapter.rank": "Size of the adapter. A phone may take 2, a desktop 16; larger ones learn and send more.",
-    "data.path": "Your text: a .txt, a folder of .txt, or a .jsonl. It is only read, and never sent.",
+    "data.path": "Your text, a file or a folder; see: gossipllm data show. It is only read, and never sent.",
     "data.window_tokens": "Tokens of a training sequence. Shorter ones need less memory.",
     "training.batch_windows": "Sequences in a training step. Fewer need less memory.",
     "training.learning_rate": "Lower it if the training loss jumps.",

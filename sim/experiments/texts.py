@@ -16,9 +16,10 @@ from gossipllm import base as embedded
 from gossipllm.tasks.catalogue import load_samples, sample_source
 from gossipllm.text.categories import Tokens
 from gossipllm.text.partitions import Category, PartitionConfig, categorised
+from gossipllm.text.reading.corpus import Document, read_documents
+from gossipllm.text.reading.files import source_files
 from gossipllm.text.reference import demo_share
 from gossipllm.text.samples import PromptTarget, encoded, fitted
-from gossipllm.text.sources import read_documents, source_files
 from sim.experiments.methods import suggestion
 from trust.errors import UserMistake
 
@@ -84,13 +85,14 @@ def _samples(source: str, tokenizer: Any, longest: int) -> tuple[Tokens, ...]:
     if samples is not None:
         return load_samples(samples, tokenizer, longest=longest, key=_KEY)
     documents = _documents(source.removeprefix(_LINES), tokenizer)
-    lines = [line for document in documents for line in document.splitlines() if line.strip()]
+    texts = [one if isinstance(one, str) else one.text for one in documents]
+    lines = [line for text in texts for line in text.splitlines() if line.strip()]
     return tuple(
         fitted(one, longest) for one in encoded([PromptTarget("", line) for line in lines], tokenizer)
     )
 
 
-def _documents(source: str, tokenizer: Any) -> list[str]:
+def _documents(source: str, tokenizer: Any) -> Sequence[str | Document]:
     if source.startswith(_EMBEDDED):
         lines = demo_share(_name(source), part=0, of=1).splitlines()
         return [line for line in lines if line.strip()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,4 +28,6 @@ def subject_of(model: str, adapter: Path | None, *, bare: bool = False) -> Subje
 
 
 def _learned(place: Path) -> AdapterSource:
-    return learned_at(place, otherwise=f", or talk with its base: gossipllm chat {place} --no-adapter")
+    return learned_at(
+        place, otherwise=f", or talk with its base: gossipllm chat {shlex.quote(str(place))} --no-adapter"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import signal
 import sys
 import time
@@ -182,12 +183,13 @@ def _say_what_next(name: str, other: str, folder: Path, console: Console) -> Non
     )
     console.print()
     console.print("[bold]what to type next")
+    quoted = shlex.quote(str(folder))
     for what, command in (
-        ("the matrix of the first round", f"gossipllm trust show {folder} --round 0"),
-        (f"why {name} gives {other} so much", f"gossipllm trust explain {folder} {name} {other}"),
-        ("everything as one page for a browser", f"gossipllm report {folder} -o report.html"),
-        (f"what {name} learned, beside the base", f"gossipllm chat {folder}/peers/{name} --both"),
-        (f"{name}'s adapter for peft", f"gossipllm export {folder}/peers/{name} -o {name}-adapter"),
+        ("the matrix of the first round", f"gossipllm trust show {quoted} --round 0"),
+        (f"why {name} gives {other} so much", f"gossipllm trust explain {quoted} {name} {other}"),
+        ("everything as one page for a browser", f"gossipllm report {quoted} -o report.html"),
+        (f"what {name} learned, beside the base", f"gossipllm chat {quoted}/peers/{name} --both"),
+        (f"{name}'s adapter for peft", f"gossipllm export {quoted}/peers/{name} -o {name}-adapter"),
         ("a peer of your own", "gossipllm init DIR --data YOUR_TEXT"),
     ):
         console.print(f"  [dim]# {what}[/dim]\n  {command}", soft_wrap=True)

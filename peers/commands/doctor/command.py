@@ -116,6 +116,8 @@ def examined(
         identity = own.identity or Identity.generate()
         theirs = yield from _awaited(other_peer.reach(join, identity, deadline_s=deadline_s), waiting)
     computes = False if quick else (yield from _computing(own.config))
+    if computes and own.config is not None:
+        yield from _text(own.config)
     if theirs is not None:
         ours = yield from _fingerprints(own, waiting, computes=computes)
         if own.config is not None and ours is not None:
@@ -180,6 +182,12 @@ def _fingerprints(
     except UserMistake as error:
         yield Finding("fail", "model", str(error), "correct it in peer.toml; nothing was compared")
         return None
+
+
+def _text(config: PeerConfig) -> Findings:
+    from peers.commands.doctor import texts
+
+    yield from texts.text_of(config)
 
 
 def _computing(config: PeerConfig | None) -> Generator[Finding, None, bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import stat
 
 from peers.commands.doctor.findings import Finding, Findings
@@ -36,7 +37,9 @@ def identity_of(home: Home) -> Identity | Finding:
 def folder(home: Home) -> Findings:
     mode = stat.S_IMODE(home.folder.stat().st_mode)
     if mode & 0o077:
-        yield Finding("warn", "home", f"open to others (mode {mode:o})", f"chmod 700 {home.folder}")
+        yield Finding(
+            "warn", "home", f"open to others (mode {mode:o})", f"chmod 700 {shlex.quote(str(home.folder))}"
+        )
     else:
         yield Finding("ok", "home", f"{home.folder}, closed to others")
 

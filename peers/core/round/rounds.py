@@ -143,9 +143,10 @@ class Rounds:
     # -- the learner is open ------------------------------------------------------------------------
 
     def begin(self, event: Opened, now: float) -> list[Effect]:
-        """The learner is open: log it, and continue from the saved state."""
+        """The learner is open: log it and what it reads, and continue from the saved state."""
         begun = begun_record(self._me, self._config, round_=self.round, opened=event)
-        return [Log(record=begun), *self._resume(now)]
+        read = [note(self._me, "info", line) for line in event.account]
+        return [Log(record=begun), *read, *self._resume(now)]
 
     def opened(self, event: Opened, now: float) -> list[Effect]:
         if not isinstance(self.stage, Opening) or event.request != self.stage.request:

@@ -402,3 +402,12 @@ def test_weights_of_the_base_that_are_no_numbers_are_named_and_not_the_learning_
     assert isinstance(reply, Failed)
     assert reply.users_fault
     assert "its weight model.layers.1.mlp.down_proj.weight holds numbers that are not finite" in reply.why
+
+
+def test_the_open_learner_says_what_it_reads_without_names_of_files(config: Config, text_file: Path) -> None:
+    _, opened = answer(None, Open(request=1, config=config(), snapshot=None), silent)
+
+    assert isinstance(opened, Opened)
+    assert opened.account[0].startswith("text: 1 file, 180 documents, ")
+    assert opened.account[-1].startswith("windows of 24 tokens: ")
+    assert text_file.name not in " ".join(opened.account)

@@ -13,6 +13,7 @@ from gossipllm.tasks.examples import Choose, Example, Generate, prompt_targets
 from gossipllm.tasks.likelihood import sample_nats
 from gossipllm.tasks.metrics import BertModel
 from gossipllm.tasks.scoring import EvaluationConfig, on_examples, on_text
+from gossipllm.text.reading.corpus import Document
 from gossipllm.text.samples import encoded
 from trust.progress import SilentStages
 
@@ -112,7 +113,9 @@ def test_text_counts_every_token_once_and_its_bytes(base: Callable[..., Base], w
     documents = ["The heron slept.", "Bergen, été", "The otter of Lisbon sang 3 times ere winter came."]
     stages = Recording()
 
-    found = on_text(model, documents, window_tokens=window, stages=stages, name="m")
+    found = on_text(
+        model, [Document(one) for one in documents], window_tokens=window, stages=stages, name="m"
+    )
 
     tokens = sum(len(cast("Any", model.tokenizer)(one)["input_ids"]) + 1 for one in documents)
     assert found.scores["tokens"] == tokens

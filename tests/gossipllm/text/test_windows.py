@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 
 from gossipllm import base
-from gossipllm.config import DataConfig, ReferenceConfig
+from gossipllm.config import EMBEDDED, DataConfig, ReferenceConfig
+from gossipllm.model.loading.models import load_tokenizer
 from gossipllm.text.reference import demo_share, load_reference
-from gossipllm.text.sources import read_documents
 from gossipllm.text.windows import cut, load_splits, split, tokenise
 from trust.errors import UserMistake
 
@@ -20,7 +21,8 @@ Tok = Any
 
 
 def splits(path: Path, tokenizer: Tok, *, seed: int = 0, context_length: int = 64, **options: Any):
-    config = DataConfig(path=str(path), **({"window_tokens": 16} | options))
+    given: dict[str, Any] = {"window_tokens": 16, **options}
+    config = DataConfig(path=str(path), **given)
     return load_splits(config, tokenizer, context_length=context_length, seed=seed)
 
 
@@ -53,64 +55,6 @@ def test_the_end_token_stands_behind_each_document(tokenizer: Tok) -> None:
 
 def test_an_incomplete_window_is_dropped() -> None:
     assert cut(np.arange(10, dtype=np.int32), 4).tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
-
-
-def test_blank_lines_divide_documents_where_a_file_has_any(tmp_path: Path, tokenizer: Tok) -> None:
-    (tmp_path / "a.txt").write_text("one\ntwo\n\nthree\n")
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "c.txt").write_text("four\nfive\n")
-
-    assert read_documents(str(tmp_path), tokenizer) == ["one\ntwo", "three\n", "four", "five"]
-
-
-def test_jsonl_gives_texts_and_conversations(tmp_path: Path, tokenizer: Tok) -> None:
-    file = tmp_path / "own.jsonl"
-    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
-    file.write_text(json.dumps({"text": "plain", "id": 3}) + "\n\n" + json.dumps({"messages": turns}) + "\n")
-
-    assert read_documents(str(file), tokenizer) == ["plain", "user: Hi\nassistant: Ho\n"]
-
-
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [
-        ("{oops", "own.jsonl:2: JSON is malformed"),
-        ('{"text": 3}', "own.jsonl:2: Expected"),
-        ('{"words": "x"}', "own.jsonl:2: neither `text` nor `messages`"),
-        ('{"messages": [{"role": "user"}]}', "own.jsonl:2: Object missing required field `content`"),
-    ],
-)
-def test_a_broken_line_is_named_by_file_and_number(
-    tmp_path: Path, tokenizer: Tok, line: str, says: str
-) -> None:
-    file = tmp_path / "own.jsonl"
-    file.write_text('{"text": "fine"}\n' + line + "\n")
-
-    with pytest.raises(UserMistake) as caught:
-        read_documents(str(file), tokenizer)
-
-    assert says in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "says"),
-    [
-        ("a.txt", b"\n \n", "holds no text"),
-        ("a.txt", b"caf\xe9", "is not UTF-8 .byte 3"),
-        ("a.pdf", b"x", "neither a .txt"),
-        ("folder", None, "holds no .txt"),
-        ("none.txt", None, "there is no file or folder"),
-    ],
-)
-def test_a_path_without_text_says_why(
-    tmp_path: Path, tokenizer: Tok, name: str, content: bytes | None, says: str
-) -> None:
-    (tmp_path / "folder").mkdir()
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-
-    with pytest.raises(UserMistake, match=says):
-        read_documents(str(tmp_path / name), tokenizer)
 
 
 def test_too_little_text_says_how_much_is_needed(tmp_path: Path, tokenizer: Tok) -> None:
@@ -186,3 +130,24 @@ def test_demonstration_parts_and_reference_text_are_the_whole_and_disjoint(name:
     assert 0.1 <= left / sum(len(line) + 1 for line in lines) < 0.15
     sizes = [sum(map(len, part)) for part in parts]
     assert max(sizes) - min(sizes) < 12_000
+
+
+def test_the_splits_of_homes_that_earlier_versions_made_are_kept(tmp_path: Path) -> None:
+    """The digests are those of 0.1.0, which read .txt and .jsonl only."""
+    tokenizer = load_tokenizer(EMBEDDED, "model.name")
+    french, german = (base.corpus_file(name).read_text(encoding="utf-8") for name in ("fr", "de"))
+    folder = tmp_path / "notes"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.txt").write_bytes(b"\xef\xbb\xbf" + french.encode())
+    (folder / "c.txt").write_bytes(base.corpus_file("java").read_bytes())
+    (folder / "sub" / "b.txt").write_bytes(german.replace("\n", "\r\n\r\n").encode())
+    records = tmp_path / "own.jsonl"
+    records.write_text("\n".join(json.dumps({"text": line}) for line in french.splitlines() if line.strip()))
+
+    for path, digest in ((folder, "4a2f744a68e6c020"), (records, "028709e3a8bf93da")):
+        made = splits(path, tokenizer, seed=3, context_length=256, window_tokens=64)
+        dealt = (made.train_WT, made.trust_WT, made.test_WT)
+        assert (
+            hashlib.sha256(b"".join(part.astype("<i4").tobytes() for part in dealt)).hexdigest()[:16]
+            == digest
+        )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import socket
 import stat
 from itertools import pairwise
 from pathlib import Path
+
+import pytest
 
 from gossipllm.base import corpus_file
 from peers.home.config import load_config
@@ -35,7 +39,7 @@ def test_a_data_path_without_text_is_refused(tmp_path: Path) -> None:
 
     line = the_only_line(gossipllm("init", tmp_path / "home", "--data", tmp_path / "empty"))
 
-    assert "empty holds no .txt" in line
+    assert "empty holds no text" in line
     assert not (tmp_path / "home").exists()
 
 
@@ -74,3 +78,32 @@ def test_a_damaged_model_is_refused_before_there_is_a_home(tmp_path: Path) -> No
 
 def test_settings_are_closed_to_others(home: Path) -> None:
     assert stat.S_IMODE((home / "peer.toml").stat().st_mode) == 0o600
+
+
+def test_init_says_what_the_peer_will_train_on_and_what_is_left_out(tmp_path: Path) -> None:
+    notes = tmp_path / "my notes"
+    notes.mkdir()
+    (notes / "a.TXT").write_text(corpus_file("fr").read_text(encoding="utf-8"))
+    (notes / "._a.TXT").write_bytes(b"\x00\x05\x16\x07")
+
+    done = gossipllm("init", tmp_path / "my home", "--data", notes)
+
+    assert done.returncode == 0, done.stderr
+    assert "text: 1 file, 310 documents, " in done.stdout
+    assert "left out: 1 hidden file" in done.stdout
+    assert "windows of 128 tokens: " in done.stdout
+    # A shell takes the line as it stands.
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("next: "))
+    assert shlex.split(line.removeprefix("next: ")) == ["gossipllm", "run", str(tmp_path / "my home")]
+
+
+@pytest.mark.parametrize("data", ["", " ", b"caf\xe9.txt"])
+def test_a_path_that_no_settings_can_hold_is_refused(tmp_path: Path, data: str | bytes) -> None:
+    path = os.fsdecode(tmp_path / os.fsdecode(data)) if isinstance(data, bytes) else data
+    if isinstance(data, bytes):
+        Path(path).write_text(corpus_file("fr").read_text(encoding="utf-8"))
+
+    line = the_only_line(gossipllm("init", tmp_path / "home", "--data", path))
+
+    assert "is empty" in line or "is not UTF-8" in line
+    assert not (tmp_path / "home").exists()

@@ -7,11 +7,12 @@ from typing import Unpack
 import msgspec
 
 from gossipllm import __version__
-from gossipllm.work import Weigh, Weighed
+from gossipllm.work import Opened, Weigh, Weighed
 from peers.core.effects import Effect, Keep, Store
+from peers.core.events import Started
 from sim.toy.learner import EVIDENCE
 from support.core_bench import Bench, RemotePeer, update_of
-from support.effects import every, only, records, round_record
+from support.effects import every, notes, only, records, round_record
 from support.messages import AnnouncementFields
 from trust.record.history import Begun, Round
 from trust.rows.rows import TrustConfig
@@ -97,3 +98,15 @@ def test_nothing_is_kept_unasked_or_of_nobody(alice: RemotePeer) -> None:
     ended = lonely.answer(lonely.publish())
     assert round_record(ended).guard == "alone"
     assert not every(ended, Keep)
+
+
+def test_a_beginning_is_followed_by_what_the_learner_reads() -> None:
+    bench = Bench()
+    opening = bench.tell(Started())
+    opened = bench.answer_to(opening)
+    assert isinstance(opened, Opened)
+
+    effects = bench.tell(msgspec.structs.replace(opened, account=("text: 2 files", "left out: 1 .jpg")))
+
+    assert notes(effects) == ["text: 2 files", "left out: 1 .jpg"]
+    assert isinstance(records(effects)[0], Begun)
