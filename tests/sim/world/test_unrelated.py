@@ -131,5 +131,5 @@ def test_people_are_told_once_when_a_pause_begins() -> None:
         told = [
             one.text for one in node.records if isinstance(one, Note) and "nobody here helps you" in one.text
         ]
-        assert len(told) == len(asking(world, node)) - 1
+        assert len(told) == len(asking(world, node)) - DefenceConfig().fruitless + 1
         assert "alone you are at" in told[0]
