@@ -49,6 +49,8 @@ class Open(_Word, frozen=True, kw_only=True):
     request: RequestId
     config: LearnerConfig
     snapshot: Content | None
+    text: Content | None = None
+    """The ledger of the text that was dealt before (`gossipllm.text.growth`); None deals all of it."""
 
 
 class Train(_Word, frozen=True, kw_only=True):
@@ -181,6 +183,8 @@ class Opened(_Word, frozen=True, kw_only=True):
     dtype: str
     account: tuple[str, ...] = ()
     """What was read of this peer's text and what was left out, as lines for people, without names of files."""
+    text: Content | None = None
+    """The ledger of all text that is dealt now; another one than before where the text grew."""
 
 
 class Progress(_Word, frozen=True, kw_only=True):

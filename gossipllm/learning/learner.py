@@ -87,8 +87,12 @@ PUBLISHED_BATCHES: Final = 12
 class Learner:
     """One peer's adapter and text, and the answers to its core's requests. The first request must be `Open`."""
 
-    def __init__(self, config: LearnerConfig, shared: SharedModel, splits: Splits) -> None:
-        """Raises `UserMistake` where the configuration names modules or blocks that the base does not have."""
+    def __init__(
+        self, config: LearnerConfig, shared: SharedModel, splits: Splits, ledger: Content | None = None
+    ) -> None:
+        """`ledger` is that of a text on disk (`gossipllm.text.growth`). Raises `UserMistake` where the configuration
+        names modules or blocks that the base does not have."""
+        self._ledger = ledger
         self.config = config
         self.shared = shared
         blueprint = shared.blueprint(config.adapter)
@@ -188,6 +192,7 @@ class Learner:
             round_number=self.round,
             splits=(self._splits.train_WT, self._measuring.trust_WT, self._measuring.test_WT),
             test_loss=test_loss,
+            text=self._ledger,
         )
 
     def snapshot(self) -> Content:

@@ -85,8 +85,8 @@ def answer(
             with loading_told(_now_and_then(request.request, on_progress)):
                 shared = load_shared_model(request.config, on_phase, alone=True)
             on_phase("text", 3)
-            splits = load_text(request.config, shared.base)
-            learner = Learner(request.config, shared, splits)
+            splits, ledger = load_text(request.config, shared.base, request.text)
+            learner = Learner(request.config, shared, splits, ledger)
         except Exception as error:  # noqa: BLE001  raised again unless it was expected
             return None, _failed(request, error)
         on_phase("first loss", OPENING_STEPS - 1)

@@ -26,8 +26,11 @@ from gossipllm.model.loading.models import (
     open_base,
     tokenizer_fingerprint,
 )
+from gossipllm.text.growth import grown_splits
 from gossipllm.text.reference import ReferenceSet, load_reference
-from gossipllm.text.windows import Splits, load_splits
+from gossipllm.text.tokens import document_tokens
+from gossipllm.text.windows import Splits, accounted, check_length, counted, reader_of
+from wire.digest import Content
 from wire.messages import Fingerprints
 
 _BITS: Final = {"int8": 8, "int4": 4}
@@ -101,8 +104,12 @@ def load_shared_model(config: LearnerConfig, on_phase: OnPhase, *, alone: bool =
     )
 
 
-def load_text(config: LearnerConfig, base: Base) -> Splits:
-    """Read and cut a learner's own text. Raises `UserMistake`."""
-    return load_splits(
-        config.data, base.tokenizer, context_length=base.context_length, seed=config.training.seed
-    )
+def load_text(config: LearnerConfig, base: Base, ledger: Content | None = None) -> tuple[Splits, Content]:
+    """Read and cut a learner's own text, dealt as `ledger` says and with what is new; and the ledger of all of it.
+    Raises `UserMistake`."""
+    check_length(config.data, base.context_length)
+    reader = reader_of(config.data, base.tokenizer)
+    documents = list(document_tokens(list(reader.documents()), base.tokenizer))
+    splits, after = grown_splits(documents, ledger, config.data, seed=config.training.seed)
+    _, account = accounted(documents, reader.account, config.data.window_tokens)
+    return counted(splits, account), after

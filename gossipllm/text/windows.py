@@ -50,16 +50,20 @@ class Splits:
 def load_splits(config: DataConfig, tokenizer: Any, *, context_length: int, seed: int) -> Splits:
     """The peer's own text as windows. Raises `UserMistake` where there is too little text, or windows are longer than
     the model's `context_length`."""
+    check_length(config, context_length)
+    reader = reader_of(config, tokenizer)
+    documents = list(document_tokens(list(reader.documents()), tokenizer))
+    windows_WT, account = accounted(documents, reader.account, config.window_tokens)
+    return counted(split(windows_WT, config, seed=seed), account)
+
+
+def check_length(config: DataConfig, context_length: int) -> None:
+    """Raises `UserMistake` where windows are longer than the model's context."""
     length = config.window_tokens
     if length > context_length:
         raise UserMistake(
             f"data.window_tokens is {length}, but the model takes at most {context_length} tokens"
         )
-    reader = reader_of(config, tokenizer)
-    documents = list(document_tokens(list(reader.documents()), tokenizer))
-    windows_WT, account = accounted(documents, reader.account, length)
-    splits = split(windows_WT, config, seed=seed)
-    return replace(splits, account=dealt(account, config, len(windows_WT)))
 
 
 def reader_of(config: DataConfig, tokenizer: Any) -> TextReader:
@@ -99,6 +103,13 @@ def sizes(count: int, config: DataConfig) -> tuple[int, int]:
             f"text are needed (about {4 * needed} characters), or a smaller data.window_tokens"
         )
     return trust, test
+
+
+def counted(splits: Splits, account: TextAccount) -> Splits:
+    """The splits with this account of their text, to which their sizes are added."""
+    before = account.windows or WindowCounts(length=splits.train_WT.shape[1])
+    sizes_of = {"train": len(splits.train_WT), "trust": len(splits.trust_WT), "test": len(splits.test_WT)}
+    return replace(splits, account=replace(account, windows=replace(before, **sizes_of)))
 
 
 def dealt(account: TextAccount, config: DataConfig, count: int) -> TextAccount:

@@ -23,7 +23,9 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option(
     "--join", multiple=True, metavar="MULTIADDR", help="A peer to start from, beside those in peer.toml."
 )
-@click.option("--rounds", type=click.IntRange(min=1), help="Stop training at this round; go on serving.")
+@click.option(
+    "--rounds", type=click.IntRange(min=1), help="Stop training at this round, if not before; go on serving."
+)
 @click.option(
     "--until-round", "until", type=click.IntRange(min=1), metavar="N", help="End after this many rounds."
 )

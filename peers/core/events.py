@@ -132,6 +132,10 @@ class NotStored(_Told, frozen=True, kw_only=True):
     why: str
 
 
+class TextChanged(_Told, frozen=True):
+    """The files of this peer's own text are not what they were: new ones, or others in size or time."""
+
+
 class Woke(_Told, frozen=True, kw_only=True):
     timer: Timer
 
@@ -169,6 +173,7 @@ Event: TypeAlias = (
     | Showed
     | Stored
     | NotStored
+    | TextChanged
     | Woke
     | Misbehaved
     | Blocked

@@ -37,3 +37,4 @@ class MergeInputs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     snapshot: Content
     self_weight: float
     members: tuple[MergeInput, ...]
+    text: Content | None = None

@@ -42,6 +42,7 @@ from peers.core.events import (
     Showed,
     Started,
     Stored,
+    TextChanged,
     Timer,
     Woke,
 )
@@ -90,6 +91,8 @@ class Running:
                 return self._rounds.stored(event.generation, now)
             case NotStored():
                 return self._rounds.not_stored(event.generation, event.why, now)
+            case TextChanged():
+                return self._rounds.text_changed()
             case (
                 Heard()
                 | Greeted()

@@ -85,8 +85,9 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     The totals count all tokens and samples that were ever processed. `importance` is the running mean of the measured
     importance of each layer, `measured` the number of its measurements; both are empty where layers are not chosen.
     `good` is the snapshot of the last good state (`peers.core.course`), None where there is none or it is `snapshot`;
-    `best` is likewise the state of least trust loss (`peers.core.plateau`), None in a peer that never settles.
-    `plan` says what the next local steps train, so that a round that is repeated after a crash is the same round.
+    `best` is likewise the state of least trust loss (`peers.core.plateau`), None in a peer that never settles. `text`
+    is the ledger of the text that was dealt to the splits (`gossipllm.text.growth`). `plan` says what the next local
+    steps train, so that a round that is repeated after a crash is the same round.
     """
 
     version: int = SAVED_VERSION
@@ -113,6 +114,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     plateau: Plateau = Plateau()
     best: Content | None = None
     asking: Asking = ASKING
+    text: Content | None = None
 
     @property
     def best_snapshot(self) -> Content | None:

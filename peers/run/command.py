@@ -30,6 +30,7 @@ from peers.run.log_lines import set_up_log_lines
 from peers.run.output import Output
 from peers.run.performer import Ending
 from peers.run.recording import RecordingWatcher
+from peers.run.text_files import watch_text
 from peers.run.trio_runner import run_async
 from trust.errors import UserMistake
 from trust.record.history import Note
@@ -108,6 +109,7 @@ async def _run(home: Home, config: PeerConfig, output: Output, options: RunOptio
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
             nursery.start_soon(watch_block_list, home.folder, driver.block, warn)
+            nursery.start_soon(watch_text, config.data.path, driver.text_changed)
             if options.stop_with_stdin:
                 nursery.start_soon(_stop_with_stdin, nursery.cancel_scope)
             async with open_network(identity, driver, config.network, book=home.addresses) as network:

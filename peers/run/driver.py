@@ -27,6 +27,7 @@ from peers.core.events import (
     PeerId,
     Showed,
     Started,
+    TextChanged,
 )
 from peers.net.host import Link, Network
 from peers.run.learner_process import Learning
@@ -100,6 +101,9 @@ class Driver:
         """Take nothing of these peers from now on, in place of those blocked before; also before `run`."""
         self._blocked = tuple(peers)
         self._tell(Blocked(peers=self._blocked))
+
+    def text_changed(self) -> None:
+        self._tell(TextChanged())
 
     # What the network asks.
 

@@ -138,6 +138,8 @@ class ToyLearner:
         self._own: tuple[int, ...] = ()
         self._trained: tuple[int, ...] = ()
         self.mass: ToyMass | None = None
+        self.text: Content | None = None
+        """The ledger that opening answers with; tests change it for a text that grew."""
 
     def ask(self, request: Request) -> Callable[[], LearnerAnswer]:
         answer = self.answer(request)
@@ -211,6 +213,7 @@ class ToyLearner:
             test_loss=self._loss(self._w),
             device="none",
             dtype="float32",
+            text=self.text,
         )
 
     def _resume(self, snapshot: Content) -> None:

@@ -9,6 +9,7 @@ from gossipllm.config import DataConfig, ModelConfig, TrainingConfig
 from gossipllm.text.reference import demo_share
 from peers.commands.demo.scenarios import DemoScenario, Reading
 from peers.core.config import RoundConfig
+from peers.core.plateau import NEVER_SETTLES
 from peers.home.config import PeerConfig, SelfConfig
 from peers.home.folder import Home
 from peers.home.settings import write_config
@@ -46,6 +47,8 @@ def make_demo_peers(
             peer=SelfConfig(name=name, network="gossipllm-demo"),
             network=NetworkConfig(listen="/ip4/127.0.0.1/tcp/0"),
             round=RoundConfig(steps=steps, rounds=rounds, patience_s=60.0, compare_every_s=5.0),
+            # As many rounds as were asked for, because those who train alone take as many.
+            settle=NEVER_SETTLES,
             model=ModelConfig(threads=threads),
             data=DataConfig(path=str(text.absolute()), trust_windows=8, test_windows=24),
             training=TrainingConfig(

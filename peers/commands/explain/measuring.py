@@ -48,7 +48,7 @@ class Reopened:
         done = stages.begin("loading", OPENING_STEPS)
         # Alone, as the peer's own learner is: a base in 8 or 4 bits predicts differently from a whole one.
         shared = load_shared_model(config, lambda _phase, _step: done(1), alone=True)
-        splits = load_text(config, shared.base)
+        splits, _ = load_text(config, shared.base, inputs.text)
         done(1)
         configured = shared.blueprint(config.adapter)
         names = shared.fingerprints(UpdateFormat(configured, config.mixing))

@@ -62,7 +62,9 @@ class LearnerSupervision:
 
     def open(self, request: int, saved: Saved | None) -> Open:
         snapshot = saved.snapshot if saved else None
-        return Open(request=request, config=self.learner, snapshot=snapshot)
+        return Open(
+            request=request, config=self.learner, snapshot=snapshot, text=saved.text if saved else None
+        )
 
     def stop_on_mismatch(self, event: Opened, saved: Saved | None) -> Stop | None:
         """A stop where the opened learner has another base, tokenizer, reference set or layout than `saved`."""

@@ -112,7 +112,12 @@ def merge_inputs(peer: PeerId, *, saved: Saved, stage: Merging) -> MergeInputs |
         return None
     assert saved.snapshot is not None, "a merge follows local steps"
     return MergeInputs(
-        peer=peer, round=saved.round, snapshot=saved.snapshot, self_weight=stage.choice.row[0], members=kept
+        peer=peer,
+        round=saved.round,
+        snapshot=saved.snapshot,
+        self_weight=stage.choice.row[0],
+        members=kept,
+        text=saved.text,
     )
 
 

@@ -66,6 +66,7 @@ from peers.core.round.gathering import Gatherer
 from peers.core.round.learner_supervision import MERGE_TRIES, LearnerStep, LearnerSupervision, note
 from peers.core.round.planning import Planner
 from peers.core.round.records import begun_record
+from peers.core.round.rereading import grown_note, with_text
 from peers.core.round.returning import Returning
 from peers.core.round.searching import Searching
 from peers.core.round.settling import Settling
@@ -127,6 +128,8 @@ class Rounds:
         self._gatherer = Gatherer(config, neighbourhood)
         self._decider = Decider(config, Confirmer(config, keys, neighbourhood), new_request)
         self._disk = Disk(keys.peer_id)
+        self._rereads = False
+        """Whether the text changed since the learner read it."""
         self._shown: tuple[Content, ...] = ()
         """Blobs of the announcement that neighbours fetch from."""
         self.stage: Stage = Opening(None)
@@ -146,7 +149,26 @@ class Rounds:
         """The learner is open: log it and what it reads, and continue from the saved state."""
         begun = begun_record(self._me, self._config, round_=self.round, opened=event)
         read = [note(self._me, "info", line) for line in event.account]
-        return [Log(record=begun), *read, *self._resume(now)]
+        return [Log(record=begun), *read, *self._read(event), *self._resume(now)]
+
+    def _read(self, event: Opened) -> list[Effect]:
+        """Take the ledger of the text that was read. Where the text grew, training begins again: the losses up to now
+        are of another text."""
+        before, self._saved = self._saved, with_text(self._saved, event.text)
+        if before is self._saved:
+            return []
+        stored: list[Effect] = [Store(saved=self._saved)] if self._saved.stage == "training" else []
+        return [*(grown_note(self._me, event) if before.text is not None else []), *stored]
+
+    def text_changed(self) -> list[Effect]:
+        """The files of this peer's text changed: open the learner again, at rest at once, else when the round is
+        over."""
+        self._rereads = True
+        return self._reread() if isinstance(self.stage, Settled) else []
+
+    def _reread(self) -> list[Effect]:
+        self.stage = Opening(None)
+        return self.reopen()
 
     def opened(self, event: Opened, now: float) -> list[Effect]:
         if not isinstance(self.stage, Opening) or event.request != self.stage.request:
@@ -170,6 +192,7 @@ class Rounds:
             return []
         request = self._new_request()
         self.stage = Opening(request)
+        self._rereads = False
         return [self._supervision.open(request, self._saved)]
 
     def failed(self, event: Failed, now: float) -> list[Effect]:
@@ -206,6 +229,8 @@ class Rounds:
             done = "the 1 round is" if limit == 1 else f"all {limit} rounds are"
             text = f"{done} done; still serving what was learned"
             return [note(self._me, "info", text)]
+        if self._rereads:
+            return self._reread()
         if self._saved.plateau.rests:
             self._rest(Settled())
             self._settling.rest(self._saved.plateau, now)

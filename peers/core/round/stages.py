@@ -73,6 +73,7 @@ from peers.core.events import (
     SavingAgain,
     Started,
     Stored,
+    TextChanged,
     Timer,
 )
 from peers.core.others.inbox import ReceivedAnnouncement
@@ -310,7 +311,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
             Settled,  # it gained no more
             Resting,  # its round is the last
         ),
-        (Greet, Log, Stop, Train, Store, Publish, WakeAt, Pull, Weigh, *_ROW_REQUESTS),
+        (Greet, Log, Stop, Open, Train, Store, Publish, WakeAt, Pull, Weigh, *_ROW_REQUESTS),
     ),
     Transition(Training, (Trained,), (Saving,), (Log, Store)),
     Transition(
@@ -327,14 +328,20 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     Transition(Fitting, (Fitted,), _AFTER_GATHERING, (Confirm, Fit, Evaluate, Merge)),
     Transition(Choosing, (Evaluated,), (Shrinking, *_AFTER_GATHERING), (Confirm, Fit, Evaluate, Merge)),
     Transition(Shrinking, (Evaluated,), _AFTER_GATHERING, (Confirm, Fit, Evaluate, Merge)),
-    # To Opening where the merge has no finite loss: the learner is opened again with the state before the merge.
+    # To Opening where the merge has no finite loss: the learner is opened again with the state before the merge. And
+    # where the text changed meanwhile.
     Transition(
-        Merging, (Merged,), (Training, Settled, Resting, Opening), (Log, Keep, Drop, Store, Train, WakeAt)
+        Merging,
+        (Merged,),
+        (Training, Settled, Resting, Opening),
+        (Log, Keep, Drop, Store, Train, Open, WakeAt),
     ),
     # News that came while this peer rests after a vain look waits for the next comparison. To Opening where the learner
     # died meanwhile.
     Transition(Settled, (*FROM_NEIGHBOURS, Comparing), (Settled, Training, Opening), (*SERVING, Train, Open)),
     Transition(Settled, (LearnerLost,), (Settled,), ()),
+    # The learner is opened again with the text that there is now; in other stages, when the round is over.
+    Transition(Settled, (TextChanged,), (Opening,), (Open,)),
     *(
         Transition(stage, (Failed, LearnerLost), (Opening,), (Log, WakeAt, Stop))
         for stage in (Opening, Training, Gathering, Confirming, Fitting, Choosing, Shrinking, Merging)

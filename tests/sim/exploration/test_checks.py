@@ -230,8 +230,10 @@ def _halves(
     return (Candidate(None, (0.5, *(0.5 / others for _ in neighbours)) if others else (1.0,)),)
 
 
-def _with_more_weight(peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged) -> Round:
-    record = records.round_record(peer, saved=saved, stage=stage, merged=merged)
+def _with_more_weight(
+    peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged, rate: float, settled: bool
+) -> Round:
+    record = records.round_record(peer, saved=saved, stage=stage, merged=merged, rate=rate, settled=settled)
     return msgspec.structs.replace(record, self_weight=record.self_weight + 0.01)
 
 

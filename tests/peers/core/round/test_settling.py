@@ -10,14 +10,15 @@ import pytest
 from gossipllm.work import Open, Train
 from peers.core.config import DefenceConfig
 from peers.core.effects import Effect, Pull, Store
-from peers.core.events import Comparing, LearnerLost, Woke
-from peers.core.plateau import MOST_PAUSE_S, PAUSE_S, SettleConfig
+from peers.core.events import Comparing, LearnerLost, TextChanged, Woke
+from peers.core.plateau import MOST_PAUSE_S, PAUSE_S, Plateau, SettleConfig
 from peers.core.round.stages import Settled
 from peers.core.saved import Saved
 from support.core_bench import TARGET, Bench, RemotePeer, update_of
 from support.effects import every, notes, only, records, requests
 from trust.record.history import Round
 from wire.codec import decode_announcement
+from wire.digest import Content
 
 LEAN = (1.0, 0.3, 0.0, 0.0)
 """The toy's own text leads past its target: it comes nearest on its way, and would end as far off as it began."""
@@ -257,3 +258,65 @@ def test_more_rounds_wake_a_settled_peer_and_a_restart_alone_does_not() -> None:
     assert again.core.stage == Settled()
     more = settler(saved=saved, rounds=80)
     assert only(more.start(), Train).steps == 1
+
+
+# -- text that grows --------------------------------------------------------------------------------
+
+
+OLD_TEXT, MORE_TEXT = Content.of(b"old"), Content.of(b"old and new")
+
+
+def settled_on(text: Content) -> Bench:
+    bench = settler()
+    bench.learner.text = text
+    list(rounds_of(bench, bench.start()))
+    return bench
+
+
+def test_text_that_grew_wakes_a_settled_peer_and_its_losses_up_to_now_are_forgotten() -> None:
+    bench = settled_on(OLD_TEXT)
+    bench.learner.text = MORE_TEXT
+    opening = only(bench.tell(TextChanged()), Open)
+    assert opening.text == OLD_TEXT
+    effects = bench.tell(bench.learner.answer(opening))
+    assert only(effects, Train).steps == 1
+    assert any("its text grew" in text for text in notes(effects))
+    saved = saved_by(effects)
+    assert (saved.text, saved.plateau, saved.course.best) == (MORE_TEXT, Plateau(), None)
+    list(rounds_of(bench, effects))
+    assert bench.core.stage == Settled()
+
+
+def test_files_that_were_only_touched_let_a_settled_peer_rest() -> None:
+    bench = settled_on(OLD_TEXT)
+    effects = bench.tell(bench.learner.answer(only(bench.tell(TextChanged()), Open)))
+    assert bench.core.stage == Settled()
+    assert not every(effects, Train)
+    assert not every(effects, Store)
+
+
+def test_while_a_round_goes_on_the_text_is_read_when_it_is_over() -> None:
+    bench = settler()
+    bench.learner.text = OLD_TEXT
+    published = bench.publish(bench.answer(bench.start()))
+    assert not bench.tell(TextChanged())
+    ended = bench.finish(published)
+    bench.learner.text = MORE_TEXT
+    opening = only(ended, Open)
+    assert opening.snapshot == saved_by(ended).snapshot
+    assert only(bench.tell(bench.learner.answer(opening)), Train).round == 1
+    assert not every(bench.tell(TextChanged()), Open), "and the next time after the next round"
+
+
+def test_the_first_ledger_of_a_home_is_stored_before_anything_is_trained() -> None:
+    bench = settler()
+    bench.learner.text = OLD_TEXT
+    effects = bench.start()
+    assert saved_by(effects).text == OLD_TEXT
+    assert not [text for text in notes(effects) if "grew" in text]
+
+
+def test_a_peer_that_has_done_all_its_rounds_reads_no_new_text() -> None:
+    bench = Bench(rounds={"rounds": 1})
+    bench.finish(bench.publish())
+    assert not bench.tell(TextChanged())

@@ -27,6 +27,7 @@ from peers.core.events import (
     Replied,
     Started,
     Stored,
+    TextChanged,
     Woke,
 )
 from peers.core.plateau import NEVER_SETTLES, SettleConfig
@@ -184,6 +185,8 @@ class Walk:
             self.tell(Replied(reply=encode_reply(reply), via=other.id))
         elif lot < 0.98:
             self.tell(Blocked(peers=()))
+        elif lot < 0.985:
+            self.tell(TextChanged())
         else:
             self.tell(Misbehaved(peer=other.id, field="stream", why="too long", fine=-0.1))
 

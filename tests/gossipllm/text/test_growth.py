@@ -1,0 +1,101 @@
+"""Text that grows: what was dealt to a split stays there, whatever is added, moved or removed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gossipllm.config import DataConfig
+from gossipllm.text.growth import grown_splits
+from gossipllm.text.windows import Splits, Windows, cut, split
+from trust.errors import UserMistake
+from wire.digest import Content
+
+LENGTH = 8
+CONFIG = DataConfig(path="notes", window_tokens=LENGTH, trust_fraction=0.2, test_fraction=0.2)
+OLD = [f"old {number}" for number in range(60)]
+NEW = [f"new {number}" for number in range(40)]
+
+
+def tokens(document: str) -> NDArray[np.int32]:
+    """Five to nine tokens that no other document has."""
+    kind, number = document.split()
+    first = (0 if kind == "old" else 100_000) + 100 * int(number)
+    return np.arange(first, first + 5 + int(number) % 5, dtype=np.int32)
+
+
+def dealt(documents: list[str], before: Content | None = None, seed: int = 3) -> tuple[Splits, Content]:
+    return grown_splits([tokens(one) for one in documents], before, CONFIG, seed=seed)
+
+
+def rows(windows_WT: Windows) -> set[tuple[int, ...]]:
+    return {tuple(window) for window in windows_WT.tolist()}
+
+
+def parts(splits: Splits) -> list[set[tuple[int, ...]]]:
+    return [rows(one) for one in (splits.train_WT, splits.trust_WT, splits.test_WT)]
+
+
+def test_a_text_that_never_grew_is_dealt_as_ever() -> None:
+    twice = [*OLD, *OLD[10:20]]
+    splits, _ = dealt(twice)
+    as_ever = split(cut(np.concatenate([tokens(one) for one in twice]), LENGTH), CONFIG, seed=3)
+    for one, other in zip(
+        (splits.train_WT, splits.trust_WT, splits.test_WT),
+        (as_ever.train_WT, as_ever.trust_WT, as_ever.test_WT),
+        strict=True,
+    ):
+        assert np.array_equal(one, other)
+
+
+def test_what_was_dealt_stays_in_its_split_when_text_is_added_in_front_between_and_behind() -> None:
+    first, ledger = dealt(OLD)
+    grown, after = dealt([*NEW[:10], *OLD[:30], *NEW[10:], *OLD[30:]], ledger)
+    for old, new in zip(parts(first), parts(grown), strict=True):
+        assert old <= new
+    assert all(len(new) > len(old) for old, new in zip(parts(first), parts(grown), strict=True))
+    assert after != ledger
+    again, same = dealt([*OLD, *NEW], after)
+    assert parts(again) == parts(grown)
+    assert same == after
+
+
+def test_growing_again_and_again_moves_nothing() -> None:
+    splits, ledger = dealt(OLD)
+    for count in range(4, 41, 4):
+        grown, ledger = dealt([*NEW[:count], *OLD], ledger)
+        for old, new in zip(parts(splits), parts(grown), strict=True):
+            assert old <= new
+        splits = grown
+
+
+def test_less_than_a_window_waits_for_more() -> None:
+    first, ledger = dealt(OLD)
+    waiting, same = dealt([*OLD, "new 0"], ledger)
+    assert same == ledger
+    assert parts(waiting) == parts(first)
+
+
+def test_a_document_that_is_gone_takes_its_windows_along_and_no_other() -> None:
+    first, ledger = dealt(OLD)
+    left, same = dealt([one for one in OLD if one != "old 7"], ledger)
+    assert same == ledger
+    gone = set(tokens("old 7").tolist())
+    for old, new in zip(parts(first), parts(left), strict=True):
+        assert new == {window for window in old if not gone & set(window)}
+    back, _ = dealt(OLD, ledger)
+    assert parts(back) == parts(first)
+
+
+def test_a_changed_document_is_a_new_one() -> None:
+    _, ledger = dealt(OLD)
+    changed, _ = dealt([*OLD[:-1], *NEW[:3]], ledger)
+    everything = set[tuple[int, ...]]().union(*parts(changed))
+    assert any(window[0] >= 100_000 for window in everything)
+
+
+def test_where_too_much_is_gone_the_user_is_told() -> None:
+    _, ledger = dealt(OLD)
+    with pytest.raises(UserMistake, match="too much of notes was removed"):
+        dealt(OLD[:2], ledger)
