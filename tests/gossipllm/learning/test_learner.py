@@ -108,6 +108,27 @@ def test_a_share_of_the_rate_moves_the_adapter_by_that_share(config: Config) -> 
     assert moved[1] == pytest.approx(0.25 * moved[0], rel=1e-3)
 
 
+def test_a_text_that_grew_is_read_without_moving_what_was_dealt(config: Config, tmp_path: Path) -> None:
+    lines = [f"line {number} tells of {number * 7} otters and {number * 3} herons" for number in range(300)]
+    (tmp_path / "b.txt").write_text("\n".join(lines[:200]))
+    grows = config(data=DataConfig(path=str(tmp_path), window_tokens=24, trust_windows=256, test_windows=256))
+    first = introduced(grows)[1]
+    (tmp_path / "a.txt").write_text("\n".join(lines[200:]))
+
+    def again(text: Content | None) -> Opened:
+        reply = answer(None, Open(request=1, config=grows, snapshot=None, text=text), silent)[1]
+        assert isinstance(reply, Opened)
+        return reply
+
+    grown = again(first.text)
+    assert grown.text not in (None, first.text)
+    assert grown.train_tokens > first.train_tokens
+    assert grown.test_tokens > first.test_tokens
+    assert again(grown.text) == grown, "and is not dealt a second time"
+    (tmp_path / "a.txt").unlink()
+    assert again(grown.text).test_loss == pytest.approx(first.test_loss), "the test windows are the same"
+
+
 @pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
 def test_training_lowers_the_loss_on_text_it_has_not_seen(config: Config, family: str) -> None:
     learner, before = introduced(config(family))
