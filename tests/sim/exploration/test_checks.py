@@ -11,6 +11,7 @@ import pytest
 
 from gossipllm.config import Evidence
 from gossipllm.work import Confirmed, Merged
+from peers.core.asking import Asking
 from peers.core.config import CoreConfig
 from peers.core.core import Core
 from peers.core.effects import Effect
@@ -231,9 +232,18 @@ def _halves(
 
 
 def _with_more_weight(
-    peer: PeerId, *, saved: Saved, stage: Merging, merged: Merged, rate: float, settled: bool
+    peer: PeerId,
+    *,
+    saved: Saved,
+    stage: Merging,
+    merged: Merged,
+    rate: float,
+    settled: bool,
+    asking: Asking,
 ) -> Round:
-    record = records.round_record(peer, saved=saved, stage=stage, merged=merged, rate=rate, settled=settled)
+    record = records.round_record(
+        peer, saved=saved, stage=stage, merged=merged, rate=rate, settled=settled, asking=asking
+    )
     return msgspec.structs.replace(record, self_weight=record.self_weight + 0.01)
 
 
