@@ -21,7 +21,7 @@ from gossipllm.learning.jobs import Job, Task
 from gossipllm.learning.learner import Learner, OnProgress
 from gossipllm.learning.passes.engine import PassCounter
 from gossipllm.learning.passes.fleet import Fleet
-from gossipllm.learning.shared_model import OnPhase, SharedModel, load_shared_model, load_text
+from gossipllm.learning.shared_model import OnPhase, SharedModel, load_grown_text, load_shared_model
 from gossipllm.model.loading.models import Base
 from gossipllm.model.loading.progress import loading_told
 from gossipllm.text.reference import ReferenceSet
@@ -85,7 +85,7 @@ def answer(
             with loading_told(_now_and_then(request.request, on_progress)):
                 shared = load_shared_model(request.config, on_phase, alone=True)
             on_phase("text", 3)
-            splits, ledger = load_text(request.config, shared.base, request.text)
+            splits, ledger = load_grown_text(request.config, shared.base, request.text)
             learner = Learner(request.config, shared, splits, ledger)
         except Exception as error:  # noqa: BLE001  raised again unless it was expected
             return None, _failed(request, error)

@@ -104,7 +104,12 @@ def load_shared_model(config: LearnerConfig, on_phase: OnPhase, *, alone: bool =
     )
 
 
-def load_text(config: LearnerConfig, base: Base, ledger: Content | None = None) -> tuple[Splits, Content]:
+def load_text(config: LearnerConfig, base: Base) -> Splits:
+    """Read and cut a learner's own text, all of it dealt at once. Raises `UserMistake`."""
+    return load_grown_text(config, base, None)[0]
+
+
+def load_grown_text(config: LearnerConfig, base: Base, ledger: Content | None) -> tuple[Splits, Content]:
     """Read and cut a learner's own text, dealt as `ledger` says and with what is new; and the ledger of all of it.
     Raises `UserMistake`."""
     check_length(config.data, base.context_length)

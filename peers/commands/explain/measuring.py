@@ -27,7 +27,7 @@ from gossipllm.learning.merging.distances import OwnEvidence, measured, own_meas
 from gossipllm.learning.merging.learned_row import learned_row
 from gossipllm.learning.merging.neighbours import Neighbours
 from gossipllm.learning.merging.updates import UpdateFormat
-from gossipllm.learning.shared_model import load_shared_model, load_text
+from gossipllm.learning.shared_model import load_grown_text, load_shared_model
 from peers.core.merge_inputs import MergeInput, MergeInputs
 from trust.errors import UserMistake
 from trust.inspection.explain.proposals import MeasuredCandidates
@@ -48,7 +48,7 @@ class Reopened:
         done = stages.begin("loading", OPENING_STEPS)
         # Alone, as the peer's own learner is: a base in 8 or 4 bits predicts differently from a whole one.
         shared = load_shared_model(config, lambda _phase, _step: done(1), alone=True)
-        splits, _ = load_text(config, shared.base, inputs.text)
+        splits, _ = load_grown_text(config, shared.base, inputs.text)
         done(1)
         configured = shared.blueprint(config.adapter)
         names = shared.fingerprints(UpdateFormat(configured, config.mixing))

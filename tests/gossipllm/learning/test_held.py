@@ -58,7 +58,7 @@ def opened(learner: Learner, snapshot: Content | None = None) -> Opened:
 
 def alone(config: LearnerConfig, snapshot: Content | None = None) -> tuple[Learner, Opened]:
     shared = load_shared_model(config, silent, alone=True)
-    learner = Learner(config, shared, *load_text(config, shared.base))
+    learner = Learner(config, shared, load_text(config, shared.base))
     return learner, opened(learner, snapshot)
 
 
@@ -79,7 +79,7 @@ def train(learner: Learner, reply: Opened, number: int, layer: int, **asked: Any
 
 
 def measured(shared: SharedModel, config: LearnerConfig, state: Any) -> np.ndarray[Any, Any]:
-    windows_WT = load_text(config, shared.base)[0].test_WT
+    windows_WT = load_text(config, shared.base).test_WT
     (((losses_W,)),) = shared.fleet(config.adapter).perform([LossJob((state,), windows_WT, "test")])
     return losses_W
 
@@ -147,7 +147,7 @@ def test_a_probe_weighs_by_what_is_packed(config: Config, family: str) -> None:
     made = windowed(config, "int8", family, adapter=AdapterConfig(rank=4, alpha=8.0, train="full"))
     importances: list[tuple[float, ...]] = []
     for shared in (load_shared_model(made, silent, alone=True), load_shared_model(made, silent)):
-        windows_BT = load_text(made, shared.base)[0].train_WT[:4]
+        windows_BT = load_text(made, shared.base).train_WT[:4]
         state = shared.blueprint(made.adapter).start(0)
         (importance,) = shared.fleet(made.adapter).perform([ProbeJob(state, windows_BT)])
         importances.append(importance)
