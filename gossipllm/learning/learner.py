@@ -192,7 +192,7 @@ class Learner:
             round_number=self.round,
             splits=(self._splits.train_WT, self._measuring.trust_WT, self._measuring.test_WT),
             test_loss=test_loss,
-            text=self._ledger,
+            ledger=self._ledger,
         )
 
     def snapshot(self) -> Content:

@@ -9,6 +9,7 @@ from gossipllm.learning.passes.contexts import block_windows
 from gossipllm.learning.shared_model import SharedModel
 from gossipllm.text.windows import Windows
 from gossipllm.work import Opened, RequestId
+from wire.digest import Content
 
 
 def opened(
@@ -22,9 +23,10 @@ def opened(
     round_number: int,
     splits: tuple[Windows, Windows, Windows],
     test_loss: float,
+    ledger: Content | None = None,
 ) -> Opened:
     """`window` is the length of block windows, `pushes` whether mixing is by push-sum, `splits` are the windows to
-    train on, to decide by and to report on."""
+    train on, to decide by and to report on; `ledger` is that of a text on disk."""
     schema, shape, form = updates.schema, shared.reference.shape, updates.blueprint
     windows = block_windows(shared.base, window) if config.layers.context == "distil" else []
     train_tokens, trust_tokens, test_tokens = map(_tokens, splits)
@@ -50,6 +52,7 @@ def opened(
         test_loss=test_loss,
         device=str(shared.base.device),
         dtype=str(shared.base.dtype).removeprefix("torch."),
+        text=ledger,
     )
 
 

@@ -1,9 +1,9 @@
 """Text that grows: documents that come later are dealt by themselves, and nothing that was dealt before moves.
 
 The ledger says which documents were dealt together, as a batch: a digest of each one's tokens, with their number, in
-order, and which windows bore no loss and were left out. The first batch is all the text that there was when a peer began, dealt as `windows.split` deals it. Documents that are
-in no batch make the next one, whose windows go to the splits by lot. So a window stays in its split whatever is added,
-renamed or moved between files.
+order, and which windows bore no loss and were left out. The first batch is all the text that there was when a peer
+began, dealt as `windows.split` deals it. Documents that are in no batch make the next one, whose windows go to the
+splits by lot. So a window stays in its split whatever is added, renamed or moved between files.
 
 A document that was removed or changed leaves a gap: the windows that hold a part of it are dropped, all others stay. A
 changed document is a new one, so the part of it that is as before may be in another split from then on.
@@ -80,16 +80,15 @@ def grown_splits(
         first = split(windows_WT, config, seed=seed) if not number else None
         parts.append(first or _by_lot(windows_WT, config, (seed, number)))
     splits = Splits(
-        *(
-            _whole(np.concatenate([getattr(one, name) for one in parts]))
-            for name in ("train_WT", "trust_WT", "test_WT")
-        )
+        train_WT=_whole([one.train_WT for one in parts]),
+        trust_WT=_whole([one.trust_WT for one in parts]),
+        test_WT=_whole([one.test_WT for one in parts]),
     )
     if len(splits.trust_WT) < MIN_TRUST or len(splits.test_WT) < MIN_TEST or not len(splits.train_WT):
+        rest = f"{len(splits.train_WT)} windows are left to train on, {len(splits.trust_WT)} to decide and"
         raise UserMistake(
-            f"data.path: too much of {shown(config.path)} was removed or changed: {len(splits.train_WT)} windows are left to "
-            f"train on, {len(splits.trust_WT)} to decide and {len(splits.test_WT)} to test. Put the old files back, or "
-            "begin with a new home: gossipllm init NEW_FOLDER"
+            f"data.path: too much of {shown(config.path)} was removed or changed: {rest} {len(splits.test_WT)} to "
+            f"test. Put the old files back, or begin with a new home: gossipllm init NEW_FOLDER"
         )
     return splits, Content.of(msgspec.msgpack.encode(ledger))
 
@@ -123,5 +122,7 @@ def _by_lot(windows_WT: Windows, config: DataConfig, parts: tuple[int, ...]) -> 
     return Splits(windows_WT[~trust_W & ~test_W], windows_WT[trust_W], windows_WT[test_W])
 
 
-def _whole(windows_WT: Windows) -> Windows:
+def _whole(parts: Sequence[Windows]) -> Windows:
+    """The windows of all batches that hold no part of a document that is gone."""
+    windows_WT = np.concatenate(parts)
     return windows_WT[(windows_WT != _GAP).all(axis=1)]

@@ -7,7 +7,7 @@ from typing import Final, NoReturn, TypeAlias
 
 import trio
 
-from gossipllm.text.sources import source_files
+from gossipllm.text.reading.files import source_files
 from trust.errors import UserMistake
 
 LOOK_EVERY_S: Final = 30.0

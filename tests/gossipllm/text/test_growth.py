@@ -99,3 +99,19 @@ def test_where_too_much_is_gone_the_user_is_told() -> None:
     _, ledger = dealt(OLD)
     with pytest.raises(UserMistake, match="too much of notes was removed"):
         dealt(OLD[:2], ledger)
+
+
+def test_windows_without_loss_are_dealt_to_nobody_and_their_absence_moves_none() -> None:
+    """A question at the beginning of a conversation bears no loss, and a document that is gone takes no part of what
+    was dealt beside it."""
+    silent = ~np.arange(900, 900 + 2 * LENGTH, dtype=np.int32)
+    text = [tokens(one) for one in OLD[:30]] + [silent] + [tokens(one) for one in OLD[30:]]
+    first, ledger = grown_splits(text, None, CONFIG, seed=3)
+    without = [*text[:3], *text[4:]]
+    left, same = grown_splits(without, ledger, CONFIG, seed=3)
+
+    assert same == ledger
+    assert not any((np.array(window) < 0).all() for part in parts(first) for window in part)
+    for old, new in zip(parts(first), parts(left), strict=True):
+        assert new <= old
+    assert sum(map(len, parts(first))) - sum(map(len, parts(left))) in (1, 2)

@@ -38,7 +38,7 @@ def test_a_new_file_a_longer_one_and_a_missing_one_look_different(tmp_path: Path
     looks.append(looks_of(str(tmp_path)))
     (tmp_path / "b.txt").write_text("two")
     looks.append(looks_of(str(tmp_path)))
-    (tmp_path / "notes.md").write_text("of no account")
+    (tmp_path / ".notes.md").write_text("of no account")
     assert looks[0] == ()
     assert len(set(looks)) == 4
     assert looks_of(str(tmp_path)) == looks[-1]
