@@ -49,7 +49,7 @@ def test_output_that_cannot_be_written_is_one_line_and_exit_code_1(arguments: li
 
 
 def test_a_place_where_nothing_can_be_made_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_text("Some text to learn from.\n" * 50)
+    (tmp_path / "text.txt").write_text(" ".join(f"number {n}" for n in range(2000)))
     command = [sys.executable, "-m", "gossipllm", "init", "/proc/x", "--data", str(tmp_path / "text.txt")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 

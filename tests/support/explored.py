@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from peers.core.config import CoreConfig, RoundConfig
+from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
 from sim.exploration.checks.table import checked
 from sim.exploration.plan import Part, Plan, PlannedPeer
 from sim.world.conditions import ComputeConfig, Conditions, LinkConfig
@@ -12,11 +12,17 @@ from trust.rows.rows import TrustConfig
 
 
 def plan_of(*parts: Part, peers: int = 3, rounds: int = 0, seed: int = 1, quiet_s: float = 60.0) -> Plan:
-    """Peers with one target and different leans, and these faults in the first 20 seconds."""
+    """Peers with one target and different leans, and these faults in the first 20 seconds. None pauses
+    where nobody helps, so that every round decides."""
     config = RoundConfig(steps=2, patience_s=1.0, compare_every_s=2.0, rounds=rounds)
     planned = tuple(
         PlannedPeer(
-            config=CoreConfig(name=f"p{number}", round=config, trust=TrustConfig(strategy="uniform")),
+            config=CoreConfig(
+                name=f"p{number}",
+                round=config,
+                trust=TrustConfig(strategy="uniform"),
+                defence=DefenceConfig(fruitless=0),
+            ),
             target=(1.0, 2.0, 3.0, 4.0),
             lean=tuple(0.5 if axis == number else 0.0 for axis in range(4)),
             speed=1.0 + number / 10,

@@ -93,6 +93,11 @@ def is_round(number: int) -> Callable[[PeerEvent], bool]:
     return lambda event: event["event"] == "round" and event["round"] >= number
 
 
+def all_done(event: PeerEvent) -> bool:
+    """Whether a peer says that its last round is done."""
+    return event["event"] == "note" and "done; still serving" in event["text"]
+
+
 def sees(name: str) -> Callable[[PeerEvent], bool]:
     """A round in which this neighbour's present state was weighed."""
     return lambda event: (

@@ -134,9 +134,11 @@ def _check_shards(folder: Path, key: str) -> None:
     if not index.is_file():
         return
     shards = _config(index, key).get("weight_map")
-    if not isinstance(shards, dict):
+    listed = list(cast("dict[str, object]", shards).values()) if isinstance(shards, dict) else []
+    names = {one for one in listed if isinstance(one, str)}
+    if not names or len(names) < len(set(map(str, listed))):
         raise UserMistake(f"{key}: {index} lists no files")
-    for name in sorted({str(one) for one in cast("dict[str, object]", shards).values()}):
+    for name in sorted(names):
         if not (folder / name).is_file():
             raise UserMistake(f"{key}: {folder} lacks {name}, which {_INDEX} lists; download it again")
 

@@ -59,12 +59,17 @@ class Parent:
 
     def ask(self, request: Request) -> Answer:
         self.send(request)
-        while isinstance(reply := self.receive(), Progress | Beat):
-            if isinstance(reply, Progress):
-                self.progress.append(reply)
+        while isinstance(reply := self.receive(), Progress):
+            self.progress.append(reply)
         return reply
 
-    def receive(self) -> Answer | Beat:
+    def receive(self) -> Answer:
+        """The next message that is not only a sign of life."""
+        while isinstance(message := self._message(), Beat):
+            pass
+        return message
+
+    def _message(self) -> Answer | Beat:
         source = self.process.stdout
         assert source is not None
         header = self._receiver.header(source.read(self._receiver.header_bytes(source.read(PREFIX.size))))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.processes import PeerProcess, copy_of, make_home
+from support.processes import PeerProcess, all_done, copy_of, make_home
 
 StartPeer = Callable[..., PeerProcess]
 
@@ -37,7 +37,7 @@ def _trained_home(tmp_path_factory: pytest.TempPathFactory, _new_home: Path) -> 
     home = copy_of(_new_home, tmp_path_factory.mktemp("trained") / "home")
     peer = PeerProcess(home, "--rounds", "2")
     try:
-        peer.until(lambda event: event["event"] == "note")
+        peer.until(all_done)
         assert peer.stop() == 0
     finally:
         peer.kill()

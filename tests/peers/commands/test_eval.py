@@ -169,7 +169,7 @@ def test_choices_are_measured_by_their_likelihood(tmp_path: Path, capsys: pytest
         (("embedded", "--task", "e2e", "--data", "none.csv"), "--data: there is no file none.csv"),
         (("embedded", "--task", "copa", "--data", "{facts}"), "facts.csv:1:"),
         (("embedded", "--task", "e2e", "--data", "{facts}", "--max-new-tokens", 256), "the model takes 256 tokens"),
-        (("embedded", "--task", "text", "--data", "{facts}"), "neither a .txt"),
+        (("embedded", "--task", "text", "--data", "{facts}"), "has the keys `mr`, `ref`"),
         (("embedded", "--task", "e2e", "--data", "{facts}", "--adapter", "{folder}"), "neither a peer's home nor an"),
         (("./nowhere", "--task", "e2e", "--data", "{facts}"), "MODEL_OR_HOME: there is no folder ./nowhere"),
         ((" ", "--task", "e2e", "--data", "{facts}"), "MODEL_OR_HOME: name must be"),

@@ -10,7 +10,7 @@ import pytest
 
 from peers.commands.export import _last_row
 from peers.home.folder import Home
-from support.processes import PeerProcess, gossipllm, the_only_line
+from support.processes import PeerProcess, all_done, gossipllm, the_only_line
 from trust.record.history import HISTORY_FILE, Entry, Round, Seen, Traffic
 from trust.record.log import HistoryWriter, read_history
 
@@ -33,7 +33,7 @@ def test_what_peft_has_no_form_for_is_exported_as_a_whole_model(
     settings = (home / "peer.toml").read_text()
     (home / "peer.toml").write_text(settings.replace('train = "both"', 'train = "full"'))
     peer = run(home, "--rounds", "1")
-    peer.until(lambda event: event["event"] == "note")
+    peer.until(all_done)
     peer.stop()
     expected = next(event["test_merged"] for event in reversed(peer.events) if event["event"] == "round")
 

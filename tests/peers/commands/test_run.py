@@ -126,7 +126,7 @@ def test_a_dead_learner_is_replaced_while_the_network_stays(
     note = peer.until(lambda event: event["event"] == "note" and "the learner stopped" in event["text"])
     peer.until(is_round(2))
 
-    assert "exit code -9" in note["text"]
+    assert "killed by SIGKILL" in note["text"]
     assert peer.process.poll() is None
     assert [event for event in peer.events if event["event"] == "listening"] == [listening]
 

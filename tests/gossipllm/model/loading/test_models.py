@@ -109,7 +109,7 @@ def test_weights_that_lack_a_tensor_are_not_filled_in_at_random(model_folder: Fo
     del tensors["model.norm.weight"]
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
 
-    with pytest.raises(UserMistake, match=r"lacks 1 weights, the first is model\.norm\.weight"):
+    with pytest.raises(UserMistake, match=r"lacks 1 weight, the first is model\.norm\.weight"):
         loaded(folder)
 
 

@@ -159,9 +159,9 @@ def test_a_broken_index_of_files_is_a_user_error(model_folder: Folder, tmp_path:
 
     with pytest.raises(UserMistake, match=r"it has no model\.safetensors; take"):
         open_base(named(folder))
-    for none in ("{}", "[]", '{"weight_map": []}', '{"weight_map": {"a": 1, "b": "c"}}', "nonsense"):
+    for none in ("{}", '{"weight_map": []}', '{"weight_map": {"a": 1, "b": "c"}}', "[]", "nonsense"):
         (folder / "model.safetensors.index.json").write_text(none)
-        with pytest.raises(UserMistake, match="lists no files"):
+        with pytest.raises(UserMistake, match=r"lists no files|is damaged: it is no JSON"):
             open_base(named(folder))
 
 
@@ -169,7 +169,7 @@ def test_a_file_that_is_no_safetensors_is_a_user_error(model_folder: Folder, tmp
     folder = shutil.copytree(model_folder("llama"), tmp_path / "model")
     (folder / "model.safetensors").write_bytes(b"nothing of the kind")
 
-    with pytest.raises(UserMistake, match=r"model\.name: .* cannot be read"):
+    with pytest.raises(UserMistake, match=r"model\.name: .*model\.safetensors is cut or damaged"):
         open_base(named(folder))
 
 
