@@ -8,8 +8,11 @@ an order of magnitude; other text and larger models gain other amounts.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final
+
+from trust.record.history import Begun, Record, Round
 
 GAINS: Final = ((2_560, 0.075), (5_120, 0.068), (10_240, 0.075))
 """(training tokens of a peer, share of the perplexity saved by merging with two relatives), ascending by tokens. Nine
@@ -45,6 +48,18 @@ def expectation(*, tokens: int, relatives: int) -> str:
             f"With {tokens:,} tokens and one peer with text of your kind, expect less than with two: {gain}."
         )
     return f"With {tokens:,} tokens and {relatives} peers with text of your kind, expect {gain}."
+
+
+def told(records: Iterable[Record]) -> str:
+    """The expectation of a peer with this history; empty where it has done no round, or its text is not
+    known. Relatives are the neighbours with a weight in its last row."""
+    tokens, relatives = 0, -1
+    for record in records:
+        if isinstance(record, Begun):
+            tokens = record.train_tokens
+        elif isinstance(record, Round):
+            relatives = sum(one.weight > 0 for one in record.seen)
+    return "" if relatives < 0 or not tokens else expectation(tokens=tokens, relatives=relatives)
 
 
 def _nearest(tokens: int) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from trust.expectation import GAINS, expectation, expected_gain
+from support.records import begun_of, round_of
+from trust.expectation import GAINS, expectation, expected_gain, told
 
 
 @pytest.mark.parametrize(("tokens", "gain"), GAINS)
@@ -38,3 +40,16 @@ def test_one_relative_is_promised_less_than_two() -> None:
         "With 5,120 tokens and 3 peers with text of your kind, expect about 7 % less perplexity than the best you "
         "reach alone."
     )
+
+
+def test_a_history_tells_whose_weight_counts_and_how_much_text_there_is() -> None:
+    begun = msgspec.structs.replace(begun_of("a"), train_tokens=5_120)
+    rounds = [round_of("a", 0, {"b": 0.0}), round_of("a", 1, {"b": 0.25, "c": 0.0})]
+
+    assert told([begun, *rounds]) == expectation(tokens=5_120, relatives=1)
+    assert told([begun, rounds[0]]) == expectation(tokens=5_120, relatives=0)
+
+
+def test_a_history_without_rounds_or_of_an_earlier_version_promises_nothing() -> None:
+    assert told([msgspec.structs.replace(begun_of("a"), train_tokens=5_120)]) == ""
+    assert told([begun_of("a"), round_of("a", 0, {"b": 0.25})]) == ""

@@ -76,6 +76,8 @@ class Begun(_Record, frozen=True, kw_only=True, tag="begun"):
     own_share: float = 0.0
     share: float = 0.0
     """Weight at which neighbours are tried by themselves; 0 where they are not."""
+    train_tokens: int = 0
+    """Tokens of this peer's own text that it trains on; 0 where not known."""
 
 
 class Seen(

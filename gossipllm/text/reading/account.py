@@ -6,11 +6,17 @@ names of files only where they are asked for, because a running peer keeps its l
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
+from trust.counting import counted
 from trust.names import escaped
+
+_NOUN: Final = re.compile(r"\b(file|folder|link|part|record|document|conversation|character)\b")
+"""The word of what happened that is in the plural where it happened more than once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +28,8 @@ class Tally:
     first: str
 
     def line(self, *, names: bool) -> str:
-        return f"{self.count:,} {self.what}" + (f" ({self.first})" if names else "")
+        what = self.what if self.count == 1 else _NOUN.sub(r"\1s", self.what, count=1)
+        return f"{self.count:,} {what}" + (f" ({self.first})" if names else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +85,6 @@ class TextAccount:
             yield "noted: " + "; ".join(one.line(names=names) for one in self.mended)
         if self.windows is not None:
             yield _windows_line(self.windows, about)
-
-
-def counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def shown(path: Path | str) -> str:

@@ -172,7 +172,7 @@ def _text_file(path: Path, left_out: Counter) -> TextFile | None:
         )
         return None
     if not stat.S_ISREG(found.st_mode):
-        left_out.add("neither file nor folder", shown(path))
+        left_out.add("pipe or device file", shown(path))
     elif suffix and suffix not in _FORMATS:
         left_out.add(f"{suffix}{packing}", shown(path))
     elif not found.st_size:

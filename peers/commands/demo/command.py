@@ -28,6 +28,7 @@ from peers.commands.demo.processes import running
 from peers.commands.demo.scenarios import DEFAULT, SCENARIOS, DemoScenario
 from peers.run.trio_runner import run_async
 from trust.errors import UserMistake
+from trust.expectation import told
 from trust.inspection.reading.summary import Summary, summary
 from trust.inspection.show.tables import print_summary
 from trust.progress import progress_bar
@@ -168,6 +169,12 @@ def _show(
     console.print()
     console.print(_perplexities(rows, alone, scenario.column))
     console.print(f"[bold]what to look at[/bold]  {scenario.watch}")
+    first = read_history(peers_of_demo[0].home.history).entries
+    if expected := told(entry.record for entry in first):
+        console.print(
+            f"[bold]what to expect[/bold]  Trained alone is the same number of steps. {expected}",
+            highlight=False,
+        )
     save_heat_map(matrix, folder / "trust.png")
 
 

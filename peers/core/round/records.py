@@ -37,6 +37,7 @@ def begun_record(peer: PeerId, config: CoreConfig, *, round_: int, opened: Opene
         newcomers=config.defence.newcomers if config.confirms else 1.0,
         own_share=config.defence.own_share if config.round.guard else 0.0,
         share=config.defence.share if config.confirms else 0.0,
+        train_tokens=opened.train_tokens,
     )
 
 

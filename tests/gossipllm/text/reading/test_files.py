@@ -71,7 +71,7 @@ def test_what_is_no_file_or_has_nothing_in_it_is_left_out(tmp_path: Path) -> Non
     (tmp_path / "empty.txt").touch()
     os.mkfifo(tmp_path / "pipe.txt")
 
-    assert left_out(tmp_path) == {"empty file": 1, "neither file nor folder": 1}
+    assert left_out(tmp_path) == {"empty file": 1, "pipe or device file": 1}
 
 
 def test_a_file_too_large_to_hold_in_memory_is_left_out(tmp_path: Path) -> None:
