@@ -175,7 +175,9 @@ def test_one_bad_line_in_a_hundred_is_skipped_and_counted(tmp_path: Path, tokeni
 
         assert len(texts(file, tokenizer)) == 400 - bad
         (one,) = account(file, tokenizer).left_out
-        assert one.line(names=True) == f"{bad} record that cannot be read ({file}:51)"
+        assert (
+            one.line(names=True) == f"{bad} record{'' if bad == 1 else 's'} that cannot be read ({file}:51)"
+        )
 
 
 def test_more_bad_lines_are_refused_with_the_first_of_them(tmp_path: Path, tokenizer: Tok) -> None:
