@@ -6,8 +6,8 @@ and rows are fitted on them. The other half judges the row that came of it. Whic
 round, from the learner's seed and the round, so that a round that is repeated after a crash is judged by the same
 windows, and no window judges for ever.
 
-With fewer than `LEAST_SPLIT` windows both halves are all windows: a standard error of two or three differences says
-nothing, and a merge is then judged by what proposed it.
+With fewer than `LEAST_SPLIT` windows both halves are all windows: a standard error of a few differences says
+little, and a merge is then judged by what proposed it.
 
 Axes: P proposing windows, J judging windows.
 """
@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from gossipllm.randomness import permutation
 
-LEAST_SPLIT: Final = 8
-"""Trust windows from which they are split. Guess: four differences are the fewest whose spread means anything."""
+LEAST_SPLIT: Final = 16
+"""Trust windows from which they are split. Halves of four cost a twentieth of the clean gain (sim/FINDINGS.md), and in
+the demo, with nine trust windows, one peer of four refused in the end what had helped it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

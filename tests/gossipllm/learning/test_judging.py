@@ -48,13 +48,13 @@ def answers(config: Config) -> Callable[..., Answers]:
     """The answers of a learner in `ROUND`, with the windows of one half replaced by other text, if asked for."""
     whole = config()
     whole = replace(
-        whole, judging=True, data=replace(whole.data, trust_windows=12, weigh_windows=12, trust_fraction=0.3)
+        whole, judging=True, data=replace(whole.data, trust_windows=16, weigh_windows=16, trust_fraction=0.4)
     )
     shared = load_shared_model(whole, lambda _phase, _step: None)
     splits = load_text(whole, shared.base)
     other = Learner(replace(whole, training=replace(whole.training, seed=9)), shared, splits)
     neighbour: Trained = ask(other, Train(request=1, round=ROUND, steps=3))
-    split = halves(12, seed=whole.training.seed, round_=ROUND, split=True)
+    split = halves(16, seed=whole.training.seed, round_=ROUND, split=True)
 
     def made(changed: str = "") -> Answers:
         trust_WT = splits.trust_WT.copy()
