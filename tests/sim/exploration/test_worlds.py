@@ -12,6 +12,10 @@ from support.transitions import handle_checked
 FOUND = (35, 47, 55, 60, 74)
 """Seeds that once violated an invariant, by a fault that was mended since."""
 
+MOST_QUIET_S = 600.0
+"""Virtual seconds that a world of the battery is quiet at most. One in twelve takes longer, because its links lose much
+or are slow; they take three quarters of the time of all, and are left to the command."""
+
 
 @pytest.fixture(autouse=True)
 def _steps_held_against_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,9 +28,12 @@ def test_no_invariant_is_violated(seed: int) -> None:
 
 
 @pytest.mark.battery
-@pytest.mark.parametrize("first", range(30, 230, 50))
+@pytest.mark.parametrize("first", range(30, 230, 25))
 def test_no_invariant_is_violated_in_more_worlds(first: int) -> None:
-    seen = {seed: checked(drawn(seed)).violations for seed in range(first, first + 50)}
+    plans = [drawn(seed) for seed in range(first, first + 25)]
+    short = [plan for plan in plans if plan.quiet_s <= MOST_QUIET_S]
+    assert len(short) > len(plans) / 2
+    seen = {plan.seed: checked(plan).violations for plan in short}
 
     assert {seed: violations for seed, violations in seen.items() if violations} == {}
 
