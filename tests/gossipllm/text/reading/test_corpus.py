@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
 import os
@@ -264,11 +265,20 @@ def test_the_same_file_named_alone_is_refused(tmp_path: Path, tokenizer: Tok) ->
     assert "program is no text but binary data" in refusal(tmp_path / "program", tokenizer)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_left_out_of_a_folder(tmp_path: Path, tokenizer: Tok) -> None:
+def test_a_file_that_may_not_be_read_is_left_out_of_a_folder(
+    tmp_path: Path, tokenizer: Tok, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read everything, so the system's refusal is played."""
     (tmp_path / "a.txt").write_text("text")
     (tmp_path / "b.txt").write_text("more")
-    (tmp_path / "b.txt").chmod(0)
+    read = Path.read_bytes
+
+    def refused(path: Path) -> bytes:
+        if path.name == "b.txt":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
 
     assert texts(tmp_path, tokenizer) == ["text"]
     assert left_out(tmp_path, tokenizer) == {"file that cannot be read: Permission denied": 1}
