@@ -9,6 +9,7 @@ from typing import get_args
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, LearnerConfig
 from gossipllm.config.choices import Missing, Mixing, Sampling
 from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
+from peers.core.plateau import NEVER_SETTLES, Schedule, SettleConfig
 from sim.toy.units import Form
 from trust.rows.rows import Form as RowForm
 from trust.rows.rows import TrustConfig
@@ -58,6 +59,7 @@ def peer_settings(name: str, common: Shared, rng: random.Random) -> CoreConfig:
         name=name,
         defence=_defence(random.Random(f"{name} {round_}")),
         round=round_,
+        settle=_settle(random.Random(f"settle {name} {round_}")),
         trust=_trust(common, rng),
         learner=_learner(common, rng),
         keep_neighbours=rng.random() < 0.2,
@@ -120,4 +122,14 @@ def _defence(rng: random.Random) -> DefenceConfig:
         patience=rng.choice((0, 1, 2, 5)),
         row_errors=rng.choice((0.0, 1.0, 3.0)),
         fruitless=rng.choice((0, 1, 2, 5)),
+    )
+
+
+def _settle(rng: random.Random) -> SettleConfig:
+    """Half of the peers train for ever, the others settle within a few rounds or many."""
+    if rng.random() < 0.5:
+        return NEVER_SETTLES
+    schedules: tuple[Schedule, ...] = get_args(Schedule)
+    return SettleConfig(
+        patience=rng.choice((1, 2, 3, 8)), schedule=rng.choice(schedules), decays=rng.randint(0, 2)
     )

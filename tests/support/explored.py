@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
+from peers.core.plateau import SettleConfig
 from sim.exploration.checks.table import checked
 from sim.exploration.plan import Part, Plan, PlannedPeer
 from sim.world.conditions import ComputeConfig, Conditions, LinkConfig
@@ -49,6 +50,13 @@ def with_strategy(plan: Plan, strategy: str) -> Plan:
         replace(one, config=replace(one.config, trust=TrustConfig(strategy=strategy))) for one in plan.peers
     ]
     return replace(plan, peers=tuple(peers))
+
+
+def with_settling(plan: Plan, *, patience: int) -> Plan:
+    """The same peers, but the first settles after this many rounds without a gain."""
+    first, *others = plan.peers
+    settles = replace(first.config, settle=SettleConfig(patience=patience, schedule="constant"))
+    return replace(plan, peers=(replace(first, config=settles), *others))
 
 
 def violated(plan: Plan) -> set[str]:

@@ -8,7 +8,7 @@ from peers.core.effects import Publish
 from peers.core.events import PeerId
 from peers.core.others.inbox import Inbox
 from peers.core.others.scores import Scores
-from peers.core.round.stages import Resting
+from peers.core.round.stages import Resting, Settled
 from sim.exploration.checks.violation import Watching
 from sim.exploration.faults import Crash
 from sim.exploration.inside import part
@@ -48,7 +48,8 @@ class NoHonestPeerIsFined(Watching):
 
 
 class EveryPeerGoesOn(Watching):
-    """In the second half of the quiet time, every honest peer ends a round, or has done all its rounds."""
+    """In the second half of the quiet time, every honest peer ends a round, is settled, or has done all its
+    rounds."""
 
     def __init__(self) -> None:
         self._rounds: dict[int, int] = {}
@@ -62,7 +63,10 @@ class EveryPeerGoesOn(Watching):
         for node in explored.honest:
             if not node.alive:
                 yield node, "does not run"
-            elif not isinstance(node.core.stage, Resting) and len(node.rounds) <= self._rounds[node.index]:
+            elif (
+                not isinstance(node.core.stage, (Resting, Settled))
+                and len(node.rounds) <= self._rounds[node.index]
+            ):
                 yield node, f"ended no round in the quiet time; it is {type(node.core.stage).__name__}"
 
 

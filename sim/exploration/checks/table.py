@@ -10,6 +10,7 @@ from typing import Final
 from sim.exploration.checks.announcements import AcceptedOnce, OneAnnouncementPerRound, RoundsNeverFall
 from sim.exploration.checks.caps import EverythingIsBounded
 from sim.exploration.checks.recovery import AllKnowTheLatest, EveryPeerGoesOn, NoHonestPeerIsFined
+from sim.exploration.checks.rest import SettledPeersRest
 from sim.exploration.checks.rows import GatesBeforeWeight, RowsAreDistributions
 from sim.exploration.checks.violation import Check, Violation
 from sim.exploration.plan import Plan
@@ -41,6 +42,9 @@ INVARIANTS: Final[Mapping[str, Invariant]] = MappingProxyType(
         "rounds-never-fall": Invariant("a restart never lowers the round", lambda _: RoundsNeverFall()),
         "no-honest-fined": Invariant("no honest peer is fined", lambda _: NoHonestPeerIsFined()),
         "progress": Invariant("after quiet, every honest peer goes on", lambda _: EveryPeerGoesOn()),
+        "rest": Invariant(
+            "a settled peer rests at its best state, and news wakes it seldom", lambda _: SettledPeersRest()
+        ),
     }
 )
 RAISED: Final = "raised"

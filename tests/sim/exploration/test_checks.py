@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from gossipllm.config import Evidence
-from gossipllm.work import Confirmed, Merged
+from gossipllm.work import Confirmed, Merged, Train, Trained
 from peers.core.asking import Asking
 from peers.core.config import CoreConfig
 from peers.core.core import Core
@@ -22,10 +22,12 @@ from peers.core.others.blobs.pulls import Pulls
 from peers.core.others.budgets import Meter
 from peers.core.others.greetings import Greetings
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
-from peers.core.round import deciding, ending, gathering, records
+from peers.core.round import advancing, deciding, ending, gathering, records
 from peers.core.round.choosing import Choice
 from peers.core.round.confirming import Confirmer
+from peers.core.round.remembering import after_steps
 from peers.core.round.rounds import Rounds
+from peers.core.round.settling import Settling
 from peers.core.round.stages import Merging, Participant
 from peers.core.saved import Saved
 from sim.exploration.checks.table import INVARIANTS, RAISED, TRACE
@@ -34,7 +36,7 @@ from sim.exploration.hostile.peer import HostilePart
 from sim.exploration.plan import Plan
 from sim.world import world
 from sim.world.line import Line
-from support.explored import plan_of, violated, with_strategy
+from support.explored import plan_of, violated, with_settling, with_strategy
 from trust.record.history import Round
 from trust.rows.bounds import Row
 from trust.rows.rows import Candidate, Neighbour, TrustConfig
@@ -46,6 +48,7 @@ CRASHES = [
 ]
 SPLIT = Cut(one=frozenset({0}), other=frozenset({1, 2}), at_s=1.0, until_s=19.0)
 DEATH = LearnerDeath(peer=1, at_s=6.0, hangs_s=0.0)
+SETTLING = with_settling(plan_of(quiet_s=200.0), patience=2)
 
 
 def act(name: str, *, identities: int = 1, every_s: float = 0.5) -> HostilePart:
@@ -61,6 +64,7 @@ def act(name: str, *, identities: int = 1, every_s: float = 0.5) -> HostilePart:
         plan_of(act("opposite")),
         plan_of(act("strangers")),
         plan_of(SPLIT, rounds=5),
+        SETTLING,
     ],
 )
 def test_nothing_is_violated_without_a_fault_of_the_core(plan: Plan) -> None:
@@ -187,6 +191,35 @@ def test_a_learner_that_is_not_opened_again(monkeypatch: pytest.MonkeyPatch) -> 
     assert "progress" in violated(plan_of(DEATH))
 
 
+def test_a_peer_that_goes_back_to_a_state_that_is_not_its_best(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgets(config: CoreConfig, saved: Saved, trained: Trained) -> Saved:
+        return msgspec.structs.replace(after_steps(config, saved, trained), best=None)
+
+    monkeypatch.setattr(advancing, "after_steps", forgets)
+
+    assert "rest" in violated(SETTLING)
+
+
+def test_a_peer_that_trains_while_it_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = Rounds._train
+
+    def always_trains(self: Rounds, now: float) -> list[Effect]:
+        return [
+            msgspec.structs.replace(one, steps=2) if isinstance(one, Train) else one
+            for one in train(self, now)
+        ]
+
+    monkeypatch.setattr(Rounds, "_train", always_trains)
+
+    assert "rest" in violated(SETTLING)
+
+
+def test_a_settled_peer_that_looks_whenever_it_hears_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Settling, "rest", _nothing)
+
+    assert "rest" in violated(SETTLING)
+
+
 def test_a_core_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     def raises(*_: object) -> bytes:
         raise KeyError
@@ -208,7 +241,7 @@ def test_chance_that_no_seed_decides(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_invariant_of_the_table_has_its_fault_here() -> None:
     seen = {
         *("accepted-once", "gates-before-weight", "one-announcement", "rows", "caps", "news"),
-        *("rounds-never-fall", "no-honest-fined", "progress"),
+        *("rounds-never-fall", "no-honest-fined", "progress", "rest"),
     }
     assert seen == set(INVARIANTS)
 
