@@ -26,15 +26,17 @@ from sim.experiments.scenarios import Scenario
 
 HEADS: Final = (
     *("method", "rate", "best", "last", "against best local", "gap closed", "worst tenth", "harmed"),
-    *("best round", "tokens to target", "kB to target"),
+    *("best round", "tokens to target", "kB to target", "compute"),
 )
 LEGEND: Final = """\
 * best: test perplexity of each user's best state by its own trust split, mean; last: after the last round
 * against best local: change of the mean perplexity against each user's best lone state, and its 95 % interval
 * mean, ema: the best mean and the best moving average of each user's own iterates, a rest for the noise of steps
-* gap closed: share of the way from the best local to pooled training with the same steps
+* best pooled: likewise of the variants of pooled training, which have the text of all users of a kind
+* gap closed: share of the way from the best local to the best pooled
 * worst tenth: mean change of the users that fare worst; harmed: users more than 1 % worse, beyond one standard error
 * target: the mean perplexity of the best local; tokens trained on and kB sent by a peer until it is reached
+* compute: thousands of tokens of a peer through the model, forward and backward, but for tests, until the run's end
 """
 
 
@@ -63,9 +65,15 @@ def page(name: str, results: Results, *, lone: Sequence[str]) -> str:
     }
     local = best_of([*candidates, *(known for (method, _), known in averages.items() if method in lone)])
     target = mean_perplexity(local)
-    pooled = states.get("pooled", {})
+    pooled = best_of(
+        [
+            *(states[method] for method in runs if _pools(method)),
+            *(known for (method, _), known in averages.items() if _pools(method)),
+        ]
+    )
     lines = [
         _row("best local", "", local, local, pooled, None, target),
+        *([_row("best pooled", "", pooled, local, {}, None, target)] if pooled else []),
         *(
             _row(method, f"{results.rates[method]:g}", states[method], local, pooled, runs[method], target)
             for method in runs
@@ -129,11 +137,25 @@ def _row(
         "" if change is None else f"{change.harmed} of {change.users}",
         f"{statistics.fmean(state.round + 1 for state in states.values()):.1f}",
         *_to_target(runs, target),
+        "" if runs is None else f"{_compute(runs) / 1e3:,.0f}",
     ]
 
 
 def _last(runs: Sequence[RunMetrics]) -> list[float]:
     return [peer.after for one in runs for peer in one.peers if peer.after is not None]
+
+
+def _compute(runs: Sequence[RunMetrics]) -> float:
+    """Tokens of a peer through the model, forward and backward, but for tests, which only report."""
+    return statistics.fmean(
+        sum(tokens for purpose, tokens in (*one.forward.items(), *one.backward.items()) if purpose != "test")
+        / len(one.peers)
+        for one in runs
+    )
+
+
+def _pools(method: str) -> bool:
+    return method_named(method).text == "kind"
 
 
 def _to_target(runs: Sequence[RunMetrics] | None, target: float) -> tuple[str, str]:

@@ -5,14 +5,16 @@
     ... [--sets languages,unrelated] [--seeds 0,1,2] [--methods s3,s1] [--jobs 2] [--out FOLDER]
 
 Every method runs for ten passes over each peer's text, and each peer's result is its best state by its own trust
-split (`sim.experiments.best_states`); alone this is early stopping. With several --rates, all methods run at all rates
-with the first seed; then each method runs with the other seeds at the rate of least mean trust loss. The test split
-chooses nothing.
+split (`sim.experiments.best_states`); alone this is early stopping. Methods `+decay` lower the rate on plateaus of a
+peer's trust loss instead of over the run, and take up to three times as many passes, as `local+steps3` does. With
+several --rates, all methods run at all rates with the first seed; then each method runs with the other seeds at the
+rate of least mean trust loss. The test split chooses nothing.
 
 Lone baselines, whose best by trust loss is a user's *best local*: training alone, with three times the steps, with
-three times the batch, and with the public reference text; and of each the mean and the moving average of the iterates.
-`local+trust` trains on the trust split as well; no split is left to stop it by, so it stops at the round at which plain
-`local` stopped, and stands for itself. `pooled` has the text of all users of a kind.
+three times the batch, with a rate that falls on plateaus, and with the public reference text; and of each the mean and
+the moving average of the iterates. `local+trust` trains on the trust split as well; no split is left to stop it by, so
+it stops at the round at which plain `local` stopped, and stands for itself. `pooled` has the text of all users of a
+kind; the best of its variants and their averages, chosen in the same way, is the *best pooled*.
 
 A few of the baselines, for a quick look: `--lone local --methods s3`.
 
@@ -44,17 +46,20 @@ from sim.experiments.metrics import RunMetrics
 from sim.experiments.scenarios import Scenario
 from trust.errors import UserMistake
 
-LONE: Final = ("local", "local+steps3", "local+batch3", "local+public")
+LONE: Final = ("local", "local+steps3", "local+batch3", "local+decay", "local+public")
 """Whose best by trust loss is the best local."""
 METHODS: Final = (
     "local+trust",
     "pooled",
     "pooled+steps3",
+    "pooled+decay",
     "fedavg",
     "theoretical",
     "s1",
     "s2",
     "s3",
+    "s1+decay",
+    "s3+decay",
 )
 RATES: Final = "1e-3,3e-3,1e-2"
 

@@ -127,7 +127,7 @@ class BestStates:
                 case Trained() as trained:
                     peer.round = trained.round
                     peer.consider(trained.trust_loss, trained.snapshot, merged=False)
-                    if peer.averages:
+                    if peer.averages and trained.steps:
                         self._average(peer, trained.snapshot)
                         changed.append(peer)
                 case Merged() as merged:

@@ -41,8 +41,8 @@ def attacker_config(scenario: Scenario, method: Method, seed: int, number: int, 
 
 def training_of(method: Method, scenario: Scenario, *, seed: int) -> TrainingConfig:
     """The scenario's training with the method's factors. A schedule that lasts the whole run lasts as long as the
-    method's steps do."""
-    training = scenario.annealed
+    method's steps do; with +decay there is none."""
+    training = scenario.training if method.decay else scenario.annealed
     return replace(
         training,
         seed=seed,

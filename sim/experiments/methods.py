@@ -73,6 +73,8 @@ class Method:
     missing: Missing | None = None
     rate: float = 1.0
     """Factor on the scenario's learning rate."""
+    decay: bool = False
+    """Whether the rate falls on plateaus of each peer's trust loss, until the peer settles, instead of over the run."""
     steps: int = 1
     """Factor on the local steps of a round."""
     batch: int = 1
@@ -244,6 +246,10 @@ CHANGES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "rank2": ("adapters of twice the rank, with the same scale", {"ranks": 2}),
     "steps3": ("three times the local steps in a round", {"steps": 3}),
     "batch3": ("three times the windows in a batch", {"batch": 3}),
+    "decay": (
+        "lower the rate when a peer's trust loss stops falling; three times the rounds at most",
+        {"decay": True},
+    ),
     "trust": ("train on the trust split, too, so that no split is left to stop by", {"text": "trust"}),
     "public": ("train on the public text of the reference set, too", {"text": "public"}),
     "guard": ("refuse merges that raise this peer's trust loss", {"guard": True}),
@@ -251,6 +257,12 @@ CHANGES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "rowguard": ("refuse whole rows only, without the defences of [defence]", {"defended": False}),
 }
 """Name after a `+` -> what it means, and the fields of `Method` that it replaces."""
+
+DECAY_PATIENCE: Final = 4
+"""Rounds without a gain after which +decay lowers the rate, where the scenario's settle.patience is 0. Guess: half of
+what a peer takes by default, because runs are compared at few rounds."""
+DECAY_ROUNDS: Final = 3
+"""Times the scenario's rounds that +decay may take: as much training as +steps3."""
 
 MOST_PARTNERS: Final = 256
 """The most that a peer merges with (`RoundConfig.most_partners`)."""
@@ -296,6 +308,9 @@ def round_of(method: Method, config: RoundConfig, *, peers: int) -> RoundConfig:
     """The scenario's rounds with the method's guard. Rows given in advance ("uniform", "fixed") are over all peers."""
     guard = config.guard if method.guard is None else method.guard
     config = replace(config, guard=guard, steps=config.steps * method.steps)
+    if method.decay:
+        # A settled peer announces no further rounds, for which a barrier would wait.
+        config = replace(config, rounds=config.rounds * DECAY_ROUNDS, barrier=False)
     if not STRATEGIES[method.strategy].takes_everybody:
         return config
     most = max(config.most_partners, min(peers - 1, MOST_PARTNERS))
@@ -314,6 +329,8 @@ def defended(method: Method, *, guard: bool) -> bool:
 
 def settle_of(method: Method, settle: SettleConfig, *, guard: bool) -> SettleConfig:
     """When peers stop training, or never where the method asks for the guard alone."""
+    if method.decay:
+        settle = replace(settle, schedule="decay", patience=settle.patience or DECAY_PATIENCE)
     return settle if not method.merging or defended(method, guard=guard) else NEVER_SETTLES
 
 
@@ -377,6 +394,10 @@ def _contradiction(method: Method) -> str:
         (
             method.tokens and (not STRATEGIES[method.strategy].counts_text or pushes),
             "+tokens has no row to weigh",
+        ),
+        (
+            method.decay and (pushes or method.guard is False or not method.defended),
+            "+decay needs the guard with the defences of [defence], and merges by a row, so that peers settle",
         ),
         (not method.merges and (not method.merging or pushes), "+alone has no row to record"),
     )

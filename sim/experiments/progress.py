@@ -23,11 +23,13 @@ class ProgressView(Protocol):
 def showing(scenario: Scenario, console: Console, *, quiet: bool) -> Generator[ProgressView]:
     """Something that takes news and shows them on `console` meanwhile."""
     runs = len(scenario.methods) * len(scenario.seeds)
+    # Methods +decay may do more: their bar is full from here on.
+    rounds = scenario.peers * scenario.round.rounds
     if quiet:
         yield _Nothing()
     elif console.is_terminal:
         with progress_bar(console, counted=False) as bar:
-            yield _Bar(bar, runs, scenario.peers * scenario.round.rounds)
+            yield _Bar(bar, runs, rounds)
     else:
         yield _Lines(console, runs)
 
@@ -54,7 +56,7 @@ class _Bar:
                 self._done += 1
                 self._rounds_done[run.method, run.seed] = self._rounds
             case RunAdvanced():
-                self._rounds_done[news.method, news.seed] = news.rounds
+                self._rounds_done[news.method, news.seed] = min(news.rounds, self._rounds)
         self._bar.update(
             self._task,
             description=f"{self._found + self._done} of {self._runs} runs",

@@ -109,7 +109,9 @@ _SETTLES: Final = Rule(
     lambda s, m: s.round.guard and (not m.merging or (_defended(s, m) and MIXINGS[m.mixing].rows)),
     "no method trains alone or has a guard with the defences of [defence]",
 )
-_STOPS: Final = Rule(lambda s, _: s.settle.patience > 0, "settle.patience is 0")
+_STOPS: Final = Rule(
+    lambda s, m: s.settle.patience > 0 or m.decay, "settle.patience is 0, and no method is +decay"
+)
 _CONFIRMS: Final = Rule(lambda s, _: s.defence.confirm, "defence.confirm is off")
 _LAYERS: Final = Rule(lambda _, method: method.layers, "only methods +layers train block windows")
 _HEADS: Final = Rule(lambda _, method: method.heads, "only methods +heads share out heads")
@@ -145,7 +147,10 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "clip": (Rule(_has_row, "nothing is merged by a row"), _DEFENDED),
     "outer_momentum": (_OUTER,),
     "outer_rate": (_OUTER,),
-    "anneal": (Rule(lambda s, _: not s.training.decay_steps, "training.decay_steps says it"),),
+    "anneal": (
+        Rule(lambda s, _: not s.training.decay_steps, "training.decay_steps says it"),
+        Rule(lambda _, m: not m.decay, "all methods are +decay, whose rate falls on plateaus"),
+    ),
     # -- data --
     "data.train_samples": (_SAMPLES,),
     "data.trust_samples": (_SAMPLES,),
@@ -180,7 +185,10 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         _MERGING,
         Rule(lambda s, _: s.peers - 1 > s.round.most_partners, "round.most_partners has place for all peers"),
     ),
-    "round.barrier": (_MERGING,),
+    "round.barrier": (
+        _MERGING,
+        Rule(lambda _, m: not m.decay, "methods +decay wait for nobody"),
+    ),
     "round.warmup_rounds": (_MERGING,),
     "round.guard": (
         Rule(_has_row, "nothing is merged by a row"),
@@ -199,11 +207,11 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "defence.bind_rows": (_DEFENDED, _CONFIRMS),
     # -- settle --
     "settle.patience": (_SETTLES,),
-    "settle.schedule": (_SETTLES, _STOPS),
+    "settle.schedule": (_SETTLES, _STOPS, Rule(lambda _, m: not m.decay, "all methods are +decay")),
     "settle.decays": (
         _SETTLES,
         _STOPS,
-        Rule(lambda s, _: s.settle.schedule == "decay", 'settle.schedule is not "decay"'),
+        Rule(lambda s, m: s.settle.schedule == "decay" or m.decay, 'settle.schedule is not "decay"'),
     ),
     # -- trust --
     "trust.strategy": (_NAMED,),

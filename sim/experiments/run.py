@@ -22,7 +22,7 @@ from sim.experiments.attackers import Attack
 from sim.experiments.backdoor_success import backdoor_success
 from sim.experiments.best_states import BestStates, averages_iterates
 from sim.experiments.configurations import core_config, learner_config
-from sim.experiments.methods import method_named
+from sim.experiments.methods import Method, method_named, round_of
 from sim.experiments.metrics import RunMetrics
 from sim.experiments.peer_ends import PeerEnd, attack_metrics, run_metrics
 from sim.experiments.scenarios import Scenario
@@ -86,7 +86,9 @@ def simulate(
     attack = Attack(world, scenario, method, seed, queue=queue, pool=pool, shares=shares, oracle_NN=oracle_NN)
     world.begin()
     attack.begin()
-    finished = _run(world, scenario, states, on_rounds, _all((attack.listen, states.listen, on_events)))
+    finished = _run(
+        world, scenario, method, states, on_rounds, _all((attack.listen, states.listen, on_events))
+    )
     honest = world.nodes[: scenario.peers]
     disks = (node.disk for node in honest)
     snapshots = tuple(None if disk is None else disk.snapshot for disk in disks)
@@ -117,13 +119,16 @@ def simulate(
 def _run(
     world: World,
     scenario: Scenario,
+    method: Method,
     states: BestStates,
     on_rounds: Callable[[int], None],
     on_events: Callable[[Sequence[Happened]], None],
 ) -> bool:
     """Let the world run until the honest peers have done all rounds or settled, none of them has become better for
     `patience` rounds, or `limit_s` is over. Returns False in the last case, and where a peer stopped before."""
-    rounds, done = scenario.round.rounds, 0
+    rounds, done = round_of(method, scenario.round, peers=scenario.peers).rounds, 0
+    # With +decay peers have a patience of their own, after which they go on at a lower rate.
+    patience = 0 if method.decay else scenario.patience
     honest = world.nodes[: scenario.peers]
     slice_s = LISTENING_S if scenario.attackers else SLICE_S
     while world.now - EPOCH < scenario.limit_s:
@@ -139,7 +144,7 @@ def _run(
                 raise UserMistake(node.stopped.why)
         if all(_is_done(node, rounds) or node.stopped is not None for node in honest):
             break
-        if scenario.patience and states.idle_rounds() >= scenario.patience:
+        if patience and states.idle_rounds() >= patience:
             return True
     if not any(node.rounds for node in honest):
         raise UserMistake(

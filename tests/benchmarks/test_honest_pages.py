@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from sim.experiments.metrics import PeerMetrics, RoundPoint, RunMetrics, StateMetrics
 from sim.experiments.scenarios import Scenario
 from tests.support.benchmark_scripts import load
@@ -52,8 +54,8 @@ def run(method: str, *perplexities: float, best: int) -> RunMetrics:
         oracle=((1.0,),),
         peers=(peer,),
         curve=(),
-        forward={},
-        backward={},
+        forward={"train": 3000, "trust": 1000, "test": 5000},
+        backward={"train": 3000},
     )
 
 
@@ -78,3 +80,30 @@ def test_a_page_compares_every_method_with_the_best_local() -> None:
     assert rows["local+trust"][4] == "-5.0 % [-5.0, -5.0]"
     # Its state after two rounds is good enough, but only the third lowers the trust loss.
     assert rows["s3"][9] == "3,000"
+
+
+def test_compute_counts_tokens_through_the_model_both_ways_without_those_that_only_report() -> None:
+    module = load("honest_pages")
+    results = module.Results(scenario=Scenario(), rates={"local": 1e-2}, runs={"local": [LOCAL]})
+    (row,) = (
+        line for line in module.page("try", results, lone=("local",)).splitlines() if "| local |" in line
+    )
+    assert row.split(" | ")[-1] == "7 |"
+
+
+def test_the_gap_is_to_the_best_of_all_pooled_training() -> None:
+    module = load("honest_pages")
+    pooled = run("pooled", 19.0, 18.0, best=1), run("pooled+decay", 12.0, 12.0, best=0)
+    runs = {"local": [LOCAL], "s3": [S3], "pooled": [pooled[0]], "pooled+decay": [lower(pooled[1])]}
+    results = module.Results(scenario=Scenario(), rates=dict.fromkeys(runs, 1e-2), runs=runs)
+    rows = [line.split(" | ") for line in module.page("try", results, lone=("local",)).splitlines()]
+    (s3,) = (cells for cells in rows if cells[0] == "| s3")
+    assert s3[5].startswith("0.50")
+
+
+def lower(one: RunMetrics) -> RunMetrics:
+    """The same run with a lower trust loss, by which the best is chosen."""
+    (peer,) = one.peers
+    assert peer.best is not None
+    best = msgspec.structs.replace(peer.best, trust=0.5)
+    return msgspec.structs.replace(one, peers=(msgspec.structs.replace(peer, best=best),))

@@ -6,9 +6,11 @@ import pytest
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig, TrainingConfig
 from peers.core.config import RoundConfig
+from peers.core.plateau import SettleConfig
 from sim.experiments.configurations import training_of
 from sim.experiments.methods import (
     CHANGES,
+    DECAY_PATIENCE,
     METHODS,
     adapter_of,
     heads_of,
@@ -16,6 +18,7 @@ from sim.experiments.methods import (
     method_named,
     reference_of,
     round_of,
+    settle_of,
     trust_of,
 )
 from sim.experiments.scenarios import Scenario
@@ -62,6 +65,8 @@ def refusal(name: str, change: str) -> str:
         return "no row to weigh"
     if change == "alone" and name in ("local", "pooled", "local-code", "pushsum"):
         return "no row to record"
+    if change == "decay" and (method_named(name).guard is False or name == "pushsum"):
+        return "needs the guard"
     return ""
 
 
@@ -162,3 +167,20 @@ def test_three_times_the_steps_or_the_batch_take_a_schedule_of_the_same_length()
     assert round_of(method_named("local+steps3"), scenario.round, peers=3).steps == 15
     assert (plain.decay_steps, steps.decay_steps, batch.decay_steps) == (20, 60, 20)
     assert (plain.batch_windows, steps.batch_windows, batch.batch_windows) == (2, 2, 6)
+
+
+def test_decay_takes_a_constant_rate_to_lower_and_three_times_the_rounds_without_a_barrier() -> None:
+    scenario = Scenario(round=RoundConfig(steps=5, rounds=4, barrier=True))
+    method = method_named("s1+decay")
+    assert training_of(method, scenario, seed=1).decay_steps == 0
+    rounds = round_of(method, scenario.round, peers=3)
+    assert (rounds.rounds, rounds.steps, rounds.barrier) == (12, 5, False)
+    settle = settle_of(method, scenario.settle, guard=True)
+    assert (settle.schedule, settle.patience) == ("decay", DECAY_PATIENCE)
+    assert settle_of(method, SettleConfig(patience=6), guard=True).patience == 6
+
+
+@pytest.mark.parametrize("name", ["fedavg+decay", "pushsum+decay", "s1+rowguard+decay", "s3-text+decay"])
+def test_decay_is_for_those_who_can_go_back_to_their_best_state(name: str) -> None:
+    with pytest.raises(UserMistake, match="decay needs the guard"):
+        method_named(name)

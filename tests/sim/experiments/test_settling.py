@@ -68,3 +68,12 @@ def test_without_settling_it_is_far_past_it() -> None:
     for peer in rounds_of(never):
         assert len(peer) == 20
         assert peer[-1].trust_merged > min(one.trust_alone for one in peer) + 0.1
+
+
+def test_with_decay_a_method_lowers_its_rate_and_rests_whatever_the_scenario_says_of_rounds() -> None:
+    scenario = replace(LITTLE_TEXT, settle=NEVER_SETTLES, round=replace(LITTLE_TEXT.round, rounds=30))
+    for rounds in rounds_of(simulate(scenario, "local+decay", 0)):
+        rates = [one.rate for one in rounds]
+        assert rates == sorted(rates, reverse=True)
+        assert len(set(rates)) == 3
+        assert rounds[-1].settled
