@@ -23,7 +23,7 @@ from small_base import TINY, small_base
 from spread import spread
 
 from gossipllm.config.toml import commented_toml
-from sim.experiments.metrics import RunMetrics
+from sim.experiments.measuring.metrics import RunMetrics
 from sim.experiments.scenario_files import load_scenario
 from sim.experiments.scenarios import Scenario
 from trust.errors import UserMistake

@@ -42,8 +42,8 @@ from sim.comparison.users import (
     mean_perplexity,
     mean_trust_loss,
 )
-from sim.experiments.best_states import AVERAGES
-from sim.experiments.metrics import RunMetrics
+from sim.experiments.measuring.best_states import AVERAGES
+from sim.experiments.measuring.metrics import RunMetrics
 from sim.experiments.scenarios import Scenario
 from trust.errors import UserMistake
 

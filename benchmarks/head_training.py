@@ -42,8 +42,8 @@ from gossipllm.text.partitions import PartitionConfig
 from gossipllm.work import Failed, Open, Opened, Request, Train
 from peers.core.config import RoundConfig
 from sim.experiments.configurations import learner_config
+from sim.experiments.measuring.metrics import RunMetrics
 from sim.experiments.methods import method_named
-from sim.experiments.metrics import RunMetrics
 from sim.experiments.run import shares_of
 from sim.experiments.scenarios import Scenario, TextConfig
 from trust.errors import UserMistake

@@ -19,9 +19,9 @@ from sim.comparison.users import (
     gap_closed,
     mean_perplexity,
 )
-from sim.experiments.best_states import AVERAGES
+from sim.experiments.measuring.best_states import AVERAGES
+from sim.experiments.measuring.metrics import RunMetrics, StateMetrics
 from sim.experiments.methods import method_named
-from sim.experiments.metrics import RunMetrics, StateMetrics
 from sim.experiments.scenarios import Scenario
 
 HEADS: Final = (

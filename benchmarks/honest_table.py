@@ -5,10 +5,10 @@
     ... [--sets languages,unrelated] [--seeds 0,1,2] [--methods s3,s1] [--jobs 2] [--out FOLDER]
 
 Every method runs for ten passes over each peer's text, and each peer's result is its best state by its own trust
-split (`sim.experiments.best_states`); alone this is early stopping. Methods `+decay` lower the rate on plateaus of a
-peer's trust loss instead of over the run, and take up to three times as many passes, as `local+steps3` does. With
-several --rates, all methods run at all rates with the first seed; then each method runs with the other seeds at the
-rate of least mean trust loss. The test split chooses nothing.
+split (`sim.experiments.measuring.best_states`); alone this is early stopping. Methods `+decay` lower the rate on
+plateaus of a peer's trust loss instead of over the run, and take up to three times as many passes, as `local+steps3`
+does. With several --rates, all methods run at all rates with the first seed; then each method runs with the other seeds
+at the rate of least mean trust loss. The test split chooses nothing.
 
 Lone baselines, whose best by trust loss is a user's *best local*: training alone, with three times the steps, with
 three times the batch, with a rate that falls on plateaus, and with the public reference text; and of each the mean and
@@ -41,8 +41,8 @@ from rich.console import Console
 from small_base import TINY, small_base
 
 from sim.comparison.users import best_states, mean_trust_loss
+from sim.experiments.measuring.metrics import RunMetrics
 from sim.experiments.methods import method_named
-from sim.experiments.metrics import RunMetrics
 from sim.experiments.scenarios import Scenario
 from trust.errors import UserMistake
 

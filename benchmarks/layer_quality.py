@@ -50,8 +50,8 @@ from gossipllm.model.loading.models import load_base
 from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import RoundConfig
 from sim.experiments.configurations import learner_config
+from sim.experiments.measuring.metrics import RunMetrics
 from sim.experiments.methods import method_named
-from sim.experiments.metrics import RunMetrics
 from sim.experiments.scenario_files import with_settings
 from sim.experiments.scenarios import Scenario, TextConfig
 from trust.errors import UserMistake

@@ -41,10 +41,10 @@ from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import RoundConfig
 from sim.comparison.summary import Comparison, compared
 from sim.comparison.tables import markdown, print_comparison
-from sim.experiments.all_runs import RunDone, run_all
+from sim.experiments.measuring.metrics import RunMetrics
 from sim.experiments.methods import method_named
-from sim.experiments.metrics import RunMetrics
-from sim.experiments.progress import showing
+from sim.experiments.processes.all_runs import RunDone, run_all
+from sim.experiments.processes.progress import showing
 from sim.experiments.results import begin_results
 from sim.experiments.scenarios import Scenario, TextConfig
 from trust.errors import UserMistake

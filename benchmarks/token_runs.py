@@ -27,8 +27,8 @@ from gossipllm.text.samples import padding_id
 from gossipllm.text.windows import Splits, Windows, targets
 from gossipllm.work import Answer, Failed, Merge, Merged, Open, Opened, Request, Train, Trained
 from sim.experiments.configurations import learner_config
+from sim.experiments.measuring.metrics import perplexity
 from sim.experiments.methods import method_named
-from sim.experiments.metrics import perplexity
 from sim.experiments.run import simulate
 from sim.experiments.scenarios import Scenario
 from sim.experiments.shares import shares_of

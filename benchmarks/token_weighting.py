@@ -43,7 +43,7 @@ from gossipllm.randomness import permutation
 from gossipllm.tasks.metrics import BertModel, check_libraries
 from gossipllm.text.partitions import PartitionConfig, PartitionKind
 from peers.core.config import RoundConfig
-from sim.experiments.process_pool import Finished, perform_all
+from sim.experiments.processes.process_pool import Finished, perform_all
 from sim.experiments.scenarios import Scenario, TextConfig
 from trust.errors import UserMistake
 from trust.rows.config import TrustConfig

@@ -20,10 +20,10 @@ from rich.text import Text
 
 from sim.comparison.summary import compared
 from sim.comparison.tables import markdown, print_comparison
-from sim.experiments.all_runs import RunDone, run_all
 from sim.experiments.methods import CHANGES, method_named, methods
-from sim.experiments.process_pool import TaskFailedError
-from sim.experiments.progress import showing
+from sim.experiments.processes.all_runs import RunDone, run_all
+from sim.experiments.processes.process_pool import TaskFailedError
+from sim.experiments.processes.progress import showing
 from sim.experiments.results import begin_results, results_digest, run_folder, traces_digest, write_json
 from sim.experiments.scenario_files import load_scenario, shipped
 from sim.experiments.scenarios import DEFAULT, Scenario

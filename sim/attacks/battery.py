@@ -12,7 +12,7 @@ from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import RoundConfig
 from sim.adversaries.config import NONE, AttackConfig
 from sim.adversaries.table import ADVERSARIES
-from sim.experiments.all_runs import RunTask
+from sim.experiments.processes.all_runs import RunTask
 from sim.experiments.results import configurations, run_folder
 from sim.experiments.scenario_files import with_settings
 from sim.experiments.scenarios import Scenario, TextConfig

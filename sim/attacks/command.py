@@ -19,9 +19,9 @@ from sim.attacks.base_model import BaseTask, base_folder
 from sim.attacks.battery import SHARES, STRATEGIES, BatteryConfig, Cell, cells, tasks
 from sim.attacks.judging import CellResult, Limits, judged
 from sim.attacks.table import print_results, shown_attackers
+from sim.experiments.measuring.metrics import RunMetrics
 from sim.experiments.methods import method_named, suggestion
-from sim.experiments.metrics import RunMetrics
-from sim.experiments.process_pool import Advanced, Finished, TaskFailedError, perform_all
+from sim.experiments.processes.process_pool import Advanced, Finished, TaskFailedError, perform_all
 from sim.experiments.results import finished_run, write_json
 from sim.experiments.seeds import seeds_of
 from trust.errors import UserMistake
@@ -168,7 +168,9 @@ def _runs(
         return
     keys = list(waiting)
     with _progress(errors, len(keys), quiet=quiet) as told:
-        for progress in perform_all("sim.experiments.all_runs:perform", list(waiting.values()), jobs=jobs):
+        for progress in perform_all(
+            "sim.experiments.processes.all_runs:perform", list(waiting.values()), jobs=jobs
+        ):
             match progress:
                 case Advanced():
                     pass

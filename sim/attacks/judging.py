@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from sim.attacks.battery import ALONE, Cell, peaceful_cell
-from sim.experiments.metrics import RunMetrics
+from sim.experiments.measuring.metrics import RunMetrics
 
 TRUSTED_AFTER: Final = 3
 """Rounds that attackers have before their weight is judged."""

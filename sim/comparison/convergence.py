@@ -13,7 +13,7 @@ import msgspec
 
 from sim.comparison.spread import Spread, spread
 from sim.comparison.targets import reached
-from sim.experiments.metrics import PeerMetrics, RunMetrics, StateMetrics
+from sim.experiments.measuring.metrics import PeerMetrics, RunMetrics, StateMetrics
 
 
 class TargetCost(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sim.comparison.targets import so_far
-from sim.experiments.metrics import RunMetrics
+from sim.experiments.measuring.metrics import RunMetrics
 from trust.rows.evidence import F64
 
 _INK: Final = "#1f2937"

@@ -19,7 +19,7 @@ import msgspec
 
 from sim.comparison.convergence import BestSummary, at_best
 from sim.comparison.spread import Spread, spread
-from sim.experiments.metrics import SCHEMA, PeerMetrics, RunMetrics
+from sim.experiments.measuring.metrics import SCHEMA, PeerMetrics, RunMetrics
 
 BASELINES: Final = ("local", "fedavg", "theoretical")
 REPORTING: Final = "test"

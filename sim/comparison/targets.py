@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sim.experiments.metrics import PeerMetrics, RoundPoint, RunMetrics
+from sim.experiments.measuring.metrics import PeerMetrics, RoundPoint, RunMetrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

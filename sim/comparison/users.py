@@ -25,7 +25,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from sim.experiments.metrics import RunMetrics, StateMetrics
+from sim.experiments.measuring.metrics import RunMetrics, StateMetrics
 
 HARM: Final = 0.01
 """Relative increase of the perplexity over the best local beyond which a user counts as harmed."""

@@ -5,7 +5,7 @@
     METHOD/seed-N/         a run:
         history.msgpack      all peers' records, in the format of a peer's own history
         events.jsonl.gz      a line for each event of a peer, with the effects that its core asked for
-        metrics.json         the numbers of the run (`sim.experiments.metrics`)
+        metrics.json         the numbers of the run (`sim.experiments.measuring.metrics`)
         run.json             the digest of its configuration; written last
         clock.json           seconds of wall clock and processor
     table.json, table.md   the comparison (`sim.comparison.summary`, `sim.comparison.tables`); pictures beside them
@@ -35,8 +35,8 @@ import msgspec
 from gossipllm import __version__
 from gossipllm.config import EMBEDDED
 from gossipllm.config.toml import commented_toml
+from sim.experiments.measuring.metrics import SCHEMA, RunMetrics
 from sim.experiments.methods import method_named
-from sim.experiments.metrics import SCHEMA, RunMetrics
 from sim.experiments.scenarios import Scenario
 from sim.experiments.texts import check_sources
 from sim.world.agenda import EPOCH
@@ -61,7 +61,7 @@ _SHOWING: Final = (
     "sim/cli.py",
     "sim/comparison/",
     "sim/reporting/",
-    "sim/experiments/progress.py",
+    "sim/experiments/processes/progress.py",
     "sim/experiments/reading.py",
     "sim/experiments/results.py",
     "sim/experiments/scenario_files.py",

@@ -19,12 +19,12 @@ from peers.core.round.stages import Settled
 from sim.adversaries.faults.backdoor import Backdoor
 from sim.adversaries.table import ADVERSARIES
 from sim.experiments.attackers import Attack
-from sim.experiments.backdoor_success import backdoor_success
-from sim.experiments.best_states import BestStates, averages_iterates
 from sim.experiments.configurations import core_config, learner_config
+from sim.experiments.measuring.backdoor_success import backdoor_success
+from sim.experiments.measuring.best_states import BestStates, averages_iterates
+from sim.experiments.measuring.metrics import RunMetrics
+from sim.experiments.measuring.peer_ends import PeerEnd, attack_metrics, run_metrics
 from sim.experiments.methods import Method, method_named, round_of
-from sim.experiments.metrics import RunMetrics
-from sim.experiments.peer_ends import PeerEnd, attack_metrics, run_metrics
 from sim.experiments.scenarios import Scenario
 from sim.experiments.shares import shares_of, with_text_of
 from sim.experiments.texts import category_names

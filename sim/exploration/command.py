@@ -12,7 +12,7 @@ from typing import Final
 import click
 from rich.console import Console
 
-from sim.experiments.process_pool import Finished, TaskFailedError, perform_all
+from sim.experiments.processes.process_pool import Finished, TaskFailedError, perform_all
 from sim.experiments.seeds import seeds_of
 from sim.exploration.checks.table import INVARIANTS, checked
 from sim.exploration.checks.violation import Violation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from sim.experiments.metrics import PeerMetrics, RoundPoint, RunMetrics, StateMetrics
+from sim.experiments.measuring.metrics import PeerMetrics, RoundPoint, RunMetrics, StateMetrics
 from sim.experiments.scenarios import Scenario
 from tests.support.benchmark_scripts import load
 

@@ -9,8 +9,8 @@ from typing import Unpack
 
 import numpy as np
 
-from sim.experiments.metrics import RunMetrics
-from sim.experiments.peer_ends import PeerEnd, run_metrics
+from sim.experiments.measuring.metrics import RunMetrics
+from sim.experiments.measuring.peer_ends import PeerEnd, run_metrics
 from support.records import RoundFields, begun_of, round_of, seen_of
 from trust.record.history import Begun, Round
 

@@ -12,8 +12,8 @@ from peers.core.events import PeerId
 from peers.core.others.admission import Keys
 from peers.core.others.neighbourhood import Neighbourhood
 from peers.core.round.announcing import AnnouncementExtras, announcement_frame
+from peers.core.round.memory.remembering import after_end, after_steps
 from peers.core.round.planning import Planner, PlanningInputs
-from peers.core.round.remembering import after_end, after_steps
 from peers.core.saved import LocalSteps, Saved, SavedScore
 from trust.record.history import Guard
 

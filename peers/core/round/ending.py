@@ -10,11 +10,11 @@ from peers.core.effects import Effect, Keep, Log
 from peers.core.events import PeerId
 from peers.core.others.blobs.shares import BAD_SHARE_FINE
 from peers.core.others.neighbourhood import Neighbourhood
+from peers.core.round.decision.spoilers import Spoilers
+from peers.core.round.memory.returning import Returning
+from peers.core.round.memory.searching import Searching
+from peers.core.round.memory.settling import Settling
 from peers.core.round.records import merge_inputs, round_record
-from peers.core.round.returning import Returning
-from peers.core.round.searching import Searching
-from peers.core.round.settling import Settling
-from peers.core.round.spoilers import Spoilers
 from peers.core.round.stages import Merging
 from peers.core.saved import Saved
 

@@ -4,12 +4,12 @@
     Trained               -> Store(published)            the signed announcement, on disk before any peer sees it
     Stored                -> Publish, WakeAt(deadline)   not before, whatever happens in between
     a neighbour's update  -> Weigh                       as they come, while this peer waits
-    all here, or too late -> Confirm                     each neighbour by itself: `confirming.py`
-    Confirmed             -> Fit, Evaluate, Merge        the row: `deciding.py`
-                          or Restore                     the last good state, or the best: `returning.py`, `settling.py`
+    all here, or too late -> Confirm                     each neighbour by itself: `decision/confirming.py`
+    Confirmed             -> Fit, Evaluate, Merge        the row: `decision/deciding.py`
+                          or Restore                     the last good state, or the best: `memory/`
                           or Absorb                      shares that were pushed to this peer, in place of a row
     Merged                -> Log, Keep, Store(training), Train
-                          or nothing                     at rest, until news: `settling.py`
+                          or nothing                     at rest, until news: `memory/settling.py`
 
 `stages.py` has the same as a table of stages. What is trained next is planned in between (`planning.py`), and saved
 with the state that it follows from.
@@ -58,18 +58,18 @@ from peers.core.others.admission import Keys
 from peers.core.others.blobs.pulls import BAD_CONTENT_FINE
 from peers.core.others.neighbourhood import Neighbourhood
 from peers.core.round.advancing import Advance
-from peers.core.round.confirming import Confirmer
-from peers.core.round.deciding import Decider, Step, own_counts, paused
+from peers.core.round.decision.confirming import Confirmer
+from peers.core.round.decision.deciding import Decider, Step, own_counts, paused
 from peers.core.round.disk import Disk
 from peers.core.round.ending import Ending
 from peers.core.round.gathering import Gatherer
 from peers.core.round.learner_supervision import MERGE_TRIES, LearnerStep, LearnerSupervision, note
+from peers.core.round.memory.rereading import grown_note, with_text
+from peers.core.round.memory.returning import Returning
+from peers.core.round.memory.searching import Searching
+from peers.core.round.memory.settling import Settling
 from peers.core.round.planning import Planner
 from peers.core.round.records import begun_record
-from peers.core.round.rereading import grown_note, with_text
-from peers.core.round.returning import Returning
-from peers.core.round.searching import Searching
-from peers.core.round.settling import Settling
 from peers.core.round.stages import (
     Choosing,
     Confirming,

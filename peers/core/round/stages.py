@@ -77,7 +77,7 @@ from peers.core.events import (
     Timer,
 )
 from peers.core.others.inbox import ReceivedAnnouncement
-from peers.core.round.choosing import Choice
+from peers.core.round.decision.choosing import Choice
 from trust.record.history import LeftOut
 from trust.rows.evidence import Distance
 from trust.rows.rows import Candidate, Counts
@@ -90,8 +90,8 @@ class Participant(msgspec.Struct, frozen=True):
     `update` is None where none is fetched, because the neighbour pushes a share instead (`Participants.shares`). The
     contents stand beside the announcement because the inbox may let go of them while the round goes on. `distances`
     and `own_measures` (this peer's own value of each measure) are the learner's answer; empty before that, and where
-    nothing is measured. `gain` and what follows it is known once the neighbour was tried by itself (`confirming.py`);
-    `standing` is what it had earned before.
+    nothing is measured. `gain` and what follows it is known once the neighbour was tried by itself
+    (`decision/confirming.py`); `standing` is what it had earned before.
     """
 
     received: ReceivedAnnouncement
@@ -223,8 +223,8 @@ class Merging:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """At rest at the best state (`settling.py`), until neighbours bring news. `open` says whether the learner is, which
-    is not opened again before it is needed."""
+    """At rest at the best state (`memory/settling.py`), until neighbours bring news. `open` says whether the learner
+    is, which is not opened again before it is needed."""
 
     open: bool = True
 

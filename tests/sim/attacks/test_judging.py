@@ -6,7 +6,7 @@ import pytest
 
 from sim.attacks.battery import ALONE, Cell, peaceful_cell
 from sim.attacks.judging import CellResult, Limits, judged
-from sim.experiments.metrics import AttackMetrics, PeerMetrics, RunMetrics
+from sim.experiments.measuring.metrics import AttackMetrics, PeerMetrics, RunMetrics
 
 BAIT = Cell("bait", 0.3, "s3")
 

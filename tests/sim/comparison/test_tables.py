@@ -14,8 +14,8 @@ from rich.console import Console
 from sim.comparison.plots import draw
 from sim.comparison.summary import Comparison, compared
 from sim.comparison.tables import markdown, print_comparison
-from sim.experiments.metrics import RunMetrics, StateMetrics
-from sim.experiments.peer_ends import PeerEnd, run_metrics
+from sim.experiments.measuring.metrics import RunMetrics, StateMetrics
+from sim.experiments.measuring.peer_ends import PeerEnd, run_metrics
 from trust.record.history import Round, Seen
 
 ORACLE = np.array([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]])

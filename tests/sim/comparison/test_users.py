@@ -18,7 +18,7 @@ from sim.comparison.users import (
     is_harmed,
     mean_trust_loss,
 )
-from sim.experiments.metrics import PeerMetrics, RoundPoint, RunMetrics, StateMetrics
+from sim.experiments.measuring.metrics import PeerMetrics, RoundPoint, RunMetrics, StateMetrics
 
 
 def state(test: float, *, trust: float = 1.0, noise: float = 0.0, windows: int = 16) -> StateMetrics:

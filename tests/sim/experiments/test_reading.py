@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gossipllm.config.toml import commented_toml, from_mapping
-from sim.experiments.metrics import RunMetrics
+from sim.experiments.measuring.metrics import RunMetrics
 from sim.experiments.reading import ALWAYS, RULES, changed_keys, has_answer, keys_of, unread
 from sim.experiments.run import simulate
 from sim.experiments.scenario_files import load_scenario, shipped

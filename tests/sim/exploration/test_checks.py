@@ -22,12 +22,13 @@ from peers.core.others.blobs.pulls import Pulls
 from peers.core.others.budgets import Meter
 from peers.core.others.greetings import Greetings
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
-from peers.core.round import advancing, deciding, ending, gathering, records
-from peers.core.round.choosing import Choice
-from peers.core.round.confirming import Confirmer
-from peers.core.round.remembering import after_steps
+from peers.core.round import advancing, ending, gathering, records
+from peers.core.round.decision import deciding
+from peers.core.round.decision.choosing import Choice
+from peers.core.round.decision.confirming import Confirmer
+from peers.core.round.memory.remembering import after_steps
+from peers.core.round.memory.settling import Settling
 from peers.core.round.rounds import Rounds
-from peers.core.round.settling import Settling
 from peers.core.round.stages import Merging, Participant
 from peers.core.saved import Saved
 from sim.exploration.checks.table import INVARIANTS, RAISED, TRACE

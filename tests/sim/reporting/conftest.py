@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sim.comparison.summary import compared
-from sim.experiments.metrics import RunMetrics
+from sim.experiments.measuring.metrics import RunMetrics
 from sim.experiments.results import write_json
 from support.records import write_growing
 from support.reported_runs import NAMES, Simulation, begun_of_index, metrics_of, round_of_index, row_of

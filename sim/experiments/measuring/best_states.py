@@ -30,8 +30,8 @@ from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.text.partitions import Share
 from gossipllm.text.windows import Windows
 from gossipllm.work import Merged, Open, Opened, Trained
+from sim.experiments.measuring.metrics import StateMetrics, perplexity
 from sim.experiments.methods import Method
-from sim.experiments.metrics import StateMetrics, perplexity
 from sim.experiments.scenarios import Scenario
 from sim.world.trace import Happened
 from wire.digest import Content

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from sim.experiments.metrics import RunMetrics
-from sim.experiments.process_pool import Advanced, Finished, perform_all
+from sim.experiments.measuring.metrics import RunMetrics
+from sim.experiments.processes.process_pool import Advanced, Finished, perform_all
 from sim.experiments.results import RunTimes, RunWriter, configurations, finished_run, run_folder
 from sim.experiments.scenarios import Scenario
 
@@ -62,7 +62,7 @@ def run_all(scenario: Scenario, out: Path, *, jobs: int, fresh: bool) -> Generat
         else:
             yield RunDone(*found, found=True)
     if tasks:
-        for progress in perform_all("sim.experiments.all_runs:perform", tasks, jobs=jobs):
+        for progress in perform_all("sim.experiments.processes.all_runs:perform", tasks, jobs=jobs):
             match progress:
                 case Advanced(task=number, done=rounds):
                     yield RunAdvanced(tasks[number].method, tasks[number].seed, rounds)

@@ -14,10 +14,10 @@ from gossipllm.config import AdapterConfig, ReferenceConfig, TrainingConfig
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.text.partitions import PartitionConfig, Share
 from peers.core.config import RoundConfig
-from sim.experiments.best_states import averages_iterates
 from sim.experiments.configurations import learner_config
+from sim.experiments.measuring.best_states import averages_iterates
+from sim.experiments.measuring.metrics import RunMetrics
 from sim.experiments.methods import method_named
-from sim.experiments.metrics import RunMetrics
 from sim.experiments.run import simulate
 from sim.experiments.scenarios import Scenario, TextConfig
 from sim.experiments.shares import shares_of, with_text_of

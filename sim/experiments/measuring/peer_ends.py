@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 import numpy as np
 
-from sim.experiments.metrics import (
+from sim.experiments.measuring.metrics import (
     AttackMetrics,
     LossPoint,
     PeerMetrics,

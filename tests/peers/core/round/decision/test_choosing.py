@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from gossipllm.work import Evaluated
-from peers.core.round.choosing import SHRINK_TRIES, Choice, alone, judged, shrunk_rows
+from peers.core.round.decision.choosing import SHRINK_TRIES, Choice, alone, judged, shrunk_rows
 from trust.rows.rows import Candidate
 
 ROWS = (Candidate(2.0, (0.5, 0.5)), Candidate(1.0, (0.75, 0.25)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sim.experiments.process_pool import Advanced, Finished, TaskFailedError, perform_all
+from sim.experiments.processes.process_pool import Advanced, Finished, TaskFailedError, perform_all
 from trust.errors import UserMistake
 
 TASKS = """

@@ -28,8 +28,8 @@ import msgspec
 
 from gossipllm.work import Absorb, Confirmed, Evaluate, Evaluated, Fit, Fitted, Merge, Request, Restore
 from peers.core.config import CoreConfig
-from peers.core.round.choosing import Choice, alone, judged, shrunk_rows
-from peers.core.round.confirming import Confirmer
+from peers.core.round.decision.choosing import Choice, alone, judged, shrunk_rows
+from peers.core.round.decision.confirming import Confirmer
 from peers.core.round.stages import (
     Choosing,
     Confirming,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from peers.core.round.spoilers import MAX_NAMED, Spoilers
+from peers.core.round.decision.spoilers import MAX_NAMED, Spoilers
 from support.records import round_of, seen_of
 from trust.record.history import Guard, LeftOut, Note, Round, Seen
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import Progress
 
-from sim.experiments.all_runs import RunAdvanced, RunDone, RunProgress
+from sim.experiments.processes.all_runs import RunAdvanced, RunDone, RunProgress
 from sim.experiments.scenarios import Scenario
 from trust.progress import progress_bar
 

@@ -1,0 +1,1 @@
+"""From the neighbours of a round to one row and its merge."""

@@ -1,0 +1,1 @@
+"""The runs of a scenario in worker processes, and their progress."""
