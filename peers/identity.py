@@ -22,7 +22,7 @@ import base58
 from nacl.exceptions import CryptoError
 from nacl.signing import SigningKey, VerifyKey
 
-from trust.files import flush_folder, write_whole
+from trust.files import flush_folder, make_private_folder, write_whole
 
 _PUBLIC_HEAD: Final = bytes.fromhex("002408011220")
 """Identity multihash of 36 bytes; then protobuf field 1 (type) = 1 (Ed25519), field 2 (data) of 32 bytes."""
@@ -78,7 +78,7 @@ class Identity:
 
     def save(self, path: Path) -> None:
         """Atomic, synced, mode 0600; makes the folder 0700 if there is none."""
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         data = _PRIVATE_HEADS[64] + bytes(self._key) + self.public_key
         write_whole(path, lambda file: file.write(data), mode=0o600, durable=True)
         flush_folder(path.parent)

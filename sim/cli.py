@@ -28,6 +28,7 @@ from sim.experiments.results import begin_results, results_digest, run_folder, t
 from sim.experiments.scenario_files import load_scenario, shipped
 from sim.experiments.scenarios import DEFAULT, Scenario
 from sim.experiments.seeds import seeds_of
+from trust.files import write_output
 
 SUBCOMMANDS: Final[dict[str, tuple[str, str]]] = {
     "explore": ("sim.exploration.command:explore", "Random worlds with faults, held against invariants."),
@@ -200,7 +201,7 @@ def _show(scenario: Scenario, out: Path, done: list[RunDone], *, as_json: bool) 
         runs, scenario=scenario.name, peers=scenario.peers, rounds=scenario.round.rounds, about=about
     )
     write_json(out / "table.json", comparison)
-    (out / "table.md").write_text(markdown(comparison), encoding="utf-8")
+    write_output(out / "table.md", lambda file: file.write(markdown(comparison).encode()))
     clocks = {f"{run.metrics.method} {run.metrics.seed}": run.clock for run in done}
     write_json(out / "clocks.json", clocks)
     # matplotlib takes half a second to import, and only this needs it.

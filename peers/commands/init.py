@@ -12,8 +12,8 @@ from gossipllm.text.reading.account import TextAccount, shown
 from gossipllm.text.reading.files import source_files
 from peers.home.config import PeerConfig, SelfConfig
 from peers.home.folder import Home
+from peers.home.making import check_new, make_home
 from peers.home.peer_name import random_peer_name
-from peers.home.settings import write_config
 from peers.net.config import NetworkConfig
 from trust.errors import UserMistake
 
@@ -55,25 +55,13 @@ def init(
       gossipllm init clinic --data letters.jsonl \\
         --model HuggingFaceTB/SmolLM2-135M
     """
-    from peers.identity import Identity
-
     home = Home(folder)
     config = _new_config(data=data, model=model, name=name, join=join, listen=listen)
-    if home.config.exists() or home.identity.exists():
-        raise UserMistake(
-            f"{folder}: is a peer's home already; run it with: gossipllm run {shlex.quote(str(folder))}"
-        )
+    check_new(home)
     source_files(config.data.path, "--data")
     _check_model(config.model.name)
     account = _examined(config)
-    identity = Identity.generate()
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
-        identity.save(home.identity)
-        write_config(home.config, config, every=every)
-    except OSError as error:
-        raise UserMistake(f"{folder}: no home can be made there ({error.strerror})") from None
+    identity = make_home(home, config, every=every)
     click.echo(f"{folder}: home of peer {identity.peer_id} ({config.peer.name})")
     for line in () if account is None else account.lines():
         click.echo(line)

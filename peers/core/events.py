@@ -128,8 +128,11 @@ class Stored(_Told, frozen=True, kw_only=True):
 
 
 class NotStored(_Told, frozen=True, kw_only=True):
+    """`passes`: the error may go by itself, as that of a full disk, and the write is worth another try."""
+
     generation: int
     why: str
+    passes: bool = True
 
 
 class TextChanged(_Told, frozen=True):

@@ -90,7 +90,7 @@ class Running:
             case Stored():
                 return self._rounds.stored(event.generation, now)
             case NotStored():
-                return self._rounds.not_stored(event.generation, event.why, now)
+                return self._rounds.not_stored(event, now)
             case TextChanged():
                 return self._rounds.text_changed()
             case (

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trust.errors import UserMistake
+from trust.files import opened_private
 from trust.record.history import HISTORY_FILE
 
 
@@ -83,7 +84,7 @@ class Home:
         """
         path = self.folder / "lock"
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = opened_private(path, os.O_RDWR)
         except OSError as error:
             raise UserMistake(f"{path}: cannot be opened for writing ({error.strerror})") from None
         try:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from trust.errors import UserMistake
-from trust.files import write_whole
+from trust.files import opened_private, write_whole
 
 _RECORD: Final = struct.Struct("<I32sI")
 KEPT_ROUNDS: Final = 1024
@@ -60,8 +60,7 @@ def read_published(path: Path) -> PublishedList:
 
 def append_published(path: Path, round_: int, digest: bytes) -> None:
     """Append a record, on the disk on return. Raises `OSError`."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o600), "ab", buffering=0) as file:
+    with os.fdopen(opened_private(path, os.O_RDWR | os.O_APPEND), "ab", buffering=0) as file:
         # A torn record of a crash would shift all later ones: continue at a whole record.
         end = file.seek(0, os.SEEK_END)
         file.truncate(end - end % _RECORD.size)

@@ -7,7 +7,6 @@ rest.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Final
 from gossipllm.config.toml import TomlSetting, TomlTable, described, toml_text
 from peers.home.config import PeerConfig
 from trust.errors import UserMistake
+from trust.files import flush_folder, write_whole
 
 COMMON: Final[dict[str, str]] = {
     "peer.name": "Shown to other peers beside this peer's id. Neither secret nor unique.",
@@ -90,14 +90,14 @@ def peer_settings(config: PeerConfig) -> list[PeerSetting]:
 
 
 def write_config(path: Path, config: PeerConfig, *, every: bool = False) -> None:
-    """Write a new `peer.toml`: the common settings, or `every` one. Raises `UserMistake` where the file exists."""
-    try:
-        # Closed to others: it names the text, and perhaps whom this peer knows.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(long_toml(config) if every else short_toml(config))
-    except FileExistsError:
-        raise UserMistake(f"{path}: exists already; edit it, or choose another folder") from None
+    """Write a new `peer.toml`: the common settings, or `every` one. Raises `UserMistake` where the file exists, and
+    `OSError`; there is no file then."""
+    if path.exists():
+        raise UserMistake(f"{path}: exists already; edit it, or choose another folder")
+    data = (long_toml(config) if every else short_toml(config)).encode()
+    # Closed to others: it names the text, and perhaps whom this peer knows.
+    write_whole(path, lambda file: file.write(data), mode=0o600, durable=True)
+    flush_folder(path.parent)
 
 
 def short_toml(config: PeerConfig) -> str:

@@ -11,7 +11,6 @@ author's rounds is no fault, a second announcement of one round is.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ from peers.home.published import (
 from peers.home.sealed import DamagedError, read_sealed, refused, sealed, write_sealed
 from trust.counting import counted
 from trust.errors import UserMistake
-from trust.files import flush_folder, remove_unfinished
+from trust.files import flush_folder, keep_aside, make_private_folder, remove_unfinished
 from wire.digest import digest_of
 
 _MAGIC: Final = b"GLSTATE1"
@@ -56,10 +55,7 @@ class StateStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        if not folder.is_dir():
-            folder.mkdir(mode=0o700)
-            # Without this, a loss of power could lose the folder, and with it the list of published rounds.
-            flush_folder(folder.parent)
+        make_private_folder(folder)
 
     def load(self) -> Found:
         """The newest whole generation, after removing leftovers of interrupted writes.
@@ -175,11 +171,9 @@ def _wrong_with_list(listed: PublishedList, newest: Saved) -> str:
 
 
 def _keep_aside(path: Path) -> str:
-    """Copy a damaged file, because its slot will be written again, and say where to. Makes no second copy."""
+    """Copy a damaged file, because its slot will be written again, and say where to."""
     try:
-        aside = path.with_name(f"{path.name}.corrupt-{int(path.stat().st_mtime)}")
-        if not aside.exists():
-            shutil.copy2(path, aside)
+        aside = keep_aside(path, f"corrupt-{int(path.stat().st_mtime)}", path.read_bytes())
     except OSError as error:
         return f"no copy could be kept ({error.strerror})"
     return f"a copy is kept as {aside.name}"

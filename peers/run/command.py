@@ -33,6 +33,7 @@ from peers.run.recording import RecordingWatcher
 from peers.run.text_files import watch_text
 from peers.run.trio_runner import run_async
 from trust.errors import UserMistake
+from trust.record.blocked import read_blocked
 from trust.record.history import Note
 from trust.record.log import HistoryWriter
 
@@ -128,6 +129,8 @@ def _opened(
     """The files of the home. Raises `UserMistake` for files that are foreign, unsafe or cannot be written."""
     try:
         identity = Identity.load(home.identity)
+        # While the peer runs, a list that cannot be read leaves the one before in force; at its start there is none.
+        read_blocked(home.folder)
         if not config.peer.keep_neighbours:
             forget_merge_inputs(home.state)
         store = StateStore(home.state)
@@ -140,6 +143,8 @@ def _opened(
         )
     except OSError as error:
         raise UserMistake(f"{error.filename or home.folder}: {error.strerror}") from None
+    except UserMistake:
+        raise
     except ValueError as error:
         raise UserMistake(str(error)) from None
 

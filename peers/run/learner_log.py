@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from gossipllm.work import EXHAUSTED
+from trust.files import opened_private
 from trust.names import escaped
 
 MAX_LOG_BYTES: Final = 2**20
@@ -31,12 +32,11 @@ class Ended:
 
 def open_log(path: Path) -> tuple[int, int]:
     """A descriptor for what a new process prints, and the length of the file so far."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     with contextlib.suppress(OSError):
         if path.stat().st_size > MAX_LOG_BYTES:
             path.replace(path.with_name(f"{path.name}.1"))
     try:
-        descriptor = os.open(path, flags, 0o600)
+        descriptor = opened_private(path, os.O_WRONLY | os.O_APPEND)
     except OSError:
         return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 0
     return descriptor, os.fstat(descriptor).st_size

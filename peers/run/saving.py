@@ -17,6 +17,7 @@ import trio
 from peers.core.events import Event, NotStored, Stored
 from peers.core.merge_inputs import MergeInputs
 from peers.core.saved import Saved
+from trust.files import may_pass
 
 
 class StatePort(Protocol):
@@ -52,7 +53,8 @@ class Saver:
             try:
                 await trio.to_thread.run_sync(self._port.save, saved)
             except OSError as error:
-                self._tell(NotStored(generation=saved.generation, why=error.strerror or str(error)))
+                why = error.strerror or str(error)
+                self._tell(NotStored(generation=saved.generation, why=why, passes=may_pass(error)))
             else:
                 self._tell(Stored(generation=saved.generation))
 

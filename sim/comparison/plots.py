@@ -23,6 +23,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sim.comparison.targets import so_far
 from sim.experiments.measuring.metrics import RunMetrics
+from trust.files import write_output
 from trust.rows.evidence import F64
 
 _INK: Final = "#1f2937"
@@ -240,6 +241,7 @@ def _labels(runs: Mapping[str, Sequence[RunMetrics]]) -> list[str]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with path.open("wb") as file:
-        # Given a path, matplotlib would take the format from its ending.
-        figure.savefig(file, format="png", dpi=150, bbox_inches="tight", pad_inches=0.15)
+    # Given a path, matplotlib would take the format from its ending.
+    write_output(
+        path, lambda file: figure.savefig(file, format="png", dpi=150, bbox_inches="tight", pad_inches=0.15)
+    )

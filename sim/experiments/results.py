@@ -97,7 +97,7 @@ def begin_results(out: Path, scenario: Scenario) -> None:
         # Left by runs that were stopped.
         for part in out.glob("*/seed-*.part"):
             shutil.rmtree(part, ignore_errors=True)
-        (out / SCENARIO).write_text(commented_toml(scenario), encoding="utf-8")
+        write_whole(out / SCENARIO, lambda file: file.write(commented_toml(scenario).encode()))
         write_json(out / "versions.json", versions())
     except OSError as error:
         raise UserMistake(f"{out}: {error.strerror}") from None

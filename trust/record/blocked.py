@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from trust.errors import UserMistake
-from trust.files import flush_folder, write_whole
+from trust.files import flush_folder, unwritten, write_whole
 from trust.record.history import PeerName
 
 BLOCKED_FILE: Final = "blocked.json"
@@ -68,4 +68,4 @@ def write_blocked(folder: Path, peers: Iterable[BlockedPeer]) -> None:
         write_whole(path, lambda file: file.write(data), mode=0o600, durable=True)
         flush_folder(folder)
     except OSError as error:
-        raise UserMistake(f"{path} cannot be written: {error.strerror or error}") from None
+        raise UserMistake(unwritten(path, error)) from None

@@ -20,7 +20,7 @@ from typing import Any, Protocol, cast
 import msgpack  # pyright: ignore[reportMissingTypeStubs]
 import msgspec
 
-from trust.files import write_whole
+from trust.files import keep_aside, opened_private
 from trust.names import escaped
 from trust.record.history import VERSION, Begun, Entry, Note, Record, Refusal, Round, Traffic
 
@@ -81,7 +81,7 @@ class HistoryWriter:
         self._sync = sync
         self._length = 0
         self._decoder = msgspec.msgpack.Decoder(Entry)
-        self._file = _opened(path, os.O_APPEND)
+        self._file = opened_private(path, os.O_RDWR | os.O_APPEND)
         try:
             self._repair(path, peer, now)
         except BaseException:
@@ -130,8 +130,7 @@ class HistoryWriter:
         # A file without a single record is repaired only if a crash can explain its bytes: it may not be ours.
         if history.later or not (history.entries or _begins_like_a_record(rest)):
             raise NoHistoryError(f"{path} cannot be continued: {history.why}; move it away")
-        aside = path.with_name(f"{path.name}.torn-{history.whole}")
-        write_whole(aside, lambda file: file.write(rest), mode=0o600, durable=True)
+        aside = keep_aside(path, f"torn-{history.whole}", rest)
         os.ftruncate(self._file, history.whole)
         text = (
             f"history: {history.torn} bytes that are no whole record are now in {aside.name}; {history.why}"
@@ -228,8 +227,3 @@ def _escaped(record: Record) -> Record:
             )
         case Note():
             return msgspec.structs.replace(record, text=escaped(record.text, _NOTE_LENGTH))
-
-
-def _opened(path: Path, how: int) -> int:
-    flags = os.O_RDWR | os.O_CREAT | how | int(getattr(os, "O_BINARY", 0))
-    return os.open(path, flags, 0o600)

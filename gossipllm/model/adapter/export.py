@@ -23,6 +23,7 @@ from gossipllm.model.adapter.names import A
 from gossipllm.model.adapter.snapshots import Snapshot, decode_snapshot
 from gossipllm.model.loading.hub import cached_folder
 from trust.errors import UserMistake
+from trust.folders import written_folder
 
 _PEFT_PREFIX: Final = "base_model.model."
 _TOKENIZER_FILES: Final = (
@@ -55,13 +56,14 @@ def export_adapter(
             f'adapter.train = "{state.header.train}" has no form in PEFT, which knows low-rank factors; '
             "export the whole model with --merged"
         )
-    make_folder(out, overwrite=overwrite)
+    check_folder(out, overwrite=overwrite)
     tensors = {f"{_PEFT_PREFIX}{name}.weight": np.ascontiguousarray(v) for name, v in state.adapter.items()}
-    (out / "adapter_model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
     config = json.dumps(_adapter_config(state), indent=2, sort_keys=True)
-    (out / "adapter_config.json").write_text(config + "\n", encoding="utf-8")
-    (out / "README.md").write_text(card(state, peers, row or {}), encoding="utf-8")
-    _copy_tokenizer(state.header.model_name, out)
+    with written_folder(out, key="adapter_config.json") as folder:
+        (folder / "adapter_model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
+        (folder / "adapter_config.json").write_text(config + "\n", encoding="utf-8")
+        (folder / "README.md").write_text(card(state, peers, row or {}), encoding="utf-8")
+        _copy_tokenizer(state.header.model_name, folder)
 
 
 def rounds_of(snapshot: Snapshot) -> int:
@@ -83,13 +85,12 @@ def _copy_tokenizer(model_name: str, out: Path) -> None:
                 (out / path.name).write_bytes(path.read_bytes())
 
 
-def make_folder(out: Path, *, overwrite: bool) -> None:
-    """Make the folder. Raises `UserMistake` where `out` is a file, or not empty and `overwrite` is not set."""
+def check_folder(out: Path, *, overwrite: bool) -> None:
+    """Raises `UserMistake` where `out` is a file, or not empty and `overwrite` is not set."""
     if out.exists() and not out.is_dir():
         raise UserMistake(f"{out} is a file, an export needs a folder")
     if out.is_dir() and any(out.iterdir()) and not overwrite:
         raise UserMistake(f"{out} is not empty; choose another folder, or write into it with --force")
-    out.mkdir(parents=True, exist_ok=True)
 
 
 def _adapter_config(state: Snapshot) -> dict[str, object]:

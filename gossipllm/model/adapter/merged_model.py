@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from safetensors import SafetensorError
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from gossipllm.config import ModelConfig
-from gossipllm.model.adapter.export import card, make_folder
+from gossipllm.model.adapter.export import card, check_folder
 from gossipllm.model.adapter.names import A, B
 from gossipllm.model.adapter.snapshots import Snapshot, decode_snapshot
 from gossipllm.model.loading.models import base_fingerprint, load_base
 from trust.errors import UserMistake
+from trust.files import free_space
+from trust.folders import written_folder
 from wire.digest import short
 
 
@@ -38,7 +41,7 @@ def export_model(
     empty and `overwrite` is not set.
     """
     state = decode_snapshot(snapshot)
-    make_folder(out, overwrite=overwrite)
+    check_folder(out, overwrite=overwrite)
     base = load_base(ModelConfig(name=state.header.model_name, device="cpu", dtype="float32"))
     found = base_fingerprint(base.model)
     if found != state.header.base:
@@ -47,9 +50,14 @@ def export_model(
             f"{short(state.header.base)} in the saved state"
         )
     add(base.model, state)
-    cast("Any", base.model).save_pretrained(out)
-    cast("Any", base.tokenizer).save_pretrained(out)
-    (out / "README.md").write_text(card(state, peers, row or {}, merged=True), encoding="utf-8")
+    with written_folder(out, key="config.json") as folder:
+        try:
+            cast("Any", base.model).save_pretrained(folder)
+        except SafetensorError as error:
+            # So it reports a full disk.
+            raise UserMistake(f"{out} cannot be written: {error} ({free_space(folder)})") from None
+        cast("Any", base.tokenizer).save_pretrained(folder)
+        (folder / "README.md").write_text(card(state, peers, row or {}, merged=True), encoding="utf-8")
 
 
 @torch.no_grad()

@@ -29,6 +29,7 @@ from peers.commands.demo.scenarios import DEFAULT, SCENARIOS, DemoScenario
 from peers.run.trio_runner import run_async
 from trust.errors import UserMistake
 from trust.expectation import told
+from trust.files import write_output
 from trust.inspection.reading.summary import Summary, summary
 from trust.inspection.show.tables import print_summary
 from trust.progress import progress_bar
@@ -256,4 +257,5 @@ def _write_results(
             for row in rows
         ],
     }
-    path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    data = (json.dumps(results, indent=2) + "\n").encode()
+    write_output(path, lambda file: file.write(data))

@@ -12,8 +12,7 @@ from peers.core.config import RoundConfig
 from peers.core.plateau import NEVER_SETTLES
 from peers.home.config import PeerConfig, SelfConfig
 from peers.home.folder import Home
-from peers.home.settings import write_config
-from peers.identity import Identity
+from peers.home.making import make_home
 from peers.net.config import NetworkConfig
 
 NAMES = ("amelie", "basile", "clara", "dirk")
@@ -60,10 +59,7 @@ def make_demo_peers(
         )
         config = scenario.configured(shared, index)
         home = Home(folder / "peers" / name)
-        home.folder.mkdir(mode=0o700)
-        identity = Identity.generate()
-        identity.save(home.identity)
-        write_config(home.config, config)
+        identity = make_home(home, config)
         peers_of_demo.append(DemoPeer(name, reading.language, home, config, identity.peer_id))
     return tuple(peers_of_demo)
 

@@ -53,7 +53,7 @@ from gossipllm.work import (
 )
 from peers.core.config import CoreConfig
 from peers.core.effects import Effect, Log, Publish, Stop, Store, WakeAt
-from peers.core.events import Deadline
+from peers.core.events import Deadline, NotStored
 from peers.core.others.admission import Keys
 from peers.core.others.blobs.pulls import BAD_CONTENT_FINE
 from peers.core.others.neighbourhood import Neighbourhood
@@ -283,8 +283,8 @@ class Rounds:
             return []
         return self._publish(self._saved, now)
 
-    def not_stored(self, generation: int, why: str, now: float) -> list[Effect]:
-        return self._disk.not_stored(self._saved, generation, why, now)
+    def not_stored(self, event: NotStored, now: float) -> list[Effect]:
+        return self._disk.not_stored(self._saved, event, now)
 
     def save_again(self, generation: int) -> list[Effect]:
         return self._disk.save_again(self._saved, generation)

@@ -347,6 +347,6 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
         for stage in (Opening, Training, Gathering, Confirming, Fitting, Choosing, Shrinking, Merging)
     ),
     Transition(Saving, (LearnerLost,), (Opening,), (Log, WakeAt, Stop)),
-    # A full disk holds up Saving alone: a later state takes the place of the one that it refused.
-    *(Transition(stage, (NotStored, SavingAgain), (stage,), (Log, WakeAt, Store)) for stage in STAGES),
+    # A full disk holds up Saving alone: a later state takes the place of the one that it refused. Stop: a broken one.
+    *(Transition(stage, (NotStored, SavingAgain), (stage,), (Log, WakeAt, Store, Stop)) for stage in STAGES),
 )

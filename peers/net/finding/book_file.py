@@ -10,7 +10,7 @@ from typing import Final, cast
 
 from peers.net.addresses import Address, parse_multiaddress
 from peers.net.host import PeerId
-from trust.files import write_whole
+from trust.files import flush_folder, make_private_folder, write_whole
 
 MAX_BOOK_BYTES: Final = 2**20
 """Twice what a full book with the longest addresses takes on disk."""
@@ -18,9 +18,10 @@ MAX_BOOK_BYTES: Final = 2**20
 
 def write_book(path: Path, peers: Mapping[PeerId, Sequence[str]]) -> None:
     """Write the transports of each peer, most promising first, atomically. Raises `OSError`."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(path.parent)
     data = json.dumps({"v": 1, "peers": peers}, indent=1).encode("ascii")
     write_whole(path, lambda file: file.write(data), mode=0o600, durable=True)
+    flush_folder(path.parent)
 
 
 def read_book(path: Path) -> list[Address]:

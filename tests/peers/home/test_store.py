@@ -149,7 +149,7 @@ def test_a_full_disk_does_not_keep_a_peer_from_its_older_generation(
 
     filled_store(folder, 3, 4)
     (folder / "state.0").write_bytes(b"damaged")
-    monkeypatch.setattr("shutil.copy2", full)
+    monkeypatch.setattr("peers.home.store.keep_aside", full)
     found = StateStore(folder).load()
     assert found.saved == state_of(3)
     assert "no copy could be kept (No space left on device)" in found.notes[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gossipllm.work import Open, Train
-from peers.core.effects import Publish, Store, WakeAt
+from peers.core.effects import Publish, Stop, Store, WakeAt
 from peers.core.events import NotStored, SavingAgain, Started, Stored, Woke
 from support.core_bench import Bench
 from support.effects import every, notes, only, records
@@ -26,6 +26,19 @@ def test_a_full_disk_is_tried_again_and_complained_of_once(bench: Bench) -> None
     assert "round 0 is not saved: the disk is full" in said[0]
     assert every(bench.tell(Stored(generation=generation)), Publish)
     assert bench.tell(Woke(timer=SavingAgain(generation=generation))) == []
+
+
+def test_a_broken_disk_ends_the_peer_at_once_with_the_reason(bench: Bench) -> None:
+    generation = only(bench.train(), Store).saved.generation
+
+    effects = bench.tell(
+        NotStored(generation=generation, why="Read-only file system, at /home", passes=False)
+    )
+
+    assert only(effects, Stop) == Stop(
+        code=2, why="the state cannot be saved: Read-only file system, at /home"
+    )
+    assert not every(effects, WakeAt)
 
 
 def test_what_was_learned_last_is_saved_when_the_disk_has_room_again() -> None:
