@@ -7,14 +7,15 @@
 Every peer trains alone on its own text, once without end and once with each schedule of `[settle]`, from the same
 start and on the same batches. For each, in perplexity on the test split, means over peers and seeds:
 
-    best        at the round of least trust loss, which is what a peer without foresight could have stopped at
-    end         after the last round, or at rest
+    best        after the local steps of least trust loss, which is what a peer without foresight could have stopped at
+    end         after the last round, or at rest; lower where the average of such states is better than each of them
     end/best    the ratio; the worst peer's is in the next column
     test best   at the round of least test loss, which nobody can know; it is below what any rule reaches, by chance too
     rounds      with local steps, until rest
+    tokens      thousands through the model for training and for decisions, forward and backward, of a peer
 
 The dullest explanation of a schedule's lower perplexity is a rate that was too high to begin with, so each is run at
-several rates, and the constant one too.
+several rates, and the constant one too; and without the average, to see which of the two does what.
 """
 
 from __future__ import annotations
@@ -37,19 +38,23 @@ from trust.record.history import Round
 SCHEDULES: Final = {
     "without end": NEVER_SETTLES,
     "constant": SettleConfig(schedule="constant"),
+    "constant, no average": SettleConfig(schedule="constant", average=False),
     "decay": SettleConfig(schedule="decay"),
+    "decay, no average": SettleConfig(schedule="decay", average=False),
     "restarts": SettleConfig(schedule="restarts"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Lone:
-    """One peer's run: test losses at its best round by trust loss, at its end, and at its best round by test loss."""
+    """One peer's run: test losses at its best round by trust loss, at its end, and at its best round by test loss.
+    `tokens` are those of a peer as a mean over peers."""
 
     best: float
     end: float
     test_best: float
     rounds: int
+    tokens: float
 
     @property
     def ratio(self) -> float:
@@ -58,7 +63,7 @@ class Lone:
 
 def main() -> None:
     options = _options()
-    print("   rate schedule        best     end end/best   worst test best  rounds")
+    print("   rate schedule                best     end end/best   worst test best  rounds  tokens")
     for rate in options.rates:
         for name in options.schedules:
             settle = (
@@ -67,7 +72,7 @@ def main() -> None:
                 else NEVER_SETTLES
             )
             runs = [lone for seed in options.seeds for lone in _alone(options, rate, settle, seed)]
-            print(f"{rate:>7g} {name:<12} {_line(runs)}", flush=True)
+            print(f"{rate:>7g} {name:<20} {_line(runs)}", flush=True)
 
 
 def _line(runs: Sequence[Lone]) -> str:
@@ -76,8 +81,11 @@ def _line(runs: Sequence[Lone]) -> str:
         for losses in zip(*((one.best, one.end, one.test_best) for one in runs), strict=True)
     )
     ratios = [one.ratio for one in runs]
-    rounds = mean(one.rounds for one in runs)
-    return f"{best:7.2f} {end:7.2f} {mean(ratios):8.4f} {max(ratios):7.4f} {test_best:9.2f} {rounds:7.1f}"
+    rounds, tokens = mean(one.rounds for one in runs), mean(one.tokens for one in runs)
+    return (
+        f"{best:7.2f} {end:7.2f} {mean(ratios):8.4f} {max(ratios):7.4f} {test_best:9.2f} {rounds:7.1f} "
+        f"{tokens / 1e3:7.0f}"
+    )
 
 
 def _alone(options: argparse.Namespace, rate: float, settle: SettleConfig, seed: int) -> list[Lone]:
@@ -103,10 +111,12 @@ def _alone(options: argparse.Namespace, rate: float, settle: SettleConfig, seed:
     for entry in outcome.entries:
         if isinstance(entry.record, Round):
             by_peer.setdefault(entry.record.peer, []).append(entry.record)
-    return [_lone(rounds) for rounds in by_peer.values()]
+    passes = (*outcome.metrics.forward.items(), *outcome.metrics.backward.items())
+    tokens = sum(count for purpose, count in passes if purpose != "test") / options.peers
+    return [_lone(rounds, tokens) for rounds in by_peer.values()]
 
 
-def _lone(rounds: Sequence[Round]) -> Lone:
+def _lone(rounds: Sequence[Round], tokens: float) -> Lone:
     trained = [one for one in rounds if one.steps]
     best = min(trained, key=lambda one: one.trust_alone)
     return Lone(
@@ -114,6 +124,7 @@ def _lone(rounds: Sequence[Round]) -> Lone:
         end=rounds[-1].test_merged,
         test_best=min(one.test_alone for one in trained),
         rounds=len(trained),
+        tokens=tokens,
     )
 
 

@@ -62,6 +62,10 @@ class Train(_Word, frozen=True, kw_only=True):
     that another peer made. `probe` asks for the importance of all layers, not only of the trained ones. `receivers`
     are the neighbours to push mass to, where mixing is by push-sum. `rate` is a share of the configured learning rate.
     No steps are allowed: the answer then has the state as it is.
+
+    `average_from` asks for the moving average of the adapters that local steps result in
+    (`gossipllm.learning.iterate_average`): it is kept from round to round, and measured where these steps end in a
+    trust loss of at least this. None keeps none.
     """
 
     request: RequestId
@@ -72,6 +76,7 @@ class Train(_Word, frozen=True, kw_only=True):
     probe: bool = False
     receivers: tuple[str, ...] = ()
     rate: float = 1.0
+    average_from: float | None = None
 
 
 class Weigh(_Word, frozen=True, kw_only=True):
@@ -198,6 +203,13 @@ class Progress(_Word, frozen=True, kw_only=True):
     tokens_per_s: float
 
 
+class Averaged(msgspec.Struct, frozen=True, kw_only=True):
+    """The moving average of the adapters that local steps resulted in: a snapshot of it, and its trust loss."""
+
+    snapshot: Content
+    trust_loss: float
+
+
 class Trained(_Word, frozen=True, kw_only=True):
     """The adapter after this round's local steps (`update`), its predictions, and the state to resume from.
 
@@ -205,7 +217,7 @@ class Trained(_Word, frozen=True, kw_only=True):
     for each measured layer and None for the others; it is empty where block windows are not drawn by it. `shares` are
     the masses to send to receivers, `contexts` those that this round distilled, which neighbours may fetch.
     `context_refused` says that the context in the request was bad and was not used. `note` tells users what did not
-    go as configured.
+    go as configured. `average` is None where none was measured.
     """
 
     request: RequestId
@@ -225,6 +237,7 @@ class Trained(_Word, frozen=True, kw_only=True):
     contexts: tuple[MadeContext, ...] = ()
     context_refused: bool = False
     note: str = ""
+    average: Averaged | None = None
 
 
 class Weighed(_Word, frozen=True, kw_only=True):

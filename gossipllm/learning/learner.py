@@ -31,8 +31,10 @@ import msgspec
 import numpy as np
 
 from gossipllm.config import LearnerConfig
+from gossipllm.config.choices import MIXINGS
 from gossipllm.learning.composition.composition import composition_of
 from gossipllm.learning.confirming import confirmed
+from gossipllm.learning.iterate_average import at_average, with_iterate, without_average
 from gossipllm.learning.jobs import Job, LastLogitsJob, PredictJob, Task, losses_of
 from gossipllm.learning.learner_state import Diverged, LearnerState, diverged, resumed, saved
 from gossipllm.learning.measuring import Measuring
@@ -54,6 +56,7 @@ from gossipllm.text.windows import Splits
 from gossipllm.work import (
     Absorb,
     Answer,
+    Averaged,
     Confirm,
     Confirmed,
     Declined,
@@ -230,6 +233,7 @@ class Learner:
             raise diverged("its loss on the trust split is not finite")
         if "progress" in self.config.evidence:
             self._start_losses_W = yield from self._measuring.trust_losses(start)
+        after, average = yield from self._averaged(request, after, self._measuring.trust_loss(trust_losses_W))
         self._become(after, trust_losses_W)
         self._published = blob
         return Trained(
@@ -250,7 +254,26 @@ class Learner:
             contexts=() if local.within.made is None else (local.within.made,),
             context_refused=local.within.refused,
             note=local.within.note,
+            average=average,
         )
+
+    def _averaged(
+        self, request: Train, after: LearnerState, trust_loss: float
+    ) -> Task[tuple[LearnerState, Averaged | None]]:
+        """`after` with the average that is kept of such states, and the average where it is measured: not below
+        `request.average_from`, and not where the present state is all that is in it. An adapter of two parts is more
+        than its tensors, and has no average."""
+        if request.average_from is None or MIXINGS[self.config.mixing].beside:
+            return without_average(after), None
+        if request.steps:
+            after = with_iterate(after)
+        if after.averaged < 2 or trust_loss < request.average_from:
+            return after, None
+        losses_W = yield from self._measuring.trust_losses(after.average)
+        if not np.isfinite(losses_W).all():
+            return without_average(after), None
+        snapshot = saved(at_average(after), self.config, self._fingerprints)
+        return after, Averaged(snapshot=snapshot, trust_loss=self._measuring.trust_loss(losses_W))
 
     # -- neighbours ---------------------------------------------------------------------------------
 
@@ -385,7 +408,8 @@ class Learner:
         configured = self._composition.blueprint
         test_alone = yield from self._measuring.test_loss(self.state)
         # Before it is measured, because pruning may have lowered the rank since, and the fleet is that of the rank.
-        self._become(replace(resumed(request.snapshot, configured, self._fingerprints), round=self.round))
+        restored = resumed(request.snapshot, configured, self._fingerprints)
+        self._become(replace(without_average(restored), round=self.round))
         try:
             test_loss = yield from self._measuring.test_loss(self.state)
             trust_losses_W = yield from self._own_trust_losses()

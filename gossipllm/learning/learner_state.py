@@ -29,7 +29,8 @@ class LearnerState:
 
     `start` is the adapter from which the last local steps began, `units` are those that they trained, and `pushed` is
     the mass of push-sum, None where adapters are mixed otherwise. `gates` belong to an adapter of two parts
-    (`composition.parts`). `momentum` is that of merges, as of round `moved_round`; empty for none.
+    (`composition.parts`). `momentum` is that of merges, as of round `moved_round`; empty for none. `average` is that of
+    `averaged` adapters after local steps (`iterate_average`); empty for none.
     """
 
     blueprint: Blueprint
@@ -42,6 +43,8 @@ class LearnerState:
     gates: tuple[float, ...] = ()
     momentum: State = field(default_factory=dict[str, F32])
     moved_round: int = 0
+    average: State = field(default_factory=dict[str, F32])
+    averaged: int = 0
 
     @staticmethod
     def fresh(config: LearnerConfig, blueprint: Blueprint) -> LearnerState:
@@ -54,7 +57,7 @@ class LearnerState:
         """The same adapter cut to this rank.
 
         The scale alpha / rank grows as the rank falls: B shrinks by as much, so that what is kept of the product
-        stays. The gradient of B grows, and with it the moments.
+        stays. The gradient of B grows, and with it the moments. A new average begins.
         """
         if rank == self.blueprint.rank:
             return self
@@ -72,6 +75,8 @@ class LearnerState:
                 first=cut(moments.first, rank, 1 / share),
                 second=cut(moments.second, rank, share**-2),
             ),
+            average={},
+            averaged=0,
         )
 
 
@@ -104,13 +109,16 @@ def saved(now: LearnerState, config: LearnerConfig, names: Fingerprints) -> Cont
         samples=pushed.samples if pushed else 0,
         gates=now.gates,
         moved_round=now.moved_round,
+        averaged=now.averaged,
     )
     needed = config.sends_start or "progress" in config.evidence
     # Tensors that local steps did not touch are the same object in both, and are saved once.
     start = {name: value for name, value in now.start.items() if needed and value is not now.state[name]}
     mass = pushed.mass.arrays() if pushed else {}
     return Content.of(
-        encode_snapshot(Snapshot(header, now.state, start, moments.first, moments.second, mass, now.momentum))
+        encode_snapshot(
+            Snapshot(header, now.state, start, moments.first, moments.second, mass, now.momentum, now.average)
+        )
     )
 
 
@@ -143,4 +151,6 @@ def resumed(content: Content, blueprint: Blueprint, names: Fingerprints) -> Lear
         header.gates,
         {name: snapshot.outer[name] for name in adapter if name in snapshot.outer},
         header.moved_round,
+        {name: snapshot.average[name] for name in adapter if name in snapshot.average},
+        header.averaged,
     )

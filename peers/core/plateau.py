@@ -1,11 +1,11 @@
 """The plateau: this peer's state of least trust loss, how long nothing has been gained, and what follows.
 
 A learner that trains on for ever learns its own text by heart. Its loss on text that it does not train on falls, stays
-for a while, and rises. So the least trust loss is remembered, of the states after local steps and after merges, and the
-state that has it is kept (`peers.core.saved`). A round gains where it brings the least loss more than `GAIN` below the
-mark, which is what the last gain reached; so slow gains add up. `SettleConfig.patience` rounds in a row without a gain
-end training at this rate: the peer goes back to its best state. Then it trains at a lower rate, if the schedule has one
-left, or settles.
+for a while, and rises. So the least trust loss is remembered, of the states after local steps, of the moving average of
+these, and of the states after merges, and the state that has it is kept (`peers.core.saved`). A round gains where it
+brings the least loss more than `GAIN` below the mark, which is what the last gain reached; so slow gains add up.
+`SettleConfig.patience` rounds in a row without a gain end training at this rate: the peer goes back to its best state.
+Then it trains at a lower rate, if the schedule has one left, or settles.
 
     constant    one rate; settles when patience runs out
     decay       when patience runs out, the rate falls to `DECAY` of itself, `SettleConfig.decays` times at most
@@ -56,6 +56,10 @@ class SettleConfig:
     decays: int = 2
     """With "decay", how often the rate falls before the peer settles, 0 to 10. Guess."""
 
+    average: bool = True
+    """Whether the moving average of the adapters after local steps may be the best state. It is measured in rounds
+    whose local steps gain nothing, which costs a pass over the trust split in each of them."""
+
     def __post_init__(self) -> None:
         if not 0 <= self.patience <= 10_000:
             raise ValueError(f"patience must be in 0..10000, got {self.patience}")
@@ -74,7 +78,7 @@ class Plateau(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     test split, which is only reported. `mark` is the loss that the next gain is measured from, `idle` the rounds in a
     row without one, `trained` the rounds since the rate was set, `lowered` how often it was lowered. A `settled` peer
     `looks` where the next round is to be one without local steps; `vain` counts looks in a row that gained nothing.
-    `limit` is `round.rounds` as it was when the peer settled.
+    `limit` is `round.rounds` as it was when the peer settled. `averaged` says whether the best state is an average.
     """
 
     least: float | None = None
@@ -88,6 +92,7 @@ class Plateau(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     looks: bool = False
     vain: int = 0
     limit: int = 0
+    averaged: bool = False
 
     @property
     def rests(self) -> bool:
@@ -105,20 +110,25 @@ class Plateau(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     def gains(self, loss: float) -> bool:
         return math.isfinite(loss) and (self.mark is None or loss < self.mark - GAIN)
 
-    def stepped(self, loss: float, round_: int) -> Plateau:
-        """After local steps of `round_` that ended in this loss."""
-        if not self.improves(loss):
-            return self
-        return msgspec.structs.replace(self, least=loss, least_round=round_, least_test=None)
+    def stepped(self, loss: float, round_: int, *, average: float | None = None) -> Plateau:
+        """After local steps of `round_` that ended in this loss, where the average of such states has the loss
+        `average`, None where it was not measured."""
+        after = self
+        if after.improves(loss):
+            after = _with_best(after, loss, round_)
+        if average is not None and after.improves(average):
+            after = _with_best(after, average, round_, averaged=True)
+        return after
 
     def ended(self, loss: float, round_: int, *, test_before: float, test: float) -> Plateau:
         """After the end of `round_`, in a state of this loss. The test losses are those of the state after local steps
         and of the one after the merge."""
         known = self
-        if self.least is not None and self.least_test is None:
+        # The test loss of an average is measured when the peer goes back to it.
+        if self.least is not None and self.least_test is None and not self.averaged:
             known = msgspec.structs.replace(self, least_test=test_before)
         if known.improves(loss):
-            known = msgspec.structs.replace(known, least=loss, least_round=round_, least_test=test)
+            known = _with_best(known, loss, round_, test=test)
         gained = known.least is not None and known.gains(known.least)
         if known.settled:
             return (
@@ -131,9 +141,11 @@ class Plateau(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
             trained=known.trained + 1,
         )
 
-    def spent(self, loss: float, config: SettleConfig) -> bool:
-        """Whether patience ends with this round, whose local steps ended in this loss."""
-        if self.settled or not config.patience or self.mark is None or self.gains(loss):
+    def spent(self, config: SettleConfig) -> bool:
+        """Whether patience ends with this round, after its local steps."""
+        if self.settled or not config.patience or self.least is None or self.mark is None:
+            return False
+        if self.gains(self.least):
             return False
         cycle_ends = config.schedule != "restarts" or (self.trained + 1) % config.patience == 0
         return self.idle + 1 >= config.patience and cycle_ends
@@ -153,7 +165,11 @@ class Plateau(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     def woken(self) -> Plateau:
         """Training goes on from the best state, at the full rate."""
         return Plateau(
-            least=self.least, least_round=self.least_round, least_test=self.least_test, mark=self.least
+            least=self.least,
+            least_round=self.least_round,
+            least_test=self.least_test,
+            mark=self.least,
+            averaged=self.averaged,
         )
 
     def rate(self, config: SettleConfig) -> float:
@@ -166,3 +182,11 @@ class Plateau(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
             case "restarts":
                 share = (self.trained % max(config.patience, 1)) / max(config.patience - 1, 1)
                 return FLOOR + (1 - FLOOR) * (1 + math.cos(math.pi * share)) / 2
+
+
+def _with_best(
+    plateau: Plateau, loss: float, round_: int, *, test: float | None = None, averaged: bool = False
+) -> Plateau:
+    return msgspec.structs.replace(
+        plateau, least=loss, least_round=round_, least_test=test, averaged=averaged
+    )

@@ -65,7 +65,8 @@ WHOLE: Final = Plan()
 class LocalSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The learner's account of the local steps that `frame` announces. Losses in nats per token.
 
-    `offered` counts the units of the update; `first_block` is the first block of the block window that was trained,
+    `average_loss` is the trust loss of the moving average of such adapters, None where it was not measured. `offered`
+    counts the units of the update; `first_block` is the first block of the block window that was trained,
     -1 where blocks are not chosen. On disk it is called `window`.
     """
 
@@ -76,6 +77,7 @@ class LocalSteps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     trust_loss: float
     seconds: float
     offered: int = 0
+    average_loss: float | None = None
     first_block: int = msgspec.field(default=-1, name="window")
 
 

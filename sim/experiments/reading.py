@@ -207,6 +207,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "defence.bind_rows": (_DEFENDED, _CONFIRMS),
     # -- settle --
     "settle.patience": (_SETTLES,),
+    "settle.average": (_SETTLES, _STOPS),
     "settle.schedule": (_SETTLES, _STOPS, Rule(lambda _, m: not m.decay, "all methods are +decay")),
     "settle.decays": (
         _SETTLES,

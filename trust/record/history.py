@@ -177,6 +177,8 @@ class Round(_Record, frozen=True, kw_only=True, tag="round"):
     """Rounds after this one that ask no neighbour, because none helped; 0 where the next one asks."""
     alone: float | None = None
     """Estimate of the trust loss after local steps had this peer always trained alone; None where not known."""
+    average: float | None = None
+    """Trust loss of the moving average of the adapters after local steps; None where it was not measured."""
     rate: float = 1.0
     """Share of the configured learning rate at which the local steps were taken."""
     settled: bool = False

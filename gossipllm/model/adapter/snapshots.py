@@ -4,9 +4,9 @@
 
 The safetensors part holds float32 tensors: `adapter/<name>`; `start/<name>`, the state before the last local steps,
 where it is needed; `first/<name>` and `second/<name>`, the moments of AdamW for the tensors that were trained, once
-there was a step. Where mixing is by push-sum it also holds the integers of `mass/<name>`, and with outer momentum
-`outer/<name>`. No torch here, so that an
-adapter can be exported without loading a model.
+there was a step. Where mixing is by push-sum it also holds the integers of `mass/<name>`, with outer momentum
+`outer/<name>`, and where adapters are averaged over rounds `average/<name>`. No torch here, so that an adapter can be
+exported without loading a model.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     `rank` and `alpha` are those of the whole adapter; `rank` is 0 where adapters have no rank. `units` is the bitmap of
     the units that the last local steps trained, empty for all; the moments are of these units and began at step
     `since`. `tokens` and `samples` are the counts in the mass of push-sum. `gates` are those of the second of two
-    adapters (`gossipllm.learning.composition.parts`), and `moved_round` is the round of the last outer step.
+    adapters (`gossipllm.learning.composition.parts`), `moved_round` is the round of the last outer step, and `averaged`
+    the number of adapters in the average.
     """
 
     base: bytes
@@ -58,12 +59,14 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     samples: int = 0
     gates: tuple[float, ...] = ()
     moved_round: int = 0
+    averaged: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
     """A learner's state. `start` is the adapter before the last local steps, `first` and `second` are AdamW's moments,
-    `mass` belongs to push-sum, `outer` is the momentum of merges; each may be empty."""
+    `mass` belongs to push-sum, `outer` is the momentum of merges, `average` that of adapters after local steps; each
+    may be empty."""
 
     header: SnapshotHeader
     adapter: Mapping[str, F32]
@@ -72,6 +75,7 @@ class Snapshot:
     second: Mapping[str, F32]
     mass: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
     outer: Mapping[str, F32] = field(default_factory=dict[str, F32])
+    average: Mapping[str, F32] = field(default_factory=dict[str, F32])
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
@@ -83,6 +87,7 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
         "second": snapshot.second,
         "mass": snapshot.mass,
         "outer": snapshot.outer,
+        "average": snapshot.average,
     }
     tensors = {
         f"{kind}/{name}": np.ascontiguousarray(values)
@@ -107,10 +112,10 @@ def decode_snapshot(data: bytes) -> Snapshot:
     for name, values in tensors.items():
         kind, _, rest = name.partition("/")
         kinds.setdefault(kind, {})[rest] = values
-    adapter, start, first, second, mass, outer = (
-        kinds.get(kind, {}) for kind in ("adapter", "start", "first", "second", "mass", "outer")
+    adapter, start, first, second, mass, outer, average = (
+        kinds.get(kind, {}) for kind in ("adapter", "start", "first", "second", "mass", "outer", "average")
     )
-    return Snapshot(header, adapter, start, first, second, mass, outer)
+    return Snapshot(header, adapter, start, first, second, mass, outer, average)
 
 
 def check_snapshot(

@@ -107,7 +107,11 @@ class Advance:
         """The account of the last local steps: of these, or, where there were none, of those before."""
         if saved.local is not None and not trained.steps:
             return msgspec.structs.replace(
-                saved.local, steps=0, trust_loss=trained.trust_loss, seconds=trained.seconds
+                saved.local,
+                steps=0,
+                trust_loss=trained.trust_loss,
+                seconds=trained.seconds,
+                average_loss=None,
             )
         return LocalSteps(
             tokens=trained.tokens,
@@ -117,6 +121,7 @@ class Advance:
             trust_loss=trained.trust_loss,
             seconds=trained.seconds,
             offered=self._others.terms.offered(trained.offer),
+            average_loss=None if trained.average is None else trained.average.trust_loss,
             first_block=saved.plan.first_block,
         )
 

@@ -84,6 +84,7 @@ def round_record(
         judged=None if stage.choice.gain is None else _known(stage.choice.gain),
         judged_error=stage.choice.gain_error if math.isfinite(stage.choice.gain_error) else 0.0,
         alone=saved.course.alone,
+        average=local.average_loss,
         rate=rate,
         settled=settled,
     )

@@ -251,6 +251,7 @@ class Rounds:
             probe=self._planner.probes(saved.round),
             receivers=tuple(receivers),
             rate=self._settling.rate(saved.plateau),
+            average_from=self._settling.average_from(saved.plateau, saved.round),
         )
         return [train]
 
@@ -399,7 +400,7 @@ class Rounds:
         # A learner that died over going back as well ends the round as it is.
         if merges and self._returning.due(saved.course):
             return self._step(self._decider.restore(participants, saved.good or _snapshot(saved), "returned"))
-        if merges and self._settling.due(saved.plateau, local.trust_loss):
+        if merges and self._settling.due(saved.plateau):
             return self._step(self._decider.restore(participants, saved.best or _snapshot(saved), "recalled"))
         return self._step(self._decider.begin(participants))
 

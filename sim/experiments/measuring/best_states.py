@@ -2,8 +2,9 @@
 
 A peer that trains for ever ends past its best, alone sooner than in company, so methods are compared at each peer's
 best state. It is chosen by the trust split, as the peer itself could choose it, and measured on the test split, which
-decides nothing. States are those after local steps and those after merges. For a peer that trains alone this is early
-stopping with unlimited patience.
+decides nothing. States are those after local steps and those after merges, and the averages that a peer measures itself
+because it may settle on them (`SettleConfig.average`). For a peer that trains alone this is early stopping with
+unlimited patience.
 
 Two averages of a peer's own iterates, taken after the local steps of each round, compete in the same way: the mean of
 all, and the exponential moving average. They are measured beside the run and change nothing in it. Averaging away the
@@ -18,9 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-import numpy as np
-
 from gossipllm.config import LearnerConfig
+from gossipllm.learning.iterate_average import between, weight_of
 from gossipllm.learning.jobs import LossJob
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
@@ -37,12 +37,9 @@ from sim.world.trace import Happened
 from wire.digest import Content
 from wire.floats import F32
 
-EMA_DECAY: Final = 0.7
-"""Of the moving average, for each round: it remembers some three rounds. Guess."""
-
 AVERAGES: Final[Mapping[str, Callable[[int], float]]] = {
     "mean": lambda count: 1 / count,
-    "ema": lambda count: max(1 / count, 1 - EMA_DECAY),
+    "ema": weight_of,
 }
 """Name -> the weight of iterate number `count`, from 1 on, against the average so far."""
 
@@ -60,7 +57,7 @@ class _Average:
     def add(self, iterate: State, count: int) -> None:
         weight = self.weight(count)
         self.state = {
-            name: value if count == 1 else _between(self.state[name], value, weight)
+            name: value if count == 1 else between(self.state[name], value, weight)
             for name, value in iterate.items()
         }
 
@@ -127,6 +124,8 @@ class BestStates:
                 case Trained() as trained:
                     peer.round = trained.round
                     peer.consider(trained.trust_loss, trained.snapshot, merged=False)
+                    if trained.average is not None:
+                        peer.consider(trained.average.trust_loss, trained.average.snapshot, merged=False)
                     if peer.averages and trained.steps:
                         self._average(peer, trained.snapshot)
                         changed.append(peer)
@@ -206,10 +205,6 @@ class BestStates:
             for i, (losses_W,) in zip(members, asked[members[0]][0].learner.fleet.perform(jobs), strict=True):
                 losses[i] = losses_W
         return [losses[index] for index in range(len(asked))]
-
-
-def _between(one: F32, other: F32, weight: float) -> F32:
-    return (one + weight * (other - one)).astype(np.float32)
 
 
 def _numbers(losses_W: F32) -> tuple[float, ...]:

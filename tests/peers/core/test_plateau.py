@@ -35,17 +35,19 @@ def test_the_least_loss_is_that_of_the_best_state_after_steps_or_after_a_merge()
 
 
 def test_patience_ends_after_so_many_rounds_without_a_gain() -> None:
-    assert not after(3.0, 3.1).spent(3.1, CONSTANT)
-    assert after(3.0, 3.1, 3.1).spent(3.1, CONSTANT)
-    assert not after(3.0, 3.1, 3.1).spent(2.9, CONSTANT), "this very round gained"
-    assert not after(3.0, 3.1, 3.1, 3.2).spent(3.1, replace(CONSTANT, patience=0)), "0 is for ever"
+    assert not after(3.0, 3.1).stepped(3.1, 20).spent(CONSTANT)
+    assert after(3.0, 3.1, 3.1).stepped(3.1, 20).spent(CONSTANT)
+    assert not after(3.0, 3.1, 3.1).stepped(2.9, 20).spent(CONSTANT), "this very round gained"
+    assert not after(3.0, 3.1, 3.1, 3.2).stepped(3.1, 20).spent(replace(CONSTANT, patience=0)), (
+        "0 is for ever"
+    )
 
 
 def test_slow_gains_add_up() -> None:
     slow = [3.0 - 0.4 * GAIN * number for number in range(20)]
-    assert not any(after(*slow[:count]).spent(slow[count], CONSTANT) for count in range(1, 20))
+    assert not any(after(*slow[:count]).stepped(slow[count], 20).spent(CONSTANT) for count in range(1, 20))
     slower = [3.0 - 0.2 * GAIN * number for number in range(20)]
-    assert any(after(*slower[:count]).spent(slower[count], CONSTANT) for count in range(1, 20))
+    assert any(after(*slower[:count]).stepped(slower[count], 20).spent(CONSTANT) for count in range(1, 20))
 
 
 def test_the_rate_falls_a_bounded_number_of_times_before_the_peer_settles() -> None:
@@ -54,7 +56,7 @@ def test_the_rate_falls_a_bounded_number_of_times_before_the_peer_settles() -> N
         rates.append(plateau.rate(DECAYING))
         plateau = after(3.1, 3.1, begun=plateau.recalled(DECAYING, 0, test=1.0))
     assert rates == pytest.approx([1.0, DECAY, DECAY**2])
-    assert not plateau.spent(9.0, DECAYING), "a settled peer has no patience to lose"
+    assert not plateau.spent(DECAYING), "a settled peer has no patience to lose"
 
 
 def test_a_cycle_of_the_rate_is_never_cut_short() -> None:
@@ -62,7 +64,7 @@ def test_a_cycle_of_the_rate_is_never_cut_short() -> None:
     assert rates[0] == rates[4] == rates[8] == 1.0
     assert rates[3] == rates[7] == pytest.approx(FLOOR)
     assert rates[:4] == sorted(rates[:4], reverse=True)
-    spent = [count for count in range(1, 13) if after(*([3.0] * count)).spent(3.0, RESTARTING)]
+    spent = [count for count in range(1, 13) if after(*([3.0] * count)).stepped(3.0, 20).spent(RESTARTING)]
     assert spent == [7, 11], "at the end of a whole cycle without a gain"
 
 
@@ -94,7 +96,7 @@ def test_small_gains_of_looks_add_up_to_one_that_wakes() -> None:
 def test_a_loss_that_is_no_number_is_neither_the_least_nor_a_gain() -> None:
     plateau = after(3.0, math.nan, math.inf)
     assert (plateau.least, plateau.idle) == (3.0, 2)
-    assert plateau.spent(math.nan, CONSTANT)
+    assert plateau.stepped(math.nan, 3).spent(CONSTANT)
     assert Plateau().ended(math.nan, 0, test_before=1.0, test=1.0).least is None
 
 
@@ -111,3 +113,21 @@ def test_settings_out_of_range_are_refused() -> None:
     for decays in (-1, 11):
         with pytest.raises(ValueError, match="decays"):
             SettleConfig(decays=decays)
+
+
+def test_an_average_of_less_loss_is_the_best_state_and_a_gain() -> None:
+    plateau = after(3.0, 3.1, 3.1).stepped(3.1, 3, average=2.9)
+    assert (plateau.least, plateau.least_round, plateau.averaged) == (2.9, 3, True)
+    assert not plateau.spent(CONSTANT)
+    plateau = plateau.ended(3.1, 3, test_before=5.0, test=5.0)
+    assert (plateau.idle, plateau.mark) == (0, 2.9)
+    assert plateau.least_test is None, "that of the last iterate is not its own"
+    assert plateau.recalled(CONSTANT, 0, test=4.0).least_test == 4.0
+
+
+def test_an_average_of_more_loss_changes_nothing_and_a_better_iterate_takes_its_place() -> None:
+    assert after(3.0).stepped(3.2, 1, average=3.1) == after(3.0).stepped(3.2, 1)
+    averaged = after(3.0).stepped(3.2, 1, average=2.9).ended(3.2, 1, test_before=1.0, test=1.0)
+    assert averaged.averaged
+    assert not averaged.stepped(2.8, 2).averaged
+    assert not averaged.stepped(3.2, 2).ended(2.8, 2, test_before=1.0, test=1.0).averaged

@@ -2,8 +2,8 @@
 
 Two states are kept beside the present one. The last good state is for a peer that merges have harmed
 (`peers.core.course`), so it is one after local steps; the best state is for one that has learned what it can
-(`peers.core.plateau`), and may be one after a merge. Each is None where it is the present state, and each costs a
-snapshot on the disk only where it is not.
+(`peers.core.plateau`), and may be one after a merge, or the average of states after local steps. Each is None where it
+is the present state, and each costs a snapshot on the disk only where it is not.
 """
 
 from __future__ import annotations
@@ -23,16 +23,20 @@ def after_steps(config: CoreConfig, saved: Saved, trained: Trained) -> Saved:
     if not trained.steps:
         return saved
     loss, before = trained.trust_loss, saved.snapshot
-    good, best = saved.good, saved.best
+    good, best, average = saved.good, saved.best, trained.average
     if config.defence.patience:
         good = None if saved.course.improves(loss) else (saved.good or before)
+    plateau = saved.plateau
     if config.settles:
-        best = None if saved.plateau.improves(loss) else (saved.best or before)
+        best = None if plateau.improves(loss) else (saved.best or before)
+        plateau = plateau.stepped(loss, saved.round, average=None if average is None else average.trust_loss)
+        if average is not None and plateau.averaged and plateau.least_round == saved.round:
+            best = average.snapshot
     return msgspec.structs.replace(
         saved,
         course=saved.course.stepped(loss),
         good=good if config.defence.patience else None,
-        plateau=saved.plateau.stepped(loss, saved.round) if config.settles else saved.plateau,
+        plateau=plateau,
         best=best if config.settles else None,
     )
 

@@ -49,9 +49,18 @@ class Settling:
         more = self._limit > plateau.limit or not self._active
         return plateau.woken() if plateau.settled and more else plateau
 
-    def due(self, plateau: Plateau, loss: float) -> bool:
-        """Whether this round, whose local steps ended in this loss, ends with the best state."""
-        return self._active and plateau.spent(loss, self._config)
+    def due(self, plateau: Plateau) -> bool:
+        """Whether this round ends with the best state, after its local steps."""
+        return self._active and plateau.spent(self._config)
+
+    def average_from(self, plateau: Plateau, round_: int) -> float | None:
+        """The trust loss of the local steps of this round from which on their average is measured (`Train`): where they
+        gain nothing, and in the last round in any case."""
+        if not self._active or not self._config.average:
+            return None
+        if 0 < self._limit <= round_ + 1:
+            return -math.inf
+        return math.inf if plateau.mark is None else plateau.mark - GAIN
 
     def rate(self, plateau: Plateau) -> float:
         return plateau.rate(self._config) if self._active else 1.0
@@ -103,7 +112,8 @@ def _best(plateau: Plateau) -> str:
         "" if plateau.least_test is None else f", test perplexity {math.exp(min(plateau.least_test, 50)):.2f}"
     )
     loss = math.nan if plateau.least is None else plateau.least
-    return f"of round {plateau.least_round} (trust loss {loss:.4f}{test})"
+    average = "the average of its adapters up to round" if plateau.averaged else "of round"
+    return f"{average} {plateau.least_round} (trust loss {loss:.4f}{test})"
 
 
 def _fall(before: Plateau, after: Plateau) -> float:

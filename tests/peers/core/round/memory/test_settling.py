@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
+import msgspec
 import pytest
 
-from gossipllm.work import Open, Train
+from gossipllm.work import Averaged, Open, Request, Train, Trained
 from peers.core.config import DefenceConfig
 from peers.core.effects import Effect, Pull, Store
-from peers.core.events import Comparing, LearnerLost, TextChanged, Woke
+from peers.core.events import Comparing, LearnerAnswer, LearnerLost, TextChanged, Woke
 from peers.core.plateau import MOST_PAUSE_S, PAUSE_S, Plateau, SettleConfig
 from peers.core.round.stages import Settled
 from peers.core.saved import Saved
+from sim.toy.learner import ToyLearner
 from support.core_bench import TARGET, Bench, RemotePeer, update_of
 from support.effects import every, notes, only, records, requests
 from trust.record.history import Round
@@ -58,6 +61,29 @@ def saved_by(effects: list[Effect]) -> Saved:
 def compared(bench: Bench, *, after: float) -> list[Effect]:
     bench.now += after
     return bench.tell(Woke(timer=Comparing()))
+
+
+NEAR = update_of((1.0, 0.05, 0.0, 0.0))
+"""A state nearer to the target than the toy's own text leads."""
+
+
+class AveragingLearner(ToyLearner):
+    """A toy learner whose iterates have an average that is better than all of them."""
+
+    def answer(self, request: Request) -> LearnerAnswer:
+        reply = super().answer(request)
+        if not isinstance(request, Train) or not isinstance(reply, Trained) or request.average_from is None:
+            return reply
+        if not request.steps or reply.trust_loss < request.average_from:
+            return reply
+        loss = 0.05**2 / 4
+        return msgspec.structs.replace(reply, average=Averaged(snapshot=NEAR, trust_loss=loss))
+
+
+def averager(*, saved: Saved | None = None, settle: SettleConfig = SETTLE, rounds: int = 0) -> Bench:
+    bench = Bench(saved=saved, settle=settle, rounds={"rounds": rounds}, defence=DefenceConfig(patience=0))
+    bench.learner = AveragingLearner(TARGET, lean=LEAN)
+    return bench
 
 
 # -- alone ------------------------------------------------------------------------------------------
@@ -320,3 +346,50 @@ def test_a_peer_that_has_done_all_its_rounds_reads_no_new_text() -> None:
     bench = Bench(rounds={"rounds": 1})
     bench.finish(bench.publish())
     assert not bench.tell(TextChanged())
+
+
+# -- the average of its own iterates ----------------------------------------------------------------
+
+
+def test_a_peer_settles_on_the_average_where_that_has_the_least_loss() -> None:
+    bench = averager()
+    ended = list(rounds_of(bench, bench.start()))
+    last = saved_by(ended[-1])
+    assert last.snapshot == NEAR
+    assert last.update == NEAR, "and announces it"
+    assert last.plateau.averaged
+    told = [text for effects in ended for text in notes(effects)]
+    assert "back to the best state, the average of its adapters up to round" in told[-1]
+
+
+def test_the_history_has_the_loss_of_the_average_where_it_was_measured() -> None:
+    bench = averager()
+    rounds = [one for effects in rounds_of(bench, bench.start()) for one in records(effects)]
+    measured = [one.average for one in rounds if isinstance(one, Round)]
+    assert measured[0] is None, "the first rounds gain by themselves"
+    assert 0.05**2 / 4 in measured
+    assert measured[-1] is None, "a round without steps has none"
+
+
+def test_the_average_is_exported_and_gone_back_to_after_a_restart() -> None:
+    bench = averager()
+    states = (saved_by(effects) for effects in rounds_of(bench, bench.start()))
+    saved = next(one for one in states if one.plateau.averaged)
+    assert saved.best_snapshot == NEAR != saved.snapshot
+    again = settler(saved=saved)
+    last = saved_by(list(rounds_of(again, again.start()))[-1])
+    assert last.snapshot == NEAR
+
+
+def test_a_run_of_so_many_rounds_measures_the_average_at_its_end() -> None:
+    bench = averager(settle=replace(SETTLE, patience=50), rounds=3)
+    last = saved_by(list(rounds_of(bench, bench.start()))[-1])
+    assert last.round == 3
+    assert last.snapshot == NEAR
+
+
+def test_without_the_setting_no_average_is_asked_for() -> None:
+    bench = averager(settle=replace(SETTLE, average=False))
+    effects = bench.start()
+    assert only(effects, Train).average_from is None
+    assert not any(saved_by(one).plateau.averaged for one in rounds_of(bench, effects))
