@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import pairwise
 from typing import Final
 
@@ -50,16 +52,40 @@ def expectation(*, tokens: int, relatives: int) -> str:
     return f"With {tokens:,} tokens and {relatives} peers with text of your kind, expect {gain}."
 
 
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """What the records of a peer say of its text and its relatives: neighbours that got a weight in its last row.
+
+    A round that tried nobody, because the peer went back to an earlier state or paused, says nothing of them, nor does
+    a look of a settled peer that gained nothing. `relatives` is None before the first round.
+    """
+
+    tokens: int = 0
+    relatives: int | None = None
+
+    def after(self, record: Record) -> Expectation:
+        match record:
+            case Begun():
+                return replace(self, tokens=record.train_tokens)
+            case Round():
+                merged = record.guard in ("taken", "shrunk")
+                if merged or (record.guard == "refused" and record.steps):
+                    return replace(self, relatives=sum(one.weight > 0 for one in record.seen))
+                return replace(self, relatives=self.relatives or 0)
+            case _:
+                return self
+
+    @property
+    def sentence(self) -> str:
+        """Empty where no round was done, or the amount of text is not known."""
+        if self.relatives is None or not self.tokens:
+            return ""
+        return expectation(tokens=self.tokens, relatives=self.relatives)
+
+
 def told(records: Iterable[Record]) -> str:
-    """The expectation of a peer with this history; empty where it has done no round, or its text is not
-    known. Relatives are the neighbours with a weight in its last row."""
-    tokens, relatives = 0, -1
-    for record in records:
-        if isinstance(record, Begun):
-            tokens = record.train_tokens
-        elif isinstance(record, Round):
-            relatives = sum(one.weight > 0 for one in record.seen)
-    return "" if relatives < 0 or not tokens else expectation(tokens=tokens, relatives=relatives)
+    """The expectation of a peer with this history; empty where it has done no round, or its text is not known."""
+    return reduce(Expectation.after, records, Expectation()).sentence
 
 
 def _nearest(tokens: int) -> int:

@@ -25,6 +25,7 @@ from peers.net.host import NetworkTraffic
 from peers.net.libp2p_host import Libp2pNetwork, open_network
 from peers.run.block_list import watch_block_list
 from peers.run.driver import Driver
+from peers.run.expecting import Expecting
 from peers.run.learner_process import LearnerProcess
 from peers.run.log_lines import set_up_log_lines
 from peers.run.output import Output
@@ -96,7 +97,10 @@ async def _run(home: Home, config: PeerConfig, output: Output, options: RunOptio
     found = store.load()
     ending = Ending(0, "stopped")
     with writer as history:
-        watcher = RecordingWatcher(history, output, path=home.history, me=identity.peer_id)
+        expecting = Expecting(identity.peer_id, rounds=config.round.rounds)
+        watcher = RecordingWatcher(
+            history, output, path=home.history, me=identity.peer_id, expecting=expecting
+        )
 
         def warn(text: str) -> None:
             note = Note(peer=identity.peer_id, level="warning", text=text[:500])

@@ -12,6 +12,7 @@ from pathlib import Path
 from gossipllm.work import Progress
 from peers.core.events import PeerId
 from peers.net.host import NetworkTraffic
+from peers.run.expecting import Expecting
 from peers.run.output import Output
 from trust.counting import counted
 from trust.files import free_space
@@ -20,13 +21,23 @@ from trust.record.log import HistoryWriter
 
 
 class RecordingWatcher:
-    """The `Watcher` of a device. `path` is the history's, for messages; `me` is the peer whose history it is."""
+    """The `Watcher` of a device. `path` is the history's, for messages; `me` is the peer whose history it is,
+    `expecting` what follows the records of its last round."""
 
-    def __init__(self, history: HistoryWriter, output: Output, *, path: Path, me: PeerId) -> None:
+    def __init__(
+        self,
+        history: HistoryWriter,
+        output: Output,
+        *,
+        path: Path,
+        me: PeerId,
+        expecting: Expecting | None = None,
+    ) -> None:
         self._history = history
         self._output = output
         self._path = path
         self._me = me
+        self._expecting = expecting
         self._lost = 0
         """Records that the history lacks since it was last written."""
         self._output_fails = False
@@ -35,6 +46,8 @@ class RecordingWatcher:
         self._record(record, traffic)
         self._output.record(record, traffic)
         self._look_at_output(traffic)
+        if self._expecting is not None and (note := self._expecting.after(record)) is not None:
+            self.report(note, traffic)
 
     def progress(self, progress: Progress) -> None:
         self._output.progress(progress)

@@ -53,3 +53,14 @@ def test_a_history_tells_whose_weight_counts_and_how_much_text_there_is() -> Non
 def test_a_history_without_rounds_or_of_an_earlier_version_promises_nothing() -> None:
     assert told([msgspec.structs.replace(begun_of("a"), train_tokens=5_120)]) == ""
     assert told([begun_of("a"), round_of("a", 0, {"b": 0.25})]) == ""
+
+
+def test_rounds_that_tried_nobody_leave_the_relatives_as_they_were() -> None:
+    begun = msgspec.structs.replace(begun_of("a"), train_tokens=5_120)
+    merged = round_of("a", 0, {"b": 0.25})
+    back = round_of("a", 1, {"b": 0.0}, guard="recalled")
+    look = round_of("a", 2, {"b": 0.0}, guard="refused", steps=0)
+    vain = round_of("a", 3, {"b": 0.0}, guard="refused")
+    assert told([begun, merged, back, look]) == expectation(tokens=5_120, relatives=1)
+    assert told([begun, merged, back, look, vain]) == expectation(tokens=5_120, relatives=0)
+    assert told([begun, back]) == expectation(tokens=5_120, relatives=0)

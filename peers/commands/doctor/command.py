@@ -122,6 +122,8 @@ def examined(
         ours = yield from _fingerprints(own, waiting, computes=computes)
         if own.config is not None and ours is not None:
             yield from other_peer.compared(theirs, ours, own.config.peer.network)
+        if home is not None:
+            yield from homes.expectation(home)
 
 
 def _awaited(

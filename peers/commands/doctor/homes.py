@@ -15,6 +15,7 @@ from peers.home.store import Found, StateStore
 from peers.identity import Identity
 from trust.counting import counted
 from trust.errors import UserMistake
+from trust.expectation import told
 from trust.record.history import Round
 from trust.record.log import read_history
 
@@ -106,6 +107,16 @@ def history(home: Home) -> Findings:
     else:
         value += f"; then {found.torn:,} bytes that cannot be read"
         yield Finding("warn", "history", value, "the next run mends it")
+
+
+def expectation(home: Home) -> Findings:
+    """What its history says that this peer can expect of a network; nothing where it has done no round."""
+    try:
+        found = read_history(home.history)
+    except OSError:
+        return
+    if sentence := told(entry.record for entry in found.entries):
+        yield Finding("ok", "expect", sentence)
 
 
 def _described(saved: Saved | None) -> str:

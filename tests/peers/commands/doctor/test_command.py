@@ -8,6 +8,7 @@ import sys
 from collections.abc import Generator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gossipllm.config import LayersConfig, ModelConfig
@@ -17,6 +18,8 @@ from peers.commands.doctor.findings import Finding
 from peers.commands.doctor.fingerprints import fingerprints_of
 from peers.home.config import PeerConfig
 from peers.home.folder import Home
+from support.records import append_records, begun_of, round_of
+from trust.expectation import expectation
 from wire.messages import Fingerprints, Greeting, network_id
 
 SAVED = Fingerprints(base=b"b" * 32, tokenizer=b"t" * 32, reference=b"r" * 32, layout=b"l" * 32)
@@ -101,6 +104,23 @@ def test_the_network_is_compared_with_the_home_s(
     failed = [one for one in json.loads(capsys.readouterr().out)["findings"] if one["level"] == "fail"]
     assert "base" in [one["what"] for one in failed]
     assert all(one["cure"] for one in failed)
+
+
+def test_before_a_peer_is_joined_the_history_tells_what_to_expect(
+    home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reach(*_: object, **__: object) -> Generator[Finding, None, Greeting]:
+        yield from ()
+        return Greeting(v=1, net=network_id("gossipllm", SAVED), fingerprints=SAVED, latest=())
+
+    monkeypatch.setattr(other_peer, "reach", reach)
+    begun = msgspec.structs.replace(begun_of("anna"), train_tokens=5_120)
+    append_records(home.folder, "anna", begun, round_of("anna", 0, {"bert": 0.25}))
+
+    run("--home", home.folder, "--join", "somewhere", "--json", "--quick")
+
+    found = {one["what"]: one["value"] for one in json.loads(capsys.readouterr().out)["findings"]}
+    assert found["expect"] == expectation(tokens=5_120, relatives=1)
 
 
 def test_where_torch_cannot_be_loaded_what_was_saved_is_compared(
