@@ -14,7 +14,7 @@ from gossipllm.learning import shared_model
 from gossipllm.learning.jobs import LossJob, ProbeJob
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool, answer, together
-from gossipllm.learning.passes.block_window import step_bytes
+from gossipllm.learning.passes.step_memory import step_bytes
 from gossipllm.learning.shared_model import SharedModel, load_shared_model, load_text
 from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.model.blocks import blocks_of, linears_of

@@ -14,8 +14,8 @@ from gossipllm.config import AdapterConfig, LayersConfig, LearnerConfig, ModelCo
 from gossipllm.learning.batches import batches
 from gossipllm.learning.jobs import ContextModel, LossJob, ProbeJob, StepsDone, StepsJob
 from gossipllm.learning.moments import Moments
-from gossipllm.learning.passes.block_window import step_bytes
 from gossipllm.learning.passes.fleet import Fleet
+from gossipllm.learning.passes.step_memory import step_bytes
 from gossipllm.model.contexts.config import BlockWindow
 from gossipllm.model.loading.models import load_base
 from gossipllm.work import Trained
