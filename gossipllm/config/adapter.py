@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
-from gossipllm.config.choices import TRAINS, Start, Train
+from gossipllm.config.choices import TRAINS, Scaling, Start, Train
+
+ALL_LINEAR: Final = "all-linear"
+"""PEFT's word for all linear layers except the head."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,11 +26,18 @@ class AdapterConfig:
     (2401.06432) takes 0.99, which takes one rank at a time."""
 
     modules: tuple[str, ...] = ()
-    """Which linear layers this peer adapts, by the last parts of their names, as "q_proj" or "attn.c_proj"; all if it
-    is empty. Peers may differ in it: they merge what they have in common."""
+    """Which linear layers this peer adapts, by the last parts of their names, as "q_proj" or "attn.c_proj"; all but the
+    head if it is empty or "all-linear", PEFT's word for them. Peers may differ in it: they merge what they have in
+    common."""
 
     alpha: float = 16.0
     """LoRA scale: the update is alpha / rank * B A. Above 0. Same for all peers. The usual 2 * rank."""
+
+    scaling: Scaling = "standard"
+    """By what local steps divide alpha: the rank, or its square root ("rslora", 2312.03732), which keeps the steps of
+    large ranks as large as those of small ones. Peers may differ in it: what they send is always at alpha / rank, which
+    the factor that starts at zero takes up, so that merges are of exact products. An export is in the form that was
+    trained."""
 
     dropout: float = 0.0
     """Share of the inputs of the factor A that local steps leave out at random, 0 to below 1; nothing is left out of
@@ -48,6 +59,16 @@ class AdapterConfig:
     final norm and of an untied head; "bias", the biases of the blocks and of the final norm (BitFit, 2106.10199). The
     last two have no rank. Same for all peers."""
 
+    warm_start: str = ""
+    """A folder in PEFT's format, a LoRA on the same base, from which this peer's adapter starts instead of the shared
+    start. Only read before the first round. Another rank is cut to `rank` by the best approximation of each product,
+    whose error is told. Peers may differ in it; empty for none."""
+
+    @property
+    def named_modules(self) -> tuple[str, ...]:
+        """The names in `modules`, none where all linear layers are adapted."""
+        return () if self.modules == (ALL_LINEAR,) else self.modules
+
     def __post_init__(self) -> None:
         if not 1 <= self.rank <= 256:
             raise ValueError(f"rank must be in 1..256, got {self.rank}")
@@ -57,6 +78,14 @@ class AdapterConfig:
             raise ValueError(f"prune must be in (0, 1], got {self.prune}")
         if not all(name.strip() for name in self.modules) or len(set(self.modules)) < len(self.modules):
             raise ValueError(f"modules must be different names, got {', '.join(self.modules)}")
+        if ALL_LINEAR in self.modules and len(self.modules) > 1:
+            raise ValueError(f'modules must be "{ALL_LINEAR}" alone or names, got {", ".join(self.modules)}')
+        if self.scaling == "rslora" and self.train in ("full", "bias"):
+            raise ValueError(f'scaling must be "standard" with train = "{self.train}", which has no rank')
+        if self.warm_start and self.train != "both":
+            raise ValueError(
+                f'warm_start needs train = "both", got "{self.train}": an adapter from elsewhere has an A of its own'
+            )
         if not 0 < self.alpha <= 4096:
             raise ValueError(f"alpha must be in (0, 4096], got {self.alpha}")
         if not 0 <= self.dropout < 1:
@@ -70,7 +99,7 @@ class AdapterConfig:
                 if not apart
                 else f'train = "{self.train}" needs start = "shared": means of single factors need one start'
             )
-        if self.modules and self.train in ("heads", "full", "bias"):
+        if self.named_modules and self.train in ("heads", "full", "bias"):
             raise ValueError(
                 f'modules must be empty with train = "{self.train}", which says itself what is trained'
             )

@@ -40,6 +40,15 @@ Sampling: TypeAlias = Literal["importance", "uniform", "round-robin"]
 ContextSource: TypeAlias = Literal["make", "fetch"]
 """Whether a peer makes the contexts that it needs, or fetches them (`LayersConfig.contexts`)."""
 
+Scaling: TypeAlias = Literal["standard", "rslora"]
+"""By what alpha is divided (`AdapterConfig.scaling`)."""
+
+Held: TypeAlias = Literal["whole", "int8", "int4", "nf4"]
+"""How the frozen weights of the blocks are held (`ModelConfig.held`)."""
+
+PACKED_BITS: Final[dict[str, int]] = {"int8": 8, "int4": 4}
+"""Bits of a weight that this program packs itself, by the value of `ModelConfig.held` or `LayersConfig.context`."""
+
 Device: TypeAlias = Literal["auto", "cpu", "cuda", "mps"]
 Dtype: TypeAlias = Literal["auto", "float32", "bfloat16"]
 

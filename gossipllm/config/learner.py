@@ -100,8 +100,8 @@ class LearnerConfig:
                     f'trust.form = "{form}" weighs adapters of one rank, and adapter.prune below 1 lowers it: '
                     'set trust.form = "ours" or adapter.prune = 1'
                 )
-        if not self.rows and (part or self.adapter.modules or self.adapter.start == "own"):
-            alike = "adapter.modules empty" if self.adapter.modules else 'adapter.start = "shared"'
+        if not self.rows and (part or self.adapter.named_modules or self.adapter.start == "own"):
+            alike = "adapter.modules empty" if self.adapter.named_modules else 'adapter.start = "shared"'
             raise ValueError(
                 'merge.mixing = "push-sum" is the mean of whole adapters of one form and needs '
                 f"{f'{part} = 0' if part else alike}: set that, or another merge.mixing"
@@ -109,6 +109,7 @@ class LearnerConfig:
         if MIXINGS[self.mixing].beside:
             self._check_beside()
         self._check_outer()
+        self._check_memory()
         if not 0 <= self.clip <= 1000:
             raise ValueError(f"clip must be in 0..1000, got {self.clip}")
         if not 0 <= self.tokens_alpha <= 1:
@@ -132,6 +133,20 @@ class LearnerConfig:
             raise ValueError(f"outer_momentum must be in [0, 1), got {self.outer_momentum}")
         if not 0 < self.outer_rate <= 2:
             raise ValueError(f"outer_rate must be in (0, 2], got {self.outer_rate}")
+
+    def _check_memory(self) -> None:
+        batch, window = self.training.batch_tokens, self.data.window_tokens
+        if 0 < batch < window:
+            raise ValueError(
+                f"training.batch_tokens must be 0 or at least data.window_tokens ({window}), got {batch}"
+            )
+        if self.layers.checkpoint and self.heads.mode == "subnet":
+            raise ValueError('heads.mode = "subnet" excludes layers.checkpoint: set mode = "mask"')
+        if self.model.held != "whole" and self.layers.context != "none":
+            raise ValueError(
+                f'model.held = "{self.model.held}" holds all blocks so, also those that are trained, and excludes '
+                f'layers.context = "{self.layers.context}": set one of them'
+            )
 
     def _check_beside(self) -> None:
         part, adapter = self._part, self.adapter

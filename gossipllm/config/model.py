@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gossipllm.config.choices import Device, Dtype
+from gossipllm.config.choices import Device, Dtype, Held
 
 EMBEDDED = "embedded"
 """The name of the model and of the reference text that ship with the package."""
@@ -21,6 +21,13 @@ class ModelConfig:
     dtype: Dtype = "auto"
     """Type of the frozen base; auto takes bfloat16 where the device is fast at it. Adapters train
     in float32."""
+
+    held: Held = "whole"
+    """How the frozen linear layers of the blocks are held while adapters on all of them are trained (QLoRA,
+    2305.14314): "whole"; in 8 or 4 bits of this program's own ("int8", "int4"), on any device; or in bitsandbytes'
+    4-bit "nf4", on CUDA, which needs the extra [cuda]. An adapter learns to correct its base: use the export with the
+    base held alike, or expect a little more loss. With "int8" and "int4" the model is read block by block and never
+    whole in memory. Peers may differ in it."""
 
     threads: int = 0
     """Processor threads for the learner, 0 to let torch choose. Take 1 where several peers share a machine:

@@ -67,8 +67,8 @@ class LayersConfig:
     exchange contexts. Guess."""
 
     checkpoint: bool = False
-    """Whether only the inputs of blocks are kept for the backward pass and the rest is computed again: less memory,
-    a third more time. Needs `count` or `memory_mb`; `count` may be all of the blocks."""
+    """Whether only the inputs of blocks are kept for the backward pass and the rest is computed again (gradient
+    checkpointing): less memory, a third more time. With `count` and `memory_mb` at 0, of all blocks."""
 
     missing: Missing = "kept"
     """Whose weights count for a block that some peers did not train: only peers that trained it, as in LEFF ("renorm");
@@ -97,11 +97,10 @@ class LayersConfig:
             raise ValueError(
                 f'context = "{self.context}" needs count or memory_mb: else there are no other blocks'
             )
-        for name in ("checkpoint", "probe_every"):
-            if getattr(self, name) and not self.partial:
-                raise ValueError(
-                    f"{name} is of training in windows of blocks and needs count, which may be all blocks, or memory_mb"
-                )
+        if self.probe_every and not self.partial:
+            raise ValueError(
+                "probe_every is of training in windows of blocks and needs count, which may be all blocks, or memory_mb"
+            )
 
     @property
     def partial(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from trust.rows.config import Reduction
@@ -12,6 +12,14 @@ from trust.rows.config import Reduction
 class TrainingConfig:
     batch_windows: int = 8
     """Sequences in one optimiser step, 1 to 4,096. Guess."""
+
+    batch_tokens: int = 0
+    """Tokens in one optimiser step, in place of `batch_windows`: as many whole windows of `data.window_tokens` as hold
+    at most so many tokens. 0 to 16,777,216, 0 for `batch_windows`."""
+
+    micro_windows: int = 0
+    """Sequences of a step that go through the model at a time (gradient accumulation): a step is the same, up to
+    rounding, and needs the memory of so many. 0 to 4,096, 0 for all at once."""
 
     learning_rate: float = 2e-3
     """Peak rate of AdamW, above 0 to 1. Wagner et al. (2024), section 4."""
@@ -43,9 +51,28 @@ class TrainingConfig:
     seed: int = 0
     """Seed of the split and of the batches, 0 to 2^31 - 1."""
 
+    def windows_of(self, window_tokens: int) -> int:
+        """The windows of an optimiser step, where each has so many tokens."""
+        return max(1, self.batch_tokens // window_tokens) if self.batch_tokens else self.batch_windows
+
+    def in_windows(self, window_tokens: int) -> TrainingConfig:
+        """The same training with its batches counted in windows."""
+        if not self.batch_tokens:
+            return self
+        return replace(self, batch_windows=self.windows_of(window_tokens), batch_tokens=0)
+
+    def at_once(self, window_tokens: int) -> int:
+        """The most windows that go through the model at a time."""
+        windows = self.windows_of(window_tokens)
+        return min(windows, self.micro_windows or windows)
+
     def __post_init__(self) -> None:
         if not 1 <= self.batch_windows <= 4096:
             raise ValueError(f"batch_windows must be in 1..4096, got {self.batch_windows}")
+        if not 0 <= self.batch_tokens <= 2**24:
+            raise ValueError(f"batch_tokens must be in 0..{2**24}, got {self.batch_tokens}")
+        if not 0 <= self.micro_windows <= 4096:
+            raise ValueError(f"micro_windows must be in 0..4096, got {self.micro_windows}")
         if not 0 < self.learning_rate <= 1:
             raise ValueError(f"learning_rate must be in (0, 1], got {self.learning_rate}")
         for name in ("warmup_steps", "decay_steps"):

@@ -103,6 +103,9 @@ class StepsJob:
     """Whether to measure the importance of each trained layer."""
     dropout: float = 0.0
     """Share of the inputs of A that steps leave out (`AdapterConfig.dropout`)."""
+    stretch: float = 1.0
+    """How much larger the factor that starts at zero is in `state` than where steps are taken: with rsLoRA the square
+    root of the rank (`AdapterConfig.scaling`). The moments are of the latter."""
     round: int = 0
     """What dropout is drawn by, besides the configuration's seed and the step."""
 

@@ -49,6 +49,7 @@ from gossipllm.learning.passes.block_window import block_window_count
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.learning.shared_model import SharedModel
 from gossipllm.learning.training import LocalTraining, OnProgress
+from gossipllm.learning.warm_start import started_warm
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from gossipllm.model.loading.models import spoiled_weight
@@ -182,6 +183,8 @@ class Learner:
             self._become(resumed(request.snapshot, self._composition.blueprint, self._fingerprints))
             self._published = self._start_losses_W = None
             self._neighbours.forget()
+        elif (warm := started_warm(self.config, self._updates.blueprint)) is not None:
+            self._become(self._composition.fresh(warm.state))
         test_loss = yield from self._measuring.test_loss(self.state)
         if not np.isfinite(test_loss):
             self._blame_base()
@@ -317,7 +320,7 @@ class Learner:
             weights_W=weights_W,
             start_loss=None if start_W is None else mean_loss(start_W[few], weights_W),
             draw=(self.config.training.seed, self.round),
-            draws=PUBLISHED_BATCHES * self.config.training.batch_windows,
+            draws=PUBLISHED_BATCHES * self.config.training.windows_of(self.config.data.window_tokens),
             alone=self._composition.alone,
         )
 

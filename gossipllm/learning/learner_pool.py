@@ -21,7 +21,9 @@ from gossipllm.learning.jobs import Job, Task
 from gossipllm.learning.learner import Learner, OnProgress
 from gossipllm.learning.passes.engine import PassCounter
 from gossipllm.learning.passes.fleet import Fleet
+from gossipllm.learning.preflight.model import account_of
 from gossipllm.learning.shared_model import OnPhase, SharedModel, load_grown_text, load_shared_model
+from gossipllm.model.loading.hub import download
 from gossipllm.model.loading.models import Base
 from gossipllm.model.loading.progress import loading_told
 from gossipllm.text.reference import ReferenceSet
@@ -82,6 +84,7 @@ def answer(
             on_progress(opening(request.request, name, step))
 
         try:
+            download(request.config.model.name, _downloaded(request.request, on_progress))
             with loading_told(_now_and_then(request.request, on_progress)):
                 shared = load_shared_model(request.config, on_phase, alone=True)
             on_phase("text", 3)
@@ -92,7 +95,10 @@ def answer(
         on_phase("first loss", OPENING_STEPS - 1)
         (reply,) = together([(_safe(learner, request, on_progress), learner)])
         if isinstance(reply, Opened) and splits.account is not None:
-            reply = msgspec.structs.replace(reply, account=splits.account.lines(names=False))
+            found = account_of(request.config, shared.base, shared.attached)
+            reply = msgspec.structs.replace(
+                reply, account=(*splits.account.lines(names=False), *found.lines())
+            )
         return (None if isinstance(reply, Failed) else learner), reply
     if learner is None:
         raise ValueError("the first request must be Open")
@@ -112,6 +118,24 @@ def _now_and_then(request: int, on_progress: OnProgress) -> Callable[[int, int],
             on_progress(
                 Progress(request=request, phase="weights", step=done, steps=total, loss=0.0, tokens_per_s=0.0)
             )
+
+    return told
+
+
+def _downloaded(request: int, on_progress: OnProgress) -> Callable[[int, int], None]:
+    """A callback that reports how many MB of the model are here."""
+
+    def told(done: int, total: int) -> None:
+        on_progress(
+            Progress(
+                request=request,
+                phase="download, MB",
+                step=done // 10**6,
+                steps=-(-total // 10**6),
+                loss=0.0,
+                tokens_per_s=0.0,
+            )
+        )
 
     return told
 

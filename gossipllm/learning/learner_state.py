@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 from gossipllm.config import LearnerConfig
@@ -47,9 +48,10 @@ class LearnerState:
     averaged: int = 0
 
     @staticmethod
-    def fresh(config: LearnerConfig, blueprint: Blueprint) -> LearnerState:
-        """The state before the first step. All own units count as trained."""
-        state = blueprint.start(config.training.seed)
+    def fresh(config: LearnerConfig, blueprint: Blueprint, warm: State | None = None) -> LearnerState:
+        """The state before the first step, from the adapter `warm` where there is one. All own units count as
+        trained."""
+        state = blueprint.start(config.training.seed) if warm is None else warm
         pushed = Pushed.begin(state, blueprint.trained) if not config.rows else None
         return LearnerState(blueprint, 0, state, state, blueprint.own, Moments(), pushed)
 
@@ -62,6 +64,8 @@ class LearnerState:
         if rank == self.blueprint.rank:
             return self
         share = rank / self.blueprint.rank
+        # In the form that is trained, whose scale grows by as much, or by the root of it with rsLoRA.
+        steeper = math.sqrt(share) if self.blueprint.config.scaling == "rslora" else share
         state, moments = cut(self.state, rank, share), self.moments
         # Tensors that local steps did not touch stay the same object in both, so that `saved` stores them once.
         moved = {name: value for name, value in self.start.items() if value is not self.state[name]}
@@ -72,12 +76,18 @@ class LearnerState:
             start={**state, **cut(moved, rank, share)},
             moments=replace(
                 moments,
-                first=cut(moments.first, rank, 1 / share),
-                second=cut(moments.second, rank, share**-2),
+                first=cut(moments.first, rank, 1 / steeper),
+                second=cut(moments.second, rank, steeper**-2),
             ),
             average={},
             averaged=0,
         )
+
+
+def stretch_of(blueprint: Blueprint) -> float:
+    """How much larger the factor that starts at zero is in the form that is sent, at alpha / rank, than where local
+    steps are taken (`AdapterConfig.scaling`)."""
+    return math.sqrt(blueprint.rank) if blueprint.config.scaling == "rslora" else 1.0
 
 
 class Diverged(UserMistake):
@@ -100,6 +110,7 @@ def saved(now: LearnerState, config: LearnerConfig, names: Fingerprints) -> Cont
         rank=blueprint.rank,
         alpha=blueprint.config.alpha,
         dropout=config.adapter.dropout,
+        scaling=config.adapter.scaling,
         fan_in_fan_out=blueprint.fan_in_fan_out,
         round=now.round,
         steps=moments.steps,

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
 
 from gossipllm.config import AdapterConfig, LearnerConfig
+from gossipllm.config.choices import PACKED_BITS
 from gossipllm.learning.merging.updates import UpdateFormat
 from gossipllm.learning.passes.contexts import ContextModels
 from gossipllm.learning.passes.engine import PassCounter
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.placement import Attached, attach
+from gossipllm.model.contexts.held import check_held, packer
 from gossipllm.model.contexts.packed_base import HeldPacked
 from gossipllm.model.heap import release_tensors_at_once
 from gossipllm.model.loading.models import (
@@ -33,7 +34,6 @@ from gossipllm.text.windows import Splits, accounted, check_length, counted, rea
 from wire.digest import Content
 from wire.messages import Fingerprints
 
-_BITS: Final = {"int8": 8, "int4": 4}
 OnPhase = Callable[[str, int], None]
 """`(phase, step)`: a word that users see, and a number that rises from 1."""
 
@@ -59,7 +59,7 @@ class SharedModel:
 
     def fleet(self, adapter: AdapterConfig) -> Fleet:
         """The fleet for adapters of this rank, scale and modules, made when it is first asked for."""
-        choice = (adapter.rank, adapter.alpha, adapter.modules)
+        choice = (adapter.rank, adapter.alpha, adapter.named_modules)
         if choice not in self._fleets:
             self._fleets[choice] = Fleet(self.base, adapter, attached=self.attached, meter=self.meter)
         return self._fleets[choice]
@@ -81,10 +81,12 @@ def load_shared_model(config: LearnerConfig, on_phase: OnPhase, *, alone: bool =
     `layers.context` says so, instead of beside a packed copy.
     """
     on_phase("model", 1)
+    check_held(config.model)
     if alone and config.layers.memory_mb:
         release_tensors_at_once()
-    bits = _BITS.get(config.layers.context, 0) if alone else 0
-    base, weights = open_base(config.model) if bits else (load_base(config.model), None)
+    windows = PACKED_BITS.get(config.layers.context) if alone else None
+    packs = config.model.held != "whole" or windows is not None
+    base, weights = open_base(config.model) if packs else (load_base(config.model), None)
     # The fingerprint comes first: sites rename the base's tensors, and packing rounds its weights.
     name = base_fingerprint(base.model, weights)
     on_phase("reference", 2)
@@ -93,7 +95,11 @@ def load_shared_model(config: LearnerConfig, on_phase: OnPhase, *, alone: bool =
     )
     # Sites come before packing, because a site reads the shape of the layer that it surrounds.
     attached = attach(base.model, config.adapter)
-    packed = None if weights is None else HeldPacked(base.model, weights, bits)
+    packed = None
+    if weights is not None:
+        held = HeldPacked(base.model, weights, packer(windows or config.model.held))
+        # A base that is held so altogether is never opened: adapters are trained on the packed layers.
+        packed = held if windows else None
     return SharedModel(
         base,
         name,

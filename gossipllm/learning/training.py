@@ -9,7 +9,7 @@ from gossipllm.config import LearnerConfig
 from gossipllm.learning.batches import batches
 from gossipllm.learning.composition.composition import Composition, Moves
 from gossipllm.learning.jobs import OnStep, ProbeJob, StepsDone, StepsJob, Task, probed, stepped
-from gossipllm.learning.learner_state import LearnerState, diverged
+from gossipllm.learning.learner_state import LearnerState, diverged, stretch_of
 from gossipllm.learning.merging.push import flat
 from gossipllm.learning.passes.contexts import TrainingContext
 from gossipllm.learning.shared_model import SharedModel
@@ -42,6 +42,7 @@ class LocalTraining:
         self, config: LearnerConfig, shared: SharedModel, composition: Composition, train_WT: Windows
     ) -> None:
         self._config = config
+        self._steps_config = config.training.in_windows(train_WT.shape[1])
         self._shared = shared
         self._composition = composition
         self._train_WT, self._held_WT = composition.split(train_WT)
@@ -123,7 +124,7 @@ class LocalTraining:
         within: TrainingContext,
         on_step: OnStep,
     ) -> StepsJob:
-        blueprint, training = before.blueprint, self._config.training
+        blueprint, training = before.blueprint, self._steps_config
         config = replace(training, learning_rate=training.learning_rate * request.rate)
         offer = blueprint.schema.offer(units, blueprint.rank)
         return StepsJob(
@@ -138,6 +139,7 @@ class LocalTraining:
             context_model=within.context_model,
             measure=self._config.layers.partial,
             dropout=self._config.adapter.dropout,
+            stretch=stretch_of(self._composition.published_form(blueprint)),
             round=request.round,
         )
 
@@ -162,10 +164,10 @@ class LocalTraining:
             return contexts.within(block_window, self._config.layers, given=given, on_distil=on_distil)
         if self._config.heads.mode == "subnet" and units != blueprint.own:
             return contexts.subnet(owned(blueprint, units))
-        return TrainingContext(None)
+        return contexts.whole(self._config.layers)
 
     def _probe(self, round_number: int, done: StepsDone) -> ProbeJob:
         """A probe on the windows of the round's first batch."""
-        config = self._config.training
+        config = self._steps_config
         (rows,) = batches(len(self._train_WT), config, round_number=round_number, steps=1)
         return ProbeJob(done.state, self._train_WT[rows], config.reduction)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-import tomllib
 from functools import partial
 from pathlib import Path
 
 import click
 
+from peers.commands.changes import change_of
 from peers.home.config import load_config
 from peers.home.folder import Home
 from trust.errors import UserMistake
@@ -70,7 +70,7 @@ def run(
     home = Home(folder)
     home.check()
     noticed = partial(click.echo, err=True)
-    config = load_config(home.config, noticed=noticed, changes=[_change(one) for one in changes])
+    config = load_config(home.config, noticed=noticed, changes=[change_of(one) for one in changes])
     rounds = until if rounds is None else rounds
     try:
         network = dataclasses.replace(config.network, join=(*config.network.join, *join))
@@ -84,14 +84,3 @@ def run(
         with contextlib.suppress(OSError):
             click.echo(f"Error: {ending.why}", err=True)
     sys.exit(ending.code)
-
-
-def _change(text: str) -> tuple[str, object]:
-    """The key and the value of KEY=VALUE. The value is TOML; what is none is a text, so that no quotes are needed."""
-    key, mark, value = text.partition("=")
-    if not mark or not key.strip():
-        raise UserMistake(f"--set takes KEY=VALUE, as in --set round.steps=50; got {text}")
-    try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key.strip(), value

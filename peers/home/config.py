@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gossipllm.config import (
     AdapterConfig,
@@ -212,6 +212,13 @@ def load_config(
         if isinstance(table, dict) and name in table:
             del table[name]
             noticed(f"{path}: {key} is no longer a setting and is ignored: {why}")
+    return config_of(values, str(path), changes=changes)
+
+
+def config_of(
+    values: dict[str, Any], where: str, *, changes: Iterable[tuple[str, object]] = ()
+) -> PeerConfig:
+    """The configuration in these tables, after `changes` as in `load_config`. `where` begins every error message."""
     for key, value in changes:
         table_name, dot, name = key.partition(".")
         table = values.setdefault(table_name, {})
@@ -220,4 +227,4 @@ def load_config(
                 f"{key} is no setting: it must be TABLE.NAME, as in round.steps; see: gossipllm config"
             )
         table[name] = value
-    return from_mapping(PeerConfig, values, str(path))
+    return from_mapping(PeerConfig, values, where)

@@ -138,7 +138,9 @@ class Workshop:
             schedule="linear",
             optimiser="adamw",
         )
-        batches_SB = np.arange(steps * config.batch_windows).reshape(steps, -1) % len(windows_WT)
+        batches_SB = np.arange(steps * config.windows_of(windows_WT.shape[1])).reshape(steps, -1) % len(
+            windows_WT
+        )
         job = StepsJob(state, Moments(), windows_WT, batches_SB, config, _unheard)
         return self.run(stepped(job)).state
 

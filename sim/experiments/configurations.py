@@ -48,6 +48,7 @@ def training_of(method: Method, scenario: Scenario, *, seed: int) -> TrainingCon
         seed=seed,
         learning_rate=training.learning_rate * method.rate,
         batch_windows=training.batch_windows * method.batch,
+        batch_tokens=training.batch_tokens * method.batch,
         decay_steps=training.decay_steps * method.steps,
     )
 

@@ -38,8 +38,13 @@ ALWAYS: Final = frozenset(
         *("data.partition.kind",),
         *("round.steps", "round.rounds", "round.compare_every_s"),
         *("trust.max_age",),
-        *("model.name", "model.device", "model.dtype", "model.threads"),
-        *("training.batch_windows", "training.learning_rate", "training.warmup_steps"),
+        *("model.name", "model.device", "model.dtype", "model.threads", "model.held"),
+        *(
+            "training.batch_tokens",
+            "training.micro_windows",
+            "training.learning_rate",
+            "training.warmup_steps",
+        ),
         *("training.decay_steps", "training.schedule", "training.optimiser", "training.reduction"),
         *("conditions.link.latency_s", "conditions.link.jitter_s", "conditions.link.loss"),
         *("conditions.link.bandwidth_bytes_s", "conditions.link.disk_s"),
@@ -243,6 +248,10 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         Rule(lambda s, _: not s.devices.modules, "devices.modules says it"),
     ),
     "adapter.alpha": (_RANKED,),
+    "adapter.scaling": (_RANKED,),
+    "adapter.warm_start": (
+        Rule(lambda s, m: adapter_of(m, s.adapter).train == "both", 'adapter.train is not "both"'),
+    ),
     "adapter.dropout": (_RANKED,),
     "adapter.seed": (_RANKED,),
     "adapter.start": (_RANKED, Rule(lambda _, m: m.start is None, "every method says where A starts")),
@@ -277,6 +286,9 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     # -- training and evidence --
     "training.weight_decay": (_ADAMW,),
     "training.clip_norm": (_ADAMW,),
+    "training.batch_windows": (
+        Rule(lambda s, _: not s.training.batch_tokens, "training.batch_tokens says it"),
+    ),
     "training.seed": (Rule(_never, "seeds and the peers' places decide it"),),
     "reference": (_PREDICTIONS,),
     "reference.windows": (

@@ -179,7 +179,7 @@ class ToyLearner:
 
     def _open(self, request: Open) -> Opened:
         config = self._config = request.config
-        names = config.adapter.modules
+        names = config.adapter.named_modules
         units = self._schema.units
         self._own = tuple(n for n, unit in enumerate(units) if not names or unit.name in names)
         self._trained = self._own

@@ -65,7 +65,6 @@ def test_sections_that_contradict_each_other_are_named(sections: Any, says: str)
     [
         (LayersConfig, {"context": "drop"}, "needs count or memory_mb"),
         (LayersConfig, {"count": 1, "memory_mb": 100}, "exclude each other"),
-        (LayersConfig, {"checkpoint": True}, "checkpoint is of training in windows"),
         (LayersConfig, {"probe_every": 5}, "probe_every is of training in windows"),
         (HeadsConfig, {"mode": "subnet"}, "needs copies above 0"),
     ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypedDict, Unpack
 
 from gossipllm.config import AdapterConfig
-from gossipllm.config.choices import Start, Train
+from gossipllm.config.choices import Scaling, Start, Train
 
 
 class AdapterOptions(TypedDict, total=False):
@@ -16,6 +16,7 @@ class AdapterOptions(TypedDict, total=False):
     prune: float
     modules: tuple[str, ...]
     alpha: float
+    scaling: Scaling
     dropout: float
     seed: str
     start: Start

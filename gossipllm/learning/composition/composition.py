@@ -45,7 +45,9 @@ class Composition(Protocol):
         """The form of the whole adapter, which passes go through, as configured."""
         ...
 
-    def fresh(self) -> LearnerState: ...
+    def fresh(self, warm: State | None = None) -> LearnerState:
+        """The state before the first step. `warm` is an adapter to start from, of the form of what is published."""
+        ...
 
     def published_form(self, whole: Blueprint) -> Blueprint:
         """The form of what is published, where the whole adapter has the form `whole`, which pruning may have
@@ -99,8 +101,8 @@ class Single:
     config: LearnerConfig
     blueprint: Blueprint
 
-    def fresh(self) -> LearnerState:
-        return LearnerState.fresh(self.config, self.blueprint)
+    def fresh(self, warm: State | None = None) -> LearnerState:
+        return LearnerState.fresh(self.config, self.blueprint, warm)
 
     def published_form(self, whole: Blueprint) -> Blueprint:
         return whole
@@ -159,9 +161,10 @@ class Beside:
     part: Blueprint
     blueprint: Blueprint
 
-    def fresh(self) -> LearnerState:
-        own, gates = LearnerState.fresh(self.config, self.part), first_gates(self.part)
-        state = joined(self.part, own.state, own.state, gates)
+    def fresh(self, warm: State | None = None) -> LearnerState:
+        own, gates = LearnerState.fresh(self.config, self.part, warm), first_gates(self.part)
+        rest = own.state if warm is None else self.part.shared
+        state = joined(self.part, own.state, rest, gates)
         return replace(own, blueprint=self.blueprint, state=state, start=state, gates=gates)
 
     def published_form(self, whole: Blueprint) -> Blueprint:  # noqa: ARG002

@@ -38,6 +38,6 @@ def block_window_count(config: LearnerConfig, base: Base, blueprint: Blueprint) 
         least = -(-step_bytes(config, base, blueprint, 1) // _MB)
         raise UserMistake(
             f"layers.memory_mb is {layers.memory_mb}, but training one block takes about {least}; allow more, or "
-            f"lower training.batch_windows or data.window_tokens, or set layers.checkpoint = true"
+            f"lower training.micro_windows or data.window_tokens, or set layers.checkpoint = true"
         )
     return max(fitting)

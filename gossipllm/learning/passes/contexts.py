@@ -107,6 +107,22 @@ class ContextModels:
             return self._dropped(block_window, config, "no context was fetched yet")
         return self._made(block_window, config, on_distil)
 
+    def whole(self, config: LayersConfig) -> TrainingContext:
+        """The base itself, with all its blocks checkpointed where the configuration says so. Raises `UserMistake` where
+        its blocks are not found."""
+        if not config.checkpoint:
+            return TrainingContext(None)
+        model = self._base.model
+        try:
+            every = BlockWindow(0, len(blocks_of(model)))
+        except ValueError as error:
+            raise UserMistake(f"layers.checkpoint: {error}; take false") from None
+        return TrainingContext(
+            self._kept(
+                ("none", None, every, True), lambda: ContextModel(model, None, every), most=_most(config)
+            )
+        )
+
     def opened(self, block_window: BlockWindow | None) -> AbstractContextManager[None]:
         """Hold these blocks of the base in full precision for the time of local steps, where it is packed. Raises
         `UserMistake` where the model's files have changed."""

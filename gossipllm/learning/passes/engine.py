@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -29,6 +29,7 @@ from gossipllm.model.adapter.sites import LinearSite, LoraSite, Site
 from gossipllm.model.contexts.compressed import checkpointed
 from gossipllm.model.contexts.quantised import PackedLinear
 from gossipllm.model.loading.models import Base
+from gossipllm.text.windows import targets
 from trust.rows.config import Reduction
 
 
@@ -187,10 +188,38 @@ class Slopes:
         windows_PBT: np.ndarray[Any, Any],
         purpose: Purpose,
         dropouts: Sequence[Dropout] = (),
+        *,
+        at_once: int = 0,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean loss of each adapter, `(P,)`, and its gradient, `(P, N)`, both float32."""
+        """Mean loss of each adapter, `(P,)`, and its gradient, `(P, N)`, both float32.
+
+        At most `at_once` windows of each adapter go through the model at a time, all where it is 0; the means are those
+        over all windows. Dropout draws for each such part by itself.
+        """
         with torch.no_grad():
             self._live_PN.copy_(theta_PN)
+        if not 0 < at_once < windows_PBT.shape[1]:
+            return self._of_part(windows_PBT, purpose, dropouts)
+        counts_PB = targets(windows_PBT)
+        if self._reduction == "sequences":
+            counts_PB = np.minimum(counts_PB, 1)
+        # Parts count by what bears loss in them; a mean of their means would count tokens of short parts more.
+        shares_PB = counts_PB / np.maximum(counts_PB.sum(axis=1, keepdims=True), 1)
+        loss_P, gradient_PN = torch.zeros_like(theta_PN[:, 0]), torch.zeros_like(theta_PN)
+        for part, first in enumerate(range(0, windows_PBT.shape[1], at_once)):
+            some = slice(first, first + at_once)
+            share_P = torch.tensor(
+                shares_PB[:, some].sum(axis=1), dtype=theta_PN.dtype, device=theta_PN.device
+            )
+            drawn = [replace(one, draw=(*one.draw, part)) for one in dropouts]
+            mean_P, slope_PN = self._of_part(windows_PBT[:, some], purpose, drawn)
+            loss_P += share_P * mean_P
+            gradient_PN.addcmul_(share_P[:, None], slope_PN)
+        return loss_P, gradient_PN
+
+    def _of_part(
+        self, windows_PBT: np.ndarray[Any, Any], purpose: Purpose, dropouts: Sequence[Dropout]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         # Around the backward pass too, where checkpointed blocks are computed again.
         with self._engine.dropping(dropouts, self._context_model):
             loss_P = mean_losses(

@@ -96,7 +96,8 @@ class Fleet:
             case LastLogitsJob():
                 return self._last_logits(jobs)
             case StepsJob():
-                tokens = jobs[0].batches_SB.shape[1] * jobs[0].windows_WT.shape[1]
+                batch, most = jobs[0].batches_SB.shape[1], jobs[0].config.micro_windows
+                tokens = min(batch, most or batch) * jobs[0].windows_WT.shape[1]
                 return self._in_passes(local_steps, jobs, tokens)
             case SlopeJob():
                 return self._in_passes(slopes_of, jobs, jobs[0].windows_WT.size)
@@ -185,6 +186,7 @@ def kind_of(job: Job) -> tuple[Any, ...]:
                 job.windows_WT.shape[1],
                 job.config.optimiser,
                 job.config.reduction,
+                job.config.micro_windows,
                 job.tensors,
                 job.masks is None,
                 job.context_model,

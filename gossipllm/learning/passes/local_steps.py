@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final, cast
 
 import numpy as np
@@ -24,6 +24,7 @@ from gossipllm.learning.passes.flat import FlatLayout
 from gossipllm.learning.passes.importance import ByProduct
 from gossipllm.learning.passes.optimiser import AdamW, Descent
 from gossipllm.model.adapter.dropout import Dropout
+from gossipllm.model.adapter.names import A, B
 from gossipllm.text.windows import targets
 from trust.errors import UserMistake
 
@@ -35,10 +36,13 @@ def local_steps(engine: Engine, jobs: Sequence[StepsJob]) -> list[StepsDone | Us
     began = reported = time.perf_counter()
     flat = engine.flat_layout(jobs[0].tensors)
     states = [job.state for job in jobs]
+    stretch_PN = _stretches(jobs, flat, engine.blueprint.anatomy.mirrored)
     theta_PN = flat.rows(states)
+    if stretch_PN is not None:
+        theta_PN /= stretch_PN
     mask_PN = flat.masks([job.masks for job in jobs])
     optimiser = _optimiser(jobs, flat)
-    measure = ByProduct(engine, flat, theta_PN) if jobs[0].measure else None
+    measure = ByProduct(engine, flat, _sent(theta_PN, stretch_PN)) if jobs[0].measure else None
     steps, size = jobs[0].batches_SB.shape
     tokens = [int(targets(job.windows_WT)[job.batches_SB].sum()) for job in jobs]
     total_P = torch.zeros(len(jobs), dtype=torch.float64, device=engine.base.device)
@@ -49,9 +53,18 @@ def local_steps(engine: Engine, jobs: Sequence[StepsJob]) -> list[StepsDone | Us
     with slopes.mounted():
         for step in range(steps):
             batch_PBT = np.stack([job.windows_WT[job.batches_SB[step]] for job in jobs])
-            loss_P, gradient_PN = slopes.at(theta_PN, batch_PBT, "train", _dropouts(jobs, step))
+            sent_PN = _sent(theta_PN, stretch_PN)
+            loss_P, gradient_PN = slopes.at(
+                sent_PN,
+                batch_PBT,
+                "train",
+                _dropouts(jobs, step),
+                at_once=jobs[0].config.micro_windows,
+            )
             if measure is not None:
-                measure.add(theta_PN, gradient_PN)
+                measure.add(sent_PN, gradient_PN)
+            if stretch_PN is not None:
+                gradient_PN.mul_(stretch_PN)
             norm_P = optimiser.step(theta_PN, gradient_PN, mask_PN)
             _note_failures(failures, jobs, loss_P, norm_P, step)
             total_P += loss_P
@@ -77,7 +90,7 @@ def local_steps(engine: Engine, jobs: Sequence[StepsJob]) -> list[StepsDone | Us
         for index, (job, state, moments, count, loss, importance) in enumerate(
             zip(
                 jobs,
-                flat.states(theta_PN),
+                flat.states(_sent(theta_PN, stretch_PN)),
                 _memories(jobs, flat, optimiser),
                 tokens,
                 numbers(total_P),
@@ -103,6 +116,33 @@ def slopes_of(engine: Engine, jobs: Sequence[SlopeJob]) -> list[SlopeDone]:
 
 def numbers(values_P: torch.Tensor) -> list[float]:
     return cast("Any", values_P).tolist()
+
+
+def _stretches(jobs: Sequence[StepsJob], flat: FlatLayout, mirrored: Collection[str]) -> torch.Tensor | None:
+    """`(P, N)`: each job's `stretch` in the factor that starts at zero, A in modules that are `mirrored` and B in
+    others, and 1 elsewhere; None where all are 1."""
+    if all(job.stretch == 1 for job in jobs):
+        return None
+
+    def starts_at_zero(name: str) -> bool:
+        module, _, _ = name.rpartition(".")
+        return name.endswith(A if module in mirrored else B)
+
+    shapes = {name: shape for name, (_, shape) in flat.places.items()}
+    return flat.rows(
+        [
+            {
+                name: np.full(shape, job.stretch if starts_at_zero(name) else 1, np.float32)
+                for name, shape in shapes.items()
+            }
+            for job in jobs
+        ]
+    )
+
+
+def _sent(theta_PN: torch.Tensor, stretch_PN: torch.Tensor | None) -> torch.Tensor:
+    """The adapters in the form that is sent and measured."""
+    return theta_PN if stretch_PN is None else theta_PN * stretch_PN
 
 
 def _dropouts(jobs: Sequence[StepsJob], step: int) -> list[Dropout]:

@@ -89,7 +89,7 @@ def step_memory(config: LearnerConfig, base: Base, blueprint: Blueprint, count: 
     # The whole state, once as float32 and once in the layers. Of the trained part five float32 vectors (parameters,
     # gradient, both moments, scratch) and, in the base's type, leaves and their gradients.
     adapter = whole * (4 + item) + trained * (5 * 4 + 2 * item)
-    tokens = config.training.batch_windows * config.data.window_tokens
+    tokens = config.training.at_once(config.data.window_tokens) * config.data.window_tokens
     dropout = dropout_bytes(base, blueprint)
     kept = layer_bytes(base) * (count + _THROUGH * (computed - count)) + dropout * computed
     if layers.checkpoint:

@@ -74,7 +74,7 @@ class Blueprint:
     @cached_property
     def own(self) -> tuple[int, ...]:
         """The units of this peer's adapter, ascending."""
-        wanted = self.config.modules
+        wanted = self.config.named_modules
         return tuple(
             index
             for index, modules in enumerate(self.anatomy.modules_of)

@@ -10,6 +10,7 @@ An export is made to be given away, so it names a base by its name on the hub an
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,7 @@ from safetensors.numpy import save
 
 from gossipllm import base as embedded
 from gossipllm.config import EMBEDDED
-from gossipllm.model.adapter.names import A
+from gossipllm.model.adapter.names import A, B
 from gossipllm.model.adapter.snapshots import Snapshot, decode_snapshot
 from gossipllm.model.loading.hub import cached_folder
 from trust.errors import UserMistake
@@ -57,7 +58,14 @@ def export_adapter(
             "export the whole model with --merged"
         )
     check_folder(out, overwrite=overwrite)
-    tensors = {f"{_PEFT_PREFIX}{name}.weight": np.ascontiguousarray(v) for name, v in state.adapter.items()}
+    stretch = math.sqrt(state.header.rank) if state.header.scaling == "rslora" else 1.0
+    tensors = {
+        # PEFT divides alpha by the root of the rank then, which is less than by the rank.
+        f"{_PEFT_PREFIX}{name}.weight": np.ascontiguousarray(
+            v / np.float32(stretch) if name.endswith(B) else v
+        )
+        for name, v in state.adapter.items()
+    }
     config = json.dumps(_adapter_config(state), indent=2, sort_keys=True)
     with written_folder(out, key="adapter_config.json") as folder:
         (folder / "adapter_model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
@@ -104,6 +112,7 @@ def _adapter_config(state: Snapshot) -> dict[str, object]:
         "base_model_name_or_path": _hub_name(header.model_name) or None,
         "r": header.rank,
         "lora_alpha": header.alpha,
+        "use_rslora": header.scaling == "rslora",
         "lora_dropout": header.dropout,
         "bias": "none",
         "fan_in_fan_out": header.fan_in_fan_out,
@@ -157,7 +166,10 @@ def card(state: Snapshot, peers: Sequence[str], row: Mapping[str, float], *, mer
 def _form(state: Snapshot) -> str:
     header = state.header
     if header.rank:
-        return f"rank {header.rank}, alpha {header.alpha:g}, on {len(state.adapter) // 2} linear layers"
+        scaling = " over the root of the rank (rsLoRA)" if header.scaling == "rslora" else ""
+        return (
+            f"rank {header.rank}, alpha {header.alpha:g}{scaling}, on {len(state.adapter) // 2} linear layers"
+        )
     return (
         f"differences of {len(state.adapter)} {'biases' if header.train == 'bias' else 'weights and biases'}"
     )

@@ -53,7 +53,7 @@ class Attached:
             raise ValueError(
                 f"train must be {self.train!r}, as the base was prepared for, got {config.train!r}"
             )
-        for name in config.modules:
+        for name in config.named_modules:
             if not any(named(module, name) for module in self.sites):
                 known = sorted({module.rpartition(".")[2] for module in self.sites})
                 raise UserMistake(
@@ -217,6 +217,8 @@ def _factors(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
 
 def _sizes(module: torch.nn.Module) -> tuple[int, int]:
     """Numbers of inputs and outputs. `Conv1D` stores its weight as (inputs, outputs), a linear layer the other way."""
-    weight = cast("torch.Tensor", module.weight)
-    rows, columns = weight.shape
+    if isinstance(module, torch.nn.Linear):
+        # Not of its weight, which has another shape where a library has quantised it.
+        return module.in_features, module.out_features
+    rows, columns = cast("torch.Tensor", module.weight).shape
     return (rows, columns) if isinstance(module, Conv1D) else (columns, rows)

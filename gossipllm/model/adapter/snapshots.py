@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from gossipllm.config.choices import Train
+from gossipllm.config.choices import Scaling, Train
 from trust.errors import UserMistake
 from wire.digest import short
 from wire.floats import F32
@@ -39,7 +39,8 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     the units that the last local steps trained, empty for all; the moments are of these units and began at step
     `since`. `tokens` and `samples` are the counts in the mass of push-sum. `gates` are those of the second of two
     adapters (`gossipllm.learning.composition.parts`), `moved_round` is the round of the last outer step, and `averaged`
-    the number of adapters in the average.
+    the number of adapters in the average. `scaling` is how local steps scale the product; the adapter here is always at
+    alpha / rank.
     """
 
     base: bytes
@@ -60,6 +61,7 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     gates: tuple[float, ...] = ()
     moved_round: int = 0
     averaged: int = 0
+    scaling: Scaling = "standard"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 
 from gossipllm.model.blocks import Linear, blocks_name, blocks_of, linears_of, plain, replace
 from gossipllm.model.contexts.config import BlockWindow
-from gossipllm.model.contexts.quantised import packed
+from gossipllm.model.contexts.held import Packer
 from gossipllm.model.heap import release_freed_memory
 from gossipllm.model.loading.weights import Weights
 
@@ -30,11 +30,11 @@ from gossipllm.model.loading.weights import Weights
 class HeldPacked:
     """Packs a model whose blocks are hollow: each block is filled and packed before the next is filled."""
 
-    def __init__(self, model: PreTrainedModel, weights: Weights, bits: int) -> None:
+    def __init__(self, model: PreTrainedModel, weights: Weights, packed: Packer) -> None:
         self._blocks = blocks_of(model)
         self._prefix = blocks_name(model)
         self._weights = weights
-        self._bits = bits
+        self._packed = packed
         self._hollow: dict[str, Linear] = {}
         """The layers that were replaced by packed ones, by name, without their weights."""
         for index, block in enumerate(self._blocks):
@@ -68,6 +68,6 @@ class HeldPacked:
         """Pack the layers of a block that are not packed yet."""
         block = self._blocks[index]
         for name, linear in linears_of(block).items():
-            replace(block, name, packed(linear, self._bits))
+            replace(block, name, self._packed(linear))
             linear.weight = torch.nn.Parameter(linear.weight.to("meta"), requires_grad=False)
             self._hollow[f"{self._prefix}.{index}.{name}"] = linear

@@ -123,6 +123,19 @@ def open_base(config: ModelConfig) -> tuple[Base, Weights]:
     return Base(model, tokenizer, device, dtype), weights
 
 
+def hollow_base(config: ModelConfig) -> Base:
+    """The model that `config.name` names with all parameters on the meta device: its structure and no numbers. Raises
+    `UserMistake` where it cannot be read."""
+    source, device, dtype = _prepared(config)
+    tokenizer = load_tokenizer(config.name, "model.name")
+    try:
+        return Base(hollow_model(source, dtype), tokenizer, device, dtype)
+    except Exception as error:
+        if is_exhaustion(error):
+            raise
+        raise _not_loaded(source, "model", error, "model.name") from None
+
+
 def load_tokenizer(name: str, key: str) -> PreTrainedTokenizerBase:
     """The tokenizer of a model, without loading the weights. `key` is the setting or flag that named the model, for
     error messages."""

@@ -117,7 +117,7 @@ def examined(
         theirs = yield from _awaited(other_peer.reach(join, identity, deadline_s=deadline_s), waiting)
     computes = False if quick else (yield from _computing(own.config))
     if computes and own.config is not None:
-        yield from _text(own.config)
+        yield from _preflight(own.config, folder or Path())
     if theirs is not None:
         ours = yield from _fingerprints(own, waiting, computes=computes)
         if own.config is not None and ours is not None:
@@ -186,10 +186,10 @@ def _fingerprints(
         return None
 
 
-def _text(config: PeerConfig) -> Findings:
-    from peers.commands.doctor import texts
+def _preflight(config: PeerConfig, folder: Path) -> Findings:
+    from peers.commands.doctor import preflights
 
-    yield from texts.text_of(config)
+    yield from preflights.preflight_of(config, folder)
 
 
 def _computing(config: PeerConfig | None) -> Generator[Finding, None, bool]:

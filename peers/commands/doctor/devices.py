@@ -8,7 +8,8 @@ import time
 from typing import Any, Final, cast
 
 from gossipllm.config import ModelConfig
-from peers.commands.doctor.findings import Finding, Findings, in_bytes
+from peers.commands.doctor.findings import Finding, Findings
+from trust.counting import in_bytes
 
 _SIZE: Final = 768
 """Width of the square matrices: that of a model of 0.1 billion parameters. Guess."""

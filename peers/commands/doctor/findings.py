@@ -22,11 +22,3 @@ class Finding:
 
 Findings: TypeAlias = Iterator[Finding]
 """Findings as they are made, so that a slow check shows its first ones at once."""
-
-
-def in_bytes(count: float) -> str:
-    """`count` bytes as text, with a unit in powers of ten."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count:.0f} bytes"

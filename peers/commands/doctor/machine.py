@@ -14,7 +14,8 @@ from typing import Final
 
 from packaging.requirements import Requirement
 
-from peers.commands.doctor.findings import Finding, Findings, in_bytes
+from peers.commands.doctor.findings import Finding, Findings
+from trust.counting import in_bytes
 from trust.extras import install_command
 
 _DISTRIBUTION: Final = "gossipllm"
@@ -22,6 +23,7 @@ _LEAST_DISK: Final = 2e9
 """Bytes for two generations of a state and a small model from the hub. Guess."""
 _LEAST_MEMORY: Final = 2e9
 """Bytes: a learner with the embedded base takes about 1.0 GB of memory beside the network's 0.1. Guess."""
+_GROUP: Final = Path("/sys/fs/cgroup")
 _TIME_ERROR: Final = 5
 """What adjtimex(2) returns while the clock is not synchronised."""
 _TIMEX_BYTES: Final = 512
@@ -98,10 +100,26 @@ def free_memory() -> int | None:
     except (OSError, ValueError):
         return None
     try:
-        free += free_in_group(Path("/sys/fs/cgroup"))
+        free += free_in_group(_GROUP)
     except (OSError, ValueError):
         """No such limits here."""
     return min(free, default=None)
+
+
+def whole_memory() -> int | None:
+    """Bytes of all memory that a program could ever take here, with swap; None where this system does not tell."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        whole = [
+            1024 * int(line.split()[1]) for line in lines if line.startswith(("MemTotal:", "SwapTotal:"))
+        ]
+    except (OSError, ValueError):
+        return None
+    try:
+        limit = (_GROUP / "memory.max").read_text(encoding="ascii").strip()
+    except OSError:
+        limit = "max"
+    return min(sum(whole), int(limit)) if limit.isdigit() else sum(whole)
 
 
 def free_in_group(group: Path) -> list[int]:

@@ -18,7 +18,8 @@ from gossipllm.base import model_folder
 from gossipllm.config import EMBEDDED
 from gossipllm.model.loading.files import check_model_folder
 from gossipllm.model.loading.hub import cached_folder
-from peers.commands.doctor.findings import Finding, Findings, in_bytes
+from peers.commands.doctor.findings import Finding, Findings
+from trust.counting import in_bytes
 from trust.errors import UserMistake
 
 _COUNT_S: Final = 2.0

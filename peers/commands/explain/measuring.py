@@ -171,7 +171,7 @@ class Reopened:
             weights_W=weights_W,
             start_loss=start_loss,
             draw=(self._config.training.seed, now.round),
-            draws=PUBLISHED_BATCHES * self._config.training.batch_windows,
+            draws=PUBLISHED_BATCHES * self._config.training.windows_of(self._config.data.window_tokens),
             alone=composition.alone,
         )
 

@@ -107,3 +107,42 @@ def test_a_path_that_no_settings_can_hold_is_refused(tmp_path: Path, data: str |
 
     assert "is empty" in line or "is not UTF-8" in line
     assert not (tmp_path / "home").exists()
+
+
+def test_init_says_what_is_adapted_what_it_takes_and_that_peft_takes_the_export(tmp_path: Path) -> None:
+    done = gossipllm(
+        "init", tmp_path / "home", "--data", corpus_file("fr"), "--rank", "4", "--held", "int4", "--set",
+        "adapter.scaling=rslora", "--set", "training.batch_tokens=1024",
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    for says in (
+        "base: embedded, comes with this program",
+        "held in int4",
+        "at rank 4",
+        "needs (estimates): memory about ",
+        "export: peft takes it",
+    ):
+        assert says in done.stdout
+    config = load_config(tmp_path / "home" / "peer.toml")
+    assert (config.adapter.rank, config.adapter.scaling, config.model.held) == (4, "rslora", "int4")
+    assert config.training.batch_tokens == 1024
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("data.window_tokens=100000", "data.window_tokens is 100000, but the model takes at most"),
+        ('adapter.modules=["no_proj"]', "adapter.modules: this model has no linear layer 'no_proj'; it has "),
+        ("layers.count=200", "layers.count is 200, but the model has "),
+        ("adapter.scaling=root", 'adapter.scaling: must be one of "standard", "rslora"'),
+        ("adapter.warm_start=/nowhere", "adapter.warm_start: /nowhere holds no adapter_config.json"),
+        ("model.held=nf4", 'model.held = "nf4" needs '),
+    ],
+)
+def test_what_cannot_work_is_refused_before_there_is_a_home(tmp_path: Path, setting: str, says: str) -> None:
+    done = gossipllm("init", tmp_path / "home", "--data", corpus_file("fr"), "--set", setting)
+
+    assert done.returncode == 2
+    assert says in the_only_line(done)
+    assert not (tmp_path / "home").exists()

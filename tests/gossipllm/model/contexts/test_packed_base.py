@@ -16,6 +16,7 @@ from gossipllm.model.adapter.placement import attach
 from gossipllm.model.blocks import blocks_name, blocks_of, linears_of, plain
 from gossipllm.model.contexts.compressed import compressed
 from gossipllm.model.contexts.config import BlockWindow, ContextConfig
+from gossipllm.model.contexts.held import packer
 from gossipllm.model.contexts.packed_base import HeldPacked
 from gossipllm.model.contexts.quantised import packed_in
 from gossipllm.model.loading.models import load_base, open_base
@@ -32,7 +33,7 @@ def config_of(folder: Path) -> ModelConfig:
 def held_of(folder: Path, bits: int, *, train: Any = "both") -> tuple[Any, HeldPacked]:
     base, weights = open_base(config_of(folder))
     attach(base.model, AdapterConfig(train=train))
-    return base.model, HeldPacked(base.model, weights, bits)
+    return base.model, HeldPacked(base.model, weights, packer(bits))
 
 
 def logits(model: Any) -> torch.Tensor:

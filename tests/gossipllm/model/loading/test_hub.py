@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import httpx
 import huggingface_hub
@@ -14,6 +16,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import OfflineModeIsEnabled
 
 from gossipllm.config import ModelConfig
+from gossipllm.model.loading import hub
 from gossipllm.model.loading.hub import ask_hub, cached_folder
 from gossipllm.model.loading.models import load_base
 from trust.errors import UserMistake
@@ -93,3 +96,53 @@ def test_a_name_that_is_neither_folder_nor_model_is_one_line_at_once(
 def test_a_path_that_is_mistyped_is_no_name(cached: Path) -> None:
     with pytest.raises(UserMistake, match="no name on the hub"):
         ask_hub("homes/of/anna", "model.name")
+
+
+class File(NamedTuple):
+    rfilename: str
+    size: int | None
+
+
+def test_the_bytes_of_a_download_are_those_of_the_files_that_loading_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = [File("model.safetensors", 700), File("config.json", 20), File("pytorch_model.bin", 700)]
+    monkeypatch.setattr(HfApi, "model_info", lambda *_, **__: SimpleNamespace(siblings=files))
+
+    assert ask_hub("some/two", "model.name") == 720
+
+
+def test_a_download_tells_how_much_is_here_by_the_files_of_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = tmp_path / "models--some--three" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / "earlier").write_bytes(bytes(50))
+    seen: list[tuple[int, int]] = []
+    told = threading.Event()
+
+    def fetch(name: str, *, allow_patterns: list[str]) -> None:
+        assert (name, "*.safetensors" in allow_patterns) == ("some/three", True)
+        (blobs / "new.incomplete").write_bytes(bytes(300))
+        assert told.wait(10)
+
+    def note(done: int, total: int) -> None:
+        seen.append((done, total))
+        if done:
+            told.set()
+
+    monkeypatch.setattr(hub, "_TOLD_EVERY_S", 0.001)
+    monkeypatch.setattr(hub, "ask_hub", lambda _name, _key: 1000)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+
+    hub.download("some/three", note)
+
+    assert seen[-1] == (300, 1000)
+
+
+def test_a_folder_is_never_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "ask_hub", lambda *_: pytest.fail("the hub was asked"))
+
+    hub.download(str(tmp_path), lambda *_: None)
+    hub.download("embedded", lambda *_: None)
