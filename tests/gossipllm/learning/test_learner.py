@@ -430,5 +430,6 @@ def test_the_open_learner_says_what_it_reads_without_names_of_files(config: Conf
 
     assert isinstance(opened, Opened)
     assert opened.account[0].startswith("text: 1 file, 180 documents, ")
-    assert opened.account[-1].startswith("windows of 24 tokens: ")
+    assert opened.account[1].startswith("windows of 24 tokens: ")
+    assert opened.account[2].startswith("model: llama, ")
     assert text_file.name not in " ".join(opened.account)
