@@ -33,9 +33,12 @@ def config(**model: Any) -> PeerConfig:
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     def having(*, free: int, whole: int, disk: int = 10**12) -> None:
+        def usage(_at: Path) -> Disk:
+            return Disk(disk, 0, disk)
+
         monkeypatch.setattr(module, "free_memory", lambda: free)
         monkeypatch.setattr(module, "whole_memory", lambda: whole)
-        monkeypatch.setattr(module.shutil, "disk_usage", lambda _at: Disk(disk, 0, disk))
+        monkeypatch.setattr(module.shutil, "disk_usage", usage)
 
     return having
 
@@ -73,7 +76,11 @@ def test_a_download_that_does_not_fit_the_disk_is_refused_before_it_begins(
     machine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(free=10**11, whole=10**11, disk=10**9)
-    monkeypatch.setattr(presence, "ask_hub", lambda _name, _key: 5 * 10**9)
+
+    def large(_name: str, _key: str) -> int:
+        return 5 * 10**9
+
+    monkeypatch.setattr(presence, "ask_hub", large)
 
     with pytest.raises(UserMistake, match=r"the download of some/model takes about 5.0 GB"):
         preflight(config(name="some/model"), tmp_path)

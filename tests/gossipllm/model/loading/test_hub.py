@@ -19,6 +19,7 @@ from gossipllm.config import ModelConfig
 from gossipllm.model.loading import hub
 from gossipllm.model.loading.hub import ask_hub, cached_folder
 from gossipllm.model.loading.models import load_base
+from support.progress import silent
 from trust.errors import UserMistake
 
 Folder = Callable[[str], Path]
@@ -107,7 +108,11 @@ def test_the_bytes_of_a_download_are_those_of_the_files_that_loading_takes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     files = [File("model.safetensors", 700), File("config.json", 20), File("pytorch_model.bin", 700)]
-    monkeypatch.setattr(HfApi, "model_info", lambda *_, **__: SimpleNamespace(siblings=files))
+
+    def model_info(*_: Any, **__: Any) -> Any:
+        return SimpleNamespace(siblings=files)
+
+    monkeypatch.setattr(HfApi, "model_info", model_info)
 
     assert ask_hub("some/two", "model.name") == 720
 
@@ -121,6 +126,9 @@ def test_a_download_tells_how_much_is_here_by_the_files_of_the_cache(
     seen: list[tuple[int, int]] = []
     told = threading.Event()
 
+    def a_thousand(_name: str, _key: str) -> int:
+        return 1000
+
     def fetch(name: str, *, allow_patterns: list[str]) -> None:
         assert (name, "*.safetensors" in allow_patterns) == ("some/three", True)
         (blobs / "new.incomplete").write_bytes(bytes(300))
@@ -132,7 +140,7 @@ def test_a_download_tells_how_much_is_here_by_the_files_of_the_cache(
             told.set()
 
     monkeypatch.setattr(hub, "_TOLD_EVERY_S", 0.001)
-    monkeypatch.setattr(hub, "ask_hub", lambda _name, _key: 1000)
+    monkeypatch.setattr(hub, "ask_hub", a_thousand)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
 
@@ -142,7 +150,9 @@ def test_a_download_tells_how_much_is_here_by_the_files_of_the_cache(
 
 
 def test_a_folder_is_never_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "ask_hub", lambda *_: pytest.fail("the hub was asked"))
+    asked = answers(monkeypatch, AssertionError("the hub was asked"))
 
-    hub.download(str(tmp_path), lambda *_: None)
-    hub.download("embedded", lambda *_: None)
+    hub.download(str(tmp_path), silent)
+    hub.download("embedded", silent)
+
+    assert asked == []
