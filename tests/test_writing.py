@@ -16,6 +16,7 @@ ALLOWED = {
     "peers/home/folder.py": "the lock names the process that holds it",
     "peers/home/merge_inputs.py": "forgets them when told to",
     "gossipllm/model/adapter/export.py": "writes into a temporary folder of trust.folders",
+    "gossipllm/model/adapter/gguf.py": "renames what the converter wrote into a temporary folder",
     "gossipllm/model/adapter/merged_model.py": "writes into a temporary folder of trust.folders",
     "gossipllm/model/contexts/distilled.py": "removes its own temporary files, which nothing outlives",
     "peers/run/learner_log.py": "puts a long log aside, by one rename",
