@@ -39,6 +39,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "peers.commands.doctor.command:doctor",
         "Check this device: Python, torch, disk, clock, ports, network.",
     ),
+    "completion": (
+        "gossipllm.commands.completion:completion",
+        "Print what makes bash, zsh or fish complete commands.",
+    ),
 }
 """Command -> (module:attribute, the line that `gossipllm --help` shows)."""
 
