@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gossipllm.config import ModelConfig
+from gossipllm.config.text import Loss
 from gossipllm.model.adapter.source import AdapterSource
 from gossipllm.model.loading.models import Base, base_fingerprint, load_tokenizer
 from gossipllm.model.loading.progress import load_base_told
@@ -44,6 +45,7 @@ class EvaluationRequest:
     new_tokens: int
     batch: int
     window: int
+    loss: Loss
     bert: BertModel
     show: int
 
@@ -109,6 +111,7 @@ def compared(
         examples=len(data.documents) + len(data.examples),
         metrics=asked.metrics,
         new_tokens=asked.new_tokens,
+        answered=sum(document.answers is not None for document in data.documents),
         results=tuple(results),
         signatures=measured[0].signatures,
         versions={name: version(name) for name in ("gossipllm", "torch", "transformers")},
@@ -118,7 +121,8 @@ def compared(
 
 def _read(asked: EvaluationRequest, tokenizer: Any) -> _Data:
     if asked.task == "text":
-        return _Data(documents=tuple(read_documents(str(asked.data), tokenizer, key="--data")[: asked.limit]))
+        documents = read_documents(str(asked.data), tokenizer, key="--data", loss=asked.loss)
+        return _Data(documents=tuple(documents[: asked.limit]))
     source = SampleSource(asked.task, asked.pair, asked.data.expanduser())
     return _Data(examples=read_examples(source, tokenizer, key="--data")[: asked.limit])
 

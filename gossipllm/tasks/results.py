@@ -34,7 +34,8 @@ class ExampleAnswers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
-    """What `--json` prints. `examples` counts documents where the task is text."""
+    """What `--json` prints. `examples` counts documents where the task is text, and `answered` those of them of which
+    only the answers are measured."""
 
     schema: int = SCHEMA
     task: str
@@ -44,6 +45,7 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     examples: int
     metrics: tuple[str, ...]
     new_tokens: int
+    answered: int = 0
     results: tuple[ModelScores, ...]
     signatures: dict[str, str]
     versions: dict[str, str]

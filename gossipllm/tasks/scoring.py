@@ -18,6 +18,7 @@ from gossipllm.text.reading.corpus import Document
 from gossipllm.text.samples import encoded, encoded_prompts, fitted
 from gossipllm.text.tokens import document_tokens
 from gossipllm.text.windows import targets
+from trust.errors import UserMistake
 from trust.progress import Stages
 
 _BY_TEXT: tuple[Metric, ...] = ("rouge", "bleu", "chrf", "bertscore")
@@ -76,14 +77,21 @@ def on_examples(
 def on_text(
     base: Base, documents: Sequence[Document], *, window_tokens: int, stages: Stages, name: str
 ) -> EvaluationScores:
-    """Perplexity and bits per byte of plain text: of all its tokens, each predicted from at most `window_tokens` - 1
-    tokens before it."""
+    """Perplexity and bits per byte of the text that bears loss, each token predicted from at most `window_tokens` - 1
+    tokens before it. Raises `UserMistake` where none does."""
     stream = _stream(documents, base)
+    if not targets(stream):
+        raise UserMistake("--data: holds no answer to measure; measure questions too, with --loss all")
     pieces = overlapping(stream, window_tokens)
     done = stages.begin(f"{name}: reading", len(pieces))
     nats = sample_nats(base, pieces, done)
-    size = sum(len(document.text.encode()) for document in documents)
+    size = sum(map(_bytes_measured, documents))
     return EvaluationScores(_numbers(Likelihood(sum(nats), int(targets(stream)), size)), {})
+
+
+def _bytes_measured(document: Document) -> int:
+    spans = ((0, len(document.text)),) if document.answers is None else document.answers
+    return sum(len(document.text[start:end].encode()) for start, end in spans)
 
 
 def _stream(documents: Sequence[Document], base: Base) -> Tokens:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gossipllm.tasks.results import Evaluation, ExampleAnswers
+from trust.counting import counted
 from trust.names import escaped, short_names
 
 _NAME_WIDTH: Final = 20
@@ -67,7 +68,7 @@ def print_list(evaluation: Evaluation, console: Console) -> None:
         )
     console.print(table)
     console.print()
-    console.print(Text("of all tokens; less is better", style="dim"))
+    console.print(Text(f"of {_measured_text(evaluation)}; less is better", style="dim"))
 
 
 def _unit(evaluation: Evaluation) -> str:
@@ -92,7 +93,7 @@ def _notes(evaluation: Evaluation) -> list[str]:
     if any(name not in ("perplexity", "bits_per_byte", "tokens") for name in scores):
         notes.append("per cent, more is better, but for perplexity and bits per byte")
     if "perplexity" in scores:
-        what = "all tokens" if evaluation.task == "text" else "the expected answers"
+        what = _measured_text(evaluation) if evaluation.task == "text" else "the expected answers"
         notes.append(f"perplexity, bits per byte: of {what}; less is better")
     notes += [f"{_LABELS.get(name, name)}: {words}" for name, words in evaluation.signatures.items()]
     cut = max(one.cut for one in evaluation.results)
@@ -101,6 +102,14 @@ def _notes(evaluation: Evaluation) -> list[str]:
             f"{cut:,} did not fit into the model's context and were cut, prompts from their beginning"
         )
     return notes
+
+
+def _measured_text(evaluation: Evaluation) -> str:
+    if not evaluation.answered:
+        return "all tokens"
+    answers = f"the answers in {counted(evaluation.answered, 'conversation')}, as in training"
+    others = evaluation.examples > evaluation.answered
+    return f"{answers}{', and all tokens of other documents' if others else ''} (of all: --loss all)"
 
 
 def _print_example(one: ExampleAnswers, names: Sequence[str], console: Console) -> None:

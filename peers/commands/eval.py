@@ -14,6 +14,7 @@ from rich.console import Console
 
 from gossipllm.config import ModelConfig
 from gossipllm.config.choices import Device, Dtype
+from gossipllm.config.text import Loss
 from gossipllm.tasks.catalogue import TASKS, Metric, TaskName
 from gossipllm.tasks.metrics import BertModel, check_libraries
 from peers.home.config import PeerConfig, load_config
@@ -80,6 +81,13 @@ if TYPE_CHECKING:
     help="Window of plain text.  [default: up to 1024]",
 )
 @click.option(
+    "--loss",
+    type=click.Choice(get_args(Loss)),
+    default="answers",
+    show_default=True,
+    help="What is measured of conversations in plain text.",
+)
+@click.option(
     "--bert",
     default=BertModel().name,
     show_default=True,
@@ -111,6 +119,7 @@ def evaluate(
     new_tokens: int | None,
     batch: int,
     window: int | None,
+    loss: Loss,
     bert: str,
     bert_layer: int | None,
     device: str | None,
@@ -133,7 +142,8 @@ def evaluate(
       instructions  .jsonl with instruction, context, response, or messages
       copa          .jsonl with premise, choice1, choice2, question, label
       translation   .jsonl with a sentence for each language code
-      text          a file or a folder, as a peer reads it
+      text          a file or a folder, as a peer reads it; of conversations
+                    only the answers are measured, as in training
 
     \b
     Their metrics:
@@ -158,7 +168,8 @@ def evaluate(
     \b
     JSON, schema 1 (numbers that are not finite are null; scores are per cent,
     but for the last line's):
-      schema, task, data, pair, model, examples, metrics[], new_tokens
+      schema, task, data, pair, model, examples, metrics[], new_tokens,
+      answered        documents of which only the answers are measured
       results[]       name, adapter (a folder; null for the base; a
                       neighbour's id), scores{}, cut, seconds
       signatures{}    what was computed, by metric, in its library's words
@@ -185,6 +196,7 @@ def evaluate(
         new_tokens=new_tokens or TASKS[_named(task)].new_tokens,
         batch=batch,
         window=window or 0,
+        loss=loss,
         bert=BertModel(bert, bert_layer),
         show=show,
     )

@@ -247,7 +247,9 @@ def _parts(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def read_documents(path: str, tokenizer: Any, *, key: str = "data.path") -> list[Document]:
-    """All documents at a path, repeated ones too, and all of each bears loss: to measure or to simulate with. Raises
-    `UserMistake` as `TextReader` does."""
-    return list(TextReader(path, tokenizer, key=key, loss="all", distinct=False).documents())
+def read_documents(
+    path: str, tokenizer: Any, *, key: str = "data.path", loss: Loss = "all"
+) -> list[Document]:
+    """All documents at a path, repeated ones too: to measure or to simulate with. Raises `UserMistake` as `TextReader`
+    does."""
+    return list(TextReader(path, tokenizer, key=key, loss=loss, distinct=False).documents())

@@ -15,6 +15,7 @@ from gossipllm.tasks.metrics import BertModel
 from gossipllm.tasks.scoring import EvaluationConfig, on_examples, on_text
 from gossipllm.text.reading.corpus import Document
 from gossipllm.text.samples import encoded
+from trust.errors import UserMistake
 from trust.progress import SilentStages
 
 ASKED = (
@@ -122,3 +123,30 @@ def test_text_counts_every_token_once_and_its_bytes(base: Callable[..., Base], w
     bits = math.log2(found.scores["perplexity"]) * tokens
     assert found.scores["bits_per_byte"] * sum(len(one.encode()) for one in documents) == pytest.approx(bits)
     assert stages.stages["m: reading"][0] == stages.stages["m: reading"][1] == -(-tokens // (window - 1))
+
+
+def test_of_conversations_what_bears_loss_is_measured_and_its_bytes_are_counted(
+    base: Callable[..., Base],
+) -> None:
+    """Question and answer add up to the whole: nothing is measured twice, and nothing is left out."""
+    text, border = "Where is the heron? It sings in Lisbon.", len("Where is the heron?")
+
+    model = base()
+
+    def bits(answers: tuple[tuple[int, int], ...] | None) -> tuple[float, float, float]:
+        found = on_text(
+            model, [Document(text, answers)], window_tokens=16, stages=SilentStages(), name="m"
+        ).scores
+        total = math.log2(found["perplexity"]) * found["tokens"]
+        return total, found["tokens"], total / found["bits_per_byte"]
+
+    question, answer, whole = bits(((0, border),)), bits(((border, len(text)),)), bits(None)
+    assert answer[2] == pytest.approx(len(text) - border)
+    assert [sum(parts) for parts in zip(question, answer, strict=True)] == pytest.approx(
+        list(whole), rel=1e-5
+    )
+
+
+def test_a_text_without_an_answer_is_refused_with_what_to_do(base: Callable[..., Base]) -> None:
+    with pytest.raises(UserMistake, match="no answer to measure; measure questions too, with --loss all"):
+        on_text(base(), [Document("Where?", ())], window_tokens=16, stages=SilentStages(), name="m")
