@@ -150,7 +150,7 @@ async def _run_peer(host: str, join: str, history: str, pipe: Connection) -> Non
     from peers.net.libp2p_host import open_network
     from peers.run.command import DeviceKeys
     from peers.run.driver import Driver
-    from trust.record.log import HistoryWriter
+    from trust.record.writer import HistoryWriter
 
     identity = Identity.generate()
     core = Core(CoreConfig(name=host, round=RoundConfig(patience_s=1.0)), DeviceKeys(identity), None)

@@ -21,7 +21,7 @@ from sim.reporting.collecting import collect
 from sim.reporting.page import page
 from trust.progress import SilentStages
 from trust.record.history import HISTORY_FILE
-from trust.record.log import HistoryWriter
+from trust.record.writer import HistoryWriter
 
 
 def make_run(folder: Path, count: int, rounds: int) -> None:

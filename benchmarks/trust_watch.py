@@ -27,7 +27,7 @@ import psutil
 from made_records import MadePeers
 
 from trust.record.history import HISTORY_FILE, Record, Refusal
-from trust.record.log import HistoryWriter
+from trust.record.writer import HistoryWriter
 
 TARGET = 0.05
 SETTLE_S = 4.0

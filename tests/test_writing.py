@@ -12,7 +12,8 @@ PACKAGES = ("gossipllm", "peers", "sim", "trust", "wire")
 ALLOWED = {
     "trust/files.py": "the place",
     "trust/folders.py": "moves what a block wrote into its temporary folder",
-    "trust/record/log.py": "cuts a torn end off a history",
+    "trust/record/writer.py": "cuts a torn end off a history",
+    "trust/record/segments.py": "removes the oldest segments of a long history",
     "peers/home/folder.py": "the lock names the process that holds it",
     "peers/home/merge_inputs.py": "forgets them when told to",
     "gossipllm/model/adapter/export.py": "writes into a temporary folder of trust.folders",

@@ -27,6 +27,10 @@ from trust.errors import UserMistake
 from wire.digest import Content, digest_of
 
 DIGEST_BYTES: Final = 8
+KEPT_GONE: Final = 64
+"""Newest batches that are remembered although nothing of them is there. Guess: a file that is put away and back, as on
+a disk that is not always plugged in, keeps its splits; a text that changes every day grows the ledger by five bytes a
+day."""
 _GAP: Final = np.iinfo(np.int32).min
 """Stands in a stream for each token of a document that is no longer there. No window holds it otherwise."""
 
@@ -72,10 +76,12 @@ def grown_splits(
             tuple(len(stream) for _, stream in new),
             tuple(np.flatnonzero(targets(cut(stream, config.window_tokens)) == 0).tolist()),
         )
-        ledger = Ledger((*ledger.batches, batch))
+        ledger = Ledger((*_remembered(ledger.batches, dealt), batch))
         dealt.append(stream)
     parts: list[Splits] = []
     for number, (stream, batch) in enumerate(zip(dealt, ledger.batches, strict=True)):
+        if not len(stream):
+            continue
         windows_WT = np.delete(cut(stream, config.window_tokens), batch.silent, axis=0)
         first = split(windows_WT, config, seed=seed) if not number else None
         parts.append(first or _by_lot(windows_WT, config, (seed, number)))
@@ -98,12 +104,31 @@ def _digest(document: NDArray[np.int32]) -> bytes:
 
 
 def _stream(batch: Batch, here: Mapping[bytes, NDArray[np.int32]], left: Counter[bytes]) -> NDArray[np.int32]:
-    """The batch's tokens, with gaps for documents that are gone. Counts what it takes off `left`."""
-    pieces: list[NDArray[np.int32]] = []
+    """The batch's tokens, with gaps for documents that are gone; empty where all are. Counts what it takes off
+    `left`."""
+    pieces: list[NDArray[np.int32] | None] = []
+    sizes: list[int] = []
     for place, tokens in enumerate(batch.tokens):
         digest = batch.digests[place * DIGEST_BYTES : (place + 1) * DIGEST_BYTES]
-        pieces.append(here[digest] if _taken(digest, left) else np.full(tokens, _GAP, np.int32))
-    return np.concatenate(pieces)
+        pieces.append(here[digest] if _taken(digest, left) else None)
+        sizes.append(tokens)
+    if not any(piece is not None for piece in pieces):
+        return np.empty(0, np.int32)
+    return np.concatenate(
+        [
+            np.full(size, _GAP, np.int32) if piece is None else piece
+            for piece, size in zip(pieces, sizes, strict=True)
+        ]
+    )
+
+
+def _remembered(batches: Sequence[Batch], dealt: Sequence[NDArray[np.int32]]) -> tuple[Batch, ...]:
+    """The batches, but nothing of old ones of which nothing is left. Each keeps its number, which deals its windows."""
+    newest = len(batches) - KEPT_GONE
+    return tuple(
+        batch if len(stream) or number >= newest else Batch(b"", ())
+        for number, (batch, stream) in enumerate(zip(batches, dealt, strict=True))
+    )
 
 
 def _taken(digest: bytes, left: Counter[bytes]) -> bool:

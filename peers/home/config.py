@@ -62,7 +62,13 @@ class SelfConfig:
     `gossipllm trust explain` to measure: written once a round, at most round.most_partners times the size of an update.
     With "push-sum" nothing is written, because no adapters are exchanged."""
 
+    history_mb: int = 256
+    """Most MB of history.msgpack and its older segments, at least 1, or 0 for no bound. The oldest segment is removed
+    when there are more. A round takes about 0.7 kB, and as much again for every few neighbours. Guess: years."""
+
     def __post_init__(self) -> None:
+        if self.history_mb < 0:
+            raise ValueError(f"history_mb must be 0 or more, got {self.history_mb}")
         for what in ("name", "network"):
             value: str = getattr(self, what)
             if not _NAME.fullmatch(value):

@@ -2,7 +2,8 @@
 
     peer.toml         configuration, written by `gossipllm init`, edited by its owner
     identity.key      Ed25519 private key (0600)
-    history.msgpack   append-only record of rounds, rows, losses, bytes and refusals
+    history.msgpack   append-only record of rounds, rows, losses, bytes and refusals; older segments of a long one are
+                      history-000001.msgpack and so on, up to peer.history_mb
     state/            two generations of the state that a crash must not lose (`store.py`); and `company`, the inputs
                       of the last merge (`merge_inputs.py`): an adapter and at most round.most_partners updates, unless
                       peer.keep_neighbours is off
@@ -27,6 +28,7 @@ from pathlib import Path
 from trust.errors import UserMistake
 from trust.files import opened_private
 from trust.record.history import HISTORY_FILE
+from trust.record.segments import all_segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,13 @@ class Home:
 
     def close_to_others(self) -> None:
         """Take the rights of others from the files of this home, which earlier versions left readable."""
-        private = (self.config, self.history, self.addresses, self.learner_log, *self.state.glob("*"))
+        private = (
+            self.config,
+            *all_segments(self.history),
+            self.addresses,
+            self.learner_log,
+            *self.state.glob("*"),
+        )
         for path in private:
             with suppress(OSError):
                 mode = path.stat().st_mode & 0o777

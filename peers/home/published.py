@@ -24,7 +24,7 @@ from trust.files import opened_private, write_whole
 
 _RECORD: Final = struct.Struct("<I32sI")
 KEPT_ROUNDS: Final = 1024
-"""Rounds kept when a list of twice as many is read: 40 kB. Guess: two would do, and more may help to find out what
+"""Rounds kept of a list of twice as many: 40 kB. Guess: two would do, and more may help to find out what
 happened."""
 
 
@@ -59,7 +59,10 @@ def read_published(path: Path) -> PublishedList:
 
 
 def append_published(path: Path, round_: int, digest: bytes) -> None:
-    """Append a record, on the disk on return. Raises `OSError`."""
+    """Append a record, on the disk on return. A long list is written anew with its newest rounds. Raises `OSError`."""
+    if _is_long(path) and not (listed := read_published(path)).damaged:
+        write_published(path, (*listed.rounds[-KEPT_ROUNDS:], (round_, digest)))
+        return
     with os.fdopen(opened_private(path, os.O_RDWR | os.O_APPEND), "ab", buffering=0) as file:
         # A torn record of a crash would shift all later ones: continue at a whole record.
         end = file.seek(0, os.SEEK_END)
@@ -68,6 +71,13 @@ def append_published(path: Path, round_: int, digest: bytes) -> None:
         if file.write(record) != len(record):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(file.fileno())
+
+
+def _is_long(path: Path) -> bool:
+    try:
+        return path.stat().st_size >= 2 * KEPT_ROUNDS * _RECORD.size
+    except FileNotFoundError:
+        return False
 
 
 def write_published(path: Path, rounds: Iterable[tuple[int, bytes]]) -> None:

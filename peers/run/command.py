@@ -36,7 +36,8 @@ from peers.run.trio_runner import run_async
 from trust.errors import UserMistake
 from trust.record.blocked import read_blocked
 from trust.record.history import Note
-from trust.record.log import HistoryWriter
+from trust.record.segments import limits_of
+from trust.record.writer import HistoryWriter
 
 AT_REST_S: Final = 0.5
 """Seconds between two looks at whether a peer that is to end has come to rest."""
@@ -143,7 +144,12 @@ def _opened(
         return (
             identity,
             store,
-            HistoryWriter(home.history, peer=identity.peer_id, now=time.time()),
+            HistoryWriter(
+                home.history,
+                peer=identity.peer_id,
+                now=time.time(),
+                limits=limits_of(config.peer.history_mb),
+            ),
         )
     except OSError as error:
         raise UserMistake(f"{error.filename or home.folder}: {error.strerror}") from None

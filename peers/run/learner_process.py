@@ -34,7 +34,7 @@ from gossipllm.pipe import (
 )
 from gossipllm.work import Answer, Beat, Open, Request
 from peers.run.hang import HangConfig, HangWatch
-from peers.run.learner_log import ended, open_log
+from peers.run.learner_log import bound_log, ended, open_log
 
 PIPE_BYTES = 2**20
 """Capacity asked of the kernel for each pipe (Linux gives 64 kB by itself): fewer turns for megabytes."""
@@ -147,6 +147,7 @@ class LearnerProcess:
         async def look() -> None:
             while not hung:
                 await trio.sleep(self._hang.tick_s)
+                bound_log(self._log)
                 if (why := worker.watch.tick()) is not None:
                     hung.append(why)
             worker.process.kill()

@@ -17,7 +17,7 @@ from peers.run.output import Output
 from trust.counting import counted
 from trust.files import free_space
 from trust.record.history import Entry, Note, Record, Traffic
-from trust.record.log import HistoryWriter
+from trust.record.writer import HistoryWriter
 
 
 class RecordingWatcher:

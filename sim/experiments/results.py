@@ -44,7 +44,7 @@ from sim.world.trace import Happened
 from trust.errors import UserMistake
 from trust.files import write_whole
 from trust.record.history import HISTORY_FILE, Entry
-from trust.record.log import HistoryWriter
+from trust.record.writer import HistoryWriter
 from wire.digest import Content
 
 SCENARIO: Final = "scenario.toml"

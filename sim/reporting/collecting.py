@@ -27,7 +27,8 @@ from trust.inspection.reading.files import HistoryRun, check_recorded, history_f
 from trust.names import escaped
 from trust.progress import Stages
 from trust.record.history import HISTORY_FILE, Begun
-from trust.record.log import History, decoded
+from trust.record.log import History, decoded, joined
+from trust.record.segments import opened_segments
 
 _SIMULATED = (f"seed-*/{HISTORY_FILE}", f"*/seed-*/{HISTORY_FILE}")
 
@@ -140,12 +141,13 @@ def _shown(file: Path, root: Path) -> str:
 
 
 def _read(file: Path, root: Path) -> tuple[History, FilePart]:
-    """Read a history file once: the digest is of exactly the bytes that are shown, also while a peer appends."""
+    """Read a history once: the digest is of exactly the bytes that are shown, also while a peer appends."""
     try:
-        data = file.read_bytes()
+        segments = [source.read() for source in opened_segments(file)]
     except OSError as error:
         raise UserMistake(f"{file} cannot be read: {error.strerror}") from None
-    history = decoded(data)
+    data = b"".join(segments)
+    history = joined(map(decoded, segments))
     return history, FilePart(
         path=_shown(file, root),
         bytes=len(data),

@@ -58,8 +58,9 @@ ERRORS: Final = (
 class FaultyDisk:
     """Counts operations that change the disk; the `at`-th, from 1, meets the fault. Use it as a context."""
 
-    def __init__(self, at: int, fault: Fault) -> None:
-        self._at, self._fault = at, fault
+    def __init__(self, at: int, fault: Fault, *, only: str | None = None) -> None:
+        """`only`: count no operations of another name."""
+        self._at, self._fault, self._only = at, fault, only
         self._patches = pytest.MonkeyPatch()
         self.done: list[str] = []
         """The operations so far, in order."""
@@ -85,6 +86,8 @@ class FaultyDisk:
 
     def meet(self, name: str, half: Callable[[], object] | None = None) -> None:
         """Count this operation, and let it meet the fault. `half` does half of it."""
+        if self._only not in (None, name):
+            return
         self.done.append(name)
         count, fault = len(self.done), self._fault
         if count != self._at and not (count > self._at and fault.lasting and self._reaches(name)):

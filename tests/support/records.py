@@ -9,7 +9,7 @@ from typing import TypedDict, Unpack
 import msgspec
 
 from trust.record.history import HISTORY_FILE, Begun, Entry, Guard, Record, Round, Seen, Traffic
-from trust.record.log import HistoryWriter
+from trust.record.writer import HistoryWriter
 
 
 class RoundFields(TypedDict, total=False):

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gossipllm.config import DataConfig
-from gossipllm.text.growth import grown_splits
+from gossipllm.text.growth import KEPT_GONE, grown_splits
 from gossipllm.text.windows import Splits, Windows, cut, split
 from trust.errors import UserMistake
 from wire.digest import Content
@@ -115,3 +115,26 @@ def test_windows_without_loss_are_dealt_to_nobody_and_their_absence_moves_none()
     for old, new in zip(parts(first), parts(left), strict=True):
         assert new <= old
     assert sum(map(len, parts(first))) - sum(map(len, parts(left))) in (1, 2)
+
+
+def test_a_text_that_changes_every_day_does_not_grow_the_ledger() -> None:
+    kept, ledger = dealt(OLD)
+    grown = kept
+    sizes: list[int] = []
+    for day in range(3 * KEPT_GONE):
+        diary = [f"new {1000 * day + page}" for page in range(3)]
+        grown, ledger = dealt([*OLD, *diary], ledger)
+        sizes.append(len(ledger.data))
+    assert sizes[-1] - sizes[KEPT_GONE + 2] < 6 * 2 * KEPT_GONE, "five bytes for the number of a batch"
+    for old, new in zip(parts(kept), parts(grown), strict=True):
+        assert old <= new
+
+
+def test_a_file_that_was_away_for_a_while_keeps_its_splits() -> None:
+    _, ledger = dealt(OLD)
+    before, ledger = dealt([*OLD, *NEW], ledger)
+    for day in range(KEPT_GONE - 2):
+        _, ledger = dealt([*OLD, *(f"new {1000 * (day + 1) + page}" for page in range(3))], ledger)
+    again, _ = dealt([*OLD, *NEW], ledger)
+    for old, new in zip(parts(before), parts(again), strict=True):
+        assert old == new

@@ -12,7 +12,8 @@ from peers.commands.export import _last_row
 from peers.home.folder import Home
 from support.processes import PeerProcess, all_done, gossipllm, the_only_line
 from trust.record.history import HISTORY_FILE, Entry, Round, Seen, Traffic
-from trust.record.log import HistoryWriter, read_history
+from trust.record.log import read_history
+from trust.record.writer import HistoryWriter
 
 
 def test_the_export_loads_with_peft_and_gives_the_same_loss(trained_home: Path, tmp_path: Path) -> None:

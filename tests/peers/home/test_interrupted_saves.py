@@ -25,13 +25,15 @@ from peers.identity import Identity
 from peers.net.addresses import Address
 from peers.net.finding.book_file import read_book, write_book
 from support.faulty_disk import ERRORS, KILLS, Fault, FaultyDisk, killed_at
-from support.records import entry_of, round_of
+from support.records import begun_of, entry_of, round_of
 from support.states import filled_store, state_of
 from trust.errors import UserMistake
 from trust.files import write_output
 from trust.record.blocked import BlockedPeer, read_blocked, write_blocked
 from trust.record.history import Entry, Note
-from trust.record.log import HistoryWriter, read_history
+from trust.record.log import decoded, read_history
+from trust.record.segments import HistoryLimits
+from trust.record.writer import HistoryWriter
 from wire.digest import Content
 
 MOST_OPERATIONS = 60
@@ -176,6 +178,33 @@ def _repaired_history() -> Save:
     return Save(prepared, lambda folder: _append(folder / "history.msgpack"), holds)
 
 
+def _continued_history() -> Save:
+    """The third round begins a new segment, and the oldest segment, which holds the first, goes or stays whole."""
+    limits = HistoryLimits(segment_bytes=100)
+
+    def append(folder: Path, *entries: Entry) -> None:
+        path = folder / "history.msgpack"
+        with HistoryWriter(path, peer="a", now=1.0, limits=limits) as writer:
+            for entry in entries:
+                writer.append(entry)
+
+    begun = entry_of(begun_of("a"))
+
+    def holds(folder: Path, done: bool) -> None:
+        path = folder / "history.msgpack"
+        before = [begun, *ROUNDS[:2]]
+        assert _rounds_in(path) in ([[*before, ROUNDS[2]]] if done else [before, [*before, ROUNDS[2]]])
+        found = _rounds_in(path)
+        append(folder, ROUNDS[0])
+        assert _rounds_in(path) == [*found, ROUNDS[0]]
+        assert read_history(path).torn == 0
+        assert decoded(path.read_bytes()).entries[0] == begun, "a segment can be read by itself"
+
+    return Save(
+        lambda folder: append(folder, begun, *ROUNDS[:2]), lambda folder: append(folder, ROUNDS[2]), holds
+    )
+
+
 def _blocked(*names: str) -> list[BlockedPeer]:
     return [BlockedPeer(peer=name) for name in names]
 
@@ -271,6 +300,7 @@ SAVES = {
     "new home": _made_home(),
     "history": _history(),
     "repaired history": _repaired_history(),
+    "continued history": _continued_history(),
     "block list": _block_list(),
     "address book": _address_book(),
     "table of the user": _table(),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from peers.home.published import KEPT_ROUNDS, read_published, write_published
+from peers.home.published import KEPT_ROUNDS, append_published, read_published, write_published
 from peers.home.store import StateStore
 from support.states import filled_store, state_of
 
@@ -116,3 +116,26 @@ def test_nobody_else_may_read_the_list(folder: Path) -> None:
     filled(folder)
 
     assert (folder / "published").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_list_stays_short_while_a_peer_runs(tmp_path: Path) -> None:
+    path = tmp_path / "published"
+    write_published(path, [(round_, bytes(32)) for round_ in range(2 * KEPT_ROUNDS - 1)])
+    for round_ in range(2 * KEPT_ROUNDS - 1, 2 * KEPT_ROUNDS + 3):
+        append_published(path, round_, bytes(32))
+        assert read_published(path).last == round_
+    kept = read_published(path)
+    assert [round_ for round_, _ in kept.rounds] == list(range(KEPT_ROUNDS, 2 * KEPT_ROUNDS + 3))
+
+
+def test_a_long_list_that_is_damaged_is_left_to_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "published"
+    write_published(path, [(round_, bytes(32)) for round_ in range(2 * KEPT_ROUNDS)])
+    data = bytearray(path.read_bytes())
+    data[5] ^= 1
+    path.write_bytes(data)
+
+    append_published(path, 2 * KEPT_ROUNDS, bytes(32))
+
+    assert read_published(path).damaged == 1
+    assert read_published(path).last == 2 * KEPT_ROUNDS

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gossipllm.work import EXHAUSTED
-from peers.run.learner_log import MAX_LOG_BYTES, ended, open_log
+from peers.run.learner_log import MAX_LOG_BYTES, bound_log, ended, open_log
 
 
 def test_an_exception_of_its_own_is_a_crash_told_by_its_last_line(tmp_path: Path) -> None:
@@ -54,3 +54,30 @@ def test_a_long_log_is_put_aside_once_when_the_next_process_starts(tmp_path: Pat
     assert begins == 0
     assert log.stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "learner.log.1").stat().st_size == MAX_LOG_BYTES + 1
+
+
+def test_a_log_that_grows_while_a_learner_lives_is_put_aside_and_the_learner_writes_on(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "learner.log"
+    descriptor, begins = open_log(log)
+    os.write(descriptor, b"x" * (2 * MAX_LOG_BYTES - 4))
+    bound_log(log)
+    assert log.stat().st_size == 2 * MAX_LOG_BYTES - 4, "not long enough"
+
+    os.write(descriptor, b"end\n")
+    bound_log(log)
+    os.write(descriptor, b"KeyError: 'q_proj'\n")
+    os.close(descriptor)
+
+    assert log.read_bytes() == b"KeyError: 'q_proj'\n"
+    kept = tmp_path / "learner.log.1"
+    assert (kept.stat().st_size, kept.stat().st_mode & 0o777) == (MAX_LOG_BYTES, 0o600)
+    assert kept.read_bytes().endswith(b"xend\n")
+    assert ended(log, 1, since=begins).why.startswith("KeyError")
+
+
+def test_the_reason_is_found_in_a_log_that_became_shorter(tmp_path: Path) -> None:
+    log = tmp_path / "learner.log"
+    log.write_text("KeyError: 'q_proj'\n")
+    assert ended(log, 1, since=5_000).why == "KeyError: 'q_proj', see learner.log"

@@ -9,7 +9,7 @@ from gossipllm.work import Progress
 from peers.net.host import NetworkTraffic
 from peers.run.recording import RecordingWatcher
 from trust.record.history import Entry, Note, Record
-from trust.record.log import HistoryWriter
+from trust.record.writer import HistoryWriter
 
 NOTHING = NetworkTraffic(sent={}, received={})
 

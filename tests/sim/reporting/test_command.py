@@ -18,7 +18,7 @@ from sim.reporting.command import report
 from support.records import write_growing
 from support.reported_runs import Simulation, begun_of_index, round_of_index, row_of
 from trust.record.history import HISTORY_FILE, Entry, Traffic
-from trust.record.log import HistoryWriter
+from trust.record.writer import HistoryWriter
 
 HOSTILE = '</script><script>document.title="owned"</script><img src=x onerror=alert(1)>{{data}}'
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from click.testing import CliRunner, Result
@@ -12,6 +13,7 @@ from support.records import make_home, round_of
 from trust.cli import trust
 from trust.inspection.export import command as exporting
 from trust.inspection.reading import files as reading
+from trust.inspection.reading import pieces as piecewise
 from trust.inspection.reading.pieces import pieces
 from trust.progress import progress
 from trust.record.log import History, read_history
@@ -87,10 +89,10 @@ def test_a_history_read_in_pieces_equals_one_read_at_once(
     file = home / "history.msgpack"
     file.write_bytes(file.read_bytes()[: -torn or None])
 
-    def small_pieces(path: Path) -> Iterator[History]:
-        return pieces(path, piece=2000)
+    def small_pieces(source: BinaryIO) -> Iterator[History]:
+        return pieces(source, piece=2000)
 
-    monkeypatch.setattr(reading, "pieces", small_pieces)
+    monkeypatch.setattr(piecewise, "pieces", small_pieces)
     progress_steps: list[int] = []
     found = reading.history_at(file, progress_steps.append)
     assert found == read_history(file)

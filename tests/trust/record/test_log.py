@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from support.records import begun_of, entry_of, round_of
 from support.wire_frames import packed, unpacked_each
 from trust.record.history import VERSION, Entry, Note, Refusal, Round
-from trust.record.log import HistoryWriter, NoHistoryError, decoded, read_history
+from trust.record.log import decoded, read_history
+from trust.record.writer import HistoryWriter, NoHistoryError
 
 
 @pytest.fixture

@@ -14,15 +14,16 @@ from typing import Final
 
 from trust.errors import UserMistake
 from trust.inspection.reading.naming import listed
-from trust.inspection.reading.pieces import pieces
+from trust.inspection.reading.pieces import history_pieces
 from trust.inspection.reading.summary import FileSummary, rounds_text
 from trust.names import escaped
 from trust.progress import Done, progress, silent
 from trust.record.history import HISTORY_FILE, Entry, PeerName
 from trust.record.log import History
 from trust.record.matrix import PeerRounds, members
+from trust.record.segments import PATTERNS, all_segments, is_of_history, size_of
 
-_DEPTHS = (HISTORY_FILE, f"*/{HISTORY_FILE}", f"*/*/{HISTORY_FILE}")
+_DEPTHS = ("", "*/", "*/*/")
 """Where histories lie below a path: a peer's home; a folder of homes; a run that keeps its homes in `peers/`.
 Only the first pattern with a match counts, so that a copy kept inside a home is not taken for another peer."""
 
@@ -95,20 +96,25 @@ def simulated(file: Path) -> bool:
 
 
 def history_at(file: Path, done: Done = silent) -> History:
-    """Read one history file. `done` gets the number of bytes of each piece of whole records.
+    """Read one history, with all its segments. `done` gets the number of bytes of each piece of whole records.
 
     Raises `UserMistake` where the file cannot be read.
     """
     parts: list[History] = []
     begin = 0
     try:
-        for piece in pieces(file):
+        for piece in history_pieces(file):
             parts.append(piece)
             done(piece.whole - begin)
             begin = piece.whole
     except OSError as error:
         raise UserMistake(f"{file} cannot be read: {error.strerror}") from None
-    return replace(parts[-1], entries=tuple(entry for part in parts for entry in part.entries))
+    return replace(
+        parts[-1],
+        entries=tuple(entry for part in parts for entry in part.entries),
+        torn=sum(part.torn for part in parts),
+        why=next((part.why for part in reversed(parts) if part.why), ""),
+    )
 
 
 def check_recorded(path: Path, files: dict[Path, History], known: Sequence[PeerRounds]) -> None:
@@ -156,16 +162,15 @@ def file_summary(path: Path, history: History) -> FileSummary:
 
 
 def _bytes(files: Sequence[Path]) -> int:
-    try:
-        return sum(file.stat().st_size for file in files)
-    except OSError:
-        # The reader that opens the file next reports what is wrong with it.
-        return 0
+    # The reader that opens a file next reports what is wrong with it.
+    return sum(size_of(all_segments(file)) for file in files)
 
 
 def _files_below(folder: Path) -> list[Path]:
-    for pattern in _DEPTHS:
-        files = sorted(file for file in folder.glob(pattern) if file.is_file())
+    for depth in _DEPTHS:
+        found = (file for pattern in PATTERNS for file in folder.glob(depth + pattern))
+        # Segments stand for the history that they belong to.
+        files = {file.with_name(HISTORY_FILE) for file in found if is_of_history(file) and file.is_file()}
         if files:
-            return files
+            return sorted(files)
     return []

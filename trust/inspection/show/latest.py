@@ -10,13 +10,14 @@ from typing import Final
 
 from trust.errors import UserMistake
 from trust.inspection.reading.files import history_files, simulated
-from trust.inspection.reading.pieces import pieces
+from trust.inspection.reading.pieces import history_pieces
 from trust.inspection.reading.summary import FileSummary, runs_text
 from trust.inspection.reading.tail import read_tail
 from trust.inspection.reading.traffic import PeerTraffic, TrafficTotals
 from trust.names import escaped
 from trust.record.history import Begun, PeerName, Round
 from trust.record.matrix import PeerRounds
+from trust.record.segments import all_segments, size_of
 
 _SMALL: Final = 1 << 18
 """Size in bytes up to which a file is decoded as a whole, which takes some 2 ms and counts its records."""
@@ -78,25 +79,33 @@ def read_latest(
 
 def _read(file: Path, at_round: int | None, totals: TrafficTotals | None, small: int) -> _FileRows:
     try:
-        if totals is None and file.stat().st_size > small and (found := _from_end(file, at_round)):
+        if totals is None and size_of(all_segments(file)) > small and (found := _from_end(file, at_round)):
             return found
         return _whole(file, at_round, totals)
     except OSError as error:
         raise UserMistake(f"{file} cannot be read: {error.strerror}") from None
 
 
-def _from_end(file: Path, at_round: int | None) -> _FileRows | None:
-    # A mapped file may only become shorter when a peer starts and cuts off a torn end.
-    with file.open("rb") as source, mmap(source.fileno(), 0, access=ACCESS_READ) as data:
-        tail = read_tail(data, at_round=at_round)
-    return tail and _FileRows(tail.names, tail.rows, _summary(file, None, tail.torn, tail.why))
+def _from_end(path: Path, at_round: int | None) -> _FileRows | None:
+    """The rows from the newest segment that has any; None where only decoding can tell."""
+    for file in reversed(all_segments(path)):
+        if not file.stat().st_size:
+            continue
+        # A mapped file may only become shorter when a peer starts and cuts off a torn end.
+        with file.open("rb") as source, mmap(source.fileno(), 0, access=ACCESS_READ) as data:
+            tail = read_tail(data, at_round=at_round)
+        if tail is None:
+            return None
+        if tail.rows:
+            return _FileRows(tail.names, tail.rows, _summary(path, None, tail.torn, tail.why))
+    return None
 
 
 def _whole(file: Path, at_round: int | None, totals: TrafficTotals | None) -> _FileRows:
     names: dict[PeerName, str] = {}
     rows: dict[PeerName, Round] = {}
     records, torn, why = 0, 0, ""
-    for piece in pieces(file):
+    for piece in history_pieces(file):
         for record in (entry.record for entry in piece.entries):
             if isinstance(record, Begun):
                 names[record.peer] = record.name
@@ -105,7 +114,7 @@ def _whole(file: Path, at_round: int | None, totals: TrafficTotals | None) -> _F
         if totals:
             totals.feed(piece.entries)
         records += len(piece.entries)
-        torn, why = piece.torn, piece.why
+        torn, why = torn + piece.torn, piece.why or why
     return _FileRows(names, rows, _summary(file, records, torn, why))
 
 
@@ -137,5 +146,5 @@ def _raise_no_row(paths: Sequence[Path], files: Mapping[Path, FileSummary], at_r
 
 
 def _rounds(file: Path) -> set[int]:
-    entries = (entry for piece in pieces(file) for entry in piece.entries)
+    entries = (entry for piece in history_pieces(file) for entry in piece.entries)
     return {entry.record.round for entry in entries if isinstance(entry.record, Round)}

@@ -15,8 +15,9 @@ from typing import Final
 from trust.errors import UserMistake
 from trust.inspection.reading.files import history_files
 from trust.names import escaped
-from trust.record.history import Entry
+from trust.record.history import Begun, Entry, PeerName
 from trust.record.log import decoded
+from trust.record.segments import all_segments, older_segments
 
 _CHUNK: Final = 1 << 20
 """Bytes of a file read at once. A record has some kilobytes, so a record that is not whole in a chunk is damaged."""
@@ -59,12 +60,15 @@ class NewEntries:
 class Following:
     """Reader of all histories at and below `paths`, including files that appear later.
 
+    A history that is continued in a new segment goes on: the file under its new name, and then the new one.
     Raises `UserMistake` where a path has neither a history nor the home of a peer that could write one.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = tuple(paths)
         self._files: dict[Path, _File] = {}
+        self._begun: dict[PeerName, Entry] = {}
+        """The last `Begun` of each peer, to leave out its copies at the beginnings of segments."""
         self._looks = 0
         for path in self._paths:
             _check_path(path)
@@ -85,12 +89,16 @@ class Following:
 
     def read_new(self) -> NewEntries:
         """The entries since the last call. A file that is gone or cannot be opened has none. Raises nothing."""
+        # Before a search, which would take the segment for a file that nobody has read.
+        for path in [path for path, file in self._files.items() if file.is_elsewhere()]:
+            self._follow_segment(path)
         if self._looks % _SEARCH_EVERY == 0:
             self._search()
         self._looks += 1
         try:
             return self._read(restarted=False)
         except _ReplacedError:
+            self._begun.clear()
             for file in self._files.values():
                 file.rewind()
             return self._read(restarted=True)
@@ -103,9 +111,24 @@ class Following:
         for file in self._files.values():
             while left > 0 and file.waiting:
                 part, length = file.read()
-                entries.extend(part)
+                entries.extend(filter(self._is_no_copy, part))
                 left -= length
         return NewEntries(tuple(entries), restarted, sum(file.behind for file in self._files.values()))
+
+    def _is_no_copy(self, entry: Entry) -> bool:
+        if not isinstance(entry.record, Begun):
+            return True
+        before, self._begun[entry.record.peer] = self._begun.get(entry.record.peer), entry
+        return entry != before
+
+    def _follow_segment(self, path: Path) -> None:
+        """Go on reading the file that was at `path` under the name of a segment, and then the new one at `path`."""
+        moved = next((file for file in older_segments(path) if self._files[path].is_at(file)), None)
+        if moved is None or moved in self._files:
+            return
+        self._files[moved] = self._files.pop(path)
+        self._files[moved].moved_to(moved)
+        self._files[path] = _File(path)
 
     def _search(self) -> None:
         for path in self._paths:
@@ -126,6 +149,20 @@ class _File:
         self._path = path
         self._inode: tuple[int, int] | None = None
         self.rewind()
+
+    def is_elsewhere(self) -> bool:
+        """Whether another file has its name, or none."""
+        return self._inode is not None and not self.is_at(self._path)
+
+    def is_at(self, path: Path) -> bool:
+        try:
+            status = path.stat()
+        except OSError:
+            return False
+        return self._inode == (status.st_dev, status.st_ino)
+
+    def moved_to(self, path: Path) -> None:
+        self._path = path
 
     def rewind(self) -> None:
         self.size = 0
@@ -203,7 +240,8 @@ def _check_path(path: Path) -> None:
 
 
 def _files_of(path: Path) -> list[Path]:
+    """Every segment of every history, those of one in order."""
     try:
-        return history_files(path)
+        return [file for history in history_files(path) for file in all_segments(history)]
     except UserMistake:
         return []

@@ -15,7 +15,7 @@ from peers.home.store import StateStore
 from peers.identity import Identity
 from sim.toy.learner import fingerprints
 from trust.record.history import Entry, Note, Traffic
-from trust.record.log import HistoryWriter
+from trust.record.writer import HistoryWriter
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -20,7 +20,7 @@ from peers.home.merge_inputs import write_merge_inputs
 from peers.home.settings import write_config
 from peers.identity import Identity
 from trust.record.history import Begun, Entry, Round, Seen, Traffic
-from trust.record.log import HistoryWriter
+from trust.record.writer import HistoryWriter
 from trust.rows.rows import TrustConfig
 
 ROW = (0.5, 0.3, 0.2)

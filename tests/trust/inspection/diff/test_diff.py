@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from support.records import begun_of, entry_of, round_of
 from trust.cli import trust
 from trust.record.history import HISTORY_FILE, Begun, Record, Round
-from trust.record.log import HistoryWriter
+from trust.record.writer import HistoryWriter
 
 Write = Callable[..., Path]
 

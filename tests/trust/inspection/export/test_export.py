@@ -24,7 +24,7 @@ from trust.errors import UserMistake
 from trust.files import write_output
 from trust.inspection.export.long_form import COLUMNS
 from trust.record.history import HISTORY_FILE, Refusal
-from trust.record.log import HistoryWriter
+from trust.record.writer import HistoryWriter
 
 # pyarrow and networkx have no types.
 _parquet, _networkx = cast("Any", parquet), cast("Any", nx)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
@@ -192,23 +191,12 @@ def test_few_records_are_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sum(sizes) < len(data) / 100
 
 
-class Disk:
-    """Stand-in for the path of a file with these bytes."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def open(self, mode: str) -> io.BytesIO:
-        assert mode == "rb"
-        return io.BytesIO(self._data)
-
-
 @given(st.lists(records, max_size=12), ends, st.integers(1, 4000))
 def test_pieces_of_any_size_give_what_full_decoding_gives(
     written: list[Record], end: bytes, size: int
 ) -> None:
     data = b"".join(map(encoded, written)) + end
-    read = list(pieces(cast("Path", Disk(data)), piece=size))
+    read = list(pieces(io.BytesIO(data), piece=size))
     whole = decoded(data)
     last = read[-1]
     assert tuple(entry for piece in read for entry in piece.entries) == whole.entries
