@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from safetensors.torch import load_file, save_file
+from safetensors.torch import (
+    load_file,  # pyright: ignore[reportUnknownVariableType] - typed in part
+    save_file,  # pyright: ignore[reportUnknownVariableType] - typed in part
+)
 from torch import nn
 
 from gossipllm.model.adapter.peft_folder import CONFIG, TENSORS, read_peft
@@ -28,13 +31,13 @@ class Linears(nn.Module):
 
 def written(folder: Path, **settings: Any) -> Any:
     """A PEFT model with random factors, saved in the folder."""
-    torch.manual_seed(0)
+    rng = torch.Generator().manual_seed(0)
     config: Any = LoraConfig(target_modules=MODULES, r=2, lora_alpha=6, **settings)
-    model: Any = get_peft_model(cast("Any", Linears()), config)
+    model = cast("Any", get_peft_model)(Linears(), config)
     with torch.no_grad():
         for name, value in model.named_parameters():
             if "lora_" in name:
-                value.copy_(torch.randn_like(value))
+                value.copy_(torch.randn(value.shape, generator=rng))
     model.save_pretrained(folder)
     return model
 
