@@ -35,6 +35,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "chat": ("peers.commands.chat.command:chat", "Talk with what a peer has learned, or with its base."),
     "export": ("peers.commands.export:export", "Write what a peer learned as a PEFT adapter."),
+    "vector": (
+        "peers.commands.vector.vector:vector",
+        "Add, subtract and compare what adapters have learned.",
+    ),
     "doctor": (
         "peers.commands.doctor.command:doctor",
         "Check this device: Python, torch, disk, clock, ports, network.",

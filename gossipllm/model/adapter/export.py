@@ -21,12 +21,12 @@ from safetensors.numpy import save
 from gossipllm import base as embedded
 from gossipllm.config import EMBEDDED
 from gossipllm.model.adapter.names import A, B
+from gossipllm.model.adapter.peft_folder import BASE_KEY, CONFIG, PREFIX, TENSORS
 from gossipllm.model.adapter.snapshots import Snapshot, decode_snapshot
 from gossipllm.model.loading.hub import cached_folder
 from trust.errors import UserMistake
 from trust.folders import written_folder
 
-_PEFT_PREFIX: Final = "base_model.model."
 _TOKENIZER_FILES: Final = (
     "tokenizer*.json",
     "tokenizer*.model",
@@ -61,15 +61,14 @@ def export_adapter(
     stretch = math.sqrt(state.header.rank) if state.header.scaling == "rslora" else 1.0
     tensors = {
         # PEFT divides alpha by the root of the rank then, which is less than by the rank.
-        f"{_PEFT_PREFIX}{name}.weight": np.ascontiguousarray(
-            v / np.float32(stretch) if name.endswith(B) else v
-        )
+        f"{PREFIX}{name}.weight": np.ascontiguousarray(v / np.float32(stretch) if name.endswith(B) else v)
         for name, v in state.adapter.items()
     }
+    metadata = {"format": "pt", BASE_KEY: state.header.base.hex()}
     config = json.dumps(_adapter_config(state), indent=2, sort_keys=True)
-    with written_folder(out, key="adapter_config.json") as folder:
-        (folder / "adapter_model.safetensors").write_bytes(save(tensors, metadata={"format": "pt"}))
-        (folder / "adapter_config.json").write_text(config + "\n", encoding="utf-8")
+    with written_folder(out, key=CONFIG) as folder:
+        (folder / TENSORS).write_bytes(save(tensors, metadata=metadata))
+        (folder / CONFIG).write_text(config + "\n", encoding="utf-8")
         (folder / "README.md").write_text(card(state, peers, row or {}), encoding="utf-8")
         _copy_tokenizer(state.header.model_name, folder)
 
@@ -109,7 +108,7 @@ def _adapter_config(state: Snapshot) -> dict[str, object]:
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": _hub_name(header.model_name) or None,
+        "base_model_name_or_path": hub_name(header.model_name) or None,
         "r": header.rank,
         "lora_alpha": header.alpha,
         "use_rslora": header.scaling == "rslora",
@@ -121,8 +120,8 @@ def _adapter_config(state: Snapshot) -> dict[str, object]:
     }
 
 
-def _hub_name(model_name: str) -> str:
-    """The name of the base on the hub, empty for one that is only known by a folder of this device."""
+def hub_name(model_name: str) -> str:
+    """The name of a base on the hub, empty for one that is only known by a folder of this device."""
     is_folder = model_name.startswith(("/", ".", "~")) or Path(model_name).expanduser().exists()
     return "" if model_name == EMBEDDED or is_folder else model_name
 
@@ -130,7 +129,7 @@ def _hub_name(model_name: str) -> str:
 def card(state: Snapshot, peers: Sequence[str], row: Mapping[str, float], *, merged: bool = False) -> str:
     """The model card of an adapter, or of a whole model with the adapter merged in."""
     header = state.header
-    base = _hub_name(header.model_name)
+    base = hub_name(header.model_name)
     name = f"`{base}`" if base else "a model of its author's device"
     name = "gossipllm's embedded model" if header.model_name == EMBEDDED else name
     lines = [
@@ -200,7 +199,7 @@ def _loading(model_name: str) -> tuple[str, ...]:
             "",
             "base = AutoModelForCausalLM.from_pretrained(model_folder())",
         )
-    base = _hub_name(model_name) or "the folder of the base model"
+    base = hub_name(model_name) or "the folder of the base model"
     return ("", f"base = AutoModelForCausalLM.from_pretrained({base!r})")
 
 

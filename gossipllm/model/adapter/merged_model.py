@@ -20,7 +20,7 @@ from gossipllm.config import ModelConfig
 from gossipllm.model.adapter.export import card, check_folder
 from gossipllm.model.adapter.names import A, B
 from gossipllm.model.adapter.snapshots import Snapshot, decode_snapshot
-from gossipllm.model.loading.models import base_fingerprint, load_base
+from gossipllm.model.loading.models import Base, base_fingerprint, load_base
 from trust.errors import UserMistake
 from trust.files import free_space
 from trust.folders import written_folder
@@ -50,6 +50,11 @@ def export_model(
             f"{short(state.header.base)} in the saved state"
         )
     add(base.model, state)
+    write_model(base, out, card(state, peers, row or {}, merged=True))
+
+
+def write_model(base: Base, out: Path, model_card: str) -> None:
+    """Write a model with its tokenizer and its card. Raises `UserMistake` where that cannot be written."""
     with written_folder(out, key="config.json") as folder:
         try:
             cast("Any", base.model).save_pretrained(folder)
@@ -57,7 +62,7 @@ def export_model(
             # So it reports a full disk.
             raise UserMistake(f"{out} cannot be written: {error} ({free_space(folder)})") from None
         cast("Any", base.tokenizer).save_pretrained(folder)
-        (folder / "README.md").write_text(card(state, peers, row or {}, merged=True), encoding="utf-8")
+        (folder / "README.md").write_text(model_card, encoding="utf-8")
 
 
 @torch.no_grad()
@@ -73,4 +78,16 @@ def add(model: PreTrainedModel, state: Snapshot) -> None:
         linear = model.get_submodule(module)
         product_OI = torch.tensor(state.adapter[module + B]) @ torch.tensor(value)
         product_OI *= state.header.alpha / state.header.rank
-        cast("torch.Tensor", linear.weight).add_(product_OI.T if isinstance(linear, Conv1D) else product_OI)
+        added = add_product(linear, product_OI)
+        assert added, "the adapter was trained on this base"
+
+
+@torch.no_grad()
+def add_product(linear: torch.nn.Module, product_OI: torch.Tensor) -> bool:
+    """Add to a layer's weight, of outputs by inputs, in place; False where the layer has no weight of this shape."""
+    weight = getattr(linear, "weight", None)
+    product = product_OI.T if isinstance(linear, Conv1D) else product_OI
+    if not isinstance(weight, torch.Tensor) or weight.shape != product.shape:
+        return False
+    weight.add_(product.to(weight))
+    return True

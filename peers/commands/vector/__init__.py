@@ -1,0 +1,1 @@
+"""The command `gossipllm vector`: arithmetic on what adapters have learned."""
