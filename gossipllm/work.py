@@ -302,6 +302,9 @@ class Declined(_Word, frozen=True, kw_only=True):
 class Evaluated(_Word, frozen=True, kw_only=True):
     """Mean trust loss of each row, in nats per token: over all windows (`losses`), and over those that propose.
 
+    Only the best row by `proposed` is measured on all windows. For other rows `losses` is the adapter's own loss with
+    their difference from it on the windows that propose, and gains and errors are NaN.
+
     `gains` say by how much the loss falls from that of the adapter as it is on the windows that judge, and `errors` are
     the standard errors of these differences, paired by windows (`gossipllm.learning.halves`). Where too few windows
     are there to be split, or the configuration does not split them, all of them propose and judge.

@@ -34,6 +34,11 @@ class Halves:
     proposing_P: NDArray[np.int64]
     judging_J: NDArray[np.int64]
 
+    @property
+    def whole(self) -> bool:
+        """Whether both are all windows."""
+        return self.proposing_P is self.judging_J
+
 
 def halves(windows: int, *, seed: int, round_: int, split: bool) -> Halves:
     """The halves of `windows` trust windows; of an odd number, the judging half is the larger one."""

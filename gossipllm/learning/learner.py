@@ -34,6 +34,7 @@ from gossipllm.config import LearnerConfig
 from gossipllm.config.choices import MIXINGS
 from gossipllm.learning.composition.composition import composition_of
 from gossipllm.learning.confirming import confirmed
+from gossipllm.learning.evaluating import evaluated
 from gossipllm.learning.iterate_average import at_average, with_iterate, without_average
 from gossipllm.learning.jobs import Job, LastLogitsJob, PredictJob, Task, losses_of
 from gossipllm.learning.learner_state import Diverged, LearnerState, diverged, resumed, saved
@@ -339,26 +340,15 @@ class Learner:
         )
 
     def _evaluate(self, request: Evaluate) -> Task[Evaluated]:
-        own_W = yield from self._own_trust_losses()
-        target = self._composition.target(self._now)
-        tried = [self._neighbours.merged(row, request.updates, target) for row in request.rows]
-        new = [one for one in tried if one is not None and one.trust_losses_W is None]
-        if new:
-            states = tuple(one.state for one in new)
-            for one, losses_W in zip(
-                new, (yield from losses_of(states, self._measuring.trust_WT, "trust")), strict=True
-            ):
-                one.trust_losses_W = losses_W
-        losses = [own_W if one is None or one.trust_losses_W is None else one.trust_losses_W for one in tried]
-        measuring, halves = self._measuring, self._measuring.halves(self.round)
-        proposing, judging = halves.proposing_P, halves.judging_J
-        own = measuring.loss_at(own_W, judging)
-        return Evaluated(
-            request=request.request,
-            losses=tuple(measuring.trust_loss(loss_W) for loss_W in losses),
-            proposed=tuple(measuring.loss_at(loss_W, proposing) for loss_W in losses),
-            gains=tuple(own - measuring.loss_at(loss_W, judging) for loss_W in losses),
-            errors=tuple(measuring.error_at(loss_W - own_W, judging) for loss_W in losses),
+        return (
+            yield from evaluated(
+                request,
+                own_W=(yield from self._own_trust_losses()),
+                target=self._composition.target(self._now),
+                neighbours=self._neighbours,
+                measuring=self._measuring,
+                round_=self.round,
+            )
         )
 
     def _fit(self, request: Fit) -> Task[Fitted]:

@@ -81,6 +81,10 @@ class Measuring:
         """The mean of trust losses over these windows."""
         return mean_loss(losses_W[windows_I], self.weights_at(windows_I))
 
+    def loss_of(self, losses_I: F32, windows_I: NDArray[np.int64]) -> float:
+        """The mean of losses that were measured on these trust windows alone."""
+        return mean_loss(losses_I, self.weights_at(windows_I))
+
     def error_at(self, differences_W: F32, windows_I: NDArray[np.int64]) -> float:
         """The standard error of the mean of differences of trust losses over these windows."""
         return standard_error(differences_W[windows_I], self.weights_at(windows_I))

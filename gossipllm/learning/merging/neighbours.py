@@ -41,10 +41,12 @@ class Target:
 
 @dataclass(slots=True, eq=False)
 class TriedMerge:
-    """The mix by one row, the whole adapter that it gives, and its losses on the trust split once they are measured."""
+    """The mix by one row, the whole adapter that it gives, and its losses on the trust split once they are measured:
+    `proposed_P` on the windows that propose, `trust_losses_W` on all."""
 
     mixed: MergedState
     state: State
+    proposed_P: F32 | None = None
     trust_losses_W: F32 | None = None
 
 
