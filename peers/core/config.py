@@ -116,9 +116,9 @@ class DefenceConfig:
     """Least weight of this peer itself in a merge, 0 to 1. Guess: what it has beside nine equal neighbours."""
 
     fruitless: int = 3
-    """Rounds in a row whose neighbours were tried and that brought no merge, after which this peer stops asking for a
-    while (`peers.core.asking`); 0 to 100, 0 never stops. Needs `confirm`. Guess: relatives may be refused in the first
-    rounds, in which all have learned little."""
+    """Rounds in a row whose neighbours were tried and that brought no whole merge, after which this peer stops asking
+    for a while (`peers.core.asking`); 0 to 100, 0 never stops. Needs `confirm`. Guess: relatives may be refused in the
+    first rounds, in which all have learned little."""
 
     patience: int = 2
     """Rounds in a row that this peer may be worse off than training alone would have left it, before it goes back to

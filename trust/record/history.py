@@ -172,7 +172,8 @@ class Round(_Record, frozen=True, kw_only=True, tag="round"):
     judged_error: float = 0.0
     """Standard error of `judged`, of differences paired by windows."""
     fruitless: int = 0
-    """Rounds in a row, up to this one, whose neighbours were tried and that brought no merge; 0 where not counted."""
+    """Rounds in a row, up to this one, whose neighbours were tried and that brought no whole merge; 0 where not
+    counted."""
     asks_in: int = 0
     """Rounds after this one that ask no neighbour, because none helped; 0 where the next one asks."""
     alone: float | None = None

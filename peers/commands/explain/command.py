@@ -114,8 +114,8 @@ def explain(
                       by how much the last merge that was tried lowered the loss
                       on the windows that judge merges; null where none was judged
       fruitless, asks_in
-                      rounds in a row that asked and brought no merge, and those
-                      to come that ask nobody
+                      rounds in a row that asked and brought no whole merge, and
+                      those to come that ask nobody
       blocked         why I's owner blocked J; null where J is not blocked
     """
     run = read_run(path)

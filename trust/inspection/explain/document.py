@@ -163,7 +163,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     `judged` is by how much the row that was judged last lowered the loss on the windows that judge merges, with its
     standard error; null where nothing was judged. `fruitless` counts the rounds in a row that asked and brought no
-    merge, `asks_in` the rounds to come that ask nobody.
+    whole merge, `asks_in` the rounds to come that ask nobody.
     """
 
     schema: int = SCHEMA

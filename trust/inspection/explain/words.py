@@ -144,7 +144,7 @@ def of_asking(answer: Explanation, me: str) -> str:
         again = f"after {answer.asks_in} more round{'s' if answer.asks_in > 1 else ''}"
     tried = f"the last {answer.fruitless} rounds" if answer.fruitless > 1 else "the last round"
     return (
-        f"Nobody here helps {me}: {tried} that asked brought no merge. Alone {me} is at "
+        f"Nobody here helps {me}: {tried} that asked brought no whole merge. Alone {me} is at "
         f"{_perplexity(answer.trust_merged)} on its trust text. It asks again {again}, or when somebody new comes."
     )
 

@@ -48,7 +48,7 @@ class Searching:
         """The state after a round of `saved`. One in which nobody was tried, for another reason than a pause, changes
         nothing."""
         asking, people = saved.asking, ended.participants
-        merged = ended.choice.guard in ("taken", "shrunk")
+        merged = ended.choice.guard == "taken"
         if not self._pauses:
             return asking
         if self.pauses(saved):
@@ -65,8 +65,8 @@ class Searching:
         where = f"a perplexity of {math.exp(loss):.4g}" if loss < _LARGEST else f"a loss of {loss:.3g}"
         times = f"{after.fruitless} rounds" if after.fruitless > 1 else "a round"
         text = (
-            f"nobody here helps you: {times} in a row brought no merge; alone you are at {where} on your trust text. "
-            f"Asking again in {after.waits} rounds, or when somebody new comes"
+            f"nobody here helps you: {times} in a row brought no whole merge; alone you are at {where} on your trust "
+            f"text. Asking again in {after.waits} rounds, or when somebody new comes"
         )
         return [note(self._me, "info", text)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -21,6 +22,7 @@ from gossipllm.work import (
     Restore,
     Trained,
 )
+from peers.core.asking import LEAST_PAUSE
 from peers.core.config import DefenceConfig
 from peers.core.effects import Effect, Log, Store, WakeAt
 from peers.core.events import Blocked, Reopening, Woke
@@ -28,7 +30,7 @@ from peers.core.round.learner_supervision import MERGE_TRIES
 from support.core_bench import Bench, RemotePeer, update_of
 from support.effects import every, only, requests, round_record
 from support.running_core import neighbourhood
-from trust.record.history import LeftOut, Note, Refusal, Round, Seen
+from trust.record.history import Guard, LeftOut, Note, Refusal, Round, Seen
 from wire.digest import Content
 
 GOOD = Confirmation(gain=0.5, error=0.1, mismatch=0.0, twin=0, size=1.0)
@@ -149,6 +151,19 @@ def test_the_second_refused_merge_in_a_row_is_told_with_the_names(
     line, alone = told[1]
     assert "nobody here helps you: 2 rounds in a row" in alone
     assert all(f"{name} (raised the trust loss, -0.5)" in line for name in NAMES)
+
+
+@pytest.mark.parametrize(("far", "guard", "pause"), [(2.0, "taken", 0), (10.0, "shrunk", LEAST_PAUSE)])
+def test_a_merge_that_had_to_be_shrunk_is_made_but_counts_as_no_help(
+    far: float, guard: Guard, pause: int
+) -> None:
+    bench, ann = (
+        Bench(defence=replace(DEFENCE, fruitless=1)),
+        RemotePeer("ann", update=update_of([far, 0, 0, 0])),
+    )
+    ended = bench.finish(confirmed(bench, asked(bench, [ann]), {ann.id: GOOD}))
+    assert (round_in(ended).guard, round_in(ended).asks_in) == (guard, pause)
+    assert seen(ended)["ann"].weight > 0
 
 
 def test_of_twins_the_one_with_more_standing_counts_then_the_one_heard_first(bench: Bench) -> None:
