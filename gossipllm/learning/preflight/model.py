@@ -22,7 +22,7 @@ from gossipllm.learning.preflight.peft_fit import fit_with_peft
 from gossipllm.learning.warm_start import started_warm
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.placement import Attached, attach
-from gossipllm.model.blocks import blocks_of
+from gossipllm.model.blocks import blocks_of, shadow
 from gossipllm.model.contexts.held import check_held
 from gossipllm.model.contexts.quantised import pack, packed_in
 from gossipllm.model.loading.models import Base, hollow_base
@@ -44,8 +44,9 @@ def examined(config: LearnerConfig) -> ModelAccount:
     base = hollow_base(config.model)
     check_length(config.data, base.context_length)
     weights = _weights(base.model)
+    plain = shadow(base.model)
     attached = attach(base.model, config.adapter)
-    peft = fit_with_peft(hollow_base(config.model).model, attached.blueprint(config.adapter))
+    peft = fit_with_peft(plain, attached.blueprint(config.adapter))
     bits = PACKED_BITS.get(config.layers.context, 0)
     if config.model.held != "whole":
         # bitsandbytes' 4 bits take as much as ours.
