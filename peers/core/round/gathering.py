@@ -9,8 +9,9 @@ from peers.core.config import CoreConfig
 from peers.core.events import PeerId
 from peers.core.others.inbox import ReceivedAnnouncement
 from peers.core.others.neighbourhood import Neighbourhood
-from peers.core.round.stages import Gathering, Participant
-from peers.core.saved import LocalSteps
+from peers.core.round.decision.deciding import own_counts
+from peers.core.round.stages import Gathering, Participant, Participants
+from peers.core.saved import LocalSteps, Saved, announced_of
 from trust.rows.evidence import MAX_DISTANCE, Distance
 from trust.rows.rows import evidence_of, is_measure
 
@@ -97,6 +98,22 @@ class Gatherer:
             return None
         return Participant(
             member.received, member.update, member.evidence, member.staleness, distances, answer.own
+        )
+
+    def participants(self, stage: Gathering, saved: Saved, now: float, *, merges: bool) -> Participants:
+        """Everybody who takes part in the round of `saved` as it ends. No further update is heard or fetched for it.
+        Without `merges` no share is absorbed."""
+        local = announced_of(saved).local
+        self._others.inbox.close()
+        self._others.fetching.close()
+        return Participants(
+            members=self.members(stage, now),
+            gathered_s=now - stage.since,
+            own_loss=local.trust_loss,
+            previous=self._others.weights,
+            own_counts=own_counts(saved, local, self._config.trust),
+            shares=self._others.shares(now) if merges else (),
+            round=saved.round,
         )
 
     def members(self, stage: Gathering, now: float) -> tuple[Participant, ...]:

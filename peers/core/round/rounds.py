@@ -59,15 +59,16 @@ from peers.core.others.blobs.pulls import BAD_CONTENT_FINE
 from peers.core.others.neighbourhood import Neighbourhood
 from peers.core.round.advancing import Advance
 from peers.core.round.decision.confirming import Confirmer
-from peers.core.round.decision.deciding import Decider, Step, own_counts, paused
+from peers.core.round.decision.deciding import Decider, Step, paused
 from peers.core.round.disk import Disk
 from peers.core.round.ending import Ending
 from peers.core.round.gathering import Gatherer
 from peers.core.round.learner_supervision import MERGE_TRIES, LearnerStep, LearnerSupervision, note
-from peers.core.round.memory.rereading import grown_note, with_text
+from peers.core.round.memory.rereading import Rereading
 from peers.core.round.memory.returning import Returning
 from peers.core.round.memory.searching import Searching
 from peers.core.round.memory.settling import Settling
+from peers.core.round.own_blobs import OwnBlobs
 from peers.core.round.planning import Planner
 from peers.core.round.records import begun_record
 from peers.core.round.stages import (
@@ -128,10 +129,8 @@ class Rounds:
         self._gatherer = Gatherer(config, neighbourhood)
         self._decider = Decider(config, Confirmer(config, keys, neighbourhood), new_request)
         self._disk = Disk(keys.peer_id)
-        self._rereads = False
-        """Whether the text changed since the learner read it."""
-        self._shown: tuple[Content, ...] = ()
-        """Blobs of the announcement that neighbours fetch from."""
+        self._own_blobs = OwnBlobs(neighbourhood, planner)
+        self._rereading = Rereading(keys.peer_id)
         self.stage: Stage = Opening(None)
 
     @property
@@ -140,8 +139,7 @@ class Rounds:
 
     def own_blob(self, digest: bytes) -> Content | None:
         """A blob of the last published announcement, or a context that this peer offers."""
-        shown = next((content for content in self._shown if content.digest == digest), None)
-        return shown or self._others.fetching.contexts.blob(digest)
+        return self._own_blobs.blob(digest)
 
     # -- the learner is open ------------------------------------------------------------------------
 
@@ -149,21 +147,13 @@ class Rounds:
         """The learner is open: log it and what it reads, and continue from the saved state."""
         begun = begun_record(self._me, self._config, round_=self.round, opened=event)
         read = [note(self._me, "info", line) for line in event.account]
-        return [Log(record=begun), *read, *self._read(event), *self._resume(now)]
-
-    def _read(self, event: Opened) -> list[Effect]:
-        """Take the ledger of the text that was read. Where the text grew, training begins again: the losses up to now
-        are of another text."""
-        before, self._saved = self._saved, with_text(self._saved, event.text)
-        if before is self._saved:
-            return []
-        stored: list[Effect] = [Store(saved=self._saved)] if self._saved.stage == "training" else []
-        return [*(grown_note(self._me, event) if before.text is not None else []), *stored]
+        self._saved, reread = self._rereading.read(self._saved, event)
+        return [Log(record=begun), *read, *reread, *self._resume(now)]
 
     def text_changed(self) -> list[Effect]:
         """The files of this peer's text changed: open the learner again, at rest at once, else when the round is
         over."""
-        self._rereads = True
+        self._rereading.wanted = True
         return self._reread() if isinstance(self.stage, Settled) else []
 
     def _reread(self) -> list[Effect]:
@@ -192,7 +182,7 @@ class Rounds:
             return []
         request = self._new_request()
         self.stage = Opening(request)
-        self._rereads = False
+        self._rereading.wanted = False
         return [self._supervision.open(request, self._saved)]
 
     def failed(self, event: Failed, now: float) -> list[Effect]:
@@ -229,7 +219,7 @@ class Rounds:
             done = "the 1 round is" if limit == 1 else f"all {limit} rounds are"
             text = f"{done} done; still serving what was learned"
             return [note(self._me, "info", text)]
-        if self._rereads:
+        if self._rereading.wanted:
             return self._reread()
         if self._saved.plateau.rests:
             self._rest(Settled())
@@ -259,7 +249,7 @@ class Rounds:
         self.stage = stage
         if self._saved.update is not None:
             # After a restart neighbours have not heard of it from this process yet.
-            self._show(self._saved)
+            self._own_blobs.show(self._saved)
         self._others.rest()
 
     def trained(self, event: Trained, now: float) -> list[Effect]:
@@ -290,16 +280,8 @@ class Rounds:
     def save_again(self, generation: int) -> list[Effect]:
         return self._disk.save_again(self._saved, generation)
 
-    def _show(self, saved: Saved) -> None:
-        """From now on, neighbours hear of this announcement and fetch its blobs."""
-        announced = announced_of(saved)
-        self._shown = (announced.update, announced.evidence, *(share.content for share in saved.shares))
-        self._others.fetching.showing.publish(announced.evidence.digest)
-        self._others.set_own(saved.frame)
-        self._others.fetching.contexts.want(self._planner.context_key(saved.plan))
-
     def _publish(self, saved: Saved, now: float) -> list[Effect]:
-        self._show(saved)
+        self._own_blobs.show(saved)
         self._searching.resume(saved)
         stage = self.stage = Gathering(since=now)
         publish = Publish(frame=saved.frame)
@@ -383,18 +365,8 @@ class Rounds:
     # -- the row, and the merge -----------------------------------------------------------------------
 
     def _end_gathering(self, stage: Gathering, now: float, *, merges: bool = True) -> list[Effect]:
-        saved, local = self._saved, announced_of(self._saved).local
-        self._others.inbox.close()
-        self._others.fetching.close()
-        participants = Participants(
-            members=self._gatherer.members(stage, now),
-            gathered_s=now - stage.since,
-            own_loss=local.trust_loss,
-            previous=self._others.weights,
-            own_counts=own_counts(saved, local, self._config.trust),
-            shares=self._others.shares(now) if merges else (),
-            round=saved.round,
-        )
+        saved = self._saved
+        participants = self._gatherer.participants(stage, saved, now, merges=merges)
         if self._returning.pauses(saved.course):
             participants = paused(participants)
         # A learner that died over going back as well ends the round as it is.

@@ -6,12 +6,29 @@ import msgspec
 
 from gossipllm.work import Opened
 from peers.core.course import Course
-from peers.core.effects import Effect
+from peers.core.effects import Effect, Store
 from peers.core.events import PeerId
 from peers.core.plateau import Plateau
 from peers.core.round.learner_supervision import note
 from peers.core.saved import Saved
 from wire.digest import Content
+
+
+class Rereading:
+    """`wanted` says that the text changed since the learner read it: it is opened again as soon as a round is over."""
+
+    def __init__(self, me: PeerId) -> None:
+        self._me = me
+        self.wanted = False
+
+    def read(self, saved: Saved, opened: Opened) -> tuple[Saved, list[Effect]]:
+        """The state with the ledger of the text that was read. Where the text grew, training begins again: the losses
+        up to now are of another text."""
+        after = with_text(saved, opened.text)
+        if after is saved:
+            return saved, []
+        stored: list[Effect] = [Store(saved=after)] if after.stage == "training" else []
+        return after, [*(grown_note(self._me, opened) if saved.text is not None else []), *stored]
 
 
 def with_text(saved: Saved, text: Content | None) -> Saved:

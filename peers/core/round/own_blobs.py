@@ -1,0 +1,29 @@
+"""The blobs of this peer's own announcement: what its neighbours hear of and fetch."""
+
+from __future__ import annotations
+
+from peers.core.others.neighbourhood import Neighbourhood
+from peers.core.round.planning import Planner
+from peers.core.saved import Saved, announced_of
+from wire.digest import Content
+
+
+class OwnBlobs:
+    """Those of the last announcement that was shown, and the contexts that this peer offers."""
+
+    def __init__(self, others: Neighbourhood, planner: Planner) -> None:
+        self._others = others
+        self._planner = planner
+        self._shown: tuple[Content, ...] = ()
+
+    def show(self, saved: Saved) -> None:
+        """From now on, neighbours hear of this announcement and fetch its blobs."""
+        announced = announced_of(saved)
+        self._shown = (announced.update, announced.evidence, *(share.content for share in saved.shares))
+        self._others.fetching.showing.publish(announced.evidence.digest)
+        self._others.set_own(saved.frame)
+        self._others.fetching.contexts.want(self._planner.context_key(saved.plan))
+
+    def blob(self, digest: bytes) -> Content | None:
+        shown = next((content for content in self._shown if content.digest == digest), None)
+        return shown or self._others.fetching.contexts.blob(digest)
