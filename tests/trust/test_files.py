@@ -135,3 +135,9 @@ def test_leftovers_can_be_removed(tmp_path: Path) -> None:
     (tmp_path / "state.0").write_bytes(b"whole")
     remove_unfinished(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["state.0"]
+
+
+def test_a_folder_below_a_file_is_refused_with_the_name_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError, match=r"Not a directory: .*/file'$"):
+        make_private_folder(tmp_path / "file" / "a" / "b")

@@ -48,7 +48,7 @@ def check_model_folder(folder: Path, key: str) -> None:
     that named the folder."""
     if not (folder / "config.json").is_file():
         raise UserMistake(f"{key}: {folder} holds no config.json, so it is no model folder")
-    if not any(folder.glob("*.safetensors")):
+    if not any(path.is_file() for path in folder.glob("*.safetensors")):
         raise UserMistake(f"{key}: {folder} holds no weights (*.safetensors)")
     if not any(folder.glob("tokenizer*")) and not any(folder.glob("vocab*")):
         raise UserMistake(f"{key}: {folder} holds no tokenizer (tokenizer.json)")

@@ -58,6 +58,10 @@ _SUFFIX: Final = re.compile(r"\.(?=[\w~#-]*[a-z~#])[\w~#-]{1,10}", re.ASCII)
 """What counts as a suffix: "2026.05.01" and "Dr. Frank writes" have none."""
 
 
+_LOCK: Final = "~$"
+"""How the names of files begin that office programs put beside a document that is open."""
+
+
 @dataclass(frozen=True, slots=True)
 class TextFile:
     """A file to read. `packing` is the suffix of the program that packed it, empty for none."""
@@ -155,7 +159,7 @@ def _walked(folder: Path, left_out: Counter) -> Iterator[Path]:
                 kept.append(name)
         folders[:] = kept
         for name in sorted(names):
-            if name.startswith("."):
+            if name.startswith((".", _LOCK)):
                 left_out.add("hidden file", shown(Path(at, name)))
             else:
                 yield Path(at, name)

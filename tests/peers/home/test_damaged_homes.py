@@ -9,43 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from gossipllm.base import corpus_file
-from gossipllm.config import DataConfig
-from peers.core.merge_inputs import MergeInput, MergeInputs
 from peers.core.saved import Saved
-from peers.home.config import PeerConfig, load_config
+from peers.home.config import load_config
 from peers.home.folder import Home
-from peers.home.making import make_home
-from peers.home.merge_inputs import read_merge_inputs, write_merge_inputs
+from peers.home.merge_inputs import read_merge_inputs
 from peers.home.store import StateStore
 from peers.identity import Identity
-from peers.net.finding.book_file import read_book, write_book
+from peers.net.finding.book_file import read_book
 from peers.run.command import RunOptions, _opened
-from support.records import begun_of, entry_of, round_of
-from support.states import filled_store, state_of
+from support.homes import FILES, full_home
+from support.states import state_of
 from trust.errors import UserMistake
 from trust.inspection.show.latest import read_latest
-from trust.record.blocked import BlockedPeer, write_blocked
-from trust.record.segments import HistoryLimits
-from trust.record.writer import HistoryWriter
-from wire.digest import Content
 
 LAST = 6
 """The newest generation: it begins round 3, and rounds 0 to 2 were announced."""
-FILES = (
-    "peer.toml",
-    "identity.key",
-    "history.msgpack",
-    "history-000001.msgpack",
-    "state/state.0",
-    "state/state.1",
-    "state/published",
-    "state/company",
-    "addresses.json",
-    "blocked.json",
-    "learner.log",
-    "lock",
-)
 FLIPS = 25
 """Bits that are flipped in each file, besides those of its first and last bytes."""
 
@@ -53,27 +31,7 @@ FLIPS = 25
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Home:
     """A home with one of each file."""
-    home = Home(tmp_path_factory.mktemp("whole") / "home")
-    me = make_home(home, PeerConfig(data=DataConfig(path=str(corpus_file("fr"))))).peer_id
-    filled_store(home.state, *range(1, LAST + 1))
-    limits = HistoryLimits(segment_bytes=2_000)
-    with HistoryWriter(home.history, peer=me, now=0.0, limits=limits) as writer:
-        writer.append(entry_of(begun_of(me)))
-        for number in range(5):
-            writer.append(entry_of(round_of(me, number, {"b": 0.5})))
-    member = MergeInput(
-        peer="b", name="b", its_round=1, weight=0.5, update=Content.of(b"u" * 50), evidence=None
-    )
-    inputs = MergeInputs(
-        peer="a", round=2, snapshot=Content.of(b"s" * 50), self_weight=0.5, members=(member,)
-    )
-    write_merge_inputs(home.state, inputs)
-    write_book(home.addresses, {Identity(bytes(32)).peer_id: ["/ip4/192.0.2.1/tcp/1"]})
-    write_blocked(home.folder, [BlockedPeer(peer="mallory")])
-    home.learner_log.write_text("a line\n")
-    with home.locked():
-        pass
-    return home
+    return full_home(tmp_path_factory.mktemp("whole") / "home", last=LAST)
 
 
 def opened(home: Home) -> Saved | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from peers.home.folder import Home
+from support.homes import FILES, full_home
 from trust.errors import UserMistake
 
 HOLD = """
@@ -126,3 +127,19 @@ def test_files_that_earlier_versions_left_readable_are_closed_to_others(home: Ho
     home.close_to_others()
 
     assert [path.stat().st_mode & 0o777 for path in files] == [0o600] * len(files)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077, 0o777], ids=oct)
+def test_every_file_and_folder_of_a_home_is_its_owners_alone_whatever_the_umask(
+    tmp_path: Path, umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        home = full_home(tmp_path / "above" / "home", last=4)
+    finally:
+        os.umask(before)
+
+    found = {path: path.stat().st_mode & 0o777 for path in (tmp_path / "above").rglob("*")}
+    assert {str(path.relative_to(home.folder)) for path in found if path.is_file()} == set(FILES)
+    assert all(mode == (0o600 if path.is_file() else 0o700) for path, mode in found.items()), found
+    assert (tmp_path / "above").stat().st_mode & 0o777 == 0o700

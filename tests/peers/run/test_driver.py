@@ -3,58 +3,27 @@
 from __future__ import annotations
 
 import gc
-import math
 import re
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import trio
 
-from gossipllm.work import Open, Progress, Request
+from gossipllm.work import Progress
 from peers.core.config import CoreConfig, RoundConfig
 from peers.core.core import Core
 from peers.core.merge_inputs import MergeInputs
 from peers.core.round.stages import Saving
 from peers.net.host import NetworkTraffic
 from peers.run.driver import Clock, Driver
-from peers.run.learner_process import Lost
 from peers.run.performer import Ending
-from sim.toy.learner import ToyLearner
 from sim.world.keys import ToyKeys
 from support.networks import Hub, RecordingPeer, wait_until
+from support.toy_learning import ToyLearning
 from trust.record.history import Note, Record, Round
 from wire.codec import MAGIC
-
-
-class ToyLearning:
-    """The toy learner behind the driver's boundary; `die_at` is how many requests it takes before it dies."""
-
-    def __init__(self, target: list[float], *, base: str = "toy", die_at: float = math.inf) -> None:
-        self._to_ask, self._asked = trio.open_memory_channel[Request](100)
-        self._make = lambda: ToyLearner(target, base=base)
-        self._die_at = die_at
-        self.opened = 0
-
-    def ask(self, request: Request) -> None:
-        self._to_ask.send_nowait(request)
-
-    async def run(self, answered: Callable[[Any], None], lost: Lost) -> None:
-        learner, taken = self._make(), 0
-        async for request in self._asked:
-            if isinstance(request, Open):
-                learner = self._make()
-                self.opened += 1
-            taken += 1
-            if taken == self._die_at:
-                lost("killed by SIGKILL", False)
-                continue
-            answered(
-                Progress(request=request.request, phase="toy", step=1, steps=1, loss=0.0, tokens_per_s=1.0)
-            )
-            answered(learner.answer(request))
 
 
 class Memory:

@@ -40,6 +40,12 @@ def test_a_git_lfs_pointer_in_place_of_any_file_is_named(copy: Path, name: str) 
     assert refusal(copy).startswith(f"model.name: {copy / name} is a git-lfs pointer, not the file itself")
 
 
+def test_a_folder_in_place_of_the_weights_is_no_file_of_weights(copy: Path) -> None:
+    (copy / "model.safetensors").unlink()
+    (copy / "model.safetensors").mkdir()
+    assert "holds no weights" in refusal(copy)
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
 def test_an_empty_file_is_named(copy: Path, name: str) -> None:
     (copy / name).write_bytes(b"")

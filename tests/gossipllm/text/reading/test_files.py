@@ -38,6 +38,7 @@ def test_text_files_of_a_folder_are_found_in_order_whatever_the_case_of_their_su
     [
         ("._monday.txt", "hidden file"),
         (".DS_Store", "hidden file"),
+        ("~$letter.txt", "hidden file"),
         (".trash/deleted.txt", "hidden or system folder"),
         (".obsidian/app.json", "hidden or system folder"),
         ("__MACOSX/a.txt", "hidden or system folder"),
