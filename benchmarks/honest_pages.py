@@ -21,7 +21,7 @@ from sim.comparison.users import (
 )
 from sim.experiments.measuring.best_states import AVERAGES
 from sim.experiments.measuring.metrics import RunMetrics, StateMetrics
-from sim.experiments.methods import method_named
+from sim.experiments.methods import DECAY_ROUNDS, method_named
 from sim.experiments.scenarios import Scenario
 
 HEADS: Final = (
@@ -29,6 +29,7 @@ HEADS: Final = (
     *("best round", "tokens to target", "kB to target", "compute"),
 )
 LEGEND: Final = """\
+* best local: of all lone methods and their averages the state of least trust loss, for each user
 * best: test perplexity of each user's best state by its own trust split, mean; last: after the last round
 * against best local: change of the mean perplexity against each user's best lone state, and its 95 % interval
 * mean, ema: the best mean and the best moving average of each user's own iterates, a rest for the noise of steps
@@ -74,15 +75,15 @@ def page(name: str, results: Results, *, lone: Sequence[str]) -> str:
     lines = [
         _row("best local", "", local, local, pooled, None, target),
         *([_row("best pooled", "", pooled, local, {}, None, target)] if pooled else []),
-        *(
-            _row(method, f"{results.rates[method]:g}", states[method], local, pooled, runs[method], target)
-            for method in runs
-        ),
-        *(
-            _row(f"{method}, {average}", f"{results.rates[method]:g}", known, local, pooled, None, target)
-            for (method, average), known in averages.items()
-        ),
     ]
+    for method in runs:
+        rate = f"{results.rates[method]:g}"
+        lines.append(_row(method, rate, states[method], local, pooled, runs[method], target))
+        lines += [
+            _row(f"{method}, {average}", rate, known, local, pooled, None, target)
+            for (of, average), known in averages.items()
+            if of == method
+        ]
     rule = ["---", *["---:"] * (len(HEADS) - 1)]
     table = "\n".join(f"| {' | '.join(cells)} |" for cells in (HEADS, rule, *lines))
     passes = (
@@ -91,10 +92,11 @@ def page(name: str, results: Results, *, lone: Sequence[str]) -> str:
     bases = [peer.base for one in runs[lone[0]] for peer in one.peers if peer.base is not None]
     about = (
         f"{scenario.peers} peers of {scenario.data.partition.train_tokens:,} training tokens, "
-        f"{scenario.round.rounds} rounds of {scenario.round.steps} steps ({passes:.0f} passes), seeds "
+        f"{scenario.round.rounds} rounds of {scenario.round.steps} steps ({passes:.0f} passes; up to {DECAY_ROUNDS} "
+        f"times as many with +decay), seeds "
         f"{', '.join(str(one.seed) for one in runs[lone[0]])}; untrained {statistics.fmean(bases):.1f}"
     )
-    return f"### {name}\n\n{about}\n\n{table}\n\n{_against_averaging(states)}{LEGEND}"
+    return f"### {name}\n\n{about}\n\n{table}\n\n{_against_averaging(states)}"
 
 
 def stopped_with(runs: Sequence[RunMetrics], local: Sequence[RunMetrics]) -> dict[User, StateMetrics]:
@@ -124,7 +126,7 @@ def _row(
     target: float,
 ) -> list[str]:
     change = None if states is local else gain(states, local)
-    gap = gap_closed(states, local, pooled) if pooled and states is not local else None
+    gap = gap_closed(states, local, pooled) if pooled and _merges(label) else None
     last = "" if runs is None else f"{statistics.fmean(_last(runs)):.2f}"
     return [
         label,
@@ -152,6 +154,12 @@ def _compute(runs: Sequence[RunMetrics]) -> float:
         / len(one.peers)
         for one in runs
     )
+
+
+def _merges(label: str) -> bool:
+    """Whether a row is of a method that merges: only such a one is on the way from the best local to the pooled."""
+    name = label.partition(",")[0]
+    return not name.startswith("best ") and method_named(name).merging
 
 
 def _pools(method: str) -> bool:

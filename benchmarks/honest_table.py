@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Final
 
 from corpora import EMBEDDED
-from honest_pages import Results, page
+from honest_pages import LEGEND, Results, page
 from honest_settings import SETTINGS, Setting, amounts, scenario_of
 from paper_table import run, write_texts
 from rich.console import Console
@@ -88,7 +88,8 @@ def main() -> None:
         results = measured(name, SETTINGS[name], options, out, console)
         pages.append(page(name, results, lone=options.lone.split(",")))
         print(pages[-1])
-        (out / "honest_table.md").write_text("\n".join(pages), encoding="utf-8")
+        (out / "honest_table.md").write_text("\n".join((*pages, LEGEND)), encoding="utf-8")
+    print(LEGEND)
     console.print(f"written to {out / 'honest_table.md'}")
 
 
