@@ -103,8 +103,10 @@ class Home:
                 raise UserMistake(
                     f"{self.folder}: in use by the process with pid {holder}; stop that one first"
                 ) from None
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()}\n".encode())
+            # The lock is held without it too, as on a full disk: it only serves the message above.
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, f"{os.getpid()}\n".encode())
             yield
         finally:
             os.close(descriptor)

@@ -17,6 +17,7 @@ from peers.home.store import StateStore
 from peers.identity import Identity
 from peers.net.finding.book_file import read_book
 from peers.run.command import RunOptions, _opened
+from support.faulty_disk import ERRORS, Fault, FaultyDisk
 from support.homes import FILES, full_home
 from support.states import state_of
 from trust.errors import UserMistake
@@ -150,3 +151,30 @@ def test_a_home_without_any_state_that_announced_rounds_is_refused(whole: Home, 
         (home.state / name).unlink()
     with pytest.raises(UserMistake, match="the state files are gone, yet round 2 was announced"):
         StateStore(home.state).load()
+
+
+@pytest.mark.parametrize("fault", ERRORS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("torn", ["", "history.msgpack", "state/published", "state/state.0"])
+def test_a_start_on_a_disk_that_fails_at_any_operation_opens_or_says_why(
+    whole: Home, tmp_path: Path, fault: Fault, torn: str
+) -> None:
+    """With a file that is to be mended, too, and the next start on a good disk finds all that there was."""
+    for at in range(1, 40):
+        home = copied(whole, tmp_path / "home")
+        if torn:
+            (home.folder / torn).write_bytes((home.folder / torn).read_bytes()[:-9])
+        told = ""
+        with FaultyDisk(at, fault) as disk:
+            try:
+                opened(home)
+            except UserMistake as mistake:
+                told = str(mistake)
+        assert "\n" not in told
+        assert not told or str(home.folder) in told
+        after = opened(home)
+        assert after is not None
+        assert after.round > 2 or after.stage == "published"
+        if not disk.reached:
+            assert not told
+            return
+    raise AssertionError("the start does not end")
