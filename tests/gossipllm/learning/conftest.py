@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from gossipllm.config import LearnerConfig
+from gossipllm.config import LearnerConfig, TrainingConfig
 from gossipllm.config.choices import TRAINS, MergeRule, Missing
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
@@ -23,6 +23,7 @@ from gossipllm.model.adapter.placement import Attached, attach
 from gossipllm.text.windows import load_splits
 from gossipllm.work import Merge, Merged, Open, Opened, Train, Trained
 from support.adapters import AdapterOptions, adapter_config
+from support.learners import opened, train
 from support.progress import silent
 from wire.digest import Content
 from wire.units import Schema
@@ -155,6 +156,15 @@ def effect() -> Callable[..., np.ndarray]:
 @pytest.fixture(scope="session")
 def mixture() -> Callable[..., np.ndarray]:
     return mixture_of
+
+
+@pytest.fixture(scope="module")
+def neighbour(config: Callable[..., LearnerConfig]) -> Trained:
+    """What another peer, with other batches, published."""
+    other = opened(
+        config(training=TrainingConfig(batch_windows=4, learning_rate=1e-2, warmup_steps=2, seed=9))
+    )
+    return train(other, 1)
 
 
 class Pools:
