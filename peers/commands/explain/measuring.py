@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from gossipllm.config import Evidence, LearnerConfig
+from gossipllm.learning.answering.judging import PUBLISHED_BATCHES
 from gossipllm.learning.composition.composition import composition_of
 from gossipllm.learning.jobs import Task
-from gossipllm.learning.learner import PUBLISHED_BATCHES
 from gossipllm.learning.learner_pool import OPENING_STEPS
 from gossipllm.learning.learner_state import resumed
 from gossipllm.learning.measuring import Measuring

@@ -206,7 +206,7 @@ def test_a_window_that_diverges_leaves_the_base_packed(config: Config) -> None:
     wild = TrainingConfig(batch_windows=4, learning_rate=1.0, warmup_steps=0, optimiser="sgd")
     learner, reply = alone(windowed(config, "int8", training=wild))
     state = {name: np.full_like(value, np.nan) for name, value in learner.state.items()}
-    learner._now = replace(learner._now, state=state)
+    learner._memory.now = replace(learner._memory.now, state=state)
 
     with pytest.raises(Exception, match="diverged"):
         train(learner, reply, 1, 0)

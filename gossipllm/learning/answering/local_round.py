@@ -1,0 +1,87 @@
+"""The answer to `Train`: local steps, then the update and the predictions that neighbours will receive.
+
+Axes: W windows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gossipllm.config.choices import MIXINGS
+from gossipllm.learning.answering.memory import LearnerMemory
+from gossipllm.learning.iterate_average import at_average, with_iterate, without_average
+from gossipllm.learning.jobs import Task
+from gossipllm.learning.learner_state import LearnerState, diverged, saved
+from gossipllm.learning.merging.pruning import kept_rank, without_tail
+from gossipllm.learning.merging.updates import UpdateFormat
+from gossipllm.learning.training import OnProgress
+from gossipllm.work import (
+    Averaged,
+    Train,
+    Trained,
+)
+from wire.digest import Content
+
+
+def trained(memory: LearnerMemory, request: Train, on_progress: OnProgress) -> Task[Trained]:
+    before = yield from memory.training.settled(memory.now)
+    local = yield from memory.training.perform(request, before, on_progress)
+    done, kept = local.done, kept_rank(before.state, local.after.state, before.blueprint)
+    # Measured before the rank changes, because the fleet in use is still that of the rank that was trained.
+    state, start = (without_tail(one, kept) for one in (local.after.state, before.state))
+    after = local.after.narrowed(kept)
+    composed = memory.composition
+    updates = UpdateFormat(composed.published_form(after.blueprint), memory.config.mixing)
+    blob, evidence = yield from memory.measuring.predicted(composed.alone(composed.published(state)))
+    try:
+        published, begun = composed.published(after.state), composed.published(after.start)
+        update = updates.encoded(published, begun, after.units)
+    except ValueError as error:
+        raise diverged(error) from None
+    trust_losses_W = yield from memory.measuring.trust_losses(state)
+    if not np.isfinite(trust_losses_W).all():
+        raise diverged("its loss on the trust split is not finite")
+    if "progress" in memory.config.evidence:
+        memory.start_losses_W = yield from memory.measuring.trust_losses(start)
+    after, average = yield from _averaged(memory, request, after, memory.measuring.trust_loss(trust_losses_W))
+    memory.become(after, trust_losses_W)
+    memory.published = blob
+    return Trained(
+        request=request.request,
+        round=request.round,
+        update=Content.of(update),
+        offer=updates.schema.offer(after.units, updates.blueprint.rank),
+        evidence=Content.of(evidence),
+        snapshot=memory.snapshot(),
+        tokens=done.tokens,
+        samples=done.samples,
+        steps=request.steps,
+        train_loss=done.loss,
+        trust_loss=memory.measuring.trust_loss(trust_losses_W),
+        seconds=done.seconds,
+        importance=local.importance,
+        shares=local.shares,
+        contexts=() if local.within.made is None else (local.within.made,),
+        context_refused=local.within.refused,
+        note=local.within.note,
+        average=average,
+    )
+
+
+def _averaged(
+    memory: LearnerMemory, request: Train, after: LearnerState, trust_loss: float
+) -> Task[tuple[LearnerState, Averaged | None]]:
+    """`after` with the average that is kept of such states, and the average where it is measured: not below
+    `request.average_from`, and not where the present state is all that is in it. An adapter of two parts is more
+    than its tensors, and has no average."""
+    if request.average_from is None or MIXINGS[memory.config.mixing].beside:
+        return without_average(after), None
+    if request.steps:
+        after = with_iterate(after)
+    if after.averaged < 2 or trust_loss < request.average_from:
+        return after, None
+    losses_W = yield from memory.measuring.trust_losses(after.average)
+    if not np.isfinite(losses_W).all():
+        return without_average(after), None
+    snapshot = saved(at_average(after), memory.config, memory.fingerprints)
+    return after, Averaged(snapshot=snapshot, trust_loss=memory.measuring.trust_loss(losses_W))
