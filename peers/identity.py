@@ -13,6 +13,7 @@ that takes half a second and the command line shows peer ids often.
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import shlex
 from pathlib import Path
@@ -34,6 +35,8 @@ _PRIVATE_HEADS: Final = {
     96: bytes.fromhex("08011260"),
 }
 _KEY_BYTES: Final = 32
+_ENOUGH: Final = 16
+"""Bytes of the public key that tell the private one for sure: 2**128 others begin with the same."""
 _SIGNATURE_BYTES: Final = 64
 _MAX_ID_CHARACTERS: Final = 72
 """An inlined Ed25519 id has 52, as a CID 65. base58 decoding takes time quadratic in the length."""
@@ -57,7 +60,11 @@ class Identity:
 
     @classmethod
     def load(cls, path: Path) -> Identity:
-        """Raises `ValueError` naming the path if others may read the file or it holds no Ed25519 key."""
+        """Raises `ValueError` naming the path if others may read the file or it holds no Ed25519 key.
+
+        A file with one damaged bit, or that lost its end, is mended: the public key in it tells what the private one
+        was.
+        """
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode & 0o777
             if os.name == "posix" and mode & 0o077:
@@ -69,12 +76,17 @@ class Identity:
         for length, head in _PRIVATE_HEADS.items():
             if data.startswith(head) and len(data) == len(head) + length:
                 identity = cls(data[len(head) : len(head) + _KEY_BYTES])
-                if length > _KEY_BYTES and data[-_KEY_BYTES:] != identity.public_key:
-                    raise ValueError(
-                        f"{path} is damaged: its public key does not follow from its private key"
-                    )
-                return identity
-        raise ValueError(f"{path} does not hold a libp2p Ed25519 private key")
+                if length == _KEY_BYTES or data[-_KEY_BYTES:] == identity.public_key:
+                    return identity
+        identity = _mended(data)
+        if identity is None:
+            raise ValueError(
+                f"{path} does not hold a whole libp2p Ed25519 private key: put it back from a copy. Without one, this "
+                "identity is lost; gossipllm init NEW_FOLDER makes another"
+            )
+        with contextlib.suppress(OSError):
+            identity.save(path)
+        return identity
 
     def save(self, path: Path) -> None:
         """Atomic, synced, mode 0600; makes the folder 0700 if there is none."""
@@ -94,6 +106,24 @@ class Identity:
 
     def __repr__(self) -> str:
         return f"Identity({self.peer_id})"
+
+
+def _mended(data: bytes) -> Identity | None:
+    """The key in the bytes of a damaged file, in the form that `save` writes; None where they do not tell it for sure.
+
+    Seed and public key follow from each other, so an error in one shows in the other: a bit of the head or of the
+    public key is not needed, and of 256 seeds that differ in one bit one has this public key.
+    """
+    head = len(_PRIVATE_HEADS[64])
+    seed, public = data[head : head + _KEY_BYTES], data[head + _KEY_BYTES :]
+    if not _ENOUGH <= len(public) <= _KEY_BYTES:
+        return None
+    for flipped in (0, *(1 << bit for bit in range(8 * _KEY_BYTES))):
+        candidate = Identity((int.from_bytes(seed, "big") ^ flipped).to_bytes(_KEY_BYTES, "big"))
+        wrong = int.from_bytes(public, "big") ^ int.from_bytes(candidate.public_key[: len(public)], "big")
+        if wrong.bit_count() <= (not flipped):
+            return candidate
+    return None
 
 
 def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:

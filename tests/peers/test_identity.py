@@ -143,3 +143,53 @@ def test_a_file_that_holds_no_key_is_refused(tmp_path: Path, data: bytes) -> Non
 def test_the_private_key_is_not_shown() -> None:
     identity = Identity(SEED)
     assert repr(identity) == f"Identity({identity.peer_id})"
+
+
+@pytest.mark.parametrize("place", range(68))
+def test_a_file_with_one_wrong_bit_still_holds_the_identity_and_is_mended(tmp_path: Path, place: int) -> None:
+    path = tmp_path / "key"
+    identity = Identity(bytes(range(32)))
+    identity.save(path)
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[place] ^= 1 << place % 8
+    path.write_bytes(damaged)
+
+    assert Identity.load(path).peer_id == identity.peer_id
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("left", [67, 52])
+def test_a_file_that_lost_its_end_still_holds_the_identity(tmp_path: Path, left: int) -> None:
+    path = tmp_path / "key"
+    identity = Identity.generate()
+    identity.save(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:left])
+
+    assert Identity.load(path).peer_id == identity.peer_id
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("left", [0, 4, 35, 40, 51])
+def test_what_does_not_tell_the_key_for_sure_is_refused_and_left_as_it_is(tmp_path: Path, left: int) -> None:
+    path = tmp_path / "key"
+    Identity.generate().save(path)
+    path.write_bytes(path.read_bytes()[:left])
+    cut = path.read_bytes()
+
+    with pytest.raises(ValueError, match="put it back from a copy"):
+        Identity.load(path)
+
+    assert path.read_bytes() == cut
+
+
+def test_two_wrong_bits_of_the_seed_are_no_other_identity(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    Identity.generate().save(path)
+    damaged = bytearray(path.read_bytes())
+    damaged[10] ^= 3
+    path.write_bytes(damaged)
+
+    with pytest.raises(ValueError, match="put it back from a copy"):
+        Identity.load(path)
