@@ -29,8 +29,9 @@ from gossipllm.model.loading.models import (
 )
 from gossipllm.text.growth import grown_splits
 from gossipllm.text.reference import ReferenceSet, load_reference
-from gossipllm.text.tokens import document_tokens
+from gossipllm.text.tokens import check_vocabulary, document_tokens
 from gossipllm.text.windows import Splits, accounted, check_length, counted, reader_of
+from trust.errors import UserMistake
 from wire.digest import Content
 from wire.messages import Fingerprints
 
@@ -97,6 +98,11 @@ def load_shared_model(config: LearnerConfig, on_phase: OnPhase, *, alone: bool =
     attached = attach(base.model, config.adapter)
     packed = None
     if weights is not None:
+        if not attached.coverage.tried:
+            raise UserMistake(
+                "model.held, layers.context: this model cannot be read block by block, because its blocks depend on "
+                'each other: take model.held = "whole", and layers.context = "none" or "drop"'
+            )
         held = HeldPacked(base.model, weights, packer(windows or config.model.held))
         # A base that is held so altogether is never opened: adapters are trained on the packed layers.
         packed = held if windows else None
@@ -121,6 +127,7 @@ def load_grown_text(config: LearnerConfig, base: Base, ledger: Content | None) -
     check_length(config.data, base.context_length)
     reader = reader_of(config.data, base.tokenizer)
     documents = list(document_tokens(list(reader.documents()), base.tokenizer))
+    check_vocabulary(documents, base.vocabulary, "data.path")
     splits, after = grown_splits(documents, ledger, config.data, seed=config.training.seed)
     _, account = accounted(documents, reader.account, config.data.window_tokens)
     return counted(splits, account), after

@@ -29,11 +29,38 @@ def blocks_of(model: PreTrainedModel) -> torch.nn.ModuleList:
 
 def blocks_name(model: PreTrainedModel) -> str:
     """The name of the list of blocks, as `transformer.h` or `model.layers`. Raises `ValueError` where there is none."""
-    count = int(cast("Any", model.config).get_text_config().num_hidden_layers)
-    for name, module in cast("_Named", model.named_modules()):
-        if isinstance(module, torch.nn.ModuleList) and len(module) == count:
-            return name
-    raise ValueError(f"{type(model).__name__} has no list of {count} blocks")
+    count = stated_depth(model)
+    named = cast("_Named", model.named_modules())
+    lists = [name for name, each in named if isinstance(each, torch.nn.ModuleList) and len(each) == count]
+    # A vision tower may have as many blocks as the decoder that reads the text.
+    decoder = cast("Any", model).get_decoder()
+    inside = tuple(name for name, each in cast("_Named", model.named_modules()) if each is decoder and name)
+    lists.sort(key=lambda name: not name.startswith(tuple(f"{one}." for one in inside)))
+    if not count or not lists:
+        raise ValueError(f"{type(model).__name__} has no list of {count or 'its'} blocks")
+    return lists[0]
+
+
+def stated(model: PreTrainedModel, key: str) -> Any:
+    """A setting of the text model; None where it has none of this name, or one for each layer."""
+    try:
+        return getattr(cast("Any", model.config).get_text_config(), key, None)
+    except RuntimeError:
+        # transformers' answer where the layers of a family differ in it.
+        return None
+
+
+def stated_depth(model: PreTrainedModel) -> int:
+    """The number of blocks by the configuration; 0 where it states none."""
+    return int(stated(model, "num_hidden_layers") or 0)
+
+
+def stated_width(model: PreTrainedModel) -> int:
+    """The width of the hidden states by the configuration, or that of the embeddings."""
+    width: object = stated(model, "hidden_size")
+    if isinstance(width, int):
+        return width
+    return int(cast("Any", model.get_input_embeddings()).weight.shape[-1])
 
 
 def final_norm_of(model: PreTrainedModel) -> torch.nn.Module:

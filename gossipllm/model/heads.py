@@ -9,15 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Final
 
 from transformers import PreTrainedModel
 
+from gossipllm.model.blocks import stated, stated_width
 from trust.errors import UserMistake
 
 _APART: Final = ("q_proj", "k_proj", "v_proj")
 _FUSED: Final = ("c_attn", "qkv_proj")
 _OUT: Final = ("o_proj", "out_proj", "c_proj")
+_UNKNOWN: Final = (
+    'adapter.train = "heads": the attention of this model is not of a known form; use "both", which adapts '
+    "all linear layers"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +57,12 @@ class HeadSizes:
 
 
 def head_sizes(model: PreTrainedModel) -> HeadSizes:
-    config: Any = cast("Any", model.config).get_text_config()
-    heads = int(config.num_attention_heads)
-    groups = int(getattr(config, "num_key_value_heads", None) or heads)
-    width = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
+    """Raises `UserMistake` where the configuration states no number of heads for all layers."""
+    heads: object = stated(model, "num_attention_heads")
+    if not isinstance(heads, int):
+        raise UserMistake(_UNKNOWN)
+    groups = int(stated(model, "num_key_value_heads") or heads)
+    width = int(stated(model, "head_dim") or stated_width(model) // heads)
     return HeadSizes(width * heads // groups, width, groups)
 
 
@@ -74,10 +81,7 @@ def attentions_of(linears: Mapping[str, tuple[int, int]], sizes: HeadSizes) -> t
         if (attention := _attention(parent, children, linears, sizes)) is not None
     ]
     if not found:
-        raise UserMistake(
-            'adapter.train = "heads": the attention of this model is not of a known form; use "both", which adapts '
-            "all linear layers"
-        )
+        raise UserMistake(_UNKNOWN)
     return tuple(found)
 
 

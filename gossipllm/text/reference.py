@@ -20,6 +20,7 @@ from gossipllm import base as embedded
 from gossipllm.config import EMBEDDED, ReferenceConfig
 from gossipllm.randomness import permutation
 from gossipllm.text.reading.contents import read_text
+from gossipllm.text.tokens import check_vocabulary
 from gossipllm.text.windows import Windows, cut, tokenise
 from trust.errors import UserMistake
 from wire.digest import fingerprint_of
@@ -58,6 +59,7 @@ def load_reference(
         count = config.windows // len(texts) + (i < config.windows % len(texts))
         chosen.append(_chosen(name, text, count, config, tokenizer))
     windows_WT = np.concatenate(chosen)
+    check_vocabulary([windows_WT], vocabulary, "reference.source")
     last = config.positions == "last"
     rows = len(windows_WT) * (1 if last else length - 1)
     shape = RowsShape(rows, config.top, vocabulary, raw=last)

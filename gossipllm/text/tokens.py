@@ -9,7 +9,7 @@ A token that bears no loss is stored as `~token`, as in `gossipllm.text.windows`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from gossipllm.text.categories import Tokens
 from gossipllm.text.reading.corpus import Document
 from gossipllm.text.reading.marks import Span
+from trust.errors import UserMistake
 
 _AT_ONCE: Final = 1024
 """Documents that a tokenizer is given at a time, which it divides among processors."""
@@ -59,6 +60,17 @@ def document_tokens(documents: Sequence[Document], tokenizer: Any) -> Iterator[T
             else:
                 tokens = _marked(one, tokenizer, behind)
             yield tokens if one.templated else np.concatenate([~before, tokens])
+
+
+def check_vocabulary(tokens: Iterable[NDArray[np.int32]], vocabulary: int, key: str) -> None:
+    """Raises `UserMistake` where a token lies outside the model's vocabulary, as where tokens were added to a tokenizer
+    and the embeddings were not resized. `key` is the setting that named the text."""
+    largest = max((int(np.where(some < 0, ~some, some).max()) for some in tokens if some.size), default=0)
+    if largest >= vocabulary:
+        raise UserMistake(
+            f"{key}: the tokenizer makes token {largest} of this text, and the model has {vocabulary}: "
+            "take the tokenizer that belongs to the model, or resize the model's embeddings"
+        )
 
 
 def _ids(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:

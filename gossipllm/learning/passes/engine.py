@@ -26,9 +26,11 @@ from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.dropout import Dropout
 from gossipllm.model.adapter.names import WEIGHT, A, B, State
 from gossipllm.model.adapter.sites import LinearSite, LoraSite, Site
+from gossipllm.model.blocks import stated, stated_depth, stated_width
 from gossipllm.model.contexts.compressed import checkpointed
 from gossipllm.model.contexts.quantised import PackedLinear
 from gossipllm.model.loading.models import Base
+from gossipllm.model.running import logits_of
 from gossipllm.text.windows import targets
 from trust.rows.config import Reduction
 
@@ -147,8 +149,9 @@ class Engine:
         self, tokens_BT: torch.Tensor, *, last: bool = False, context_model: ContextModel | None = None
     ) -> torch.Tensor:
         """`(B, T, V)`, or `(B, 1, V)` of the last position only."""
-        model: Any = self.base.model if context_model is None else context_model.model
-        return model(input_ids=tokens_BT, use_cache=False, logits_to_keep=int(last)).logits
+        return logits_of(
+            self.base.model if context_model is None else context_model.model, tokens_BT, last=last
+        )
 
 
 class Slopes:
@@ -247,14 +250,15 @@ def mean_losses(
 
 def training_bytes(base: Base) -> int:
     """Estimate of the bytes that a training pass keeps for one token."""
-    return layer_bytes(base) * int(_shape(base).num_hidden_layers) + head_bytes(base)
+    return layer_bytes(base) * max(stated_depth(base.model), 1) + head_bytes(base)
 
 
 def layer_bytes(base: Base) -> int:
     """Estimate of the bytes that a training pass keeps for one token in one layer, from the layer's widths."""
-    config = _shape(base)
-    width = int(config.hidden_size)
-    inner = int(getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * width)
+    width = stated_width(base.model)
+    # Some families state a width for each layer.
+    wide: Any = stated(base.model, "intermediate_size") or stated(base.model, "n_inner") or 4 * width
+    inner = int(max(cast("list[int]", wide))) if isinstance(wide, list | tuple) else int(wide)
     # A layer keeps about a dozen tensors of its width, some of them float32, and four of the inner width.
     return width * (8 * base.dtype.itemsize + 24) + inner * 4 * base.dtype.itemsize
 
@@ -274,11 +278,7 @@ def head_bytes(base: Base) -> int:
 
 def input_bytes(base: Base) -> int:
     """Bytes of a block's input for one token: what a checkpointed block keeps."""
-    return int(_shape(base).hidden_size) * base.dtype.itemsize
-
-
-def _shape(base: Base) -> Any:
-    return cast("Any", base.model.config).get_text_config()
+    return stated_width(base.model) * base.dtype.itemsize
 
 
 def _sites_of(model: torch.nn.Module) -> list[Site]:

@@ -40,6 +40,8 @@ class ModelAccount:
     adapted: tuple[Share, ...]
     left: tuple[Share, ...]
     """The kinds that are not adapted, the largest first."""
+    reasons: tuple[str, ...]
+    """Lines on modules that were asked for, or stand for such, and cannot be adapted."""
     trained: int
     """Numbers that are trained."""
     rank: int
@@ -73,6 +75,7 @@ class ModelAccount:
         if left:
             named = ", ".join(f"{one.kind} {_share(one.weights, self.weights)}" for one in left)
             yield f"not adapted: {named} of the weights"
+        yield from self.reasons
         if self.warm:
             yield self.warm
         each = in_bytes(self.update_bytes)

@@ -79,6 +79,7 @@ def account_of(config: LearnerConfig, base: Base, attached: Attached) -> ModelAc
         window_tokens=config.data.window_tokens,
         adapted=_by_kind(inside.items()),
         left=_by_kind(_others(base.model, {f"{name}.frozen" for name in inside})),
+        reasons=tuple(attached.coverage.lines()),
         trained=sum(spec.count for spec in blueprint.trained.tensors),
         rank=blueprint.rank,
         memory_bytes=memory.total if memory else 0,

@@ -1,9 +1,4 @@
-"""Placing adapters: the modules of a base that get sites, by what is trained (`AdapterConfig.train`).
-
-    both, b, share-a, alternate   all linear layers except the head
-    heads   the linear layers of attention
-    full    linear layers and norms of the blocks, the final norm, and a head that is not tied to the embeddings
-    bias    modules of the blocks, and the final norm, that have a bias
+"""Placing adapters: sites around the modules of a base that `selection` chose, and the tensors that they have.
 
 LoRA computes `x W + alpha/rank * x A' B'` as peft's layers do. peft holds one adapter for all windows, or one for each
 window in a Python loop; the results here equal peft's within 1e-5, which a test establishes, and exported adapters load
@@ -15,9 +10,8 @@ order of their modules' names, A before B and weight before bias.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
 
 import torch
 from transformers import PreTrainedModel
@@ -27,14 +21,21 @@ from gossipllm.config import AdapterConfig
 from gossipllm.config.choices import TRAINS, Train
 from gossipllm.model.adapter.anatomy import AdapterTensor, Anatomy, Cut
 from gossipllm.model.adapter.blueprint import Blueprint, named
-from gossipllm.model.adapter.names import BIAS, WEIGHT, A, B
-from gossipllm.model.adapter.sites import LinearSite, LoraSite, NormSite, Site
-from gossipllm.model.blocks import Linear, blocks_name, blocks_of, final_norm_of, own_head_of, replace
-from gossipllm.model.heads import Attention, attentions_of, head_sizes
+from gossipllm.model.adapter.names import A, B
+from gossipllm.model.adapter.selection.coverage import Coverage
+from gossipllm.model.adapter.selection.selection import (
+    LORA,
+    attentions_in,
+    differences_of,
+    is_norm,
+    selected,
+    sizes_of,
+)
+from gossipllm.model.adapter.sites import LinearSite, LoraSite, NormSite, Site, WholeSite, is_plain_norm
+from gossipllm.model.blocks import Linear, blocks_name, blocks_of, replace
+from gossipllm.model.heads import Attention
 from trust.errors import UserMistake
 from wire.units import MAX_UNITS, RANK
-
-_LORA: Final = ("both", "b", "share-a", "alternate", "heads")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +45,7 @@ class Attached:
     sites: Mapping[str, Site]
     anatomy: Anatomy
     train: Train
+    coverage: Coverage
     _blueprints: dict[AdapterConfig, Blueprint] = field(default_factory=dict[AdapterConfig, Blueprint])
 
     def blueprint(self, config: AdapterConfig) -> Blueprint:
@@ -67,76 +69,23 @@ def attach(model: PreTrainedModel, config: AdapterConfig) -> Attached:
 
     Raises `UserMistake` where the model has no such modules.
     """
-    found = _found(model, config.train)
-    anatomy = _anatomy(model, found, config.train)
+    chosen = selected(model, config.train)
+    anatomy = _anatomy(model, chosen.modules, config.train)
     sites: dict[str, Site] = {}
-    for name, module in found.items():
-        sites[name] = _site(name, module, config.train)
+    for name, module in chosen.modules.items():
+        sites[name] = _site(name, module, config.train, alone=name in chosen.alone)
         replace(model, name, sites[name])
-    return Attached(sites, anatomy, config.train)
+    return Attached(sites, anatomy, config.train, chosen.coverage)
 
 
-def _found(model: PreTrainedModel, train: Train) -> dict[str, torch.nn.Module]:
-    """The modules to adapt, sorted by name."""
-    if train in _LORA:
-        found = _linears(model)
-        if train == "heads":
-            attentions = _attentions(model, found)
-            wanted = {rows.module for one in attentions for rows in one.rows} | {
-                one.out for one in attentions
-            }
-            found = {name: module for name, module in found.items() if name in wanted}
-        missing = "linear layers"
-    else:
-        found = {name: module for name, module in _trainable(model, train).items() if _tensors(module, train)}
-        missing = "biases" if train == "bias" else "weights in its blocks"
-    if not found:
-        raise UserMistake(f"model.name: this model has no {missing} to adapt")
-    return found
-
-
-def _linears(model: PreTrainedModel) -> dict[str, torch.nn.Module]:
-    head = cast("Any", model).get_output_embeddings()
-    return {
-        name: module for name, module in _modules(model) if isinstance(module, Linear) and module is not head
-    }
-
-
-def _trainable(model: PreTrainedModel, train: Train) -> dict[str, torch.nn.Module]:
-    """Linear layers and norms of the blocks, the final norm and, with "full", an untied head, sorted by name."""
-    head = own_head_of(model) if train == "full" else None
-    try:
-        outside = [final_norm_of(model), *([head] if head is not None else [])]
-        prefix = blocks_name(model) + "."
-    except ValueError as error:
-        raise UserMistake(f'adapter.train = "{train}" is not for this model: {error}; take "both"') from None
-    return {
-        name: module
-        for name, module in _modules(model)
-        if module in outside or (name.startswith(prefix) and (isinstance(module, Linear) or _is_norm(module)))
-    }
-
-
-def _modules(model: PreTrainedModel) -> list[tuple[str, torch.nn.Module]]:
-    return sorted(cast("Any", model).named_modules())
-
-
-def _is_norm(module: torch.nn.Module) -> bool:
-    weight = getattr(module, "weight", None)
-    return isinstance(weight, torch.Tensor) and weight.ndim == 1 and "norm" in type(module).__name__.lower()
-
-
-def _tensors(module: torch.nn.Module, train: Train) -> dict[str, tuple[int, ...]]:
-    """The shapes of a module's tensors that are trained as differences, by the ends of their names."""
-    wanted = (BIAS,) if train == "bias" else (WEIGHT, BIAS)
-    held = {"." + name: tuple(value.shape) for name, value in module.named_parameters(recurse=False)}
-    return {end: held[end] for end in wanted if end in held}
-
-
-def _site(name: str, module: torch.nn.Module, train: Train) -> Site:
-    if train in _LORA:
+def _site(name: str, module: torch.nn.Module, train: Train, *, alone: bool) -> Site:
+    if train in LORA:
         return LoraSite(name, module)
-    return LinearSite(name, module) if isinstance(module, Linear) else NormSite(name, module)
+    if alone and isinstance(module, Linear):
+        return LinearSite(name, module)
+    if alone and is_norm(module) and is_plain_norm(module):
+        return NormSite(name, module)
+    return WholeSite(name, module)
 
 
 def _anatomy(model: PreTrainedModel, found: Mapping[str, torch.nn.Module], train: Train) -> Anatomy:
@@ -154,11 +103,11 @@ def _anatomy(model: PreTrainedModel, found: Mapping[str, torch.nn.Module], train
     tensors = [
         AdapterTensor(name + end, name, layer(name), shape)
         for name, module in found.items()
-        for end, shape in (_factors(module) if train in _LORA else _tensors(module, train)).items()
+        for end, shape in (_factors(module) if train in LORA else differences_of(module, train)).items()
     ]
     mirrored, kept = frozenset[str](), frozenset[str]()
     if train == "heads":
-        attentions = sorted(_attentions(model, found), key=lambda one: (layer(one.name), one.name))
+        attentions = sorted(attentions_in(model, found), key=lambda one: (layer(one.name), one.name))
         mirrored = frozenset(one.out for one in attentions)
         units = {
             f"{one.name}[{group}]": _cuts_of_group(one, group)
@@ -188,10 +137,6 @@ def _anatomy(model: PreTrainedModel, found: Mapping[str, torch.nn.Module], train
     )
 
 
-def _attentions(model: PreTrainedModel, linears: Mapping[str, torch.nn.Module]) -> Sequence[Attention]:
-    return attentions_of({name: _sizes(module) for name, module in linears.items()}, head_sizes(model))
-
-
 def _cuts_of_group(attention: Attention, group: int) -> tuple[Cut, ...]:
     """The pieces of a group of heads: rows of B of query, key and value, and columns of A of the output projection."""
 
@@ -211,14 +156,5 @@ def _whole(tensor: AdapterTensor) -> Cut:
 
 
 def _factors(module: torch.nn.Module) -> dict[str, tuple[int, ...]]:
-    inputs, outputs = _sizes(module)
+    inputs, outputs = sizes_of(module)
     return {A: (RANK, inputs), B: (outputs, RANK)}
-
-
-def _sizes(module: torch.nn.Module) -> tuple[int, int]:
-    """Numbers of inputs and outputs. `Conv1D` stores its weight as (inputs, outputs), a linear layer the other way."""
-    if isinstance(module, torch.nn.Linear):
-        # Not of its weight, which has another shape where a library has quantised it.
-        return module.in_features, module.out_features
-    rows, columns = cast("torch.Tensor", module.weight).shape
-    return (rows, columns) if isinstance(module, Conv1D) else (columns, rows)

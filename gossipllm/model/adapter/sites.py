@@ -13,7 +13,7 @@ Axes: P adapters, N rows of one adapter (windows by positions); R rank, I inputs
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from torch.func import functional_call
@@ -26,7 +26,7 @@ from gossipllm.model.adapter.names import BIAS, WEIGHT, A, B
 class Site(torch.nn.Module):
     """A frozen module and the P adapters mounted on it, or none. `name` is the frozen module's name in the base."""
 
-    ends: ClassVar[tuple[str, ...]]
+    ends: tuple[str, ...]
     """The ends of the names of this site's tensors, after the module's name."""
 
     def __init__(self, name: str, frozen: torch.nn.Module) -> None:
@@ -38,8 +38,16 @@ class Site(torch.nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """The frozen module's weight, because transformers reads the weights of some layers."""
         return cast("torch.Tensor", self.frozen.weight)
+
+    def __getattr__(self, name: str) -> Any:
+        """Every attribute of the frozen module: families read types, widths and flags off their layers."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("__"):
+                raise
+            return getattr(super().__getattr__("frozen"), name)
 
     def mount(self, tensors: Mapping[str, torch.Tensor], *, scale: float) -> None:
         """Compute with this site's tensors among `tensors`, `(P, ...)` by full name, from now on; with none of them, as
@@ -130,9 +138,68 @@ class NormSite(Site):
         return y.to(x.dtype).view(x.shape)
 
 
+class WholeSite(Site):
+    """Differences on any other module that holds its weights itself, such as experts that are stored as one tensor, or
+    a router: the module with the sums of its tensors and the differences, for one adapter after the other.
+
+    Computed in float32 and rounded once, as `NormSite` does. Tensors among the arguments that are as long as the first
+    one are cut into the adapters' rows.
+    """
+
+    def __init__(self, name: str, frozen: torch.nn.Module) -> None:
+        super().__init__(name, frozen)
+        self.ends = tuple(f".{one}" for one, _ in frozen.named_parameters())
+
+    def forward(self, x: torch.Tensor, *rest: Any, **options: Any) -> Any:
+        if not self.mounted:
+            return self.frozen(x, *rest, **options)
+        adapters, rows = len(next(iter(self.mounted.values()))), len(x)
+
+        def part(value: Any, adapter: int) -> Any:
+            if not isinstance(value, torch.Tensor):
+                return value
+            if value.ndim and len(value) == rows:
+                value = value.chunk(adapters)[adapter]
+            return value.float() if value.is_floating_point() else value
+
+        made: list[Any] = []
+        for adapter in range(adapters):
+            sums = {
+                name: value.float() + self.mounted[f".{name}"][adapter]
+                if f".{name}" in self.mounted
+                else value.float()
+                for name, value in self.frozen.named_parameters()
+            }
+            given = tuple(part(value, adapter) for value in (x, *rest))
+            named = {name: part(value, adapter) for name, value in options.items()}
+            made.append(cast("Any", functional_call)(self.frozen, sums, given, named))
+        return _joined(made, x.dtype)
+
+
+def _joined(made: Sequence[Any], dtype: torch.dtype) -> Any:
+    """The results of several calls as one, tensor by tensor."""
+    first = made[0]
+    if isinstance(first, tuple):
+        return tuple(_joined(some, dtype) for some in zip(*made, strict=True))
+    if not isinstance(first, torch.Tensor):
+        return first
+    whole = torch.cat(list(made))
+    return whole.to(dtype) if whole.is_floating_point() else whole
+
+
 def _grouped(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """`(P, N, last axis)`, P as in `like`."""
     return values.reshape(like.shape[0], -1, values.shape[-1])
+
+
+def is_plain_norm(norm: torch.nn.Module) -> bool:
+    """Whether a norm is over the last axis of a tensor of any shape. Those of some families want heads in an axis of
+    their own, or divide the last axis into groups that a short probe does not have."""
+    try:
+        _neutral_weight(norm)
+    except (ValueError, IndexError, RuntimeError):
+        return False
+    return True
 
 
 def _neutral_weight(norm: torch.nn.Module) -> float:

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from gossipllm.model.blocks import blocks_name, blocks_of, shadow
 from gossipllm.model.contexts.dropped import Skipped
+from gossipllm.model.running import logits_of
 
 
 class Passage:
@@ -32,7 +33,7 @@ class Passage:
         self.blocks = list(held)
         self.name = blocks_name(model)
         returns_tuple = returns_tuples(model)
-        self._recorders = [_Recorder(returns_tuple=returns_tuple) for _ in self.blocks]
+        self._recorders = [_Recorder(returns_tuple=returns_tuple, instead_of=block) for block in self.blocks]
         for index, recorder in enumerate(self._recorders):
             held[index] = recorder
         self._calls: dict[tuple[int, ...], list[_Call]] = {}
@@ -40,7 +41,7 @@ class Passage:
     def enter(self, tokens_BT: torch.Tensor) -> torch.Tensor:
         """`(B, T, H)`: the hidden states that enter the first block. Records the arguments of all blocks for windows of
         this number and length."""
-        cast("Any", self._outside)(input_ids=tokens_BT, use_cache=False, logits_to_keep=1)
+        logits_of(self._outside, tokens_BT, last=True)
         calls = [recorder.taken() for recorder in self._recorders]
         hidden_BTH = calls[0].hidden_BTH
         self._calls[tuple(hidden_BTH.shape[:2])] = calls
@@ -87,7 +88,7 @@ def returns_tuples(model: PreTrainedModel) -> bool:
     block.register_forward_hook(lambda _block, _given, made: found.append(isinstance(made, tuple)))
     tokens_BT = torch.zeros(1, 2, dtype=torch.int64, device=_device(model))
     with torch.no_grad():
-        cast("Any", model)(input_ids=tokens_BT, use_cache=False, logits_to_keep=1)
+        logits_of(model, tokens_BT, last=True)
     return found[0]
 
 

@@ -57,7 +57,7 @@ def compressed(
     for index in range(len(blocks)):
         name = f"{prefix}.{index}"
         if index in outside and index not in stays:
-            blocks[index] = Skipped(returns_tuple=skipped_tuples)
+            blocks[index] = Skipped(returns_tuple=skipped_tuples, instead_of=blocks[index])
         elif index in outside and config.operator == "distil":
             assert fitted is not None, "checked above"
             blocks[index] = _with(blocks[index], model.config, name, fitted)

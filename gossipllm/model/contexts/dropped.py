@@ -13,11 +13,19 @@ from gossipllm.model.contexts.config import BlockWindow, ContextConfig
 class Skipped(torch.nn.Module):
     """Takes the place of a block and returns its input, so that the list of blocks keeps its length and its indices.
 
-    `returns_tuple`: the blocks of some families return a tuple that begins with the hidden states.
+    `returns_tuple`: the blocks of some families return a tuple that begins with the hidden states. Models read the kind
+    of a block or of its attention off the block, so it has the attributes of the block that it stands for.
     """
 
-    def __init__(self, *, returns_tuple: bool) -> None:
+    def __init__(self, *, returns_tuple: bool, instead_of: torch.nn.Module) -> None:
         super().__init__()
+        hidden = ("training", "forward")
+        plain = {
+            key: value
+            for key, value in vars(instead_of).items()
+            if not key.startswith("_") and key not in hidden
+        }
+        self.__dict__.update(plain)
         self.returns_tuple = returns_tuple
 
     def forward(

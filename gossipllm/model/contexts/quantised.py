@@ -30,9 +30,12 @@ class PackedLinear(torch.nn.Module, ABC):
 
     bias: torch.nn.Parameter | None
 
-    def __init__(self, bias: torch.nn.Parameter | None, inputs: int, outputs: int) -> None:
+    def __init__(
+        self, bias: torch.nn.Parameter | None, inputs: int, outputs: int, dtype: torch.dtype
+    ) -> None:
         super().__init__()
         self.bias = bias
+        self.dtype = dtype
         self.inputs = inputs
         self.outputs = outputs
 
@@ -49,6 +52,12 @@ class PackedLinear(torch.nn.Module, ABC):
         every = slice(0, self.outputs)
         weight_OI, scale_O = self.wide(every, dtype), self.after(every)
         return weight_OI if scale_O is None else weight_OI * scale_O[:, None].to(dtype)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """All weights in the type that the layer had before, for families that compute with them past the layer. They
+        are widened on each call."""
+        return self.whole(self.dtype)
 
     def slices(self) -> Iterator[slice]:
         step = max(1, _SLICE // self.inputs)
@@ -69,7 +78,7 @@ class Int8Linear(PackedLinear):
 
     def __init__(self, weight_OI: torch.Tensor, bias: torch.nn.Parameter | None) -> None:
         outputs, inputs = weight_OI.shape
-        super().__init__(bias, inputs, outputs)
+        super().__init__(bias, inputs, outputs, weight_OI.dtype)
         self.register_buffer("scale_O", weight_OI.new_empty(outputs, dtype=torch.float32))
         self.register_buffer("w_OI", weight_OI.new_empty(outputs, inputs, dtype=torch.int8))
         for rows in self.slices():
@@ -94,7 +103,7 @@ class Int4Linear(PackedLinear):
 
     def __init__(self, weight_OI: torch.Tensor, bias: torch.nn.Parameter | None) -> None:
         outputs, inputs = weight_OI.shape
-        super().__init__(bias, inputs, outputs)
+        super().__init__(bias, inputs, outputs, weight_OI.dtype)
         groups = -(-inputs // GROUP)
         self.register_buffer("scale_OG", weight_OI.new_empty(outputs, groups, dtype=torch.float16))
         self.register_buffer("w_OGH", weight_OI.new_empty(outputs, groups, GROUP // 2, dtype=torch.uint8))

@@ -14,9 +14,10 @@ from tokenizers.processors import TemplateProcessing
 from gossipllm.config import ReferenceConfig
 from gossipllm.text.reading.corpus import Document, TextReader
 from gossipllm.text.reference import load_reference
-from gossipllm.text.tokens import beginning, document_tokens, tokenised
+from gossipllm.text.tokens import beginning, check_vocabulary, document_tokens, tokenised
 from gossipllm.text.windows import decoded
 from support.templates import CHATML, with_template
+from trust.errors import UserMistake
 
 Tok = Any
 
@@ -153,3 +154,11 @@ def test_a_tokenizer_without_places_is_given_answers_by_themselves() -> None:
     (found,) = document_tokens([Document("ab cd", ((2, 5),))], _Slow())
 
     assert found.tolist() == [~ord("a"), ~ord("b"), ord(" "), ord("c"), ord("d"), 7]
+
+
+def test_a_token_outside_the_models_vocabulary_is_a_user_error() -> None:
+    tokens = [np.array([3, 8, ~9], np.int32), np.array([], np.int32)]
+
+    check_vocabulary(tokens, 10, "data.path")
+    with pytest.raises(UserMistake, match="makes token 9 of this text, and the model has 9"):
+        check_vocabulary(tokens, 9, "data.path")

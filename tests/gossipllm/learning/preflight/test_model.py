@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from gossipllm.learning.shared_model import load_shared_model
 from gossipllm.model.adapter.placement import attach
 from gossipllm.model.loading.models import Base
 from support.progress import silent
+from support.zoo.folders import write_model
 from trust.errors import UserMistake
 
 Config = Callable[..., LearnerConfig]
@@ -54,6 +56,31 @@ def test_modules_and_their_share_are_counted_with_what_is_left(config: Config) -
     assert account.left[0].kind == "embed_tokens"
     assert account.trained == 2 * 2 * (48 + 32 + 32 + 32)
     assert account.peft == PEFT_TAKES
+
+
+def test_a_model_that_reads_in_both_directions_is_refused_without_its_numbers(
+    config: Config, tmp_path: Path
+) -> None:
+    write_model("bert", tmp_path)
+    made = config(model=ModelConfig(name=str(tmp_path), device="cpu", dtype="float32"))
+
+    with pytest.raises(UserMistake, match="BertLMHeadModel reads a text in both directions"):
+        examined(made)
+    with pytest.raises(UserMistake, match="BertLMHeadModel reads a text in both directions"):
+        load_shared_model(made, silent)
+
+
+def test_experts_without_an_adapter_are_said_before_the_weights_are_read(
+    config: Config, tmp_path: Path
+) -> None:
+    write_model("qwen2_moe", tmp_path)
+    made = config(model=ModelConfig(name=str(tmp_path), device="cpu", dtype="float32"))
+
+    before = examined(made)
+
+    assert any(line.startswith("left out: experts, ") for line in before.lines())
+    assert any("PEFT would take them for the experts" in line for line in before.lines())
+    assert before.reasons == tuple(load_shared_model(made, silent).attached.coverage.lines())
 
 
 def test_what_peft_has_no_form_for_is_said(config: Config) -> None:

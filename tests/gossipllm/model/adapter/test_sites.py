@@ -13,7 +13,7 @@ from transformers import GemmaConfig, GemmaForCausalLM, PreTrainedModel
 
 from gossipllm.config import AdapterConfig, ModelConfig
 from gossipllm.model.adapter.placement import Attached, attach
-from gossipllm.model.adapter.sites import NormSite, Site
+from gossipllm.model.adapter.sites import LoraSite, NormSite, Site, WholeSite
 from gossipllm.model.loading.models import load_base
 from support.tensors import seed_torch
 
@@ -154,6 +154,49 @@ def test_a_small_difference_of_a_norm_survives_bfloat16(model_folder: Folder, fa
     assert (moved * normed.sign()).mean().item() == pytest.approx(
         2.0**-10 * normed.abs().mean().item(), rel=0.3
     )
+
+
+def test_a_site_has_every_attribute_of_the_layer_that_it_wraps() -> None:
+    layer: Any = torch.nn.Linear(4, 3)
+    layer.nx, layer._is_hf_initialized = 7, True
+
+    site: Any = LoraSite("layer", layer)
+
+    assert (site.nx, site.in_features, site.bias, site._is_hf_initialized) == (7, 4, layer.bias, True)
+    assert deepcopy(site).nx == 7
+    with pytest.raises(AttributeError, match="no_such"):
+        _ = site.no_such
+
+
+class Experts(torch.nn.Module):
+    """Two experts in one tensor; each token goes to the one that is named."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = torch.nn.Parameter(torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(5)))
+
+    def forward(
+        self, x: torch.Tensor, chosen: torch.Tensor, *, scale: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return scale * torch.einsum("ni,nio->no", x, self.stack[chosen]), chosen
+
+
+def test_differences_of_stacked_experts_are_those_of_each_adapter_on_its_own_rows() -> None:
+    experts, rng = Experts().requires_grad_(False), torch.Generator().manual_seed(6)
+    x, chosen = torch.randn(6, 4, generator=rng), torch.tensor([0, 1, 1, 0, 0, 1])
+    changes = torch.randn(2, 2, 4, 4, generator=rng)
+    site = WholeSite("moe.experts", experts)
+    plain, _ = site(x, chosen, scale=2.0)
+
+    site.mount({"moe.experts.stack": changes}, scale=1.0)
+    made, sent = site(x, chosen, scale=2.0)
+
+    assert torch.equal(plain, experts(x, chosen, scale=2.0)[0])
+    assert torch.equal(sent, chosen)
+    for adapter, rows in ((0, slice(0, 3)), (1, slice(3, 6))):
+        whole = experts.stack + changes[adapter]
+        want = 2.0 * torch.einsum("ni,nio->no", x[rows], whole[chosen[rows]])
+        torch.testing.assert_close(made[rows], want)
 
 
 def test_a_gradient_reaches_the_differences_and_what_lies_below(model_folder: Folder) -> None:
