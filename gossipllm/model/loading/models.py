@@ -2,7 +2,8 @@
 
 Adapters only make sense on the base that they were trained on. The base's fingerprint therefore covers its weights,
 rounded to bfloat16 so that peers that load float32 and peers that load bfloat16 agree, and those settings of the
-architecture that change what the weights compute. Names and dates of files do not enter.
+architecture that change what the weights compute. Number, names and dates of files do not enter, nor how attention is
+computed, nor where a version of transformers keeps the settings of rotary positions.
 
 Weights are read from safetensors only, and code that comes with a model is never run: both formats that execute code
 (pickle, `trust_remote_code`) would let whoever publishes a model run programs on every peer.
@@ -23,7 +24,7 @@ from gossipllm import base as embedded
 from gossipllm.config import EMBEDDED, ModelConfig
 from gossipllm.exhaustion import is_exhaustion
 from gossipllm.model.attention import use_short_attention
-from gossipllm.model.blocks import blocks_name, plain
+from gossipllm.model.blocks import blocks_name, plain, stated
 from gossipllm.model.loading.files import check_model_folder
 from gossipllm.model.loading.hub import ask_hub, cached_folder
 from gossipllm.model.loading.weights import Weights, hollow_model, weights_of
@@ -64,6 +65,9 @@ _FUNCTION_KEYS: Final = (
 )
 """Settings that change what a model computes while names and shapes of its weights stay the same."""
 
+_LENGTH_KEYS: Final = ("max_position_embeddings", "max_target_positions", "max_seq_len")
+"""Settings that bound the length of a text, each of some families."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Base:
@@ -77,14 +81,16 @@ class Base:
     @property
     def context_length(self) -> int:
         """The most tokens that the model can read."""
-        config = cast("Any", self.model.config).get_text_config()
+        lengths: list[object] = [stated(self.model, key) for key in _LENGTH_KEYS]
         # Models without position embeddings (ALiBi, for example) state no limit.
-        return int(getattr(config, "max_position_embeddings", None) or 2**31 - 1)
+        return min((one for one in lengths if isinstance(one, int) and one > 0), default=2**31 - 1)
 
     @property
     def vocabulary(self) -> int:
         """Width of the logits, which may exceed the tokenizer's vocabulary."""
         head = cast("Any", self.model.get_output_embeddings())
+        if head is None:
+            return int(cast("Any", self.model.config).get_text_config().vocab_size)
         return int(head.weight.shape[0])
 
 
@@ -193,8 +199,7 @@ def base_fingerprint(model: PreTrainedModel, weights: Weights | None = None) -> 
 
 def _named_parts(model: PreTrainedModel, weights: Weights | None) -> Iterator[bytes]:
     config: dict[str, Any] = cast("Any", model.config).get_text_config().to_dict()
-    settings = {key: config[key] for key in _FUNCTION_KEYS if config.get(key) is not None}
-    yield json.dumps(settings, sort_keys=True).encode()
+    yield json.dumps(_function(config), sort_keys=True).encode()
     seen: set[int] = set()
     for name, tensor in sorted(model.state_dict(keep_vars=True).items()):
         if id(tensor) in seen:
@@ -203,6 +208,26 @@ def _named_parts(model: PreTrainedModel, weights: Weights | None) -> Iterator[by
         yield name.encode()
         yield ",".join(map(str, tensor.shape)).encode()
         yield _bf16_bytes(tensor.detach() if weights is None else weights.read(name))
+
+
+def _function(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that change what a model computes, in the form of today's transformers.
+
+    Settings of rotary positions moved into `rope_parameters`, at versions that differ by family: 5.0 holds
+    `partial_rotary_factor` in both places for Phi-3, Phi, StableLM, GLM, Persimmon, Nemotron, Bamba and Qwen3-Next, and
+    5.23 in the new one alone.
+    """
+    settings = {key: config[key] for key in _FUNCTION_KEYS if config.get(key) is not None}
+    rope: object = settings.get("rope_parameters")
+    if not isinstance(rope, dict) or not rope:
+        return settings
+    each = cast("dict[str, Any]", rope)
+    by_layer = all(isinstance(one, dict) for one in each.values())
+    moved = {key: settings.pop(key) for key in ("rope_theta", "partial_rotary_factor") if key in settings}
+    settings["rope_parameters"] = (
+        {key: moved | one for key, one in each.items()} if by_layer else moved | each
+    )
+    return settings
 
 
 def spoiled_weight(model: PreTrainedModel) -> str | None:

@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -14,9 +14,11 @@ from safetensors.torch import (
     load_file,  # pyright: ignore[reportUnknownVariableType] - typed in part
     save_file,  # pyright: ignore[reportUnknownVariableType] - typed in part
 )
+from transformers import AutoModelForCausalLM
 
 from gossipllm.config import ModelConfig
 from gossipllm.model.loading.models import base_fingerprint, load_base, tokenizer_fingerprint
+from support.zoo.shrinking import tiny
 from trust.errors import UserMistake
 
 Folder = Callable[[str], Path]
@@ -52,6 +54,35 @@ def test_a_setting_that_changes_the_computation_gives_the_base_another_fingerpri
     (folder / "config.json").write_text(json.dumps(settings))
 
     assert base_fingerprint(loaded(folder).model) != base_fingerprint(loaded(model_folder("llama")).model)
+
+
+def test_one_file_and_many_in_another_type_have_one_fingerprint(model_folder: Folder, tmp_path: Path) -> None:
+    model = loaded(model_folder("llama")).model
+    folder = shutil.copytree(model_folder("llama"), tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    loaded(model_folder("llama"), "bfloat16").model.save_pretrained(folder, max_shard_size="20KB")
+    again = loaded(folder).model
+    again.set_attn_implementation("eager")
+
+    assert len(list(folder.glob("*.safetensors"))) > 1
+    assert base_fingerprint(again) == base_fingerprint(model)
+
+
+@pytest.mark.parametrize("family", ["phi3", "stablelm"])
+def test_where_a_version_keeps_the_settings_of_rotary_positions_changes_no_fingerprint(family: str) -> None:
+    """transformers 5.0 holds `partial_rotary_factor` in two places for these families, 5.23 in one."""
+    model: Any = cast("Any", AutoModelForCausalLM).from_config(tiny(family))
+    new = base_fingerprint(model)
+    factor = model.config.rope_parameters["partial_rotary_factor"]
+
+    model.config.partial_rotary_factor = factor
+    both = base_fingerprint(model)
+    del model.config.rope_parameters["partial_rotary_factor"]
+    old = base_fingerprint(model)
+    model.config.partial_rotary_factor = factor / 2
+
+    assert new == both == old
+    assert base_fingerprint(model) != new
 
 
 def test_a_tied_head_is_counted_once(model_folder: Folder) -> None:
