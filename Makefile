@@ -5,12 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all check lint types imports fuzz wheel docs clean help
+.PHONY: demo test test-all zoo check lint types imports fuzz wheel docs clean help
 
 help:
 	@echo "make demo      four peers on this machine, from nothing to a trust matrix"
 	@echo "make test      the test suite, but for long batteries: some minutes"
 	@echo "make test-all  all of it: live demos of every scenario, peers killed again and again"
+	@echo "make zoo       every family of language models through a peer's code: ten minutes, goes on where it stopped"
 	@echo "make check     lint, types, import contracts"
 	@echo "make fuzz      ten minutes of fuzzing for each decoder; FUZZ_SECONDS=10 for a short run"
 	@echo "make wheel     build the wheel, install it in an empty environment and run it"
@@ -28,6 +29,9 @@ test: $(VENV)/.ready-dev
 
 test-all: $(VENV)/.ready-dev
 	$(PYTEST) --hypothesis-profile full
+
+zoo: $(VENV)/.ready-dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/zoo/zoo.py
 
 check: lint types imports
 
