@@ -16,7 +16,7 @@ from gossipllm.text.tokens import document_tokens
 from gossipllm.text.windows import accounted, dealt, reader_of
 
 _EXACT: Final = 1_000_000
-"""Characters that are tokenised whole: half a second on one processor and 15 MB. Four times as many took 54 MB."""
+"""Characters that are tokenised whole: half a second on one processor. Four times as many took 40 MB more."""
 
 
 def examined(config: DataConfig, tokenizer: Any) -> TextAccount:

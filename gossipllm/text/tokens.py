@@ -21,8 +21,9 @@ from gossipllm.text.reading.corpus import Document
 from gossipllm.text.reading.marks import Span
 from trust.errors import UserMistake
 
-_AT_ONCE: Final = 1024
-"""Documents that a tokenizer is given at a time, which it divides among processors."""
+_AT_ONCE: Final = 128
+"""Documents that a tokenizer is given at a time, which it divides among processors. Of each token it keeps some hundred
+bytes until they are read."""
 
 
 def beginning(tokenizer: Any) -> list[int]:

@@ -19,7 +19,7 @@ def fit_with_peft(model: PreTrainedModel, blueprint: Blueprint) -> str:
         return f'adapter.train = "{blueprint.config.train}" has no form in PEFT: export the whole model with --merged'
     import peft
 
-    names = sorted(name.removesuffix(A) for name in blueprint.shared if name.endswith(A))
+    names = sorted(spec.name.removesuffix(A) for spec in blueprint.layout.tensors if spec.name.endswith(A))
     config = peft.LoraConfig(r=blueprint.rank, target_modules=names, fan_in_fan_out=blueprint.fan_in_fan_out)
     try:
         peft.inject_adapter_in_model(config, model, low_cpu_mem_usage=True)
