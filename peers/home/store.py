@@ -36,6 +36,8 @@ _MAGIC: Final = b"GLSTATE1"
 _UNKNOWN_ROUNDS: Final = 4
 """How many rounds later a peer goes on where a generation and the list are damaged. A generation that was not saved
 (full disk) is passed over, so the lost one may be a round or two ahead of the one that is left."""
+_UNKNOWN_DIGEST: Final = bytes(32)
+"""Stands in the list for an announcement that may have been made."""
 _START_OVER: Final = (
     "start over with a new identity: gossipllm init NEW_FOLDER. (The same identity would announce its rounds a "
     "second time, for which other peers ban it.)"
@@ -70,7 +72,7 @@ class StateStore:
         """Write the list anew, with `last` as its last round. Returns what was done, for a note."""
         kept = listed.rounds[-KEPT_ROUNDS:]
         if listed.last < last:
-            kept = (*kept, (last, bytes(32)))
+            kept = (*kept, (last, _UNKNOWN_DIGEST))
         try:
             write_published(_published(self._folder), kept)
             flush_folder(self._folder)
@@ -102,7 +104,7 @@ class StateStore:
         """Count this round, and all before it, as announced. Raises `OSError` and `UserMistake`."""
         path = _published(self._folder)
         if read_published(path).last < round_:
-            append_published(path, round_, bytes(32))
+            append_published(path, round_, _UNKNOWN_DIGEST)
             flush_folder(self._folder)
 
 
@@ -131,6 +133,9 @@ def _found(
         wrong = _wrong_with_list(listed, newest)
         if wrong:
             last = max(last, newest.round - (newest.stage == "training"))
+            if _is_another(listed, newest):
+                # Neither of the two is announced again, and which one the neighbours heard does not matter.
+                last = max(last, newest.round + 1)
             if damages and (listed.end_damaged or not listed.damaged):
                 last = max(last, newest.round + _UNKNOWN_ROUNDS)
             aside = noticed(path) if path.exists() else ""
@@ -164,10 +169,21 @@ def _wrong_with_list(listed: PublishedList, newest: Saved) -> str:
     """What is wrong with the list of published rounds, empty for nothing."""
     if listed.damaged:
         return f"{listed.damaged} of {counted(listed.damaged + len(listed.rounds), 'record')} damaged"
+    if _is_another(listed, newest):
+        return f"round {newest.round} was announced otherwise than the state has it, as that of another copy"
     # A crash between the two writes leaves a state whose round is not in the list yet.
     if listed.last < newest.round - 1:
         return f"it ends with round {listed.last}, and round {newest.round - 1} was announced"
     return ""
+
+
+def _is_another(listed: PublishedList, newest: Saved) -> bool:
+    """Whether the list ends with the round of this state, announced with other bytes. Where it goes on, so does the
+    peer."""
+    listed_digest = dict(listed.rounds).get(newest.round, _UNKNOWN_DIGEST)
+    if newest.stage != "published" or listed.last != newest.round or listed_digest == _UNKNOWN_DIGEST:
+        return False
+    return listed_digest != digest_of(newest.frame)
 
 
 def _keep_aside(path: Path) -> str:

@@ -139,3 +139,31 @@ def test_a_long_list_that_is_damaged_is_left_to_be_named(tmp_path: Path) -> None
 
     assert read_published(path).damaged == 1
     assert read_published(path).last == 2 * KEPT_ROUNDS
+
+
+def test_a_state_that_would_announce_a_listed_round_otherwise_announces_a_later_one(folder: Path) -> None:
+    """As when the list and the state are from different copies of a home."""
+    filled_store(folder, *range(1, LAST + 2))
+    rounds = list(read_published(folder / "published").rounds)
+    assert rounds[-1][0] == 4
+    write_published(folder / "published", [*rounds[:-1], (4, b"x" * 32)])
+
+    found = StateStore(folder).load()
+
+    assert found.saved is not None
+    assert (found.saved.stage, found.saved.round) == ("training", 6)
+    assert "round 4 was announced otherwise" in found.notes[0]
+    again = StateStore(folder).load()
+    assert again.notes == ()
+    assert again.saved is not None
+    assert (again.saved.stage, again.saved.round) == ("training", 6)
+
+
+def test_a_round_of_which_only_the_number_is_known_is_announced_as_the_state_has_it(folder: Path) -> None:
+    filled_store(folder, *range(1, LAST + 2))
+    rounds = list(read_published(folder / "published").rounds)
+    write_published(folder / "published", [*rounds[:-1], (4, bytes(32))])
+
+    found = StateStore(folder).load()
+
+    assert (found.saved, found.notes) == (state_of(LAST + 1), ())
