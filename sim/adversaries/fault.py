@@ -20,10 +20,10 @@ from wire.digest import Content
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Artefact:
-    """What an honest peer made public last: its adapter, and its predictions as bytes."""
+    """What an honest peer made public last: its adapter, and its predictions, None where none were fetched."""
 
     state: State
-    evidence: Content
+    evidence: Content | None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -49,6 +49,10 @@ class Scene:
         """The honest peer that this attacker goes for: the same in every round, another for each attacker."""
         names = sorted(self.known)
         return self.known[names[self.number % len(names)]] if names else None
+
+    def predictions_of(self, one: Artefact) -> bytes | None:
+        """The predictions that a peer sent, else those that its adapter, as it was sent, makes."""
+        return self.workshop.predictions(one.state) if one.evidence is None else one.evidence.data
 
 
 @dataclass(frozen=True, slots=True, eq=False)

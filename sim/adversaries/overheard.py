@@ -21,12 +21,13 @@ MOST_AWAITED: Final = 65_536
 @dataclass(frozen=True, slots=True, eq=False)
 class Published:
     """The newest update and the newest predictions of an honest peer that arrived. The predictions may be those of an
-    earlier round: peers show them only to those that have announced a round of their own."""
+    earlier round, because peers show them only to those that have announced a round of their own; they are None where
+    the attackers' strategy compares no predictions, and so fetches none."""
 
     announcement: Announcement
     """The announcement that the update belongs to."""
     update: Content
-    evidence: Content
+    evidence: Content | None
 
 
 @dataclass(eq=False)
@@ -56,11 +57,11 @@ class Overheard:
                         pass
 
     def known(self) -> dict[str, Published]:
-        """What is known of each honest author of whom an update and predictions came, by its key in hexadecimal."""
+        """What is known of each honest author of whom an update came, by its key in hexadecimal."""
+        predictions = {author: content for author, (_, content) in self._evidence.items()}
         return {
-            author.hex(): Published(announcement, update, self._evidence[author][1])
+            author.hex(): Published(announcement, update, predictions.get(author))
             for author, (announcement, update) in self._updates.items()
-            if author in self._evidence
         }
 
     def _replied(self, reply: bytes) -> None:

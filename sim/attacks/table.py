@@ -53,7 +53,7 @@ def shown_attackers(attackers: float) -> str:
 
 def legend(limits: Limits) -> str:
     return (
-        f"by: number of attackers beside seven honest peers, or their share of all\n"
+        f"by: number of attackers beside the honest peers, or their share of all\n"
         f"mean, worst: test perplexity of honest peers over the same peer alone; worst at most {limits.worst:g}\n"
         f"clean: the mean without an attack; kept: the share of that gain that is left, at least "
         f"{limits.kept_from_one:g} with one attacker and {limits.kept_from_some:g} with 30 %\n"

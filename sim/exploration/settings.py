@@ -131,5 +131,8 @@ def _settle(rng: random.Random) -> SettleConfig:
         return NEVER_SETTLES
     schedules: tuple[Schedule, ...] = get_args(Schedule)
     return SettleConfig(
-        patience=rng.choice((1, 2, 3, 8)), schedule=rng.choice(schedules), decays=rng.randint(0, 2)
+        patience=rng.choice((1, 2, 3, 8)),
+        schedule=rng.choice(schedules),
+        decays=rng.randint(0, 2),
+        average=rng.random() < 0.5,
     )

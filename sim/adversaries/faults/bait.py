@@ -16,4 +16,4 @@ class Bait(Fault):
     def forged(self, scene: Scene) -> Forgery:
         poisoned = scene.workshop.scaled(scene.state, -self.times)
         victim = scene.victim
-        return Forgery(poisoned, scene.start, None if victim is None else victim.evidence.data)
+        return Forgery(poisoned, scene.start, None if victim is None else scene.predictions_of(victim))

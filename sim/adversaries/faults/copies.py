@@ -14,7 +14,7 @@ class UpdateCopy(Fault):
         victim = scene.victim
         if victim is None:
             return Forgery(scene.state, scene.start)
-        return Forgery(victim.state, scene.start, victim.evidence.data)
+        return Forgery(victim.state, scene.start, scene.predictions_of(victim))
 
 
 class EvidenceCopy(Fault):
@@ -23,4 +23,4 @@ class EvidenceCopy(Fault):
     def forged(self, scene: Scene) -> Forgery:
         zeros = scene.workshop.each(scene.state, lambda _, value: np.zeros_like(value))
         victim = scene.victim
-        return Forgery(zeros, scene.start, None if victim is None else victim.evidence.data)
+        return Forgery(zeros, scene.start, None if victim is None else scene.predictions_of(victim))

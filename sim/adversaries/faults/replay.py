@@ -19,4 +19,4 @@ class Replay(Fault):
         self._first = self._first or scene.victim
         if self._first is None:
             return Forgery(scene.state, scene.start)
-        return Forgery(self._first.state, scene.start, self._first.evidence.data)
+        return Forgery(self._first.state, scene.start, scene.predictions_of(self._first))

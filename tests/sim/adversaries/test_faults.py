@@ -9,6 +9,7 @@ import pytest
 
 from gossipllm.learning.jobs import last_logits_of
 from gossipllm.text.windows import Splits
+from sim.adversaries.fault import Scene
 from sim.adversaries.faults.backdoor import Backdoor, target, triggered
 from sim.adversaries.faults.free_rider import StaleFreeRider
 from sim.adversaries.faults.label_flip import LabelFlip
@@ -129,7 +130,19 @@ def test_copied_predictions_are_the_victims_bytes(name: str, scene: MakeScene, t
     _, evidence = sent(ADVERSARIES[name].fault(), one, trained)
 
     assert one.victim is one.known["peer-1"]
-    assert evidence == one.known["peer-1"].evidence.data
+    assert evidence == predictions_of(one, "peer-1")
+
+
+@pytest.mark.parametrize("name", ["bait", "copy", "copy-evidence", "replay"])
+def test_predictions_that_were_not_fetched_are_made_with_the_victims_adapter(
+    name: str, scene: MakeScene, trained: Answers
+) -> None:
+    known = {peer: replace(one, evidence=None) for peer, one in scene().known.items()}
+    one = scene(known=known)
+
+    _, evidence = sent(ADVERSARIES[name].fault(), one, trained)
+
+    assert evidence == one.workshop.predictions(known["peer-0"].state)
 
 
 def test_a_copy_is_the_victims_update_bit_for_bit(scene: MakeScene, trained: Answers) -> None:
@@ -172,7 +185,7 @@ def test_a_replay_stays_with_the_first_it_heard(scene: MakeScene, trained: Answe
     others = dict.fromkeys(one.known, one.known["peer-2"])
     later, still = sent(fault, scene(round=1, known=others), trained)
 
-    assert evidence == still == one.known["peer-0"].evidence.data
+    assert evidence == still == predictions_of(one, "peer-0")
     assert all(np.array_equal(first[name], later[name]) for name in first)
 
 
@@ -182,7 +195,7 @@ def test_forged_predictions_are_of_no_adapter_that_was_published(scene: MakeScen
 
     assert evidence is not None
     assert evidence != one.workshop.predictions(forged)
-    assert evidence not in {each.evidence.data for each in one.known.values()}
+    assert evidence not in {predictions_of(one, peer) for peer in one.known}
 
 
 def test_claims_are_inflated_beyond_any_device(trained: Answers) -> None:
@@ -242,3 +255,9 @@ def test_label_flip_swaps_words_and_keeps_what_bears_no_loss() -> None:
 
     assert flipped.train_WT.tolist() == [[9, 4, ~2, 0]]
     assert flipped.trust_WT is windows
+
+
+def predictions_of(one: Scene, peer: str) -> bytes:
+    evidence = one.known[peer].evidence
+    assert evidence is not None, "scenes have predictions unless a test takes them away"
+    return evidence.data

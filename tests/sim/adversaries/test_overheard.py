@@ -60,11 +60,15 @@ def pulled(text: str) -> Pulled:
 def overheard(*events: Event, peer: int = 7) -> dict[str, Any]:
     attackers = Overheard(attackers={7}, keys={MINE.public_key})
     attackers.listen([Happened(0.0, peer, 1, event, ()) for event in events])
-    return {name: (one.update.data, one.evidence.data) for name, one in attackers.known().items()}
+    return {
+        name: (one.update.data, None if one.evidence is None else one.evidence.data)
+        for name, one in attackers.known().items()
+    }
 
 
-def test_a_peer_is_known_when_its_update_and_its_predictions_came() -> None:
-    assert overheard(heard(0), pulled("update 0")) == {}
+def test_a_peer_is_known_when_its_update_came_with_predictions_or_without() -> None:
+    assert overheard(heard(0), pulled("evidence 0")) == {}
+    assert list(overheard(heard(0), pulled("update 0")).values()) == [(b"update 0", None)]
     assert list(overheard(heard(0), pulled("update 0"), pulled("evidence 0")).values()) == [
         (b"update 0", b"evidence 0")
     ]

@@ -92,8 +92,10 @@ def test_metrics_are_of_honest_peers_and_tell_what_the_attackers_got(averaging: 
     assert len({entry.record.peer for entry in averaging.entries}) == 5, "the history shows all peers"
 
 
-def test_an_attacker_has_heard_this_rounds_honest_announcements_when_it_publishes() -> None:
-    _, events = attacked("copy", "s3")
+@pytest.mark.parametrize("method", ["s3", "s1", "s2", "learned"])
+def test_an_attacker_has_heard_this_rounds_honest_announcements_when_it_publishes(method: str) -> None:
+    """With strategies that compare no predictions too, which peers then do not fetch."""
+    _, events = attacked("copy", method)
     answers = {
         (one.peer, one.event.round): one.event.update.digest
         for one in events
