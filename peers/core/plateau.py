@@ -58,7 +58,8 @@ class SettleConfig:
 
     average: bool = True
     """Whether the moving average of the adapters after local steps may be the best state. It is measured in rounds
-    whose local steps gain nothing, which costs a pass over the trust split in each of them."""
+    whose local steps gain nothing where the round before did not gain either, which costs a pass over the trust split
+    in each of them."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.patience <= 10_000:

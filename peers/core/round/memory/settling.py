@@ -55,12 +55,15 @@ class Settling:
 
     def average_from(self, plateau: Plateau, round_: int) -> float | None:
         """The trust loss of the local steps of this round from which on their average is measured (`Train`): where they
-        gain nothing, and in the last round in any case."""
+        gain nothing and the round before did not either, and in the last round in any case. While each round gains, by
+        its steps or by its merge, the average lags behind."""
         if not self._active or not self._config.average:
             return None
         if 0 < self._limit <= round_ + 1:
             return -math.inf
-        return math.inf if plateau.mark is None else plateau.mark - GAIN
+        if plateau.mark is None or not plateau.idle:
+            return math.inf
+        return plateau.mark - GAIN
 
     def rate(self, plateau: Plateau) -> float:
         return plateau.rate(self._config) if self._active else 1.0

@@ -381,6 +381,22 @@ def test_the_average_is_exported_and_gone_back_to_after_a_restart() -> None:
     assert last.snapshot == NEAR
 
 
+def test_the_average_is_measured_only_while_nothing_gains() -> None:
+    bench = averager(settle=replace(SETTLE, patience=50))
+    effects, asked, idle = bench.start(), list[float](), list[int]()
+    for _ in range(12):
+        from_loss = only(effects, Train).average_from
+        assert from_loss is not None
+        asked.append(from_loss)
+        effects = bench.finish(bench.publish(bench.answer(effects)))
+        bench.tell_stored(effects)
+        idle.append(saved_by(effects).plateau.idle)
+    assert asked[0] == math.inf, "nothing is known yet"
+    assert [loss == math.inf for loss in asked[1:]] == [rounds == 0 for rounds in idle[:-1]]
+    assert 0 in idle
+    assert any(idle)
+
+
 def test_a_run_of_so_many_rounds_measures_the_average_at_its_end() -> None:
     bench = averager(settle=replace(SETTLE, patience=50), rounds=3)
     last = saved_by(list(rounds_of(bench, bench.start()))[-1])
