@@ -144,10 +144,16 @@ def unfinished(path: Path) -> Path:
 
 def leftovers(path: Path) -> Iterator[Path]:
     """What killed processes left of their writing of `path`, and this process if it was interrupted."""
-    for found in path.parent.glob(f".{glob.escape(path.name)}.*{_UNFINISHED}"):
-        process = found.name.removesuffix(_UNFINISHED).rpartition(".")[2]
-        if process.isdecimal() and (int(process) == os.getpid() or not _lives(int(process))):
-            yield found
+    head = f".{path.name}."
+    try:
+        beside = list(path.parent.iterdir())
+    except OSError:
+        return
+    for name in (one.name for one in beside):
+        if name.startswith(head) and name.endswith(_UNFINISHED):
+            process = name[len(head) :].removesuffix(_UNFINISHED)
+            if process.isdecimal() and (int(process) == os.getpid() or not _lives(int(process))):
+                yield path.with_name(name)
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -67,6 +67,10 @@ class RecordingPeer:
         return digest
 
 
+MOST_JUDGED = 1000
+"""Frames that a fake network remembers, more than ever travel at once. The real one forgets too."""
+
+
 class FakeNetwork:
     """One peer's place in a `Hub`. Passes the same contract as the real network."""
 
@@ -74,10 +78,16 @@ class FakeNetwork:
         self._hub = hub
         self.peer_id = peer_id
         self.peer = peer
-        self.judged: set[bytes] = set()
+        self.judged: dict[bytes, None] = {}
+        """Digests of the newest frames, in the order in which they came."""
         self.outbound: set[PeerId] = set()
         self.sent: Counter[str] = Counter(announce=0, blob=0, known=0)
         self.received: Counter[str] = Counter(announce=0, blob=0, known=0)
+
+    def _has_judged(self, frame: bytes) -> None:
+        self.judged[digest_of(frame)] = None
+        if len(self.judged) > MOST_JUDGED:
+            del self.judged[next(iter(self.judged))]
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -96,7 +106,7 @@ class FakeNetwork:
 
     async def publish(self, frame: bytes) -> None:
         await trio.lowlevel.checkpoint()
-        self.judged.add(digest_of(frame))
+        self._has_judged(frame)
         self._forward(frame, came_from=None)
 
     def _forward(self, frame: bytes, came_from: PeerId | None) -> None:
@@ -111,7 +121,7 @@ class FakeNetwork:
             return
         verdict = self.peer.hear(frame, via)
         if verdict is not Verdict.IGNORE:
-            self.judged.add(digest_of(frame))
+            self._has_judged(frame)
         if verdict is Verdict.ACCEPT:
             self._forward(frame, came_from=via)
 
