@@ -34,7 +34,9 @@ class Watched(torch.nn.Module):
             return getattr(super().__getattr__("frozen"), name)
 
     def forward(self, x: torch.Tensor, *rest: Any, **options: Any) -> Any:
-        made: Any = self.frozen(x, *rest, **options)
+        made: Any = _of_one_row(self.frozen, x) if not rest and not options else None
+        if made is None:
+            made = self.frozen(x, *rest, **options)
         self.called = True
         self.whole = self.whole and (x.shape[:1] == (WINDOWS,) or x.shape[:1] == (WINDOWS * POSITIONS,))
         single = not rest and not options and isinstance(made, torch.Tensor)
@@ -53,6 +55,15 @@ class Watched(torch.nn.Module):
         leaf = torch.zeros(made.shape[-1], dtype=made.dtype, device=made.device, requires_grad=True)
         self.leaves.append(leaf)
         return made + leaf
+
+
+def _of_one_row(linear: torch.nn.Module, x: torch.Tensor) -> torch.Tensor | None:
+    """What a linear layer gives whose weight is one row in place of all, as in a trial without weights; None for other
+    layers. The product itself would first copy the row as often as there are outputs: 67 MB in a Llama of 1 B."""
+    if type(linear) is not torch.nn.Linear or linear.weight.stride(0) != 0:
+        return None
+    one = (x @ linear.weight[0])[..., None].expand(*x.shape[:-1], len(linear.weight))
+    return one if linear.bias is None else one + linear.bias
 
 
 def _is_product(linear: torch.nn.Module, x: torch.Tensor, made: torch.Tensor) -> bool:
