@@ -30,6 +30,7 @@ from typing import assert_never
 import numpy as np
 
 from gossipllm.config import LearnerConfig
+from gossipllm.exhaustion import is_exhaustion
 from gossipllm.learning.answering.judging import evaluated_rows, fitted, weighed, whether_helpful
 from gossipllm.learning.answering.local_round import trained
 from gossipllm.learning.answering.memory import LearnerMemory
@@ -147,7 +148,7 @@ class Learner:
             memory.forget_measured()
         elif (warm := started_warm(self.config, memory.updates.blueprint)) is not None:
             memory.become(memory.composition.fresh(warm.state))
-        test_loss = yield from memory.measuring.test_loss(self.state)
+        test_loss = yield from self._first_loss()
         if not np.isfinite(test_loss):
             self._blame_base()
         return opened(
@@ -162,6 +163,22 @@ class Learner:
             test_loss=test_loss,
             ledger=self._ledger,
         )
+
+    def _first_loss(self) -> Task[float]:
+        """The test loss, which is the first that the model computes. Raises `UserMistake` where its own code fails."""
+        try:
+            return (yield from self._memory.measuring.test_loss(self.state))
+        except UserMistake:
+            raise
+        except Exception as error:
+            if is_exhaustion(error):
+                raise
+            base = self.shared.base
+            why = " ".join(str(error).split())[:160] or type(error).__name__
+            raise UserMistake(
+                f"model.name: {type(base.model).__name__} does not compute windows of {self.config.data.window_tokens} "
+                f"tokens in {str(base.dtype).removeprefix('torch.')} ({why}); take another model.dtype or model"
+            ) from error
 
     def _blame_base(self) -> None:
         """Raises `UserMistake` where a weight of the base is what spoils every loss."""

@@ -74,6 +74,8 @@ class LoraSite(Site):
         a_PRI, b_POR = self.mounted.get(A), self.mounted.get(B)
         if a_PRI is None or b_POR is None:
             return y
+        if a_PRI.dtype != x.dtype:  # some families keep a few layers in float32
+            a_PRI, b_POR = a_PRI.to(x.dtype), b_POR.to(x.dtype)
         x_PNI = _grouped(x, a_PRI)
         if self.dropouts:
             x_PNI = dropped(x_PNI, self.name, self.dropouts)
@@ -100,6 +102,7 @@ class LinearSite(Site):
         y: torch.Tensor = self.frozen(x)
         shape, weight, bias_PO = y.shape, self.mounted.get(WEIGHT), self.mounted.get(BIAS)
         if weight is not None:
+            weight = weight.to(x.dtype)  # some families keep a few layers in float32
             weight_PIO = weight.transpose(1, 2) if self.outputs_first else weight
             y = torch.baddbmm(_grouped(y, weight), _grouped(x, weight), weight_PIO)
         if bias_PO is not None:

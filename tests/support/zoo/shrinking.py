@@ -70,7 +70,7 @@ EXCEPTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "gemma3n_text": _SHARED_CACHES,
     "granitemoehybrid": {"layer_types": ["mamba", "attention"]},
     "hunyuan_v1_dense": {"head_dim": 8},
-    "hunyuan_v1_moe": {"head_dim": 8},
+    "hunyuan_v1_moe": {"head_dim": 8, "num_experts": 4, "moe_topk": 2},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
     "longcat_flash": {"head_dim": 8},
     "mamba2": {"num_heads": 8},

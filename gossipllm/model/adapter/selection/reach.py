@@ -38,9 +38,10 @@ from gossipllm.model.running import logits_of
 from trust.errors import UserMistake
 
 UNUSED: Final = "not used by a text"
-FEW_ROWS: Final = "used for some tokens of a window only"
+FEW_ROWS: Final = "not given all tokens in order"
 BYPASSED: Final = "their weights are used past the layer itself"
 NOT_PLAIN: Final = "more than a product with their weights"
+KEEPS_STATE: Final = "they keep a state from pass to pass"
 NO_GRADIENT: Final = "without a gradient"
 _WRITTEN: Final = "refers to a single memory location"
 """From torch's message where a tensor is changed that stands for many, as those of a trial without weights do."""
@@ -168,6 +169,8 @@ def _reason(model: torch.nn.Module, name: str, watched: Watched, *, gradient: bo
         return BYPASSED
     if not watched.called:
         return BYPASSED if watched.read else UNUSED
+    if watched.keeps:
+        return KEEPS_STATE
     if not watched.whole:
         return FEW_ROWS
     return "" if gradient else NO_GRADIENT

@@ -104,7 +104,8 @@ def _linears(model: PreTrainedModel) -> dict[str, torch.nn.Module]:
 
 
 def _taken_for_experts(model: PreTrainedModel, names: Iterable[str]) -> list[str]:
-    if not any(is_stack(name, value) for name, value in cast("Any", model).named_parameters()):
+    every: Iterable[tuple[str, torch.Tensor]] = cast("Any", model).named_parameters()
+    if not any(is_stack(name, value) and name.endswith("_proj") for name, value in every):
         return []
     return [name for name in names if name.rpartition(".")[2] in _OF_EXPERTS]
 

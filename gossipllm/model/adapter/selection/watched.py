@@ -23,6 +23,8 @@ class Watched(torch.nn.Module):
         """Whether it was given all windows and positions each time, in order."""
         self.alone = True
         """Whether it maps one tensor to one; of a linear layer, by a product with its weights."""
+        self.keeps = False
+        """Whether it keeps tensors from one call to the next."""
         self.leaves: list[torch.Tensor] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -38,7 +40,16 @@ class Watched(torch.nn.Module):
         if made is None:
             made = self.frozen(x, *rest, **options)
         self.called = True
-        self.whole = self.whole and (x.shape[:1] == (WINDOWS,) or x.shape[:1] == (WINDOWS * POSITIONS,))
+        # Not its parameters and buffers, which torch keeps in dictionaries.
+        self.keeps = self.keeps or any(
+            isinstance(value, torch.Tensor) for value in vars(self.frozen).values()
+        )
+        beside = [one for one in (*rest, *options.values()) if isinstance(one, torch.Tensor) and one.ndim]
+        self.whole = (
+            self.whole
+            and all(len(one) in (1, len(x)) for one in beside)
+            and (x.shape[:1] == (WINDOWS,) or x.shape[:1] == (WINDOWS * POSITIONS,))
+        )
         single = not rest and not options and isinstance(made, torch.Tensor)
         self.alone = (
             self.alone
@@ -63,7 +74,8 @@ def _of_one_row(linear: torch.nn.Module, x: torch.Tensor) -> torch.Tensor | None
     if type(linear) is not torch.nn.Linear or linear.weight.stride(0) != 0:
         return None
     one = (x @ linear.weight[0])[..., None].expand(*x.shape[:-1], len(linear.weight))
-    return one if linear.bias is None else one + linear.bias
+    bias = cast("torch.Tensor | None", linear.bias)
+    return one if bias is None else one + bias
 
 
 def _is_product(linear: torch.nn.Module, x: torch.Tensor, made: torch.Tensor) -> bool:
