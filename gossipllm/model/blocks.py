@@ -96,9 +96,12 @@ def plain(name: str) -> str:
 
 
 def linears_of(module: torch.nn.Module) -> dict[str, Linear]:
-    """All linear layers within a module, by name."""
+    """All linear layers within a module, by name; without those of classes that a family derived from them, which may
+    compute something else."""
     return {
-        name: inner for name, inner in cast("_Named", module.named_modules()) if isinstance(inner, Linear)
+        name: cast("Linear", inner)
+        for name, inner in cast("_Named", module.named_modules())
+        if type(inner) in (torch.nn.Linear, Conv1D)
     }
 
 
