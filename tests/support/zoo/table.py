@@ -32,7 +32,7 @@ LABELS: Final = {"both": "float32"}
 
 class Outcome(msgspec.Struct, frozen=True):
     """What came of a family's trials: by the name of a trial, an empty text or the line that refused it. `left` are the
-    lines on what is not adapted. `wrong` are faults of ours by trial; a page is written only where there are none."""
+    lines on what is not adapted. `wrong` are faults of ours by trial."""
 
     family: str
     refused: Mapping[str, str]
@@ -59,15 +59,19 @@ def row(outcome: Outcome) -> str:
         return (
             f"| {outcome.family} |" + " - |" * (len(names) + 1) + f" not tried: {_cell(outcome.not_made)} |"
         )
-    cells = ["no" if outcome.refused[name] else "yes" for name in names]
-    exported = any(not outcome.refused[trial.name] for trial in TRIALS if trial.exports)
-    said = list(outcome.left)
+    refused, wrong = outcome.refused, outcome.wrong
+    cells = ["fault" if name in wrong else "no" if refused[name] else "yes" for name in names]
+    exported = any(not refused.get(trial.name, "no") for trial in TRIALS if trial.exports)
+    said = [
+        *outcome.left,
+        *(f"{LABELS.get(name, name)}: fault: {' '.join(why.split()[-22:])}" for name, why in wrong.items()),
+    ]
     by_line: dict[str, list[str]] = {}
     for name in names:
-        if outcome.refused[name]:
-            by_line.setdefault(outcome.refused[name], []).append(LABELS.get(name, name))
-    for line, refused in by_line.items():
-        said.append(line if len(refused) == len(names) else f"{', '.join(refused)}: {line}")
+        if refused.get(name):
+            by_line.setdefault(refused[name], []).append(LABELS.get(name, name))
+    for line, which in by_line.items():
+        said.append(line if len(which) == len(names) else f"{', '.join(which)}: {line}")
     cells.append("yes" if exported else "no")
     return f"| {outcome.family} | {' | '.join(cells)} | {'<br>'.join(map(_cell, said))} |"
 
