@@ -78,7 +78,7 @@ def row(outcome: Outcome) -> str:
 
 def rows_of(text: str) -> dict[str, str]:
     """The rows of a page by family."""
-    rows = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
     return {line.split(" | ")[0].removeprefix("| "): line for line in rows}
 
 
