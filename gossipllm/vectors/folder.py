@@ -6,11 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from safetensors.numpy import save
-
 from gossipllm.model.adapter.export import check_folder, hub_name
-from gossipllm.model.adapter.peft_folder import BASE_KEY, CONFIG, PREFIX, TENSORS
+from gossipllm.model.adapter.peft_folder import CONFIG, TENSORS, peft_tensors
 from gossipllm.vectors.arithmetic import Combined
 from gossipllm.vectors.vector import TaskVector
 from trust.folders import written_folder
@@ -27,9 +24,8 @@ def write_folder(
     check_folder(out, overwrite=overwrite)
     base = next((name for one in sources if (name := hub_name(one.base))), "")
     fingerprint = next((one.fingerprint for one in sources if one.fingerprint), b"")
-    metadata = {"format": "pt"} | ({BASE_KEY: fingerprint.hex()} if fingerprint else {})
-    tensors = {
-        f"{PREFIX}{module}.lora_{letter}.weight": np.ascontiguousarray(values)
+    factors = {
+        f"{module}.lora_{letter}": values
         for module, one in result.products.items()
         for letter, values in (("A", one.a_RI), ("B", one.b_OR))
     }
@@ -46,7 +42,7 @@ def write_folder(
         "target_modules": list(result.products),
     }
     with written_folder(out, key=CONFIG) as folder:
-        (folder / TENSORS).write_bytes(save(tensors, metadata=metadata))
+        (folder / TENSORS).write_bytes(peft_tensors(factors, fingerprint))
         (folder / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         (folder / "README.md").write_text(_card(result, base, formula), encoding="utf-8")
 

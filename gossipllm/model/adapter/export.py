@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from safetensors.numpy import save
 
 from gossipllm import base as embedded
 from gossipllm.config import EMBEDDED
 from gossipllm.model.adapter.names import A, B
-from gossipllm.model.adapter.peft_folder import BASE_KEY, CONFIG, PREFIX, TENSORS
+from gossipllm.model.adapter.peft_folder import CONFIG, TENSORS, peft_tensors
 from gossipllm.model.adapter.snapshots import Snapshot, decode_snapshot
 from gossipllm.model.loading.hub import cached_folder
 from trust.errors import UserMistake
@@ -59,15 +58,11 @@ def export_adapter(
         )
     check_folder(out, overwrite=overwrite)
     stretch = math.sqrt(state.header.rank) if state.header.scaling == "rslora" else 1.0
-    tensors = {
-        # PEFT divides alpha by the root of the rank then, which is less than by the rank.
-        f"{PREFIX}{name}.weight": np.ascontiguousarray(v / np.float32(stretch) if name.endswith(B) else v)
-        for name, v in state.adapter.items()
-    }
-    metadata = {"format": "pt", BASE_KEY: state.header.base.hex()}
+    # PEFT divides alpha by the root of the rank then, which is less than by the rank.
+    factors = {name: v / np.float32(stretch) if name.endswith(B) else v for name, v in state.adapter.items()}
     config = json.dumps(_adapter_config(state), indent=2, sort_keys=True)
     with written_folder(out, key=CONFIG) as folder:
-        (folder / TENSORS).write_bytes(save(tensors, metadata=metadata))
+        (folder / TENSORS).write_bytes(peft_tensors(factors, state.header.base))
         (folder / CONFIG).write_text(config + "\n", encoding="utf-8")
         (folder / "README.md").write_text(card(state, peers, row or {}), encoding="utf-8")
         _copy_tokenizer(state.header.model_name, folder)

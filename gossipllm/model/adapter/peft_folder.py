@@ -1,4 +1,5 @@
-"""Reading a LoRA adapter from a folder in PEFT's format. Loads no torch, and runs nothing that the folder holds.
+"""LoRA adapters in PEFT's format: reading a folder, and the bytes of its tensors. Loads no torch, and runs nothing that
+a folder holds.
 
 The folder holds `adapter_config.json` and `adapter_model.safetensors`. What it stands for is, for each adapted module,
 the product `scale * B A` that PEFT adds to the module's weight:
@@ -23,6 +24,7 @@ from typing import Any, Final, cast
 import numpy as np
 from safetensors import SafetensorError
 from safetensors import deserialize as _deserialize  # pyright: ignore[reportUnknownVariableType]
+from safetensors.numpy import save
 
 from gossipllm.model.loading.files import check_files
 from trust.errors import UserMistake
@@ -74,6 +76,20 @@ class PeftAdapter:
     fingerprint: bytes
     fan_in_fan_out: bool
     products: Mapping[str, Product]
+
+
+def peft_tensors(factors: Mapping[str, F32], fingerprint: bytes) -> bytes:
+    """The file of tensors of an adapter. `factors` are by module and ".lora_A" or ".lora_B"; `fingerprint` is that of
+    the weights of the base, empty where it is not known. Equal arguments give equal bytes."""
+    tensors = {f"{PREFIX}{name}.weight": np.ascontiguousarray(values) for name, values in factors.items()}
+    metadata = {"format": "pt"} | ({BASE_KEY: fingerprint.hex()} if fingerprint else {})
+    data = save(tensors, metadata=metadata)
+    # The library writes the metadata in an order that differs from call to call.
+    length = int.from_bytes(data[:8], "little")
+    head = json.loads(data[8 : 8 + length])
+    ordered = {"__metadata__": metadata} | {name: head[name] for name in tensors}
+    text = json.dumps(ordered, separators=(",", ":"), ensure_ascii=False)
+    return data[:8] + text.encode().ljust(length) + data[8 + length :]
 
 
 def is_peft_folder(folder: Path) -> bool:

@@ -16,7 +16,7 @@ from safetensors.torch import (
 )
 from torch import nn
 
-from gossipllm.model.adapter.peft_folder import CONFIG, TENSORS, read_peft
+from gossipllm.model.adapter.peft_folder import CONFIG, TENSORS, peft_tensors, read_peft
 from trust.errors import UserMistake
 
 MODULES = ["first", "second"]
@@ -150,3 +150,21 @@ def test_a_file_that_is_cut_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(UserMistake, match="cut"):
         read_peft(tmp_path, "--adapter")
+
+
+def test_equal_factors_give_equal_bytes_that_read_back(tmp_path: Path) -> None:
+    written(tmp_path)
+    found = read_peft(tmp_path, "--adapter")
+    factors = {
+        f"{module}.lora_{letter}": values
+        for module, one in found.products.items()
+        for letter, values in (("A", one.a_RI), ("B", one.b_OR))
+    }
+
+    files = {peft_tensors(factors, b"base") for _ in range(20)}
+
+    assert len(files) == 1
+    (tmp_path / TENSORS).write_bytes(files.pop())
+    again = read_peft(tmp_path, "--adapter")
+    assert again.fingerprint == b"base"
+    np.testing.assert_array_equal(again.products["first"].b_OR, found.products["first"].b_OR)
