@@ -105,9 +105,10 @@ def _device_memory(device: str) -> tuple[int | None, int | None]:
 
 def _check_disk(needed: float, folder: Path, what: str) -> None:
     at = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir())
-    free = shutil.disk_usage(at).free
-    if needed > free:
-        raise UserMistake(f"{what} takes about {in_bytes(needed)}, and {at} has {in_bytes(free)} free")
+    disk = shutil.disk_usage(at)
+    # A place of no size, such as /proc, is no disk: writing there says what is wrong.
+    if disk.total and needed > disk.free:
+        raise UserMistake(f"{what} takes about {in_bytes(needed)}, and {at} has {in_bytes(disk.free)} free")
 
 
 def _cache() -> Path:
