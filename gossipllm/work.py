@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from gossipllm.config import LearnerConfig
+from trust.record.history import Distilled
 from wire.digest import Content
 from wire.messages import Fingerprints
 from wire.tensors import Codec
@@ -81,7 +82,7 @@ class Train(_Word, frozen=True, kw_only=True):
 
 class Weigh(_Word, frozen=True, kw_only=True):
     """Measure the distance to a neighbour, by the configured strategy. `evidence` is its predictions blob, None where
-    the strategy compares no predictions."""
+    none was fetched."""
 
     request: RequestId
     author: str
@@ -135,12 +136,26 @@ class Fit(_Word, frozen=True, kw_only=True):
     rate: float
 
 
+class Lesson(msgspec.Struct, frozen=True, kw_only=True):
+    """A neighbour to learn from: its weight in the row, its update, and the predictions to distil."""
+
+    weight: float
+    update: Content
+    evidence: Content
+
+
 class Merge(_Word, frozen=True, kw_only=True):
-    """Replace this peer's adapter by the merge by `row`. A row of `(1.0,)` without updates changes nothing."""
+    """Replace this peer's adapter by the merge by `row`. A row of `(1.0,)` without updates changes nothing.
+
+    Where the configuration says so, distilling follows (`gossipllm.learning.distilling`): from `lessons`, at a share of
+    the cost of `local_steps`, those of this round.
+    """
 
     request: RequestId
     row: tuple[float, ...]
     updates: tuple[Content, ...]
+    lessons: tuple[Lesson, ...] = ()
+    local_steps: int = 0
 
 
 class Absorb(_Word, frozen=True, kw_only=True):
@@ -331,6 +346,7 @@ class Merged(_Word, frozen=True, kw_only=True):
     `discarded` is the Frobenius norm of what the merge lacks of the exact mixture, over the mixture's norm, for every
     merge rule; 0 for push-sum, which mixes whole states, and for rows by block, which mix factors as they were
     measured. `refused` are the peers whose shares no honest peer can have sent, where mixing is by push-sum.
+    `distilled` is what distilling after the merge did, None where there was none.
     """
 
     request: RequestId
@@ -341,6 +357,7 @@ class Merged(_Word, frozen=True, kw_only=True):
     discarded: float
     seconds: float
     refused: tuple[str, ...] = ()
+    distilled: Distilled | None = None
 
 
 class Failed(_Word, frozen=True, kw_only=True):

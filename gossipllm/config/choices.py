@@ -22,6 +22,9 @@ Mixing: TypeAlias = Literal["parameters", "updates", "push-sum", "beside", "rout
 Outer: TypeAlias = Literal["none", "nesterov", "noloco"]
 """What a merge's move becomes before it is taken (`MergeConfig.outer`)."""
 
+Also: TypeAlias = Literal["", "distil", "self-distil"]
+"""What a round does with predictions after its merge (`MergeConfig.also`)."""
+
 Missing: TypeAlias = Literal["renorm", "kept", "self"]
 """Whose weights count for a unit that some do not offer (`LayersConfig.missing`)."""
 

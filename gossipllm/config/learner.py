@@ -6,7 +6,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gossipllm.config.adapter import AdapterConfig
-from gossipllm.config.choices import MERGE_RULES, MIXINGS, TRAINS, MergeRule, Mixing, Outer, prunable_rules
+from gossipllm.config.choices import (
+    MERGE_RULES,
+    MIXINGS,
+    TRAINS,
+    Also,
+    MergeRule,
+    Mixing,
+    Outer,
+    prunable_rules,
+)
 from gossipllm.config.model import ModelConfig
 from gossipllm.config.parts import HeadsConfig, LayersConfig
 from gossipllm.config.text import DataConfig, ReferenceConfig
@@ -57,6 +66,14 @@ class LearnerConfig:
 
     outer_rate: float = 0.7
     """How much of a move is taken, above 0 to 2. DiLoCo and NoLoCo."""
+
+    also: Also = ""
+    """What follows a merge: nothing; "distil", steps toward the predictions of the members of its row on the reference
+    set (`gossipllm.learning.distilling`); or "self-distil", toward this peer's own predictions of before the merge, as
+    a control."""
+
+    distil_share: float = 0.25
+    """Most of the cost of a round's local steps that distilling takes, 0.01 to 1."""
 
     tokens_alpha: float = 1.0
     """For push-sum: how far peers are weighted by tokens rather than samples, 0 to 1."""
@@ -109,6 +126,7 @@ class LearnerConfig:
         if MIXINGS[self.mixing].beside:
             self._check_beside()
         self._check_outer()
+        self._check_also()
         self._check_memory()
         if not 0 <= self.clip <= 1000:
             raise ValueError(f"clip must be in 0..1000, got {self.clip}")
@@ -133,6 +151,26 @@ class LearnerConfig:
             raise ValueError(f"outer_momentum must be in [0, 1), got {self.outer_momentum}")
         if not 0 < self.outer_rate <= 2:
             raise ValueError(f"outer_rate must be in (0, 2], got {self.outer_rate}")
+
+    def _check_also(self) -> None:
+        if not 0.01 <= self.distil_share <= 1:
+            raise ValueError(f"distil_share must be in 0.01..1, got {self.distil_share}")
+        if not self.also:
+            return
+        for needed, given in (
+            (
+                'merge.mixing = "parameters" or "updates"',
+                self.rows and not MIXINGS[self.mixing].beside,
+            ),
+            (f"{self._part} = 0", not self._part),
+            ('adapter.train other than "share-a" and "alternate"', TRAINS[self.adapter.train].sends_products),
+            ('reference.positions = "all"', self.reference.positions == "all"),
+        ):
+            if not given:
+                raise ValueError(
+                    f'merge.also = "{self.also}" takes steps on whole adapters toward log-probabilities and needs '
+                    f'{needed}: set that, or merge.also = ""'
+                )
 
     def _check_memory(self) -> None:
         batch, window = self.training.batch_tokens, self.data.window_tokens

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     # `merging` yields jobs and must not load torch, which transformers brings along.
     from transformers import PreTrainedModel
 
-Purpose: TypeAlias = Literal["train", "trust", "evidence", "test", "row", "probe"]
+Purpose: TypeAlias = Literal["train", "trust", "evidence", "test", "row", "probe", "distil"]
 """What a pass through the model is for: "train", local steps; "trust", losses that decide; "evidence", predictions;
-"test", losses that are only reported; "row", learning a trust row; "probe", the importance of layers."""
+"test", losses that are only reported; "row", learning a trust row; "probe", the importance of layers; "distil", steps
+toward others' predictions."""
 
 OnStep: TypeAlias = Callable[[int, float, float], None]
 """`(step, loss, tokens_per_s)`, called every few tenths of a second and after the last step."""
@@ -128,6 +129,45 @@ class StepsDone:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Teacher:
+    """Predictions to learn from, one row for each position of each window but the last, and what they weigh."""
+
+    weight: float
+    rows: SparseRows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DistilJob:
+    """Take optimiser steps toward the predictions of `teachers`, one for each row of `batches_SB`: `DistilDone`.
+
+    `moments` are those of the local steps, which steps read and do not change. `tensors`, `masks` and `stretch` are as
+    in `StepsJob`.
+    """
+
+    state: State
+    moments: Moments
+    teachers: tuple[Teacher, ...]
+    windows_WT: Windows
+    batches_SB: NDArray[np.int64]
+    config: TrainingConfig
+    tensors: tuple[str, ...] = ()
+    masks: Mapping[str, F32] | None = None
+    stretch: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DistilDone:
+    """The adapter after its steps, which is `state` itself where no row had a target. The other fields are as in
+    `trust.record.history.Distilled`."""
+
+    state: State
+    rows: int
+    taught: int
+    kl_before: float
+    kl_after: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SlopeJob:
     """Measure the mean loss over all windows and its gradient with respect to the adapter: `SlopeDone`."""
 
@@ -151,7 +191,7 @@ class ProbeJob:
     reduction: Reduction = "tokens"
 
 
-Job: TypeAlias = LossJob | PredictJob | LastLogitsJob | StepsJob | SlopeJob | ProbeJob
+Job: TypeAlias = LossJob | PredictJob | LastLogitsJob | StepsJob | DistilJob | SlopeJob | ProbeJob
 R = TypeVar("R")
 Task: TypeAlias = Generator[Job | tuple[Job, ...], Any, R]
 """A generator that is sent the result of each job it yields, or of a tuple of jobs the list of their results; where a
@@ -176,6 +216,10 @@ def last_logits_of(state: State, windows_WT: Windows, shape: RowsShape) -> Task[
 
 
 def stepped(job: StepsJob) -> Task[StepsDone]:
+    return (yield job)
+
+
+def distilled_by(job: DistilJob) -> Task[DistilDone]:
     return (yield job)
 
 

@@ -208,6 +208,12 @@ class CoreConfig:
         return self.round.guard and self.defence.confirm
 
     @property
+    def distils(self) -> bool:
+        """Whether this peer learns from the predictions of its row's members. Only from those that were held against
+        their updates, so that what is forged teaches nothing."""
+        return self.learner.also == "distil" and self.confirms and self.defence.bind_rows > 0
+
+    @property
     def settles(self) -> bool:
         """Whether this peer stops training when it gains no more. Mass that was handed out (push-sum) cannot be taken
         back, so a peer that pushes shares has no best state to go back to."""

@@ -25,7 +25,7 @@ from gossipllm.config import (
     ReferenceConfig,
     TrainingConfig,
 )
-from gossipllm.config.choices import MIXINGS, MergeRule, Mixing, Outer
+from gossipllm.config.choices import MIXINGS, Also, MergeRule, Mixing, Outer
 from gossipllm.config.toml import from_mapping, toml_values
 from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
 from peers.core.plateau import SettleConfig
@@ -110,6 +110,17 @@ class MergeConfig:
     outer_rate: float = 0.7
     """How much of a move is taken, above 0 to 2. DiLoCo and NoLoCo."""
 
+    also: Also = ""
+    """What follows a merge: nothing, or "distil": steps toward the predictions that the members of its row published,
+    on the rows of the reference set where they give the true next token a higher probability than this peer does. They
+    are undone unless they lower the trust loss. Predictions are then fetched whatever the strategy compares. Needs the
+    guard with defence.confirm and defence.bind_rows. "self-distil" steps toward this peer's own predictions of before
+    the merge, as a control. Peers may differ in it."""
+
+    distil_share: float = 0.25
+    """Most of the cost of a round's local steps that distilling takes, with its measurements, counted in tokens through
+    the model, 0.01 to 1."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerConfig:
@@ -141,6 +152,8 @@ class PeerConfig:
 
         if not MIXINGS[self.merge.mixing].rows:
             self._check_pushing()
+        if self.merge.also:
+            self._check_distilling()
         fetches = self.layers.context == "distil" and self.layers.contexts == "fetch"
         if fetches and self.round.most_context_mb * 10**6 > self.network.max_blob_bytes:
             raise ValueError(
@@ -169,6 +182,19 @@ class PeerConfig:
                         "or set another merge.mixing"
                     )
 
+    def _check_distilling(self) -> None:
+        """Refuse to distil where predictions of neighbours are not held against their updates, or nothing is undone."""
+        for key, given in (
+            ("round.guard = true", self.round.guard),
+            ("defence.confirm = true", self.defence.confirm),
+            ("defence.bind_rows above 0", self.defence.bind_rows > 0),
+        ):
+            if not given:
+                raise ValueError(
+                    f'merge.also = "{self.merge.also}" takes predictions only of neighbours that proved themselves '
+                    f'and needs {key}: set that, or merge.also = ""'
+                )
+
     def learner(self) -> LearnerConfig:
         return LearnerConfig(
             model=self.model,
@@ -185,6 +211,8 @@ class PeerConfig:
             outer=self.merge.outer,
             outer_momentum=self.merge.outer_momentum,
             outer_rate=self.merge.outer_rate,
+            also=self.merge.also,
+            distil_share=self.merge.distil_share,
             tokens_alpha=alpha_of(self.trust, self.training.reduction),
             judging=self.round.guard and self.defence.fresh,
         )

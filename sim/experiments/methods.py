@@ -31,7 +31,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig
-from gossipllm.config.choices import MIXINGS, TRAINS, MergeRule, Missing, Mixing, Outer, Start, Train
+from gossipllm.config.choices import (
+    MIXINGS,
+    TRAINS,
+    Also,
+    MergeRule,
+    Missing,
+    Mixing,
+    Outer,
+    Start,
+    Train,
+)
 from peers.core.config import NO_DEFENCE, DefenceConfig, RoundConfig
 from peers.core.plateau import NEVER_SETTLES, SettleConfig
 from trust.errors import UserMistake
@@ -60,6 +70,8 @@ class Method:
     merge: MergeRule | None = None
     mixing: Mixing = "parameters"
     outer: Outer = "none"
+    also: Also = ""
+    """What follows a merge (`LearnerConfig.also`)."""
     ranks: int = 1
     """Factor on the adapters' rank and alpha."""
     start: Start | None = None
@@ -97,8 +109,8 @@ class Method:
 
     @property
     def predicts(self) -> bool:
-        """Whether its evidence reads predictions on the reference set."""
-        return any(EVIDENCE[kind].positions is not None for kind in self.evidence)
+        """Whether it reads predictions on the reference set, as evidence or to distil them."""
+        return bool(self.also) or any(EVIDENCE[kind].positions is not None for kind in self.evidence)
 
 
 def _plain(strategy: str) -> Method:
@@ -200,6 +212,14 @@ CHANGES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "routed": ("as +beside, with a row for each block", {"mixing": "routed"}),
     "nesterov": ("Nesterov momentum over the moves of merges (DiLoCo)", {"outer": "nesterov"}),
     "noloco": ("momentum over the moves of merges (NoLoCo)", {"outer": "noloco"}),
+    "distil": (
+        "after each merge, steps toward what the members of its row predict on the reference set",
+        {"also": "distil"},
+    ),
+    "selfdistil": (
+        "the control of +distil: steps toward what the peer itself predicted before the merge",
+        {"also": "self-distil"},
+    ),
     "mean": ("average the factors A and B apart", {"merge": "mean"}),
     "pad": ("average A and B apart, smaller ranks filled up with zeros (HetLoRA)", {"merge": "pad"}),
     "svd": ("best adapter of this rank for the weighted sum of the products B A", {"merge": "svd"}),
@@ -400,6 +420,15 @@ def _contradiction(method: Method) -> str:
             "+decay needs the guard with the defences of [defence], and merges by a row, so that peers settle",
         ),
         (not method.merges and (not method.merging or pushes), "+alone has no row to record"),
+        (
+            bool(method.also)
+            and (not method.merging or pushes or method.guard is False or not method.defended),
+            "distilling needs a row, and the guard with the defences of [defence]; without merging it is +alone+distil",
+        ),
+        (
+            bool(method.also) and (parts or lone or MIXINGS[method.mixing].beside or bool(method.reference)),
+            "distilling takes steps on whole adapters that a merge replaces, toward log-probabilities",
+        ),
     )
     return next((why for wrong, why in reasons if wrong), "")
 

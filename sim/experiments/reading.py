@@ -139,7 +139,7 @@ _BLOCKS: Final = Rule(
     ),
     "devices.blocks says it",
 )
-_PREDICTIONS: Final = Rule(lambda _, method: method.predicts, "no method compares predictions")
+_PREDICTIONS: Final = Rule(lambda _, method: method.predicts, "no method reads predictions")
 _TOKENS: Final = Rule(lambda _, method: method.tokens, "only methods +tokens (and tokens) weigh text")
 _ADAMW: Final = Rule(lambda s, _: s.training.optimiser == "adamw", 'training.optimiser = "sgd" has none')
 _NAMED: Final = Rule(_never, "the name of a method decides it; see gossipllm sim --list")
@@ -152,6 +152,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "clip": (Rule(_has_row, "nothing is merged by a row"), _DEFENDED),
     "outer_momentum": (_OUTER,),
     "outer_rate": (_OUTER,),
+    "distil_share": (Rule(lambda _, m: bool(m.also), "only methods +distil and +selfdistil distil"),),
     "anneal": (
         Rule(lambda s, _: not s.training.decay_steps, "training.decay_steps says it"),
         Rule(lambda _, m: not m.decay, "all methods are +decay, whose rate falls on plateaus"),

@@ -138,6 +138,10 @@ class Scenario:
     outer_rate: float = 0.7
     """For methods +nesterov and +noloco: how much of a move is taken, above 0 to 2 (`LearnerConfig.outer_rate`)."""
 
+    distil_share: float = 0.25
+    """For methods +distil and +selfdistil: most of the cost of a round's local steps that distilling takes, 0.01 to 1
+    (`LearnerConfig.distil_share`)."""
+
     anneal: bool = True
     """Whether the learning rate falls over the whole run: training.decay_steps, where it is 0, becomes the
     number of local steps that a peer takes."""
@@ -220,6 +224,11 @@ class Scenario:
             raise ValueError(
                 f"method {name}: layers.count, layers.memory_mb or devices.blocks must say how many blocks"
             )
+        defence = self.defence
+        if method.also and not (self.round.guard and defence.confirm and defence.bind_rows):
+            raise ValueError(
+                f"method {name}: distilling needs round.guard, defence.confirm and defence.bind_rows above 0"
+            )
         if method.heads and not self.heads.copies:
             raise ValueError(f"method {name}: heads.copies must be at least 1, got 0")
         train = adapter_of(method, self.adapter).train
@@ -286,6 +295,8 @@ class Scenario:
             outer=method.outer,
             outer_momentum=self.outer_momentum,
             outer_rate=self.outer_rate,
+            also=method.also,
+            distil_share=self.distil_share,
         )
 
     def label(self, index: int) -> str:

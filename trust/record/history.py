@@ -123,6 +123,28 @@ class Seen(
     """What it had earned before this round, 0 to 1 (`trust.rows.standing`)."""
 
 
+class Distilled(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, gc=False
+):
+    """What distilling did after a merge: steps toward predictions on the reference set.
+
+    `kl_before` and `kl_after` are mean divergences of the targets from the peer's own predictions, in nats per row, on
+    the rows of the first step that had one; 0 where none had. `taught` of the `rows` that the steps read had a target.
+    `share` is how much of the way of the steps was taken, 0 where they were undone. `gain` is by how much that share,
+    or the best that was tried, lowered the trust loss on the windows that judge, and `error` its standard error.
+    """
+
+    steps: int
+    rows: int
+    taught: int
+    kl_before: float
+    kl_after: float
+    share: float
+    gain: float
+    error: float = 0.0
+    seconds: float = 0.0
+
+
 class Round(_Record, frozen=True, kw_only=True, tag="round"):
     """Record of a finished round: the row that was used, the candidates that it was chosen from, and its effect.
 
@@ -184,6 +206,8 @@ class Round(_Record, frozen=True, kw_only=True, tag="round"):
     """Share of the configured learning rate at which the local steps were taken."""
     settled: bool = False
     """Whether the peer trains no more after this round, until news or more text wakes it."""
+    distilled: Distilled | None = None
+    """What distilling after the merge did; None where there was none. `trust_merged` and `test_merged` are after it."""
 
 
 class Refusal(_Record, frozen=True, kw_only=True, tag="refusal"):

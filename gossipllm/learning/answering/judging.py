@@ -95,11 +95,7 @@ def fitted(memory: LearnerMemory, request: Fit) -> Task[Fitted]:
 
 
 def own_evidence(memory: LearnerMemory) -> Task[OwnEvidence]:
-    if memory.published is None:
-        # After a restart the published predictions are gone; those of the resumed adapter stand in for them.
-        composed = memory.composition
-        alone = composed.alone(composed.published(memory.state))
-        memory.published, _ = yield from memory.measuring.predicted(alone)
+    blob = yield from memory.own_predictions()
     if memory.start_losses_W is None and "progress" in memory.config.evidence:
         memory.start_losses_W = yield from memory.measuring.trust_losses(memory.now.start)
     few = memory.measuring.weighing(memory.round)
@@ -109,7 +105,7 @@ def own_evidence(memory: LearnerMemory) -> Task[OwnEvidence]:
         blueprint=memory.updates.blueprint,
         state=memory.composition.published(memory.state),
         start=memory.composition.published(memory.now.start),
-        blob=memory.published,
+        blob=blob,
         trust_WT=memory.measuring.trust_WT[few],
         trust_losses_W=(yield from memory.own_trust_losses())[few],
         weights_W=weights_W,

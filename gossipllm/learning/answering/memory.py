@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.composition.composition import composition_of
+from gossipllm.learning.distilling import Distilling
 from gossipllm.learning.jobs import Task
 from gossipllm.learning.learner_state import LearnerState, saved
 from gossipllm.learning.measuring import Measuring
@@ -40,6 +41,13 @@ class LearnerMemory:
         self.fingerprints = shared.fingerprints(self.updates)
         self.measuring = Measuring(config, splits, shared.reference)
         self.training = LocalTraining(config, shared, self.composition, splits.train_WT)
+        self.distilling = Distilling(
+            config,
+            self.composition,
+            self.measuring,
+            shared.reference,
+            train_windows=len(splits.train_WT),
+        )
         self.neighbours = Neighbours(self.updates, config)
         self.now = self.composition.fresh()
         self.published: Blob | None = None
@@ -77,6 +85,13 @@ class LearnerMemory:
         """Forget what was measured of an earlier state, and of neighbours."""
         self.published = self.start_losses_W = None
         self.neighbours.forget()
+
+    def own_predictions(self) -> Task[Blob]:
+        """Those that were published. After a restart they are gone; those of the resumed adapter stand in for them."""
+        if self.published is None:
+            alone = self.composition.alone(self.composition.published(self.state))
+            self.published, _ = yield from self.measuring.predicted(alone)
+        return self.published
 
     def own_trust_losses(self) -> Task[F32]:
         if self.trust_losses_W is None:

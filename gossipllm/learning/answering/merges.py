@@ -30,7 +30,7 @@ def merged(memory: LearnerMemory, request: Merge) -> Task[Merged | Failed]:
     began, now = time.perf_counter(), memory.now
     tried = memory.neighbours.merged(request.row, request.updates, memory.composition.target(now))
     if tried is None:
-        return (yield from _move(memory, request.request, began, now, memory.trust_losses_W))
+        return (yield from _taught(memory, request, began, now, memory.trust_losses_W))
     to, losses_W = memory.composition.after(now, tried.mixed.state), tried.trust_losses_W
     other = yield from memory.training.refined(
         now, request.row, lambda: memory.neighbours.moves(request.updates, memory.composition.target(now))
@@ -40,7 +40,7 @@ def merged(memory: LearnerMemory, request: Merge) -> Task[Merged | Failed]:
         if memory.measuring.trust_loss(other_W) < memory.measuring.trust_loss(losses_W):
             to, losses_W = other, other_W
     discarded = 0.0 if to is other else tried.mixed.discarded
-    return (yield from _move(memory, request.request, began, to, losses_W, discarded=discarded))
+    return (yield from _taught(memory, request, began, to, losses_W, discarded=discarded))
 
 
 def absorbed(memory: LearnerMemory, request: Absorb) -> Task[Merged | Failed]:
@@ -73,6 +73,32 @@ def restored(memory: LearnerMemory, request: Restore) -> Task[Merged | Failed]:
         raise
     memory.forget_measured()
     return _moved(memory, request.request, began, trust_losses_W, test_alone, test_loss)
+
+
+def _taught(
+    memory: LearnerMemory,
+    request: Merge,
+    began: float,
+    to: LearnerState,
+    trust_losses_W: F32 | None,
+    *,
+    discarded: float = 0.0,
+) -> Task[Merged | Failed]:
+    """Distil into what the merge gave, where the configuration asks for it, and move there."""
+    outcome = yield from memory.distilling.after_merge(
+        request,
+        to,
+        trust_losses_W,
+        moved=to is not memory.now,
+        neighbours=memory.neighbours,
+        own_predictions=memory.own_predictions,
+    )
+    if outcome is not None:
+        to, trust_losses_W = outcome.after, outcome.trust_losses_W
+    reply = yield from _move(memory, request.request, began, to, trust_losses_W, discarded=discarded)
+    if outcome is None or isinstance(reply, Failed):
+        return reply
+    return msgspec.structs.replace(reply, distilled=outcome.record)
 
 
 def _move(

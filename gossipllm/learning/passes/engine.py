@@ -11,7 +11,7 @@ vocabulary.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
@@ -220,18 +220,35 @@ class Slopes:
             gradient_PN.addcmul_(share_P[:, None], slope_PN)
         return loss_P, gradient_PN
 
+    def of_loss(
+        self, theta_PN: torch.Tensor, loss: Callable[[], torch.Tensor], purpose: Purpose, *, tokens: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `at`, for another loss, `(P,)`, of passes that take so many tokens through the model."""
+        with torch.no_grad():
+            self._live_PN.copy_(theta_PN)
+        return self._gradient(loss, purpose, tokens)
+
     def _of_part(
         self, windows_PBT: np.ndarray[Any, Any], purpose: Purpose, dropouts: Sequence[Dropout]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         # Around the backward pass too, where checkpointed blocks are computed again.
         with self._engine.dropping(dropouts, self._context_model):
-            loss_P = mean_losses(
-                self._engine, windows_PBT, reduction=self._reduction, context_model=self._context_model
+            return self._gradient(
+                lambda: mean_losses(
+                    self._engine, windows_PBT, reduction=self._reduction, context_model=self._context_model
+                ),
+                purpose,
+                windows_PBT.size,
             )
-            # Adapters share no parameter, so the gradient of the summed loss is each adapter's own gradient.
-            slopes = torch.autograd.grad(loss_P.sum(), list(self._leaves.values()))
-        self._engine.meter.forward[purpose] += windows_PBT.size
-        self._engine.meter.backward[purpose] += windows_PBT.size
+
+    def _gradient(
+        self, loss: Callable[[], torch.Tensor], purpose: Purpose, tokens: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        loss_P = loss()
+        # Adapters share no parameter, so the gradient of the summed loss is each adapter's own gradient.
+        slopes = torch.autograd.grad(loss_P.sum(), list(self._leaves.values()))
+        self._engine.meter.forward[purpose] += tokens
+        self._engine.meter.backward[purpose] += tokens
         return loss_P.detach(), torch.cat([slope.flatten(1) for slope in slopes], dim=1).float()
 
 

@@ -1,8 +1,8 @@
 """Performs jobs on one frozen base: many adapters are trained, measured and asked for predictions in one pass.
 
 Passes are cut so that the activations they keep stay below `PASS_BYTES`, however many adapters there are. Passes with
-gradients stand in `local_steps.py` and `importance.py`. A fleet is for adapters of one blueprint; fleets of several
-ranks or sets of modules may share a base, as long as one works at a time.
+gradients stand in `local_steps.py`, `distillation.py` and `importance.py`. A fleet is for adapters of one blueprint;
+fleets of several ranks or sets of modules may share a base, as long as one works at a time.
 
 Axes: P adapters, N their parameters; W windows, B windows of a batch, T positions, V tokens of the vocabulary.
 """
@@ -17,6 +17,7 @@ import torch
 
 from gossipllm.config import AdapterConfig
 from gossipllm.learning.jobs import (
+    DistilJob,
     Job,
     LastLogitsJob,
     LossJob,
@@ -26,6 +27,7 @@ from gossipllm.learning.jobs import (
     SlopeJob,
     StepsJob,
 )
+from gossipllm.learning.passes.distillation import distilled
 from gossipllm.learning.passes.engine import Engine, PassCounter
 from gossipllm.learning.passes.importance import probe
 from gossipllm.learning.passes.local_steps import local_steps, slopes_of
@@ -99,6 +101,8 @@ class Fleet:
                 batch, most = jobs[0].batches_SB.shape[1], jobs[0].config.micro_windows
                 tokens = min(batch, most or batch) * jobs[0].windows_WT.shape[1]
                 return self._in_passes(local_steps, jobs, tokens)
+            case DistilJob():
+                return [distilled(self._engine, job) for job in jobs]
             case SlopeJob():
                 return self._in_passes(slopes_of, jobs, jobs[0].windows_WT.size)
             case ProbeJob():
@@ -192,6 +196,8 @@ def kind_of(job: Job) -> tuple[Any, ...]:
                 job.context_model,
                 job.measure,
             )
+        case DistilJob():
+            return (DistilJob,)
         case SlopeJob():
             return (SlopeJob, job.windows_WT.shape, job.reduction)
         case ProbeJob():

@@ -36,13 +36,13 @@ def local_steps(engine: Engine, jobs: Sequence[StepsJob]) -> list[StepsDone | Us
     began = reported = time.perf_counter()
     flat = engine.flat_layout(jobs[0].tensors)
     states = [job.state for job in jobs]
-    stretch_PN = _stretches(jobs, flat, engine.blueprint.anatomy.mirrored)
+    stretch_PN = stretches([job.stretch for job in jobs], flat, engine.blueprint.anatomy.mirrored)
     theta_PN = flat.rows(states)
     if stretch_PN is not None:
         theta_PN /= stretch_PN
     mask_PN = flat.masks([job.masks for job in jobs])
     optimiser = _optimiser(jobs, flat)
-    measure = ByProduct(engine, flat, _sent(theta_PN, stretch_PN)) if jobs[0].measure else None
+    measure = ByProduct(engine, flat, sent(theta_PN, stretch_PN)) if jobs[0].measure else None
     steps, size = jobs[0].batches_SB.shape
     tokens = [int(targets(job.windows_WT)[job.batches_SB].sum()) for job in jobs]
     total_P = torch.zeros(len(jobs), dtype=torch.float64, device=engine.base.device)
@@ -53,7 +53,7 @@ def local_steps(engine: Engine, jobs: Sequence[StepsJob]) -> list[StepsDone | Us
     with slopes.mounted():
         for step in range(steps):
             batch_PBT = np.stack([job.windows_WT[job.batches_SB[step]] for job in jobs])
-            sent_PN = _sent(theta_PN, stretch_PN)
+            sent_PN = sent(theta_PN, stretch_PN)
             loss_P, gradient_PN = slopes.at(
                 sent_PN,
                 batch_PBT,
@@ -90,7 +90,7 @@ def local_steps(engine: Engine, jobs: Sequence[StepsJob]) -> list[StepsDone | Us
         for index, (job, state, moments, count, loss, importance) in enumerate(
             zip(
                 jobs,
-                flat.states(_sent(theta_PN, stretch_PN)),
+                flat.states(sent(theta_PN, stretch_PN)),
                 _memories(jobs, flat, optimiser),
                 tokens,
                 numbers(total_P),
@@ -118,10 +118,10 @@ def numbers(values_P: torch.Tensor) -> list[float]:
     return cast("Any", values_P).tolist()
 
 
-def _stretches(jobs: Sequence[StepsJob], flat: FlatLayout, mirrored: Collection[str]) -> torch.Tensor | None:
-    """`(P, N)`: each job's `stretch` in the factor that starts at zero, A in modules that are `mirrored` and B in
-    others, and 1 elsewhere; None where all are 1."""
-    if all(job.stretch == 1 for job in jobs):
+def stretches(factors: Sequence[float], flat: FlatLayout, mirrored: Collection[str]) -> torch.Tensor | None:
+    """`(P, N)`: each adapter's `stretch` (`StepsJob`) in the factor that starts at zero, A in modules that are
+    `mirrored` and B in others, and 1 elsewhere; None where all are 1."""
+    if all(factor == 1 for factor in factors):
         return None
 
     def starts_at_zero(name: str) -> bool:
@@ -132,15 +132,15 @@ def _stretches(jobs: Sequence[StepsJob], flat: FlatLayout, mirrored: Collection[
     return flat.rows(
         [
             {
-                name: np.full(shape, job.stretch if starts_at_zero(name) else 1, np.float32)
+                name: np.full(shape, factor if starts_at_zero(name) else 1, np.float32)
                 for name, shape in shapes.items()
             }
-            for job in jobs
+            for factor in factors
         ]
     )
 
 
-def _sent(theta_PN: torch.Tensor, stretch_PN: torch.Tensor | None) -> torch.Tensor:
+def sent(theta_PN: torch.Tensor, stretch_PN: torch.Tensor | None) -> torch.Tensor:
     """The adapters in the form that is sent and measured."""
     return theta_PN if stretch_PN is None else theta_PN * stretch_PN
 

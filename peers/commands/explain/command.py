@@ -116,6 +116,9 @@ def explain(
       fruitless, asks_in
                       rounds in a row that asked and brought no whole merge, and
                       those to come that ask nobody
+      distilled       steps toward predictions after the merge: steps, rows,
+                      taught, kl_before, kl_after, share (the part taken; 0:
+                      undone), gain, error, seconds; null where there were none
       blocked         why I's owner blocked J; null where J is not blocked
     """
     run = read_run(path)

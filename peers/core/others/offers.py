@@ -28,7 +28,8 @@ class Offers:
         self._adapter = config.learner.adapter
         self._unequal_ranks = MERGE_RULES[config.learner.merge].unequal_ranks
         self._whole_only = any(EVIDENCE[kind].whole_adapters for kind in evidence_of(config.trust))
-        self._compares = any(EVIDENCE[kind].positions is not None for kind in evidence_of(config.trust))
+        compares = any(EVIDENCE[kind].positions is not None for kind in evidence_of(config.trust))
+        self._reads_predictions = compares or config.distils
         self._key = key
 
     def check(self, announcement: Announcement) -> None:
@@ -59,11 +60,11 @@ class Offers:
         return None
 
     def wanted(self, announcement: Announcement) -> Mapping[Kind, BlobRef]:
-        """The blobs to fetch of an announcement: predictions only where this peer's strategy compares them, and with
-        push-sum only the share for this peer."""
+        """The blobs to fetch of an announcement: predictions only where this peer's strategy compares or distils them,
+        and with push-sum only the share for this peer."""
         if not self._terms.pushes:
             update: dict[Kind, BlobRef] = {"update": announcement.update}
-            return {"evidence": announcement.evidence, **update} if self._compares else update
+            return {"evidence": announcement.evidence, **update} if self._reads_predictions else update
         ours = next((one.blob for one in announcement.shares if one.to == self._key), None)
         return {} if ours is None else {"update": ours}
 

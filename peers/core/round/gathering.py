@@ -114,6 +114,7 @@ class Gatherer:
             own_counts=own_counts(saved, local, self._config.trust),
             shares=self._others.shares(now) if merges else (),
             round=saved.round,
+            local_steps=local.steps,
         )
 
     def members(self, stage: Gathering, now: float) -> tuple[Participant, ...]:

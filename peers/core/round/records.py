@@ -87,6 +87,7 @@ def round_record(
         average=local.average_loss,
         rate=rate,
         settled=settled,
+        distilled=merged.distilled,
     )
 
 

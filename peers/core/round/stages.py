@@ -161,7 +161,7 @@ class Participants:
     `own_loss` is this peer's loss on its trust split after its local steps, `previous` the weights of the last row,
     `own_counts` this peer's own text by the count that `trust.tokens_count` names. `shares` are absorbed in place of
     a row where the network mixes by push-sum. `left` are the neighbours that were left out of the row, `round` is
-    this peer's.
+    this peer's, and `local_steps` are those that it took in it.
     """
 
     members: tuple[Participant, ...]
@@ -172,6 +172,7 @@ class Participants:
     shares: tuple[PushedShare, ...]
     left: tuple[Participant, ...] = ()
     round: int = 0
+    local_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

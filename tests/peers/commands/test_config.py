@@ -73,6 +73,7 @@ def test_a_table_is_explained_setting_by_setting() -> None:
     assert [block.split(" ")[0] for block in blocks] == [
         *("merge.rule", "merge.clip", "merge.mixing"),
         *("merge.outer", "merge.outer_momentum", "merge.outer_rate"),
+        *("merge.also", "merge.distil_share"),
     ]
 
 

@@ -68,6 +68,15 @@ def test_predictions_need_the_positions_of_their_form(tmp_path: Path, text: str,
             '[layers]\ncount = 1\ncontext = "distil"\ncontexts = "fetch"\n[round]\nmost_context_mb = 600',
             "network.max_blob_bytes",
         ),
+        ('[merge]\nalso = "distil"\n[round]\nguard = false', "round.guard = true"),
+        ('[merge]\nalso = "distil"\n[defence]\nconfirm = false', "defence.confirm = true"),
+        ('[merge]\nalso = "self-distil"\n[defence]\nbind_rows = 0', "defence.bind_rows above 0"),
+        ('[merge]\nalso = "distil"\nmixing = "push-sum"', "merge.mixing"),
+        (
+            '[merge]\nalso = "distil"\n[trust]\nstrategy = "weights"\n[reference]\npositions = "last"',
+            "reference.positions",
+        ),
+        ("[merge]\ndistil_share = 2.0", "distil_share must be in"),
     ],
 )
 def test_what_contradicts_itself_between_tables_is_a_line_and_no_traceback(
@@ -84,6 +93,14 @@ def test_how_tokens_count_follows_from_what_the_loss_is_a_mean_of(reduction: Red
     assert config.core().learner.tokens_alpha == alpha
     fixed = PeerConfig(training=TrainingConfig(reduction=reduction), trust=TrustConfig(tokens_alpha=0.25))
     assert fixed.core().learner.tokens_alpha == 0.25
+
+
+def test_distilling_is_set_for_the_learner_and_the_core(tmp_path: Path) -> None:
+    (tmp_path / "peer.toml").write_text('[merge]\nalso = "distil"\ndistil_share = 0.1')
+    core = load_config(tmp_path / "peer.toml").core()
+    assert core.distils
+    assert (core.learner.also, core.learner.distil_share) == ("distil", 0.1)
+    assert not PeerConfig().core().distils
 
 
 def test_what_needs_no_predictions_goes_with_any_positions() -> None:

@@ -14,6 +14,8 @@ from gossipllm.work import Trained
 from peers.core.config import RoundConfig
 from peers.core.events import Connected, Heard, Pulled
 from sim.adversaries.config import AttackConfig
+from sim.adversaries.fault import Fault, Forgery, Scene
+from sim.adversaries.table import ADVERSARIES, Adversary
 from sim.experiments.run import Outcome, simulate
 from sim.experiments.scenarios import Scenario, TextConfig
 from sim.world.trace import Happened
@@ -154,3 +156,34 @@ def test_the_success_of_a_backdoor_is_measured_on_honest_peers(averaging: Outcom
 def honest_ids(outcome: Outcome) -> set[str]:
     begun = (entry.record for entry in outcome.entries if isinstance(entry.record, Begun))
     return {one.peer for one in begun if one.name.startswith("peer-")}
+
+
+class PoisonedPredictions(Fault):
+    """An honest adapter beside the predictions of its opposite."""
+
+    def forged(self, scene: Scene) -> Forgery:
+        opposite = scene.workshop.scaled(scene.state, -1.0)
+        return Forgery(scene.state, scene.start, scene.workshop.predictions(opposite))
+
+
+def test_poisoned_predictions_teach_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An update that helps does not carry predictions that are not its own into an honest peer."""
+    monkeypatch.setitem(ADVERSARIES, "poisoned", Adversary("an honest adapter", PoisonedPredictions))
+    scenario = replace(
+        SMALL,
+        methods=("s1+distil",),
+        distil_share=1.0,
+        round=RoundConfig(steps=8, rounds=2, barrier=True),
+        reference=ReferenceConfig(windows=4, window_tokens=8),
+        attack=AttackConfig(name="poisoned", attackers=1.0),
+    )
+    outcome = simulate(scenario, "s1+distil", 0)
+    honest = honest_ids(outcome)
+    rounds = [entry.record for entry in outcome.entries if isinstance(entry.record, Round)]
+    ours = [one for one in rounds if one.peer in honest]
+    tried = [seen for one in ours for seen in one.seen if seen.peer not in honest and seen.gain is not None]
+    assert tried
+    assert all(seen.left is not None and seen.weight == 0 for seen in tried)
+    assert any(seen.left == "unbound" for seen in tried)
+    assert any(one.distilled is not None for one in ours)
+    assert all(one.trust_merged <= one.trust_alone for one in ours)

@@ -65,6 +65,10 @@ def refusal(name: str, change: str) -> str:
         return "no row to weigh"
     if change == "alone" and name in ("local", "pooled", "local-code", "pushsum"):
         return "no row to record"
+    if change in ("distil", "selfdistil") and (
+        method_named(name).guard is False or name in ("local", "pooled", "local-code", "pushsum")
+    ):
+        return "distilling needs a row"
     if change == "decay" and (method_named(name).guard is False or name == "pushsum"):
         return "needs the guard"
     return ""
@@ -97,6 +101,20 @@ def test_what_a_method_measures_is_what_its_name_says() -> None:
     assert evidence_of(trust("s3-text")) == ("logits",)
     assert evidence_of(trust("s1*s3")) == ("weights", "predictions")
     assert evidence_of(trust("learned")) == evidence_of(trust("fedavg")) == ()
+
+
+@pytest.mark.parametrize("name", ["s1+distil", "s2+selfdistil", "s1+alone+distil"])
+def test_a_method_that_distils_reads_predictions_whatever_it_compares(name: str) -> None:
+    reference = ReferenceConfig(windows=50, window_tokens=64)
+    assert reference_of(method_named(name), reference) == reference
+
+
+@pytest.mark.parametrize(
+    "name", ["s1+layers+distil", "s3+heads+distil", "s1+beside+distil", "s1+share-a+distil"]
+)
+def test_distilling_is_into_whole_adapters(name: str) -> None:
+    with pytest.raises(UserMistake, match="steps on whole adapters"):
+        method_named(name)
 
 
 def test_only_the_theoretical_rows_know_who_holds_what() -> None:

@@ -145,3 +145,11 @@ def test_peers_whose_samples_differ_in_length_are_named_for_it() -> None:
         "short", "short", "medium", "medium", "long", "long"
     ]  # fmt: skip
     assert load_scenario(DEFAULT).label(0) == ""
+
+
+@pytest.mark.parametrize("change", ["defence.confirm=false", "defence.bind_rows=0", "round.guard=false"])
+def test_nobody_distils_what_was_not_held_against_an_update(change: str) -> None:
+    with pytest.raises(
+        UserMistake, match=r"method s1\+distil: distilling needs round\.guard, defence\.confirm and"
+    ):
+        load_scenario(DEFAULT, ['methods=["s1+distil", "s1"]', change])

@@ -92,6 +92,7 @@ def explained(
         judged_error=record.judged_error,
         fruitless=record.fruitless,
         asks_in=record.asks_in,
+        distilled=record.distilled,
     )
 
 

@@ -15,7 +15,7 @@ from trust.inspection.explain.trial_document import (
     TrialShown,
     WeightSteps,
 )
-from trust.record.history import PeerName
+from trust.record.history import Distilled, PeerName
 from trust.rows.evidence_kinds import Evidence
 
 SCHEMA = 1
@@ -163,7 +163,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     `judged` is by how much the row that was judged last lowered the loss on the windows that judge merges, with its
     standard error; null where nothing was judged. `fruitless` counts the rounds in a row that asked and brought no
-    whole merge, `asks_in` the rounds to come that ask nobody.
+    whole merge, `asks_in` the rounds to come that ask nobody. `distilled` is what distilling after the merge did, null
+    where there was none.
     """
 
     schema: int = SCHEMA
@@ -208,3 +209,4 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     judged_error: float = 0.0
     fruitless: int = 0
     asks_in: int = 0
+    distilled: Distilled | None = None

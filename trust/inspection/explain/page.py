@@ -148,6 +148,8 @@ def _guard(page: ExplainPage) -> None:
         page.say(words.of_guard(page.answer, page.me))
         if judged := words.of_judging(page.answer):
             page.say(judged)
+        if distilled := words.of_distilling(page.answer, page.me):
+            page.say(distilled)
         trial_page.discarded(page)
 
 

@@ -135,6 +135,27 @@ def of_judging(answer: Explanation) -> str:
     )
 
 
+def of_distilling(answer: Explanation, me: str) -> str:
+    """What distilling after the merge did; empty where there was none."""
+    done = answer.distilled
+    if done is None:
+        return ""
+    if not done.taught:
+        return f"Distilling found nothing that anybody predicts better than {me} on {done.rows} rows of public text."
+    learned = (
+        f"Then {me} took {done.steps} step{'s' if done.steps > 1 else ''} toward predictions that were better than its "
+        f"own on {done.taught} of {done.rows} rows of public text (divergence {done.kl_before:.4f} to "
+        f"{done.kl_after:.4f})."
+    )
+    change = f"by {abs(done.gain):.4f} ± {done.error:.4f} nats"
+    if not done.share:
+        moved = "lowered" if done.gain > 0 else "raised"
+        return (
+            f"{learned} The best part of the way {moved} its trust loss {change}, so the steps were undone."
+        )
+    return f"{learned} It kept {percent(done.share)} of the way, which lowered its trust loss {change}."
+
+
 def of_asking(answer: Explanation, me: str) -> str:
     """That nobody helps, and for how long nobody is asked; empty where neighbours are asked."""
     if not answer.fruitless or not (answer.asks_in or answer.guard == "alone"):

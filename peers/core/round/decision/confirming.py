@@ -50,7 +50,7 @@ class Confirmer:
         self._keys = keys
         self._others = neighbourhood
         compared = [EVIDENCE[kind].positions for kind in evidence_of(config.trust)]
-        self._rows = neighbourhood.terms.rows.rows if "all" in compared else 0
+        self._rows = neighbourhood.terms.rows.rows if "all" in compared or config.distils else 0
 
     def ask(self, members: Sequence[Participant], new_request: Callable[[], int]) -> Confirm:
         """The question about these neighbours, in the order in which they stand for their twins."""

@@ -26,7 +26,18 @@ from typing import TypeAlias
 
 import msgspec
 
-from gossipllm.work import Absorb, Confirmed, Evaluate, Evaluated, Fit, Fitted, Merge, Request, Restore
+from gossipllm.work import (
+    Absorb,
+    Confirmed,
+    Evaluate,
+    Evaluated,
+    Fit,
+    Fitted,
+    Lesson,
+    Merge,
+    Request,
+    Restore,
+)
 from peers.core.config import CoreConfig
 from peers.core.round.decision.choosing import Choice, alone, judged, shrunk_rows
 from peers.core.round.decision.confirming import Confirmer
@@ -197,15 +208,17 @@ class Decider:
         self, participants: Participants, choice: Choice, tried: tuple[tuple[float | None, float], ...]
     ) -> Step:
         request = self._new_request()
-        if not self._config.merges:
-            # The record shows the row that was chosen; the learner keeps everything.
-            return Merging(request, participants, choice, tried), Merge(
-                request=request, row=(1.0,), updates=()
-            )
         others = zip(choice.row[1:], participants.members, strict=True)
-        taken = [(weight, _update(one)) for weight, one in others if weight > 0]
-        row = (choice.row[0], *(weight for weight, _ in taken))
-        merge = Merge(request=request, row=row, updates=tuple(update for _, update in taken))
+        taken = [(weight, one) for weight, one in others if weight > 0]
+        # Without merges the record shows the row that was chosen, and the learner keeps everything.
+        mixed = taken if self._config.merges else []
+        merge = Merge(
+            request=request,
+            row=(choice.row[0], *(weight for weight, _ in mixed)) if self._config.merges else (1.0,),
+            updates=_updates([one for _, one in mixed]),
+            lessons=_lessons(taken) if self._config.distils else (),
+            local_steps=participants.local_steps if self._config.learner.also else 0,
+        )
         return Merging(request, participants, choice, tried), merge
 
     def _neighbour(self, member: Participant, participants: Participants) -> Neighbour:
@@ -256,6 +269,15 @@ def _update(member: Participant) -> Content:
 
 def _updates(members: Sequence[Participant]) -> tuple[Content, ...]:
     return tuple(_update(one) for one in members)
+
+
+def _lessons(taken: Iterable[tuple[float, Participant]]) -> tuple[Lesson, ...]:
+    """What to learn from the members of the row, which were confirmed before it was made."""
+    return tuple(
+        Lesson(weight=weight, update=_update(one), evidence=one.evidence)
+        for weight, one in taken
+        if one.evidence is not None
+    )
 
 
 def _evaluate(request: int, candidates: Sequence[Candidate], members: Sequence[Participant]) -> Evaluate:

@@ -23,7 +23,8 @@ class Returning:
         self._me = me
         self._seats = seats
         self._patience = config.defence.patience
-        self._remembers = config.round.guard and self._patience > 0 and config.learner.rows and config.merges
+        learns = config.learner.rows and (config.merges or config.distils)
+        self._remembers = config.round.guard and self._patience > 0 and learns
         self._suspects: tuple[PeerId, ...] = ()
 
     def pauses(self, course: Course) -> bool:

@@ -21,7 +21,7 @@ from trust.inspection.explain.case import Case, case_of
 from trust.inspection.explain.document import Explanation, LeaveOneOut
 from trust.inspection.explain.page import print_page
 from trust.inspection.explain.proposals import proposals
-from trust.record.history import Begun, Entry, Refusal, Round, Seen, Traffic
+from trust.record.history import Begun, Distilled, Entry, Refusal, Round, Seen, Traffic
 from trust.rows.rows import TrustConfig
 
 KNOWN = LeaveOneOut(as_used=2.0, kept_at_home=2.25, kept_at_home_error=0.05, spread=2.01, spread_error=0.04)
@@ -266,3 +266,30 @@ def test_how_a_row_was_made_is_not_guessed(written: WriteRun) -> None:
     assert "How the row was made was not recorded." in page(
         explanation_of(case_of(run, "id-a", "id-b", None))
     )
+
+
+DISTILLED = Distilled(
+    steps=2, rows=460, taught=78, kl_before=0.9, kl_after=0.45, share=0.25, gain=0.0176, error=0.0099
+)
+
+
+@pytest.mark.parametrize(
+    ("done", "said"),
+    [
+        (DISTILLED, "It kept 25.0 % of the way, which lowered its trust loss by 0.0176 ± 0.0099 nats."),
+        (
+            msgspec.structs.replace(DISTILLED, share=0.0, gain=-0.02),
+            "The best part of the way raised its trust loss by 0.0200 ± 0.0099 nats, so the steps were undone.",
+        ),
+        (msgspec.structs.replace(DISTILLED, share=0.0, taught=0), "Distilling found nothing"),
+    ],
+)
+def test_the_page_says_what_distilling_did(
+    story: Story, written: WriteRun, done: Distilled, said: str
+) -> None:
+    shown = page(explanation_of(case_of(written(story(distilled=done)), "anna", "bert", 3)))
+    assert said in shown
+
+
+def test_the_page_says_nothing_of_distilling_where_there_was_none(story: Story, written: WriteRun) -> None:
+    assert "istill" not in page(explanation_of(case_of(written(story()), "anna", "bert", 3)))

@@ -135,6 +135,9 @@ def _merge(latest: Round) -> list[str]:
         lines.append("settled: at rest at its best state, until news helps or its text grows")
     if latest.judged is not None:
         lines.append(f"judged: {latest.judged:+.4f} ± {latest.judged_error:.4f} nats")
+    if (distilled := latest.distilled) is not None:
+        kept = f"{100 * distilled.share:.0f} % kept" if distilled.share else "undone"
+        lines.append(f"distilled: {distilled.gain:+.4f} ± {distilled.error:.4f} nats, {kept}")
     if latest.asks_in:
         lines.append(f"nobody helps: asks again after {_rounds(latest.asks_in)}")
     if latest.temperature is not None:
