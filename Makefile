@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all zoo check lint types imports fuzz wheel docs clean help
+.PHONY: demo test test-all test-long zoo check lint types imports fuzz wheel docs clean help
 
 help:
 	@echo "make demo      four peers on this machine, from nothing to a trust matrix"
 	@echo "make test      the test suite, but for long batteries: some minutes"
 	@echo "make test-all  all of it: live demos of every scenario, peers killed again and again"
 	@echo "make zoo       every family of language models through a peer's code: ten minutes, goes on where it stopped"
+	@echo "make test-long memory and disk over ten thousand rounds: half an hour"
 	@echo "make check     lint, types, import contracts"
 	@echo "make fuzz      ten minutes of fuzzing for each decoder; FUZZ_SECONDS=10 for a short run"
 	@echo "make wheel     build the wheel, install it in an empty environment and run it"
@@ -29,6 +30,9 @@ test: $(VENV)/.ready-dev
 
 test-all: $(VENV)/.ready-dev
 	$(PYTEST) --hypothesis-profile full
+
+test-long: $(VENV)/.ready-dev
+	LONG_TESTS=1 $(BIN)/python -m pytest -s tests/peers/run/test_memory.py
 
 zoo: $(VENV)/.ready-dev
 	OMP_NUM_THREADS=1 $(BIN)/python tests/zoo/zoo.py

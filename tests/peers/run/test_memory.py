@@ -61,6 +61,7 @@ def resident_bytes() -> int:
 
 
 @pytest.mark.battery
+@pytest.mark.skipif(not os.environ.get("LONG_TESTS"), reason="takes half an hour: make test-long")
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's account of memory")
 async def test_memory_and_disk_are_flat_over_ten_thousand_rounds(
     tmp_path: Path, hub: Hub, nursery: Any, monkeypatch: pytest.MonkeyPatch
