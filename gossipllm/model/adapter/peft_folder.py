@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors import deserialize as _deserialize  # pyright: ignore[reportUnknownVariableType]
 from safetensors.numpy import save
 
-from gossipllm.model.loading.files import check_files
+from gossipllm.model.loading.files import check_files, read_config
 from trust.errors import UserMistake
 from wire.floats import F32, bf16_values
 
@@ -109,7 +109,7 @@ def read_peft(folder: Path, key: str) -> PeftAdapter:
             f"{key}: {folder} holds no {TENSORS}{more if (folder / 'adapter_model.bin').is_file() else ''}"
         )
     check_files(folder, key)
-    config = _config(folder, key)
+    config = read_config(folder / CONFIG, key)
     _check_kind(config, folder, key)
     tensors, metadata = _tensors(folder / TENSORS, key)
     return PeftAdapter(
@@ -118,18 +118,6 @@ def read_peft(folder: Path, key: str) -> PeftAdapter:
         fan_in_fan_out=config.get("fan_in_fan_out") is True,
         products=_products(tensors, config, folder, key),
     )
-
-
-def _config(folder: Path, key: str) -> dict[str, object]:
-    try:
-        found: object = json.loads((folder / CONFIG).read_bytes())
-    except OSError as error:
-        raise UserMistake(f"{key}: {folder / CONFIG} cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise UserMistake(f"{key}: {folder / CONFIG} is damaged: it is no JSON") from None
-    if not isinstance(found, dict):
-        raise UserMistake(f"{key}: {folder / CONFIG} is damaged: it is no JSON object")
-    return cast("dict[str, object]", found)
 
 
 def _check_kind(config: Mapping[str, object], folder: Path, key: str) -> None:

@@ -54,7 +54,7 @@ def check_model_folder(folder: Path, key: str) -> None:
         raise UserMistake(f"{key}: {folder} holds no tokenizer (tokenizer.json)")
     check_files(folder, key)
     _check_shards(folder, key)
-    check_quantisation(_config(folder / "config.json", key), str(folder), key)
+    check_quantisation(read_config(folder / "config.json", key), str(folder), key)
 
 
 def check_files(folder: Path, key: str) -> None:
@@ -133,7 +133,7 @@ def _check_shards(folder: Path, key: str) -> None:
     index = folder / _INDEX
     if not index.is_file():
         return
-    shards = _config(index, key).get("weight_map")
+    shards = read_config(index, key).get("weight_map")
     listed = list(cast("dict[str, object]", shards).values()) if isinstance(shards, dict) else []
     names = {one for one in listed if isinstance(one, str)}
     if not names or len(names) < len(set(map(str, listed))):
@@ -143,7 +143,8 @@ def _check_shards(folder: Path, key: str) -> None:
             raise UserMistake(f"{key}: {folder} lacks {name}, which {_INDEX} lists; download it again")
 
 
-def _config(path: Path, key: str) -> dict[str, object]:
+def read_config(path: Path, key: str) -> dict[str, object]:
+    """The JSON object in a file. Raises `UserMistake` where there is none."""
     try:
         found: object = json.loads(path.read_bytes())
     except OSError as error:
