@@ -48,15 +48,18 @@ class NoHonestPeerIsFined(Watching):
 
 
 class EveryPeerGoesOn(Watching):
-    """In the second half of the quiet time, every honest peer ends a round, is settled, or has done all its
-    rounds."""
+    """In the second half of the quiet time, every honest peer ends a round, is settled for a while, or has done all its
+    rounds. (News may wake a settled peer at the very end.)"""
 
     def __init__(self) -> None:
         self._rounds: dict[int, int] = {}
+        self._rested = set[int]()
+        """Peers seen at rest in the second half."""
 
     def sample(self, explored: Explored) -> Iterator[tuple[SimulatedPeer, str]]:
-        if not self._rounds and explored.world.now >= explored.quiet_since + explored.plan.pause_s:
-            self._rounds = {node.index: len(node.rounds) for node in explored.world.nodes}
+        if explored.world.now >= explored.quiet_since + explored.plan.pause_s:
+            self._rounds = self._rounds or {node.index: len(node.rounds) for node in explored.world.nodes}
+            self._rested |= {node.index for node in explored.honest if _rests(node)}
         return iter(())
 
     def end(self, explored: Explored) -> Iterator[tuple[SimulatedPeer, str]]:
@@ -64,19 +67,24 @@ class EveryPeerGoesOn(Watching):
             if not node.alive:
                 yield node, "does not run"
             elif (
-                not isinstance(node.core.stage, (Resting, Settled))
+                not _rests(node)
+                and node.index not in self._rested
                 and len(node.rounds) <= self._rounds[node.index]
             ):
                 yield node, f"ended no round in the quiet time; it is {type(node.core.stage).__name__}"
 
 
-class AllKnowTheLatest(Watching):
-    """What an honest peer announced, every other honest peer knows that honest peers connect it with, once there was
-    time for it to come.
+def _rests(node: SimulatedPeer) -> bool:
+    return isinstance(node.core.stage, (Resting, Settled))
 
-    Where announcements are not passed on, only its neighbours need to: others hear of it by comparison, and only while
-    it is young enough for the peer in between. Banning liars cuts a sparse network in parts, because simulated peers
-    never dial anybody new.
+
+class AllKnowTheLatest(Watching):
+    """What an honest peer announced, every other honest peer knows that it can come to, once there was time for that.
+
+    An announcement that was not passed on at once, because a link was silent then, comes by comparison alone: from its
+    author to the author's neighbours at any time, and from any other peer only while it is young enough there
+    (`TrustConfig.max_age`). Where announcements are not passed on at all, only the author's neighbours need to know it.
+    Banning liars cuts a sparse network in parts, because simulated peers never dial anybody new.
     """
 
     def __init__(self) -> None:
@@ -92,25 +100,49 @@ class AllKnowTheLatest(Watching):
     def end(self, explored: Explored) -> Iterator[tuple[SimulatedPeer, str]]:
         until, relay = explored.world.now - explored.plan.news_s, explored.plan.conditions.topology.relay
         links = {node.id: explored.honest_ids.intersection(node.links) for node in explored.honest}
-        for node in explored.honest:
-            near = _reached(node.id, links) if relay else links[node.id]
-            inbox = part(node.core, Inbox)
-            if inbox is None:
+        for author in explored.honest:
+            told = [round_ for at, round_ in self._announced.get(author.index, ()) if at <= until]
+            if not told:
                 continue
-            known = {one.author: one.announcement.round for one in inbox.newest()}
-            for other in explored.honest:
-                told = [round_ for at, round_ in self._announced.get(other.index, ()) if at <= until]
-                if other is node or not told or other.id not in near:
+            passing = _passing(author.id, explored.honest) if relay else set[PeerId]()
+            reached = _reached(author.id, links, passing)
+            for node in explored.honest:
+                newest = _newest(node, author.id)
+                if node is author or node.id not in reached or newest is None:
                     continue
-                if known.get(other.id, -1) < max(told):
-                    name, newest = other.config.name, known.get(other.id)
+                if newest < max(told):
+                    name = author.config.name
                     yield node, f"knows round {newest} of {name}, which announced {max(told)} long ago"
 
 
-def _reached(start: PeerId, links: Mapping[PeerId, Collection[PeerId]]) -> set[PeerId]:
-    """All peers that a path of links leads to, with `start` itself."""
+def _newest(node: SimulatedPeer, author: PeerId) -> int | None:
+    """The latest round of an author that a peer knows, -1 without any; None while it has no inbox."""
+    inbox = part(node.core, Inbox)
+    if inbox is None:
+        return None
+    return next((one.announcement.round for one in inbox.newest() if one.author == author), -1)
+
+
+def _passing(author: PeerId, nodes: Collection[SimulatedPeer]) -> set[PeerId]:
+    """The peers to which an author's latest announcement is young enough to be passed on."""
+    young = set[PeerId]()
+    for node in nodes:
+        inbox = part(node.core, Inbox)
+        if inbox is None:
+            continue
+        oldest = node.config.trust.max_age
+        if any(one.author == author and inbox.age(one) <= oldest for one in inbox.newest()):
+            young.add(node.id)
+    return young
+
+
+def _reached(
+    start: PeerId, links: Mapping[PeerId, Collection[PeerId]], passing: Collection[PeerId]
+) -> set[PeerId]:
+    """All peers at the end of a path of links from `start` over peers that pass on, with `start` itself."""
     reached, new = {start}, {start}
     while new:
         new = {peer for one in new for peer in links[one]} - reached
         reached |= new
+        new &= set(passing)
     return reached

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -36,6 +37,7 @@ from sim.exploration.faults import Crash, Cut, LearnerDeath
 from sim.exploration.hostile.peer import HostilePart
 from sim.exploration.plan import Plan
 from sim.world import world
+from sim.world.conditions import TopologyConfig
 from sim.world.line import Line
 from support.explored import plan_of, violated, with_settling, with_strategy
 from trust.record.history import Round
@@ -170,6 +172,22 @@ def test_news_that_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Greetings, "_newer_than", no_frames)
 
     assert violated(plan_of(SPLIT, rounds=5)) == {"news"}
+
+
+def test_young_news_that_only_their_author_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    def own_frames(self: Greetings, known: dict[int, int]) -> tuple[bytes, ...]:
+        return (self._own_frame,) if self._own_frame else ()
+
+    plan = plan_of(
+        Cut(one=frozenset({0}), other=frozenset(range(1, 6)), at_s=1.0, until_s=19.0), rounds=5, peers=6
+    )
+    sparse = replace(
+        plan, conditions=replace(plan.conditions, topology=TopologyConfig(kind="random", degree=2))
+    )
+    assert violated(sparse) == set()
+    monkeypatch.setattr(Greetings, "_newer_than", own_frames)
+
+    assert violated(sparse) == {"news"}
 
 
 def test_a_peer_that_pays_for_what_it_could_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
