@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from typing import Final
 
 from gossipllm.work import Confirm, Evaluate, Fit, Merge
 from peers.core.effects import Log, Pull
 from peers.core.events import NotPulled, Pulled
+from peers.core.others.admission import MAX_AUTHORS
 from peers.core.others.blobs.pulls import MAX_OPEN
 from sim.exploration.checks.violation import Watching
 from sim.exploration.inside import items_of, walk
@@ -21,6 +23,8 @@ from wire.messages import MAX_CONTEXTS
 
 MOST_ITEMS = 1_100
 """Items of a container without a bound of its own: authors in the inbox (1,000) are the most that is meant."""
+MOST_OF: Final = {"_authors": MAX_AUTHORS}
+"""Name of a container -> its own bound: the ledger remembers many authors, each in a few bytes."""
 MOST_HELD_BYTES = 64 * 2**20
 WALK_EVERY_S = 20
 MOST_REFUSALS_A_MINUTE = 620
@@ -85,7 +89,7 @@ def _too_large(node: SimulatedPeer) -> Iterator[str]:
                 held += content.size
         if isinstance(one, (dict, list, set)) and not isinstance(one, BoundedDict):
             count = len(items) // 2 if isinstance(one, dict) else len(items)
-            if count > MOST_ITEMS:
+            if count > MOST_OF.get(name, MOST_ITEMS):
                 yield f"holds {count} items in {name}"
     if held > MOST_HELD_BYTES:
         yield f"holds {held} bytes of contents"
