@@ -27,11 +27,11 @@ from gossipllm.model.loading.models import (
     open_base,
     tokenizer_fingerprint,
 )
+from gossipllm.model.loading.weights import unreadable_by_blocks
 from gossipllm.text.growth import grown_splits
 from gossipllm.text.reference import ReferenceSet, load_reference
 from gossipllm.text.tokens import check_vocabulary, document_tokens
 from gossipllm.text.windows import Splits, accounted, check_length, counted, reader_of
-from trust.errors import UserMistake
 from wire.digest import Content
 from wire.messages import Fingerprints
 
@@ -99,10 +99,7 @@ def load_shared_model(config: LearnerConfig, on_phase: OnPhase, *, alone: bool =
     packed = None
     if weights is not None:
         if not attached.coverage.tried:
-            raise UserMistake(
-                "model.held, layers.context: this model cannot be read block by block, because its blocks depend on "
-                'each other: take model.held = "whole", and layers.context = "none" or "drop"'
-            )
+            raise unreadable_by_blocks("its blocks depend on each other")
         held = HeldPacked(base.model, weights, packer(windows or config.model.held))
         # A base that is held so altogether is never opened: adapters are trained on the packed layers.
         packed = held if windows else None

@@ -107,23 +107,23 @@ def weights_of(model: PreTrainedModel, source: str, *, dtype: torch.dtype, devic
                 places[name] = found[key]
                 break
     if getattr(model.config, "quantization_config", None) is not None:
-        raise _unreadable("its weights are quantised already")
+        raise unreadable_by_blocks("its weights are quantised already")
     if any(buffer.is_meta for buffer in model.buffers()):
-        raise _unreadable("it computes what no file holds in a way of its own")
+        raise unreadable_by_blocks("it computes what no file holds in a way of its own")
     for alike in names.values():
         there = [name for name in alike if name in places]
         if not there:
-            raise _unreadable(f"its files hold no {alike[0]}")
+            raise unreadable_by_blocks(f"its files hold no {alike[0]}")
         # The files mostly hold a tied weight once, under the name of either tensor.
         places |= {name: places[there[0]] for name in alike if name not in places}
     weights = Weights(places, dtype=dtype, device=device)
     for name, shape in _shapes(places).items():
         if shape != tuple(tensors[name].shape):
-            raise _unreadable(f"{name} is {shape} in its file, not {tuple(tensors[name].shape)}")
+            raise unreadable_by_blocks(f"{name} is {shape} in its file, not {tuple(tensors[name].shape)}")
     for alike in names.values():
         others = [name for name in alike if places[name] != places[alike[0]]]
         if any(not torch.equal(weights.read(alike[0]), weights.read(other)) for other in others):
-            raise _unreadable(
+            raise unreadable_by_blocks(
                 f"{alike[0]} and {alike[1]} are one weight by its configuration, but not in its files"
             )
     return weights
@@ -156,12 +156,12 @@ def _places(source: str) -> dict[str, _Place]:
     else:
         index = _file(source, _INDEX)
         if index is None:
-            raise _unreadable(f"it has no {_SINGLE}")
+            raise unreadable_by_blocks(f"it has no {_SINGLE}")
         try:
             shards: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
             names = sorted(set(shards.values()))
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise _unreadable(f"{index} lists no files") from None
+            raise unreadable_by_blocks(f"{index} lists no files") from None
         files = [each for name in names if (each := _file(source, name)) is not None]
     places: dict[str, _Place] = {}
     for file in files:
@@ -209,8 +209,10 @@ def _changed(file: Path) -> int:
         raise UserMistake(f"model.name: {file} cannot be read any more: {error.strerror}") from None
 
 
-def _unreadable(why: str) -> UserMistake:
+def unreadable_by_blocks(why: str) -> UserMistake:
+    """The line that refuses to hold a model in 8 or 4 bits, which reads it block by block."""
     return UserMistake(
-        f'layers.context = "int8" or "int4" reads the model block by block, which this one does not allow: {why}; '
-        'take layers.context = "none" or "drop"'
+        "model.held, layers.context: 8 and 4 bits read the model block by block, which this one does not allow: "
+        f"{why}; "
+        'take model.held = "whole", and layers.context = "none" or "drop"'
     )

@@ -86,7 +86,8 @@ def _is_product(linear: torch.nn.Module, x: torch.Tensor, made: torch.Tensor) ->
     if not linear.weight.is_floating_point():
         return made.shape[:-1] == x.shape[:-1]  # quantised: its numbers are not the weights
     plain = torch.nn.functional.linear(x, linear.weight.detach(), linear.bias)
-    close = made.shape == plain.shape and torch.allclose(
-        made, plain, rtol=0.02, atol=0.02 * float(plain.abs().max())
-    )
-    return close or (made.shape == plain.shape and not bool(torch.isfinite(made).all()))
+    if made.shape != plain.shape:
+        return False
+    made, plain = made.detach(), plain.detach()
+    close = torch.allclose(made, plain, rtol=0.02, atol=0.02 * float(plain.abs().max()))
+    return close or not bool(torch.isfinite(made).all())

@@ -135,8 +135,8 @@ def test_a_format_that_cannot_be_read_by_tensor_is_refused_in_one_line(
         tensors["model.norm.weight"] = tensors["model.norm.weight"][1:].clone()
 
     for name, change, says in (
-        ("a", without, r"its files hold no model\.layers\.1\.mlp\.up_proj\.weight; take layers\.context"),
-        ("b", narrower, r"model\.norm\.weight is \(31,\) in its file, not \(32,\); take layers\.context"),
+        ("a", without, r"its files hold no model\.layers\.1\.mlp\.up_proj\.weight; take model\.held"),
+        ("b", narrower, r"model\.norm\.weight is \(31,\) in its file, not \(32,\); take model\.held"),
     ):
         with pytest.raises(UserMistake, match=says):
             open_base(named(rewritten(model_folder("llama"), tmp_path / name, change)))
