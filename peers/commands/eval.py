@@ -39,7 +39,11 @@ if TYPE_CHECKING:
     help="What to measure on; see above.",
 )
 @click.option(
-    "--data", type=click.Path(path_type=Path), required=True, metavar="PATH", help="The task's file."
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="PATH",
+    help="The task's file or folder.",
 )
 @click.option(
     "--adapter",
@@ -140,8 +144,13 @@ def evaluate(
     Tasks and the files that they read:
       e2e           .csv with mr and ref; references of one mr go together
       instructions  .jsonl with instruction, context, response, or messages
+      xlsum         .jsonl with text and summary
+      translation   .jsonl with a sentence for each language code, or a folder
+                    with a file for each: eng_Latn.dev, test.eng_Latn
       copa          .jsonl with premise, choice1, choice2, question, label
-      translation   .jsonl with a sentence for each language code
+      cola, sst2, mrpc, rte
+                    train.tsv or dev.tsv as in GLUE
+      ethos         .csv with comment;isHate
       text          a file or a folder, as a peer reads it; of conversations
                     only the answers are measured, as in training
 
@@ -149,8 +158,10 @@ def evaluate(
     Their metrics:
       e2e           rouge, bleu, chrf, perplexity
       instructions  rouge, chrf, perplexity
-      copa          accuracy, perplexity
+      xlsum         rouge, perplexity
       translation   bleu, chrf, perplexity
+      copa, cola, sst2, mrpc, rte, ethos
+                    accuracy, perplexity
       text          perplexity
     rouge, bleu, chrf and bertscore are an extra: pip install 'gossipllm[eval]'
 

@@ -69,7 +69,9 @@ def _files(source: str) -> Sequence[Path]:
     if source.startswith(_EMBEDDED):
         return [embedded.corpus_file(_name(source))]
     samples = sample_source(source)
-    return source_files(source, _KEY) if samples is None else [samples.path]
+    if samples is None:
+        return source_files(source, _KEY)
+    return sorted(samples.path.iterdir()) if samples.path.is_dir() else [samples.path]
 
 
 def _short(source: str) -> str:

@@ -1,4 +1,4 @@
-"""Fixtures for the tests of tasks: tiny bases of each family, and snapshots that peers could have saved on them."""
+"""Fixtures for the tests of tasks: files to read, tiny bases of each family, and snapshots of peers on them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,21 @@ from gossipllm.config import AdapterConfig, ModelConfig
 from gossipllm.model.adapter.placement import attach
 from gossipllm.model.adapter.snapshots import Snapshot, SnapshotHeader
 from gossipllm.model.loading.models import Base, base_fingerprint, load_base
+from gossipllm.tasks.catalogue import SampleSource, TaskName, read_examples
+from gossipllm.tasks.examples import Example
+from support.task_files import Read
+
+
+@pytest.fixture
+def read(tmp_path: Path, tokenizer: Any) -> Read:
+    """A function that writes a file of a task and reads it."""
+
+    def reading(task: TaskName, text: str, pair: str = "") -> tuple[Example, ...]:
+        file = tmp_path / "data"
+        file.write_text(text, encoding="utf-8")
+        return read_examples(SampleSource(task, pair, file), tokenizer, key="--data")
+
+    return reading
 
 
 @pytest.fixture

@@ -1,46 +1,18 @@
-"""Tests of the readers of published data sets: files become examples, and errors name file, line and cause."""
+"""Data sets that are answered by writing: files become examples, and errors name file, line and cause."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gossipllm.tasks.catalogue import SampleSource, TaskName, load_samples, read_examples, sample_source
-from gossipllm.tasks.examples import Choose, Example, Generate, prompt_targets
+from gossipllm.tasks.examples import Generate, prompt_targets
 from gossipllm.text.samples import PromptTarget
 from gossipllm.text.windows import targets
+from support.task_files import Read, lines
 from trust.errors import UserMistake
-
-Read = Callable[..., tuple[Example, ...]]
-
-COPA = {
-    "id": "1",
-    "question": "cause",
-    "premise": "My body cast a shadow over the grass.",
-    "choice1": "The sun was rising.",
-    "choice2": "The grass was cut.",
-    "label": 0,
-}
-
-
-@pytest.fixture
-def read(tmp_path: Path, tokenizer: Any) -> Read:
-    """A function that writes a file of a task and reads it."""
-
-    def reading(task: TaskName, text: str, pair: str = "") -> tuple[Example, ...]:
-        file = tmp_path / "data"
-        file.write_text(text, encoding="utf-8")
-        return read_examples(SampleSource(task, pair, file), tokenizer, key="--data")
-
-    return reading
-
-
-def lines(*records: dict[str, Any]) -> str:
-    return "\n".join(json.dumps(record, ensure_ascii=False) for record in records)
 
 
 def test_facts_with_several_sentences_are_one_example(read: Read) -> None:
@@ -78,27 +50,18 @@ def test_of_a_conversation_the_last_answer_is_the_target(read: Read) -> None:
     assert examples == (Generate("user: Hi\nassistant: Hello\nuser: Bye\n", ("So long",), blank=""),)
 
 
-def test_a_premise_and_its_choices_make_sentences(read: Read) -> None:
-    effect = {**COPA, "question": "effect", "label": 1}
+def test_a_summary_follows_the_beginning_of_its_article(read: Read) -> None:
+    article = {
+        "id": "news-1",
+        "url": "https://news/1",
+        "title": "Rain",
+        "summary": "It rained.",
+        "text": "Wet. " * 500,
+    }
 
-    assert read("copa", lines(COPA, effect)) == (
-        Choose(
-            "My body cast a shadow over the grass because", ("the sun was rising.", "the grass was cut."), 0
-        ),
-        Choose(
-            "My body cast a shadow over the grass therefore", ("the sun was rising.", "the grass was cut."), 1
-        ),
-    )
-    assert prompt_targets(read("copa", lines(COPA)))[0].target == " the sun was rising."
+    (example,) = read("xlsum", lines(article))
 
-
-def test_a_pair_of_languages_picks_two_sentences_of_a_line(read: Read) -> None:
-    record = {"id": "n1", "en": "Good day", "fr": "Bonjour", "xx": "Zut"}
-
-    assert read("translation", lines(record), "en-fr") == (
-        Generate("English: Good day\nFrench:", ("Bonjour",)),
-    )
-    assert read("translation", lines(record), "fr-xx")[0].prompt == "French: Bonjour\nxx:"
+    assert example == Generate(f"Article: {'Wet. ' * 400}\nSummary:", ("It rained.",))
 
 
 @pytest.mark.parametrize(
@@ -116,10 +79,8 @@ def test_a_pair_of_languages_picks_two_sentences_of_a_line(read: Read) -> None:
         ("instructions", "{", "data:1: Input data was truncated"),
         ("instructions", '{"messages": []}', "data:1: `messages` must end with an answer"),
         ("instructions", " \n", "data holds no examples"),
-        ("copa", lines({**COPA, "label": 2}), "data:1: Expected `int` <= 1 - at `$.label`"),
-        ("copa", lines({**COPA, "question": "why"}), "data:1: Invalid enum value 'why'"),
-        ("copa", lines({**COPA, "choice2": " "}), "data:1: an empty premise or choice"),
-        ("translation", lines({"id": "1", "en": "a", "de": "b"}), 'data:1: no sentence for "fr"; this line has de, en'),
+        ("xlsum", '{"id": "1", "text": "a"}', "data:1: Object missing required field `summary`"),
+        ("xlsum", '{"text": " ", "summary": "b"}', "data:1: `text` is empty"),
     ],
 )  # fmt: skip
 def test_a_wrong_line_is_named_with_its_error(read: Read, task: TaskName, text: str, says: str) -> None:
@@ -128,12 +89,6 @@ def test_a_wrong_line_is_named_with_its_error(read: Read, task: TaskName, text: 
 
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("pair", ["", "en", "en-", "-fr", "en-en"])
-def test_a_pair_of_languages_has_two(read: Read, pair: str) -> None:
-    with pytest.raises(UserMistake, match="a pair of languages is from-to"):
-        read("translation", lines({"en": "a"}), pair)
 
 
 def test_a_missing_file_is_named_with_the_flag_that_asked_for_it(tokenizer: Any, tmp_path: Path) -> None:
