@@ -24,8 +24,10 @@ import numpy as np
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from gossipllm.config import AdapterConfig, ReferenceConfig
+from gossipllm.config import EMBEDDED, AdapterConfig, ReferenceConfig
 from gossipllm.model.adapter.placement import attach
+from gossipllm.model.loading.models import load_tokenizer
+from gossipllm.text.reference import load_reference
 from wire.logits import RowsShape
 from wire.units import encode_offered
 
@@ -70,8 +72,10 @@ def sizes() -> tuple[list[Size], float]:
     default_adapter, reference = AdapterConfig(), ReferenceConfig()
     _, _, default_update = adapter_bytes(default_adapter)
     vocabulary = GPT2Config().vocab_size
-    positions = reference.window_tokens - 1
-    evidence = RowsShape(rows=reference.windows * positions, top=reference.top, vocabulary=vocabulary)
+    windows = load_reference(
+        reference, load_tokenizer(EMBEDDED, "model.name"), context_length=1024, vocabulary=vocabulary
+    )
+    evidence = RowsShape(rows=windows.shape.rows, top=reference.top, vocabulary=vocabulary)
     rows = [
         Size(
             what="LoRA parameters",
@@ -97,7 +101,7 @@ def sizes() -> tuple[list[Size], float]:
             arithmetic=f"{WINDOWS} x {TOP} x {COO_BYTES} B",
             recomputed_mb=WINDOWS * TOP * COO_BYTES / 1e6,
             here_mb=RowsShape(rows=WINDOWS, top=TOP, vocabulary=vocabulary, raw=True).size / 1e6,
-            default=f"{reference.windows} x {positions} x {reference.top}",
+            default=f"{evidence.rows} x {evidence.top}",
             default_mb=evidence.size / 1e6,
         ),
     ]

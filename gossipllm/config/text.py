@@ -78,7 +78,7 @@ class ReferenceConfig:
     """Windows of the reference set, 1 to 4,096. Five told languages apart, too (sim/FINDINGS.md)."""
 
     window_tokens: int = 24
-    """Tokens of each window, 2 to 4,096; every position but the first is predicted. Guess."""
+    """Tokens of each window, 2 to 4,096, where windows are counted in tokens (`window_bytes`). Guess."""
 
     top: int = 8
     """Most probable tokens sent of each position, 1 to 256. Two told languages apart, too (sim/FINDINGS.md)."""
@@ -86,6 +86,16 @@ class ReferenceConfig:
     positions: Positions = "all"
     """What is sent of each window: log-probabilities at "all" positions, or raw logits at the "last" one only,
     as in the code of Wagner et al. (2024), for reproduction. Same for all peers."""
+
+    window_bytes: int = 64
+    """Most bytes of each window, 16 to 4,096, the same for all tokenizers. 0 counts windows in tokens instead, as
+    published work does and positions = "last" always does; then all peers need one tokenizer. Every position of a
+    window but the first is predicted. 64 bytes are 28 tokens of the embedded tokenizer. Guess."""
+
+    @property
+    def by_bytes(self) -> bool:
+        """Whether windows are stretches of bytes, which all tokenizers share, rather than of tokens."""
+        return self.window_bytes > 0 and self.positions == "all"
 
     def __post_init__(self) -> None:
         if not 1 <= self.windows <= 4096:
@@ -97,3 +107,9 @@ class ReferenceConfig:
         rows = self.windows * (1 if self.positions == "last" else self.window_tokens - 1)
         if rows > 65_536:
             raise ValueError(f"windows * (window_tokens - 1) must be at most 65536, got {rows}")
+        if self.window_bytes and not 16 <= self.window_bytes <= 4096:
+            raise ValueError(f"window_bytes must be 0 or in 16..4096, got {self.window_bytes}")
+        if self.windows * self.window_bytes > 65_536:
+            raise ValueError(
+                f"windows * window_bytes must be at most 65536, got {self.windows * self.window_bytes}"
+            )

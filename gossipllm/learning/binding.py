@@ -26,10 +26,10 @@ from gossipllm.model.adapter.anatomy import Anatomy
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from gossipllm.text.reference import ReferenceSet
+from gossipllm.text.windows import rows_of, targets
 from trust.rows.evidence import prediction_distance
 from wire.logits import (
     LogitRows,
-    RowsShape,
     SparseRows,
     decode_logits,
     decode_rows,
@@ -92,28 +92,22 @@ def _job(shared: SharedModel, own: Blueprint, claim: Claim) -> PredictJob | Last
     state = author_state(shared.blueprint(config), claim.update)
     reference = shared.reference
     windows_WT = reference.windows_WT[_windows(reference, claim)]
-    shape = _shape(reference, len(windows_WT))
+    shape = replace(reference.shape, rows=len(_sent(reference, claim)))
     return (LastLogitsJob if shape.raw else PredictJob)(state, windows_WT, shape, config)
 
 
-def _windows(reference: ReferenceSet, claim: Claim) -> list[int]:
+def _windows(reference: ReferenceSet, claim: Claim) -> NDArray[np.int64]:
     """The windows that hold a claim's rows, ascending."""
-    return sorted({row // _positions(reference) for row in claim.rows})
-
-
-def _positions(reference: ReferenceSet) -> int:
-    """Rows of a window."""
-    return reference.shape.rows // len(reference.windows_WT)
-
-
-def _shape(reference: ReferenceSet, windows: int) -> RowsShape:
-    return replace(reference.shape, rows=windows * _positions(reference))
+    rows = np.array(sorted(claim.rows), np.int64)
+    if reference.shape.raw:
+        return rows
+    return np.unique(np.searchsorted(np.cumsum(targets(reference.windows_WT)), rows, side="right"))
 
 
 def _sent(reference: ReferenceSet, claim: Claim) -> NDArray[np.int64]:
     """The rows of all of these windows."""
-    first_W1 = np.array(_windows(reference, claim), np.int64)[:, None] * _positions(reference)
-    return (first_W1 + np.arange(_positions(reference), dtype=np.int64)).ravel()
+    windows = _windows(reference, claim)
+    return windows if reference.shape.raw else rows_of(reference.windows_WT, windows)
 
 
 def _part(blob: Blob, rows: NDArray[np.int64]) -> Blob:

@@ -1,7 +1,9 @@
 """The public reference set, and the embedded text that demonstrations train on.
 
-All peers of a network predict on the same reference windows, so that their predictions can be compared. Of the embedded
-texts the last tenth is reference text; demonstrations train on the other nine tenths.
+All peers of a network predict on the same reference windows, so that their predictions can be compared. Windows are
+stretches of bytes of a public text, so that peers with different tokenizers share them; each tokenizer cuts them into
+its own tokens (`byte_windows.py`). Networks that reproduce published work count windows in tokens, of one tokenizer.
+Of the embedded texts the last tenth is reference text; demonstrations train on the other nine tenths.
 
 Axes: W windows, T tokens of a window.
 """
@@ -9,19 +11,22 @@ Axes: W windows, T tokens of a window.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gossipllm import base as embedded
 from gossipllm.config import EMBEDDED, ReferenceConfig
 from gossipllm.randomness import permutation
+from gossipllm.text.byte_windows import byte_windows, token_windows
 from gossipllm.text.reading.contents import read_text
 from gossipllm.text.tokens import check_vocabulary
-from gossipllm.text.windows import Windows, cut, tokenise
+from gossipllm.text.windows import Windows, cut, targets, tokenise
 from trust.errors import UserMistake
 from wire.digest import fingerprint_of
 from wire.logits import RowsShape
@@ -32,40 +37,46 @@ _DEMO_BLOCK: Final = 2_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReferenceSet:
-    """Public windows on which all peers predict, the shape of such a prediction, and the fingerprint of both."""
+    """Public windows on which all peers predict, the shape of such a prediction, and the fingerprint of the set.
+
+    A window has a row for each token that bears loss (`gossipllm.text.windows.rows_of`), or with raw logits one row.
+    """
 
     windows_WT: Windows
     shape: RowsShape
     fingerprint: bytes
 
+    @property
+    def even_WT(self) -> Windows:
+        """The windows cut to the tokens that all of them have, for computations that know no mask."""
+        return self.windows_WT[:, (self.windows_WT >= 0).all(axis=0)]
+
 
 def load_reference(
     config: ReferenceConfig, tokenizer: Any, *, context_length: int, vocabulary: int
 ) -> ReferenceSet:
-    """The reference set: the same for all peers that share configuration, tokenizer and model.
+    """The reference set. Of windows of bytes, the fingerprint is the same for all peers that share the configuration
+    and the text, the windows and the shape for those that share the tokenizer too. Of windows of tokens, all of these
+    are the same for peers that share configuration, text, tokenizer and vocabulary.
 
     Raises `UserMistake` where the text is too short or the configuration asks for more than the model has.
     """
-    length = config.window_tokens
-    if length > context_length:
-        raise UserMistake(
-            f"reference.window_tokens is {length}, but the model takes at most {context_length} tokens"
-        )
+    if config.by_bytes:
+        # A model may have more outputs than its tokenizer has tokens; peers with one tokenizer need one shape.
+        vocabulary = min(vocabulary, 1 + max(tokenizer.get_vocab().values()))
     if config.top > vocabulary:
         raise UserMistake(f"reference.top is {config.top}, but the model has only {vocabulary} tokens")
-    texts = reference_texts(config)
-    chosen: list[Windows] = []
-    for i, (name, text) in enumerate(texts.items()):
-        count = config.windows // len(texts) + (i < config.windows % len(texts))
-        chosen.append(_chosen(name, text, count, config, tokenizer))
-    windows_WT = np.concatenate(chosen)
-    check_vocabulary([windows_WT], vocabulary, "reference.source")
-    last = config.positions == "last"
-    rows = len(windows_WT) * (1 if last else length - 1)
-    shape = RowsShape(rows, config.top, vocabulary, raw=last)
-    numbers = (*windows_WT.shape, shape.top, vocabulary, *(("last",) if last else ()))
-    parts = (",".join(map(str, numbers)).encode(), windows_WT.astype("<u4").tobytes())
-    return ReferenceSet(windows_WT, shape, fingerprint_of("gossipllm/reference/1", parts))
+    make = _of_bytes if config.by_bytes else _of_tokens
+    reference = make(config, tokenizer, vocabulary)
+    check_vocabulary([reference.windows_WT], vocabulary, "reference.source")
+    length = reference.windows_WT.shape[1]
+    if length > context_length:
+        key = "window_bytes" if config.by_bytes else "window_tokens"
+        made = f", of which the tokenizer makes up to {length} tokens" if config.by_bytes else ""
+        raise UserMistake(
+            f"reference.{key} is {getattr(config, key)}{made}, but the model takes at most {context_length} tokens"
+        )
+    return reference
 
 
 def demo_share(name: str, *, part: int, of: int) -> str:
@@ -98,18 +109,57 @@ def reference_texts(config: ReferenceConfig) -> dict[str, str]:
     return {"file": read_text(path, "reference.source")}
 
 
-def _chosen(name: str, text: str, count: int, config: ReferenceConfig, tokenizer: Any) -> Windows:
-    lines = [line for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise UserMistake(f"reference.source: {config.source} holds no text")
-    windows_WT = cut(tokenise(lines, tokenizer), config.window_tokens)
-    if len(windows_WT) < count:
+def _of_bytes(config: ReferenceConfig, tokenizer: Any, vocabulary: int) -> ReferenceSet:
+    size = config.window_bytes
+    chosen: list[bytes] = []
+    for name, text, count in _shares(config):
+        windows = byte_windows(text, size)
+        chosen += [windows[index] for index in _draw(name, len(windows), count, config, f"{size} bytes")]
+    windows_WT = token_windows(chosen, tokenizer)
+    rows = int(targets(windows_WT).sum())
+    if not rows:
         raise UserMistake(
-            f"reference.windows: {config.source} ({name}) gives {len(windows_WT)} windows of "
-            f"{config.window_tokens} tokens, {count} are wanted"
+            f"reference.window_bytes is {size}, of which the tokenizer makes one token: take more bytes"
         )
-    order = permutation("gossipllm/reference/1", (config.seed, name), len(windows_WT))
-    return windows_WT[order[:count]]
+    numbers = ",".join(map(str, (len(chosen), size, config.top))).encode()
+    return ReferenceSet(
+        windows_WT,
+        RowsShape(rows, config.top, vocabulary),
+        fingerprint_of("gossipllm/reference/2", (numbers, *chosen)),
+    )
+
+
+def _of_tokens(config: ReferenceConfig, tokenizer: Any, vocabulary: int) -> ReferenceSet:
+    length = config.window_tokens
+    chosen: list[Windows] = []
+    for name, text, count in _shares(config):
+        lines = [line for line in text.splitlines() if line.strip()]
+        cut_WT = cut(tokenise(lines, tokenizer), length)
+        chosen.append(cut_WT[_draw(name, len(cut_WT), count, config, f"{length} tokens")])
+    windows_WT = np.concatenate(chosen)
+    last = config.positions == "last"
+    shape = RowsShape(len(windows_WT) * (1 if last else length - 1), config.top, vocabulary, raw=last)
+    numbers = (*windows_WT.shape, shape.top, vocabulary, *(("last",) if last else ()))
+    parts = (",".join(map(str, numbers)).encode(), windows_WT.astype("<u4").tobytes())
+    return ReferenceSet(windows_WT, shape, fingerprint_of("gossipllm/reference/1", parts))
+
+
+def _shares(config: ReferenceConfig) -> Iterator[tuple[str, str, int]]:
+    """Name, text and number of windows of each public text."""
+    texts = reference_texts(config)
+    for index, (name, text) in enumerate(texts.items()):
+        if not text.strip():
+            raise UserMistake(f"reference.source: {config.source} holds no text")
+        yield name, text, config.windows // len(texts) + (index < config.windows % len(texts))
+
+
+def _draw(name: str, found: int, wanted: int, config: ReferenceConfig, size: str) -> NDArray[np.int64]:
+    """Which of the windows of a text are taken, in the order that the public seed gives."""
+    if found < wanted:
+        raise UserMistake(
+            f"reference.windows: {config.source} ({name}) gives {found} windows of {size}, {wanted} are wanted"
+        )
+    return permutation("gossipllm/reference/1", (config.seed, name), found)[:wanted]
 
 
 def _demo_lines(name: str) -> list[str]:

@@ -53,7 +53,7 @@ def document_tokens(documents: Sequence[Document], tokenizer: Any) -> Iterator[T
     for first in range(0, len(documents), _AT_ONCE):
         batch = documents[first : first + _AT_ONCE]
         plain = iter(
-            _ids([one.text for one in batch if one.answers is None and not one.templated], tokenizer)
+            plain_ids([one.text for one in batch if one.answers is None and not one.templated], tokenizer)
         )
         for one in batch:
             if one.answers is None and not one.templated:
@@ -74,7 +74,8 @@ def check_vocabulary(tokens: Iterable[NDArray[np.int32]], vocabulary: int, key: 
         )
 
 
-def _ids(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:
+def plain_ids(texts: Sequence[str], tokenizer: Any) -> list[list[int]]:
+    """The ids of each text alone, without special tokens before, behind or within it."""
     if not texts:
         return []
     # `verbose=False` keeps transformers from warning that a text is longer than the model can read: it is cut into

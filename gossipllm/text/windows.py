@@ -6,9 +6,9 @@ windows are shuffled once by the seed and dealt to the splits: train; trust, whi
 which decides nothing and is only reported.
 
 A token that bears no loss is stored as `~token`, below zero, so that ids and loss mask are one array and cannot get out
-of step: questions of conversations (`DataConfig.loss`), the beginning-of-text token, and in windows made of samples
-(`gossipllm.text.samples`) the prompt and padding. Padding is at the right, where a causal model needs no attention mask
-for it. A window without any loss is left out.
+of step: questions of conversations (`DataConfig.loss`), the beginning-of-text token, the prompt and padding in windows
+made of samples (`gossipllm.text.samples`), and padding in the reference set's (`gossipllm.text.byte_windows`). Padding
+is at the right, where a causal model needs no attention mask for it. A window without any loss is left out.
 
 Axes: W windows, T tokens of a window.
 """
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -153,3 +154,12 @@ def bearing(windows: Windows) -> NDArray[np.bool_]:
 def targets(windows: Windows) -> NDArray[np.int64]:
     """`(...)`: the number of targets that bear loss in each window."""
     return bearing(windows).sum(axis=-1, dtype=np.int64)
+
+
+def rows_of(windows: Windows, chosen_I: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The rows of these windows in predictions of all: a window has one for each target that bears loss."""
+    counts: list[int] = targets(windows).tolist()
+    ends = list(accumulate(counts))
+    chosen: list[int] = chosen_I.tolist()
+    rows = [row for window in chosen for row in range(ends[window] - counts[window], ends[window])]
+    return np.array(rows, np.int64)

@@ -287,7 +287,13 @@ DECAY_ROUNDS: Final = 3
 MOST_PARTNERS: Final = 256
 """The most that a peer merges with (`RoundConfig.most_partners`)."""
 
-_UNREAD: Final[dict[str, Any]] = {"windows": 1, "window_tokens": 2, "top": 1, "positions": "all"}
+_UNREAD: Final[dict[str, Any]] = {
+    "windows": 1,
+    "window_tokens": 2,
+    "top": 1,
+    "positions": "all",
+    "window_bytes": 0,
+}
 _FACTORS: Final[dict[str, Factor]] = {"s1": "weights", "s2": "validation", "s3": "predictions"}
 
 

@@ -89,7 +89,7 @@ def config(model_folder: Callable[[str], Path], text_file: Path) -> Callable[...
             "adapter": AdapterConfig(rank=4, alpha=8.0),
             "data": DataConfig(path=str(text_file), window_tokens=24, trust_windows=8, test_windows=8),
             "training": TrainingConfig(batch_windows=4, learning_rate=1e-2, warmup_steps=2),
-            "reference": ReferenceConfig(source=str(text_file), windows=4, window_tokens=8, top=4),
+            "reference": ReferenceConfig(source=str(text_file), windows=4, window_bytes=24, top=4),
         }
         return LearnerConfig(**(given | sections))
 

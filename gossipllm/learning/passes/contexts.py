@@ -174,7 +174,7 @@ class ContextModels:
             )
             fetched = self._context_model(block_window, config, _operator(config), fitted)
             dropped = compressed(self._base.model, block_window, _operator(config, "drop"))
-            windows_WT = self._reference.windows_WT[:_CHECKED_WINDOWS]
+            windows_WT = self._reference.even_WT[:_CHECKED_WINDOWS]
             here, there = (
                 fidelity(self._base.model, model, windows_WT) for model in (dropped, fetched.model)
             )
@@ -194,7 +194,7 @@ class ContextModels:
         def make() -> ContextModel:
             on_distil()
             try:
-                fitted = distil(self._base.model, block_window, _operator(config), self._reference.windows_WT)
+                fitted = distil(self._base.model, block_window, _operator(config), self._reference.even_WT)
             except ValueError as error:
                 raise UserMistake(f'layers.context = "distil": {error}; take another') from None
             made.append(

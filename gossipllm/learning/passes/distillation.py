@@ -19,8 +19,8 @@ its gradient over the size that AdamW has measured of the gradients of local ste
 moments of AdamW would move every entry by the whole rate in the first step, whatever its gradient: two such steps
 raised the divergence that they were to lower. Local steps go on with their own moments.
 
-Axes: B windows of a batch, T positions, U = T - 1 of them with a known next token; R = B U rows, K tokens of a teacher,
-J teachers, M = J K; V tokens of the vocabulary; N parameters.
+Axes: B windows of a batch, T positions, U = T - 1 of them with a known next token; R rows, one for each of these that
+bears loss; K tokens of a teacher, J teachers, M = J K; V tokens of the vocabulary; N parameters.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from gossipllm.learning.moments import Moments
 from gossipllm.learning.passes.engine import Engine, Slopes
 from gossipllm.learning.passes.flat import FlatLayout
 from gossipllm.learning.passes.local_steps import numbers, sent, stretches
-from gossipllm.learning.passes.losses import tokens_and_mask
+from gossipllm.learning.passes.losses import bearing_rows, tokens_and_mask
 from gossipllm.learning.passes.optimiser import BETAS, EPSILON, rate
-from gossipllm.text.windows import Windows
+from gossipllm.text.windows import Windows, bearing, rows_of
 from wire.floats import F32
 from wire.logits import MIN_LOGP
 
@@ -123,7 +123,7 @@ class _Student:
         self._job = job
         self._flat = engine.flat_layout(job.tensors)
         self._slopes = Slopes(engine, self._flat, [job.state])
-        self._rows = job.windows_WT.shape[1] - 1
+        self._rows_W = bearing(job.windows_WT).sum(axis=1)
         self._seen = self._counted = 0
 
     def taught(self) -> DistilDone:
@@ -173,7 +173,7 @@ class _Student:
             total += numbers(summed_P)[0]
             rows += _counted(gates[-1])
             gradient_PN += slope_PN
-        self._seen += len(batch_B) * self._rows
+        self._seen += int(self._rows_W[batch_B].sum())
         self._counted += rows
         return (total / rows, gradient_PN / rows) if rows else (0.0, None)
 
@@ -193,14 +193,15 @@ class _Student:
         for start in range(0, len(batch_B), at_once):
             part_B = batch_B[start : start + at_once]
             windows_BT = job.windows_WT[part_B]
-            tokens_BT, _ = tokens_and_mask(windows_BT, self._engine.base.device)
-            rows: Indices = (part_B[:, None] * self._rows + np.arange(self._rows, dtype=np.int64)).ravel()
-            yield windows_BT, Targets.of(job.teachers, rows, tokens_BT[:, 1:].flatten())
+            true_R = torch.tensor(
+                windows_BT[:, 1:][bearing(windows_BT)], dtype=torch.int64, device=self._engine.base.device
+            )
+            yield windows_BT, Targets.of(job.teachers, rows_of(job.windows_WT, part_B), true_R)
 
     def _logits(self, windows_BT: Windows) -> torch.Tensor:
         """Of all rows of these windows."""
-        tokens_BT, _ = tokens_and_mask(windows_BT, self._engine.base.device)
-        return self._engine.logits(tokens_BT)[:, :-1].flatten(0, 1)
+        tokens_BT, bears_BU = tokens_and_mask(windows_BT, self._engine.base.device)
+        return bearing_rows(self._engine.logits(tokens_BT), bears_BU)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

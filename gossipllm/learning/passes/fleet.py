@@ -31,7 +31,7 @@ from gossipllm.learning.passes.distillation import distilled
 from gossipllm.learning.passes.engine import Engine, PassCounter
 from gossipllm.learning.passes.importance import probe
 from gossipllm.learning.passes.local_steps import local_steps, slopes_of
-from gossipllm.learning.passes.losses import token_losses, tokens_and_mask, window_means
+from gossipllm.learning.passes.losses import bearing_rows, token_losses, tokens_and_mask, window_means
 from gossipllm.learning.passes.predictions import largest, likeliest
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
@@ -124,9 +124,13 @@ class Fleet:
 
     def _predictions(self, jobs: Sequence[PredictJob]) -> list[SparseRows]:
         passes = self._forward([job.state for job in jobs], [job.windows_WT for job in jobs], "evidence")
-        parts = [likeliest(logits_BTV[:, :-1].flatten(0, 1), jobs[0].shape.top) for logits_BTV, *_ in passes]
+        shape = jobs[0].shape
+        parts = [
+            likeliest(bearing_rows(logits_BTV, bears_BU), shape.top, shape.vocabulary)
+            for logits_BTV, _, bears_BU in passes
+        ]
         ids, logs, tails = (np.concatenate(each) for each in zip(*parts, strict=True))
-        return [SparseRows(ids[one], logs[one], tails[one]) for one in _cuts(jobs[0].shape.rows, len(jobs))]
+        return [SparseRows(ids[one], logs[one], tails[one]) for one in _cuts(shape.rows, len(jobs))]
 
     def _last_logits(self, jobs: Sequence[LastLogitsJob]) -> list[LogitRows]:
         passes = self._forward(

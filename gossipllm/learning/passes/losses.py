@@ -35,6 +35,12 @@ def tokens_and_mask(windows_BT: Windows, device: torch.device) -> tuple[torch.Te
     return tokens_BT, None if bears_BU.all() else torch.tensor(bears_BU, device=device)
 
 
+def bearing_rows(logits_BTV: torch.Tensor, bears_BU: torch.Tensor | None) -> torch.Tensor:
+    """`(R, V)`: the logits that predict the targets that bear loss, window by window."""
+    predicting_BUV = logits_BTV[:, :-1]
+    return predicting_BUV.flatten(0, 1) if bears_BU is None else predicting_BUV[bears_BU]
+
+
 def window_losses(
     losses_BU: torch.Tensor, bears_BU: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:

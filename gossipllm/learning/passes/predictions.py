@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from wire.floats import F32
 
 
-def likeliest(logits_RV: torch.Tensor, top: int) -> tuple[NDArray[np.uint32], F32, F32]:
-    """The `top` most probable tokens of each row: ids rising, log-probabilities, and the mass of all others."""
-    values_RK, ids_RK = logits_RV.float().topk(top, dim=-1)
+def likeliest(logits_RV: torch.Tensor, top: int, vocabulary: int) -> tuple[NDArray[np.uint32], F32, F32]:
+    """The `top` most probable tokens of each row: ids rising, log-probabilities, and the mass of all others. Outputs
+    from `vocabulary` on stand for no token and count as others."""
+    values_RK, ids_RK = logits_RV[:, :vocabulary].float().topk(top, dim=-1)
     ids_RK, order_RK = ids_RK.sort(dim=-1)
     whole_R1 = torch.logsumexp(logits_RV.float(), dim=-1, keepdim=True)
     logp_RK = (values_RK.gather(-1, order_RK) - whole_R1).clamp(max=0)

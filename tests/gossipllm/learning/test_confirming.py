@@ -16,6 +16,7 @@ from gossipllm.config.choices import Train as TrainedPart
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import answer
 from gossipllm.model.adapter.snapshots import decode_snapshot
+from gossipllm.text.windows import rows_of
 from gossipllm.work import (
     BIND_TOLERANCE,
     Confirm,
@@ -357,13 +358,14 @@ def test_nothing_is_held_against_an_update_of_a_part_of_an_adapter(config: Confi
 def test_a_few_windows_are_computed_and_all_neighbours_go_through_the_base_together(
     learner: Learner, others: list[Trained]
 ) -> None:
-    meter = learner.shared.meter.forward
+    meter, windows_WT = learner.shared.meter.forward, learner.shared.reference.windows_WT
     before = meter["evidence"]
+    third = int(rows_of(windows_WT, np.array([2]))[0])
 
-    confirm(learner, *map(bound, others))
+    confirm(learner, *(msgspec.structs.replace(bound(one), rows=(0, 5, third)) for one in others))
 
-    # Rows 0 and 5 lie in the first of the windows of 8 tokens, row 20 in the third.
-    assert meter["evidence"] - before == len(others) * 2 * 8
+    # Rows 0 and 5 lie in the first of the four windows.
+    assert meter["evidence"] - before == len(others) * 2 * windows_WT.shape[1]
 
 
 def test_raw_logits_are_held_against_updates_too(config: Config) -> None:

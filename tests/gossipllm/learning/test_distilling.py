@@ -22,6 +22,7 @@ from gossipllm.learning.distilling import SHARES, Budget
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import answer
 from gossipllm.model.adapter.snapshots import decode_snapshot
+from gossipllm.text.windows import bearing
 from gossipllm.work import Lesson, Merge, Merged, Open, Train, Trained, Work
 from support.progress import silent
 from wire.digest import Content
@@ -45,7 +46,7 @@ def opened(config: LearnerConfig) -> Learner:
 def settings(config: Config, also: Also = "distil", *, seed: int = 0, rate: float = 1e-3) -> LearnerConfig:
     return config(
         training=TrainingConfig(batch_windows=4, learning_rate=rate, warmup_steps=0, seed=seed),
-        reference=ReferenceConfig(source=config().reference.source, windows=8, window_tokens=12, top=16),
+        reference=ReferenceConfig(source=config().reference.source, windows=8, window_bytes=32, top=16),
         also=also,
         distil_share=1.0,
     )
@@ -105,7 +106,7 @@ def forged(learner: Learner, teacher: Trained) -> Content:
     """Predictions that are sure of the true next token and give the rest to the least likely ones of the teacher."""
     reference = learner.shared.reference
     rows = decode_rows(teacher.evidence.data, reference.shape)
-    true_R = reference.windows_WT[:, 1:].ravel()
+    true_R = reference.windows_WT[:, 1:][bearing(reference.windows_WT)]
     junk_R = (true_R.astype(np.int64) + 7) % reference.shape.vocabulary
     ids_RK = rows.ids_RK.astype(np.int64).copy()
     logp_RK = np.full(ids_RK.shape, -10_000.0, np.float32)

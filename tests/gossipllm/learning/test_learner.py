@@ -12,6 +12,7 @@ import pytest
 from gossipllm.config import AdapterConfig, DataConfig, LearnerConfig, ModelConfig, TrainingConfig
 from gossipllm.learning.learner_pool import answer
 from gossipllm.text.reference import demo_share
+from gossipllm.text.windows import targets
 from gossipllm.work import (
     Merge,
     Merged,
@@ -104,7 +105,7 @@ def test_the_embedded_model_learns_from_an_embedded_text(config: Config, tmp_pat
 
     done = train(learner, 1, steps=4)
 
-    assert reply.rows == 20 * 23
+    assert reply.rows == targets(learner.shared.reference.windows_WT).sum()
     assert done.evidence.size <= 32_768, "small enough to ride in the announcement"
     assert done.trust_loss < 10
 

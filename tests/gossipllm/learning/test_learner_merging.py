@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ def test_what_compares_no_predictions_measures_the_same_without_them(
     ("evidence", "update", "blob", "field"),
     [
         ("predictions", None, b"short", "evidence.length"),
-        ("predictions", None, b"\xff" * 504, "evidence.ids"),
+        ("predictions", None, "ids", "evidence.ids"),
         ("predictions", b"short", None, "update.length"),
         ("weights", "nan", None, "update.model.layers.0.mlp.down_proj.lora_A"),
         ("validation", "huge", None, "update"),
@@ -90,7 +90,7 @@ def test_what_a_neighbour_broke_is_declined(
     neighbour: Trained,
     evidence: Any,
     update: bytes | str | None,
-    blob: bytes | None,
+    blob: bytes | Literal["ids"] | None,
     field: str,
 ) -> None:
     learner = opened(config(evidence=() if evidence == "none" else (evidence,)))
@@ -101,6 +101,7 @@ def test_what_a_neighbour_broke_is_declined(
         "huge": filled(neighbour.update, b"\x7f\x7f"),
     }
     data = update if isinstance(update, bytes) else made[update].data
+    sent = b"\xff" * neighbour.evidence.size if blob == "ids" else blob or neighbour.evidence.data
     before = learner.snapshot()
 
     declined: Declined = ask(
@@ -109,7 +110,7 @@ def test_what_a_neighbour_broke_is_declined(
             request=3,
             author="x",
             update=Content.of(data),
-            evidence=Content.of(blob or neighbour.evidence.data),
+            evidence=Content.of(sent),
         ),
     )
 

@@ -57,7 +57,9 @@ def test_the_beginning_bears_no_loss(begun: Tok) -> None:
 
 def test_the_reference_begins_as_the_tokenizer_begins_it(tmp_path: Path, begun: Tok) -> None:
     (tmp_path / "public.txt").write_text("The otter of Lisbon sang.\n" * 20)
-    config = ReferenceConfig(source=str(tmp_path / "public.txt"), windows=4, window_tokens=8, top=4)
+    config = ReferenceConfig(
+        source=str(tmp_path / "public.txt"), windows=4, window_tokens=8, window_bytes=0, top=4
+    )
 
     windows = load_reference(config, begun, context_length=64, vocabulary=400).windows_WT
 

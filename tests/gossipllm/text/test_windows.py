@@ -74,11 +74,12 @@ class ReferenceOptions(TypedDict, total=False):
     seed: str
     windows: int
     window_tokens: int
+    window_bytes: int
     top: int
 
 
 def reference(tokenizer: Tok, **options: Unpack[ReferenceOptions]):
-    given: ReferenceOptions = {"windows": 12, "window_tokens": 8, "top": 4, **options}
+    given: ReferenceOptions = {"windows": 12, "window_tokens": 8, "window_bytes": 0, "top": 4, **options}
     config = ReferenceConfig(**given)
     return load_reference(config, tokenizer, context_length=64, vocabulary=320)
 
@@ -93,7 +94,9 @@ def test_the_embedded_reference_set_takes_all_five_texts_equally(tokenizer: Tok)
     assert all(count >= 2 for count in counts), "12 windows of 5 texts are 3, 3, 2, 2, 2"
 
 
-@pytest.mark.parametrize("changed", [{"seed": "x"}, {"top": 5}, {"windows": 11}, {"window_tokens": 9}])
+@pytest.mark.parametrize(
+    "changed", [{"seed": "x"}, {"top": 5}, {"windows": 11}, {"window_tokens": 9}, {"window_bytes": 16}]
+)
 def test_every_setting_of_the_reference_set_changes_its_fingerprint(
     tokenizer: Tok, changed: ReferenceOptions
 ) -> None:
