@@ -82,11 +82,11 @@ class Train(_Word, frozen=True, kw_only=True):
 
 class Weigh(_Word, frozen=True, kw_only=True):
     """Measure the distance to a neighbour, by the configured strategy. `evidence` is its predictions blob, None where
-    none was fetched."""
+    none was fetched; `update` is None where it holds another base, and then all evidence is of predictions."""
 
     request: RequestId
     author: str
-    update: Content
+    update: Content | None
     evidence: Content | None
 
 
@@ -137,10 +137,11 @@ class Fit(_Word, frozen=True, kw_only=True):
 
 
 class Lesson(msgspec.Struct, frozen=True, kw_only=True):
-    """A neighbour to learn from: its weight in the row, its update, and the predictions to distil."""
+    """A neighbour to learn from: its weight in the row, its update, which is None where it holds another base, and the
+    predictions to distil."""
 
     weight: float
-    update: Content
+    update: Content | None
     evidence: Content
 
 

@@ -2,7 +2,7 @@
 
 A frame on the announcement topic:
 
-    "GLA2" | u16 header length | header (MessagePack map) | 64-byte Ed25519 signature | payload
+    "GLA3" | u16 header length | header (MessagePack map) | 64-byte Ed25519 signature | payload
 
 The signature covers `SIGNING_CONTEXT + header`. The payload is either empty or the complete evidence blob,
 whose digest and size stand in the header, so that small evidence needs no pull. All integers outside
@@ -26,8 +26,8 @@ from wire.digest import digest_of
 from wire.errors import WireError
 from wire.messages import Announcement, Greeting, Message, Reply
 
-MAGIC: Final = b"GLA2"
-SIGNING_CONTEXT: Final = b"gossipllm/announce/2\0"
+MAGIC: Final = b"GLA3"
+SIGNING_CONTEXT: Final = b"gossipllm/announce/3\0"
 SIGNATURE_BYTES: Final = 64
 MAX_ANNOUNCEMENT_BYTES: Final = 6_144
 """Bound of magic, length, header and signature together. An announcement takes about 700 bytes, and 6,003 where
@@ -110,6 +110,11 @@ def decode_announcement(frame: bytes) -> Frame:
     payload = bytes(frame[payload_at:])
     announcement = _announcement(header, payload)
     return Frame(announcement, header, bytes(frame[signature_at:payload_at]), payload)
+
+
+def speaks_this_version(frame: bytes) -> bool:
+    """Whether a valid frame is one of this version of the protocol, and not of another one."""
+    return frame.startswith(MAGIC)
 
 
 def announcement_digest(frame: bytes) -> bytes:

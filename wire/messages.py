@@ -2,13 +2,13 @@
 
 msgspec checks types and bounds while it decodes, and names the field that is wrong. `codec.py` checks what msgspec
 cannot: canonical bytes, and relations between fields. No message holds a shape, a dtype string or a type name: these
-follow from the announced offer, the base model and the schema of its units, which both sides must share and whose
-fingerprints every message states.
+follow from the announced offer, the base model and the schema of its units. Peers whose fingerprints of these are
+equal can read each other's updates, peers with equal tokenizers each other's predictions.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -16,12 +16,18 @@ from wire.digest import DIGEST_BYTES, fingerprint_of
 from wire.importance import MAX_LAYERS
 from wire.units import Offer
 
-PROTOCOL = "gossipllm/2"
+PROTOCOL_VERSION: Final = 3
+PROTOCOL = f"gossipllm/{PROTOCOL_VERSION}"
 """Protocol name and version. Part of every network id, so peers of different versions never mix."""
 
-ANNOUNCE_TOPIC = "gossipllm/announce/2"
+ANNOUNCE_TOPIC = "gossipllm/announce/3"
 KNOWN_PROTOCOL = "/gossipllm/known/1"
 BLOB_PROTOCOL = "/gossipllm/blob/1"
+
+_LAST_OF_ONE_BASE: Final = 2
+"""Last version in which all peers of a network held one base, tokenizer and layout."""
+_LAST_VERSION: Final = 9
+"""Versions that are recognised, so that a peer can say that another's program is newer."""
 
 KEY_BYTES = 32
 MAX_ROUND = 2**31 - 1
@@ -79,6 +85,7 @@ class Fingerprints(Message, frozen=True, kw_only=True):
     `base`: weights of the frozen model. `tokenizer`: its vocabulary and rules. `reference`: the reference set and the
     number of entries sent of each prediction. `layout`: the units of an adapter, the shapes of their tensors without
     the rank, their type on the wire, and what else their meaning depends on (scale, initial A, what is trained).
+    The reference is that of the network; the other three are the author's own.
     """
 
     base: Digest
@@ -99,7 +106,7 @@ class Announcement(Message, frozen=True, kw_only=True):
     once. `sent_at_s` (Unix seconds) is for display; no decision uses a remote clock.
     """
 
-    v: Literal[2] = 2
+    v: Literal[3] = 3
     net: Digest
     fingerprints: Fingerprints
     author: Key
@@ -151,15 +158,26 @@ class Reply(Message, frozen=True, kw_only=True):
     frames: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=MAX_FRAMES)]
 
 
-def network_id(name: str, fingerprints: Fingerprints) -> bytes:
-    """The id of a network, 32 bytes: a digest of the protocol version, the network's name and four fingerprints."""
-    return fingerprint_of(
-        PROTOCOL,
-        (
-            name.encode(),
-            fingerprints.base,
-            fingerprints.tokenizer,
-            fingerprints.reference,
-            fingerprints.layout,
-        ),
-    )
+def network_id(name: str, reference: bytes, *, protocol: str = PROTOCOL) -> bytes:
+    """The id of a network, 32 bytes: a digest of the protocol version, the network's name and its reference set."""
+    return fingerprint_of(protocol, (name.encode(), reference))
+
+
+def version_of(net: bytes, name: str, fingerprints: Fingerprints) -> int | None:
+    """The protocol version of a network id with this name and these fingerprints; None where it is of none.
+
+    Ids of versions 1 and 2 hold all four fingerprints. Of later versions the present form is assumed.
+    """
+    for version in range(1, _LAST_VERSION + 1):
+        protocol = f"gossipllm/{version}"
+        one = fingerprints
+        parts = (name.encode(), one.base, one.tokenizer, one.reference, one.layout)
+        held_by_all = version <= _LAST_OF_ONE_BASE
+        expected = (
+            fingerprint_of(protocol, parts)
+            if held_by_all
+            else network_id(name, one.reference, protocol=protocol)
+        )
+        if net == expected:
+            return version
+    return None

@@ -14,7 +14,8 @@ only hold it where it is, which the choice of the part does as well and by measu
 
 **Who teaches.** Only members of the row that was decided, whose updates helped by themselves, and only where their
 predictions were held against their updates. An update that is a part of its author's adapter cannot be
-(`binding.is_whole`), and its predictions teach nothing.
+(`binding.is_whole`), and its predictions teach nothing. Predictions of a peer with another base cannot be held against
+its update, which fits no model here; they have a bounded weight (`peers.core.round.decision.deciding`).
 
 **Cost.** Tokens through the model count once forward and twice backward. The steps, the measurement of their effect and
 the trials together take at most `LearnerConfig.distil_share` of what the round's local steps took. Where that does not
@@ -155,7 +156,8 @@ class Distilling:
         found: list[Teacher] = []
         for lesson in lessons:
             try:
-                if is_whole(anatomy, neighbours.decoded(lesson.update).units):
+                # Of another base nothing can be computed again: the trust loss alone says what it is worth.
+                if lesson.update is None or is_whole(anatomy, neighbours.decoded(lesson.update).units):
                     found += _taught_by(self._measuring.decoded(lesson.evidence.data), weight=lesson.weight)
             except WireError:
                 continue

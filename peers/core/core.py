@@ -21,7 +21,7 @@ from peers.core.others.admission import Keys
 from peers.core.others.connected_peers import ConnectedPeers
 from peers.core.round.stages import Stage
 from peers.core.running import Running
-from peers.core.saved import Saved
+from peers.core.saved import Saved, spoken
 from peers.core.starting import Starting
 
 
@@ -32,6 +32,7 @@ class Core:
         self._joined = config.joined
         self._connections = ConnectedPeers(config, keys.peer_id)
         if saved is not None:
+            saved = spoken(saved)
             self._connections.scores.restore(
                 (one.peer, one.score, one.at_s, one.banned_until_s) for one in saved.standings
             )

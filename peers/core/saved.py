@@ -18,12 +18,12 @@ from peers.core.asking import ASKING, Asking
 from peers.core.course import Course
 from peers.core.plateau import Plateau
 from trust.rows.importance import Importance
-from wire.codec import announcement_digest
+from wire.codec import announcement_digest, speaks_this_version
 from wire.digest import Content
 from wire.messages import Fingerprints
 
 SAVED_VERSION = 2
-"""Version 1 belonged to an earlier protocol, which no peer speaks any more."""
+"""Version 1 belonged to protocol 1, which no peer speaks any more. States of protocol 2 are read (`spoken`)."""
 
 
 class SavedScore(msgspec.Struct, frozen=True, array_like=True):
@@ -163,6 +163,26 @@ def last_announced(saved: Saved) -> tuple[int, bytes | None]:
     if saved.stage == "published":
         return saved.round, announcement_digest(saved.frame)
     return saved.round - 1, None
+
+
+def spoken(saved: Saved) -> Saved:
+    """The state to go on from in this version of the protocol.
+
+    An announcement of an earlier version is one that no peer of this version takes. Its round is over, because what was
+    announced under its number stays so, and the state after its local steps is still good.
+    """
+    if not saved.frame or speaks_this_version(saved.frame):
+        return saved
+    over = saved.stage == "published"
+    return msgspec.structs.replace(
+        saved,
+        round=saved.round + over,
+        stage="training",
+        frame=b"",
+        update=None,
+        evidence=None,
+        shares=(),
+    )
 
 
 def recovered(saved: Saved, *, published_round: int) -> Saved:

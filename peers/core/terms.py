@@ -1,4 +1,4 @@
-"""The terms of a network: what its peers have in common, and which part of it this peer's adapter has.
+"""The terms of a network: what this peer has in common with its peers, and with those that it can merge with.
 
 They are known once the learner is open.
 """
@@ -18,9 +18,10 @@ NUMBER_BYTES = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """`offer` holds all units of this peer's own adapter, `layers` counts the blocks of the base, `blocks` those of a
-    block window. The other fields are as in `gossipllm.work.Opened`."""
+    """`network` is its name. `offer` holds all units of this peer's own adapter, `layers` counts the blocks of the
+    base, `blocks` those of a block window. The other fields are as in `gossipllm.work.Opened`."""
 
+    network: str
     fingerprints: Fingerprints
     schema: Schema
     rows: RowsShape
@@ -35,10 +36,11 @@ class Terms:
     @classmethod
     def of(cls, network: str, opened: Opened) -> Terms:
         return cls(
+            network=network,
             fingerprints=opened.fingerprints,
             schema=Schema(opened.units, opened.codec),
             rows=RowsShape(rows=opened.rows, top=opened.top, vocabulary=opened.vocabulary, raw=opened.raw),
-            net=network_id(network, opened.fingerprints),
+            net=network_id(network, opened.fingerprints.reference),
             offer=opened.offer,
             layers=opened.layers,
             blocks=opened.window,

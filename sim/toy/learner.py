@@ -300,8 +300,9 @@ class ToyLearner:
     # -- neighbours ---------------------------------------------------------------------------------
 
     def _weigh(self, request: Weigh) -> Weighed:
-        """Distances of the vectors, for every kind of evidence."""
-        (apart,) = self._stack([request.update]).apart()
+        """Distances of the vectors, for every kind of evidence. The predictions of all toys are equal, and so are those
+        of another base."""
+        (apart,) = (0.0,) if request.update is None else self._stack([request.update]).apart()
         kinds = len(self._config.evidence)
         nothing = (0.0,) * kinds
         return Weighed(

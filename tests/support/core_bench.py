@@ -40,7 +40,7 @@ from wire.digest import NO_DIGEST, Content
 from wire.messages import Announcement, BlobRef, Greeting, Latest, network_id
 from wire.units import Offer
 
-NET = network_id("gossipllm", fingerprints())
+NET = network_id("gossipllm", fingerprints().reference)
 TARGET = (1.0, 0.0, 0.0, 0.0)
 UNCONFIRMED = replace(NO_DEFENCE, commit=True)
 """The defence of most scripts: rows are judged by the guard alone, and no neighbour is tried by itself."""
@@ -109,7 +109,7 @@ class RemotePeer:
         self, *latest: tuple[RemotePeer, int], base: str = "toy", network: str = "gossipllm"
     ) -> Greeted:
         greeting = Greeting(
-            net=network_id(network, fingerprints(base)),
+            net=network_id(network, fingerprints(base).reference),
             fingerprints=fingerprints(base),
             latest=tuple(Latest(author=author.keys.public_key, round=round_) for author, round_ in latest),
         )

@@ -30,7 +30,7 @@ def fingerprints() -> Fingerprints:
 
 def make_announcement(**changes: Unpack[AnnouncementFields]) -> Announcement:
     announcement = Announcement(
-        v=2,
+        v=3,
         net=b"n" * 32,
         fingerprints=fingerprints(),
         author=b"a" * 32,
@@ -97,7 +97,7 @@ def with_bytes(fields: dict[str, Any], name: str, value: bytes) -> bytes:
 def framed(header: bytes | dict[str, Any], *, payload: bytes = b"") -> bytes:
     """A frame around any header or plain values, with bytes that are not a valid signature."""
     data = header if isinstance(header, bytes) else packed(header)
-    return PREFIX.pack(b"GLA2", len(data)) + data + bytes(64) + payload
+    return PREFIX.pack(b"GLA3", len(data)) + data + bytes(64) + payload
 
 
 def _plain(value: object) -> object:

@@ -90,7 +90,7 @@ def test_frames_that_are_cut_or_begin_otherwise_are_refused() -> None:
     for length in range(len(frame)):
         field, _ = refused(frame[:length])
         assert field == ("frame.length" if length < 6 else "frame.header_length")
-    assert refused(b"GLA1" + frame[4:]) == ("frame.magic", "expected b'GLA2', got b'GLA1'")
+    assert refused(b"GLA2" + frame[4:]) == ("frame.magic", "expected b'GLA3', got b'GLA2'")
     assert refused(frame + bytes(MAX_FRAME_BYTES)) == (
         "frame.length",
         f"{len(frame) + MAX_FRAME_BYTES} > {MAX_FRAME_BYTES}",
@@ -101,7 +101,7 @@ def test_the_headers_length_is_held_against_the_frame_and_the_limit() -> None:
     most = MAX_ANNOUNCEMENT_BYTES - 70
     assert refused(framed(bytes(most)))[0] == "announcement"
     assert refused(framed(bytes(most + 1))) == ("frame.header_length", "6075 does not fit 6144 bytes")
-    short = struct.pack("<4sH", b"GLA2", 65_535) + bytes(100)
+    short = struct.pack("<4sH", b"GLA3", 65_535) + bytes(100)
     assert refused(short) == ("frame.header_length", "65535 does not fit 106 bytes")
     assert refused(framed(b"")) == ("announcement", "not MessagePack: Input data was truncated")
 

@@ -54,10 +54,10 @@ SHAPE = RowsShape(rows=2, top=2, vocabulary=5)
 SCHEMA_FINGERPRINT = "5571dbe1f8ee7b9eddc79b32835ee97426b61fe4a378da5c11eda6618885525f"
 UPDATE = "0100010001803f00c0003f0000"
 EVIDENCE = "000003000100040031bfb1bf05c093be803e003e"
-DIGEST = "48417161bd0fba2c7c212f8ab3afe0af8addc29a615d2ab69743790c74d594e9"
+DIGEST = "51c88b4ed4d4dffc6761f3844312bc7af0d6612ae0a4837b5822fc2dad0a5ff1"
 FRAME = (
-    "474c41329d02de0015a17602a36e6574c420f9b14b512c201c77cfcf9fc223b1a3bbcc16064a4fbd094b2d3205d5ba04d0"
-    "0fac66696e6765727072696e747384a462617365c420111111111111111111111111111111111111111111111111111111"
+    "474c41339d02de0015a17603a36e6574c420d118def1f35cb863df197bab1cad78b79a0160ab7cb5af82d83a9a825b0696"
+    "b3ac66696e6765727072696e747384a462617365c420111111111111111111111111111111111111111111111111111111"
     "1111111111a9746f6b656e697a6572c4202222222222222222222222222222222222222222222222222222222222222222"
     "a97265666572656e6365c420e6a22b74ba6ab9a332d0c29a7ae2d6c5ec662b724e8baecb819efb9aa80ac209a66c61796f"
     "7574c420948755f4aebea502b895152af2a8ac6235782a1b8f9996c966736de2aa7d38ada6617574686f72c42003a107bf"
@@ -69,9 +69,9 @@ FRAME = (
     "6f74616ccd1f40ad73616d706c65735f746f74616c50a8636170616369747964aa696d706f7274616e6365c4080000403f"
     "000080bfa673686172657390a8636f6e74657874739192c420333333333333333333333333333333333333333333333333"
     "333333333333333382a6646967657374c42044444444444444444444444444444444444444444444444444444444444444"
-    "44a473697a65cd01f4ac6361706162696c697469657390a973656e745f61745f73ce6553f1003a33f47f307233f71c5a2d"
-    "e53698b6507e3e31f639e05fa077a2e9c7744c2538c348c057225d51605e887c76604b7a9dd5bf4eddad28a28b15b62531"
-    "a9e52e08000003000100040031bfb1bf05c093be803e003e"
+    "44a473697a65cd01f4ac6361706162696c697469657390a973656e745f61745f73ce6553f1007b5e298b9438a07f674e2a"
+    "c2baa4158fcdbbb8e97f57fb1dee443e42a1c12bea6a6ac2e3f9662a64e8a5841bbd587fb17805e696b1fe89ca9e7dcaee"
+    "169c7004000003000100040031bfb1bf05c093be803e003e"
 )
 
 
@@ -98,8 +98,8 @@ def example() -> tuple[Announcement, bytes, bytes]:
         layout=fingerprint_of("gossipllm/adapter/2", [SCHEMA.fingerprint, b"16.0", b"gossipllm"]),
     )
     announcement = Announcement(
-        v=2,
-        net=network_id("example", fingerprints),
+        v=3,
+        net=network_id("example", fingerprints.reference),
         fingerprints=fingerprints,
         author=bytes(KEY.verify_key),
         name="ann",
@@ -160,7 +160,7 @@ def test_the_bytes_of_an_announcement() -> None:
     assert decoded.payload == evidence
     assert decoded.digest.hex() == DIGEST
     assert decode_importance(decoded.announcement.importance, 2) == IMPORTANCE
-    context = b"gossipllm/announce/2\0"
+    context = b"gossipllm/announce/3\0"
     VerifyKey(announcement.author).verify(context + decoded.header, decoded.signature)
 
 
@@ -182,7 +182,7 @@ def test_the_limits_are_those_of_the_protocol_page() -> None:
     assert (logits.MAX_ROWS, logits.MAX_TOP) == (65_536, 256)
     assert (logits.MIN_LOGP, logits.MASS_TOLERANCE) == (-10_000, 0.02)
     names = (messages.PROTOCOL, messages.ANNOUNCE_TOPIC, messages.KNOWN_PROTOCOL, messages.BLOB_PROTOCOL)
-    assert names == ("gossipllm/2", "gossipllm/announce/2", "/gossipllm/known/1", "/gossipllm/blob/1")
+    assert names == ("gossipllm/3", "gossipllm/announce/3", "/gossipllm/known/1", "/gossipllm/blob/1")
     assert all(f"`{name}`" in PAGE for name in names)
 
 

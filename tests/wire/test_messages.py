@@ -48,6 +48,7 @@ from wire.messages import (
     Reply,
     ShareRef,
     network_id,
+    version_of,
 )
 from wire.units import MAX_RANK, MAX_UNITS, Offer
 
@@ -66,7 +67,7 @@ FINGERPRINTS = st.builds(Fingerprints, base=DIGESTS, tokenizer=DIGESTS, referenc
 OFFERS = st.builds(Offer, st.integers(0, MAX_RANK), st.binary(max_size=20))
 ANNOUNCEMENTS = st.builds(
     Announcement,
-    v=st.just(2),
+    v=st.just(3),
     net=DIGESTS,
     fingerprints=FINGERPRINTS,
     author=DIGESTS,
@@ -112,7 +113,7 @@ def test_an_announcement_round_trips(announcement: Announcement, signature: byte
     assert frame.announcement == announcement
     assert frame.signature == signature
     assert frame.payload == b""
-    assert signed == [frame.signed] == [b"gossipllm/announce/2\0" + frame.header]
+    assert signed == [frame.signed] == [b"gossipllm/announce/3\0" + frame.header]
 
 
 @given(GREETINGS)
@@ -163,7 +164,7 @@ def reply_of(fields: dict[str, Any]) -> Reply:
 REF = {"digest": b"d" * 32, "size": 1}
 OUT_OF_BOUNDS: list[tuple[dict[str, Any], str]] = [
     ({"v": 1}, "v"),
-    ({"v": 3}, "v"),
+    ({"v": 2}, "v"),
     ({"v": True}, "v"),
     ({"net": b"n" * 31}, "net"),
     ({"net": b"n" * 33}, "net"),
@@ -372,11 +373,23 @@ def test_what_receivers_would_refuse_is_not_encoded() -> None:
 
 
 @given(st.text(max_size=10), FINGERPRINTS, st.text(max_size=10), FINGERPRINTS)
-def test_networks_differ_where_a_name_or_a_fingerprint_does(
+def test_networks_differ_where_a_name_or_a_reference_set_does(
     name: str, prints: Fingerprints, other_name: str, others: Fingerprints
 ) -> None:
-    assert (network_id(name, prints) == network_id(other_name, others)) == (
-        (name, prints) == (other_name, others)
-    )
+    mine, theirs = (name, prints.reference), (other_name, others.reference)
+
+    assert (network_id(*mine) == network_id(*theirs)) == (mine == theirs)
+    assert network_id(*mine) == fingerprint_of("gossipllm/3", [name.encode(), prints.reference])
+
+
+@given(st.text(max_size=10), FINGERPRINTS)
+def test_the_version_of_a_network_id_is_read_from_its_name_and_fingerprints(
+    name: str, prints: Fingerprints
+) -> None:
     parts = [name.encode(), prints.base, prints.tokenizer, prints.reference, prints.layout]
-    assert network_id(name, prints) == fingerprint_of("gossipllm/2", parts)
+
+    assert version_of(fingerprint_of("gossipllm/1", parts), name, prints) == 1
+    assert version_of(fingerprint_of("gossipllm/2", parts), name, prints) == 2
+    assert version_of(network_id(name, prints.reference), name, prints) == 3
+    assert version_of(network_id(name, prints.reference, protocol="gossipllm/4"), name, prints) == 4
+    assert version_of(network_id(name + "x", prints.reference), name, prints) is None

@@ -39,6 +39,10 @@ larger than the peer's own update; the predictions of "unbound" are not those of
 "useless" did not lower it by more than the error of the measurement; "paused" was not tried, because the peer trains
 alone for a while."""
 
+Relation: TypeAlias = Literal["merges", "distils", "compares", "apart"]
+"""What a peer can do with another one's announcements: mix its updates, learn from its predictions, compare these, or
+nothing. `peers.core.others.relation` decides it."""
+
 NoteLevel: TypeAlias = Literal["info", "warning", "error"]
 
 
@@ -121,6 +125,11 @@ class Seen(
     held against each other."""
     standing: float = 0.0
     """What it had earned before this round, 0 to 1 (`trust.rows.standing`)."""
+    relation: Relation = "merges"
+    """Only a neighbour that merges has a weight. Of the others, the distance is that of their predictions."""
+    teaches: float | None = None
+    """Its weight in the row of those whose predictions are distilled, where peers of other bases are among them; None
+    where there is no such row."""
 
 
 class Distilled(

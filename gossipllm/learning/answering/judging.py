@@ -35,7 +35,7 @@ PUBLISHED_BATCHES: Final = 12
 def weighed(memory: LearnerMemory, request: Weigh) -> Task[Weighed | Declined]:
     distances: list[Distance] = []
     try:
-        update = memory.neighbours.decoded(request.update)
+        update = None if request.update is None else memory.neighbours.decoded(request.update)
         blob = None if request.evidence is None else memory.measuring.decoded(request.evidence.data)
         mine = yield from own_evidence(memory)
         for kind in memory.config.evidence:

@@ -67,15 +67,16 @@ class OwnEvidence:
 
 
 def measured(
-    kind: Evidence, mine: OwnEvidence, author: str, theirs: Update, blob: Blob | None
+    kind: Evidence, mine: OwnEvidence, author: str, theirs: Update | None, blob: Blob | None
 ) -> Task[Distance]:
-    """`blob` is None where no kind that is measured compares predictions. Raises `WireError` where what the neighbour
-    sent cannot be measured."""
+    """`blob` is None where no kind that is measured compares predictions, `theirs` where the neighbour holds another
+    base: then all kinds do. Raises `WireError` where what the neighbour sent cannot be measured."""
+    if kind == "predictions":
+        return prediction_distance(_rows(mine.blob), _rows(blob))
+    if kind == "logits":
+        return logit_distance(_logits(mine.blob), _logits(blob))
+    assert theirs is not None, "an update of another base is not measured"
     match kind:
-        case "predictions":
-            return prediction_distance(_rows(mine.blob), _rows(blob))
-        case "logits":
-            return logit_distance(_logits(mine.blob), _logits(blob))
         case "distance":
             return _apart(mine, theirs)
         case "weights" | "parameters" | "row-cosines":

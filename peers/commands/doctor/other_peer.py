@@ -10,7 +10,7 @@ from typing import assert_never
 import trio
 
 from peers.commands.doctor.findings import Finding, Findings
-from peers.core.others.greetings import CURES
+from peers.core.others.relation import CURES, FIELDS, OWN_FIELDS, mismatch, other_network
 from peers.identity import Identity
 from peers.net.addresses import Address, parse_multiaddress
 from trust.names import escaped
@@ -18,8 +18,6 @@ from wire.codec import decode_greeting
 from wire.digest import short
 from wire.errors import WireError
 from wire.messages import Fingerprints, Greeting, network_id
-
-FIELDS = ("base", "tokenizer", "reference", "layout")
 
 
 def reach(text: str, identity: Identity, *, deadline_s: float) -> Generator[Finding, None, Greeting | None]:
@@ -61,19 +59,19 @@ def reach(text: str, identity: Identity, *, deadline_s: float) -> Generator[Find
 
 
 def compared(theirs: Greeting, ours: Fingerprints, network: str) -> Findings:
-    """Each field in which the networks differ, with its cure, or one finding that they are one."""
-    differ = False
-    for name in FIELDS:
-        their, our = getattr(theirs.fingerprints, name), getattr(ours, name)
-        if their != our:
-            differ = True
-            yield Finding("fail", name, f"theirs {short(their)}, ours {short(our)}", CURES[name])
-    if differ:
-        return
-    if theirs.net != network_id(network, ours):
-        yield Finding("fail", "net", f"another network name than {network!r}", CURES["net"])
+    """In what the networks differ, with the cure, or one finding that they are one; then each field in which two peers
+    of one network may differ, which keeps them from merging and is no failure."""
+    prints, our_net = theirs.fingerprints, network_id(network, ours.reference)
+    differs = other_network(theirs.net, prints, ours, name=network, our_net=our_net)
+    if differs is not None:
+        field, why = differs
+        yield Finding("fail", field, why, CURES[field])
     else:
         yield Finding("ok", "fits", "this home and that peer are of one network")
+    for name in OWN_FIELDS:
+        different = mismatch(prints, ours, (name,))
+        if different is not None:
+            yield Finding("warn", name, f"{different[1]}: the two do not merge", CURES[name])
 
 
 def _understood(data: bytes) -> Generator[Finding, None, Greeting | None]:

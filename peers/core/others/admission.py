@@ -25,13 +25,14 @@ import msgspec
 from peers.core.events import PeerId
 from peers.core.others.budgets import ANNOUNCEMENTS_OF_AUTHOR
 from peers.core.others.offers import Offers
+from peers.core.others.relation import other_network
 from peers.core.saved import SavedHeard
 from peers.core.terms import Terms
+from trust.record.history import Relation
 from wire.bounded import BoundedDict
 from wire.codec import Frame, decode_announcement
-from wire.digest import short
 from wire.errors import WireError
-from wire.messages import Announcement, Fingerprints
+from wire.messages import Announcement
 
 MAX_AUTHORS: Final = 10_000
 """Authors remembered. Above it the one is forgotten that was silent longest, of those without a seat that came from the
@@ -65,22 +66,25 @@ class Keys(Protocol):
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """Relay the frame. `obstacle` says why this peer itself cannot use it, as (field, why); `new` that its author was
-    not known."""
+    """Relay the frame. `obstacle` says why this peer itself cannot merge it although it could by its base, as (field,
+    why); `new` that its author was not known."""
 
     frame: Frame
     author: PeerId
+    relation: Relation = "merges"
     obstacle: tuple[str, str] | None = None
     new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """Drop the frame. `mismatch` marks a peer of another network: logged for the user, but no fault."""
+    """Drop the frame. `mismatch` marks a peer of another network: logged for the user, but no fault. `unchecked` marks
+    what is malformed, passed on by a peer that could not check it because it holds another base."""
 
     field: str
     why: str
     mismatch: bool = False
+    unchecked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +183,10 @@ class Ledger:
         source: str = "",
         banned: Callable[[PeerId], bool] = lambda _: False,
         limit: Limit = lambda _author, _new: None,
+        answers: Callable[[PeerId], bool] = lambda _: True,
     ) -> Admission:
-        """Check a frame from outside. Verifies at most one signature, after all cheaper checks and the limits."""
+        """Check a frame from outside. Verifies at most one signature, after all cheaper checks and the limits.
+        `answers` says of an author whether the peer that sent the frame could check what it announces."""
         try:
             frame = decode_announcement(data)
         except WireError as error:
@@ -196,7 +202,7 @@ class Ledger:
             return Ignored("announcement.author", "banned")
         return (
             self._known_before(frame)
-            or self._impossible(announcement)
+            or self._impossible(announcement, answers=answers(author))
             or limit(author, announcement.author not in self._authors)
             or self._signed(frame, author, keys, now_s, source)
         )
@@ -222,12 +228,20 @@ class Ledger:
             return Ignored("announcement.round", f"{round_}, known to {known.latest}")
         return None
 
-    def _impossible(self, announcement: Announcement) -> Rejected | None:
+    def _impossible(self, announcement: Announcement, *, answers: bool) -> Rejected | Ignored | None:
+        if self._relation(announcement) != "merges":
+            # Only peers of its author's base can check it, and nothing of it is fetched that they would refuse.
+            return None
         try:
             self._offers.check(announcement)
         except WireError as error:
+            if not answers:
+                return Ignored(error.field, error.why, unchecked=True)
             return Rejected(error.field, error.why, MALFORMED_FINE)
         return None
+
+    def _relation(self, announcement: Announcement) -> Relation:
+        return self._offers.relations.to(announcement.fingerprints)
 
     def _signed(self, frame: Frame, author: PeerId, keys: Keys, now_s: float, source: str) -> Admission:
         announcement = frame.announcement
@@ -242,16 +256,19 @@ class Ledger:
             most = ANNOUNCEMENTS_OF_AUTHOR
             return Ignored("rate.author", f"more than {most.burst:g} at once or {most.per_second:g} a second")
         self._remember(frame, author, source, now_s)
-        return Accepted(frame, author, self._offers.obstacle(announcement.offer), new=known is None)
+        relation = self._relation(announcement)
+        obstacle = self._offers.obstacle(announcement.offer) if relation == "merges" else None
+        return Accepted(frame, author, relation, obstacle, new=known is None)
 
     def _other_network(self, announcement: Announcement) -> Ignored | None:
-        difference = mismatch(announcement.fingerprints, self._terms.fingerprints)
+        terms, prints = self._terms, announcement.fingerprints
+        difference = other_network(
+            announcement.net, prints, terms.fingerprints, name=terms.network, our_net=terms.net
+        )
         if difference is not None:
             return Ignored(*difference, mismatch=True)
-        if announcement.net != self._terms.net:
-            return Ignored("net", "another network of the same model", mismatch=True)
-        theirs, ours = announcement.evidence.size, self._terms.rows.size
-        if theirs != ours:
+        theirs, ours = announcement.evidence.size, terms.rows.size
+        if theirs != ours and prints.tokenizer == terms.fingerprints.tokenizer:
             return Ignored("announcement.evidence.size", f"{theirs} bytes, ours {ours}", mismatch=True)
         return None
 
@@ -277,17 +294,6 @@ class Ledger:
             ),
         )
         del self._authors[least]
-
-
-def mismatch(theirs: Fingerprints, ours: Fingerprints) -> tuple[str, str] | None:
-    """The first fingerprint in which two networks differ, as (field, why); None where all are equal."""
-    if theirs == ours:
-        return None
-    for name in ("base", "tokenizer", "reference", "layout"):
-        their, our = getattr(theirs, name), getattr(ours, name)
-        if their != our:
-            return name, f"theirs {short(their)}, ours {short(our)}"
-    return None
 
 
 def _spend(author: _Author, now_s: float) -> bool:

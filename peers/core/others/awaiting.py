@@ -8,6 +8,7 @@ bounds the number of waits:
     failing         its announcements could not be fetched, or were put off, `FAILED_FETCHES` times in a row.
     later           its newest announcement was put off, or belongs to the next round (`blobs/showing.py`).
     no partner      nothing of it is fetched in this round.
+    foreign         it holds another base: its predictions are taken as they come.
     in vain         without a seat, and a round waited for it to the end `VAIN_WAITS` times already; or for strangers of
                     its address group `VAIN_WAITS_OF_GROUP` times. Identities are free, so without the second a new one
                     could hold every round.
@@ -71,7 +72,7 @@ class Awaiting:
             rounds = self._max_age + 1 if self._barrier else AWAITED_ROUNDS
             return self._partners.in_step and self._greetings.met_within(peer, rounds)
         if self._barrier and not self._partners.merging:
-            behind = newest.announcement.round < self._partners.round
+            behind = newest.mergeable and newest.announcement.round < self._partners.round
             return self._partners.in_step and behind and self._inbox.age(newest) <= self._max_age
         hopeful = (
             newest.mergeable

@@ -56,9 +56,9 @@ NEW_AUTHORS_FINED: Final = Budget(burst=2_000, per_second=2)
 """New authors from one source above which it is fined for each: twice `NEW_AUTHORS`, which is the most that an honest
 peer passes on."""
 
-BAD_EVIDENCE_OF_SOURCE: Final = Budget(burst=20, per_second=1 / 30)
-"""Announcements with malformed predictions inside, above which their source is fined too. Every peer checks these
-before it passes them on, so their source is another version at best."""
+BAD_CONTENT_OF_SOURCE: Final = Budget(burst=20, per_second=1 / 30)
+"""Announcements with malformed predictions inside, or malformed in what a source of another base cannot check, above
+which their source is fined too. Peers of the author's base check both before they pass them on."""
 
 GREETINGS_OF_PEER: Final = Budget(burst=8, per_second=0.2)
 """Greetings of one peer that are answered. An answer takes up to 250 kB. Neighbours compare every 30 s, and on each new

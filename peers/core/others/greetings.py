@@ -10,17 +10,17 @@ that a flood from one source does not keep the others out.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Collection
-from typing import Final
 
 from peers.core.config import CoreConfig
 from peers.core.effects import Effect, Greet, Stop
 from peers.core.events import PeerId
-from peers.core.others.admission import mismatch
 from peers.core.others.budgets import GREETINGS_OF_PEER, GREETINGS_OF_SOURCE, Meter
+from peers.core.others.company import Company
 from peers.core.others.connected_peers import ConnectedPeers
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
+from peers.core.others.relation import CURES, OWN_FIELDS, mismatch, other_network
 from peers.core.terms import Terms
 from wire.bounded import BoundedDict
 from wire.codec import decode_announcement, encode_greeting, encode_reply, without_payload
@@ -29,28 +29,27 @@ from wire.messages import MAX_FRAMES, MAX_KNOWN, Fingerprints, Greeting, Latest,
 MAX_MET = 1_000
 """Peers whose first meeting is remembered; the earliest is forgotten first."""
 
-CURES: Final = {
-    "base": "Set [model] name in peer.toml to the base model of that network",
-    "tokenizer": "Use the tokenizer that comes with the base model of that network",
-    "reference": "Set [reference] in peer.toml as that network has it",
-    "layout": "Set [adapter] in peer.toml as that network has it",
-    "net": "Set [peer] network in peer.toml to that network's name",
-}
-"""What to do about a field in which two networks differ."""
-
 
 class Greetings:
     """Makes greetings and replies, and remembers which peers of this network were met."""
 
-    def __init__(self, config: CoreConfig, terms: Terms, inbox: Inbox, connections: ConnectedPeers) -> None:
+    def __init__(
+        self,
+        config: CoreConfig,
+        terms: Terms,
+        inbox: Inbox,
+        connections: ConnectedPeers,
+        company: Company,
+    ) -> None:
         self._config = config
         self._terms = terms
+        self._company = company
         self._inbox = inbox
         self._connections = connections
         self._of_peer = Meter(GREETINGS_OF_PEER)
         self._of_source = Meter(GREETINGS_OF_SOURCE)
         self._met = BoundedDict[PeerId, int](MAX_MET)
-        """Peer -> how many rounds of this peer had ended when they met."""
+        """Peer of our base -> how many rounds of this peer had ended when they met."""
         self._found_network = False
         """Whether any peer of this network was met: then a mismatch with another peer is no reason to stop."""
         self._compared = 0
@@ -65,7 +64,7 @@ class Greetings:
         return announcement.round
 
     def met_within(self, peer: PeerId, rounds: int) -> bool:
-        """Whether this peer was met, within the last `rounds` rounds of our own."""
+        """Whether this peer, of our base, was met within the last `rounds` rounds of our own."""
         met = self._met.get(peer)
         return met is not None and self._inbox.turns - met < rounds
 
@@ -97,25 +96,31 @@ class Greetings:
     def reply(self, greeting: Greeting) -> bytes:
         terms = self._terms
         same_network = greeting.net == terms.net
-        frames = self._newer_than({one.author: one.round for one in greeting.latest}) if same_network else ()
+        known = {one.author: one.round for one in greeting.latest}
+        frames = self._newer_than(known, greeting.fingerprints) if same_network else ()
         return encode_reply(Reply(v=1, net=terms.net, fingerprints=terms.fingerprints, frames=frames))
 
     def meet(self, peer: PeerId, net: bytes, theirs: Fingerprints, now: float) -> list[Effect]:
         """Learn which network a peer is of. Stops this peer where the user asked for another network than it is in."""
-        if net == self._terms.net:
+        terms = self._terms
+        differs = other_network(net, theirs, terms.fingerprints, name=terms.network, our_net=terms.net)
+        if differs is None:
             self._found_network = True
-            if peer not in self._met:
+            said = self._company.greeted(peer, theirs, now)
+            if not self._company.is_kin(peer):
+                self._met.pop(peer, None)
+            elif peer not in self._met:
                 self._met[peer] = self._inbox.turns
-            return []
+            return [*said]
         self._met.pop(peer, None)
-        differs = mismatch(theirs, self._terms.fingerprints)
-        field, why = differs or ("net", f"another network name than {self._config.network!r}")
+        field, why = differs
         if peer in self._config.joined and not self._found_network:
             return [Stop(code=2, why=f"the network of {peer} differs in its {field}: {why}. {CURES[field]}")]
         return [*self._connections.complaints.about(peer, field, why, now)]
 
-    def _newer_than(self, known: dict[bytes, int]) -> tuple[bytes, ...]:
-        """Frames of announcements that the neighbour lacks, none too old to be merged."""
+    def _newer_than(self, known: dict[bytes, int], asker: Fingerprints) -> tuple[bytes, ...]:
+        """Frames of announcements that the neighbour lacks, none too old to be merged: in turn one that the asker can
+        merge by what it holds, and one that it cannot."""
         own, oldest = self._own_latest, self._config.trust.max_age
         frames = [self._own_frame] if own and known.get(own.author, -1) < own.round else []
         newer = [
@@ -124,7 +129,12 @@ class Greetings:
             if known.get(one.announcement.author, -1) < one.announcement.round
             and self._inbox.age(one) <= oldest
         ]
-        frames += [one.frame for one in self._in_turn(newer)]
+        kin, foreign = deque[ReceivedAnnouncement](), deque[ReceivedAnnouncement]()
+        for one in self._in_turn(newer):
+            differs = mismatch(one.announcement.fingerprints, asker, OWN_FIELDS)
+            (kin if differs is None else foreign).append(one)
+        while (kin or foreign) and len(frames) < MAX_FRAMES:
+            frames += [queue.popleft().frame for queue in (kin, foreign) if queue]
         return tuple(frames[:MAX_FRAMES])
 
     def _in_turn(self, entries: list[ReceivedAnnouncement]) -> list[ReceivedAnnouncement]:

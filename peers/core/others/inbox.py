@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from peers.core.events import PeerId
+from trust.record.history import Relation
 from wire.digest import Content
 from wire.messages import Announcement, BlobRef
 
@@ -38,8 +39,9 @@ Kind: TypeAlias = Literal["evidence", "update"]
 class ReceivedAnnouncement:
     """One author's announcement, with the blobs that were fetched. `frame` is without the evidence's payload.
 
-    `refs` names the wanted blobs in the order in which they are fetched. `mergeable` says whether this peer's own
-    settings let it be merged, `refused` that a blob of it was bad. `turn` is our own round for which it came, `arrived`
+    `refs` names the wanted blobs in the order in which they are fetched. `relation` is that of its author by this
+    announcement. `usable` says whether this peer's own settings let it be merged or compared, `refused` that a blob of
+    it was bad. `turn` is our own round for which it came, `arrived`
     its place in the order in which all announcements came, `group` the address group of the peer that it came from.
     `failures` counts failed fetches from this author in a row, `delays` those in a row that a source put off. `put_off`
     says that this one's last fetch was, and is not tried again before the next occasion (`Fetching.retry`).
@@ -55,7 +57,8 @@ class ReceivedAnnouncement:
     turn: int = 0
     arrived: int = 0
     group: str = ""
-    mergeable: bool = True
+    relation: Relation = "merges"
+    usable: bool = True
     refused: bool = False
     failures: int = 0
     delays: int = 0
@@ -67,6 +70,15 @@ class ReceivedAnnouncement:
         return (self.update is not None or "update" not in self.refs) and (
             self.evidence is not None or "evidence" not in self.refs
         )
+
+    @property
+    def mergeable(self) -> bool:
+        return self.usable and self.relation == "merges"
+
+    @property
+    def comparable(self) -> bool:
+        """Whether only its predictions are of use here, because its author holds another base."""
+        return self.usable and self.relation in ("distils", "compares")
 
     def ref(self, kind: Kind) -> BlobRef:
         return self.refs[kind]
@@ -153,7 +165,8 @@ class Inbox:
 
         Above `MAX_AUTHORS`, an author of the group that the most authors came from is removed, the one that was silent
         longest, and none of `keepers` while there are others: identities cost nothing, and a flood of them must push
-        out itself, not neighbours that are worth something.
+        out itself, not neighbours that are worth something. Authors that merge and those of other bases have half the
+        places each, as long as both want them.
         """
         known = self._newest.get(entry.author)
         if known is not None and known.announcement.round >= entry.announcement.round:
@@ -170,9 +183,11 @@ class Inbox:
         return True
 
     def _least_missed(self, keepers: Container[PeerId]) -> PeerId:
-        crowds = Counter(one.group for one in self._newest.values() if one.author not in keepers)
+        kin = sum(one.relation == "merges" for one in self._newest.values())
+        over = [one for one in self._newest.values() if (one.relation == "merges") == (2 * kin > MAX_AUTHORS)]
+        crowds = Counter(one.group for one in over if one.author not in keepers)
         return max(
-            self._newest.values(),
+            over,
             key=lambda one: (one.author not in keepers, crowds[one.group], self.age(one), one.author),
         ).author
 
@@ -194,7 +209,7 @@ class Inbox:
 
     def _settle(self, entry: ReceivedAnnouncement) -> None:
         """Make it the author's newest complete announcement, if it is that and the author was not removed."""
-        if not entry.complete or entry.author not in self._newest:
+        if not entry.complete or entry.relation == "apart" or entry.author not in self._newest:
             return
         if self._doors_open and entry.turn > self._turn:
             self._next_turn[entry.author] = entry

@@ -4,8 +4,9 @@ Everything from outside is checked, cheapest check first, before it costs memory
 `admission.py` and `receiving.py`, then its blobs (`blobs/fetching.py`). Announcements reach a peer by GossipSub and,
 because GossipSub repairs neither a late join nor a healed partition, by comparison (`greetings.py`).
 
-A neighbourhood is made when the learner is open, because every check depends on the terms of the network: the base
-model, the units of an adapter and the reference set. Until then `peers.core.starting` answers for this peer.
+A neighbourhood is made when the learner is open, because every check depends on the terms: the network's reference
+set, and the base model and the units of an adapter, which say whose updates can be merged (`relation.py`). Until then
+`peers.core.starting` answers for this peer.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from peers.core.others.awaiting import Awaiting
 from peers.core.others.blobs.fetching import Fetching
 from peers.core.others.blobs.pulls import ContentFault
 from peers.core.others.blobs.shares import receivers
+from peers.core.others.company import Company
 from peers.core.others.connected_peers import ConnectedPeers
 from peers.core.others.greetings import Greetings
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
@@ -70,7 +72,8 @@ class Neighbourhood:
         self.scores = connections.scores
         self.seats = connections.seats
         self._partners = Partners(config, keys.peer_id, connections, self.inbox)
-        self._greetings = Greetings(config, terms, self.inbox, connections)
+        self._company = Company(keys.peer_id, terms, offers.relations, self.inbox, connections)
+        self._greetings = Greetings(config, terms, self.inbox, connections, self._company)
         self.awaiting = Awaiting(
             config,
             connections=connections,
@@ -93,6 +96,7 @@ class Neighbourhood:
             ledger=self._ledger,
             offers=offers,
             connections=connections,
+            company=self._company,
             inbox=self.inbox,
             partners=self._partners,
             fetching=self.fetching,
@@ -122,8 +126,8 @@ class Neighbourhood:
         return self._ledger.rows()
 
     def lately(self) -> list[ReceivedAnnouncement]:
-        """The newest announcement of each author that was heard within `trust.max_age` rounds."""
-        return self.inbox.lately(self._config.trust.max_age)
+        """The newest announcement of each author of our base that was heard within `trust.max_age` rounds."""
+        return [one for one in self.inbox.lately(self._config.trust.max_age) if one.relation == "merges"]
 
     def receivers(self, round_: int) -> dict[PeerId, bytes]:
         """Peers to push mass to in this round, with their keys; empty where nothing is merged."""
@@ -138,11 +142,11 @@ class Neighbourhood:
         return self.fetching.arrived.waiting(lambda peer: self.scores.banned(peer, now))
 
     def partners(self) -> frozenset[PeerId]:
-        """Authors lately heard whose updates are fetched in this round."""
+        """Authors lately heard whose blobs are fetched in this round."""
         return self._partners.chosen()
 
     def usable(self) -> list[ReceivedAnnouncement]:
-        """Complete announcements of partners, young enough to be merged, sorted by author."""
+        """Complete announcements of partners, young enough to be merged or compared, sorted by author."""
         chosen = self.partners()
         young = self.inbox.lately_complete(self._config.trust.max_age)
         return sorted([one for one in young if one.author in chosen], key=_author)
@@ -155,9 +159,12 @@ class Neighbourhood:
         if self._news is not None:
             self._news.replayed(self._keys.peer_id, own.announcement, self.inbox.turns)
 
-    def turn(self, weights: dict[PeerId, float], round_: int) -> None:
-        """End our round `round_` with this row: announcements grow a round older, partners are drawn again."""
-        self._partners.begin(round_ + 1, weights)
+    def turn(
+        self, weights: dict[PeerId, float], round_: int, taught: Mapping[PeerId, float] | None = None
+    ) -> None:
+        """End our round `round_` with this row, and this one of those who taught: announcements grow a round older,
+        partners are drawn again."""
+        self._partners.begin(round_ + 1, weights, taught)
         self.inbox.turn(forget_after=self._config.trust.max_age)
 
     def seek(self, seeks: bool) -> None:
@@ -201,7 +208,8 @@ class Neighbourhood:
 
     def compare(self, now: float) -> list[Effect]:
         """Greet the next neighbour in turn, and report what was too much to be reported at once."""
-        return [*self._greetings.next(self.connected), *self._connections.complaints.summary(now)]
+        summary = self._connections.complaints.summary(now)
+        return [*self._greetings.next(self.connected), *summary, *self._company.lonely()]
 
     def fine_sender(self, peer: PeerId, field: str, why: str, amount: float, now: float) -> list[Effect]:
         """`ConnectedPeers.fine_sender`, and let go of everything of a peer that is banned by it."""

@@ -1,6 +1,7 @@
-"""Offers: is an announced offer valid in this network, and can this peer merge it?
+"""Offers: is an announced offer valid, and can this peer merge it?
 
-Validity follows from what all peers of the network share, so a peer that relays an invalid announcement is at fault.
+Validity follows from the base and the layout, so a peer of the same ones that relays an invalid announcement is at
+fault. What a peer of another base announces cannot be checked here, and its update is never fetched.
 Whether it can be merged depends on this peer's own settings, as its merge rule or the largest rank that it takes.
 Other peers may have set these otherwise, so an announcement that cannot be merged is relayed like any other, but its
 blobs are not fetched, and the user is told why.
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from gossipllm.config.choices import MERGE_RULES, rules_for_unequal_ranks
 from peers.core.config import CoreConfig
 from peers.core.others.inbox import Kind
+from peers.core.others.relation import Relations
 from peers.core.terms import Terms
 from trust.rows.config import evidence_of
 from trust.rows.evidence_kinds import EVIDENCE
@@ -31,9 +33,10 @@ class Offers:
         compares = any(EVIDENCE[kind].positions is not None for kind in evidence_of(config.trust))
         self._reads_predictions = compares or config.distils
         self._key = key
+        self.relations = Relations(config, terms)
 
     def check(self, announcement: Announcement) -> None:
-        """Raise `WireError` for an announcement that no honest peer of this network makes."""
+        """Raise `WireError` for an announcement that no honest peer of this base and layout makes."""
         size = self._terms.schema.size(announcement.offer)
         if announcement.update.size != size:
             raise WireError(
@@ -61,7 +64,10 @@ class Offers:
 
     def wanted(self, announcement: Announcement) -> Mapping[Kind, BlobRef]:
         """The blobs to fetch of an announcement: predictions only where this peer's strategy compares or distils them,
-        and with push-sum only the share for this peer."""
+        with push-sum only the share for this peer, and no update that this peer cannot merge."""
+        relation = self.relations.to(announcement.fingerprints)
+        if relation != "merges":
+            return {} if relation == "apart" else {"evidence": announcement.evidence}
         if not self._terms.pushes:
             update: dict[Kind, BlobRef] = {"update": announcement.update}
             return {"evidence": announcement.evidence, **update} if self._reads_predictions else update

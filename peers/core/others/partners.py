@@ -1,4 +1,4 @@
-"""Partners: the peers whose updates are fetched. All in a small network, else the proven ones and some others.
+"""Partners: the peers whose blobs are fetched. All in a small network, else the proven ones and some others.
 
 All announcements are heard, because they are cheap; updates are not, so their number is bounded. Choosing only the
 best would never find a new peer, and an attacker could surround this one, so some places are drawn by lot (`lots.py`).
@@ -6,6 +6,9 @@ best would never find a new peer, and an attacker could surround this one, so so
 A strategy with confirmed gains keeps the places of seated neighbours (`seats.py`); one that takes everybody keeps those
 with a weight in its last row. Where neighbours are not confirmed, a place goes to the largest weights, and the lot is
 over identities: nothing proves anything there, and the published experiments were run so.
+
+Peers of other bases, of which only predictions are fetched, have places of their own, as many as the others. So
+neither kind can crowd out the other. Those that taught in the last round come first.
 """
 
 from __future__ import annotations
@@ -39,6 +42,9 @@ class Partners:
         self._chosen: frozenset[PeerId] | None = None
         self._groups = Counter[str]()
         """How many candidates of each group took part in the last draw."""
+        self._foreign = 0
+        """How many of the chosen hold another base."""
+        self._taught: Mapping[PeerId, float] = {}
         self.weights: Mapping[PeerId, float] = {}
         """Each neighbour's weight in the last round's row."""
 
@@ -61,14 +67,17 @@ class Partners:
         return self._merges and not self._resting and round_ >= self._config.round.warmup_rounds
 
     def chosen(self) -> frozenset[PeerId]:
-        """Authors lately heard whose updates are fetched in this round."""
+        """Authors lately heard whose blobs are fetched in this round."""
         if self._chosen is None:
-            self._chosen = self._drawn() if self.merging else frozenset()
+            self._chosen = self._drawn() | self._drawn_foreign() if self.merging else frozenset()
         return self._chosen
 
-    def begin(self, round_: int, weights: Mapping[PeerId, float]) -> None:
-        """A round begins after one that ended with these weights: partners are drawn again."""
-        self._round, self.weights = round_, weights
+    def begin(
+        self, round_: int, weights: Mapping[PeerId, float], taught: Mapping[PeerId, float] | None = None
+    ) -> None:
+        """A round begins after one that ended with these weights, in the row that was merged and in that which was
+        distilled: partners are drawn again."""
+        self._round, self.weights, self._taught = round_, weights, taught or {}
         self._chosen = None
 
     def at_least(self, round_: int) -> None:
@@ -104,6 +113,11 @@ class Partners:
         self._newcomer |= new and entry.mergeable
         if self._chosen is None or entry.author in self._chosen:
             return
+        if entry.relation != "merges":
+            # Where all places are taken, they are drawn again in the next round.
+            if entry.comparable and self._foreign < self._config.round.most_partners:
+                self._chosen = None
+            return
         group, most = self._group_of(entry), self._config.round.most_partners
         by_lot = self._config.confirms and self._groups.total() > most
         if by_lot and len(self._groups) > 1 and self._groups[group] >= most_of_one_group(most):
@@ -127,6 +141,29 @@ class Partners:
         return drawn(
             candidates, me=self._me, round_=self._round, most=rounds.most_partners, explore=rounds.explore
         )
+
+    def _drawn_foreign(self) -> frozenset[PeerId]:
+        entries = [one for one in self._inbox.lately(self._config.trust.max_age) if one.comparable]
+        rounds = self._config.round
+        chosen = drawn(
+            [
+                Candidate(
+                    author=one.author,
+                    rank=(0.0, taught) if (taught := self._taught.get(one.author, 0.0)) > 0 else None,
+                    connected=one.author in self._connections.peers,
+                    group=self._group_of(one),
+                    content=one.announcement.evidence.digest,
+                    arrived=one.arrived,
+                )
+                for one in entries
+            ],
+            me=self._me,
+            round_=self._round,
+            most=rounds.most_partners,
+            explore=rounds.explore,
+        )
+        self._foreign = len(chosen)
+        return chosen
 
     def _candidates(self, entries: Sequence[ReceivedAnnouncement]) -> list[Candidate]:
         return [

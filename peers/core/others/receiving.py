@@ -25,12 +25,13 @@ from peers.core.others.admission import (
 from peers.core.others.blobs.fetching import Fetching
 from peers.core.others.budgets import (
     ANNOUNCEMENTS_OF_SOURCE,
-    BAD_EVIDENCE_OF_SOURCE,
+    BAD_CONTENT_OF_SOURCE,
     NEW_AUTHORS,
     NEW_AUTHORS_FINED,
     NEW_AUTHORS_OF_SOURCE,
     Meter,
 )
+from peers.core.others.company import Company
 from peers.core.others.connected_peers import ConnectedPeers
 from peers.core.others.copies import doubled
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
@@ -59,6 +60,7 @@ class Receiving:
         ledger: Ledger,
         offers: Offers,
         connections: ConnectedPeers,
+        company: Company,
         inbox: Inbox,
         partners: Partners,
         fetching: Fetching,
@@ -70,6 +72,7 @@ class Receiving:
         self._ledger = ledger
         self._offers = offers
         self._connections = connections
+        self._company = company
         self._inbox = inbox
         self._partners = partners
         self._fetching = fetching
@@ -80,7 +83,7 @@ class Receiving:
         self._new_of_source = Meter(NEW_AUTHORS_OF_SOURCE)
         self._new = Meter(NEW_AUTHORS)
         self._new_fined = Meter(NEW_AUTHORS_FINED)
-        self._bad_evidence = Meter(BAD_EVIDENCE_OF_SOURCE)
+        self._bad_content = Meter(BAD_CONTENT_OF_SOURCE)
 
     def receive(
         self, data: bytes, via: PeerId, now: float, *, asked: bool = False
@@ -98,12 +101,15 @@ class Receiving:
             source=source,
             banned=lambda author: scores.banned(author, now),
             limit=limit,
+            answers=lambda author: author == via or not self._company.is_foreign(via),
         )
         match verdict:
             case Rejected(field, why, amount):
                 return Verdict.REJECT, self._fine_sender(via, field, why, amount, now)
             case Ignored(field, why, mismatch=True):
                 return Verdict.IGNORE, self._connections.complaints.about(via, field, why, now)
+            case Ignored(field, unchecked=True):
+                return Verdict.IGNORE, self._bad_content_by(via, field, now)
             case Ignored():
                 return Verdict.IGNORE, []
             case Doubled(round_):
@@ -163,13 +169,14 @@ class Receiving:
             via,
             self._offers.wanted(announcement),
             group=self._connections.group(via),
+            relation=accepted.relation,
         )
-        if payload:
+        if payload and accepted.relation != "apart":
             evidence = Content(announcement.evidence.digest, payload)
             fault = self._fetching.pulls.check_evidence(evidence)
             if fault is not None:
                 fined = self._fine(accepted.author, fault.field, fault.why, fault.fine, now)
-                return Verdict.IGNORE, [*fined, *self._bad_evidence_by(via, fault.field, now)]
+                return Verdict.IGNORE, [*fined, *self._bad_content_by(via, fault.field, now)]
             entry.evidence = evidence
         said: list[Effect] = []
         obstacle = accepted.obstacle
@@ -177,7 +184,7 @@ class Receiving:
             replayed = self._news.replayed(accepted.author, announcement, self._inbox.turns)
             obstacle = obstacle or replayed
         if obstacle is not None:
-            entry.mergeable = False
+            entry.usable = False
             said += self._connections.complaints.about(accepted.author, *obstacle, now)
         keepers = self._keepers() if self._inbox.full else ()
         too_late = self._fetching.showing.too_late(entry.author)
@@ -186,8 +193,8 @@ class Receiving:
         self._partners.heard(entry, new=accepted.new)
         return Verdict.ACCEPT, [*said, *self._fetching.fetch(entry)]
 
-    def _bad_evidence_by(self, via: PeerId, field: str, now: float) -> list[Effect]:
-        if self._bad_evidence.take(self._connections.source(via), now):
+    def _bad_content_by(self, via: PeerId, field: str, now: float) -> list[Effect]:
+        if self._bad_content.take(self._connections.source(via), now):
             return []
         why = "passes on what every peer of this network refuses"
         return self._fine_sender(via, field, why, FLOOD_FINE, now)

@@ -37,7 +37,7 @@ def announcement_frame(
     inline = not extras.commits and evidence.size <= MAX_INLINE_BYTES
     return encode_announcement(
         Announcement(
-            v=2,
+            v=3,
             net=net,
             fingerprints=state.fingerprints,
             author=keys.public_key,

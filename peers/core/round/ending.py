@@ -59,7 +59,9 @@ class Ending:
         back += self._searching.told(saved.asking, after.asking, event.trust_loss)
         back += self._settling.told(saved.plateau, after.plateau)
         self._settling.took_part(stage.participants)
-        self._others.turn({one.peer: one.weight for one in record.seen}, record.round)
+        weights = {one.peer: one.weight for one in record.seen if one.relation == "merges"}
+        taught = {one.peer: one.teaches for one in record.seen if one.teaches is not None}
+        self._others.turn(weights, record.round, taught)
         inputs = merge_inputs(self._me, saved=saved, stage=stage) if self._keeps else None
         return [Log(record=record), *back, *([Keep(inputs=inputs)] if inputs else [])]
 

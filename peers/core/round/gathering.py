@@ -31,8 +31,9 @@ class Gatherer:
     def ask(
         self, stage: Gathering, our_round: int, new_request: Callable[[], int], *, fresh_only: bool
     ) -> list[Weigh]:
-        """Questions about all complete announcements that were not asked about. Where the strategy needs no evidence,
-        they take part at once. `fresh_only` leaves out stale ones."""
+        """Questions about all complete announcements that were not asked about, of peers of other bases about their
+        predictions alone. Where the strategy needs no evidence, they take part at once. `fresh_only` leaves out stale
+        ones."""
         questions: list[Weigh] = []
         looked = fresh_only, self._others.inbox.changes, self._others.partners()
         if looked == stage.looked:
@@ -45,7 +46,8 @@ class Gatherer:
                 continue
             if fresh_only and not self._is_fresh(entry, our_round):
                 continue
-            if self._config.learner.sends_start and self._others.inbox.age(entry) > 0:
+            old = self._others.inbox.age(entry) > 0
+            if entry.mergeable and self._config.learner.sends_start and old:
                 # An old update may be in our adapter already. A state may be merged twice, the gain of one round not.
                 continue
             stage.asked[author] = entry
@@ -54,7 +56,7 @@ class Gatherer:
             if not self._kinds:
                 stage.weighed[author] = member
                 continue
-            assert entry.update is not None, "usable entries are complete"
+            assert entry.update is not None or entry.comparable, "usable entries are complete"
             request = new_request()
             stage.weighing[request] = member
             questions.append(
@@ -71,16 +73,23 @@ class Gatherer:
     def waits(self, stage: Gathering, our_round: int) -> bool:
         """Whether to wait on: below the quorum, and for a connected neighbour that is awaited
         (`peers.core.others.awaiting`) and neither freshly weighed nor declined."""
-        weighed, quorum = stage.weighed, self._config.round.quorum
-        done = {author for author, one in weighed.items() if self._is_fresh(one.received, our_round)}
+        quorum, done = self._config.round.quorum, self._done(stage, our_round)
         if 0 < quorum <= len(done | stage.declined):
             return False
         return next(self._awaited(stage, done), None) is not None
 
     def end_of_patience(self, stage: Gathering, our_round: int) -> None:
         """Note whom this round waited for in vain."""
-        done = {author for author, one in stage.weighed.items() if self._is_fresh(one.received, our_round)}
+        done = self._done(stage, our_round)
         self._others.awaiting.waited_in_vain(list(self._awaited(stage, done)))
+
+    def _done(self, stage: Gathering, our_round: int) -> set[PeerId]:
+        """The neighbours of our base that are freshly weighed."""
+        return {
+            author
+            for author, one in stage.weighed.items()
+            if one.received.relation == "merges" and self._is_fresh(one.received, our_round)
+        }
 
     def _awaited(self, stage: Gathering, done: Container[PeerId]) -> Iterator[PeerId]:
         awaited = self._others.awaiting.is_awaited
@@ -108,6 +117,7 @@ class Gatherer:
         self._others.fetching.close()
         return Participants(
             members=self.members(stage, now),
+            foreign=self._nearest(stage, now, kin=False),
             gathered_s=now - stage.since,
             own_loss=local.trust_loss,
             previous=self._others.weights,
@@ -118,13 +128,20 @@ class Gatherer:
         )
 
     def members(self, stage: Gathering, now: float) -> tuple[Participant, ...]:
-        """The weighed neighbours that are not banned, at most `most_partners`, sorted by author.
+        """The weighed neighbours of our base that are not banned, at most `most_partners`, sorted by author.
 
         Where partners were drawn again since some were weighed, the present ones come first, then the nearest: a
         distance may be forged, a place is not.
         """
+        return self._nearest(stage, now, kin=True)
+
+    def _nearest(self, stage: Gathering, now: float, *, kin: bool) -> tuple[Participant, ...]:
         banned = self._others.scores.banned
-        here = [one for one in stage.weighed.values() if not banned(one.received.author, now)]
+        here = [
+            one
+            for one in stage.weighed.values()
+            if (one.received.relation == "merges") == kin and not banned(one.received.author, now)
+        ]
         present = self._others.partners() if self._config.confirms else frozenset[PeerId]()
         here.sort(
             key=lambda one: (

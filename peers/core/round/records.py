@@ -125,11 +125,12 @@ def merge_inputs(peer: PeerId, *, saved: Saved, stage: Merging) -> MergeInputs |
 
 
 def _all_seen(stage: Merging) -> tuple[Seen, ...]:
-    """The members of the row with their weights, and those that were left out of it with none; sorted by author."""
+    """The members of the row with their weights, and those with none: left out of it, or of another base; sorted by
+    author."""
     taken = zip(stage.participants.members, stage.choice.row[1:], strict=True)
     seen = [
         *(_seen(one, weight) for one, weight in taken),
-        *(_seen(one, 0.0) for one in stage.participants.left),
+        *(_seen(one, 0.0) for one in (*stage.participants.left, *stage.participants.foreign)),
     ]
     return tuple(sorted(seen, key=lambda one: one.peer))
 
@@ -163,6 +164,8 @@ def _seen(participant: Participant, weight: float) -> Seen:
         twin_of=one.twin_of,
         mismatch=one.mismatch if math.isfinite(one.mismatch) else 1.0,
         standing=one.standing,
+        relation=one.received.relation,
+        teaches=one.teaches,
     )
 
 

@@ -409,12 +409,15 @@ class Rounds:
         Each costs one more decision at most, so whoever lies in the middle of it voids nobody else's weight.
         """
         banned = self._others.scores.banned
-        if not any(banned(one.received.author, now) for one in participants.members):
+        asked = (*participants.members, *participants.foreign)
+        if not any(banned(one.received.author, now) for one in asked):
             return []
+        foreign = tuple(one for one in participants.foreign if not banned(one.received.author, now))
         gathered = (*participants.members, *participants.left)
         allowed = [one for one in gathered if not banned(one.received.author, now)]
         members = tuple(sorted(allowed, key=lambda one: one.received.author))
-        return self._step(self._decider.begin(replace(participants, members=members, left=())))
+        again = replace(participants, members=members, left=(), foreign=foreign)
+        return self._step(self._decider.begin(again))
 
     def _step(self, step: Step) -> list[Effect]:
         self.stage, question = step

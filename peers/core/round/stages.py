@@ -87,11 +87,12 @@ from wire.digest import Content
 class Participant(msgspec.Struct, frozen=True):
     """A neighbour in this round's comparison: its announcement, and its staleness (`Inbox.staleness`) when we asked.
 
-    `update` is None where none is fetched, because the neighbour pushes a share instead (`Participants.shares`). The
-    contents stand beside the announcement because the inbox may let go of them while the round goes on. `distances`
-    and `own_measures` (this peer's own value of each measure) are the learner's answer; empty before that, and where
-    nothing is measured. `gain` and what follows it is known once the neighbour was tried by itself
-    (`decision/confirming.py`); `standing` is what it had earned before.
+    `update` is None where none is fetched: the neighbour pushes a share instead (`Participants.shares`), or holds
+    another base. The contents stand beside the announcement because the inbox may let go of them while the round goes
+    on. `distances` and `own_measures` (this peer's own value of each measure) are the learner's answer; empty before
+    that, and where nothing is measured. `gain` and what follows it is known once the neighbour was tried by itself
+    (`decision/confirming.py`); `standing` is what it had earned before. `teaches` is its weight in the row of those
+    whose predictions are distilled, None where peers of other bases have no part in that row.
     """
 
     received: ReceivedAnnouncement
@@ -106,6 +107,7 @@ class Participant(msgspec.Struct, frozen=True):
     twin_of: PeerId = ""
     mismatch: float = 0.0
     standing: float = 0.0
+    teaches: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +163,8 @@ class Participants:
     `own_loss` is this peer's loss on its trust split after its local steps, `previous` the weights of the last row,
     `own_counts` this peer's own text by the count that `trust.tokens_count` names. `shares` are absorbed in place of
     a row where the network mixes by push-sum. `left` are the neighbours that were left out of the row, `round` is
-    this peer's, and `local_steps` are those that it took in it.
+    this peer's, and `local_steps` are those that it took in it. `foreign` are neighbours with other bases, sorted by
+    author, whose predictions are compared; they are in no row that is merged.
     """
 
     members: tuple[Participant, ...]
@@ -173,6 +176,7 @@ class Participants:
     left: tuple[Participant, ...] = ()
     round: int = 0
     local_steps: int = 0
+    foreign: tuple[Participant, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ class Frames:
         self.form: Form = form
         self.pushes = pushes
         self.fingerprints = fingerprints(form=form)
-        self.net = network_id(NETWORK, self.fingerprints)
+        self.net = network_id(NETWORK, self.fingerprints.reference)
 
     def announcement(
         self, key: ToyKeys, round_: int, *, sign: Sign | None = None, inline: bool = True, **fields: Any

@@ -29,7 +29,7 @@ def content(text: str) -> Content:
 
 def heard(round_: int, *, of: ToyKeys = HONEST) -> Heard:
     announcement = Announcement(
-        net=network_id("gossipllm", FINGERPRINTS),
+        net=network_id("gossipllm", FINGERPRINTS.reference),
         fingerprints=FINGERPRINTS,
         author=of.public_key,
         name="peer",

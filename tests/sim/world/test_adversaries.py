@@ -24,7 +24,7 @@ from wire.digest import NO_DIGEST, Content
 from wire.messages import Announcement, BlobRef, ContextRef, Reply, ShareRef, network_id
 from wire.units import Offer
 
-NET = network_id("gossipllm", fingerprints())
+NET = network_id("gossipllm", fingerprints().reference)
 
 
 def identity(number: int) -> DeviceKeys:
@@ -121,7 +121,7 @@ def is_out(world: World) -> bool:
 def test_garbage(town: World) -> None:
     def attack(second: int) -> None:
         for node in town.nodes:
-            for data in (b"", b"GLA2" + bytes(100 + second), frame(second)[:-1], frame(second) + b"x"):
+            for data in (b"", b"GLA3" + bytes(100 + second), frame(second)[:-1], frame(second) + b"x"):
                 town.tell(node, Heard(frame=data, via=MALLORY.peer_id))
             town.tell(node, Greeted(greeting=bytes(second), via=MALLORY.peer_id))
             town.tell(node, Replied(reply=b"\x81" * second, via=MALLORY.peer_id))

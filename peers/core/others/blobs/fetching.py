@@ -79,7 +79,7 @@ class Fetching:
     def fetch(self, entry: ReceivedAnnouncement) -> list[Effect]:
         """Pulls for the missing blobs of this announcement, if its author is a partner and has no fetch open."""
         if (
-            not entry.mergeable
+            not (entry.mergeable or entry.comparable)
             or entry.refused
             or entry.complete
             or entry.author not in self._neighbours.partners()
@@ -184,11 +184,14 @@ class Fetching:
         self._make_room()
 
     def _make_room(self) -> None:
-        """Above `most_held`, let go of blobs of peers that are no longer partners, oldest first."""
-        excess = self._inbox.held - self._most_held
-        if excess <= 0:
+        """Above `most_held`, of those that merge and of those that do not, let go of blobs of peers that are no longer
+        partners, oldest first."""
+        if self._inbox.held <= self._most_held:
             return
         chosen = self._neighbours.partners()
-        others = [one for one in self._inbox.complete() if one.author not in chosen]
-        for one in sorted(others, key=self._inbox.age, reverse=True)[:excess]:
-            self._inbox.let_go(one.author)
+        for merges in (True, False):
+            held = [one for one in self._inbox.complete() if (one.relation == "merges") == merges]
+            others = [one for one in held if one.author not in chosen]
+            excess = max(0, len(held) - self._most_held)
+            for one in sorted(others, key=self._inbox.age, reverse=True)[:excess]:
+                self._inbox.let_go(one.author)

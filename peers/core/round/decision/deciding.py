@@ -15,6 +15,12 @@
 
 Every step is a function of the stage and the answer to it. It gives the next stage, and the question that the stage
 waits for.
+
+**Other bases.** A row that is merged is over neighbours of this peer's base. Where this peer distils and neighbours of
+other bases are there, the lessons have a row of their own: by the same strategy, over the members of the merge and
+those others, at the temperature of the merged row. Nothing that this peer can compute says whether the predictions of
+another base are honest. So its neighbours are newcomers for good (`DefenceConfig.newcomers`), and what the lessons do
+is undone unless it lowers the trust loss (`gossipllm.learning.distilling`).
 """
 
 from __future__ import annotations
@@ -210,16 +216,39 @@ class Decider:
         request = self._new_request()
         others = zip(choice.row[1:], participants.members, strict=True)
         taken = [(weight, one) for weight, one in others if weight > 0]
+        participants = self._with_teachers(participants, choice)
         # Without merges the record shows the row that was chosen, and the learner keeps everything.
         mixed = taken if self._config.merges else []
         merge = Merge(
             request=request,
             row=(choice.row[0], *(weight for weight, _ in mixed)) if self._config.merges else (1.0,),
             updates=_updates([one for _, one in mixed]),
-            lessons=_lessons(taken) if self._config.distils else (),
+            lessons=_lessons(_teachers(participants) or taken) if self._config.distils else (),
             local_steps=participants.local_steps if self._config.learner.also else 0,
         )
         return Merging(request, participants, choice, tried), merge
+
+    def _with_teachers(self, participants: Participants, choice: Choice) -> Participants:
+        """The participants with their weights in the row that is distilled, where other bases have a part in it."""
+        others = [one for one in participants.foreign if one.received.relation == "distils"]
+        if not others:
+            return participants
+        everybody = tuple(sorted((*participants.members, *others), key=lambda one: one.received.author))
+        neighbours = [self._neighbour(one, participants) for one in everybody]
+        rows = candidate_rows(self._config.trust, neighbours, participants.own_counts, alpha=self._alpha)
+        warm = rows[len(rows) // 2]
+        chosen = next((one for one in rows if one.temperature == choice.temperature), warm)
+        row = self._bounded(chosen.row, replace(participants, members=everybody))
+        weights = {one.received.author: weight for one, weight in zip(everybody, row[1:], strict=True)}
+
+        def taught(one: Participant) -> Participant:
+            return msgspec.structs.replace(one, teaches=weights.get(one.received.author))
+
+        return replace(
+            participants,
+            members=tuple(map(taught, participants.members)),
+            foreign=tuple(map(taught, participants.foreign)),
+        )
 
     def _neighbour(self, member: Participant, participants: Participants) -> Neighbour:
         entry, counts = member.received, self._counts(member, participants)
@@ -252,7 +281,7 @@ def _distinct(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
 def paused(participants: Participants) -> Participants:
     """The same round without members: this peer trains alone."""
     resting = tuple(msgspec.structs.replace(one, left="paused") for one in participants.members)
-    return replace(participants, members=(), left=(*participants.left, *resting))
+    return replace(participants, members=(), left=(*participants.left, *resting), foreign=())
 
 
 def own_counts(saved: Saved, local: LocalSteps, trust: TrustConfig) -> Counts:
@@ -271,10 +300,16 @@ def _updates(members: Sequence[Participant]) -> tuple[Content, ...]:
     return tuple(_update(one) for one in members)
 
 
+def _teachers(participants: Participants) -> list[tuple[float, Participant]]:
+    """Those with a weight in the row that is distilled; nobody where other bases have no part in it."""
+    everybody = (*participants.members, *participants.foreign)
+    return [(one.teaches, one) for one in everybody if one.teaches]
+
+
 def _lessons(taken: Iterable[tuple[float, Participant]]) -> tuple[Lesson, ...]:
-    """What to learn from the members of the row, which were confirmed before it was made."""
+    """What to learn from neighbours: members of the row, which were confirmed before it was made, and other bases."""
     return tuple(
-        Lesson(weight=weight, update=_update(one), evidence=one.evidence)
+        Lesson(weight=weight, update=one.update, evidence=one.evidence)
         for weight, one in taken
         if one.evidence is not None
     )

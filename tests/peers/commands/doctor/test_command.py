@@ -95,14 +95,14 @@ def test_the_network_is_compared_with_the_home_s(
 ) -> None:
     def reach(*_: object, **__: object) -> Generator[Finding, None, Greeting]:
         yield from ()
-        return Greeting(v=1, net=network_id("gossipllm", SAVED), fingerprints=SAVED, latest=())
+        return Greeting(v=1, net=network_id("gossipllm", SAVED.reference), fingerprints=SAVED, latest=())
 
     monkeypatch.setattr(other_peer, "reach", reach)
 
     assert run("--home", home.folder, "--join", "somewhere", "--json", *words) == 1
 
     failed = [one for one in json.loads(capsys.readouterr().out)["findings"] if one["level"] == "fail"]
-    assert "base" in [one["what"] for one in failed]
+    assert "reference" in [one["what"] for one in failed]
     assert all(one["cure"] for one in failed)
 
 
@@ -111,7 +111,7 @@ def test_before_a_peer_is_joined_the_history_tells_what_to_expect(
 ) -> None:
     def reach(*_: object, **__: object) -> Generator[Finding, None, Greeting]:
         yield from ()
-        return Greeting(v=1, net=network_id("gossipllm", SAVED), fingerprints=SAVED, latest=())
+        return Greeting(v=1, net=network_id("gossipllm", SAVED.reference), fingerprints=SAVED, latest=())
 
     monkeypatch.setattr(other_peer, "reach", reach)
     begun = msgspec.structs.replace(begun_of("anna"), train_tokens=5_120)
@@ -128,7 +128,7 @@ def test_where_torch_cannot_be_loaded_what_was_saved_is_compared(
 ) -> None:
     def reach(*_: object, **__: object) -> Generator[Finding, None, Greeting]:
         yield from ()
-        return Greeting(v=1, net=network_id("gossipllm", SAVED), fingerprints=SAVED, latest=())
+        return Greeting(v=1, net=network_id("gossipllm", SAVED.reference), fingerprints=SAVED, latest=())
 
     monkeypatch.setattr(other_peer, "reach", reach)
     monkeypatch.setitem(sys.modules, "torch", None)
@@ -137,7 +137,7 @@ def test_where_torch_cannot_be_loaded_what_was_saved_is_compared(
     assert run("--home", home.folder, "--join", "somewhere", "--json") == 1
 
     failed = [one for one in json.loads(capsys.readouterr().out)["findings"] if one["level"] == "fail"]
-    assert {"torch", "base"} <= {one["what"] for one in failed}
+    assert {"torch", "reference"} <= {one["what"] for one in failed}
 
 
 def test_a_base_that_its_peer_holds_in_few_bits_is_not_loaded_whole(

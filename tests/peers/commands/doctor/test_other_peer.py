@@ -19,10 +19,11 @@ from peers.net.host import Unreachable
 from peers.net.libp2p_host import Libp2pNetwork, open_network
 from support.networks import RecordingPeer, wait_until
 from wire.codec import encode_greeting
+from wire.digest import fingerprint_of
 from wire.messages import KNOWN_PROTOCOL, Fingerprints, Greeting, network_id
 
 OURS = Fingerprints(base=b"b" * 32, tokenizer=b"t" * 32, reference=b"r" * 32, layout=b"l" * 32)
-GREETING = Greeting(v=1, net=network_id("lab", OURS), fingerprints=OURS, latest=())
+GREETING = Greeting(v=1, net=network_id("lab", OURS.reference), fingerprints=OURS, latest=())
 
 
 @pytest.fixture
@@ -156,17 +157,37 @@ def test_one_network_fits() -> None:
     assert [one.level for one in compared(GREETING, OURS, "lab")] == ["ok"]
 
 
-def test_each_difference_comes_with_its_cure() -> None:
+def test_another_base_is_no_failure_and_each_difference_comes_with_its_cure() -> None:
     theirs = msgspec.structs.replace(OURS, base=b"x" * 32, layout=b"y" * 32)
-    other = msgspec.structs.replace(GREETING, fingerprints=theirs, net=network_id("lab", theirs))
+    other = msgspec.structs.replace(GREETING, fingerprints=theirs, net=network_id("lab", theirs.reference))
 
     found = list(compared(other, OURS, "lab"))
 
-    assert [(one.level, one.what) for one in found] == [("fail", "base"), ("fail", "layout")]
-    assert all(one.cure for one in found)
+    assert [(one.level, one.what) for one in found] == [("ok", "fits"), ("warn", "base"), ("warn", "layout")]
+    assert all(one.cure for one in found[1:])
 
 
 def test_another_name_of_the_network_is_told_by_itself() -> None:
     (found,) = compared(GREETING, OURS, "home")
 
     assert (found.level, found.what) == ("fail", "net")
+
+
+def test_another_reference_set_is_another_network() -> None:
+    theirs = msgspec.structs.replace(OURS, reference=b"x" * 32)
+    other = msgspec.structs.replace(GREETING, fingerprints=theirs, net=network_id("lab", theirs.reference))
+
+    (found,) = compared(other, OURS, "lab")
+
+    assert (found.level, found.what) == ("fail", "reference")
+
+
+def test_an_older_version_is_told_with_which_of_the_two_it_is() -> None:
+    parts = (b"lab", OURS.base, OURS.tokenizer, OURS.reference, OURS.layout)
+    older = msgspec.structs.replace(GREETING, net=fingerprint_of("gossipllm/2", parts))
+
+    (found,) = compared(older, OURS, "lab")
+
+    assert (found.level, found.what) == ("fail", "version")
+    assert found.value == "theirs speaks protocol 2, ours 3; theirs is older"
+    assert "update gossipllm where it is older" in found.cure

@@ -6,6 +6,7 @@ import math
 import struct
 from typing import Any
 
+import msgspec
 import pytest
 
 from gossipllm.config import AdapterConfig, LearnerConfig
@@ -97,18 +98,52 @@ def test_our_own_announcement_is_ignored(ledger: Ledger) -> None:
     assert ledger.admit(mine, ME, 0.0) == Ignored("announcement.author", "our own")
 
 
-@pytest.mark.parametrize("field", ["base", "tokenizer", "reference", "layout"])
-def test_another_network_is_named_by_what_differs(ledger: Ledger, alice: RemotePeer, field: str) -> None:
-    theirs = {name: getattr(fingerprints(), name) for name in ("base", "tokenizer", "reference", "layout")}
-    theirs[field] = bytes(32)
-    frame = alice.announce(0, fingerprints=type(fingerprints())(**theirs))
+def test_another_reference_set_is_another_network(ledger: Ledger, alice: RemotePeer) -> None:
+    theirs = msgspec.structs.replace(fingerprints(), reference=bytes(32))
 
-    verdict = ledger.admit(frame, ME, 0.0)
+    verdict = ledger.admit(alice.announce(0, fingerprints=theirs), ME, 0.0)
 
     assert isinstance(verdict, Ignored)
     assert verdict.mismatch
-    assert verdict.field == field
+    assert verdict.field == "reference"
     assert "theirs 00000000, ours " in verdict.why
+
+
+@pytest.mark.parametrize("field", ["base", "tokenizer", "layout"])
+def test_another_base_tokenizer_or_layout_is_accepted_whatever_its_update(
+    ledger: Ledger, alice: RemotePeer, field: str
+) -> None:
+    theirs = msgspec.structs.replace(fingerprints(), **{field: bytes(32)})
+    large = BlobRef(digest=bytes(32), size=2**31 - 1)
+
+    verdict = ledger.admit(
+        alice.announce(0, fingerprints=theirs, update=large, offer=Offer(7, b"\1")), ME, 0.0
+    )
+
+    assert isinstance(verdict, Accepted)
+    assert verdict.relation == ("apart" if field == "tokenizer" else "compares")
+    assert verdict.obstacle is None
+
+
+def test_another_tokenizer_makes_predictions_of_another_size(ledger: Ledger, alice: RemotePeer) -> None:
+    theirs = msgspec.structs.replace(fingerprints(), tokenizer=bytes(32))
+    other = BlobRef(digest=bytes(32), size=1)
+
+    verdict = ledger.admit(alice.announce(0, fingerprints=theirs, inline=False, evidence=other), ME, 0.0)
+
+    assert isinstance(verdict, Accepted)
+
+
+def test_a_peer_of_another_base_does_not_answer_for_a_lie_that_it_cannot_see(
+    ledger: Ledger, alice: RemotePeer
+) -> None:
+    lie = alice.announce(0, update=BlobRef(digest=bytes(32), size=1))
+
+    verdict = ledger.admit(lie, ME, 0.0, answers=lambda author: author != alice.id)
+
+    assert isinstance(verdict, Ignored)
+    assert (verdict.field, verdict.unchecked) == ("announcement.update.size", True)
+    assert isinstance(ledger.admit(lie, ME, 0.0, answers=lambda author: author == alice.id), Rejected)
 
 
 def test_another_network_name_is_ignored(ledger: Ledger, alice: RemotePeer) -> None:
@@ -322,7 +357,7 @@ def offering(alice: RemotePeer, form: Form, units: range, rank: int, **fields: A
         offer=offer,
         update=BlobRef(digest=bytes(32), size=schema.size(offer)),
         fingerprints=prints,
-        net=network_id("gossipllm", prints),
+        net=network_id("gossipllm", prints.reference),
         **fields,
     )
 

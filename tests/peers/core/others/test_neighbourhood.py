@@ -138,24 +138,23 @@ def test_neighbours_are_compared_with_in_turn(open_bench: Bench) -> None:
     assert sorted(greeted) == sorted(2 * [one.id for one in others])
 
 
-def test_another_base_at_an_address_that_we_joined_stops_us_with_both_fingerprints(alice: RemotePeer) -> None:
+def test_another_network_at_an_address_that_we_joined_stops_us(alice: RemotePeer) -> None:
     bench = Bench(joined=frozenset([alice.id]))
     bench.start()
 
-    stop = only(bench.tell(alice.greet(base="other")), Stop)
+    stop = only(bench.tell(alice.greet(network="elsewhere")), Stop)
 
     assert stop.code == 2
-    theirs, ours = fingerprints("other").base[:4].hex(), fingerprints().base[:4].hex()
-    assert f"differs in its base: theirs {theirs}, ours {ours}" in stop.why
-    assert "[model] name in peer.toml" in stop.why
+    assert "differs in its net: another network name than 'gossipllm'" in stop.why
+    assert "[peer] network in peer.toml" in stop.why
 
 
-def test_another_base_anywhere_else_is_reported_once_an_hour(open_bench: Bench, alice: RemotePeer) -> None:
+def test_another_network_anywhere_else_is_reported_once_an_hour(open_bench: Bench, alice: RemotePeer) -> None:
     said = [
-        refusals(open_bench.tell(alice.greet(base="other"), after=after))
+        refusals(open_bench.tell(alice.greet(network="elsewhere"), after=after))
         for after in (0.0, 60.0, 3500.0, 60.0)
     ]
-    assert said == [[(alice.id, "base")], [], [], [(alice.id, "base")]]
+    assert said == [[(alice.id, "net")], [], [], [(alice.id, "net")]]
 
 
 def test_another_network_name_is_told_apart_from_another_model(open_bench: Bench, alice: RemotePeer) -> None:
@@ -169,17 +168,17 @@ def test_what_was_too_much_to_report_is_reported_in_one_line_when_neighbours_are
     for number in range(50):
         stranger = RemotePeer(f"stranger{number}")
         open_bench.tell(Connected(peer=stranger.id, group="v4:203.0.113.7"))
-        open_bench.tell(stranger.greet(base="other"))
+        open_bench.tell(stranger.greet(network="elsewhere"))
     assert notes(open_bench.tell(Woke(timer=Comparing()), after=599.0)) == []
     (line,) = notes(open_bench.tell(Woke(timer=Comparing()), after=30.0))
     assert line == "and 47 more refusals of 1 kind by 1 connection, not listed one by one"
 
 
-def test_once_among_our_own_a_joined_peer_that_changes_its_base_stops_nobody(alice: RemotePeer) -> None:
+def test_once_among_our_own_a_joined_peer_that_changes_its_network_stops_nobody(alice: RemotePeer) -> None:
     bench = Bench(joined=frozenset([alice.id]))
     bench.start()
     bench.meet(alice)
-    assert not every(bench.tell(alice.greet(base="other")), Stop)
+    assert not every(bench.tell(alice.greet(network="elsewhere")), Stop)
 
 
 # -- announcements ----------------------------------------------------------------------------------
@@ -200,7 +199,7 @@ def test_good_frames_are_passed_on_and_their_blobs_fetched(open_bench: Bench, al
 def test_a_stranger_of_another_network_costs_nobody_and_is_not_fetched(
     open_bench: Bench, alice: RemotePeer, bob: RemotePeer
 ) -> None:
-    frame = alice.announce(0, fingerprints=fingerprints("other"))
+    frame = alice.announce(0, net=bytes(32))
     effects = open_bench.tell(Heard(frame=frame, via=bob.id))
     assert verdict(effects) is Verdict.IGNORE
     assert not every(effects, Pull)

@@ -49,7 +49,7 @@ class Other:
             "offer": SCHEMAS[self.form].offer(units, rank),
             "update": BlobRef(digest=update.digest, size=update.size),
             "fingerprints": prints,
-            "net": network_id("gossipllm", prints),
+            "net": network_id("gossipllm", prints.reference),
             **fields,
         }
         return Heard(frame=self.someone.announce(round_, **values), via=self.id)

@@ -8,7 +8,7 @@ from peers.core.effects import Drop, Verdict
 from peers.core.events import Connected, Heard, Misbehaved, Replied
 from peers.core.others.budgets import (
     ANNOUNCEMENTS_OF_SOURCE,
-    BAD_EVIDENCE_OF_SOURCE,
+    BAD_CONTENT_OF_SOURCE,
     NEW_AUTHORS,
     NEW_AUTHORS_FINED,
     NEW_AUTHORS_OF_SOURCE,
@@ -155,7 +155,7 @@ def test_four_hundred_new_keys_with_bad_predictions_write_a_few_lines_and_close_
 
 def test_a_few_bad_predictions_cost_only_their_authors(flooded: Bench) -> None:
     bad = Content.of(b"\xff" * EVIDENCE.size)
-    for number in range(int(BAD_EVIDENCE_OF_SOURCE.burst)):
+    for number in range(int(BAD_CONTENT_OF_SOURCE.burst)):
         tells(flooded, "bob", RemotePeer(f"fresh{number}", evidence=bad))
     assert flooded.core.welcome(RemotePeer("bob").id, flooded.now)
 

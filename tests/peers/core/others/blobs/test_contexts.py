@@ -35,7 +35,7 @@ def ref(first: int, *, content: Content | None = None, size: int | None = None) 
 
 def announced(someone: RemotePeer, round_: int, *contexts: ContextRef) -> Heard:
     frame = someone.announce(
-        round_, fingerprints=SPLIT, net=network_id("gossipllm", SPLIT), contexts=contexts
+        round_, fingerprints=SPLIT, net=network_id("gossipllm", SPLIT.reference), contexts=contexts
     )
     return Heard(frame=frame, via=someone.id)
 

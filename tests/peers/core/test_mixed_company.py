@@ -1,0 +1,258 @@
+"""One network, several bases: who merges, who is compared, and what strangers of other bases cannot do."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from gossipllm.config import LearnerConfig
+from gossipllm.work import Confirm, Confirmation, Confirmed, Merge, Request, Weigh
+from peers.core.config import DefenceConfig
+from peers.core.effects import Drop, Effect, Pull, Store, Verdict
+from peers.core.events import Connected, Heard
+from peers.core.others.budgets import BAD_CONTENT_OF_SOURCE
+from peers.core.others.inbox import MAX_AUTHORS
+from peers.core.saved import spoken
+from sim.toy.learner import EVIDENCE, fingerprints
+from support.core_bench import Bench, RemotePeer, RoundOptions, update_of
+from support.effects import every, only, requests, round_record, verdict
+from support.messages import AnnouncementFields
+from wire.messages import BlobRef
+
+OTHER = fingerprints("other")
+HUGE = BlobRef(digest=b"h" * 32, size=2**31 - 1)
+DISTILS = LearnerConfig(also="distil")
+CONFIRMING = DefenceConfig(newcomers=0.5, own_share=0.0, commit=False)
+GOOD = Confirmation(gain=0.5, error=0.1, mismatch=0.0, twin=0, size=1.0)
+
+
+@pytest.fixture
+def kin() -> RemotePeer:
+    return RemotePeer("kin")
+
+
+@pytest.fixture
+def stranger() -> RemotePeer:
+    """A peer of another base. Its evidence has the network's size, its update any."""
+    return RemotePeer("stranger", update=update_of([0.0, 9.0, 0.0, 0.0]))
+
+
+def hear(bench: Bench, other: RemotePeer, round_: int = 0, *, foreign: bool) -> list[Effect]:
+    """Its announcement comes, and all that is asked for of it; the pulls that were begun are among the effects."""
+    fields: AnnouncementFields = {"fingerprints": OTHER} if foreign else {}
+    effects = bench.tell(Heard(frame=other.announce(round_, inline=False, **fields), via=other.id))
+    waiting = every(effects, Pull)
+    while waiting:
+        more = bench.give(waiting.pop(0), other)
+        waiting += every(more, Pull)
+        effects += more
+    return effects
+
+
+def asked(bench: Bench, effects: list[Effect]) -> tuple[list[Request], list[Effect]]:
+    """All requests to the learner up to the end of the round, and the effects of the end."""
+    waiting, seen = requests(effects), list[Request]()
+    while True:
+        request = waiting.pop(0)
+        seen.append(request)
+        answer = bench.learner.answer(request)
+        if isinstance(request, Confirm):
+            results = [msgspec.structs.replace(GOOD, twin=index) for index in range(len(request.finalists))]
+            answer = Confirmed(request=request.request, own_loss=1.0, results=tuple(results))
+        effects = bench.tell(answer)
+        if isinstance(request, Merge):
+            return seen, effects
+        waiting += requests(effects)
+
+
+def test_of_another_base_the_predictions_are_fetched_and_never_the_update(
+    kin: RemotePeer, stranger: RemotePeer
+) -> None:
+    bench = Bench(defence=CONFIRMING)
+    bench.start()
+    bench.meet(kin, stranger)
+
+    of_kin = {pull.digest for pull in every(hear(bench, kin, foreign=False), Pull)}
+    of_stranger = {pull.digest for pull in every(hear(bench, stranger, foreign=True), Pull)}
+
+    assert kin.update.digest in of_kin
+    assert of_stranger <= {EVIDENCE.digest}
+    assert bench.core.blob(stranger.update.digest, kin.id) is None
+
+
+def test_another_base_is_measured_by_its_predictions_and_has_no_weight(
+    kin: RemotePeer, stranger: RemotePeer
+) -> None:
+    bench = Bench(defence=CONFIRMING)
+    effects = bench.start()
+    hear(bench, kin, foreign=False)
+    hear(bench, stranger, foreign=True)
+
+    seen, ended = asked(bench, bench.publish(bench.answer(effects)))
+
+    weighed = {one.author: one.update for one in seen if isinstance(one, Weigh)}
+    assert weighed == {kin.id: kin.update, stranger.id: None}
+    assert all(one.author != stranger.id for ask in seen if isinstance(ask, Confirm) for one in ask.finalists)
+    (merge,) = [one for one in seen if isinstance(one, Merge)]
+    assert merge.updates == (kin.update,)
+    assert merge.lessons == ()
+    record = {one.peer: one for one in round_record(ended).seen}
+    assert (record[stranger.id].relation, record[stranger.id].weight) == ("compares", 0.0)
+    assert (record[kin.id].relation, record[kin.id].teaches) == ("merges", None)
+    assert record[kin.id].weight > 0
+
+
+def test_who_distils_learns_from_both_in_a_row_of_its_own(kin: RemotePeer, stranger: RemotePeer) -> None:
+    bench = Bench(defence=CONFIRMING, learner=DISTILS)
+    effects = bench.start()
+    hear(bench, kin, foreign=False)
+    hear(bench, stranger, foreign=True)
+
+    seen, ended = asked(bench, bench.publish(bench.answer(effects)))
+
+    (merge,) = [one for one in seen if isinstance(one, Merge)]
+    assert merge.updates == (kin.update,)
+    assert {one.update for one in merge.lessons} == {kin.update, None}
+    record = {one.peer: one for one in round_record(ended).seen}
+    assert record[stranger.id].relation == "distils"
+    weights = {one.update: one.weight for one in merge.lessons}
+    assert record[stranger.id].teaches == weights[None]
+    assert record[kin.id].teaches == weights[kin.update]
+    assert sum(weights.values()) < 1
+    assert weights[None] <= CONFIRMING.newcomers
+
+
+def test_many_strangers_together_teach_no_more_than_newcomers_may(stranger: RemotePeer) -> None:
+    bench = Bench(defence=CONFIRMING, learner=DISTILS)
+    effects = bench.start()
+    for number in range(12):
+        hear(bench, RemotePeer(f"stranger{number}"), foreign=True)
+
+    seen, _ = asked(bench, bench.publish(bench.answer(effects)))
+
+    (merge,) = [one for one in seen if isinstance(one, Merge)]
+    assert (merge.row, merge.updates) == ((1.0,), ())
+    assert 0 < sum(one.weight for one in merge.lessons) <= CONFIRMING.newcomers + 1e-9
+
+
+def test_a_round_waits_for_nobody_of_another_base(stranger: RemotePeer) -> None:
+    bench = Bench(defence=CONFIRMING)
+    effects = bench.start()
+    bench.tell(Connected(peer=stranger.id))
+    bench.tell(stranger.greet(base="other"))
+    hear(bench, stranger, foreign=True)
+
+    first = bench.publish(bench.answer(effects))
+    seen, ended = asked(bench, first)
+    second = bench.publish(bench.answer(ended))
+
+    assert any(isinstance(one, Merge) for one in seen)
+    assert requests(second), "the stranger announced nothing for this round, and is not waited for"
+
+
+def test_our_base_with_an_update_of_another_size_is_refused_before_the_fetch(stranger: RemotePeer) -> None:
+    bench = Bench(defence=CONFIRMING)
+    bench.start()
+
+    effects = bench.tell(Heard(frame=stranger.announce(update=HUGE), via=stranger.id))
+
+    assert verdict(effects) is Verdict.REJECT
+    assert not every(effects, Pull)
+
+
+def test_another_base_with_an_update_of_any_size_is_passed_on_and_costs_nothing(stranger: RemotePeer) -> None:
+    bench = Bench(defence=CONFIRMING)
+    bench.start()
+
+    frame = stranger.announce(update=HUGE, fingerprints=OTHER, inline=False)
+    effects = bench.tell(Heard(frame=frame, via=stranger.id))
+
+    assert verdict(effects) is Verdict.ACCEPT
+    assert [pull.digest for pull in every(effects, Pull)] == [EVIDENCE.digest]
+
+
+def test_a_peer_that_changes_its_base_is_taken_at_its_word_and_not_banned(stranger: RemotePeer) -> None:
+    bench = Bench(defence=CONFIRMING)
+    bench.start()
+    bench.meet(stranger)
+    hear(bench, stranger, 0, foreign=False)
+
+    changed = hear(bench, stranger, 1, foreign=True)
+    back = hear(bench, stranger, 2, foreign=False)
+
+    assert verdict(changed) is verdict(back) is Verdict.ACCEPT
+    assert bench.core.welcome(stranger.id, bench.now)
+    assert stranger.update.digest not in {pull.digest for pull in every(changed, Pull)}
+
+
+def test_two_bases_in_one_round_are_equivocation(stranger: RemotePeer) -> None:
+    bench = Bench(defence=CONFIRMING)
+    bench.start()
+    bench.meet(stranger)
+    hear(bench, stranger, 0, foreign=False)
+
+    effects = bench.tell(Heard(frame=stranger.announce(0, inline=False, fingerprints=OTHER), via=stranger.id))
+
+    assert every(effects, Drop)
+    assert not bench.core.welcome(stranger.id, bench.now)
+
+
+def test_a_peer_of_another_base_is_not_fined_for_a_lie_that_it_passed_on(
+    kin: RemotePeer, stranger: RemotePeer
+) -> None:
+    bench = Bench(defence=CONFIRMING)
+    bench.start()
+    bench.tell(Connected(peer=stranger.id))
+    bench.tell(stranger.greet(base="other"))
+    bench.meet(kin)
+    burst = int(BAD_CONTENT_OF_SOURCE.burst)
+
+    def lie(number: int, via: RemotePeer) -> list[Effect]:
+        return bench.tell(Heard(frame=RemotePeer(f"liar{number}").announce(update=HUGE), via=via.id))
+
+    few = [lie(number, stranger) for number in range(burst)]
+    by_kin = [lie(100, kin), lie(101, kin)]
+    many = [lie(200 + number, stranger) for number in range(25)]
+
+    assert {verdict(one) for one in few} == {Verdict.IGNORE}
+    assert not any(every(one, Drop) for one in few)
+    assert {verdict(one) for one in by_kin} == {Verdict.REJECT}
+    assert every(by_kin[-1], Drop)
+    assert any(every(one, Drop) for one in many), "a flood of them is fined all the same"
+
+
+@pytest.mark.parametrize("foreign_flood", [True, False])
+def test_a_thousand_strangers_push_out_each_other_and_not_the_other_kind(
+    kin: RemotePeer, foreign_flood: bool
+) -> None:
+    rounds: RoundOptions = {"most_partners": 2, "explore": 1}
+    bench = Bench(defence=CONFIRMING, rounds=rounds)
+    effects = bench.start()
+    hear(bench, kin, foreign=not foreign_flood)
+    for number in range(MAX_AUTHORS + 50):
+        bench.tell(Connected(peer=f"door{number}", group=f"v4:198.51.{number // 250}.{number % 250}"))
+        one = RemotePeer(f"stranger{number}")
+        fields: AnnouncementFields = {"fingerprints": OTHER} if foreign_flood else {}
+        bench.now += 1.0
+        bench.tell(Heard(frame=one.announce(inline=False, **fields), via=f"door{number}"))
+
+    published = bench.publish(bench.answer(effects))
+
+    weighed = {one.author for one in requests(published) if isinstance(one, Weigh)}
+    assert kin.id in weighed
+
+
+def test_a_home_of_version_2_goes_on_in_its_next_round() -> None:
+    bench = Bench(defence=CONFIRMING)
+    saved = only(bench.train(), Store).saved
+    older = msgspec.structs.replace(saved, frame=b"GLA2" + saved.frame[4:])
+
+    went_on = spoken(older)
+    again = Bench(saved=older, defence=CONFIRMING)
+    effects = again.publish(again.train())
+
+    assert spoken(saved) == saved
+    assert (went_on.round, went_on.stage, went_on.frame) == (saved.round + 1, "training", b"")
+    assert went_on.snapshot == saved.snapshot
+    assert effects
+    assert again.core.round == saved.round + 1
