@@ -28,8 +28,9 @@ from transformers.utils.logging import disable_progress_bar
 
 from gossipllm.base.making.checkpoint import PretrainingRun, export, new_run
 from gossipllm.base.making.loss import evaluate
-from gossipllm.base.making.pretraining import measured_tokens_per_s, progress_bar, train
+from gossipllm.base.making.pretraining import progress_bar
 from gossipllm.base.making.recipe import PretrainingConfig
+from gossipllm.base.making.training import measured_tokens_per_s, train
 from gossipllm.base.making.vocabulary import Tokens, bytes_per_token, load_tokenizer, make_tokenizer
 from gossipllm.text.windows import tokenise
 from trust.errors import UserMistake

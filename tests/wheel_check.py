@@ -16,6 +16,8 @@ import venv
 import zipfile
 from pathlib import Path
 
+from gossipllm.base import MODELS
+
 PACKAGES = ("gossipllm", "peers", "trust", "wire", "sim")
 OWNERS = """
 import importlib.metadata, json
@@ -62,7 +64,10 @@ def _check_contents(wheel: Path) -> None:
     _expect(tops == set(PACKAGES), f"the wheel holds {sorted(tops)}")
     for package in PACKAGES:
         _expect(f"{package}/py.typed" in names, f"{package}/py.typed is missing")
-    for part in ("model/model.safetensors", "model/tokenizer.json", "text/fr.txt", "LICENSES.md"):
+    models = [
+        f"{folder}/{file}" for folder in MODELS.values() for file in ("model.safetensors", "tokenizer.json")
+    ]
+    for part in (*models, "text/fr.txt", "LICENSES.md"):
         _expect(f"gossipllm/base/{part}" in names, f"gossipllm/base/{part} is missing")
     making = [name for name in names if name.startswith("gossipllm/base/making")]
     _expect(not making, f"the wheel holds the training of the embedded model: {making}")

@@ -1,7 +1,8 @@
-"""Paths of the embedded base model and of the demonstration texts. Importing this package loads no library.
+"""Paths of the embedded base models and of the demonstration texts. Importing this package loads no library.
 
-`model/` is a folder for `AutoModelForCausalLM.from_pretrained`. `text/` holds five small corpora that are not in the
-model's training data. `TRAINING.md` describes how the weights were made, `LICENSES.md` the licences of both.
+`model/` and its two smaller siblings, `model-small/` with the same tokenizer and `model-1024/` with a tokenizer of
+its own, are folders for `AutoModelForCausalLM.from_pretrained`. `text/` holds five small corpora that are not in the
+model's training data. `TRAINING.md` describes how the weights were made, `LICENSES.md` the licences of all.
 """
 
 from __future__ import annotations
@@ -13,8 +14,13 @@ CORPORA = ("fr", "de", "it", "en", "java")
 """Names of the demonstration texts: one book in four languages, paragraph for paragraph, and Java sources."""
 
 
-def model_folder() -> Path:
-    return _root() / "model"
+MODELS = {"embedded": "model", "embedded-small": "model-small", "embedded-1024": "model-1024"}
+"""The embedded models by the name that `[model] name` takes, each with its folder."""
+
+
+def model_folder(name: str = "embedded") -> Path:
+    """The folder of an embedded model, by its name in `MODELS`."""
+    return _root() / MODELS[name]
 
 
 def corpus_file(name: str) -> Path:

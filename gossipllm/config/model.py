@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from gossipllm.config.choices import Device, Dtype, Held
 
 EMBEDDED = "embedded"
-"""The name of the model and of the reference text that ship with the package."""
+"""The name of the largest model and of the reference text that ship with the package."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
     name: str = EMBEDDED
-    """The frozen base model: "embedded", a folder, or a name on the Hugging Face hub. Same for all peers."""
+    """The frozen base model: "embedded" (or its siblings "embedded-small" and "embedded-1024"), a folder, or a name on
+    the Hugging Face hub. Same for all peers."""
 
     device: Device = "auto"
     """Where to compute: auto takes cuda, then mps, then cpu."""

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gossipllm.config import EMBEDDED, LearnerConfig
+from gossipllm.base import MODELS
+from gossipllm.config import LearnerConfig
 from gossipllm.learning.merging.products import MergeError, Products
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import A, B, State
@@ -87,7 +88,7 @@ def warm_start(folder: Path, blueprint: Blueprint, *, model_name: str) -> WarmSt
 
 def _check_base(theirs: str, folder: Path, model_name: str) -> None:
     """Where both are names on the hub, they must be the same; the name of a folder says nothing."""
-    if any(not name or name == EMBEDDED or _is_path(name) for name in (theirs, model_name)):
+    if any(not name or name in MODELS or _is_path(name) for name in (theirs, model_name)):
         return
     if theirs.lower() != model_name.lower():
         raise UserMistake(

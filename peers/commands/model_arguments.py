@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from gossipllm.config import EMBEDDED, ModelConfig
+from gossipllm.base import MODELS
+from gossipllm.config import ModelConfig
 from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.model.adapter.source import AdapterSource
 from gossipllm.model.loading.files import check_files
@@ -25,7 +26,7 @@ def home_named(model: str) -> Home | None:
         raise UserMistake(
             f"{model} is an adapter; name its base model, and give it with --adapter {shlex.quote(model)}"
         )
-    if model == EMBEDDED or not (folder / "peer.toml").is_file():
+    if model in MODELS or not (folder / "peer.toml").is_file():
         return None
     home = Home(folder)
     home.check()
@@ -34,7 +35,7 @@ def home_named(model: str) -> Home | None:
 
 def model_named(model: str) -> ModelConfig:
     """Raises `UserMistake`."""
-    if not Path(model).expanduser().is_dir() and model != EMBEDDED and cached_folder(model) is None:
+    if not Path(model).expanduser().is_dir() and model not in MODELS and cached_folder(model) is None:
         click.echo(f"{model}: no such folder; asking the Hugging Face hub", err=True)
     try:
         return ModelConfig(name=model)

@@ -33,6 +33,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from gossipllm import __version__
+from gossipllm.base import MODELS
 from gossipllm.config import EMBEDDED
 from gossipllm.config.toml import commented_toml
 from sim.experiments.measuring.metrics import SCHEMA, RunMetrics
@@ -217,7 +218,7 @@ def _code_digest() -> str:
 def _model_digest(scenario: Scenario) -> str:
     """A digest over the names, sizes and times of the model's files: reading gigabytes would take minutes."""
     folder = Path(scenario.model.name).expanduser()
-    if scenario.model.name == EMBEDDED or not folder.is_dir():
+    if scenario.model.name in MODELS or not folder.is_dir():
         return ""
     stats = ((file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file())
     return _digest(*(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import csv
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass, field, fields
 from pathlib import Path
 
@@ -80,9 +81,11 @@ def save(run: PretrainingRun, path: Path) -> None:
     write_whole(path, lambda file: torch.save(state, file), durable=True)
 
 
-def restore(path: Path, model_config: LlamaConfig) -> PretrainingRun:
+def restore(path: Path, shape_of: Callable[[str], LlamaConfig]) -> PretrainingRun:
+    """The run that was saved to `path`. `shape_of` gives the shape of the embedded model that the run makes."""
     state = torch.load(path, weights_only=True)
-    run = new_run(PretrainingConfig(**state["config"]), model_config)
+    config = PretrainingConfig(**state["config"])
+    run = new_run(config, shape_of(config.model))
     run.model.load_state_dict(state["model"])
     run.optimiser.load_state_dict(state["optimiser"])
     run.step, run.wall_s = state["step"], state["wall_s"]

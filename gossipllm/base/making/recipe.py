@@ -1,4 +1,4 @@
-"""The configuration of the base model's pretraining: shape, budget and learning rate schedule."""
+"""How the embedded models are pretrained: their shapes and tokenizers, the budget and the learning rate schedule."""
 
 from __future__ import annotations
 
@@ -7,12 +7,64 @@ from dataclasses import dataclass
 
 from transformers import LlamaConfig
 
+from gossipllm.base import MODELS
+from gossipllm.config import EMBEDDED
+
 CONTEXT_LENGTH = 256
-"""Tokens that the base model can read at once."""
+"""Tokens that an embedded model can read at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRecipe:
+    """The shape of an embedded model, a Llama with tied embeddings, and its tokenizer."""
+
+    layers: int
+    width: int
+    heads: int
+    feed_forward: int
+    vocabulary: int
+    """Size of the vocabulary. Where the corpus is too small for it, the tokenizer has fewer tokens."""
+
+    tokenizer_of: str = ""
+    """The embedded model whose tokenizer it shares; "" makes a tokenizer from the corpus."""
+
+    def config(self, vocabulary: int) -> LlamaConfig:
+        """The configuration of a model with this shape and `vocabulary` tokens."""
+        return LlamaConfig(
+            vocab_size=vocabulary,
+            hidden_size=self.width,
+            intermediate_size=self.feed_forward,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            num_key_value_heads=self.heads,
+            max_position_embeddings=CONTEXT_LENGTH,
+            tie_word_embeddings=True,
+            bos_token_id=0,
+            eos_token_id=0,
+            pad_token_id=1,
+        )
+
+
+RECIPES = {
+    # 4.3 million parameters, 8.5 MB in bfloat16.
+    EMBEDDED: ModelRecipe(layers=4, width=256, heads=4, feed_forward=704, vocabulary=4096),
+    # 1.16 million parameters, 2.3 MB. Three layers, so that a projection between the two has depths to match.
+    "embedded-small": ModelRecipe(
+        layers=3, width=128, heads=4, feed_forward=384, vocabulary=4096, tokenizer_of=EMBEDDED
+    ),
+    # 0.98 million parameters, 2.0 MB.
+    "embedded-1024": ModelRecipe(layers=4, width=128, heads=4, feed_forward=384, vocabulary=1024),
+}
+"""How each of `gossipllm.base.MODELS` is made, by its name."""
+
+assert RECIPES.keys() == MODELS.keys(), "every embedded model has a recipe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainingConfig:
+    model: str = EMBEDDED
+    """The embedded model that is made, a name of `RECIPES`."""
+
     tokens: int
     """Total number of training tokens, at least those of one step; a window counts as often as it is drawn."""
 
@@ -57,6 +109,8 @@ class PretrainingConfig:
     """Seed of the initial weights and of the drawn windows, >= 0."""
 
     def __post_init__(self) -> None:
+        if self.model not in RECIPES:
+            raise ValueError(f"model must be one of {', '.join(RECIPES)}, got {self.model!r}")
         for name in ("window_tokens", "batch_windows", "micro_windows", "evaluate_every"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "> 0")
         _require(self.validation_windows > 0, "validation_windows", self.validation_windows, "> 0")
@@ -80,23 +134,6 @@ class PretrainingConfig:
     @property
     def steps(self) -> int:
         return self.tokens // self.tokens_a_step
-
-
-def base_config(vocabulary: int) -> LlamaConfig:
-    """The shape of the base model: 4.3 million parameters with a vocabulary of 4,096, 8.5 MB in bfloat16."""
-    return LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=256,
-        intermediate_size=704,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=CONTEXT_LENGTH,
-        tie_word_embeddings=True,
-        bos_token_id=0,
-        eos_token_id=0,
-        pad_token_id=1,
-    )
 
 
 def rate(step: int, config: PretrainingConfig) -> float:

@@ -1,12 +1,13 @@
-"""The tokenizer of the embedded model: byte-level BPE, so that text in any language round-trips.
+"""The tokenizers of the embedded models: byte-level BPE, so that text in any language round-trips.
 
-It is trained on English prose. French, German, Italian and Java take more tokens per byte, which is part of what the
+They are trained on English prose. French, German, Italian and Java take more tokens per byte, which is part of what the
 adapters have to learn. The text is not normalised: decoding returns what was encoded, byte for byte.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +18,6 @@ from transformers import PreTrainedTokenizerFast
 
 Tokens = NDArray[np.uint16]
 
-VOCABULARY_SIZE = 4096
 END_OF_TEXT = "<|endoftext|>"
 PADDING = "<|pad|>"
 
@@ -40,7 +40,7 @@ answers only. The space before an answer belongs to the answer, because it is pa
 _DOCUMENTS_A_BATCH = 512
 
 
-def make_tokenizer(corpus: Path, *, size: int = VOCABULARY_SIZE) -> PreTrainedTokenizerFast:
+def make_tokenizer(corpus: Path, *, size: int) -> PreTrainedTokenizerFast:
     """Train a tokenizer on a text file. Id 0 is the beginning and the end of a text, id 1 is padding."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -73,11 +73,16 @@ def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
-def token_streams(corpus: Path, out: Path) -> tuple[PreTrainedTokenizerFast, Tokens, Tokens]:
-    """Tokenizer, training tokens and validation tokens. The first call saves them in `out`, later calls load them."""
+def token_streams(
+    corpus: Path, out: Path, make: Callable[[Path], PreTrainedTokenizerFast]
+) -> tuple[PreTrainedTokenizerFast, Tokens, Tokens]:
+    """Tokenizer, training tokens and validation tokens. The first call saves them in `out`, later calls load them.
+
+    `make` gives the tokenizer for a training text.
+    """
     folder = out / "tokenizer"
     if not folder.exists():
-        save_tokenizer(make_tokenizer(corpus / "train.txt"), folder)
+        save_tokenizer(make(corpus / "train.txt"), folder)
     tokenizer = load_tokenizer(folder)
     for name in ("train", "validation"):
         path = out / f"{name}.npy"

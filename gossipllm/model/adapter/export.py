@@ -75,7 +75,8 @@ def rounds_of(snapshot: Snapshot) -> int:
 
 def _copy_tokenizer(model_name: str, out: Path) -> None:
     """Copy the base's tokenizer, if the base is on this device."""
-    folder = embedded.model_folder() if model_name == EMBEDDED else Path(model_name).expanduser()
+    is_embedded = model_name in embedded.MODELS
+    folder = embedded.model_folder(model_name) if is_embedded else Path(model_name).expanduser()
     if not folder.is_dir():
         cached = cached_folder(model_name)
         if cached is None:
@@ -118,7 +119,7 @@ def _adapter_config(state: Snapshot) -> dict[str, object]:
 def hub_name(model_name: str) -> str:
     """The name of a base on the hub, empty for one that is only known by a folder of this device."""
     is_folder = model_name.startswith(("/", ".", "~")) or Path(model_name).expanduser().exists()
-    return "" if model_name == EMBEDDED or is_folder else model_name
+    return "" if model_name in embedded.MODELS or is_folder else model_name
 
 
 def card(state: Snapshot, peers: Sequence[str], row: Mapping[str, float], *, merged: bool = False) -> str:
@@ -126,7 +127,8 @@ def card(state: Snapshot, peers: Sequence[str], row: Mapping[str, float], *, mer
     header = state.header
     base = hub_name(header.model_name)
     name = f"`{base}`" if base else "a model of its author's device"
-    name = "gossipllm's embedded model" if header.model_name == EMBEDDED else name
+    if header.model_name in embedded.MODELS:
+        name = f"gossipllm's own `{header.model_name}`"
     lines = [
         "---",
         f"library_name: {'transformers' if merged else 'peft'}",
@@ -188,11 +190,12 @@ def _loading_adapter(model_name: str) -> tuple[str, ...]:
 
 def _loading(model_name: str) -> tuple[str, ...]:
     """Lines of Python that load the base. The embedded model's folder differs by device, so its path is looked up."""
-    if model_name == EMBEDDED:
+    if model_name in embedded.MODELS:
+        argument = "" if model_name == EMBEDDED else repr(model_name)
         return (
             "from gossipllm.base import model_folder",
             "",
-            "base = AutoModelForCausalLM.from_pretrained(model_folder())",
+            f"base = AutoModelForCausalLM.from_pretrained(model_folder({argument}))",
         )
     base = hub_name(model_name) or "the folder of the base model"
     return ("", f"base = AutoModelForCausalLM.from_pretrained({base!r})")

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
-from gossipllm.config import EMBEDDED
+from gossipllm.base import MODELS
 from gossipllm.exhaustion import is_exhaustion
 from gossipllm.model.loading.files import check_model_folder
 from trust.errors import UserMistake
@@ -90,7 +90,7 @@ def download(name: str, told: Callable[[int, int], None]) -> None:
     The bytes are those of the cache's files, because progress bars differ from version to version of the library.
     Raises `UserMistake` where the hub does not give it.
     """
-    if name == EMBEDDED or Path(name).expanduser().is_dir() or name.startswith(("/", ".", "~")):
+    if name in MODELS or Path(name).expanduser().is_dir() or name.startswith(("/", ".", "~")):
         return
     if cached_folder(name) is not None:
         return

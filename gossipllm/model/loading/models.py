@@ -21,7 +21,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from gossipllm import base as embedded
-from gossipllm.config import EMBEDDED, ModelConfig
+from gossipllm.config import ModelConfig
 from gossipllm.exhaustion import is_exhaustion
 from gossipllm.model.attention import use_short_attention
 from gossipllm.model.blocks import blocks_name, plain, stated
@@ -276,7 +276,7 @@ def _prepared(config: ModelConfig) -> tuple[str, torch.device, torch.dtype]:
 
 def _source(name: str, key: str) -> str:
     """The folder that transformers loads from, or the name of a model to download. Raises `UserMistake`."""
-    source = str(embedded.model_folder()) if name == EMBEDDED else name
+    source = str(embedded.model_folder(name)) if name in embedded.MODELS else name
     folder = Path(source).expanduser()
     if folder.is_dir():
         return str(folder)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from gossipllm.base import model_folder
-from gossipllm.config import EMBEDDED
+from gossipllm.base import MODELS, model_folder
 from gossipllm.model.loading.files import check_model_folder
 from gossipllm.model.loading.hub import HubSilentError, ask_hub, cached_folder
 from trust.counting import in_bytes
@@ -32,7 +31,7 @@ class Presence:
         """For people."""
         match self.place:
             case "embedded":
-                return "base: embedded, comes with this program"
+                return f"base: {name}, comes with this program"
             case "folder":
                 return f"base: the folder {name}, {in_bytes(self.size)} of weights"
             case "cache":
@@ -45,8 +44,8 @@ class Presence:
 
 def presence_of(name: str, key: str) -> Presence:
     """Raises `UserMistake` where the model is nowhere, or its files are not what their names say."""
-    if name == EMBEDDED:
-        return Presence("embedded", _weights_in(model_folder()))
+    if name in MODELS:
+        return Presence("embedded", _weights_in(model_folder(name)))
     folder = Path(name).expanduser()
     if folder.is_dir():
         check_model_folder(folder, key)

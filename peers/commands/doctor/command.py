@@ -105,7 +105,7 @@ def examined(
     yield from machine.clock()
     own = _Own() if home is None else (yield from _looked_at(home))
     yield from _sockets(home, own.config)
-    yield from models.embedded_base()
+    yield from models.embedded_bases()
     yield from models.hub_cache()
     if own.config is not None:
         yield from models.named(own.config.model.name)

@@ -1,4 +1,4 @@
-"""Checks of models on this device: the embedded base, the hub's cache, the model of a home. No torch."""
+"""Checks of models on this device: the embedded bases, the hub's cache, the model of a home. No torch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from typing import Any, Final, cast
 
 from safetensors import SafetensorError, safe_open
 
-from gossipllm.base import model_folder
-from gossipllm.config import EMBEDDED
+from gossipllm.base import MODELS, model_folder
 from gossipllm.model.loading.files import check_model_folder
 from gossipllm.model.loading.hub import cached_folder
 from peers.commands.doctor.findings import Finding, Findings
@@ -28,17 +27,21 @@ _COUNT_S: Final = 2.0
 _REINSTALL: Final = "install gossipllm again: pip install --force-reinstall --no-deps gossipllm"
 
 
-def embedded_base() -> Findings:
-    """Compare the embedded base with the hashes that pip recorded; without these, check that its files can be read."""
-    folder = model_folder()
-    try:
-        wrong = _changed(folder) or _unreadable(folder)
-    except OSError as error:
-        wrong = f"{Path(str(error.filename)).name}: {error.strerror}"
-    if wrong:
-        yield Finding("fail", "embedded base", wrong, _REINSTALL)
-    else:
-        yield Finding("ok", "embedded base", f"whole, {in_bytes(_size(folder)[0])}")
+def embedded_bases() -> Findings:
+    """Compare the embedded bases with the hashes that pip recorded; without these, check that their files can be
+    read."""
+    size = 0
+    for name in MODELS:
+        folder = model_folder(name)
+        try:
+            wrong = _changed(name) or _unreadable(folder)
+        except OSError as error:
+            wrong = f"{Path(str(error.filename)).name}: {error.strerror}"
+        if wrong:
+            yield Finding("fail", "embedded bases", f"{name}: {wrong}", _REINSTALL)
+            return
+        size += _size(folder)[0]
+    yield Finding("ok", "embedded bases", f"{len(MODELS)}, whole, {in_bytes(size)}")
 
 
 def hub_cache() -> Findings:
@@ -57,7 +60,7 @@ def hub_cache() -> Findings:
 
 def named(name: str) -> Findings:
     """Whether the model that a home names is on this device."""
-    if name == EMBEDDED:
+    if name in MODELS:
         return
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -93,12 +96,12 @@ def _of_the_hub(name: str) -> Finding:
     return Finding("warn", "model", f"{name}, not in the cache", "the first run fetches it from the hub")
 
 
-def _changed(folder: Path) -> str:
+def _changed(model: str) -> str:
     """The first file that differs from what pip installed; empty also where pip recorded no hashes."""
     for file in importlib.metadata.files("gossipllm") or ():
-        if file.hash is None or not Path(str(file)).is_relative_to("gossipllm/base/model"):
+        if file.hash is None or not Path(str(file)).is_relative_to(f"gossipllm/base/{MODELS[model]}"):
             continue
-        digest = hashlib.new(file.hash.mode, (folder / file.name).read_bytes()).digest()
+        digest = hashlib.new(file.hash.mode, (model_folder(model) / file.name).read_bytes()).digest()
         if base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii") != file.hash.value:
             return f"{file.name} is not what was installed"
     return ""

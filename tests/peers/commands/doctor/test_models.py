@@ -14,7 +14,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from gossipllm.base import model_folder
+from gossipllm.base import MODELS, model_folder
 from gossipllm.config import ModelConfig
 from gossipllm.model.loading.models import load_base
 from peers.commands.doctor import models
@@ -26,14 +26,20 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The embedded base in a place where it may be damaged."""
     folder = tmp_path / "model"
     shutil.copytree(model_folder(), folder)
-    monkeypatch.setattr(models, "model_folder", lambda: folder)
+    monkeypatch.setattr(models, "MODELS", {"embedded": "model"})
+
+    def its_folder(_name: str) -> Path:
+        return folder
+
+    monkeypatch.setattr(models, "model_folder", its_folder)
     return folder
 
 
-def test_the_embedded_base_is_whole() -> None:
-    (found,) = models.embedded_base()
+def test_the_embedded_bases_are_whole() -> None:
+    (found,) = models.embedded_bases()
 
     assert found.level == "ok"
+    assert found.value.startswith(f"{len(MODELS)}, whole")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json"])
@@ -45,9 +51,10 @@ def test_a_damaged_file_of_it_is_named(name: str, damage: str, copy: Path) -> No
     else:
         file.unlink()
 
-    (found,) = models.embedded_base()
+    (found,) = models.embedded_bases()
 
     assert found.level == "fail"
+    assert found.value.startswith("embedded: ")
     assert name in found.value
 
 
@@ -66,14 +73,14 @@ def test_a_changed_byte_shows_where_pip_noted_hashes(copy: Path, monkeypatch: py
         return [Noted()]
 
     monkeypatch.setattr(importlib.metadata, "files", files)
-    (whole,) = models.embedded_base()
+    (whole,) = models.embedded_bases()
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(bytes(data))
-    (changed,) = models.embedded_base()
+    (changed,) = models.embedded_bases()
 
     assert whole.level == "ok"
-    assert (changed.level, changed.value) == ("fail", "model.safetensors is not what was installed")
+    assert (changed.level, changed.value) == ("fail", "embedded: model.safetensors is not what was installed")
 
 
 def test_the_cache_is_counted_without_following_links(
@@ -105,6 +112,11 @@ def test_a_home_s_model_is_a_folder_in_the_cache_or_still_to_fetch(
     assert level(str(copy)) == level("here/it-is") == ["ok"]
     assert level("/not/there") == ["fail"]
     assert level("some/where") == level("here/in-part") == ["warn"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_embedded_model_of_a_home_needs_no_line_of_its_own(name: str) -> None:
+    assert list(models.named(name)) == []
 
 
 def test_what_run_refuses_of_a_model_folder_fails_here_with_the_same_line(copy: Path) -> None:
