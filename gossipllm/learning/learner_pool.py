@@ -1,21 +1,22 @@
-"""Runs learners on one shared model: one learner on a device, or many in a simulation.
+"""Runs learners on shared models: one learner on a device, or many in a simulation, with a model for each base.
 
 Each answer is a generator that stops wherever it needs the model. Jobs of learners that stop at the same time are
 performed together, so that the local steps or candidate merges of nine peers are one pass through the base instead of
 nine. Learners whose adapters differ in rank or modules, or that train different parts, go through the same base one
-group after the other.
+group after the other, and so do learners of different bases.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 import msgspec
 import numpy as np
 
-from gossipllm.config import LearnerConfig
+from gossipllm.config import LearnerConfig, ModelConfig
 from gossipllm.exhaustion import is_exhaustion
 from gossipllm.learning.jobs import Job, Task
 from gossipllm.learning.learner import Learner, OnProgress
@@ -38,16 +39,26 @@ R = TypeVar("R")
 
 
 class LearnerPool:
-    """The learners of a simulation, on one shared model. They share a configuration, except for text, seeds and what
-    peers of one network may choose for themselves: rank and modules of adapters, block windows, heads."""
+    """The learners of a simulation. They share a configuration, except for text, seeds and what peers of one network
+    may choose for themselves: the base model, rank and modules of adapters, block windows, heads.
+
+    A further base is loaded when the first learner comes that has it.
+    """
 
     def __init__(self, config: LearnerConfig, on_phase: OnPhase) -> None:
         self._config = config
+        self._on_phase = on_phase
         self._shared: SharedModel = load_shared_model(config, on_phase)
+        self._all: dict[ModelConfig, SharedModel] = {config.model: self._shared}
 
     @property
     def base(self) -> Base:
+        """The base of the pool's own configuration."""
         return self._shared.base
+
+    def base_of(self, config: LearnerConfig) -> Base:
+        """The base that a learner of this configuration has. Raises `UserMistake`."""
+        return self._shared_by(config).base
 
     @property
     def reference(self) -> ReferenceSet:
@@ -59,7 +70,7 @@ class LearnerPool:
 
     def new_learner(self, config: LearnerConfig, splits: Splits) -> Learner:
         """Add a learner, on text that is already cut into splits. Raises `UserMistake`."""
-        return Learner(config, self._shared, splits)
+        return Learner(config, self._shared_by(config), splits)
 
     def answer(self, questions: Sequence[tuple[Learner, Request]]) -> list[Answer]:
         """The answers, in the order of the requests. At most one request to each learner may change its adapter."""
@@ -72,6 +83,13 @@ class LearnerPool:
     def perform(self, jobs: Sequence[Job]) -> list[Any]:
         """Perform jobs outside any learner, on adapters of the pool's configuration."""
         return self._shared.fleet(self._config.adapter).perform(jobs)
+
+    def _shared_by(self, config: LearnerConfig) -> SharedModel:
+        if config.model not in self._all:
+            # One meter counts the passes of all bases.
+            loaded = load_shared_model(config, self._on_phase)
+            self._all[config.model] = replace(loaded, meter=self._shared.meter)
+        return self._all[config.model]
 
 
 def answer(

@@ -1,7 +1,7 @@
 """The model that all learners of a process share: the base with sites for adapters, its fleets, the reference set.
 
-A process has one of these, however many learners it runs. Text, rank and adapted modules are each learner's own;
-learners of equal rank and modules share a fleet.
+A process has one of these for each base, however many learners it runs. Text, rank and adapted modules are each
+learner's own; learners of equal rank and modules share a fleet.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from typing import Final
 
 import msgspec
 
+from sim.comparison.bits import bits_between
 from sim.comparison.convergence import BestSummary, at_best
 from sim.comparison.spread import Spread, spread
 from sim.experiments.measuring.metrics import SCHEMA, PeerMetrics, RunMetrics
@@ -62,6 +63,8 @@ class MethodSummary(msgspec.Struct, frozen=True, kw_only=True):
     forward: dict[str, float]
     backward: dict[str, float]
     at_best: BestSummary | None = None
+    bits: dict[str, dict[str, Spread]] = {}
+    """Reader -> text -> bits a byte (`sim.comparison.bits`); empty where all peers have one base model."""
 
     @property
     def sent_bytes(self) -> float:
@@ -138,6 +141,7 @@ def _method(name: str, about: str, by_method: Mapping[str, Mapping[int, RunMetri
         forward=_for_each_round(runs, lambda run: run.forward),
         backward=_for_each_round(runs, lambda run: run.backward),
         at_best=at_best(mine, by_method.get("local", {})),
+        bits=bits_between(runs),
     )
 
 

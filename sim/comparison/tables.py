@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sim.comparison.bits import bits_heads, bits_rows
 from sim.comparison.spread import Spread
 from sim.comparison.summary import BASELINES, Comparison, DeviceSummary, MethodSummary
 
@@ -45,12 +46,10 @@ _SECONDS: Final = {"s": "seconds of a run by the wall clock"}
 
 
 def print_comparison(shown: Comparison, seconds: Mapping[str, float], console: Console) -> None:
-    """Print the tables and the meaning of their columns; they fit 80 columns."""
+    """Print the tables and the meaning of their columns. 80 columns hold all but "before", which the curves show."""
     wide = console.width >= _WIDE
-    perplexities = _perplexity_rows(shown)
-    heads = _perplexity_heads()
+    heads, perplexities = _perplexity_heads(), _perplexity_rows(shown)
     if not wide:
-        # The curves show the perplexity before the merge too.
         heads, perplexities = _without(heads, perplexities, "before")
         perplexities = [tuple(map(_closer, row)) for row in perplexities]
     console.print(_table("perplexity", heads, perplexities, wide=wide))
@@ -62,6 +61,11 @@ def print_comparison(shown: Comparison, seconds: Mapping[str, float], console: C
     if kinds := _kind_heads(shown):
         console.print()
         console.print(_table("by kind of peer", kinds, _kind_rows(shown, kinds), wide=wide))
+    for row in filter(lambda row: row.bits, shown.methods):
+        console.print()
+        console.print(
+            _table(f"bits a byte, {row.method}", bits_heads(row.bits), bits_rows(row.bits), wide=wide)
+        )
     legend = Table.grid(padding=(0, 2, 0, 0))
     for term, meaning in (_meaning(shown) | _SECONDS).items():
         legend.add_row(Text(term, style="dim"), Text(meaning, style="dim"))
@@ -88,6 +92,11 @@ def markdown(shown: Comparison) -> str:
         *([_markdown_table(_BEST_HEADS, best)] if (best := _best_rows(shown)) else []),
         _markdown_table(_TRUST_HEADS[:-1], [row[:-1] for row in _trust_rows(shown, {})]),
         *([_markdown_table(kinds, _kind_rows(shown, kinds))] if (kinds := _kind_heads(shown)) else []),
+        *(
+            f"Bits a byte, {row.method}:\n\n{_markdown_table(bits_heads(row.bits), bits_rows(row.bits))}"
+            for row in shown.methods
+            if row.bits
+        ),
         "\n".join(f"* {term}: {meaning}" for term, meaning in _meaning(shown).items()),
         "\n".join(f"* **{row.method}**: {row.about}" for row in shown.methods),
     ]

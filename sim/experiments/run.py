@@ -24,9 +24,10 @@ from sim.experiments.measuring.backdoor_success import backdoor_success
 from sim.experiments.measuring.best_states import BestStates, averages_iterates
 from sim.experiments.measuring.metrics import RunMetrics
 from sim.experiments.measuring.peer_ends import PeerEnd, attack_metrics, run_metrics
+from sim.experiments.measuring.texts_of_others import bits_of_texts
 from sim.experiments.methods import Method, method_named, round_of
 from sim.experiments.scenarios import Scenario
-from sim.experiments.shares import shares_of, with_text_of
+from sim.experiments.shares import read_by_peers, shares_of, with_text_of
 from sim.experiments.texts import category_names
 from sim.world.agenda import EPOCH
 from sim.world.keys import ToyKeys
@@ -70,7 +71,8 @@ def simulate(
     method = method_named(name)
     pool = LearnerPool(learner_config(scenario, method, seed, 0), lambda _phase, _step: None)
     dealt = shares_of(scenario, seed, pool)
-    shares = with_text_of(method, dealt, scenario, pool)
+    learners = [learner_config(scenario, method, seed, index) for index in range(scenario.peers)]
+    shares = read_by_peers(with_text_of(method, dealt, scenario, pool), learners, pool)
     oracle_NN = theoretical(dealt)
     world = World(seed=seed, conditions=scenario.conditions, logged=True)
     queue = QuestionQueue(pool)
@@ -95,8 +97,15 @@ def simulate(
     success: tuple[float, ...] = ()
     if scenario.attack.present and ADVERSARIES[scenario.attack.name].fault is Backdoor:
         success = backdoor_success(snapshots, shares, pool, rank=scenario.adapter.rank)
+    unlike = len({one.model for one in learners}) > 1
     metrics = run_metrics(
-        _ends(honest, scenario, dealt, states),
+        _ends(
+            honest,
+            scenario,
+            read_by_peers(dealt, learners, pool),
+            states,
+            bits_of_texts(pool, learners, dealt, states.snapshots()) if unlike else [()] * scenario.peers,
+        ),
         oracle_NN,
         method=name,
         seed=seed,
@@ -184,10 +193,14 @@ def _learner_factory(
 
 
 def _ends(
-    nodes: Sequence[SimulatedPeer], scenario: Scenario, shares: Sequence[Share], states: BestStates
+    nodes: Sequence[SimulatedPeer],
+    scenario: Scenario,
+    shares: Sequence[Share],
+    states: BestStates,
+    bits: Sequence[tuple[float, ...]],
 ) -> list[PeerEnd]:
     names = category_names(scenario.data.sources)
-    known = zip(nodes, shares, states.best(), states.averages(), strict=True)
+    known = zip(nodes, shares, states.best(), states.averages(), bits, strict=True)
     return [
         PeerEnd(
             peer=node.id,
@@ -202,8 +215,9 @@ def _ends(
             at=_at(node),
             best=best,
             averages=averages,
+            bits=read,
         )
-        for node, share, best, averages in known
+        for node, share, best, averages, read in known
     ]
 
 

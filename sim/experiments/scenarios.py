@@ -205,6 +205,10 @@ class Scenario:
 
     def _check_attack(self) -> None:
         known = {NONE, *ADVERSARIES}
+        if self.attack.present and len(set(self.devices.models)) > 1:
+            raise ValueError(
+                "attack.name: attackers are for peers of one base model, and devices.models differ"
+            )
         if self.attack.name not in known:
             raise ValueError(
                 f"attack.name: unknown attack {self.attack.name}, {suggestion(self.attack.name, known)}"
@@ -285,7 +289,7 @@ class Scenario:
         """
         layers, heads = layers_of(method, self.layers), heads_of(method, self.heads)
         return LearnerConfig(
-            model=self.model,
+            model=self.devices.model(index, self.model),
             adapter=self.devices.adapter(index, adapter_of(method, self.adapter)),
             layers=self.devices.layers(index, layers) if method.layers else layers,
             heads=self.devices.heads(index, heads) if method.heads else heads,

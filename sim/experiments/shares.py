@@ -1,4 +1,5 @@
-"""The text of each peer of a run, dealt by the scenario's partition and changed by the method."""
+"""The text of each peer of a run, dealt by the scenario's partition, read with the peer's tokenizer, and changed by the
+method."""
 
 from __future__ import annotations
 
@@ -8,13 +9,16 @@ from typing import Any, assert_never
 
 import numpy as np
 
+from gossipllm.config import LearnerConfig
 from gossipllm.learning.learner_pool import LearnerPool
+from gossipllm.model.loading.models import tokenizer_fingerprint
 from gossipllm.text.partitions import Category, Share, partition
 from gossipllm.text.reference import reference_texts
 from gossipllm.text.sample_partitions import partition_samples
 from gossipllm.text.samples import padding_id
 from gossipllm.text.windows import Windows, cut, tokenise
 from sim.experiments.methods import Method
+from sim.experiments.retokenised import retokenised
 from sim.experiments.scenarios import Scenario
 from sim.experiments.texts import load_categories
 from trust.errors import UserMistake
@@ -43,6 +47,29 @@ def shares_of(scenario: Scenario, seed: int, pool: LearnerPool, *, more: int = 0
     return partition(
         categories, data.partition, peers=scenario.peers + more, window_tokens=data.window_tokens, seed=seed
     )
+
+
+def read_by_peers(
+    shares: Sequence[Share], configs: Sequence[LearnerConfig], pool: LearnerPool
+) -> tuple[Share, ...]:
+    """The dealt shares in the tokens of each peer's own model. Raises `UserMistake` where a model's context is too
+    short, or where samples would have to be cut anew."""
+    found: list[Share] = []
+    for share, config in zip(shares, configs, strict=True):
+        base, length = pool.base_of(config), share.splits.train_WT.shape[1]
+        if length > base.context_length:
+            raise UserMistake(
+                f"data.window_tokens is {length}, but {config.model.name} takes at most {base.context_length} tokens"
+            )
+        if tokenizer_fingerprint(base.tokenizer) == tokenizer_fingerprint(pool.base.tokenizer):
+            found.append(share)
+            continue
+        if any((windows_WT < 0).any() for windows_WT in (share.splits.train_WT, share.splits.test_WT)):
+            raise UserMistake(
+                "devices.models: samples, and text of which only answers bear loss, need equal tokenizers"
+            )
+        found.append(retokenised(share, pool.base.tokenizer, base.tokenizer))
+    return tuple(found)
 
 
 def with_text_of(

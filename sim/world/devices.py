@@ -1,12 +1,13 @@
 """Differences between the devices of a scenario: lists that are cycled over the peers.
 
     [devices]
+    models = ["embedded", "embedded-small"]  base models, as [model] name
     ranks = [2, 16]                          peer 0 has rank 2, peer 1 rank 16, peer 2 rank 2, ...
     modules = ["q_proj v_proj", ""]          sets of modules, as [adapter] modules; "" for all
     blocks = [1, 2]                          blocks of a block window, for methods +layers
     capacities = [1, 3]                      shares of the attention heads, for methods +heads
 
-With an empty list, all peers have the value of [adapter], [layers] or [heads].
+With an empty list, all peers have the value of [model], [adapter], [layers] or [heads].
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
-from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig
+from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ModelConfig
 
 T = TypeVar("T")
 
@@ -24,6 +26,10 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DevicesConfig:
     """How devices differ. Each list is cycled over the peers; with an empty list all are alike."""
+
+    models: tuple[str, ...] = ()
+    """Base models of the peers instead of model.name. They may have tokenizers of their own, where sources hold running
+    text: it is dealt in tokens of model.name, and each peer reads the same text with its own tokenizer."""
 
     ranks: tuple[int, ...] = ()
     """Ranks of the peers' adapters instead of adapter.rank, each 1 to 256."""
@@ -43,6 +49,10 @@ class DevicesConfig:
             values: tuple[int, ...] = getattr(self, name)
             if not all(least <= value <= most for value in values):
                 raise ValueError(f"{name} must each be in {least}..{most}, got {', '.join(map(str, values))}")
+        if not all(name.strip() for name in self.models):
+            raise ValueError(
+                f"models must each be a name or a folder, got {', '.join(map(repr, self.models))}"
+            )
         for names in map(str.split, self.modules):
             if len(set(names)) < len(names):
                 raise ValueError(f"modules must name each of a set once, got {' '.join(names)!r}")
@@ -51,8 +61,16 @@ class DevicesConfig:
     def kinds(self) -> int:
         """Number of peers after which the devices repeat."""
         return math.lcm(
-            *(len(one) for one in (self.ranks, self.modules, self.blocks, self.capacities) if one)
+            *(
+                len(one)
+                for one in (self.models, self.ranks, self.modules, self.blocks, self.capacities)
+                if one
+            )
         )
+
+    def model(self, index: int, model: ModelConfig) -> ModelConfig:
+        """Base model of peer `index`."""
+        return replace(model, name=_cycled(self.models, index, model.name))
 
     def adapter(self, index: int, adapter: AdapterConfig) -> AdapterConfig:
         """Adapter configuration of peer `index`. Raises `ValueError` as `AdapterConfig` does."""
@@ -87,6 +105,8 @@ class DevicesConfig:
         ]
         if len(set(self.modules)) > 1:
             parts.append(self.modules[index % len(self.modules)] or "all modules")
+        if len(set(self.models)) > 1:
+            parts.insert(0, Path(self.models[index % len(self.models)]).name)
         return ", ".join(parts)
 
 

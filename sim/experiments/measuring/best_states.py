@@ -158,6 +158,10 @@ class BestStates:
             )
         return [found.get(id(peer)) for peer in self._peers]
 
+    def snapshots(self) -> list[Content | None]:
+        """The best state of each peer itself."""
+        return [peer.best for peer in self._peers]
+
     def averages(self) -> list[dict[str, StateMetrics]]:
         """For each peer its averages of iterates at their best, measured on its test split."""
         found: list[dict[str, StateMetrics]] = []

@@ -59,7 +59,8 @@ class PeerMetrics(msgspec.Struct, frozen=True, kw_only=True):
     weight on peers whose largest category is the same, itself included, `effective` 1 / sum w^2. Bytes are of the
     whole run, by kind. `device` names how the peer's device differs, empty where all are alike; `targets` are the
     tokens of its training text that bear loss. `best` is its best state by its own trust split, and `averages` the
-    best averages of its own iterates by name; `course` has a point for each round.
+    best averages of its own iterates by name; `course` has a point for each round. `bits` are bits a byte of each
+    peer's test text under this peer's best state, in the peers' order; empty where all have one base model.
     """
 
     name: str
@@ -81,6 +82,7 @@ class PeerMetrics(msgspec.Struct, frozen=True, kw_only=True):
     best: StateMetrics | None = None
     averages: dict[str, StateMetrics] = {}
     course: tuple[RoundPoint, ...] = ()
+    bits: tuple[float, ...] = ()
 
     @property
     def best_after(self) -> float | None:

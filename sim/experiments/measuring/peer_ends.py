@@ -44,6 +44,7 @@ class PeerEnd(msgspec.Struct, frozen=True, kw_only=True):
     """For each of `rounds` the virtual seconds and the bytes sent when its record was written."""
     best: StateMetrics | None = None
     averages: dict[str, StateMetrics] = {}
+    bits: tuple[float, ...] = ()
 
 
 def run_metrics(
@@ -133,6 +134,7 @@ def _peer(
         best=end.best,
         averages=end.averages,
         course=_course(end),
+        bits=end.bits,
     )
 
 

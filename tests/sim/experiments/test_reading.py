@@ -224,6 +224,7 @@ OTHER_VALUES: dict[str, object] = {
     "reference.source": "embedded",
     "reference.seed": "another",
     # Equal ones, because the label of a peer names what differs, whether a method reads it or not.
+    "devices.models": ["embedded-small"],
     "devices.blocks": [1],
     "devices.capacities": [2],
 }
