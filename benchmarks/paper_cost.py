@@ -65,14 +65,19 @@ PUBLISHED_MB = {2: 690, 4: 745, 8: 845}
 """Processor seconds of a step and client, of a round's trust by number of clients, and peak memory."""
 
 TRAINING = TrainingConfig(batch_windows=8, learning_rate=1e-2, warmup_steps=5)
+UNREAD = ReferenceConfig(windows=1, window_tokens=2, window_bytes=0, top=1)
 THEIRS: dict[str, tuple[Evidence, int, ReferenceConfig]] = {
-    "S1": ("row-cosines", 2, ReferenceConfig(windows=1, window_tokens=2, top=1)),
-    "S2": ("perplexity", 16, ReferenceConfig(windows=1, window_tokens=2, top=1)),
+    "S1": ("row-cosines", 2, UNREAD),
+    "S2": ("perplexity", 16, UNREAD),
     "S3": ("logits", 2, ReferenceConfig(windows=32, window_tokens=128, top=100, positions="last")),
 }
 OURS: dict[str, tuple[Evidence, int, ReferenceConfig]] = {
-    "S1": ("weights", 2, ReferenceConfig(windows=1, window_tokens=2, top=1)),
-    "S2": ("validation", DataConfig().weigh_windows, ReferenceConfig(windows=1, window_tokens=2, top=1)),
+    "S1": ("weights", 2, ReferenceConfig(windows=1, window_tokens=2, window_bytes=0, top=1)),
+    "S2": (
+        "validation",
+        DataConfig().weigh_windows,
+        ReferenceConfig(windows=1, window_tokens=2, window_bytes=0, top=1),
+    ),
     "S3": ("predictions", 2, ReferenceConfig()),
 }
 

@@ -56,6 +56,7 @@ from trust.rows.rows import Candidate, Neighbour, Row, candidate_rows, chosen, s
 
 PEERS = 9
 TEXTS = ("fr", "de", "it")
+UNREAD = ReferenceConfig(windows=1, window_tokens=2, window_bytes=0, top=1)
 
 
 class Nine:
@@ -64,7 +65,11 @@ class Nine:
     def __init__(self, strategy: Any) -> None:
         self.trust = TrustConfig(strategy=strategy)
         predicts = "predictions" in evidence_of(self.trust)
-        reference = ReferenceConfig() if predicts else ReferenceConfig(windows=1, window_tokens=2, top=1)
+        reference = (
+            ReferenceConfig()
+            if predicts
+            else ReferenceConfig(windows=1, window_tokens=2, window_bytes=0, top=1)
+        )
         self.config = LearnerConfig(
             model=ModelConfig(threads=torch.get_num_threads()),
             # Two windows: a peer reports test losses in any case, and they are not what is compared.

@@ -73,6 +73,18 @@ class PredictJob:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class PredictBytesJob:
+    """Predict: the most probable symbols with which the next token begins, as `passes.byte_predictions` has them, at
+    the same positions as `PredictJob`."""
+
+    state: State
+    windows_WT: Windows
+    symbols_V: NDArray[np.int64]
+    """The symbol of each token (`gossipllm.text.vocabulary.first_symbols`)."""
+    top: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class LastLogitsJob:
     """Predict: the largest raw logits at the last position of each window, as `LogitRows`."""
 
@@ -191,7 +203,9 @@ class ProbeJob:
     reduction: Reduction = "tokens"
 
 
-Job: TypeAlias = LossJob | PredictJob | LastLogitsJob | StepsJob | DistilJob | SlopeJob | ProbeJob
+Job: TypeAlias = (
+    LossJob | PredictJob | PredictBytesJob | LastLogitsJob | StepsJob | DistilJob | SlopeJob | ProbeJob
+)
 R = TypeVar("R")
 Task: TypeAlias = Generator[Job | tuple[Job, ...], Any, R]
 """A generator that is sent the result of each job it yields, or of a tuple of jobs the list of their results; where a

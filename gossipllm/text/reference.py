@@ -45,6 +45,8 @@ class ReferenceSet:
     windows_WT: Windows
     shape: RowsShape
     fingerprint: bytes
+    texts: tuple[bytes, ...] = ()
+    """The windows as bytes; none where they are counted in tokens."""
 
     @property
     def even_WT(self) -> Windows:
@@ -126,6 +128,7 @@ def _of_bytes(config: ReferenceConfig, tokenizer: Any, vocabulary: int) -> Refer
         windows_WT,
         RowsShape(rows, config.top, vocabulary),
         fingerprint_of("gossipllm/reference/2", (numbers, *chosen)),
+        tuple(chosen),
     )
 
 

@@ -28,6 +28,7 @@ from peers.net.limits.faults import ProtocolFault
 from peers.net.streams.exchange import answer, with_observed
 from support.wire_frames import fingerprints, make_announcement, make_greeting, make_reply
 from trust.errors import UserMistake
+from wire.byte_rows import ByteRows, ByteShape, decode_byte_rows, encode_byte_rows
 from wire.codec import (
     decode_announcement,
     decode_greeting,
@@ -44,6 +45,7 @@ from wire.messages import ANNOUNCE_TOPIC
 from wire.pull import decode_pull_request, decode_pull_response
 from wire.units import Schema, Unit, decode_offered, encode_offered
 
+BYTES = ByteShape(offsets=20, spans=3)
 ROWS, RAW = RowsShape(4, 3, 1_000), RowsShape(4, 3, 100_000, raw=True)
 SCHEMA = Schema(
     tuple(Unit(f"u{at}", at, ((f"u{at}.a", (0, 3)), (f"u{at}.b", (2, 0)))) for at in range(11)), "bf16"
@@ -87,6 +89,11 @@ def evidence(data: bytes) -> None:
         raw = decode_logits(data, RAW)
         assert np.isfinite(raw.logits_RK).all()
         assert (raw.ids_RK < RAW.vocabulary).all()
+
+
+def byte_rows(data: bytes) -> None:
+    with suppress(WireError):
+        assert encode_byte_rows(decode_byte_rows(data, BYTES), BYTES) == data
 
 
 def update(data: bytes) -> None:
@@ -192,12 +199,20 @@ def _rpc(**parts: list[object]) -> bytes:
     return rpc_pb2.RPC(control=rpc_pb2.ControlMessage(**parts)).SerializeToString()  # type: ignore[arg-type]
 
 
+def _one_byte_row() -> bytes:
+    logp = np.full((1, BYTES.top), np.log(0.9 / BYTES.top), np.float32)
+    ids = np.arange(BYTES.top, dtype=np.uint32)[None]
+    spans = np.array([-3.0, np.nan, 0.0], np.float32)
+    return encode_byte_rows(ByteRows(np.array([5]), ids, logp, np.full(1, 0.1, np.float32), spans), BYTES)
+
+
 TARGETS: dict[str, Target] = {
     "announcement": Target(
         announcement, (encode_announcement(make_announcement(), lambda _: bytes(64), payload=b""),)
     ),
     "greeting": Target(greeting, (encode_greeting(make_greeting()),)),
     "reply": Target(reply, (encode_reply(make_reply(b"frame", b"other")),)),
+    "byte-rows": Target(byte_rows, (_one_byte_row(),)),
     "evidence": Target(evidence, (bytes(ROWS.size), _some_logits())),
     "update": Target(update, (_some_update(), bytes(22))),
     "pull": Target(pull, (bytes(40), bytes(9))),

@@ -21,12 +21,14 @@ from gossipllm.learning.jobs import (
     Job,
     LastLogitsJob,
     LossJob,
+    PredictBytesJob,
     PredictJob,
     ProbeJob,
     Purpose,
     SlopeJob,
     StepsJob,
 )
+from gossipllm.learning.passes.byte_predictions import BytePredictions, byte_predictions, joined
 from gossipllm.learning.passes.distillation import distilled
 from gossipllm.learning.passes.engine import Engine, PassCounter
 from gossipllm.learning.passes.importance import probe
@@ -37,7 +39,7 @@ from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from gossipllm.model.adapter.placement import Attached, attach
 from gossipllm.model.loading.models import Base
-from gossipllm.text.windows import Windows
+from gossipllm.text.windows import Windows, targets
 from wire.floats import F32
 from wire.logits import LogitRows, SparseRows
 
@@ -95,6 +97,8 @@ class Fleet:
                 return self._losses(jobs)
             case PredictJob():
                 return self._predictions(jobs)
+            case PredictBytesJob():
+                return self._byte_predictions(jobs)
             case LastLogitsJob():
                 return self._last_logits(jobs)
             case StepsJob():
@@ -131,6 +135,23 @@ class Fleet:
         ]
         ids, logs, tails = (np.concatenate(each) for each in zip(*parts, strict=True))
         return [SparseRows(ids[one], logs[one], tails[one]) for one in _cuts(shape.rows, len(jobs))]
+
+    def _byte_predictions(self, jobs: Sequence[PredictBytesJob]) -> list[BytePredictions]:
+        windows_WT = jobs[0].windows_WT
+        symbols_V = torch.tensor(jobs[0].symbols_V, device=self.base.device)
+        passes = self._forward([job.state for job in jobs], [windows_WT] * len(jobs), "evidence")
+        made = joined(
+            [
+                byte_predictions(
+                    bearing_rows(logits_BTV, bears_BU),
+                    bearing_rows(tokens_BT.roll(-1, dims=1), bears_BU),
+                    symbols_V,
+                    jobs[0].top,
+                )
+                for logits_BTV, tokens_BT, bears_BU in passes
+            ]
+        )
+        return [made.part(one) for one in _cuts(int(targets(windows_WT).sum()), len(jobs))]
 
     def _last_logits(self, jobs: Sequence[LastLogitsJob]) -> list[LogitRows]:
         passes = self._forward(
@@ -187,6 +208,8 @@ def kind_of(job: Job) -> tuple[Any, ...]:
             return (LossJob, job.windows_WT.shape, job.purpose)
         case PredictJob() | LastLogitsJob():
             return (type(job), job.windows_WT.shape, job.shape)
+        case PredictBytesJob():
+            return (PredictBytesJob, id(job.windows_WT), id(job.symbols_V), job.top)
         case StepsJob():
             return (
                 StepsJob,

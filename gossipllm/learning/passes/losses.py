@@ -36,7 +36,7 @@ def tokens_and_mask(windows_BT: Windows, device: torch.device) -> tuple[torch.Te
 
 
 def bearing_rows(logits_BTV: torch.Tensor, bears_BU: torch.Tensor | None) -> torch.Tensor:
-    """`(R, V)`: the logits that predict the targets that bear loss, window by window."""
+    """`(R, V)`: the logits, or whatever has one entry or more for a position, where the next token bears loss."""
     predicting_BUV = logits_BTV[:, :-1]
     return predicting_BUV.flatten(0, 1) if bears_BU is None else predicting_BUV[bears_BU]
 

@@ -1,0 +1,246 @@
+"""Trust from byte rows: across two tokenizers, and beside token rows within one.
+
+    python benchmarks/byte_evidence.py [--peers 3] [--steps 60] [--seeds 0,1] [--cache CACHE]
+
+On each of two bases, the embedded one (4,096 tokens) and a tiny one that is trained on the spot with a tokenizer of its
+own (1,024), peers learn French, German or Italian, each from another part of the embedded texts. All predict on the
+default reference set, and what they predict is rounded as it is sent. For each peer and each kind of evidence:
+
+    AUC    the chance that a neighbour of its language is nearer than one of another
+    trust  the mean weight of the former over that of the latter, by softmax rows (`trust.rows.softmax`) at each of the
+           default temperatures
+
+among neighbours with its tokenizer and among those with the other one. "bytes" are byte rows; "first byte" leaves out
+the byte behind a space; "tokens" are token rows, which exist within one tokenizer only; "spans" are the likelihoods of
+words. The distance of any two bases is in every distance across tokenizers and says nothing of the language: "excess"
+are byte rows after the nearest neighbour's distance is taken from all. The dullest explanation of an AUC above one half
+is luck in dealing the texts, so the same distances are also held against languages that are dealt at random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from small_base import TINY, small_base
+
+from gossipllm.config import EMBEDDED, DataConfig, LearnerConfig, ModelConfig, TrainingConfig
+from gossipllm.learning.jobs import PredictBytesJob, PredictJob
+from gossipllm.learning.learner import Learner
+from gossipllm.learning.learner_pool import LearnerPool
+from gossipllm.learning.passes.byte_predictions import placed
+from gossipllm.text.byte_positions import byte_positions
+from gossipllm.text.reference import demo_share
+from gossipllm.text.vocabulary import first_symbols, token_bytes
+from gossipllm.text.windows import cut, split, tokenise
+from gossipllm.work import Failed, Open, Train
+from trust.rows.byte_evidence import byte_distance, span_distance
+from trust.rows.config import TrustConfig
+from trust.rows.evidence import Distance, prediction_distance
+from trust.rows.softmax import near, softmax
+from wire.byte_rows import ByteRows, ByteShape, decode_byte_rows, encode_byte_rows
+from wire.logits import SparseRows, decode_rows, encode_rows
+
+LANGUAGES: Final = ("fr", "de", "it")
+_SPACE: Final = 32
+_DEALS: Final = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Peer:
+    """What neighbours see of a peer, and what it cost to send."""
+
+    base: str
+    language: str
+    tokens: SparseRows
+    bytes: ByteRows
+    sizes: tuple[int, int]
+
+
+def peers_of(name: str, base: str, *, count: int, steps: int, seed: int) -> list[Peer]:
+    """Train `count` peers of each language on a base, and let them predict."""
+    data = DataConfig(path="-", window_tokens=48, trust_windows=2, test_windows=2)
+    config = LearnerConfig(
+        model=ModelConfig(name=name, device="cpu", threads=torch.get_num_threads()),
+        data=data,
+        training=TrainingConfig(learning_rate=1e-2, seed=seed),
+        evidence=("predictions",),
+    )
+    pool = LearnerPool(config, lambda _name, _step: None)
+    tokenizer, reference = pool.base.tokenizer, pool.reference
+    dealt = [(language, part) for language in LANGUAGES for part in range(count)]
+    learners: list[Learner] = []
+    for index, (language, part) in enumerate(dealt):
+        # Part 0 is what the tiny base has read.
+        text = demo_share(language, part=1 + part, of=1 + count)
+        windows_WT = cut(tokenise(text.splitlines(), tokenizer), data.window_tokens)
+        one = replace(config, training=replace(config.training, seed=seed * 100 + index))
+        learners.append(pool.new_learner(one, split(windows_WT, data, seed=seed)))
+    _done(pool.answer([(one, Open(request=1, config=config, snapshot=None)) for one in learners]))
+    _done(pool.answer([(one, Train(request=2, round=1, steps=steps)) for one in learners]))
+    vocabulary = token_bytes(tokenizer)
+    positions = byte_positions(reference.texts, reference.windows_WT, vocabulary)
+    symbols_V, windows_WT = first_symbols(vocabulary), reference.windows_WT
+    found = pool.perform(
+        [PredictBytesJob(one.state, windows_WT, symbols_V, positions.shape.top) for one in learners]
+    )
+    rows = pool.perform([PredictJob(one.state, windows_WT, reference.shape) for one in learners])
+    made: list[Peer] = []
+    for (language, _), predicted, token_rows in zip(dealt, found, rows, strict=True):
+        data_bytes = encode_byte_rows(placed(predicted, positions), positions.shape)
+        data_tokens = encode_rows(token_rows, reference.shape)
+        made.append(
+            Peer(
+                base,
+                language,
+                decode_rows(data_tokens, reference.shape),
+                decode_byte_rows(data_bytes, positions.shape),
+                (len(data_tokens), len(data_bytes)),
+            )
+        )
+    _tell_rows(base, made, positions.shape)
+    return made
+
+
+def _tell_rows(base: str, peers: Sequence[Peer], shape: ByteShape) -> None:
+    kept = np.mean([1 - one.bytes.tail_R.mean() for one in peers])
+    known = np.mean([~np.isnan(one.bytes.spans_S) for one in peers])
+    print(
+        f"{base}: {len(peers[0].bytes.at_R)} byte rows of {shape.top} at {shape.offsets} offsets hold {kept:.1%} of "
+        f"the mass, {known:.0%} of {shape.spans} spans known; {peers[0].sizes[1]:,} bytes, token rows "
+        f"{peers[0].sizes[0]:,}",
+        flush=True,
+    )
+
+
+def first_bytes(rows: ByteRows) -> ByteRows:
+    """The rows without the byte behind a space: all symbols that begin with a space are one, the space."""
+    spaced = (rows.ids_RK >= 256) | (rows.ids_RK == _SPACE)
+    mass_R = np.where(spaced, np.exp(rows.logp_RK), 0).sum(axis=1)
+    # The places that this frees hold nothing, at names that no byte has and that rise.
+    free_K = np.arange(256, 256 + rows.ids_RK.shape[1], dtype=np.uint32)
+    ids = np.concatenate((np.where(spaced, free_K, rows.ids_RK), np.full((len(mass_R), 1), _SPACE)), axis=1)
+    logp = np.concatenate(
+        (np.where(spaced, -100.0, rows.logp_RK), np.log(np.maximum(mass_R, 1e-9))[:, None]), axis=1
+    )
+    order = np.argsort(ids, axis=1)
+    return ByteRows(
+        rows.at_R,
+        np.take_along_axis(ids, order, axis=1).astype(np.uint32),
+        np.take_along_axis(logp, order, axis=1).astype(np.float32),
+        rows.tail_R,
+        rows.spans_S,
+    )
+
+
+KINDS: Final[Mapping[str, Callable[[Peer, Peer], Distance]]] = {
+    "tokens": lambda mine, theirs: prediction_distance(mine.tokens, theirs.tokens),
+    "bytes": lambda mine, theirs: byte_distance(mine.bytes, theirs.bytes),
+    "first byte": lambda mine, theirs: byte_distance(first_bytes(mine.bytes), first_bytes(theirs.bytes)),
+    "spans": lambda mine, theirs: span_distance(mine.bytes, theirs.bytes),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """One peer's distances to neighbours of one tokenizer, and which of these have its language."""
+
+    distances: list[float]
+    alike: list[bool]
+
+    @property
+    def auc(self) -> float:
+        within = [one for one, same in zip(self.distances, self.alike, strict=True) if same]
+        across = [one for one, same in zip(self.distances, self.alike, strict=True) if not same]
+        return float(np.mean([(a < b) + 0.5 * (a == b) for a in within for b in across]))
+
+    def trust(self, temperature: float, *, excess: bool) -> float:
+        nearest = min(self.distances) if excess else 0.0
+        units = near([Distance(one - nearest, 0.0) for one in self.distances])[1:]
+        weights = np.array(softmax(units, temperature=temperature))
+        alike = np.array(self.alike)
+        return float(weights[alike].mean() / max(weights[~alike].mean(), 1e-9))
+
+
+def groups(peers: Sequence[Peer], kind: str, *, same: bool) -> list[Group]:
+    """Of every peer, among the others that have its tokenizer, or that do not."""
+    measure = KINDS[kind]
+    found: list[Group] = []
+    for mine in peers:
+        others = [one for one in peers if one is not mine and (one.base == mine.base) == same]
+        found.append(
+            Group(
+                [measure(mine, one).mean for one in others], [one.language == mine.language for one in others]
+            )
+        )
+    return found
+
+
+def by_chance(found: Sequence[Group], rng: np.random.Generator) -> float:
+    """The 97.5th percentile of the mean AUC where each peer's neighbours have languages at random."""
+    means = [
+        np.mean([Group(one.distances, rng.permutation(one.alike).tolist()).auc for one in found])
+        for _ in range(_DEALS)
+    ]
+    return float(np.quantile(means, 0.975))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--peers", type=int, default=3, help="peers of each language on each base")
+    parser.add_argument("--steps", type=int, default=60, help="local steps of each peer")
+    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the tiny base")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        read = [demo_share(name, part=0, of=1 + args.peers) for name in LANGUAGES]
+        read += [demo_share(name, part=0, of=1) for name in ("en", "java")]
+        tiny = small_base(read, TINY, args.cache or Path(scratch))
+        for seed in map(int, args.seeds.split(",")):
+            _report(_company(str(tiny), args, seed), seed)
+
+
+def _company(tiny: str, args: argparse.Namespace, seed: int) -> list[Peer]:
+    options: dict[str, Any] = {"count": args.peers, "steps": args.steps, "seed": seed}
+    return [*peers_of(EMBEDDED, "embedded", **options), *peers_of(tiny, "tiny", **options)]
+
+
+def _report(peers: Sequence[Peer], seed: int) -> None:
+    temperatures = TrustConfig().temperatures
+    print(f"\nseed {seed}: AUC (97.5 % by chance), and trust within over across at each temperature")
+    print(
+        f"{'neighbours':<17}{'evidence':<14}{'AUC':>6}{'chance':>8}"
+        + "".join(f"{t:>9g}" for t in temperatures)
+    )
+    for same in (True, False):
+        for kind in KINDS:
+            if kind == "tokens" and not same:
+                continue
+            found = groups(peers, kind, same=same)
+            auc = np.mean([one.auc for one in found])
+            chance = by_chance(found, np.random.default_rng(seed))
+            for excess in (False, True):
+                trust = [np.median([one.trust(t, excess=excess) for one in found]) for t in temperatures]
+                name = f"{kind}, excess" if excess else kind
+                print(
+                    f"{'same' if same else 'other':<7}tokenizer {name:<20}{auc:>6.3f}{chance:>8.3f}"
+                    + "".join(f"{one:>9.2f}" for one in trust),
+                    flush=True,
+                )
+
+
+def _done(answers: Sequence[Any]) -> None:
+    for one in answers:
+        if isinstance(one, Failed):
+            raise SystemExit(one.why)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Distances of byte rows and of spans, where tokenizers have boundaries at different offsets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trust.rows.byte_evidence import byte_distance, span_distance
+from trust.rows.evidence import Distance
+from wire.byte_rows import ByteRows
+
+
+def rows(at: list[int], chances: list[float], spans: list[float] | None = None) -> ByteRows:
+    """At each offset symbol 7 with the given probability, symbol 9 with the rest."""
+    p = np.array(chances, np.float32)
+    return ByteRows(
+        np.array(at),
+        np.tile(np.array([7, 9], np.uint32), (len(at), 1)),
+        np.log(np.stack([p, 1 - p], axis=1)),
+        np.zeros(len(at), np.float32),
+        np.array(spans or [], np.float32),
+    )
+
+
+def test_only_offsets_where_both_have_a_boundary_are_compared() -> None:
+    mine, theirs = rows([1, 4, 8], [0.5, 0.9, 0.5]), rows([2, 4, 8], [0.1, 0.6, 0.4])
+
+    found = byte_distance(mine, theirs)
+
+    assert found.mean == pytest.approx((0.3 + 0.1) / 2, abs=1e-6)
+    assert found.error == pytest.approx(0.1, abs=1e-6)
+    assert byte_distance(theirs, mine) == found
+
+
+def test_equal_rows_are_at_distance_0() -> None:
+    mine = rows([1, 4], [0.5, 0.9], [-1.0])
+    assert byte_distance(mine, mine) == span_distance(mine, mine) == Distance(0.0, 0.0)
+
+
+def test_tokenizers_without_a_common_boundary_cannot_be_compared() -> None:
+    with pytest.raises(ValueError, match="an offset in common"):
+        byte_distance(rows([1], [0.5]), rows([2], [0.5]))
+
+
+def test_spans_count_where_both_know_them() -> None:
+    mine, theirs = (
+        rows([1], [0.5], spans) for spans in ([-1.0, np.nan, -3.0, -4.0], [-2.0, -5.0, np.nan, -1.0])
+    )
+
+    assert span_distance(mine, theirs) == Distance(2.0, 1.0)
+
+
+def test_without_a_span_that_both_know_there_is_no_distance() -> None:
+    with pytest.raises(ValueError, match="spans that both know must not be empty"):
+        span_distance(rows([1], [0.5], [np.nan]), rows([1], [0.5], [-1.0]))
