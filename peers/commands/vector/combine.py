@@ -10,7 +10,7 @@ import click
 
 from gossipllm.vectors.arithmetic import Combination, Method, combined
 from gossipllm.vectors.folder import write_folder
-from peers.commands.vector.reading import read_vectors
+from peers.commands.vector.reading import read_vectors, weights_of
 from trust.errors import UserMistake
 
 _FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -69,7 +69,7 @@ def combine(
       gossipllm vector combine b/ a/ c/ --weights 1,-1,1 -o d
     """
     vectors = read_vectors(paths, "VECTOR")
-    numbers = _weights(weights, len(vectors))
+    numbers = weights_of(weights, len(vectors))
     if not math.isfinite(scale):
         raise UserMistake(f"--scale must be finite, got {scale}")
     how = Combination(method=method, density=density, scale=scale, seed=seed)
@@ -87,20 +87,6 @@ def combine(
 def told(out: Path, rank: int, lacks: float) -> str:
     """What is printed of a written vector."""
     return f"{out}: rank {rank}, lacks {lacks:.2%} of the norm of the exact result"
-
-
-def _weights(text: str | None, count: int) -> list[float]:
-    if text is None:
-        return [1.0] * count
-    try:
-        weights = [float(one) for one in text.split(",")]
-    except ValueError:
-        raise UserMistake(f"--weights must be numbers with commas, got {text!r}") from None
-    if len(weights) != count:
-        raise UserMistake(f"--weights has {len(weights)} numbers for {count} vectors")
-    if not all(map(math.isfinite, weights)) or not any(weights):
-        raise UserMistake(f"--weights must be finite and not all 0, got {text!r}")
-    return weights
 
 
 def _rank(text: str | None) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,21 @@ def read_vectors(paths: Sequence[Path], key: str) -> list[TaskVector]:
     vectors = [_read(path, name, key) for path, name in zip(paths, names, strict=True)]
     check_one_base(vectors)
     return vectors
+
+
+def weights_of(text: str | None, count: int) -> list[float]:
+    """The numbers of --weights, 1 each where it is not given. Raises `UserMistake`."""
+    if text is None:
+        return [1.0] * count
+    try:
+        weights = [float(one) for one in text.split(",")]
+    except ValueError:
+        raise UserMistake(f"--weights must be numbers with commas, got {text!r}") from None
+    if len(weights) != count:
+        raise UserMistake(f"--weights has {len(weights)} numbers for {count} vectors")
+    if not all(map(math.isfinite, weights)) or not any(weights):
+        raise UserMistake(f"--weights must be finite and not all 0, got {text!r}")
+    return weights
 
 
 def _read(path: Path, name: str, key: str) -> TaskVector:

@@ -16,6 +16,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "negate": ("peers.commands.vector.negate:negate", "Turn a vector round, to forget what it learned."),
     "compare": ("peers.commands.vector.compare:compare", "How large vectors are, and how alike."),
     "apply": ("peers.commands.vector.apply:apply", "Add a vector to its base, as a whole model."),
+    "project": ("peers.commands.vector.project:project", "Carry vectors over to a larger model."),
 }
 
 

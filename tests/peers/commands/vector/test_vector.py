@@ -156,3 +156,46 @@ def _first_digit_of_fingerprint(path: Path) -> tuple[bytes, bytes]:
     at = data.index(BASE_KEY.encode()) + len(BASE_KEY) + 3
     digits = data[at : at + 8]
     return digits, (b"0" if digits[:1] != b"0" else b"1") + digits[1:]
+
+
+@pytest.mark.parametrize("way", ["ridge", "svd"])
+def test_a_projected_vector_opens_in_peft_on_the_larger_model(folder: Path, tmp_path: Path, way: str) -> None:
+    out, text = tmp_path / "onto", tmp_path / "text.txt"
+    text.write_text("".join(f"Line {n} of {n * n} says what the one before it said.\n" for n in range(60)))
+    given = ("--text", text) if way == "ridge" else ()
+
+    done = vector("project", folder, "-b", "embedded", "--onto", "embedded", "--way", way, *given, "-o", out)
+
+    assert done.exit_code == 0, done.output
+    assert ("explained of held-out text" in done.output) == (way == "ridge")
+    assert "rank 8 on 28 layers of embedded" in done.output
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    from gossipllm.base import model_folder
+
+    adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model_folder()), out)
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad(), adapted.disable_adapter():
+        before = adapted(input_ids=ids).logits
+    with torch.no_grad():
+        assert not torch.allclose(adapted(input_ids=ids).logits, before, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--eta", "0"), "--eta must be finite and not 0, got 0.0"),
+        (("--weights", "-1"), "--weights must not be below 0 here, got '-1'"),
+        (("--way", "svd", "--text", "t.txt"), "--text is for --way ridge; svd takes none"),
+        (("--text", "missing.txt"), "missing.txt"),
+        (("--onto", "nowhere/at/all"), "nowhere/at/all"),
+    ],
+)
+def test_a_projection_that_cannot_be_is_refused_in_one_line(
+    folder: Path, tmp_path: Path, more: tuple[str, ...], says: str
+) -> None:
+    out = tmp_path / "onto"
+
+    assert says in refused("project", folder, "-b", "embedded", "--onto", "embedded", "-o", out, *more)
+    assert not out.exists()
