@@ -13,6 +13,7 @@ import math
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Protocol, TextIO
 
@@ -194,6 +195,8 @@ def _round_line(record: Round, neighbours: int, traffic: NetworkTraffic) -> str:
         for seen in record.seen
         if seen.weight >= 0.005
     ]
+    others = Counter(seen.relation for seen in record.seen if seen.relation != "merges")
+    row += [f"{relation} {others[relation]} of other bases" for relation in sorted(others)]
     seconds = record.train_s + record.gather_s + record.merge_s
     sent, received = (sum(side.values()) / 1e6 for side in (traffic.sent, traffic.received))
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from peers.core.config import CoreConfig
 from sim.exploration.faults import Crash, Cut, Fault, FullDisk, LearnerDeath, LearnerFailure, Silence
@@ -29,6 +30,7 @@ def drawn(seed: int) -> Plan:
     conditions = _conditions(count, rng)
     target = tuple(rng.uniform(-3, 3) for _ in range(DIMENSION))
     peers = tuple(_peer(peer_settings(f"p{number}", common, rng), target, rng) for number in range(count))
+    peers = _with_bases(peers, random.Random(f"bases {seed}"))
     faults = [_fault(count, rng) for _ in range(rng.choice((0, 2, 4, 8)))]
     hostile = [_hostile(rng) for _ in range(rng.choice((0, 0, 1, 1, 2, 3)))]
     liars = _liars(count, rng)
@@ -77,6 +79,13 @@ def _peer(config: CoreConfig, target: Vector, rng: random.Random) -> PlannedPeer
         tokens=rng.choice((1, 1, 10)),
         joins_s=rng.uniform(0, EVENTFUL_S) if rng.random() < 0.1 else 0.0,
     )
+
+
+def _with_bases(peers: tuple[PlannedPeer, ...], rng: random.Random) -> tuple[PlannedPeer, ...]:
+    """In every fourth world, some peers hold another base."""
+    if rng.random() >= 0.25:
+        return peers
+    return tuple(replace(one, base=rng.choice(("toy", "toy", "another"))) for one in peers)
 
 
 def _fault(count: int, rng: random.Random) -> Fault:

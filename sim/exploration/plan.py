@@ -21,7 +21,7 @@ Part = Fault | HostilePart | Liar
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedPeer:
-    """A peer with a toy learner, whose text aims at `target` plus `lean`. It starts at `joins_s`."""
+    """A peer with a toy learner on `base`, whose text aims at `target` plus `lean`. It starts at `joins_s`."""
 
     config: CoreConfig
     target: Vector
@@ -29,6 +29,7 @@ class PlannedPeer:
     speed: float
     tokens: int
     joins_s: float
+    base: str = "toy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

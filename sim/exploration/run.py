@@ -72,7 +72,7 @@ def run(plan: Plan, *, begin: Callable[[Explored], None], sample: Callable[[Expl
 
 def _learner(plan: Plan, peer: PlannedPeer, liar: Liar | None) -> Callable[[], FaultyLearner]:
     def learner() -> FaultyLearner:
-        toy = ToyLearner(peer.target, lean=peer.lean, form=plan.form, tokens=peer.tokens)
+        toy = ToyLearner(peer.target, lean=peer.lean, base=peer.base, form=plan.form, tokens=peer.tokens)
         return FaultyLearner(LyingLearner(toy, liar, plan.form) if liar else toy)
 
     return learner

@@ -52,6 +52,12 @@ def with_strategy(plan: Plan, strategy: str) -> Plan:
     return replace(plan, peers=tuple(peers))
 
 
+def with_bases(plan: Plan, *bases: str) -> Plan:
+    """The same peers, each on its base."""
+    peers = [replace(one, base=base) for one, base in zip(plan.peers, bases, strict=True)]
+    return replace(plan, peers=tuple(peers))
+
+
 def with_settling(plan: Plan, *, patience: int) -> Plan:
     """The same peers, but the first settles after this many rounds without a gain."""
     first, *others = plan.peers

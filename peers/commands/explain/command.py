@@ -113,6 +113,10 @@ def explain(
       judged, judged_error
                       by how much the last merge that was tried lowered the loss
                       on the windows that judge merges; null where none was judged
+      relation        of I to J: merges, distils, compares or apart; null where
+                      J took no part. Only one that merges is in row
+      teaches         J's weight in the row whose predictions are distilled,
+                      where other bases have a part in it; else null
       fruitless, asks_in
                       rounds in a row that asked and brought no whole merge, and
                       those to come that ask nobody

@@ -167,7 +167,7 @@ class GatesBeforeWeight(Watching):
                 life.pulled.add(content.digest)
             case Weighed(request=request, distances=distances) if request in life.weighing:
                 asked = life.weighing.pop(request)
-                if all(math.isfinite(distance) for distance in distances):
+                if asked.update and all(math.isfinite(distance) for distance in distances):
                     life.weighed.add(asked.update.digest)
             case Evaluated(request=request, losses=losses) if request in life.evaluating:
                 self._measured(life, life.evaluating.pop(request), losses)

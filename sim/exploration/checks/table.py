@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from sim.exploration.checks.announcements import AcceptedOnce, OneAnnouncementPerRound, RoundsNeverFall
+from sim.exploration.checks.bases import OwnBaseOnly
 from sim.exploration.checks.caps import EverythingIsBounded
 from sim.exploration.checks.recovery import AllKnowTheLatest, EveryPeerGoesOn, NoHonestPeerIsFined
 from sim.exploration.checks.rest import SettledPeersRest
@@ -34,6 +35,7 @@ INVARIANTS: Final[Mapping[str, Invariant]] = MappingProxyType(
         "one-announcement": Invariant(
             "a peer announces a round once, over crashes too", lambda _: OneAnnouncementPerRound()
         ),
+        "own-base": Invariant("no update of another base is fetched or merged", lambda _: OwnBaseOnly()),
         "rows": Invariant("rows are distributions that do no harm", lambda _: RowsAreDistributions()),
         "caps": Invariant("memory, fetches, rows and histories are bounded", lambda _: EverythingIsBounded()),
         "news": Invariant(

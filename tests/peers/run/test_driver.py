@@ -81,18 +81,24 @@ class Cast:
         self.endings: dict[str, Ending] = {}
 
     def add(
-        self, name: str, learning: ToyLearning, *, joined: frozenset[str] = frozenset(), **rounds: Any
+        self,
+        name: str,
+        learning: ToyLearning,
+        *,
+        joined: frozenset[str] = frozenset(),
+        network: str = "gossipllm",
+        **rounds: Any,
     ) -> Any:
         keys = ToyKeys.of(name)
         defaults: dict[str, Any] = {"steps": 2, "rounds": 3, "patience_s": 0.5, "compare_every_s": 1.0}
         limits = RoundConfig(**{**defaults, **rounds})
-        config = CoreConfig(name=name, joined=joined, round=limits, keep_neighbours=True)
+        config = CoreConfig(name=name, network=network, joined=joined, round=limits, keep_neighbours=True)
         memory, diary = Memory(), Diary()
         core = Core(config, keys, None)
         driver = Driver(core, learning=learning, keeper=memory, watcher=diary)
-        network = self._hub.join(driver, keys.peer_id)
-        self._nursery.start_soon(self._run, name, driver, network)
-        return Actor(keys.peer_id, memory, diary, network, driver)
+        link = self._hub.join(driver, keys.peer_id)
+        self._nursery.start_soon(self._run, name, driver, link)
+        return Actor(keys.peer_id, memory, diary, link, driver)
 
     async def _run(self, name: str, driver: Driver, network: Any) -> None:
         self.endings[name] = await driver.run(network)
@@ -217,15 +223,28 @@ async def test_a_learner_that_dies_is_started_again_from_what_was_saved(cast: An
     assert any(isinstance(r, Note) and "starting it again" in r.text for r in one.diary.records)
 
 
-async def test_joining_a_network_of_another_base_ends_with_code_2(cast: Any) -> None:
-    other = cast.add("other", ToyLearning([1, 1, 1, 1], base="another"))
+async def test_joining_a_peer_of_another_base_compares_and_never_merges(cast: Any) -> None:
+    other = cast.add("other", ToyLearning([1, 1, 1, 1], base="another"), rounds=0)
+    newcomer = cast.add("newcomer", ToyLearning([1, 1, 1, 1]), joined=frozenset([other.id]), rounds=0)
+
+    await wait_until(lambda: any(one.seen for one in newcomer.diary.rounds))
+
+    seen = [one for record in newcomer.diary.rounds for one in record.seen]
+    assert {(one.peer, one.relation, one.weight) for one in seen} == {(other.id, "compares", 0.0)}
+    assert cast.endings == {}
+    said = [one.text for one in newcomer.diary.records if isinstance(one, Note)]
+    assert sum("holds another base" in text for text in said) == 1
+
+
+async def test_joining_another_network_ends_with_code_2(cast: Any) -> None:
+    other = cast.add("other", ToyLearning([1, 1, 1, 1]), network="elsewhere")
     await wait_until(lambda: len(other.diary.rounds) > 0)
     cast.add("newcomer", ToyLearning([1, 1, 1, 1]), joined=frozenset([other.id]), rounds=0)
 
     await wait_until(lambda: "newcomer" in cast.endings)
 
     assert cast.endings["newcomer"].code == 2
-    assert "base: theirs" in cast.endings["newcomer"].why
+    assert "another network name" in cast.endings["newcomer"].why
     assert "other" not in cast.endings
 
 

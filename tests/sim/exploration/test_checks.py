@@ -23,6 +23,7 @@ from peers.core.others.blobs.pulls import Pulls
 from peers.core.others.budgets import Meter
 from peers.core.others.greetings import Greetings
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
+from peers.core.others.relation import Relations
 from peers.core.round import advancing, ending, gathering, records
 from peers.core.round.decision import deciding
 from peers.core.round.decision.choosing import Choice
@@ -39,8 +40,8 @@ from sim.exploration.plan import Plan
 from sim.world import world
 from sim.world.conditions import TopologyConfig
 from sim.world.line import Line
-from support.explored import plan_of, violated, with_settling, with_strategy
-from trust.record.history import Round
+from support.explored import plan_of, violated, with_bases, with_settling, with_strategy
+from trust.record.history import Relation, Round
 from trust.rows.bounds import Row
 from trust.rows.rows import Candidate, Neighbour, TrustConfig
 from wire.codec import Frame
@@ -51,6 +52,7 @@ CRASHES = [
 ]
 SPLIT = Cut(one=frozenset({0}), other=frozenset({1, 2}), at_s=1.0, until_s=19.0)
 DEATH = LearnerDeath(peer=1, at_s=6.0, hangs_s=0.0)
+MIXED = with_bases(plan_of(), "toy", "toy", "another")
 SETTLING = with_settling(plan_of(quiet_s=200.0), patience=2)
 
 
@@ -68,6 +70,8 @@ def act(name: str, *, identities: int = 1, every_s: float = 0.5) -> HostilePart:
         plan_of(act("strangers")),
         plan_of(SPLIT, rounds=5),
         SETTLING,
+        MIXED,
+        with_strategy(MIXED, "predictions"),
     ],
 )
 def test_nothing_is_violated_without_a_fault_of_the_core(plan: Plan) -> None:
@@ -175,7 +179,7 @@ def test_news_that_are_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_young_news_that_only_their_author_tells(monkeypatch: pytest.MonkeyPatch) -> None:
-    def own_frames(self: Greetings, known: dict[int, int]) -> tuple[bytes, ...]:
+    def own_frames(self: Greetings, *_: object) -> tuple[bytes, ...]:
         return (self._own_frame,) if self._own_frame else ()
 
     plan = plan_of(
@@ -239,6 +243,15 @@ def test_a_settled_peer_that_looks_whenever_it_hears_something(monkeypatch: pyte
     assert "rest" in violated(SETTLING)
 
 
+def test_a_peer_that_takes_every_base_for_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def merges(*_: object) -> Relation:
+        return "merges"
+
+    monkeypatch.setattr(Relations, "to", merges)
+
+    assert "own-base" in violated(MIXED)
+
+
 def test_a_core_that_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     def raises(*_: object) -> bytes:
         raise KeyError
@@ -260,7 +273,7 @@ def test_chance_that_no_seed_decides(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_invariant_of_the_table_has_its_fault_here() -> None:
     seen = {
         *("accepted-once", "gates-before-weight", "one-announcement", "rows", "caps", "news"),
-        *("rounds-never-fall", "no-honest-fined", "progress", "rest"),
+        *("rounds-never-fall", "no-honest-fined", "progress", "rest", "own-base"),
     }
     assert seen == set(INVARIANTS)
 

@@ -8,6 +8,8 @@ from typing import Final
 
 from rich.style import Style
 
+from trust.record.history import Relation
+
 _COLOURS: Final = ((0, 34, 78), (87, 93, 109), (165, 156, 116), (253, 231, 55))
 """Four points of the colour map cividis (Nunez et al. 2018), which looks the same to the colour-blind."""
 
@@ -30,6 +32,10 @@ def outcome(guard: str, *, settled: bool) -> tuple[str, Style | None]:
 
 LEFT_OUT: Final = "✗"
 """Mark of a neighbour that was tried by itself and left out of the row."""
+
+
+RELATIONS: Final[dict[Relation, str]] = {"distils": "d", "compares": "c", "apart": "·"}
+"""Marks of neighbours with another base, which have no weight: distilled, or only compared."""
 
 
 def weight_text(weight: float, *, own: bool, left_out: bool = False) -> str:

@@ -45,6 +45,7 @@ def explained(
     the trust loss without the neighbour.
     """
     again, record, begun, trust = recomputed(case), case.record, case.begun, case.trust
+    seen = case.seen or case.foreign
     near = [refusal for refusal in case.refusals if abs(refusal.round - record.round) <= NEAR_ROUNDS]
     return Explanation(
         round=record.round,
@@ -54,7 +55,7 @@ def explained(
         rank=_rank(case),
         row=_row(case),
         took_part=case.index is not None,
-        its_round=case.seen.its_round if case.seen else None,
+        its_round=seen.its_round if seen else None,
         last_met=_last_met(case),
         strategy=trust.strategy if trust else "",
         form=trust.form if trust else "",
@@ -93,6 +94,8 @@ def explained(
         fruitless=record.fruitless,
         asks_in=record.asks_in,
         distilled=record.distilled,
+        relation=seen.relation if seen else None,
+        teaches=seen.teaches if seen else None,
     )
 
 
@@ -114,7 +117,7 @@ def _row(case: Case) -> tuple[RowShare, ...]:
 
 
 def _last_met(case: Case) -> int | None:
-    if case.own or case.seen is not None:
+    if case.own or case.seen is not None or case.foreign is not None:
         return None
     met = (
         number
@@ -125,12 +128,14 @@ def _last_met(case: Case) -> int | None:
 
 
 def _evidence(case: Case) -> tuple[EvidenceShown, ...]:
-    if case.seen is None or case.trust is None:
+    about = case.seen or case.foreign
+    if about is None or case.trust is None:
         return ()
-    distances, own = recorded(case, case.seen)
+    distances, own = recorded(case, about)
+    compared = [*case.record.seen, *([case.foreign] if case.foreign else [])]
     measures: list[EvidenceShown] = []
     for number, (kind, distance) in enumerate(zip(evidence_of(case.trust), distances, strict=False)):
-        all_distances = (recorded(case, seen)[0] for seen in case.record.seen)
+        all_distances = (recorded(case, seen)[0] for seen in compared)
         means = [of_neighbour[number].mean for of_neighbour in all_distances if number < len(of_neighbour)]
         measures.append(
             EvidenceShown(

@@ -36,7 +36,9 @@ class Case:
     """One weight to explain, with the records that belong to it.
 
     `other` is the peer itself where its own weight is asked for. `seen` is None for the peer itself, and for a
-    neighbour that did not take part in this round. `begun` is None where that record is lost.
+    neighbour that did not take part in this round. `record` holds the neighbours that a row could be over; one that
+    holds another base is in `foreign`, where it is the one that is asked about.
+    `begun` is None where that record is lost.
 
     `settings` is None where an earlier version of the program did not record them. `assumed` is then the default
     settings with the recorded strategy, or None where these do not fit the recorded distances.
@@ -50,6 +52,7 @@ class Case:
     settings: TrustConfig | None
     assumed: TrustConfig | None
     refusals: tuple[RefusedItem, ...]
+    foreign: Seen | None = None
 
     @property
     def own(self) -> bool:
@@ -127,15 +130,18 @@ def case_of(run: HistoryRun, peer: str, other: str, at_round: int | None) -> Cas
     entries = list(run.entries_of(member.peer))
     begun = _begun(entries, record)
     settings = _settings(begun)
+    foreign = [seen for seen in record.seen if seen.relation != "merges"]
+    kin = tuple(seen for seen in record.seen if seen.relation == "merges")
     return Case(
         member=member,
         other=neighbour,
         other_name=dict(known_peers).get(neighbour, ""),
-        record=record,
+        record=msgspec.structs.replace(record, seen=kin) if foreign else record,
         begun=begun,
         settings=settings,
         assumed=None if settings else _assumed(begun, record),
         refusals=_refusals(entries, neighbour),
+        foreign=next((seen for seen in foreign if seen.peer == neighbour), None),
     )
 
 

@@ -15,7 +15,7 @@ from trust.inspection.explain.trial_document import (
     TrialShown,
     WeightSteps,
 )
-from trust.record.history import Distilled, PeerName
+from trust.record.history import Distilled, PeerName, Relation
 from trust.rows.evidence_kinds import Evidence
 
 SCHEMA = 1
@@ -165,6 +165,10 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     standard error; null where nothing was judged. `fruitless` counts the rounds in a row that asked and brought no
     whole merge, `asks_in` the rounds to come that ask nobody. `distilled` is what distilling after the merge did, null
     where there was none.
+
+    `relation` is what the peer could do with the neighbour's announcement, null for the peer itself and for a neighbour
+    that did not take part. Only one that merges is in `row`; another took part by its predictions alone, and `teaches`
+    is its weight in the row of those that were distilled.
     """
 
     schema: int = SCHEMA
@@ -210,3 +214,5 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     fruitless: int = 0
     asks_in: int = 0
     distilled: Distilled | None = None
+    relation: Relation | None = None
+    teaches: float | None = None

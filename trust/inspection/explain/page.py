@@ -34,6 +34,8 @@ def print_page(answer: Explanation, console: Console) -> None:
         _making(page)
         _guard(page)
         trial_page.course(page)
+    elif answer.relation is not None:
+        _evidence(page)
     _refusals(page)
     movement(page)
     if answer.took_part:
@@ -56,7 +58,9 @@ def _weights(page: ExplainPage) -> None:
     if answer.blocked is not None:
         why = f" ({answer.blocked})" if answer.blocked else ""
         page.say(f"{page.them} is blocked{why}: nothing of it is taken until gossipllm trust unblock.")
-    if not answer.took_part:
+    if answer.relation not in (None, "merges"):
+        page.say(words.of_relation(answer, page.me, page.them))
+    elif not answer.took_part:
         last = f"; the last time before was round {answer.last_met}" if answer.last_met is not None else ""
         page.say(
             f"{page.them} did not take part in round {answer.round}{last}. When {page.me} chose its neighbours, it had "

@@ -79,6 +79,18 @@ def of_text(text: TextClaim, them: str) -> str:
     )
 
 
+def of_relation(answer: Explanation, me: str, them: str) -> str:
+    """What a neighbour of another base was to this peer."""
+    base = (
+        f"{them} holds another base, tokenizer or adapter layout, so its update cannot be merged with {me}'s."
+    )
+    if answer.relation != "distils":
+        return f"{base} Only their predictions were compared."
+    if not answer.teaches:
+        return f"{base} {me} distils predictions, and took none of {them}'s in this round."
+    return f"{base} {me} distilled its predictions instead, at {percent(answer.teaches)} of the lessons' row."
+
+
 def of_guard(answer: Explanation, me: str) -> str:
     """What the guard did with the merge, and why."""
     alone, merged = answer.trust_alone, answer.trust_merged

@@ -16,7 +16,7 @@ import numpy as np
 from trust.errors import UserMistake
 from trust.names import escaped
 from trust.record.blocked import read_blocked
-from trust.record.history import LeftOut, PeerName, Round
+from trust.record.history import LeftOut, PeerName, Relation, Round
 from trust.record.matrix import Matrix, PeerRounds, trust_matrix
 from trust.record.measures import asymmetry, effective_collaborators, entropy
 from trust.rows.evidence import F64
@@ -40,7 +40,8 @@ class RowSummary(msgspec.Struct, frozen=True, kw_only=True):
     `entropy` is in nats. `trust_alone` and `trust_merged` are losses on the peer's trust split before and
     after the merge, in nats per token; `test_alone` and `test_merged` those on its test split. `guard` is
     alone, taken, shrunk, refused, returned or recalled; `settled` says that the peer trains no more. `left_out` are the
-    neighbours that were left out of the row, by id, and why (`trust.record.history.LeftOut`). `asks_in` is the number
+    neighbours that were left out of the row, by id, and why (`trust.record.history.LeftOut`); `others` those that hold
+    another base, by id, and their relation (`trust.record.history.Relation`). `asks_in` is the number
     of rounds to come in which it asks nobody, because none helped. `divergence` and `correlation` are None without a
     comparison (`Against`).
     """
@@ -63,6 +64,7 @@ class RowSummary(msgspec.Struct, frozen=True, kw_only=True):
     divergence: float | None = None
     correlation: float | None = None
     settled: bool = False
+    others: dict[PeerName, Relation] = msgspec.field(default_factory=dict[PeerName, Relation])
 
 
 class FileSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,4 +234,5 @@ def _row(peer: PeerSummary, index: int, record: Round, matrix: Matrix) -> RowSum
         settled=record.settled,
         left_out={escaped(seen.peer): seen.left for seen in record.seen if seen.left is not None},
         asks_in=record.asks_in,
+        others={escaped(seen.peer): seen.relation for seen in record.seen if seen.relation != "merges"},
     )

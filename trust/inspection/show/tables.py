@@ -14,7 +14,7 @@ from rich.text import Text
 
 from trust.inspection.drawing.grid import BOLD, DIM, Cell, Column, Grid
 from trust.inspection.drawing.numbers import number_text
-from trust.inspection.drawing.shades import LEFT_OUT, outcome, weight_style, weight_text
+from trust.inspection.drawing.shades import LEFT_OUT, RELATIONS, outcome, weight_style, weight_text
 from trust.inspection.reading.summary import PeerBytes, RowSummary, Summary
 from trust.inspection.reading.traffic import bytes_text
 from trust.inspection.reading.unread import unread_lines
@@ -115,7 +115,10 @@ def _first_of_groups(shown: Summary) -> set[str]:
 
 
 def _weight(shown: Summary, row: RowSummary, column: int, own: int, top: float, width: int) -> Cell:
-    weight, left_out = row.weights[column], shown.peers[column].peer in row.left_out
+    peer = shown.peers[column].peer
+    weight, left_out = row.weights[column], peer in row.left_out
+    if peer in row.others and not weight > 0:
+        return RELATIONS[row.others[peer]].rjust(width), DIM
     # The history of a stranger may hold a weight of a thousand; it must not widen the column.
     text = weight_text(min(weight, 9.99), own=column == own, left_out=left_out).rjust(width)
     return text, weight_style(weight, top, own=column == own, left_out=left_out)
@@ -124,6 +127,11 @@ def _weight(shown: Summary, row: RowSummary, column: int, own: int, top: float, 
 def _about_cells(shown: Summary) -> Iterable[str]:
     mark = f", {LEFT_OUT} tried and left out" if leaves_out(shown) else ""
     yield f"weights in per cent; * own weight, · nothing{mark}"
+    relations = {relation for row in shown.rows for relation in row.others.values()}
+    if "distils" in relations:
+        yield "d another base: does not merge, distils its predictions"
+    if "compares" in relations:
+        yield "c another base: does not merge, only compares predictions"
     columns = {peer.peer for peer in shown.peers}
     if any(one.peer in columns for one in shown.blocked):
         yield f"{_BLOCKED} blocked, see below"
