@@ -1,36 +1,36 @@
 """Trust from byte rows: across two tokenizers, and beside token rows within one.
 
-    python benchmarks/byte_evidence.py [--peers 3] [--steps 60] [--seeds 0,1] [--cache CACHE]
+    python benchmarks/byte_evidence.py [--peers 3] [--steps 60] [--seeds 0,1]
 
-On each of two bases, the embedded one (4,096 tokens) and a tiny one that is trained on the spot with a tokenizer of its
-own (1,024), peers learn French, German or Italian, each from another part of the embedded texts. All predict on the
-default reference set, and what they predict is rounded as it is sent. For each peer and each kind of evidence:
+On each of two embedded bases, one of 4,096 tokens and one of 1,024, peers learn French, German or Italian, each from
+another part of the embedded texts. All predict on the default reference set, and what they predict is rounded as it is
+sent. For each peer and each kind of evidence:
 
     AUC    the chance that a neighbour of its language is nearer than one of another
     trust  the mean weight of the former over that of the latter, by softmax rows (`trust.rows.softmax`) at each of the
-           default temperatures
+           default temperatures; the median peer's
 
 among neighbours with its tokenizer and among those with the other one. "bytes" are byte rows; "first byte" leaves out
 the byte behind a space; "tokens" are token rows, which exist within one tokenizer only; "spans" are the likelihoods of
 words. The distance of any two bases is in every distance across tokenizers and says nothing of the language: "excess"
-are byte rows after the nearest neighbour's distance is taken from all. The dullest explanation of an AUC above one half
-is luck in dealing the texts, so the same distances are also held against languages that are dealt at random.
+is after the nearest neighbour's distance is taken from all, and "change" is 1 less the cosine of what the adapters
+changed of their bases' byte rows, for which peers would have to send their bases' rows too. The dullest explanation of
+an AUC above one half is luck in dealing the texts, so the same distances are also held against languages that are dealt
+at random.
 """
 
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from small_base import TINY, small_base
+from numpy.typing import NDArray
 
-from gossipllm.config import EMBEDDED, DataConfig, LearnerConfig, ModelConfig, TrainingConfig
+from gossipllm.config import DataConfig, LearnerConfig, ModelConfig, TrainingConfig
 from gossipllm.learning.jobs import PredictBytesJob, PredictJob
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
@@ -44,9 +44,10 @@ from trust.rows.byte_evidence import byte_distance, span_distance
 from trust.rows.config import TrustConfig
 from trust.rows.evidence import Distance, prediction_distance
 from trust.rows.softmax import near, softmax
-from wire.byte_rows import ByteRows, ByteShape, decode_byte_rows, encode_byte_rows
+from wire.byte_rows import SYMBOLS, ByteRows, ByteShape, decode_byte_rows, encode_byte_rows
 from wire.logits import SparseRows, decode_rows, encode_rows
 
+BASES: Final = ("embedded", "embedded-1024")
 LANGUAGES: Final = ("fr", "de", "it")
 _SPACE: Final = 32
 _DEALS: Final = 200
@@ -60,14 +61,16 @@ class Peer:
     language: str
     tokens: SparseRows
     bytes: ByteRows
+    untrained: ByteRows
+    """Of the base alone."""
     sizes: tuple[int, int]
 
 
-def peers_of(name: str, base: str, *, count: int, steps: int, seed: int) -> list[Peer]:
+def peers_of(base: str, *, count: int, steps: int, seed: int) -> list[Peer]:
     """Train `count` peers of each language on a base, and let them predict."""
     data = DataConfig(path="-", window_tokens=48, trust_windows=2, test_windows=2)
     config = LearnerConfig(
-        model=ModelConfig(name=name, device="cpu", threads=torch.get_num_threads()),
+        model=ModelConfig(name=base, device="cpu", threads=torch.get_num_threads()),
         data=data,
         training=TrainingConfig(learning_rate=1e-2, seed=seed),
         evidence=("predictions",),
@@ -77,31 +80,33 @@ def peers_of(name: str, base: str, *, count: int, steps: int, seed: int) -> list
     dealt = [(language, part) for language in LANGUAGES for part in range(count)]
     learners: list[Learner] = []
     for index, (language, part) in enumerate(dealt):
-        # Part 0 is what the tiny base has read.
-        text = demo_share(language, part=1 + part, of=1 + count)
+        text = demo_share(language, part=part, of=count)
         windows_WT = cut(tokenise(text.splitlines(), tokenizer), data.window_tokens)
         one = replace(config, training=replace(config.training, seed=seed * 100 + index))
         learners.append(pool.new_learner(one, split(windows_WT, data, seed=seed)))
     _done(pool.answer([(one, Open(request=1, config=config, snapshot=None)) for one in learners]))
-    _done(pool.answer([(one, Train(request=2, round=1, steps=steps)) for one in learners]))
     vocabulary = token_bytes(tokenizer)
     positions = byte_positions(reference.texts, reference.windows_WT, vocabulary)
     symbols_V, windows_WT = first_symbols(vocabulary), reference.windows_WT
-    found = pool.perform(
-        [PredictBytesJob(one.state, windows_WT, symbols_V, positions.shape.top) for one in learners]
-    )
+
+    def sent() -> list[bytes]:
+        jobs = [PredictBytesJob(one.state, windows_WT, symbols_V, positions.shape.top) for one in learners]
+        return [encode_byte_rows(placed(one, positions), positions.shape) for one in pool.perform(jobs)]
+
+    untrained = sent()
+    _done(pool.answer([(one, Train(request=2, round=1, steps=steps)) for one in learners]))
     rows = pool.perform([PredictJob(one.state, windows_WT, reference.shape) for one in learners])
     made: list[Peer] = []
-    for (language, _), predicted, token_rows in zip(dealt, found, rows, strict=True):
-        data_bytes = encode_byte_rows(placed(predicted, positions), positions.shape)
-        data_tokens = encode_rows(token_rows, reference.shape)
+    for (language, _), before, after, token_rows in zip(dealt, untrained, sent(), rows, strict=True):
+        in_tokens = encode_rows(token_rows, reference.shape)
         made.append(
             Peer(
                 base,
                 language,
-                decode_rows(data_tokens, reference.shape),
-                decode_byte_rows(data_bytes, positions.shape),
-                (len(data_tokens), len(data_bytes)),
+                decode_rows(in_tokens, reference.shape),
+                decode_byte_rows(after, positions.shape),
+                decode_byte_rows(before, positions.shape),
+                (len(in_tokens), len(after)),
             )
         )
     _tell_rows(base, made, positions.shape)
@@ -139,11 +144,26 @@ def first_bytes(rows: ByteRows) -> ByteRows:
     )
 
 
+def change_distance(mine: Peer, theirs: Peer) -> Distance:
+    """1 - cosine of what two adapters changed of their bases' byte rows, where both have a row; not sent today."""
+    _, ours, others = np.intersect1d(mine.bytes.at_R, theirs.bytes.at_R, return_indices=True)
+    a, b = (_dense(one.bytes) - _dense(one.untrained) for one in (mine, theirs))
+    a, b = a[ours].ravel(), b[others].ravel()
+    return Distance(float(1 - a @ b / np.linalg.norm(a) / np.linalg.norm(b)), 0.0)
+
+
+def _dense(rows: ByteRows) -> NDArray[np.float64]:
+    dense = np.zeros((len(rows.at_R), SYMBOLS))
+    np.put_along_axis(dense, rows.ids_RK.astype(np.int64), np.exp(rows.logp_RK.astype(np.float64)), axis=1)
+    return dense
+
+
 KINDS: Final[Mapping[str, Callable[[Peer, Peer], Distance]]] = {
     "tokens": lambda mine, theirs: prediction_distance(mine.tokens, theirs.tokens),
     "bytes": lambda mine, theirs: byte_distance(mine.bytes, theirs.bytes),
     "first byte": lambda mine, theirs: byte_distance(first_bytes(mine.bytes), first_bytes(theirs.bytes)),
     "spans": lambda mine, theirs: span_distance(mine.bytes, theirs.bytes),
+    "change": change_distance,
 }
 
 
@@ -196,20 +216,13 @@ def main() -> None:
     parser.add_argument("--peers", type=int, default=3, help="peers of each language on each base")
     parser.add_argument("--steps", type=int, default=60, help="local steps of each peer")
     parser.add_argument("--seeds", default="0,1")
-    parser.add_argument("--cache", type=Path, help="folder that keeps the tiny base")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as scratch:
-        read = [demo_share(name, part=0, of=1 + args.peers) for name in LANGUAGES]
-        read += [demo_share(name, part=0, of=1) for name in ("en", "java")]
-        tiny = small_base(read, TINY, args.cache or Path(scratch))
-        for seed in map(int, args.seeds.split(",")):
-            _report(_company(str(tiny), args, seed), seed)
-
-
-def _company(tiny: str, args: argparse.Namespace, seed: int) -> list[Peer]:
-    options: dict[str, Any] = {"count": args.peers, "steps": args.steps, "seed": seed}
-    return [*peers_of(EMBEDDED, "embedded", **options), *peers_of(tiny, "tiny", **options)]
+    for seed in map(int, args.seeds.split(",")):
+        peers = [
+            peer for base in BASES for peer in peers_of(base, count=args.peers, steps=args.steps, seed=seed)
+        ]
+        _report(peers, seed)
 
 
 def _report(peers: Sequence[Peer], seed: int) -> None:

@@ -4,8 +4,8 @@ The reference set has N agreed byte offsets, all but the first of each window, a
 ends of words. A row says what comes next at an offset where its author's tokenizer has a boundary. Its symbols are the
 bytes (0 to 255), and where the next byte is a space, the space with the byte behind it (256 + that byte): most
 tokenizers begin a token with the space before a word, and the space alone says little: without the byte behind it,
-peers that had learned for 8 steps told languages apart across tokenizers less well (sim/FINDINGS.md). A token that is
-one space is symbol 32.
+peers that had learned for 8 steps told languages apart across tokenizers less well (benchmarks/byte_evidence.py). A
+token that is one space is symbol 32.
 
     map      ceil(N / 8) bytes; bit i mod 8 of byte i div 8 is 1 where there is a row at offset i; bits behind N are 0
     symbols  R x K   uint16, below 512, strictly rising along a row; the K most probable
@@ -34,8 +34,8 @@ SYMBOLS: Final = 512
 MAX_BYTES: Final = 60_000
 """Bound of an encoded blob, whatever the tokenizer."""
 MAX_TOP: Final = 16
-"""Guess. Fifteen, for which the default reference set has room, hold 64 to 78 % of the mass with a vocabulary of 4,096
-tokens and 86 % with one of 1,024 (benchmarks/byte_evidence.py)."""
+"""Guess. Fifteen, for which the default reference set has room, hold 66 to 78 % of the mass with a vocabulary of 4,096
+tokens and 74 to 83 % with one of 1,024 (benchmarks/byte_evidence.py)."""
 MASS_TOLERANCE: Final = 0.04
 """How far the sum of a row may lie from 1: rounding moves it by at most e^(1/32) - 1 = 0.032, and sixteen
 probabilities of nearly nothing add less than 10^-5."""
