@@ -95,10 +95,10 @@ def show(
                       self_weight, effective, entropy, trust_alone, trust_merged,
                       test_alone, test_merged, temperature, guard, left_out
                       (peer id: own, twin, loud, unbound, harmful, useless or
-                      paused), others (peer id of another base:
-                      distils, compares or apart), settled (true where the peer trains no
-                      more), asks_in (rounds to come that ask nobody,
-                      because nobody helped); with --against
+                      paused), others (peer id of another base: distils,
+                      compares or apart), settled (true where the peer
+                      trains no more), asks_in (rounds to come that ask
+                      nobody, because nobody helped); with --against
                       divergence (KL, nats), correlation (Spearman), else null
       files[]         path, records, torn_bytes, why; records is null where only
                       the end of a large file was decoded
