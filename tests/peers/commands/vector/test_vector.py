@@ -174,7 +174,9 @@ def test_a_projected_vector_opens_in_peft_on_the_larger_model(folder: Path, tmp_
 
     from gossipllm.base import model_folder
 
-    adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model_folder()), out)
+    adapted = cast("Any", PeftModel).from_pretrained(
+        cast("Any", AutoModelForCausalLM).from_pretrained(model_folder()), out
+    )
     ids = torch.arange(5, 25)[None]
     with torch.no_grad(), adapted.disable_adapter():
         before = adapted(input_ids=ids).logits
