@@ -8,7 +8,8 @@ bounds the number of waits:
     failing         its announcements could not be fetched, or were put off, `FAILED_FETCHES` times in a row.
     later           its newest announcement was put off, or belongs to the next round (`blobs/showing.py`).
     no partner      nothing of it is fetched in this round.
-    foreign         it holds another base: its predictions are taken as they come.
+    foreign         it holds another base, and announced nothing for this round. What it did announce is awaited until
+                    its predictions came, or the first fetch of them failed.
     in vain         without a seat, and a round waited for it to the end `VAIN_WAITS` times already; or for strangers of
                     its address group `VAIN_WAITS_OF_GROUP` times. Identities are free, so without the second a new one
                     could hold every round.
@@ -26,7 +27,7 @@ from peers.core.config import CoreConfig
 from peers.core.events import PeerId
 from peers.core.others.connected_peers import ConnectedPeers
 from peers.core.others.greetings import Greetings
-from peers.core.others.inbox import Inbox
+from peers.core.others.inbox import Inbox, ReceivedAnnouncement
 from peers.core.others.partners import Partners
 from wire.bounded import BoundedDict
 
@@ -75,7 +76,7 @@ class Awaiting:
             behind = newest.mergeable and newest.announcement.round < self._partners.round
             return self._partners.in_step and behind and self._inbox.age(newest) <= self._max_age
         hopeful = (
-            newest.mergeable
+            (newest.mergeable or self._arrives(newest))
             and not newest.refused
             and max(newest.failures, newest.delays) < FAILED_FETCHES
             and not newest.put_off
@@ -96,6 +97,11 @@ class Awaiting:
             self._vain.renew(peer, self._vain.get(peer, 0) + 1)
         for group in sorted({self._connections.group(peer) for peer in strangers} - {""}):
             self._vain_of_group.renew(group, self._vain_of_group.get(group, 0) + 1)
+
+    def _arrives(self, newest: ReceivedAnnouncement) -> bool:
+        """Whether predictions of another base, announced for this round, are on their way."""
+        missing = newest.comparable and not newest.complete and not newest.failures
+        return missing and self._inbox.is_current(newest, self._partners.round)
 
     def _waited_enough(self, peer: PeerId) -> bool:
         if self._barrier or not self._confirms or self._connections.seats.seated(peer):

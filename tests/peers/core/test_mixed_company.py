@@ -9,7 +9,7 @@ from gossipllm.config import LearnerConfig
 from gossipllm.work import Confirm, Confirmation, Confirmed, Merge, Request, Weigh
 from peers.core.config import DefenceConfig
 from peers.core.effects import Drop, Effect, Pull, Store, Verdict
-from peers.core.events import Connected, Heard
+from peers.core.events import Connected, Heard, NotPulled
 from peers.core.others.budgets import BAD_CONTENT_OF_SOURCE
 from peers.core.others.inbox import MAX_AUTHORS
 from peers.core.saved import spoken
@@ -148,6 +148,40 @@ def test_a_round_waits_for_nobody_of_another_base(stranger: RemotePeer) -> None:
 
     assert any(isinstance(one, Merge) for one in seen)
     assert requests(second), "the stranger announced nothing for this round, and is not waited for"
+
+
+def test_a_round_waits_for_predictions_of_another_base_that_are_on_their_way(stranger: RemotePeer) -> None:
+    bench = Bench(defence=CONFIRMING)
+    effects = bench.start()
+    bench.tell(Connected(peer=stranger.id))
+    bench.tell(stranger.greet(base="other"))
+    (pull,) = every(
+        bench.tell(Heard(frame=stranger.announce(0, inline=False, fingerprints=OTHER), via=stranger.id)), Pull
+    )
+
+    published = bench.publish(bench.answer(effects))
+    arrived = bench.give(pull, stranger)
+
+    assert not requests(published), "its announcement is here"
+    assert any(isinstance(one, Weigh) for one in requests(arrived))
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_a_round_does_not_wait_for_predictions_that_did_not_come(stranger: RemotePeer, later: bool) -> None:
+    bench = Bench(defence=CONFIRMING)
+    effects = bench.start()
+    bench.tell(Connected(peer=stranger.id))
+    bench.tell(stranger.greet(base="other"))
+    heard = bench.tell(Heard(frame=stranger.announce(0, inline=False, fingerprints=OTHER), via=stranger.id))
+    published = bench.publish(bench.answer(effects))
+
+    waiting, ended = every(heard, Pull), list[Effect]()
+    while waiting:
+        ended += bench.tell(NotPulled(request=waiting.pop(0).request, why="-", later=later))
+        waiting += every(ended[-1:], Pull)
+
+    assert not requests(published)
+    assert any(isinstance(one, Merge) for one in requests(ended))
 
 
 def test_our_base_with_an_update_of_another_size_is_refused_before_the_fetch(stranger: RemotePeer) -> None:
