@@ -34,7 +34,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--text", metavar="FILE", type=_FILE, help="Text for ridge.  [default: the embedded reference text]"
 )
 @click.option("-w", "--weights", metavar="W,W", help="A weight for each VECTOR.  [default: 1 each]")
-@click.option("--eta", type=float, default=0.05, show_default=True, help="Length of the step; 1 is the vectors' own.")
+@click.option(
+    "--eta", type=float, default=0.05, show_default=True, help="Length of the step; 1 is the vectors' own."
+)
 @click.option(
     "--lars",
     type=click.FloatRange(0, min_open=True),
