@@ -78,13 +78,11 @@ class Accepted(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """Drop the frame. `mismatch` marks a peer of another network: logged for the user, but no fault. `unchecked` marks
-    what is malformed, passed on by a peer that could not check it because it holds another base."""
+    """Drop the frame. `mismatch` marks a peer of another network: logged for the user, but no fault."""
 
     field: str
     why: str
     mismatch: bool = False
-    unchecked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +234,7 @@ class Ledger:
             self._offers.check(announcement)
         except WireError as error:
             if not answers:
-                return Ignored(error.field, error.why, unchecked=True)
+                return Ignored(error.field, error.why)
             return Rejected(error.field, error.why, MALFORMED_FINE)
         return None
 

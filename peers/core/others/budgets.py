@@ -57,8 +57,8 @@ NEW_AUTHORS_FINED: Final = Budget(burst=2_000, per_second=2)
 peer passes on."""
 
 BAD_CONTENT_OF_SOURCE: Final = Budget(burst=20, per_second=1 / 30)
-"""Announcements with malformed predictions inside, or malformed in what a source of another base cannot check, above
-which their source is fined too. Peers of the author's base check both before they pass them on."""
+"""Announcements with malformed predictions inside above which their source is fined too. Peers of the author's base
+check them before they pass them on; a source of another base cannot, and is never fined for them."""
 
 GREETINGS_OF_PEER: Final = Budget(burst=8, per_second=0.2)
 """Greetings of one peer that are answered. An answer takes up to 250 kB. Neighbours compare every 30 s, and on each new

@@ -108,8 +108,6 @@ class Receiving:
                 return Verdict.REJECT, self._fine_sender(via, field, why, amount, now)
             case Ignored(field, why, mismatch=True):
                 return Verdict.IGNORE, self._connections.complaints.about(via, field, why, now)
-            case Ignored(field, unchecked=True):
-                return Verdict.IGNORE, self._bad_content_by(via, field, now)
             case Ignored():
                 return Verdict.IGNORE, []
             case Doubled(round_):
@@ -194,7 +192,8 @@ class Receiving:
         return Verdict.ACCEPT, [*said, *self._fetching.fetch(entry)]
 
     def _bad_content_by(self, via: PeerId, field: str, now: float) -> list[Effect]:
-        if self._bad_content.take(self._connections.source(via), now):
+        # A peer of another base could not check it, and must not pay for what others make it pass on.
+        if self._company.is_foreign(via) or self._bad_content.take(self._connections.source(via), now):
             return []
         why = "passes on what every peer of this network refuses"
         return self._fine_sender(via, field, why, FLOOD_FINE, now)
