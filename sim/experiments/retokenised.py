@@ -8,16 +8,14 @@ Axes: W windows, T tokens of a window.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from gossipllm.text.bits import window_texts
 from gossipllm.text.partitions import Share
-from gossipllm.text.windows import Splits, Windows, cut, decoded
-
-_NO_CHARACTER = "\ufffd"
+from gossipllm.text.windows import Splits, Windows, cut
 
 
 def retokenised(share: Share, dealt_by: Any, tokenizer: Any) -> Share:
@@ -28,7 +26,7 @@ def retokenised(share: Share, dealt_by: Any, tokenizer: Any) -> Share:
     """
 
     def read(windows_WT: Windows) -> Windows:
-        texts = _texts(windows_WT, dealt_by)
+        texts = window_texts(windows_WT, dealt_by)
         ids: list[list[int]] = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         return cut(np.array([one for window in ids for one in window], np.int32), windows_WT.shape[1])
 
@@ -36,18 +34,3 @@ def retokenised(share: Share, dealt_by: Any, tokenizer: Any) -> Share:
     made = Splits(read(splits.train_WT), read(splits.trust_WT), read(splits.test_WT))
     kept = made.train_WT.size / max(1, splits.train_WT.size)
     return replace(share, splits=made, tokens_C=np.round(share.tokens_C * kept).astype(np.int64))
-
-
-def bits_per_byte(nats: float, windows_WT: Windows, tokenizer: Any) -> float:
-    """A mean loss in nats a token over windows of running text, as bits a byte of the tokens that bear it.
-
-    Unlike a perplexity it can be compared between tokenizers.
-    """
-    size = sum(len(text.encode()) for text in _texts(windows_WT[:, 1:], tokenizer))
-    return nats * windows_WT[:, 1:].size / math.log(2) / size
-
-
-def _texts(windows_WT: Windows, tokenizer: Any) -> list[str]:
-    """The text of each window, without special tokens and what is left of characters at its edges."""
-    found: list[str] = tokenizer.batch_decode(decoded(windows_WT).tolist(), skip_special_tokens=True)
-    return [text.strip(_NO_CHARACTER) for text in found]

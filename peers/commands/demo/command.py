@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import shlex
 import signal
@@ -15,26 +13,19 @@ from pathlib import Path
 
 import click
 import trio
-from rich import box
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
 from gossipllm.cli import INTERRUPTED
 from peers.commands.demo.alone import train_alone
 from peers.commands.demo.board import DemoPeerRow, board
 from peers.commands.demo.demo_peers import NAMES, DemoPeer, make_demo_peers
 from peers.commands.demo.processes import running
-from peers.commands.demo.scenarios import DEFAULT, SCENARIOS, DemoScenario
+from peers.commands.demo.results import show_results, write_results
+from peers.commands.demo.scenarios import DEFAULT, SCENARIOS
 from peers.run.trio_runner import run_async
 from trust.errors import UserMistake
-from trust.expectation import told
-from trust.files import write_output
-from trust.inspection.reading.summary import Summary, summary
-from trust.inspection.show.tables import print_summary
 from trust.progress import progress_bar
-from trust.record.log import read_history
-from trust.record.matrix import members
 
 REFRESH_S = 0.5
 
@@ -99,8 +90,8 @@ def demo(name: str, out: Path | None, peers: int, rounds: int, steps: int, no_al
         if not alone:
             console.print(f"\nstopped; the peers had finished, see {folder}")
             sys.exit(INTERRUPTED)
-    _show(scenario, peers_of_demo, rows, alone, folder, console)
-    _write_results(folder / "results.json", name, peers_of_demo, rows, alone)
+    show_results(scenario, peers_of_demo, rows, alone, folder, console)
+    write_results(folder / "results.json", name, peers_of_demo, rows, alone)
     _say_what_next(peers_of_demo[0].name, peers_of_demo[1].name, folder, console)
 
 
@@ -153,37 +144,6 @@ def _check_alive(rows: Sequence[DemoPeerRow], folder: Path) -> None:
             )
 
 
-def _show(
-    scenario: DemoScenario,
-    peers_of_demo: Sequence[DemoPeer],
-    rows: Sequence[DemoPeerRow],
-    alone: dict[str, float],
-    folder: Path,
-    console: Console,
-) -> None:
-    from trust.inspection.show.plots import save_heat_map
-
-    matrix = _matrix(peers_of_demo)
-    console.print()
-    console.print("[bold]who learned from whom")
-    print_summary(matrix, console)
-    console.print()
-    console.print(_perplexities(rows, alone, scenario.column))
-    console.print(f"[bold]what to look at[/bold]  {scenario.watch}")
-    first = read_history(peers_of_demo[0].home.history).entries
-    if expected := told(entry.record for entry in first):
-        console.print(
-            f"[bold]what to expect[/bold]  Trained alone is the same number of steps. {expected}",
-            highlight=False,
-        )
-    save_heat_map(matrix, folder / "trust.png")
-
-
-def _matrix(peers_of_demo: Sequence[DemoPeer]) -> Summary:
-    entries = [entry for one in peers_of_demo for entry in read_history(one.home.history).entries]
-    return summary(members(entries), ())
-
-
 def _say_what_next(name: str, other: str, folder: Path, console: Console) -> None:
     console.print()
     console.print(
@@ -201,61 +161,3 @@ def _say_what_next(name: str, other: str, folder: Path, console: Console) -> Non
         ("a peer of your own", "gossipllm init DIR --data YOUR_TEXT"),
     ):
         console.print(f"  [dim]# {what}[/dim]\n  {command}", soft_wrap=True)
-
-
-def _perplexities(rows: Sequence[DemoPeerRow], alone: dict[str, float], column: str) -> Table:
-    table = Table(title="perplexity on own test text", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("peer")
-    table.add_column("text")
-    if column:
-        table.add_column(column)
-    for name in ("before", "trained alone", "together", "gain"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        together = _perplexity(row.test_loss)
-        by_itself = _perplexity(alone.get(row.name))
-        gain = "" if by_itself is None or together is None else f"{100 * (1 - together / by_itself):+.1f} %"
-        values = (_perplexity(row.base_loss), by_itself, together)
-        particular = (row.particular,) if column else ()
-        shown = (row.name, row.language, *particular)
-        table.add_row(*shown, *("" if one is None else f"{one:.1f}" for one in values), gain)
-    return table
-
-
-def _perplexity(loss: float | None) -> float | None:
-    return None if loss is None else math.exp(min(loss, 50.0))
-
-
-def _write_results(
-    path: Path,
-    scenario: str,
-    peers_of_demo: Sequence[DemoPeer],
-    rows: Sequence[DemoPeerRow],
-    alone: dict[str, float],
-) -> None:
-    """Write schema 2: test losses in nats per token, trust rows by name, bytes, and `particular` in words."""
-    names = {one.peer: one.name for one in peers_of_demo}
-    results = {
-        "schema": 2,
-        "scenario": scenario,
-        "rounds": peers_of_demo[0].config.round.rounds,
-        "steps": peers_of_demo[0].config.round.steps,
-        "peers": [
-            {
-                "name": row.name,
-                "language": row.language,
-                "particular": row.particular,
-                "test_loss": {
-                    "before": row.base_loss,
-                    "alone": alone.get(row.name),
-                    "together": row.test_loss,
-                },
-                "trust": {names.get(peer, peer): weight for peer, weight in row.weights.items()},
-                "sent_bytes": row.sent,
-                "received_bytes": row.received,
-            }
-            for row in rows
-        ],
-    }
-    data = (json.dumps(results, indent=2) + "\n").encode()
-    write_output(path, lambda file: file.write(data))

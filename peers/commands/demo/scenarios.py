@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig
+from gossipllm.config import EMBEDDED, AdapterConfig, HeadsConfig, LayersConfig
 from peers.home.config import MergeConfig, PeerConfig
 from trust.rows.config import TrustConfig
 
@@ -64,6 +64,8 @@ _BATCHES: Final = (2, 2, 4, 8)
 _BLOCKS: Final = (1, 2, 1, 2)
 _CAPACITIES: Final = (100, 200, 100, 200)
 _RANKS: Final = (2, 16, 2, 16)
+_MODELS: Final = ("embedded-small", "embedded-small", EMBEDDED, "embedded-1024")
+_SIZES: Final = {EMBEDDED: "large", "embedded-small": "small", "embedded-1024": "1024"}
 
 
 def _tokens(config: PeerConfig, index: int) -> PeerConfig:
@@ -94,6 +96,12 @@ def _ranks(config: PeerConfig, index: int) -> PeerConfig:
     return replace(config, adapter=AdapterConfig(rank=_RANKS[index]), training=training)
 
 
+def _sizes(config: PeerConfig, index: int) -> PeerConfig:
+    # The default share of a round this short does not pay for one step of distilling (sim/FINDINGS.md).
+    merge = MergeConfig(also="distil", distil_share=1.0)
+    return replace(config, model=replace(config.model, name=_MODELS[index]), merge=merge)
+
+
 def _processed(_: PeerConfig, event: Event) -> str:
     return f"{event['tokens']:,}" if event else ""
 
@@ -112,6 +120,10 @@ def _owned(_: PeerConfig, event: Event) -> str:
 
 def _rank(config: PeerConfig, _: Event) -> str:
     return str(config.adapter.rank)
+
+
+def _size(config: PeerConfig, _: Event) -> str:
+    return _SIZES[config.model.name]
 
 
 SCENARIOS: Final[dict[str, DemoScenario]] = {
@@ -155,6 +167,16 @@ SCENARIOS: Final[dict[str, DemoScenario]] = {
         column="rank",
         particular=_rank,
         watch="The gains by rank: what rank 2 has of rank 16, and whether rank 16 loses by listening to rank 2.",
+    ),
+    "sizes": DemoScenario(
+        about="unequal models: two phones, a laptop, and another tokenizer",
+        readings=_FRENCH,
+        configured=_sizes,
+        column="model",
+        particular=_size,
+        watch="What each pair does, and the gains by model. Only the phones hold the same model and mix adapters; the "
+        "others meet through predictions on the public text. Distilling takes up to as long again as the local steps; "
+        '"gossipllm sim sizes" holds it against as many steps toward the peer\'s own predictions.',
     ),
 }
 """Name -> scenario, the default first."""

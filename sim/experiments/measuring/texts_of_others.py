@@ -12,9 +12,9 @@ from dataclasses import replace
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.learning.merging.averages import mean_loss, weights_of
+from gossipllm.text.bits import bits_per_byte
 from gossipllm.text.partitions import Share
 from gossipllm.work import Open, Opened
-from sim.experiments.retokenised import bits_per_byte
 from sim.experiments.shares import read_by_peers
 from wire.digest import Content
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from gossipllm.config import EMBEDDED
 from gossipllm.model.loading.models import load_tokenizer
 from gossipllm.text.partitions import Share
 from gossipllm.text.windows import Splits, cut, tokenise
-from sim.experiments.retokenised import bits_per_byte, retokenised
+from sim.experiments.retokenised import retokenised
 
 TEXT = "Où est le serveur\xa0? Il n'est pas là, répète-t-il. Voilà l'été.\n" * 12
 
@@ -70,24 +69,3 @@ def test_its_tokens_are_counted_in_the_new_tokenizer(tokenizer: Any) -> None:
     made = retokenised(share_of(tokenizer), tokenizer, ByteTokenizer())
 
     assert made.tokens_C.tolist() == [0, made.splits.train_WT.size]
-
-
-def test_a_bit_for_every_bit_is_what_uniform_bytes_cost(tokenizer: Any) -> None:
-    made = retokenised(share_of(tokenizer), tokenizer, ByteTokenizer())
-
-    ascii_WT = made.splits.test_WT[(made.splits.test_WT < 128).all(axis=1)]
-    assert len(ascii_WT)
-    assert bits_per_byte(8 * math.log(2), ascii_WT, ByteTokenizer()) == pytest.approx(8)
-
-
-def test_one_text_costs_the_same_bits_a_byte_in_tokens_of_any_length() -> None:
-    words_WT = np.array([[256, *b"abcdef"]])
-    pairs_WT = np.array([[0, 1, 2, 3]])
-
-    class Pairs(ByteTokenizer):
-        def batch_decode(self, ids: list[list[int]], *, skip_special_tokens: bool) -> list[str]:
-            return ["".join(("", "ab", "cd", "ef")[one] for one in window) for window in ids]
-
-    assert bits_per_byte(1.0, words_WT, ByteTokenizer()) == pytest.approx(
-        bits_per_byte(2.0, pairs_WT, Pairs())
-    )

@@ -11,13 +11,13 @@ import torch
 
 from gossipllm.config import LearnerConfig, ReferenceConfig, TrainingConfig
 from gossipllm.learning.learner_pool import LearnerPool
+from gossipllm.text.bits import bits_per_byte
 from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import RoundConfig
 from sim.adversaries.config import AttackConfig
 from sim.experiments.configurations import learner_config
 from sim.experiments.measuring.metrics import RunMetrics
 from sim.experiments.methods import method_named
-from sim.experiments.retokenised import bits_per_byte
 from sim.experiments.run import simulate
 from sim.experiments.scenarios import Scenario, TextConfig
 from sim.experiments.shares import read_by_peers, shares_of

@@ -81,7 +81,13 @@ def test_four_peers_find_out_who_reads_their_language(tmp_path: Path) -> None:
 @pytest.mark.battery
 @pytest.mark.parametrize(
     ("scenario", "options"),
-    [("tokens", ["--no-alone"]), ("layers", []), ("heads", ["--no-alone"]), ("ranks", ["--no-alone"])],
+    [
+        ("tokens", ["--no-alone"]),
+        ("layers", []),
+        ("heads", ["--no-alone"]),
+        ("ranks", ["--no-alone"]),
+        ("sizes", []),
+    ],
 )
 def test_each_scenario_comes_to_its_end_and_says_what_to_look_at(
     tmp_path: Path, scenario: str, options: list[str]
@@ -125,6 +131,9 @@ def test_peers_of_a_scenario_differ_in_what_it_is_about(tmp_path: Path) -> None:
     assert [one.heads.capacity for one in configs["heads"]] == [100, 200, 100, 200]
     assert {one.adapter.train for one in configs["heads"]} == {"heads"}
     assert {one.trust.tokens_power for one in configs["tokens"]} == {1.0}
+    models = ["embedded-small", "embedded-small", "embedded", "embedded-1024"]
+    assert [one.model.name for one in configs["sizes"]] == models
+    assert {one.merge.also for one in configs["sizes"]} == {"distil"}
     sizes = [Path(one.data.path).stat().st_size for one in configs["tokens"]]
     batches = [one.training.batch_windows for one in configs["tokens"]]
     for size, batch in zip(sizes, batches, strict=True):
@@ -144,6 +153,7 @@ def test_a_pair_is_of_one_language(tmp_path: Path) -> None:
         ("layers", "", "3-4"),
         ("heads", "", "11"),
         ("ranks", "16", "16"),
+        ("sizes", "small", "small"),
     ],
 )
 def test_the_table_has_a_column_for_what_is_particular(
@@ -183,6 +193,23 @@ def test_the_table_has_a_column_for_what_is_particular(
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
     assert f" {chosen.column} " in text
+
+
+@pytest.mark.battery
+def test_peers_of_unequal_models_say_what_they_do_with_each_other(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    with start(folder, "--scenario", "sizes", "--rounds", "3", "--steps", "8", "--no-alone") as demo:
+        output, _ = demo.communicate(timeout=240)
+    assert demo.returncode == 0, output
+    assert "bits a byte on own test text" in output
+    peers = {one["name"]: one for one in json.loads((folder / "results.json").read_text())["peers"]}
+    assert peers["amelie"]["relations"]["basile"] == "merges"
+    assert peers["amelie"]["relations"]["clara"] == "distils"
+    assert peers["clara"]["relations"]["amelie"] == "distils"
+    for one in peers.values():
+        assert one["bits_per_byte"]["alone"] is None
+        assert 1 < one["bits_per_byte"]["together"] < one["bits_per_byte"]["before"] < 8
+        assert len(one["relations"]) == 3
 
 
 @pytest.mark.parametrize("phase", ["starting", "training"])

@@ -1,0 +1,129 @@
+"""The end of the demo: who learned from whom, what each gained over training alone, and `results.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from peers.commands.demo.board import DemoPeerRow
+from peers.commands.demo.demo_peers import DemoPeer
+from peers.commands.demo.pairs import pairs, pairs_meaning, pairs_table
+from peers.commands.demo.scenarios import DemoScenario
+from peers.commands.demo.units import Unit, differ, unit_of
+from trust.expectation import told
+from trust.files import write_output
+from trust.inspection.reading.summary import summary
+from trust.inspection.show.tables import print_summary
+from trust.record.history import Entry
+from trust.record.log import read_history
+from trust.record.matrix import members
+
+Losses = dict[str, float | None]
+"""Test losses of one peer, before, alone and together, in nats a token."""
+
+
+def show_results(
+    scenario: DemoScenario,
+    peers_of_demo: Sequence[DemoPeer],
+    rows: Sequence[DemoPeerRow],
+    alone: Mapping[str, float],
+    folder: Path,
+    console: Console,
+) -> None:
+    from trust.inspection.show.plots import save_heat_map
+
+    entries = _entries(peers_of_demo)
+    matrix = summary(members([entry for own in entries.values() for entry in own]), ())
+    console.print()
+    console.print("[bold]who learned from whom")
+    print_summary(matrix, console)
+    console.print()
+    if differ(peers_of_demo):
+        found = pairs(entries)
+        console.print(pairs_table(found))
+        for line in pairs_meaning(found):
+            console.print(f"  [dim]{line}[/dim]")
+        console.print()
+    console.print(gains(rows, alone, scenario.column, unit_of(peers_of_demo)))
+    console.print(f"[bold]what to look at[/bold]  {scenario.watch}")
+    if expected := told(entry.record for entry in entries[peers_of_demo[0].name]):
+        console.print(
+            f"[bold]what to expect[/bold]  Trained alone is the same number of steps. {expected}",
+            highlight=False,
+        )
+    save_heat_map(matrix, folder / "trust.png")
+
+
+def gains(rows: Sequence[DemoPeerRow], alone: Mapping[str, float], column: str, unit: Unit) -> Table:
+    """A row for each peer: its test text before, trained alone, and together."""
+    table = Table(title=f"{unit.name} on own test text", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("peer")
+    table.add_column("text")
+    if column:
+        table.add_column(column)
+    for name in ("before", "trained alone", "together", "gain"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        losses = _losses(row, alone)
+        values = {name: None if loss is None else unit.shown(row.name, loss) for name, loss in losses.items()}
+        by_itself, together = values["alone"], values["together"]
+        gain = "" if by_itself is None or together is None else f"{100 * (1 - together / by_itself):+.1f} %"
+        shown = ("" if one is None else f"{one:.{unit.places}f}" for one in values.values())
+        table.add_row(row.name, row.language, *((row.particular,) if column else ()), *shown, gain)
+    return table
+
+
+def write_results(
+    path: Path,
+    scenario: str,
+    peers_of_demo: Sequence[DemoPeer],
+    rows: Sequence[DemoPeerRow],
+    alone: Mapping[str, float],
+) -> None:
+    """Write schema 2: test losses in nats per token, trust rows by name, bytes, and `particular` in words. Where base
+    models differ also each peer's relation to every other, and its losses in bits a byte."""
+    names = {one.peer: one.name for one in peers_of_demo}
+    unlike = differ(peers_of_demo)
+    found = pairs(_entries(peers_of_demo)) if unlike else {}
+    unit = unit_of(peers_of_demo)
+
+    def of_peer(row: DemoPeerRow) -> dict[str, object]:
+        losses = _losses(row, alone)
+        result: dict[str, object] = {
+            "name": row.name,
+            "language": row.language,
+            "particular": row.particular,
+            "test_loss": losses,
+            "trust": {names.get(peer, peer): weight for peer, weight in row.weights.items()},
+            "sent_bytes": row.sent,
+            "received_bytes": row.received,
+        }
+        if unlike:
+            result["relations"] = found[row.name]
+            result["bits_per_byte"] = {
+                name: None if loss is None else unit.shown(row.name, loss) for name, loss in losses.items()
+            }
+        return result
+
+    results = {
+        "schema": 2,
+        "scenario": scenario,
+        "rounds": peers_of_demo[0].config.round.rounds,
+        "steps": peers_of_demo[0].config.round.steps,
+        "peers": [of_peer(row) for row in rows],
+    }
+    data = (json.dumps(results, indent=2) + "\n").encode()
+    write_output(path, lambda file: file.write(data))
+
+
+def _losses(row: DemoPeerRow, alone: Mapping[str, float]) -> Losses:
+    return {"before": row.base_loss, "alone": alone.get(row.name), "together": row.test_loss}
+
+
+def _entries(peers_of_demo: Sequence[DemoPeer]) -> dict[str, Sequence[Entry]]:
+    return {one.name: read_history(one.home.history).entries for one in peers_of_demo}
