@@ -157,9 +157,12 @@ def decode_reply(data: bytes) -> Reply:
 
 def _announcement(header: bytes, payload: bytes) -> Announcement:
     announcement = _decode(_announcements, header, "announcement")
-    _check_distinct("shares", [share.to for share in announcement.shares])
-    _check_distinct("contexts", [context.key for context in announcement.contexts])
-    _check_payload(announcement, payload)
+    if announcement.shares:
+        _check_distinct("shares", [share.to for share in announcement.shares])
+    if announcement.contexts:
+        _check_distinct("contexts", [context.key for context in announcement.contexts])
+    if payload:
+        _check_payload(announcement, payload)
     return announcement
 
 
@@ -169,8 +172,6 @@ def _check_distinct(field: str, keys: list[bytes]) -> None:
 
 
 def _check_payload(announcement: Announcement, payload: bytes) -> None:
-    if not payload:
-        return
     # Lengths before the digest, so that a payload that cannot be right costs no hash.
     if len(payload) > MAX_INLINE_BYTES:
         raise WireError("frame.payload", f"{len(payload)} > {MAX_INLINE_BYTES} bytes")

@@ -21,9 +21,8 @@ Axis: U units of the network.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from math import prod
 from typing import Annotated, Final, TypeAlias
 
@@ -31,6 +30,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from wire.bounded import BoundedDict
 from wire.digest import fingerprint_of
 from wire.errors import WireError
 from wire.floats import F32
@@ -39,6 +39,13 @@ from wire.tensors import WIDTH, Codec, Layout, TensorSpec, check_update, decode_
 MAX_RANK: Final = 256
 MAX_UNITS: Final = 8_192
 """Most units of a network; their bitmap takes 1,024 bytes of an announcement."""
+
+MAX_SIZES: Final = 256
+"""Offers whose size a schema remembers. The answer is found once a schema and not once a process, because a simulated
+world has a schema for each of its peers."""
+MAX_LAYOUTS: Final = 16
+"""Offers whose layout a schema remembers. Few: most neighbours offer the same units, and a layout holds the names and
+shapes of all tensors."""
 
 RANK: Final = 0
 """Placeholder in a shape for the rank of an adapter's factors."""
@@ -78,6 +85,8 @@ class Schema:
     """How many numbers of each unit do not depend on the rank."""
     each_U: I64 = field(init=False, repr=False)
     """How many numbers of each unit every rank adds."""
+    _sizes: BoundedDict[Offer, int] = field(init=False, repr=False)
+    _layouts: BoundedDict[Offer, Layout] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.units) <= MAX_UNITS:
@@ -90,6 +99,8 @@ class Schema:
         object.__setattr__(self, "fixed_U", counts_U2[:, 0])
         object.__setattr__(self, "each_U", counts_U2[:, 1])
         object.__setattr__(self, "ranked", bool(counts_U2[:, 1].any()))
+        object.__setattr__(self, "_sizes", BoundedDict[Offer, int](MAX_SIZES))
+        object.__setattr__(self, "_layouts", BoundedDict[Offer, Layout](MAX_LAYOUTS))
 
     @property
     def fingerprint(self) -> bytes:
@@ -142,12 +153,28 @@ class Schema:
 
         Takes 20 microseconds for 8,192 units where the answer is not cached (measured).
         """
-        return _size(self, offer)
+        known = self._sizes.get(offer)
+        if known is None:
+            known = self._sizes[offer] = self._size(offer)
+        return known
+
+    def _size(self, offer: Offer) -> int:
+        self.check(offer)
+        held_U = self.held(offer)
+        numbers = int(self.fixed_U @ held_U) + offer.rank * int(self.each_U @ held_U)
+        return _HEAD.size + len(offer.units) + numbers * WIDTH[self.codec]
 
     def layout(self, offer: Offer) -> Layout:
         """The tensors of an offer, in the order in which they are sent. Raises `WireError`."""
-        self.check(offer)
-        return _layout(self, offer)
+        known = self._layouts.get(offer)
+        if known is None:
+            known = self._layouts[offer] = Layout(tuple(self._specs(offer)), self.codec)
+        return known
+
+    def _specs(self, offer: Offer) -> Iterator[TensorSpec]:
+        for index in self.indices(offer):
+            for name, shape in self.units[index].tensors:
+                yield TensorSpec(name, tuple(length or offer.rank for length in shape))
 
     def held(self, offer: Offer) -> NDArray[np.uint8]:
         """`(U,)`: 1 for each unit that is offered, 0 for the others."""
@@ -207,25 +234,6 @@ def _split(data: bytes, schema: Schema) -> tuple[Offer, memoryview]:
     if len(data) != size:
         raise WireError("update.length", f"{len(data)} bytes, what it offers has {size}")
     return offer, memoryview(data)[_HEAD.size + len(offer.units) :]
-
-
-@lru_cache(maxsize=256)
-def _size(schema: Schema, offer: Offer) -> int:
-    schema.check(offer)
-    held_U = schema.held(offer)
-    numbers = int(schema.fixed_U @ held_U) + offer.rank * int(schema.each_U @ held_U)
-    return _HEAD.size + len(offer.units) + numbers * WIDTH[schema.codec]
-
-
-# Few entries: most neighbours offer the same units, and a layout holds the names and shapes of all tensors.
-@lru_cache(maxsize=16)
-def _layout(schema: Schema, offer: Offer) -> Layout:
-    specs = [
-        TensorSpec(name, tuple(length or offer.rank for length in shape))
-        for index in schema.indices(offer)
-        for name, shape in schema.units[index].tensors
-    ]
-    return Layout(tuple(specs), schema.codec)
 
 
 def _check_names(what: str, names: Collection[str]) -> None:

@@ -7,7 +7,7 @@ answer each cost the time of asking. Sources that put the asker off are asked ag
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from peers.core.effects import Effect, Pull
@@ -21,9 +21,10 @@ LATER_S: Final = (0.4, 0.8, 1.6, 3.2)
 """Pauses before sources that put the asker off are asked again: those of `peers.net.streams.blob_puller`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Asking:
-    """A pull in progress: the sources of this attempt, the index of the next one, and those that put the asker off."""
+    """A pull in progress: the sources of this attempt, the index of the next one, and those that put the asker off. One
+    call at a time is planned for it, so it is changed in place."""
 
     node: SimulatedPeer
     life: int
@@ -31,7 +32,7 @@ class _Asking:
     sources: tuple[PeerId, ...]
     next: int = 0
     attempt: int = 0
-    later: tuple[PeerId, ...] = ()
+    later: list[PeerId] = field(default_factory=list[PeerId])
 
     @property
     def lives(self) -> bool:
@@ -62,16 +63,16 @@ class Pulls:
         """Ask the next source in reach."""
         node, digest = asking.node, asking.pull.digest
         for number, source in enumerate(asking.sources[asking.next :], asking.next):
-            now = replace(asking, next=number)
+            asking.next = number
             if source in self._outsiders:
                 data = self._outsiders[source].get(digest)
                 took = self._line.latency_s() + self._line.latency_s()
                 self._agenda.after(
-                    took, self._blob_came, now, None if self._line.is_lost_by_chance() else data
+                    took, self._blob_came, asking, None if self._line.is_lost_by_chance() else data
                 )
                 return
             if source in node.links:
-                self._agenda.after(self._line.latency_s(), self._asked, now, node.links[source])
+                self._agenda.after(self._line.latency_s(), self._asked, asking, node.links[source])
                 return
         self._agenda.after(self._line.latency_s(), self._nobody_has, asking)
 
@@ -82,7 +83,7 @@ class Pulls:
         data = holder.core.blob(digest, node.id) if heard else None
         if data is None:
             if heard and holder.core.withholds(digest, node.id):
-                asking = replace(asking, later=(*asking.later, holder.id))
+                asking.later.append(holder.id)
             self._agenda.after(self._line.latency_s(), self._blob_came, asking, None)
             return
         self._tell(holder, Showed(digest=digest, peer=node.id))
@@ -98,14 +99,17 @@ class Pulls:
             if len(data) == pull.size and digest_of(data) == pull.digest:
                 self._tell(node, Pulled(request=pull.request, content=Content(pull.digest, data)))
                 return
-        self._ask(replace(asking, next=asking.next + 1))
+        asking.next += 1
+        self._ask(asking)
 
     def _nobody_has(self, asking: _Asking) -> None:
         if not asking.lives:
             return
         if asking.later and asking.attempt < len(LATER_S):
-            again = replace(asking, sources=asking.later, next=0, attempt=asking.attempt + 1, later=())
-            self._agenda.after(LATER_S[asking.attempt], self._ask, again)
+            pause_s = LATER_S[asking.attempt]
+            asking.sources, asking.later, asking.next = tuple(asking.later), [], 0
+            asking.attempt += 1
+            self._agenda.after(pause_s, self._ask, asking)
             return
         why = "all put it off" if asking.later else "nobody has it"
         self._tell(asking.node, NotPulled(request=asking.pull.request, why=why, later=bool(asking.later)))

@@ -130,7 +130,7 @@ class _Author:
 
     @property
     def latest(self) -> int:
-        return max(self.rounds, default=self.earlier[0] if self.earlier else -1)
+        return max(self.rounds) if self.rounds else self.earlier[0] if self.earlier else -1
 
     def digest(self, round_: int) -> bytes | None:
         """The announcement of this round, if it is remembered."""
@@ -166,10 +166,10 @@ class Ledger:
 
     def rows(self) -> tuple[SavedHeard, ...]:
         """The latest accepted announcement of each author that is worth saving."""
-        known = [(key, one) for key, one in self._authors.items() if one.latest >= 0]
-        known.sort(key=lambda pair: self._seated(pair[1].id))
+        known = [(key, one, latest) for key, one in self._authors.items() if (latest := one.latest) >= 0]
+        known.sort(key=lambda row: self._seated(row[1].id))
         return tuple(
-            SavedHeard(key, one.latest, one.digest(one.latest) or b"") for key, one in known[-MAX_SAVED:]
+            SavedHeard(key, latest, one.digest(latest) or b"") for key, one, latest in known[-MAX_SAVED:]
         )
 
     def admit(

@@ -97,6 +97,10 @@ class Inbox:
         self.changes = 0
         self._complete: dict[PeerId, ReceivedAnnouncement] = {}
         self._newest: dict[PeerId, ReceivedAnnouncement] = {}
+        self._incomplete: dict[PeerId, ReceivedAnnouncement] = {}
+        """Those of the newest that are not complete, so that a fetch need not look at every author."""
+        self._places: dict[PeerId, int] = {}
+        """Author -> its place in the order in which authors were first heard."""
         self._turn = 0
         self._doors_open = True
         self._next_turn: dict[PeerId, ReceivedAnnouncement] = {}
@@ -111,6 +115,16 @@ class Inbox:
     def complete(self) -> Iterator[ReceivedAnnouncement]:
         """The newest complete announcement of each author."""
         return iter(self._complete.values())
+
+    def incomplete(self) -> list[ReceivedAnnouncement]:
+        """The newest announcement of each author that lacks a wanted blob, in the order of `newest`."""
+        entries = list(self._incomplete.values())
+        if len(entries) > 1:
+            entries.sort(key=self._place)
+        return entries
+
+    def _place(self, entry: ReceivedAnnouncement) -> int:
+        return self._places[entry.author]
 
     def lately(self, max_age: int) -> list[ReceivedAnnouncement]:
         """The newest announcement of each author that was heard within the last `max_age` rounds."""
@@ -176,11 +190,21 @@ class Inbox:
         entry.arrived = self.arrived
         if known is not None:
             entry.failures, entry.delays = known.failures, known.delays
-        self._newest[entry.author] = entry
+        self._set_newest(entry)
         if len(self._newest) > MAX_AUTHORS:
             self.remove(self._least_missed(keepers))
         self._settle(entry)
         return True
+
+    def _set_newest(self, entry: ReceivedAnnouncement) -> None:
+        author = entry.author
+        self._newest[author] = entry
+        # `arrived` grows with every announcement, so it is above the places of all authors heard before.
+        self._places.setdefault(author, self.arrived)
+        if entry.complete:
+            self._incomplete.pop(author, None)
+        else:
+            self._incomplete[author] = entry
 
     def _least_missed(self, keepers: Container[PeerId]) -> PeerId:
         kin = sum(one.relation == "merges" for one in self._newest.values())
@@ -201,11 +225,14 @@ class Inbox:
             entry.evidence = content
         else:
             entry.update = content
-        newest = self._newest.get(entry.author)
+        complete, newest = entry.complete, self._newest.get(entry.author)
         if newest is not None:
             newest.failures = 0
-            newest.delays = 0 if entry.complete else newest.delays
-        self._settle(entry)
+            newest.delays = 0 if complete else newest.delays
+        if complete:
+            if newest is entry:
+                self._incomplete.pop(entry.author, None)
+            self._settle(entry)
 
     def _settle(self, entry: ReceivedAnnouncement) -> None:
         """Make it the author's newest complete announcement, if it is that and the author was not removed."""
@@ -221,6 +248,8 @@ class Inbox:
 
     def remove(self, author: PeerId) -> None:
         self._newest.pop(author, None)
+        self._incomplete.pop(author, None)
+        self._places.pop(author, None)
         self._complete.pop(author, None)
         self._next_turn.pop(author, None)
         self.changes += 1
@@ -231,7 +260,7 @@ class Inbox:
         self.changes += 1
         if stale is not None and self._newest[author] is stale:
             # A new object: the round in progress may still hold the old one with its blobs.
-            self._newest[author] = replace(stale, update=None, evidence=None)
+            self._set_newest(replace(stale, update=None, evidence=None))
 
     def close(self) -> None:
         """The round begins to choose: announcements that come before `turn` belong to the next round."""

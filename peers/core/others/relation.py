@@ -15,6 +15,7 @@ it does not hold sends updates that do not fit, or that do not help.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Final
 
 from peers.core.config import CoreConfig
@@ -45,6 +46,7 @@ class Relations:
 
     def __init__(self, config: CoreConfig, terms: Terms) -> None:
         self._ours = terms.fingerprints
+        self._own = _own_fields(terms.fingerprints)
         strategy, kinds = strategy_of(config.trust), evidence_of(config.trust)
         # A row that is fitted, and every other kind of evidence, needs an update that this peer's base can compute.
         comparable = (
@@ -58,7 +60,7 @@ class Relations:
             self._foreign = "distils"
 
     def to(self, theirs: Fingerprints) -> Relation:
-        if all(getattr(theirs, name) == getattr(self._ours, name) for name in OWN_FIELDS):
+        if _own_fields(theirs) == self._own:
             return "merges"
         return self._foreign if theirs.tokenizer == self._ours.tokenizer else "apart"
 
@@ -86,3 +88,6 @@ def other_network(
     if differs is not None or net == our_net:
         return differs
     return "net", f"another network name than {name!r}"
+
+
+_own_fields = attrgetter(*OWN_FIELDS)

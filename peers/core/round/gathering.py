@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable
 
 from gossipllm.work import Weigh, Weighed
 from peers.core.config import CoreConfig
@@ -73,28 +73,34 @@ class Gatherer:
     def waits(self, stage: Gathering, our_round: int) -> bool:
         """Whether to wait on: below the quorum, and for a connected neighbour that is awaited
         (`peers.core.others.awaiting`) and neither freshly weighed nor declined."""
-        quorum, done = self._config.round.quorum, self._done(stage, our_round)
-        if 0 < quorum <= len(done | stage.declined):
+        quorum = self._config.round.quorum
+        if quorum > 0 and quorum <= len(self._done(stage, our_round) | stage.declined):
             return False
-        return next(self._awaited(stage, done), None) is not None
+        # The hottest loop of a round: it ends at the first neighbour that is awaited.
+        for peer in self._others.connected:
+            if not self._is_done(stage, peer, our_round) and self._others.awaiting.is_awaited(peer):
+                return True
+        return False
 
     def end_of_patience(self, stage: Gathering, our_round: int) -> None:
         """Note whom this round waited for in vain."""
-        done = self._done(stage, our_round)
-        self._others.awaiting.waited_in_vain(list(self._awaited(stage, done)))
+        awaited = self._others.awaiting.is_awaited
+        here = [peer for peer in self._others.connected if not self._is_done(stage, peer, our_round)]
+        self._others.awaiting.waited_in_vain([peer for peer in here if awaited(peer)])
 
     def _done(self, stage: Gathering, our_round: int) -> set[PeerId]:
         """The neighbours of our base that are freshly weighed."""
-        return {
-            author
-            for author, one in stage.weighed.items()
-            if one.received.relation == "merges" and self._is_fresh(one.received, our_round)
-        }
+        return {author for author, one in stage.weighed.items() if self._counts(one, our_round)}
 
-    def _awaited(self, stage: Gathering, done: Container[PeerId]) -> Iterator[PeerId]:
-        awaited = self._others.awaiting.is_awaited
-        here = (peer for peer in self._others.connected if peer not in done and peer not in stage.declined)
-        return (peer for peer in here if awaited(peer))
+    def _is_done(self, stage: Gathering, peer: PeerId, our_round: int) -> bool:
+        """Whether a neighbour is declined, or freshly weighed."""
+        if peer in stage.declined:
+            return True
+        weighed = stage.weighed.get(peer)
+        return weighed is not None and self._counts(weighed, our_round)
+
+    def _counts(self, member: Participant, our_round: int) -> bool:
+        return member.received.relation == "merges" and self._is_fresh(member.received, our_round)
 
     def measured(self, member: Participant, answer: Weighed) -> Participant | None:
         """The participant with its distances; None where they are not valid measures."""

@@ -89,6 +89,11 @@ class ContextExchange:
         """Fetched contexts by key."""
         return self._fetched
 
+    @property
+    def seeks(self) -> bool:
+        """Whether a context is wanted that is neither here nor being fetched."""
+        return self._wanted is not None and self._wanted not in self._fetched and self._open is None
+
     def fetch(
         self,
         entries: Sequence[ReceivedAnnouncement],
@@ -97,7 +102,7 @@ class ContextExchange:
     ) -> list[Pull]:
         """Ask for the wanted context, if it is neither here nor being fetched, and a neighbour announces it."""
         key = self._wanted
-        if key is None or key in self._fetched or self._open is not None:
+        if key is None or not self.seeks:
             return []
         source = self._source(key, entries, weights, connected)
         if source is None:

@@ -120,11 +120,13 @@ class Fetching:
     def fetch_missing(self) -> list[Effect]:
         """Ask for missing blobs of this round's partners, but for those that were put off."""
         effects: list[Effect] = []
-        for entry in [one for one in self._inbox.newest() if not one.complete]:
+        for entry in self._inbox.incomplete():
             effects += self.fetch(entry)
         return [*effects, *self.fetch_context()]
 
     def fetch_context(self) -> list[Effect]:
+        if not self.contexts.seeks:
+            return []
         return [
             *self.contexts.fetch(
                 self._neighbours.lately(), self._neighbours.weights, self._neighbours.connected

@@ -198,7 +198,7 @@ class Decider:
         nobody = alone(len(participants.members))
         if self._config.round.guard:
             candidates = _distinct(
-                replace(one, row=self._bounded(one.row, participants)) for one in candidates
+                Candidate(one.temperature, self._bounded(one.row, participants)) for one in candidates
             )
         if all(one.row == nobody for one in candidates):
             return self._merge(participants, Choice(nobody, None, "alone"), ())
