@@ -49,9 +49,9 @@ from trust.rows.config import TrustConfig, evidence_of
 from trust.rows.evidence_kinds import EVIDENCE, Evidence, Factor
 from trust.rows.strategies import STRATEGIES, Form
 
-TrainingText: TypeAlias = Literal["own", "trust", "public", "kind"]
-"""A peer's own training split; that and its "trust" split; that and the "public" text of the reference set; or the
-training splits of all peers of the same "kind", whose largest category is the same."""
+TrainingText: TypeAlias = Literal["own", "trust", "public", "kind", "all"]
+"""A peer's own training split; that and its "trust" split; that and the "public" text of the reference set; the
+training splits of all peers of the same "kind", whose largest category is the same; or those of "all" peers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +145,11 @@ METHODS: Final[dict[str, Method]] = {
         _plain("local"),
         about="every peer trains alone on the text of all peers of its kind, which no peer has",
         text="kind",
+    ),
+    "everybody": replace(
+        _plain("local"),
+        about="every peer trains alone on the text of all peers, in as many steps as on its own",
+        text="all",
     ),
     "fedavg": Method(about=STRATEGIES["uniform"].about, strategy="uniform", guard=False, merge="mean"),
     "tokens": Method(

@@ -98,6 +98,9 @@ def with_text_of(
                 )
                 for kind, share in zip(kinds, shares, strict=True)
             )
+        case "all":
+            everybody_WT = [share.splits.train_WT for share in shares]
+            return tuple(_trained_on(share, *everybody_WT) for share in shares)
         case _:
             assert_never(method.text)
 

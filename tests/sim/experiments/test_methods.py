@@ -49,6 +49,9 @@ def test_every_change_applies_to_every_method_or_says_why_not(name: str, change:
     AdapterConfig(start=method.start or "shared", train=method.train or "both")
 
 
+WITHOUT_ROWS = ("local", "pooled", "everybody", "local-code", "pushsum")
+
+
 def refusal(name: str, change: str) -> str:
     lone = change in ("share-a", "alternate")
     if (lone or change in ("frozen", "heads")) and name.endswith("-code"):
@@ -59,15 +62,20 @@ def refusal(name: str, change: str) -> str:
         return "whole adapters"
     if (lone or change in ("layers", "heads")) and name in ("s1-text", "s1-code"):
         return "whole adapters"
-    if change in ("nesterov", "noloco") and name in ("local", "pooled", "local-code", "pushsum"):
+    if change in ("nesterov", "noloco") and name in WITHOUT_ROWS:
         return "merges by a row"
-    if change == "tokens" and name in ("local", "pooled", "local-code", "theoretical", "pushsum"):
-        return "no row to weigh"
-    if change == "alone" and name in ("local", "pooled", "local-code", "pushsum"):
-        return "no row to record"
-    if change in ("distil", "selfdistil") and (
-        method_named(name).guard is False or name in ("local", "pooled", "local-code", "pushsum")
+    if change == "tokens" and name in (
+        "local",
+        "pooled",
+        "everybody",
+        "local-code",
+        "theoretical",
+        "pushsum",
     ):
+        return "no row to weigh"
+    if change == "alone" and name in WITHOUT_ROWS:
+        return "no row to record"
+    if change in ("distil", "selfdistil") and (method_named(name).guard is False or name in WITHOUT_ROWS):
         return "distilling needs a row"
     if change == "decay" and (method_named(name).guard is False or name == "pushsum"):
         return "needs the guard"

@@ -132,6 +132,11 @@ def test_pooled_training_has_the_training_text_of_all_peers_of_the_kind_and_no_o
     assert not any(test & windows for windows in pooled)
 
 
+def test_training_on_everybodys_text_is_the_same_for_all(dealt: tuple[Share, ...], pool: LearnerPool) -> None:
+    own, everybody = trained_on("local", dealt, pool), trained_on("everybody", dealt, pool)
+    assert everybody == [set[bytes]().union(*own)] * len(own)
+
+
 def test_training_on_the_trust_split_adds_that_split_alone(
     dealt: tuple[Share, ...], pool: LearnerPool
 ) -> None:
