@@ -34,10 +34,8 @@ from gossipllm.config import DataConfig, LearnerConfig, ModelConfig, TrainingCon
 from gossipllm.learning.jobs import PredictBytesJob, PredictJob
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
-from gossipllm.learning.passes.byte_predictions import placed
-from gossipllm.text.byte_positions import byte_positions
+from gossipllm.learning.next_bytes import placed
 from gossipllm.text.reference import demo_share
-from gossipllm.text.vocabulary import first_symbols, token_bytes
 from gossipllm.text.windows import cut, split, tokenise
 from gossipllm.work import Failed, Open, Train
 from trust.rows.byte_evidence import byte_distance, span_distance
@@ -85,9 +83,9 @@ def peers_of(base: str, *, count: int, steps: int, seed: int) -> list[Peer]:
         one = replace(config, training=replace(config.training, seed=seed * 100 + index))
         learners.append(pool.new_learner(one, split(windows_WT, data, seed=seed)))
     _done(pool.answer([(one, Open(request=1, config=config, snapshot=None)) for one in learners]))
-    vocabulary = token_bytes(tokenizer)
-    positions = byte_positions(reference.texts, reference.windows_WT, vocabulary)
-    symbols_V, windows_WT = first_symbols(vocabulary), reference.windows_WT
+    assert reference.in_bytes is not None, "both bases have byte rows"
+    positions, symbols_V = reference.in_bytes.positions, reference.in_bytes.symbols_V
+    windows_WT = reference.windows_WT
 
     def sent() -> list[bytes]:
         jobs = [PredictBytesJob(one.state, windows_WT, symbols_V, positions.shape.top) for one in learners]

@@ -66,7 +66,8 @@ class Train(_Word, frozen=True, kw_only=True):
 
     `average_from` asks for the moving average of the adapters that local steps result in
     (`gossipllm.learning.iterate_average`): it is kept from round to round, and measured where these steps end in a
-    trust loss of at least this. None keeps none.
+    trust loss of at least this. None keeps none. `byte_rows` asks for predictions that peers of other tokenizers can
+    compare.
     """
 
     request: RequestId
@@ -78,16 +79,19 @@ class Train(_Word, frozen=True, kw_only=True):
     receivers: tuple[str, ...] = ()
     rate: float = 1.0
     average_from: float | None = None
+    byte_rows: bool = False
 
 
 class Weigh(_Word, frozen=True, kw_only=True):
     """Measure the distance to a neighbour, by the configured strategy. `evidence` is its predictions blob, None where
-    none was fetched; `update` is None where it holds another base, and then all evidence is of predictions."""
+    none was fetched; `update` is None where it holds another base, and then all evidence is of predictions. Of a
+    neighbour with another tokenizer there are `byte_rows` alone."""
 
     request: RequestId
     author: str
     update: Content | None
     evidence: Content | None
+    byte_rows: Content | None = None
 
 
 class Finalist(msgspec.Struct, frozen=True, kw_only=True):
@@ -177,6 +181,9 @@ class Opened(_Word, frozen=True, kw_only=True):
     `layers` is the number of the model's blocks, `window` the length of a block window, 0 where all blocks are
     trained. Where contexts are distilled, `context_keys` names the context of each block window, by its first block,
     and none of them is longer than `context_bytes`. `mass` is the length of a pushed mass, 0 without push-sum.
+
+    `offsets` and `spans` are the shape of byte rows (`wire.byte_rows.ByteShape`), 0 where the reference set has none.
+    `no_byte_rows` says why this learner makes none; it is empty where it does.
     """
 
     request: RequestId
@@ -189,6 +196,9 @@ class Opened(_Word, frozen=True, kw_only=True):
     context_keys: tuple[bytes, ...] = ()
     context_bytes: int = 0
     mass: int = 0
+    offsets: int = 0
+    spans: int = 0
+    no_byte_rows: str = ""
     rows: int
     top: int
     vocabulary: int
@@ -233,7 +243,7 @@ class Trained(_Word, frozen=True, kw_only=True):
     for each measured layer and None for the others; it is empty where block windows are not drawn by it. `shares` are
     the masses to send to receivers, `contexts` those that this round distilled, which neighbours may fetch.
     `context_refused` says that the context in the request was bad and was not used. `note` tells users what did not
-    go as configured. `average` is None where none was measured.
+    go as configured. `average` is None where none was measured, `byte_rows` where none were asked for.
     """
 
     request: RequestId
@@ -254,6 +264,7 @@ class Trained(_Word, frozen=True, kw_only=True):
     context_refused: bool = False
     note: str = ""
     average: Averaged | None = None
+    byte_rows: Content | None = None
 
 
 class Weighed(_Word, frozen=True, kw_only=True):

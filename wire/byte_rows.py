@@ -75,6 +75,11 @@ class ByteShape:
         """Bytes of a blob with so many rows."""
         return self.map_bytes + rows * (3 * self.top + 1) + 2 * self.spans
 
+    def allows(self, size: int) -> bool:
+        """Whether a blob of this size can be one with rows at some of the offsets."""
+        rows, rest = divmod(size - self.size(0), 3 * self.top + 1)
+        return rest == 0 and 1 <= rows <= self.offsets
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ByteRows:

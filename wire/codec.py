@@ -30,7 +30,7 @@ MAGIC: Final = b"GLA3"
 SIGNING_CONTEXT: Final = b"gossipllm/announce/3\0"
 SIGNATURE_BYTES: Final = 64
 MAX_ANNOUNCEMENT_BYTES: Final = 6_144
-"""Bound of magic, length, header and signature together. An announcement takes about 700 bytes, and 6,003 where
+"""Bound of magic, length, header and signature together. An announcement takes about 700 bytes, and 6,065 where
 every field has its maximum length."""
 MAX_INLINE_BYTES: Final = 32_768
 """Evidence up to this size is sent inside the frame. A pubsub message must fit one Yamux frame (64 kB less the RPC

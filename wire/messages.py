@@ -3,7 +3,8 @@
 msgspec checks types and bounds while it decodes, and names the field that is wrong. `codec.py` checks what msgspec
 cannot: canonical bytes, and relations between fields. No message holds a shape, a dtype string or a type name: these
 follow from the announced offer, the base model and the schema of its units. Peers whose fingerprints of these are
-equal can read each other's updates, peers with equal tokenizers each other's predictions.
+equal can read each other's updates, peers with equal tokenizers each other's predictions, and all peers of a network
+each other's byte rows.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from typing import Annotated, Final, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from wire.digest import DIGEST_BYTES, fingerprint_of
 from wire.importance import MAX_LAYERS
@@ -103,7 +105,9 @@ class Announcement(Message, frozen=True, kw_only=True):
     was ever processed; only tokens that bear loss count. `capacity` is the author's share of the work, relative to
     other peers, where units are divided among peers. `importance` holds how much the author's loss depends on each
     layer (`importance.py`). `shares` holds each receiver's key at most once, `contexts` each context's key at most
-    once. `sent_at_s` (Unix seconds) is for display; no decision uses a remote clock.
+    once. `byte_rows` are predictions for peers of other tokenizers (`byte_rows.py`); the key is left out where the
+    author made none, so that a network of one tokenizer pays nothing for it. `sent_at_s` (Unix seconds) is for display;
+    no decision uses a remote clock.
     """
 
     v: Literal[3] = 3
@@ -125,6 +129,7 @@ class Announcement(Message, frozen=True, kw_only=True):
     importance: Annotated[bytes, msgspec.Meta(max_length=4 * MAX_LAYERS)]
     shares: Annotated[tuple[ShareRef, ...], msgspec.Meta(max_length=MAX_SHARES)]
     contexts: Annotated[tuple[ContextRef, ...], msgspec.Meta(max_length=MAX_CONTEXTS)]
+    byte_rows: BlobRef | UnsetType = UNSET
     capabilities: Annotated[tuple[Capability, ...], msgspec.Meta(max_length=16)]
     sent_at_s: Count
 

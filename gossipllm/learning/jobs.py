@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from gossipllm.config import AdapterConfig, TrainingConfig
 from gossipllm.learning.moments import Moments
+from gossipllm.learning.next_bytes import BytePredictions
 from gossipllm.model.adapter.names import State
 from gossipllm.model.contexts.config import BlockWindow
 from gossipllm.text.windows import Windows
@@ -223,6 +224,12 @@ def losses_of(states: tuple[State, ...], windows_WT: Windows, purpose: Purpose) 
 
 def predictions_of(state: State, windows_WT: Windows, shape: RowsShape) -> Task[SparseRows]:
     return (yield PredictJob(state, windows_WT, shape))
+
+
+def byte_predictions_of(
+    state: State, windows_WT: Windows, symbols_V: NDArray[np.int64], top: int
+) -> Task[BytePredictions]:
+    return (yield PredictBytesJob(state, windows_WT, symbols_V, top))
 
 
 def last_logits_of(state: State, windows_WT: Windows, shape: RowsShape) -> Task[LogitRows]:

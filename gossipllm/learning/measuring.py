@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.halves import Halves, halves
-from gossipllm.learning.jobs import Task, last_logits_of, losses_of, predictions_of
+from gossipllm.learning.jobs import Task, byte_predictions_of, last_logits_of, losses_of, predictions_of
 from gossipllm.learning.learner_state import diverged
 from gossipllm.learning.merging.averages import F64, mean_loss, standard_error, weights_of
 from gossipllm.learning.merging.distances import Blob
+from gossipllm.learning.next_bytes import placed
 from gossipllm.model.adapter.names import State
 from gossipllm.text.reference import ReferenceSet
 from gossipllm.text.windows import Splits
+from wire.byte_rows import ByteRows, decode_byte_rows, encode_byte_rows
 from wire.floats import F32
 from wire.logits import decode_logits, decode_rows, encode_logits, encode_rows
 
@@ -54,6 +56,27 @@ class Measuring:
         """Raises `WireError`."""
         shape = self._reference.shape
         return decode_logits(evidence, shape) if shape.raw else decode_rows(evidence, shape)
+
+    def predicted_bytes(self, state: State) -> Task[tuple[ByteRows, bytes]]:
+        """An adapter's byte rows as neighbours with another tokenizer receive them, decoded and as bytes. Raises
+        `UserMistake` where they are not finite."""
+        in_bytes = self._reference.in_bytes
+        assert in_bytes is not None, "byte rows are asked for where there are any"
+        positions = in_bytes.positions
+        made = yield from byte_predictions_of(
+            state, self._reference.windows_WT, in_bytes.symbols_V, positions.shape.top
+        )
+        try:
+            data = encode_byte_rows(placed(made, positions), positions.shape)
+        except ValueError as error:
+            raise diverged(error) from None
+        return decode_byte_rows(data, positions.shape), data
+
+    def decoded_bytes(self, data: bytes) -> ByteRows:
+        """Raises `WireError`."""
+        shape = self._reference.byte_shape
+        assert shape is not None, "byte rows are fetched where the reference set has them"
+        return decode_byte_rows(data, shape)
 
     def halves(self, round_: int) -> Halves:
         """Which trust windows propose a merge in this round, and which judge it."""

@@ -28,6 +28,7 @@ def opened(
     """`window` is the length of block windows, `pushes` whether mixing is by push-sum, `splits` are the windows to
     train on, to decide by and to report on; `ledger` is that of a text on disk."""
     schema, shape, form = updates.schema, shared.reference.shape, updates.blueprint
+    in_bytes = shared.reference.byte_shape
     windows = block_windows(shared.base, window) if config.layers.context == "distil" else []
     train_tokens, trust_tokens, test_tokens = map(_tokens, splits)
     return Opened(
@@ -41,6 +42,9 @@ def opened(
         context_keys=tuple(shared.contexts.key(one, config.layers) for one in windows),
         context_bytes=shared.contexts.most_bytes(windows, config.layers),
         mass=mass_length(form.trained) if pushes else 0,
+        offsets=0 if in_bytes is None else in_bytes.offsets,
+        spans=0 if in_bytes is None else in_bytes.spans,
+        no_byte_rows=shared.reference.no_byte_rows,
         rows=shape.rows,
         top=shape.top,
         vocabulary=shape.vocabulary,

@@ -33,13 +33,26 @@ class BytePositions:
     spans_S2: NDArray[np.int64]
 
 
+def byte_shape(windows: Sequence[bytes]) -> ByteShape | None:
+    """Of all tokenizers' byte rows of these windows; None where there are none, or too many for a blob."""
+    spans = sum(max(0, sum(1 for _ in _word_ends(window)) - 1) for window in windows)
+    try:
+        return ByteShape(sum(len(window) - 1 for window in windows), spans)
+    except ValueError:
+        return None
+
+
 def byte_positions(
     windows: Sequence[bytes], windows_WT: Windows, tokens: Sequence[bytes | None]
 ) -> BytePositions:
     """Of the tokens `windows_WT` that a tokenizer makes of `windows`; `tokens` are the bytes of its vocabulary.
 
-    Raises `UserMistake` where the tokens of a window are not its bytes, as where a tokenizer makes small letters.
+    Raises `UserMistake` where the tokens of a window are not its bytes, as where a tokenizer makes small letters; and
+    where there are too many windows for a blob.
     """
+    shape = byte_shape(windows)
+    if shape is None:
+        raise UserMistake("the reference set has more bytes than byte rows have room for")
     at: list[int] = []
     spans: list[tuple[int, int]] = []
     first_offset = 0
@@ -51,7 +64,6 @@ def byte_positions(
             spans.append((row_at[start], row_at[end]) if known else (0, 0))
         at += [first_offset + start - 1 if start else _NOWHERE for start in starts]
         first_offset += len(window) - 1
-    shape = ByteShape(first_offset, len(spans))
     return BytePositions(shape, np.array(at, np.int64), np.array(spans, np.int64).reshape(-1, 2))
 
 

@@ -23,11 +23,14 @@ from numpy.typing import NDArray
 from gossipllm import base as embedded
 from gossipllm.config import EMBEDDED, ReferenceConfig
 from gossipllm.randomness import permutation
+from gossipllm.text.byte_positions import byte_shape
+from gossipllm.text.byte_reference import ByteReference, byte_reference
 from gossipllm.text.byte_windows import byte_windows, token_windows
 from gossipllm.text.reading.contents import read_text
 from gossipllm.text.tokens import check_vocabulary
 from gossipllm.text.windows import Windows, cut, targets, tokenise
 from trust.errors import UserMistake
+from wire.byte_rows import ByteShape
 from wire.digest import fingerprint_of
 from wire.logits import RowsShape
 
@@ -40,6 +43,8 @@ class ReferenceSet:
     """Public windows on which all peers predict, the shape of such a prediction, and the fingerprint of the set.
 
     A window has a row for each token that bears loss (`gossipllm.text.windows.rows_of`), or with raw logits one row.
+    `byte_shape` is that of byte rows, None where windows are counted in tokens, and where there are too many for a
+    blob. `in_bytes` is None where there is no such shape or the tokenizer has no byte rows; `no_byte_rows` says why.
     """
 
     windows_WT: Windows
@@ -47,6 +52,9 @@ class ReferenceSet:
     fingerprint: bytes
     texts: tuple[bytes, ...] = ()
     """The windows as bytes; none where they are counted in tokens."""
+    byte_shape: ByteShape | None = None
+    in_bytes: ByteReference | None = None
+    no_byte_rows: str = "the reference set is counted in tokens"
 
     @property
     def even_WT(self) -> Windows:
@@ -124,11 +132,20 @@ def _of_bytes(config: ReferenceConfig, tokenizer: Any, vocabulary: int) -> Refer
             f"reference.window_bytes is {size}, of which the tokenizer makes one token: take more bytes"
         )
     numbers = ",".join(map(str, (len(chosen), size, config.top))).encode()
+    in_bytes, why = None, ""
+    try:
+        in_bytes = byte_reference(chosen, windows_WT, tokenizer)
+    except UserMistake as mistake:
+        # Neighbours with the same tokenizer need no byte rows.
+        why = str(mistake)
     return ReferenceSet(
         windows_WT,
         RowsShape(rows, config.top, vocabulary),
         fingerprint_of("gossipllm/reference/2", (numbers, *chosen)),
         tuple(chosen),
+        byte_shape(chosen),
+        in_bytes,
+        why,
     )
 
 

@@ -40,7 +40,7 @@ def token_bytes(tokenizer: Any) -> list[bytes | None]:
     else:
         raise UserMistake(
             f"the tokenizer {type(tokenizer).__name__} has tokens that are no stretches of bytes (it is neither a "
-            "byte-level BPE nor of sentencepiece), so its predictions can be compared with no other tokenizer's"
+            "byte-level BPE nor of sentencepiece)"
         )
     vocabulary: dict[str, int] = tokenizer.get_vocab()
     found: list[bytes | None] = [None] * (1 + max(vocabulary.values()))

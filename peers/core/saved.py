@@ -89,7 +89,8 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `good` is the snapshot of the last good state (`peers.core.course`), None where there is none or it is `snapshot`;
     `best` is likewise the state of least trust loss (`peers.core.plateau`), None in a peer that never settles. `text`
     is the ledger of the text that was dealt to the splits (`gossipllm.text.growth`). `plan` says what the next local
-    steps train, so that a round that is repeated after a crash is the same round.
+    steps train, so that a round that is repeated after a crash is the same round. `byte_rows` is None where `frame`
+    announces none.
     """
 
     version: int = SAVED_VERSION
@@ -117,6 +118,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     best: Content | None = None
     asking: Asking = ASKING
     text: Content | None = None
+    byte_rows: Content | None = None
 
     @property
     def best_snapshot(self) -> Content | None:
@@ -131,6 +133,12 @@ class Announced:
     local: LocalSteps
     update: Content
     evidence: Content
+    byte_rows: Content | None
+
+    @property
+    def predictions(self) -> tuple[Content, ...]:
+        """In each form in which they are announced."""
+        return (self.evidence,) if self.byte_rows is None else (self.evidence, self.byte_rows)
 
 
 def announced_of(saved: Saved) -> Announced:
@@ -138,7 +146,7 @@ def announced_of(saved: Saved) -> Announced:
     assert saved.local is not None, "an announcement follows local steps"
     assert saved.update is not None, "an announcement names an update"
     assert saved.evidence is not None, "an announcement names predictions"
-    return Announced(saved.local, saved.update, saved.evidence)
+    return Announced(saved.local, saved.update, saved.evidence, saved.byte_rows)
 
 
 def beginning(fingerprints: Fingerprints) -> Saved:
@@ -182,6 +190,7 @@ def spoken(saved: Saved) -> Saved:
         update=None,
         evidence=None,
         shares=(),
+        byte_rows=None,
     )
 
 

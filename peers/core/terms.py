@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gossipllm.work import Opened
+from wire.byte_rows import ByteShape
 from wire.logits import RowsShape
 from wire.messages import Fingerprints, network_id
 from wire.units import Offer, Schema
@@ -19,7 +20,8 @@ NUMBER_BYTES = 8
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """`network` is its name. `offer` holds all units of this peer's own adapter, `layers` counts the blocks of the
-    base, `blocks` those of a block window. The other fields are as in `gossipllm.work.Opened`."""
+    base, `blocks` those of a block window. `byte_shape` is None where the reference set has no byte rows. The other
+    fields are as in `gossipllm.work.Opened`."""
 
     network: str
     fingerprints: Fingerprints
@@ -32,6 +34,8 @@ class Terms:
     context_keys: tuple[bytes, ...]
     context_bytes: int
     mass: int
+    byte_shape: ByteShape | None = None
+    no_byte_rows: str = ""
 
     @classmethod
     def of(cls, network: str, opened: Opened) -> Terms:
@@ -47,12 +51,19 @@ class Terms:
             context_keys=opened.context_keys,
             context_bytes=opened.context_bytes,
             mass=opened.mass,
+            byte_shape=ByteShape(opened.offsets, opened.spans) if opened.offsets else None,
+            no_byte_rows=opened.no_byte_rows,
         )
 
     @property
     def pushes(self) -> bool:
         """Whether the network mixes by push-sum, so that no rows are made."""
         return self.mass > 0
+
+    @property
+    def makes_byte_rows(self) -> bool:
+        """Whether this peer can make byte rows, and compare those of others with them."""
+        return self.byte_shape is not None and not self.no_byte_rows
 
     def offered(self, offer: Offer) -> int:
         """Number of units that an offer holds."""

@@ -82,10 +82,11 @@ def _peer(config: CoreConfig, target: Vector, rng: random.Random) -> PlannedPeer
 
 
 def _with_bases(peers: tuple[PlannedPeer, ...], rng: random.Random) -> tuple[PlannedPeer, ...]:
-    """In every fourth world, some peers hold another base."""
+    """In every fourth world, some peers hold another base, of their own tokenizer or of another one."""
     if rng.random() >= 0.25:
         return peers
-    return tuple(replace(one, base=rng.choice(("toy", "toy", "another"))) for one in peers)
+    bases = rng.choice((("toy", "toy", "another"), ("toy", "toy", "tongue:another")))
+    return tuple(replace(one, base=rng.choice(bases)) for one in peers)
 
 
 def _fault(count: int, rng: random.Random) -> Fault:

@@ -48,6 +48,8 @@ from peers.core.others.admission import Keys
 from sim.toy.mass import ToyMass
 from sim.toy.stack import ToyStack, loss_of
 from sim.toy.units import (
+    BYTE_ROWS,
+    BYTE_SHAPE,
     CONTEXT_BYTES,
     DIMENSION,
     EVIDENCE,
@@ -202,6 +204,8 @@ class ToyLearner:
             context_keys=tuple(context_key(start) for start in starts),
             context_bytes=CONTEXT_BYTES if starts else 0,
             mass=DIMENSION + 1 if pushes else 0,
+            offsets=BYTE_SHAPE.offsets,
+            spans=BYTE_SHAPE.spans,
             rows=ROWS.rows,
             top=ROWS.top,
             vocabulary=ROWS.vocabulary,
@@ -258,6 +262,7 @@ class ToyLearner:
             importance=importance,
             shares=shares,
             contexts=self._contexts(),
+            byte_rows=BYTE_ROWS if request.byte_rows else None,
         )
 
     def _step(self, request: Train) -> None:

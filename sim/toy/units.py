@@ -10,6 +10,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from gossipllm.config.choices import Missing
+from wire.byte_rows import ByteRows, ByteShape, encode_byte_rows
 from wire.digest import Content, fingerprint_of
 from wire.logits import RowsShape, SparseRows, encode_rows
 from wire.messages import Fingerprints
@@ -29,6 +30,19 @@ EVIDENCE = Content.of(
             np.zeros((1, 1), np.uint32), np.log(np.full((1, 1), 0.5, np.float32)), np.full(1, 0.5, np.float32)
         ),
         ROWS,
+    )
+)
+BYTE_SHAPE = ByteShape(offsets=1, spans=0)
+BYTE_ROWS = Content.of(
+    encode_byte_rows(
+        ByteRows(
+            np.zeros(1, np.int64),
+            np.arange(BYTE_SHAPE.top, dtype=np.uint32)[None],
+            np.log(np.full((1, BYTE_SHAPE.top), 0.5 / BYTE_SHAPE.top, np.float32)),
+            np.full(1, 0.5, np.float32),
+            np.zeros(0, np.float32),
+        ),
+        BYTE_SHAPE,
     )
 )
 
@@ -52,9 +66,11 @@ SCHEMAS: Final[dict[Form, Schema]] = {
 
 
 def fingerprints(base: str = "toy", form: Form = "whole") -> Fingerprints:
+    """Of a base with this name. What stands before a colon in it names a tokenizer: `tongue:base`."""
+    tongue = base.partition(":")[0] if ":" in base else ""
     return Fingerprints(
         base=fingerprint_of("toy/base", [base.encode()]),
-        tokenizer=fingerprint_of("toy/tokenizer", []),
+        tokenizer=fingerprint_of("toy/tokenizer", [tongue.encode()] if tongue else []),
         reference=fingerprint_of("toy/reference", []),
         layout=SCHEMAS[form].fingerprint,
     )

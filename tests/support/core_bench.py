@@ -30,7 +30,7 @@ from peers.core.others.admission import Keys
 from peers.core.plateau import SettleConfig
 from peers.core.saved import Saved
 from sim.toy.learner import EVIDENCE, ZERO, ToyLearner, fingerprints
-from sim.toy.units import Form
+from sim.toy.units import BYTE_ROWS, Form
 from sim.world.keys import ToyKeys
 from support.effects import every, only, requests
 from support.messages import AnnouncementFields
@@ -66,6 +66,7 @@ class RemotePeer:
         self.keys: Keys = keys or ToyKeys.of(name)
         self.update = update or update_of([1.0, 0.5, 0.0, 0.0])
         self.evidence = evidence
+        self.byte_rows = BYTE_ROWS
 
     @property
     def id(self) -> str:
@@ -229,7 +230,8 @@ class Bench:
 
     def give(self, pull: Pull, other: RemotePeer) -> list[Effect]:
         """The blob that is asked for comes, of a remote peer."""
-        content = other.update if pull.digest == other.update.digest else other.evidence
+        held = {one.digest: one for one in (other.update, other.evidence, other.byte_rows)}
+        content = held.get(pull.digest, other.evidence)
         return self.tell(Pulled(request=pull.request, content=content))
 
     def lose_patience(self, effects: Sequence[Effect]) -> list[Effect]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from msgspec import UnsetType
+
 from wire.messages import BlobRef, ContextRef, Fingerprints, ShareRef
 from wire.units import Offer
 
@@ -28,5 +30,6 @@ class AnnouncementFields(TypedDict, total=False):
     importance: bytes
     shares: tuple[ShareRef, ...]
     contexts: tuple[ContextRef, ...]
+    byte_rows: BlobRef | UnsetType
     capabilities: tuple[str, ...]
     sent_at_s: int

@@ -49,6 +49,7 @@ def make_announcement(**changes: Unpack[AnnouncementFields]) -> Announcement:
         importance=bytes(12),
         shares=(ShareRef(to=b"s" * 32, blob=BlobRef(digest=b"h" * 32, size=808)),),
         contexts=(ContextRef(key=b"k" * 32, blob=BlobRef(digest=b"c" * 32, size=90_000)),),
+        byte_rows=BlobRef(digest=b"y" * 32, size=23_956),
         capabilities=("svd",),
         sent_at_s=1_700_000_000,
     )
@@ -66,7 +67,8 @@ def make_reply(*frames: bytes) -> Reply:
 
 def as_plain(message: msgspec.Struct) -> dict[str, Any]:
     """A message as MessagePack's own types, with no help from msgspec's encoder."""
-    return {name: _plain(getattr(message, name)) for name in message.__struct_fields__}
+    fields = {name: getattr(message, name) for name in message.__struct_fields__}
+    return {name: _plain(value) for name, value in fields.items() if value is not msgspec.UNSET}
 
 
 def packed(value: object) -> bytes:

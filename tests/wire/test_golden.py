@@ -13,7 +13,16 @@ import pytest
 from nacl.signing import SigningKey, VerifyKey
 
 import wire
-from wire import codec, importance, logits, messages, units
+from wire import byte_rows, codec, importance, logits, messages, units
+from wire.byte_rows import (
+    MAX_BYTES,
+    MAX_TOP,
+    SYMBOLS,
+    ByteRows,
+    ByteShape,
+    decode_byte_rows,
+    encode_byte_rows,
+)
 from wire.codec import decode_announcement, encode_announcement
 from wire.digest import NO_DIGEST, digest_of, fingerprint_of
 from wire.importance import decode_importance, encode_importance
@@ -134,6 +143,34 @@ def test_the_bytes_of_raw_logits_are_those_of_the_protocol_page() -> None:
     assert decode_logits(data, shape).logits_RK.tolist() == [[-31.5, -33.0]]
     assert "`0000 0300 0000fcc1 000004c2`" in PAGE
     assert f"`{reference.hex()}`" in PAGE
+
+
+def test_the_bytes_of_byte_rows_are_those_of_the_protocol_page() -> None:
+    shape = ByteShape(offsets=3, spans=1)
+    symbols = [*range(ord("a"), ord("o") + 1), 256 + ord("t")]
+    chances = np.array([[*(2.0**-n for n in range(1, 16)), 2.0**-15]], np.float32)
+    data = encode_byte_rows(
+        ByteRows(
+            np.array([1]),
+            np.array([symbols], np.uint32),
+            np.log(chances),
+            np.zeros(1, np.float32),
+            np.array([-3.0], np.float32),
+        ),
+        shape,
+    )
+    pieces = (data[:1], data[1:33], data[33:49], data[49:50], data[50:])
+
+    shown = [piece.hex() for piece in pieces]
+    shown[1] = data[1:33].hex(" ", 2)
+    assert f"`{shown[0]}` for the map,\n  `{shown[1]}` for the symbols, `{shown[2]}`" in PAGE
+    assert f"`{shown[3]}` for the tail, `{shown[4]}` for the span" in PAGE
+    decoded = decode_byte_rows(bytes.fromhex("".join(shown)), shape)
+    assert decoded.at_R.tolist() == [1]
+    assert decoded.ids_RK.tolist() == [symbols]
+    assert np.exp(decoded.logp_RK) == pytest.approx(chances, rel=0.032)
+    assert decoded.spans_S.tolist() == [-3.0]
+    assert (MAX_BYTES, MAX_TOP, SYMBOLS, byte_rows.MASS_TOLERANCE) == (60_000, 16, 512, 0.04)
 
 
 def test_the_bytes_of_an_update_and_of_evidence() -> None:

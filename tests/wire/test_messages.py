@@ -9,6 +9,7 @@ import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from support.wire_frames import (
     as_plain,
@@ -88,6 +89,7 @@ ANNOUNCEMENTS = st.builds(
     contexts=several(
         st.builds(ContextRef, key=DIGESTS, blob=REFS), MAX_CONTEXTS, lambda context: context.key
     ),
+    byte_rows=REFS | st.just(UNSET),
     capabilities=st.lists(st.text(min_size=1, max_size=32), max_size=16).map(tuple),
     sent_at_s=COUNTS,
 )
@@ -145,8 +147,18 @@ def test_fields_are_in_the_order_of_the_protocol_page() -> None:
     assert list(unpacked(encoded_header(make_announcement()))) == [
         *("v", "net", "fingerprints", "author", "name", "round", "previous", "update", "offer", "evidence"),
         *("tokens", "samples", "steps", "tokens_total", "samples_total", "capacity", "importance"),
-        *("shares", "contexts", "capabilities", "sent_at_s"),
+        *("shares", "contexts", "byte_rows", "capabilities", "sent_at_s"),
     ]
+
+
+def test_byte_rows_have_no_key_where_there_are_none() -> None:
+    without = make_announcement(byte_rows=UNSET)
+    header = encoded_header(without)
+
+    assert "byte_rows" not in unpacked(header)
+    assert announcement_of(unpacked(header)) == without
+    with pytest.raises(WireError, match=r"announcement\.byte_rows"):
+        announcement_of({**as_plain(make_announcement()), "byte_rows": None})
 
 
 def announcement_of(fields: dict[str, Any]) -> Announcement:
@@ -302,7 +314,7 @@ def test_a_missing_field_is_named() -> None:
         ("reply", make_reply(), reply_of),
     ):
         whole = as_plain(message)
-        for missing in whole:
+        for missing in set(whole) - {"byte_rows"}:
             with pytest.raises(WireError) as caught:
                 decode({name: value for name, value in whole.items() if name != missing})
             # The version has a default where messages are made, so its absence shows in the bytes only.
@@ -342,6 +354,7 @@ def test_the_largest_announcement_fits_its_limit() -> None:
         importance=bytes(4 * MAX_LAYERS),
         shares=tuple(ShareRef(to=bytes([index]) * 32, blob=ref) for index in range(MAX_SHARES)),
         contexts=tuple(ContextRef(key=bytes([index]) * 32, blob=ref) for index in range(MAX_CONTEXTS)),
+        byte_rows=ref,
         capabilities=("\U0001f600" * 32,) * 16,
         tokens=2**53,
         samples=2**53,
@@ -351,7 +364,7 @@ def test_the_largest_announcement_fits_its_limit() -> None:
         sent_at_s=2**53,
     )
     frame = encode_announcement(widest, lambda _: bytes(64))
-    assert len(frame) == 6_003 <= MAX_ANNOUNCEMENT_BYTES
+    assert len(frame) == 6_065 <= MAX_ANNOUNCEMENT_BYTES
     assert decode_announcement(frame).announcement == widest
 
 

@@ -5,13 +5,12 @@ Axes: R rows, K kept symbols of a row, S spans.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trust.rows.evidence import Distance, Floats, Predictions, mean_distance, prediction_distance
+from trust.rows.evidence import F64, Distance, Floats, Predictions, mean_distance
 
 
 class BytePredictions(Predictions, Protocol):
@@ -24,19 +23,28 @@ class BytePredictions(Predictions, Protocol):
     def spans_S(self) -> Floats: ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Rows:
-    ids_RK: NDArray[np.uint32]
-    logp_RK: Floats
-    tail_R: Floats
-
-
 def byte_distance(mine: BytePredictions, theirs: BytePredictions) -> Distance:
-    """`prediction_distance` over the offsets at which both have a row. Raises `ValueError` where there is none."""
+    """Mean Hellinger distance, in [0, 1], over the offsets at which both have a row. Raises `ValueError` where there is
+    none or a value is not finite.
+
+    Of each row the K kept probabilities count. A symbol that a side did not keep counts as 0 there, and the tails as
+    nothing. Peers of one language are told from others after 8 local steps in 0.981 of the pairs, with the total
+    variation of `prediction_distance` in 0.965 (means of three seeds, benchmarks/byte_evidence.py): two bases differ
+    most where one of them is sure, and roots weigh that less.
+    """
     _, ours, others = np.intersect1d(mine.at_R, theirs.at_R, assume_unique=True, return_indices=True)
     if not len(ours):
         raise ValueError("byte rows must have an offset in common")
-    return prediction_distance(_at(mine, ours), _at(theirs, others))
+    my_roots_RK, their_roots_RK = _roots(mine)[ours], _roots(theirs)[others]
+    ids_RM = np.concatenate((mine.ids_RK[ours], theirs.ids_RK[others]), axis=1)
+    roots_RM = np.concatenate((my_roots_RK, their_roots_RK), axis=1)
+    # As in `prediction_distance`: a symbol occurs at most once on each side, so shared ones are adjacent.
+    order_RM = np.argsort(ids_RM, axis=1, kind="stable")
+    ids_RM, roots_RM = (np.take_along_axis(one, order_RM, axis=1) for one in (ids_RM, roots_RM))
+    both = ids_RM[:, 1:] == ids_RM[:, :-1]
+    shared_R = np.where(both, roots_RM[:, 1:] * roots_RM[:, :-1], 0.0).sum(axis=1)
+    kept_R = (my_roots_RK**2).sum(axis=1) + (their_roots_RK**2).sum(axis=1)
+    return mean_distance(np.sqrt(np.clip(kept_R / 2 - shared_R, 0.0, 1.0)), "byte rows")
 
 
 def span_distance(mine: BytePredictions, theirs: BytePredictions) -> Distance:
@@ -53,5 +61,5 @@ def span_distance(mine: BytePredictions, theirs: BytePredictions) -> Distance:
     return mean_distance(differences_S[~np.isnan(differences_S)], "spans that both know")
 
 
-def _at(rows: BytePredictions, chosen: NDArray[np.intp]) -> Predictions:
-    return _Rows(rows.ids_RK[chosen], rows.logp_RK[chosen], rows.tail_R[chosen])
+def _roots(rows: BytePredictions) -> F64:
+    return np.exp(rows.logp_RK / 2, dtype=np.float64)

@@ -52,6 +52,9 @@ class Neighbour:
     samples: int = 0
     round: int = 0
     """The round of this peer, not the neighbour's, that the row is for."""
+    scale: str = ""
+    """Names the neighbours whose distances can be held against its own: those of one base, where they are compared
+    across tokenizers; empty for all others."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,11 @@ The peer itself has distance 0 by definition, which carries no information: with
 alone and a high one plain averaging, with nothing useful between. So the peer counts as near as its nearest neighbour.
 Losses are different: a peer's own difference of 0 is a measurement, and it is kept.
 
+Distances across tokenizers are of another measure (`byte_evidence.py`), and hold the distance of the bases. So the
+neighbours of each such base have a unit of their own (`beyond`), and count by how near they are among themselves. The
+price is that the nearest of each base counts as near as any other: nothing that is sent says how much of a distance is
+that of the bases. Those neighbours have no part in a merge, and a bounded part in what is distilled.
+
 Several kinds of evidence multiply: `z_j = -sum over kinds of d_j / scale`, each kind in its own unit, with one
 temperature for all. A neighbour must be near by each kind.
 
@@ -38,8 +43,9 @@ def soft_weights(
 ) -> list[tuple[float | None, list[float]]]:
     """`(K+1,)` weights for each temperature, the peer itself first; `kinds` are the kinds of `Neighbour.distances`."""
     by_kind = zip(*(each.distances for each in neighbours), strict=True)
+    scales = [each.scale for each in neighbours]
     units = [
-        paired(distances) if EVIDENCE[kind].compares_losses else near(distances)
+        paired(distances) if EVIDENCE[kind].compares_losses else near_by_scale(distances, scales)
         for kind, distances in zip(kinds, by_kind, strict=True)
     ]
     distances = product(units)
@@ -53,6 +59,30 @@ def near(distances: Sequence[Distance]) -> list[float]:
     """
     others = [distance.mean for distance in distances]
     return _in_units(min(others), others, _scale(others))
+
+
+def near_by_scale(distances: Sequence[Distance], scales: Sequence[str]) -> list[float]:
+    """`near`, with units of their own for the neighbours of each scale but the unnamed one (`Neighbour.scale`)."""
+    units = [0.0] * (len(distances) + 1)
+    for scale in sorted(set(scales)):
+        places = [place for place, one in enumerate(scales) if one == scale]
+        group = [distances[place] for place in places]
+        for place, unit in zip(places, beyond(group) if scale else near(group)[1:], strict=True):
+            units[place + 1] = unit
+    return units
+
+
+def beyond(distances: Sequence[Distance]) -> list[float]:
+    """K distances beyond the nearest, in units of their median.
+
+    The distance of two bases is in all of their adapters' distances, and is most of them. The nearest distance holds it
+    too, so it is taken from all before they are brought to units; it counts as near as any nearest neighbour. The unit
+    is at least the median standard error, so that neighbours that differ by less than the noise get nearly equal
+    weights.
+    """
+    nearest = min(distance.mean for distance in distances)
+    above = [distance.mean - nearest for distance in distances]
+    return _in_units(0.0, above, max(_scale(above), median(each.error for each in distances)))[1:]
 
 
 def paired(distances: Sequence[Distance]) -> list[float]:

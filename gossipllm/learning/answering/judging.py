@@ -25,7 +25,9 @@ from gossipllm.work import (
     Weigh,
     Weighed,
 )
+from trust.rows.byte_evidence import byte_distance
 from trust.rows.evidence import Distance
+from wire.digest import Content
 from wire.errors import WireError
 
 PUBLISHED_BATCHES: Final = 12
@@ -35,6 +37,8 @@ PUBLISHED_BATCHES: Final = 12
 def weighed(memory: LearnerMemory, request: Weigh) -> Task[Weighed | Declined]:
     distances: list[Distance] = []
     try:
+        if request.byte_rows is not None:
+            return (yield from _weighed_by_bytes(memory, request, request.byte_rows))
         update = None if request.update is None else memory.neighbours.decoded(request.update)
         blob = None if request.evidence is None else memory.measuring.decoded(request.evidence.data)
         mine = yield from own_evidence(memory)
@@ -49,6 +53,23 @@ def weighed(memory: LearnerMemory, request: Weigh) -> Task[Weighed | Declined]:
         distances=tuple(one.mean for one in distances),
         errors=tuple(one.error for one in distances),
         own=own_measures(memory.config.evidence, mine),
+    )
+
+
+def _weighed_by_bytes(memory: LearnerMemory, request: Weigh, theirs: Content) -> Task[Weighed]:
+    """All kinds of evidence of a peer that is compared with another tokenizer's are of predictions."""
+    kinds = len(memory.config.evidence)
+    rows = memory.measuring.decoded_bytes(theirs.data)
+    try:
+        distance = byte_distance((yield from memory.own_byte_rows()), rows)
+    except ValueError as error:
+        raise WireError("byte_rows.map", str(error)) from None
+    return Weighed(
+        request=request.request,
+        author=request.author,
+        distances=(distance.mean,) * kinds,
+        errors=(distance.error,) * kinds,
+        own=(0.0,) * kinds,
     )
 
 

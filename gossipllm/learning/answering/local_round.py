@@ -32,7 +32,11 @@ def trained(memory: LearnerMemory, request: Train, on_progress: OnProgress) -> T
     after = local.after.narrowed(kept)
     composed = memory.composition
     updates = UpdateFormat(composed.published_form(after.blueprint), memory.config.mixing)
-    blob, evidence = yield from memory.measuring.predicted(composed.alone(composed.published(state)))
+    alone = composed.alone(composed.published(state))
+    blob, evidence = yield from memory.measuring.predicted(alone)
+    rows, byte_rows = (
+        (yield from memory.measuring.predicted_bytes(alone)) if request.byte_rows else (None, b"")
+    )
     try:
         published, begun = composed.published(after.state), composed.published(after.start)
         update = updates.encoded(published, begun, after.units)
@@ -45,7 +49,7 @@ def trained(memory: LearnerMemory, request: Train, on_progress: OnProgress) -> T
         memory.start_losses_W = yield from memory.measuring.trust_losses(start)
     after, average = yield from _averaged(memory, request, after, memory.measuring.trust_loss(trust_losses_W))
     memory.become(after, trust_losses_W)
-    memory.published = blob
+    memory.published, memory.published_bytes = blob, rows
     return Trained(
         request=request.request,
         round=request.round,
@@ -65,6 +69,7 @@ def trained(memory: LearnerMemory, request: Train, on_progress: OnProgress) -> T
         context_refused=local.within.refused,
         note=local.within.note,
         average=average,
+        byte_rows=Content.of(byte_rows) if byte_rows else None,
     )
 
 

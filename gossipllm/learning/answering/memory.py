@@ -19,6 +19,7 @@ from gossipllm.learning.training import LocalTraining
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from gossipllm.text.windows import Splits
+from wire.byte_rows import ByteRows
 from wire.digest import Content
 from wire.floats import F32
 
@@ -26,9 +27,9 @@ from wire.floats import F32
 class LearnerMemory:
     """What a learner keeps between requests.
 
-    `now` is its state. `published` are the predictions of what it published last, `trust_losses_W` and
-    `start_losses_W` the losses of its adapter and of the one that local steps began from; each is None where it is not
-    known.
+    `now` is its state. `published` are the predictions of what it published last, `published_bytes` the same as byte
+    rows, `trust_losses_W` and `start_losses_W` the losses of its adapter and of the one that local steps began from;
+    each is None where it is not known.
     """
 
     def __init__(self, config: LearnerConfig, shared: SharedModel, splits: Splits) -> None:
@@ -51,6 +52,7 @@ class LearnerMemory:
         self.neighbours = Neighbours(self.updates, config)
         self.now = self.composition.fresh()
         self.published: Blob | None = None
+        self.published_bytes: ByteRows | None = None
         self.trust_losses_W: F32 | None = None
         self.start_losses_W: F32 | None = None
 
@@ -83,15 +85,24 @@ class LearnerMemory:
 
     def forget_measured(self) -> None:
         """Forget what was measured of an earlier state, and of neighbours."""
-        self.published = self.start_losses_W = None
+        self.published = self.published_bytes = self.start_losses_W = None
         self.neighbours.forget()
 
     def own_predictions(self) -> Task[Blob]:
         """Those that were published. After a restart they are gone; those of the resumed adapter stand in for them."""
         if self.published is None:
-            alone = self.composition.alone(self.composition.published(self.state))
-            self.published, _ = yield from self.measuring.predicted(alone)
+            self.published, _ = yield from self.measuring.predicted(self.published_state())
         return self.published
+
+    def own_byte_rows(self) -> Task[ByteRows]:
+        """As `own_predictions`. They are made where they are first asked for."""
+        if self.published_bytes is None:
+            self.published_bytes, _ = yield from self.measuring.predicted_bytes(self.published_state())
+        return self.published_bytes
+
+    def published_state(self) -> State:
+        """The adapter as neighbours receive it, whole enough to be measured by itself."""
+        return self.composition.alone(self.composition.published(self.state))
 
     def own_trust_losses(self) -> Task[F32]:
         if self.trust_losses_W is None:

@@ -28,7 +28,8 @@ from gossipllm.learning.jobs import (
     SlopeJob,
     StepsJob,
 )
-from gossipllm.learning.passes.byte_predictions import BytePredictions, byte_predictions, joined
+from gossipllm.learning.next_bytes import BytePredictions, joined
+from gossipllm.learning.passes.byte_predictions import byte_predictions
 from gossipllm.learning.passes.distillation import distilled
 from gossipllm.learning.passes.engine import Engine, PassCounter
 from gossipllm.learning.passes.importance import probe

@@ -32,7 +32,7 @@ from trust.record.history import Relation
 from wire.bounded import BoundedDict
 from wire.codec import Frame, decode_announcement
 from wire.errors import WireError
-from wire.messages import Announcement
+from wire.messages import Announcement, BlobRef
 
 MAX_AUTHORS: Final = 10_000
 """Authors remembered. Above it the one is forgotten that was silent longest, of those without a seat that came from the
@@ -200,6 +200,7 @@ class Ledger:
             return Ignored("announcement.author", "banned")
         return (
             self._known_before(frame)
+            or self._misshapen(announcement)
             or self._impossible(announcement, answers=answers(author))
             or limit(author, announcement.author not in self._authors)
             or self._signed(frame, author, keys, now_s, source)
@@ -225,6 +226,14 @@ class Ledger:
         if known.digest(round_) is None and round_ < known.latest:
             return Ignored("announcement.round", f"{round_}, known to {known.latest}")
         return None
+
+    def _misshapen(self, announcement: Announcement) -> Rejected | None:
+        """All peers of the network know which sizes byte rows can have, whatever their base."""
+        rows, shape = announcement.byte_rows, self._terms.byte_shape
+        if not isinstance(rows, BlobRef) or (shape is not None and shape.allows(rows.size)):
+            return None
+        why = f"{rows.size} bytes are no byte rows of this reference set"
+        return Rejected("announcement.byte_rows.size", why, MALFORMED_FINE)
 
     def _impossible(self, announcement: Announcement, *, answers: bool) -> Rejected | Ignored | None:
         if self._relation(announcement) != "merges":

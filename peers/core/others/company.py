@@ -56,7 +56,10 @@ class Company:
         if relation in ("merges", before) or not self._lines.take(self._connections.source(peer), now):
             return []
         field, why = mismatch(theirs, self._terms.fingerprints, OWN_FIELDS) or ("base", "")
-        return [self._note(f"{peer} holds {_HELD[field]} ({field}: {why}): {_TOGETHER[relation]}")]
+        together = _TOGETHER[relation]
+        if not self._relations.same_tokenizer(theirs) and self._terms.no_byte_rows:
+            together += f", because {self._terms.no_byte_rows}"
+        return [self._note(f"{peer} holds {_HELD[field]} ({field}: {why}): {together}")]
 
     def is_kin(self, peer: PeerId) -> bool:
         """Whether this peer said that it holds our base, tokenizer and layout."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from peers.core.events import PeerId
 from trust.record.history import Relation
@@ -31,8 +31,10 @@ from wire.messages import Announcement, BlobRef
 
 MAX_AUTHORS = 1_000
 
-Kind: TypeAlias = Literal["evidence", "update"]
-"""The blobs of an announcement, in the order in which they are fetched: the smaller first."""
+Kind: TypeAlias = Literal["evidence", "update", "byte_rows"]
+"""The blobs of an announcement: predictions, the adapter, and predictions for peers of other tokenizers."""
+
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
 @dataclass(slots=True, eq=False)
@@ -54,6 +56,7 @@ class ReceivedAnnouncement:
     refs: Mapping[Kind, BlobRef]
     evidence: Content | None = None
     update: Content | None = None
+    byte_rows: Content | None = None
     turn: int = 0
     arrived: int = 0
     group: str = ""
@@ -67,8 +70,10 @@ class ReceivedAnnouncement:
     @property
     def complete(self) -> bool:
         # The hottest property of the core: asked of every announcement at every look.
-        return (self.update is not None or "update" not in self.refs) and (
-            self.evidence is not None or "evidence" not in self.refs
+        return (
+            (self.update is not None or "update" not in self.refs)
+            and (self.evidence is not None or "evidence" not in self.refs)
+            and (self.byte_rows is not None or "byte_rows" not in self.refs)
         )
 
     @property
@@ -78,13 +83,29 @@ class ReceivedAnnouncement:
     @property
     def comparable(self) -> bool:
         """Whether only its predictions are of use here, because its author holds another base."""
-        return self.usable and self.relation in ("distils", "compares")
+        return self.usable and self.relation in ("distils", "compares") and not self.empty
+
+    @property
+    def empty(self) -> bool:
+        """Whether its author holds another base and announced nothing that this peer can read: one with another
+        tokenizer may have made no byte rows."""
+        return self.relation != "merges" and not self.refs
 
     def ref(self, kind: Kind) -> BlobRef:
         return self.refs[kind]
 
     def content(self, kind: Kind) -> Content | None:
-        return self.evidence if kind == "evidence" else self.update
+        match kind:
+            case "evidence":
+                return self.evidence
+            case "update":
+                return self.update
+            case "byte_rows":
+                return self.byte_rows
+
+    def predictions(self) -> tuple[Content, ...]:
+        """Those that are held, in either form."""
+        return tuple(one for one in (self.evidence, self.byte_rows) if one is not None)
 
     def missing(self) -> tuple[Kind, ...]:
         return () if self.complete else tuple(kind for kind in self.refs if self.content(kind) is None)
@@ -221,10 +242,13 @@ class Inbox:
         The announcement may have been replaced by a newer one meanwhile, and still become the newest complete one: a
         neighbour that announces faster than its blobs are fetched would otherwise never be heard.
         """
-        if kind == "evidence":
-            entry.evidence = content
-        else:
-            entry.update = content
+        match kind:
+            case "evidence":
+                entry.evidence = content
+            case "update":
+                entry.update = content
+            case "byte_rows":
+                entry.byte_rows = content
         complete, newest = entry.complete, self._newest.get(entry.author)
         if newest is not None:
             newest.failures = 0
@@ -236,7 +260,7 @@ class Inbox:
 
     def _settle(self, entry: ReceivedAnnouncement) -> None:
         """Make it the author's newest complete announcement, if it is that and the author was not removed."""
-        if not entry.complete or entry.relation == "apart" or entry.author not in self._newest:
+        if not entry.complete or entry.empty or entry.author not in self._newest:
             return
         if self._doors_open and entry.turn > self._turn:
             self._next_turn[entry.author] = entry
@@ -260,7 +284,7 @@ class Inbox:
         self.changes += 1
         if stale is not None and self._newest[author] is stale:
             # A new object: the round in progress may still hold the old one with its blobs.
-            self._set_newest(replace(stale, update=None, evidence=None))
+            self._set_newest(replace(stale, update=None, evidence=None, byte_rows=None))
 
     def close(self) -> None:
         """The round begins to choose: announcements that come before `turn` belong to the next round."""
@@ -281,7 +305,7 @@ class Inbox:
         """A held blob of this kind by its digest, of any author."""
         for entries in (self._complete, self._newest):
             for entry in entries.values():
-                content = entry.evidence if kind == "evidence" else entry.update
+                content = entry.content(kind)
                 if content is not None and content.digest == digest:
                     return content
         return None
@@ -289,9 +313,9 @@ class Inbox:
     def of_evidence(self, digest: bytes) -> ReceivedAnnouncement | None:
         """The first announcement that came with these predictions, of those whose predictions are held."""
         held = (*self._complete.values(), *self._newest.values())
-        having = [one for one in held if one.evidence is not None and one.evidence.digest == digest]
+        having = [one for one in held if digest in [content.digest for content in one.predictions()]]
         return min(having, key=lambda one: one.arrived, default=None)
 
     def blob(self, digest: bytes) -> Content | None:
-        """A held blob of either kind, to serve to other peers."""
-        return self.find("update", digest) or self.find("evidence", digest)
+        """A held blob of any kind, to serve to other peers."""
+        return next((held for kind in KINDS if (held := self.find(kind, digest)) is not None), None)

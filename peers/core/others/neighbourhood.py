@@ -64,6 +64,7 @@ class Neighbourhood:
         self._keys = keys
         self._connections = connections
         offers = Offers(terms, config, keys.public_key)
+        self._relations = offers.relations
         self._ledger = Ledger(terms, offers, seated=connections.seats.seated)
         self._ledger.restore(heard, keys)
         self._ledger.announced(*announced)
@@ -128,6 +129,14 @@ class Neighbourhood:
     def lately(self) -> list[ReceivedAnnouncement]:
         """The newest announcement of each author of our base that was heard within `trust.max_age` rounds."""
         return [one for one in self.inbox.lately(self._config.trust.max_age) if one.relation == "merges"]
+
+    def reads_byte_rows(self) -> bool:
+        """Whether anybody may read byte rows of this peer: an author lately heard has another tokenizer. Nobody asks
+        for them, and no peer of its own tokenizer fetches them, so a network of one tokenizer has none."""
+        lately = self.inbox.lately(self._config.trust.max_age)
+        return self.terms.makes_byte_rows and not all(
+            self._relations.same_tokenizer(one.announcement.fingerprints) for one in lately
+        )
 
     def receivers(self, round_: int) -> dict[PeerId, bytes]:
         """Peers to push mass to in this round, with their keys; empty where nothing is merged."""

@@ -23,12 +23,12 @@ from typing import Final
 
 from peers.core.events import PeerId
 from wire.bounded import BoundedDict
-from wire.messages import Announcement
+from wire.messages import Announcement, BlobRef
 
 REMEMBERED: Final = 8
 """Announcements of each author that are remembered. Guess: an older update is far from what anybody holds now."""
 MAX_DIGESTS: Final = 16_384
-"""Digests remembered in all, about 4 MB: a thousand authors with both of each of their announcements."""
+"""Digests remembered in all, about 4 MB: a thousand authors with two of each of their announcements."""
 MOST_TWINS: Final = 4
 """Authors beside the first that are remembered with a digest. Guess."""
 LEAST_TELLING: Final = 256
@@ -88,7 +88,10 @@ class News:
 
 
 def _digests(announcement: Announcement) -> tuple[tuple[str, bytes], ...]:
-    update = ("update.digest", announcement.update.digest)
-    if announcement.evidence.size < LEAST_TELLING:
-        return (update,)
-    return (update, ("evidence.digest", announcement.evidence.digest))
+    named = {"evidence.digest": announcement.evidence, "byte_rows.digest": announcement.byte_rows}
+    telling = tuple(
+        (field, ref.digest)
+        for field, ref in named.items()
+        if isinstance(ref, BlobRef) and ref.size >= LEAST_TELLING
+    )
+    return (("update.digest", announcement.update.digest), *telling)

@@ -64,10 +64,16 @@ class Offers:
 
     def wanted(self, announcement: Announcement) -> Mapping[Kind, BlobRef]:
         """The blobs to fetch of an announcement: predictions only where this peer's strategy compares or distils them,
-        with push-sum only the share for this peer, and no update that this peer cannot merge."""
+        byte rows only of another tokenizer, with push-sum only the share for this peer, and no update that this peer
+        cannot merge."""
         relation = self.relations.to(announcement.fingerprints)
+        if relation == "apart":
+            return {}
+        if not self.relations.same_tokenizer(announcement.fingerprints):
+            rows = announcement.byte_rows
+            return {"byte_rows": rows} if isinstance(rows, BlobRef) else {}
         if relation != "merges":
-            return {} if relation == "apart" else {"evidence": announcement.evidence}
+            return {"evidence": announcement.evidence}
         if not self._terms.pushes:
             update: dict[Kind, BlobRef] = {"update": announcement.update}
             return {"evidence": announcement.evidence, **update} if self._reads_predictions else update

@@ -152,7 +152,7 @@ class Partners:
                     rank=(0.0, taught) if (taught := self._taught.get(one.author, 0.0)) > 0 else None,
                     connected=one.author in self._connections.peers,
                     group=self._group_of(one),
-                    content=one.announcement.evidence.digest,
+                    content=_predictions(one),
                     arrived=one.arrived,
                 )
                 for one in entries
@@ -187,6 +187,12 @@ class Partners:
     def _group_of(self, entry: ReceivedAnnouncement) -> str:
         connected = entry.author in self._connections.peers
         return self._connections.group(entry.author) if connected else entry.group
+
+
+def _predictions(entry: ReceivedAnnouncement) -> bytes:
+    """The digest of the predictions that are fetched of a peer of another base."""
+    (ref,) = entry.refs.values()
+    return ref.digest
 
 
 def heaviest(

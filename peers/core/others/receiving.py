@@ -169,7 +169,7 @@ class Receiving:
             group=self._connections.group(via),
             relation=accepted.relation,
         )
-        if payload and accepted.relation != "apart":
+        if payload and self._offers.relations.same_tokenizer(announcement.fingerprints):
             evidence = Content(announcement.evidence.digest, payload)
             fault = self._fetching.pulls.check_evidence(evidence)
             if fault is not None:

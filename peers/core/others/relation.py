@@ -4,8 +4,9 @@ This file decides it, and everything else asks it:
 
     merges      equal base, tokenizer and layout: updates are mixed
     distils     another base or layout, equal tokenizer, and this peer distils: it learns from their predictions
-    compares    the same where this peer does not distil: their predictions are measured and recorded
-    apart       nothing that this peer can use: another tokenizer, or a strategy that measures updates
+    compares    the same where this peer does not distil; and another tokenizer, where both make byte rows: their
+                predictions are measured and recorded
+    apart       nothing that this peer can use: a tokenizer without byte rows, or a strategy that measures updates
 
 A network is a name, a reference set and a version of the protocol, which its id holds. Base, tokenizer and layout are
 properties of a peer, and may differ from one announcement to the next: each announcement is taken by what it says of
@@ -56,13 +57,19 @@ class Relations:
             and all(EVIDENCE[kind].positions is not None for kind in kinds)
         )
         self._foreign: Relation = "compares" if comparable and kinds else "apart"
+        self._by_bytes: Relation = self._foreign if terms.makes_byte_rows else "apart"
+        """Of peers with another tokenizer."""
         if comparable and config.distils and not terms.rows.raw:
             self._foreign = "distils"
 
     def to(self, theirs: Fingerprints) -> Relation:
         if _own_fields(theirs) == self._own:
             return "merges"
-        return self._foreign if theirs.tokenizer == self._ours.tokenizer else "apart"
+        return self._foreign if self.same_tokenizer(theirs) else self._by_bytes
+
+    def same_tokenizer(self, theirs: Fingerprints) -> bool:
+        """Whether this peer can read predictions of tokens, and not only byte rows."""
+        return theirs.tokenizer == self._ours.tokenizer
 
 
 def mismatch(

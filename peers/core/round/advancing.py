@@ -51,6 +51,7 @@ class Advance:
             snapshot=trained.snapshot,
             update=trained.update,
             evidence=trained.evidence,
+            byte_rows=trained.byte_rows,
             local=self._local(saved, trained),
             standings=self._scores(),
             seats=self._others.seats.rows(),
@@ -96,6 +97,7 @@ class Advance:
             # rest makes no next one.
             update=saved.update if rests else None,
             evidence=saved.evidence if rests else None,
+            byte_rows=saved.byte_rows if rests else None,
             shares=saved.shares if rests else (),
             standings=self._scores(),
             seats=self._others.seats.rows(),

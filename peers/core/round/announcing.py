@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from msgspec import UNSET
+
 from gossipllm.work import PushedShare
 from peers.core.others.admission import Keys
 from peers.core.saved import Saved, announced_of
@@ -56,6 +58,7 @@ def announcement_frame(
             importance=_importance(state.importance),
             shares=tuple(ShareRef(to=key, blob=_ref(share.content)) for key, share in extras.shares),
             contexts=extras.contexts,
+            byte_rows=UNSET if announced.byte_rows is None else _ref(announced.byte_rows),
             capabilities=(),
             sent_at_s=max(0, int(now)),
         ),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from gossipllm.work import Weigh, Weighed
 from peers.core.config import CoreConfig
 from peers.core.events import PeerId
@@ -52,7 +54,7 @@ class Gatherer:
                 continue
             stage.asked[author] = entry
             staleness = self._others.inbox.staleness(entry, our_round)
-            member = Participant(entry, entry.update, entry.evidence, staleness)
+            member = Participant(entry, entry.update, entry.evidence, staleness, byte_rows=entry.byte_rows)
             if not self._kinds:
                 stage.weighed[author] = member
                 continue
@@ -60,7 +62,13 @@ class Gatherer:
             request = new_request()
             stage.weighing[request] = member
             questions.append(
-                Weigh(request=request, author=author, update=entry.update, evidence=entry.evidence)
+                Weigh(
+                    request=request,
+                    author=author,
+                    update=entry.update,
+                    evidence=entry.evidence,
+                    byte_rows=entry.byte_rows,
+                )
             )
         return questions
 
@@ -111,9 +119,7 @@ class Gatherer:
         good = all(is_measure(kind, one) for kind, one in zip(self._kinds, distances, strict=True))
         if not good or not all(abs(own) <= MAX_DISTANCE for own in answer.own):
             return None
-        return Participant(
-            member.received, member.update, member.evidence, member.staleness, distances, answer.own
-        )
+        return msgspec.structs.replace(member, distances=distances, own_measures=answer.own)
 
     def participants(self, stage: Gathering, saved: Saved, now: float, *, merges: bool) -> Participants:
         """Everybody who takes part in the round of `saved` as it ends. No further update is heard or fetched for it.

@@ -19,8 +19,9 @@ class OwnBlobs:
     def show(self, saved: Saved) -> None:
         """From now on, neighbours hear of this announcement and fetch its blobs."""
         announced = announced_of(saved)
-        self._shown = (announced.update, announced.evidence, *(share.content for share in saved.shares))
-        self._others.fetching.showing.publish(announced.evidence.digest)
+        predictions = announced.predictions
+        self._shown = (announced.update, *predictions, *(share.content for share in saved.shares))
+        self._others.fetching.showing.publish(frozenset(one.digest for one in predictions))
         self._others.set_own(saved.frame)
         self._others.fetching.contexts.want(self._planner.context_key(saved.plan))
 

@@ -242,6 +242,7 @@ class Rounds:
             receivers=tuple(receivers),
             rate=self._settling.rate(saved.plateau),
             average_from=self._settling.average_from(saved.plateau, saved.round),
+            byte_rows=self._others.reads_byte_rows(),
         )
         return [train]
 

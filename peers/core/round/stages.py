@@ -88,11 +88,12 @@ class Participant(msgspec.Struct, frozen=True):
     """A neighbour in this round's comparison: its announcement, and its staleness (`Inbox.staleness`) when we asked.
 
     `update` is None where none is fetched: the neighbour pushes a share instead (`Participants.shares`), or holds
-    another base. The contents stand beside the announcement because the inbox may let go of them while the round goes
-    on. `distances` and `own_measures` (this peer's own value of each measure) are the learner's answer; empty before
-    that, and where nothing is measured. `gain` and what follows it is known once the neighbour was tried by itself
-    (`decision/confirming.py`); `standing` is what it had earned before. `teaches` is its weight in the row of those
-    whose predictions are distilled, None where peers of other bases have no part in that row.
+    another base. `byte_rows` are the predictions of one with another tokenizer. The contents stand beside the
+    announcement because the inbox may let go of them while the round goes on. `distances` and `own_measures` (this
+    peer's own value of each measure) are the learner's answer; empty before that, and where nothing is measured. `gain`
+    and what follows it is known once the neighbour was tried by itself (`decision/confirming.py`); `standing` is what
+    it had earned before. `teaches` is its weight in the row of those whose predictions are distilled, None where peers
+    of other bases have no part in that row.
     """
 
     received: ReceivedAnnouncement
@@ -108,6 +109,7 @@ class Participant(msgspec.Struct, frozen=True):
     mismatch: float = 0.0
     standing: float = 0.0
     teaches: float | None = None
+    byte_rows: Content | None = None
 
 
 @dataclass(frozen=True, slots=True)

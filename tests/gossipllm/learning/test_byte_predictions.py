@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from gossipllm.learning.passes.byte_predictions import byte_predictions, placed, symbol_probabilities
+from gossipllm.learning.next_bytes import placed
+from gossipllm.learning.passes.byte_predictions import byte_predictions, symbol_probabilities
 from gossipllm.text.byte_positions import BytePositions
 from gossipllm.text.vocabulary import NO_SYMBOL, first_symbols
 from wire.byte_rows import ByteShape

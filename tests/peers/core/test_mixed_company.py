@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from gossipllm.config import LearnerConfig
-from gossipllm.work import Confirm, Confirmation, Confirmed, Merge, Request, Weigh
+from gossipllm.work import Confirm, Confirmation, Confirmed, Merge, Request, Train, Weigh
 from peers.core.config import DefenceConfig
-from peers.core.effects import Drop, Effect, Pull, Store, Verdict
+from peers.core.effects import Drop, Effect, Publish, Pull, Store, Verdict
 from peers.core.events import Connected, Heard, NotPulled
 from peers.core.others.inbox import MAX_AUTHORS
 from peers.core.saved import spoken
 from sim.toy.learner import EVIDENCE, fingerprints
+from sim.toy.units import BYTE_ROWS
 from support.core_bench import Bench, RemotePeer, RoundOptions, update_of
-from support.effects import every, only, requests, round_record, verdict
+from support.effects import every, only, refusals, requests, round_record, verdict
 from support.messages import AnnouncementFields
+from trust.rows.rows import TrustConfig
+from wire.codec import decode_announcement
+from wire.digest import Content
 from wire.messages import BlobRef
 
 OTHER = fingerprints("other")
+TONGUE = fingerprints("tongue:other")
 HUGE = BlobRef(digest=b"h" * 32, size=2**31 - 1)
 DISTILS = LearnerConfig(also="distil")
 CONFIRMING = DefenceConfig(newcomers=0.5, own_share=0.0, commit=False)
@@ -34,6 +40,10 @@ def kin() -> RemotePeer:
 def stranger() -> RemotePeer:
     """A peer of another base. Its evidence has the network's size, its update any."""
     return RemotePeer("stranger", update=update_of([0.0, 9.0, 0.0, 0.0]))
+
+
+def ref_of(content: Content) -> BlobRef:
+    return BlobRef(digest=content.digest, size=content.size)
 
 
 def hear(bench: Bench, other: RemotePeer, round_: int = 0, *, foreign: bool) -> list[Effect]:
@@ -132,6 +142,152 @@ def test_many_strangers_together_teach_no_more_than_newcomers_may(stranger: Remo
     (merge,) = [one for one in seen if isinstance(one, Merge)]
     assert (merge.row, merge.updates) == ((1.0,), ())
     assert 0 < sum(one.weight for one in merge.lessons) <= CONFIRMING.newcomers + 1e-9
+
+
+# -- another tokenizer --------------------------------------------------------------------------------
+
+
+def hear_tongue(bench: Bench, other: RemotePeer, round_: int = 0) -> list[Effect]:
+    """A peer with another tokenizer announces, with byte rows, and all that is asked for of it comes."""
+    effects = bench.tell(
+        Heard(
+            frame=other.announce(
+                round_, inline=False, fingerprints=TONGUE, byte_rows=ref_of(other.byte_rows)
+            ),
+            via=other.id,
+        )
+    )
+    waiting = every(effects, Pull)
+    while waiting:
+        more = bench.give(waiting.pop(0), other)
+        waiting += every(more, Pull)
+        effects += more
+    return effects
+
+
+def test_of_another_tokenizer_byte_rows_are_fetched_and_measured_and_nothing_else(
+    kin: RemotePeer, stranger: RemotePeer
+) -> None:
+    bench = Bench(defence=CONFIRMING)
+    effects = bench.start()
+    hear(bench, kin, foreign=False)
+
+    pulls = every(hear_tongue(bench, stranger), Pull)
+    seen, ended = asked(bench, bench.publish(bench.answer(effects)))
+
+    assert [pull.digest for pull in pulls] == [stranger.byte_rows.digest]
+    weighed = {one.author: one for one in seen if isinstance(one, Weigh)}
+    assert (weighed[stranger.id].update, weighed[stranger.id].evidence) == (None, None)
+    assert weighed[stranger.id].byte_rows == stranger.byte_rows
+    assert weighed[kin.id].byte_rows is None
+    record = {one.peer: one for one in round_record(ended).seen}
+    assert (record[stranger.id].relation, record[stranger.id].weight) == ("compares", 0.0)
+    assert record[kin.id].weight > 0
+
+
+def test_byte_rows_of_our_own_tokenizer_are_never_fetched(kin: RemotePeer, stranger: RemotePeer) -> None:
+    bench = Bench(defence=CONFIRMING)
+    bench.start()
+
+    frames = [
+        (kin, kin.announce(inline=False, byte_rows=ref_of(BYTE_ROWS))),
+        (stranger, stranger.announce(inline=False, byte_rows=ref_of(BYTE_ROWS), fingerprints=OTHER)),
+    ]
+    pulls = [
+        pull
+        for author, frame in frames
+        for pull in every(bench.tell(Heard(frame=frame, via=author.id)), Pull)
+    ]
+
+    fetched = {pull.digest for pull in pulls}
+    assert kin.update.digest in fetched
+    assert BYTE_ROWS.digest not in fetched
+
+
+def test_a_peer_of_another_tokenizer_without_byte_rows_costs_nothing_and_is_no_fault(
+    stranger: RemotePeer,
+) -> None:
+    bench = Bench(defence=CONFIRMING)
+    effects = bench.start()
+    heard = bench.tell(Heard(frame=stranger.announce(0, inline=False, fingerprints=TONGUE), via=stranger.id))
+    hear_tongue(bench, stranger, 1)
+    bench.tell(Heard(frame=stranger.announce(2, inline=False, fingerprints=TONGUE), via=stranger.id))
+
+    seen, ended = asked(bench, bench.publish(bench.answer(effects)))
+
+    assert verdict(heard) is Verdict.ACCEPT
+    assert not every(heard, Pull)
+    assert not refusals(ended)
+    assert all(one.byte_rows == BYTE_ROWS for one in seen if isinstance(one, Weigh))
+
+
+def test_predictions_of_other_tokens_inside_of_an_announcement_are_not_read(stranger: RemotePeer) -> None:
+    bench = Bench(defence=CONFIRMING)
+    bench.start()
+    stranger.evidence = Content.of(b"tokens of another vocabulary")
+
+    effects = bench.tell(Heard(frame=stranger.announce(0, fingerprints=TONGUE), via=stranger.id))
+
+    assert verdict(effects) is Verdict.ACCEPT
+    assert not refusals(effects)
+
+
+def test_byte_rows_are_made_while_an_author_of_another_tokenizer_is_heard(stranger: RemotePeer) -> None:
+    bench = Bench(defence=CONFIRMING, trust=TrustConfig(max_age=1))
+    asks = list[bool]()
+    effects = bench.start()
+    for round_ in range(5):
+        (train,) = [one for one in requests(effects) if isinstance(one, Train)]
+        asks.append(train.byte_rows)
+        saving = bench.answer(effects)
+        frame = only(saving, Store).saved.frame
+        announced = decode_announcement(frame).announcement.byte_rows
+        assert announced == (ref_of(BYTE_ROWS) if train.byte_rows else UNSET)
+        if round_ == 1:
+            hear_tongue(bench, stranger)
+        effects = bench.finish(bench.publish(saving))
+
+    assert asks == [False, False, True, False, False]
+
+
+def test_byte_rows_are_served_as_the_other_predictions_and_after_a_restart(stranger: RemotePeer) -> None:
+    bench = Bench(defence=DefenceConfig())
+    effects = bench.start()
+    hear_tongue(bench, stranger)
+    saving = bench.train(bench.finish(bench.publish(bench.answer(effects))))
+    saved = only(saving, Store).saved
+
+    before = bench.core.blob(BYTE_ROWS.digest, stranger.id)
+    published = bench.publish(saving)
+    nobody = bench.core.blob(BYTE_ROWS.digest, "toy-nobody")
+    hear_tongue(bench, stranger, 1)
+
+    again = Bench(saved=saved, defence=DefenceConfig())
+    repeated = again.publish(again.start())
+    hear_tongue(again, stranger, 1)
+
+    assert saved.byte_rows == BYTE_ROWS
+    assert before is nobody is None
+    assert bench.core.blob(BYTE_ROWS.digest, stranger.id) == BYTE_ROWS.data
+    assert only(repeated, Publish).frame == only(published, Publish).frame == saved.frame
+    assert again.core.blob(BYTE_ROWS.digest, stranger.id) == BYTE_ROWS.data
+
+
+def test_byte_rows_that_are_none_are_fined_in_one_line_and_nothing_is_lost(
+    kin: RemotePeer, stranger: RemotePeer
+) -> None:
+    bench = Bench(defence=CONFIRMING)
+    effects = bench.start()
+    hear(bench, kin, foreign=False)
+    stranger.byte_rows = Content.of(bytes(BYTE_ROWS.size))
+
+    heard = hear_tongue(bench, stranger)
+    seen, _ = asked(bench, bench.publish(bench.answer(effects)))
+
+    (line,) = refusals(heard)
+    assert line == (stranger.id, "bytes.length")
+    assert not bench.core.welcome(stranger.id, bench.now)
+    assert {one.author for one in seen if isinstance(one, Weigh)} == {kin.id}
 
 
 def test_a_round_waits_for_nobody_of_another_base(stranger: RemotePeer) -> None:

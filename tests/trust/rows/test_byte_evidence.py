@@ -22,14 +22,36 @@ def rows(at: list[int], chances: list[float], spans: list[float] | None = None) 
     )
 
 
+def hellinger(p: list[float], q: list[float]) -> float:
+    return float(np.sqrt(((np.sqrt(p) - np.sqrt(q)) ** 2).sum() / 2))
+
+
 def test_only_offsets_where_both_have_a_boundary_are_compared() -> None:
     mine, theirs = rows([1, 4, 8], [0.5, 0.9, 0.5]), rows([2, 4, 8], [0.1, 0.6, 0.4])
 
     found = byte_distance(mine, theirs)
 
-    assert found.mean == pytest.approx((0.3 + 0.1) / 2, abs=1e-6)
-    assert found.error == pytest.approx(0.1, abs=1e-6)
+    apart = [hellinger([0.9, 0.1], [0.6, 0.4]), hellinger([0.5, 0.5], [0.4, 0.6])]
+    assert found.mean == pytest.approx(sum(apart) / 2, abs=1e-6)
+    assert found.error == pytest.approx(abs(apart[0] - apart[1]) / 2, abs=1e-6)
     assert byte_distance(theirs, mine) == found
+
+
+def test_a_symbol_that_one_side_did_not_keep_counts_as_0_there() -> None:
+    mine, theirs = (
+        ByteRows(
+            np.array([3]),
+            np.array([symbols], np.uint32),
+            np.log(np.array([chances], np.float32)),
+            np.full(1, tail, np.float32),
+            np.zeros(0, np.float32),
+        )
+        for symbols, chances, tail in (([7, 9], [0.5, 0.25], 0.25), ([8, 9], [0.75, 0.125], 0.125))
+    )
+
+    found = byte_distance(mine, theirs)
+
+    assert found.mean == pytest.approx(hellinger([0.5, 0, 0.25], [0, 0.75, 0.125]), abs=1e-6)
 
 
 def test_equal_rows_are_at_distance_0() -> None:

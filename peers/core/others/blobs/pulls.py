@@ -7,7 +7,7 @@ every comparison, from other neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -17,6 +17,7 @@ from peers.core.events import PeerId
 from peers.core.others.inbox import Kind, ReceivedAnnouncement
 from peers.core.terms import Terms
 from wire.bounded import BoundedDict
+from wire.byte_rows import decode_byte_rows
 from wire.digest import Content
 from wire.errors import WireError
 from wire.logits import check_evidence
@@ -58,7 +59,7 @@ class Pulls:
         self._terms = terms
         self._requests = requests
         self._open: dict[int, Fetch] = {}
-        self._good = BoundedDict[bytes, None](MAX_GOOD)
+        self._good = BoundedDict[tuple[Kind, bytes], None](MAX_GOOD)
 
     def busy(self, author: PeerId) -> bool:
         if len(self._open) >= MAX_OPEN:
@@ -81,19 +82,14 @@ class Pulls:
         return self._open.pop(request, None)
 
     def check_evidence(self, content: Content) -> ContentFault | None:
-        if content.digest in self._good:
-            return None
-        try:
-            check_evidence(content.data, self._terms.rows)
-        except WireError as error:
-            return ContentFault(error.field, error.why, BAD_CONTENT_FINE)
-        self._good[content.digest] = None
-        return None
+        return self._check_once("evidence", content, lambda data: check_evidence(data, self._terms.rows))
 
     def check(self, fetch: Fetch, content: Content) -> ContentFault | None:
         """The fault of a fetched blob, None where there is none."""
         if fetch.kind == "evidence":
             return self.check_evidence(content)
+        if fetch.kind == "byte_rows":
+            return self._check_byte_rows(content)
         if self._terms.pushes:
             # Any bits are a share, and its length was announced and checked.
             return None
@@ -106,6 +102,23 @@ class Pulls:
             if size > MAX_RMS:
                 why = f"root mean square is {size:.3g}, at most {MAX_RMS:g} is allowed"
                 return ContentFault(f"update.{name}", why, LARGE_FINE)
+        return None
+
+    def _check_byte_rows(self, content: Content) -> ContentFault | None:
+        shape = self._terms.byte_shape
+        assert shape is not None, "byte rows are fetched where the reference set has them"
+        return self._check_once("byte_rows", content, lambda data: decode_byte_rows(data, shape))
+
+    def _check_once(
+        self, kind: Kind, content: Content, check: Callable[[bytes], object]
+    ) -> ContentFault | None:
+        if (kind, content.digest) in self._good:
+            return None
+        try:
+            check(content.data)
+        except WireError as error:
+            return ContentFault(error.field, error.why, BAD_CONTENT_FINE)
+        self._good[kind, content.digest] = None
         return None
 
     def _check_offer(self, announcement: Announcement, content: Content) -> None:

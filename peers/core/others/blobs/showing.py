@@ -31,7 +31,6 @@ from peers.core.config import CoreConfig
 from peers.core.events import PeerId
 from peers.core.others.inbox import MAX_AUTHORS, Inbox
 from wire.bounded import BoundedDict
-from wire.digest import NO_DIGEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +50,22 @@ class Showing:
         self._max_age = config.trust.max_age
         self._inbox = inbox
         self._looks = BoundedDict[PeerId, _Look](MAX_AUTHORS)
-        self._own = NO_DIGEST
+        self._own = frozenset[bytes]()
         self._turn = -1
         self._heard_before = 0
 
-    def publish(self, digest: bytes) -> None:
-        """The announcement of these predictions is published. The same ones may be published again."""
-        if digest == self._own and self._turn == self._inbox.turns:
+    def publish(self, digests: frozenset[bytes]) -> None:
+        """The announcement of these predictions, in one form or two, is published. The same ones may be published
+        again."""
+        if digests == self._own and self._turn == self._inbox.turns:
             return
-        self._own, self._turn, self._heard_before = digest, self._inbox.turns, self._inbox.arrived
+        self._own, self._turn, self._heard_before = digests, self._inbox.turns, self._inbox.arrived
 
     def allows(self, digest: bytes, asker: PeerId) -> bool:
         """Whether this peer shows `asker` a blob that it holds."""
         if not self._commits:
             return True
-        if digest == self._own:
+        if digest in self._own:
             return self._may_see_own(asker)
         shown = self._inbox.of_evidence(digest)
         if shown is None or shown.author == asker:
@@ -76,7 +76,7 @@ class Showing:
     def note(self, digest: bytes, asker: PeerId) -> None:
         """Remember that `asker` was shown this blob."""
         commitment = self._inbox.newest_of(asker)
-        if self._commits and digest == self._own and commitment is not None:
+        if self._commits and digest in self._own and commitment is not None:
             self._looks.renew(asker, _Look(self._turn, commitment.arrived))
 
     def too_late(self, author: PeerId) -> bool:

@@ -260,6 +260,7 @@ class Decider:
             member.staleness,
             *counts,
             participants.round,
+            "" if member.byte_rows is None else entry.announcement.fingerprints.base.hex(),
         )
 
     def _counts(self, member: Participant, participants: Participants) -> Counts:

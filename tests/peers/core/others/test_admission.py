@@ -30,12 +30,12 @@ from peers.core.terms import Terms
 from peers.identity import Identity
 from peers.run.command import DeviceKeys
 from sim.toy.learner import ToyLearner, fingerprints
-from sim.toy.units import SCHEMAS, Form
+from sim.toy.units import BYTE_ROWS, BYTE_SHAPE, SCHEMAS, Form
 from sim.world.keys import ToyKeys
 from support.core_bench import RemotePeer
 from trust.rows.rows import TrustConfig
 from wire.codec import decode_announcement
-from wire.messages import BlobRef, ShareRef, network_id
+from wire.messages import MAX_BLOB_BYTES, BlobRef, ShareRef, network_id
 from wire.units import Offer
 
 ME = ToyKeys.of("me")
@@ -121,8 +121,27 @@ def test_another_base_tokenizer_or_layout_is_accepted_whatever_its_update(
     )
 
     assert isinstance(verdict, Accepted)
-    assert verdict.relation == ("apart" if field == "tokenizer" else "compares")
+    assert verdict.relation == "compares"
     assert verdict.obstacle is None
+
+
+@pytest.mark.parametrize("field", ["base", "tokenizer"])
+def test_byte_rows_of_a_size_that_none_can_have_are_refused_whoever_announces_them(
+    ledger: Ledger, alice: RemotePeer, field: str
+) -> None:
+    theirs = msgspec.structs.replace(fingerprints(), **{field: bytes(32)})
+    sizes = (BYTE_ROWS.size, BYTE_ROWS.size - 1, BYTE_SHAPE.size(0), BYTE_SHAPE.size(2), MAX_BLOB_BYTES)
+    announced = [
+        alice.announce(0, fingerprints=theirs, byte_rows=BlobRef(digest=bytes(32), size=size), inline=False)
+        for size in sizes
+    ]
+
+    fits, *others = [ledger.admit(frame, ME, 0.0) for frame in announced]
+
+    assert isinstance(fits, Accepted)
+    for verdict in others:
+        assert isinstance(verdict, Rejected)
+        assert (verdict.field, verdict.fine) == ("announcement.byte_rows.size", MALFORMED_FINE)
 
 
 def test_another_tokenizer_makes_predictions_of_another_size(ledger: Ledger, alice: RemotePeer) -> None:

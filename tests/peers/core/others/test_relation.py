@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -22,8 +24,13 @@ DISTILS = LearnerConfig(also="distil")
 
 
 def relations(
-    *, strategy: StrategyName = "predictions", learner: LearnerConfig | None = None, unbound: bool = False
+    *,
+    strategy: StrategyName = "predictions",
+    learner: LearnerConfig | None = None,
+    unbound: bool = False,
+    without: dict[str, Any] | None = None,
 ) -> Relations:
+    """`without` are fields of `Opened`."""
     learner = learner or LearnerConfig()
     config = CoreConfig(
         name="me",
@@ -33,7 +40,7 @@ def relations(
     )
     opened = ToyLearner((0.0,) * 4).answer(Open(request=1, config=learner, snapshot=None))
     assert isinstance(opened, Opened)
-    return Relations(config, Terms.of("gossipllm", opened))
+    return Relations(config, Terms.of("gossipllm", msgspec.structs.replace(opened, **(without or {}))))
 
 
 def with_other(*fields: str) -> Fingerprints:
@@ -57,8 +64,16 @@ def test_where_nothing_is_held_against_updates_nothing_is_distilled() -> None:
 
 
 @pytest.mark.parametrize("fields", [("tokenizer",), ("base", "tokenizer"), ("base", "tokenizer", "layout")])
-def test_another_tokenizer_predicts_other_tokens(fields: tuple[str, ...]) -> None:
-    assert relations(learner=DISTILS).to(with_other(*fields)) == "apart"
+def test_another_tokenizer_is_compared_by_byte_rows(fields: tuple[str, ...]) -> None:
+    assert relations().to(with_other(*fields)) == "compares"
+    assert relations(strategy="weights").to(with_other(*fields)) == "apart"
+
+
+@pytest.mark.parametrize("none", [{"offsets": 0}, {"no_byte_rows": "the tokenizer changes the text"}])
+def test_without_byte_rows_of_our_own_another_tokenizer_is_nothing_to_us(none: dict[str, Any]) -> None:
+    ours = relations(without=none)
+    assert ours.to(with_other("tokenizer")) == "apart"
+    assert ours.to(with_other("base")) == "compares"
 
 
 @pytest.mark.parametrize(

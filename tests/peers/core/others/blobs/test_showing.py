@@ -45,7 +45,8 @@ def predictions() -> Content:
 
 def own_evidence(bench: Bench) -> bytes:
     """Digest of the predictions that this peer announced last."""
-    return neighbourhood(bench.core).fetching.showing._own
+    (digest,) = neighbourhood(bench.core).fetching.showing._own
+    return digest
 
 
 def shows(bench: Bench, other: RemotePeer, digest: bytes | None = None) -> bool:

@@ -1,0 +1,32 @@
+"""The reference windows in bytes, as one tokenizer cuts them: where its byte rows lie and what their symbols are.
+
+Axes: V tokens of the vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gossipllm.text.byte_positions import BytePositions, byte_positions
+from gossipllm.text.vocabulary import first_symbols, token_bytes
+from gossipllm.text.windows import Windows
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ByteReference:
+    """`symbols_V` is the symbol with which each token begins."""
+
+    positions: BytePositions
+    symbols_V: NDArray[np.int64]
+
+
+def byte_reference(windows: Sequence[bytes], windows_WT: Windows, tokenizer: Any) -> ByteReference:
+    """Of `windows`, of which the tokenizer makes the tokens `windows_WT`. Raises `UserMistake` for a tokenizer whose
+    tokens are no stretches of the windows' bytes."""
+    tokens = token_bytes(tokenizer)
+    return ByteReference(byte_positions(windows, windows_WT, tokens), first_symbols(tokens))
