@@ -9,6 +9,8 @@ the perplexity of the large model on test text that chose nothing:
 
     alone        the large base
     ridge, svd   with the projected adapter
+    by kind      ridge, with a step for each kind of layer (`gossipllm.projection.steps`), chosen on the trust split
+    random by kind  the same of random maps: what so many choices find by chance
     random       with maps of random numbers of the same norm: the dullest explanation
     learned      a LoRA of the large model that learns the same text, as many steps: the bound
     scratch, warm    the same with a quarter of the steps, from nothing and from the ridge projection
@@ -39,6 +41,7 @@ from gossipllm.model.adapter.peft_folder import Product, read_peft
 from gossipllm.model.loading.models import Base, load_base
 from gossipllm.projection.carrying import carried, texts_of
 from gossipllm.projection.projecting import Lars
+from gossipllm.projection.steps import chosen_steps, taken
 from gossipllm.projection.ways import Way
 from gossipllm.vectors.arithmetic import Combined
 from gossipllm.vectors.folder import write_folder
@@ -69,12 +72,16 @@ def main() -> None:
         "seed",
         "alone",
         *WAYS,
+        "by kind",
+        "random by kind",
         "learned",
         "scratch",
         "warm",
         "scratch+",
         "ridge's share",
+        "by kind's share",
         "eta",
+        "steps by kind",
     )
     print("| " + " | ".join(head) + " |\n" + "| --- " * len(head) + "|", flush=True)
     for small in args.small.split(","):
@@ -91,6 +98,8 @@ def row(args: argparse.Namespace, small_name: str, text: str, seed: int, referen
     vector = learned_vector(args, small_name, text, seed)
     values, etas = list[float](), list[float]()
     ridge: Combined | None = None
+    by_kind: dict[Way, float] = {}
+    told_kinds = ""
     for way in WAYS:
         made = carried(
             [vector], [1.0], loaded(small_name), large, (small_name, args.large),
@@ -102,20 +111,28 @@ def row(args: argparse.Namespace, small_name: str, text: str, seed: int, referen
         etas.append(best)
         if way == "ridge":
             ridge = scaled(made.step, best)
+        if way in ("ridge", "random"):
+            by_kind[way], etas_of = loss_by_kind(args.large, made.step, trust, test)
+            told_kinds = told_kinds or " ".join(f"{kind} {eta:g}," for kind, eta in etas_of.items() if eta)
     bound = loss(trained(args, args.large, train, args.steps, seed), test)
     quarter = args.steps // 4
     scratch = loss(trained(args, args.large, train, quarter, seed), test)
     assert ridge is not None, "ridge is one of the ways"
     warm = loss(trained(args, args.large, train, quarter, seed, start=ridge), test)
     more = loss(trained(args, args.large, train, quarter + args.steps, seed), test)
-    share = (alone - values[0]) / (alone - bound)
+    shares = [(alone - one) / (alone - bound) for one in (values[0], by_kind["ridge"])]
+    kinds = by_kind["ridge"], by_kind["random"]
     cells = [
-        *(f"{math.exp(one):.2f}" for one in (alone, *values, bound, scratch, warm, more)),
-        f"{share:.0%}",
+        *(f"{math.exp(one):.2f}" for one in (alone, *values, *kinds, bound, scratch, warm, more)),
+        *(f"{share:.1%}" for share in shares),
     ]
     told = " ".join(f"{eta:g}" for eta in etas)
     name = Path(small_name).name
-    return "| " + " | ".join([name, text, str(seed), *cells, told]) + f" | {time.monotonic() - started:.0f} s"
+    return (
+        "| "
+        + " | ".join([name, text, str(seed), *cells, told, told_kinds.strip(",")])
+        + f" | {time.monotonic() - started:.0f} s"
+    )
 
 
 def loaded(name: str) -> Base:
@@ -193,6 +210,18 @@ def loss_with(name: str, step: Combined, eta: float, windows_BT: torch.Tensor) -
         layer = base.get_submodule(module)
         layer.weight.data += torch.tensor(eta * one.scale * one.b_OR @ one.a_RI, dtype=torch.float32)
     return loss(base, windows_BT)
+
+
+def loss_by_kind(
+    name: str, step: Combined, trust: torch.Tensor, test: torch.Tensor
+) -> tuple[float, dict[str, float]]:
+    """The test loss at the steps that the trust split chooses for each kind of layer, and these."""
+    # All windows choose: the test split judges.
+    both = trust.repeat_interleave(2, 0).numpy().astype(np.int32)
+    etas = dict(chosen_steps(step, loaded(name), both).etas)
+    if not any(etas.values()):
+        return loss_with(name, step, 0.0, test), etas
+    return loss_with(name, taken(step, etas), 1.0, test), etas
 
 
 def scaled(step: Combined, eta: float) -> Combined:

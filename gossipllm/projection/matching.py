@@ -76,6 +76,11 @@ def matched(small: Model, adapted: Iterable[str], large: Model) -> Matching:
     return Matching(pairs, tuple(one for one in wanted if one not in taken))
 
 
+def kind_of(module: str) -> str:
+    """The part of a block that a layer is, in words; where it is none that is known, the last part of its name."""
+    return _part(module) or module.rpartition(".")[2]
+
+
 def _place(name: str, model: Model) -> tuple[int, str]:
     """The block of a layer, -1 outside the blocks, and its name there."""
     head, _, rest = name.removeprefix(f"{model.blocks}.").partition(".")

@@ -35,7 +35,14 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 )
 @click.option("-w", "--weights", metavar="W,W", help="A weight for each VECTOR.  [default: 1 each]")
 @click.option(
-    "--eta", type=float, default=0.05, show_default=True, help="Length of the step; 1 is the vectors' own."
+    "--eta",
+    default="0.05",
+    show_default=True,
+    metavar="ETA",
+    help="Length of the step; 1 is the vectors' own. Or auto: one for each kind of layer, chosen on --trust.",
+)
+@click.option(
+    "--trust", metavar="FILE", type=_FILE, help="Text for --eta auto, as what the larger model should read."
 )
 @click.option(
     "--lars",
@@ -52,7 +59,8 @@ def project(
     way: Way,
     text: Path | None,
     weights: str | None,
-    eta: float,
+    eta: str,
+    trust: Path | None,
     lars: float | None,
     force: bool,
 ) -> None:
@@ -65,21 +73,22 @@ def project(
     ridge  linear maps between both models' hidden states on one text
     svd    the singular directions of both models' weights, without text
 
-    What a map explains is said of text that was held out. It is no promise of a gain: in the one case that was
-    measured, the best step gave a thirtieth of what training the larger model gives, and a long one did harm.
-    Try several --eta, and measure each with gossipllm eval on text of your own.
+    What a map explains is said of text that was held out. It is no promise of a gain: where it was measured, the best
+    step gave a small part of what training the larger model gives, and a long one did harm. With --eta auto, half of
+    --trust chooses a step for each kind of layer, and the other half says what all of them do.
 
     \b
     Examples:
       gossipllm vector project phone/ --onto ~/models/large -o from-phone
-      gossipllm vector project a/ b/ --onto gpt2-medium --eta 0.3 -o both
+      gossipllm vector project a/ --onto LARGE --eta auto --trust my.txt -o best
     """
     vectors = read_vectors(paths, "VECTOR")
     numbers = weights_of(weights, len(vectors))
     if min(numbers) < 0:
         raise UserMistake(f"--weights must not be below 0 here, got {weights!r}")
-    if not math.isfinite(eta) or not eta:
-        raise UserMistake(f"--eta must be finite and not 0, got {eta}")
+    length = _length(eta)
+    if (length is None) != (trust is not None):
+        raise UserMistake("--eta auto chooses steps on --trust FILE: give both, or neither")
     if text and way != "ridge":
         raise UserMistake("--text is for --way ridge; svd takes none")
     small_name = base or next((one.base for one in vectors if one.base), "")
@@ -90,13 +99,17 @@ def project(
     from gossipllm.model.adapter.export import check_folder
     from gossipllm.projection.carrying import carried, models, texts_of
     from gossipllm.projection.projecting import Lars
+    from gossipllm.projection.steps import chosen_steps, judging_windows, taken
+    from gossipllm.text.reading.contents import read_text
     from gossipllm.vectors.folder import write_folder
 
     disable_progress_bar()
     check_folder(out, overwrite=force)
     texts = texts_of(text) if way == "ridge" else []
+    judged = read_text(trust, "--trust") if trust else ""
     started = time.monotonic()
     small, large = models(small_name, onto, vectors)
+    windows_WT = judging_windows(judged, large) if trust else None
     with progress_stages(Console(stderr=True)) as stages:
         result = carried(
             vectors,
@@ -106,18 +119,35 @@ def project(
             (small_name, onto),
             way=way,
             texts=texts,
-            eta=eta,
+            eta=1.0 if length is None else length,
             lars=None if lars is None else Lars(lars),
             on_progress=_shown(stages, "windows read with both models" if way == "ridge" else "layers"),
         )
-    formula = f"the mean of {', '.join(one.name for one in vectors)} of {small_name}, projected ({way})"
-    write_folder(out, result.step, [result.vectors[0]], f"{formula}, eta {eta:g}", overwrite=force)
-    for line in result.told():
+        steps = None
+        if windows_WT is not None:
+            steps = chosen_steps(result.step, large, windows_WT, on_progress=_shown(stages, "steps tried"))
+    for line in (*result.told(), *(steps.told() if steps else ())):
         click.echo(line)
+    step = taken(result.step, steps.etas) if steps else result.step
+    formula = f"the mean of {', '.join(one.name for one in vectors)} of {small_name}, projected ({way})"
+    write_folder(out, step, [result.vectors[0]], f"{formula}, eta {eta}", overwrite=force)
     click.echo(
-        f"{out}: rank {result.step.rank} on {counted(len(result.step.products), 'layer')} of {onto}, "
+        f"{out}: rank {step.rank} on {counted(len(step.products), 'layer')} of {onto}, "
         f"{time.monotonic() - started:.0f} s"
     )
+
+
+def _length(eta: str) -> float | None:
+    """The length of the step; None where it is to be chosen."""
+    if eta == "auto":
+        return None
+    try:
+        length = float(eta)
+    except ValueError:
+        raise UserMistake(f'--eta must be a number, or "auto", got {eta!r}') from None
+    if not math.isfinite(length) or not length:
+        raise UserMistake(f"--eta must be finite and not 0, got {length}")
+    return length
 
 
 def _shown(stages: Stages, what: str) -> Callable[[int, int], None]:

@@ -184,11 +184,29 @@ def test_a_projected_vector_opens_in_peft_on_the_larger_model(folder: Path, tmp_
         assert not torch.allclose(adapted(input_ids=ids).logits, before, atol=1e-3)
 
 
+def test_steps_that_a_text_chooses_are_shown_by_kind_of_layer(folder: Path, tmp_path: Path) -> None:
+    out, trust = tmp_path / "onto", tmp_path / "trust.txt"
+    trust.write_text("".join(f"Line {n} of {n * n} says what the one before it said.\n" for n in range(99)))
+    onto = ("-b", "embedded", "--onto", "embedded", "--way", "svd", "-o", out)
+
+    done = vector("project", folder, *onto, "--eta", "auto", "--trust", trust)
+
+    assert "together on text that chose nothing" in done.output
+    steps = [line.split()[-2] for line in done.output.splitlines() if line.startswith("  ")]
+    assert len(steps) == 7
+    # Without any step that helps, nothing is written.
+    assert (done.exit_code == 0) == any(map(float, steps)) == out.exists()
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
         (("--eta", "0"), "--eta must be finite and not 0, got 0.0"),
         (("--weights", "-1"), "--weights must not be below 0 here, got '-1'"),
+        (("--eta", "long"), "--eta must be a number, or \"auto\", got 'long'"),
+        (("--eta", "auto"), "--eta auto chooses steps on --trust FILE: give both, or neither"),
+        (("--trust", "t.txt"), "--eta auto chooses steps on --trust FILE: give both, or neither"),
+        (("--eta", "auto", "--trust", "none.txt"), "none.txt"),
         (("--way", "svd", "--text", "t.txt"), "--text is for --way ridge; svd takes none"),
         (("--text", "missing.txt"), "missing.txt"),
         (("--onto", "nowhere/at/all"), "nowhere/at/all"),
