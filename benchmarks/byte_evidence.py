@@ -8,12 +8,13 @@ sent. For each peer and each kind of evidence:
 
     AUC    the chance that a neighbour of its language is nearer than one of another
     trust  the mean weight of the former over that of the latter, by softmax rows (`trust.rows.softmax`) at each of the
-           default temperatures; the median peer's
+           default temperatures; the median peer's, and at temperature 1 the least of all peers' too
 
-among neighbours with its tokenizer and among those with the other one. "bytes" are byte rows; "first byte" leaves out
-the byte behind a space; "tokens" are token rows, which exist within one tokenizer only; "spans" are the likelihoods of
-words. The distance of any two bases is in every distance across tokenizers and says nothing of the language: "excess"
-is after the nearest neighbour's distance is taken from all, and "change" is 1 less the cosine of what the adapters
+among neighbours with its tokenizer and among those with the other one. Rows are those of peers: across tokenizers,
+distances count from the nearest neighbour of a base (`beyond`), because that of the two bases is in all of them. With
+"plain" they are as measured. "bytes" are byte rows as peers compare them; "variation" takes their total variation, as
+that of token rows is taken; "first byte" leaves out the byte behind a space; "tokens" are token rows, which exist
+within one tokenizer only; "spans" are the likelihoods of words; "change" is 1 less the cosine of what the adapters
 changed of their bases' byte rows, for which peers would have to send their bases' rows too. The dullest explanation of
 an AUC above one half is luck in dealing the texts, so the same distances are also held against languages that are dealt
 at random.
@@ -41,7 +42,7 @@ from gossipllm.work import Failed, Open, Train
 from trust.rows.byte_evidence import byte_distance, span_distance
 from trust.rows.config import TrustConfig
 from trust.rows.evidence import Distance, prediction_distance
-from trust.rows.softmax import near, softmax
+from trust.rows.softmax import near_by_scale, softmax
 from wire.byte_rows import SYMBOLS, ByteRows, ByteShape, decode_byte_rows, encode_byte_rows
 from wire.logits import SparseRows, decode_rows, encode_rows
 
@@ -142,6 +143,16 @@ def first_bytes(rows: ByteRows) -> ByteRows:
     )
 
 
+def common_rows(mine: ByteRows, theirs: ByteRows) -> tuple[ByteRows, ByteRows]:
+    """The rows at offsets where both have one."""
+    at, ours, others = np.intersect1d(mine.at_R, theirs.at_R, return_indices=True)
+    first, second = (
+        ByteRows(at, one.ids_RK[rows], one.logp_RK[rows], one.tail_R[rows], one.spans_S)
+        for one, rows in ((mine, ours), (theirs, others))
+    )
+    return first, second
+
+
 def change_distance(mine: Peer, theirs: Peer) -> Distance:
     """1 - cosine of what two adapters changed of their bases' byte rows, where both have a row; not sent today."""
     _, ours, others = np.intersect1d(mine.bytes.at_R, theirs.bytes.at_R, return_indices=True)
@@ -159,6 +170,7 @@ def _dense(rows: ByteRows) -> NDArray[np.float64]:
 KINDS: Final[Mapping[str, Callable[[Peer, Peer], Distance]]] = {
     "tokens": lambda mine, theirs: prediction_distance(mine.tokens, theirs.tokens),
     "bytes": lambda mine, theirs: byte_distance(mine.bytes, theirs.bytes),
+    "variation": lambda mine, theirs: prediction_distance(*common_rows(mine.bytes, theirs.bytes)),
     "first byte": lambda mine, theirs: byte_distance(first_bytes(mine.bytes), first_bytes(theirs.bytes)),
     "spans": lambda mine, theirs: span_distance(mine.bytes, theirs.bytes),
     "change": change_distance,
@@ -167,20 +179,21 @@ KINDS: Final[Mapping[str, Callable[[Peer, Peer], Distance]]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group:
-    """One peer's distances to neighbours of one tokenizer, and which of these have its language."""
+    """One peer's distances to neighbours of one tokenizer, and which of these have its language. `scale` is empty for
+    neighbours with its own tokenizer (`Neighbour.scale`)."""
 
-    distances: list[float]
+    distances: list[Distance]
     alike: list[bool]
+    scale: str
 
     @property
     def auc(self) -> float:
-        within = [one for one, same in zip(self.distances, self.alike, strict=True) if same]
-        across = [one for one, same in zip(self.distances, self.alike, strict=True) if not same]
+        within = [one.mean for one, same in zip(self.distances, self.alike, strict=True) if same]
+        across = [one.mean for one, same in zip(self.distances, self.alike, strict=True) if not same]
         return float(np.mean([(a < b) + 0.5 * (a == b) for a in within for b in across]))
 
-    def trust(self, temperature: float, *, excess: bool) -> float:
-        nearest = min(self.distances) if excess else 0.0
-        units = near([Distance(one - nearest, 0.0) for one in self.distances])[1:]
+    def trust(self, temperature: float) -> float:
+        units = near_by_scale(self.distances, [self.scale] * len(self.distances))[1:]
         weights = np.array(softmax(units, temperature=temperature))
         alike = np.array(self.alike)
         return float(weights[alike].mean() / max(weights[~alike].mean(), 1e-9))
@@ -194,7 +207,9 @@ def groups(peers: Sequence[Peer], kind: str, *, same: bool) -> list[Group]:
         others = [one for one in peers if one is not mine and (one.base == mine.base) == same]
         found.append(
             Group(
-                [measure(mine, one).mean for one in others], [one.language == mine.language for one in others]
+                [measure(mine, one) for one in others],
+                [one.language == mine.language for one in others],
+                "" if same else "the other base",
             )
         )
     return found
@@ -203,7 +218,7 @@ def groups(peers: Sequence[Peer], kind: str, *, same: bool) -> list[Group]:
 def by_chance(found: Sequence[Group], rng: np.random.Generator) -> float:
     """The 97.5th percentile of the mean AUC where each peer's neighbours have languages at random."""
     means = [
-        np.mean([Group(one.distances, rng.permutation(one.alike).tolist()).auc for one in found])
+        np.mean([replace(one, alike=rng.permutation(one.alike).tolist()).auc for one in found])
         for _ in range(_DEALS)
     ]
     return float(np.quantile(means, 0.975))
@@ -227,8 +242,9 @@ def _report(peers: Sequence[Peer], seed: int) -> None:
     temperatures = TrustConfig().temperatures
     print(f"\nseed {seed}: AUC (97.5 % by chance), and trust within over across at each temperature")
     print(
-        f"{'neighbours':<17}{'evidence':<14}{'AUC':>6}{'chance':>8}"
+        f"{'neighbours':<17}{'evidence':<18}{'AUC':>6}{'chance':>8}"
         + "".join(f"{t:>9g}" for t in temperatures)
+        + f"{'least, 1':>10}"
     )
     for same in (True, False):
         for kind in KINDS:
@@ -237,12 +253,14 @@ def _report(peers: Sequence[Peer], seed: int) -> None:
             found = groups(peers, kind, same=same)
             auc = np.mean([one.auc for one in found])
             chance = by_chance(found, np.random.default_rng(seed))
-            for excess in (False, True):
-                trust = [np.median([one.trust(t, excess=excess) for one in found]) for t in temperatures]
-                name = f"{kind}, excess" if excess else kind
+            for plain in (False,) if same else (False, True):
+                rows = [replace(one, scale="") for one in found] if plain else found
+                trust = [np.median([one.trust(t) for one in rows]) for t in temperatures]
+                least = min(one.trust(1.0) for one in rows)
+                name = f"{kind}, plain" if plain else kind
                 print(
-                    f"{'same' if same else 'other':<7}tokenizer {name:<20}{auc:>6.3f}{chance:>8.3f}"
-                    + "".join(f"{one:>9.2f}" for one in trust),
+                    f"{'same' if same else 'other':<7}tokenizer {name:<18}{auc:>6.3f}{chance:>8.3f}"
+                    + "".join(f"{one:>9.2f}" for one in (*trust, least)),
                     flush=True,
                 )
 

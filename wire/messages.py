@@ -19,17 +19,18 @@ from wire.importance import MAX_LAYERS
 from wire.units import Offer
 
 PROTOCOL_VERSION: Final = 3
-PROTOCOL = f"gossipllm/{PROTOCOL_VERSION}"
-"""Protocol name and version. Part of every network id, so peers of different versions never mix."""
+"""Part of every network id, so peers of different versions never mix."""
 
 ANNOUNCE_TOPIC = "gossipllm/announce/3"
 KNOWN_PROTOCOL = "/gossipllm/known/1"
 BLOB_PROTOCOL = "/gossipllm/blob/1"
 
-_LAST_OF_ONE_BASE: Final = 2
-"""Last version in which all peers of a network held one base, tokenizer and layout."""
-_LAST_VERSION: Final = 9
-"""Versions that are recognised, so that a peer can say that another's program is newer."""
+_UNMARKED_VERSIONS: Final = (1, 2)
+"""Versions whose network ids do not say that they are of them."""
+_VERSION_BYTES: Final = 4
+"""How many bytes of a network id say its version, little-endian."""
+_LAST_VERSION: Final = 255
+"""Latest version that is recognised. The digest of a version without marks looks like one of these once in 2^24."""
 
 KEY_BYTES = 32
 MAX_ROUND = 2**31 - 1
@@ -163,26 +164,22 @@ class Reply(Message, frozen=True, kw_only=True):
     frames: Annotated[tuple[bytes, ...], msgspec.Meta(max_length=MAX_FRAMES)]
 
 
-def network_id(name: str, reference: bytes, *, protocol: str = PROTOCOL) -> bytes:
-    """The id of a network, 32 bytes: a digest of the protocol version, the network's name and its reference set."""
-    return fingerprint_of(protocol, (name.encode(), reference))
+def network_id(name: str, reference: bytes, *, version: int = PROTOCOL_VERSION) -> bytes:
+    """The id of a network, 32 bytes: the protocol version, and a digest of it, the network's name and its reference
+    set. So a peer of any later version is known for one, whatever else its messages say."""
+    digest = fingerprint_of(f"gossipllm/{version}", (name.encode(), reference))
+    return version.to_bytes(_VERSION_BYTES, "little") + digest[: DIGEST_BYTES - _VERSION_BYTES]
 
 
 def version_of(net: bytes, name: str, fingerprints: Fingerprints) -> int | None:
-    """The protocol version of a network id with this name and these fingerprints; None where it is of none.
-
-    Ids of versions 1 and 2 hold all four fingerprints. Of later versions the present form is assumed.
-    """
-    for version in range(1, _LAST_VERSION + 1):
-        protocol = f"gossipllm/{version}"
-        one = fingerprints
-        parts = (name.encode(), one.base, one.tokenizer, one.reference, one.layout)
-        held_by_all = version <= _LAST_OF_ONE_BASE
-        expected = (
-            fingerprint_of(protocol, parts)
-            if held_by_all
-            else network_id(name, one.reference, protocol=protocol)
-        )
-        if net == expected:
+    """The protocol version that a network id is of; None where that is not known. Ids of versions 1 and 2 are digests
+    of the version, the name and all four fingerprints, and are known only where these are theirs."""
+    marked = int.from_bytes(net[:_VERSION_BYTES], "little")
+    if _UNMARKED_VERSIONS[-1] < marked <= _LAST_VERSION:
+        return marked
+    one = fingerprints
+    parts = (name.encode(), one.base, one.tokenizer, one.reference, one.layout)
+    for version in _UNMARKED_VERSIONS:
+        if net == fingerprint_of(f"gossipllm/{version}", parts):
             return version
     return None

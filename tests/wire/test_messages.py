@@ -392,7 +392,8 @@ def test_networks_differ_where_a_name_or_a_reference_set_does(
     mine, theirs = (name, prints.reference), (other_name, others.reference)
 
     assert (network_id(*mine) == network_id(*theirs)) == (mine == theirs)
-    assert network_id(*mine) == fingerprint_of("gossipllm/3", [name.encode(), prints.reference])
+    digest = fingerprint_of("gossipllm/3", [name.encode(), prints.reference])
+    assert network_id(*mine) == b"\3\0\0\0" + digest[:28]
 
 
 @given(st.text(max_size=10), FINGERPRINTS)
@@ -404,5 +405,6 @@ def test_the_version_of_a_network_id_is_read_from_its_name_and_fingerprints(
     assert version_of(fingerprint_of("gossipllm/1", parts), name, prints) == 1
     assert version_of(fingerprint_of("gossipllm/2", parts), name, prints) == 2
     assert version_of(network_id(name, prints.reference), name, prints) == 3
-    assert version_of(network_id(name, prints.reference, protocol="gossipllm/4"), name, prints) == 4
-    assert version_of(network_id(name + "x", prints.reference), name, prints) is None
+    assert version_of(network_id(name + "x", bytes(32), version=4), name, prints) == 4
+    assert version_of(network_id(name, prints.reference, version=255), name, prints) == 255
+    assert version_of(fingerprint_of("gossipllm/2", parts), name + "x", prints) is None

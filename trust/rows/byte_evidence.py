@@ -28,9 +28,8 @@ def byte_distance(mine: BytePredictions, theirs: BytePredictions) -> Distance:
     none or a value is not finite.
 
     Of each row the K kept probabilities count. A symbol that a side did not keep counts as 0 there, and the tails as
-    nothing. Peers of one language are told from others after 8 local steps in 0.981 of the pairs, with the total
-    variation of `prediction_distance` in 0.965 (means of three seeds, benchmarks/byte_evidence.py): two bases differ
-    most where one of them is sure, and roots weigh that less.
+    nothing. After 8 local steps, a neighbour of the same language is nearer than one of another in 0.981 of the pairs;
+    by the total variation of `prediction_distance` in 0.952 (means of three seeds, benchmarks/byte_evidence.py).
     """
     _, ours, others = np.intersect1d(mine.at_R, theirs.at_R, assume_unique=True, return_indices=True)
     if not len(ours):

@@ -124,8 +124,11 @@ def test_a_peer_of_an_earlier_version_is_told_from_one_of_another_network(versio
 
 
 def test_a_peer_of_a_later_version_says_that_ours_is_older() -> None:
-    net = network_id("gossipllm", OURS.reference, protocol="gossipllm/4")
-    assert difference(net) == ("version", "theirs speaks protocol 4, ours 3; ours is older")
+    for net in (
+        network_id("gossipllm", OURS.reference, version=4),
+        network_id("another name", bytes(32), version=4),
+    ):
+        assert difference(net) == ("version", "theirs speaks protocol 4, ours 3; ours is older")
     assert "update gossipllm" in CURES["version"]
 
 
