@@ -69,7 +69,8 @@ def report(path: Path, out: Path, no_config: bool, force: bool, as_json: bool, q
                       trust_merged[], test_alone[],
                       test_merged[], temperature[], guard[],
                       seen[][]: [place in peers, weight,
-                      distance, error, age, its_round]
+                      distance, error, age, its_round,
+                      relation]
         totals        rounds, tokens, refusals, train_s,
                       gather_s, merge_s, sent{}, received{};
                       null for a peer without a record

@@ -12,6 +12,7 @@ from typing import TypeAlias
 import msgspec
 
 from sim.comparison.summary import Comparison
+from trust.record.history import Relation
 
 SCHEMA = 1
 
@@ -31,6 +32,7 @@ class Glimpse(msgspec.Struct, frozen=True, array_like=True):
     error: Measured
     age: int
     its_round: int
+    relation: Relation = "merges"
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):

@@ -144,6 +144,7 @@ def _glimpse(seen: Seen, place: Mapping[PeerName, int]) -> Glimpse:
         error=_each(seen.errors) if several and seen.errors else rounded(seen.error),
         age=seen.age,
         its_round=seen.its_round,
+        relation=seen.relation,
     )
 
 

@@ -126,10 +126,13 @@ class Seen(
     standing: float = 0.0
     """What it had earned before this round, 0 to 1 (`trust.rows.standing`)."""
     relation: Relation = "merges"
-    """Only a neighbour that merges has a weight. Of the others, the distance is that of their predictions."""
+    """Only a neighbour that merges has a weight. Of the others, the distance is that of their predictions; one that is
+    apart has none."""
     teaches: float | None = None
     """Its weight in the row of those whose predictions are distilled, where peers of other bases are among them; None
     where there is no such row."""
+    by_bytes: bool = False
+    """Whether the distance is that of byte rows, because the neighbour has another tokenizer."""
 
 
 class Distilled(

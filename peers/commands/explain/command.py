@@ -115,6 +115,7 @@ def explain(
                       on the windows that judge merges; null where none was judged
       relation        of I to J: merges, distils, compares or apart; null where
                       J took no part. Only one that merges is in row
+      by_bytes        whether the distance is of byte rows (another tokenizer)
       teaches         J's weight in the row whose predictions are distilled,
                       where other bases have a part in it; else null
       fruitless, asks_in

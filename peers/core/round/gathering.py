@@ -129,7 +129,7 @@ class Gatherer:
         self._others.fetching.close()
         return Participants(
             members=self.members(stage, now),
-            foreign=self._nearest(stage, now, kin=False),
+            foreign=self._foreign(stage, saved.round, now),
             gathered_s=now - stage.since,
             own_loss=local.trust_loss,
             previous=self._others.weights,
@@ -138,6 +138,20 @@ class Gatherer:
             round=saved.round,
             local_steps=local.steps,
         )
+
+    def _foreign(self, stage: Gathering, our_round: int, now: float) -> tuple[Participant, ...]:
+        """Neighbours with other bases: those that were compared, and those that are apart, for the record; at most
+        `most_partners` of each, sorted by author."""
+        inbox = self._others.inbox
+        heard = sorted(inbox.lately(self._config.trust.max_age), key=lambda one: one.author)
+        apart = [
+            Participant(one, None, None, inbox.staleness(one, our_round))
+            for one in heard
+            if one.relation == "apart" and not self._others.scores.banned(one.author, now)
+        ]
+        compared = self._nearest(stage, now, kin=False)
+        everybody = (*compared, *apart[: self._config.round.most_partners])
+        return tuple(sorted(everybody, key=lambda one: one.received.author))
 
     def members(self, stage: Gathering, now: float) -> tuple[Participant, ...]:
         """The weighed neighbours of our base that are not banned, at most `most_partners`, sorted by author.

@@ -166,6 +166,7 @@ def _seen(participant: Participant, weight: float) -> Seen:
         standing=one.standing,
         relation=one.received.relation,
         teaches=one.teaches,
+        by_bytes=one.byte_rows is not None,
     )
 
 

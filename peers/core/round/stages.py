@@ -166,7 +166,8 @@ class Participants:
     `own_counts` this peer's own text by the count that `trust.tokens_count` names. `shares` are absorbed in place of
     a row where the network mixes by push-sum. `left` are the neighbours that were left out of the row, `round` is
     this peer's, and `local_steps` are those that it took in it. `foreign` are neighbours with other bases, sorted by
-    author, whose predictions are compared; they are in no row that is merged.
+    author, whose predictions are compared; they are in no row that is merged. Those that this peer can do nothing with
+    (`relation` "apart") are among them, without distances.
     """
 
     members: tuple[Participant, ...]

@@ -3,6 +3,7 @@
 const DENSE = 26; // from this many peers on, cells are too small for numbers
 const TINY = 60; // from this many on, cells have the smallest size that a pointer can hit
 const ROOMY = 12; // up to this many peers, cells are large
+const MARKS = { distils: "d", compares: "c", apart: "a" }; // of neighbours with another base, as `trust show` has them
 
 function matrixView(show) {
   let run, top, cells = [], heads = [], chosen = null;
@@ -64,11 +65,13 @@ function matrixView(show) {
       head.replaceChildren(label(run.peers[i]));
       if (past) head.append(el("small", {}, "round " + round));
       const row = k < 0 ? null : weights(run, i, k);
+      const relations = new Map(k < 0 ? [] : run.peers[i].series.seen[k].map((one) => [one[0], one[6]]));
       cells[line].forEach((cell, j) => {
         const own = i === j ? " own" : "";
         cell.className = (row ? level(row[j], top) : "none") + own + (past ? " past" : "");
-        cell.textContent = row ? short(row[j]) : "";
-        cell.setAttribute("aria-label", row ? percent(row[j]) : "not known");
+        const other = row && !(row[j] > 0) && MARKS[relations.get(j)];
+        cell.textContent = other || (row ? short(row[j]) : "");
+        cell.setAttribute("aria-label", other ? relations.get(j) : row ? percent(row[j]) : "not known");
       });
     });
     mark();
@@ -116,7 +119,8 @@ function matrixView(show) {
     fact("round", String(series.rounds[k]));
     if (i !== j && !seen) fact("evidence", "nothing known of it then");
     if (i !== j && seen) {
-      distances(seen).forEach(([term, text]) => fact(term, text));
+      fact("relation", seen[6]);
+      if (seen[6] !== "apart") distances(seen).forEach(([term, text]) => fact(term, text));
       fact("its round", String(seen[5]));
       fact("age", plural(seen[4], "round"));
     }

@@ -12,6 +12,7 @@ from html import escape
 
 from sim.reporting.document import PeerPart, ReportDocument, RunPart
 from sim.reporting.page.comparison_table import methods_table
+from trust.inspection.drawing.shades import RELATIONS
 from trust.record.measures import effective_collaborators
 
 _LEVELS = 20
@@ -88,7 +89,10 @@ def _matrix(run: RunPart) -> str:
     top = max((weight for row in weights for weight in row if 0 < weight < math.inf), default=1.0)
     rows = "".join(
         f'<tr><th scope="row">{_label(peer)}</th>'
-        + "".join(_cell(weight, top, own=index == column) for column, weight in enumerate(row))
+        + "".join(
+            _cell(weight, top, own=index == column, mark=_marks(index, run).get(column, "·"))
+            for column, weight in enumerate(row)
+        )
         + "</tr>"
         for index, (peer, row) in enumerate(zip(run.peers, weights, strict=True))
         if row
@@ -108,15 +112,23 @@ def _weights(index: int, run: RunPart) -> list[float]:
     return weights
 
 
-def _cell(weight: float, top: float, *, own: bool) -> str:
-    mark = " own" if own else ""
+def _marks(index: int, run: RunPart) -> dict[int, str]:
+    """What stands for a weight of nothing of neighbours with another base, in a peer's last row."""
+    series = run.peers[index].series
+    seen = series.seen[-1] if series.rounds else ()
+    return {one.peer: RELATIONS[one.relation] for one in seen if one.relation in RELATIONS}
+
+
+def _cell(weight: float, top: float, *, own: bool, mark: str) -> str:
+    """`mark` stands for a weight of nothing."""
+    kind = " own" if own else ""
     if not math.isfinite(weight):
-        return f'<td class="none{mark}">?</td>'
+        return f'<td class="none{kind}">?</td>'
     if not weight > 0:
-        return f'<td class="none{mark}">·</td>'
+        return f'<td class="none{kind}">{mark}</td>'
     level = max(1, math.ceil(math.sqrt(min(weight / top, 1.0)) * _LEVELS))
     text = "&lt;1" if weight < 0.005 else f"{100 * weight:.0f}"
-    return f'<td class="w{level}{mark}">{text}</td>'
+    return f'<td class="w{level}{kind}">{text}</td>'
 
 
 def _peers(run: RunPart) -> str:

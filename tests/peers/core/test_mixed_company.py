@@ -221,6 +221,20 @@ def test_a_peer_of_another_tokenizer_without_byte_rows_costs_nothing_and_is_no_f
     assert all(one.byte_rows == BYTE_ROWS for one in seen if isinstance(one, Weigh))
 
 
+def test_who_is_apart_is_recorded_without_a_measurement(kin: RemotePeer, stranger: RemotePeer) -> None:
+    bench = Bench(defence=CONFIRMING, trust=TrustConfig(strategy="weights"))
+    effects = bench.start()
+    hear(bench, kin, foreign=False)
+    pulls = every(hear_tongue(bench, stranger), Pull)
+
+    seen, ended = asked(bench, bench.publish(bench.answer(effects)))
+
+    record = {one.peer: one for one in round_record(ended).seen}
+    assert (record[stranger.id].relation, record[stranger.id].weight) == ("apart", 0.0)
+    assert not pulls
+    assert {one.author for one in seen if isinstance(one, Weigh)} == {kin.id}
+
+
 def test_predictions_of_other_tokens_inside_of_an_announcement_are_not_read(stranger: RemotePeer) -> None:
     bench = Bench(defence=CONFIRMING)
     bench.start()

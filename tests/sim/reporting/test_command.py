@@ -73,7 +73,10 @@ def test_json_is_the_documented_document(demo: Path) -> None:
         for key in fields:
             assert key in told, key
     assert one["rounds"] == [0, 1, 2, 3]
-    assert anna["series"]["seen"][3] == [[1, 0.16, 1.25, 0.125, 1, 3], [2, 0.05, 2.25, 0.125, 1, 3]]
+    assert anna["series"]["seen"][3] == [
+        [1, 0.16, 1.25, 0.125, 1, 3, "merges"],
+        [2, 0.05, 2.25, 0.125, 1, 3, "merges"],
+    ]
     # The first record of a process counts from 0: the bytes of four records.
     assert anna["totals"]["sent"] == {"blob": 4000}
     assert (anna["totals"]["train_s"], anna["totals"]["tokens"]) == (8.0, 400)

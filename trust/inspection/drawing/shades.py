@@ -34,8 +34,14 @@ LEFT_OUT: Final = "✗"
 """Mark of a neighbour that was tried by itself and left out of the row."""
 
 
-RELATIONS: Final[dict[Relation, str]] = {"distils": "d", "compares": "c", "apart": "·"}
-"""Marks of neighbours with another base, which have no weight: distilled, or only compared."""
+RELATIONS: Final[dict[Relation, str]] = {"distils": "d", "compares": "c", "apart": "a"}
+"""Marks of neighbours with another base, which have no weight: distilled, only compared, or of no use."""
+RELATIONS_ABOUT: Final[dict[Relation, str]] = {
+    "distils": "another base: does not merge, distils its predictions",
+    "compares": "another base: does not merge, only compares predictions",
+    "apart": "another base: nothing to merge or to compare",
+}
+"""What the marks mean, for the lines below a matrix."""
 
 
 def weight_text(weight: float, *, own: bool, left_out: bool = False) -> str:

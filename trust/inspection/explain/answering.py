@@ -96,6 +96,7 @@ def explained(
         distilled=record.distilled,
         relation=seen.relation if seen else None,
         teaches=seen.teaches if seen else None,
+        by_bytes=seen.by_bytes if seen else False,
     )
 
 
@@ -132,10 +133,11 @@ def _evidence(case: Case) -> tuple[EvidenceShown, ...]:
     if about is None or case.trust is None:
         return ()
     distances, own = recorded(case, about)
-    compared = [*case.record.seen, *([case.foreign] if case.foreign else [])]
+    # Distances of byte rows have a scale of their own.
+    kin = case.across if about.by_bytes else (*case.record.seen, *([case.foreign] if case.foreign else []))
     measures: list[EvidenceShown] = []
     for number, (kind, distance) in enumerate(zip(evidence_of(case.trust), distances, strict=False)):
-        all_distances = (recorded(case, seen)[0] for seen in compared)
+        all_distances = (recorded(case, seen)[0] for seen in kin)
         means = [of_neighbour[number].mean for of_neighbour in all_distances if number < len(of_neighbour)]
         measures.append(
             EvidenceShown(

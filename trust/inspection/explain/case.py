@@ -53,6 +53,8 @@ class Case:
     assumed: TrustConfig | None
     refusals: tuple[RefusedItem, ...]
     foreign: Seen | None = None
+    across: tuple[Seen, ...] = ()
+    """All neighbours of the round that were compared by byte rows."""
 
     @property
     def own(self) -> bool:
@@ -142,13 +144,14 @@ def case_of(run: HistoryRun, peer: str, other: str, at_round: int | None) -> Cas
         assumed=None if settings else _assumed(begun, record),
         refusals=_refusals(entries, neighbour),
         foreign=next((seen for seen in foreign if seen.peer == neighbour), None),
+        across=tuple(seen for seen in foreign if seen.by_bytes),
     )
 
 
 def recorded(case: Case, seen: Seen) -> tuple[tuple[Distance, ...], tuple[float, ...]]:
     """The recorded distances of a neighbour, by the strategy's kinds of evidence, and the same measures of the peer
     itself. Both are empty where no settings are known."""
-    if case.trust is None:
+    if case.trust is None or seen.relation == "apart":
         return (), ()
     kinds = evidence_of(case.trust)
     means = seen.distances or (seen.distance,)

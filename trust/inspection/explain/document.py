@@ -168,7 +168,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
     `relation` is what the peer could do with the neighbour's announcement, null for the peer itself and for a neighbour
     that did not take part. Only one that merges is in `row`; another took part by its predictions alone, and `teaches`
-    is its weight in the row of those that were distilled.
+    is its weight in the row of those that were distilled. `by_bytes` says that its distance is of byte rows, and the
+    others in `evidence` are those of byte rows too.
     """
 
     schema: int = SCHEMA
@@ -216,3 +217,4 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     distilled: Distilled | None = None
     relation: Relation | None = None
     teaches: float | None = None
+    by_bytes: bool = False

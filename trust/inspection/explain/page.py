@@ -97,7 +97,7 @@ def _shown(page: ExplainPage) -> list[RowShare]:
 def _evidence(page: ExplainPage) -> None:
     for evidence in page.answer.evidence:
         page.head(f"Evidence: {evidence.kind}")
-        page.say(words.of_kind(evidence.kind, page.me))
+        page.say(words.of_kind(evidence.kind, page.me, by_bytes=page.answer.by_bytes))
         error = f" {error_text(evidence.error)}" if evidence.error else ""
         place = "" if evidence.of == 1 else f", {words.place(evidence.rank, evidence.of)}"
         page.say(f"{page.them}: {number_text(evidence.distance)}{error}{place}")

@@ -23,8 +23,14 @@ _SAME: Final = 1e-9
 """Largest difference of two shares of the text that count as equal."""
 
 
-def of_kind(kind: Evidence, me: str) -> str:
+def of_kind(kind: Evidence, me: str, *, by_bytes: bool = False) -> str:
     """Meaning of a distance of this kind of evidence."""
+    if by_bytes:
+        return (
+            "Both predicted the next bytes of the same public text, where both of their tokenizers have a boundary. "
+            "The distance is 0 for equal predictions and 1 for opposite ones. Most of it is that of the two base "
+            "models, so it is only compared with those of the same other base."
+        )
     return EVIDENCE[kind].about.format(me=me)
 
 
@@ -84,6 +90,8 @@ def of_relation(answer: Explanation, me: str, them: str) -> str:
     base = (
         f"{them} holds another base, tokenizer or adapter layout, so its update cannot be merged with {me}'s."
     )
+    if answer.relation == "apart":
+        return f"{base} They had nothing to compare either."
     if answer.relation != "distils":
         return f"{base} Only their predictions were compared."
     if not answer.teaches:

@@ -16,6 +16,7 @@ LOSSES: Final = ("train_loss", "trust_alone", "trust_merged", "test_alone", "tes
 LEGEND: Final = (
     "rows_RPP[r, i, j]: what peer i took from peer j in its round rounds[r], itself at j = i; nan where not recorded",
     "distances_RPP[r, i, j]: how far j was from i by the strategy's first kind of evidence; nan where not seen",
+    "relations_RPP[r, i, j]: merges, distils, compares or apart, what j was to i; empty where not seen",
     "losses_RPL[r, i, l]: the loss named losses[l] of peer i, nats per token; nan where not recorded",
     "rounds, peers (ids), names, losses: what the axes R, P, P and L stand for",
 )
@@ -28,6 +29,7 @@ def write_npz(file: BinaryIO, known: Sequence[PeerRounds], *, at_round: int | No
     numbers = sorted({number for member in known for number in member.rounds if at_round in (None, number)})
     row_of = {number: index for index, number in enumerate(numbers)}
     rows_RPP, distances_RPP = (np.full((len(numbers), len(names), len(names)), np.nan) for _ in range(2))
+    relations_RPP = np.full(rows_RPP.shape, "", dtype="U8")
     losses_RPL = np.full((len(numbers), len(names), len(LOSSES)), np.nan)
     for member in known:
         i = place[member.peer]
@@ -39,12 +41,15 @@ def write_npz(file: BinaryIO, known: Sequence[PeerRounds], *, at_round: int | No
             rows_RPP[r, i, i] = record.self_weight
             for seen in record.seen:
                 rows_RPP[r, i, place[seen.peer]] = seen.weight
-                distances_RPP[r, i, place[seen.peer]] = seen.distance
+                relations_RPP[r, i, place[seen.peer]] = seen.relation
+                if seen.relation != "apart":
+                    distances_RPP[r, i, place[seen.peer]] = seen.distance
             losses_RPL[r, i] = [getattr(record, loss) for loss in LOSSES]
     np.savez_compressed(
         file,
         rows_RPP=rows_RPP,
         distances_RPP=distances_RPP,
+        relations_RPP=relations_RPP,
         losses_RPL=losses_RPL,
         rounds=np.array(numbers, dtype=np.int64),
         peers=np.array([escaped(peer) for peer in names], dtype=np.str_),

@@ -81,13 +81,14 @@ def export(
                                  round; alone and merged: before and after it
       temperature                chosen; in units of the median distance
       guard                      alone, taken, shrunk, refused or returned
+      relation                   merges, distils, compares or apart
     In csv, texts that begin with = + - or @ have a ' before them, so that
     no spreadsheet takes them for formulas.
 
     \b
     Arrays of npz (R rounds, P peers, L losses; nan where not known):
-      rows_RPP, distances_RPP, losses_RPL; rounds, peers, names, losses name
-      the axes; legend says it in words
+      rows_RPP, distances_RPP, relations_RPP (text), losses_RPL; rounds,
+      peers, names, losses name the axes; legend says it in words
 
     \b
     JSON, schema 1 (numbers that are not finite are null):

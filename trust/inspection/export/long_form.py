@@ -49,6 +49,7 @@ COLUMNS: Final = (
     LongColumn("test_merged", "float", "nats per token on the test split after the merge"),
     LongColumn("temperature", "float", "chosen, in units of the median distance; empty where there is none"),
     LongColumn("guard", "text", "alone, taken, shrunk, refused, returned or recalled"),
+    LongColumn("relation", "text", "merges, distils, compares or apart; empty for the peer itself"),
 )
 
 
@@ -121,12 +122,14 @@ def _lines(record: Round, shown: dict[PeerName, tuple[str, str]]) -> Iterator[tu
     )
     about = (*(None if loss is None else _finite(loss) for loss in losses), record.guard)
     mine = (record.round, *shown[record.peer])
-    yield (*mine, *shown[record.peer], _finite(record.self_weight), None, None, None, *about)
+    yield (*mine, *shown[record.peer], _finite(record.self_weight), None, None, None, *about, None)
     for seen in record.seen:
-        yield (*mine, *shown[seen.peer], *_measured(seen), *about)
+        yield (*mine, *shown[seen.peer], *_measured(seen), *about, seen.relation)
 
 
 def _measured(seen: Seen) -> tuple[Value, ...]:
+    if seen.relation == "apart":
+        return _finite(seen.weight), None, None, seen.age
     return _finite(seen.weight), _finite(seen.distance), _finite(seen.error), seen.age
 
 

@@ -14,7 +14,14 @@ from rich.text import Text
 
 from trust.inspection.drawing.grid import BOLD, DIM, Cell, Column, Grid
 from trust.inspection.drawing.numbers import number_text
-from trust.inspection.drawing.shades import LEFT_OUT, RELATIONS, outcome, weight_style, weight_text
+from trust.inspection.drawing.shades import (
+    LEFT_OUT,
+    RELATIONS,
+    RELATIONS_ABOUT,
+    outcome,
+    weight_style,
+    weight_text,
+)
 from trust.inspection.reading.summary import PeerBytes, RowSummary, Summary
 from trust.inspection.reading.traffic import bytes_text
 from trust.inspection.reading.unread import unread_lines
@@ -128,10 +135,9 @@ def _about_cells(shown: Summary) -> Iterable[str]:
     mark = f", {LEFT_OUT} tried and left out" if leaves_out(shown) else ""
     yield f"weights in per cent; * own weight, · nothing{mark}"
     relations = {relation for row in shown.rows for relation in row.others.values()}
-    if "distils" in relations:
-        yield "d another base: does not merge, distils its predictions"
-    if "compares" in relations:
-        yield "c another base: does not merge, only compares predictions"
+    for relation, about in RELATIONS_ABOUT.items():
+        if relation in relations:
+            yield f"{RELATIONS[relation]} {about}"
     columns = {peer.peer for peer in shown.peers}
     if any(one.peer in columns for one in shown.blocked):
         yield f"{_BLOCKED} blocked, see below"

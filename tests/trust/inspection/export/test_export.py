@@ -18,12 +18,12 @@ import pytest
 from click.testing import CliRunner, Result
 from pyarrow import parquet
 
-from support.records import entry_of, make_home, round_of
+from support.records import append_records, begun_of, entry_of, make_home, round_of, seen_of
 from trust.cli import trust
 from trust.errors import UserMistake
 from trust.files import write_output
 from trust.inspection.export.long_form import COLUMNS
-from trust.record.history import HISTORY_FILE, Refusal
+from trust.record.history import HISTORY_FILE, Refusal, Relation
 from trust.record.writer import HistoryWriter
 
 # pyarrow and networkx have no types.
@@ -99,6 +99,30 @@ def test_csv_has_a_line_for_each_round_peer_and_neighbour(run: Path) -> None:
     names = ("train_loss", "trust_alone", "trust_merged", "test_alone", "test_merged")
     assert all(tuple(float(line[name]) for name in names) == LOSSES for line in lines)
     assert {(line["temperature"], line["guard"]) for line in lines} == {("0.5", "taken")}
+    assert {line["relation"] for line in lines if line["peer"] == line["from"]} == {""}
+    assert {line["relation"] for line in lines if line["peer"] != line["from"]} == {"merges"}
+
+
+def test_of_neighbours_with_another_base_the_relation_is_written(tmp_path: Path) -> None:
+    relations: tuple[Relation, ...] = ("apart", "compares", "distils", "merges")
+    seen = tuple(
+        msgspec.structs.replace(seen_of(relation, name=relation, distance=0.5), relation=relation)
+        for relation in relations
+    )
+    folder = make_home(tmp_path / "mixed", "me")
+    append_records(folder, "me", begun_of("me"), round_of("me", 0, {}, seen=seen))
+
+    with written(folder, "run.csv").open(encoding="utf-8", newline="") as file:
+        lines = {line["from"]: line for line in csv.DictReader(file)}
+    with np.load(written(folder, "run.npz"), allow_pickle=False) as arrays:
+        in_arrays = dict(zip(arrays["peers"], arrays["relations_RPP"][0, 0], strict=True))
+        distances = dict(zip(arrays["peers"], arrays["distances_RPP"][0, 0], strict=True))
+
+    assert {one: lines[one]["relation"] for one in relations} == {one: one for one in relations}
+    assert in_arrays == {"me": "", **{one: one for one in relations}}
+    assert lines["apart"]["distance"] == ""
+    assert math.isnan(distances["apart"])
+    assert float(lines["compares"]["distance"]) == distances["compares"] == 0.5
 
 
 def test_parquet_has_the_same_lines_with_types_and_units(run: Path) -> None:

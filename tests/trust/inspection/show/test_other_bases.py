@@ -63,6 +63,35 @@ def test_the_matrix_marks_who_is_only_compared_and_who_teaches(home: Path) -> No
     assert anna["others"] == {"id-bert": "compares", "id-dora": "distils"}
 
 
+def test_the_matrix_marks_who_is_apart(home: Path) -> None:
+    apart = msgspec.structs.replace(seen_of("id-erik", name="erik"), relation="apart")
+    row = round_of("id-anna", 4, {}, seen=(apart,), self_weight=1.0, temperature=None, tried=())
+    append_records(home, "id-anna", row)
+
+    out = run("show", home).stdout
+
+    assert "a another base: nothing to merge or to compare\n" in out
+    assert "They had nothing to compare either." in page_of(answer_of(home, "erik"))
+
+
+def test_byte_rows_are_explained_and_held_against_byte_rows_only(home: Path) -> None:
+    across = [
+        msgspec.structs.replace(other_base(name), distance=distance, by_bytes=True)
+        for name, distance in (("bert", 0.6), ("dora", 0.5))
+    ]
+    kin = seen_of("id-cleo", name="cleo", distance=0.1, weight=0.25)
+    row = round_of("id-anna", 4, {}, seen=(across[0], kin, across[1]), self_weight=0.75, temperature=1.0)
+    append_records(home, "id-anna", row)
+
+    answer = answer_of(home, "bert")
+    page = page_of(answer)
+
+    (evidence,) = answer.evidence
+    assert (evidence.rank, evidence.of, evidence.nearest) == (2, 2, 0.5)
+    assert "predicted the next bytes of the same public text" in page
+    assert not answer_of(home, "cleo").by_bytes
+
+
 def answer_of(home: Path, other: str) -> Explanation:
     case = case_of(read_run(home), "anna", other, None)
     return explained(case, (), losses={}, without=LeaveOneOut(why="nothing was kept"))

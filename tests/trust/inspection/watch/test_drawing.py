@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from support.records import begun_of, round_of
+from support.records import begun_of, round_of, seen_of
 from trust.inspection.watch.board import Board
 from trust.inspection.watch.panels.drawing import (
     bytes_table,
@@ -50,6 +51,19 @@ def test_columns_have_names_where_these_fit_and_numbers_where_not(nine: Board) -
     assert words(narrow)[0][:3] == ["who learns", "1", "2"]
     assert words(narrow)[1][:3] == ["1 peer-1", "*60", "5"]
     assert sum(narrow.widths) <= 60
+
+
+def test_neighbours_with_another_base_have_their_mark() -> None:
+    seen = (
+        msgspec.structs.replace(seen_of("b"), relation="compares"),
+        msgspec.structs.replace(seen_of("c"), relation="apart"),
+        seen_of("d"),
+    )
+    board = board_of(begun_of("a"), round_of("a", 1, {}, seen=seen, self_weight=1.0))
+
+    (_, row) = words(matrix_table(scene(board, "name"), 100))
+
+    assert row[1:] == ["*100", "c", "a", "·"]
 
 
 @pytest.mark.parametrize("width", range(60, 140, 7))

@@ -16,14 +16,14 @@ import numpy as np
 from rich.cells import cell_len, set_cell_size
 from rich.style import Style
 
-from trust.inspection.drawing.shades import outcome, weight_style, weight_text
+from trust.inspection.drawing.shades import RELATIONS, outcome, weight_style, weight_text
 from trust.inspection.reading.traffic import PeerTraffic
 from trust.inspection.watch.board import Board, Event, WatchedPeer
 from trust.inspection.watch.panels.charts import sparkline
 from trust.inspection.watch.panels.table import BOLD, DIM, PLAIN, Cell, CellTable, LazyRows, Row
 from trust.inspection.watch.sorting import Sort, in_order
 from trust.names import escaped, short_names
-from trust.record.history import PeerName, Refusal, Round
+from trust.record.history import PeerName, Refusal, Round, Seen
 
 NAME_WIDTH: Final = 12
 _CELL_WIDTH: Final = 5
@@ -77,9 +77,9 @@ def matrix_table(scene: Scene, width: int) -> CellTable:
     def row(number: int) -> Row:
         row_P = weights.rows_PP[order[number]].tolist()
         own, latest = order[number], scene.board.peers[scene.peers[number]].latest
-        left = {place[seen.peer] for seen in latest.seen if seen.left is not None} if latest else set[int]()
+        seen_of = {place[seen.peer]: seen for seen in latest.seen} if latest else dict[int, Seen]()
         cells = (
-            _weight(row_P[column], top, cell, own=column == own, left_out=column in left) for column in order
+            _weight(row_P[column], top, cell, own=column == own, seen=seen_of.get(column)) for column in order
         )
         return (Cell(labels[number], BOLD), *cells)
 
@@ -202,7 +202,10 @@ _DISPENSABLE: Final = ("B/s", "seen", "train", "recv", "sent", _PAST)
 """Columns left out in a narrow terminal, in this order. The page of a peer's own cell shows the same values."""
 
 
-def _weight(weight: float, top: float, width: int, *, own: bool, left_out: bool) -> Cell:
+def _weight(weight: float, top: float, width: int, *, own: bool, seen: Seen | None) -> Cell:
+    if seen is not None and seen.relation in RELATIONS and not weight > 0:
+        return Cell(RELATIONS[seen.relation].rjust(width), DIM, gap=1)
+    left_out = seen is not None and seen.left is not None
     text = weight_text(weight, own=own, left_out=left_out).rjust(width)
     return Cell(text, weight_style(weight, top, own=own, left_out=left_out), gap=1)
 

@@ -38,6 +38,8 @@ All in nats per token. B/s: bytes a second, sent and
 received, by the clock of the peer. seen: neighbours
 in its last round. guard: what became of the merge.
 ✗: tried by itself and left out; enter says why.
+Of another base, d: distils its predictions, c: only
+compares them, a: apart, of no use to each other.
 """
 
 
