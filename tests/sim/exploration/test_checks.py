@@ -53,6 +53,7 @@ CRASHES = [
 SPLIT = Cut(one=frozenset({0}), other=frozenset({1, 2}), at_s=1.0, until_s=19.0)
 DEATH = LearnerDeath(peer=1, at_s=6.0, hangs_s=0.0)
 MIXED = with_bases(plan_of(), "toy", "toy", "another")
+TONGUES = with_bases(plan_of(), "toy", "toy", "tongue:another")
 SETTLING = with_settling(plan_of(quiet_s=200.0), patience=2)
 
 
@@ -72,6 +73,7 @@ def act(name: str, *, identities: int = 1, every_s: float = 0.5) -> HostilePart:
         SETTLING,
         MIXED,
         with_strategy(MIXED, "predictions"),
+        with_strategy(TONGUES, "predictions"),
     ],
 )
 def test_nothing_is_violated_without_a_fault_of_the_core(plan: Plan) -> None:
