@@ -44,6 +44,14 @@ class MadeContext(msgspec.Struct, frozen=True, kw_only=True):
     content: Content
 
 
+class PackedUpdate(msgspec.Struct, frozen=True, kw_only=True):
+    """An update in packed form (`wire.packing`). `base` is the digest of the update that its receiver must hold,
+    `NO_DIGEST` for none."""
+
+    base: bytes
+    content: Content
+
+
 class Open(_Word, frozen=True, kw_only=True):
     """Load the base model, the data and, where there is a snapshot, the state to go on from."""
 
@@ -239,7 +247,8 @@ class Averaged(msgspec.Struct, frozen=True, kw_only=True):
 class Trained(_Word, frozen=True, kw_only=True):
     """The adapter after this round's local steps (`update`), its predictions, and the state to resume from.
 
-    `trust_loss` is the adapter's own, before any merge. `offer` is what the update holds. `importance` has a number
+    `packed` are smaller forms of the update. `trust_loss` is the adapter's own, before any merge. `offer` is what the
+    update holds. `importance` has a number
     for each measured layer and None for the others; it is empty where block windows are not drawn by it. `shares` are
     the masses to send to receivers, `contexts` those that this round distilled, which neighbours may fetch.
     `context_refused` says that the context in the request was bad and was not used. `note` tells users what did not
@@ -265,6 +274,7 @@ class Trained(_Word, frozen=True, kw_only=True):
     note: str = ""
     average: Averaged | None = None
     byte_rows: Content | None = None
+    packed: tuple[PackedUpdate, ...] = ()
 
 
 class Weighed(_Word, frozen=True, kw_only=True):

@@ -37,8 +37,11 @@ MAX_ROUND = 2**31 - 1
 MAX_BLOB_BYTES = 2**31 - 1
 MAX_SHARES = 8
 MAX_CONTEXTS = 4
-"""Most shares and contexts of one announcement; with every other field at its maximum length it still fits
-`codec.MAX_ANNOUNCEMENT_BYTES`."""
+MAX_CAPABILITIES = 12
+"""Most shares, contexts and capabilities of one announcement; with every other field at its maximum length it still
+fits `codec.MAX_ANNOUNCEMENT_BYTES`."""
+MAX_PACKED = 2
+"""Most packed forms of an update: a key frame, and one for those that hold the author's last update."""
 MAX_CAPACITY = 1_000
 MAX_KNOWN = 1_000
 """Most authors in one greeting, about 40 bytes each. Guess."""
@@ -82,6 +85,16 @@ class ContextRef(Message, frozen=True, array_like=True, kw_only=True):
     blob: BlobRef
 
 
+class PackedRef(Message, frozen=True, array_like=True, kw_only=True):
+    """Reference to the announced update in packed form (`packing.py`).
+
+    `base` is the digest of the update that it is told apart from, `NO_DIGEST` for a key frame, which needs none.
+    """
+
+    base: Digest
+    blob: BlobRef
+
+
 class Fingerprints(Message, frozen=True, kw_only=True):
     """Digests of what two peers must have in common for their numbers to have the same meaning.
 
@@ -101,14 +114,14 @@ class Announcement(Message, frozen=True, kw_only=True):
     """A peer's state as of a round, by reference to blobs. Signed; see `codec.encode_announcement`.
 
     `author` is the raw Ed25519 public key, which determines the libp2p peer id. `previous` is the digest of the
-    author's previous announcement, so that a fork can be proved. `offer` is what the update holds. `tokens`,
-    `samples` and `steps` count what was processed since the author's last announcement, and the totals count all that
-    was ever processed; only tokens that bear loss count. `capacity` is the author's share of the work, relative to
-    other peers, where units are divided among peers. `importance` holds how much the author's loss depends on each
-    layer (`importance.py`). `shares` holds each receiver's key at most once, `contexts` each context's key at most
-    once. `byte_rows` are predictions for peers of other tokenizers (`byte_rows.py`); the key is left out where the
-    author made none, so that a network of one tokenizer pays nothing for it. `sent_at_s` (Unix seconds) is for display;
-    no decision uses a remote clock.
+    author's previous announcement, so that a fork can be proved. `offer` is what the update holds, `packed` are smaller
+    forms of it, of each base at most one. `tokens`, `samples` and `steps` count what was processed since the author's
+    last announcement, and the totals count all that was ever processed; only tokens that bear loss count. `capacity` is
+    the author's share of the work, relative to other peers, where units are divided among peers. `importance` holds how
+    much the author's loss depends on each layer (`importance.py`). `shares` holds each receiver's key at most once,
+    `contexts` each context's key at most once. `byte_rows` are predictions for peers of other tokenizers
+    (`byte_rows.py`); the key is left out where the author made none, so that a network of one tokenizer pays nothing
+    for it. `sent_at_s` (Unix seconds) is for display; no decision uses a remote clock.
     """
 
     v: Literal[3] = 3
@@ -120,6 +133,7 @@ class Announcement(Message, frozen=True, kw_only=True):
     previous: Digest
     update: BlobRef
     offer: Offer
+    packed: Annotated[tuple[PackedRef, ...], msgspec.Meta(max_length=MAX_PACKED)]
     evidence: BlobRef
     tokens: Count
     samples: Count
@@ -131,7 +145,7 @@ class Announcement(Message, frozen=True, kw_only=True):
     shares: Annotated[tuple[ShareRef, ...], msgspec.Meta(max_length=MAX_SHARES)]
     contexts: Annotated[tuple[ContextRef, ...], msgspec.Meta(max_length=MAX_CONTEXTS)]
     byte_rows: BlobRef | UnsetType = UNSET
-    capabilities: Annotated[tuple[Capability, ...], msgspec.Meta(max_length=16)]
+    capabilities: Annotated[tuple[Capability, ...], msgspec.Meta(max_length=MAX_CAPABILITIES)]
     sent_at_s: Count
 
 

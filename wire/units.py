@@ -192,8 +192,12 @@ def encode_offered(tensors: Mapping[str, F32], schema: Schema, offer: Offer) -> 
         layout = schema.layout(offer)
     except WireError as error:
         raise ValueError(str(error)) from None
-    head = _HEAD.pack(offer.rank, len(offer.units)) + offer.units
-    return head + encode_update(tensors, layout)
+    return head_of(offer) + encode_update(tensors, layout)
+
+
+def head_of(offer: Offer) -> bytes:
+    """The bytes of an update before its tensors."""
+    return _HEAD.pack(offer.rank, len(offer.units)) + offer.units
 
 
 def offer_of(data: bytes, schema: Schema) -> Offer:

@@ -21,6 +21,7 @@ from gossipllm.config.parts import HeadsConfig, LayersConfig
 from gossipllm.config.text import DataConfig, ReferenceConfig
 from gossipllm.config.training import TrainingConfig
 from trust.rows.evidence_kinds import Evidence
+from wire.packing import Packing
 from wire.units import MAX_RANK
 
 _WHOLE_FORMS: Final[dict[Evidence, str]] = {"parameters": "paper-text", "row-cosines": "paper-code"}
@@ -74,6 +75,10 @@ class LearnerConfig:
 
     distil_share: float = 0.25
     """Most of the cost of a round's local steps that distilling takes, 0.01 to 1."""
+
+    packing: Packing = "whole"
+    """How finely updates are rounded, so that they travel packed (`wire.packing`); "whole" for not at all. Peers may
+    differ in it. With mixing = "updates" and "push-sum" they always travel whole."""
 
     tokens_alpha: float = 1.0
     """For push-sum: how far peers are weighted by tokens rather than samples, 0 to 1."""

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from gossipllm.work import PushedShare
+from gossipllm.work import PackedUpdate, PushedShare
 from peers.core.asking import ASKING, Asking
 from peers.core.course import Course
 from peers.core.plateau import Plateau
@@ -119,6 +119,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     asking: Asking = ASKING
     text: Content | None = None
     byte_rows: Content | None = None
+    packed: tuple[PackedUpdate, ...] = ()
 
     @property
     def best_snapshot(self) -> Content | None:
@@ -191,6 +192,7 @@ def spoken(saved: Saved) -> Saved:
         evidence=None,
         shares=(),
         byte_rows=None,
+        packed=(),
     )
 
 

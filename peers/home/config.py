@@ -213,6 +213,7 @@ class PeerConfig:
             outer_rate=self.merge.outer_rate,
             also=self.merge.also,
             distil_share=self.merge.distil_share,
+            packing=self.network.packing_of_updates,
             tokens_alpha=alpha_of(self.trust, self.training.reduction),
             judging=self.round.guard and self.defence.fresh,
         )

@@ -7,9 +7,10 @@ with its reason, where they are used.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from peers.net.addresses import parse_listen_address, parse_multiaddress
+from wire.packing import FINENESS, Packing
 
 RETIRED_NETWORK_KEYS: Final[dict[str, str]] = {
     "pulls": "at most 8 blobs are fetched at the same time",
@@ -23,6 +24,12 @@ RETIRED_NETWORK_KEYS: Final[dict[str, str]] = {
     "heartbeat_s": "it is 1 s",
 }
 """Settings that files of earlier versions may still hold -> what holds now. A reader of files ignores them."""
+
+
+PackingOrAuto: TypeAlias = Literal[Packing, "auto"]
+
+_SLOW_LINKS: Final[tuple[tuple[float, Packing], ...]] = ((100e3, "sparse"), (1e6, "tight"))
+"""Blob bytes a second to one peer, and what "auto" is below; the slowest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +55,25 @@ class NetworkConfig:
     """Blob bytes a second to one peer, above 1,000; beyond it we answer later, not with an error. Guess:
     room for a 4 MB update eight times a second; lower it on a metered link."""
 
+    packing: PackingOrAuto = "whole"
+    """How finely this peer's updates are rounded, so that they travel as differences from its last one: "fine",
+    "normal", "tight", or "sparse", of each round the few numbers that moved most; "whole" rounds to bfloat16 only, and
+    always sends all. "auto" follows upload_bytes_s: "normal", below 1 MB a second "tight", below 100 kB "sparse" (a
+    guess). Peers may differ in it."""
+
     max_blob_bytes: int = 512 * 2**20
     """Largest blob to fetch, 1 to 2^31-1 bytes. Memory for it is taken at once. Guess."""
+
+    @property
+    def packing_of_updates(self) -> Packing:
+        """What "auto" stands for here."""
+        for name in FINENESS:
+            if name == self.packing:
+                return name
+        for below, name in _SLOW_LINKS:
+            if self.upload_bytes_s < below:
+                return name
+        return "normal"
 
     def __post_init__(self) -> None:
         parse_listen_address(self.listen)

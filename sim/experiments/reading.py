@@ -154,6 +154,10 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "outer_momentum": (_OUTER,),
     "outer_rate": (_OUTER,),
     "distil_share": (Rule(lambda _, m: bool(m.also), "only methods +distil and +selfdistil distil"),),
+    "packing": (
+        Rule(_has_row, "nothing is merged by a row"),
+        Rule(lambda _, m: not MIXINGS[m.mixing].sends_start, "updates that carry two adapters travel whole"),
+    ),
     "anneal": (
         Rule(lambda s, _: not s.training.decay_steps, "training.decay_steps says it"),
         Rule(lambda _, m: not m.decay, "all methods are +decay, whose rate falls on plateaus"),

@@ -43,6 +43,7 @@ from sim.world.churn_phrases import joining, must_be_known, outage, split
 from sim.world.conditions import Conditions
 from sim.world.devices import DevicesConfig
 from trust.rows.config import TrustConfig
+from wire.packing import Packing
 
 DEFAULT: Final = "languages"
 """The scenario of `gossipllm sim` alone."""
@@ -141,6 +142,10 @@ class Scenario:
     distil_share: float = 0.25
     """For methods +distil and +selfdistil: most of the cost of a round's local steps that distilling takes, 0.01 to 1
     (`LearnerConfig.distil_share`)."""
+
+    packing: Packing = "whole"
+    """How finely updates are rounded, so that they travel packed: "fine", "normal", "tight" or "sparse"; "whole" for
+    not at all (`LearnerConfig.packing`)."""
 
     anneal: bool = True
     """Whether the learning rate falls over the whole run: training.decay_steps, where it is 0, becomes the
@@ -301,6 +306,7 @@ class Scenario:
             outer_rate=self.outer_rate,
             also=method.also,
             distil_share=self.distil_share,
+            packing=self.packing if method.merging else "whole",
         )
 
     def label(self, index: int) -> str:

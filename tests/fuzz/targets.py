@@ -42,6 +42,8 @@ from wire.errors import WireError
 from wire.importance import decode_importance
 from wire.logits import LogitRows, RowsShape, decode_logits, decode_rows, encode_logits
 from wire.messages import ANNOUNCE_TOPIC
+from wire.packed_updates import pack_update, unpack_update
+from wire.packing import OnSteps
 from wire.pull import decode_pull_request, decode_pull_response
 from wire.units import Schema, Unit, decode_offered, encode_offered
 
@@ -103,6 +105,15 @@ def update(data: bytes) -> None:
         assert all(np.isfinite(tensor).all() for tensor in tensors.values())
     with suppress(WireError):
         decode_importance(data, len(SCHEMA.units))
+
+
+def packed_update(data: bytes) -> None:
+    """The first byte says of which offer, and whether there is a base."""
+    offer = SCHEMA.offer(range(1 + data[0] % 11) if data else [0], 2)
+    base = _some_update() if data[:1] >= b"\x80" else None
+    with suppress(WireError):
+        whole = unpack_update(data[1:], SCHEMA, offer, base)
+        assert decode_offered(whole, SCHEMA)[0] == offer
 
 
 def pull(data: bytes) -> None:
@@ -206,6 +217,13 @@ def _one_byte_row() -> bytes:
     return encode_byte_rows(ByteRows(np.array([5]), ids, logp, np.full(1, 0.1, np.float32), spans), BYTES)
 
 
+def _packed(base: bytes | None = None) -> bytes:
+    """The update of zeros of all units, packed."""
+    offer = SCHEMA.offer(range(11), 2)
+    zeros = {spec.name: np.zeros(spec.shape, np.float32) for spec in SCHEMA.layout(offer).tensors}
+    return pack_update(OnSteps(zeros, dict.fromkeys(zeros, -3)), SCHEMA, offer, base)
+
+
 TARGETS: dict[str, Target] = {
     "announcement": Target(
         announcement, (encode_announcement(make_announcement(), lambda _: bytes(64), payload=b""),)
@@ -215,6 +233,7 @@ TARGETS: dict[str, Target] = {
     "byte-rows": Target(byte_rows, (_one_byte_row(),)),
     "evidence": Target(evidence, (bytes(ROWS.size), _some_logits())),
     "update": Target(update, (_some_update(), bytes(22))),
+    "packed-update": Target(packed_update, (b"\x0a" + _packed(), b"\x8a" + _packed(_some_update()))),
     "pull": Target(pull, (bytes(40), bytes(9))),
     "control": Target(
         control,

@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from msgspec import UnsetType
 
-from wire.messages import BlobRef, ContextRef, Fingerprints, ShareRef
+from wire.messages import BlobRef, ContextRef, Fingerprints, PackedRef, ShareRef
 from wire.units import Offer
 
 
@@ -20,6 +20,7 @@ class AnnouncementFields(TypedDict, total=False):
     previous: bytes
     update: BlobRef
     offer: Offer
+    packed: tuple[PackedRef, ...]
     evidence: BlobRef
     tokens: int
     samples: int

@@ -16,6 +16,7 @@ from wire.messages import (
     Fingerprints,
     Greeting,
     Latest,
+    PackedRef,
     Reply,
     ShareRef,
 )
@@ -39,6 +40,7 @@ def make_announcement(**changes: Unpack[AnnouncementFields]) -> Announcement:
         previous=b"p" * 32,
         update=BlobRef(digest=b"u" * 32, size=4_000_000),
         offer=Offer(8, b"\x05"),
+        packed=(PackedRef(base=b"q" * 32, blob=BlobRef(digest=b"m" * 32, size=120_000)),),
         evidence=BlobRef(digest=b"e" * 32, size=15_640),
         tokens=1_000,
         samples=10,

@@ -142,14 +142,14 @@ def test_another_encoding_of_the_same_value_is_refused(name: str, spelling: byte
 def test_another_order_another_head_and_a_repeated_field_are_refused() -> None:
     fields = as_plain(make_announcement())
     whole = packed(fields)
-    assert whole[:3] == b"\xde\0\x16"
+    assert whole[:3] == b"\xde\0\x17"
     swapped = dict(reversed(fields.items()))
-    long_head = b"\xdf\0\0\0\x16" + whole[3:]
+    long_head = b"\xdf\0\0\0\x17" + whole[3:]
     for header in (packed(swapped), long_head):
         assert unpacked(header) == fields
         assert refused(framed(header)) == ("announcement", "not in canonical form")
     for extra in (packed("round") + b"\x07", packed("round") + b"\x09"):
-        for repeated in (b"\xde\0\x17" + extra + whole[3:], b"\xde\0\x17" + whole[3:] + extra):
+        for repeated in (b"\xde\0\x18" + extra + whole[3:], b"\xde\0\x18" + whole[3:] + extra):
             assert refused(framed(repeated)) == ("announcement", "not in canonical form")
 
 

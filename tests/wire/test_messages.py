@@ -38,6 +38,7 @@ from wire.messages import (
     MAX_CONTEXTS,
     MAX_FRAMES,
     MAX_KNOWN,
+    MAX_PACKED,
     MAX_ROUND,
     MAX_SHARES,
     Announcement,
@@ -46,6 +47,7 @@ from wire.messages import (
     Fingerprints,
     Greeting,
     Latest,
+    PackedRef,
     Reply,
     ShareRef,
     network_id,
@@ -77,6 +79,7 @@ ANNOUNCEMENTS = st.builds(
     previous=DIGESTS,
     update=REFS,
     offer=OFFERS,
+    packed=several(st.builds(PackedRef, base=DIGESTS, blob=REFS), MAX_PACKED, lambda form: form.base),
     evidence=REFS,
     tokens=COUNTS,
     samples=COUNTS,
@@ -90,7 +93,7 @@ ANNOUNCEMENTS = st.builds(
         st.builds(ContextRef, key=DIGESTS, blob=REFS), MAX_CONTEXTS, lambda context: context.key
     ),
     byte_rows=REFS | st.just(UNSET),
-    capabilities=st.lists(st.text(min_size=1, max_size=32), max_size=16).map(tuple),
+    capabilities=st.lists(st.text(min_size=1, max_size=32), max_size=12).map(tuple),
     sent_at_s=COUNTS,
 )
 LATEST = st.lists(st.builds(Latest, author=DIGESTS, round=ROUNDS), max_size=20).map(tuple)
@@ -145,9 +148,9 @@ def test_another_library_reads_the_same_and_writes_the_same(
 
 def test_fields_are_in_the_order_of_the_protocol_page() -> None:
     assert list(unpacked(encoded_header(make_announcement()))) == [
-        *("v", "net", "fingerprints", "author", "name", "round", "previous", "update", "offer", "evidence"),
-        *("tokens", "samples", "steps", "tokens_total", "samples_total", "capacity", "importance"),
-        *("shares", "contexts", "byte_rows", "capabilities", "sent_at_s"),
+        *("v", "net", "fingerprints", "author", "name", "round", "previous", "update", "offer", "packed"),
+        *("evidence", "tokens", "samples", "steps", "tokens_total", "samples_total", "capacity"),
+        *("importance", "shares", "contexts", "byte_rows", "capabilities", "sent_at_s"),
     ]
 
 
@@ -235,7 +238,7 @@ OUT_OF_BOUNDS: list[tuple[dict[str, Any], str]] = [
     ({"contexts": [[b"k" * 32, REF]] * (MAX_CONTEXTS + 1)}, "contexts"),
     ({"contexts": [[b"k" * 33, REF]]}, "contexts[0][0]"),
     ({"contexts": [[b"k" * 32, b"d" * 32]]}, "contexts[0][1]"),
-    ({"capabilities": ["c"] * 17}, "capabilities"),
+    ({"capabilities": ["c"] * 13}, "capabilities"),
     ({"capabilities": [""]}, "capabilities[0]"),
     ({"capabilities": ["c", "c" * 33]}, "capabilities[1]"),
     ({"capabilities": [1]}, "capabilities[0]"),
@@ -355,7 +358,8 @@ def test_the_largest_announcement_fits_its_limit() -> None:
         shares=tuple(ShareRef(to=bytes([index]) * 32, blob=ref) for index in range(MAX_SHARES)),
         contexts=tuple(ContextRef(key=bytes([index]) * 32, blob=ref) for index in range(MAX_CONTEXTS)),
         byte_rows=ref,
-        capabilities=("\U0001f600" * 32,) * 16,
+        capabilities=("\U0001f600" * 32,) * 12,
+        packed=tuple(PackedRef(base=bytes([index]) * 32, blob=ref) for index in range(MAX_PACKED)),
         tokens=2**53,
         samples=2**53,
         steps=2**53,
@@ -364,7 +368,7 @@ def test_the_largest_announcement_fits_its_limit() -> None:
         sent_at_s=2**53,
     )
     frame = encode_announcement(widest, lambda _: bytes(64))
-    assert len(frame) == 6_065 <= MAX_ANNOUNCEMENT_BYTES
+    assert len(frame) == 5_725 <= MAX_ANNOUNCEMENT_BYTES
     assert decode_announcement(frame).announcement == widest
 
 

@@ -32,16 +32,19 @@ def trained(memory: LearnerMemory, request: Train, on_progress: OnProgress) -> T
     after = local.after.narrowed(kept)
     composed = memory.composition
     updates = UpdateFormat(composed.published_form(after.blueprint), memory.config.mixing)
-    alone = composed.alone(composed.published(state))
+    try:
+        published, begun = composed.published(after.state), composed.published(after.start)
+        # In a round in which the rank falls, predictions are of the rank that was trained, and so of no rounded update.
+        falls = after.blueprint is not local.after.blueprint
+        send = memory.rounder.whole if falls else memory.rounder.rounded
+        sent = send(updates, published, begun, after.units)
+    except ValueError as error:
+        raise diverged(error) from None
+    alone = composed.alone(composed.published(state) if falls else sent.state)
     blob, evidence = yield from memory.measuring.predicted(alone)
     rows, byte_rows = (
         (yield from memory.measuring.predicted_bytes(alone)) if request.byte_rows else (None, b"")
     )
-    try:
-        published, begun = composed.published(after.state), composed.published(after.start)
-        update = updates.encoded(published, begun, after.units)
-    except ValueError as error:
-        raise diverged(error) from None
     trust_losses_W = yield from memory.measuring.trust_losses(state)
     if not np.isfinite(trust_losses_W).all():
         raise diverged("its loss on the trust split is not finite")
@@ -53,7 +56,8 @@ def trained(memory: LearnerMemory, request: Train, on_progress: OnProgress) -> T
     return Trained(
         request=request.request,
         round=request.round,
-        update=Content.of(update),
+        update=sent.update,
+        packed=sent.packed,
         offer=updates.schema.offer(after.units, updates.blueprint.rank),
         evidence=Content.of(evidence),
         snapshot=memory.snapshot(),

@@ -13,6 +13,7 @@ from gossipllm.learning.learner_state import LearnerState, saved
 from gossipllm.learning.measuring import Measuring
 from gossipllm.learning.merging.distances import Blob
 from gossipllm.learning.merging.neighbours import Neighbours
+from gossipllm.learning.merging.rounded import UpdateRounder
 from gossipllm.learning.merging.updates import UpdateFormat
 from gossipllm.learning.shared_model import SharedModel
 from gossipllm.learning.training import LocalTraining
@@ -50,6 +51,7 @@ class LearnerMemory:
             train_windows=len(splits.train_WT),
         )
         self.neighbours = Neighbours(self.updates, config)
+        self.rounder = UpdateRounder(config)
         self.now = self.composition.fresh()
         self.published: Blob | None = None
         self.published_bytes: ByteRows | None = None

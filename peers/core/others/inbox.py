@@ -46,7 +46,8 @@ class ReceivedAnnouncement:
     it was bad. `turn` is our own round for which it came, `arrived`
     its place in the order in which all announcements came, `group` the address group of the peer that it came from.
     `failures` counts failed fetches from this author in a row, `delays` those in a row that a source put off. `put_off`
-    says that this one's last fetch was, and is not tried again before the next occasion (`Fetching.retry`).
+    says that this one's last fetch was, and is not tried again before the next occasion (`Fetching.retry`). `packed` is
+    the packed form in which the update came, for others; `only_whole` says that no packed form of it could be had.
     """
 
     author: PeerId
@@ -66,6 +67,8 @@ class ReceivedAnnouncement:
     failures: int = 0
     delays: int = 0
     put_off: bool = False
+    packed: Content | None = None
+    only_whole: bool = False
 
     @property
     def complete(self) -> bool:
@@ -284,7 +287,7 @@ class Inbox:
         self.changes += 1
         if stale is not None and self._newest[author] is stale:
             # A new object: the round in progress may still hold the old one with its blobs.
-            self._set_newest(replace(stale, update=None, evidence=None, byte_rows=None))
+            self._set_newest(replace(stale, update=None, evidence=None, byte_rows=None, packed=None))
 
     def close(self) -> None:
         """The round begins to choose: announcements that come before `turn` belong to the next round."""
@@ -317,5 +320,13 @@ class Inbox:
         return min(having, key=lambda one: one.arrived, default=None)
 
     def blob(self, digest: bytes) -> Content | None:
-        """A held blob of any kind, to serve to other peers."""
-        return next((held for kind in KINDS if (held := self.find(kind, digest)) is not None), None)
+        """A held blob of any kind, or a packed form of one, to serve to other peers."""
+        held = (held for kind in KINDS if (held := self.find(kind, digest)) is not None)
+        return next(held, None) or self._find_packed(digest)
+
+    def _find_packed(self, digest: bytes) -> Content | None:
+        for entries in (self._complete, self._newest):
+            for entry in entries.values():
+                if entry.packed is not None and entry.packed.digest == digest:
+                    return entry.packed
+        return None

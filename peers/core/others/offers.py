@@ -42,6 +42,9 @@ class Offers:
             raise WireError(
                 "announcement.update.size", f"{announcement.update.size} bytes, what it offers takes {size}"
             )
+        for one in announcement.packed:
+            if one.blob.size >= size:
+                raise WireError("announcement.packed.size", f"{one.blob.size} bytes, the update has {size}")
         if announcement.importance:
             decode_importance(announcement.importance, self._terms.layers)
         self._check_shares(announcement)

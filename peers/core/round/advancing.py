@@ -50,6 +50,7 @@ class Advance:
             stage="published",
             snapshot=trained.snapshot,
             update=trained.update,
+            packed=trained.packed,
             evidence=trained.evidence,
             byte_rows=trained.byte_rows,
             local=self._local(saved, trained),
@@ -96,6 +97,7 @@ class Advance:
             # Served from memory from here on. After a crash neighbours have it, or soon our next update; only a peer at
             # rest makes no next one.
             update=saved.update if rests else None,
+            packed=saved.packed if rests else (),
             evidence=saved.evidence if rests else None,
             byte_rows=saved.byte_rows if rests else None,
             shares=saved.shares if rests else (),

@@ -14,7 +14,7 @@ from trust.rows.importance import Importance
 from wire.codec import MAX_INLINE_BYTES, announcement_digest, encode_announcement
 from wire.digest import NO_DIGEST, Content
 from wire.importance import MAX_LAYERS, encode_importance
-from wire.messages import Announcement, BlobRef, ContextRef, ShareRef
+from wire.messages import Announcement, BlobRef, ContextRef, PackedRef, ShareRef
 from wire.units import Offer
 
 
@@ -48,6 +48,7 @@ def announcement_frame(
             previous=announcement_digest(state.frame) if state.frame else NO_DIGEST,
             update=_ref(announced.update),
             offer=extras.offer,
+            packed=tuple(PackedRef(base=one.base, blob=_ref(one.content)) for one in state.packed),
             evidence=_ref(evidence),
             tokens=local.tokens,
             samples=local.samples,

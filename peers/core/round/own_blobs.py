@@ -20,7 +20,8 @@ class OwnBlobs:
         """From now on, neighbours hear of this announcement and fetch its blobs."""
         announced = announced_of(saved)
         predictions = announced.predictions
-        self._shown = (announced.update, *predictions, *(share.content for share in saved.shares))
+        beside = [share.content for share in saved.shares] + [one.content for one in saved.packed]
+        self._shown = (announced.update, *predictions, *beside)
         self._others.fetching.showing.publish(frozenset(one.digest for one in predictions))
         self._others.set_own(saved.frame)
         self._others.fetching.contexts.want(self._planner.context_key(saved.plan))

@@ -37,6 +37,7 @@ from gossipllm.work import (
 from support.progress import silent
 from wire.digest import Content
 from wire.logits import SparseRows, encode_rows
+from wire.packing import FINENESS, Packing
 from wire.units import decode_offered, encode_offered
 
 Config = Callable[..., LearnerConfig]
@@ -305,6 +306,16 @@ def test_predictions_of_fewer_modules_are_computed_without_the_others(
     (result,) = confirm(learner, bound(train(opened(few))))
 
     assert 0 <= result.mismatch < BIND_TOLERANCE / 4
+
+
+@pytest.mark.parametrize("packing", [name for name in FINENESS if name != "whole"])
+def test_predictions_are_of_what_was_rounded_however_coarsely(
+    config: Config, learner: Learner, packing: Packing
+) -> None:
+    other = opened(replace(seeded(config, 5), packing=packing))
+    for number in (1, 2):
+        (result,) = confirm(learner, bound(train(other, number)))
+        assert result.mismatch < BIND_TOLERANCE / 20
 
 
 def certain(learner: Learner) -> Content:

@@ -12,6 +12,7 @@ from peers.home.settings import write_config
 from trust.errors import UserMistake
 from trust.rows.config import Reduction
 from trust.rows.rows import TrustConfig
+from wire.packing import Packing
 
 
 @pytest.mark.parametrize(
@@ -128,3 +129,19 @@ def test_pushing_goes_with_every_default_and_with_what_counts_there(tmp_path: Pa
     write_config(tmp_path / "peer.toml", PeerConfig(merge=pushing))
     assert load_config(tmp_path / "peer.toml").merge == pushing
     PeerConfig(merge=pushing, trust=TrustConfig(tokens_alpha=0.5, max_age=2))
+
+
+@pytest.mark.parametrize(
+    ("text", "packing"),
+    [
+        ('[network]\npacking = "auto"', "normal"),
+        ('[network]\npacking = "auto"\nupload_bytes_s = 500_000', "tight"),
+        ('[network]\npacking = "auto"\nupload_bytes_s = 50_000', "sparse"),
+        ("[network]\nupload_bytes_s = 50_000", "whole"),
+        ('[network]\nupload_bytes_s = 50_000\npacking = "whole"', "whole"),
+        ('[network]\npacking = "fine"', "fine"),
+    ],
+)
+def test_packing_follows_the_link_where_it_is_to(tmp_path: Path, text: str, packing: Packing) -> None:
+    (tmp_path / "peer.toml").write_text(text)
+    assert load_config(tmp_path / "peer.toml").learner().packing == packing

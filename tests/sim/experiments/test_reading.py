@@ -194,6 +194,7 @@ OTHER_VALUES: dict[str, object] = {
     # Values of choices and lists; numbers are counted up, and what must be told is told here too.
     "merge": "mean",
     "settle.schedule": "constant",
+    "packing": "normal",
     "outer_momentum": 0.25,
     "outer_rate": 0.5,
     "distil_share": 0.5,

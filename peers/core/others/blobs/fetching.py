@@ -16,14 +16,15 @@ from peers.core.config import CoreConfig
 from peers.core.effects import Effect
 from peers.core.events import PeerId
 from peers.core.others.blobs.contexts import ContextExchange
-from peers.core.others.blobs.pulls import ContentFault, Fetch, Pulls
+from peers.core.others.blobs.pulls import BAD_PACKING_FINE, ContentFault, Fetch, PackedForm, Pulls
 from peers.core.others.blobs.shares import ArrivedShares
 from peers.core.others.blobs.showing import Showing
 from peers.core.others.budgets import FETCHES_OF_AUTHOR
 from peers.core.others.complaints import Complaints
 from peers.core.others.inbox import Inbox, Kind, ReceivedAnnouncement
 from peers.core.terms import Terms
-from wire.digest import Content
+from wire.digest import NO_DIGEST, Content
+from wire.errors import WireError
 
 HELD_PER_PARTNER = 2
 """Complete announcements held for each partner: partners change, and what was fetched from earlier ones counts for
@@ -92,7 +93,7 @@ class Fetching:
         if entry.complete or self.pulls.busy(entry.author) or self._begun[entry.author] >= FETCHES_OF_AUTHOR:
             return []
         pulls = [
-            self.pulls.begin(entry, kind, asked)
+            self.pulls.begin(entry, kind, asked, self._packing(entry, kind))
             for kind in (() if entry.put_off else entry.missing())
             if (asked := self._askable(entry, kind)) is not None
         ]
@@ -139,8 +140,17 @@ class Fetching:
             self.contexts.ends(request, content)
             return []
         entry = fetch.entry
-        if content.digest != entry.ref(fetch.kind).digest or self._inbox.newest_of(entry.author) is None:
+        if content.digest != fetch.ref.digest or self._inbox.newest_of(entry.author) is None:
             return []
+        if fetch.packing is not None:
+            try:
+                whole = self.pulls.unpacked(fetch, content)
+            except WireError as error:
+                # The update may be good all the same, and the author pays for what it made others fetch.
+                entry.only_whole = True
+                fault = ContentFault(f"update.{error.field}", error.why, BAD_PACKING_FINE)
+                return [*self._fine(entry.author, fault, now), *self.fetch(entry)]
+            entry.packed, content = content, whole
         fault = self.pulls.check(fetch, content)
         if fault is None:
             self._take(fetch, content)
@@ -156,6 +166,10 @@ class Fetching:
             return []
         author = fetch.entry.author
         newest = self._inbox.newest_of(author)
+        if fetch.packing is not None and not later and newest is not None:
+            # Those who hold the update need not hold this form of it.
+            fetch.entry.only_whole = True
+            return self.fetch(newest)
         complaint = [] if later else self._complaints.about(author, f"{fetch.kind}.pull", why, now)
         if newest is None:
             return [*complaint]
@@ -178,6 +192,17 @@ class Fetching:
         if entry.arrived <= self._own_arrived:
             return connected
         return (entry.author,) if entry.author in connected else None
+
+    def _packing(self, entry: ReceivedAnnouncement, kind: Kind) -> PackedForm | None:
+        """The smallest packed form of an update whose base is held; None for the update as it is."""
+        if kind != "update" or self._pushes or entry.only_whole:
+            return None
+        forms: list[PackedForm] = []
+        for one in entry.announcement.packed:
+            base = None if one.base == NO_DIGEST else self._inbox.find("update", one.base)
+            if base is not None or one.base == NO_DIGEST:
+                forms.append(PackedForm(one.blob, base))
+        return min(forms, key=lambda form: form.ref.size, default=None)
 
     def _take(self, fetch: Fetch, content: Content) -> None:
         if self._pushes and fetch.kind == "update":

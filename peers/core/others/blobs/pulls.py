@@ -21,7 +21,8 @@ from wire.byte_rows import decode_byte_rows
 from wire.digest import Content
 from wire.errors import WireError
 from wire.logits import check_evidence
-from wire.messages import Announcement
+from wire.messages import Announcement, BlobRef
+from wire.packed_updates import unpack_update
 from wire.units import check_offered, offer_of
 
 MAX_RMS = 1e4
@@ -30,6 +31,8 @@ are a measure here, because whoever sends large ones would move it; a merge boun
 peer's own (`gossipllm.learning.merging.clipping`)."""
 LARGE_FINE = -5.0
 BAD_CONTENT_FINE = -50.0
+BAD_PACKING_FINE = -5.0
+"""For a packed form that does not give the announced update. The update is fetched whole then."""
 MAX_GOOD = 64
 """Digests of predictions that passed the check: equal bytes are not decoded again."""
 MAX_OPEN = 64
@@ -47,9 +50,22 @@ class ContentFault:
     fine: float
 
 
+class PackedForm(msgspec.Struct, frozen=True):
+    """A packed form to fetch in place of the update, and the update that it is told apart from, where there is one."""
+
+    ref: BlobRef
+    base: Content | None
+
+
 class Fetch(msgspec.Struct, frozen=True):
     entry: ReceivedAnnouncement
     kind: Kind
+    packing: PackedForm | None = None
+
+    @property
+    def ref(self) -> BlobRef:
+        """What is asked for."""
+        return self.entry.ref(self.kind) if self.packing is None else self.packing.ref
 
 
 class Pulls:
@@ -66,20 +82,37 @@ class Pulls:
             return True
         return author in [one.entry.author for one in self._open.values()]
 
-    def begin(self, entry: ReceivedAnnouncement, kind: Kind, connected: Sequence[PeerId]) -> Pull:
+    def begin(
+        self,
+        entry: ReceivedAnnouncement,
+        kind: Kind,
+        connected: Sequence[PeerId],
+        packing: PackedForm | None = None,
+    ) -> Pull:
         request = next(self._requests)
-        self._open[request] = Fetch(entry, kind)
-        ref = entry.ref(kind)
+        fetch = self._open[request] = Fetch(entry, kind, packing)
         return Pull(
             request=request,
-            digest=ref.digest,
-            size=ref.size,
+            digest=fetch.ref.digest,
+            size=fetch.ref.size,
             sources=_sources(entry, connected, turn=request),
         )
 
     def end(self, request: int) -> Fetch | None:
         """Close and return the fetch that was answered; None for an unknown request."""
         return self._open.pop(request, None)
+
+    def unpacked(self, fetch: Fetch, content: Content) -> Content:
+        """The update in a packed form that was fetched. Raises `WireError` where it is not the announced one."""
+        assert fetch.packing is not None, "a packed form was asked for"
+        announced, base = fetch.entry.announcement, fetch.packing.base
+        data = unpack_update(
+            content.data, self._terms.schema, announced.offer, None if base is None else base.data
+        )
+        whole = Content.of(data)
+        if whole.digest != announced.update.digest:
+            raise WireError("packed.digest", "gives another update than the announced one")
+        return whole
 
     def check_evidence(self, content: Content) -> ContentFault | None:
         return self._check_once("evidence", content, lambda data: check_evidence(data, self._terms.rows))
