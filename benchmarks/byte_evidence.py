@@ -12,12 +12,12 @@ sent. For each peer and each kind of evidence:
 
 among neighbours with its tokenizer and among those with the other one. Rows are those of peers: across tokenizers,
 distances count from the nearest neighbour of a base (`beyond`), because that of the two bases is in all of them. With
-"plain" they are as measured. "bytes" are byte rows as peers compare them; "variation" takes their total variation, as
-that of token rows is taken; "first byte" leaves out the byte behind a space; "tokens" are token rows, which exist
-within one tokenizer only; "spans" are the likelihoods of words; "change" is 1 less the cosine of what the adapters
-changed of their bases' byte rows, for which peers would have to send their bases' rows too. The dullest explanation of
-an AUC above one half is luck in dealing the texts, so the same distances are also held against languages that are dealt
-at random.
+"plain" they are as measured. "bytes" is what peers compare, the mean of "rows", the distance of byte rows, and "spans",
+that of the likelihoods of words. "variation" is the total variation of byte rows, as that of token rows is taken;
+"first byte" leaves out the byte behind a space; "tokens" are token rows, which exist within one tokenizer only;
+"change" is 1 less the cosine of what the adapters changed of their bases' byte rows, for which peers would have to send
+their bases' rows too. The dullest explanation of an AUC above one half is luck in dealing the texts, so the same
+distances are also held against languages that are dealt at random.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from gossipllm.learning.next_bytes import placed
 from gossipllm.text.reference import demo_share
 from gossipllm.text.windows import cut, split, tokenise
 from gossipllm.work import Failed, Open, Train
-from trust.rows.byte_evidence import byte_distance, span_distance
+from trust.rows.byte_evidence import across_tokenizers, byte_distance, span_distance
 from trust.rows.config import TrustConfig
 from trust.rows.evidence import Distance, prediction_distance
 from trust.rows.softmax import near_by_scale, softmax
@@ -169,7 +169,8 @@ def _dense(rows: ByteRows) -> NDArray[np.float64]:
 
 KINDS: Final[Mapping[str, Callable[[Peer, Peer], Distance]]] = {
     "tokens": lambda mine, theirs: prediction_distance(mine.tokens, theirs.tokens),
-    "bytes": lambda mine, theirs: byte_distance(mine.bytes, theirs.bytes),
+    "bytes": lambda mine, theirs: across_tokenizers(mine.bytes, theirs.bytes),
+    "rows": lambda mine, theirs: byte_distance(mine.bytes, theirs.bytes),
     "variation": lambda mine, theirs: prediction_distance(*common_rows(mine.bytes, theirs.bytes)),
     "first byte": lambda mine, theirs: byte_distance(first_bytes(mine.bytes), first_bytes(theirs.bytes)),
     "spans": lambda mine, theirs: span_distance(mine.bytes, theirs.bytes),

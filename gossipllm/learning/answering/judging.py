@@ -25,7 +25,7 @@ from gossipllm.work import (
     Weigh,
     Weighed,
 )
-from trust.rows.byte_evidence import byte_distance
+from trust.rows.byte_evidence import across_tokenizers
 from trust.rows.evidence import Distance
 from wire.digest import Content
 from wire.errors import WireError
@@ -61,7 +61,7 @@ def _weighed_by_bytes(memory: LearnerMemory, request: Weigh, theirs: Content) ->
     kinds = len(memory.config.evidence)
     rows = memory.measuring.decoded_bytes(theirs.data)
     try:
-        distance = byte_distance((yield from memory.own_byte_rows()), rows)
+        distance = across_tokenizers((yield from memory.own_byte_rows()), rows)
     except ValueError as error:
         raise WireError("byte_rows.map", str(error)) from None
     return Weighed(

@@ -81,7 +81,8 @@ def _understood(data: bytes) -> Generator[Finding, None, Greeting | None]:
         yield _nonsense(str(error))
         return None
     prints = ", ".join(f"{name} {short(getattr(theirs.fingerprints, name))}" for name in FIELDS)
-    yield Finding("ok", "network", f"{short(theirs.net)}: {prints}")
+    # The last bytes, because the first are those of the version.
+    yield Finding("ok", "network", f"{short(theirs.net[-4:])}: {prints}")
     return theirs
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trust.rows.byte_evidence import byte_distance, span_distance
+from trust.rows.byte_evidence import across_tokenizers, byte_distance, span_distance
 from trust.rows.evidence import Distance
 from wire.byte_rows import ByteRows
 
@@ -69,7 +69,21 @@ def test_spans_count_where_both_know_them() -> None:
         rows([1], [0.5], spans) for spans in ([-1.0, np.nan, -3.0, -4.0], [-2.0, -5.0, np.nan, -1.0])
     )
 
-    assert span_distance(mine, theirs) == Distance(2.0, 1.0)
+    found = span_distance(mine, theirs)
+    assert found.mean == pytest.approx((1 / 3 + 3 / 5) / 2)
+    assert found.error == pytest.approx((3 / 5 - 1 / 3) / 2)
+    certain = rows([1], [0.5], [0.0])
+    assert span_distance(certain, certain) == Distance(0.0, 0.0)
+
+
+def test_across_tokenizers_rows_and_spans_count_the_same_and_rows_alone_without_spans() -> None:
+    mine, theirs = rows([1, 4], [0.5, 0.9], [-1.0]), rows([1, 4], [0.1, 0.6], [-3.0])
+
+    both, by_rows = across_tokenizers(mine, theirs), byte_distance(mine, theirs)
+
+    assert both.mean == pytest.approx((by_rows.mean + 0.5) / 2)
+    assert both.error == pytest.approx(by_rows.error / 2)
+    assert across_tokenizers(mine, rows([1, 4], [0.1, 0.6], [np.nan])) == by_rows
 
 
 def test_without_a_span_that_both_know_there_is_no_distance() -> None:

@@ -27,9 +27,9 @@ def of_kind(kind: Evidence, me: str, *, by_bytes: bool = False) -> str:
     """Meaning of a distance of this kind of evidence."""
     if by_bytes:
         return (
-            "Both predicted the next bytes of the same public text, where both of their tokenizers have a boundary. "
-            "The distance is 0 for equal predictions and 1 for opposite ones. Most of it is that of the two base "
-            "models, so it is only compared with those of the same other base."
+            "Both predicted the next bytes, and the words, of the same public text, where both of their tokenizers "
+            "have a boundary. The distance is 0 for equal predictions and 1 for opposite ones. Most of it is that of "
+            "the two base models, so it is only compared with those of the same other base."
         )
     return EVIDENCE[kind].about.format(me=me)
 

@@ -88,7 +88,7 @@ def test_byte_rows_are_explained_and_held_against_byte_rows_only(home: Path) -> 
 
     (evidence,) = answer.evidence
     assert (evidence.rank, evidence.of, evidence.nearest) == (2, 2, 0.5)
-    assert "predicted the next bytes of the same public text" in page
+    assert "predicted the next bytes, and the words, of the same public text" in page
     assert not answer_of(home, "cleo").by_bytes
 
 
