@@ -150,11 +150,14 @@ class Fit(_Word, frozen=True, kw_only=True):
 
 class Lesson(msgspec.Struct, frozen=True, kw_only=True):
     """A neighbour to learn from: its weight in the row, its update, which is None where it holds another base, and the
-    predictions to distil."""
+    predictions to distil: byte rows where `in_bytes`, for a neighbour with another tokenizer. `base` are those that its
+    base makes, None where they are not known."""
 
     weight: float
     update: Content | None
     evidence: Content
+    in_bytes: bool = False
+    base: Content | None = None
 
 
 class Merge(_Word, frozen=True, kw_only=True):

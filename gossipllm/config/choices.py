@@ -22,8 +22,11 @@ Mixing: TypeAlias = Literal["parameters", "updates", "push-sum", "beside", "rout
 Outer: TypeAlias = Literal["none", "nesterov", "noloco"]
 """What a merge's move becomes before it is taken (`MergeConfig.outer`)."""
 
-Also: TypeAlias = Literal["", "distil", "self-distil"]
-"""What a round does with predictions after its merge (`MergeConfig.also`)."""
+Also: TypeAlias = Literal["", "distil", "self-distil", "reference-text"]
+"""What a round does on the reference set after its merge (`MergeConfig.also`)."""
+
+Toward: TypeAlias = Literal["predictions", "changes"]
+"""What of a teacher is learned (`MergeConfig.distil_toward`)."""
 
 Missing: TypeAlias = Literal["renorm", "kept", "self"]
 """Whose weights count for a unit that some do not offer (`LayersConfig.missing`)."""

@@ -14,6 +14,7 @@ from gossipllm.config.choices import (
     MergeRule,
     Mixing,
     Outer,
+    Toward,
     prunable_rules,
 )
 from gossipllm.config.model import ModelConfig
@@ -70,8 +71,8 @@ class LearnerConfig:
 
     also: Also = ""
     """What follows a merge: nothing; "distil", steps toward the predictions of the members of its row on the reference
-    set (`gossipllm.learning.distilling`); or "self-distil", toward this peer's own predictions of before the merge, as
-    a control."""
+    set (`gossipllm.learning.distilling`); or as controls "self-distil", toward this peer's own predictions of before
+    the merge, and "reference-text", toward the text of that set itself."""
 
     distil_share: float = 0.25
     """Most of the cost of a round's local steps that distilling takes, 0.01 to 1."""
@@ -79,6 +80,11 @@ class LearnerConfig:
     packing: Packing = "whole"
     """How finely updates are rounded, so that they travel packed (`wire.packing`); "whole" for not at all. Peers may
     differ in it. With mixing = "updates" and "push-sum" they always travel whole."""
+
+    distil_toward: Toward = "predictions"
+    """What of a teacher is learned: its "predictions", or its "changes" of its base's predictions, added to those of
+    this peer's base (`gossipllm.learning.passes.targets`), which are the same where the bases are. Of a teacher whose
+    base's predictions are not known, its predictions."""
 
     tokens_alpha: float = 1.0
     """For push-sum: how far peers are weighted by tokens rather than samples, 0 to 1."""

@@ -9,13 +9,7 @@ The weight of distilling is thus the part of the way that is taken, which is mea
 The windows that judge have judged the merge already: they were not used to choose between its rows, but this is a
 second look at them.
 
-**Own share.** The targets are those of neighbours alone, by their weights in the row. This peer's own predictions would
-only hold it where it is, which the choice of the part does as well and by measurement.
-
-**Who teaches.** Only members of the row that was decided, whose updates helped by themselves, and only where their
-predictions were held against their updates. An update that is a part of its author's adapter cannot be
-(`binding.is_whole`), and its predictions teach nothing. Predictions of a peer with another base cannot be held against
-its update, which fits no model here; they have a bounded weight (`peers.core.round.decision.deciding`).
+Who teaches stands in `lessons.py`.
 
 **Cost.** Tokens through the model count once forward and twice backward. The steps, the measurement of their effect and
 the trials together take at most `LearnerConfig.distil_share` of what the round's local steps took. Where that does not
@@ -34,21 +28,19 @@ import numpy as np
 
 from gossipllm.config import LearnerConfig, TrainingConfig
 from gossipllm.learning.batches import batches
-from gossipllm.learning.binding import is_whole
 from gossipllm.learning.composition.composition import Composition
-from gossipllm.learning.jobs import DistilJob, Task, Teacher, distilled_by, losses_of
+from gossipllm.learning.jobs import DistilJob, Task, distilled_by, losses_of
 from gossipllm.learning.learner_state import LearnerState, stretch_of
+from gossipllm.learning.lessons import Teachers, of_own
 from gossipllm.learning.measuring import Measuring
 from gossipllm.learning.merging.distances import Blob
 from gossipllm.learning.merging.neighbours import Neighbours
-from gossipllm.model.adapter.anatomy import Anatomy
+from gossipllm.learning.teachers import Teacher
 from gossipllm.model.adapter.names import State
 from gossipllm.text.reference import ReferenceSet
-from gossipllm.work import Lesson, Merge
+from gossipllm.work import Merge
 from trust.record.history import Distilled
-from wire.errors import WireError
 from wire.floats import F32
-from wire.logits import SparseRows
 
 SHARES: Final = (1.0, 0.5, 0.25)
 """Parts of the way of the steps that are tried."""
@@ -78,18 +70,25 @@ class Budget:
 
     @staticmethod
     def of(
-        share: float, *, local_tokens: int, batch_tokens: int, trust_tokens: int, shape: tuple[int, int]
+        share: float,
+        *,
+        local_tokens: int,
+        batch_tokens: int,
+        trust_tokens: int,
+        shape: tuple[int, int],
+        passes: int = _STEP,
     ) -> Budget:
         """`shape` is that of the reference set, in windows and tokens. A step reads at most `batch_tokens`, as a local
-        one does, so that it takes no more memory; fewer where the budget pays only for a smaller one."""
+        one does, so that it takes no more memory; fewer where the budget pays only for a smaller one. A token of it
+        costs as much as so many `passes` forward."""
         count, length = shape
         left = share * local_tokens * _STEP - len(SHARES) * trust_tokens * _FORWARD
-        affordable = int(left // (length * (_STEP + _FORWARD)))
+        affordable = int(left // (length * (passes + _FORWARD)))
         windows = min(count, max(1, batch_tokens // length), affordable)
         if windows < 1:
             return Budget(steps=0, windows=0)
         measured = windows * length * _FORWARD
-        return Budget(steps=int((left - measured) // (windows * length * _STEP)), windows=windows)
+        return Budget(steps=int((left - measured) // (windows * length * passes)), windows=windows)
 
 
 class Distilling:
@@ -101,6 +100,7 @@ class Distilling:
         composition: Composition,
         measuring: Measuring,
         reference: ReferenceSet,
+        teachers: Teachers,
         *,
         train_windows: int,
     ) -> None:
@@ -108,6 +108,7 @@ class Distilling:
         self._composition = composition
         self._measuring = measuring
         self._reference = reference
+        self._teachers = teachers
         batch = min(config.training.windows_of(config.data.window_tokens), train_windows)
         self._batch_tokens = batch * config.data.window_tokens
 
@@ -128,10 +129,15 @@ class Distilling:
         budget = self.budget(request.local_steps)
         if not self._config.also or not budget.steps:
             return None
-        if self._config.also == "distil":
-            teachers = self._teachers(request.lessons, neighbours, merged.blueprint.anatomy)
-        else:
-            teachers = _taught_by((yield from own_predictions()), weight=1.0) if moved else ()
+        teachers: tuple[Teacher, ...]
+        match self._config.also:
+            case "distil":
+                anatomy = merged.blueprint.anatomy
+                teachers = self._teachers.of(request.lessons, neighbours, anatomy)
+            case "self-distil":
+                teachers = of_own((yield from own_predictions())) if moved else ()
+            case "reference-text":
+                teachers = self._teachers.of_text()
         if not teachers:
             return None
         if trust_losses_W is None:
@@ -148,20 +154,9 @@ class Distilling:
             batch_tokens=self._batch_tokens,
             trust_tokens=self._measuring.trust_WT.size,
             shape=(reference_WT.shape[0], reference_WT.shape[1]),
+            # The changes of a teacher are added to what the base predicts, which is a pass forward more.
+            passes=_STEP + _FORWARD * (self._config.distil_toward == "changes"),
         )
-
-    def _teachers(
-        self, lessons: Sequence[Lesson], neighbours: Neighbours, anatomy: Anatomy
-    ) -> tuple[Teacher, ...]:
-        found: list[Teacher] = []
-        for lesson in lessons:
-            try:
-                # Of another base nothing can be computed again: the trust loss alone says what it is worth.
-                if lesson.update is None or is_whole(anatomy, neighbours.decoded(lesson.update).units):
-                    found += _taught_by(self._measuring.decoded(lesson.evidence.data), weight=lesson.weight)
-            except WireError:
-                continue
-        return tuple(found)
 
     def _perform(
         self, teachers: tuple[Teacher, ...], budget: Budget, merged: LearnerState, trust_losses_W: F32
@@ -179,6 +174,7 @@ class Distilling:
                 tensors=() if units == blueprint.own else blueprint.tensors_of(units),
                 masks=self._composition.masks(merged, units),
                 stretch=stretch_of(self._composition.published_form(blueprint)),
+                symbols_V=self._teachers.symbols(teachers),
             )
         )
         state, losses_W = merged.state, trust_losses_W
@@ -223,13 +219,6 @@ class Distilling:
         if not proposed[best] < measuring.loss_at(before_W, halves.proposing_P):
             gain = min(gain, 0.0)
         return best, gain, measuring.error_at(losses[best] - before_W, judging)
-
-
-def _taught_by(predictions: Blob, *, weight: float) -> tuple[Teacher, ...]:
-    """The teacher of these predictions; none where they are raw logits, or have no weight."""
-    if not isinstance(predictions, SparseRows) or not weight > 0:
-        return ()
-    return (Teacher(weight, predictions),)
 
 
 def _part(start: State, end: State, part: float) -> State:

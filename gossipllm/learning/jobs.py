@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from gossipllm.config import AdapterConfig, TrainingConfig
 from gossipllm.learning.moments import Moments
 from gossipllm.learning.next_bytes import BytePredictions
+from gossipllm.learning.teachers import Teacher
 from gossipllm.model.adapter.names import State
 from gossipllm.model.contexts.config import BlockWindow
 from gossipllm.text.windows import Windows
@@ -142,19 +143,11 @@ class StepsDone:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Teacher:
-    """Predictions to learn from, one row for each position of each window but the last, and what they weigh."""
-
-    weight: float
-    rows: SparseRows
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class DistilJob:
     """Take optimiser steps toward the predictions of `teachers`, one for each row of `batches_SB`: `DistilDone`.
 
     `moments` are those of the local steps, which steps read and do not change. `tensors`, `masks` and `stretch` are as
-    in `StepsJob`.
+    in `StepsJob`, `symbols_V` as in `PredictBytesJob`: for teachers of byte rows.
     """
 
     state: State
@@ -166,6 +159,7 @@ class DistilJob:
     tensors: tuple[str, ...] = ()
     masks: Mapping[str, F32] | None = None
     stretch: float = 1.0
+    symbols_V: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -24,6 +24,12 @@ class ByteReference:
     positions: BytePositions
     symbols_V: NDArray[np.int64]
 
+    def rows_at(self, at_R: NDArray[np.int64]) -> NDArray[np.int64]:
+        """For each row of this tokenizer the index of the row that another one has at the same offset, -1 where it has
+        none. `at_R` are the other's offsets, which rise."""
+        place_R = np.minimum(np.searchsorted(at_R, self.positions.at_R), len(at_R) - 1)
+        return np.where(at_R[place_R] == self.positions.at_R, place_R, -1)
+
 
 def byte_reference(windows: Sequence[bytes], windows_WT: Windows, tokenizer: Any) -> ByteReference:
     """Of `windows`, of which the tokenizer makes the tokens `windows_WT`. Raises `UserMistake` for a tokenizer whose

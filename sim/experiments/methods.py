@@ -225,6 +225,10 @@ CHANGES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
         "the control of +distil: steps toward what the peer itself predicted before the merge",
         {"also": "self-distil"},
     ),
+    "reftext": (
+        "the control of +distil: steps toward the text of the reference set itself",
+        {"also": "reference-text"},
+    ),
     "mean": ("average the factors A and B apart", {"merge": "mean"}),
     "pad": ("average A and B apart, smaller ranks filled up with zeros (HetLoRA)", {"merge": "pad"}),
     "svd": ("best adapter of this rank for the weighted sum of the products B A", {"merge": "svd"}),

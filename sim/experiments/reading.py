@@ -153,7 +153,9 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "clip": (Rule(_has_row, "nothing is merged by a row"), _DEFENDED),
     "outer_momentum": (_OUTER,),
     "outer_rate": (_OUTER,),
-    "distil_share": (Rule(lambda _, m: bool(m.also), "only methods +distil and +selfdistil distil"),),
+    "distil_share": (
+        Rule(lambda _, m: bool(m.also), "only methods +distil, +selfdistil and +reftext distil"),
+    ),
     "packing": (
         Rule(_has_row, "nothing is merged by a row"),
         Rule(lambda _, m: not MIXINGS[m.mixing].sends_start, "updates that carry two adapters travel whole"),

@@ -10,6 +10,7 @@ from gossipllm.learning.composition.composition import composition_of
 from gossipllm.learning.distilling import Distilling
 from gossipllm.learning.jobs import Task
 from gossipllm.learning.learner_state import LearnerState, saved
+from gossipllm.learning.lessons import Teachers
 from gossipllm.learning.measuring import Measuring
 from gossipllm.learning.merging.distances import Blob
 from gossipllm.learning.merging.neighbours import Neighbours
@@ -48,6 +49,7 @@ class LearnerMemory:
             self.composition,
             self.measuring,
             shared.reference,
+            Teachers(config, self.measuring, shared.reference),
             train_windows=len(splits.train_WT),
         )
         self.neighbours = Neighbours(self.updates, config)

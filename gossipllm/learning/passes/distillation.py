@@ -1,26 +1,15 @@
-"""Steps toward the sparse predictions of teachers: the divergence, the gate, and the optimiser's steps.
+"""Steps toward the predictions of teachers on the reference set: passes, gradients, and the optimiser's steps.
 
-A teacher says of a row the probabilities of its K most probable tokens and of all others together. The divergence of
-the student from it is that of these K + 1 numbers:
-
-    KL = sum_K p log(p / q) + p_tail log(p_tail / q_tail)
-
-with the student's own probabilities of the same tokens, and of all others. Of several teachers the loss of a row is the
-weighted mean of the divergences from each. Its gradient is that of the divergence from the weighted mean of the
-teachers where they name the same tokens. Where they do not, the mean itself is not known: what one teacher thinks of a
-token that only another one names is somewhere in its tail.
-
-A gate (FedMKT, arXiv 2406.02224) lets a teacher count on a row only where it gives the true next token, which
-everybody knows, a higher probability than the student does at that moment. A teacher that does not name the true token
-does not count. A row that no teacher counts on has no loss.
+What teachers ask of a row, and who of them counts on it, stands in `targets.py`. Teachers with the student's tokenizer
+speak of tokens, others of bytes; the weights of all that count on a row are made to sum to 1 together.
 
 A step is one of gradient descent without momentum, in the measure of the local steps: an entry moves by the rate times
 its gradient over the size that AdamW has measured of the gradients of local steps, and at most by the rate. Fresh
 moments of AdamW would move every entry by the whole rate in the first step, whatever its gradient: two such steps
 raised the divergence that they were to lower. Local steps go on with their own moments.
 
-Axes: B windows of a batch, T positions, U = T - 1 of them with a known next token; R rows, one for each of these that
-bears loss; K tokens of a teacher, J teachers, M = J K; V tokens of the vocabulary; N parameters.
+Axes: B windows of a batch, T positions; R rows, one for each token that bears loss; J teachers; V tokens of the
+vocabulary, O outcomes; N parameters.
 """
 
 from __future__ import annotations
@@ -29,85 +18,62 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from gossipllm.learning.jobs import DistilDone, DistilJob, Teacher
+from gossipllm.learning.jobs import DistilDone, DistilJob
 from gossipllm.learning.moments import Moments
+from gossipllm.learning.passes.byte_predictions import symbol_probabilities
 from gossipllm.learning.passes.engine import Engine, Slopes
 from gossipllm.learning.passes.flat import FlatLayout
 from gossipllm.learning.passes.local_steps import numbers, sent, stretches
 from gossipllm.learning.passes.losses import bearing_rows, tokens_and_mask
 from gossipllm.learning.passes.optimiser import BETAS, EPSILON, rate
+from gossipllm.learning.passes.targets import Aims, Indices, Targets, aims, divergences
 from gossipllm.text.windows import Windows, bearing, rows_of
-from wire.floats import F32
-from wire.logits import MIN_LOGP
 
-Indices: TypeAlias = NDArray[np.int64]
+Said: TypeAlias = tuple[torch.Tensor, Targets]
+"""A student's log-probabilities of the outcomes of a group of teachers, `(R, O)`, and what these say."""
 
-LEAST_TAIL: Final = 1e-6
-"""The student's probability of all unnamed tokens is taken to be at least this: the sum of the named ones may round to
-1, and a tail of nothing makes the divergence infinite."""
 _LOGITS_AT_ONCE: Final = 2**22
 """Most logits of a pass: 16 MB as float32, several times over with what the backward pass keeps. Guess."""
+_NOTHING: Final = 1e-30
+"""Least probability of a symbol, whose logarithm is taken."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Targets:
-    """What the teachers say of R rows, `true_R` being the tokens that follow."""
+class _Part:
+    """Windows of a batch, and what each group of teachers says of their rows."""
 
-    weights_J: torch.Tensor
-    ids_JRK: torch.Tensor
-    p_JRK: torch.Tensor
-    tail_JR: torch.Tensor
-    true_R: torch.Tensor
+    windows_BT: Windows
+    tokens: Targets | None
+    symbols: Targets | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """What the teachers of a part ask of the student: the aims of each group, and the weight of each teacher on each
+    row, `(J, R)` over both groups, summing to 1 on the rows on which one counts and 0 elsewhere."""
+
+    aims: tuple[Aims, ...]
+    weight_JR: torch.Tensor
 
     @staticmethod
-    def of(teachers: Sequence[Teacher], rows: Indices, true_R: torch.Tensor) -> Targets:
-        """Of these rows of the reference set. What was rounded to be sent is made to sum to 1 again."""
-        ids, chances, tails = zip(*(_part(one, rows) for one in teachers), strict=True)
-        device = true_R.device
-        p_JRK = torch.tensor(np.stack(chances), device=device)
-        tail_JR = torch.tensor(np.stack(tails), device=device)
-        mass_JR = p_JRK.sum(dim=-1) + tail_JR
-        weights = torch.tensor([one.weight for one in teachers], dtype=torch.float32, device=device)
-        ids_JRK = torch.tensor(np.stack(ids), device=device)
-        return Targets(weights, ids_JRK, p_JRK / mass_JR[..., None], tail_JR / mass_JR, true_R)
+    def of(said: Sequence[Said], by_base: Sequence[Said] | None) -> _Asked:
+        """`by_base` is what the student's base says, where a teacher's changes are asked for."""
+        bases = [None] * len(said) if by_base is None else [logq_RO for logq_RO, _ in by_base]
+        found = tuple(aims(*one, base_RO) for one, base_RO in zip(said, bases, strict=True))
+        gate_JR = torch.cat([one.gate_JR for one in found])
+        return _Asked(found, gate_JR / gate_JR.sum(dim=0, keepdim=True).clamp(min=1e-12))
 
+    @property
+    def rows(self) -> int:
+        """The rows that a teacher counts on."""
+        return int((self.weight_JR.sum(dim=0) > 0).sum())
 
-def _part(teacher: Teacher, rows: Indices) -> tuple[Indices, F32, F32]:
-    whole = teacher.rows
-    return whole.ids_RK[rows].astype(np.int64), np.exp(whole.logp_RK[rows]), whole.tail_R[rows]
-
-
-def counting(logits_RV: torch.Tensor, targets: Targets) -> torch.Tensor:
-    """The gate: the weight of each teacher on each row, `(J, R)`, 0 where it does not count; otherwise they sum to 1
-    over the teachers."""
-    with torch.no_grad():
-        logits = logits_RV.float()
-        true_R1 = targets.true_R[:, None]
-        own_R = logits.gather(1, true_R1).squeeze(1) - torch.logsumexp(logits, dim=-1)
-        named_JRK = targets.ids_JRK == true_R1[None]
-        theirs_JR = torch.where(named_JRK, targets.p_JRK, 0.0).sum(dim=-1)
-        weight_JR = torch.where(theirs_JR > own_R.exp(), targets.weights_J[:, None], 0.0)
-        return weight_JR / weight_JR.sum(dim=0, keepdim=True).clamp(min=1e-12)
-
-
-def divergences(logits_RV: torch.Tensor, targets: Targets) -> torch.Tensor:
-    """The divergence of the student from each teacher on each row, `(J, R)`, in nats."""
-    logits = logits_RV.float()
-    logq_RV = logits - torch.logsumexp(logits, dim=-1, keepdim=True)
-    teachers, rows, top = targets.ids_JRK.shape
-    # One gather for all teachers: the backward pass of one each would make a gradient of all logits for each.
-    ids_RM = targets.ids_JRK.transpose(0, 1).reshape(rows, teachers * top)
-    # A model may exclude a token, whose log-probability is then minus infinity.
-    logq_RM = logq_RV.gather(1, ids_RM).clamp(MIN_LOGP)
-    logq_JRK = logq_RM.reshape(rows, teachers, top).transpose(0, 1)
-    tail_JR = (1 - logq_JRK.exp().sum(dim=-1)).clamp(min=LEAST_TAIL)
-    p_JRK, p_tail_JR = targets.p_JRK, targets.tail_JR
-    named_JR = (torch.xlogy(p_JRK, p_JRK) - p_JRK * logq_JRK).sum(dim=-1)
-    return named_JR + torch.xlogy(p_tail_JR, p_tail_JR) - p_tail_JR * tail_JR.log()
+    def loss(self, said: Sequence[Said]) -> torch.Tensor:
+        """The sum over rows of the weighted mean divergence."""
+        found = [divergences(*one, aim) for one, aim in zip(said, self.aims, strict=True)]
+        return (self.weight_JR * torch.cat(found)).sum()
 
 
 def distilled(engine: Engine, job: DistilJob) -> DistilDone:
@@ -124,6 +90,10 @@ class _Student:
         self._flat = engine.flat_layout(job.tensors)
         self._slopes = Slopes(engine, self._flat, [job.state])
         self._rows_W = bearing(job.windows_WT).sum(axis=1)
+        self._symbols_V = (
+            None if job.symbols_V is None else torch.tensor(job.symbols_V, device=engine.base.device)
+        )
+        self._changing = any(one.base is not None for one in job.teachers)
         self._seen = self._counted = 0
 
     def taught(self) -> DistilDone:
@@ -138,12 +108,12 @@ class _Student:
         before = 0.0
         with self._slopes.mounted():
             for step, batch_B in enumerate(job.batches_SB):
-                gates: list[torch.Tensor] = []
-                loss, gradient_PN = self._slope(sent(theta_PN, stretch_PN), batch_B, gates)
+                asked: list[_Asked] = []
+                loss, gradient_PN = self._slope(sent(theta_PN, stretch_PN), batch_B, asked)
                 if gradient_PN is None:
                     continue
                 if first is None:
-                    first, before = _First(batch_B, tuple(gates)), loss
+                    first, before = _First(batch_B, tuple(asked)), loss
                 if stretch_PN is not None:
                     gradient_PN.mul_(stretch_PN)
                 if not bool(torch.isfinite(gradient_PN).all()):
@@ -157,38 +127,41 @@ class _Student:
         return DistilDone(state, self._seen, self._counted, before, after)
 
     def _slope(
-        self, theta_PN: torch.Tensor, batch_B: Indices, gates: list[torch.Tensor]
+        self, theta_PN: torch.Tensor, batch_B: Indices, asked: list[_Asked]
     ) -> tuple[float, torch.Tensor | None]:
         """The mean divergence over the rows that a teacher counts on, and its gradient, None where there is no such
-        row. Fills `gates`, one for each part of the batch."""
+        row. Fills `asked`, one for each part of the batch."""
         total, rows, gradient_PN = 0.0, 0, torch.zeros_like(theta_PN)
-        for windows_BT, targets in self._parts(batch_B):
+        for part in self._parts(batch_B):
+            by_base = self._said_by_base(theta_PN, part) if self._changing else None
 
-            def loss(windows_BT: Windows = windows_BT, targets: Targets = targets) -> torch.Tensor:
-                logits_RV = self._logits(windows_BT)
-                gates.append(counting(logits_RV, targets))
-                return (gates[-1] * divergences(logits_RV, targets)).sum()[None]
+            def loss(part: _Part = part, by_base: list[Said] | None = by_base) -> torch.Tensor:
+                said = self._said(part)
+                asked.append(_Asked.of(said, by_base))
+                return asked[-1].loss(said)[None]
 
-            summed_P, slope_PN = self._slopes.of_loss(theta_PN, loss, "distil", tokens=windows_BT.size)
+            summed_P, slope_PN = self._slopes.of_loss(theta_PN, loss, "distil", tokens=part.windows_BT.size)
             total += numbers(summed_P)[0]
-            rows += _counted(gates[-1])
+            rows += asked[-1].rows
             gradient_PN += slope_PN
         self._seen += int(self._rows_W[batch_B].sum())
         self._counted += rows
         return (total / rows, gradient_PN / rows) if rows else (0.0, None)
 
     def _measured(self, first: _First) -> float:
-        """The mean divergence on the rows of the first step, by its gates."""
+        """The mean divergence on the rows of the first step, from the aims of that step and by its gates."""
         total, rows = 0.0, 0
-        for (windows_BT, targets), gate_JR in zip(self._parts(first.batch_B), first.gates, strict=True):
-            self._engine.meter.forward["distil"] += windows_BT.size
-            total += float((gate_JR * divergences(self._logits(windows_BT), targets)).sum())
-            rows += _counted(gate_JR)
+        for part, asked in zip(self._parts(first.batch_B), first.asked, strict=True):
+            self._engine.meter.forward["distil"] += part.windows_BT.size
+            total += float(asked.loss(self._said(part)))
+            rows += asked.rows
         return total / rows
 
-    def _parts(self, batch_B: Indices) -> Iterator[tuple[Windows, Targets]]:
+    def _parts(self, batch_B: Indices) -> Iterator[_Part]:
         """The batch in parts that fit memory, each with what the teachers say of it."""
         job = self._job
+        of_tokens = [one for one in job.teachers if one.at_R is None]
+        of_symbols = [one for one in job.teachers if one.at_R is not None]
         at_once = max(1, _LOGITS_AT_ONCE // (self._engine.vocabulary * job.windows_WT.shape[1]))
         for start in range(0, len(batch_B), at_once):
             part_B = batch_B[start : start + at_once]
@@ -196,25 +169,38 @@ class _Student:
             true_R = torch.tensor(
                 windows_BT[:, 1:][bearing(windows_BT)], dtype=torch.int64, device=self._engine.base.device
             )
-            yield windows_BT, Targets.of(job.teachers, rows_of(job.windows_WT, part_B), true_R)
+            rows = rows_of(job.windows_WT, part_B)
+            symbols = None
+            if of_symbols:
+                assert self._symbols_V is not None, "byte rows need the symbols of the student's tokens"
+                symbols = Targets.of(of_symbols, rows, self._symbols_V[true_R])
+            yield _Part(windows_BT, Targets.of(of_tokens, rows, true_R) if of_tokens else None, symbols)
 
-    def _logits(self, windows_BT: Windows) -> torch.Tensor:
-        """Of all rows of these windows."""
-        tokens_BT, bears_BU = tokens_and_mask(windows_BT, self._engine.base.device)
-        return bearing_rows(self._engine.logits(tokens_BT), bears_BU)
+    def _said_by_base(self, theta_PN: torch.Tensor, part: _Part) -> list[Said]:
+        """As `_said` under the base alone: an adapter of zeros changes nothing."""
+        self._engine.meter.forward["distil"] += part.windows_BT.size
+        return self._slopes.without_gradient(torch.zeros_like(theta_PN), lambda: self._said(part))
+
+    def _said(self, part: _Part) -> list[Said]:
+        """For each group of teachers the student's log-probabilities of its outcomes, `(R, O)`."""
+        tokens_BT, bears_BU = tokens_and_mask(part.windows_BT, self._engine.base.device)
+        logits_RV = bearing_rows(self._engine.logits(tokens_BT), bears_BU).float()
+        said: list[Said] = []
+        if part.tokens is not None:
+            said.append((logits_RV - torch.logsumexp(logits_RV, dim=-1, keepdim=True), part.tokens))
+        if part.symbols is not None:
+            assert self._symbols_V is not None
+            chances_RS = symbol_probabilities(logits_RV, self._symbols_V)
+            said.append((chances_RS.clamp(min=_NOTHING).log(), part.symbols))
+        return said
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _First:
-    """The first batch that taught, and its gates: what the divergence after all steps is measured on."""
+    """The first batch that taught, and what was asked of it: what the divergence after all steps is measured on."""
 
     batch_B: Indices
-    gates: tuple[torch.Tensor, ...]
-
-
-def _counted(gate_JR: torch.Tensor) -> int:
-    """The rows that a teacher counts on."""
-    return int((gate_JR.sum(dim=0) > 0).sum())
+    asked: tuple[_Asked, ...]
 
 
 def _step(

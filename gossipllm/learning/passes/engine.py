@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -33,6 +33,8 @@ from gossipllm.model.loading.models import Base
 from gossipllm.model.running import logits_of
 from gossipllm.text.windows import targets
 from trust.rows.config import Reduction
+
+R = TypeVar("R")
 
 
 @dataclass(slots=True)
@@ -227,6 +229,12 @@ class Slopes:
         with torch.no_grad():
             self._live_PN.copy_(theta_PN)
         return self._gradient(loss, purpose, tokens)
+
+    def without_gradient(self, theta_PN: torch.Tensor, measure: Callable[[], R]) -> R:
+        """What `measure` gives with these adapters mounted."""
+        with torch.no_grad():
+            self._live_PN.copy_(theta_PN)
+            return measure()
 
     def _of_part(
         self, windows_PBT: np.ndarray[Any, Any], purpose: Purpose, dropouts: Sequence[Dropout]

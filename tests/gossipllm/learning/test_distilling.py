@@ -164,15 +164,21 @@ def test_the_control_learns_from_its_own_predictions_of_before_the_merge(
     assert ask(learner, merge).distilled is not None
 
 
-def test_all_of_it_costs_at_most_the_share() -> None:
+@pytest.mark.parametrize("passes", [3, 4])
+def test_all_of_it_costs_at_most_the_share(passes: int) -> None:
     for share in (0.1, 0.25, 1.0):
         for local in (2_000, 20_000, 200_000):
             for shape in ((20, 24), (200, 64)):
                 budget = Budget.of(
-                    share, local_tokens=local, batch_tokens=1_000, trust_tokens=300, shape=shape
+                    share,
+                    local_tokens=local,
+                    batch_tokens=1_000,
+                    trust_tokens=300,
+                    shape=shape,
+                    passes=passes,
                 )
                 read = budget.windows * shape[1]
-                cost = 3 * budget.steps * read + (read + len(SHARES) * 300 if budget.steps else 0)
+                cost = passes * budget.steps * read + (read + len(SHARES) * 300 if budget.steps else 0)
                 assert cost <= share * 3 * local
                 assert read <= 1_000
     assert Budget.of(

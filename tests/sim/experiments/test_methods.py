@@ -75,7 +75,9 @@ def refusal(name: str, change: str) -> str:
         return "no row to weigh"
     if change == "alone" and name in WITHOUT_ROWS:
         return "no row to record"
-    if change in ("distil", "selfdistil") and (method_named(name).guard is False or name in WITHOUT_ROWS):
+    if change in ("distil", "selfdistil", "reftext") and (
+        method_named(name).guard is False or name in WITHOUT_ROWS
+    ):
         return "distilling needs a row"
     if change == "decay" and (method_named(name).guard is False or name == "pushsum"):
         return "needs the guard"
