@@ -371,7 +371,8 @@ class Merged(_Word, frozen=True, kw_only=True):
     `discarded` is the Frobenius norm of what the merge lacks of the exact mixture, over the mixture's norm, for every
     merge rule; 0 for push-sum, which mixes whole states, and for rows by block, which mix factors as they were
     measured. `refused` are the peers whose shares no honest peer can have sent, where mixing is by push-sum.
-    `distilled` is what distilling after the merge did, None where there was none.
+    `distilled` is what distilling after the merge did, None where there was none; `forgotten` what this peer has
+    forgotten of the reference set (`gossipllm.learning.retention`), None where it is not measured.
     """
 
     request: RequestId
@@ -383,6 +384,7 @@ class Merged(_Word, frozen=True, kw_only=True):
     seconds: float
     refused: tuple[str, ...] = ()
     distilled: Distilled | None = None
+    forgotten: float | None = None
 
 
 class Failed(_Word, frozen=True, kw_only=True):

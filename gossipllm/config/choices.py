@@ -28,6 +28,9 @@ Also: TypeAlias = Literal["", "distil", "self-distil", "reference-text"]
 Toward: TypeAlias = Literal["predictions", "changes"]
 """What of a teacher is learned (`MergeConfig.distil_toward`)."""
 
+Retain: TypeAlias = Literal["", "measure", "predictions", "subspace"]
+"""What local steps keep of earlier adapters (`TrainingConfig.retain`)."""
+
 Missing: TypeAlias = Literal["renorm", "kept", "self"]
 """Whose weights count for a unit that some do not offer (`LayersConfig.missing`)."""
 

@@ -138,6 +138,7 @@ class LearnerConfig:
             self._check_beside()
         self._check_outer()
         self._check_also()
+        self._check_retaining()
         self._check_memory()
         if not 0 <= self.clip <= 1000:
             raise ValueError(f"clip must be in 0..1000, got {self.clip}")
@@ -166,8 +167,26 @@ class LearnerConfig:
     def _check_also(self) -> None:
         if not 0.01 <= self.distil_share <= 1:
             raise ValueError(f"distil_share must be in 0.01..1, got {self.distil_share}")
-        if not self.also:
+        if self.also:
+            self._check_whole(
+                f'merge.also = "{self.also}" takes steps on whole adapters toward log-probabilities',
+                'merge.also = ""',
+            )
+
+    def _check_retaining(self) -> None:
+        retain = self.training.retain
+        if retain in ("", "measure"):
             return
+        self._check_whole(f'training.retain = "{retain}" keeps whole adapters', 'training.retain = ""')
+        if retain == "subspace" and self.adapter.train != "both":
+            raise ValueError(
+                f'training.retain = "subspace" is of both factors of LoRA and needs adapter.train = "both", got '
+                f'"{self.adapter.train}": set that, or training.retain = ""'
+            )
+
+    def _check_whole(self, what: str, without: str) -> None:
+        """Raise `ValueError` where steps are not on whole adapters, or the reference set is not of log-probabilities;
+        `without` is the setting that does not need it."""
         for needed, given in (
             (
                 'merge.mixing = "parameters" or "updates"',
@@ -178,10 +197,7 @@ class LearnerConfig:
             ('reference.positions = "all"', self.reference.positions == "all"),
         ):
             if not given:
-                raise ValueError(
-                    f'merge.also = "{self.also}" takes steps on whole adapters toward log-probabilities and needs '
-                    f'{needed}: set that, or merge.also = ""'
-                )
+                raise ValueError(f"{what} and needs {needed}: set that, or {without}")
 
     def _check_memory(self) -> None:
         batch, window = self.training.batch_tokens, self.data.window_tokens

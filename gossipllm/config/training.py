@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from gossipllm.config.choices import Retain
 from trust.rows.config import Reduction
 
 
@@ -48,6 +49,16 @@ class TrainingConfig:
     """What the loss is the mean of: all "tokens" that bear loss, or the means of "sequences", in which a short one
     counts as much as a long one."""
 
+    retain: Retain = ""
+    """What local steps keep of what was learned before (`gossipllm.learning.retention`): nothing; nothing, but
+    "measure" in each round what of the reference set is forgotten; "predictions", a pull toward this peer's own earlier
+    predictions of that set; or "subspace", no steps in the span of the adapter that the process began with. For text
+    whose kind changes. The last two take steps on whole adapters."""
+
+    retain_strength: float = 1.0
+    """How strongly: how much the divergence from earlier predictions counts beside the loss, above 0 to 100; or the
+    share of a step in the earlier span that is left out, above 0 to 1. Guess."""
+
     seed: int = 0
     """Seed of the split and of the batches, 0 to 2^31 - 1."""
 
@@ -87,6 +98,9 @@ class TrainingConfig:
             raise ValueError('schedule = "onecycle" needs decay_steps, the length of the run')
         if not 0 <= self.weight_decay <= 1:
             raise ValueError(f"weight_decay must be in 0..1, got {self.weight_decay}")
+        most = 1 if self.retain == "subspace" else 100
+        if not 0 < self.retain_strength <= most:
+            raise ValueError(f"retain_strength must be in (0, {most}], got {self.retain_strength}")
         if not self.clip_norm > 0:
             raise ValueError(f"clip_norm must be above 0, got {self.clip_norm}")
         if not 0 <= self.seed < 2**31:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gossipllm.config import AdapterConfig, TrainingConfig
+from gossipllm.learning.kept import Kept
 from gossipllm.learning.moments import Moments
 from gossipllm.learning.next_bytes import BytePredictions
 from gossipllm.learning.teachers import Teacher
@@ -123,6 +124,8 @@ class StepsJob:
     root of the rank (`AdapterConfig.scaling`). The moments are of the latter."""
     round: int = 0
     """What dropout is drawn by, besides the configuration's seed and the step."""
+    keeps: Kept | None = None
+    """What is kept of an earlier adapter. A job with it goes through the model by itself."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,6 +9,7 @@ from gossipllm.config import LearnerConfig
 from gossipllm.learning.batches import batches
 from gossipllm.learning.composition.composition import Composition, Moves
 from gossipllm.learning.jobs import OnStep, ProbeJob, StepsDone, StepsJob, Task, probed, stepped
+from gossipllm.learning.kept import Kept
 from gossipllm.learning.learner_state import LearnerState, diverged, stretch_of
 from gossipllm.learning.merging.push import flat
 from gossipllm.learning.passes.contexts import TrainingContext
@@ -55,8 +56,11 @@ class LocalTraining:
         """What a merge by this row can become by what is learned on that text (`Composition.refined`)."""
         return (yield from self._composition.refined(now, row, moves, self._held_WT))
 
-    def perform(self, request: Train, before: LearnerState, on_progress: OnProgress) -> Task[LocalResult]:
-        """Take the requested steps from `before`, which is not changed. Raises `UserMistake` where they diverge."""
+    def perform(
+        self, request: Train, before: LearnerState, on_progress: OnProgress, keeps: Kept | None = None
+    ) -> Task[LocalResult]:
+        """Take the requested steps from `before`, which is not changed, keeping what `keeps` says. Raises
+        `UserMistake` where they diverge."""
 
         def report(phase: str, step: int = 0, loss: float = 0.0, tokens_per_s: float = 0.0) -> None:
             on_progress(
@@ -83,13 +87,13 @@ class LocalTraining:
         contexts = self._shared.contexts
         try:
             with contexts.opened(block_window):
-                done = yield from stepped(self._steps(request, before, units, within, on_step))
+                done = yield from stepped(self._steps(request, before, units, within, on_step, keeps))
         except UserMistake as error:
             if block_window is None or not within.fetched:
                 raise
             # The fetched context may be at fault: it was checked for its predictions, not for its gradients.
             within = contexts.refused(block_window, self._config.layers, str(error))
-            done = yield from stepped(self._steps(request, before, units, within, on_step))
+            done = yield from stepped(self._steps(request, before, units, within, on_step, keeps))
         importance = done.importance
         if request.probe and self._config.layers.partial:
             report("probing", request.steps)
@@ -123,6 +127,7 @@ class LocalTraining:
         units: tuple[int, ...],
         within: TrainingContext,
         on_step: OnStep,
+        keeps: Kept | None,
     ) -> StepsJob:
         blueprint, training = before.blueprint, self._steps_config
         config = replace(training, learning_rate=training.learning_rate * request.rate)
@@ -141,6 +146,7 @@ class LocalTraining:
             dropout=self._config.adapter.dropout,
             stretch=stretch_of(self._composition.published_form(blueprint)),
             round=request.round,
+            keeps=keeps,
         )
 
     def _block_window(self, blueprint: Blueprint, units: tuple[int, ...]) -> BlockWindow | None:

@@ -202,9 +202,14 @@ def _round_line(record: Round, neighbours: int, traffic: NetworkTraffic) -> str:
     return (
         f"round {record.round}: loss {record.train_loss:.3f}, test perplexity "
         f"{_perplexity(record.test_alone)} -> {_perplexity(record.test_merged)}; merge {record.guard}: "
-        f"{', '.join(row)}; {counted(neighbours, 'neighbour')}, {seconds:.1f} s, "
+        f"{', '.join(row)}; {_forgotten(record)}{counted(neighbours, 'neighbour')}, {seconds:.1f} s, "
         f"sent {sent:.1f} MB, got {received:.1f} MB"
     )
+
+
+def _forgotten(record: Round) -> str:
+    forgotten = record.forgotten
+    return "" if isinstance(forgotten, msgspec.UnsetType) else f"forgotten {forgotten:.3f} nats; "
 
 
 def _duration(seconds: float) -> str:

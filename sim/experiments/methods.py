@@ -319,9 +319,10 @@ def method_named(name: str) -> Method:
     return method
 
 
-def reference_of(method: Method, reference: ReferenceConfig) -> ReferenceConfig:
-    """The reference set that the method needs: one window of two tokens where it compares no predictions."""
-    changes = {"positions": "all", **method.reference} if method.predicts else _UNREAD
+def reference_of(method: Method, reference: ReferenceConfig, *, retains: bool = False) -> ReferenceConfig:
+    """The reference set that the method needs: one window of two tokens where it compares no predictions, and training
+    `retains` nothing of what was predicted."""
+    changes = {"positions": "all", **method.reference} if method.predicts or retains else _UNREAD
     return replace(reference, **changes)
 
 

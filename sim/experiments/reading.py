@@ -47,6 +47,7 @@ ALWAYS: Final = frozenset(
             "training.warmup_steps",
         ),
         *("training.decay_steps", "training.schedule", "training.optimiser", "training.reduction"),
+        *("training.retain",),
         *("conditions.link.latency_s", "conditions.link.jitter_s", "conditions.link.loss"),
         *("conditions.link.bandwidth_bytes_s", "conditions.link.disk_s"),
         *("conditions.compute.step_s", "conditions.compute.answer_s", "conditions.compute.speeds"),
@@ -140,7 +141,9 @@ _BLOCKS: Final = Rule(
     ),
     "devices.blocks says it",
 )
-_PREDICTIONS: Final = Rule(lambda _, method: method.predicts, "no method reads predictions")
+_PREDICTIONS: Final = Rule(
+    lambda s, method: method.predicts or bool(s.training.retain), "no method reads predictions"
+)
 _TOKENS: Final = Rule(lambda _, method: method.tokens, "only methods +tokens (and tokens) weigh text")
 _ADAMW: Final = Rule(lambda s, _: s.training.optimiser == "adamw", 'training.optimiser = "sgd" has none')
 _NAMED: Final = Rule(_never, "the name of a method decides it; see gossipllm sim --list")
@@ -190,6 +193,9 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "data.partition.train_tokens": (_TEXT,),
     "data.partition.trust_tokens": (_TEXT,),
     "data.partition.test_tokens": (_TEXT,),
+    "training.retain_strength": (
+        Rule(lambda s, _: s.training.retain not in ("", "measure"), "training.retain keeps nothing"),
+    ),
     # -- round --
     "round.patience_s": (_MERGING,),
     "round.quorum": (_MERGING,),

@@ -32,6 +32,7 @@ class RoundFields(TypedDict, total=False):
     gather_s: float
     merge_s: float
     discarded: float
+    forgotten: float | msgspec.UnsetType
     tokens_total: int
     samples_total: int
     offered: int

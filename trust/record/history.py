@@ -220,6 +220,10 @@ class Round(_Record, frozen=True, kw_only=True, tag="round"):
     """Whether the peer trains no more after this round, until news or more text wakes it."""
     distilled: Distilled | None = None
     """What distilling after the merge did; None where there was none. `trust_merged` and `test_merged` are after it."""
+    forgotten: float | msgspec.UnsetType = msgspec.UNSET
+    """What the peer has forgotten of the reference set, in nats per token: its loss on each window at the end of the
+    round less the least that it had there at the end of any round, averaged; unset, and left out of the file, where it
+    does not measure it."""
 
 
 class Refusal(_Record, frozen=True, kw_only=True, tag="refusal"):

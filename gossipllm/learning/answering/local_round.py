@@ -25,7 +25,9 @@ from wire.digest import Content
 
 def trained(memory: LearnerMemory, request: Train, on_progress: OnProgress) -> Task[Trained]:
     before = yield from memory.training.settled(memory.now)
-    local = yield from memory.training.perform(request, before, on_progress)
+    yield from memory.retention.began(before.state)
+    keeps = memory.retention.of_steps(request.round, request.steps)
+    local = yield from memory.training.perform(request, before, on_progress, keeps)
     done, kept = local.done, kept_rank(before.state, local.after.state, before.blueprint)
     # Measured before the rank changes, because the fleet in use is still that of the rank that was trained.
     state, start = (without_tail(one, kept) for one in (local.after.state, before.state))

@@ -16,6 +16,7 @@ from gossipllm.learning.merging.distances import Blob
 from gossipllm.learning.merging.neighbours import Neighbours
 from gossipllm.learning.merging.rounded import UpdateRounder
 from gossipllm.learning.merging.updates import UpdateFormat
+from gossipllm.learning.retention import Retention
 from gossipllm.learning.shared_model import SharedModel
 from gossipllm.learning.training import LocalTraining
 from gossipllm.model.adapter.blueprint import Blueprint
@@ -43,6 +44,7 @@ class LearnerMemory:
         self.updates = UpdateFormat(blueprint, config.mixing)
         self.fingerprints = shared.fingerprints(self.updates)
         self.measuring = Measuring(config, splits, shared.reference)
+        self.retention = Retention(config, self.measuring, shared.reference)
         self.training = LocalTraining(config, shared, self.composition, splits.train_WT)
         self.distilling = Distilling(
             config,

@@ -30,7 +30,7 @@ def merged(memory: LearnerMemory, request: Merge) -> Task[Merged | Failed]:
     began, now = time.perf_counter(), memory.now
     tried = memory.neighbours.merged(request.row, request.updates, memory.composition.target(now))
     if tried is None:
-        return (yield from _taught(memory, request, began, now, memory.trust_losses_W))
+        return (yield from _told(memory, _taught(memory, request, began, now, memory.trust_losses_W)))
     to, losses_W = memory.composition.after(now, tried.mixed.state), tried.trust_losses_W
     other = yield from memory.training.refined(
         now, request.row, lambda: memory.neighbours.moves(request.updates, memory.composition.target(now))
@@ -40,7 +40,7 @@ def merged(memory: LearnerMemory, request: Merge) -> Task[Merged | Failed]:
         if memory.measuring.trust_loss(other_W) < memory.measuring.trust_loss(losses_W):
             to, losses_W = other, other_W
     discarded = 0.0 if to is other else tried.mixed.discarded
-    return (yield from _taught(memory, request, began, to, losses_W, discarded=discarded))
+    return (yield from _told(memory, _taught(memory, request, began, to, losses_W, discarded=discarded)))
 
 
 def absorbed(memory: LearnerMemory, request: Absorb) -> Task[Merged | Failed]:
@@ -50,7 +50,7 @@ def absorbed(memory: LearnerMemory, request: Absorb) -> Task[Merged | Failed]:
     pushed, refused = now.pushed.absorbed(request.shares)
     state = pushed.estimate(now.state, memory.blueprint.trained)
     to = replace(now, state=state, pushed=pushed)
-    reply = yield from _move(memory, request.request, began, to, None)
+    reply = yield from _told(memory, _move(memory, request.request, began, to, None))
     return msgspec.structs.replace(reply, refused=refused) if isinstance(reply, Merged) else reply
 
 
@@ -72,7 +72,16 @@ def restored(memory: LearnerMemory, request: Restore) -> Task[Merged | Failed]:
         memory.become(before)
         raise
     memory.forget_measured()
-    return _moved(memory, request.request, began, trust_losses_W, test_alone, test_loss)
+    reply = _moved(memory, request.request, began, trust_losses_W, test_alone, test_loss)
+    return msgspec.structs.replace(reply, forgotten=(yield from memory.retention.forgotten(memory.state)))
+
+
+def _told(memory: LearnerMemory, answered: Task[Merged | Failed]) -> Task[Merged | Failed]:
+    """The answer with what the adapter has forgotten, where the configuration asks for that."""
+    reply = yield from answered
+    if isinstance(reply, Failed):
+        return reply
+    return msgspec.structs.replace(reply, forgotten=(yield from memory.retention.forgotten(memory.state)))
 
 
 def _taught(

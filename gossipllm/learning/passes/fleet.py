@@ -223,6 +223,7 @@ def kind_of(job: Job) -> tuple[Any, ...]:
                 job.masks is None,
                 job.context_model,
                 job.measure,
+                None if job.keeps is None else id(job),
             )
         case DistilJob():
             return (DistilJob,)

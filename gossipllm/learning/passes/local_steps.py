@@ -18,11 +18,13 @@ import numpy as np
 import torch
 
 from gossipllm.learning.jobs import SlopeDone, SlopeJob, StepsDone, StepsJob
+from gossipllm.learning.kept import KeptPredictions, KeptSpan
 from gossipllm.learning.moments import Moments
 from gossipllm.learning.passes.engine import Engine, Slopes
 from gossipllm.learning.passes.flat import FlatLayout
 from gossipllm.learning.passes.importance import ByProduct
 from gossipllm.learning.passes.optimiser import AdamW, Descent
+from gossipllm.learning.passes.retention import Fence, pull
 from gossipllm.model.adapter.dropout import Dropout
 from gossipllm.model.adapter.names import A, B
 from gossipllm.text.windows import targets
@@ -42,6 +44,8 @@ def local_steps(engine: Engine, jobs: Sequence[StepsJob]) -> list[StepsDone | Us
         theta_PN /= stretch_PN
     mask_PN = flat.masks([job.masks for job in jobs])
     optimiser = _optimiser(jobs, flat)
+    keeps = jobs[0].keeps
+    fence = Fence(flat, keeps, engine.base.device) if isinstance(keeps, KeptSpan) else None
     measure = ByProduct(engine, flat, sent(theta_PN, stretch_PN)) if jobs[0].measure else None
     steps, size = jobs[0].batches_SB.shape
     tokens = [int(targets(job.windows_WT)[job.batches_SB].sum()) for job in jobs]
@@ -63,9 +67,14 @@ def local_steps(engine: Engine, jobs: Sequence[StepsJob]) -> list[StepsDone | Us
             )
             if measure is not None:
                 measure.add(sent_PN, gradient_PN)
+            if isinstance(keeps, KeptPredictions):
+                gradient_PN += pull(engine, slopes, keeps, sent_PN, step)
             if stretch_PN is not None:
                 gradient_PN.mul_(stretch_PN)
+            before_PN = None if fence is None else theta_PN.clone()
             norm_P = optimiser.step(theta_PN, gradient_PN, mask_PN)
+            if fence is not None and before_PN is not None:
+                fence.bend(before_PN, theta_PN)
             _note_failures(failures, jobs, loss_P, norm_P, step)
             total_P += loss_P
             now = time.perf_counter()

@@ -88,6 +88,7 @@ def round_record(
         rate=rate,
         settled=settled,
         distilled=merged.distilled,
+        forgotten=msgspec.UNSET if merged.forgotten is None else merged.forgotten,
     )
 
 

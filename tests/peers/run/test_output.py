@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 
+import msgspec
 import pytest
 
 from gossipllm.work import Progress
 from peers.net.host import NetworkTraffic
 from peers.run.output import Pace, TerminalLines
+from support.records import round_of
 
 NOTHING = NetworkTraffic(sent={}, received={})
 
@@ -105,3 +107,13 @@ def test_a_pipe_gets_nothing_of_it(clock: Clock) -> None:
     lines.status(0, NOTHING)
 
     assert not pipe.getvalue()
+
+
+def test_the_line_of_a_round_tells_what_was_forgotten_where_it_is_measured() -> None:
+    def line(forgotten: float | msgspec.UnsetType) -> str:
+        terminal = Terminal()
+        TerminalLines(terminal).record(round_of("a", 1, {}, forgotten=forgotten), NOTHING)
+        return terminal.getvalue()
+
+    assert "; forgotten 0.125 nats; " in line(0.125)
+    assert "forgotten" not in line(msgspec.UNSET)

@@ -42,8 +42,8 @@ class RowSummary(msgspec.Struct, frozen=True, kw_only=True):
     alone, taken, shrunk, refused, returned or recalled; `settled` says that the peer trains no more. `left_out` are the
     neighbours that were left out of the row, by id, and why (`trust.record.history.LeftOut`); `others` those that hold
     another base, by id, and their relation (`trust.record.history.Relation`). `asks_in` is the number
-    of rounds to come in which it asks nobody, because none helped. `divergence` and `correlation` are None without a
-    comparison (`Against`).
+    of rounds to come in which it asks nobody, because none helped. `forgotten` is that of `trust.record.history.Round`,
+    None where it is not measured. `divergence` and `correlation` are None without a comparison (`Against`).
     """
 
     peer: PeerName
@@ -61,6 +61,7 @@ class RowSummary(msgspec.Struct, frozen=True, kw_only=True):
     guard: str
     left_out: dict[PeerName, LeftOut] = msgspec.field(default_factory=dict[PeerName, LeftOut])
     asks_in: int = 0
+    forgotten: float | None = None
     divergence: float | None = None
     correlation: float | None = None
     settled: bool = False
@@ -234,5 +235,6 @@ def _row(peer: PeerSummary, index: int, record: Round, matrix: Matrix) -> RowSum
         settled=record.settled,
         left_out={escaped(seen.peer): seen.left for seen in record.seen if seen.left is not None},
         asks_in=record.asks_in,
+        forgotten=None if isinstance(record.forgotten, msgspec.UnsetType) else record.forgotten,
         others={escaped(seen.peer): seen.relation for seen in record.seen if seen.relation != "merges"},
     )

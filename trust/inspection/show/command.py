@@ -98,7 +98,8 @@ def show(
                       paused), others (peer id of another base: distils,
                       compares or apart), settled (true where the peer
                       trains no more), asks_in (rounds to come that ask
-                      nobody, because nobody helped); with --against
+                      nobody, because nobody helped), forgotten (nats, null
+                      where it is not measured); with --against
                       divergence (KL, nats), correlation (Spearman), else null
       files[]         path, records, torn_bytes, why; records is null where only
                       the end of a large file was decoded

@@ -177,6 +177,7 @@ def _rows(shown: Summary, names: Sequence[str]) -> Grid:
             column("alone", lambda row: row.trust_alone, ".4f"),
             column("merged", lambda row: row.trust_merged, ".4f"),
             column("change", lambda row: row.trust_merged - row.trust_alone, "+.4f", signed=True),
+            *([column("forgotten", lambda row: row.forgotten, ".4f")] if _forgets(shown.rows) else []),
         ],
     ]
     if shown.against:
@@ -188,6 +189,10 @@ def _rows(shown: Summary, names: Sequence[str]) -> Grid:
         )
     label = Column("peer", [(name_of[row.peer], BOLD) for row in shown.rows] + _foot(shown.rows, "mean"))
     return Grid(label, parts)
+
+
+def _forgets(rows: Sequence[RowSummary]) -> bool:
+    return any(row.forgotten is not None for row in rows)
 
 
 def _column(
@@ -234,6 +239,8 @@ def _about_rows(shown: Summary) -> Iterable[str]:
             again = f"asks again after {row.asks_in} round{'s' if row.asks_in > 1 else ''}"
             yield f"nobody here helps {row.name}: alone at a loss of {row.trust_merged:.4g}, {again}"
     yield "alone, merged: loss on the peer's trust split in nats per token"
+    if _forgets(shown.rows):
+        yield "forgotten: by how much it reads the public text worse than at its best, in nats"
     if against := shown.against:
         yield f"KL of the known row and this one in nats, {100 * against.floor:.0f} % of the uniform row in both"
         yield "Spearman without the own weight"
