@@ -3,9 +3,9 @@
 This file decides it, and everything else asks it:
 
     merges      equal base, tokenizer and layout: updates are mixed
-    distils     another base or layout, equal tokenizer, and this peer distils: it learns from their predictions
-    compares    the same where this peer does not distil; and another tokenizer, where both make byte rows: their
-                predictions are measured and recorded
+    distils     another base, layout or tokenizer, and this peer distils: it learns from their predictions, across
+                tokenizers from byte rows, where it makes such rows itself
+    compares    the same where this peer does not distil: their predictions are measured and recorded
     apart       nothing that this peer can use: a tokenizer without byte rows, or a strategy that measures updates
 
 A network is a name, a reference set and a version of the protocol, which its id holds. Base, tokenizer and layout are
@@ -57,10 +57,10 @@ class Relations:
             and all(EVIDENCE[kind].positions is not None for kind in kinds)
         )
         self._foreign: Relation = "compares" if comparable and kinds else "apart"
-        self._by_bytes: Relation = self._foreign if terms.makes_byte_rows else "apart"
-        """Of peers with another tokenizer."""
         if comparable and config.distils and not terms.rows.raw:
             self._foreign = "distils"
+        self._by_bytes: Relation = self._foreign if terms.makes_byte_rows else "apart"
+        """Of peers with another tokenizer."""
 
     def to(self, theirs: Fingerprints) -> Relation:
         if _own_fields(theirs) == self._own:

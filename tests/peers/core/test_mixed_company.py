@@ -185,6 +185,25 @@ def test_of_another_tokenizer_byte_rows_are_fetched_and_measured_and_nothing_els
     assert record[kin.id].weight > 0
 
 
+def test_byte_rows_of_another_tokenizer_teach_a_peer_that_distils(
+    kin: RemotePeer, stranger: RemotePeer
+) -> None:
+    bench = Bench(defence=CONFIRMING, learner=DISTILS)
+    effects = bench.start()
+    hear(bench, kin, foreign=False)
+    hear_tongue(bench, stranger)
+
+    seen, ended = asked(bench, bench.publish(bench.answer(effects)))
+
+    (merge,) = [one for one in seen if isinstance(one, Merge)]
+    (lesson,) = [one for one in merge.lessons if one.in_bytes]
+    assert (lesson.update, lesson.evidence) == (None, stranger.byte_rows)
+    assert 0 < lesson.weight <= CONFIRMING.newcomers
+    assert [one.update for one in merge.lessons if not one.in_bytes] == [kin.update]
+    record = {one.peer: one for one in round_record(ended).seen}
+    assert (record[stranger.id].relation, record[stranger.id].teaches) == ("distils", lesson.weight)
+
+
 def test_byte_rows_of_our_own_tokenizer_are_never_fetched(kin: RemotePeer, stranger: RemotePeer) -> None:
     bench = Bench(defence=CONFIRMING)
     bench.start()

@@ -309,10 +309,11 @@ def _teachers(participants: Participants) -> list[tuple[float, Participant]]:
 
 def _lessons(taken: Iterable[tuple[float, Participant]]) -> tuple[Lesson, ...]:
     """What to learn from neighbours: members of the row, which were confirmed before it was made, and other bases."""
+    found = [(weight, one, one.evidence if one.byte_rows is None else one.byte_rows) for weight, one in taken]
     return tuple(
-        Lesson(weight=weight, update=one.update, evidence=one.evidence)
-        for weight, one in taken
-        if one.evidence is not None
+        Lesson(weight=weight, update=one.update, evidence=said, in_bytes=one.byte_rows is not None)
+        for weight, one, said in found
+        if said is not None
     )
 
 

@@ -69,6 +69,12 @@ def test_another_tokenizer_is_compared_by_byte_rows(fields: tuple[str, ...]) -> 
     assert relations(strategy="weights").to(with_other(*fields)) == "apart"
 
 
+@pytest.mark.parametrize("fields", [("tokenizer",), ("base", "tokenizer", "layout")])
+def test_a_peer_that_distils_learns_from_byte_rows_of_another_tokenizer(fields: tuple[str, ...]) -> None:
+    assert relations(learner=DISTILS).to(with_other(*fields)) == "distils"
+    assert relations(learner=DISTILS, without={"offsets": 0}).to(with_other(*fields)) == "apart"
+
+
 @pytest.mark.parametrize("none", [{"offsets": 0}, {"no_byte_rows": "the tokenizer changes the text"}])
 def test_without_byte_rows_of_our_own_another_tokenizer_is_nothing_to_us(none: dict[str, Any]) -> None:
     ours = relations(without=none)
