@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -26,9 +26,9 @@ _FALLBACK = re.compile(r"<0x([0-9A-F]{2})>")
 _SPACE: Final = 32
 
 
-def token_bytes(tokenizer: Any) -> list[bytes | None]:
-    """The bytes of each token by its id, None where it has none or there is no such token. Raises `UserMistake` for a
-    tokenizer whose tokens are no stretches of bytes."""
+def token_bytes(tokenizer: Any, only: Collection[int] | None = None) -> list[bytes | None]:
+    """The bytes of each token by its id, None where it has none or there is no such token; of the tokens in `only`
+    alone, where that is given. Raises `UserMistake` for a tokenizer whose tokens are no stretches of bytes."""
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     decoder: Any = None if backend is None else json.loads(backend.to_str()).get("decoder")
     kinds: list[str] = list(_decoders(decoder))
@@ -42,13 +42,18 @@ def token_bytes(tokenizer: Any) -> list[bytes | None]:
             f"the tokenizer {type(tokenizer).__name__} has tokens that are no stretches of bytes (it is neither a "
             "byte-level BPE nor of sentencepiece)"
         )
-    vocabulary: dict[str, int] = tokenizer.get_vocab()
-    found: list[bytes | None] = [None] * (1 + max(vocabulary.values()))
-    for token, index in vocabulary.items():
-        found[index] = read(token)
     added: dict[int, Any] = tokenizer.added_tokens_decoder
-    for index, token in added.items():
-        found[index] = None if token.special else str(token.content).encode()
+    tokens: dict[int, str]
+    if only is None:
+        whole: dict[str, int] = tokenizer.get_vocab()
+        tokens = {index: token for token, index in whole.items()}
+    else:
+        tokens = dict(zip(only, tokenizer.convert_ids_to_tokens([*only]), strict=True))
+    found: list[bytes | None] = [None] * (1 + max(tokens))
+    for index, token in tokens.items():
+        found[index] = read(token)
+    for index in added.keys() & tokens.keys():
+        found[index] = None if added[index].special else str(added[index].content).encode()
     return found
 
 

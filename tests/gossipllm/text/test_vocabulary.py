@@ -73,6 +73,16 @@ def test_special_tokens_have_no_bytes_and_added_words_have_theirs(tokenizer: Tok
     assert tokens[tokenizer.convert_tokens_to_ids("é-word")] == "é-word".encode()
 
 
+def test_some_tokens_have_the_same_bytes_as_among_all(made: Tok) -> None:
+    whole = token_bytes(made)
+    some = sorted({0, 7, 11, len(whole) // 2, *made.added_tokens_decoder})
+
+    few = token_bytes(made, some)
+
+    assert [few[index] for index in some] == [whole[index] for index in some]
+    assert sum(one is not None for one in few) <= len(some)
+
+
 def test_byte_fallback_and_the_meta_symbol_are_read() -> None:
     tok = sentencepiece()
     tokens = token_bytes(tok)
