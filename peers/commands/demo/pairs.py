@@ -27,7 +27,7 @@ _MEANING: Final[Mapping[Relation, str]] = {
 def pairs(entries: Mapping[str, Sequence[Entry]]) -> dict[str, dict[str, Did]]:
     """Peer -> other peer -> what the first did with what the second sent, in the last round that saw it; all by name.
 
-    A peer that is not in any round though it has another base was apart: rounds hold only peers of some use.
+    A peer that is in no round though it has another base is apart, too: it was not heard before the last one ended.
     """
     begun = {name: _begun(own) for name, own in entries.items()}
     found: dict[str, dict[str, Did]] = {}
