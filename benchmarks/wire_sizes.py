@@ -1,6 +1,7 @@
 """What an update takes on the wire, packed as finely as there are ways to (`wire.packing`), and what that costs.
 
-    python benchmarks/wire_sizes.py [--rounds 20] [--steps 10] [--seeds 0,1,2] [--json]
+    python benchmarks/wire_sizes.py [--rounds 20] [--steps 10] [--rate 1e-3] [--seeds 0,1,2] [--packings normal,tight]
+        [--json]
 
 Three peers of one language train adapters of rank 4 on the embedded base and take the mean of all three after each
 round, once for each packing and seed, on equal batches. So every adapter that is trained on has gone through what was
@@ -16,18 +17,21 @@ peer announced in the first seed's run of whole updates, tensor by tensor stretc
     entropy     of the differences alone, each tensor by itself: what no coder that knows one tensor's counts goes below
     MB/s        of float32 a second of one core: rounding and packing both forms, and unpacking
 
-The dullest ways to take fewer bytes stand beside: deflating bfloat16, and rounding blocks of 64 numbers to 8 or 4 bits,
-whose error (root mean square of what is off, over that of the numbers, after the last round) is to be compared.
+The dullest ways to take fewer bytes stand beside: Huffman's codes of bfloat16's bytes, and rounding blocks of 64
+numbers to 8 or 4 bits, whose error (root mean square of what is off, over that of the numbers, after the last round)
+is to be compared.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -73,13 +77,13 @@ class Size:
 # -- learning -------------------------------------------------------------------------------------------
 
 
-def learners_of(packing: Packing, seed: int) -> tuple[LearnerPool, list[Learner]]:
+def learners_of(packing: Packing, seed: int, rate: float) -> tuple[LearnerPool, list[Learner]]:
     data = DataConfig(path="-", window_tokens=64, trust_windows=4, test_windows=48)
     config = LearnerConfig(
         model=ModelConfig(device="cpu", threads=1),
         adapter=replace(ADAPTER, seed=f"wire sizes {seed}"),
         data=data,
-        training=TrainingConfig(learning_rate=3e-3, seed=seed),
+        training=TrainingConfig(learning_rate=rate, seed=seed),
         evidence=(),
         packing=packing,
         clip=0.0,
@@ -96,9 +100,11 @@ def learners_of(packing: Packing, seed: int) -> tuple[LearnerPool, list[Learner]
     return pool, learners
 
 
-def learned(packing: Packing, seed: int, *, rounds: int, steps: int) -> tuple[float, list[Adapter]]:
+def learned(
+    packing: Packing, seed: int, *, rounds: int, steps: int, rate: float
+) -> tuple[float, list[Adapter]]:
     """The peers' mean perplexity after the last merge, and what the first peer announced in each round."""
-    pool, learners = learners_of(packing, seed)
+    pool, learners = learners_of(packing, seed, rate)
     schema = learners[0].shared.blueprint(learners[0].config.adapter).schema
     announced: list[Adapter] = []
     losses: list[float] = []
@@ -115,7 +121,9 @@ def learned(packing: Packing, seed: int, *, rounds: int, steps: int) -> tuple[fl
         merged = [one for one in pool.answer(merges) if isinstance(one, Merged)]
         losses = [one.test_merged for one in merged]
     assert len(losses) == PEERS, "every peer trained and merged"
-    return float(np.exp(np.mean(losses))), announced
+    perplexity = float(np.exp(np.mean(losses)))
+    print(f"seed {seed}, {packing}: perplexity {perplexity:.3f}", file=sys.stderr, flush=True)
+    return perplexity, announced
 
 
 # -- bytes ----------------------------------------------------------------------------------------------
@@ -200,9 +208,11 @@ def _rms(value: F32) -> float:
 def plain_sizes(adapters: Sequence[Adapter], layout: Layout) -> list[Size]:
     """The dullest ways, which need no base."""
     whole, last = encode_update(adapters[-1], layout), adapters[-1]
+    # No repeats are looked for: stretching makes them.
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_HUFFMAN_ONLY)
     ways: list[tuple[str, int, float]] = [
         ("bfloat16", len(whole), 0.0),
-        ("bfloat16, deflated", len(zlib.compress(whole, 9)), 0.0),
+        ("bfloat16, deflated", len(packer.compress(whole) + packer.flush()), 0.0),
     ]
     for bits in (8, 4):
         rounded = {name: _blocks(value, bits) for name, value in last.items()}
@@ -243,20 +253,23 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--rate", type=float, default=TrainingConfig().learning_rate)
     parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--packings", default=",".join(name for name in FINENESS if name != "whole"))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
     layout = gpt2_layout()
     ratios: dict[str, list[float]] = {}
     adapters: list[Adapter] = []
+    chosen: list[Packing] = [name for name in FINENESS if options.packings.split(",").count(name)]
+    play = partial(learned, rounds=options.rounds, steps=options.steps, rate=options.rate)
     for seed in seeds:
-        whole, announced = learned("whole", seed, rounds=options.rounds, steps=options.steps)
+        whole, announced = play("whole", seed)
         adapters = adapters or [stretched(one, layout) for one in announced]
-        for packing in FINENESS:
-            if packing != "whole":
-                rounded, _ = learned(packing, seed, rounds=options.rounds, steps=options.steps)
-                ratios.setdefault(packing, []).append(rounded / whole)
+        for packing in chosen:
+            rounded, _ = play(packing, seed)
+            ratios.setdefault(packing, []).append(rounded / whole)
     ways = [(name, fineness) for name, fineness in FINENESS.items() if fineness is not None]
     curve = [(f"rms/{steps:g}", Fineness(per_rms=steps)) for steps in CURVE]
     sizes = [packed_size(way, fineness, adapters, layout) for way, fineness in (*ways, *curve)]

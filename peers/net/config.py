@@ -28,7 +28,7 @@ RETIRED_NETWORK_KEYS: Final[dict[str, str]] = {
 
 PackingOrAuto: TypeAlias = Literal[Packing, "auto"]
 
-_SLOW_LINKS: Final[tuple[tuple[float, Packing], ...]] = ((100e3, "sparse"), (1e6, "tight"))
+_SLOW_LINKS: Final[tuple[tuple[float, Packing], ...]] = ((1e6, "tight"),)
 """Blob bytes a second to one peer, and what "auto" is below; the slowest first."""
 
 
@@ -57,9 +57,9 @@ class NetworkConfig:
 
     packing: PackingOrAuto = "whole"
     """How finely this peer's updates are rounded, so that they travel as differences from its last one: "fine",
-    "normal", "tight", or "sparse", of each round the few numbers that moved most; "whole" rounds to bfloat16 only, and
-    always sends all. "auto" follows upload_bytes_s: "normal", below 1 MB a second "tight", below 100 kB "sparse" (a
-    guess). Peers may differ in it."""
+    "normal", "tight", or "sparse", of each round the few numbers that moved most, for adapters that hardly learn any
+    more; "whole" rounds to bfloat16 only, and always sends all. "auto" follows upload_bytes_s: "normal", below 1 MB a
+    second "tight" (a guess). Peers may differ in it."""
 
     max_blob_bytes: int = 512 * 2**20
     """Largest blob to fetch, 1 to 2^31-1 bytes. Memory for it is taken at once. Guess."""

@@ -68,7 +68,7 @@ def test_key_frames_and_differences_give_the_very_bytes_of_the_update(name: Pack
         before = sent
 
 
-@pytest.mark.parametrize(("name", "most"), [("fine", 0.025), ("normal", 0.1), ("tight", 0.2)])
+@pytest.mark.parametrize(("name", "most"), [("fine", 0.025), ("normal", 0.05), ("tight", 0.1)])
 def test_errors_of_dense_forms_do_not_grow_with_the_rounds(name: Packing, most: float) -> None:
     before: OnSteps | None = None
     for meant in walk(40):

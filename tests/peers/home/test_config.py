@@ -135,8 +135,8 @@ def test_pushing_goes_with_every_default_and_with_what_counts_there(tmp_path: Pa
     ("text", "packing"),
     [
         ('[network]\npacking = "auto"', "normal"),
-        ('[network]\npacking = "auto"\nupload_bytes_s = 500_000', "tight"),
-        ('[network]\npacking = "auto"\nupload_bytes_s = 50_000', "sparse"),
+        ('[network]\npacking = "auto"\nupload_bytes_s = 1_000_000', "normal"),
+        ('[network]\npacking = "auto"\nupload_bytes_s = 999_999', "tight"),
         ("[network]\nupload_bytes_s = 50_000", "whole"),
         ('[network]\nupload_bytes_s = 50_000\npacking = "whole"', "whole"),
         ('[network]\npacking = "fine"', "fine"),
