@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 from rich import box
 from rich.table import Table
 
-from trust.record.history import Begun, Entry, Relation, Round
+from trust.record.history import Begun, Entry, PeerName, Relation, Round
 
 Did: TypeAlias = Relation | None
 """None where they never met."""
@@ -25,22 +25,15 @@ _MEANING: Final[Mapping[Relation, str]] = {
 
 
 def pairs(entries: Mapping[str, Sequence[Entry]]) -> dict[str, dict[str, Did]]:
-    """Peer -> other peer -> what the first did with what the second sent, in the last round that saw it; all by name.
-
-    A peer that is in no round though it has another base is apart, too: it was not heard before the last one ended.
-    """
-    begun = {name: _begun(own) for name, own in entries.items()}
+    """By name, peer -> other peer -> what the first did with what the second sent, in the last round that saw it."""
+    ids = {name: _id(own) for name, own in entries.items()}
     found: dict[str, dict[str, Did]] = {}
     for name, own in entries.items():
         seen: dict[str, Relation] = {}
         for entry in own:
             if isinstance(entry.record, Round):
                 seen |= {one.peer: one.relation for one in entry.record.seen}
-        found[name] = {
-            other: _did(seen.get(theirs.peer), begun[name], theirs)
-            for other, theirs in begun.items()
-            if other != name
-        }
+        found[name] = {other: seen.get(peer) for other, peer in ids.items() if other != name}
     return found
 
 
@@ -62,10 +55,5 @@ def pairs_meaning(found: Mapping[str, Mapping[str, Did]]) -> Iterator[str]:
             yield f"{relation}: {meaning} ({counts[relation]} of {sum(map(len, found.values()))})"
 
 
-def _begun(entries: Sequence[Entry]) -> Begun:
-    return next(entry.record for entry in entries if isinstance(entry.record, Begun))
-
-
-def _did(seen: Relation | None, mine: Begun, theirs: Begun) -> Did:
-    alike = (mine.base, mine.tokenizer, mine.layout) == (theirs.base, theirs.tokenizer, theirs.layout)
-    return seen or (None if alike else "apart")
+def _id(entries: Sequence[Entry]) -> PeerName:
+    return next(entry.record.peer for entry in entries if isinstance(entry.record, Begun))

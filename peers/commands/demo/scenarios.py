@@ -97,7 +97,7 @@ def _ranks(config: PeerConfig, index: int) -> PeerConfig:
 
 
 def _sizes(config: PeerConfig, index: int) -> PeerConfig:
-    # The default share of a round this short does not pay for one step of distilling (sim/FINDINGS.md).
+    # The default share of a round this short pays for one step of distilling.
     merge = MergeConfig(also="distil", distil_share=1.0)
     return replace(config, model=replace(config.model, name=_MODELS[index]), merge=merge)
 

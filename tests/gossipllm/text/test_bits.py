@@ -37,3 +37,8 @@ def test_one_text_costs_the_same_bits_a_byte_in_tokens_of_any_length() -> None:
     assert bits_per_byte(1.0, words_WT, ByteTokenizer()) == pytest.approx(
         bits_per_byte(2.0, pairs_WT, PairTokenizer())
     )
+
+
+def test_only_bytes_that_bear_loss_count() -> None:
+    answered_WT = np.array([[*(~one for one in b"why? "), *b"so."]], np.int32)
+    assert bits_per_byte(8 * math.log(2), answered_WT, ByteTokenizer()) == pytest.approx(8)

@@ -12,8 +12,6 @@ from peers.commands.demo.pairs import pairs, pairs_meaning, pairs_table
 from support.records import begun_of, entry_of, round_of, seen_of
 from trust.record.history import Entry, Relation
 
-BASES = {"ann": "aa", "bob": "aa", "cem": "bb", "dan": "dd"}
-
 
 def history(peer: str, *rounds: dict[str, Relation]) -> Sequence[Entry]:
     records = [
@@ -25,27 +23,27 @@ def history(peer: str, *rounds: dict[str, Relation]) -> Sequence[Entry]:
         )
         for number, met in enumerate(rounds)
     ]
-    return [entry_of(begun_of(peer, base=BASES[peer])), *map(entry_of, records)]
+    return [entry_of(begun_of(peer)), *map(entry_of, records)]
 
 
 def four() -> dict[str, Sequence[Entry]]:
     return {
-        "ann": history("ann", {"bob": "merges", "cem": "compares"}, {"cem": "distils"}),
+        "ann": history("ann", {"bob": "merges", "cem": "compares", "dan": "apart"}, {"cem": "distils"}),
         "bob": history("bob"),
         "cem": history("cem", {"ann": "compares"}),
-        "dan": history("dan"),
+        "dan": history("dan", {"ann": "apart"}),
     }
 
 
 def test_a_pair_does_what_it_did_in_the_last_round_that_saw_it() -> None:
     found = pairs(four())
     assert found["ann"] == {"bob": "merges", "cem": "distils", "dan": "apart"}
+    assert found["dan"]["ann"] == "apart"
     assert found["cem"]["ann"] == "compares"
 
 
-def test_a_peer_of_the_same_base_that_no_round_saw_was_never_met() -> None:
-    found = pairs(four())
-    assert found["bob"] == {"ann": None, "cem": "apart", "dan": "apart"}
+def test_a_peer_that_no_round_saw_was_never_met() -> None:
+    assert pairs(four())["bob"] == {"ann": None, "cem": None, "dan": None}
 
 
 def test_the_table_fits_a_terminal_and_counts_each_relation() -> None:
