@@ -31,7 +31,7 @@ from gossipllm.text.windows import Windows, cut, tokenise
 from gossipllm.vectors.arithmetic import Combined
 from trust.errors import UserMistake
 
-ETAS: Final = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)
+ETAS: Final = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0, 4.0)
 """Steps that are tried. Guess."""
 SWEEPS: Final = 2
 WINDOW_TOKENS: Final = 128
