@@ -15,7 +15,7 @@ peer announced in the first seed's run of whole updates, tensor by tensor stretc
     key frame   without a base
     a round     mean over the rounds: a key frame first, differences then, and for one late joiner a second key frame
     entropy     of the differences alone, each tensor by itself: what no coder that knows one tensor's counts goes below
-    MB/s        of float32 a second of one core: rounding and packing both forms, and unpacking
+    MB/s        of float32 a second of one core, in the fastest round: rounding, packing differences, unpacking them
 
 The dullest ways to take fewer bytes stand beside: Huffman's codes of bfloat16's bytes, and rounding blocks of 64
 numbers to 8 or 4 bits, whose error (root mean square of what is off, over that of the numbers, after the last round)
@@ -26,38 +26,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from packed_learning import ADAPTER, Adapter, learned
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from gossipllm.config import AdapterConfig, DataConfig, LearnerConfig, ModelConfig, TrainingConfig
-from gossipllm.learning.learner import Learner
-from gossipllm.learning.learner_pool import LearnerPool
+from gossipllm.config import TrainingConfig
 from gossipllm.model.adapter.placement import attach
-from gossipllm.text.reference import demo_share
-from gossipllm.text.windows import cut, split, tokenise
-from gossipllm.work import Merge, Merged, Open, Opened, Train, Trained
 from wire.floats import F32
 from wire.packing import FINENESS, Fineness, OnSteps, Packing, decode_packed, encode_packed, on_steps
 from wire.tensors import Layout, TensorSpec, encode_update
-from wire.units import decode_offered
 
-PEERS: Final = 3
-LANGUAGE: Final = "de"
-ADAPTER: Final = AdapterConfig(rank=4, alpha=16.0)
 CURVE: Final = (16.0, 8.0, 4.0, 2.0, 1.0)
 """Steps in a tensor's root mean square, for the curve of dense differences."""
-
-Adapter = Mapping[str, F32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,60 +59,7 @@ class Size:
     bits: float
     entropy_bits: float
     error: float
-    pack_mb_s: float
-    unpack_mb_s: float
-
-
-# -- learning -------------------------------------------------------------------------------------------
-
-
-def learners_of(packing: Packing, seed: int, rate: float) -> tuple[LearnerPool, list[Learner]]:
-    data = DataConfig(path="-", window_tokens=64, trust_windows=4, test_windows=48)
-    config = LearnerConfig(
-        model=ModelConfig(device="cpu", threads=1),
-        adapter=replace(ADAPTER, seed=f"wire sizes {seed}"),
-        data=data,
-        training=TrainingConfig(learning_rate=rate, seed=seed),
-        evidence=(),
-        packing=packing,
-        clip=0.0,
-    )
-    pool = LearnerPool(config, lambda _name, _step: None)
-    learners: list[Learner] = []
-    for part in range(PEERS):
-        text = demo_share(LANGUAGE, part=part, of=PEERS)
-        windows_WT = cut(tokenise(text.splitlines(), pool.base.tokenizer), data.window_tokens)
-        one = replace(config, training=replace(config.training, seed=seed * 100 + part))
-        learners.append(pool.new_learner(one, split(windows_WT, data, seed=seed)))
-    opened = pool.answer([(one, Open(request=1, config=config, snapshot=None)) for one in learners])
-    assert all(isinstance(answer, Opened) for answer in opened), opened
-    return pool, learners
-
-
-def learned(
-    packing: Packing, seed: int, *, rounds: int, steps: int, rate: float
-) -> tuple[float, list[Adapter]]:
-    """The peers' mean perplexity after the last merge, and what the first peer announced in each round."""
-    pool, learners = learners_of(packing, seed, rate)
-    schema = learners[0].shared.blueprint(learners[0].config.adapter).schema
-    announced: list[Adapter] = []
-    losses: list[float] = []
-    for number in range(1, rounds + 1):
-        asked = Train(request=2, round=number, steps=steps)
-        trained = [
-            one for one in pool.answer([(each, asked) for each in learners]) if isinstance(one, Trained)
-        ]
-        announced.append(decode_offered(trained[0].update.data, schema)[1])
-        merges: list[tuple[Learner, Merge]] = []
-        for index, learner in enumerate(learners):
-            others = tuple(one.update for at, one in enumerate(trained) if at != index)
-            merges.append((learner, Merge(request=3, row=(1 / PEERS,) * PEERS, updates=others)))
-        merged = [one for one in pool.answer(merges) if isinstance(one, Merged)]
-        losses = [one.test_merged for one in merged]
-    assert len(losses) == PEERS, "every peer trained and merged"
-    perplexity = float(np.exp(np.mean(losses)))
-    print(f"seed {seed}, {packing}: perplexity {perplexity:.3f}", file=sys.stderr, flush=True)
-    return perplexity, announced
+    mb_s: tuple[float, ...] = ()
 
 
 # -- bytes ----------------------------------------------------------------------------------------------
@@ -152,18 +88,18 @@ def packed_size(way: str, fineness: Fineness, adapters: Sequence[Adapter], layou
     keys: list[int] = []
     moves: list[int] = []
     entropies: list[float] = []
-    pack_s: list[float] = []
-    unpack_s: list[float] = []
+    seconds: list[tuple[float, float, float]] = []
     before: OnSteps | None = None
     for adapter in adapters:
         base = None if before is None else before.tensors
         begun = time.perf_counter()
         sent = on_steps(adapter, layout, fineness, before)
-        key, moved = encode_packed(sent, layout), encode_packed(sent, layout, base)
-        pack_s.append(time.perf_counter() - begun)
-        begun = time.perf_counter()
+        rounded = time.perf_counter()
+        moved = encode_packed(sent, layout, base)
+        packed = time.perf_counter()
         body = decode_packed(moved, layout, base)
-        unpack_s.append(time.perf_counter() - begun)
+        seconds.append((rounded - begun, packed - rounded, time.perf_counter() - packed))
+        key = encode_packed(sent, layout)
         assert body == encode_update(sent.tensors, layout)
         keys.append(len(key))
         moves.append(len(moved))
@@ -179,8 +115,7 @@ def packed_size(way: str, fineness: Fineness, adapters: Sequence[Adapter], layou
         bits=8 * float(np.mean(moves[1:])) / layout.count,
         entropy_bits=float(np.mean(entropies[1:])),
         error=error(before.tensors, adapters[-1]),
-        pack_mb_s=mb / float(np.median(pack_s)),
-        unpack_mb_s=mb / float(np.median(unpack_s)),
+        mb_s=tuple(mb / fastest for fastest in np.min(seconds, axis=0).tolist()),
     )
 
 
@@ -233,8 +168,6 @@ def plain_sizes(adapters: Sequence[Adapter], layout: Layout) -> list[Size]:
             bits=8 * size / layout.count,
             entropy_bits=nan,
             error=off,
-            pack_mb_s=nan,
-            unpack_mb_s=nan,
         )
         for way, size, off in ways
     ]
@@ -281,14 +214,14 @@ def main() -> None:
         f"GPT-2 small, rank {ADAPTER.rank}: {layout.count:,} numbers, {options.rounds} rounds of {options.steps} steps"
     )
     print(
-        f"{'':20}{'key frame':>11}{'a round':>10}{'bits':>7}{'entropy':>9}{'error':>8}{'MB/s':>12}   perplexity"
+        f"{'':20}{'key frame':>11}{'a round':>10}{'bits':>7}{'entropy':>9}{'error':>8}{'MB/s':>14}   perplexity"
     )
     for one in sizes:
-        speed = f"{one.pack_mb_s:.0f}/{one.unpack_mb_s:.0f}"
+        speed = "/".join(f"{each:.0f}" for each in one.mb_s)
         told = " ".join(f"{100 * (ratio - 1):+.2f} %" for ratio in ratios.get(one.way, []))
         print(
             f"{one.way:20}{one.key_kb:8.1f} kB{one.round_kb:7.1f} kB{one.bits:7.2f}{one.entropy_bits:9.2f}"
-            f"{one.error:8.3f}{speed:>12}   {told}"
+            f"{one.error:8.3f}{speed:>14}   {told}"
         )
 
 
