@@ -161,7 +161,7 @@ def _announcement(header: bytes, payload: bytes) -> Announcement:
         _check_distinct("shares", [share.to for share in announcement.shares])
     if announcement.contexts:
         _check_distinct("contexts", [context.key for context in announcement.contexts])
-    _check_distinct("packed", [one.base for one in announcement.packed])
+    _check_distinct("packed", [one.base for one in announcement.packed or ()])
     if payload:
         _check_payload(announcement, payload)
     return announcement

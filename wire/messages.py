@@ -115,13 +115,13 @@ class Announcement(Message, frozen=True, kw_only=True):
 
     `author` is the raw Ed25519 public key, which determines the libp2p peer id. `previous` is the digest of the
     author's previous announcement, so that a fork can be proved. `offer` is what the update holds, `packed` are smaller
-    forms of it, of each base at most one. `tokens`, `samples` and `steps` count what was processed since the author's
-    last announcement, and the totals count all that was ever processed; only tokens that bear loss count. `capacity` is
-    the author's share of the work, relative to other peers, where units are divided among peers. `importance` holds how
-    much the author's loss depends on each layer (`importance.py`). `shares` holds each receiver's key at most once,
-    `contexts` each context's key at most once. `byte_rows` are predictions for peers of other tokenizers
-    (`byte_rows.py`); the key is left out where the author made none, so that a network of one tokenizer pays nothing
-    for it. `sent_at_s` (Unix seconds) is for display; no decision uses a remote clock.
+    forms of it, of each base at most one; without any, the key is left out. `tokens`, `samples` and `steps` count what
+    was processed since the author's last announcement, and the totals count all that was ever processed; only tokens
+    that bear loss count. `capacity` is the author's share of the work, relative to other peers, where units are divided
+    among peers. `importance` holds how much the author's loss depends on each layer (`importance.py`). `shares` holds
+    each receiver's key at most once, `contexts` each context's key at most once. `byte_rows` are predictions for peers
+    of other tokenizers (`byte_rows.py`); the key is left out where the author made none, so that a network of one
+    tokenizer pays nothing for it. `sent_at_s` (Unix seconds) is for display; no decision uses a remote clock.
     """
 
     v: Literal[3] = 3
@@ -133,7 +133,9 @@ class Announcement(Message, frozen=True, kw_only=True):
     previous: Digest
     update: BlobRef
     offer: Offer
-    packed: Annotated[tuple[PackedRef, ...], msgspec.Meta(max_length=MAX_PACKED)]
+    packed: (
+        Annotated[tuple[PackedRef, ...], msgspec.Meta(min_length=1, max_length=MAX_PACKED)] | UnsetType
+    ) = UNSET
     evidence: BlobRef
     tokens: Count
     samples: Count

@@ -89,7 +89,6 @@ class RemotePeer:
             previous=NO_DIGEST,
             update=BlobRef(digest=self.update.digest, size=self.update.size),
             offer=Offer(0),
-            packed=(),
             evidence=BlobRef(digest=self.evidence.digest, size=self.evidence.size),
             tokens=1,
             samples=1,

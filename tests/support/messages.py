@@ -20,7 +20,7 @@ class AnnouncementFields(TypedDict, total=False):
     previous: bytes
     update: BlobRef
     offer: Offer
-    packed: tuple[PackedRef, ...]
+    packed: tuple[PackedRef, ...] | UnsetType
     evidence: BlobRef
     tokens: int
     samples: int

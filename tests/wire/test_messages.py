@@ -79,7 +79,9 @@ ANNOUNCEMENTS = st.builds(
     previous=DIGESTS,
     update=REFS,
     offer=OFFERS,
-    packed=several(st.builds(PackedRef, base=DIGESTS, blob=REFS), MAX_PACKED, lambda form: form.base),
+    packed=several(st.builds(PackedRef, base=DIGESTS, blob=REFS), MAX_PACKED, lambda form: form.base).map(
+        lambda forms: forms or UNSET
+    ),
     evidence=REFS,
     tokens=COUNTS,
     samples=COUNTS,
@@ -152,6 +154,15 @@ def test_fields_are_in_the_order_of_the_protocol_page() -> None:
         *("evidence", "tokens", "samples", "steps", "tokens_total", "samples_total", "capacity"),
         *("importance", "shares", "contexts", "byte_rows", "capabilities", "sent_at_s"),
     ]
+
+
+def test_packed_forms_have_no_key_where_there_are_none() -> None:
+    header = encoded_header(make_announcement(packed=UNSET))
+    assert "packed" not in unpacked(header)
+    nothings: tuple[object, ...] = ([], None)
+    for none in nothings:
+        with pytest.raises(WireError, match=r"announcement\.packed"):
+            announcement_of({**as_plain(make_announcement()), "packed": none})
 
 
 def test_byte_rows_have_no_key_where_there_are_none() -> None:
@@ -317,7 +328,7 @@ def test_a_missing_field_is_named() -> None:
         ("reply", make_reply(), reply_of),
     ):
         whole = as_plain(message)
-        for missing in set(whole) - {"byte_rows"}:
+        for missing in set(whole) - {"packed", "byte_rows"}:
             with pytest.raises(WireError) as caught:
                 decode({name: value for name, value in whole.items() if name != missing})
             # The version has a default where messages are made, so its absence shows in the bytes only.

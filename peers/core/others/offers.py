@@ -42,7 +42,7 @@ class Offers:
             raise WireError(
                 "announcement.update.size", f"{announcement.update.size} bytes, what it offers takes {size}"
             )
-        for one in announcement.packed:
+        for one in announcement.packed or ():
             if one.blob.size >= size:
                 raise WireError("announcement.packed.size", f"{one.blob.size} bytes, the update has {size}")
         if announcement.importance:

@@ -48,7 +48,7 @@ def announcement_frame(
             previous=announcement_digest(state.frame) if state.frame else NO_DIGEST,
             update=_ref(announced.update),
             offer=extras.offer,
-            packed=tuple(PackedRef(base=one.base, blob=_ref(one.content)) for one in state.packed),
+            packed=tuple(PackedRef(base=one.base, blob=_ref(one.content)) for one in state.packed) or UNSET,
             evidence=_ref(evidence),
             tokens=local.tokens,
             samples=local.samples,

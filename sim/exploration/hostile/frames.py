@@ -50,7 +50,6 @@ class Frames:
             "previous": NO_DIGEST,
             "update": ref(self.update((0.0,) * DIMENSION)),
             "offer": self.offer(),
-            "packed": (),
             "evidence": ref(EVIDENCE),
             "tokens": 1,
             "samples": 1,

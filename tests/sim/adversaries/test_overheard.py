@@ -37,7 +37,6 @@ def heard(round_: int, *, of: ToyKeys = HONEST) -> Heard:
         previous=NO_DIGEST,
         update=ref(content(f"update {round_}")),
         offer=Offer(0),
-        packed=(),
         evidence=ref(content(f"evidence {round_}")),
         tokens=1,
         samples=1,

@@ -46,7 +46,6 @@ def frame(
         "previous": NO_DIGEST,
         "update": ref(update([0.0, 0.0, 0.0, 0.0])),
         "offer": Offer(0),
-        "packed": (),
         "evidence": ref(EVIDENCE),
         "tokens": 1,
         "samples": 1,

@@ -198,7 +198,7 @@ class Fetching:
         if kind != "update" or self._pushes or entry.only_whole:
             return None
         forms: list[PackedForm] = []
-        for one in entry.announcement.packed:
+        for one in entry.announcement.packed or ():
             base = None if one.base == NO_DIGEST else self._inbox.find("update", one.base)
             if base is not None or one.base == NO_DIGEST:
                 forms.append(PackedForm(one.blob, base))
