@@ -84,7 +84,8 @@ class LearnerConfig:
     distil_toward: Toward = "predictions"
     """What of a teacher is learned: its "predictions", or its "changes" of its base's predictions, added to those of
     this peer's base (`gossipllm.learning.passes.targets`), which are the same where the bases are. Of a teacher whose
-    base's predictions are not known, its predictions."""
+    base's predictions are not known, its predictions. Changes did no better (benchmarks/distilling.py, one seed), and
+    peers do not send what their bases predict."""
 
     tokens_alpha: float = 1.0
     """For push-sum: how far peers are weighted by tokens rather than samples, 0 to 1."""
