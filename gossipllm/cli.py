@@ -13,6 +13,7 @@ from typing import Final
 import click
 
 from gossipllm import __version__
+from gossipllm.deferred_imports import defer
 from trust.files import DISK_ERRORS
 from trust.lazy import LazyGroup
 from trust.streams import flushed
@@ -74,6 +75,7 @@ INTERRUPTED: Final = 130
 def main() -> None:
     """The program. A user's mistake ends it with one line on standard error and exit code 2, output that cannot be
     written with one line and 1."""
+    defer()
     code = _performed()
     unwritten = flushed(sys.stdout)
     if unwritten is not None:

@@ -6,10 +6,15 @@ import os
 
 from hypothesis import settings
 
+from gossipllm.deferred_imports import defer
+
 # Before anything imports torch. Where pytest-xdist runs several processes, their threads would fight for the
 # processors; processes that a test starts inherit the limit.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# As in the processes of a peer, so that the suite shows that nothing misses what they defer.
+defer()
 
 # Every run sees the same examples, and none fails because a machine is busy.
 settings.register_profile("full", derandomize=True, deadline=None)

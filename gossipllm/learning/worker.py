@@ -26,6 +26,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, TextIO, cast
 
+from gossipllm.deferred_imports import defer
 from gossipllm.exhaustion import is_exhaustion
 from gossipllm.pipe import PREFIX, PipeError, answers_out, ends_exchange, requests_in
 from gossipllm.work import BEAT_S, EXHAUSTED, Answer, Beat, Open, Progress, Request
@@ -33,6 +34,7 @@ from trust.streams import DroppingStream
 
 
 def main(arguments: list[str]) -> int:
+    defer()
     if arguments:
         os.nice(int(arguments[0]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)

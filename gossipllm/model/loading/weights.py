@@ -26,6 +26,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import hub
 
 from gossipllm.model.blocks import plain
+from gossipllm.model.loading.undrawn import Undrawn
 from trust.errors import UserMistake
 
 _SINGLE: Final = "model.safetensors"
@@ -84,7 +85,7 @@ def hollow_model(source: str, dtype: torch.dtype) -> PreTrainedModel:
     """
     configs, models = cast("Any", AutoConfig), cast("Any", AutoModelForCausalLM)
     config = configs.from_pretrained(source, trust_remote_code=False)
-    with _Hollow():
+    with Undrawn(), _Hollow():
         model: PreTrainedModel = models.from_config(config, dtype=dtype, trust_remote_code=False)
     return model.eval().requires_grad_(False)
 

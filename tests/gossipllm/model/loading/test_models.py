@@ -36,6 +36,20 @@ def test_the_base_has_the_same_fingerprint_in_float32_and_bfloat16(model_folder:
     assert base_fingerprint(wide.model) == base_fingerprint(narrow.model)
 
 
+@pytest.mark.parametrize("family", ["llama", "gpt2", "qwen2"])
+def test_a_loaded_model_computes_the_buffers_that_its_configuration_asks_for(
+    model_folder: Folder, family: str
+) -> None:
+    """Rotations, for example: they are in no file, and memory that nothing filled looks like numbers too."""
+    model = loaded(model_folder(family)).model
+    made = cast("Any", AutoModelForCausalLM).from_config(model.config, dtype=torch.float32)
+
+    wanted = dict(made.named_buffers())
+    assert {name for name, _ in model.named_buffers()} == wanted.keys()
+    for name, buffer in model.named_buffers():
+        assert torch.equal(buffer, wanted[name]), name
+
+
 def test_a_changed_weight_gives_the_base_another_fingerprint(model_folder: Folder) -> None:
     model = loaded(model_folder("llama")).model
     before = base_fingerprint(model)
