@@ -25,11 +25,21 @@ class Line:
 
     def sending_s(self, sender: SimulatedPeer, kind: str, size: int) -> float:
         """Seconds until a message sent now arrives; its bytes count as sent also where it is lost."""
+        return self._occupy(sender, kind, size) + self.latency_s()
+
+    def _occupy(self, sender: SimulatedPeer, kind: str, size: int) -> float:
+        """Seconds until the sender's uplink has sent these bytes."""
         sender.sent[kind] += size
         if not self._bandwidth:
-            return self.latency_s()
+            return 0.0
         sender.free_at = max(sender.free_at, self._agenda.now) + size / self._bandwidth
-        return sender.free_at - self._agenda.now + self.latency_s()
+        return sender.free_at - self._agenda.now
+
+    def send_copy(self, sender: SimulatedPeer, receiver: SimulatedPeer, kind: str, size: int) -> None:
+        """Send what the receiver has already: it costs its bytes, and the receiver drops it unseen."""
+        self._occupy(sender, kind, size)
+        if not self.is_lost(sender, receiver):
+            receiver.received[kind] += size
 
     def latency_s(self) -> float:
         return self._latency + self._jitter * self._rng.random()

@@ -1,10 +1,11 @@
 """The simulated network: connections, and the time and loss of the messages between peers.
 
-It keeps the contract of the pubsub router. A frame that a peer accepts is passed on to its neighbours (with relay). A
+It keeps the contract of the pubsub router. A frame that a peer accepts is passed on along its mesh (with relay). A
 peer judges a frame once, unless its verdict was "ignore". A dropped connection ends at both ends and loses the messages
 on their way. A peer that is not welcome is not connected again.
 
-`line.py` has the time and the loss of a message, `pulls.py` the fetching of blobs.
+`line.py` has the time and the loss of a message, `mesh.py` to whom a frame goes, `repair.py` how a lost one still
+comes, `pulls.py` the fetching of blobs.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from peers.core.events import (
 from sim.world.agenda import Agenda
 from sim.world.conditions import LinkConfig, TopologyConfig
 from sim.world.line import Line
+from sim.world.mesh import Mesh
 from sim.world.obstacles import Groups, Obstacles
 from sim.world.pulls import Pulls
+from sim.world.repair import Repair
 from sim.world.simulated_peer import SimulatedPeer
 from sim.world.topology import graph_of
 
@@ -43,12 +46,15 @@ class SimulatedNetwork:
         rng: random.Random,
         tell: Callable[[SimulatedPeer, Event], Sequence[Effect]],
         clock: Callable[[SimulatedPeer], float],
+        mesh_rng: random.Random,
     ) -> None:
         self._relay = topology.relay
         self._graph = graph_of(topology, rng)
         self._agenda = agenda
         self._obstacles = Obstacles()
         self._line = Line(link, agenda, rng, self._obstacles)
+        self._mesh = Mesh(mesh_rng)
+        self._repair = Repair(agenda, self._line, self._mesh, mesh_rng, send=self._send)
         self._tell = tell
         self._clock = clock
         self._nodes: list[SimulatedPeer] = []
@@ -121,11 +127,13 @@ class SimulatedNetwork:
             one.dialled.add(other.id)
             other.dialled.discard(one.id)
             other.links[one.id] = one
+            self._mesh.linked(one, other)
             self._announce(one, other, connected=True)
 
     def _unlink(self, one: SimulatedPeer, other: SimulatedPeer) -> None:
         if one.links.pop(other.id, None) is not None:
             del other.links[one.id]
+            self._mesh.unlinked(one, other)
             self._announce(one, other, connected=False)
 
     def _announce(self, one: SimulatedPeer, other: SimulatedPeer, *, connected: bool) -> None:
@@ -147,9 +155,9 @@ class SimulatedNetwork:
 
     def publish(self, node: SimulatedPeer, frame: bytes) -> None:
         node.seen.add(frame)
-        self._flood(node, frame)
+        self._pass_on(node, frame, node.id, via=node.id)
 
-    def hear(self, node: SimulatedPeer, heard: Heard) -> None:
+    def hear(self, node: SimulatedPeer, heard: Heard, author: PeerId) -> None:
         """Let the peer judge a frame that it has not judged yet, and pass on what it accepts."""
         if heard.frame in node.seen:
             return
@@ -157,21 +165,31 @@ class SimulatedNetwork:
             if isinstance(effect, Judge) and effect.verdict is not Verdict.IGNORE:
                 node.seen.add(heard.frame)
                 if effect.verdict is Verdict.ACCEPT and self._relay:
-                    self._flood(node, heard.frame)
+                    self._pass_on(node, heard.frame, author, via=heard.via)
 
-    def _flood(self, node: SimulatedPeer, frame: bytes) -> None:
-        """Send a frame to every neighbour that has not seen it, as routers nearly always do."""
-        heard = Heard(frame=frame, via=node.id)
-        for other in node.links.values():
-            if frame not in other.seen:
-                took = self._line.sending_s(node, "announce", len(frame))
-                if not self._line.is_lost(node, other):
-                    self._agenda.after(took, self._frame_came, node, other, other.life, heard)
+    def _pass_on(self, node: SimulatedPeer, frame: bytes, author: PeerId, *, via: PeerId) -> None:
+        """Send a frame along the mesh, but to its author and to where it came from; without relay, to all."""
+        receivers = self._mesh.receivers(node) if self._relay else node.links.values()
+        for other in receivers:
+            if other.id not in (author, via):
+                self._send(node, other, frame, author)
+        if self._relay:
+            self._repair.note(node, frame, author)
 
-    def _frame_came(self, sender: SimulatedPeer, node: SimulatedPeer, life: int, heard: Heard) -> None:
+    def _send(self, node: SimulatedPeer, other: SimulatedPeer, frame: bytes, author: PeerId) -> None:
+        if frame in other.seen:
+            self._line.send_copy(node, other, "announce", len(frame))
+            return
+        took = self._line.sending_s(node, "announce", len(frame))
+        if not self._line.is_lost(node, other):
+            self._agenda.after(took, self._frame_came, node, other, other.life, frame, author)
+
+    def _frame_came(
+        self, sender: SimulatedPeer, node: SimulatedPeer, life: int, frame: bytes, author: PeerId
+    ) -> None:
         if node.lives(life) and sender.id in node.links:
-            node.received["announce"] += len(heard.frame)
-            self.hear(node, heard)
+            node.received["announce"] += len(frame)
+            self.hear(node, Heard(frame=frame, via=sender.id), author)
 
     # -- comparing what is known --------------------------------------------------------------------
 

@@ -38,10 +38,10 @@ class SimulatedPeer:
     `disk_before` is the generation before `disk`, `announced_round` the newest in the disk's list of announced rounds,
     `disk_full` says that every write is refused. `clock_ahead_s` is how far its clock is ahead of the world's; it may
     change only while the peer does not run.
-    `links` are its connected peers, in the order of connection, `dialled` those to whom it began the connection,
-    `seen` the frames that it judged or sent, `free_at` the time at which its uplink has sent everything.
-    `sent` and `received` are bytes by kind, as a device counts them: announcements once a hop, blobs without the
-    few bytes of their requests, greetings and replies.
+    `links` are its connected peers, in the order of connection, `mesh` those of them to whom it passes frames on,
+    `dialled` those to whom it began the connection, `seen` the frames that it judged or sent, `free_at` the time at
+    which its uplink has sent everything. `sent` and `received` are bytes by kind, as a device counts them:
+    announcements with every copy, blobs without the few bytes of their requests, greetings and replies.
     """
 
     index: int
@@ -66,6 +66,7 @@ class SimulatedPeer:
     beginnings: list[Saved | None] = field(default_factory=list["Saved | None"])
     history: list[Entry] = field(default_factory=list[Entry])
     links: dict[PeerId, SimulatedPeer] = field(default_factory=dict[PeerId, "SimulatedPeer"])
+    mesh: dict[PeerId, SimulatedPeer] = field(default_factory=dict[PeerId, "SimulatedPeer"])
     dialled: set[PeerId] = field(default_factory=set[PeerId])
     seen: set[bytes] = field(default_factory=set[bytes])
     free_at: float = 0.0

@@ -71,6 +71,8 @@ class World:
             rng=random.Random(seed),
             tell=self._happen,
             clock=self.clock,
+            # Another generator, so that no lot of the mesh changes the time of a message.
+            mesh_rng=random.Random(f"mesh {seed}"),
         )
         self._learning = SimulatedLearning(self.conditions.compute, agenda=self.agenda, tell=self._happen)
 
@@ -190,7 +192,7 @@ class World:
         if not node.lives(life):
             return
         if isinstance(event, Heard):
-            self.network.hear(node, event)
+            self.network.hear(node, event, event.via)
         else:
             self._happen(node, event)
 

@@ -45,7 +45,7 @@ async def real_networks(count: int, **changes: Any) -> AsyncGenerator[list[Membe
             join = members[0].network.addresses if members else ()
             members.append(await _enter(stack, RecordingPeer(), quick(join=join, **changes)))
         await wait_until(lambda: all(len(m.network.neighbours()) == count - 1 for m in members))
-        await wait_until(lambda: all(_gossips(m.network, count - 1) for m in members))
+        await wait_until(lambda: all(gossips(m.network, count - 1) for m in members))
         yield members
 
 
@@ -63,7 +63,7 @@ async def _enter(stack: AsyncExitStack, peer: RecordingPeer, config: NetworkConf
     return Member(identity, peer, network)
 
 
-def _gossips(network: Libp2pNetwork, neighbours: int) -> bool:
+def gossips(network: Libp2pNetwork, neighbours: int) -> bool:
     """Whether every neighbour's subscription has arrived and every gossip stream is open."""
     if network._life is None:
         return False

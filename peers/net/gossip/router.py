@@ -17,11 +17,10 @@ from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.utils import safe_bytes_from_hex
 
+from peers.net.gossip.degrees import DEGREE, DEGREE_HIGH, DEGREE_LOW, HEARTBEAT_S, WINDOW
 from peers.net.limits.rates import Rates
 from wire.bounded import BoundedDict
 
-HEARTBEAT_S: Final = 1.0
-"""The GossipSub paper's value (2007.02754); the library's own is 120 s."""
 MAX_RPC_BYTES: Final = 65_536
 """Largest frame on the gossip stream. An announcement has about 1 kB; the library would send and read 1 MiB."""
 MAX_SERVED: Final = 3
@@ -40,13 +39,12 @@ class SafeGossipSub(GossipSub):
     def __init__(self) -> None:
         super().__init__(
             protocols=[PROTOCOL_ID_V11],
-            # A net of up to six is a full mesh; in larger ones each message costs about six copies.
-            degree=6,
-            degree_low=4,
-            degree_high=12,
+            degree=DEGREE,
+            degree_low=DEGREE_LOW,
+            degree_high=DEGREE_HIGH,
             heartbeat_initial_delay=0.1,
             heartbeat_interval=HEARTBEAT_S,  # pyright: ignore[reportArgumentType] # slept, never counted
-            gossip_window=3,
+            gossip_window=WINDOW,
             gossip_history=5,
             do_px=False,  # Peers that a neighbour names on pruning are a known way to be eclipsed.
             prune_back_off=10,
