@@ -156,10 +156,12 @@ def _measured(run: HistoryRun, case: Case) -> Explanation:
 
 
 def _home_of(run: HistoryRun, case: Case) -> Home:
+    # Not the record of the case, which is another one where it leaves out neighbours of other bases.
+    written = case.member.rounds[case.record.round]
     files = (
         file
         for file, history in run.files.items()
-        if any(entry.record is case.record for entry in history.entries)
+        if any(entry.record is written for entry in history.entries)
     )
     return Home(next(files).parent)
 
