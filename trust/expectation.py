@@ -68,8 +68,7 @@ class Expectation:
             case Begun():
                 return replace(self, tokens=record.train_tokens)
             case Round():
-                merged = record.guard in ("taken", "shrunk")
-                if merged or (record.guard == "refused" and record.steps):
+                if record.took or (record.guard == "refused" and record.steps):
                     return replace(self, relatives=sum(one.weight > 0 for one in record.seen))
                 return replace(self, relatives=self.relatives or 0)
             case _:

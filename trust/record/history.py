@@ -31,6 +31,12 @@ Guard: TypeAlias = Literal["alone", "taken", "shrunk", "refused", "returned", "r
 went back to its last good state instead ("returned"), because merges had done harm, or to the state of least trust
 loss ("recalled"), because it had not gained for a while."""
 
+
+def took(guard: Guard) -> bool:
+    """Whether a merge with this outcome changed the peer: it was taken, whole or shrunk."""
+    return guard in ("taken", "shrunk")
+
+
 LeftOut: TypeAlias = Literal["own", "twin", "loud", "unbound", "harmful", "useless", "paused"]
 """Why a neighbour was left out of the row after it was tried by itself.
 
@@ -224,6 +230,11 @@ class Round(_Record, frozen=True, kw_only=True, tag="round"):
     """What the peer has forgotten of the reference set, in nats per token: its loss on each window at the end of the
     round less the least that it had there at the end of any round, averaged; unset, and left out of the file, where it
     does not measure it."""
+
+    @property
+    def took(self) -> bool:
+        """Whether the merge was taken, whole or shrunk."""
+        return took(self.guard)
 
 
 class Refusal(_Record, frozen=True, kw_only=True, tag="refusal"):

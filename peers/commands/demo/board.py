@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,12 +13,15 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from trust.counting import counted
 from trust.names import escaped
+from trust.record.history import took
 
 
 @dataclass(slots=True)
 class DemoPeerRow:
-    """The state of one peer, from its JSON lines. `weights` is its last trust row by peer id, with its own weight.
+    """The state of one peer, from its JSON lines. `weights` is the row of its last merge by peer id, with its own
+    weight. `test_loss` is that of its best state, the one of least loss on its trust text, which it exports.
 
     `particular` is what `shown` returns for its last round, or for an empty event before the first.
     """
@@ -39,14 +43,17 @@ class DemoPeerRow:
     received: int = 0
     weights: dict[str, float] = field(default_factory=lambda: dict[str, float]())
     rounds_done: int = 0
+    settled: bool = False
     last_words: str = ""
+    least_trust_loss: float = math.inf
 
     def __post_init__(self) -> None:
         self.particular = self.shown({})
 
     @property
     def done(self) -> bool:
-        return self.rounds_done >= self.rounds
+        """Whether it has gained all that it can, or taken all its rounds."""
+        return self.settled or self.rounds_done >= self.rounds
 
     def take(self, line: str) -> None:
         """Take in a line of the peer's output. A line that is no event is kept as `last_words`."""
@@ -67,12 +74,7 @@ class DemoPeerRow:
                 if event["tokens_per_s"] > 0:
                     self.tokens_per_s, self.loss = event["tokens_per_s"], event["loss"]
             case "round":
-                self.rounds_done = event["round"] + 1
-                self.test_loss = event["test_merged"]
-                self.particular = self.shown(event)
-                self.doing = "done" if self.done else "merged"
-                self.weights = {self.peer: event["self_weight"]}
-                self.weights |= {one["peer"]: one["weight"] for one in event["seen"]}
+                self._take_round(event)
             case "note":
                 self.doing = "done" if self.done else event["text"]
             case "status":
@@ -81,6 +83,18 @@ class DemoPeerRow:
                 """Refusals are in the history; the table has no room for them."""
         if "sent" in event:
             self.sent, self.received = (sum(event[side].values()) for side in ("sent", "received"))
+
+    def _take_round(self, event: Mapping[str, Any]) -> None:
+        self.rounds_done = event["round"] + 1
+        self.settled = event["settled"]
+        self.particular = self.shown(event)
+        self.doing = "done" if self.done else "merged"
+        for when in ("alone", "merged"):
+            if event[f"trust_{when}"] < self.least_trust_loss:
+                self.least_trust_loss, self.test_loss = event[f"trust_{when}"], event[f"test_{when}"]
+        if took(event["guard"]) or not self.weights:
+            self.weights = {self.peer: event["self_weight"]}
+            self.weights |= {one["peer"]: one["weight"] for one in event["seen"]}
 
 
 def board(rows: list[DemoPeerRow], *, elapsed_s: float, title: str, column: str) -> Group:
@@ -118,12 +132,12 @@ def board(rows: list[DemoPeerRow], *, elapsed_s: float, title: str, column: str)
             f"{row.received / 1e6:.1f}M",
             _trust_row(row, rows),
         )
-    done, whole = (
-        sum(column) for column in zip(*((row.rounds_done, row.rounds) for row in rows), strict=True)
-    )
-    line = f"{title}: {done} of {whole} rounds, {elapsed_s:.0f} s"
-    if 0 < done < whole:
-        line += f", about {elapsed_s / done * (whole - done):.0f} s left"
+    done = sum(row.rounds_done for row in rows)
+    # A peer that gains no more ends before its rounds do.
+    left = sum(row.rounds - row.rounds_done for row in rows if not row.done)
+    line = f"{title}: {counted(done, 'round')}, {elapsed_s:.0f} s"
+    if done and left:
+        line += f", at most {elapsed_s / done * left:.0f} s left"
     return Group(Text(line, style="bold"), table)
 
 

@@ -17,15 +17,14 @@ from rich.console import Console
 from rich.live import Live
 
 from gossipllm.cli import INTERRUPTED
-from peers.commands.demo.alone import train_alone
+from peers.commands.demo.alone import make_lone_peers
 from peers.commands.demo.board import DemoPeerRow, board
 from peers.commands.demo.demo_peers import NAMES, DemoPeer, make_demo_peers
 from peers.commands.demo.processes import running
 from peers.commands.demo.results import show_results, write_results
-from peers.commands.demo.scenarios import DEFAULT, SCENARIOS
+from peers.commands.demo.scenarios import DEFAULT, SCENARIOS, DemoScenario
 from peers.run.trio_runner import run_async
 from trust.errors import UserMistake
-from trust.progress import progress_bar
 
 REFRESH_S = 0.5
 
@@ -46,7 +45,7 @@ REFRESH_S = 0.5
 )
 @click.option("--peers", type=click.IntRange(2, len(NAMES)), default=len(NAMES), show_default=True)
 @click.option(
-    "--rounds", type=click.IntRange(1, 1000), default=6, show_default=True, help="Rounds of each peer."
+    "--rounds", type=click.IntRange(1, 1000), default=12, show_default=True, help="Most rounds of each peer."
 )
 @click.option(
     "--steps", type=click.IntRange(1, 1000), default=8, show_default=True, help="Local steps of a round."
@@ -57,14 +56,14 @@ def demo(name: str, out: Path | None, peers: int, rounds: int, steps: int, no_al
 
     Four processes find each other over libp2p on loopback, each with a different part of a text: two read
     French, two German. The embedded English model learns both. No peer is told who reads what; their trust rows find
-    out. Other scenarios show other ways to divide the work. Afterwards each is compared with the
-    same training alone. Takes about two minutes on two cores and touches no network but loopback. Ctrl-C stops
-    everything at once.
+    out. Other scenarios show other ways to divide the work. Afterwards each trains once more without the others, until
+    it gains no more, and the best that it reaches alone is held against what it has reached with them. Takes about two
+    minutes on two cores and touches no network but loopback. Ctrl-C stops everything at once.
 
     \b
     Examples:
       gossipllm demo
-      gossipllm demo --rounds 12 -o longer
+      gossipllm demo --rounds 30 -o longer
       gossipllm demo --scenario ranks
     """
     scenario = SCENARIOS[name]
@@ -76,18 +75,16 @@ def demo(name: str, out: Path | None, peers: int, rounds: int, steps: int, no_al
     peers_of_demo = make_demo_peers(
         scenario, folder, peers=peers, rounds=rounds, steps=steps, threads=threads
     )
-    rows = [
-        DemoPeerRow(one.name, one.language, one.peer, rounds, partial(scenario.particular, one.config))
-        for one in peers_of_demo
-    ]
-    if not run_async(_play, peers_of_demo, rows, scenario.column, folder, console):
+    rows = _rows(scenario, peers_of_demo)
+    if not run_async(_play, peers_of_demo, rows, scenario.column, folder, console, True):
         console.print(f"\nstopped; what was done so far is in {folder}")
         sys.exit(INTERRUPTED)
     console.print()
-    alone: dict[str, float] = {}
+    alone: list[DemoPeerRow] = []
     if not no_alone:
-        alone = run_async(_compare, peers_of_demo, folder, console)
-        if not alone:
+        twins = make_lone_peers(peers_of_demo, folder / "alone")
+        alone = _rows(scenario, twins)
+        if not run_async(_play, twins, alone, scenario.column, folder, console, False):
             console.print(f"\nstopped; the peers had finished, see {folder}")
             sys.exit(INTERRUPTED)
     show_results(scenario, peers_of_demo, rows, alone, folder, console)
@@ -95,39 +92,49 @@ def demo(name: str, out: Path | None, peers: int, rounds: int, steps: int, no_al
     _say_what_next(peers_of_demo[0].name, peers_of_demo[1].name, folder, console)
 
 
+def _rows(scenario: DemoScenario, peers_of_demo: Sequence[DemoPeer]) -> list[DemoPeerRow]:
+    return [
+        DemoPeerRow(
+            one.name,
+            one.language,
+            one.peer,
+            one.config.round.rounds,
+            partial(scenario.particular, one.config),
+        )
+        for one in peers_of_demo
+    ]
+
+
 async def _play(
-    peers_of_demo: Sequence[DemoPeer], rows: list[DemoPeerRow], column: str, folder: Path, console: Console
+    peers_of_demo: Sequence[DemoPeer],
+    rows: list[DemoPeerRow],
+    column: str,
+    folder: Path,
+    console: Console,
+    joined: bool,
 ) -> bool:
-    """Run the peers under a live table. False if they were interrupted before the end of their rounds."""
+    """Run the peers, joined or each alone, under a live table until none gains any more or all rounds are done. False
+    if they were interrupted before."""
     began = time.monotonic()
 
     def table() -> object:
-        return board(rows, elapsed_s=time.monotonic() - began, title="gossip", column=column)
+        return board(
+            rows,
+            elapsed_s=time.monotonic() - began,
+            title="gossip" if joined else "each alone",
+            column=column,
+        )
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
         with Live(console=console, refresh_per_second=1 / REFRESH_S, get_renderable=table):  # pyright: ignore[reportArgumentType]
-            async with running(peers_of_demo, rows, folder / "peers.log"):
+            async with running(peers_of_demo, rows, folder / "peers.log", joined=joined):
                 while not all(row.done for row in rows):
                     _check_alive(rows, folder)
                     await trio.sleep(REFRESH_S / 2)
         nursery.cancel_scope.cancel()
         return True
     return False
-
-
-async def _compare(peers_of_demo: Sequence[DemoPeer], folder: Path, console: Console) -> dict[str, float]:
-    """Test losses of training alone, by name; empty if interrupted."""
-    losses: dict[str, float] = {}
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
-        with progress_bar(console, counted=False, transient=False) as progress:
-            task = progress.add_task("the same steps alone", total=1.0)
-            losses = await train_alone(
-                peers_of_demo, folder / "alone.log", done=lambda share: progress.update(task, completed=share)
-            )
-        nursery.cancel_scope.cancel()
-    return losses
 
 
 async def _cancel_on_signal(scope: trio.CancelScope) -> None:
@@ -147,7 +154,8 @@ def _check_alive(rows: Sequence[DemoPeerRow], folder: Path) -> None:
 def _say_what_next(name: str, other: str, folder: Path, console: Console) -> None:
     console.print()
     console.print(
-        f"written to {folder}/: trust.png, results.json, peers/ (a home folder each)", soft_wrap=True
+        f"written to {folder}/: trust.png, results.json, peers/ and alone/ (a home folder each)",
+        soft_wrap=True,
     )
     console.print()
     console.print("[bold]what to type next")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from gossipllm.config import DataConfig, ModelConfig, TrainingConfig
 from gossipllm.text.reference import demo_share
 from peers.commands.demo.scenarios import DemoScenario, Reading
 from peers.core.config import RoundConfig
-from peers.core.plateau import NEVER_SETTLES
+from peers.core.plateau import SettleConfig
 from peers.home.config import PeerConfig, SelfConfig
 from peers.home.folder import Home
 from peers.home.making import make_home
 from peers.net.config import NetworkConfig
 
 NAMES = ("amelie", "basile", "clara", "dirk")
+SETTLE: Final = SettleConfig(patience=3, decays=1)
+"""Less patience than by default: with so little text a peer has learned it by heart after some fifteen epochs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +49,10 @@ def make_demo_peers(
             peer=SelfConfig(name=name, network="gossipllm-demo"),
             network=NetworkConfig(listen="/ip4/127.0.0.1/tcp/0"),
             round=RoundConfig(steps=steps, rounds=rounds, patience_s=60.0, compare_every_s=5.0),
-            # As many rounds as were asked for, because those who train alone take as many.
-            settle=NEVER_SETTLES,
+            settle=SETTLE,
             model=ModelConfig(threads=threads),
             data=DataConfig(path=str(text.absolute()), trust_windows=8, test_windows=24),
-            training=TrainingConfig(
-                learning_rate=1e-2,
-                warmup_steps=min(5, rounds * steps - 1),
-                decay_steps=rounds * steps,
-                seed=index,
-            ),
+            training=TrainingConfig(learning_rate=1e-2, warmup_steps=min(5, rounds * steps - 1), seed=index),
         )
         config = scenario.configured(shared, index)
         home = Home(folder / "peers" / name)

@@ -26,16 +26,16 @@ MAX_LINE_BYTES = 2**20
 
 @asynccontextmanager
 async def running(
-    peers_of_demo: Sequence[DemoPeer], rows: Sequence[DemoPeerRow], log: Path
+    peers_of_demo: Sequence[DemoPeer], rows: Sequence[DemoPeerRow], log: Path, *, joined: bool
 ) -> AsyncGenerator[None]:
-    """All peers run inside the block; the others join through the first. Rows are kept up to date."""
+    """All peers run inside the block, joined through the first or each alone. Rows are kept up to date."""
     async with trio.open_nursery() as nursery:
         processes: list[trio.Process] = []
         try:
             for demo_peer, row in zip(peers_of_demo, rows, strict=True):
-                join = (f"--join={rows[0].address}",) if processes else ()
+                join = (f"--join={rows[0].address}",) if joined and processes else ()
                 processes.append(await _start(nursery, demo_peer, row, log, join))
-                if len(processes) == 1:
+                if joined and len(processes) == 1:
                     await _until(lambda: bool(rows[0].address), rows[0])
             yield
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
@@ -19,7 +19,7 @@ from trust.expectation import told
 from trust.files import write_output
 from trust.inspection.reading.summary import summary
 from trust.inspection.show.tables import print_summary
-from trust.record.history import Entry
+from trust.record.history import Entry, Round
 from trust.record.log import read_history
 from trust.record.matrix import members
 
@@ -31,16 +31,16 @@ def show_results(
     scenario: DemoScenario,
     peers_of_demo: Sequence[DemoPeer],
     rows: Sequence[DemoPeerRow],
-    alone: Mapping[str, float],
+    alone: Sequence[DemoPeerRow],
     folder: Path,
     console: Console,
 ) -> None:
     from trust.inspection.show.plots import save_heat_map
 
     entries = _entries(peers_of_demo)
-    matrix = summary(members([entry for own in entries.values() for entry in own]), ())
+    matrix = summary(members([entry for own in entries.values() for entry in _merges(own)]), ())
     console.print()
-    console.print("[bold]who learned from whom")
+    console.print("[bold]who learned from whom[/bold], in the last merge of each")
     print_summary(matrix, console)
     console.print()
     if differ(peers_of_demo):
@@ -53,20 +53,20 @@ def show_results(
     console.print(f"[bold]what to look at[/bold]  {scenario.watch}")
     if expected := told(entry.record for entry in entries[peers_of_demo[0].name]):
         console.print(
-            f"[bold]what to expect[/bold]  Trained alone is the same number of steps. {expected}",
+            f"[bold]what to expect[/bold]  {expected}",
             highlight=False,
         )
     save_heat_map(matrix, folder / "trust.png")
 
 
-def gains(rows: Sequence[DemoPeerRow], alone: Mapping[str, float], column: str, unit: Unit) -> Table:
-    """A row for each peer: its test text before, trained alone, and together."""
+def gains(rows: Sequence[DemoPeerRow], alone: Sequence[DemoPeerRow], column: str, unit: Unit) -> Table:
+    """A row for each peer: its test text before, in the best state that it reached alone, and in its best together."""
     table = Table(title=f"{unit.name} on own test text", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("peer")
     table.add_column("text")
     if column:
         table.add_column(column)
-    for name in ("before", "trained alone", "together", "gain"):
+    for name in ("before", "best alone", "together", "gain"):
         table.add_column(name, justify="right")
     for row in rows:
         losses = _losses(row, alone)
@@ -83,7 +83,7 @@ def write_results(
     scenario: str,
     peers_of_demo: Sequence[DemoPeer],
     rows: Sequence[DemoPeerRow],
-    alone: Mapping[str, float],
+    alone: Sequence[DemoPeerRow],
 ) -> None:
     """Write schema 2: test losses in nats per token, trust rows by name, bytes, and `particular` in words. Where base
     models differ also each peer's relation to every other, and its losses in bits a byte."""
@@ -121,8 +121,16 @@ def write_results(
     write_output(path, lambda file: file.write(data))
 
 
-def _losses(row: DemoPeerRow, alone: Mapping[str, float]) -> Losses:
-    return {"before": row.base_loss, "alone": alone.get(row.name), "together": row.test_loss}
+def _losses(row: DemoPeerRow, alone: Sequence[DemoPeerRow]) -> Losses:
+    by_itself = next((one.test_loss for one in alone if one.name == row.name), None)
+    return {"before": row.base_loss, "alone": by_itself, "together": row.test_loss}
+
+
+def _merges(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """The entries without rounds whose merge was not taken, if there was another: a peer that gains no more keeps what
+    the last merge that it took made of it."""
+    merges = [entry for entry in entries if not isinstance(entry.record, Round) or entry.record.took]
+    return merges if any(isinstance(entry.record, Round) for entry in merges) else entries
 
 
 def _entries(peers_of_demo: Sequence[DemoPeer]) -> dict[str, Sequence[Entry]]:

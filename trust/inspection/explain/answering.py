@@ -167,7 +167,7 @@ def _tried(case: Case, again: Recomputed) -> tuple[TriedCandidate, ...]:
             temperature=temperature,
             trust_loss=loss,
             weight=weights.get(temperature),
-            chosen=record.guard in ("taken", "shrunk") and temperature == record.temperature,
+            chosen=record.took and temperature == record.temperature,
         )
         for temperature, loss in record.tried
     )

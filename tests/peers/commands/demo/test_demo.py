@@ -28,6 +28,11 @@ LANGUAGE = {"amelie": "fr", "basile": "fr", "clara": "de", "dirk": "de"}
 ROUND: dict[str, object] = {
     "event": "round",
     "round": 0,
+    "guard": "taken",
+    "settled": False,
+    "trust_alone": 4.2,
+    "trust_merged": 4.1,
+    "test_alone": 4.1,
     "test_merged": 4.0,
     "self_weight": 0.25,
     "seen": [],

@@ -1,0 +1,23 @@
+"""`peers.commands.demo.alone`: what the demo's peers are held against."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from peers.commands.demo.alone import MORE_ROUNDS, make_lone_peers
+from peers.commands.demo.demo_peers import make_demo_peers
+from peers.commands.demo.scenarios import SCENARIOS
+from peers.home.config import load_config
+
+
+def test_a_lone_twin_differs_in_nothing_but_its_rounds_and_its_identity(tmp_path: Path) -> None:
+    peers = make_demo_peers(SCENARIOS["ranks"], tmp_path / "demo", peers=4, rounds=5, steps=3, threads=1)
+    twins = make_lone_peers(peers, tmp_path / "alone")
+    for one, twin in zip(peers, twins, strict=True):
+        more = replace(one.config.round, rounds=5 * MORE_ROUNDS)
+        assert twin.config == replace(one.config, round=more)
+        assert load_config(twin.home.config) == twin.config
+        assert (twin.name, twin.language) == (one.name, one.language)
+        assert twin.peer != one.peer
+        assert twin.config.settle.patience, "or it would train past the best that it reaches alone"
