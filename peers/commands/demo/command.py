@@ -45,7 +45,7 @@ REFRESH_S = 0.5
 )
 @click.option("--peers", type=click.IntRange(2, len(NAMES)), default=len(NAMES), show_default=True)
 @click.option(
-    "--rounds", type=click.IntRange(1, 1000), default=12, show_default=True, help="Most rounds of each peer."
+    "--rounds", type=click.IntRange(1, 1000), default=10, show_default=True, help="Most rounds of each peer."
 )
 @click.option(
     "--steps", type=click.IntRange(1, 1000), default=8, show_default=True, help="Local steps of a round."

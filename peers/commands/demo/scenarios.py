@@ -47,18 +47,18 @@ class DemoScenario:
     """What to look at in the end, in a sentence."""
 
 
-_EIGHTHS: Final = tuple(
-    Reading(language=language, parts=(part,), of=8) for language in ("fr", "de") for part in (0, 1)
+_SIXTHS: Final = tuple(
+    Reading(language=language, parts=(part,), of=6) for language in ("fr", "de") for part in (0, 1)
 )
-"""Two peers for each of two languages, so that each has one peer to learn from and two not to. Each reads an eighth of
+"""Two peers for each of two languages, so that each has one peer to learn from and two not to. Each reads a sixth of
 its language's text: too little to learn the language from alone, and so little that all of it is soon learned."""
 
-_FRENCH: Final = tuple(Reading(language="fr", parts=(part,), of=8) for part in range(4))
+_FRENCH: Final = tuple(Reading(language="fr", parts=(part,), of=6) for part in range(4))
 
 _UNEQUAL: Final = tuple(
     Reading(language="fr", parts=parts, of=8) for parts in ((0,), (1,), (2, 3), (4, 5, 6, 7))
 )
-_BATCHES: Final = (2, 2, 4, 8)
+_BATCHES: Final = (4, 4, 8, 16)
 """Windows of a batch, in proportion to the parts above, so that all peers read their text equally often."""
 
 _BLOCKS: Final = (1, 2, 1, 2)
@@ -129,7 +129,7 @@ def _size(config: PeerConfig, _: Event) -> str:
 SCENARIOS: Final[dict[str, DemoScenario]] = {
     "languages": DemoScenario(
         about="two read French and two German; who learns from whom?",
-        readings=_EIGHTHS,
+        readings=_SIXTHS,
         configured=lambda config, _: config,
         watch="The trust matrix: do peers of one language find each other without being told?",
     ),
@@ -144,7 +144,7 @@ SCENARIOS: Final[dict[str, DemoScenario]] = {
     ),
     "layers": DemoScenario(
         about="each peer trains only one or two of four blocks at a time",
-        readings=_EIGHTHS,
+        readings=_SIXTHS,
         configured=_layers,
         column="blocks",
         particular=_window,
