@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from peers.commands.demo.demo_peers import DemoPeer
+from peers.commands.demo.demo_peers import LONE, DemoPeer
 from peers.home.folder import Home
 from peers.home.making import make_home
 
@@ -21,12 +21,11 @@ MORE_ROUNDS: Final = 3
 
 
 def make_lone_peers(peers_of_demo: Sequence[DemoPeer], folder: Path) -> tuple[DemoPeer, ...]:
-    """Write a home below `folder` for the lone twin of each peer."""
-    folder.mkdir()
+    """Write a home for the lone twin of each peer into the demo's folder, which `make_demo_peers` made."""
     twins: list[DemoPeer] = []
     for one in peers_of_demo:
         rounds = replace(one.config.round, rounds=MORE_ROUNDS * one.config.round.rounds)
         config = replace(one.config, round=rounds)
-        home = Home(folder / one.name)
+        home = Home(folder / LONE / one.name)
         twins.append(replace(one, home=home, config=config, peer=make_home(home, config).peer_id))
     return tuple(twins)

@@ -82,7 +82,7 @@ def demo(name: str, out: Path | None, peers: int, rounds: int, steps: int, no_al
     console.print()
     alone: list[DemoPeerRow] = []
     if not no_alone:
-        twins = make_lone_peers(peers_of_demo, folder / "alone")
+        twins = make_lone_peers(peers_of_demo, folder)
         alone = _rows(scenario, twins)
         if not run_async(_play, twins, alone, scenario.column, folder, console, False):
             console.print(f"\nstopped; the peers had finished, see {folder}")

@@ -16,6 +16,8 @@ from peers.home.folder import Home
 from peers.home.making import make_home
 from peers.net.config import NetworkConfig
 
+LONE: Final = "alone"
+"""Folder of the homes of lone twins (`alone.py`)."""
 NAMES = ("amelie", "basile", "clara", "dirk")
 SETTLE: Final = SettleConfig(patience=3, decays=1)
 """Less patience than by default: with so little text a peer has learned it by heart after some fifteen epochs."""
@@ -41,6 +43,7 @@ def make_demo_peers(
     """
     (folder / "text").mkdir(parents=True)
     (folder / "peers").mkdir()
+    (folder / LONE).mkdir()
     peers_of_demo: list[DemoPeer] = []
     for index, (name, reading) in enumerate(zip(NAMES[:peers], scenario.readings, strict=False)):
         text = folder / "text" / f"{name}.txt"

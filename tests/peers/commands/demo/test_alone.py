@@ -13,7 +13,7 @@ from peers.home.config import load_config
 
 def test_a_lone_twin_differs_in_nothing_but_its_rounds_and_its_identity(tmp_path: Path) -> None:
     peers = make_demo_peers(SCENARIOS["ranks"], tmp_path / "demo", peers=4, rounds=5, steps=3, threads=1)
-    twins = make_lone_peers(peers, tmp_path / "alone")
+    twins = make_lone_peers(peers, tmp_path / "demo")
     for one, twin in zip(peers, twins, strict=True):
         more = replace(one.config.round, rounds=5 * MORE_ROUNDS)
         assert twin.config == replace(one.config, round=more)
