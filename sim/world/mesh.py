@@ -3,7 +3,7 @@
 A frame goes from its author to the neighbours in its mesh, and from each to those in theirs, but not back to where it
 came from; so most peers get it more than once, and every copy costs its bytes. Neighbours outside the mesh are told the
 ids of the last frames at the heartbeats, and ask for those that they lack (IHAVE and IWANT). The numbers are those of a
-device (`peers.net.gossip.degrees`).
+device (`peers.gossip_degrees`).
 
 Three simplifications. A mesh is mended before the next frame rather than at the next heartbeat. A copy for a peer that
 has the frame already costs its bytes and no event, because a router drops it unseen. And control messages cost nothing,
@@ -19,7 +19,7 @@ import random
 from collections.abc import Iterator
 from typing import Final
 
-from peers.net.gossip.degrees import DEGREE, DEGREE_HIGH, DEGREE_LOW, TOLD, TOLD_SHARE
+from peers.gossip_degrees import DEGREE, DEGREE_HIGH, DEGREE_LOW, TOLD, TOLD_SHARE
 from sim.world.simulated_peer import SimulatedPeer
 
 WHOLE: Final = 8

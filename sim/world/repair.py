@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from peers.core.events import PeerId
-from peers.net.gossip.degrees import HEARTBEAT_S, WINDOW
+from peers.gossip_degrees import HEARTBEAT_S, WINDOW
 from sim.world.agenda import Agenda
 from sim.world.line import Line
 from sim.world.mesh import Mesh

@@ -17,7 +17,7 @@ from libp2p.pubsub.gossipsub import PROTOCOL_ID_V11, GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.utils import safe_bytes_from_hex
 
-from peers.net.gossip.degrees import DEGREE, DEGREE_HIGH, DEGREE_LOW, HEARTBEAT_S, WINDOW
+from peers.gossip_degrees import DEGREE, DEGREE_HIGH, DEGREE_LOW, HEARTBEAT_S, WINDOW
 from peers.net.limits.rates import Rates
 from wire.bounded import BoundedDict
 

@@ -6,7 +6,7 @@ from peers.core.config import CoreConfig, RoundConfig
 from peers.core.effects import Publish
 from peers.core.events import Heard
 from peers.core.round.stages import Resting
-from peers.net.gossip.degrees import DEGREE, DEGREE_HIGH, DEGREE_LOW
+from peers.gossip_degrees import DEGREE, DEGREE_HIGH, DEGREE_LOW
 from sim.toy.learner import add_toy
 from sim.world.world import World
 from support.core_bench import UNCONFIRMED

@@ -26,7 +26,7 @@ def reasons(shown: Summary, names: Sequence[str]) -> Iterable[str]:
         if named:
             parts = "; ".join(f"{why} {_listed(named[why])}" for why in sorted(named))
             yield f"{name_of[row.peer]} left out: {parts}"
-    yield "gossipllm trust explain says more about each"
+    yield "more about each: gossipllm trust explain"
 
 
 def _listed(names: Sequence[str]) -> str:

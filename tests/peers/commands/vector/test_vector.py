@@ -184,6 +184,7 @@ def test_a_projected_vector_opens_in_peft_on_the_larger_model(folder: Path, tmp_
         assert not torch.allclose(adapted(input_ids=ids).logits, before, atol=1e-3)
 
 
+@pytest.mark.battery
 def test_steps_that_a_text_chooses_are_shown_by_kind_of_layer(folder: Path, tmp_path: Path) -> None:
     out, trust = tmp_path / "onto", tmp_path / "trust.txt"
     trust.write_text("".join(f"Line {n} of {n * n} says what the one before it said.\n" for n in range(99)))
