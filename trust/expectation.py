@@ -8,7 +8,7 @@ an order of magnitude; other text and larger models gain other amounts.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import pairwise
@@ -54,7 +54,8 @@ def expectation(*, tokens: int, relatives: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What the records of a peer say of its text and its relatives: neighbours that got a weight in its last row.
+    """What the records of a peer say of its text and its relatives: neighbours with at least half of the largest weight
+    that a neighbour got in its last row. Less is what a row leaves to those that only do no harm.
 
     A round that tried nobody, because the peer went back to an earlier state or paused, says nothing of them, nor does
     a look of a settled peer that gained nothing. `relatives` is None before the first round.
@@ -69,7 +70,7 @@ class Expectation:
                 return replace(self, tokens=record.train_tokens)
             case Round():
                 if record.took or (record.guard == "refused" and record.steps):
-                    return replace(self, relatives=sum(one.weight > 0 for one in record.seen))
+                    return replace(self, relatives=_relatives([one.weight for one in record.seen]))
                 return replace(self, relatives=self.relatives or 0)
             case _:
                 return self
@@ -85,6 +86,11 @@ class Expectation:
 def told(records: Iterable[Record]) -> str:
     """The expectation of a peer with this history; empty where it has done no round, or its text is not known."""
     return reduce(Expectation.after, records, Expectation()).sentence
+
+
+def _relatives(weights: Sequence[float]) -> int:
+    most = max(weights, default=0.0)
+    return sum(weight > 0 and weight >= most / 2 for weight in weights)
 
 
 def _nearest(tokens: int) -> int:

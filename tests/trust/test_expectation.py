@@ -50,6 +50,12 @@ def test_a_history_tells_whose_weight_counts_and_how_much_text_there_is() -> Non
     assert told([begun, rounds[0]]) == expectation(tokens=5_120, relatives=0)
 
 
+def test_who_got_less_than_half_of_the_largest_weight_is_no_relative() -> None:
+    begun = msgspec.structs.replace(begun_of("a"), train_tokens=5_120)
+    merged = round_of("a", 0, {"b": 0.27, "c": 0.08, "d": 0.14})
+    assert told([begun, merged]) == expectation(tokens=5_120, relatives=2)
+
+
 def test_a_history_without_rounds_or_of_an_earlier_version_promises_nothing() -> None:
     assert told([msgspec.structs.replace(begun_of("a"), train_tokens=5_120)]) == ""
     assert told([begun_of("a"), round_of("a", 0, {"b": 0.25})]) == ""

@@ -20,7 +20,7 @@ def notes(rounds: int, *records: Record) -> list[str]:
 
 
 def test_it_follows_the_last_round() -> None:
-    first, last = round_of("me", 0, {"b": 0.25}), round_of("me", 1, {"b": 0.25, "c": 0.1})
+    first, last = round_of("me", 0, {"b": 0.25}), round_of("me", 1, {"b": 0.25, "c": 0.2})
     assert notes(2, BEGUN, first) == []
     assert notes(2, BEGUN, first, last) == [expectation(tokens=5_120, relatives=2)]
 
