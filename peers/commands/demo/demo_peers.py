@@ -16,8 +16,9 @@ from peers.home.folder import Home
 from peers.home.making import make_home
 from peers.net.config import NetworkConfig
 
-LONE: Final = "alone"
-"""Folder of the homes of lone twins (`alone.py`)."""
+LONE: Final = "alone/peers"
+"""Folder of the homes of lone twins (`alone.py`), below the demo's. One deeper than those of the demo's peers, so that the
+commands that read histories take it for a run of its own."""
 NAMES = ("amelie", "basile", "clara", "dirk")
 SETTLE: Final = SettleConfig(patience=3, decays=1)
 """Less patience than by default: with so little text a peer has learned it by heart after some fifteen epochs."""
@@ -43,7 +44,7 @@ def make_demo_peers(
     """
     (folder / "text").mkdir(parents=True)
     (folder / "peers").mkdir()
-    (folder / LONE).mkdir()
+    (folder / LONE).mkdir(parents=True)
     peers_of_demo: list[DemoPeer] = []
     for index, (name, reading) in enumerate(zip(NAMES[:peers], scenario.readings, strict=False)):
         text = folder / "text" / f"{name}.txt"

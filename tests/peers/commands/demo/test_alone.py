@@ -9,6 +9,16 @@ from peers.commands.demo.alone import MORE_ROUNDS, make_lone_peers
 from peers.commands.demo.demo_peers import make_demo_peers
 from peers.commands.demo.scenarios import SCENARIOS
 from peers.home.config import load_config
+from trust.inspection.reading.files import history_files
+
+
+def test_a_demo_is_read_without_its_lone_twins_and_they_are_a_run_of_their_own(tmp_path: Path) -> None:
+    peers = make_demo_peers(SCENARIOS["languages"], tmp_path / "demo", peers=2, rounds=5, steps=3, threads=1)
+    twins = make_lone_peers(peers, tmp_path / "demo")
+    for one in (*peers, *twins):
+        one.home.history.write_bytes(b"")
+    assert history_files(tmp_path / "demo") == [one.home.history for one in peers]
+    assert history_files(tmp_path / "demo/alone") == [twin.home.history for twin in twins]
 
 
 def test_a_lone_twin_differs_in_nothing_but_its_rounds_and_its_identity(tmp_path: Path) -> None:
