@@ -17,8 +17,8 @@ from peers.home.making import make_home
 from peers.net.config import NetworkConfig
 
 LONE: Final = "alone/peers"
-"""Folder of the homes of lone twins (`alone.py`), below the demo's. One deeper than those of the demo's peers, so that the
-commands that read histories take it for a run of its own."""
+"""Folder of the homes of lone twins (`alone.py`), below the demo's. One deeper than those of the demo's peers, so that
+the commands that read histories take it for a run of its own."""
 NAMES = ("amelie", "basile", "clara", "dirk")
 SETTLE: Final = SettleConfig(patience=3, decays=1)
 """Less patience than by default: with so little text a peer has learned it by heart after some fifteen epochs."""
