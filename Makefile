@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all test-long zoo check lint types imports fuzz wheel docs clean help
+.PHONY: demo test test-all test-long zoo check lint types imports fuzz bench wheel docs clean help
 
 help:
 	@echo "make demo      four peers on this machine, from nothing to a trust matrix"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-long memory and disk over ten thousand rounds: half an hour"
 	@echo "make check     lint, types, import contracts"
 	@echo "make fuzz      ten minutes of fuzzing for each decoder; FUZZ_SECONDS=10 for a short run"
+	@echo "make bench     what the product takes, each figure beside its aim; ten minutes, with nothing else running"
 	@echo "make wheel     build the wheel, install it in an empty environment and run it"
 	@echo "make docs      the documentation as web pages, in build/docs"
 	@echo "make clean     remove what the above made"
@@ -56,6 +57,9 @@ FUZZ_SECONDS ?= 600
 
 fuzz: $(VENV)/.ready-dev
 	$(BIN)/python tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS)
+
+bench: $(VENV)/.ready-dev
+	$(BIN)/python benchmarks/bench.py
 
 # mkdocs-material prints twelve lines about its successor where this is not set.
 docs: $(VENV)/.ready-dev

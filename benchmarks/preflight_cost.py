@@ -1,12 +1,11 @@
 """What the preflight costs: seconds and peak memory of `gossipllm init`, against those of importing its libraries.
 
-    python benchmarks/preflight_cost.py [--text-mb 100] [--layers 16] [--width 2048]
+    python benchmarks/preflight_cost.py [--text-mb 100] [--layers 16] [--width 2048] [--json]
 
 The text is a folder of random words in files of 2 MB. The model is a Llama of the given shape (the default has 1.2
 billion weights) whose weights file is a hole in the disk, because nothing may read it. Every figure is of a process of
-its own, started cold but with warm files: `imports` loads what the preflight loads and examines nothing, which is the
-least that any preflight of a model of transformers can take; `text` and `model` are the two halves by themselves. The
-memory is the most that was resident, of which the pages of libraries' files are a part that the system can take back.
+its own, started cold but with warm files: `imports` loads the libraries as any program would and examines
+nothing; `text` and `model` are the two halves of the preflight by themselves. The memory is the most that was resident, of which the pages of libraries' files are a part that the system can take back.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -104,8 +104,17 @@ def write_model(folder: Path, *, layers: int, width: int) -> int:
     return end // 2
 
 
-def cost(code: str) -> tuple[float, float, float]:
-    """Wall seconds, processor seconds and peak resident MB of a process that runs this."""
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Wall seconds, processor seconds and peak resident MB of a process."""
+
+    wall_s: float
+    cpu_s: float
+    mb: float
+
+
+def cost(code: str) -> Cost:
+    """Of a process that runs this."""
     began = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
@@ -116,7 +125,7 @@ def cost(code: str) -> tuple[float, float, float]:
         assert process.stderr is not None, "it is a pipe"
         raise SystemExit(f"failed: {process.stderr.read()[-500:]}")
     usage: resource.struct_rusage = used
-    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000
+    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1000)
 
 
 def main() -> None:
@@ -126,19 +135,31 @@ def main() -> None:
     parser.add_argument("--text-mb", type=int, default=100)
     parser.add_argument("--layers", type=int, default=16)
     parser.add_argument("--width", type=int, default=2048)
+    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         text, model, home = (str(Path(place, name)) for name in ("text", "model", "home"))
         write_text(Path(text), options.text_mb)
         weights = write_model(Path(model), layers=options.layers, width=options.width)
-        print(f"{options.text_mb} MB of text, a model of {weights / 1e9:.2f} billion weights")
-        print(f"{'':10}{'wall s':>8}{'cpu s':>8}{'MB':>7}{'MB / imports':>14}")
-        least = 0.0
-        for name, code in (("imports", IMPORTS), ("text", TEXT), ("model", MODEL), ("init", INIT)):
-            cost(code.format(text=text, model=model, home=home)) if name == "imports" else None
-            wall, processor, memory = cost(code.format(text=text, model=model, home=home))
-            least = least or memory
-            print(f"{name:10}{wall:8.1f}{processor:8.1f}{memory:7.0f}{memory / least:14.2f}", flush=True)
+        parts = {
+            name: cost(code.format(text=text, model=model, home=home))
+            # Twice, because the first run reads files that are not in the system's cache.
+            for name, code in (
+                ("", IMPORTS),
+                ("imports", IMPORTS),
+                ("text", TEXT),
+                ("model", MODEL),
+                ("init", INIT),
+            )
+        }
+        del parts[""]
+    if options.json:
+        print(json.dumps({name: asdict(one) for name, one in parts.items()}))
+        return
+    print(f"{options.text_mb} MB of text, a model of {weights / 1e9:.2f} billion weights")
+    print(f"{'':10}{'wall s':>8}{'cpu s':>8}{'MB':>7}{'MB / imports':>14}")
+    for name, one in parts.items():
+        print(f"{name:10}{one.wall_s:8.1f}{one.cpu_s:8.1f}{one.mb:7.0f}{one.mb / parts['imports'].mb:14.2f}")
 
 
 if __name__ == "__main__":

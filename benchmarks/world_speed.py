@@ -1,4 +1,4 @@
-"""Speed of a simulated world without learning: `python benchmarks/world_speed.py [--peers 1000] [--rounds 20]`
+"""Speed of a simulated world without learning: `python benchmarks/world_speed.py [--peers 1000] [--rounds 20] [--json]`
 
 Every peer is the real core; every announcement, greeting and reply is encoded, signed, decoded and checked by the
 real codec at every receiver; every update is fetched, its digest and its numbers checked; rows are made from
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import json
 import math
 import os
 import pstats
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--degree", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--profile", action="store_true", help="where the time goes; everything takes longer")
+    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     began = time.perf_counter()
     world = _world(options)
@@ -82,6 +84,9 @@ def _print(options: argparse.Namespace, world: World, wall: float, cpu: float, m
     seen = sum(len(one.seen) for node in world.nodes for one in node.rounds)
     goal = GOAL_S * options.peers * options.rounds / 20_000
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    if options.json:
+        print(json.dumps({"wall_s": wall, "cpu_s": cpu, "events": world.events, "goal_s": goal}))
+        return
     print(f"{options.peers} peers, {options.rounds} rounds, {options.degree} neighbours each")
     print(f"wall           {wall:.2f} s; goal {goal:.1f} s, ratio {wall / goal:.2f}")
     print(f"processor      {cpu:.2f} s; ratio {cpu / goal:.2f}")
