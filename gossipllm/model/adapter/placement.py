@@ -25,6 +25,7 @@ from gossipllm.model.adapter.names import A, B
 from gossipllm.model.adapter.selection.coverage import Coverage
 from gossipllm.model.adapter.selection.selection import (
     LORA,
+    Selection,
     attentions_in,
     differences_of,
     is_norm,
@@ -70,7 +71,7 @@ def attach(model: PreTrainedModel, config: AdapterConfig) -> Attached:
     Raises `UserMistake` where the model has no such modules.
     """
     chosen = selected(model, config.train)
-    anatomy = _anatomy(model, chosen.modules, config.train)
+    anatomy = _anatomy(model, chosen, config.train)
     sites: dict[str, Site] = {}
     for name, module in chosen.modules.items():
         sites[name] = _site(name, module, config.train, alone=name in chosen.alone)
@@ -88,7 +89,8 @@ def _site(name: str, module: torch.nn.Module, train: Train, *, alone: bool) -> S
     return WholeSite(name, module)
 
 
-def _anatomy(model: PreTrainedModel, found: Mapping[str, torch.nn.Module], train: Train) -> Anatomy:
+def _anatomy(model: PreTrainedModel, chosen: Selection, train: Train) -> Anatomy:
+    found = chosen.modules
     try:
         prefix, layers = blocks_name(model), len(blocks_of(model))
     except ValueError:
@@ -104,6 +106,7 @@ def _anatomy(model: PreTrainedModel, found: Mapping[str, torch.nn.Module], train
         AdapterTensor(name + end, name, layer(name), shape)
         for name, module in found.items()
         for end, shape in (_factors(module) if train in LORA else differences_of(module, train)).items()
+        if name + end not in chosen.still
     ]
     mirrored, kept = frozenset[str](), frozenset[str]()
     if train == "heads":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import cast
 
 import torch
@@ -43,30 +44,35 @@ def coverage_of(
     found: Mapping[str, torch.nn.Module],
     left: Mapping[str, str],
     *,
+    still: Mapping[str, str] = MappingProxyType({}),
     below: str = "",
     tried: bool = True,
 ) -> Coverage:
-    """`left` names modules that were asked for and would not be reached, with the reasons. Where `below` is given, all
-    weights whose names begin so were asked for. There must be no sites around the model's modules yet."""
+    """`left` names modules that were asked for and would not be reached, with the reasons, and `still` such tensors of
+    modules that are found. Where `below` is given, all weights whose names begin so were asked for. There must be no
+    sites around the model's modules yet."""
     every = dict(cast("Iterable[tuple[str, torch.Tensor]]", model.named_parameters()))
     total = max(sum(value.numel() for value in every.values()), 1)
-    adapted = {id(value) for module in found.values() for value in module.parameters()}
+    adapted = {
+        f"{name}.{end}": value
+        for name, module in found.items()
+        for end, value in module.named_parameters()
+        if f"{name}.{end}" not in still
+    }
 
     def share(values: Iterable[torch.Tensor]) -> float:
         return sum({id(value): value.numel() for value in values}.values()) / total
 
+    missed = {name: tuple(model.get_submodule(name).parameters()) for name in left}
+    missed |= {name: (model.get_parameter(name),) for name in still}
     groups: defaultdict[str, list[str]] = defaultdict(list)
-    for name, why in left.items():
+    for name, why in (*left.items(), *still.items()):
         groups[why].append(name)
     rest: list[Left] = [
-        Left(
-            _kinds(names),
-            why,
-            share(value for name in names for value in model.get_submodule(name).parameters()),
-        )
+        Left(_kinds(names), why, share(value for name in names for value in missed[name]))
         for why, names in groups.items()
     ]
-    known = adapted | {id(value) for name in left for value in model.get_submodule(name).parameters()}
+    known = {id(value) for value in (*adapted.values(), *(one for some in missed.values() for one in some))}
     beyond = {name: value for name, value in every.items() if id(value) not in known}
     stacked = {name: value for name, value in beyond.items() if is_stack(name, value)}
     if stacked:
@@ -83,7 +89,7 @@ def coverage_of(
         )
     return Coverage(
         dict(sorted(Counter(name.rpartition(".")[2] for name in found).items())),
-        share(value for module in found.values() for value in module.parameters()),
+        share(adapted.values()),
         tuple(sorted(rest, key=lambda one: -one.share)),
         tried,
     )

@@ -50,10 +50,12 @@ _WRITTEN: Final = "refers to a single memory location"
 @dataclass(frozen=True, slots=True)
 class Reach:
     """What the trial found. `left` names the modules that adapters would not reach, and why; `alone` those that map one
-    tensor to one, and of linear layers those whose output is the product with their weights."""
+    tensor to one, and of linear layers those whose output is the product with their weights; `still` the vectors of
+    other modules from which no gradient comes, such as a router's that only choose."""
 
     left: Mapping[str, str]
     alone: frozenset[str]
+    still: frozenset[str] = frozenset()
     tried: bool = True
     """False where the model could only be run with weights that are not read yet; then nothing is left out."""
 
@@ -115,6 +117,7 @@ def _tried(model: PreTrainedModel, names: Collection[str], *, part: bool) -> Rea
         _check_direction(model, logits_BTV, inputs)
         leaves = {name: each.leaves for name, each in watched.items()}
         every = [leaf for some in leaves.values() for leaf in some]
+        every += [value for each in watched.values() for value in each.beside.values()]
         loss = logits_BTV.float().square().sum()
         slopes = _slopes(loss, every) if every else ()
     moved = {id(leaf) for leaf, slope in zip(every, slopes, strict=True) if slope is not None}
@@ -126,6 +129,12 @@ def _tried(model: PreTrainedModel, names: Collection[str], *, part: bool) -> Rea
     return Reach(
         {name: reasons[other] for name, other in stand_for.items() if reasons[other]},
         frozenset(name for name, other in stand_for.items() if watched[other].alone),
+        frozenset(
+            f"{name}.{end}"
+            for name, other in stand_for.items()
+            for end, value in watched[other].beside.items()
+            if not reasons[other] and id(value) not in moved
+        ),
     )
 
 

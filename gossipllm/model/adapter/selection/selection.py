@@ -22,7 +22,7 @@ from gossipllm.config.choices import Train
 from gossipllm.model.adapter.names import BIAS
 from gossipllm.model.adapter.selection.coverage import Coverage, coverage_of, is_stack
 from gossipllm.model.adapter.selection.head_proof import check_heads
-from gossipllm.model.adapter.selection.reach import NOT_PLAIN, reach_of
+from gossipllm.model.adapter.selection.reach import NO_GRADIENT, NOT_PLAIN, reach_of
 from gossipllm.model.blocks import Linear, blocks_name, final_norm_of, own_head_of
 from gossipllm.model.heads import Attention, attentions_of, head_sizes
 from trust.errors import UserMistake
@@ -38,10 +38,12 @@ such a model, PEFT (0.21) reads them as the stack's, and an exported adapter wou
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Selection:
-    """The modules that get sites, sorted by name; `alone` names those that map one tensor to one."""
+    """The modules that get sites, sorted by name; `alone` names those that map one tensor to one, `still` their tensors
+    that cannot be trained."""
 
     modules: Mapping[str, torch.nn.Module]
     alone: frozenset[str]
+    still: frozenset[str]
     coverage: Coverage
 
 
@@ -68,8 +70,16 @@ def selected(model: PreTrainedModel, train: Train) -> Selection:
             "biases" if train == "bias" else "weights in its blocks" if train == "full" else "linear layers"
         )
         raise UserMistake(f"model.name: this model has no {kind} to adapt")
-    coverage = coverage_of(model, found, left, below=_all_below(model, train), tried=reach.tried)
-    return Selection(found, reach.alone, coverage)
+    still = frozenset(name for name in reach.still if name.rpartition(".")[0] in found)
+    coverage = coverage_of(
+        model,
+        found,
+        left,
+        still=dict.fromkeys(still, NO_GRADIENT),
+        below=_all_below(model, train),
+        tried=reach.tried,
+    )
+    return Selection(found, reach.alone, still, coverage)
 
 
 def attentions_in(model: PreTrainedModel, linears: Mapping[str, torch.nn.Module]) -> Sequence[Attention]:

@@ -26,6 +26,12 @@ class Watched(torch.nn.Module):
         self.keeps = False
         """Whether it keeps tensors from one call to the next."""
         self.leaves: list[torch.Tensor] = []
+        self.beside: dict[str, torch.Tensor] = {}
+        """Its vectors that are neither a weight nor a bias, by name. They get gradients in the trial."""
+        for name, value in list(frozen.named_parameters(recurse=False)):
+            if value.ndim < 2 and value.is_floating_point() and name not in ("weight", "bias"):
+                self.beside[name] = torch.nn.Parameter(value.detach())
+                setattr(frozen, name, self.beside[name])
 
     def __getattr__(self, name: str) -> Any:
         try:

@@ -78,6 +78,29 @@ class Doubles(torch.nn.Linear):
         return 2 * super().forward(input)
 
 
+class Router(torch.nn.Module):
+    """Weighs two halves by its weight and its scales, of which it takes the one that a choice names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn(32, 32))
+        self.scales = torch.nn.Parameter(torch.ones(32))
+        self.choice = torch.nn.Parameter(torch.zeros(32))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits = torch.nn.functional.linear(x, self.weight)
+        return logits * self.scales * ((logits + self.choice) > 0)
+
+
+class Routed(Mlp):
+    def __init__(self) -> None:
+        super().__init__()
+        self.router = Router()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x) * self.router(x)
+
+
 def with_mlp(kind: type[torch.nn.Module]) -> PreTrainedModel:
     model: Any = model_of("llama")
     for layer in model.model.layers:
@@ -92,6 +115,14 @@ def test_a_layer_whose_adapter_would_do_nothing_is_left_out(kind: type[Mlp], rea
     left = reach_of(model, linears(model)).left
 
     assert left == {f"model.layers.{index}.mlp.other": reason for index in range(2)}
+
+
+def test_a_vector_that_only_chooses_is_left_out_of_full_training_and_the_rest_of_its_module_is_not() -> None:
+    attached = attach(with_mlp(Routed), AdapterConfig(train="full"))
+
+    trained = {one.name for one in attached.anatomy.tensors if ".router." in one.name}
+    assert {name.rpartition(".")[2] for name in trained} == {"weight", "scales"}
+    assert "choice, under 1 % of the weights (without a gradient)" in "\n".join(attached.coverage.lines())
 
 
 def test_experts_that_get_some_tokens_are_left_out_and_so_are_all_beside_them() -> None:
