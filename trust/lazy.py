@@ -7,11 +7,16 @@ group can name commands of higher packages while imports point downwards.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import click
 from click.shell_completion import CompletionItem
+
+from trust.errors import UserMistake
+
+_GIVES_NOTHING: Final = re.compile(r"--[\w-]+=\s*")
 
 
 class LazyGroup(click.Group):
@@ -20,6 +25,16 @@ class LazyGroup(click.Group):
     def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.table = table
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Raises `UserMistake` at an empty argument, which in practice is a variable of the shell that is not set. No
+        command gives it a meaning, and as a path it would be the current folder."""
+        for before, word in zip(["", *args], args, strict=False):
+            option = word.strip().removesuffix("=") if _GIVES_NOTHING.fullmatch(word) else ""
+            if option or not word.strip():
+                what = option or (before if before.startswith("-") else "an argument")
+                raise UserMistake(f"{what} is empty; give a value (is a variable of the shell unset?)")
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from gossipllm.cli import root
+from trust.errors import UserMistake
+
 
 @pytest.mark.parametrize("arguments", [["sim", "--list"], ["--help"]], ids=["rich", "click"])
 def test_a_reader_that_has_seen_enough_is_not_complained_of(arguments: list[str]) -> None:
@@ -29,6 +32,28 @@ def test_the_package_is_the_program(module: str) -> None:
 
     assert done.returncode == 0
     assert done.stdout.startswith("gossipllm, version ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["init", "", "--data", "text"], "an argument"),
+        (["trust", "show", "home", " "], "an argument"),
+        (["export", "home", "--out", ""], "--out"),
+        (["export", "home", "--out="], "--out"),
+        (["vector", "apply", "home", "-o", ""], "-o"),
+        (["sim", "-m", " "], "-m"),
+        (["run", "home", "--set", ""], "--set"),
+    ],
+)
+def test_an_empty_argument_is_never_a_path_or_a_value(arguments: list[str], what: str) -> None:
+    with pytest.raises(UserMistake, match=f"^{what} is empty"):
+        root.main(arguments, standalone_mode=False)
+
+
+def test_a_setting_may_be_set_to_nothing() -> None:
+    with pytest.raises(UserMistake, match="no such folder"):
+        root.main(["run", "no-such-home", "--set", "adapter.warm_start="], standalone_mode=False)
 
 
 @pytest.mark.parametrize(
