@@ -4,8 +4,9 @@
 
 The text is a folder of random words in files of 2 MB. The model is a Llama of the given shape (the default has 1.2
 billion weights) whose weights file is a hole in the disk, because nothing may read it. Every figure is of a process of
-its own, started cold but with warm files: `imports` loads the libraries as any program would and examines
-nothing; `text` and `model` are the two halves of the preflight by themselves. The memory is the most that was resident, of which the pages of libraries' files are a part that the system can take back.
+its own, started cold but with warm files: `imports` loads the libraries as any program would and examines nothing;
+`text` and `model` are the two halves of the preflight by themselves. The memory is the most that was resident, of which
+the pages of libraries' files are a part that the system can take back.
 """
 
 from __future__ import annotations
