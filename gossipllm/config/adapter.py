@@ -56,8 +56,9 @@ class AdapterConfig:
     stays here (FedSA-LoRA, 2410.01463); "alternate", B in one round and A in the next, of which peers merge what the
     same factor was trained of (RoLoRA, 2409.02346); "heads", LoRA on attention only, in which each head
     has rows and columns of its own and what heads would share is frozen; "full", all weights of the blocks, of the
-    final norm and of an untied head; "bias", the biases of the blocks and of the final norm (BitFit, 2106.10199). The
-    last two have no rank. Same for all peers."""
+    final norm and of an untied head; "bias", the biases of the blocks and of the final norm (BitFit, 2106.10199);
+    "all", the weights of "full" and of the token embeddings, to which the head may be tied, as in pre-training. The
+    last three have no rank. Same for all peers."""
 
     warm_start: str = ""
     """A folder in PEFT's format, a LoRA on the same base, from which this peer's adapter starts instead of the shared
@@ -80,7 +81,7 @@ class AdapterConfig:
             raise ValueError(f"modules must be different names, got {', '.join(self.modules)}")
         if ALL_LINEAR in self.modules and len(self.modules) > 1:
             raise ValueError(f'modules must be "{ALL_LINEAR}" alone or names, got {", ".join(self.modules)}')
-        if self.scaling == "rslora" and self.train in ("full", "bias"):
+        if self.scaling == "rslora" and not TRAINS[self.train].low_rank:
             raise ValueError(f'scaling must be "standard" with train = "{self.train}", which has no rank')
         if self.warm_start and self.train != "both":
             raise ValueError(
@@ -90,7 +91,7 @@ class AdapterConfig:
             raise ValueError(f"alpha must be in (0, 4096], got {self.alpha}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
-        if self.dropout and self.train in ("full", "bias"):
+        if self.dropout and not TRAINS[self.train].low_rank:
             raise ValueError(f'dropout must be 0 with train = "{self.train}", which has no factor A')
         apart = not TRAINS[self.train].sends_products
         if (apart or self.train in ("b", "heads")) and self.start == "own":
@@ -99,7 +100,7 @@ class AdapterConfig:
                 if not apart
                 else f'train = "{self.train}" needs start = "shared": means of single factors need one start'
             )
-        if self.named_modules and self.train in ("heads", "full", "bias"):
+        if self.named_modules and (self.train == "heads" or not TRAINS[self.train].low_rank):
             raise ValueError(
                 f'modules must be empty with train = "{self.train}", which says itself what is trained'
             )

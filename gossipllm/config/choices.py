@@ -34,7 +34,7 @@ Retain: TypeAlias = Literal["", "measure", "predictions", "subspace"]
 Missing: TypeAlias = Literal["renorm", "kept", "self"]
 """Whose weights count for a unit that some do not offer (`LayersConfig.missing`)."""
 
-Train: TypeAlias = Literal["both", "b", "share-a", "alternate", "heads", "full", "bias"]
+Train: TypeAlias = Literal["both", "b", "share-a", "alternate", "heads", "full", "bias", "all"]
 """What is trained of the model (`AdapterConfig.train`)."""
 
 Start: TypeAlias = Literal["shared", "own"]
@@ -117,13 +117,16 @@ MIXINGS: Final[dict[Mixing, MixingTraits]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainTraits:
-    """How the factors of an adapter are trained and sent; without any where it has none."""
+    """How the tensors of an adapter are trained and sent."""
 
     units_by_factor: bool = False
     """Whether a factor is a unit of its own, so that a round can train and send one of the two."""
 
     keeps_b: bool = False
     """Whether B is trained and never sent."""
+
+    low_rank: bool = True
+    """Whether there are factors; otherwise the model's own numbers are trained, as differences from the base."""
 
     @property
     def sends_products(self) -> bool:
@@ -137,8 +140,9 @@ TRAINS: Final[dict[Train, TrainTraits]] = {
     "share-a": TrainTraits(keeps_b=True),
     "alternate": TrainTraits(units_by_factor=True),
     "heads": TrainTraits(),
-    "full": TrainTraits(),
-    "bias": TrainTraits(),
+    "full": TrainTraits(low_rank=False),
+    "bias": TrainTraits(low_rank=False),
+    "all": TrainTraits(low_rank=False),
 }
 
 

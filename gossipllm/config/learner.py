@@ -105,7 +105,7 @@ class LearnerConfig:
         apart = not TRAINS[train].sends_products
         if apart:
             self._check_apart()
-        if form and (part or apart or train in ("full", "bias")):
+        if form and (part or apart or not TRAINS[train].low_rank):
             other = (
                 f"{part} must be 0"
                 if part

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from gossipllm.config.choices import MIXINGS
+from gossipllm.config.choices import MIXINGS, TRAINS
 from gossipllm.config.toml import described
 from sim.experiments.methods import Method, adapter_of, method_named
 from sim.experiments.scenarios import Scenario
@@ -87,11 +87,12 @@ def _measures_neighbours(scenario: Scenario, method: Method) -> bool:
 
 
 def _has_rank(scenario: Scenario, method: Method) -> bool:
-    return adapter_of(method, scenario.adapter).train not in ("full", "bias")
+    return TRAINS[adapter_of(method, scenario.adapter).train].low_rank
 
 
 def _takes_modules(scenario: Scenario, method: Method) -> bool:
-    return adapter_of(method, scenario.adapter).train not in ("heads", "full", "bias")
+    train = adapter_of(method, scenario.adapter).train
+    return TRAINS[train].low_rank and train != "heads"
 
 
 def _trains_parts(scenario: Scenario, method: Method) -> bool:
@@ -125,7 +126,7 @@ _HEADS: Final = Rule(lambda _, method: method.heads, "only methods +heads share 
 _TEXT: Final = Rule(lambda s, _: not s.data.of_samples, "the sources hold samples, which are dealt by number")
 _SAMPLES: Final = Rule(lambda s, _: s.data.of_samples, "the sources hold running text, not samples")
 _MERGING: Final = Rule(_merging, "every peer trains alone")
-_RANKED: Final = Rule(_has_rank, 'adapter.train = "full" or "bias" has no LoRA factors')
+_RANKED: Final = Rule(_has_rank, 'adapter.train = "full", "bias" or "all" has no LoRA factors')
 _TEMPERED: Final = Rule(_has_temperature, "only s1, s2, s3 and their products use it")
 _LEARNED: Final = Rule(lambda _, m: STRATEGIES[m.strategy].fitted, "no method learns a row")
 _OUTER: Final = Rule(lambda _, m: m.outer != "none", "only methods +nesterov and +noloco have it")

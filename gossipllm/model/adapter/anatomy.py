@@ -8,6 +8,7 @@ Units by kind (`AdapterConfig.train`), of the modules that `placement.py` finds:
     heads        a group of attention heads of one layer: rows of lora_B of query, key and value, columns of lora_A
                  of the projection of the output
     full, bias   a linear layer or a norm: differences of its weight and bias from the base's, or of the bias alone
+    all          as full, and the token embeddings with a head that is tied to them
 
 No torch here.
 """

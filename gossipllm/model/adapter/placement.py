@@ -24,7 +24,6 @@ from gossipllm.model.adapter.blueprint import Blueprint, named
 from gossipllm.model.adapter.names import A, B
 from gossipllm.model.adapter.selection.coverage import Coverage
 from gossipllm.model.adapter.selection.selection import (
-    LORA,
     Selection,
     attentions_in,
     differences_of,
@@ -32,7 +31,15 @@ from gossipllm.model.adapter.selection.selection import (
     selected,
     sizes_of,
 )
-from gossipllm.model.adapter.sites import LinearSite, LoraSite, NormSite, Site, WholeSite, is_plain_norm
+from gossipllm.model.adapter.sites import (
+    EmbeddingSite,
+    LinearSite,
+    LoraSite,
+    NormSite,
+    Site,
+    WholeSite,
+    is_plain_norm,
+)
 from gossipllm.model.blocks import Linear, blocks_name, blocks_of, replace
 from gossipllm.model.heads import Attention
 from trust.errors import UserMistake
@@ -72,15 +79,23 @@ def attach(model: PreTrainedModel, config: AdapterConfig) -> Attached:
     """
     chosen = selected(model, config.train)
     anatomy = _anatomy(model, chosen, config.train)
+    head = model.get_submodule(chosen.tied) if chosen.tied else None
     sites: dict[str, Site] = {}
     for name, module in chosen.modules.items():
-        sites[name] = _site(name, module, config.train, alone=name in chosen.alone)
+        if name == chosen.embeddings:
+            sites[name] = EmbeddingSite(name, module)
+        else:
+            sites[name] = _site(name, module, config.train, alone=name in chosen.alone)
         replace(model, name, sites[name])
+    if head is not None:
+        # Of the embeddings' name, whose differences are its own too.
+        sites[chosen.tied] = LinearSite(chosen.embeddings, head)
+        replace(model, chosen.tied, sites[chosen.tied])
     return Attached(sites, anatomy, config.train, chosen.coverage)
 
 
 def _site(name: str, module: torch.nn.Module, train: Train, *, alone: bool) -> Site:
-    if train in LORA:
+    if TRAINS[train].low_rank:
         return LoraSite(name, module)
     if alone and isinstance(module, Linear):
         return LinearSite(name, module)
@@ -105,7 +120,9 @@ def _anatomy(model: PreTrainedModel, chosen: Selection, train: Train) -> Anatomy
     tensors = [
         AdapterTensor(name + end, name, layer(name), shape)
         for name, module in found.items()
-        for end, shape in (_factors(module) if train in LORA else differences_of(module, train)).items()
+        for end, shape in (
+            _factors(module) if TRAINS[train].low_rank else differences_of(module, train)
+        ).items()
         if name + end not in chosen.still
     ]
     mirrored, kept = frozenset[str](), frozenset[str]()

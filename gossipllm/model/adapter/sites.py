@@ -110,6 +110,22 @@ class LinearSite(Site):
         return y.view(shape)
 
 
+class EmbeddingSite(Site):
+    """Differences on a table of embeddings: y = frozen(tokens) + the same of a table of differences, whatever a family
+    multiplies embeddings by."""
+
+    ends = (WEIGHT,)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        y: torch.Tensor = self.frozen(tokens)
+        weight_PVO = self.mounted.get(WEIGHT)
+        if weight_PVO is None:
+            return y
+        parts = zip(weight_PVO, tokens.chunk(len(weight_PVO)), strict=True)
+        made = [functional_call(self.frozen, {"weight": weight}, (part,)) for weight, part in parts]
+        return y + torch.cat(made).to(y.dtype)
+
+
 class NormSite(Site):
     """Differences on a norm over the last axis: y = normed(x) (w + dw) + b + db, where normed is the norm without its
     weight and bias.

@@ -276,7 +276,7 @@ def bound(trained: Trained, **changes: Content) -> Finalist:
     return msgspec.structs.replace(given, **changes)
 
 
-@pytest.mark.parametrize("train_kind", ["both", "b", "heads", "full", "bias"])
+@pytest.mark.parametrize("train_kind", ["both", "b", "heads", "full", "bias", "all"])
 def test_honest_predictions_come_from_their_update(config: Config, train_kind: TrainedPart) -> None:
     kind = AdapterConfig(rank=4, alpha=8.0, train=train_kind)
     model = config("qwen2").model

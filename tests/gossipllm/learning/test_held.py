@@ -111,7 +111,7 @@ def learner_splits(pool: LearnerPool, learner: Learner) -> Any:
 
 
 @pytest.mark.parametrize("context", BITS)
-@pytest.mark.parametrize("kind", ["both", "b", "heads", "full", "bias"])
+@pytest.mark.parametrize("kind", ["both", "b", "heads", "full", "bias", "all"])
 def test_it_learns_window_by_window_whatever_is_trained(config: Config, kind: Any, context: Any) -> None:
     made = windowed(config, context, "gpt2", adapter=AdapterConfig(rank=4, alpha=8.0, train=kind))
     learner, reply = alone(made)

@@ -4,13 +4,14 @@
     heads   the linear layers of attention
     full    modules of the blocks that hold weights, the final norm, and a head that is not tied to the embeddings
     bias    modules of the blocks, and the final norm, that have a bias
+    all     those of full, and the token embeddings
 
 Of these, the modules that a text passes through (`reach.py`). What is left out is said (`coverage.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -18,7 +19,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from gossipllm.config.choices import Train
+from gossipllm.config.choices import TRAINS, Train
 from gossipllm.model.adapter.names import BIAS
 from gossipllm.model.adapter.selection.coverage import Coverage, coverage_of, is_stack
 from gossipllm.model.adapter.selection.head_proof import check_heads
@@ -27,9 +28,7 @@ from gossipllm.model.blocks import Linear, blocks_name, final_norm_of, own_head_
 from gossipllm.model.heads import Attention, attentions_of, head_sizes
 from trust.errors import UserMistake
 
-LORA: Final = ("both", "b", "share-a", "alternate", "heads")
-"""Values of `train` that put factors of low rank on linear layers."""
-
+OUTSIDE: Final = "neither in the blocks nor of tokens"
 TAKEN_FOR_EXPERTS: Final = "PEFT would take them for the experts"
 _OF_EXPERTS: Final = ("gate", "gate_proj", "up_proj", "down_proj", "w1", "w2", "w3")
 """Names of layers that were an expert's before transformers 5 stacked all experts in one tensor. Wherever they stand in
@@ -39,24 +38,28 @@ such a model, PEFT (0.21) reads them as the stack's, and an exported adapter wou
 @dataclass(frozen=True, slots=True, eq=False)
 class Selection:
     """The modules that get sites, sorted by name; `alone` names those that map one tensor to one, `still` their tensors
-    that cannot be trained."""
+    that cannot be trained. `embeddings` is the name of the token embeddings where they are among the modules, `tied`
+    that of a head with the same weights."""
 
     modules: Mapping[str, torch.nn.Module]
     alone: frozenset[str]
     still: frozenset[str]
     coverage: Coverage
+    embeddings: str = ""
+    tied: str = ""
 
 
 def selected(model: PreTrainedModel, train: Train) -> Selection:
     """Raises `UserMistake` where the model has no modules to adapt like this, or is no causal language model."""
+    low_rank = TRAINS[train].low_rank
     try:
-        wanted = _linears(model) if train in LORA else _trainable(model, train)
+        wanted = _linears(model) if low_rank else _trainable(model, train)
     except UserMistake:
         reach_of(model, ())  # that it cannot be trained at all comes first
         raise
     reach = reach_of(model, wanted)
     left = dict(reach.left)
-    if train in LORA:
+    if low_rank:
         left |= {name: NOT_PLAIN for name in wanted if name not in reach.alone and name not in left}
         left |= {name: TAKEN_FOR_EXPERTS for name in _taken_for_experts(model, wanted) if name not in left}
     found = {name: module for name, module in wanted.items() if name not in left}
@@ -66,10 +69,13 @@ def selected(model: PreTrainedModel, train: Train) -> Selection:
         names = {rows.module for one in attentions for rows in one.rows} | {one.out for one in attentions}
         found = {name: module for name, module in found.items() if name in names}
     if not found:
-        kind = (
-            "biases" if train == "bias" else "weights in its blocks" if train == "full" else "linear layers"
-        )
+        kind = "linear layers" if low_rank else "biases" if train == "bias" else "weights in its blocks"
         raise UserMistake(f"model.name: this model has no {kind} to adapt")
+    embeddings = tied = ""
+    if train == "all":
+        embeddings, tied = _embeddings(model)
+        found = dict(sorted((found | {embeddings: model.get_submodule(embeddings)}).items()))
+        left |= dict.fromkeys(_outside(model, found.keys() | {tied}), OUTSIDE)
     still = frozenset(name for name in reach.still if name.rpartition(".")[0] in found)
     coverage = coverage_of(
         model,
@@ -79,7 +85,7 @@ def selected(model: PreTrainedModel, train: Train) -> Selection:
         below=_all_below(model, train),
         tried=reach.tried,
     )
-    return Selection(found, reach.alone, still, coverage)
+    return Selection(found, reach.alone, still, coverage, embeddings, tied)
 
 
 def attentions_in(model: PreTrainedModel, linears: Mapping[str, torch.nn.Module]) -> Sequence[Attention]:
@@ -122,8 +128,8 @@ def _taken_for_experts(model: PreTrainedModel, names: Iterable[str]) -> list[str
 
 def _trainable(model: PreTrainedModel, train: Train) -> dict[str, torch.nn.Module]:
     """Modules whose weights are all their own, none a module's within them: those of the blocks, the final norm and,
-    with "full", an untied head."""
-    head = own_head_of(model) if train == "full" else None
+    with "full" and "all", an untied head."""
+    head = own_head_of(model) if train != "bias" else None
     try:
         outside = [final_norm_of(model), *([head] if head is not None else [])]
         prefix = blocks_name(model) + "."
@@ -138,9 +144,39 @@ def _trainable(model: PreTrainedModel, train: Train) -> dict[str, torch.nn.Modul
     }
 
 
+def _embeddings(model: PreTrainedModel) -> tuple[str, str]:
+    """The names of the token embeddings, and of a head that is tied to them, empty for none. Raises `UserMistake` where
+    they are more than a table of rows."""
+    table, head = cast("Any", model).get_input_embeddings(), cast("Any", model).get_output_embeddings()
+    names = {id(module): name for name, module in _modules(model)}
+    if not isinstance(table, torch.nn.Embedding) or table.max_norm is not None:
+        raise UserMistake(
+            f'adapter.train = "all" is not for this model: its token embeddings are a {type(table).__name__}; '
+            'take "full"'
+        )
+    tied = head is not None and head.weight is table.weight
+    if tied and not isinstance(head, Linear):
+        raise UserMistake(
+            f'adapter.train = "all" is not for this model: its head is a {type(head).__name__}; take "full"'
+        )
+    return names[id(table)], names[id(head)] if tied else ""
+
+
+def _outside(model: PreTrainedModel, known: Collection[str]) -> list[str]:
+    """Modules with weights of their own beside the blocks, as embeddings of positions, other than those known."""
+    prefix = f"{blocks_name(model)}."
+    return [
+        name
+        for name, module in _modules(model)
+        if name not in known
+        and not name.startswith(prefix)
+        and next(module.parameters(recurse=False), None) is not None
+    ]
+
+
 def _all_below(model: PreTrainedModel, train: Train) -> str:
     """The prefix of names below which all weights were asked for; empty where only some kinds of modules were."""
-    return f"{blocks_name(model)}." if train == "full" else ""
+    return "" if TRAINS[train].low_rank or train == "bias" else f"{blocks_name(model)}."
 
 
 def _modules(model: PreTrainedModel) -> list[tuple[str, torch.nn.Module]]:

@@ -72,7 +72,7 @@ def cosine_distance(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) ->
     return 1 - float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
 
 
-@pytest.mark.parametrize("train", ["both", "b", "heads", "full", "bias"])
+@pytest.mark.parametrize("train", ["both", "b", "heads", "full", "bias", "all"])
 def test_lengths_are_compared_by_what_adapters_add_in_times_ones_own(
     shape: Shape, draw: Draw, offered: Offered, train: str
 ) -> None:
@@ -86,7 +86,7 @@ def test_lengths_are_compared_by_what_adapters_add_in_times_ones_own(
     assert got == pytest.approx(apart / math.sqrt(sum(float(np.sum(each**2)) for each in ours.values())))
 
 
-@pytest.mark.parametrize("train", ["both", "b", "heads", "full", "bias"])
+@pytest.mark.parametrize("train", ["both", "b", "heads", "full", "bias", "all"])
 def test_weights_are_compared_by_the_cosine_of_what_they_add(
     shape: Shape, draw: Draw, offered: Offered, train: str
 ) -> None:

@@ -144,7 +144,7 @@ def exchanged(peers: list[Pushed], number: int) -> list[Pushed]:
     ]
 
 
-@pytest.mark.parametrize("train", ["both", "b", "heads", "full", "bias"])
+@pytest.mark.parametrize("train", ["both", "b", "heads", "full", "bias", "all"])
 def test_what_is_frozen_has_no_mass(shape: Callable[..., Blueprint], draw: Any, train: str) -> None:
     form = shape(train=train)
     state = draw(form, 1)

@@ -111,7 +111,7 @@ def test_the_card_says_where_it_comes_from(model_folder: Folder, tmp_path: Path)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("train", ["both", "heads", "full"])
+@pytest.mark.parametrize("train", ["both", "heads", "full", "all"])
 def test_transformers_alone_loads_the_whole_model_and_computes_the_same(
     model_folder: Folder, family: str, train: Train, tmp_path: Path
 ) -> None:

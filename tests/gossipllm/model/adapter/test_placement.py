@@ -191,6 +191,20 @@ def test_full_training_is_of_blocks_final_norm_and_a_head_of_its_own(
     assert not any(values.any() for values in form.start(0).values())
 
 
+@pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
+def test_all_training_adds_the_token_embeddings_to_full_training(model_folder: Folder, family: str) -> None:
+    full, form = (blueprint(model_folder(family), train=kind) for kind in ("full", "all"))
+    names, before = ({spec.name for spec in one.layout.tensors} for one in (form, full))
+
+    (added,) = names - before
+    assert before < names
+    assert added in ("model.embed_tokens.weight", "transformer.wte.weight")
+    model = load_base(ModelConfig(name=str(model_folder(family)), device="cpu")).model
+    assert form.layout.count == count_of(model, lambda name: "wpe." not in name), (
+        "learned positions stay those of the base"
+    )
+
+
 def test_biases_are_those_of_blocks_and_final_norm(model_folder: Folder) -> None:
     form = blueprint(model_folder("gpt2"), train="bias")
 
@@ -210,7 +224,7 @@ def test_the_bias_of_a_head_of_its_own_is_none_of_them() -> None:
     assert not any("lm_head" in spec.name for spec in form.layout.tensors)
 
 
-@pytest.mark.parametrize("train", ["full", "bias"])
+@pytest.mark.parametrize("train", ["full", "bias", "all"])
 def test_a_model_without_a_final_norm_says_so(train: Any) -> None:
     """As OPT's of 350 million parameters."""
     shape: Any = SMALL | {"ffn_dim": 24, "word_embed_proj_dim": 8, "do_layer_norm_before": False}
@@ -234,10 +248,11 @@ def test_another_scale_or_seed_is_another_network(model_folder: Folder) -> None:
         {"train": "b"},
         {"train": "full"},
         {"train": "heads"},
+        {"train": "all"},
     ]
     names = {blueprint(model_folder("llama"), **options).fingerprint for options in changes}
 
-    assert len(names) == 6
+    assert len(names) == 7
 
 
 def test_one_base_serves_every_rank_and_every_set_of_modules(model_folder: Folder) -> None:

@@ -87,6 +87,10 @@ def test_each_adapter_adds_alpha_over_rank_b_a_to_its_own_rows(model_folder: Fol
         ("gpt2", "bias"),
         ("qwen2", "full"),
         ("qwen2", "bias"),
+        ("llama", "all"),
+        ("gemma", "all"),
+        ("gpt2", "all"),
+        ("qwen2", "all"),
     ],
 )
 def test_differences_compute_what_changed_weights_would(
@@ -108,7 +112,7 @@ def test_differences_compute_what_changed_weights_would(
         torch.testing.assert_close(got[rows], logits(changed)[rows], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("train", ["both", "heads", "full"])
+@pytest.mark.parametrize("train", ["both", "heads", "full", "all"])
 def test_nothing_mounted_is_the_plain_base_bit_for_bit(model_folder: Folder, train: Any) -> None:
     config, model = AdapterConfig(rank=4, train=train), base(model_folder, "gpt2")
     plain = logits(model)

@@ -52,3 +52,15 @@ def test_what_full_training_leaves_out_of_a_state_space_model_is_said() -> None:
 
     assert "A_log, D" in said
     assert "conv1d" in said
+
+
+def test_of_a_model_with_rotary_positions_nothing_is_left_out_of_training_all() -> None:
+    found = coverage("llama", "all")
+
+    assert (found.left, found.share) == ((), 1.0)
+
+
+def test_learned_positions_are_said_to_be_left_out_of_training_all() -> None:
+    said = "\n".join(coverage("gpt2", "all").lines())
+
+    assert "wpe" in said
