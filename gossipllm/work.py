@@ -407,10 +407,12 @@ EXHAUSTED: Final = 75
 
 
 class Beat(_Word, frozen=True, kw_only=True):
-    """A sign of life while a request is performed, from a thread of its own; no answer. `cpu_s` is the processor time
-    that the process has used so far."""
+    """A sign of life while a request is performed, from a thread of its own, and before each answer that ends one; no
+    answer itself. `cpu_s` is the processor time that the process has used so far, `peak_bytes` the most memory that it
+    held, 0 where not known."""
 
     cpu_s: float
+    peak_bytes: int = 0
 
 
 Answer: TypeAlias = (

@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, TextIO, cast
 
 from gossipllm.deferred_imports import defer
+from gossipllm.device.memory import peak_memory
 from gossipllm.exhaustion import is_exhaustion
 from gossipllm.pipe import PREFIX, PipeError, answers_out, ends_exchange, requests_in
 from gossipllm.work import BEAT_S, EXHAUSTED, Answer, Beat, Open, Progress, Request
@@ -82,6 +83,8 @@ def _serve(requests: queue.SimpleQueue[Request], sink: BinaryIO) -> None:
         if perform is None:
             perform = _libraries()
         learner, reply = perform(learner, request, send)
+        # A short round ends before the first beat, and what it used is counted by beats.
+        send(_beat_now())
         send(reply)
 
 
@@ -92,7 +95,11 @@ def _beat(working: threading.Event, send: Callable[[Beat], None]) -> None:
             working.wait()
             time.sleep(BEAT_S)
             if working.is_set():
-                send(Beat(cpu_s=time.process_time()))
+                send(_beat_now())
+
+
+def _beat_now() -> Beat:
+    return Beat(cpu_s=time.process_time(), peak_bytes=peak_memory())
 
 
 def _libraries():  # noqa: ANN202  its type would need the imports, which take seconds

@@ -1,7 +1,7 @@
 """`peer.toml`: a dataclass for each table, checked against each other, and converted for the learner and the core.
 
     [peer] [network] [round] [trust] [defence] [settle] [merge] [layers] [heads] [model] [adapter] [data] [training]
-    [reference]
+    [reference] [device]
 
 Tables marked "same for all peers" in their comments make up the network's fingerprint: peers that differ in
 them say so plainly and do not mix.
@@ -27,6 +27,7 @@ from gossipllm.config import (
 )
 from gossipllm.config.choices import MIXINGS, Also, MergeRule, Mixing, Outer
 from gossipllm.config.toml import from_mapping, toml_values
+from gossipllm.device.config import DeviceConfig
 from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
 from peers.core.plateau import SettleConfig
 from peers.net.addresses import parse_multiaddress
@@ -140,6 +141,7 @@ class PeerConfig:
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
+    device: DeviceConfig = field(default_factory=DeviceConfig)
 
     def __post_init__(self) -> None:
         kinds, positions = evidence_of(self.trust), self.reference.positions

@@ -13,6 +13,7 @@ from typing import Final
 
 import trio
 
+from gossipllm.device.energy import EnergyMeter
 from peers.core.core import Core
 from peers.core.events import PeerId
 from peers.core.round.stages import Resting, Settled
@@ -24,6 +25,7 @@ from peers.identity import Identity, peer_id_of, verify
 from peers.net.host import NetworkTraffic
 from peers.net.libp2p_host import Libp2pNetwork, open_network
 from peers.run.block_list import watch_block_list
+from peers.run.costs import CostMeter
 from peers.run.driver import Driver
 from peers.run.expecting import Expecting
 from peers.run.learner_process import LearnerProcess
@@ -98,9 +100,14 @@ async def _run(home: Home, config: PeerConfig, output: Output, options: RunOptio
     found = store.load()
     ending = Ending(0, "stopped")
     with writer as history:
-        expecting = Expecting(identity.peer_id, rounds=config.round.rounds)
+        learning = LearnerProcess(home.learner_log)
         watcher = RecordingWatcher(
-            history, output, path=home.history, me=identity.peer_id, expecting=expecting
+            history,
+            output,
+            path=home.history,
+            me=identity.peer_id,
+            expecting=Expecting(identity.peer_id, rounds=config.round.rounds),
+            costs=CostMeter(EnergyMeter(watts=config.device.watts), lambda: learning.used),
         )
 
         def warn(text: str) -> None:
@@ -110,7 +117,6 @@ async def _run(home: Home, config: PeerConfig, output: Output, options: RunOptio
         for text in found.notes:
             warn(text)
         core = Core(config.core(), DeviceKeys(identity), found.saved)
-        learning = LearnerProcess(home.learner_log)
         driver = Driver(core, learning=learning, keeper=store, watcher=watcher)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, nursery.cancel_scope)

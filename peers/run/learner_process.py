@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -32,7 +32,8 @@ from gossipllm.pipe import (
     ends_exchange,
     requests_out,
 )
-from gossipllm.work import Answer, Beat, Open, Request
+from gossipllm.work import Answer, Beat, Open, Opened, Request
+from peers.run.costs import LearnerUse
 from peers.run.hang import HangConfig, HangWatch
 from peers.run.learner_log import bound_log, ended, open_log
 
@@ -78,6 +79,9 @@ class LearnerProcess:
         self._hang = hang or HangConfig()
         self._to_ask, self._asked = trio.open_memory_channel[Request](math.inf)
         self._worker: _Worker | None = None
+        self._ended_s = 0.0
+        """Processor seconds of the processes before the present one."""
+        self.used = LearnerUse()
 
     def ask(self, request: Request) -> None:
         self._to_ask.send_nowait(request)
@@ -88,6 +92,7 @@ class LearnerProcess:
                 async for request in self._asked:
                     if isinstance(request, Open):
                         await self._end()
+                        self._ended_s = self.used.processor_s
                         try:
                             self._worker = await self._started()
                         except OSError as error:
@@ -170,6 +175,7 @@ class LearnerProcess:
             async with worker.answers as stream:
                 while (message := await _receive(stream, receiver)) is not None:
                     worker.watch.heard(message)
+                    self._use(message)
                     if worker is self._worker and not isinstance(message, Beat):
                         answered(message)
                     receiver.forget()
@@ -177,6 +183,16 @@ class LearnerProcess:
             worker.process.kill()
             return (str(error),)
         return ()
+
+    def _use(self, message: Answer | Beat) -> None:
+        match message:
+            case Beat():
+                peak = max(self.used.peak_bytes, message.peak_bytes)
+                self.used = LearnerUse(self._ended_s + message.cpu_s, peak, self.used.device)
+            case Opened():
+                self.used = replace(self.used, device=message.device)
+            case _:
+                """Other answers say nothing of what was used."""
 
 
 async def _receive(stream: trio.abc.ReceiveStream, receiver: Receiver[Answer | Beat]) -> Answer | Beat | None:

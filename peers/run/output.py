@@ -22,7 +22,7 @@ import msgspec
 from gossipllm.work import Progress
 from peers.core.events import PeerId
 from peers.net.host import NetworkTraffic
-from trust.counting import counted
+from trust.counting import counted, in_bytes
 from trust.names import escaped
 from trust.record.history import Begun, Note, Record, Refusal, Round
 from trust.streams import DroppingStream
@@ -203,8 +203,16 @@ def _round_line(record: Round, neighbours: int, traffic: NetworkTraffic) -> str:
         f"round {record.round}: loss {record.train_loss:.3f}, test perplexity "
         f"{_perplexity(record.test_alone)} -> {_perplexity(record.test_merged)}; merge {record.guard}: "
         f"{', '.join(row)}; {_forgotten(record)}{counted(neighbours, 'neighbour')}, {seconds:.1f} s, "
-        f"sent {sent:.1f} MB, got {received:.1f} MB"
+        f"sent {sent:.1f} MB, got {received:.1f} MB{_cost(record)}"
     )
+
+
+def _cost(record: Round) -> str:
+    cost = record.cost
+    if isinstance(cost, msgspec.UnsetType):
+        return ""
+    memory = f", {in_bytes(cost.peak_bytes)}" if cost.peak_bytes else ""
+    return f"; {cost.joules:.3g} J ({cost.method}), {cost.processor_s:.1f} processor s{memory}"
 
 
 def _forgotten(record: Round) -> str:

@@ -12,17 +12,18 @@ from pathlib import Path
 from gossipllm.work import Progress
 from peers.core.events import PeerId
 from peers.net.host import NetworkTraffic
+from peers.run.costs import CostMeter
 from peers.run.expecting import Expecting
 from peers.run.output import Output
 from trust.counting import counted
 from trust.files import free_space
-from trust.record.history import Entry, Note, Record, Traffic
+from trust.record.history import Entry, Note, Record, Round, Traffic
 from trust.record.writer import HistoryWriter
 
 
 class RecordingWatcher:
     """The `Watcher` of a device. `path` is the history's, for messages; `me` is the peer whose history it is,
-    `expecting` what follows the records of its last round."""
+    `expecting` what follows the records of its last round, `costs` what measures the rounds."""
 
     def __init__(
         self,
@@ -32,17 +33,21 @@ class RecordingWatcher:
         path: Path,
         me: PeerId,
         expecting: Expecting | None = None,
+        costs: CostMeter | None = None,
     ) -> None:
         self._history = history
         self._output = output
         self._path = path
         self._me = me
         self._expecting = expecting
+        self._costs = costs
         self._lost = 0
         """Records that the history lacks since it was last written."""
         self._output_fails = False
 
     def report(self, record: Record, traffic: NetworkTraffic) -> None:
+        if self._costs is not None and isinstance(record, Round):
+            record = self._costs.costed(record, traffic)
         self._record(record, traffic)
         self._output.record(record, traffic)
         self._look_at_output(traffic)
@@ -53,6 +58,8 @@ class RecordingWatcher:
         self._output.progress(progress)
 
     def status(self, neighbours: int, traffic: NetworkTraffic) -> None:
+        if self._costs is not None:
+            self._costs.tick()
         self._output.status(neighbours, traffic)
         self._look_at_output(traffic)
 

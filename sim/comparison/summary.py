@@ -65,6 +65,8 @@ class MethodSummary(msgspec.Struct, frozen=True, kw_only=True):
     at_best: BestSummary | None = None
     bits: dict[str, dict[str, Spread]] = {}
     """Reader -> text -> bits a byte (`sim.comparison.bits`); empty where all peers have one base model."""
+    joules: float | msgspec.UnsetType = msgspec.UNSET
+    """Virtual joules for a peer and a round; unset, and left out of the file, where no watts are declared."""
 
     @property
     def sent_bytes(self) -> float:
@@ -142,7 +144,17 @@ def _method(name: str, about: str, by_method: Mapping[str, Mapping[int, RunMetri
         backward=_for_each_round(runs, lambda run: run.backward),
         at_best=at_best(mine, by_method.get("local", {})),
         bits=bits_between(runs),
+        joules=_joules(runs),
     )
+
+
+def _joules(runs: Sequence[RunMetrics]) -> float | msgspec.UnsetType:
+    by_run = [
+        (math.fsum(known), run.peer_rounds)
+        for run in runs
+        if (known := [one.joules for one in run.peers if not isinstance(one.joules, msgspec.UnsetType)])
+    ]
+    return statistics.fmean(joules / rounds for joules, rounds in by_run) if by_run else msgspec.UNSET
 
 
 def _over(runs: Sequence[RunMetrics], value: Callable[[RunMetrics], float]) -> Spread:

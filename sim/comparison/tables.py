@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from msgspec import UnsetType
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -42,6 +43,7 @@ _KINDS: Final = {
     "pooled": "perplexity over the text of all peers together, more text counting more",
     "(...)": "difference from training alone on the same seed",
 }
+_ENERGY: Final = {"J": "virtual: declared watts x working time, for a peer and a round"}
 _SECONDS: Final = {"s": "seconds of a run by the wall clock"}
 
 
@@ -57,7 +59,7 @@ def print_comparison(shown: Comparison, seconds: Mapping[str, float], console: C
         console.print()
         console.print(_table("at the best round", _BEST_HEADS, best, wide=wide))
     console.print()
-    console.print(_table("trust and cost", _TRUST_HEADS, _trust_rows(shown, seconds), wide=wide))
+    console.print(_table("trust and cost", _trust_heads(shown), _trust_rows(shown, seconds), wide=wide))
     if kinds := _kind_heads(shown):
         console.print()
         console.print(_table("by kind of peer", kinds, _kind_rows(shown, kinds), wide=wide))
@@ -90,7 +92,7 @@ def markdown(shown: Comparison) -> str:
         f"{shown.peers} peers, {shown.rounds} rounds, seeds {seeds}.{base}",
         _markdown_table(_perplexity_heads(), _perplexity_rows(shown)),
         *([_markdown_table(_BEST_HEADS, best)] if (best := _best_rows(shown)) else []),
-        _markdown_table(_TRUST_HEADS[:-1], [row[:-1] for row in _trust_rows(shown, {})]),
+        _markdown_table(_trust_heads(shown)[:-1], [row[:-1] for row in _trust_rows(shown, {})]),
         *([_markdown_table(kinds, _kind_rows(shown, kinds))] if (kinds := _kind_heads(shown)) else []),
         *(
             f"Bits a byte, {row.method}:\n\n{_markdown_table(bits_heads(row.bits), bits_rows(row.bits))}"
@@ -148,10 +150,20 @@ def _best_rows(shown: Comparison) -> list[tuple[Text, ...]]:
 
 
 def _trust_rows(shown: Comparison, seconds: Mapping[str, float]) -> list[tuple[Text, ...]]:
-    return [_trust_row(row, seconds.get(row.method)) for row in shown.methods]
+    energy = _counts_energy(shown)
+    return [_trust_row(row, seconds.get(row.method), energy=energy) for row in shown.methods]
 
 
-def _trust_row(row: MethodSummary, seconds: float | None) -> tuple[Text, ...]:
+def _trust_heads(shown: Comparison) -> tuple[str, ...]:
+    return (*_TRUST_HEADS[:-1], *(("J",) if _counts_energy(shown) else ()), _TRUST_HEADS[-1])
+
+
+def _counts_energy(shown: Comparison) -> bool:
+    return any(not isinstance(row.joules, UnsetType) for row in shown.methods)
+
+
+def _trust_row(row: MethodSummary, seconds: float | None, *, energy: bool) -> tuple[Text, ...]:
+    joules = _NONE if isinstance(row.joules, UnsetType) else f"{row.joules:,.0f}"
     cells = (
         f"{row.divergence.mean:.2f}",
         _NONE if row.correlation is None else f"{row.correlation.mean:.2f}",
@@ -160,6 +172,7 @@ def _trust_row(row: MethodSummary, seconds: float | None) -> tuple[Text, ...]:
         f"{row.sent_bytes / 1e3:,.1f}",
         f"{row.forward_tokens / 1e3:,.1f}",
         f"{row.backward_tokens / 1e3:,.1f}",
+        *([joules] if energy else []),
         _NONE if seconds is None else f"{seconds:,.0f}",
     )
     return (Text(row.method, style="bold"), *map(Text, cells))
@@ -167,7 +180,8 @@ def _trust_row(row: MethodSummary, seconds: float | None) -> tuple[Text, ...]:
 
 def _meaning(shown: Comparison) -> dict[str, str]:
     best = _BEST if any(row.at_best is not None for row in shown.methods) else {}
-    return _MEANING | best | (_KINDS if _kind_heads(shown) else {})
+    energy = _ENERGY if _counts_energy(shown) else {}
+    return _MEANING | energy | best | (_KINDS if _kind_heads(shown) else {})
 
 
 def _kind_heads(shown: Comparison) -> tuple[str, ...]:

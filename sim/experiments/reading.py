@@ -39,7 +39,7 @@ ALWAYS: Final = frozenset(
         *("round.steps", "round.rounds", "round.compare_every_s"),
         *("trust.max_age",),
         *("model.name", "model.device", "model.dtype", "model.threads", "model.held"),
-        *("devices.models",),
+        *("devices.models", "devices.watts"),
         *(
             "training.batch_tokens",
             "training.micro_windows",

@@ -84,6 +84,7 @@ def simulate(
             config,
             _learner_factory(queue, pool, config.learner, share),
             keys=ToyKeys.of(f"{seed} {config.name}"),
+            watts=scenario.devices.watts_of(index),
         )
     attack = Attack(world, scenario, method, seed, queue=queue, pool=pool, shares=shares, oracle_NN=oracle_NN)
     world.begin()

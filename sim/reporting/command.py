@@ -72,8 +72,10 @@ def report(path: Path, out: Path, no_config: bool, force: bool, as_json: bool, q
                       distance, error, age, its_round,
                       relation]
         totals        rounds, tokens, refusals, train_s,
-                      gather_s, merge_s, sent{}, received{};
-                      null for a peer without a record
+                      gather_s, merge_s, sent{}, received{},
+                      spent[] (method of the joules, rounds,
+                      joules, processor_s, peak_bytes, sent,
+                      received); null for a peer without a record
       comparison      table.json of a simulation, or null
       configuration[] path, text
       versions[]

@@ -52,10 +52,23 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     guard: tuple[str, ...]
 
 
+class Spent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a peer spent in the rounds whose joules were counted or estimated by `method`."""
+
+    method: str
+    rounds: int
+    joules: float
+    processor_s: float
+    peak_bytes: int
+    sent: int
+    received: int
+
+
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
     """Sums over the whole history of a peer, rounds that the page leaves out included.
 
-    `sent` and `received` are bytes by kind of message.
+    `sent` and `received` are bytes by kind of message. `spent` has an entry for each method by which energy was counted
+    or estimated; it is empty where no round has a cost.
     """
 
     rounds: int
@@ -66,6 +79,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     merge_s: float
     sent: dict[str, int]
     received: dict[str, int]
+    spent: tuple[Spent, ...] = ()
 
 
 class PeerPart(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import numpy as np
 
-from sim.reporting.document import Glimpse, Measured, PeerPart, RunPart, Series, Totals
+from sim.reporting.document import Glimpse, Measured, PeerPart, RunPart, Series, Spent, Totals
 from sim.reporting.network_picture import places
+from trust.inspection.reading.costs import SpentByMethod, cost_totals
 from trust.inspection.reading.files import HistoryRun
 from trust.inspection.reading.traffic import PeerTraffic, totals
 from trust.names import escaped, short_names
@@ -158,15 +159,22 @@ def rounded(value: float, digits: int = 4) -> float:
 
 
 def _totals(run: HistoryRun) -> dict[PeerName, Totals]:
-    traffic = totals(run.entries)
+    traffic, spent = totals(run.entries), cost_totals(run.entries)
     refusals = Counter(one.record.peer for one in run.entries if isinstance(one.record, Refusal))
     return {
-        member.peer: _of_member(member, traffic.get(member.peer, PeerTraffic()), refusals[member.peer])
+        member.peer: _of_member(
+            member,
+            traffic.get(member.peer, PeerTraffic()),
+            refusals[member.peer],
+            {method: one for (peer, method), one in sorted(spent.items()) if peer == member.peer},
+        )
         for member in run.members
     }
 
 
-def _of_member(member: PeerRounds, traffic: PeerTraffic, refusals: int) -> Totals:
+def _of_member(
+    member: PeerRounds, traffic: PeerTraffic, refusals: int, spent: Mapping[str, SpentByMethod]
+) -> Totals:
     records = member.rounds.values()
     return Totals(
         rounds=len(records),
@@ -177,6 +185,18 @@ def _of_member(member: PeerRounds, traffic: PeerTraffic, refusals: int) -> Total
         merge_s=rounded(math.fsum(one.merge_s for one in records)),
         sent={escaped(kind): count for kind, count in sorted(traffic.sent.items())},
         received={escaped(kind): count for kind, count in sorted(traffic.received.items())},
+        spent=tuple(
+            Spent(
+                method=escaped(method),
+                rounds=one.rounds,
+                joules=rounded(one.joules),
+                processor_s=rounded(one.processor_s),
+                peak_bytes=one.peak_bytes,
+                sent=one.sent,
+                received=one.received,
+            )
+            for method, one in spent.items()
+        ),
     )
 
 

@@ -6,6 +6,7 @@
     modules = ["q_proj v_proj", ""]          sets of modules, as [adapter] modules; "" for all
     blocks = [1, 2]                          blocks of a block window, for methods +layers
     capacities = [1, 3]                      shares of the attention heads, for methods +heads
+    watts = [4, 100]                         of working devices: rounds are recorded with joules
 
 With an empty list, all peers have the value of [model], [adapter], [layers] or [heads].
 """
@@ -44,7 +45,13 @@ class DevicesConfig:
     capacities: tuple[int, ...] = ()
     """Parts of the heads that peers own instead of heads.capacity, for methods +heads; each 1 to 1,000."""
 
+    watts: tuple[float, ...] = ()
+    """Watts of the peers' devices while their learners work, each above 0 to 100,000; with none, no energy is counted.
+    Joules are these watts times virtual time, so that they tell what was assumed, not what was measured."""
+
     def __post_init__(self) -> None:
+        if not all(0 < watts <= 100_000 for watts in self.watts):
+            raise ValueError(f"watts must each be in (0, 100000], got {', '.join(map(str, self.watts))}")
         for name, least, most in (("ranks", 1, 256), ("blocks", 0, 256), ("capacities", 1, 1000)):
             values: tuple[int, ...] = getattr(self, name)
             if not all(least <= value <= most for value in values):
@@ -95,6 +102,10 @@ class DevicesConfig:
     def heads(self, index: int, heads: HeadsConfig) -> HeadsConfig:
         """Share of the heads of peer `index`, for methods that share them out."""
         return replace(heads, capacity=_cycled(self.capacities, index, heads.capacity))
+
+    def watts_of(self, index: int) -> float:
+        """Watts of peer `index`, 0 where none are declared."""
+        return _cycled(self.watts, index, 0.0)
 
     def label(self, index: int) -> str:
         """How peer `index` differs from others, in a few words; empty where all are alike."""

@@ -55,6 +55,7 @@ class SimulatedLearning:
         answer: Callable[[], LearnerAnswer],
         took: float,
     ) -> None:
+        node.costs.busy_s += took
         # A peer that starts, or whose learner died, has a new learner.
         if node.alive and node.learner is learner:
             event = answer()

@@ -14,6 +14,7 @@ from peers.core.effects import Stop
 from peers.core.events import LearnerAnswer, PeerId
 from peers.core.others.admission import Keys
 from peers.core.saved import Saved
+from sim.world.costs import VirtualCosts
 from trust.record.history import Entry, Record, Round
 
 
@@ -72,6 +73,7 @@ class SimulatedPeer:
     free_at: float = 0.0
     sent: Counter[str] = field(default_factory=Counter[str])
     received: Counter[str] = field(default_factory=Counter[str])
+    costs: VirtualCosts = field(default_factory=VirtualCosts)
 
     @property
     def records(self) -> list[Record]:

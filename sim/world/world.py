@@ -37,13 +37,14 @@ from peers.core.saved import Saved
 from sim.world.agenda import Agenda
 from sim.world.churn import Churn
 from sim.world.conditions import Conditions
+from sim.world.costs import VirtualCosts
 from sim.world.disk import write
 from sim.world.keys import ToyKeys
 from sim.world.learning import SimulatedLearning
 from sim.world.network import Groups, SimulatedNetwork
 from sim.world.simulated_peer import SimulatedLearner, SimulatedPeer
 from sim.world.trace import Happened, Trace
-from trust.record.history import Entry, Record, Traffic
+from trust.record.history import Entry, Record, Round, Traffic
 
 
 class World:
@@ -100,12 +101,13 @@ class World:
         speed: float | None = None,
         keys: Keys | None = None,
         group: str | None = None,
+        watts: float = 0.0,
     ) -> SimulatedPeer:
         """Add a peer, which does nothing before it is started.
 
         `learner` makes a new learner for each start; the learner of the first start is made now. Without
         `speed` the conditions decide, without `keys` it gets cheap ones. `group` is the address group that others
-        see it come from; without it, the peer has one of its own.
+        see it come from; without it, the peer has one of its own. With `watts`, its rounds are recorded with costs.
         """
         keys = keys or ToyKeys.of(config.name)
         index = len(self.nodes)
@@ -119,6 +121,7 @@ class World:
             speed=self.conditions.compute.speed_of(index) if speed is None else speed,
             core=Core(config, keys, None),
             learner=learner(),
+            costs=VirtualCosts(watts, since_s=self.now),
         )
         self.network.add(node)
         self.nodes.append(node)
@@ -246,6 +249,8 @@ class World:
 
     def _keep(self, node: SimulatedPeer, record: Record) -> None:
         traffic = Traffic(sent=dict(node.sent), received=dict(node.received))
+        if isinstance(record, Round):
+            record = node.costs.costed(record, traffic, self.agenda.now)
         node.history.append(Entry(at_s=self.clock(node), traffic=traffic, record=record))
 
 

@@ -8,6 +8,7 @@ from typing import TypedDict, Unpack
 
 import msgspec
 
+from trust.record.cost import Cost
 from trust.record.history import HISTORY_FILE, Begun, Entry, Guard, Record, Round, Seen, Traffic
 from trust.record.writer import HistoryWriter
 
@@ -33,6 +34,7 @@ class RoundFields(TypedDict, total=False):
     merge_s: float
     discarded: float
     forgotten: float | msgspec.UnsetType
+    cost: Cost | msgspec.UnsetType
     tokens_total: int
     samples_total: int
     offered: int

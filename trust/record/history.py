@@ -15,6 +15,8 @@ from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 
+from trust.record.cost import Cost
+
 HISTORY_FILE = "history.msgpack"
 VERSION = 5
 """Version of the format. Version 2 added to a round what was trained and offered, version 3 all inputs of its row,
@@ -230,6 +232,8 @@ class Round(_Record, frozen=True, kw_only=True, tag="round"):
     """What the peer has forgotten of the reference set, in nats per token: its loss on each window at the end of the
     round less the least that it had there at the end of any round, averaged; unset, and left out of the file, where it
     does not measure it."""
+    cost: Cost | msgspec.UnsetType = msgspec.UNSET
+    """What the round cost; unset, and left out of the file, where nothing measured it."""
 
     @property
     def took(self) -> bool:

@@ -83,6 +83,8 @@ class PeerMetrics(msgspec.Struct, frozen=True, kw_only=True):
     averages: dict[str, StateMetrics] = {}
     course: tuple[RoundPoint, ...] = ()
     bits: tuple[float, ...] = ()
+    joules: float | msgspec.UnsetType = msgspec.UNSET
+    """Virtual joules of the whole run; unset, and left out of the file, where no watts are declared."""
 
     @property
     def best_after(self) -> float | None:

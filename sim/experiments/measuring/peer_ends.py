@@ -135,7 +135,13 @@ def _peer(
         averages=end.averages,
         course=_course(end),
         bits=end.bits,
+        joules=_joules(end),
     )
+
+
+def _joules(end: PeerEnd) -> float | msgspec.UnsetType:
+    costs = [one.cost for one in end.rounds if not isinstance(one.cost, msgspec.UnsetType)]
+    return math.fsum(cost.joules for cost in costs) if costs else msgspec.UNSET
 
 
 def _course(end: PeerEnd) -> tuple[RoundPoint, ...]:

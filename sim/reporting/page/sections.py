@@ -30,6 +30,7 @@ def sections(document: ReportDocument) -> dict[str, str]:
         "menu": _menu(document),
         "matrix": _matrix(run),
         "peers": _peers(run),
+        "spent": _spent(run),
         "configuration": _configuration(document),
         "versions": _list(document.versions) or "<p>Not recorded.</p>",
         "fingerprints": _fingerprints(document),
@@ -154,6 +155,34 @@ def _numbers(index: int, run: RunPart) -> tuple[str, ...]:
         series.guard[-1],
         *(_fixed(one / totals.rounds, 2) for one in (totals.train_s, totals.gather_s, totals.merge_s)),
         *(f"{sum(one.values()) / 1e6:,.1f} MB" for one in (totals.sent, totals.received)),
+    )
+
+
+def _spent(run: RunPart) -> str:
+    """The section on what the peers spent; nothing where no round has a cost."""
+    rows = [
+        (
+            peer.label,
+            str(one.rounds),
+            f"{one.joules:,.0f}",
+            one.method,
+            f"{one.processor_s:,.1f}",
+            f"{one.peak_bytes / 1e6:,.0f} MB" if one.peak_bytes else "?",
+            *(f"{count / 1e6:,.1f} MB" for count in (one.sent, one.received)),
+        )
+        for peer in run.peers
+        if peer.totals is not None
+        for one in peer.totals.spent
+    ]
+    if not rows:
+        return ""
+    of = f" of {escape(run.title)}" if run.title else ""
+    heads = ("peer", "rounds", "joules", "counted by", "processor s", "peak memory", "sent", "received")
+    return (
+        f'<section aria-labelledby="spent-title"><h2 id="spent-title">Energy and cost{of}</h2>'
+        '<p class="lead">Joules that hardware counts are of the whole machine; estimates are of the peer alone.</p>'
+        '<div class="scroll" role="region" tabindex="0" aria-label="Energy and cost of each peer">'
+        f"{_table(heads, rows)}</div></section>"
     )
 
 

@@ -61,6 +61,9 @@ async def test_a_mistake_in_the_configuration_comes_back_as_the_users(
     assert failed.users_fault
     assert failed.request == 7
     assert "data.path" in failed.why
+    # Told before each answer, however soon that comes.
+    assert learner.used.processor_s > 0
+    assert learner.used.peak_bytes > 2**20
     nursery.cancel_scope.cancel()
 
 

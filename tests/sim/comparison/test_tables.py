@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from rich.console import Console
@@ -121,6 +122,22 @@ def test_seeds_differ_widely_and_the_paired_difference_does_not() -> None:
     assert s3.against["local"].mean == pytest.approx(-1)
     assert s3.against["local"].std == pytest.approx(0)
     assert s3.against.keys() == {"local"}
+
+
+def test_virtual_energy_has_a_column_where_watts_are_declared() -> None:
+    local, s3 = TWO_SEEDS[0], TWO_SEEDS[2]
+    costly = msgspec.structs.replace(
+        s3,
+        peers=tuple(
+            msgspec.structs.replace(one, joules=joules)
+            for one, joules in zip(s3.peers, (30.0, 60.0, 90.0), strict=True)
+        ),
+    )
+    assert table(local, costly).methods[1].joules == 60
+    assert " J " in printed(table(local, costly), 80)
+    assert " J " not in printed(table(local, s3), 80)
+    assert b"joules" not in msgspec.json.encode(table(local, s3))
+    assert max(map(len, printed(table(local, costly), 80).splitlines())) <= 80
 
 
 def test_the_worst_peer_is_the_one_with_the_worst_difference_from_training_alone() -> None:

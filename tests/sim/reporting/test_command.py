@@ -15,8 +15,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from sim.reporting.command import report
-from support.records import write_growing
+from support.records import make_home, round_of, write_growing
 from support.reported_runs import Simulation, begun_of_index, round_of_index, row_of
+from trust.record.cost import Cost
 from trust.record.history import HISTORY_FILE, Entry, Traffic
 from trust.record.writer import HistoryWriter
 
@@ -53,6 +54,20 @@ def test_a_run_a_home_or_a_file_becomes_one_file(demo: Path, tmp_path: Path, pla
     assert out.read_text().startswith("<!doctype html>")
     assert "anna" in out.read_text()
     assert {one.name for one in tmp_path.iterdir()} == {"demo", "out.html"}
+
+
+def test_energy_stands_on_the_page_with_its_method_where_rounds_have_a_cost(tmp_path: Path) -> None:
+    cost = Cost(joules=1234.0, method="rapl package", seconds=1.0)
+    make_home(tmp_path / "anna", "id-anna", round_of("id-anna", 0, {}, cost=cost), name="anna")
+    make_home(tmp_path / "bert", "id-bert", round_of("id-bert", 0, {}), name="bert")
+    out = tmp_path / "out.html"
+    run(tmp_path, "-o", out)
+    (row,) = (
+        line for line in out.read_text().split("<tr>") if "rapl package" in line and "<td>1,234</td>" in line
+    )
+    assert "anna" in row
+    run(tmp_path / "bert", "-o", out)
+    assert "Energy and cost" not in out.read_text()
 
 
 def test_json_is_the_documented_document(demo: Path) -> None:

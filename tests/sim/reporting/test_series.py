@@ -11,6 +11,7 @@ from sim.reporting.series import evenly, rounded, run_part
 from support.records import write_growing
 from support.reported_runs import begun_of_index, round_of_index, row_of
 from trust.inspection.reading.files import read_run
+from trust.record.cost import Cost
 from trust.record.history import HISTORY_FILE
 from trust.rows.config import TrustConfig
 
@@ -66,6 +67,24 @@ def test_distances_of_several_kinds_come_with_their_names(
     assert part.kinds == ("predictions", "weights")
     glimpse = part.peers[0].series.seen[0][0]
     assert (glimpse.distance, glimpse.error) == ((0.5, 0.75), (0.1, 0.0))
+
+
+def test_energy_is_summed_by_how_it_is_known_and_shown_only_where_it_is(tmp_path: Path) -> None:
+    cost = Cost(joules=2.5, method="rapl package", seconds=1.0, processor_s=0.5, sent=10)
+    other = msgspec.structs.replace(cost, method="estimate: 15 W x processor share")
+    records = [
+        round_of_index(0, number, {1: 0.5}, cost=one) for number, one in enumerate((cost, cost, other))
+    ]
+    write_growing(tmp_path / "0" / HISTORY_FILE, [begun_of_index(0), *records])
+    write_growing(tmp_path / "1" / HISTORY_FILE, [begun_of_index(1), round_of_index(1, 0, {0: 0.5})])
+    anna, bert = run_part(read_run(tmp_path), None, share=1.0).peers
+    assert anna.totals is not None
+    assert bert.totals is not None
+    assert [(one.method, one.rounds, one.joules, one.sent) for one in anna.totals.spent] == [
+        ("estimate: 15 W x processor share", 1, 2.5, 10),
+        ("rapl package", 2, 5.0, 20),
+    ]
+    assert bert.totals.spent == ()
 
 
 def test_numbers_that_are_not_finite_are_null(

@@ -115,6 +115,23 @@ class PeerBytes(msgspec.Struct, frozen=True, kw_only=True):
     received: dict[str, int]
 
 
+class PeerCost(msgspec.Struct, frozen=True, kw_only=True):
+    """What a peer spent in the rounds whose joules were counted or estimated by `method`
+    (`trust.inspection.reading.costs.SpentByMethod`)."""
+
+    peer: PeerName
+    name: str
+    method: str
+    rounds: int
+    tokens: int
+    joules: float
+    seconds: float
+    processor_s: float
+    peak_bytes: int
+    sent: int
+    received: int
+
+
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The whole document of `trust show`.
 
@@ -133,6 +150,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[tuple[PeerName, ...], ...] = ()
     against: Against | None = None
     bytes: tuple[PeerBytes, ...] | None = None
+    costs: tuple[PeerCost, ...] | None = None
     blocked: tuple[BlockedSummary, ...] = ()
 
     @property

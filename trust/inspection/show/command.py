@@ -9,6 +9,7 @@ import click
 import msgspec
 from rich.console import Console
 
+from trust.inspection.reading.costs import with_costs
 from trust.inspection.reading.ordering import Order, ordered
 from trust.inspection.reading.summary import Summary, summary
 from trust.inspection.reading.traffic import with_bytes
@@ -46,6 +47,13 @@ from trust.inspection.show.tables import print_summary
     help="Also what each peer sent and received, by kind. Reads histories as a whole.",
 )
 @click.option(
+    "--cost",
+    "count_costs",
+    is_flag=True,
+    help="Also what each peer spent: joules and by what they are counted, processor time, memory, bytes. Reads "
+    "histories as a whole.",
+)
+@click.option(
     "--json", "as_json", is_flag=True, help="Print a JSON document (schema 1, below) instead of tables."
 )
 @click.option(
@@ -58,6 +66,7 @@ def show(
     order: str,
     against: Path | None,
     count_bytes: bool,
+    count_costs: bool,
     as_json: bool,
     png: Path | None,
 ) -> None:
@@ -77,6 +86,7 @@ def show(
       gossipllm trust show results/languages/s3/seed-0 \\
         --against results/languages/s3/seed-0/metrics.json
       gossipllm trust show alice/home bob/home --bytes
+      gossipllm trust show ~/.gossipllm --cost
       gossipllm trust show runs/demo --json | jq '.rows[] | {name, self_weight}'
 
     \b
@@ -108,14 +118,19 @@ def show(
       against         path, floor (share of the uniform row in both rows of a
                       divergence), divergence and correlation (means), frobenius
       bytes[]         peer, name, sent, received (kind: bytes), with --bytes
+      costs[]         peer, name, method (of the joules), rounds, tokens, joules,
+                      seconds, processor_s, peak_bytes, sent, received; with
+                      --cost, an entry for each peer and method
       blocked[]       by (a home), peer, name, why: see gossipllm trust block
     """
-    found = read_latest(paths, at_round=at_round, count_bytes=count_bytes)
+    found = read_latest(paths, at_round=at_round, count_bytes=count_bytes, count_costs=count_costs)
     shown = ordered(summary(found.members, found.files, at_round=at_round), cast("Order", order))
     if against is not None:
         shown = _compared(shown, against)
     if found.traffic is not None:
         shown = with_bytes(shown, found.traffic)
+    if found.costs is not None:
+        shown = with_costs(shown, found.costs)
     if png is not None:
         # matplotlib takes half a second to import, and only this needs it.
         from trust.inspection.show.plots import save_heat_map

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from trust.errors import UserMistake
+from trust.inspection.reading.costs import CostTotals, SpentByMethod
 from trust.inspection.reading.files import history_files, simulated
 from trust.inspection.reading.pieces import history_pieces
 from trust.inspection.reading.summary import FileSummary, runs_text
@@ -21,15 +22,18 @@ from trust.record.segments import all_segments, size_of
 
 _SMALL: Final = 1 << 18
 """Size in bytes up to which a file is decoded as a whole, which takes some 2 ms and counts its records."""
+_Meter: TypeAlias = TrafficTotals | CostTotals
 
 
 @dataclass(frozen=True, slots=True)
 class LatestRows:
-    """One row of each peer. A member has the wanted round, or no round at all. `traffic` is None unless requested."""
+    """One row of each peer. A member has the wanted round, or no round at all. `traffic` and `costs` are None unless
+    requested."""
 
     members: tuple[PeerRounds, ...]
     files: tuple[FileSummary, ...]
     traffic: dict[PeerName, PeerTraffic] | None
+    costs: dict[tuple[PeerName, str], SpentByMethod] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +44,18 @@ class _FileRows:
 
 
 def read_latest(
-    paths: Sequence[Path], *, at_round: int | None = None, count_bytes: bool = False, small: int = _SMALL
+    paths: Sequence[Path],
+    *,
+    at_round: int | None = None,
+    count_bytes: bool = False,
+    count_costs: bool = False,
+    small: int = _SMALL,
 ) -> LatestRows:
     """The last row that each peer wrote, or its last row of round `at_round`, with all files taken for one run.
 
-    `count_bytes` reads all files completely, because bytes are added up over restarts; otherwise files of more than
-    `small` bytes are read from their ends. Raises `UserMistake` where there is no history or no such row, and where
-    the paths belong to different runs.
+    `count_bytes` and `count_costs` read all files completely, because they add up over all rounds; otherwise files of
+    more than `small` bytes are read from their ends. Raises `UserMistake` where there is no history or no such row, and
+    where the paths belong to different runs.
     """
     files = {file.resolve(): (path, file) for path in paths for file in history_files(path)}
     if len(files) > 1 and any(map(simulated, files)):
@@ -54,7 +63,9 @@ def read_latest(
             f"each run of a simulation is shown on its own, and these are {len(files)} histories; give one"
         )
     totals = TrafficTotals() if count_bytes else None
-    found = [(path, _read(file, at_round, totals, small)) for path, file in files.values()]
+    spent = CostTotals() if count_costs else None
+    meters = [meter for meter in (totals, spent) if meter is not None]
+    found = [(path, _read(file, at_round, meters, small)) for path, file in files.values()]
     _check_one_run(found)
     names: dict[PeerName, str] = {}
     rows: dict[PeerName, Round] = {}
@@ -74,14 +85,15 @@ def read_latest(
         ),
         files=tuple(history.file for _, history in found),
         traffic=totals.totals if totals else None,
+        costs=spent.totals if spent else None,
     )
 
 
-def _read(file: Path, at_round: int | None, totals: TrafficTotals | None, small: int) -> _FileRows:
+def _read(file: Path, at_round: int | None, meters: Sequence[_Meter], small: int) -> _FileRows:
     try:
-        if totals is None and size_of(all_segments(file)) > small and (found := _from_end(file, at_round)):
+        if not meters and size_of(all_segments(file)) > small and (found := _from_end(file, at_round)):
             return found
-        return _whole(file, at_round, totals)
+        return _whole(file, at_round, meters)
     except OSError as error:
         raise UserMistake(f"{file} cannot be read: {error.strerror}") from None
 
@@ -101,7 +113,7 @@ def _from_end(path: Path, at_round: int | None) -> _FileRows | None:
     return None
 
 
-def _whole(file: Path, at_round: int | None, totals: TrafficTotals | None) -> _FileRows:
+def _whole(file: Path, at_round: int | None, meters: Sequence[_Meter]) -> _FileRows:
     names: dict[PeerName, str] = {}
     rows: dict[PeerName, Round] = {}
     records, torn, why = 0, 0, ""
@@ -111,8 +123,8 @@ def _whole(file: Path, at_round: int | None, totals: TrafficTotals | None) -> _F
                 names[record.peer] = record.name
             elif isinstance(record, Round) and at_round in (None, record.round):
                 rows[record.peer] = record
-        if totals:
-            totals.feed(piece.entries)
+        for meter in meters:
+            meter.feed(piece.entries)
         records += len(piece.entries)
         torn, why = torn + piece.torn, piece.why or why
     return _FileRows(names, rows, _summary(file, records, torn, why))

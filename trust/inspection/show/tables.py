@@ -25,6 +25,7 @@ from trust.inspection.drawing.shades import (
 from trust.inspection.reading.summary import PeerBytes, RowSummary, Summary
 from trust.inspection.reading.traffic import bytes_text
 from trust.inspection.reading.unread import unread_lines
+from trust.inspection.show.costs import ABOUT, costs_grid
 from trust.inspection.show.left_out import leaves_out, reasons
 from trust.names import short_names
 
@@ -55,6 +56,14 @@ def print_summary(shown: Summary, console: Console) -> None:
             console, _bytes(shown.bytes, dict(zip((peer.peer for peer in shown.peers), names, strict=True)))
         )
         _say(console, "bytes since a peer's first start; ↑ sent, ↓ received")
+    if shown.costs:
+        _print(
+            console,
+            costs_grid(shown.costs, dict(zip((peer.peer for peer in shown.peers), names, strict=True))),
+        )
+        _say(console, *ABOUT)
+    elif shown.costs is not None:
+        _say(console, "no round here has a cost: simulated without devices.watts, or of an earlier version")
     for one in shown.blocked:
         why = f": {one.why}" if one.why else ""
         _print_dim(console, f"{one.name or one.peer} is blocked by {one.by}{why}")
