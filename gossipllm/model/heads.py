@@ -104,7 +104,7 @@ def _attention(
         )
     else:
         return None
-    for module in {one.module for one in rows}:
+    for module in dict.fromkeys(one.module for one in rows):
         outputs = sum(one.count for one in rows if one.module == module) * sizes.groups
         if linears[module][1] != outputs:
             raise UserMistake(
