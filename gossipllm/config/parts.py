@@ -66,6 +66,11 @@ class LayersConfig:
     """Weight of the attention maps against the hidden states in distilling, 0 to 1. Same for all peers that
     exchange contexts. Guess."""
 
+    distil_anew: bool = False
+    """Whether blocks are distilled again in each round with this peer's adapter as it then is, as LEFF does with its
+    global model; otherwise once, from the base alone, which others can fetch. Only for "distil", where this peer
+    makes its contexts."""
+
     checkpoint: bool = False
     """Whether only the inputs of blocks are kept for the backward pass and the rest is computed again (gradient
     checkpointing): less memory, a third more time. With `count` and `memory_mb` at 0, of all blocks."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.batches import batches
 from gossipllm.learning.composition.composition import Composition, Moves
@@ -12,7 +14,7 @@ from gossipllm.learning.jobs import OnStep, ProbeJob, StepsDone, StepsJob, Task,
 from gossipllm.learning.kept import Kept
 from gossipllm.learning.learner_state import LearnerState, diverged, stretch_of
 from gossipllm.learning.merging.push import flat
-from gossipllm.learning.passes.contexts import TrainingContext
+from gossipllm.learning.passes.contexts import LearnerAdapter, TrainingContext
 from gossipllm.learning.shared_model import SharedModel
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.contexts.config import BlockWindow
@@ -79,7 +81,7 @@ class LocalTraining:
         if not units:
             raise ValueError("units must be some that this peer's adapter has")
         block_window = self._block_window(blueprint, units)
-        within = self._within(blueprint, units, block_window, request.context, lambda: report("distilling"))
+        within = self._within(before, units, block_window, request.context, lambda: report("distilling"))
 
         def on_step(step: int, loss: float, tokens_per_s: float) -> None:
             report("training", step, loss, tokens_per_s)
@@ -158,19 +160,31 @@ class LocalTraining:
 
     def _within(
         self,
-        blueprint: Blueprint,
+        before: LearnerState,
         units: tuple[int, ...],
         block_window: BlockWindow | None,
         given: Content | None,
         on_distil: Callable[[], None],
     ) -> TrainingContext:
         """The model that the passes of local steps go through."""
-        contexts = self._shared.contexts
+        contexts, blueprint = self._shared.contexts, before.blueprint
         if block_window is not None:
-            return contexts.within(block_window, self._config.layers, given=given, on_distil=on_distil)
+            return contexts.within(
+                block_window,
+                self._config.layers,
+                given=given,
+                on_distil=on_distil,
+                own=self._own(before) if self._config.layers.distil_anew else None,
+            )
         if self._config.heads.mode == "subnet" and units != blueprint.own:
             return contexts.subnet(owned(blueprint, units))
         return contexts.whole(self._config.layers)
+
+    def _own(self, before: LearnerState) -> LearnerAdapter:
+        """All of the adapter, trained or not, as the base computes with it."""
+        device, held = self._shared.base.device, {**before.blueprint.frozen, **before.state}
+        tensors = {name: torch.tensor(value, device=device)[None] for name, value in held.items()}
+        return LearnerAdapter(self, tensors, before.blueprint.scale)
 
     def _probe(self, round_number: int, done: StepsDone) -> ProbeJob:
         """A probe on the windows of the round's first batch."""

@@ -288,6 +288,11 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "layers.contexts": (_LAYERS, _DISTILS),
     "layers.distil_steps": (_LAYERS, _DISTILS),
     "layers.distil_alpha": (_LAYERS, _DISTILS),
+    "layers.distil_anew": (
+        _LAYERS,
+        _DISTILS,
+        Rule(lambda s, _: s.layers.contexts == "make", 'layers.contexts is not "make"'),
+    ),
     "layers.missing": (
         Rule(_trains_parts, "all peers train the same parts"),
         Rule(lambda _, method: method.missing is None, "every method says whose weights count"),

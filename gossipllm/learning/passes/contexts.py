@@ -22,6 +22,7 @@ import torch
 from gossipllm.config import LayersConfig
 from gossipllm.config.choices import ContextOperator
 from gossipllm.learning.jobs import ContextModel
+from gossipllm.model.adapter.folding import fold, mounted_on
 from gossipllm.model.blocks import blocks_of
 from gossipllm.model.contexts.compressed import compressed
 from gossipllm.model.contexts.config import BlockWindow, ContextConfig
@@ -52,6 +53,16 @@ NEAR_NATS: Final = 0.01
 
 OnDistil = Callable[[], None]
 """Called before a context is distilled, which can take minutes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LearnerAdapter:
+    """The adapter of one learner as it is now, `(1, ...)` by name, with which its contexts are distilled anew.
+    `learner` is equal for the same learner only."""
+
+    learner: object
+    tensors: Mapping[str, torch.Tensor]
+    scale: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,12 +100,19 @@ class ContextModels:
         return context_key(self._name, self._reference.fingerprint, block_window, _operator(config))
 
     def within(
-        self, block_window: BlockWindow, config: LayersConfig, *, given: Content | None, on_distil: OnDistil
+        self,
+        block_window: BlockWindow,
+        config: LayersConfig,
+        *,
+        given: Content | None,
+        on_distil: OnDistil,
+        own: LearnerAdapter | None = None,
     ) -> TrainingContext:
         """The model to train a block window within.
 
-        `given` is a fetched context. Where it cannot be decoded, or is worse than leaving blocks out, blocks are left
-        out instead. Raises `UserMistake` where the model's blocks cannot be distilled.
+        `own` is needed for contexts that are distilled anew. `given` is a fetched context. Where it cannot be decoded,
+        or is worse than leaving blocks out, blocks are left out instead. Raises `UserMistake` where the model's blocks
+        cannot be distilled.
         """
         if config.context != "distil":
             return TrainingContext(self._plain(block_window, config, config.context))
@@ -105,6 +123,9 @@ class ContextModels:
                 return self.refused(block_window, config, f"the fetched context: {error}")
         if config.contexts == "fetch":
             return self._dropped(block_window, config, "no context was fetched yet")
+        if config.distil_anew:
+            assert own is not None, "it is told where contexts are distilled anew"
+            return self._anew(block_window, config, on_distil, own)
         return self._made(block_window, config, on_distil)
 
     def whole(self, config: LayersConfig) -> TrainingContext:
@@ -192,11 +213,7 @@ class ContextModels:
         made: list[MadeContext] = []
 
         def make() -> ContextModel:
-            on_distil()
-            try:
-                fitted = distil(self._base.model, block_window, _operator(config), self._reference.even_WT)
-            except ValueError as error:
-                raise UserMistake(f'layers.context = "distil": {error}; take another') from None
+            fitted = self._distilled(block_window, config, on_distil)
             made.append(
                 MadeContext(key=self.key(block_window, config), content=Content.of(encode_context(fitted)))
             )
@@ -206,6 +223,37 @@ class ContextModels:
             (self.key(block_window, config), config.checkpoint), make, most=_most(config)
         )
         return TrainingContext(context_model, made[0] if made else None)
+
+    def _anew(
+        self, block_window: BlockWindow, config: LayersConfig, on_distil: OnDistil, own: LearnerAdapter
+    ) -> TrainingContext:
+        """A context of the base with this adapter. It takes the place of the learner's last one, and nobody else can
+        use it."""
+
+        def make() -> ContextModel:
+            with mounted_on(self._base.model, own.tensors, scale=own.scale):
+                fitted = self._distilled(block_window, config, on_distil, fold=fold)
+            return self._context_model(block_window, config, _operator(config), fitted)
+
+        name = ("anew", own.learner)
+        self._held.pop(name, None)
+        return TrainingContext(self._kept(name, make, most=_most(config)))
+
+    def _distilled(
+        self,
+        block_window: BlockWindow,
+        config: LayersConfig,
+        on_distil: OnDistil,
+        *,
+        fold: Callable[[torch.nn.Module], None] | None = None,
+    ) -> dict[str, torch.Tensor]:
+        on_distil()
+        try:
+            return distil(
+                self._base.model, block_window, _operator(config), self._reference.even_WT, fold=fold
+            )
+        except ValueError as error:
+            raise UserMistake(f'layers.context = "distil": {error}; take another') from None
 
     def _context_model(
         self,

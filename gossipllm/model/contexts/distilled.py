@@ -7,15 +7,15 @@ the run's output from the run's input, and to attend as the run's last block doe
 
 The base processes the reference windows block by block. Hidden states between blocks are files on disk; in memory are
 one block of the teacher, one student in float32 with its optimiser, and the finished students. The result depends only
-on the base, the block window, the configuration and the reference windows, up to rounding: processors add in different
-orders.
+on the base with what is mounted on it, the block window, the configuration and the reference windows, up to rounding:
+processors add in different orders.
 
 Axes: W windows of the reference set, T tokens, B windows at a time, H width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import count, pairwise
@@ -68,11 +68,14 @@ def distil(
     reference_WT: Windows,
     *,
     fill: Fill | None = None,
+    fold: Callable[[torch.nn.Module], None] | None = None,
 ) -> dict[str, torch.Tensor]:
     """The students' tensors in bfloat16, with the names of the blocks whose places they take.
 
-    For a model with blocks on the meta device, `fill` gives each block its numbers before it is used; afterwards they
-    are freed. Raises `ValueError` where there are no reference windows or the block window exceeds the model.
+    Where an adapter is mounted on the model, `fold` adds it to the numbers of a copy of a block, from which a student
+    begins. For a model with blocks on the meta device, `fill` gives each block its numbers before it is used;
+    afterwards they are freed. Raises `ValueError` where there are no reference windows or the block window exceeds the
+    model.
     """
     if not len(reference_WT):
         raise ValueError("reference_WT must hold at least one window")
@@ -93,6 +96,8 @@ def distil(
             # `todo`: runs whose student is not fitted yet, by their first block. `ends`: all runs by their last block.
             if index in todo:
                 students[index] = deepcopy(block).float()
+                if fold is not None:
+                    fold(students[index])
             past = {index}
             if (run := ends.get(index)) is not None:
                 _Fit(passage, block, run, hidden, config).fit(students[run[0]])

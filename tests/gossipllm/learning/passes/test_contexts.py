@@ -68,6 +68,25 @@ def test_within_distilled_blocks_the_adapter_takes_no_part(config: Config, pools
         assert np.array_equal(value, moved.state[name]) == (".layers.0." in name), name
 
 
+def test_blocks_that_are_distilled_anew_do_the_work_of_this_peers_adapter(config: Config, pools: Any) -> None:
+    """With as many students as blocks nothing is lost but by rounding, so the context predicts as the peer does."""
+    training = TrainingConfig(batch_windows=4, learning_rate=1e-2, warmup_steps=0)
+    layers = LayersConfig(count=1, context="distil", distil_steps=1, ratio=1.0)
+    anew = replace(layers, distil_anew=True)
+    losses: dict[bool, float] = {}
+    for own in (True, False):
+        pool, learner, reply = pools.pool_of(config(layers=anew if own else layers, training=training))
+        for number in range(1, 5):
+            pools.train(pool, learner, number, units=pools.layer_units(reply, 1))
+
+        done = pools.train(pool, learner, 5, units=pools.layer_units(reply, 0))
+
+        assert (done.contexts == ()) == own, "nobody else can use it"
+        losses[own] = done.train_loss
+
+    assert losses[True] < losses[False] - 0.05, "the other block has learned, too"
+
+
 def test_a_context_that_one_made_another_trains_within(config: Config, pools: Any) -> None:
     layers = LayersConfig(count=1, context="distil", distil_steps=20, ratio=1.0)
     pool, maker, reply = pools.pool_of(config(layers=layers))
