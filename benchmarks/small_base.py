@@ -119,7 +119,8 @@ def _make(
     torch.set_num_threads(1)  # the threads are at work in `Replicas`, a batch's share each
     corpus = work / "corpus.txt"
     corpus.write_text("\n".join(texts), encoding="utf-8")
-    tokenizer = make_tokenizer(corpus, size=base.vocabulary)
+    with corpus.open(encoding="utf-8", newline="") as lines:
+        tokenizer = make_tokenizer(lines, size=base.vocabulary)
     stream = _stream(texts, tokenizer)
     run = _new_run(base, stream, len(tokenizer), threads)
     size = sum(weight.numel() for weight in run.model.parameters())

@@ -23,6 +23,10 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "peers.commands.demo.command:demo",
         "Four real peers on this machine, from nothing to a trust matrix.",
     ),
+    "new-base": (
+        "gossipllm.commands.new_base:new_base",
+        "Make a random model for peers to pre-train together.",
+    ),
     "init": ("peers.commands.init:init", "Make a home folder for a peer on this device."),
     "config": ("peers.commands.config:config", "Show the settings of a peer, or explain one."),
     "run": ("peers.commands.run:run", "Run the peer of a home folder: train, gossip, merge."),

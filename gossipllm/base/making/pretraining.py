@@ -124,7 +124,8 @@ def tokenizer_for(recipe: ModelRecipe, text: Path) -> PreTrainedTokenizerFast:
     """The tokenizer that the recipe shares with another embedded model, or one made from the training text."""
     if recipe.tokenizer_of:
         return load_tokenizer(model_folder(recipe.tokenizer_of))
-    return make_tokenizer(text, size=recipe.vocabulary)
+    with text.open(encoding="utf-8", newline="") as lines:
+        return make_tokenizer(lines, size=recipe.vocabulary)
 
 
 def budgeted(model: str, tokens: int, seed: int) -> PretrainingConfig:

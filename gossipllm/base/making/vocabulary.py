@@ -7,7 +7,7 @@ adapters have to learn. The text is not normalised: decoding returns what was en
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import cast
 
@@ -40,8 +40,8 @@ answers only. The space before an answer belongs to the answer, because it is pa
 _DOCUMENTS_A_BATCH = 512
 
 
-def make_tokenizer(corpus: Path, *, size: int) -> PreTrainedTokenizerFast:
-    """Train a tokenizer on a text file. Id 0 is the beginning and the end of a text, id 1 is padding."""
+def make_tokenizer(texts: Iterable[str], *, size: int) -> PreTrainedTokenizerFast:
+    """Train a tokenizer on texts or lines of them. Id 0 is the beginning and the end of a text, id 1 is padding."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -51,7 +51,7 @@ def make_tokenizer(corpus: Path, *, size: int) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train([str(corpus)], trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=END_OF_TEXT,

@@ -124,9 +124,8 @@ def test_training_learns_a_stream_that_repeats() -> None:
 
 
 def test_an_exported_folder_holds_model_and_tokenizer(tmp_path: Path) -> None:
-    corpus = tmp_path / "train.txt"
-    corpus.write_text("the same words and the same words and other words\n" * 20)
-    tokenizer: Any = make_tokenizer(corpus, size=300)
+    words = ["the same words and the same words and other words\n"] * 20
+    tokenizer: Any = make_tokenizer(words, size=300)
     export(tiny_run(steps=1).model, tokenizer, tmp_path / "model")
     names = {path.name for path in (tmp_path / "model").iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
