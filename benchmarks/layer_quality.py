@@ -8,7 +8,8 @@ and averages by itself.
 Four tables, each of test perplexity after the last merge, with its difference on the same seed from LoRA on all blocks:
 
     sampling     8, 16 and 24 peers, Dirichlet 0.1 and 1: windows drawn by importance, uniformly, in turn
-    context      what the other blocks are meanwhile: as they are, in 8 or 4 bits, 3/4 to 1/4 kept or distilled
+    context      what the other blocks are meanwhile: as they are, in 8 or 4 bits, 3/4 to 1/4 kept or distilled, once
+                 from the base or in each round with the peer's adapter
     missing      whose weights count for a block that some did not train: of those who did (renorm, as in LEFF), of
                  those and oneself (kept), or all, those of absent ones for one's own (self)
     budget       against LoRA on all blocks that sends as many bytes, and against one that takes as much memory; and all
@@ -98,9 +99,13 @@ CONTEXT: Final = (
     *(
         Case(
             f"window, {share} of the others {verb}",
-            settings=(f'layers.context="{operator}"', f"layers.ratio={ratio}"),
+            settings=(f'layers.context="{operator}"', f"layers.ratio={ratio}", *more),
         )
-        for operator, verb in (("drop", "kept"), ("distil", "distilled"))
+        for operator, verb, more in (
+            ("drop", "kept", ()),
+            ("distil", "distilled", ()),
+            ("distil", "distilled anew in each round", ("layers.distil_anew=true",)),
+        )
         for share, ratio in (("3/4", 0.75), ("1/2", 0.5), ("1/4", 0.25))
     ),
 )

@@ -39,8 +39,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path))
-@click.argument("peer", metavar="I")
-@click.argument("neighbour", metavar="J")
+@click.argument("peers", metavar="[I] [J]", nargs=-1)
 @click.option("--round", "at_round", type=int, metavar="R", help="Round R of I. Default: its latest.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document (schema 1, below) instead.")
 @click.option(
@@ -49,13 +48,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Load the model and measure, where the adapters of that round are at hand.",
 )
-def explain(
-    path: Path, peer: str, neighbour: str, at_round: int | None, as_json: bool, measure: bool
-) -> None:
+def explain(path: Path, peers: tuple[str, ...], at_round: int | None, as_json: bool, measure: bool) -> None:
     """Say why peer I gives neighbour J the weight that it does.
 
     PATH is a peer's home, a folder that holds several, or a simulation's results. I and J are names, ids, or
-    ends of ids; where they are the same, it is about I's own weight.
+    ends of ids; where they are the same, it is about I's own weight. In one peer's home I may be left out, and
+    without J the page is about that peer's own weight.
 
     The page says what J did by itself and why it was left out, if it was, what was known of it when the row was
     made, how that became a weight, what the guard made of it,
@@ -65,7 +63,7 @@ def explain(
 
     \b
     Examples:
-      gossipllm trust explain ~/.gossipllm anna bert
+      gossipllm trust explain ~/.gossipllm bert
       gossipllm trust explain runs/demo anna bert --round 3
       gossipllm trust explain runs/demo anna anna --no-measure
       gossipllm trust explain runs/demo anna bert --json | jq .without
@@ -127,13 +125,28 @@ def explain(
       blocked         why I's owner blocked J; null where J is not blocked
     """
     run = read_run(path)
-    case = case_of(run, peer, neighbour, at_round)
+    case = case_of(run, *_pair(run, peers), at_round)
     told = _measured(run, case) if measure else _recorded(case, "--no-measure was given")
     told = msgspec.structs.replace(told, blocked=_blocked(run, case))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(told), indent=2).decode())
     else:
         print_page(told, Console(highlight=False))
+
+
+def _pair(run: HistoryRun, named: tuple[str, ...]) -> tuple[str, str]:
+    """The learner and the other one. Raises `UserMistake` where it is not clear who is meant."""
+    alone = run.members[0].peer if len(run.members) == 1 else ""
+    match named:
+        case (peer, neighbour):
+            return peer, neighbour
+        case (neighbour,) if alone:
+            return alone, neighbour
+        case () if alone:
+            return alone, alone
+        case _:
+            names = ", ".join(escaped(member.name or member.peer) for member in run.members[:20])
+            raise UserMistake(f"name two of the peers here, the learner first: {names}")
 
 
 def _recorded(case: Case, why: str) -> Explanation:

@@ -41,6 +41,22 @@ def document(told: Any) -> dict[str, Any]:
     return json.loads(result.stdout)
 
 
+def test_in_a_home_its_own_peer_need_not_be_named(told: Any, document: dict[str, Any]) -> None:
+    quick = ("--no-measure", "--json")
+    short, own = (json.loads(explain(told.home, *who, *quick).stdout) for who in (("bert",), ()))
+
+    assert short["peer"] == document["peer"]
+    assert short["neighbour"] == document["neighbour"]
+    assert own["peer"] == own["neighbour"] == document["peer"]
+
+
+def test_it_is_about_two_peers_and_says_which_there_are(told: Any) -> None:
+    named = explain(told.home, "anna", "bert", "carl")
+
+    assert named.exit_code == 2
+    assert "name two of the peers here, the learner first: anna" in named.stderr
+
+
 def test_leaving_a_neighbour_out_is_what_the_learner_evaluates(told: Any, document: dict[str, Any]) -> None:
     without = document["without"]
     assert without["why"] == ""
