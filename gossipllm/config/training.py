@@ -61,6 +61,10 @@ class TrainingConfig:
     smaller learning rates at an equal loss on the new text; 4 and 8 learned badly (benchmarks/forgetting.py, one seed).
     """
 
+    order: Literal["rounds", "once"] = "rounds"
+    """In what order text is read: shuffled anew in each of the "rounds"; or each window "once" before any is read
+    again, from round to round and across restarts, as in pre-training on a stream."""
+
     seed: int = 0
     """Seed of the split and of the batches, 0 to 2^31 - 1."""
 

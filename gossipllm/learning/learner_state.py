@@ -122,7 +122,8 @@ def saved(now: LearnerState, config: LearnerConfig, names: Fingerprints) -> Cont
         moved_round=now.moved_round,
         averaged=now.averaged,
     )
-    needed = config.sends_start or "progress" in config.evidence
+    # Outer momentum is of moves from there.
+    needed = config.sends_start or "progress" in config.evidence or config.outer != "none"
     # Tensors that local steps did not touch are the same object in both, and are saved once.
     start = {name: value for name, value in now.start.items() if needed and value is not now.state[name]}
     mass = pushed.mass.arrays() if pushed else {}

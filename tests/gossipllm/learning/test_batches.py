@@ -26,6 +26,24 @@ def test_a_round_shows_every_window_once_before_it_repeats_one() -> None:
     assert sorted(seen.ravel().tolist()) == list(range(20))
 
 
+def test_text_that_is_read_once_goes_on_from_round_to_round_and_then_begins_again_in_another_order() -> None:
+    config = TrainingConfig(batch_windows=5, order="once")
+    rounds = [batches(20, config, round_number=turn, steps=2, taken=2 * turn) for turn in range(4)]
+
+    first, second = (np.concatenate(rounds[turn : turn + 2]).ravel() for turn in (0, 2))
+    assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(20))
+    assert not np.array_equal(first, second)
+
+
+def test_a_round_that_is_repeated_after_a_restart_reads_the_same_text() -> None:
+    config = TrainingConfig(batch_windows=5, order="once")
+
+    assert np.array_equal(
+        batches(20, config, round_number=7, steps=2, taken=3),
+        batches(20, config, round_number=0, steps=5, taken=0)[3:],
+    )
+
+
 def test_a_batch_is_never_larger_than_the_text() -> None:
     rows = batches(3, TrainingConfig(batch_windows=8), round_number=0, steps=2)
 

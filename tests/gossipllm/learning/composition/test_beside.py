@@ -155,6 +155,25 @@ def test_it_resumes_as_it_was(config: Config, pools: Any, given: dict[str, Any])
 
 
 @pytest.mark.parametrize("kind", ["nesterov", "noloco"])
+def test_a_peer_that_is_killed_before_it_merges_moves_as_far_as_one_that_was_not(
+    config: Config, pools: Any, kind: Outer
+) -> None:
+    """Momentum is of the move since the round began, so where it began is saved with what was trained."""
+    whole = config(outer=kind, training=FAST)
+    pool, (ada, bob) = learners_of(whole, pools)
+    theirs = pools.train(pool, bob)
+    pools.train(pool, ada)
+    pools.merge(pool, ada, (0.5, 0.5), theirs)
+    trained = pools.train(pool, ada, 2)
+    again = pools.new_learner(pool, whole)
+    pools.opened(pool, again, trained.snapshot)
+
+    kept, resumed = (pools.merge(pool, each, (0.5, 0.5), theirs) for each in (ada, again))
+
+    assert kept.snapshot == resumed.snapshot
+
+
+@pytest.mark.parametrize("kind", ["nesterov", "noloco"])
 def test_outer_momentum_changes_what_is_judged_and_what_is_taken_alike(
     config: Config, pools: Any, kind: Outer
 ) -> None:
