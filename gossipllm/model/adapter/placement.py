@@ -22,6 +22,7 @@ from gossipllm.config.choices import TRAINS, Train
 from gossipllm.model.adapter.anatomy import AdapterTensor, Anatomy, Cut
 from gossipllm.model.adapter.blueprint import Blueprint, named
 from gossipllm.model.adapter.names import A, B
+from gossipllm.model.adapter.norms import is_plain_norm
 from gossipllm.model.adapter.selection.coverage import Coverage
 from gossipllm.model.adapter.selection.selection import (
     Selection,
@@ -38,7 +39,6 @@ from gossipllm.model.adapter.sites import (
     NormSite,
     Site,
     WholeSite,
-    is_plain_norm,
 )
 from gossipllm.model.blocks import Linear, blocks_name, blocks_of, replace
 from gossipllm.model.heads import Attention

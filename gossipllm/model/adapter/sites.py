@@ -21,6 +21,7 @@ from transformers.pytorch_utils import Conv1D
 
 from gossipllm.model.adapter.dropout import Dropout, dropped
 from gossipllm.model.adapter.names import BIAS, WEIGHT, A, B
+from gossipllm.model.adapter.norms import constant, neutral_weight
 
 
 class Site(torch.nn.Module):
@@ -89,7 +90,8 @@ class LoraSite(Site):
 class LinearSite(Site):
     """Differences on a linear layer: y = frozen(x) + x dW' + db.
 
-    The differences are not added to the frozen weight: a small difference would be lost in rounding to bfloat16.
+    In bfloat16 the differences are not added to the frozen weight: a small one would be lost in rounding. In float32
+    they are, as in the exported model: three products in a step instead of five.
     """
 
     ends = (WEIGHT, BIAS)
@@ -99,8 +101,13 @@ class LinearSite(Site):
         self.outputs_first = not isinstance(frozen, Conv1D)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight, bias_PO = self.mounted.get(WEIGHT), self.mounted.get(BIAS)
+        # Not of packed weights: made whole for each product, they gain nothing.
+        plain = type(self.frozen) in (torch.nn.Linear, Conv1D) and self.weight.dtype == torch.float32
+        if weight is not None and plain and x.dtype == weight.dtype == torch.float32:
+            return self._of_sums(x, weight, bias_PO)
         y: torch.Tensor = self.frozen(x)
-        shape, weight, bias_PO = y.shape, self.mounted.get(WEIGHT), self.mounted.get(BIAS)
+        shape = y.shape
         if weight is not None:
             weight = weight.to(x.dtype)  # some families keep a few layers in float32
             weight_PIO = weight.transpose(1, 2) if self.outputs_first else weight
@@ -108,6 +115,11 @@ class LinearSite(Site):
         if bias_PO is not None:
             y = _grouped(y, bias_PO) + bias_PO[:, None]
         return y.view(shape)
+
+    def _of_sums(self, x: torch.Tensor, weight: torch.Tensor, bias_PO: torch.Tensor | None) -> torch.Tensor:
+        sums = self.weight + weight
+        y_PNO = torch.bmm(_grouped(x, sums), sums.transpose(1, 2) if self.outputs_first else sums)
+        return _biased(y_PNO, self.frozen, bias_PO).view(*x.shape[:-1], -1)
 
 
 class EmbeddingSite(Site):
@@ -139,7 +151,7 @@ class NormSite(Site):
 
     def __init__(self, name: str, frozen: torch.nn.Module) -> None:
         super().__init__(name, frozen)
-        self.neutral = _neutral_weight(frozen)
+        self.neutral = neutral_weight(frozen)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         weight_PO, bias_PO = self.mounted.get(WEIGHT), self.mounted.get(BIAS)
@@ -147,14 +159,10 @@ class NormSite(Site):
             return self.frozen(x)
         either = cast("torch.Tensor", bias_PO if weight_PO is None else weight_PO)
         scale_O = self.weight.float() + (1 - self.neutral)
-        constant = _constant(self.frozen, self.neutral, x.device)
-        normed = _grouped(functional_call(self.frozen, constant, (x.float(),)), either)
+        without = constant(self.frozen, self.neutral, x.device)
+        normed = _grouped(functional_call(self.frozen, without, (x.float(),)), either)
         y = normed * (scale_O if weight_PO is None else scale_O + weight_PO[:, None])
-        bias_O = cast("torch.Tensor | None", getattr(self.frozen, "bias", None))
-        for bias in (bias_O, None if bias_PO is None else bias_PO[:, None]):
-            if bias is not None:
-                y = y + bias
-        return y.to(x.dtype).view(x.shape)
+        return _biased(y, self.frozen, bias_PO).to(x.dtype).view(x.shape)
 
 
 class WholeSite(Site):
@@ -206,33 +214,15 @@ def _joined(made: Sequence[Any], dtype: torch.dtype) -> Any:
     return whole.to(dtype) if whole.is_floating_point() else whole
 
 
+def _biased(y_PNO: torch.Tensor, frozen: torch.nn.Module, bias_PO: torch.Tensor | None) -> torch.Tensor:
+    """With the module's bias and the differences from it, each where there is one."""
+    bias_O = cast("torch.Tensor | None", getattr(frozen, "bias", None))
+    for bias in (bias_O, None if bias_PO is None else bias_PO[:, None]):
+        if bias is not None:
+            y_PNO = y_PNO + bias
+    return y_PNO
+
+
 def _grouped(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """`(P, N, last axis)`, P as in `like`."""
     return values.reshape(like.shape[0], -1, values.shape[-1])
-
-
-def is_plain_norm(norm: torch.nn.Module) -> bool:
-    """Whether a norm is over the last axis of a tensor of any shape. Those of some families want heads in an axis of
-    their own, or divide the last axis into groups that a short probe does not have."""
-    try:
-        _neutral_weight(norm)
-    except (ValueError, IndexError, RuntimeError):
-        return False
-    return True
-
-
-def _neutral_weight(norm: torch.nn.Module) -> float:
-    """The weight with which a norm only normalises: 1, or 0 in families that add 1 to the weight."""
-    width = cast("torch.Tensor", norm.weight).shape[-1]
-    probe = torch.linspace(1, 2, width)[None]  # not constant, or a norm that subtracts the mean would give 0
-    with torch.no_grad():
-        zeroed: Any = functional_call(norm, _constant(norm, 0.0, probe.device), (probe,))
-    return 0.0 if zeroed.any() else 1.0
-
-
-def _constant(norm: torch.nn.Module, weight: float, device: torch.device) -> dict[str, torch.Tensor]:
-    """All parameters of a norm in float32: the weight filled with this value, the bias 0."""
-    return {
-        name: torch.full(value.shape, weight if name == "weight" else 0.0, device=device)
-        for name, value in norm.named_parameters()
-    }
