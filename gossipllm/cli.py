@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "init": ("peers.commands.init:init", "Make a home folder for a peer on this device."),
     "config": ("peers.commands.config:config", "Show the settings of a peer, or explain one."),
+    "plan": ("peers.commands.plan.command:plan", "Measure this device, and propose how its peer trains."),
     "run": ("peers.commands.run:run", "Run the peer of a home folder: train, gossip, merge."),
     "trust": ("trust.cli:trust", "Who learns from whom, and how much."),
     "sim": ("sim.cli:sim", "Many peers on this machine, in virtual time: compare methods."),

@@ -146,7 +146,7 @@ def _kind_text(kind: Any) -> str:
 
 def _wanted(kind: Any) -> str:
     choices = _choices(kind)
-    return ", ".join(_literal(choice) for choice in choices) if choices else _SCALARS[kind]
+    return ", ".join(literal(choice) for choice in choices) if choices else _SCALARS[kind]
 
 
 def _choices(kind: Any) -> tuple[object, ...]:
@@ -161,8 +161,8 @@ def _choice(choices: tuple[object, ...], value: object, where: str, path: tuple[
     if any(type(choice) is type(value) and choice == value for choice in choices):
         return value
     close = difflib.get_close_matches(value, [str(c) for c in choices], n=1) if isinstance(value, str) else []
-    hint = f"; did you mean {_literal(close[0])}?" if close else ""
-    listed = ", ".join(_literal(choice) for choice in choices)
+    hint = f"; did you mean {literal(close[0])}?" if close else ""
+    listed = ", ".join(literal(choice) for choice in choices)
     raise _mistake(where, path, f"must be one of {listed}, got {_shown(value)}{hint}")
 
 
@@ -181,9 +181,7 @@ def _tables(config: object, path: tuple[str, ...], about: str) -> Iterator[TomlT
     documented, hints = _docstrings(type(config)), get_type_hints(type(config), include_extras=True)
     values = {field.name: getattr(config, field.name) for field in _fields(type(config))}
     settings = (
-        TomlSetting(
-            name, _literal(value), _kind_text(hints[name]), " ".join(documented.get(name, "").split())
-        )
+        TomlSetting(name, literal(value), _kind_text(hints[name]), " ".join(documented.get(name, "").split()))
         for name, value in values.items()
         if not is_dataclass(value)
     )
@@ -220,7 +218,8 @@ def _docstrings(cls: type) -> dict[str, str]:
     return found
 
 
-def _literal(value: object) -> str:
+def literal(value: object) -> str:
+    """A value as TOML."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -231,7 +230,7 @@ def _literal(value: object) -> str:
         case str():
             return '"' + "".join(map(_escaped, value)) + '"'
         case tuple():
-            return "[" + ", ".join(_literal(item) for item in cast("tuple[object, ...]", value)) + "]"
+            return "[" + ", ".join(literal(item) for item in cast("tuple[object, ...]", value)) + "]"
         case _:
             raise TypeError(f"{type(value).__name__} has no form in TOML here")
 
