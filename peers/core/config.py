@@ -115,6 +115,11 @@ class DefenceConfig:
     own_share: float = 0.1
     """Least weight of this peer itself in a merge, 0 to 1. Guess: what it has beside nine equal neighbours."""
 
+    credit: float = 2.0
+    """How much the standing that a neighbour earned in earlier rounds counts in its weight, 0 to 4: the power of its
+    part of the median standing. Gains then count up to the median gain. 0 weighs by this round's gains alone. Needs
+    `confirm`. With 2, attackers that lower the loss in some rounds only had half the weight (sim/FINDINGS.md)."""
+
     fruitless: int = 3
     """Rounds in a row whose neighbours were tried and that brought no whole merge, after which this peer stops asking
     for a while (`peers.core.asking`); 0 to 100, 0 never stops. Needs `confirm`. Guess: relatives may be refused in the
@@ -133,6 +138,8 @@ class DefenceConfig:
             raise ValueError(f"row_errors must be in 0..10, got {self.row_errors}")
         if not 0 <= self.bind_rows <= 64:
             raise ValueError(f"bind_rows must be in 0..64, got {self.bind_rows}")
+        if not 0 <= self.credit <= 4:
+            raise ValueError(f"credit must be in 0..4, got {self.credit}")
         for name in ("newcomers", "own_share"):
             value: float = getattr(self, name)
             if not 0 <= value <= 1:
@@ -152,6 +159,7 @@ NO_DEFENCE: Final = DefenceConfig(
     commit=False,
     newcomers=1.0,
     own_share=0.0,
+    credit=0.0,
     fruitless=0,
     patience=0,
 )

@@ -76,6 +76,11 @@ class Fault:
     def forged(self, scene: Scene) -> Forgery:
         return Forgery(scene.state, scene.start)
 
+    def is_hostile(self, round_: int) -> bool:
+        """Whether what is published in this round may be anything else than what was trained."""
+        del round_
+        return True
+
     def claimed(self, trained: Trained) -> Trained:
         """What it says about its work, beside the forged update."""
         return trained

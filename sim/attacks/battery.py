@@ -72,7 +72,8 @@ def scenario_of(
         methods=methods,
         data=TextConfig(
             window_tokens=32,
-            trust_windows=8,
+            # As many as a peer has by default: fewer are not split into those that propose and those that judge.
+            trust_windows=16,
             test_windows=24,
             partition=PartitionConfig(kind="iid", train_tokens=1024, trust_tokens=512, test_tokens=1024),
         ),

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from sim.adversaries.table import ADVERSARIES
 from sim.attacks.battery import ALONE, Cell, peaceful_cell
 from sim.experiments.measuring.metrics import RunMetrics
 
@@ -46,8 +47,9 @@ class CellResult(msgspec.Struct, frozen=True, kw_only=True):
 
     `mean` and `worst` are ratios: the mean over peers and seeds, and the largest of all. `kept` is the share of the
     gain without attack, None where there was none. `weight` is the largest weight of all attackers together after
-    `TRUSTED_AFTER` rounds, `refused` the share of refused merges, `triggered` the success of a backdoor, None without
-    one. `misses` names the limits that are not met.
+    `TRUSTED_AFTER` rounds, and `hostile` the same over the rounds in which they attack: who alternates publishes in the
+    other rounds what an honest peer does, and its weight there does no harm. `refused` is the share of refused merges,
+    `triggered` the success of a backdoor, None without one. `misses` names the limits that are not met.
     """
 
     attack: str
@@ -59,6 +61,7 @@ class CellResult(msgspec.Struct, frozen=True, kw_only=True):
     clean: float
     kept: float | None
     weight: float
+    hostile: float
     refused: float
     triggered: float | None
     misses: tuple[str, ...]
@@ -75,12 +78,15 @@ def judged(cell: Cell, runs: Mapping[tuple[Cell, int], RunMetrics], limits: Limi
     mean, without = (statistics.fmean(map(statistics.fmean, each)) for each in (attacked, peaceful))
     worst = max(map(max, attacked))
     kept = (1 - mean) / (1 - without) if without < 1 else None
-    weights, triggered = list[float](), list[float]()
+    weights, hostile, triggered = list[float](), list[float](), list[float]()
+    fault = ADVERSARIES[cell.attack].fault()
     refused = rounds = 0
     for seed in seeds:
         attack = runs[cell, seed].attack
         assert attack is not None, "a cell is under attack"
-        weights.append(max(attack.weights[TRUSTED_AFTER:], default=0.0))
+        late = list(enumerate(attack.weights))[TRUSTED_AFTER:]
+        weights.append(max((weight for _, weight in late), default=0.0))
+        hostile.append(max((weight for round_, weight in late if fault.is_hostile(round_)), default=0.0))
         refused += attack.refused
         rounds += attack.rounds
         triggered += [] if attack.triggered is None else [attack.triggered]
@@ -100,6 +106,7 @@ def judged(cell: Cell, runs: Mapping[tuple[Cell, int], RunMetrics], limits: Limi
         clean=without,
         kept=kept,
         weight=weight,
+        hostile=statistics.fmean(hostile),
         refused=refused / max(1, rounds),
         triggered=statistics.fmean(triggered) if triggered else None,
         misses=tuple(name for name, missed in misses.items() if missed),

@@ -20,7 +20,7 @@ def print_results(results: Sequence[CellResult], limits: Limits, console: Consol
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     for name in ("attack", "by", "method"):
         table.add_column(name, no_wrap=True)
-    for name in ("mean", "worst", "clean", "kept", "weight", "lost", "n"):
+    for name in ("mean", "worst", "clean", "kept", "weight", "hostile", "lost", "n"):
         table.add_column(name, justify="right", no_wrap=True)
     backdoor = any(one.triggered is not None for one in results)
     if backdoor:
@@ -35,6 +35,7 @@ def print_results(results: Sequence[CellResult], limits: Limits, console: Consol
             f"{one.clean:.3f}",
             _marked("-" if one.kept is None else f"{one.kept:.2f}", "kept" in one.misses),
             _marked(f"{one.weight:.3f}", "weight" in one.misses),
+            f"{one.hostile:.3f}",
             f"{one.refused:.0%}",
             str(one.seeds),
             *(["-" if one.triggered is None else f"{one.triggered:.0%}"] if backdoor else []),
@@ -57,7 +58,8 @@ def legend(limits: Limits) -> str:
         f"mean, worst: test perplexity of honest peers over the same peer alone; worst at most {limits.worst:g}\n"
         f"clean: the mean without an attack; kept: the share of that gain that is left, at least "
         f"{limits.kept_from_one:g} with one attacker and {limits.kept_from_some:g} with 30 %\n"
-        f"weight: of all attackers together, after three rounds, at most {limits.weight:g}\n"
+        f"weight: the largest of all attackers together after three rounds, at most {limits.weight:g}; hostile: of the "
+        f"rounds in which they attack\n"
         f"lost: merges that the guard refused; n: seeds; trigger: how often a backdoor works; !: beyond a limit"
     )
 

@@ -224,6 +224,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "defence.commit": (_DEFENDED,),
     "defence.share": (_DEFENDED, _CONFIRMS),
     "defence.newcomers": (_DEFENDED, _CONFIRMS),
+    "defence.credit": (_DEFENDED, _CONFIRMS),
     "defence.bind_rows": (_DEFENDED, _CONFIRMS),
     # -- settle --
     "settle.patience": (_SETTLES,),

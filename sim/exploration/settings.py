@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, LearnerConfig
@@ -111,7 +111,7 @@ def _defence(rng: random.Random) -> DefenceConfig:
     """Mostly the defaults, else any."""
     if rng.random() < 0.5:
         return DefenceConfig()
-    return DefenceConfig(
+    drawn = DefenceConfig(
         confirm=rng.random() < 0.8,
         share=rng.choice((0.05, 0.1, 0.5, 1.0)),
         errors=rng.choice((0.0, 1.0, 3.0)),
@@ -123,6 +123,8 @@ def _defence(rng: random.Random) -> DefenceConfig:
         row_errors=rng.choice((0.0, 1.0, 3.0)),
         fruitless=rng.choice((0, 1, 2, 5)),
     )
+    # Where newcomers have no bound, standing says nothing about weights either.
+    return replace(drawn, credit=0.0) if drawn.newcomers == 1 else drawn
 
 
 def _settle(rng: random.Random) -> SettleConfig:

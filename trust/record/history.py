@@ -90,6 +90,9 @@ class Begun(_Record, frozen=True, kw_only=True, tag="begun"):
     """Weight at which neighbours are tried by themselves; 0 where they are not."""
     train_tokens: int = 0
     """Tokens of this peer's own text that it trains on; 0 where not known."""
+    credit: float | msgspec.UnsetType = msgspec.UNSET
+    """How much the standing of neighbours counts in their weights (`trust.rows.bounds.by_credit`); unset, and left out
+    of the file, where it does not."""
 
 
 class Seen(

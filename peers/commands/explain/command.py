@@ -104,8 +104,9 @@ def explain(path: Path, peers: tuple[str, ...], at_round: int | None, as_json: b
       left_out[]      all that were left out of the row: peer, name, left,
                       twin_of, gain, error
       shared[]        stands (may have weight), others (nearly identical)
-      steps           J's weight by_evidence, by_gain, bounded; newcomers,
-                      newcomers_bind, own_share, own_share_binds
+      steps           J's weight by_evidence, by_gain (credited: also by
+                      standing), bounded; newcomers, newcomers_bind,
+                      own_share, own_share_binds
       course          training alone: alone (its loss, estimated), ahead
       discarded       the part of the exact mixture that the merge lacks
       judged, judged_error

@@ -38,6 +38,7 @@ def begun_record(peer: PeerId, config: CoreConfig, *, round_: int, opened: Opene
         own_share=config.defence.own_share if config.round.guard else 0.0,
         share=config.defence.share if config.confirms else 0.0,
         train_tokens=opened.train_tokens,
+        credit=(config.defence.credit or msgspec.UNSET) if config.confirms else msgspec.UNSET,
     )
 
 

@@ -14,8 +14,11 @@ class BaitAndSwitch(Fault):
     honest: int = 3
     times: float = 1.0
 
+    def is_hostile(self, round_: int) -> bool:
+        return round_ >= self.honest
+
     def forged(self, scene: Scene) -> Forgery:
-        if scene.round < self.honest:
+        if not self.is_hostile(scene.round):
             return Forgery(scene.state, scene.start)
         return Forgery(scene.workshop.scaled(scene.state, -self.times), scene.start)
 
@@ -27,8 +30,11 @@ class Alternation(Fault):
     turn: int = 1
     times: float = 1.0
 
+    def is_hostile(self, round_: int) -> bool:
+        return round_ // self.turn % 2 == 1
+
     def forged(self, scene: Scene) -> Forgery:
-        if scene.round // self.turn % 2 == 0:
+        if not self.is_hostile(scene.round):
             return Forgery(scene.state, scene.start)
         return Forgery(scene.workshop.scaled(scene.state, -self.times), scene.start)
 
@@ -39,6 +45,9 @@ class SlowDrift(Fault):
     the first round, nothing after 1 / step rounds, the opposite later."""
 
     step: float = 0.25
+
+    def is_hostile(self, round_: int) -> bool:
+        return round_ > 0
 
     def forged(self, scene: Scene) -> Forgery:
         return Forgery(scene.workshop.scaled(scene.state, 1 - self.step * scene.round), scene.start)

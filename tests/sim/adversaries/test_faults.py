@@ -177,6 +177,7 @@ def test_timed_attackers_follow_their_schedule(
             honest = products(one.state)[module]
             size = float(np.abs(honest).max())
             assert np.abs(product - expected * honest).max() <= 4 * ROUNDING * size
+    assert [fault.is_hostile(round_) for round_ in range(len(times))] == [time != 1 for time in times]
 
 
 def test_a_replay_stays_with_the_first_it_heard(scene: MakeScene, trained: Answers) -> None:

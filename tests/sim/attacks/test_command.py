@@ -26,6 +26,7 @@ def result(**changes: object) -> CellResult:
         "clean": 0.93,
         "kept": 0.71,
         "weight": 0.012,
+        "hostile": 0.007,
         "refused": 0.25,
         "triggered": None,
         "misses": ("worst",),
@@ -106,5 +107,5 @@ def test_a_narrow_console_cuts_off_no_number() -> None:
 
     assert row.split() == [
         *("a-name-of-thirty-six-characters-long", "30%", "learned+rowguard", "0.950", "1.031", "!"),
-        *("0.930", "0.71", "0.012", "25%", "5", "12%"),
+        *("0.930", "0.71", "0.012", "0.007", "25%", "5", "12%"),
     ]

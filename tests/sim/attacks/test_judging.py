@@ -83,6 +83,16 @@ def test_weight_counts_after_three_rounds() -> None:
     assert result(BAIT, run(90.0, 180.0, weights=(0.5, 0.5, 0.5, 0.05))).misses == ()
 
 
+def test_the_weight_in_rounds_without_an_attack_stands_apart() -> None:
+    weights = (0.0, 0.0, 0.0, 0.01, 0.2, 0.03)
+
+    turns = result(Cell("alternation", 0.3, "s3"), run(90.0, 180.0, weights=weights))
+    always = result(BAIT, run(90.0, 180.0, weights=weights))
+
+    assert (turns.weight, turns.hostile) == (0.2, 0.03)
+    assert (always.weight, always.hostile) == (0.2, 0.2)
+
+
 @pytest.mark.parametrize(("attackers", "misses"), [(1.0, ("kept",)), (0.3, ()), (0.5, ())])
 def test_more_of_the_gain_must_be_kept_from_one_attacker(attackers: float, misses: tuple[str, ...]) -> None:
     attacked = run(94.0, 188.0, weights=(0.0,))

@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from trust.rows.bounds import bounded, by_gain
+from trust.rows.bounds import bounded, by_credit, by_gain
+from trust.rows.standing import lowered, raised
 
 
 def test_newcomers_have_a_joint_cap_and_what_is_taken_goes_to_the_peer_itself() -> None:
@@ -37,3 +38,33 @@ def test_weights_go_by_what_each_neighbour_gives_and_the_rest_stays_at_home() ->
 def test_equal_gains_leave_a_row_as_it_is() -> None:
     assert by_gain((0.2, 0.5, 0.3), (0.1, 0.1)) == pytest.approx((0.2, 0.5, 0.3))
     assert by_gain((1.0,), ()) == (1.0,)
+
+
+def test_a_gain_counts_up_to_the_median_gain() -> None:
+    row = by_credit((0.1, 0.3, 0.3, 0.3), (0.01, 0.01, 0.05), (0.0, 0.0, 0.0), credit=2.0)
+    assert row == pytest.approx((0.1, 0.3, 0.3, 0.3))
+
+
+def test_who_has_less_standing_than_the_median_has_less_weight_by_the_power() -> None:
+    row = by_credit((0.1, 0.3, 0.3, 0.3), (0.01, 0.01, 0.01), (1.0, 0.5, 0.25), credit=2.0)
+    assert row == pytest.approx((0.1 + 0.3 * 0.75, 0.3, 0.3, 0.3 / 4))
+
+
+def test_whoever_alternates_between_gain_and_harm_has_a_ninth_of_a_steady_neighbours_weight() -> None:
+    steady, fickle = 0.0, 0.0
+    for round_ in range(4):
+        steady = raised(steady)
+        fickle = raised(fickle) if round_ % 2 == 0 else lowered(fickle)
+    row = by_credit((0.1, 0.45, 0.45), (0.01, 0.03), (steady, fickle), credit=2.0)
+    assert row[2] < row[1] / 9
+
+
+def test_where_most_have_no_standing_yet_standing_says_nothing() -> None:
+    row = by_credit((0.1, 0.3, 0.3, 0.3), (0.01, 0.01, 0.01), (1.0, 0.0, 0.0), credit=2.0)
+    assert row == pytest.approx((0.1, 0.3, 0.3, 0.3))
+
+
+def test_without_credit_weights_go_by_the_gains_of_the_round() -> None:
+    row, gains = (0.1, 0.5, 0.4), (0.2, 0.05)
+    assert by_credit(row, gains, (0.0, 1.0), credit=0.0) == by_gain(row, gains)
+    assert by_credit((1.0,), (), (), credit=2.0) == (1.0,)

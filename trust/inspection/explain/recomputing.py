@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec import UNSET
+
 from trust.inspection.explain.case import Case, recorded
 from trust.record.history import Seen
-from trust.rows.bounds import bounded, by_gain
+from trust.rows.bounds import bounded, by_credit
 from trust.rows.config import strategy_of
 from trust.rows.rows import Row, candidate_rows, shrunk
 from trust.rows.standing import has_seat
@@ -90,10 +92,12 @@ def candidates_of(case: Case) -> tuple[tuple[CandidateSteps, ...], str]:
 def _steps(case: Case, kept: Sequence[Seen], temperature: float | None, row: Row) -> CandidateSteps:
     """The steps of a row over the neighbours that were not left out."""
     gains = [seen.gain for seen in kept if seen.gain is not None]
-    weighed = by_gain(row, gains) if len(gains) == len(kept) else row
+    standings = [seen.standing for seen in kept]
+    credit = case.begun.credit if case.begun and case.begun.credit is not UNSET else 0.0
+    weighed = by_credit(row, gains, standings, credit=credit) if len(gains) == len(kept) else row
     within = weighed
     if case.begun is not None:
-        seated = [has_seat(seen.standing) for seen in kept]
+        seated = [has_seat(standing) for standing in standings]
         within = bounded(weighed, seated, newcomers=case.begun.newcomers, own_share=case.begun.own_share)
     return CandidateSteps(
         temperature,

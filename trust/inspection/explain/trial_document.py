@@ -50,12 +50,14 @@ class WeightSteps(msgspec.Struct, frozen=True, kw_only=True):
     """The weight that is explained, on its way from evidence to the row, before the guard.
 
     `by_evidence` is the strategy's weight, `by_gain` the same after neighbours were weighed by their measured gains,
-    `bounded` after the bounds. `newcomers` is the largest joint weight of neighbours without a seat, `own_share` the
-    least of the peer itself; `newcomers_bind` and `own_share_binds` say whether they changed this row.
+    and by their standing where it is `credited`, `bounded` after the bounds. `newcomers` is the largest joint weight of
+    neighbours without a seat, `own_share` the least of the peer itself; `newcomers_bind` and `own_share_binds` say
+    whether they changed this row.
     """
 
     by_evidence: float
     by_gain: float
+    credited: bool
     bounded: float
     newcomers: float
     newcomers_bind: bool

@@ -87,9 +87,15 @@ def of_steps(steps: WeightSteps, me: str) -> list[str]:
     """How gains and bounds changed the weight."""
     lines: list[str] = []
     if steps.by_gain != steps.by_evidence:
+        counted = (
+            "gain, which counts up to the median gain, and by its standing against the median standing, over the "
+            "largest product of the two"
+            if steps.credited
+            else "gain over the largest"
+        )
         lines.append(
             f"Evidence alone gives {percent(steps.by_evidence)}. Each neighbour's weight is multiplied by its measured "
-            f"gain over the largest, and {me} keeps the rest, which makes it {percent(steps.by_gain)}."
+            f"{counted}, and {me} keeps the rest, which makes it {percent(steps.by_gain)}."
         )
     bounds: list[str] = []
     if steps.newcomers_bind:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from msgspec import UNSET
+
 from trust.inspection.explain.case import Case
 from trust.inspection.explain.recomputing import Recomputed
 from trust.inspection.explain.trial_document import (
@@ -69,6 +71,7 @@ def weight_steps(case: Case, again: Recomputed) -> WeightSteps | None:
     return WeightSteps(
         by_evidence=step.by_evidence[index],
         by_gain=step.by_gain[index],
+        credited=begun.credit is not UNSET,
         bounded=step.row[index],
         newcomers=begun.newcomers,
         newcomers_bind=_newcomers(case, step.by_gain) > begun.newcomers,

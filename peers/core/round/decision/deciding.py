@@ -58,7 +58,7 @@ from peers.core.round.stages import (
 )
 from peers.core.saved import LocalSteps, Saved
 from trust.record.history import Guard
-from trust.rows.bounds import Row, bounded, by_gain
+from trust.rows.bounds import Row, bounded, by_credit
 from trust.rows.config import strategy_of
 from trust.rows.priors import believed
 from trust.rows.rows import (
@@ -180,12 +180,13 @@ class Decider:
 
     def _bounded(self, row: Row, participants: Participants) -> Row:
         defence = self._config.defence
-        seated = [has_seat(one.standing) for one in participants.members]
+        standings = [one.standing for one in participants.members]
         gains = [one.gain for one in participants.members if one.gain is not None]
         if len(gains) == len(participants.members):
-            row = by_gain(row, gains)
+            row = by_credit(row, gains, standings, credit=defence.credit)
         # Without confirmed gains nobody can earn a seat.
         newcomers = defence.newcomers if self._confirms else 1.0
+        seated = [has_seat(standing) for standing in standings]
         return bounded(row, seated, newcomers=newcomers, own_share=defence.own_share)
 
     def absorb(self, participants: Participants) -> Step:

@@ -149,6 +149,20 @@ def test_the_page_of_the_own_weight_lists_all_that_were_left_out(tell: Story) ->
     ]
 
 
+def test_a_weight_by_standing_is_computed_again_and_said_to_be_one(tell: Story) -> None:
+    # Equal gains; cleo has half of the standing that the median has, and so a quarter of the weight.
+    seen = (
+        tried("bert", weight=1 / 3, gain=0.04, standing=1.0),
+        tried("cleo", weight=1 / 12, gain=0.04, standing=0.5),
+    )
+
+    told = tell("cleo", seen, {"credit": 2.0})
+
+    assert "by its standing against the median standing" in told.text
+    assert "which makes it 8.3 %" in told.text
+    assert told.document["steps"]["credited"]
+
+
 def test_the_weight_before_and_after_gains_and_bounds_is_shown(tell: Story) -> None:
     # Uniform gives a third each; the gains leave cleo half of that; newcomers may have a quarter together.
     seen = (tried("bert", weight=1 / 6, gain=0.04), tried("cleo", weight=1 / 12, gain=0.02))
