@@ -8,8 +8,9 @@ arithmetic that gives them to the last digit; sizes of this project are those of
 * Adapters: LoRA of rank 4 on attention and MLP, in float32 as published; here in bfloat16.
 * Logits: the paper forwards about 100,000 tokens of the reference set, 200 windows of 512, but its code compares the
   last position of each window only. Dense: every logit in float32. Sparse: the 100 largest of each row, as three int64
-  indices and a float32. Here, the same rows take an index of 16 bits and a float32 (`s3-text`, `s3-code`), and the
-  default evidence is 8 log-probabilities in bfloat16 at each of 23 positions of 20 windows.
+  indices and a float32. Here, the same rows take an index of 16 bits and a float32 (`s3-text`, `s3-code`). The default
+  evidence is 8 log-probabilities at each position of 20 windows of 64 bytes, of the embedded base after 10 steps
+  (`prediction_sizes.py`).
 * The paper says that the sparse encoding reduces the size to 0.014 %. Its own two figures give 1.4 %, 0.014 as a ratio.
 """
 
@@ -22,13 +23,12 @@ from typing import Final
 
 import numpy as np
 import torch
+from prediction_sizes import predicted
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from gossipllm.config import EMBEDDED, AdapterConfig, ReferenceConfig
+from gossipllm.config import AdapterConfig, ReferenceConfig
 from gossipllm.model.adapter.placement import attach
-from gossipllm.model.loading.models import load_tokenizer
-from gossipllm.text.reference import load_reference
-from wire.logits import RowsShape
+from wire.logits import RowsShape, encode_rows
 from wire.units import encode_offered
 
 RANK: Final = 4
@@ -69,13 +69,11 @@ def adapter_bytes(config: AdapterConfig) -> tuple[int, int, int]:
 def sizes() -> tuple[list[Size], float]:
     """The rows of the table, and the share of parameters that is trained."""
     base, count, update = adapter_bytes(AdapterConfig(rank=RANK, alpha=32.0))
-    default_adapter, reference = AdapterConfig(), ReferenceConfig()
+    default_adapter = AdapterConfig()
     _, _, default_update = adapter_bytes(default_adapter)
     vocabulary = GPT2Config().vocab_size
-    windows = load_reference(
-        reference, load_tokenizer(EMBEDDED, "model.name"), context_length=1024, vocabulary=vocabulary
-    )
-    evidence = RowsShape(rows=windows.shape.rows, top=reference.top, vocabulary=vocabulary)
+    [(windows, [predictions])] = predicted(1, [10], 1e-2, [ReferenceConfig()])
+    evidence = encode_rows(predictions[0], windows.shape)
     rows = [
         Size(
             what="LoRA parameters",
@@ -101,8 +99,8 @@ def sizes() -> tuple[list[Size], float]:
             arithmetic=f"{WINDOWS} x {TOP} x {COO_BYTES} B",
             recomputed_mb=WINDOWS * TOP * COO_BYTES / 1e6,
             here_mb=RowsShape(rows=WINDOWS, top=TOP, vocabulary=vocabulary, raw=True).size / 1e6,
-            default=f"{evidence.rows} x {evidence.top}",
-            default_mb=evidence.size / 1e6,
+            default=f"{windows.shape.rows} x {windows.shape.top}",
+            default_mb=len(evidence) / 1e6,
         ),
     ]
     return rows, count / base

@@ -215,6 +215,8 @@ class Opened(_Word, frozen=True, kw_only=True):
     vocabulary: int
     raw: bool
     """Whether the predictions are raw logits (`ReferenceConfig.positions`)."""
+    coded: bool = False
+    """Whether they are entropy coded (`ReferenceConfig.coding`)."""
     round: int
     """The round that the snapshot was taken in; 0 without one."""
     train_tokens: int

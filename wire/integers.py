@@ -25,12 +25,12 @@ takes 2 to 5 % more than their entropy, tensor by tensor (benchmarks/wire_sizes.
 from __future__ import annotations
 
 import struct
-import zlib
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wire.deflate import Inflating, deflated
 from wire.errors import WireError
 
 MOST: Final = 32_767
@@ -44,10 +44,6 @@ _PER_BYTE: Final = (4, 2, 1)
 _ESCAPED: Final = -128
 """Stands in decoded symbols for a number whose code follows as an escape."""
 _COUNTS: Final = struct.Struct("<II")
-_LEVEL: Final = 6
-_RAW: Final = -15
-_MEMORY: Final = 9
-"""zlib's memLevel: 32,768 symbols share one table of lengths."""
 _SPARSE: Final = 0.15
 """Share of numbers that are not zero below which their gaps may take less than quads."""
 
@@ -82,7 +78,7 @@ def decode_integers(data: bytes | memoryview, count: int) -> I32:
     body = data[1:]
     if form == _GAPS:
         return _from_gaps(body, count)
-    stream = _Inflating(body)
+    stream = Inflating(body, "integers")
     narrow = _symbols(form, stream.read(-(-count // _PER_BYTE[form])))
     if narrow[count:].any():
         raise WireError("integers.padding", "not zero")
@@ -105,7 +101,7 @@ def _dense(codes_N: NDArray[np.uint16]) -> bytes:
     packed = symbols[:, 0].copy()
     for index in range(1, each):
         packed |= symbols[:, index] << np.uint8(width * index)
-    return bytes((form,)) + _deflated(packed.tobytes(), codes_N[codes_N >= limit].astype("<u2").tobytes())
+    return bytes((form,)) + deflated(packed.tobytes(), codes_N[codes_N >= limit].astype("<u2").tobytes())
 
 
 def _gaps(codes_N: NDArray[np.uint16]) -> bytes:
@@ -119,7 +115,7 @@ def _gaps(codes_N: NDArray[np.uint16]) -> bytes:
     symbols = np.minimum(codes_Z, 255).astype(np.uint8)
     escapes = codes_Z[codes_Z >= 255].astype("<u2")
     head = bytes((_GAPS,)) + _COUNTS.pack(at_Z.size, gaps.size)
-    return head + _deflated(gaps.tobytes(), symbols.tobytes(), escapes.tobytes())
+    return head + deflated(gaps.tobytes(), symbols.tobytes(), escapes.tobytes())
 
 
 def _from_gaps(body: bytes | memoryview, count: int) -> I32:
@@ -129,7 +125,7 @@ def _from_gaps(body: bytes | memoryview, count: int) -> I32:
     # Before anything is inflated: a gap takes one byte, and one more for each 255 zeros.
     if nonzero > count or gap_bytes > nonzero + count // 255:
         raise WireError("integers.gaps", f"{nonzero} numbers with {gap_bytes} bytes of gaps among {count}")
-    stream = _Inflating(body[_COUNTS.size :])
+    stream = Inflating(body[_COUNTS.size :], "integers")
     gaps = np.frombuffer(stream.read(gap_bytes), np.uint8)
     ends = gaps < 255
     at = np.cumsum(gaps.astype(np.int64) + ends) - 1
@@ -145,7 +141,7 @@ def _from_gaps(body: bytes | memoryview, count: int) -> I32:
     return numbers_N
 
 
-def _with_escapes(narrow: I8, stream: _Inflating) -> I32:
+def _with_escapes(narrow: I8, stream: Inflating) -> I32:
     numbers = narrow.astype(np.int32)
     at = np.flatnonzero(narrow == _ESCAPED)
     if at.size:
@@ -172,40 +168,3 @@ def _table(form: int) -> NDArray[np.int8 | np.int16 | np.int32]:
 
 
 _TABLES: Final[tuple[NDArray[np.int8 | np.int16 | np.int32], ...]] = tuple(_table(form) for form in range(3))
-
-
-def _deflated(*parts: bytes) -> bytes:
-    """The parts in one stream, each with tables of its own. Only Huffman's codes: repeats do not occur."""
-    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _RAW, _MEMORY, zlib.Z_HUFFMAN_ONLY)
-    made: list[bytes] = []
-    for part in filter(None, parts):
-        made += [packer.compress(part), packer.flush(zlib.Z_SYNC_FLUSH)]
-    # The last flush is empty but for the mark of the end.
-    return b"".join((*made, packer.flush()))
-
-
-class _Inflating:
-    """Inflates a stream piece by piece, each as long as asked for."""
-
-    def __init__(self, data: bytes | memoryview) -> None:
-        self._unpacker = zlib.decompressobj(_RAW)
-        self._left = bytes(data)
-
-    def read(self, size: int) -> bytes:
-        got = self._inflated(size) if size else b""
-        if len(got) < size:
-            raise WireError("integers.deflate", f"ends {size - len(got)} bytes early")
-        return got
-
-    def close(self) -> None:
-        """Raises `WireError` where the stream has more, or something follows it."""
-        if self._inflated(1) or not self._unpacker.eof or self._unpacker.unused_data:
-            raise WireError("integers.deflate", "does not end where it should")
-
-    def _inflated(self, most: int) -> bytes:
-        try:
-            got = self._unpacker.decompress(self._left, most)
-        except zlib.error as error:
-            raise WireError("integers.deflate", str(error)[:80]) from None
-        self._left = self._unpacker.unconsumed_tail
-        return got

@@ -1,7 +1,7 @@
-"""Encodes and decodes evidence: sparse top-k predictions on the reference set, in one of two forms.
+"""Encodes and decodes evidence: sparse top-k predictions on the reference set, in one of three forms.
 
-The form that networks use by default holds, for each of R rows (positions of the reference set), the K most probable
-next tokens:
+For each of R rows (positions of the reference set) the K most probable next tokens are sent, by default in steps of 1/8
+nat and entropy coded (`coded_rows.py`). The exact form holds:
 
     ids   R x K   uint16 where the vocabulary has at most 65,536 tokens, else uint32; strictly rising in a row
     logp  R x K   bfloat16 log-probabilities, in -10,000..0
@@ -11,7 +11,7 @@ The three arrays follow each other, little-endian, without a header: R, K and th
 and are part of the reference fingerprint. Log-probabilities are sent rather than raw logits, because the offset of
 logits differs between models and carries no information. The tail is sent because without it a row does not sum to 1.
 
-The other form serves networks that reproduce published work (Wagner, Fan and Jaggi 2024, arXiv 2404.09753). The form
+The third form serves networks that reproduce published work (Wagner, Fan and Jaggi 2024, arXiv 2404.09753). The form
 is part of the reference fingerprint too. The ids are as above, followed by
 
     logits  R x K   float32, in -10,000..10,000
@@ -26,6 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wire.coded_rows import decode_coded, encode_coded, most_bytes
 from wire.errors import WireError
 from wire.floats import F32, bf16_bits, bf16_values, count_non_finite
 
@@ -47,19 +48,22 @@ MAX_LOGIT = 10_000.0
 MAX_ROWS = 65_536
 MAX_TOP = 256
 MAX_VOCABULARY = 2**31 - 1
+MAX_CODED = 2**20
+"""Most entries of coded rows: to decode them takes 60 MB. Larger reference sets are sent in the exact form."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowsShape:
     """Shape of a network's evidence: `rows` rows of `top` tokens out of `vocabulary`.
 
-    With `raw`, rows hold raw logits; otherwise log-probabilities and a tail.
+    With `raw`, rows hold raw logits; otherwise log-probabilities and a tail, `coded` (`coded_rows.py`) or exact.
     """
 
     rows: int
     top: int
     vocabulary: int
     raw: bool = False
+    coded: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.rows <= MAX_ROWS:
@@ -68,6 +72,8 @@ class RowsShape:
             raise ValueError(f"vocabulary must be in 1..{MAX_VOCABULARY}, got {self.vocabulary}")
         if not 1 <= self.top <= min(MAX_TOP, self.vocabulary):
             raise ValueError(f"top must be in 1..min({MAX_TOP}, vocabulary), got {self.top}")
+        if self.coded and (self.raw or self.rows * self.top > MAX_CODED):
+            raise ValueError(f"coded rows must not be raw and have at most {MAX_CODED} entries")
 
     @property
     def id_type(self) -> str:
@@ -75,9 +81,13 @@ class RowsShape:
 
     @property
     def size(self) -> int:
-        """Exact size of the encoded evidence in bytes."""
+        """Size of the encoded evidence in bytes, where it is not coded."""
         id_bytes = 2 if self.id_type == "<u2" else 4
         return self.rows * (self.top * (id_bytes + 4) if self.raw else self.top * (id_bytes + 2) + 2)
+
+    def allows(self, size: int) -> bool:
+        """Whether encoded evidence can take so many bytes."""
+        return size <= most_bytes(self.rows, self.top) if self.coded else size == self.size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,7 +116,7 @@ def check_evidence(data: bytes, shape: RowsShape) -> None:
 
 
 def encode_rows(rows: SparseRows, shape: RowsShape) -> bytes:
-    """Encode predictions as an evidence blob of `shape.size` bytes. Raises `ValueError` where they do not fit `shape`.
+    """Encode predictions as an evidence blob. Raises `ValueError` where they do not fit `shape`.
 
     Log-probabilities are clipped to `MIN_LOGP`..0 and tails to 0..1: a sum in float32 may end slightly outside, and a
     model may exclude a token (log-probability minus infinity).
@@ -117,6 +127,8 @@ def encode_rows(rows: SparseRows, shape: RowsShape) -> bytes:
         got = (rows.ids_RK.shape, rows.logp_RK.shape, rows.tail_R.shape)
         raise ValueError(f"ids, logp and tail must have {shape.rows} rows of {shape.top}, got shapes {got}")
     ids = _encoded_ids(rows.ids_RK, shape)
+    if shape.coded:
+        return _checked_coded(rows, shape)
     logp_RK = np.clip(rows.logp_RK, MIN_LOGP, 0).astype(np.float32)
     tail_R = np.clip(rows.tail_R, 0, 1).astype(np.float32)
     data = ids + bf16_bits(logp_RK).tobytes() + bf16_bits(tail_R).tobytes()
@@ -134,6 +146,8 @@ def decode_rows(data: bytes, shape: RowsShape) -> SparseRows:
     sums to 1 within `MASS_TOLERANCE`.
     """
     _expect(shape, raw=False)
+    if shape.coded:
+        return SparseRows(*decode_coded(data, shape.rows, shape.top, shape.vocabulary))
     ids_RK, logp_at = _decoded_ids(data, shape)
     entries = shape.rows * shape.top
     logp_bits = np.frombuffer(data, "<u2", entries, logp_at)
@@ -192,6 +206,16 @@ def _expect(shape: RowsShape, *, raw: bool) -> None:
         raise ValueError(f"shape.raw must be {raw} for this form of evidence, got {shape.raw}")
 
 
+def _checked_coded(rows: SparseRows, shape: RowsShape) -> bytes:
+    """Coded, after the checks that receivers cannot make: what they decode rises along a row and sums to 1."""
+    try:
+        _check_rising(rows.ids_RK)
+        _check_mass(np.clip(rows.logp_RK, MIN_LOGP, 0), np.clip(rows.tail_R, 0, 1))
+    except WireError as error:
+        raise ValueError(f"our own predictions are none: {error}") from None
+    return encode_coded(rows.ids_RK, rows.logp_RK, rows.tail_R, shape.vocabulary)
+
+
 def _encoded_ids(ids_RK: NDArray[np.uint32], shape: RowsShape) -> bytes:
     # Checked before the cast, which would wrap a large or negative id to a valid one.
     if int(ids_RK.min()) < 0 or int(ids_RK.max()) >= shape.vocabulary:
@@ -207,9 +231,13 @@ def _decoded_ids(data: bytes, shape: RowsShape) -> tuple[NDArray[np.uint32], int
     ids_RK = np.frombuffer(data, shape.id_type, entries).astype(np.uint32).reshape(shape.rows, shape.top)
     if int(ids_RK.max()) >= shape.vocabulary:
         raise WireError("evidence.ids", f"{int(ids_RK.max())} >= vocabulary {shape.vocabulary}")
-    if shape.top > 1 and not bool(np.all(ids_RK[:, 1:] > ids_RK[:, :-1])):
-        raise WireError("evidence.ids", "not strictly rising along a row")
+    _check_rising(ids_RK)
     return ids_RK, entries * np.dtype(shape.id_type).itemsize
+
+
+def _check_rising(ids_RK: NDArray[np.uint32]) -> None:
+    if not bool(np.all(ids_RK[:, 1:] > ids_RK[:, :-1])):
+        raise WireError("evidence.ids", "not strictly rising along a row")
 
 
 def _check_mass(logp_RK: F32, tail_R: F32) -> None:

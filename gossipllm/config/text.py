@@ -11,6 +11,8 @@ from trust.rows.evidence_kinds import Positions
 
 Loss: TypeAlias = Literal["answers", "all"]
 """Which tokens of conversations, and of prompts with answers, bear loss."""
+Coding: TypeAlias = Literal["steps", "bfloat16"]
+"""How log-probabilities are sent (`wire.logits`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +94,19 @@ class ReferenceConfig:
     published work does and positions = "last" always does; then all peers need one tokenizer. Every position of a
     window but the first is predicted. 64 bytes are 28 tokens of the embedded tokenizer. Guess."""
 
+    coding: Coding = "steps"
+    """How log-probabilities are sent where windows are counted in bytes: in "steps" of 1/8 nat, entropy coded, or as
+    "bfloat16" in three times the bytes. Same for all peers. Distances between peers move by 0.002 at most
+    (`wire.coded_rows`)."""
+
     @property
     def by_bytes(self) -> bool:
         """Whether windows are stretches of bytes, which all tokenizers share, rather than of tokens."""
         return self.window_bytes > 0 and self.positions == "all"
+
+    @property
+    def coded(self) -> bool:
+        return self.by_bytes and self.coding == "steps"
 
     def __post_init__(self) -> None:
         if not 1 <= self.windows <= 4096:

@@ -49,6 +49,7 @@ def opened(
         top=shape.top,
         vocabulary=shape.vocabulary,
         raw=shape.raw,
+        coded=shape.coded,
         round=round_number,
         train_tokens=train_tokens,
         trust_tokens=trust_tokens,

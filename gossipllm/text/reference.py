@@ -32,7 +32,7 @@ from gossipllm.text.windows import Windows, cut, targets, tokenise
 from trust.errors import UserMistake
 from wire.byte_rows import ByteShape
 from wire.digest import fingerprint_of
-from wire.logits import RowsShape
+from wire.logits import MAX_CODED, RowsShape
 
 _DEMO_BLOCK: Final = 2_000
 """Characters of an embedded text that are dealt to a demonstration peer at a time: some ten paragraphs. Guess."""
@@ -131,7 +131,7 @@ def _of_bytes(config: ReferenceConfig, tokenizer: Any, vocabulary: int) -> Refer
         raise UserMistake(
             f"reference.window_bytes is {size}, of which the tokenizer makes one token: take more bytes"
         )
-    numbers = ",".join(map(str, (len(chosen), size, config.top))).encode()
+    numbers = (len(chosen), size, config.top, *(("steps",) if config.coded else ()))
     in_bytes, why = None, ""
     try:
         in_bytes = byte_reference(chosen, windows_WT, tokenizer)
@@ -140,8 +140,8 @@ def _of_bytes(config: ReferenceConfig, tokenizer: Any, vocabulary: int) -> Refer
         why = str(mistake)
     return ReferenceSet(
         windows_WT,
-        RowsShape(rows, config.top, vocabulary),
-        fingerprint_of("gossipllm/reference/2", (numbers, *chosen)),
+        RowsShape(rows, config.top, vocabulary, coded=config.coded and rows * config.top <= MAX_CODED),
+        fingerprint_of("gossipllm/reference/2", (",".join(map(str, numbers)).encode(), *chosen)),
         tuple(chosen),
         byte_shape(chosen),
         in_bytes,

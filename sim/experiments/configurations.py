@@ -74,7 +74,10 @@ def learner_config(scenario: Scenario, method: Method, seed: int, index: int) ->
             test_windows=data.test_windows,
         ),
         training=training_of(method, scenario, seed=own_seed),
-        reference=reference_of(method, scenario.reference, retains=bool(scenario.training.retain)),
+        reference=replace(
+            reference_of(method, scenario.reference, retains=bool(scenario.training.retain)),
+            coding=scenario.coding,
+        ),
         evidence=evidence_of(trust),
         tokens_alpha=alpha_of(trust, scenario.training.reduction),
         judging=rounds.guard and defence_of(method, scenario.defence, guard=scenario.round.guard).fresh,

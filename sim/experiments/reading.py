@@ -164,6 +164,13 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         Rule(_has_row, "nothing is merged by a row"),
         Rule(lambda _, m: not MIXINGS[m.mixing].sends_start, "updates that carry two adapters travel whole"),
     ),
+    "coding": (
+        _PREDICTIONS,
+        Rule(
+            lambda s, m: s.reference.window_bytes > 0 and m.reference.get("positions", "all") == "all",
+            "windows are counted in tokens",
+        ),
+    ),
     "anneal": (
         Rule(lambda s, _: not s.training.decay_steps, "training.decay_steps says it"),
         Rule(lambda _, m: not m.decay, "all methods are +decay, whose rate falls on plateaus"),
@@ -321,6 +328,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         Rule(lambda _, m: "top" not in m.reference, "the published form says how many tokens"),
     ),
     "reference.positions": (_NAMED,),
+    "reference.coding": (Rule(_never, "coding says it"),),
     # -- conditions --
     "conditions.topology.degree": (
         Rule(lambda s, _: s.conditions.topology.kind == "random", 'conditions.topology.kind is not "random"'),

@@ -23,6 +23,7 @@ from gossipllm.config import (
     TrainingConfig,
 )
 from gossipllm.config.choices import MERGE_RULES, MIXINGS, TRAINS, MergeRule
+from gossipllm.config.text import Coding
 from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import DefenceConfig, RoundConfig
 from peers.core.plateau import NEVER_SETTLES, SettleConfig
@@ -146,6 +147,10 @@ class Scenario:
     packing: Packing = "whole"
     """How finely updates are rounded, so that they travel packed: "fine", "normal", "tight" or "sparse"; "whole" for
     not at all (`LearnerConfig.packing`)."""
+
+    coding: Coding = "bfloat16"
+    """How predictions on windows of bytes are sent: as "bfloat16", as in all comparisons published so far, or in
+    "steps", as peers outside the simulator do (`ReferenceConfig.coding`)."""
 
     anneal: bool = True
     """Whether the learning rate falls over the whole run: training.decay_steps, where it is 0, becomes the

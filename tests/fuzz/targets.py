@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,10 +37,19 @@ from wire.codec import (
     encode_greeting,
     encode_reply,
 )
+from wire.deflate import Inflating, deflated
 from wire.digest import digest_of
 from wire.errors import WireError
 from wire.importance import decode_importance
-from wire.logits import LogitRows, RowsShape, decode_logits, decode_rows, encode_logits
+from wire.logits import (
+    LogitRows,
+    RowsShape,
+    SparseRows,
+    decode_logits,
+    decode_rows,
+    encode_logits,
+    encode_rows,
+)
 from wire.messages import ANNOUNCE_TOPIC
 from wire.packed_updates import pack_update, unpack_update
 from wire.packing import OnSteps
@@ -49,6 +58,7 @@ from wire.units import Schema, Unit, decode_offered, encode_offered
 
 BYTES = ByteShape(offsets=20, spans=3)
 ROWS, RAW = RowsShape(4, 3, 1_000), RowsShape(4, 3, 100_000, raw=True)
+CODED = replace(ROWS, coded=True)
 SCHEMA = Schema(
     tuple(Unit(f"u{at}", at, ((f"u{at}.a", (0, 3)), (f"u{at}.b", (2, 0)))) for at in range(11)), "bf16"
 )
@@ -87,6 +97,13 @@ def evidence(data: bytes) -> None:
         rows = decode_rows(data, ROWS)
         assert np.isfinite(rows.logp_RK).all()
         assert (rows.ids_RK < ROWS.vocabulary).all()
+    # As it is, and as the lists that are deflated.
+    for blob in (data, data[:4] + deflated(data[4:])):
+        with suppress(WireError):
+            rows = decode_rows(blob, CODED)
+            np.testing.assert_allclose(np.exp(rows.logp_RK).sum(axis=1) + rows.tail_R, 1, atol=1e-5)
+            assert (rows.ids_RK[:, 1:] > rows.ids_RK[:, :-1]).all()
+            assert (rows.ids_RK < CODED.vocabulary).all()
     with suppress(WireError):
         raw = decode_logits(data, RAW)
         assert np.isfinite(raw.logits_RK).all()
@@ -217,6 +234,14 @@ def _one_byte_row() -> bytes:
     return encode_byte_rows(ByteRows(np.array([5]), ids, logp, np.full(1, 0.1, np.float32), spans), BYTES)
 
 
+def _coded_rows() -> bytes:
+    ids = np.array([[1, 20, 300], [1, 20, 999], [1, 300, 301], [20, 300, 998]], np.uint32)
+    logp = np.log(np.tile(np.array([0.5, 0.25, 0.125], np.float32), (4, 1)))
+    blob = encode_rows(SparseRows(ids, logp, np.full(4, 0.125, np.float32)), CODED)
+    # Six tokens, five low bits of their ids, and their counts; twelve entries twice, and four tails.
+    return blob[:4] + Inflating(blob[4:], "seed").read(6 + 5 + 6 + 12 + 12 + 4)
+
+
 def _packed(base: bytes | None = None) -> bytes:
     """The update of zeros of all units, packed."""
     offer = SCHEMA.offer(range(11), 2)
@@ -231,7 +256,7 @@ TARGETS: dict[str, Target] = {
     "greeting": Target(greeting, (encode_greeting(make_greeting()),)),
     "reply": Target(reply, (encode_reply(make_reply(b"frame", b"other")),)),
     "byte-rows": Target(byte_rows, (_one_byte_row(),)),
-    "evidence": Target(evidence, (bytes(ROWS.size), _some_logits())),
+    "evidence": Target(evidence, (bytes(ROWS.size), _some_logits(), _coded_rows())),
     "update": Target(update, (_some_update(), bytes(22))),
     "packed-update": Target(packed_update, (b"\x0a" + _packed(), b"\x8a" + _packed(_some_update()))),
     "pull": Target(pull, (bytes(40), bytes(9))),

@@ -7,6 +7,7 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from support.wire_frames import (
     as_plain,
@@ -32,7 +33,7 @@ from wire.codec import (
 )
 from wire.digest import digest_of
 from wire.errors import WireError
-from wire.messages import BlobRef
+from wire.messages import BlobRef, PackedRef
 from wire.units import Offer
 
 
@@ -200,3 +201,24 @@ def test_text_that_is_not_utf_8_is_refused() -> None:
         field, why = refused(framed(with_bytes(as_plain(make_announcement()), "name", name)))
         assert field == "announcement"
         assert "utf-8" in why
+
+
+def test_an_announcement_that_commits_to_its_predictions_takes_less_than_a_kilobyte() -> None:
+    # Of a model of 22 blocks with 154 modules, some of them offered, in a network of one tokenizer.
+    packed_forms = tuple(
+        PackedRef(base=base * 32, blob=BlobRef(digest=b"m" * 32, size=4_000_000)) for base in (b"\0", b"q")
+    )
+    announcement = make_announcement(
+        name="a" * 24,
+        round=10**6,
+        offer=Offer(64, b"\x55" * 20),
+        packed=packed_forms,
+        importance=bytes(4 * 22),
+        shares=(),
+        contexts=(),
+        byte_rows=UNSET,
+        capabilities=(),
+        tokens_total=10**12,
+        samples_total=10**9,
+    )
+    assert len(encode_announcement(announcement, unsigned)) < 1_000

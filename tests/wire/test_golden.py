@@ -6,6 +6,8 @@ The page for other implementations shows the same frame, and is read here so tha
 from __future__ import annotations
 
 import re
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from wire.byte_rows import (
     encode_byte_rows,
 )
 from wire.codec import decode_announcement, encode_announcement
+from wire.coded_rows import STEPS, most_bytes
 from wire.digest import NO_DIGEST, digest_of, fingerprint_of
 from wire.importance import decode_importance, encode_importance
 from wire.logits import (
@@ -67,6 +70,11 @@ UPDATE = "0100010001803f00c0003f0000"
 KEY_FRAME = "ffff012b610200"
 """The update in packed form, with a step of one half. Only its decoding is fixed: deflate has many encodings."""
 EVIDENCE = "000003000100040031bfb1bf05c093be803e003e"
+IN_STEPS = (
+    "040000006260606400000000ffff6260606000000000ffff6260646004000000ffff"
+    "626560e007000000ffff626000000000ffff0300"
+)
+"""The same rows in steps. As of a key frame, only the decoding is fixed."""
 DIGEST = "79232eac5bddd9ef866500277d1658195e5620d9e519521ba069f9320c9214e6"
 FRAME = (
     "474c4133f802de0016a17603a36e6574c42003000000d118def1f35cb863df197bab1cad78b79a0160ab7cb5af82d83a9a"
@@ -138,6 +146,22 @@ def example() -> tuple[Announcement, bytes, bytes]:
         sent_at_s=1_700_000_000,
     )
     return announcement, update, evidence
+
+
+def test_the_bytes_of_evidence_in_steps_are_those_of_the_protocol_page() -> None:
+    shape = replace(SHAPE, coded=True)
+    lists = ("00000100", "00000000", "00010001", "0500000f", "0000")
+    blob = bytes.fromhex(IN_STEPS)
+
+    assert zlib.decompress(blob[4:], wbits=-15).hex() == "".join(lists)
+    assert f"`{blob[:4].hex()}` and, deflated,\n  `{' '.join(lists)}`, as\n  `{IN_STEPS}`" in PAGE
+    exact, rows = decode_rows(bytes.fromhex(EVIDENCE), SHAPE), decode_rows(blob, shape)
+    assert np.array_equal(rows.ids_RK, exact.ids_RK)
+    assert rows.logp_RK == pytest.approx(exact.logp_RK, abs=1 / STEPS)
+    assert decode_rows(encode_rows(exact, shape), shape).logp_RK.tolist() == rows.logp_RK.tolist()
+    first = np.exp([0, 5 / 8, 0])
+    assert [*np.exp(rows.logp_RK[0, ::-1]), rows.tail_R[0]] == pytest.approx(first / first.sum(), rel=1e-6)
+    assert (logits.MAX_CODED, most_bytes(511, 8)) == (2**20, 1_024 + 16 * 511 * 8 + 2 * 511)
 
 
 def test_the_bytes_of_raw_logits_are_those_of_the_protocol_page() -> None:

@@ -274,9 +274,13 @@ class Ledger:
         )
         if difference is not None:
             return Ignored(*difference, mismatch=True)
-        theirs, ours = announcement.evidence.size, terms.rows.size
-        if theirs != ours and prints.tokenizer == terms.fingerprints.tokenizer:
-            return Ignored("announcement.evidence.size", f"{theirs} bytes, ours {ours}", mismatch=True)
+        theirs, ours = announcement.evidence.size, terms.rows
+        if not ours.allows(theirs) and prints.tokenizer == terms.fingerprints.tokenizer:
+            return Ignored(
+                "announcement.evidence.size",
+                f"{theirs} bytes do not fit {ours.rows} rows of {ours.top}",
+                mismatch=True,
+            )
         return None
 
     def _remember(self, frame: Frame, peer: PeerId, source: str, now_s: float) -> None:

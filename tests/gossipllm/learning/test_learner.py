@@ -23,6 +23,7 @@ from gossipllm.work import (
 from support.learners import ask, introduced, opened, train
 from support.progress import silent
 from wire.digest import Content
+from wire.logits import RowsShape, decode_rows
 from wire.units import Schema, decode_offered
 
 Config = Callable[..., LearnerConfig]
@@ -106,7 +107,7 @@ def test_the_embedded_model_learns_from_an_embedded_text(config: Config, tmp_pat
     done = train(learner, 1, steps=4)
 
     assert reply.rows == targets(learner.shared.reference.windows_WT).sum()
-    assert done.evidence.size <= 32_768, "small enough to ride in the announcement"
+    assert done.evidence.size <= 6_000
     assert done.trust_loss < 10
 
 
@@ -119,7 +120,9 @@ def test_what_is_published_is_the_adapter(config: Config) -> None:
     assert offer == done.offer == reply.offer
     for name, values in learner.state.items():
         np.testing.assert_allclose(sent[name], values, rtol=2**-8)
-    assert done.evidence.size == reply.rows * (4 * (2 + 2) + 2)
+    shape = RowsShape(reply.rows, reply.top, reply.vocabulary, coded=reply.coded)
+    assert reply.coded
+    assert decode_rows(done.evidence.data, shape).ids_RK.shape == (reply.rows, 4)
 
 
 def test_a_learner_that_was_closed_goes_on_bit_for_bit(config: Config) -> None:

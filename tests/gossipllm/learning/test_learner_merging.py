@@ -77,7 +77,7 @@ def test_what_compares_no_predictions_measures_the_same_without_them(
 @pytest.mark.parametrize(
     ("evidence", "update", "blob", "field"),
     [
-        ("predictions", None, b"short", "evidence.length"),
+        ("predictions", None, b"few", "evidence.length"),
         ("predictions", None, "ids", "evidence.ids"),
         ("predictions", b"short", None, "update.length"),
         ("weights", "nan", None, "update.model.layers.0.mlp.down_proj.lora_A"),

@@ -197,6 +197,8 @@ OTHER_VALUES: dict[str, object] = {
     "merge": "mean",
     "settle.schedule": "constant",
     "packing": "normal",
+    "coding": "steps",
+    "reference.coding": "bfloat16",
     "outer_momentum": 0.25,
     "outer_rate": 0.5,
     "distil_share": 0.5,
