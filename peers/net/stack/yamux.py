@@ -6,7 +6,8 @@ also lets one remote open streams without end. Here both end the connection or t
 Bulk: the library's `read` sends a window update for nearly every frame (each one a record of Noise and a
 system call), and its `write` makes frames of 64 KiB, each of which costs about 0.2 ms of scheduling at the
 two ends. A reader that knows how much will come grants the window ahead, once for each `GRANT_BYTES`, and
-reads without updates; a writer of much makes frames of `FRAME_BYTES`, which any Yamux accepts.
+reads without updates; a writer of much makes frames of up to `MOST_RECORDS` records of Noise, which any Yamux accepts:
+as many as pass quickly, because a frame that does not pass within `tcp.WRITE_DEADLINE_S` ends the connection.
 """
 
 from __future__ import annotations
@@ -46,9 +47,14 @@ OTHER_BYTES = 2 * 2**20
 """Room on one connection for the unread bytes of streams that are not bulk: eight full windows."""
 ALL_OTHER_BYTES = 16 * 2**20
 """The same on all connections together. Beyond it, a connection that holds more than its share ends."""
-FRAME_BYTES = 4 * MAX_PLAINTEXT_LENGTH - HEADER_SIZE
-"""A frame and its header fill four records of Noise, without a fifth for a few bytes. Other streams of the
-connection wait this long: a quarter of a second at 1 MB/s."""
+MOST_RECORDS = 4
+"""Records of Noise that a frame fills at most. Both ends together took 6.0 ms of processor a MB with one and 4.2 with
+four or sixteen (benchmarks/pull_cost.py), and other streams of the connection wait for a whole frame."""
+QUICK_S = 0.25
+"""A frame that passes in less makes the next one larger, one that takes four times as long makes it smaller: four
+records at 1 MB/s, one at the least rate of a pull."""
+READ_BYTES = MOST_RECORDS * MAX_PLAINTEXT_LENGTH
+"""Most that a bulk reader takes at a time."""
 FRAME_DEADLINE_S = 60.0
 """For the body of one frame. Guess."""
 WINDOW_POLL_S = 0.001
@@ -64,11 +70,24 @@ class BoundedYamux(Yamux):
         super().__init__(conn, peer_id, is_initiator=conn.is_initiator)
         self._live = live
         self._bulk: set[int] = set()
+        self._records = 1
         live.add(self)
 
     def read_in_bulk(self, stream_id: int) -> None:
         """Allow this stream the unread bytes that a `BulkReader` grants."""
         self._bulk.add(stream_id)
+
+    @property
+    def frame_bytes(self) -> int:
+        """Most bytes of the next bulk frame. With its header it fills records of Noise, without one for a few bytes."""
+        return self._records * MAX_PLAINTEXT_LENGTH - HEADER_SIZE
+
+    def passed(self, size: int, seconds: float) -> None:
+        """Take note of how long a bulk frame waited for the connection and then for the socket."""
+        if seconds > 4 * QUICK_S:
+            self._records = max(1, self._records // 2)
+        elif seconds < QUICK_S and size == self.frame_bytes:
+            self._records = min(MOST_RECORDS, 2 * self._records)
 
     @property
     def other_bytes(self) -> int:
@@ -165,20 +184,30 @@ class BulkWriter:
 
     def __init__(self, stream: INetStream) -> None:
         self._stream = _yamux_stream(stream)
+        connection = self._stream.conn
+        assert isinstance(connection, BoundedYamux), "`Muxer` makes no others"
+        self._connection = connection
+
+    @property
+    def frame_bytes(self) -> int:
+        """How much is best written next."""
+        return self._connection.frame_bytes
 
     async def write(self, data: memoryview) -> None:
         """All of it, as the reader's window allows; the deadline is the caller's."""
-        stream, at = self._stream, 0
+        stream, connection, at = self._stream, self._connection, 0
         while at < len(data):
             while stream.send_window <= 0 and not stream.closed:  # noqa: ASYNC110 - there is no event
                 await trio.sleep(WINDOW_POLL_S)
             if stream.closed or stream.send_closed:
                 raise MuxedStreamError("stream is closed")
-            size = min(stream.send_window, FRAME_BYTES, len(data) - at)
+            size = min(stream.send_window, connection.frame_bytes, len(data) - at)
             stream.send_window -= size
             header = struct.pack(YAMUX_HEADER_FORMAT, 0, TYPE_DATA, 0, stream.stream_id, size)
             frame = b"".join((header, data[at : at + size]))
-            await stream.conn._write_frame(frame)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            began = trio.current_time()
+            await connection._write_frame(frame)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            connection.passed(size, trio.current_time() - began)
             at += size
 
 

@@ -26,7 +26,7 @@ from peers.net.host import PeerId, PullFailed, Unreachable
 from peers.net.limits import faults
 from peers.net.limits.faults import ProtocolFault
 from peers.net.meter import TrafficMeter
-from peers.net.stack.yamux import FRAME_BYTES, BulkReader
+from peers.net.stack.yamux import READ_BYTES, BulkReader
 from peers.net.streams import requests
 from peers.net.streams.framing import finish, read_exactly
 from wire.digest import short
@@ -201,7 +201,7 @@ class BlobPuller:
         with trio.CancelScope(deadline=started + self._grace_s) as scope:
             while not transfer.complete:
                 try:
-                    data = await reader.read(min(FRAME_BYTES, transfer.size - transfer.received))
+                    data = await reader.read(min(READ_BYTES, transfer.size - transfer.received))
                 except MuxedStreamError:
                     raise _Failed(f"closed at byte {transfer.received}") from None
                 transfer.take(data, source)

@@ -18,7 +18,7 @@ from peers.net.limits import faults
 from peers.net.limits.buckets import Bucket
 from peers.net.limits.faults import ProtocolFault
 from peers.net.meter import TrafficMeter
-from peers.net.stack.yamux import FRAME_BYTES, BulkWriter
+from peers.net.stack.yamux import BulkWriter
 from peers.net.streams import requests
 from peers.net.streams.framing import read_exactly
 from peers.net.streams.serving import Serving, Transfer
@@ -33,9 +33,8 @@ from wire.pull import (
 
 SERVES: Final = 8
 """Blobs served at the same time; a peer that asks beyond that is told to come back. Guess."""
-PIECE_BYTES: Final = FRAME_BYTES
 WRITE_DEADLINE_S: Final = 30.0
-"""For one piece; 256 KiB at the least rate (`blob_puller.MIN_RATE_BYTES_S`) take 16 s."""
+"""For one frame. At the least rate (`blob_puller.MIN_RATE_BYTES_S`) frames are of 64 KiB and take 4 s."""
 
 
 class BlobServer:
@@ -86,8 +85,10 @@ class BlobServer:
         bucket = self._bucket(transfer.peer)
         await self._say(stream, PullStatus.FOUND, len(blob))
         view, writer = memoryview(blob), BulkWriter(stream)
-        for start in range(offset, len(blob), PIECE_BYTES):
-            piece = view[start : start + PIECE_BYTES]
+        at = offset
+        while at < len(blob):
+            piece = view[at : at + writer.frame_bytes]
+            at += len(piece)
             await bucket.take(len(piece))
             with trio.fail_after(WRITE_DEADLINE_S):
                 await writer.write(piece)
