@@ -1,8 +1,8 @@
 """What a peer can expect of a network, from the few numbers that it knows, as a sentence for its user.
 
-`GAINS` is measured by `benchmarks/gain_map.py` on three languages with a model of 0.17 million parameters, against the
-best that a device reaches alone (early stopping and averages of its own iterates, chosen by its trust split). It gives
-an order of magnitude; other text and larger models gain other amounts.
+`GAINS` and `RELATIVES` are measured by `benchmarks/gain_map.py` on three languages with a model of 0.17 million
+parameters, against the best that a device reaches alone (early stopping and averages of its own iterates, chosen by its
+trust split). They give an order of magnitude; other text and larger models gain other amounts.
 """
 
 from __future__ import annotations
@@ -16,22 +16,31 @@ from typing import Final
 
 from trust.record.history import Begun, Record, Round
 
-GAINS: Final = ((2_560, 0.075), (5_120, 0.068), (10_240, 0.075))
+GAINS: Final = ((2_560, 0.075), (5_120, 0.068), (10_240, 0.077))
 """(training tokens of a peer, share of the perplexity saved by merging with two relatives), ascending by tokens. Nine
 peers, one seed; the 95 % intervals over users are within 0.011 (sim/FINDINGS.md)."""
+RELATIVES: Final = ((1, 0.034), (2, 0.077), (4, 0.114))
+"""(relatives, share of the perplexity saved), ascending, with 10,240 tokens a peer: 6, 9 and 15 peers, one seed, the
+intervals within 0.011."""
 
 
-def expected_gain(tokens: int) -> float:
-    """The share of the perplexity that two relatives save a peer of so many training tokens, in [0, 1].
+def expected_gain(tokens: int, relatives: int = 2) -> float:
+    """The share of the perplexity that relatives save a peer of so many training tokens, in [0, 1].
 
-    Linear in the logarithm of the tokens between the measured points; beyond them that of the nearest.
+    Linear in the logarithms of both between the measured points; beyond them that of the nearest. Both were measured by
+    themselves, so it is the gain of two relatives times that of so many over that of two.
     """
-    if tokens <= GAINS[0][0]:
-        return GAINS[0][1]
-    for (low, before), (high, after) in pairwise(GAINS):
-        if tokens < high:
-            return before + (after - before) * math.log(tokens / low) / math.log(high / low)
-    return GAINS[-1][1]
+    of_two = dict(RELATIVES)[2]
+    return _between(GAINS, tokens) * _between(RELATIVES, relatives) / of_two
+
+
+def _between(points: Sequence[tuple[int, float]], at: int) -> float:
+    if at <= points[0][0]:
+        return points[0][1]
+    for (low, before), (high, after) in pairwise(points):
+        if at < high:
+            return before + (after - before) * math.log(at / low) / math.log(high / low)
+    return points[-1][1]
 
 
 def expectation(*, tokens: int, relatives: int) -> str:
@@ -42,14 +51,16 @@ def expectation(*, tokens: int, relatives: int) -> str:
             f"With {tokens:,} tokens and nobody here whose text is like yours, expect no more than you reach "
             f"alone; what would help is a peer with text of your kind."
         )
-    gain = f"about {100 * expected_gain(tokens):.0f} % less perplexity than the best you reach alone"
-    if not GAINS[0][0] <= tokens <= GAINS[-1][0]:
-        gain += f" (measured with {_nearest(tokens):,} tokens)"
-    if relatives == 1:
-        return (
-            f"With {tokens:,} tokens and one peer with text of your kind, expect less than with two: {gain}."
-        )
-    return f"With {tokens:,} tokens and {relatives} peers with text of your kind, expect {gain}."
+    who = "one peer" if relatives == 1 else f"{relatives} peers"
+    gain = (
+        f"about {100 * expected_gain(tokens, relatives):.0f} % less perplexity than the best you reach alone"
+    )
+    bounds = [
+        *([f"{_nearest(GAINS, tokens):,} tokens"] if _beyond(GAINS, tokens) else []),
+        *([f"{_nearest(RELATIVES, relatives)} peers"] if _beyond(RELATIVES, relatives) else []),
+    ]
+    measured = f" (measured with {' and '.join(bounds)})" if bounds else ""
+    return f"With {tokens:,} tokens and {who} with text of your kind, expect {gain}{measured}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +104,10 @@ def _relatives(weights: Sequence[float]) -> int:
     return sum(weight > 0 and weight >= most / 2 for weight in weights)
 
 
-def _nearest(tokens: int) -> int:
-    """The measured amount of text nearest to an amount beyond all."""
-    return GAINS[0][0] if tokens < GAINS[0][0] else GAINS[-1][0]
+def _beyond(points: Sequence[tuple[int, float]], at: int) -> bool:
+    return not points[0][0] <= at <= points[-1][0]
+
+
+def _nearest(points: Sequence[tuple[int, float]], at: int) -> int:
+    """The measured point nearest to one beyond all."""
+    return points[0][0] if at < points[0][0] else points[-1][0]

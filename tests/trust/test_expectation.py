@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from support.records import begun_of, round_of
-from trust.expectation import GAINS, expectation, expected_gain, told
+from trust.expectation import GAINS, RELATIVES, expectation, expected_gain, told
 
 
 @pytest.mark.parametrize(("tokens", "gain"), GAINS)
@@ -34,12 +34,22 @@ def test_without_relatives_nothing_is_promised() -> None:
     assert "%" not in sentence
 
 
-def test_one_relative_is_promised_less_than_two() -> None:
-    assert "less than with two: about 7 %" in expectation(tokens=5_120, relatives=1)
-    assert expectation(tokens=5_120, relatives=3) == (
-        "With 5,120 tokens and 3 peers with text of your kind, expect about 7 % less perplexity than the best you "
+@pytest.mark.parametrize(("relatives", "gain"), RELATIVES)
+def test_a_measured_number_of_relatives_gives_the_measured_gain(relatives: int, gain: float) -> None:
+    assert expected_gain(GAINS[-1][0], relatives) == pytest.approx(gain)
+
+
+def test_more_relatives_are_promised_more_up_to_the_most_that_were_measured() -> None:
+    gains = [expected_gain(5_120, relatives) for relatives in (1, 2, 3, 4)]
+
+    assert gains == sorted(set(gains))
+    assert expected_gain(5_120, 40) == gains[-1]
+    assert expectation(tokens=5_120, relatives=1) == (
+        "With 5,120 tokens and one peer with text of your kind, expect about 3 % less perplexity than the best you "
         "reach alone."
     )
+    assert "40 peers" in expectation(tokens=100, relatives=40)
+    assert "(measured with 2,560 tokens and 4 peers)" in expectation(tokens=100, relatives=40)
 
 
 def test_a_history_tells_whose_weight_counts_and_how_much_text_there_is() -> None:
