@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.live import Live
 
 from gossipllm.cli import INTERRUPTED
-from peers.commands.demo.alone import make_lone_peers
+from peers.commands.demo.alone import make_lone_peers, make_one_process
+from peers.commands.demo.base import make_base
 from peers.commands.demo.board import DemoPeerRow, board
-from peers.commands.demo.demo_peers import NAMES, DemoPeer, make_demo_peers
+from peers.commands.demo.demo_peers import BASE, NAMES, DemoPeer, make_demo_peers
 from peers.commands.demo.processes import running
 from peers.commands.demo.results import show_results, write_results
 from peers.commands.demo.scenarios import DEFAULT, SCENARIOS, DemoScenario
@@ -75,6 +76,9 @@ def demo(name: str, out: Path | None, peers: int, rounds: int, steps: int, no_al
     peers_of_demo = make_demo_peers(
         scenario, folder, peers=peers, rounds=rounds, steps=steps, threads=threads
     )
+    if scenario.base:
+        console.print(f"making a random base of the preset {scenario.base}")
+        make_base(scenario.base, folder / BASE)
     rows = _rows(scenario, peers_of_demo)
     if not run_async(_play, peers_of_demo, rows, scenario.column, folder, console, True):
         console.print(f"\nstopped; what was done so far is in {folder}")
@@ -82,14 +86,18 @@ def demo(name: str, out: Path | None, peers: int, rounds: int, steps: int, no_al
     console.print()
     alone: list[DemoPeerRow] = []
     if not no_alone:
-        twins = make_lone_peers(peers_of_demo, folder)
+        twins = (
+            (make_one_process(peers_of_demo, folder),)
+            if scenario.base
+            else make_lone_peers(peers_of_demo, folder)
+        )
         alone = _rows(scenario, twins)
         if not run_async(_play, twins, alone, scenario.column, folder, console, False):
             console.print(f"\nstopped; the peers had finished, see {folder}")
             sys.exit(INTERRUPTED)
     show_results(scenario, peers_of_demo, rows, alone, folder, console)
     write_results(folder / "results.json", name, peers_of_demo, rows, alone)
-    _say_what_next(peers_of_demo[0].name, peers_of_demo[1].name, folder, console)
+    _say_what_next(scenario, peers_of_demo[0].name, peers_of_demo[1].name, folder, console)
 
 
 def _rows(scenario: DemoScenario, peers_of_demo: Sequence[DemoPeer]) -> list[DemoPeerRow]:
@@ -151,7 +159,7 @@ def _check_alive(rows: Sequence[DemoPeerRow], folder: Path) -> None:
             )
 
 
-def _say_what_next(name: str, other: str, folder: Path, console: Console) -> None:
+def _say_what_next(scenario: DemoScenario, name: str, other: str, folder: Path, console: Console) -> None:
     console.print()
     console.print(
         f"written to {folder}/: trust.png, results.json, peers/ and alone/ (a home folder each)",
@@ -165,7 +173,9 @@ def _say_what_next(name: str, other: str, folder: Path, console: Console) -> Non
         (f"why {name} gives {other} so much", f"gossipllm trust explain {quoted} {name} {other}"),
         ("everything as one page for a browser", f"gossipllm report {quoted} -o report.html"),
         (f"what {name} learned, beside the base", f"gossipllm chat {quoted}/peers/{name} --both"),
-        (f"{name}'s adapter for peft", f"gossipllm export {quoted}/peers/{name} -o {name}-adapter"),
+        (f"{name}'s whole model", f"gossipllm export {quoted}/peers/{name} --merged -o {name}-model")
+        if scenario.base
+        else (f"{name}'s adapter for peft", f"gossipllm export {quoted}/peers/{name} -o {name}-adapter"),
         ("a peer of your own", "gossipllm init DIR --data YOUR_TEXT"),
     ):
         console.print(f"  [dim]# {what}[/dim]\n  {command}", soft_wrap=True)

@@ -16,6 +16,8 @@ from peers.home.folder import Home
 from peers.home.making import make_home
 from peers.net.config import NetworkConfig
 
+BASE: Final = "base"
+"""Folder of the random base of a scenario that has one."""
 LONE: Final = "alone/peers"
 """Folder of the homes of lone twins (`alone.py`), below the demo's. One deeper than those of the demo's peers, so that
 the commands that read histories take it for a run of its own."""
@@ -26,7 +28,7 @@ SETTLE: Final = SettleConfig(patience=3, decays=1)
 
 @dataclass(frozen=True, slots=True)
 class DemoPeer:
-    """One peer of the demo. `language` is that of its text: "fr" or "de"."""
+    """One peer of the demo. `language` is that of its text: "fr" or "de", or "mixed"."""
 
     name: str
     language: str
@@ -54,7 +56,9 @@ def make_demo_peers(
             network=NetworkConfig(listen="/ip4/127.0.0.1/tcp/0"),
             round=RoundConfig(steps=steps, rounds=rounds, patience_s=60.0, compare_every_s=5.0),
             settle=SETTLE,
-            model=ModelConfig(threads=threads),
+            model=ModelConfig(threads=threads)
+            if not scenario.base
+            else ModelConfig(threads=threads, name=str((folder / BASE).absolute())),
             # Much of the little text goes to the trust and test splits, or their noise would hide what is gained.
             data=DataConfig(
                 path=str(text.absolute()),
@@ -71,9 +75,13 @@ def make_demo_peers(
         config = scenario.configured(shared, index)
         home = Home(folder / "peers" / name)
         identity = make_home(home, config)
-        peers_of_demo.append(DemoPeer(name, reading.language, home, config, identity.peer_id))
+        peers_of_demo.append(DemoPeer(name, reading.name, home, config, identity.peer_id))
     return tuple(peers_of_demo)
 
 
 def _text(reading: Reading) -> str:
-    return "".join(demo_share(reading.language, part=part, of=reading.of) for part in reading.parts)
+    return "".join(
+        demo_share(language, part=part, of=reading.of)
+        for language in (reading.language, *reading.beside)
+        for part in reading.parts
+    )

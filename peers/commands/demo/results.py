@@ -10,11 +10,14 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from peers.commands.demo.alone import ONE
 from peers.commands.demo.board import DemoPeerRow
-from peers.commands.demo.demo_peers import DemoPeer
+from peers.commands.demo.curve import curve_table
+from peers.commands.demo.demo_peers import LONE, DemoPeer
 from peers.commands.demo.pairs import pairs, pairs_meaning, pairs_table
 from peers.commands.demo.scenarios import DemoScenario
 from peers.commands.demo.units import Unit, differ, unit_of
+from peers.home.folder import Home
 from trust.expectation import told
 from trust.files import write_output
 from trust.inspection.reading.summary import summary
@@ -49,14 +52,28 @@ def show_results(
         for line in pairs_meaning(found):
             console.print(f"  [dim]{line}[/dim]")
         console.print()
+    if scenario.base:
+        console.print(curve_table([_rounds(own) for own in entries.values()], _rounds(_one_process(folder))))
     console.print(gains(rows, alone, scenario.column, unit_of(peers_of_demo)))
     console.print(f"[bold]what to look at[/bold]  {scenario.watch}")
-    if expected := told(entry.record for entry in entries[peers_of_demo[0].name]):
+    # Expectations are of peers that adapt a model.
+    expected = "" if scenario.base else told(entry.record for entry in entries[peers_of_demo[0].name])
+    if expected:
         console.print(
             f"[bold]what to expect[/bold]  {expected}",
             highlight=False,
         )
     save_heat_map(matrix, folder / "trust.png")
+
+
+def _one_process(folder: Path) -> Sequence[Entry]:
+    """The history of the one process that peers who pre-train are compared with; empty where it did not run."""
+    history = Home(folder / LONE / ONE).history
+    return read_history(history).entries if history.exists() else ()
+
+
+def _rounds(entries: Sequence[Entry]) -> Sequence[Round]:
+    return [entry.record for entry in entries if isinstance(entry.record, Round)]
 
 
 def gains(rows: Sequence[DemoPeerRow], alone: Sequence[DemoPeerRow], column: str, unit: Unit) -> Table:
@@ -66,7 +83,8 @@ def gains(rows: Sequence[DemoPeerRow], alone: Sequence[DemoPeerRow], column: str
     table.add_column("text")
     if column:
         table.add_column(column)
-    for name in ("before", "best alone", "together", "gain"):
+    against = "one process" if any(one.name == ONE for one in alone) else "best alone"
+    for name in ("before", against, "together", "gain"):
         table.add_column(name, justify="right")
     for row in rows:
         losses = _losses(row, alone)
@@ -122,7 +140,7 @@ def write_results(
 
 
 def _losses(row: DemoPeerRow, alone: Sequence[DemoPeerRow]) -> Losses:
-    by_itself = next((one.test_loss for one in alone if one.name == row.name), None)
+    by_itself = next((one.test_loss for one in alone if one.name in (row.name, ONE)), None)
     return {"before": row.base_loss, "alone": by_itself, "together": row.test_loss}
 
 

@@ -19,11 +19,17 @@ Event = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """The text of a peer: the parts `parts` of an embedded text that is cut into `of`."""
+    """The text of a peer: the parts `parts` of an embedded text that is cut into `of`, and the same of those in
+    `beside`."""
 
     language: str
     parts: tuple[int, ...]
     of: int
+    beside: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return "mixed" if self.beside else self.language
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +52,10 @@ class DemoScenario:
     watch: str
     """What to look at in the end, in a sentence."""
 
+    base: str = ""
+    """The preset of a random base that the peers pre-train (`gossipllm new-base`). They are then compared with one
+    process that reads the text of all of them, in as many steps as all of theirs. If empty, the peers have a model."""
+
 
 _SIXTHS: Final = tuple(
     Reading(language=language, parts=(part,), of=6) for language in ("fr", "de") for part in (0, 1)
@@ -54,6 +64,10 @@ _SIXTHS: Final = tuple(
 its language's text: too little to learn the language from alone, and so little that all of it is soon learned."""
 
 _FRENCH: Final = tuple(Reading(language="fr", parts=(part,), of=6) for part in range(4))
+
+_QUARTERS: Final = tuple(
+    Reading(language="fr", parts=(part,), of=4, beside=("de", "it", "en")) for part in range(4)
+)
 
 _UNEQUAL: Final = tuple(
     Reading(language="fr", parts=parts, of=8) for parts in ((0,), (1,), (2, 3), (4, 5, 6, 7))
@@ -100,6 +114,18 @@ def _sizes(config: PeerConfig, index: int) -> PeerConfig:
     # The default share of a round this short pays for one step of distilling.
     merge = MergeConfig(also="distil", distil_share=1.0)
     return replace(config, model=replace(config.model, name=_MODELS[index]), merge=merge)
+
+
+def _pretraining(config: PeerConfig, _: int) -> PeerConfig:
+    """Each window is read once, so there is nothing to learn by heart, and all rounds are done."""
+    return replace(
+        config,
+        adapter=AdapterConfig(train="all"),
+        merge=MergeConfig(rule="mean"),
+        network=replace(config.network, packing="tight"),
+        settle=replace(config.settle, patience=0),
+        training=replace(config.training, batch_windows=4, order="once", weight_decay=0.1),
+    )
 
 
 def _processed(_: PeerConfig, event: Event) -> str:
@@ -177,6 +203,16 @@ SCENARIOS: Final[dict[str, DemoScenario]] = {
         watch="What each pair does, and the gains by model. Only the phones hold the same model and mix adapters; the "
         "others meet through predictions on the public text. Distilling takes up to as long again as the local steps; "
         '"gossipllm sim sizes" holds it against as many steps toward the peer\'s own predictions.',
+    ),
+    "pretrain": DemoScenario(
+        about="from a random model: four pre-train one together, each on a quarter of the text",
+        readings=_QUARTERS,
+        configured=_pretraining,
+        column="tokens",
+        particular=_processed,
+        watch="The losses by round: they fall from that of a model that knows nothing. How near do peers come to one "
+        "process that has all the text and takes as many steps as all of them?",
+        base="tiny",
     ),
 }
 """Name -> scenario, the default first."""

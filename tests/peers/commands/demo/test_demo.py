@@ -92,6 +92,7 @@ def test_four_peers_find_out_who_reads_their_language(tmp_path: Path) -> None:
         ("heads", ["--no-alone"]),
         ("ranks", ["--no-alone"]),
         ("sizes", []),
+        ("pretrain", []),
     ],
 )
 def test_each_scenario_comes_to_its_end_and_says_what_to_look_at(
@@ -159,6 +160,7 @@ def test_a_pair_is_of_one_language(tmp_path: Path) -> None:
         ("heads", "", "11"),
         ("ranks", "16", "16"),
         ("sizes", "small", "small"),
+        ("pretrain", "", "8,064"),
     ],
 )
 def test_the_table_has_a_column_for_what_is_particular(
