@@ -33,6 +33,7 @@ from trust.files import write_output
 SUBCOMMANDS: Final[dict[str, tuple[str, str]]] = {
     "explore": ("sim.exploration.command:explore", "Random worlds with faults, held against invariants."),
     "attacks": ("sim.attacks.command:attacks", "Attack honest peers in every known way, as a table."),
+    "pretrain": ("sim.pretraining.command:pretrain", "Pre-train a random base together, beside one process."),
 }
 """Command -> (module:attribute, the line that `gossipllm sim --help` shows)."""
 

@@ -205,7 +205,7 @@ SCENARIOS: Final[dict[str, DemoScenario]] = {
         '"gossipllm sim sizes" holds it against as many steps toward the peer\'s own predictions.',
     ),
     "pretrain": DemoScenario(
-        about="from a random model: four pre-train one together, each on a quarter of the text",
+        about="from a random model: four pre-train it on a quarter of a text each",
         readings=_QUARTERS,
         configured=_pretraining,
         column="tokens",

@@ -1,0 +1,120 @@
+"""The arms of the comparison: what eight peers exchange while they pre-train, and the scenario of each.
+
+All arms begin from one random base and read the same text, each window once: peers a share each, one process all of it.
+So all take as many tokens. One process comes twice: with the peers' batches put together, which is what averaging the
+gradients of each step computes, and with half as large ones in twice as many steps, because a process that has all the
+text is free to take smaller steps. The second is what the losses are held against.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from gossipllm.base import CORPORA
+from wire.packing import Packing
+
+AWAY: Final = 0.3
+"""Share of the time that a peer is away under churn."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainConfig:
+    peers: int = 8
+    """How many peers, 2 to 64."""
+
+    steps: int = 256
+    """Local steps of each peer in all, 8 to 1,000,000; a multiple of every arm's `round_steps`."""
+
+    batch_windows: int = 2
+    """Windows of a peer's batch, 1 to 64. Small batches at a large rate, as Photon's clients (2411.02908)."""
+
+    window_tokens: int = 64
+    """Tokens of a window, 16 to 4,096."""
+
+    learning_rate: float = 5e-3
+    """Peak rate of AdamW, above 0 to 1, for all arms: the best of 2e-3, 5e-3 and 1e-2 for one process."""
+
+    sources: tuple[str, ...] = tuple(f"embedded:{name}" for name in CORPORA)
+    """Texts, all dealt to all peers."""
+
+    seed: int = 0
+    """Seed of the shares, batches, partners and crashes, 0 to 999,999."""
+
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("peers", 2, 64),
+            ("steps", 8, 1_000_000),
+            ("batch_windows", 1, 64),
+            ("window_tokens", 16, 4096),
+            ("seed", 0, 999_999),
+        ):
+            value: int = getattr(self, name)
+            if not least <= value <= most:
+                raise ValueError(f"{name} must be in {least}..{most}, got {value}")
+        if not 0 < self.learning_rate <= 1:
+            raise ValueError(f"learning_rate must be in (0, 1], got {self.learning_rate}")
+        if not self.sources:
+            raise ValueError("sources must name at least one text, got none")
+        for name, arm in ARMS.items():
+            if self.steps % arm.round_steps:
+                raise ValueError(
+                    f'steps must be a multiple of {arm.round_steps}, the steps of a round of "{name}", '
+                    f"got {self.steps}"
+                )
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that all peers together, or one process, are trained on."""
+        return self.peers * self.steps * self.batch_windows * self.window_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One way to pre-train together. `partners` of 0 are all others, else a graph in which each peer has so many;
+    `method` is a name of `gossipllm sim --list`. Momentum and rate are the outer optimiser's."""
+
+    about: str
+    method: str
+    partners: int = 0
+    round_steps: int = 16
+    packing: Packing = "tight"
+    momentum: float = 0.0
+    rate: float = 1.0
+    churn: bool = False
+
+
+ARMS: Final[dict[str, Arm]] = {
+    "alone": Arm(about="each peer by itself on its share", method="local"),
+    "all": Arm(about="the mean of all peers", method="fedavg"),
+    "guarded": Arm(about="as all, refusing merges that do not lower the trust loss", method="fedavg+guard"),
+    "diloco": Arm(
+        about="Nesterov momentum over the mean of all (DiLoCo)",
+        method="fedavg+nesterov",
+        momentum=0.5,
+        rate=0.7,
+    ),
+    "pairs": Arm(
+        about="two partners of each, momentum (NoLoCo)",
+        method="fedavg+noloco",
+        partners=2,
+        momentum=0.5,
+        rate=0.7,
+    ),
+    "sparse": Arm(
+        about="as pairs, of each update the 3 % that moved most",
+        method="fedavg+noloco",
+        partners=2,
+        packing="sparse",
+        momentum=0.5,
+        rate=0.7,
+    ),
+    "churn": Arm(
+        about=f"as pairs, each peer away {AWAY:.0%} of the time",
+        method="fedavg+noloco",
+        partners=2,
+        momentum=0.5,
+        rate=0.7,
+        churn=True,
+    ),
+}

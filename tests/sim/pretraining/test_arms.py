@@ -1,0 +1,54 @@
+"""Tests of what is compared: which settings are refused, and what the scenarios of arms have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sim.pretraining.arms import ARMS, AWAY, PretrainConfig
+from sim.pretraining.scenario import gradient_bytes, scenario_of
+
+BASE = Path("base")
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"peers": 1}, "peers must be in 2..64, got 1"),
+        ({"steps": 100}, "steps must be a multiple of 16"),
+        ({"learning_rate": 0.0}, r"learning_rate must be in \(0, 1\], got 0"),
+        ({"sources": ()}, "sources must name at least one text"),
+    ],
+)
+def test_a_comparison_that_cannot_be_run_is_refused(given: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        PretrainConfig(**given)
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_every_arm_takes_the_same_steps_on_text_that_is_read_once(name: str) -> None:
+    config = PretrainConfig(steps=96)
+
+    scenario = scenario_of(config, ARMS[name], BASE)
+
+    assert scenario.steps == 96
+    assert scenario.training.order == "once"
+    windows = scenario.data.partition.train_tokens // scenario.data.window_tokens
+    assert windows == 96 * scenario.training.batch_windows, "all of the text, and nothing twice"
+    assert scenario.peers * windows * scenario.data.window_tokens == config.tokens
+    assert scenario.annealed.decay_steps == 96
+
+
+def test_under_churn_a_peer_is_away_as_long_as_is_said() -> None:
+    churn = scenario_of(PretrainConfig(), ARMS["churn"], BASE).conditions.churn
+
+    up_s = 3600 / churn.crashes_per_hour
+    assert churn.downtime_s / (up_s + churn.downtime_s) == pytest.approx(AWAY)
+
+
+def test_averaged_gradients_cost_what_a_ring_sends() -> None:
+    """Two devices exchange one number's bfloat16 each; of many, each sends nearly two."""
+    assert gradient_bytes(PretrainConfig(peers=2, steps=32), 1000) == 32 * 1000 * 2
+    assert gradient_bytes(PretrainConfig(peers=64, steps=32), 1000) == 32 * 1000 * 2 * 2 * 63 / 64
