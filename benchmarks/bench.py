@@ -41,6 +41,10 @@ class Benchmark:
     lines: tuple[Line, ...]
 
 
+def _predicted_kb(reference: str, of: str = "coded_bytes") -> Callable[[Any], float]:
+    return lambda made: max(one[of] for one in made if one["reference"] == reference) / 1e3
+
+
 def _kb_of(way: str) -> Callable[[Any], float]:
     return lambda made: next(one["round_kb"] for one in made["sizes"] if one["way"] == way)
 
@@ -52,10 +56,22 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         (
             Line("a warm round of 4 peers x 4 MB, over raw TCP", "times", 10, lambda made: made["times_raw"]),
             Line(
-                "processor for a megabyte, both ends",
+                "processor of all peers for a megabyte of a round",
                 "ms",
                 6,
                 lambda made: 1000 * made["cpu_s"] / made["exchanged_mb"],
+            ),
+        ),
+    ),
+    "pull": Benchmark(
+        "pull_cost.py",
+        (),
+        (
+            Line(
+                "processor for a pulled megabyte, both ends",
+                "ms",
+                6,
+                lambda made: made["frames of 4 records at most"],
             ),
         ),
     ),
@@ -79,6 +95,20 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             Line("bytes of a round, packing normal", "kB", 120, _kb_of("normal")),
             Line("bytes of a round, packing tight", "kB", 60, _kb_of("tight")),
             Line("bytes of a round, packing sparse", "kB", 16, _kb_of("sparse")),
+        ),
+    ),
+    "predictions": Benchmark(
+        "prediction_sizes.py",
+        (),
+        (
+            Line("predictions on the default reference set", "kB", 6, _predicted_kb("default")),
+            Line("203 x 100 predictions", "kB", 40, _predicted_kb("published")),
+            Line(
+                "the same, tokens drawn evenly from 50,257",
+                "kB",
+                40,
+                _predicted_kb("published", "even_tokens_bytes"),
+            ),
         ),
     ),
     "footprint": Benchmark(
