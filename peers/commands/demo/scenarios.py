@@ -205,7 +205,7 @@ SCENARIOS: Final[dict[str, DemoScenario]] = {
         '"gossipllm sim sizes" holds it against as many steps toward the peer\'s own predictions.',
     ),
     "pretrain": DemoScenario(
-        about="from a random model: four pre-train it on a quarter of a text each",
+        about="from a random model: four pre-train it on parts of a text",
         readings=_QUARTERS,
         configured=_pretraining,
         column="tokens",
