@@ -23,12 +23,13 @@ from peers.core.events import Heard, PeerId, Pulled, Replied
 from peers.core.others.scores import Scores
 from sim.exploration.checks.violation import Watching
 from sim.exploration.inside import part
-from sim.toy.units import SCHEMAS, Form
+from sim.toy.units import BYTE_SHAPE, SCHEMAS, Form
 from sim.world.simulated_peer import SimulatedPeer
 from sim.world.trace import Happened
 from trust.record.history import Round
 from trust.rows.config import evidence_of
 from trust.rows.standing import has_seat
+from wire.byte_rows import decode_byte_rows
 from wire.codec import decode_announcement, decode_reply
 from wire.digest import Content
 from wire.errors import WireError
@@ -88,6 +89,15 @@ def _faults_of(row: Sequence[float], neighbours: int) -> Iterator[str]:
         yield f"a row that sums to {math.fsum(row)}: {row}"
 
 
+def _refused_rows(asked: Weigh) -> Iterator[str]:
+    if asked.byte_rows is None:
+        return
+    try:
+        decode_byte_rows(asked.byte_rows.data, BYTE_SHAPE)
+    except WireError as error:
+        yield f"weighs byte rows that are refused by the wire: {error}"
+
+
 Weights: TypeAlias = tuple[tuple[bytes, float], ...]
 """The updates of a row by their digests, with their weights, but for those of weight 0."""
 
@@ -127,7 +137,8 @@ class _Life:
 
 class GatesBeforeWeight(Watching):
     """An update with a weight was announced with a signature, fetched, found whole and finite, weighed, tried by itself
-    where neighbours are, and, with the guard, measured in this very row; no author of it is banned."""
+    where neighbours are, and, with the guard, measured in this very row; no author of it is banned. Byte rows that are
+    weighed were found whole."""
 
     def __init__(self, form: Form) -> None:
         self._schema = SCHEMAS[form]
@@ -142,6 +153,7 @@ class GatesBeforeWeight(Watching):
                     life.begin_round()
                 case Weigh():
                     life.weighing[effect.request] = effect
+                    yield from _refused_rows(effect)
                 case Evaluate():
                     life.evaluating[effect.request] = effect
                 case Confirm():

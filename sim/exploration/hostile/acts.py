@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from sim.exploration.hostile import contents, floods, messages
+from sim.exploration.hostile import contents, floods, forms, messages
 from sim.exploration.hostile.peer import HostilePeer
 from sim.world.simulated_peer import SimulatedPeer
 
@@ -47,5 +47,8 @@ ACTS: Final[Mapping[str, Act]] = MappingProxyType(
         "claims": Act("claims as large as their types allow", contents.claim),
         "pushing": Act("shares of mass of any size", contents.push),
         "flapping": Act("connections that end as soon as they stand", messages.flap),
+        # Behind the others, so that seeds keep the acts that they drew before these were known.
+        "false-packing": Act("packed forms of other updates than the announced one", forms.pack_falsely),
+        "false-byte-rows": Act("byte rows of another tokenizer that are none", forms.forge_byte_rows),
     }
 )

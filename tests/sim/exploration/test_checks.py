@@ -19,7 +19,7 @@ from peers.core.effects import Effect
 from peers.core.events import PeerId
 from peers.core.others import inbox
 from peers.core.others.admission import Keys, Ledger, Rejected
-from peers.core.others.blobs.pulls import Pulls
+from peers.core.others.blobs.pulls import Fetch, Pulls
 from peers.core.others.budgets import Meter
 from peers.core.others.greetings import Greetings
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
@@ -37,6 +37,7 @@ from sim.exploration.checks.table import INVARIANTS, RAISED, TRACE
 from sim.exploration.faults import Crash, Cut, LearnerDeath
 from sim.exploration.hostile.peer import HostilePart
 from sim.exploration.plan import Plan
+from sim.toy.units import SCHEMAS
 from sim.world import world
 from sim.world.conditions import TopologyConfig
 from sim.world.line import Line
@@ -45,6 +46,8 @@ from trust.record.history import Relation, Round
 from trust.rows.bounds import Row
 from trust.rows.rows import Candidate, Neighbour, TrustConfig
 from wire.codec import Frame
+from wire.digest import Content
+from wire.packed_updates import unpack_update
 
 CRASHES = [
     Crash(peer=1, at_s=at_s, until_s=at_s + 0.2, damages=False, clock_jumps_s=0.0)
@@ -69,6 +72,10 @@ def act(name: str, *, identities: int = 1, every_s: float = 0.5) -> HostilePart:
         plan_of(act("not-finite")),
         plan_of(act("opposite")),
         plan_of(act("strangers")),
+        plan_of(act("false-packing")),
+        with_strategy(
+            with_bases(plan_of(act("false-byte-rows")), "toy", "toy", "tongue:another"), "predictions"
+        ),
         plan_of(SPLIT, rounds=5),
         SETTLING,
         MIXED,
@@ -97,6 +104,27 @@ def test_a_bad_update_that_is_not_checked(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(deciding, "judged", _takes_the_first)
 
     assert "gates-before-weight" in violated(plan_of(act("loud")))
+
+
+def test_a_packed_form_that_is_not_held_against_the_announced_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unpacked(self: Pulls, fetch: Fetch, content: Content) -> Content:
+        assert fetch.packing is not None
+        base, schema = fetch.packing.base, SCHEMAS["whole"]
+        held = None if base is None else base.data
+        return Content.of(unpack_update(content.data, schema, fetch.entry.announcement.offer, held))
+
+    monkeypatch.setattr(Pulls, "unpacked", unpacked)
+
+    assert "gates-before-weight" in violated(plan_of(act("false-packing")))
+
+
+def test_byte_rows_that_are_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pulls, "check", _nothing)
+    plan = with_strategy(
+        with_bases(plan_of(act("false-byte-rows")), "toy", "toy", "tongue:another"), "predictions"
+    )
+
+    assert "gates-before-weight" in violated(plan)
 
 
 def test_an_update_that_is_not_weighed(monkeypatch: pytest.MonkeyPatch) -> None:
