@@ -26,14 +26,15 @@ class PretrainConfig:
     steps: int = 256
     """Local steps of each peer in all, 8 to 1,000,000; a multiple of every arm's `round_steps`."""
 
-    batch_windows: int = 2
-    """Windows of a peer's batch, 1 to 64. Small batches at a large rate, as Photon's clients (2411.02908)."""
+    batch_windows: int = 1
+    """Windows of a peer's batch, 1 to 64. Small batches at a large rate, as Photon's clients (2411.02908); and of two
+    windows the embedded texts do not have enough."""
 
     window_tokens: int = 64
     """Tokens of a window, 16 to 4,096."""
 
     learning_rate: float = 5e-3
-    """Peak rate of AdamW, above 0 to 1, for all arms: the best of 2e-3, 5e-3 and 1e-2 for one process."""
+    """Peak rate of AdamW, above 0 to 1, the same for all arms. Guess."""
 
     sources: tuple[str, ...] = tuple(f"embedded:{name}" for name in CORPORA)
     """Texts, all dealt to all peers."""

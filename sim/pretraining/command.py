@@ -50,7 +50,7 @@ def make_base(task: BaseTask, _advanced: Callable[[int], None]) -> None:
 @click.option("-a", "--arms", metavar="A,B", help="What to compare; see --list.  [default: all]")
 @click.option("--peers", type=int, default=8, show_default=True, help="Number of peers.")
 @click.option("--steps", type=int, default=256, show_default=True, help="Local steps of each peer in all.")
-@click.option("--batch", type=int, default=2, show_default=True, help="Windows of a peer's batch.")
+@click.option("--batch", type=int, default=1, show_default=True, help="Windows of a peer's batch.")
 @click.option("--rate", type=float, default=5e-3, show_default=True, help="Peak learning rate.")
 @click.option(
     "--data",

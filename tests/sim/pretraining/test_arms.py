@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from gossipllm.model.loading.models import load_tokenizer
+from gossipllm.text.reference import demo_share
 from sim.pretraining.arms import ARMS, AWAY, PretrainConfig
 from sim.pretraining.scenario import gradient_bytes, scenario_of
 
@@ -39,6 +41,17 @@ def test_every_arm_takes_the_same_steps_on_text_that_is_read_once(name: str) -> 
     assert windows == 96 * scenario.training.batch_windows, "all of the text, and nothing twice"
     assert scenario.peers * windows * scenario.data.window_tokens == config.tokens
     assert scenario.annealed.decay_steps == 96
+
+
+def test_the_shortest_of_the_embedded_texts_holds_its_part_of_what_the_defaults_read() -> None:
+    config = PretrainConfig()
+    partition = scenario_of(config, ARMS["all"], BASE).data.partition
+    of_a_peer = partition.train_tokens + partition.trust_tokens + partition.test_tokens
+    tokenizer: Any = load_tokenizer("embedded-1024", "model.name")
+
+    least = min(len(tokenizer(demo_share(name, part=0, of=1))["input_ids"]) for name in ("en", "fr"))
+
+    assert config.peers * of_a_peer / len(config.sources) < 0.95 * least
 
 
 def test_under_churn_a_peer_is_away_as_long_as_is_said() -> None:
