@@ -72,8 +72,8 @@ class PretrainConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """One way to pre-train together. `partners` of 0 are all others, else a graph in which each peer has so many;
-    `method` is a name of `gossipllm sim --list`. Momentum and rate are the outer optimiser's."""
+    """One way to pre-train together. `partners` of a round are drawn by lot, 0 for all others; `method` is a name of
+    `gossipllm sim --list`. Momentum and rate are the outer optimiser's."""
 
     about: str
     method: str
@@ -96,15 +96,15 @@ ARMS: Final[dict[str, Arm]] = {
         rate=0.7,
     ),
     "pairs": Arm(
-        about="two partners of each, momentum (NoLoCo)",
-        method="fedavg+noloco",
+        about="two partners by lot in each round, momentum (NoLoCo)",
+        method="s2+noguard+noloco",
         partners=2,
         momentum=0.5,
         rate=0.7,
     ),
     "sparse": Arm(
         about="as pairs, of each update the 3 % that moved most",
-        method="fedavg+noloco",
+        method="s2+noguard+noloco",
         partners=2,
         packing="sparse",
         momentum=0.5,
@@ -112,7 +112,7 @@ ARMS: Final[dict[str, Arm]] = {
     ),
     "churn": Arm(
         about=f"as pairs, each peer away {AWAY:.0%} of the time",
-        method="fedavg+noloco",
+        method="s2+noguard+noloco",
         partners=2,
         momentum=0.5,
         rate=0.7,

@@ -10,7 +10,7 @@ from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import RoundConfig
 from sim.experiments.scenarios import Scenario, TextConfig
 from sim.pretraining.arms import AWAY, Arm, PretrainConfig
-from sim.world.conditions import ChurnConfig, Conditions, TopologyConfig
+from sim.world.conditions import ChurnConfig, Conditions
 
 _LIFE_S: Final = 14.0
 """Mean virtual seconds that a peer is up under churn before it crashes: a few rounds."""
@@ -22,10 +22,7 @@ _TEST_WINDOWS: Final = 32
 
 
 def scenario_of(config: PretrainConfig, arm: Arm, base: Path) -> Scenario:
-    topology = TopologyConfig()
-    if 0 < arm.partners < config.peers - 1:
-        # The same partners in each round, because a receiver that has an author's last update fetches differences.
-        topology = TopologyConfig(kind="random", degree=arm.partners)
+    partners = min(arm.partners or config.peers, config.peers - 1)
     churn = ChurnConfig()
     if arm.churn:
         churn = ChurnConfig(crashes_per_hour=3600 / _LIFE_S, downtime_s=_LIFE_S * AWAY / (1 - AWAY))
@@ -56,6 +53,9 @@ def scenario_of(config: PretrainConfig, arm: Arm, base: Path) -> Scenario:
         round=RoundConfig(
             steps=arm.round_steps,
             rounds=config.steps // arm.round_steps,
+            most_partners=partners,
+            # By lot where there are fewer places than peers, so that nobody is left out.
+            explore=partners,
             barrier=True,
             patience_s=10.0,
         ),
@@ -69,7 +69,7 @@ def scenario_of(config: PretrainConfig, arm: Arm, base: Path) -> Scenario:
             order="once",
         ),
         reference=ReferenceConfig(windows=4),
-        conditions=Conditions(topology=topology, churn=churn),
+        conditions=Conditions(churn=churn),
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from gossipllm.model.loading.models import load_tokenizer
 from gossipllm.text.reference import demo_share
+from sim.experiments.methods import method_named, round_of
 from sim.pretraining.arms import ARMS, AWAY, PretrainConfig
 from sim.pretraining.scenario import gradient_bytes, scenario_of
 
@@ -52,6 +53,17 @@ def test_the_shortest_of_the_embedded_texts_holds_its_part_of_what_the_defaults_
     least = min(len(tokenizer(demo_share(name, part=0, of=1))["input_ids"]) for name in ("en", "fr"))
 
     assert config.peers * of_a_peer / len(config.sources) < 0.95 * least
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_a_peer_merges_with_no_more_partners_in_a_round_than_its_arm_says(name: str) -> None:
+    """Rows that are given in advance are over all peers, whatever the rounds say."""
+    config, arm = PretrainConfig(peers=8), ARMS[name]
+    scenario = scenario_of(config, arm, BASE)
+
+    kept = round_of(method_named(arm.method), scenario.round, peers=config.peers)
+
+    assert kept.most_partners == (arm.partners or 7)
 
 
 def test_under_churn_a_peer_is_away_as_long_as_is_said() -> None:
