@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from gossipllm.config import LearnerConfig
+from gossipllm.config import LearnerConfig, TrainingConfig
 from peers.core.events import PeerId
 from peers.core.plateau import NEVER_SETTLES, SettleConfig
 from trust.rows.config import strategy_of
@@ -53,6 +53,12 @@ class RoundConfig:
     """Largest compressed context fetched of a neighbour, in MB of 10^6 bytes, 1 to 2,000. Guess: an 8-bit context of
     half a billion parameters."""
 
+    network_tokens: int = 0
+    """Tokens that all peers together train on while the learning rate falls along a cosine to a tenth
+    (`trust.rows.token_clock`), 0 to 2^62; 0 for no such schedule. All peers read one clock, their announced tokens, so
+    that fast and slow devices share the schedule and late ones enter at its present place. In place of
+    training.decay_steps, and best the same for all peers."""
+
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= 100_000:
             raise ValueError(f"steps must be in 1..100000, got {self.steps}")
@@ -70,6 +76,8 @@ class RoundConfig:
             raise ValueError(f"patience_s must be above 0 with a barrier, got {self.patience_s}")
         if not 0 <= self.warmup_rounds < 2**31:
             raise ValueError(f"warmup_rounds must be in 0..2147483647, got {self.warmup_rounds}")
+        if not 0 <= self.network_tokens <= 2**62:
+            raise ValueError(f"network_tokens must be in 0..2^62, got {self.network_tokens}")
         if not 1 <= self.compare_every_s <= 3600:
             raise ValueError(f"compare_every_s must be in 1..3600, got {self.compare_every_s}")
         if not 1 <= self.most_context_mb <= 2000:
@@ -189,6 +197,14 @@ class ScoreConfig:
             )
 
 
+def check_schedules(round_: RoundConfig, training: TrainingConfig) -> None:
+    """Raises `ValueError` for two schedules of the learning rate."""
+    if round_.network_tokens and training.decay_steps:
+        raise ValueError(
+            "round.network_tokens and training.decay_steps are both a schedule of the learning rate: set one to 0"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreConfig:
     """`name` is for people; `network` sets apart networks of one base model; `joined` are the peers whose
@@ -209,6 +225,9 @@ class CoreConfig:
     merges: bool = True
     """Whether rows are applied. Without, a row is computed, measured and recorded in every round, and the adapter stays
     as the local steps left it: what trust looks like while every peer trains alone."""
+
+    def __post_init__(self) -> None:
+        check_schedules(self.round, self.learner.training)
 
     @property
     def confirms(self) -> bool:

@@ -89,7 +89,8 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `good` is the snapshot of the last good state (`peers.core.course`), None where there is none or it is `snapshot`;
     `best` is likewise the state of least trust loss (`peers.core.plateau`), None in a peer that never settles. `text`
     is the ledger of the text that was dealt to the splits (`gossipllm.text.growth`). `plan` says what the next local
-    steps train, so that a round that is repeated after a crash is the same round. `byte_rows` is None where `frame`
+    steps train, so that a round that is repeated after a crash is the same round; `clock` is the reading of the
+    network's token clock that they are taken by, 0 where no schedule asks for it. `byte_rows` is None where `frame`
     announces none.
     """
 
@@ -120,6 +121,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     text: Content | None = None
     byte_rows: Content | None = None
     packed: tuple[PackedUpdate, ...] = ()
+    clock: int = 0
 
     @property
     def best_snapshot(self) -> Content | None:

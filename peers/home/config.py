@@ -28,7 +28,7 @@ from gossipllm.config import (
 from gossipllm.config.choices import MIXINGS, Also, MergeRule, Mixing, Outer
 from gossipllm.config.toml import from_mapping, toml_values
 from gossipllm.device.config import DeviceConfig
-from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
+from peers.core.config import CoreConfig, DefenceConfig, RoundConfig, check_schedules
 from peers.core.plateau import SettleConfig
 from peers.net.addresses import parse_multiaddress
 from peers.net.config import RETIRED_NETWORK_KEYS, NetworkConfig
@@ -162,6 +162,7 @@ class PeerConfig:
                 f"round.most_context_mb must fit network.max_blob_bytes ({self.network.max_blob_bytes}), "
                 f"got {self.round.most_context_mb}"
             )
+        check_schedules(self.round, self.training)
         # `LearnerConfig` checks what must hold between the learner's tables.
         self.learner()
 

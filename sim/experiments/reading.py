@@ -36,7 +36,7 @@ ALWAYS: Final = frozenset(
         *("name", "peers", "seeds", "methods", "limit_s", "patience"),
         *("data.sources", "data.window_tokens", "data.trust_windows", "data.test_windows"),
         *("data.partition.kind",),
-        *("round.steps", "round.rounds", "round.compare_every_s"),
+        *("round.steps", "round.rounds", "round.compare_every_s", "round.network_tokens"),
         *("trust.max_age",),
         *("model.name", "model.device", "model.dtype", "model.threads", "model.held"),
         *("devices.models", "devices.watts"),
@@ -173,6 +173,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     ),
     "anneal": (
         Rule(lambda s, _: not s.training.decay_steps, "training.decay_steps says it"),
+        Rule(lambda s, _: not s.round.network_tokens, "round.network_tokens says it"),
         Rule(lambda _, m: not m.decay, "all methods are +decay, whose rate falls on plateaus"),
     ),
     # -- data --

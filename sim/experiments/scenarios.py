@@ -25,7 +25,7 @@ from gossipllm.config import (
 from gossipllm.config.choices import MERGE_RULES, MIXINGS, TRAINS, MergeRule
 from gossipllm.config.text import Coding
 from gossipllm.text.partitions import PartitionConfig
-from peers.core.config import DefenceConfig, RoundConfig
+from peers.core.config import DefenceConfig, RoundConfig, check_schedules
 from peers.core.plateau import NEVER_SETTLES, SettleConfig
 from sim.adversaries.config import NONE, AttackConfig
 from sim.adversaries.table import ADVERSARIES
@@ -154,7 +154,7 @@ class Scenario:
 
     anneal: bool = True
     """Whether the learning rate falls over the whole run: training.decay_steps, where it is 0, becomes the
-    number of local steps that a peer takes."""
+    number of local steps that a peer takes. Not where it falls with round.network_tokens."""
 
     limit_s: float = 604_800.0
     """Virtual seconds after which a run ends even if peers have rounds to do, 1 to 1e9."""
@@ -210,6 +210,7 @@ class Scenario:
                 f"got {self.training.warmup_steps}"
             )
 
+        check_schedules(self.round, self.training)
         self._check_conditions()
         self._check_attack()
 
@@ -324,6 +325,6 @@ class Scenario:
     @property
     def annealed(self) -> TrainingConfig:
         """The training configuration with its length filled in."""
-        if not self.anneal or self.training.decay_steps:
+        if not self.anneal or self.training.decay_steps or self.round.network_tokens:
             return self.training
         return replace(self.training, decay_steps=self.steps)

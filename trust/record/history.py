@@ -235,6 +235,9 @@ class Round(_Record, frozen=True, kw_only=True, tag="round"):
     """What the peer has forgotten of the reference set, in nats per token: its loss on each window at the end of the
     round less the least that it had there at the end of any round, averaged; unset, and left out of the file, where it
     does not measure it."""
+    clock: int | msgspec.UnsetType = msgspec.UNSET
+    """The network's token clock by which the local steps of the round were taken; unset, and left out of the file,
+    where no schedule runs over it."""
     cost: Cost | msgspec.UnsetType = msgspec.UNSET
     """What the round cost; unset, and left out of the file, where nothing measured it."""
 

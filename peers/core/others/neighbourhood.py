@@ -34,6 +34,7 @@ from peers.core.others.receiving import Receiving
 from peers.core.saved import SavedHeard
 from peers.core.terms import Terms
 from trust.record.history import LeftOut
+from trust.rows.token_clock import Claim
 from wire.codec import decode_announcement, decode_greeting, decode_reply
 from wire.errors import WireError
 
@@ -129,6 +130,19 @@ class Neighbourhood:
     def lately(self) -> list[ReceivedAnnouncement]:
         """The newest announcement of each author of our base that was heard within `trust.max_age` rounds."""
         return [one for one in self.inbox.lately(self._config.trust.max_age) if one.relation == "merges"]
+
+    def token_claims(self) -> list[Claim]:
+        """What each author of our base ever claimed to have trained on, by its newest announcement."""
+        proves = self._config.confirms
+        return [
+            Claim(
+                tokens=one.announcement.tokens_total,
+                connection=one.author if one.author in self.connected else one.via,
+                proven=not proves or self.seats.seated(one.author),
+            )
+            for one in self.inbox.newest()
+            if one.relation == "merges"
+        ]
 
     def reads_byte_rows(self) -> bool:
         """Whether anybody may read byte rows of this peer: an author lately heard has another tokenizer. Nobody asks

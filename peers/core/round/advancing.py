@@ -16,6 +16,7 @@ from peers.core.round.memory.remembering import after_end, after_steps
 from peers.core.round.planning import Planner, PlanningInputs
 from peers.core.saved import LocalSteps, Saved, SavedScore
 from trust.record.history import Guard
+from trust.rows.token_clock import network_tokens
 
 
 class Advance:
@@ -31,7 +32,10 @@ class Advance:
 
     def to_training(self, saved: Saved) -> Saved:
         held = self._others.fetching.contexts.held
-        return msgspec.structs.replace(saved, plan=self._planner.settled(saved.plan, saved.round, held))
+        plan = self._planner.settled(saved.plan, saved.round, held)
+        # Later rounds read the clock when the round before ends, and save it: a repeated round is the same.
+        clock = saved.clock or self._clock(saved)
+        return msgspec.structs.replace(saved, plan=plan, clock=clock)
 
     def from_training(
         self, saved: Saved, trained: Trained, receivers: Mapping[PeerId, bytes], now: float
@@ -105,7 +109,14 @@ class Advance:
             seats=self._others.seats.rows(),
             heard=self._others.heard_rows(),
             plan=plan,
+            clock=self._clock(saved),
         )
+
+    def _clock(self, saved: Saved) -> int:
+        """The network's token clock now; it never goes back, whoever leaves or takes a claim back."""
+        if not self._config.round.network_tokens:
+            return 0
+        return max(saved.clock, network_tokens(saved.tokens_total, self._others.token_claims()))
 
     def _local(self, saved: Saved, trained: Trained) -> LocalSteps:
         """The account of the last local steps: of these, or, where there were none, of those before."""

@@ -48,7 +48,7 @@ class Ending:
             saved=saved,
             stage=stage,
             merged=event,
-            rate=self._settling.rate(saved.plateau),
+            rate=self._settling.rate(saved),
             settled=after.plateau.settled,
             asking=after.asking,
         )

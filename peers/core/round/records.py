@@ -90,6 +90,7 @@ def round_record(
         settled=settled,
         distilled=merged.distilled,
         forgotten=msgspec.UNSET if merged.forgotten is None else merged.forgotten,
+        clock=saved.clock or msgspec.UNSET,
     )
 
 

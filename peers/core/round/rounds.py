@@ -240,7 +240,7 @@ class Rounds:
             context=context,
             probe=self._planner.probes(saved.round),
             receivers=tuple(receivers),
-            rate=self._settling.rate(saved.plateau),
+            rate=self._settling.rate(saved),
             average_from=self._settling.average_from(saved.plateau, saved.round),
             byte_rows=self._others.reads_byte_rows(),
         )

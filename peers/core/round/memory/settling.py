@@ -22,7 +22,9 @@ from peers.core.others.neighbourhood import Neighbourhood
 from peers.core.plateau import GAIN, Plateau
 from peers.core.round.learner_supervision import note
 from peers.core.round.stages import Participants
+from peers.core.saved import Saved
 from trust.rows.config import strategy_of
+from trust.rows.token_clock import share_at
 from wire.bounded import BoundedDict
 
 MOST_KNOWN: Final = 4_096
@@ -36,6 +38,7 @@ class Settling:
         self._me = me
         self._config = config.settle
         self._limit = config.round.rounds
+        self._length = config.round.network_tokens
         self._others = others
         self._active = config.settles
         self._listens = strategy_of(config.trust).merges
@@ -65,8 +68,11 @@ class Settling:
             return math.inf
         return plateau.mark - GAIN
 
-    def rate(self, plateau: Plateau) -> float:
-        return plateau.rate(self._config) if self._active else 1.0
+    def rate(self, saved: Saved) -> float:
+        """Share of the configured learning rate for the local steps of this round: by the plateau, and by the network's
+        token clock where a schedule runs over it."""
+        share = saved.plateau.rate(self._config) if self._active else 1.0
+        return share * share_at(saved.clock, self._length) if self._length else share
 
     def took_part(self, participants: Participants) -> None:
         """These neighbours were weighed, whatever came of it: their updates are no news any more."""
