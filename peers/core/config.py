@@ -102,7 +102,7 @@ class DefenceConfig:
 
     fresh: bool = True
     """Whether half of the trust windows, drawn anew in each round, judge the merge that was proposed on the other half.
-    Without, the windows that chose a row also say that it is good. With fewer than 8 windows they are not split."""
+    Without, the windows that chose a row also say that it is good. With fewer than 16 windows they are not split."""
 
     row_errors: float = 0.0
     """Standard errors by which the merge must lower the loss on the windows that judge it, 0 to 10. With 1 a network of
