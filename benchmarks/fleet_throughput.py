@@ -79,7 +79,7 @@ def by_fleet(size: dict[str, int], peers: int, steps: int) -> Callable[[], None]
     fleet, texts_PWT = fleet_of(size), texts(size, peers)
     order_SB = np.arange(steps * size["batch"]).reshape(steps, -1) % texts_PWT.shape[1]
     start = fleet.blueprint.start(0)
-    jobs = [StepsJob(start, Moments(), text, order_SB, TRAINING, _silent) for text in texts_PWT]
+    jobs = [StepsJob(start, Moments(), text, order_SB, TRAINING, silent) for text in texts_PWT]
 
     def run() -> None:
         fleet.perform(jobs)
@@ -87,7 +87,7 @@ def by_fleet(size: dict[str, int], peers: int, steps: int) -> Callable[[], None]
     return run
 
 
-def _silent(*_: object) -> None:
+def silent(*_: object) -> None:
     pass
 
 

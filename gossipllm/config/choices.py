@@ -31,6 +31,9 @@ Toward: TypeAlias = Literal["predictions", "changes"]
 Retain: TypeAlias = Literal["", "measure", "predictions", "subspace"]
 """What local steps keep of earlier adapters (`TrainingConfig.retain`)."""
 
+Arithmetic: TypeAlias = Literal["auto", "plain", "fused"]
+"""How passes with gradients compute (`TrainingConfig.arithmetic`)."""
+
 Missing: TypeAlias = Literal["renorm", "kept", "self"]
 """Whose weights count for a unit that some do not offer (`LayersConfig.missing`)."""
 

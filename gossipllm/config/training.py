@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from gossipllm.config.choices import Retain
+from gossipllm.config.choices import Arithmetic, Retain
 from trust.rows.config import Reduction
 
 
@@ -64,6 +64,12 @@ class TrainingConfig:
     order: Literal["rounds", "once"] = "rounds"
     """In what order text is read: shuffled anew in each of the "rounds"; or each window "once" before any is read
     again, from round to round and across restarts, as in pre-training on a stream."""
+
+    arithmetic: Arithmetic = "auto"
+    """How a pass with gradients computes: "plain", operation by operation as transformers and autograd compose it; or
+    "fused", with adapted layers, norms, short attention and the loss as single functions with written gradients: the
+    same up to rounding, in less time (benchmarks/training_speed.py). "auto" is "plain" in simulations, which
+    are to repeat earlier ones to the last bit, and "fused" elsewhere."""
 
     seed: int = 0
     """Seed of the split and of the batches, 0 to 2^31 - 1."""

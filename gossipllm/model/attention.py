@@ -20,6 +20,8 @@ from transformers.integrations import sdpa_attention
 LONGEST: Final = 256
 """Longest window, in tokens, whose probabilities are kept: 128 kB a head and window, in bfloat16."""
 _NAME: Final = "gossipllm"
+SHORT_IN_FLOAT32: Final = "short_in_float32"
+"""An attribute of attention modules that compute so in float32 too, as fused passes do."""
 
 
 def use_short_attention(model: PreTrainedModel) -> None:
@@ -31,6 +33,11 @@ def use_short_attention(model: PreTrainedModel) -> None:
     cast("Any", AttentionInterface).register(_NAME, _attention)
     cast("Any", AttentionMaskInterface).register(_NAME, cast("Any", masking_utils).sdpa_mask)
     cast("Any", model).set_attn_implementation(_NAME)
+
+
+def uses_short_attention(attention: torch.nn.Module) -> bool:
+    """Whether this attention module runs what `use_short_attention` chose."""
+    return getattr(attention.config, "_attn_implementation", None) == _NAME
 
 
 def _attention(
@@ -46,7 +53,7 @@ def _attention(
     short = (
         attention_mask is None
         and query.requires_grad
-        and query.dtype == torch.bfloat16
+        and (query.dtype == torch.bfloat16 or _widely(module, query))
         and query.shape[2] == key.shape[2] <= LONGEST
         and not options.get("dropout")
         and options.get("is_causal") is not False
@@ -63,6 +70,10 @@ def _attention(
     scale = options.get("scaling") or query.shape[-1] ** -0.5
     out_BHTD = cast("torch.Tensor", cast("Any", _Attention).apply(query, key, value, float(scale)))
     return out_BHTD.transpose(1, 2).contiguous(), None
+
+
+def _widely(module: Any, query: torch.Tensor) -> bool:
+    return query.dtype == torch.float32 and getattr(module, SHORT_IN_FLOAT32, False)
 
 
 class _Attention(torch.autograd.Function):

@@ -41,7 +41,8 @@ def attacker_config(scenario: Scenario, method: Method, seed: int, number: int, 
 
 def training_of(method: Method, scenario: Scenario, *, seed: int) -> TrainingConfig:
     """The scenario's training with the method's factors. A schedule that lasts the whole run lasts as long as the
-    method's steps do; with +decay there is none."""
+    method's steps do; with +decay there is none. Unless the scenario says otherwise, passes repeat those of earlier
+    versions to the last bit."""
     training = scenario.training if method.decay else scenario.annealed
     return replace(
         training,
@@ -50,6 +51,7 @@ def training_of(method: Method, scenario: Scenario, *, seed: int) -> TrainingCon
         batch_windows=training.batch_windows * method.batch,
         batch_tokens=training.batch_tokens * method.batch,
         decay_steps=training.decay_steps * method.steps,
+        arithmetic="plain" if training.arithmetic == "auto" else training.arithmetic,
     )
 
 

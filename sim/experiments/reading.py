@@ -47,7 +47,7 @@ ALWAYS: Final = frozenset(
             "training.warmup_steps",
         ),
         *("training.decay_steps", "training.schedule", "training.optimiser", "training.reduction"),
-        *("training.retain", "training.order"),
+        *("training.retain", "training.order", "training.arithmetic"),
         *("conditions.link.latency_s", "conditions.link.jitter_s", "conditions.link.loss"),
         *("conditions.link.bandwidth_bytes_s", "conditions.link.disk_s"),
         *("conditions.compute.step_s", "conditions.compute.answer_s", "conditions.compute.speeds"),

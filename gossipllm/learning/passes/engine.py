@@ -22,13 +22,15 @@ import torch
 from gossipllm.learning.jobs import ContextModel, Purpose
 from gossipllm.learning.passes.flat import FlatLayout
 from gossipllm.learning.passes.losses import pooled, token_losses, tokens_and_mask
+from gossipllm.learning.passes.token_memory import dropout_bytes, training_bytes
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.dropout import Dropout
 from gossipllm.model.adapter.names import WEIGHT, A, B, State
 from gossipllm.model.adapter.sites import LinearSite, LoraSite, Site
-from gossipllm.model.blocks import stated, stated_depth, stated_width
 from gossipllm.model.contexts.compressed import checkpointed
 from gossipllm.model.contexts.quantised import PackedLinear
+from gossipllm.model.fused.forwards import fused_forwards, hidden_states_of, open_head
+from gossipllm.model.fused.head import next_token_losses
 from gossipllm.model.loading.models import Base
 from gossipllm.model.running import logits_of
 from gossipllm.text.windows import targets
@@ -57,6 +59,7 @@ class Engine:
         self.whole = FlatLayout(blueprint.trained.tensors, base.device)
         self._parts: dict[tuple[str, ...], FlatLayout] = {}
         self._sites = _sites_of(base.model)
+        self._opens: bool | None = None
         self._frozen = {
             name: torch.tensor(value, dtype=base.dtype, device=base.device)[None]
             for name, value in blueprint.frozen.items()
@@ -108,9 +111,14 @@ class Engine:
 
     @contextmanager
     def mounted(
-        self, tensors: Mapping[str, torch.Tensor], context_model: ContextModel | None = None
+        self,
+        tensors: Mapping[str, torch.Tensor],
+        context_model: ContextModel | None = None,
+        *,
+        fused: bool = False,
     ) -> Generator[None]:
-        """Mount these adapters, `(P, ...)` by name, for passes within the `with` block."""
+        """Mount these adapters, `(P, ...)` by name, for passes within the `with` block; `fused` ones where they have a
+        gradient."""
         count = max(map(len, tensors.values()), default=1)
         frozen = {
             name: value.expand(count, *value.shape[1:])
@@ -120,11 +128,17 @@ class Engine:
             or self.blueprint.layer_of(name) in context_model.kept
         }
         everything = {**frozen, **tensors}
-        sites = self._sites if context_model is None else _sites_of(context_model.model)
+        model = self.base.model if context_model is None else context_model.model
+        if fused and self._opens is None:
+            # Context models are of the base's family, and the base itself may be without its blocks.
+            self._opens = open_head(model) is not None
+        sites = self._sites if context_model is None else _sites_of(model)
         for site in sites:
             site.mount(everything, scale=self.blueprint.scale)
         try:
             with ExitStack() as stack:
+                if fused:
+                    stack.enter_context(fused_forwards(model))
                 if context_model is not None and context_model.checkpointed is not None:
                     stack.enter_context(checkpointed(context_model.model, context_model.checkpointed))
                 yield
@@ -147,6 +161,24 @@ class Engine:
             for site in lora:
                 site.dropouts = ()
 
+    def next_token_losses(
+        self, tokens_BT: torch.Tensor, bears_BU: torch.Tensor | None, context_model: ContextModel | None
+    ) -> torch.Tensor:
+        """`(B, T-1)` nats: the loss of every token but the first of its window that bears loss, 0 for others. The
+        logits are not kept where the model lets its head be taken out."""
+        model = self.base.model if context_model is None else context_model.model
+        if not self._opens:
+            return token_losses(self.logits(tokens_BT, context_model=context_model), tokens_BT)
+        head = cast("torch.nn.Linear", cast("Any", model).get_output_embeddings())
+        hidden_BTH = hidden_states_of(model, head, tokens_BT)
+        if bears_BU is None:
+            # The last position predicts nothing that is known: any target will do, its loss is cut off.
+            targets_N = tokens_BT.roll(-1, dims=1).flatten()
+            losses_N = next_token_losses(hidden_BTH.flatten(0, 1), head.weight, targets_N)
+            return losses_N.view(tokens_BT.shape)[:, :-1]
+        losses_R = next_token_losses(hidden_BTH[:, :-1][bears_BU], head.weight, tokens_BT[:, 1:][bears_BU])
+        return torch.zeros(bears_BU.shape, device=losses_R.device).masked_scatter(bears_BU, losses_R)
+
     def logits(
         self, tokens_BT: torch.Tensor, *, last: bool = False, context_model: ContextModel | None = None
     ) -> torch.Tensor:
@@ -168,8 +200,10 @@ class Slopes:
         *,
         reduction: Reduction = "tokens",
         context_model: ContextModel | None = None,
+        fused: bool = False,
     ) -> None:
         self._engine = engine
+        self._fused = fused
         self._reduction: Reduction = reduction
         self._context_model = context_model
         self._live_PN = torch.zeros(
@@ -184,7 +218,8 @@ class Slopes:
     @contextmanager
     def mounted(self) -> Generator[None]:
         """Mount the adapters; `at` can be called within the `with` block."""
-        with self._engine.mounted({**self._constants, **self._leaves}, self._context_model):
+        everything = {**self._constants, **self._leaves}
+        with self._engine.mounted(everything, self._context_model, fused=self._fused):
             yield
 
     def at(
@@ -243,7 +278,11 @@ class Slopes:
         with self._engine.dropping(dropouts, self._context_model):
             return self._gradient(
                 lambda: mean_losses(
-                    self._engine, windows_PBT, reduction=self._reduction, context_model=self._context_model
+                    self._engine,
+                    windows_PBT,
+                    reduction=self._reduction,
+                    context_model=self._context_model,
+                    fused=self._fused,
                 ),
                 purpose,
                 windows_PBT.size,
@@ -266,44 +305,15 @@ def mean_losses(
     *,
     reduction: Reduction,
     context_model: ContextModel | None = None,
+    fused: bool = False,
 ) -> torch.Tensor:
     """Each mounted adapter's mean loss on its windows, `(P,)`."""
     tokens_BT, bears_BU = tokens_and_mask(windows_PBT, engine.base.device)
-    losses_BU = token_losses(engine.logits(tokens_BT, context_model=context_model), tokens_BT)
+    if fused:
+        losses_BU = engine.next_token_losses(tokens_BT, bears_BU, context_model)
+    else:
+        losses_BU = token_losses(engine.logits(tokens_BT, context_model=context_model), tokens_BT)
     return pooled(losses_BU, bears_BU, groups=len(windows_PBT), reduction=reduction)
-
-
-def training_bytes(base: Base) -> int:
-    """Estimate of the bytes that a training pass keeps for one token."""
-    return layer_bytes(base) * max(stated_depth(base.model), 1) + head_bytes(base)
-
-
-def layer_bytes(base: Base) -> int:
-    """Estimate of the bytes that a training pass keeps for one token in one layer, from the layer's widths."""
-    width = stated_width(base.model)
-    # Some families state a width for each layer.
-    wide: Any = stated(base.model, "intermediate_size") or stated(base.model, "n_inner") or 4 * width
-    inner = int(max(cast("list[int]", wide))) if isinstance(wide, list | tuple) else int(wide)
-    # A layer keeps about a dozen tensors of its width, some of them float32, and four of the inner width.
-    return width * (8 * base.dtype.itemsize + 24) + inner * 4 * base.dtype.itemsize
-
-
-def dropout_bytes(base: Base, blueprint: Blueprint) -> int:
-    """Bytes that dropout keeps for one token in one layer: of each input of an A a mask and a copy."""
-    if not blueprint.config.dropout:
-        return 0
-    inputs = sum(spec.shape[1] for spec in blueprint.layout.tensors if spec.name.endswith(A))
-    return inputs // max(blueprint.layers, 1) * (1 + base.dtype.itemsize)
-
-
-def head_bytes(base: Base) -> int:
-    """Bytes that a training pass keeps for one token at the head: its logits and their gradient."""
-    return base.vocabulary * 2 * base.dtype.itemsize
-
-
-def input_bytes(base: Base) -> int:
-    """Bytes of a block's input for one token: what a checkpointed block keeps."""
-    return stated_width(base.model) * base.dtype.itemsize
 
 
 def _sites_of(model: torch.nn.Module) -> list[Site]:

@@ -218,6 +218,7 @@ def kind_of(job: Job) -> tuple[Any, ...]:
                 job.windows_WT.shape[1],
                 job.config.optimiser,
                 job.config.reduction,
+                job.config.arithmetic,
                 job.config.micro_windows,
                 job.tensors,
                 job.masks is None,

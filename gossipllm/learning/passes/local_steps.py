@@ -52,7 +52,12 @@ def local_steps(engine: Engine, jobs: Sequence[StepsJob]) -> list[StepsDone | Us
     total_P = torch.zeros(len(jobs), dtype=torch.float64, device=engine.base.device)
     failures: dict[int, UserMistake] = {}
     slopes = Slopes(
-        engine, flat, states, reduction=jobs[0].config.reduction, context_model=jobs[0].context_model
+        engine,
+        flat,
+        states,
+        reduction=jobs[0].config.reduction,
+        context_model=jobs[0].context_model,
+        fused=jobs[0].config.arithmetic != "plain",
     )
     with slopes.mounted():
         for step in range(steps):

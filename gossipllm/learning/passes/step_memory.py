@@ -31,8 +31,8 @@ from typing import Final
 import torch
 
 from gossipllm.config import LearnerConfig
-from gossipllm.learning.passes.engine import dropout_bytes, head_bytes, input_bytes, layer_bytes
 from gossipllm.learning.passes.losses import block_bytes
+from gossipllm.learning.passes.token_memory import dropout_bytes, head_bytes, input_bytes, layer_bytes
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.blocks import blocks_of
 from gossipllm.model.contexts.config import ContextConfig

@@ -91,7 +91,8 @@ def test_adapters_side_by_side_drop_what_each_drops_alone(fleet: Fleet) -> None:
 
     for job, one in zip(jobs, together, strict=True):
         (alone,) = done(fleet, job)
-        assert distance(one, alone) < 1e-6
+        # Alone, the adapter without dropout is trained by fused layers, which round otherwise.
+        assert distance(one, alone) < 1e-5
 
 
 def test_a_block_that_is_computed_again_for_the_backward_pass_drops_the_same(fleet: Fleet) -> None:
