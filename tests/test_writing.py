@@ -16,6 +16,7 @@ ALLOWED = {
     "trust/record/segments.py": "removes the oldest segments of a long history",
     "peers/home/folder.py": "the lock names the process that holds it",
     "peers/home/merge_inputs.py": "forgets them when told to",
+    "peers/home/contents.py": "links to whole files, and removes what no generation names",
     "gossipllm/model/adapter/export.py": "writes into a temporary folder of trust.folders",
     "gossipllm/model/adapter/gguf.py": "renames what the converter wrote into a temporary folder",
     "gossipllm/model/contexts/distilled.py": "removes its own temporary files, which nothing outlives",

@@ -1,8 +1,8 @@
 """State that survives a crash: two generations on disk, each in a sealed file.
 
 Generation g is in the file `state.(g mod 2)`. So a new generation replaces the one before the last, and the last stays
-as it is until the new one is complete and its name is on the disk (`sealed.py`). A file that does not match its
-checksum is named, copied aside and never used.
+as it is until the new one is complete and its name is on the disk (`sealed.py`). Large contents are in files of their
+own for each of the two (`contents.py`). A file that does not match its checksum is named, copied aside and never used.
 
 `published` lists the rounds that were announced (`published.py`), and is written before `save` returns. Where the list
 and a generation are both damaged, what was announced is not known, and the peer goes on some rounds later: a gap in an
@@ -18,7 +18,8 @@ from typing import Final
 
 from peers.core.merge_inputs import MergeInputs
 from peers.core.saved import SAVED_VERSION, Saved, recovered
-from peers.home.merge_inputs import write_merge_inputs
+from peers.home.contents import STATE_FILES, Contents
+from peers.home.merge_inputs import contents_of_inputs, write_merge_inputs
 from peers.home.published import (
     KEPT_ROUNDS,
     PublishedList,
@@ -33,6 +34,9 @@ from trust.files import flush_folder, keep_aside, make_private_folder, remove_un
 from wire.digest import digest_of
 
 _MAGIC: Final = b"GLSTATE1"
+"""Of a file that holds all contents of its generation, as earlier versions wrote it."""
+_APART: Final = b"GLSTATE2"
+"""Of a file whose large contents are beside it."""
 _UNKNOWN_ROUNDS: Final = 4
 """How many rounds later a peer goes on where a generation and the list are damaged. A generation that was not saved
 (full disk) is passed over, so the lost one may be a round or two ahead of the one that is left."""
@@ -57,6 +61,8 @@ class StateStore:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._contents = _contents(folder)
+        self._of_inputs = contents_of_inputs(folder)
         make_private_folder(folder)
 
     def load(self) -> Found:
@@ -66,7 +72,12 @@ class StateStore:
         starting over would discard the adapter, which only the owner may decide.
         """
         remove_unfinished(self._folder)
-        return _found(self._folder, lambda path: f"; {_keep_aside(path)}", mended=self._mend)
+        return _found(
+            self._folder,
+            self._contents,
+            lambda path, damaged: f"; {_keep_aside(path, damaged)}",
+            mended=self._mend,
+        )
 
     def _mend(self, listed: PublishedList, last: int) -> str:
         """Write the list anew, with `last` as its last round. Returns what was done, for a note."""
@@ -83,22 +94,25 @@ class StateStore:
     @staticmethod
     def look(folder: Path) -> Found:
         """`load` for commands that only read: makes no folder, and no copies of damaged files."""
-        return _found(folder, lambda _: "", mended=lambda _, __: "")
+        return _found(folder, _contents(folder), lambda _, __: "", mended=lambda _, __: "")
 
     def save(self, saved: Saved) -> None:
         """Write a generation to the disk. Blocks. Raises `OSError`; the earlier generations are then unchanged."""
-        pieces = sealed(saved, _MAGIC)
+        slot = saved.generation % 2
+        pieces, large = sealed(saved, _APART)
         try:
-            write_sealed(_slots(self._folder)[saved.generation % 2], pieces)
+            self._contents[slot].write(large)
+            write_sealed(_slots(self._folder)[slot], pieces)
             if saved.stage == "published":
                 append_published(_published(self._folder), saved.round, digest_of(saved.frame))
             flush_folder(self._folder)
         except OSError as error:
-            raise refused(error, pieces, self._folder) from error
+            raise refused(error, [*pieces, *(one.data for one in large)], self._folder) from error
+        self._contents[slot].keep_only(one.digest for one in large)
 
     def keep(self, inputs: MergeInputs) -> None:
         """Replace the inputs of the last merge. Blocks. Raises `OSError`; the earlier ones are then unchanged."""
-        write_merge_inputs(self._folder, inputs)
+        write_merge_inputs(self._folder, inputs, self._of_inputs)
 
     def go_on_after(self, round_: int) -> None:
         """Count this round, and all before it, as announced. Raises `OSError` and `UserMistake`."""
@@ -109,19 +123,24 @@ class StateStore:
 
 
 def _found(
-    folder: Path, noticed: Callable[[Path], str], *, mended: Callable[[PublishedList, int], str]
+    folder: Path,
+    contents: tuple[Contents, Contents],
+    noticed: Callable[[Path, Path], str],
+    *,
+    mended: Callable[[PublishedList, int], str],
 ) -> Found:
-    """`noticed` is called with each damaged file; what it returns is added to the note on that file. So is what
-    `mended` returns, which is called with a list of rounds that is damaged or long, and with its last round."""
+    """`noticed` is called with each file that cannot be used, and the file in which the damage is; what it returns is
+    added to the note on the first. So is what `mended` returns, which is called with a list of rounds that is damaged
+    or long, and with its last round."""
     good: list[Saved] = []
     damages: list[str] = []
-    for path in _slots(folder):
+    for path, beside in zip(_slots(folder), contents, strict=True):
         try:
-            good.append(_read(path))
+            good.append(_read(path, beside))
         except FileNotFoundError:
             continue
         except DamagedError as damage:
-            damages.append(f"{path.name}: {damage}{noticed(path)}")
+            damages.append(f"{path.name}: {damage}{noticed(path, damage.damaged or path)}")
         except OSError as error:
             damages.append(f"{path.name}: cannot be read ({error.strerror})")
     path = _published(folder)
@@ -138,7 +157,7 @@ def _found(
                 last = max(last, newest.round + 1)
             if damages and (listed.end_damaged or not listed.damaged):
                 last = max(last, newest.round + _UNKNOWN_ROUNDS)
-            aside = noticed(path) if path.exists() else ""
+            aside = noticed(path, path) if path.exists() else ""
             notes.append(f"{path.name}: {wrong}{aside}{mended(listed, last)}")
         elif len(listed.rounds) > 2 * KEPT_ROUNDS:
             mended(listed, last)
@@ -157,7 +176,13 @@ def _found(
 
 
 def _slots(folder: Path) -> tuple[Path, Path]:
-    return folder / "state.0", folder / "state.1"
+    first, second = STATE_FILES
+    return folder / first, folder / second
+
+
+def _contents(folder: Path) -> tuple[Contents, Contents]:
+    first, second = STATE_FILES
+    return Contents(folder, first), Contents(folder, second)
 
 
 def _published(folder: Path) -> Path:
@@ -186,17 +211,21 @@ def _is_another(listed: PublishedList, newest: Saved) -> bool:
     return listed_digest != digest_of(newest.frame)
 
 
-def _keep_aside(path: Path) -> str:
-    """Copy a damaged file, because its slot will be written again, and say where to."""
+def _keep_aside(path: Path, damaged: Path) -> str:
+    """Copy what is damaged of a file, because its slot will be written again, and say where to."""
     try:
-        aside = keep_aside(path, f"corrupt-{int(path.stat().st_mtime)}", path.read_bytes())
+        aside = keep_aside(path, f"corrupt-{int(path.stat().st_mtime)}", damaged.read_bytes())
     except OSError as error:
         return f"no copy could be kept ({error.strerror})"
     return f"a copy is kept as {aside.name}"
 
 
-def _read(path: Path) -> Saved:
-    saved: Saved = read_sealed(path, _MAGIC, Saved)
+def _read(path: Path, beside: Contents) -> Saved:
+    try:
+        saved: Saved = read_sealed(path, _MAGIC, Saved, apart=_APART, contents_beside=beside)
+    except DamagedError:
+        # A peer that runs may have replaced the file and removed contents between the two reads of a command.
+        saved = read_sealed(path, _MAGIC, Saved, apart=_APART, contents_beside=beside)
     if saved.version < SAVED_VERSION:
         raise UserMistake(
             f"{path}: an earlier version of gossipllm wrote this state, for networks of an earlier protocol. Go on "

@@ -284,7 +284,7 @@ TARGETS: dict[str, Target] = {
     "saved-state": Target(
         saved_state,
         (
-            _body(sealed(beginning(fingerprints()), _MAGIC)),
+            _body(sealed(beginning(fingerprints()), _MAGIC)[0]),
             b'{"v": 1, "peers": {"x": ["/ip4/1.2.3.4/tcp/1"]}}',
         ),
     ),

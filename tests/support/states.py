@@ -11,7 +11,8 @@ from wire.digest import Content
 
 
 def state_of(generation: int, *, size: int = 300) -> Saved:
-    """A peer's state as it would be: generation 2r+1 announces round r, 2r+2 begins round r+1."""
+    """A peer's state as it would be: generation 2r+1 announces round r, 2r+2 begins round r+1. From a size of
+    500 on its contents are in files of their own."""
     round_, announces = divmod(generation, 2)
     update = Content.of(f"update {round_}".encode() * size)
     return Saved(
@@ -28,8 +29,8 @@ def state_of(generation: int, *, size: int = 300) -> Saved:
     )
 
 
-def filled_store(folder: Path, *generations: int) -> StateStore:
+def filled_store(folder: Path, *generations: int, size: int = 300) -> StateStore:
     store = StateStore(folder)
     for generation in generations:
-        store.save(state_of(generation))
+        store.save(state_of(generation, size=size))
     return store

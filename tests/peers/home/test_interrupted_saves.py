@@ -51,21 +51,22 @@ class Save:
     holds: Callable[[Path, bool], None]
 
 
-def _state(generation: int) -> Save:
+def _state(generation: int, *, size: int = 300) -> Save:
     def holds(folder: Path, done: bool) -> None:
         found = StateStore(folder / "state").load()
-        wanted = [state_of(generation), *([] if done else [state_of(generation - 1)])]
+        wanted = [state_of(one, size=size) for one in (generation, *([] if done else [generation - 1]))]
         assert found.notes == ()
         if generation == 1 and not done and found.saved is None:
             return
         assert found.saved is not None
         assert _resumed(found.saved) in map(_resumed, wanted)
+        assert found.saved.snapshot in [one.snapshot for one in wanted]
         announced = read_published(folder / "state" / "published").last
         assert _next_round(found.saved) > announced or found.saved.stage == "published"
 
     return Save(
-        lambda folder: filled_store(folder / "state", *range(1, generation)) if generation > 1 else None,
-        lambda folder: StateStore(folder / "state").save(state_of(generation)),
+        lambda folder: filled_store(folder / "state", *range(1, generation), size=size),
+        lambda folder: StateStore(folder / "state").save(state_of(generation, size=size)),
         holds,
     )
 
@@ -94,25 +95,26 @@ def _mended_list() -> Save:
     return Save(prepared, lambda folder: StateStore(folder / "state").load(), holds)
 
 
-def _inputs(round_: int) -> MergeInputs:
-    member = MergeInput(
-        peer="b", name="b", its_round=1, weight=0.5, update=Content.of(b"u" * 99), evidence=None
-    )
-    return MergeInputs(
-        peer="a", round=round_, snapshot=Content.of(b"s" * 99), self_weight=0.5, members=(member,)
-    )
+def _inputs(round_: int, size: int) -> MergeInputs:
+    """The snapshot is that of the round's state; the neighbour's update stays from round to round."""
+    snapshot = state_of(2 * round_ + 1, size=size).snapshot
+    assert snapshot is not None
+    update = Content.of(b"neighbour" * size)
+    member = MergeInput(peer="b", name="b", its_round=1, weight=0.5, update=update, evidence=None)
+    return MergeInputs(peer="a", round=round_, snapshot=snapshot, self_weight=0.5, members=(member,))
 
 
-def _merge_inputs() -> Save:
+def _merge_inputs(*, size: int = 10) -> Save:
+    def prepared(folder: Path) -> None:
+        write_merge_inputs(folder, _inputs(1, size))
+        filled_store(folder, *range(1, 6), size=size)
+
     def holds(folder: Path, done: bool) -> None:
         found = read_merge_inputs(folder)
-        assert found in ([_inputs(2)] if done else [_inputs(1), _inputs(2)])
+        assert found in ([_inputs(2, size)] if done else [_inputs(1, size), _inputs(2, size)])
+        assert StateStore(folder).load().saved == state_of(5, size=size)
 
-    return Save(
-        lambda folder: write_merge_inputs(folder, _inputs(1)),
-        lambda folder: write_merge_inputs(folder, _inputs(2)),
-        holds,
-    )
+    return Save(prepared, lambda folder: write_merge_inputs(folder, _inputs(2, size)), holds)
 
 
 def _made_home() -> Save:
@@ -289,8 +291,11 @@ SAVES = {
     "first state": _state(1),
     "announced state": _state(3),
     "beginning state": _state(4),
+    "announced state with contents apart": _state(3, size=1000),
+    "beginning state with contents apart": _state(4, size=1000),
     "mended list of rounds": _mended_list(),
     "merge inputs": _merge_inputs(),
+    "merge inputs with contents apart": _merge_inputs(size=1000),
     "new home": _made_home(),
     "history": _history(),
     "repaired history": _repaired_history(),

@@ -100,6 +100,8 @@ def test_who_wants_none_kept_has_none_from_before(tmp_path: Path, inputs: MergeI
 
     _opened(home, wanted, RunOptions())
     assert read_merge_inputs(home.state) == inputs
+    write_merge_inputs(home.state, msgspec.structs.replace(inputs, snapshot=Content.of(bytes(9000))))
     for _ in range(2):
         _opened(home, unwanted, RunOptions())
         assert not (home.state / MERGE_INPUTS_FILE).exists()
+        assert not list(home.state.glob("content.*"))

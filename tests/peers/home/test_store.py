@@ -11,12 +11,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from gossipllm.pipe import Sender
 from gossipllm.work import PushedShare
+from peers.core.merge_inputs import MergeInput, MergeInputs
 from peers.core.saved import Plan
+from peers.home.merge_inputs import read_merge_inputs
 from peers.home.store import StateStore
 from support.states import filled_store, state_of
 from trust.errors import UserMistake
-from wire.digest import Content
+from trust.files import write_whole
+from wire.digest import Content, digest_of
 
 GENERATIONS = 6
 """Three rounds: even generations begin one, odd ones announce it."""
@@ -60,6 +64,78 @@ def test_the_same_generation_may_be_saved_twice(
     assert StateStore(folder).load().saved == state_of(3)
 
 
+def test_a_state_of_an_earlier_version_with_all_contents_in_one_file_is_read(folder: Path) -> None:
+    filled_store(folder)
+    pieces = Sender[object]().frame(state_of(3, size=1000))
+    (folder / "state.1").write_bytes(b"".join((b"GLSTATE1", digest_of(*pieces), *pieces)))
+
+    assert StateStore(folder).load().saved == state_of(3, size=1000)
+
+
+def written_by(act: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Bytes of the files that were written whole meanwhile."""
+    sizes: list[int] = []
+
+    def counted(path: Path, write: Any, **options: Any) -> None:
+        write_whole(path, write, **options)
+        sizes.append(path.stat().st_size)
+
+    with monkeypatch.context() as patch:
+        for module in ("contents", "sealed"):
+            patch.setattr(f"peers.home.{module}.write_whole", counted)
+        act()
+    return sum(sizes)
+
+
+def test_a_content_that_stays_is_written_once_for_each_slot(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = StateStore(folder)
+    best = Content.of(b"best" * 10_000)
+
+    def save(generation: int) -> int:
+        state = msgspec.structs.replace(state_of(generation), best=best)
+        return written_by(lambda: store.save(state), monkeypatch)
+
+    first = [save(generation) for generation in (1, 2)]
+    later = [save(generation) for generation in (3, 4, 5)]
+
+    assert min(first) > best.size
+    assert max(later) < best.size / 4
+    assert StateStore(folder).load().saved == msgspec.structs.replace(state_of(5), best=best)
+    # A store that has not read them does not know whether they are whole.
+    assert written_by(lambda: StateStore(folder).save(state_of(6, size=1000)), monkeypatch) > 10_000
+
+
+def test_contents_that_no_generation_names_are_removed(folder: Path) -> None:
+    filled_store(folder, *range(1, 7), size=1000)
+    named = {
+        content.digest.hex()
+        for generation in (5, 6)
+        for content in (state_of(generation, size=1000).snapshot, state_of(generation, size=1000).update)
+        if content is not None
+    }
+
+    assert {path.name.rpartition(".")[2] for path in folder.glob("content.*")} == named
+
+
+def test_merge_inputs_take_no_bytes_for_what_the_state_has(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = filled_store(folder, 3, size=1000)
+    state = state_of(3, size=1000)
+    assert state.snapshot is not None
+    assert state.update is not None
+    member = MergeInput(
+        peer="b", name="b", its_round=1, weight=0.5, update=Content.of(b"u" * 9000), evidence=None
+    )
+    inputs = MergeInputs(peer="a", round=1, snapshot=state.snapshot, self_weight=0.5, members=(member,))
+
+    assert written_by(lambda: store.keep(inputs), monkeypatch) < 9000 + 1000
+    store.save(state_of(5, size=1000))
+    assert read_merge_inputs(folder) == inputs, "after the state has replaced its own"
+
+
 def test_nobody_else_may_read_it(folder: Path) -> None:
     filled_store(folder, 1)
     assert folder.stat().st_mode & 0o777 == 0o700
@@ -85,6 +161,39 @@ def test_every_flipped_byte_is_found_and_the_older_generation_serves(
         assert found.saved == state_of(3), f"byte {place}"
         assert "state.0" in found.notes[0]
         assert "using generation 3" in found.notes[0]
+
+
+def test_every_flipped_byte_of_a_content_is_found_and_the_older_generation_serves(folder: Path) -> None:
+    """The update of both generations is the same, in a file of each."""
+    filled_store(folder, 3, 2, size=1000)
+    (path,) = folder.glob("content.state.1.*" + state_of(3, size=1000).update.digest.hex())  # type: ignore[union-attr]
+    whole = path.read_bytes()
+    for place in (*range(0, len(whole), 97), len(whole) - 1):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        found = StateStore(folder).load()
+        assert found.saved is not None
+        assert found.saved.snapshot == state_of(2, size=1000).snapshot, f"byte {place}"
+        assert f"state.1: {path.name}: checksum mismatch" in found.notes[0]
+        assert "using generation 2" in found.notes[0]
+    (aside,) = folder.glob("state.1.corrupt-*")
+    assert aside.read_bytes() == path.read_bytes()
+    path.unlink()
+    assert f"state.1: {path.name} is missing" in StateStore(folder).load().notes[0]
+
+
+def test_a_damaged_content_is_written_again_by_the_next_save_of_its_slot(folder: Path) -> None:
+    filled_store(folder, 3, 4, size=1000)
+    for path in folder.glob("content.state.1.*"):
+        path.write_bytes(b"damaged")
+    store = StateStore(folder)
+    assert store.load().saved == state_of(4, size=1000)
+
+    store.save(state_of(3, size=1000))
+
+    (folder / "state.0").unlink()
+    assert StateStore(folder).load().saved == state_of(3, size=1000)
 
 
 def test_every_truncation_is_found(

@@ -53,12 +53,14 @@ def readable(folder: Path, generation: int) -> None:
     assert announced_again(found.saved) >= (generation - 1) // 2 + (generation + 1) % 2
 
 
+@pytest.mark.parametrize("size", [300, 1000])
 @pytest.mark.parametrize("generation", [2, 3, 4])
 def test_killed_at_any_step_the_state_is_the_old_or_the_new(
     folder: Path,
     generation: int,
+    size: int,
 ) -> None:
-    filled_store(folder, *range(1, generation))
+    filled_store(folder, *range(1, generation), size=size)
     killed, at = True, 0
     while killed:
         at += 1
@@ -66,7 +68,7 @@ def test_killed_at_any_step_the_state_is_the_old_or_the_new(
         if child == 0:
             try:
                 Interruption(pytest.MonkeyPatch(), at, lambda: os.kill(os.getpid(), signal.SIGKILL))
-                StateStore(folder).save(state_of(generation))
+                StateStore(folder).save(state_of(generation, size=size))
                 os._exit(0)
             finally:
                 os._exit(1)
@@ -75,7 +77,7 @@ def test_killed_at_any_step_the_state_is_the_old_or_the_new(
         assert killed or os.WEXITSTATUS(status) == 0
         readable(folder, generation)
     assert at > 6
-    assert StateStore(folder).load().saved == state_of(generation)
+    assert StateStore(folder).load().saved == state_of(generation, size=size)
 
 
 class PowerCut(BaseException):
@@ -118,10 +120,12 @@ class Disk:
                 yield left
 
 
+@pytest.mark.parametrize("size", [300, 1000])
 @pytest.mark.parametrize("generation", [2, 3, 4])
 def test_without_power_at_any_step_the_state_is_the_old_or_the_new(
     tmp_path: Path,
     generation: int,
+    size: int,
 ) -> None:
     def cut() -> None:
         raise PowerCut
@@ -130,12 +134,12 @@ def test_without_power_at_any_step_the_state_is_the_old_or_the_new(
     while not over:
         at += 1
         folder = tmp_path / f"state{at}"
-        filled_store(folder, *range(1, generation))
+        filled_store(folder, *range(1, generation), size=size)
         with pytest.MonkeyPatch.context() as patches:
             disk = Disk(folder, patches)
             Interruption(patches, at, cut)
             try:
-                StateStore(folder).save(state_of(generation))
+                StateStore(folder).save(state_of(generation, size=size))
                 over = True
             except PowerCut:
                 pass
@@ -144,7 +148,7 @@ def test_without_power_at_any_step_the_state_is_the_old_or_the_new(
         for left in disk.left(where):
             readable(left, generation)
             if over:
-                assert StateStore(left).load().saved == state_of(generation)
+                assert StateStore(left).load().saved == state_of(generation, size=size)
     assert at > 6
 
 
