@@ -45,6 +45,16 @@ def _predicted_kb(reference: str, of: str = "coded_bytes") -> Callable[[Any], fl
     return lambda made: max(one[of] for one in made if one["reference"] == reference) / 1e3
 
 
+def _over(other: str, dtype: str) -> Callable[[Any], float]:
+    """Seconds of fused steps over those of others."""
+
+    def ratio(made: Any) -> float:
+        one = next(one for one in made if one["dtype"] == dtype)
+        return one["fused"] / one[other]
+
+    return ratio
+
+
 def _kb_of(way: str) -> Callable[[Any], float]:
     return lambda made: next(one["round_kb"] for one in made["sizes"] if one["way"] == way)
 
@@ -111,6 +121,28 @@ BENCHMARKS: Mapping[str, Benchmark] = {
             ),
         ),
     ),
+    "disk": Benchmark(
+        "disk_writes.py",
+        (),
+        (
+            Line(
+                "bytes that a round writes for one that changed",
+                "times",
+                2.5,
+                lambda made: made["written"] / made["changed"],
+            ),
+        ),
+    ),
+    "training": Benchmark(
+        "training_speed.py",
+        ("--sizes", "embedded"),
+        (
+            Line("a step in float32, over plain passes", "times", 1 / 1.3, _over("plain", "float32")),
+            Line("the same in bfloat16", "times", 1 / 1.3, _over("plain", "bfloat16")),
+            Line("a step in float32, over PEFT's", "times", 1, _over("peft", "float32")),
+            Line("the same in bfloat16", "times", 1, _over("peft", "bfloat16")),
+        ),
+    ),
     "footprint": Benchmark(
         "peer_footprint.py",
         (),
@@ -173,8 +205,8 @@ def figures_of(benchmark: Benchmark) -> list[Figure]:
 def told(figure: Figure) -> str:
     if figure.value is None:
         return f"{figure.what:48} {figure.failure}"
-    ratio = figure.value / figure.aim
-    return f"{figure.what:48} {figure.value:>9.4g} {figure.unit:11} aim {figure.aim:>6g}   {ratio:>5.2f} times its aim"
+    beside = f"aim {figure.aim:>6.4g}   {figure.value / figure.aim:>5.2f} times its aim"
+    return f"{figure.what:48} {figure.value:>9.4g} {figure.unit:11} {beside}"
 
 
 def main() -> None:

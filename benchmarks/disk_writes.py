@@ -1,6 +1,6 @@
 """Bytes that a peer writes to its disk in a round, against the size of what changed in it.
 
-    python benchmarks/disk_writes.py [--rounds 10] [--neighbours 3] [--update-kb 20]
+    python benchmarks/disk_writes.py [--rounds 10] [--neighbours 3] [--update-kb 20] [--json]
 
 The real store saves the states of rounds of made-up bytes: a snapshot of six times the update (an adapter and two
 moments in float32, an update in bfloat16) after the local steps and after the merge, an update, predictions, the
@@ -13,6 +13,7 @@ were apart.
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import tempfile
 from collections.abc import Iterable
@@ -114,8 +115,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--neighbours", type=int, default=3)
     parser.add_argument("--update-kb", type=int, default=20)
+    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     written, account = measured(options.rounds, options.neighbours, options.update_kb * 1000)
+    if options.json:
+        print(json.dumps({"written": written, "changed": account.changed, "whole": account.whole}))
+        return
     each = 1000 * options.rounds
     print(
         f"a round writes {written / each:,.0f} kB for {account.changed / each:,.0f} kB that changed, "

@@ -1,6 +1,7 @@
 """Training speed of one adapter: fused passes, plain passes and PEFT, and the share of what the processor can multiply.
 
     python benchmarks/training_speed.py [--sizes embedded 30M 135M] [--dtypes float32 bfloat16] [--steps 2] [--rounds 5]
+        [--json]
 
 For models of three sizes with random weights it prints tokens a second of local steps with LoRA of rank 8 on all linear
 layers: with `training.arithmetic` "fused" and "plain", and through PEFT with torch's AdamW. They take turns, and a
@@ -13,6 +14,7 @@ of 100 % is LoRA's own products, attention, norms, the softmax of the loss and a
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
 from collections.abc import Callable
@@ -91,8 +93,10 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    made: list[dict[str, object]] = []
     for name in options.sizes:
         size = MEASURED[name]
         for kind in options.dtypes:
@@ -106,6 +110,9 @@ def main() -> None:
             seconds = best_of(options.rounds, runs)
             tokens = options.steps * size["batch"] * size["length"]
             rate = 2 * _SIDE**3 / seconds["product"]
+            made.append({"size": name, "dtype": kind, **seconds})
+            if options.json:
+                continue
             share = 4 * frozen_weights(size) * tokens / seconds["fused"] / rate
             print(
                 f"{name:9} {kind:8}: fused {tokens / seconds['fused']:7,.0f} tokens/s, "
@@ -114,6 +121,8 @@ def main() -> None:
                 f"{share:.0%} of {rate / 1e9:.0f} GFLOP/s",
                 flush=True,
             )
+    if options.json:
+        print(json.dumps(made))
 
 
 if __name__ == "__main__":
