@@ -4,8 +4,9 @@
     identity.key      Ed25519 private key (0600)
     history.msgpack   append-only record of rounds, rows, losses, bytes and refusals; older segments of a long one are
                       history-000001.msgpack and so on, up to peer.history_mb
-    state/            two generations of the state that a crash must not lose (`store.py`); and `company`, the inputs
-                      of the last merge (`merge_inputs.py`): an adapter and at most round.most_partners updates, unless
+    state/            two generations of the state that a crash must not lose (`store.py`), their larger contents in
+                      files of their own (`contents.py`); and `company`, the inputs of the last merge
+                      (`merge_inputs.py`): an adapter and at most round.most_partners updates, unless
                       peer.keep_neighbours is off
     addresses.json    addresses at which neighbours were last reached
     blocked.json      peers of which its owner wants nothing (`trust.record.blocked`), by `gossipllm trust block`
