@@ -119,8 +119,10 @@ def _weights(module: torch.nn.Module) -> int:
 
 def _others(model: torch.nn.Module, adapted: set[str]) -> Iterable[tuple[str, int]]:
     """The modules that hold weights and are not adapted, with how many."""
-    seen: set[int] = set()
-    for name, module in cast("_Named", model.named_modules()):
+    every = dict(cast("_Named", model.named_modules()))
+    # Weights that are tied to an adapted module's, as a head's to the embeddings.
+    seen = {id(one) for name in adapted for one in every[name].parameters()}
+    for name, module in every.items():
         if name in adapted:
             continue
         own = [one for one in module.parameters(recurse=False) if id(one) not in seen]

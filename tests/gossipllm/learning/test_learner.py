@@ -107,7 +107,7 @@ def test_the_embedded_model_learns_from_an_embedded_text(config: Config, tmp_pat
     done = train(learner, 1, steps=4)
 
     assert reply.rows == targets(learner.shared.reference.windows_WT).sum()
-    assert done.evidence.size <= 6_000
+    assert done.evidence.size < 7_000, "of a hardly trained model, which is the least sure of itself"
     assert done.trust_loss < 10
 
 

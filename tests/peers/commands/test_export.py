@@ -15,6 +15,10 @@ from trust.record.history import HISTORY_FILE, Entry, Round, Seen, Traffic
 from trust.record.log import read_history
 from trust.record.writer import HistoryWriter
 
+ROUNDING = 4e-3
+"""Nats. The peer computes in bfloat16 where that is fast, the export in float32: differences of 2e-4 to 2.2e-3 were
+seen, of both signs."""
+
 
 def test_the_export_loads_with_peft_and_gives_the_same_loss(trained_home: Path, tmp_path: Path) -> None:
     records = [entry.record for entry in read_history(trained_home / HISTORY_FILE).entries]
@@ -23,8 +27,7 @@ def test_the_export_loads_with_peft_and_gives_the_same_loss(trained_home: Path, 
     done = gossipllm("export", trained_home, "-o", tmp_path / "adapter")
 
     assert done.returncode == 0, done.stderr
-    # Over a bfloat16 base peft computes the adapter in float32, we in bfloat16.
-    assert _test_loss(trained_home, tmp_path / "adapter") == pytest.approx(expected, abs=2e-3)
+    assert _test_loss(trained_home, tmp_path / "adapter") == pytest.approx(expected, abs=ROUNDING)
     assert "anna" in (tmp_path / "adapter" / "README.md").read_text()
 
 
@@ -42,8 +45,7 @@ def test_what_peft_has_no_form_for_is_exported_as_a_whole_model(
     done = gossipllm("export", home, "--merged", "-o", tmp_path / "model")
 
     assert (done.returncode, done.stderr) == (0, "")
-    # The export is in float32, the peer computes in bfloat16 where that is fast.
-    assert _test_loss(home, model=tmp_path / "model") == pytest.approx(expected, abs=2e-3)
+    assert _test_loss(home, model=tmp_path / "model") == pytest.approx(expected, abs=ROUNDING)
     assert "anna" in (tmp_path / "model" / "README.md").read_text()
 
 

@@ -58,6 +58,13 @@ def test_modules_and_their_share_are_counted_with_what_is_left(config: Config) -
     assert account.peft == PEFT_TAKES
 
 
+def test_a_head_that_is_tied_to_trained_embeddings_is_not_left(config: Config) -> None:
+    account = examined(config(adapter=AdapterConfig(train="all")))
+
+    assert account.left == ()
+    assert sum(one.weights for one in account.adapted) == account.weights
+
+
 def test_a_model_that_reads_in_both_directions_is_refused_without_its_numbers(
     config: Config, tmp_path: Path
 ) -> None:
