@@ -55,7 +55,7 @@ class NetworkConfig:
     """Blob bytes a second to one peer, above 1,000; beyond it we answer later, not with an error. Guess:
     room for a 4 MB update eight times a second; lower it on a metered link."""
 
-    packing: PackingOrAuto = "whole"
+    packing: PackingOrAuto = "auto"
     """How finely this peer's updates are rounded, so that they travel as differences from its last one: "fine",
     "normal", "tight", or "sparse", of each round the few numbers that moved most, for adapters that hardly learn any
     more; "whole" rounds to bfloat16 only, and always sends all. "auto" follows upload_bytes_s: "normal", below 1 MB a
