@@ -101,7 +101,8 @@ def _adapted(site: LoraSite, x: torch.Tensor) -> torch.Tensor:
 
 
 def _normed(norm: torch.nn.Module, epsilon: float, x: torch.Tensor) -> torch.Tensor:
-    if not _wants_gradient((x,)):
+    # A norm may hold a weight that it does not use (Falcon Mamba), for inputs of any width.
+    if not _wants_gradient((x,)) or x.shape[-1] != len(cast("torch.Tensor", norm.weight)):
         return cast("Any", type(norm)).forward(norm, x)
     return rms_normed(x, cast("torch.Tensor", norm.weight), epsilon)
 

@@ -151,3 +151,27 @@ def test_a_norm_that_adds_one_to_its_weight_stays_the_models_own() -> None:
         norms = [module for module in model.modules() if isinstance(module, Gemma2RMSNorm)]
         assert len(norms) == 9
         assert not any("forward" in vars(norm) for norm in norms)
+
+
+class Weightless(torch.nn.Module):
+    """As Falcon Mamba's: it holds a weight of ones that it does not use, and is given inputs of another width."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(width), requires_grad=False)
+        self.eps = 1e-6
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.eps)
+
+
+Weightless.__name__ = "WeightlessRMSNorm"
+
+
+def test_a_norm_that_is_given_another_width_than_its_weight_stays_the_models_own() -> None:
+    norm = Weightless(16)
+    x = torch.randn(2, 3, 8, requires_grad=True)
+    want = norm(x)
+
+    with fused_forwards(norm):
+        assert torch.equal(norm(x), want)
