@@ -43,7 +43,7 @@ def forge_byte_rows(me: HostilePeer, victim: SimulatedPeer) -> None:
     key, honest = me.key, BYTE_ROWS.data
     at = me.rng.randrange(len(honest) - 3)
     changed = honest[:at] + struct.pack("<I", me.rng.getrandbits(32)) + honest[at + 4 :]
-    cut = honest[: me.rng.randrange(len(honest))]
+    cut = honest[: max(1, me.rng.randrange(len(honest)))]
     data = me.rng.choice((me.rng.randbytes(len(honest)), changed, cut, honest + honest, None))
     if data is None:
         rows = BlobRef(digest=me.rng.randbytes(32), size=me.rng.choice((len(honest), 2**31 - 1)))
