@@ -23,7 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from gossipllm.base import corpus_file
 from gossipllm.config import DataConfig, LearnerConfig, ModelConfig, TrainingConfig
-from gossipllm.device.plan.planner import Plan, planned
+from gossipllm.device.plan.planner import DevicePlan, planned
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import together
 from gossipllm.learning.shared_model import load_shared_model, load_text
@@ -100,12 +100,12 @@ def main() -> None:
         print(f"{run.name:<32}{rate:>9,.0f}{ratio:>7.2f}{run.points[-1][1]:>8.3f}{shown}")
 
 
-def show(plan: Plan, points: tuple[tuple[int, float], ...]) -> None:
+def show(plan: DevicePlan, points: tuple[tuple[int, float], ...]) -> None:
     print("measured:", ", ".join(f"{tokens} tokens in {1e3 * seconds:.0f} ms" for tokens, seconds in points))
     print(f"planned: {plan.batch_windows} windows at {plan.learning_rate:g}, {plan.steps} steps a round")
 
 
-def runs_of(peer: PeerConfig, plan: Plan) -> list[Run]:
+def runs_of(peer: PeerConfig, plan: DevicePlan) -> list[Run]:
     default = TrainingConfig()
     batch, warm = plan.batch_windows, plan.warmup_steps
     mine = replace(default, batch_windows=batch, learning_rate=plan.learning_rate, warmup_steps=warm)

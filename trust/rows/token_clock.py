@@ -23,7 +23,7 @@ FINAL_SHARE: Final = 0.1
 """Share of the peak rate at the end of the schedule, as that of `TrainingConfig.decay_steps`."""
 
 
-class Claim(NamedTuple):
+class TokenClaim(NamedTuple):
     """What a peer says that it trained on. `connection` names the peer that its announcement came through, itself where
     it is connected; `proven` says whether it earned a seat by gains that were measured."""
 
@@ -32,7 +32,7 @@ class Claim(NamedTuple):
     proven: bool
 
 
-def network_tokens(own: int, claims: Iterable[Claim]) -> int:
+def network_tokens(own: int, claims: Iterable[TokenClaim]) -> int:
     """The clock: the sum of all that count, each capped. 0 where nobody has trained."""
     proven: list[int] = []
     newcomers: dict[str, int] = {}

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class StepPace:
     """Seconds of a training pass, forward and backward."""
 
     fixed_s: float
@@ -35,7 +35,7 @@ class Pace:
         return math.ceil(tokens / at_once) * self.fixed_s + tokens * self.token_s
 
 
-def fitted(points: Sequence[tuple[int, float]]) -> Pace:
+def fitted(points: Sequence[tuple[int, float]]) -> StepPace:
     """The pace of (tokens, seconds), by least squares of relative errors, so that short passes count as much as long
     ones. Neither part is below 0."""
     if not points or not all(tokens > 0 and seconds > 0 for tokens, seconds in points):
@@ -53,6 +53,6 @@ def fitted(points: Sequence[tuple[int, float]]) -> Pace:
     fixed_s = mean_s - slope * mean_n
     if slope <= 0 or fixed_s < 0:
         # Noise gave the line a sign that no device has: all of the time is the tokens'.
-        return Pace(0.0, math.fsum(w * n * s for w, (n, s) in zip(weights, points, strict=True))
+        return StepPace(0.0, math.fsum(w * n * s for w, (n, s) in zip(weights, points, strict=True))
                     / math.fsum(w * n * n for w, (n, _) in zip(weights, points, strict=True)))  # fmt: skip
-    return Pace(fixed_s, slope)
+    return StepPace(fixed_s, slope)

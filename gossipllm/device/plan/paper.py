@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final
 
 from gossipllm.config.toml import read_toml
-from gossipllm.device.plan.pace import Pace
+from gossipllm.device.plan.pace import StepPace
 from gossipllm.device.plan.planner import CRITICAL_TOKENS, Device, Form, Work
 
 CHINCHILLA: Final = 20
@@ -151,7 +151,7 @@ class PaperFleet:
         tokens_s = one.tokens_s or one.flops / self.work.flops
         return Device(
             name=one.name,
-            pace=Pace(one.fixed_s, 1 / tokens_s),
+            pace=StepPace(one.fixed_s, 1 / tokens_s),
             memory_bytes=1e6 * one.memory_mb,
             forms=(
                 Form(

@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gossipllm.device.plan.pace import Pace
+from gossipllm.device.plan.pace import StepPace
 
 RHO: Final = 0.1
 """Most of a round that exchange and measuring should take. METHODS: 0.05 to 0.1."""
@@ -70,7 +70,7 @@ class Device:
     neither steps nor exchange."""
 
     name: str
-    pace: Pace
+    pace: StepPace
     memory_bytes: float
     forms: Sequence[Form]
     watts: float
@@ -92,7 +92,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class DevicePlan:
     """How one device trains, and what that costs."""
 
     device: str
@@ -130,7 +130,7 @@ class NoPlanError(ValueError):
     """No form fits the device's memory; the message says how much is missing, and what would fit."""
 
 
-def planned(device: Device, work: Work, *, round_s: float = 0.0) -> Plan:
+def planned(device: Device, work: Work, *, round_s: float = 0.0) -> DevicePlan:
     """The plan of one device. `round_s` is the least length of its rounds, for fleets. Raises `NoPlanError`."""
     form, most = _fitting(device, work)
     window = work.window_tokens
@@ -146,7 +146,7 @@ def planned(device: Device, work: Work, *, round_s: float = 0.0) -> Plan:
     spent_s = steps * step_s + exchange_s
     whole_s = max(round_s, spent_s)
     rate = REFERENCE_RATE * math.sqrt(max(1.0, batch * window / REFERENCE_TOKENS))
-    plan = Plan(
+    plan = DevicePlan(
         device=device.name,
         form=form,
         micro_windows=micro,
@@ -171,7 +171,7 @@ def planned(device: Device, work: Work, *, round_s: float = 0.0) -> Plan:
 class FleetPlan:
     """Plans of devices that train together, one for each kind, and what all of them take."""
 
-    plans: tuple[Plan, ...]
+    plans: tuple[DevicePlan, ...]
     counts: tuple[int, ...]
     rounds: int
     seconds: float
@@ -204,7 +204,7 @@ def _rounds(round_tokens: float, work: Work) -> int:
     return math.ceil(work.budget_tokens / round_tokens - 1e-9)
 
 
-def _with_end(plan: Plan, rounds: int) -> Plan:
+def _with_end(plan: DevicePlan, rounds: int) -> DevicePlan:
     """The plan with a schedule that ends after so many rounds, none where there are 0."""
     if not rounds:
         return plan

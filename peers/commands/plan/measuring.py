@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from gossipllm.device.energy import EnergyMeter
-from gossipllm.device.plan.pace import Pace, fitted
+from gossipllm.device.plan.pace import StepPace, fitted
 from gossipllm.device.plan.planner import Device, Work
 from peers.commands.doctor.machine import free_memory
 from peers.home.config import PeerConfig
@@ -38,7 +38,7 @@ class Subject:
     device: Device
     work: Work
     measured: Measured
-    pace: Pace
+    pace: StepPace
     link_from: str
     energy: str
     """By what energy is counted here, and why not otherwise."""

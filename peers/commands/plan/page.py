@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator, Mapping
 
 from gossipllm.config.toml import literal
-from gossipllm.device.plan.planner import FleetPlan, Plan, Work
+from gossipllm.device.plan.planner import DevicePlan, FleetPlan, Work
 from peers.commands.plan.measuring import Subject
 from trust.counting import counted, in_bytes
 
 
-def settings_of(plan: Plan, subject: Subject) -> dict[str, int | float | str | bool]:
+def settings_of(plan: DevicePlan, subject: Subject) -> dict[str, int | float | str | bool]:
     """The plan as settings of `peer.toml`, by dotted key."""
     settings: dict[str, int | float | str | bool] = {
         "training.batch_windows": plan.batch_windows,
@@ -28,7 +28,9 @@ def settings_of(plan: Plan, subject: Subject) -> dict[str, int | float | str | b
     return settings
 
 
-def page(plan: Plan, subject: Subject, settings: Mapping[str, int | float | str | bool]) -> Iterator[str]:
+def page(
+    plan: DevicePlan, subject: Subject, settings: Mapping[str, int | float | str | bool]
+) -> Iterator[str]:
     """The page, at most 80 columns but for names."""
     found, pace, device, work = subject.measured, subject.pace, subject.device, subject.work
     yield f"measured in {found.seconds:.0f} s: {found.dtype} on {found.device}"
@@ -54,7 +56,7 @@ def page(plan: Plan, subject: Subject, settings: Mapping[str, int | float | str 
     yield from (f"  {line}" for line in _expected(plan, work))
 
 
-def _reasons(plan: Plan, subject: Subject) -> Iterator[str]:
+def _reasons(plan: DevicePlan, subject: Subject) -> Iterator[str]:
     pace, work = subject.pace, subject.work
     best = math.sqrt(work.critical_tokens * pace.knee)
     yield "batch: the time to a loss is least at sqrt(critical batch x knee) tokens, here"
@@ -74,7 +76,7 @@ def _reasons(plan: Plan, subject: Subject) -> Iterator[str]:
         yield "schedule: none but the warm-up; --tokens N plans one for a run of known length"
 
 
-def _expected(plan: Plan, work: Work) -> Iterator[str]:
+def _expected(plan: DevicePlan, work: Work) -> Iterator[str]:
     yield f"{plan.tokens_s:,.0f} tokens/s over whole rounds of {plan.round_s:.1f} s ({plan.step_s:.3f} s a step)"
     others = counted(work.neighbours, "neighbour")
     yield f"{in_bytes(plan.memory_bytes)} a step, {in_bytes(plan.round_bytes)} sent a round to {others}"

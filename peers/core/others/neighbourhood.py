@@ -34,7 +34,7 @@ from peers.core.others.receiving import Receiving
 from peers.core.saved import SavedHeard
 from peers.core.terms import Terms
 from trust.record.history import LeftOut
-from trust.rows.token_clock import Claim
+from trust.rows.token_clock import TokenClaim
 from wire.codec import decode_announcement, decode_greeting, decode_reply
 from wire.errors import WireError
 
@@ -131,11 +131,11 @@ class Neighbourhood:
         """The newest announcement of each author of our base that was heard within `trust.max_age` rounds."""
         return [one for one in self.inbox.lately(self._config.trust.max_age) if one.relation == "merges"]
 
-    def token_claims(self) -> list[Claim]:
+    def token_claims(self) -> list[TokenClaim]:
         """What each author of our base ever claimed to have trained on, by its newest announcement."""
         proves = self._config.confirms
         return [
-            Claim(
+            TokenClaim(
                 tokens=one.announcement.tokens_total,
                 connection=one.author if one.author in self.connected else one.via,
                 proven=not proves or self.seats.seated(one.author),

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trust.rows.token_clock import CAP, FINAL_SHARE, Claim, network_tokens, share_at
+from trust.rows.token_clock import CAP, FINAL_SHARE, TokenClaim, network_tokens, share_at
 
 AMOUNTS = st.integers(1, 10**12)
 LIES = st.integers(0, 2**63)
 
 
-def seated(*amounts: int) -> list[Claim]:
-    return [Claim(tokens, f"p{number}", proven=True) for number, tokens in enumerate(amounts)]
+def seated(*amounts: int) -> list[TokenClaim]:
+    return [TokenClaim(tokens, f"p{number}", proven=True) for number, tokens in enumerate(amounts)]
 
 
 def test_the_clock_is_the_sum_of_what_all_trained() -> None:
@@ -52,13 +52,13 @@ def test_less_than_half_of_liars_move_the_clock_by_a_bounded_number_of_honest_co
 def test_any_number_of_newcomers_behind_one_connection_count_as_one(
     own: int, honest: list[int], lies: list[int]
 ) -> None:
-    many = [Claim(lie, "mallory", proven=False) for lie in lies]
-    one = [Claim(max(lies), "mallory", proven=False)]
+    many = [TokenClaim(lie, "mallory", proven=False) for lie in lies]
+    one = [TokenClaim(max(lies), "mallory", proven=False)]
     assert network_tokens(own, [*seated(*honest), *many]) == network_tokens(own, [*seated(*honest), *one])
 
 
 def test_newcomers_of_different_connections_count_each() -> None:
-    newcomers = [Claim(1000, name, proven=False) for name in ("a", "b", "b", "c")]
+    newcomers = [TokenClaim(1000, name, proven=False) for name in ("a", "b", "b", "c")]
     assert network_tokens(1000, newcomers) == 4000
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipllm.device.plan.pace import Pace, fitted
+from gossipllm.device.plan.pace import StepPace, fitted
 
 SIZES = (128, 256, 512, 1024, 4096)
 
@@ -29,7 +29,7 @@ def test_any_measured_points_give_a_pace_that_a_device_can_have(points: list[tup
 
 
 def test_each_pass_of_a_step_has_the_fixed_part() -> None:
-    pace = Pace(2.0, 0.5)
+    pace = StepPace(2.0, 0.5)
     assert pace.step_s(8, 8) == 6.0
     assert pace.step_s(8, 4) == 8.0
     assert pace.step_s(8, 3) == 10.0

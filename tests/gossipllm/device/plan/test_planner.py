@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipllm.device.plan.pace import Pace
+from gossipllm.device.plan.pace import StepPace
 from gossipllm.device.plan.planner import (
     LEAST_STEPS,
     LEAST_TOKENS,
@@ -27,7 +27,7 @@ WHOLE = Form(name="all blocks", held_bytes=100e6, token_bytes=1e5)
 FEWER = Form(name="1 of 4 blocks", held_bytes=50e6, token_bytes=2e4, settings=(("layers.count", 1),))
 LAPTOP = Device(
     name="laptop",
-    pace=Pace(0.03, 3e-4),
+    pace=StepPace(0.03, 3e-4),
     memory_bytes=4e9,
     forms=(WHOLE, FEWER),
     watts=15.0,
@@ -54,7 +54,7 @@ def test_no_other_batch_reaches_a_loss_sooner(
 ) -> None:
     """Up to half a window of rounding, and but for the least batch."""
     memory = WHOLE.held_bytes + most * 128 * WHOLE.token_bytes
-    device = replace(LAPTOP, pace=Pace(fixed_s, token_s), memory_bytes=memory + 1)
+    device = replace(LAPTOP, pace=StepPace(fixed_s, token_s), memory_bytes=memory + 1)
     work = replace(WORK, critical_tokens=critical)
     plan = planned(device, work)
     at_once = most * 128
@@ -67,14 +67,14 @@ def test_no_other_batch_reaches_a_loss_sooner(
 @given(most=st.integers(1, 40), fixed_s=st.floats(0, 5))
 def test_a_plan_keeps_to_the_memory(most: int, fixed_s: float) -> None:
     memory = WHOLE.held_bytes + most * 128 * WHOLE.token_bytes + 1
-    plan = planned(replace(LAPTOP, pace=Pace(fixed_s, 3e-4), memory_bytes=memory), WORK)
+    plan = planned(replace(LAPTOP, pace=StepPace(fixed_s, 3e-4), memory_bytes=memory), WORK)
     assert plan.memory_bytes <= memory
     assert plan.micro_windows * plan.accumulation >= plan.batch_windows
     assert plan.micro_windows * (plan.accumulation - 1) < plan.batch_windows
 
 
 def test_a_device_with_costly_passes_takes_larger_batches_and_rates() -> None:
-    gpu = replace(LAPTOP, pace=Pace(0.02, 1e-6), memory_bytes=80e9)
+    gpu = replace(LAPTOP, pace=StepPace(0.02, 1e-6), memory_bytes=80e9)
     small, large = planned(LAPTOP, WORK), planned(gpu, WORK)
     assert small.batch_windows * 128 == LEAST_TOKENS
     assert large.batch_windows * 128 == pytest.approx(math.sqrt(640 * 0.02 / 1e-6), abs=64)
@@ -129,7 +129,7 @@ def test_a_run_of_known_length_decays_to_its_end() -> None:
 @given(st.lists(st.sampled_from([1.0, 2.0, 4.0, 8.0]), min_size=2, max_size=6))
 def test_unequal_devices_have_rounds_of_one_length_and_hardly_wait(speeds: list[float]) -> None:
     devices = [
-        replace(LAPTOP, name=f"{speed}", pace=Pace(0.03 / speed, 3e-4 / speed), other_s=0.5 / speed)
+        replace(LAPTOP, name=f"{speed}", pace=StepPace(0.03 / speed, 3e-4 / speed), other_s=0.5 / speed)
         for speed in speeds
     ]
     work = replace(WORK, budget_tokens=10_000_000)
