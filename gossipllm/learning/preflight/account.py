@@ -86,8 +86,8 @@ class ModelAccount:
                 f"model), beside some 400 MB of libraries; {takes}"
             )
         yield f"needs (estimates): {takes}"
-        if self.peft:
-            yield f"export: {'peft takes it' if self.peft == PEFT_TAKES else self.peft}"
+        if self.peft == PEFT_TAKES:
+            yield "export: peft takes it"  # that it does not is a warning
 
 
 def _share(part: int, whole: int) -> str:

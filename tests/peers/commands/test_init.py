@@ -129,6 +129,14 @@ def test_init_says_what_is_adapted_what_it_takes_and_that_peft_takes_the_export(
     assert config.training.batch_tokens == 1024
 
 
+def test_init_says_once_that_peft_has_no_form_for_the_export(tmp_path: Path) -> None:
+    done = gossipllm("init", tmp_path / "home", "--data", corpus_file("fr"), "--set", "adapter.train=full")
+
+    assert done.returncode == 0, done.stderr
+    assert "warning: export: " in done.stderr
+    assert "export: " not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
