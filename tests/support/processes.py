@@ -95,7 +95,7 @@ def is_round(number: int) -> Callable[[PeerEvent], bool]:
 
 def all_done(event: PeerEvent) -> bool:
     """Whether a peer says that its last round is done."""
-    return event["event"] == "note" and "done; still serving" in event["text"]
+    return event["event"] == "note" and "done; what was learned" in event["text"]
 
 
 def sees(name: str) -> Callable[[PeerEvent], bool]:

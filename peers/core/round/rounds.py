@@ -217,7 +217,7 @@ class Rounds:
         if limit and self.round >= limit:
             self._rest(Resting())
             done = "the 1 round is" if limit == 1 else f"all {limit} rounds are"
-            text = f"{done} done; still serving what was learned"
+            text = f"{done} done; what was learned is served until this peer ends"
             return [note(self._me, "info", text)]
         if self._rereading.wanted:
             return self._reread()
