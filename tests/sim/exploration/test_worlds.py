@@ -16,6 +16,10 @@ MOST_QUIET_S = 600.0
 """Virtual seconds that a world of the battery is quiet at most. One in twelve takes longer, because its links lose much
 or are slow; they take three quarters of the time of all, and are left to the command."""
 
+MOST_PEERS = 12
+"""Peers that a world of the battery has at most: one of 30 takes as long as a hundred of the others, and is left to the
+command, too."""
+
 
 @pytest.fixture(autouse=True)
 def _steps_held_against_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +35,7 @@ def test_no_invariant_is_violated(seed: int) -> None:
 @pytest.mark.parametrize("first", range(30, 230, 25))
 def test_no_invariant_is_violated_in_more_worlds(first: int) -> None:
     plans = [drawn(seed) for seed in range(first, first + 25)]
-    short = [plan for plan in plans if plan.quiet_s <= MOST_QUIET_S]
+    short = [plan for plan in plans if plan.quiet_s <= MOST_QUIET_S and len(plan.peers) <= MOST_PEERS]
     assert len(short) > len(plans) / 2
     seen = {plan.seed: checked(plan).violations for plan in short}
 
