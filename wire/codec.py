@@ -24,13 +24,14 @@ import msgspec
 
 from wire.digest import digest_of
 from wire.errors import WireError
+from wire.holders import decode_holds
 from wire.messages import Announcement, Greeting, Message, Reply
 
 MAGIC: Final = b"GLA3"
 SIGNING_CONTEXT: Final = b"gossipllm/announce/3\0"
 SIGNATURE_BYTES: Final = 64
 MAX_ANNOUNCEMENT_BYTES: Final = 6_144
-"""Bound of magic, length, header and signature together. An announcement takes about 850 bytes, and 5,725 where
+"""Bound of magic, length, header and signature together. An announcement takes about 850 bytes, and 5,829 where
 every field has its maximum length."""
 MAX_INLINE_BYTES: Final = 32_768
 """Evidence up to this size is sent inside the frame. A pubsub message must fit one Yamux frame (64 kB less the RPC
@@ -162,6 +163,8 @@ def _announcement(header: bytes, payload: bytes) -> Announcement:
     if announcement.contexts:
         _check_distinct("contexts", [context.key for context in announcement.contexts])
     _check_distinct("packed", [one.base for one in announcement.packed or ()])
+    if announcement.holds:
+        decode_holds(announcement.holds)
     if payload:
         _check_payload(announcement, payload)
     return announcement

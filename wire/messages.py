@@ -15,6 +15,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from wire.digest import DIGEST_BYTES, fingerprint_of
+from wire.holders import MAX_HOLDS, PREFIX_BYTES
 from wire.importance import MAX_LAYERS
 from wire.units import Offer
 
@@ -121,7 +122,8 @@ class Announcement(Message, frozen=True, kw_only=True):
     among peers. `importance` holds how much the author's loss depends on each layer (`importance.py`). `shares` holds
     each receiver's key at most once, `contexts` each context's key at most once. `byte_rows` are predictions for peers
     of other tokenizers (`byte_rows.py`); the key is left out where the author made none, so that a network of one
-    tokenizer pays nothing for it. `sent_at_s` (Unix seconds) is for display; no decision uses a remote clock.
+    tokenizer pays nothing for it. `holds` names authors whose blobs this author holds (`holders.py`); the key is left
+    out where it names none. `sent_at_s` (Unix seconds) is for display; no decision uses a remote clock.
     """
 
     v: Literal[3] = 3
@@ -147,6 +149,10 @@ class Announcement(Message, frozen=True, kw_only=True):
     shares: Annotated[tuple[ShareRef, ...], msgspec.Meta(max_length=MAX_SHARES)]
     contexts: Annotated[tuple[ContextRef, ...], msgspec.Meta(max_length=MAX_CONTEXTS)]
     byte_rows: BlobRef | UnsetType = UNSET
+    holds: (
+        Annotated[bytes, msgspec.Meta(min_length=PREFIX_BYTES, max_length=PREFIX_BYTES * MAX_HOLDS)]
+        | UnsetType
+    ) = UNSET
     capabilities: Annotated[tuple[Capability, ...], msgspec.Meta(max_length=MAX_CAPABILITIES)]
     sent_at_s: Count
 

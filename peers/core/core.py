@@ -76,10 +76,13 @@ class Core:
         return content.data
 
     def withholds(self, digest: bytes, peer: PeerId) -> bool:
-        """Whether a blob is here that `peer` may see later, once it has announced something itself."""
+        """Whether `peer` may have a blob later: it is here and shown once the peer has announced something itself, or
+        it is on its way."""
         running = self._phase
-        if not isinstance(running, Running) or running.blob(digest) is None:
+        if not isinstance(running, Running):
             return False
+        if running.blob(digest) is None:
+            return running.expects(digest, peer)
         return not running.showing.allows(digest, peer)
 
     def handle(self, event: Event, now: float) -> list[Effect]:

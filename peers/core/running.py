@@ -35,6 +35,7 @@ from peers.core.events import (
     Misbehaved,
     NotPulled,
     NotStored,
+    PeerId,
     Pulled,
     Reopening,
     Replied,
@@ -71,6 +72,10 @@ class Running:
     def blob(self, digest: bytes) -> Content | None:
         """A blob of this peer's last announcement, or a neighbour's blob that is held here."""
         return self._rounds.own_blob(digest) or self._others.inbox.blob(digest)
+
+    def expects(self, digest: bytes, asker: PeerId) -> bool:
+        """Whether this peer is about to hold a blob that `asker` can get nowhere nearer."""
+        return self._others.expects(digest, asker)
 
     @property
     def showing(self) -> Showing:

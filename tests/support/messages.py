@@ -32,5 +32,6 @@ class AnnouncementFields(TypedDict, total=False):
     shares: tuple[ShareRef, ...]
     contexts: tuple[ContextRef, ...]
     byte_rows: BlobRef | UnsetType
+    holds: bytes | UnsetType
     capabilities: tuple[str, ...]
     sent_at_s: int

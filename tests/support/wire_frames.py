@@ -52,6 +52,7 @@ def make_announcement(**changes: Unpack[AnnouncementFields]) -> Announcement:
         shares=(ShareRef(to=b"s" * 32, blob=BlobRef(digest=b"h" * 32, size=808)),),
         contexts=(ContextRef(key=b"k" * 32, blob=BlobRef(digest=b"c" * 32, size=90_000)),),
         byte_rows=BlobRef(digest=b"y" * 32, size=23_956),
+        holds=b"aaabbb",
         capabilities=("svd",),
         sent_at_s=1_700_000_000,
     )

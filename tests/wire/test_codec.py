@@ -33,6 +33,7 @@ from wire.codec import (
 )
 from wire.digest import digest_of
 from wire.errors import WireError
+from wire.holders import encode_holds
 from wire.messages import BlobRef, PackedRef
 from wire.units import Offer
 
@@ -143,14 +144,14 @@ def test_another_encoding_of_the_same_value_is_refused(name: str, spelling: byte
 def test_another_order_another_head_and_a_repeated_field_are_refused() -> None:
     fields = as_plain(make_announcement())
     whole = packed(fields)
-    assert whole[:3] == b"\xde\0\x17"
+    assert whole[:3] == b"\xde\0\x18"
     swapped = dict(reversed(fields.items()))
-    long_head = b"\xdf\0\0\0\x17" + whole[3:]
+    long_head = b"\xdf\0\0\0\x18" + whole[3:]
     for header in (packed(swapped), long_head):
         assert unpacked(header) == fields
         assert refused(framed(header)) == ("announcement", "not in canonical form")
     for extra in (packed("round") + b"\x07", packed("round") + b"\x09"):
-        for repeated in (b"\xde\0\x18" + extra + whole[3:], b"\xde\0\x18" + whole[3:] + extra):
+        for repeated in (b"\xde\0\x19" + extra + whole[3:], b"\xde\0\x19" + whole[3:] + extra):
             assert refused(framed(repeated)) == ("announcement", "not in canonical form")
 
 
@@ -217,8 +218,9 @@ def test_an_announcement_that_commits_to_its_predictions_takes_less_than_a_kilob
         shares=(),
         contexts=(),
         byte_rows=UNSET,
+        holds=encode_holds(bytes([author]) * 32 for author in range(12)),
         capabilities=(),
         tokens_total=10**12,
         samples_total=10**9,
     )
-    assert len(encode_announcement(announcement, unsigned)) < 1_000
+    assert len(encode_announcement(announcement, unsigned)) < 1_024

@@ -28,6 +28,7 @@ from wire.byte_rows import (
 from wire.codec import decode_announcement, encode_announcement
 from wire.coded_rows import STEPS, most_bytes
 from wire.digest import NO_DIGEST, digest_of, fingerprint_of
+from wire.holders import MAX_HOLDS, PREFIX_BYTES, encode_holds
 from wire.importance import decode_importance, encode_importance
 from wire.logits import (
     LogitRows,
@@ -75,9 +76,9 @@ IN_STEPS = (
     "626560e007000000ffff626000000000ffff0300"
 )
 """The same rows in steps. As of a key frame, only the decoding is fixed."""
-DIGEST = "79232eac5bddd9ef866500277d1658195e5620d9e519521ba069f9320c9214e6"
+DIGEST = "ae2dd462736e004dc88f7d444f3aef661022e3ffe25a234807e0f78106b13b00"
 FRAME = (
-    "474c4133f802de0016a17603a36e6574c42003000000d118def1f35cb863df197bab1cad78b79a0160ab7cb5af82d83a9a"
+    "474c41330603de0017a17603a36e6574c42003000000d118def1f35cb863df197bab1cad78b79a0160ab7cb5af82d83a9a"
     "82ac66696e6765727072696e747384a462617365c420111111111111111111111111111111111111111111111111111111"
     "1111111111a9746f6b656e697a6572c4202222222222222222222222222222222222222222222222222222222222222222"
     "a97265666572656e6365c420e6a22b74ba6ab9a332d0c29a7ae2d6c5ec662b724e8baecb819efb9aa80ac209a66c61796f"
@@ -92,9 +93,9 @@ FRAME = (
     "ad73616d706c65735f746f74616c50a8636170616369747964aa696d706f7274616e6365c4080000403f000080bfa67368"
     "6172657390a8636f6e74657874739192c42033333333333333333333333333333333333333333333333333333333333333"
     "3382a6646967657374c4204444444444444444444444444444444444444444444444444444444444444444a473697a65cd"
-    "01f4ac6361706162696c697469657390a973656e745f61745f73ce6553f1003aa29dd13608458d10cd7593e45cd6f50092"
-    "a890e83048ca6a7b53959113022abc7692c273a68a70d91389c9012d9d6f22b34ad86caeecd89851ab5b67b93407000003"
-    "000100040031bfb1bf05c093be803e003e"
+    "01f4a5686f6c6473c406555555666666ac6361706162696c697469657390a973656e745f61745f73ce6553f10085a0308a"
+    "6e7af6aa14ae88d9a76c9e9bb41bcf9b29549a1e402cc3d15ee7e71c8855a4d84d91f97ad8c91f61f59939afb2fc46c139"
+    "7be2359173d7bf149a980b000003000100040031bfb1bf05c093be803e003e"
 )
 
 
@@ -142,6 +143,7 @@ def example() -> tuple[Announcement, bytes, bytes]:
         importance=encode_importance(IMPORTANCE),
         shares=(),
         contexts=(ContextRef(key=b"\x33" * 32, blob=BlobRef(digest=b"\x44" * 32, size=500)),),
+        holds=encode_holds((b"\x66" * 32, b"\x55" * 32)),
         capabilities=(),
         sent_at_s=1_700_000_000,
     )
@@ -260,6 +262,7 @@ def test_the_limits_are_those_of_the_protocol_page() -> None:
     assert (messages.MAX_SHARES, messages.MAX_CONTEXTS, messages.MAX_CAPACITY) == (8, 4, 1_000)
     assert (messages.MAX_PACKED, messages.MAX_CAPABILITIES) == (2, 12)
     assert (integers.MOST, integers.MAX_NUMBERS, packing.MAX_EXPONENT) == (32_767, 2**23, 120)
+    assert (MAX_HOLDS, PREFIX_BYTES) == (32, 3)
     assert (units.MAX_RANK, units.MAX_UNITS, importance.MAX_LAYERS) == (256, 8_192, 256)
     assert messages.MAX_ROUND == messages.MAX_BLOB_BYTES == logits.MAX_VOCABULARY == 2**31 - 1
     assert (logits.MAX_ROWS, logits.MAX_TOP) == (65_536, 256)

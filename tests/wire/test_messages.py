@@ -31,6 +31,7 @@ from wire.codec import (
 )
 from wire.digest import fingerprint_of
 from wire.errors import WireError
+from wire.holders import MAX_HOLDS, encode_holds
 from wire.importance import MAX_LAYERS
 from wire.messages import (
     MAX_BLOB_BYTES,
@@ -95,6 +96,7 @@ ANNOUNCEMENTS = st.builds(
         st.builds(ContextRef, key=DIGESTS, blob=REFS), MAX_CONTEXTS, lambda context: context.key
     ),
     byte_rows=REFS | st.just(UNSET),
+    holds=st.sets(DIGESTS, max_size=MAX_HOLDS).map(lambda keys: encode_holds(keys) or UNSET),
     capabilities=st.lists(st.text(min_size=1, max_size=32), max_size=12).map(tuple),
     sent_at_s=COUNTS,
 )
@@ -152,7 +154,7 @@ def test_fields_are_in_the_order_of_the_protocol_page() -> None:
     assert list(unpacked(encoded_header(make_announcement()))) == [
         *("v", "net", "fingerprints", "author", "name", "round", "previous", "update", "offer", "packed"),
         *("evidence", "tokens", "samples", "steps", "tokens_total", "samples_total", "capacity"),
-        *("importance", "shares", "contexts", "byte_rows", "capabilities", "sent_at_s"),
+        *("importance", "shares", "contexts", "byte_rows", "holds", "capabilities", "sent_at_s"),
     ]
 
 
@@ -328,7 +330,7 @@ def test_a_missing_field_is_named() -> None:
         ("reply", make_reply(), reply_of),
     ):
         whole = as_plain(message)
-        for missing in set(whole) - {"packed", "byte_rows"}:
+        for missing in set(whole) - {"packed", "byte_rows", "holds"}:
             with pytest.raises(WireError) as caught:
                 decode({name: value for name, value in whole.items() if name != missing})
             # The version has a default where messages are made, so its absence shows in the bytes only.
@@ -369,6 +371,7 @@ def test_the_largest_announcement_fits_its_limit() -> None:
         shares=tuple(ShareRef(to=bytes([index]) * 32, blob=ref) for index in range(MAX_SHARES)),
         contexts=tuple(ContextRef(key=bytes([index]) * 32, blob=ref) for index in range(MAX_CONTEXTS)),
         byte_rows=ref,
+        holds=encode_holds(bytes([index]) * 32 for index in range(MAX_HOLDS)),
         capabilities=("\U0001f600" * 32,) * 12,
         packed=tuple(PackedRef(base=bytes([index]) * 32, blob=ref) for index in range(MAX_PACKED)),
         tokens=2**53,
@@ -379,7 +382,7 @@ def test_the_largest_announcement_fits_its_limit() -> None:
         sent_at_s=2**53,
     )
     frame = encode_announcement(widest, lambda _: bytes(64))
-    assert len(frame) == 5_725 <= MAX_ANNOUNCEMENT_BYTES
+    assert len(frame) == 5_829 <= MAX_ANNOUNCEMENT_BYTES
     assert decode_announcement(frame).announcement == widest
 
 

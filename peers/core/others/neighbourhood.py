@@ -21,6 +21,7 @@ from peers.core.events import PeerId
 from peers.core.others.admission import MALFORMED_FINE, Keys, Ledger
 from peers.core.others.awaiting import Awaiting
 from peers.core.others.blobs.fetching import Fetching
+from peers.core.others.blobs.holders import Holders
 from peers.core.others.blobs.pulls import ContentFault
 from peers.core.others.blobs.shares import receivers
 from peers.core.others.company import Company
@@ -73,7 +74,8 @@ class Neighbourhood:
         self.inbox = Inbox()
         self.scores = connections.scores
         self.seats = connections.seats
-        self._partners = Partners(config, keys.peer_id, connections, self.inbox)
+        self._holders = Holders(self.inbox, connections, max_age=config.trust.max_age)
+        self._partners = Partners(config, keys.peer_id, connections, self.inbox, self._holders)
         self._company = Company(keys.peer_id, terms, offers.relations, self.inbox, connections)
         self._greetings = Greetings(config, terms, self.inbox, connections, self._company)
         self.awaiting = Awaiting(
@@ -88,6 +90,7 @@ class Neighbourhood:
             terms,
             inbox=self.inbox,
             neighbours=self,
+            holders=self._holders,
             complaints=connections.complaints,
             fine=self._fine_author,
         )
@@ -152,6 +155,14 @@ class Neighbourhood:
             self._relations.same_tokenizer(one.announcement.fingerprints) for one in lately
         )
 
+    def holds(self) -> bytes:
+        """The authors to name in this peer's next announcement as those whose blobs it holds."""
+        return b"" if self.terms.pushes else self._holders.names(self.partners())
+
+    def expects(self, digest: bytes, asker: PeerId) -> bool:
+        """Whether this peer is about to hold a blob that `asker` can get nowhere nearer."""
+        return self._holders.expects(digest, asker)
+
     def receivers(self, round_: int) -> dict[PeerId, bytes]:
         """Peers to push mass to in this round, with their keys; empty where nothing is merged."""
         if not self.terms.pushes or not self._partners.merging_in(round_):
@@ -178,6 +189,7 @@ class Neighbourhood:
         """Take this peer's latest announcement, to give to neighbours that compare."""
         own = decode_announcement(frame)
         self._ledger.announced(own.announcement.round, own.digest)
+        self._holders.set_own(own.announcement)
         self._partners.at_least(self._greetings.set_own(frame))
         if self._news is not None:
             self._news.replayed(self._keys.peer_id, own.announcement, self.inbox.turns)

@@ -5,7 +5,8 @@ best would never find a new peer, and an attacker could surround this one, so so
 
 A strategy with confirmed gains keeps the places of seated neighbours (`seats.py`); one that takes everybody keeps those
 with a weight in its last row. Where neighbours are not confirmed, a place goes to the largest weights, and the lot is
-over identities: nothing proves anything there, and the published experiments were run so.
+over identities: nothing proves anything there, and the published experiments were run so. Elsewhere only authors within
+reach have places (`blobs/holders.py`).
 
 Peers of other bases, of which only predictions are fetched, have places of their own, as many as the others. So
 neither kind can crowd out the other. Those that taught in the last round come first.
@@ -18,6 +19,7 @@ from collections.abc import Mapping, Sequence
 
 from peers.core.config import CoreConfig
 from peers.core.events import PeerId
+from peers.core.others.blobs.holders import Holders
 from peers.core.others.connected_peers import ConnectedPeers
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
 from peers.core.others.lots import Candidate, drawn, most_of_one_group
@@ -28,11 +30,14 @@ from wire.digest import digest_of
 class Partners:
     """The partners of the present round, drawn when they are first asked for and again after what may alter them."""
 
-    def __init__(self, config: CoreConfig, me: PeerId, connections: ConnectedPeers, inbox: Inbox) -> None:
+    def __init__(
+        self, config: CoreConfig, me: PeerId, connections: ConnectedPeers, inbox: Inbox, holders: Holders
+    ) -> None:
         self._config = config
         self._me = me
         self._connections = connections
         self._inbox = inbox
+        self._holders = holders
         self._merges = strategy_of(config.trust).merges
         self._by_seats = not strategy_of(config.trust).takes_everybody
         self._round = 0
@@ -136,14 +141,15 @@ class Partners:
             return heaviest(
                 weights, me=self._me, round_=self._round, most=rounds.most_partners, explore=rounds.explore
             )
-        candidates = self._candidates(entries)
+        candidates = self._candidates(self._holders.within_reach(entries))
         self._groups = Counter(one.group for one in candidates)
         return drawn(
             candidates, me=self._me, round_=self._round, most=rounds.most_partners, explore=rounds.explore
         )
 
     def _drawn_foreign(self) -> frozenset[PeerId]:
-        entries = [one for one in self._inbox.lately(self._config.trust.max_age) if one.comparable]
+        lately = self._inbox.lately(self._config.trust.max_age)
+        entries = self._holders.within_reach(one for one in lately if one.comparable)
         rounds = self._config.round
         chosen = drawn(
             [

@@ -74,6 +74,7 @@ class Advance:
             shares=[(receivers[share.peer], share) for share in shares],
             contexts=self._others.fetching.contexts.refs(),
             commits=self._config.commits,
+            holds=self._others.holds(),
         )
         frame = announcement_frame(
             state, extras, self._keys, net=self._others.terms.net, name=self._config.name, now=now

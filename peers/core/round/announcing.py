@@ -21,13 +21,15 @@ from wire.units import Offer
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnouncementExtras:
     """What is announced beside the saved state. `shares` go with the public keys of their receivers. `commits` says
-    that the predictions are only committed to, and shown later (`peers.core.others.blobs.showing`)."""
+    that the predictions are only committed to, and shown later (`peers.core.others.blobs.showing`), `holds` names the
+    authors whose blobs this peer holds."""
 
     offer: Offer
     capacity: int
     shares: Sequence[tuple[bytes, PushedShare]]
     contexts: tuple[ContextRef, ...]
     commits: bool
+    holds: bytes
 
 
 def announcement_frame(
@@ -60,6 +62,7 @@ def announcement_frame(
             shares=tuple(ShareRef(to=key, blob=_ref(share.content)) for key, share in extras.shares),
             contexts=extras.contexts,
             byte_rows=UNSET if announced.byte_rows is None else _ref(announced.byte_rows),
+            holds=extras.holds or UNSET,
             capabilities=(),
             sent_at_s=max(0, int(now)),
         ),

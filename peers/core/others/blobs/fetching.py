@@ -16,6 +16,7 @@ from peers.core.config import CoreConfig
 from peers.core.effects import Effect
 from peers.core.events import PeerId
 from peers.core.others.blobs.contexts import ContextExchange
+from peers.core.others.blobs.holders import Holders
 from peers.core.others.blobs.pulls import BAD_PACKING_FINE, ContentFault, Fetch, PackedForm, Pulls
 from peers.core.others.blobs.shares import ArrivedShares
 from peers.core.others.blobs.showing import Showing
@@ -55,6 +56,7 @@ class Fetching:
         *,
         inbox: Inbox,
         neighbours: NeighbourView,
+        holders: Holders,
         complaints: Complaints,
         fine: Callable[[PeerId, ContentFault, float], list[Effect]],
     ) -> None:
@@ -62,6 +64,7 @@ class Fetching:
         self._most_held = HELD_PER_PARTNER * config.round.most_partners
         self._inbox = inbox
         self._neighbours = neighbours
+        self._holders = holders
         self._complaints = complaints
         self._fine = fine
         self._pushes = terms.pushes
@@ -185,6 +188,10 @@ class Fetching:
     def _askable(self, entry: ReceivedAnnouncement, kind: Kind) -> Sequence[PeerId] | None:
         """The connected peers that may be asked for a blob now, None where nobody may."""
         connected = tuple(self._neighbours.connected)
+        if not self._holders.near(entry):
+            connected = tuple(self._holders.of(entry, kind))
+            if not connected:
+                return None
         if kind == "update" or not self._commits:
             return connected
         if not self._looking or entry.turn > self._inbox.turns:

@@ -82,6 +82,7 @@ def test_what_a_reply_brings_is_checked_and_fetched(
         fingerprints=fingerprints(),
         frames=(alice.announce(5, inline=False), b"garbage"),
     )
+    open_bench.tell(Connected(peer=alice.id))
     effects = open_bench.tell(Replied(reply=encode_reply(reply), via=bob.id))
     assert only(effects, Pull).digest == alice.update.digest
     assert refusals(effects) == [(bob.id, "frame.magic")]

@@ -6,6 +6,7 @@ from typing import Final
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import UNSET
 
 from peers.core.config import NO_DEFENCE, DefenceConfig
 from peers.core.events import Connected, Heard
@@ -13,6 +14,7 @@ from peers.core.others.partners import heaviest
 from support.core_bench import Bench, RemotePeer
 from support.running_core import neighbourhood
 from trust.rows.rows import TrustConfig
+from wire.holders import MAX_HOLDS, encode_holds
 
 WEIGHTS = st.dictionaries(st.text("abcdef", min_size=1, max_size=4), st.floats(0, 1), max_size=40)
 SYBILS: Final = [RemotePeer(f"sybil{number}") for number in range(60)]
@@ -21,14 +23,17 @@ CROWD: Final = "v4:203.0.113.7"
 
 
 def crowded(bench: Bench) -> Bench:
-    """Sixty authors that came through one connection, and four that are connected from addresses of their own."""
+    """Sixty authors that came through one connection, which holds blobs of 32 of them, and four that are connected from
+    addresses of their own."""
     bench.start()
     for number, one in enumerate(HONEST):
         bench.tell(Connected(peer=one.id, group=f"v4:198.51.100.{number}"))
         bench.tell(Heard(frame=one.announce(), via=one.id))
     bench.tell(Connected(peer=SYBILS[0].id, group=CROWD))
+    held = encode_holds(one.keys.public_key for one in SYBILS[1 : 1 + MAX_HOLDS])
     for one in SYBILS:
-        bench.tell(Heard(frame=one.announce(), via=SYBILS[0].id))
+        holds = held if one is SYBILS[0] else UNSET
+        bench.tell(Heard(frame=one.announce(holds=holds), via=SYBILS[0].id))
     return bench
 
 
@@ -56,9 +61,9 @@ def test_a_crowd_behind_one_connection_leaves_every_connected_neighbour_its_plac
     assert len(chosen) <= 8
 
 
-def test_everybody_has_a_place_in_a_small_network() -> None:
+def test_everybody_within_reach_has_a_place_in_a_small_network() -> None:
     bench = crowded(Bench(rounds={"most_partners": 64}, defence=DefenceConfig()))
-    assert len(names(bench)) == 64
+    assert len(names(bench)) == len(HONEST) + 1 + MAX_HOLDS
 
 
 def test_a_seat_holds_its_place_against_any_lot() -> None:
