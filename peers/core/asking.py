@@ -10,6 +10,9 @@ count, although it lowers the loss: averaging away the noise of steps does that 
 itself. Of the merges among six peers of six kinds nearly all were shrunk, of those among relatives one in fifty
 (sim/FINDINGS.md).
 
+A round in which steps toward predictions of another base were kept (`gossipllm.learning.distilling`) counts as a whole
+merge: a pause would keep this peer from its teachers, too.
+
 An author that was never heard before may be the relative that was missing. It ends a pause, and the next ones are short
 again, because it may have trained for a few steps only. But `LEAST_PAUSE` rounds go by between two that ask, whoever
 comes: identities are free, and a flood of them must not make this peer ask in every round.

@@ -8,8 +8,9 @@ bounds the number of waits:
     failing         its announcements could not be fetched, or were put off, `FAILED_FETCHES` times in a row.
     later           its newest announcement was put off, or belongs to the next round (`blobs/showing.py`).
     no partner      nothing of it is fetched in this round.
-    foreign         it holds another base, and announced nothing for this round. What it did announce is awaited until
-                    its predictions came, or the first fetch of them failed.
+    compared        it holds another base, this peer learns nothing from its predictions, and it announced nothing for
+                    this round. What it did announce is awaited until its predictions came, or the first fetch of them
+                    failed. One whose predictions this peer distils is awaited as one of its own base is.
     in vain         without a seat, and a round waited for it to the end `VAIN_WAITS` times already; or for strangers of
                     its address group `VAIN_WAITS_OF_GROUP` times. Identities are free, so without the second a new one
                     could hold every round.
@@ -73,10 +74,10 @@ class Awaiting:
             rounds = self._max_age + 1 if self._barrier else AWAITED_ROUNDS
             return self._partners.in_step and self._greetings.met_within(peer, rounds)
         if self._barrier and not self._partners.merging:
-            behind = newest.mergeable and newest.announcement.round < self._partners.round
+            behind = newest.helpful and newest.announcement.round < self._partners.round
             return self._partners.in_step and behind and self._inbox.age(newest) <= self._max_age
         hopeful = (
-            (newest.mergeable or self._arrives(newest))
+            (newest.helpful or self._arrives(newest))
             and not newest.refused
             and max(newest.failures, newest.delays) < FAILED_FETCHES
             and not newest.put_off
@@ -99,7 +100,7 @@ class Awaiting:
             self._vain_of_group.renew(group, self._vain_of_group.get(group, 0) + 1)
 
     def _arrives(self, newest: ReceivedAnnouncement) -> bool:
-        """Whether predictions of another base, announced for this round, are on their way."""
+        """Whether predictions that are only compared, announced for this round, are on their way."""
         missing = newest.comparable and not newest.complete and not newest.failures
         return missing and self._inbox.is_current(newest, self._partners.round)
 

@@ -61,9 +61,9 @@ class Company:
             together += f", because {self._terms.no_byte_rows}"
         return [self._note(f"{peer} holds {_HELD[field]} ({field}: {why}): {together}")]
 
-    def is_kin(self, peer: PeerId) -> bool:
-        """Whether this peer said that it holds our base, tokenizer and layout."""
-        return self._greeted.get(peer) == "merges"
+    def may_help(self, peer: PeerId) -> bool:
+        """Whether, by what it said that it holds, its updates can be merged or its predictions distilled."""
+        return self._greeted.get(peer) in ("merges", "distils")
 
     def is_foreign(self, peer: PeerId) -> bool:
         """Whether this peer said that it holds another base, tokenizer or layout."""

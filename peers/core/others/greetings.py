@@ -49,7 +49,7 @@ class Greetings:
         self._of_peer = Meter(GREETINGS_OF_PEER)
         self._of_source = Meter(GREETINGS_OF_SOURCE)
         self._met = BoundedDict[PeerId, int](MAX_MET)
-        """Peer of our base -> how many rounds of this peer had ended when they met."""
+        """Peer from which this one may learn -> how many rounds of this peer had ended when they met."""
         self._found_network = False
         """Whether any peer of this network was met: then a mismatch with another peer is no reason to stop."""
         self._compared = 0
@@ -64,7 +64,7 @@ class Greetings:
         return announcement.round
 
     def met_within(self, peer: PeerId, rounds: int) -> bool:
-        """Whether this peer, of our base, was met within the last `rounds` rounds of our own."""
+        """Whether this peer, from which we may learn, was met within the last `rounds` rounds of our own."""
         met = self._met.get(peer)
         return met is not None and self._inbox.turns - met < rounds
 
@@ -107,7 +107,7 @@ class Greetings:
         if differs is None:
             self._found_network = True
             said = self._company.greeted(peer, theirs, now)
-            if not self._company.is_kin(peer):
+            if not self._company.may_help(peer):
                 self._met.pop(peer, None)
             elif peer not in self._met:
                 self._met[peer] = self._inbox.turns

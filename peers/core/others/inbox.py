@@ -84,6 +84,11 @@ class ReceivedAnnouncement:
         return self.usable and self.relation == "merges"
 
     @property
+    def helpful(self) -> bool:
+        """Whether a round may learn from it: its update is merged, or its predictions are distilled."""
+        return self.mergeable or (self.comparable and self.relation == "distils")
+
+    @property
     def comparable(self) -> bool:
         """Whether only its predictions are of use here, because its author holds another base."""
         return self.usable and self.relation in ("distils", "compares") and not self.empty

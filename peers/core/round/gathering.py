@@ -97,18 +97,18 @@ class Gatherer:
         self._others.awaiting.waited_in_vain([peer for peer in here if awaited(peer)])
 
     def _done(self, stage: Gathering, our_round: int) -> set[PeerId]:
-        """The neighbours of our base that are freshly weighed."""
+        """The freshly weighed neighbours that this round may learn from."""
         return {author for author, one in stage.weighed.items() if self._counts(one, our_round)}
 
     def _is_done(self, stage: Gathering, peer: PeerId, our_round: int) -> bool:
-        """Whether a neighbour is declined, or freshly weighed."""
+        """Whether a neighbour is declined, or freshly weighed and of use."""
         if peer in stage.declined:
             return True
         weighed = stage.weighed.get(peer)
         return weighed is not None and self._counts(weighed, our_round)
 
     def _counts(self, member: Participant, our_round: int) -> bool:
-        return member.received.relation == "merges" and self._is_fresh(member.received, our_round)
+        return member.received.helpful and self._is_fresh(member.received, our_round)
 
     def measured(self, member: Participant, answer: Weighed) -> Participant | None:
         """The participant with its distances; None where they are not valid measures."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from gossipllm.config import LearnerConfig
 from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
 from sim.toy.learner import add_toy
 from sim.world.conditions import ComputeConfig, Conditions
 from sim.world.world import World
+from trust.record.history import Round
 
 BASES = ("toy", "toy", "tongue:one", "tongue:one", "tongue:two")
 
@@ -40,3 +42,27 @@ def test_byte_rows_are_compared_from_the_round_after_another_tokenizer_was_heard
             assert one.relation == ("merges" if base_of[peer] == base_of[node.id] else "compares")
             assert one.relation == "merges" or one.weight == 0
     assert not any(one.by_bytes for one in world.nodes[0].rounds[0].seen), "nobody was heard before"
+
+
+@pytest.mark.parametrize("distils", [True, False])
+def test_peers_of_different_bases_that_distil_stay_in_step_at_a_barrier(distils: bool) -> None:
+    """One takes five times as long as the other."""
+    world = World(seed=1, conditions=Conditions(compute=ComputeConfig(step_s=0.5, answer_s=0.0)))
+    for number, base in enumerate(("toy", "other")):
+        config = CoreConfig(
+            name=f"p{number}",
+            round=RoundConfig(steps=2, rounds=6, barrier=True, patience_s=3600.0),
+            learner=LearnerConfig(also="distil" if distils else ""),
+            defence=DefenceConfig(fruitless=0),
+        )
+        add_toy(world, config, (1.0, 1.0, float(number), 1.0), base=base, speed=1.0 - 0.8 * number)
+    world.begin()
+    world.run(seconds=120.0)
+
+    sooner, later = (
+        max(one.at_s for one in node.history if isinstance(one.record, Round)) for node in world.nodes
+    )
+    assert [len(node.rounds) for node in world.nodes] == [6, 6]
+    assert (later - sooner < 2.0) == distils
+    relation = "distils" if distils else "compares"
+    assert [one.relation for one in world.nodes[0].rounds[-1].seen] == [relation]

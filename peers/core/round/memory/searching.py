@@ -19,6 +19,7 @@ from peers.core.others.neighbourhood import Neighbourhood
 from peers.core.round.learner_supervision import note
 from peers.core.round.stages import Merging
 from peers.core.saved import Saved
+from trust.record.history import Distilled
 
 
 class Searching:
@@ -44,11 +45,12 @@ class Searching:
         (`peers.core.plateau`)."""
         return self._pauses and saved.asking.waits > 0 and not saved.plateau.settled
 
-    def after(self, saved: Saved, ended: Merging) -> Asking:
-        """The state after a round of `saved`. One in which nobody was tried, for another reason than a pause, changes
-        nothing."""
+    def after(self, saved: Saved, ended: Merging, distilled: Distilled | None) -> Asking:
+        """The state after a round of `saved`, in which this was distilled. One in which nobody was tried, for another
+        reason than a pause, changes nothing."""
         asking, people = saved.asking, ended.participants
-        merged = ended.choice.guard == "taken"
+        taught = distilled is not None and distilled.share > 0 and any(one.teaches for one in people.foreign)
+        merged = ended.choice.guard == "taken" or taught
         if not self._pauses:
             return asking
         if self.pauses(saved):
