@@ -48,6 +48,13 @@ class DataConfig:
     test_windows: int = 32
     """At most this many windows of the test share are measured, 2 to 4,096. Guess."""
 
+    trust_public: float = 0.0
+    """Share of the `trust_windows` that are windows of the public text instead, 0 to 0.9: what you want to read besides
+    your own text. Predictions of peers that read other texts are kept where they help there (`gossipllm sim sizes`)."""
+
+    train_public: float = 0.0
+    """Share of the windows that you train on that are of the public text, 0 to 0.9; less where it is shorter."""
+
     def __post_init__(self) -> None:
         if self.encoding:
             try:
@@ -62,6 +69,10 @@ class DataConfig:
             value: float = getattr(self, name)
             if not 0.01 <= value <= 0.4:
                 raise ValueError(f"{name} must be in 0.01..0.4, got {value}")
+        for name in ("trust_public", "train_public"):
+            share: float = getattr(self, name)
+            if not 0 <= share <= 0.9:
+                raise ValueError(f"{name} must be in 0..0.9, got {share}")
         for name in ("trust_windows", "weigh_windows", "test_windows"):
             count: int = getattr(self, name)
             if not 2 <= count <= 4096:

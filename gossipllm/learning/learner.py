@@ -45,6 +45,7 @@ from gossipllm.learning.training import OnProgress
 from gossipllm.learning.warm_start import started_warm
 from gossipllm.model.adapter.names import State
 from gossipllm.model.loading.models import spoiled_weight
+from gossipllm.text.public_text import with_public_text
 from gossipllm.text.windows import Splits
 from gossipllm.work import (
     Absorb,
@@ -72,7 +73,14 @@ class Learner:
         self, config: LearnerConfig, shared: SharedModel, splits: Splits, ledger: Content | None = None
     ) -> None:
         """`ledger` is that of a text on disk (`gossipllm.text.growth`). Raises `UserMistake` where the configuration
-        names modules or blocks that the base does not have."""
+        names modules or blocks that the base does not have, or public text that there is not."""
+        splits = with_public_text(
+            splits,
+            config.data,
+            config.reference,
+            read=shared.reference.texts,
+            tokenizer=shared.base.tokenizer,
+        )
         self._ledger = ledger
         self.config = config
         self.shared = shared

@@ -64,22 +64,25 @@ def learner_config(scenario: Scenario, method: Method, seed: int, index: int) ->
     data, config = scenario.data, scenario.learner(method, index)
     trust = trust_of(method, scenario.trust, fixed={})
     rounds = round_of(method, scenario.round, peers=scenario.peers)
+    reference = replace(
+        reference_of(method, scenario.reference, retains=bool(scenario.training.retain)),
+        coding=scenario.coding,
+    )
+    own_data = DataConfig(
+        window_tokens=data.window_tokens,
+        trust_windows=data.trust_windows,
+        weigh_windows=data.weigh_windows,
+        test_windows=data.test_windows,
+    )
     own_seed = int(words("gossipllm/simulation/1", (seed, index), 1)[0]) >> 1
     return replace(
         config,
         model=config.model if config.model.threads else replace(config.model, threads=1),
         adapter=replace(config.adapter, seed=f"{config.adapter.seed} {seed}"),
-        data=DataConfig(
-            window_tokens=data.window_tokens,
-            trust_windows=data.trust_windows,
-            weigh_windows=data.weigh_windows,
-            test_windows=data.test_windows,
-        ),
+        # Public text is read beside windows of bytes, which methods that predict nothing do not have.
+        data=scenario.devices.data(index, own_data) if reference.by_bytes else own_data,
         training=training_of(method, scenario, seed=own_seed),
-        reference=replace(
-            reference_of(method, scenario.reference, retains=bool(scenario.training.retain)),
-            coding=scenario.coding,
-        ),
+        reference=reference,
         evidence=evidence_of(trust),
         tokens_alpha=alpha_of(trust, scenario.training.reduction),
         judging=rounds.guard and defence_of(method, scenario.defence, guard=scenario.round.guard).fresh,

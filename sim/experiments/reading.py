@@ -145,6 +145,10 @@ _BLOCKS: Final = Rule(
 _PREDICTIONS: Final = Rule(
     lambda s, method: method.predicts or bool(s.training.retain), "no method reads predictions"
 )
+_BY_BYTES: Final = Rule(
+    lambda s, m: s.reference.window_bytes > 0 and m.reference.get("positions", "all") == "all",
+    "windows are counted in tokens",
+)
 _TOKENS: Final = Rule(lambda _, method: method.tokens, "only methods +tokens (and tokens) weigh text")
 _ADAMW: Final = Rule(lambda s, _: s.training.optimiser == "adamw", 'training.optimiser = "sgd" has none')
 _NAMED: Final = Rule(_never, "the name of a method decides it; see gossipllm sim --list")
@@ -164,13 +168,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         Rule(_has_row, "nothing is merged by a row"),
         Rule(lambda _, m: not MIXINGS[m.mixing].sends_start, "updates that carry two adapters travel whole"),
     ),
-    "coding": (
-        _PREDICTIONS,
-        Rule(
-            lambda s, m: s.reference.window_bytes > 0 and m.reference.get("positions", "all") == "all",
-            "windows are counted in tokens",
-        ),
-    ),
+    "coding": (_PREDICTIONS, _BY_BYTES),
     "anneal": (
         Rule(lambda s, _: not s.training.decay_steps, "training.decay_steps says it"),
         Rule(lambda s, _: not s.round.network_tokens, "round.network_tokens says it"),
@@ -312,6 +310,8 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "devices.modules": (Rule(_takes_modules, "adapter.train says which modules are trained"),),
     "devices.blocks": (_LAYERS,),
     "devices.capacities": (_HEADS,),
+    "devices.trust_public": (_PREDICTIONS, _BY_BYTES),
+    "devices.train_public": (_PREDICTIONS, _BY_BYTES),
     # -- training and evidence --
     "training.weight_decay": (_ADAMW,),
     "training.clip_norm": (_ADAMW,),

@@ -7,6 +7,8 @@
     blocks = [1, 2]                          blocks of a block window, for methods +layers
     capacities = [1, 3]                      shares of the attention heads, for methods +heads
     watts = [4, 100]                         of working devices: rounds are recorded with joules
+    trust_public = [0, 0.5]                  parts of the trust windows that are public text, as [data] trust_public
+    train_public = [0, 0.25]                 the same of the windows that are trained on
 
 With an empty list, all peers have the value of [model], [adapter], [layers] or [heads].
 """
@@ -19,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ModelConfig
+from gossipllm.config import AdapterConfig, DataConfig, HeadsConfig, LayersConfig, ModelConfig
 
 T = TypeVar("T")
 
@@ -49,7 +51,17 @@ class DevicesConfig:
     """Watts of the peers' devices while their learners work, each above 0 to 100,000; with none, no energy is counted.
     Joules are these watts times virtual time, so that they tell what was assumed, not what was measured."""
 
+    trust_public: tuple[float, ...] = ()
+    """Parts of the peers' trust windows that are of the public text (`DataConfig.trust_public`), each 0 to 0.9."""
+
+    train_public: tuple[float, ...] = ()
+    """Parts of peers' training windows that are of the public text (`DataConfig.train_public`), each 0 to 0.9."""
+
     def __post_init__(self) -> None:
+        for name in ("trust_public", "train_public"):
+            parts: tuple[float, ...] = getattr(self, name)
+            if not all(0 <= part <= 0.9 for part in parts):
+                raise ValueError(f"{name} must each be in 0..0.9, got {', '.join(map(str, parts))}")
         if not all(0 < watts <= 100_000 for watts in self.watts):
             raise ValueError(f"watts must each be in (0, 100000], got {', '.join(map(str, self.watts))}")
         for name, least, most in (("ranks", 1, 256), ("blocks", 0, 256), ("capacities", 1, 1000)):
@@ -70,7 +82,10 @@ class DevicesConfig:
         return math.lcm(
             *(
                 len(one)
-                for one in (self.models, self.ranks, self.modules, self.blocks, self.capacities)
+                for one in (
+                    *(self.models, self.ranks, self.modules, self.blocks, self.capacities),
+                    *(self.trust_public, self.train_public),
+                )
                 if one
             )
         )
@@ -102,6 +117,14 @@ class DevicesConfig:
     def heads(self, index: int, heads: HeadsConfig) -> HeadsConfig:
         """Share of the heads of peer `index`, for methods that share them out."""
         return replace(heads, capacity=_cycled(self.capacities, index, heads.capacity))
+
+    def data(self, index: int, data: DataConfig) -> DataConfig:
+        """What public text peer `index` reads, where the method predicts on it."""
+        return replace(
+            data,
+            trust_public=_cycled(self.trust_public, index, data.trust_public),
+            train_public=_cycled(self.train_public, index, data.train_public),
+        )
 
     def watts_of(self, index: int) -> float:
         """Watts of peer `index`, 0 where none are declared."""

@@ -106,6 +106,8 @@ IDLE_AND_READ: list[tuple[str, list[str], list[str]]] = [
     ("training.retain_strength=0.5", ["training.retain=measure"], ["training.retain=predictions"]),
     ("reference.top=4", ["methods=['local']"], ["methods=['local']", "training.retain=measure"]),
     ("distil_share=0.5", ["methods=['s3']"], ["methods=['s1', 's1+distil']"]),
+    ("devices.trust_public=[0.5]", ["methods=['local']"], []),
+    ("devices.train_public=[0.5]", ["reference.window_bytes=0"], []),
     ("reference.top=4", ["methods=['s1']"], ["methods=['s1+selfdistil']"]),
     ("clip=2.0", ["methods=['s3+rowguard', 'fedavg']"], ["methods=['s3']"]),
     ("merge=mean", ["methods=['fedavg', 's3+pad']"], []),
@@ -233,6 +235,8 @@ OTHER_VALUES: dict[str, object] = {
     "devices.models": ["embedded-small"],
     "devices.blocks": [1],
     "devices.capacities": [2],
+    "devices.trust_public": [0.5],
+    "devices.train_public": [0.5],
 }
 
 
