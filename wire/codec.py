@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, TypeVar
 
 import msgspec
@@ -37,6 +38,9 @@ MAX_INLINE_BYTES: Final = 32_768
 """Evidence up to this size is sent inside the frame. A pubsub message must fit one Yamux frame (64 kB less the RPC
 around it); otherwise two writers on one stream can interleave."""
 MAX_FRAME_BYTES: Final = MAX_ANNOUNCEMENT_BYTES + MAX_INLINE_BYTES
+MOST_DECODED: Final = 1_024
+"""Decoded headers that are remembered, about 3 kB each and at most 12 kB. A frame comes again by comparison, and in a
+simulated network every peer gets the same bytes, of as many authors at a time as there are peers."""
 MAX_GREETING_BYTES: Final = 65_536
 MAX_REPLY_BYTES: Final = 262_144
 
@@ -63,10 +67,8 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     signature: bytes
     payload: bytes
 
-    @property
-    def digest(self) -> bytes:
-        """Digest of the announcement, which `previous` of the author's next announcement states."""
-        return digest_of(self.header)
+    digest: bytes
+    """Digest of the announcement, which `previous` of the author's next announcement states."""
 
     @property
     def signed(self) -> bytes:
@@ -86,7 +88,9 @@ def encode_announcement(
     if bare > MAX_ANNOUNCEMENT_BYTES:
         raise ValueError(f"announcement takes {bare} bytes, limit {MAX_ANNOUNCEMENT_BYTES}")
     try:
-        _announcement(header, payload)
+        announcement, _ = _announcement(header)
+        if payload:
+            _check_payload(announcement, payload)
     except WireError as error:
         raise ValueError(str(error)) from None
     signature = sign(SIGNING_CONTEXT + header)
@@ -109,8 +113,10 @@ def decode_announcement(frame: bytes) -> Frame:
         raise WireError("frame.header_length", f"{header_bytes} does not fit {bound} bytes")
     header = bytes(frame[_PREFIX.size : signature_at])
     payload = bytes(frame[payload_at:])
-    announcement = _announcement(header, payload)
-    return Frame(announcement, header, bytes(frame[signature_at:payload_at]), payload)
+    announcement, digest = _announcement(header)
+    if payload:
+        _check_payload(announcement, payload)
+    return Frame(announcement, header, bytes(frame[signature_at:payload_at]), payload, digest)
 
 
 def speaks_this_version(frame: bytes) -> bool:
@@ -156,7 +162,9 @@ def decode_reply(data: bytes) -> Reply:
     return reply
 
 
-def _announcement(header: bytes, payload: bytes) -> Announcement:
+@lru_cache(maxsize=MOST_DECODED)
+def _announcement(header: bytes) -> tuple[Announcement, bytes]:
+    """The announcement in a header, and its digest."""
     announcement = _decode(_announcements, header, "announcement")
     if announcement.shares:
         _check_distinct("shares", [share.to for share in announcement.shares])
@@ -165,9 +173,7 @@ def _announcement(header: bytes, payload: bytes) -> Announcement:
     _check_distinct("packed", [one.base for one in announcement.packed or ()])
     if announcement.holds:
         decode_holds(announcement.holds)
-    if payload:
-        _check_payload(announcement, payload)
-    return announcement
+    return announcement, digest_of(header)
 
 
 def _check_distinct(field: str, keys: list[bytes]) -> None:

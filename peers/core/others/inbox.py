@@ -20,8 +20,9 @@ too, and is complete only there.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Final, Literal, TypeAlias, get_args
 
 from peers.core.events import PeerId
@@ -102,21 +103,8 @@ class ReceivedAnnouncement:
     def ref(self, kind: Kind) -> BlobRef:
         return self.refs[kind]
 
-    def content(self, kind: Kind) -> Content | None:
-        match kind:
-            case "evidence":
-                return self.evidence
-            case "update":
-                return self.update
-            case "byte_rows":
-                return self.byte_rows
-
-    def predictions(self) -> tuple[Content, ...]:
-        """Those that are held, in either form."""
-        return tuple(one for one in (self.evidence, self.byte_rows) if one is not None)
-
     def missing(self) -> tuple[Kind, ...]:
-        return () if self.complete else tuple(kind for kind in self.refs if self.content(kind) is None)
+        return () if self.complete else tuple([kind for kind in self.refs if _HELD[kind](self) is None])
 
 
 class Inbox:
@@ -311,23 +299,33 @@ class Inbox:
 
     def find(self, kind: Kind, digest: bytes) -> Content | None:
         """A held blob of this kind by its digest, of any author."""
+        held = _HELD[kind]
         for entries in (self._complete, self._newest):
             for entry in entries.values():
-                content = entry.content(kind)
+                content = held(entry)
                 if content is not None and content.digest == digest:
                     return content
         return None
 
     def of_evidence(self, digest: bytes) -> ReceivedAnnouncement | None:
         """The first announcement that came with these predictions, of those whose predictions are held."""
-        held = (*self._complete.values(), *self._newest.values())
-        having = [one for one in held if digest in [content.digest for content in one.predictions()]]
-        return min(having, key=lambda one: one.arrived, default=None)
+        having = [
+            one
+            for entries in (self._complete, self._newest)
+            for one in entries.values()
+            # Spelled out: asked at every pull, of every announcement that is held.
+            if (one.evidence is not None and one.evidence.digest == digest)
+            or (one.byte_rows is not None and one.byte_rows.digest == digest)
+        ]
+        return min(having, key=_arrived, default=None)
 
     def blob(self, digest: bytes) -> Content | None:
         """A held blob of any kind, or a packed form of one, to serve to other peers."""
-        held = (held for kind in KINDS if (held := self.find(kind, digest)) is not None)
-        return next(held, None) or self._find_packed(digest)
+        for kind in KINDS:
+            held = self.find(kind, digest)
+            if held is not None:
+                return held
+        return self._find_packed(digest)
 
     def _find_packed(self, digest: bytes) -> Content | None:
         for entries in (self._complete, self._newest):
@@ -335,3 +333,9 @@ class Inbox:
                 if entry.packed is not None and entry.packed.digest == digest:
                     return entry.packed
         return None
+
+
+_HELD: Final[Mapping[Kind, Callable[[ReceivedAnnouncement], Content | None]]] = {
+    kind: attrgetter(kind) for kind in KINDS
+}
+_arrived = attrgetter("arrived")
