@@ -16,7 +16,7 @@ from sim.adversaries.faults.alie import Alie
 from sim.adversaries.faults.backdoor import Backdoor
 from sim.adversaries.faults.bait import Bait
 from sim.adversaries.faults.claims import InflatedClaims
-from sim.adversaries.faults.copies import EvidenceCopy, UpdateCopy
+from sim.adversaries.faults.copies import DisguisedCopy, EvidenceCopy, UpdateCopy
 from sim.adversaries.faults.dissensus import Dissensus
 from sim.adversaries.faults.forged_evidence import ForgedEvidence
 from sim.adversaries.faults.free_rider import (
@@ -30,9 +30,9 @@ from sim.adversaries.faults.ipm import InnerProductManipulation
 from sim.adversaries.faults.label_flip import LabelFlip
 from sim.adversaries.faults.noise import Noise
 from sim.adversaries.faults.replay import Replay
-from sim.adversaries.faults.scaling import FactorScaling, ProductScaling
+from sim.adversaries.faults.scaling import FactorScaling, Overshoot, ProductScaling
 from sim.adversaries.faults.sign_flip import SignFlip
-from sim.adversaries.faults.timed import Alternation, BaitAndSwitch, SlowDrift
+from sim.adversaries.faults.timed import Alternation, BaitAndSwitch, Relay, SlowDrift
 from sim.adversaries.intruder import Intruder
 from sim.adversaries.intruders.eclipse import Eclipse
 from sim.adversaries.intruders.equivocation import Equivocation
@@ -53,6 +53,7 @@ ADVERSARIES: Final[dict[str, Adversary]] = {
     "sign-flip-10": Adversary("the opposite of what was learned, ten times", partial(SignFlip, times=10.0)),
     "scale-factors": Adversary("both factors A and B times 90, so the product times 8,100", FactorScaling),
     "scale-product": Adversary("the product B A times 90", ProductScaling),
+    "overshoot": Adversary("four times the honest mean: a little helps most, much goes too far", Overshoot),
     "noise": Adversary("Gaussian noise of 30 times the size of each tensor", Noise),
     "huge": Adversary("finite numbers near the largest of the codec", FiniteHuge),
     "free-zero": Adversary("free rider: an adapter of zeros", ZeroFreeRider),
@@ -68,6 +69,7 @@ ADVERSARIES: Final[dict[str, Adversary]] = {
     "forged-evidence": Adversary("the predictions of the honest mean beside its opposite", ForgedEvidence),
     "bait-and-switch": Adversary("honest for three rounds, then the opposite", BaitAndSwitch),
     "alternation": Adversary("honest and hostile by turns of a round", Alternation),
+    "relay": Adversary("a third of them push victims away in turn, the others are honest", Relay),
     "drift": Adversary("each round a quarter less of what was learned, then its opposite", SlowDrift),
     "replay": Adversary("the victim's first adapter and predictions, in every round", Replay),
     "claims": Adversary("2^40 tokens a round claimed for the opposite of what was learned", InflatedClaims),
@@ -77,6 +79,7 @@ ADVERSARIES: Final[dict[str, Adversary]] = {
     "eclipse": Adversary("all that one peer can reach publishes the opposite", SignFlip, Eclipse),
     "sybils": Adversary("identities over four connections, which did no work", intruder=Sybils),
     "copy": Adversary("another peer's adapter and predictions, unchanged", UpdateCopy),
+    "copy-disguised": Adversary("another peer's adapter under noise, so that it is no twin", DisguisedCopy),
     "copy-evidence": Adversary("another peer's predictions beside an adapter of zeros", EvidenceCopy),
 }
 """Name -> attack."""

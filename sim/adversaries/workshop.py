@@ -77,6 +77,15 @@ class Workshop:
             for name, value in state.items()
         }
 
+    def noisy(self, state: State, times: float, random: np.random.Generator) -> dict[str, F32]:
+        """The adapter under Gaussian noise of a standard deviation `times` the root mean square of each tensor."""
+
+        def under_noise(_: str, value: F32) -> F32:
+            size = float(np.sqrt(np.mean(np.square(value, dtype=np.float64))))
+            return value + random.normal(0.0, times * size, value.shape).astype(np.float32)
+
+        return self.each(state, under_noise)
+
     def size(self, state: State) -> float:
         """The norm of all products and differences together."""
         total = 0.0

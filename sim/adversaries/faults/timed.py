@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sim.adversaries.fault import Fault, Forgery, Scene
+from sim.adversaries.faults.dissensus import Dissensus
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,20 @@ class Alternation(Fault):
         if not self.is_hostile(scene.round):
             return Forgery(scene.state, scene.start)
         return Forgery(scene.workshop.scaled(scene.state, -self.times), scene.start)
+
+
+@dataclass(frozen=True)
+class Relay(Fault):
+    """In each round every `turns`-th attacker pushes its victim away from the others, and the rest are honest: together
+    they attack in every round, and each earns trust back in between."""
+
+    turns: int = 3
+    strength: float = 1.5
+
+    def forged(self, scene: Scene) -> Forgery:
+        if scene.round % self.turns != scene.number % self.turns:
+            return Forgery(scene.state, scene.start)
+        return Dissensus(self.strength).forged(scene)
 
 
 @dataclass(frozen=True)
