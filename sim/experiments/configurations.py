@@ -22,7 +22,11 @@ def core_config(scenario: Scenario, method: Method, seed: int, index: int, oracl
     return CoreConfig(
         name=scenario.names[index],
         network="simulation",
-        round=round_of(method, scenario.round, peers=scenario.peers + scenario.attacking_cores),
+        round=round_of(
+            method,
+            replace(scenario.round, steps=scenario.devices.steps_of(index, scenario.round.steps)),
+            peers=scenario.peers + scenario.attacking_cores,
+        ),
         trust=trust_of(method, scenario.trust, fixed=given),
         defence=defence_of(method, scenario.defence, guard=scenario.round.guard),
         settle=settle_of(method, scenario.settle, guard=scenario.round.guard),
@@ -39,11 +43,11 @@ def attacker_config(scenario: Scenario, method: Method, seed: int, number: int, 
     return replace(like, name=f"attacker-{number}", learner=learner)
 
 
-def training_of(method: Method, scenario: Scenario, *, seed: int) -> TrainingConfig:
-    """The scenario's training with the method's factors. A schedule that lasts the whole run lasts as long as the
-    method's steps do; with +decay there is none. Unless the scenario says otherwise, passes repeat those of earlier
-    versions to the last bit."""
-    training = scenario.training if method.decay else scenario.annealed
+def training_of(method: Method, scenario: Scenario, *, seed: int, index: int = 0) -> TrainingConfig:
+    """The training of peer `index`, with the method's factors. A schedule that lasts the whole run lasts as long as the
+    peer's and the method's steps do; with +decay there is none. Unless the scenario says otherwise, passes repeat those
+    of earlier versions to the last bit."""
+    training = scenario.training if method.decay else scenario.annealed_of(index)
     return replace(
         training,
         seed=seed,
@@ -81,7 +85,7 @@ def learner_config(scenario: Scenario, method: Method, seed: int, index: int) ->
         adapter=replace(config.adapter, seed=f"{config.adapter.seed} {seed}"),
         # Public text is read beside windows of bytes, which methods that predict nothing do not have.
         data=scenario.devices.data(index, own_data) if reference.by_bytes else own_data,
-        training=training_of(method, scenario, seed=own_seed),
+        training=training_of(method, scenario, seed=own_seed, index=index),
         reference=reference,
         evidence=evidence_of(trust),
         tokens_alpha=alpha_of(trust, scenario.training.reduction),

@@ -290,8 +290,8 @@ class Scenario:
 
     @property
     def steps(self) -> int:
-        """Local steps of a peer in a whole run."""
-        return self.round.rounds * self.round.steps
+        """Local steps of a whole run, of the peer that takes the fewest."""
+        return min(self.steps_of(index) for index in range(min(self.peers, len(self.devices.steps) or 1)))
 
     def learner(self, method: Method, index: int) -> LearnerConfig:
         """Configuration of peer `index`'s learner under a method, without data, seeds and evidence.
@@ -322,9 +322,12 @@ class Scenario:
             return bands[index * len(bands) // self.peers]
         return self.devices.label(index)
 
-    @property
-    def annealed(self) -> TrainingConfig:
-        """The training configuration with its length filled in."""
+    def steps_of(self, index: int) -> int:
+        """Local steps of peer `index` in a whole run."""
+        return self.round.rounds * self.devices.steps_of(index, self.round.steps)
+
+    def annealed_of(self, index: int) -> TrainingConfig:
+        """The training configuration of peer `index` with its length filled in."""
         if not self.anneal or self.training.decay_steps or self.round.network_tokens:
             return self.training
-        return replace(self.training, decay_steps=self.steps)
+        return replace(self.training, decay_steps=self.steps_of(index))

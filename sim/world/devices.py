@@ -6,11 +6,12 @@
     modules = ["q_proj v_proj", ""]          sets of modules, as [adapter] modules; "" for all
     blocks = [1, 2]                          blocks of a block window, for methods +layers
     capacities = [1, 3]                      shares of the attention heads, for methods +heads
+    steps = [5, 40]                          local steps of a round, as [round] steps
     watts = [4, 100]                         of working devices: rounds are recorded with joules
     trust_public = [0, 0.5]                  parts of the trust windows that are public text, as [data] trust_public
     train_public = [0, 0.25]                 the same of the windows that are trained on
 
-With an empty list, all peers have the value of [model], [adapter], [layers] or [heads].
+With an empty list, all peers have the value of [model], [adapter], [layers], [heads], [data] or [round].
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ class DevicesConfig:
     capacities: tuple[int, ...] = ()
     """Parts of the heads that peers own instead of heads.capacity, for methods +heads; each 1 to 1,000."""
 
+    steps: tuple[int, ...] = ()
+    """Local steps of the peers' rounds instead of round.steps, each 1 to 100,000: in proportion to
+    conditions.compute.speeds, all rounds take equally long."""
+
     watts: tuple[float, ...] = ()
     """Watts of the peers' devices while their learners work, each above 0 to 100,000; with none, no energy is counted.
     Joules are these watts times virtual time, so that they tell what was assumed, not what was measured."""
@@ -64,7 +69,12 @@ class DevicesConfig:
                 raise ValueError(f"{name} must each be in 0..0.9, got {', '.join(map(str, parts))}")
         if not all(0 < watts <= 100_000 for watts in self.watts):
             raise ValueError(f"watts must each be in (0, 100000], got {', '.join(map(str, self.watts))}")
-        for name, least, most in (("ranks", 1, 256), ("blocks", 0, 256), ("capacities", 1, 1000)):
+        for name, least, most in (
+            ("ranks", 1, 256),
+            ("blocks", 0, 256),
+            ("capacities", 1, 1000),
+            ("steps", 1, 100_000),
+        ):
             values: tuple[int, ...] = getattr(self, name)
             if not all(least <= value <= most for value in values):
                 raise ValueError(f"{name} must each be in {least}..{most}, got {', '.join(map(str, values))}")
@@ -126,6 +136,10 @@ class DevicesConfig:
             train_public=_cycled(self.train_public, index, data.train_public),
         )
 
+    def steps_of(self, index: int, steps: int) -> int:
+        """Local steps of a round of peer `index`."""
+        return _cycled(self.steps, index, steps)
+
     def watts_of(self, index: int) -> float:
         """Watts of peer `index`, 0 where none are declared."""
         return _cycled(self.watts, index, 0.0)
@@ -134,7 +148,12 @@ class DevicesConfig:
         """How peer `index` differs from others, in a few words; empty where all are alike."""
         parts = [
             f"{word} {values[index % len(values)]}"
-            for word, values in (("rank", self.ranks), ("blocks", self.blocks), ("part", self.capacities))
+            for word, values in (
+                ("rank", self.ranks),
+                ("blocks", self.blocks),
+                ("part", self.capacities),
+                ("steps", self.steps),
+            )
             if len(set(values)) > 1
         ]
         if len(set(self.modules)) > 1:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig, TrainingConfig
 from peers.core.config import RoundConfig
 from peers.core.plateau import SettleConfig
-from sim.experiments.configurations import training_of
+from sim.experiments.configurations import core_config, training_of
 from sim.experiments.methods import (
     CHANGES,
     DECAY_PATIENCE,
@@ -22,6 +23,7 @@ from sim.experiments.methods import (
     trust_of,
 )
 from sim.experiments.scenarios import Scenario
+from sim.world.devices import DevicesConfig
 from trust.errors import UserMistake
 from trust.rows.config import TrustConfig, evidence_of
 
@@ -195,6 +197,25 @@ def test_three_times_the_steps_or_the_batch_take_a_schedule_of_the_same_length()
     assert round_of(method_named("local+steps3"), scenario.round, peers=3).steps == 15
     assert (plain.decay_steps, steps.decay_steps, batch.decay_steps) == (20, 60, 20)
     assert (plain.batch_windows, steps.batch_windows, batch.batch_windows) == (2, 2, 6)
+
+
+def test_devices_of_unequal_steps_take_schedules_of_unequal_length() -> None:
+    scenario = Scenario(round=RoundConfig(steps=5, rounds=4), devices=DevicesConfig(steps=(3, 12)))
+    method = method_named("local")
+    lengths = [training_of(method, scenario, seed=1, index=index).decay_steps for index in range(3)]
+    assert lengths == [12, 48, 12]
+    steps = [core_config(scenario, method, 0, index, np.eye(9)).round.steps for index in range(3)]
+    assert steps == [3, 12, 3]
+    assert scenario.steps == 12
+
+
+def test_a_warm_up_must_be_shorter_than_the_run_of_the_device_with_the_fewest_steps() -> None:
+    with pytest.raises(ValueError, match="below the 8 steps"):
+        Scenario(
+            round=RoundConfig(steps=5, rounds=4),
+            devices=DevicesConfig(steps=(2, 12)),
+            training=TrainingConfig(warmup_steps=10),
+        )
 
 
 def test_decay_takes_a_constant_rate_to_lower_and_three_times_the_rounds_without_a_barrier() -> None:

@@ -113,6 +113,7 @@ IDLE_AND_READ: list[tuple[str, list[str], list[str]]] = [
     ("merge=mean", ["methods=['fedavg', 's3+pad']"], []),
     ("anneal=false", ["training.decay_steps=20"], []),
     ("adapter.rank=4", ["devices.ranks=[2]"], []),
+    ("round.steps=4", ["devices.steps=[3, 12]"], []),
     ("adapter.alpha=8.0", ["adapter.train=bias", "methods=['s3']"], []),
     ("adapter.start=own", ["methods=['s1-code']"], []),
     ("adapter.train=heads", ["methods=['s3+frozen']"], []),

@@ -97,9 +97,9 @@ def test_an_unknown_scenario_is_answered_with_the_known_ones(name: str, part: st
 
 def test_the_learning_rate_falls_over_the_run_unless_its_length_is_given() -> None:
     scenario = load_scenario(DEFAULT, ["round.steps=5", "round.rounds=4"])
-    assert scenario.annealed.decay_steps == 20
-    assert load_scenario(DEFAULT, ["training.decay_steps=7"]).annealed.decay_steps == 7
-    assert load_scenario(DEFAULT, ["anneal=false"]).annealed.decay_steps == 0
+    assert scenario.annealed_of(0).decay_steps == 20
+    assert load_scenario(DEFAULT, ["training.decay_steps=7"]).annealed_of(0).decay_steps == 7
+    assert load_scenario(DEFAULT, ["anneal=false"]).annealed_of(0).decay_steps == 0
 
 
 def test_lists_of_devices_are_cycled_over_the_peers() -> None:

@@ -41,7 +41,7 @@ def test_every_arm_takes_the_same_steps_on_text_that_is_read_once(name: str) -> 
     windows = scenario.data.partition.train_tokens // scenario.data.window_tokens
     assert windows == 96 * scenario.training.batch_windows, "all of the text, and nothing twice"
     assert scenario.peers * windows * scenario.data.window_tokens == config.tokens
-    assert scenario.annealed.decay_steps == 96
+    assert scenario.annealed_of(0).decay_steps == 96
 
 
 def test_the_shortest_of_the_embedded_texts_holds_its_part_of_what_the_defaults_read() -> None:
