@@ -20,13 +20,14 @@ et al. 2020, 2001.08361: C = 6 N D) and 4 with a frozen base, whose weights have
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from gossipllm.config.toml import read_toml
+from gossipllm.device.plan.law import LAW
 from gossipllm.device.plan.pace import StepPace
-from gossipllm.device.plan.planner import CRITICAL_TOKENS, Device, Form, Work
+from gossipllm.device.plan.planner import Device, Form, Work
 
 CHINCHILLA: Final = 20
 """Tokens for each parameter at which pre-training makes most of its operations (Hoffmann et al. 2022, 2203.15556)."""
@@ -60,7 +61,7 @@ class PaperWork:
     token_kb: float = 82.0
     """kB of activations for each token that goes through the model, above 0. `gossipllm init` estimates them."""
 
-    critical_tokens: float = CRITICAL_TOKENS
+    critical_tokens: float = LAW.critical_tokens
     """Critical batch size in tokens, above 0 (McCandlish et al. 2018)."""
 
     def __post_init__(self) -> None:
@@ -140,7 +141,7 @@ class PaperFleet:
             update_bytes=1e3 * work.update_kb,
             neighbours=work.neighbours,
             budget_tokens=work.tokens,
-            critical_tokens=work.critical_tokens,
+            law=replace(LAW, critical_tokens=work.critical_tokens),
         )
 
     def planned_devices(self) -> tuple[Device, ...]:

@@ -1,18 +1,11 @@
 """Plans how a device trains, from what was measured of it: a pure function, with its equations.
 
-**Batch.** A step of `B` tokens takes `t(B) = a + c B` seconds (`pace.py`), and reaching a loss takes
-`S(B) = S_min (1 + B_crit / B)` steps (McCandlish et al. 2018, 1812.06162, eq. 2.7). The time `S(B) t(B)` is least at
-`B = sqrt(B_crit a / c)`: a device whose passes have a small fixed part trains best with small batches, a GPU with large
-ones. `B_crit` depends on text and progress (`Work.critical_tokens`).
+**Batch and learning rate** follow from the pace (`law.py`): a device whose passes have a small fixed part trains best
+with small batches, a GPU with large ones. The tokens over which the rate rises stay as many.
 
 **Micro-batch.** What a step holds in memory is a line in the tokens that go through the model at a time. Where fewer
 fit than the best batch has, each pass pays `a` anyway, so `t(B)` has no fixed part and the smallest batch is best: the
-batch is what fits. Gradients are accumulated only up to `LEAST_TOKENS`, below which they are mostly noise.
-
-**Learning rate.** That of AdamW rises with the square root of the batch (Malladi et al. 2022, 2205.10287) from the
-default rate at the default batch on. It does not fall for smaller ones: in a network the batch of all peers counts, and
-small batches at large rates were better alone, too (`benchmarks/planned_peer.py`; Photon, 2411.02908). The tokens over
-which it rises stay as many.
+batch is what fits. Gradients are accumulated only up to `Law.least_tokens`, below which they are mostly noise.
 
 **Steps a round.** A round costs what its steps do not: exchange of updates and measuring. Of a round it should take at
 most `RHO`: `H >= t_other (1 - RHO) / (RHO t_step)` (communication to computation as DiLoCo, 2311.08105, trades it), but
@@ -29,23 +22,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from gossipllm.device.plan.law import LAW, REFERENCE_TOKENS, Law
 from gossipllm.device.plan.pace import StepPace
 
 RHO: Final = 0.1
 """Most of a round that exchange and measuring should take. METHODS: 0.05 to 0.1."""
-REFERENCE_RATE: Final = 2e-3
-"""AdamW's rate at `REFERENCE_TOKENS` in a step: the default of `TrainingConfig` (Wagner et al. 2024, section 4)."""
-REFERENCE_TOKENS: Final = 1024
-CRITICAL_TOKENS: Final = 640.0
-"""The critical batch size. Measured by the tokens to equal loss of batches of 2, 4 and 8 windows of 128 tokens: 600 to
-690 (the embedded base on French, 57,000 tokens, one seed). It rises as the loss falls, so that later in a run a larger
-batch would be better."""
 WARM_TOKENS: Final = 10 * REFERENCE_TOKENS
 """Tokens over which the rate rises: the ten steps of the default batch."""
 WARM_SHARE: Final = 0.02
 """Most of a run of known length that warms up. Wagner et al. (2024): 2 % of 500 steps."""
-LEAST_TOKENS: Final = 256
-"""Fewest tokens of a step. Guess: two windows of the default length."""
 LEAST_STEPS: Final = 5
 """Fewest steps of a round, where the text has as many. Guess: moments need some."""
 MOST_STEPS: Final = 1000
@@ -88,7 +73,7 @@ class Work:
     neighbours: int
     text_tokens: int = 0
     budget_tokens: int = 0
-    critical_tokens: float = CRITICAL_TOKENS
+    law: Law = LAW
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +119,8 @@ def planned(device: Device, work: Work, *, round_s: float = 0.0) -> DevicePlan:
     """The plan of one device. `round_s` is the least length of its rounds, for fleets. Raises `NoPlanError`."""
     form, most = _fitting(device, work)
     window = work.window_tokens
-    best = math.sqrt(work.critical_tokens * device.pace.knee)
-    least = math.ceil(LEAST_TOKENS / window)
+    best = work.law.batch_tokens(device.pace.knee)
+    least = math.ceil(work.law.least_tokens / window)
     batch = min(max(least, min(round(best / window), most)), _epoch(work))
     accumulation = math.ceil(batch / most)
     # Equal passes: a last pass of few windows would have the whole fixed part.
@@ -145,7 +130,6 @@ def planned(device: Device, work: Work, *, round_s: float = 0.0) -> DevicePlan:
     steps = _steps(exchange_s, step_s, batch, work, round_s)
     spent_s = steps * step_s + exchange_s
     whole_s = max(round_s, spent_s)
-    rate = REFERENCE_RATE * math.sqrt(max(1.0, batch * window / REFERENCE_TOKENS))
     plan = DevicePlan(
         device=device.name,
         form=form,
@@ -153,7 +137,7 @@ def planned(device: Device, work: Work, *, round_s: float = 0.0) -> DevicePlan:
         accumulation=accumulation,
         batch_windows=batch,
         steps=steps,
-        learning_rate=min(1.0, float(f"{rate:.2g}")),
+        learning_rate=float(f"{work.law.rate_at(batch * window):.2g}"),
         warmup_steps=max(1, round(WARM_TOKENS / (batch * window))),
         decay_steps=0,
         step_s=step_s,

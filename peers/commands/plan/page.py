@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 
 from gossipllm.config.toml import literal
@@ -58,9 +57,9 @@ def page(
 
 def _reasons(plan: DevicePlan, subject: Subject) -> Iterator[str]:
     pace, work = subject.pace, subject.work
-    best = math.sqrt(work.critical_tokens * pace.knee)
+    law = work.law
     yield "batch: the time to a loss is least at sqrt(critical batch x knee) tokens, here"
-    yield f"  sqrt({work.critical_tokens:,.0f} x {pace.knee:,.0f}) = {best:,.0f};"
+    yield f"  sqrt({law.critical_tokens:,.0f} x {pace.knee:,.0f}) = {law.batch_tokens(pace.knee):,.0f};"
     yield "  the knee is where the fixed part of a pass takes half of its time"
     if plan.accumulation > 1:
         yield f"micro-batch: {counted(plan.micro_windows, 'window')} at a time, because no more fit"

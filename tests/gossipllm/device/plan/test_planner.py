@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gossipllm.device.plan.law import REFERENCE_TOKENS, Law
 from gossipllm.device.plan.pace import StepPace
 from gossipllm.device.plan.planner import (
     LEAST_STEPS,
-    LEAST_TOKENS,
-    REFERENCE_RATE,
     RHO,
     Device,
     Form,
@@ -34,12 +33,13 @@ LAPTOP = Device(
     link_bytes_s=1e6,
     other_s=0.5,
 )
-WORK = Work(window_tokens=128, update_bytes=3e5, neighbours=4)
+LAW = Law(critical_tokens=640.0, rate=2e-3, power=0.5, low_power=0.0, least_tokens=256)
+WORK = Work(window_tokens=128, update_bytes=3e5, neighbours=4, law=LAW)
 
 
 def time_to_loss(batch_tokens: float, device: Device, work: Work, at_once: float) -> float:
     """Up to a constant: steps of McCandlish et al. (2018) times the seconds of a step."""
-    steps = 1 + work.critical_tokens / batch_tokens
+    steps = 1 + work.law.critical_tokens / batch_tokens
     return steps * device.pace.step_s(batch_tokens, at_once)
 
 
@@ -55,11 +55,11 @@ def test_no_other_batch_reaches_a_loss_sooner(
     """Up to half a window of rounding, and but for the least batch."""
     memory = WHOLE.held_bytes + most * 128 * WHOLE.token_bytes
     device = replace(LAPTOP, pace=StepPace(fixed_s, token_s), memory_bytes=memory + 1)
-    work = replace(WORK, critical_tokens=critical)
+    work = replace(WORK, law=replace(LAW, critical_tokens=critical))
     plan = planned(device, work)
     at_once = most * 128
     mine = time_to_loss(plan.batch_windows * 128, device, work, at_once)
-    least = math.ceil(LEAST_TOKENS / 128)
+    least = math.ceil(LAW.least_tokens / 128)
     best = min(time_to_loss(n * 128, device, work, at_once) for n in range(least, 3 * most + 3))
     assert mine <= 1.05 * best
 
@@ -76,10 +76,10 @@ def test_a_plan_keeps_to_the_memory(most: int, fixed_s: float) -> None:
 def test_a_device_with_costly_passes_takes_larger_batches_and_rates() -> None:
     gpu = replace(LAPTOP, pace=StepPace(0.02, 1e-6), memory_bytes=80e9)
     small, large = planned(LAPTOP, WORK), planned(gpu, WORK)
-    assert small.batch_windows * 128 == LEAST_TOKENS
+    assert small.batch_windows * 128 == LAW.least_tokens
     assert large.batch_windows * 128 == pytest.approx(math.sqrt(640 * 0.02 / 1e-6), abs=64)
-    assert small.learning_rate == REFERENCE_RATE
-    assert large.learning_rate == pytest.approx(REFERENCE_RATE * math.sqrt(28 * 128 / 1024), rel=0.03)
+    assert small.learning_rate == LAW.rate
+    assert large.learning_rate == pytest.approx(LAW.rate * math.sqrt(28 * 128 / REFERENCE_TOKENS), rel=0.03)
 
 
 def test_gradients_are_accumulated_only_up_to_the_least_batch() -> None:
