@@ -62,6 +62,7 @@ _SHOWING: Final = (
     "sim/cli.py",
     "sim/comparison/",
     "sim/reporting/",
+    "sim/study/",
     "sim/experiments/processes/progress.py",
     "sim/experiments/reading.py",
     "sim/experiments/results.py",
@@ -177,6 +178,8 @@ class RunWriter:
 
 
 def write_json(path: Path, value: object) -> None:
+    """Write a file whole, in a folder that is made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     data = msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=1) + b"\n"
     write_whole(path, lambda file: file.write(data))
 

@@ -1,0 +1,154 @@
+"""The cases: a text and a device; how long the planner's setting takes there to the text's target, and the grid's best.
+
+The planner is held against cases by which it was not fitted: to neither the text nor the device of a case, in any pair.
+The best of a grid is the luckiest of its cells, too, so that the comparison is unkind to the planner.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Final, TypeVar
+
+from gossipllm.device.plan.law import LAW, Law
+from gossipllm.device.plan.pace import StepPace
+from sim.study.planner.curves import BATCHES, RATES, WINDOW, Curve
+
+DEVICES: Final = {
+    "phone": StepPace(0.02, 1 / 150),
+    "laptop": StepPace(0.03, 1 / 2_500),
+    "integrated GPU": StepPace(0.02, 1 / 20_000),
+    "GPU": StepPace(0.02, 1 / 100_000),
+}
+"""Name -> what a step takes there, up to a factor. The laptop is the machine on which the curves were measured, the
+others are guesses; a device counts by its knee of 3, 75, 400 and 2,000 tokens."""
+NEAR: Final = 1.1
+"""Times the grid's best that count as near it."""
+_LOST: Final = 3.0
+"""What a setting that never came to the target counts as in a fit, in times the best."""
+_LAWS: Final = tuple(
+    Law(critical_tokens=critical, rate=rate, power=power, low_power=low_power, least_tokens=least)
+    for critical, rate, power, low_power, least in product(
+        (40.0, 80.0, 160.0, 320.0, 640.0, 1280.0, 2560.0),
+        (2e-3, 4e-3, 8e-3, 1.6e-2),
+        (0.0, 0.5),
+        (0.0, 0.25, 0.5),
+        (64, 128, 256),
+    )
+)
+"""What is tried in a fit."""
+
+T = TypeVar("T", int, float)
+Times = Mapping[tuple[int, float], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """`times_s` has the seconds to the target for each (batch, rate) of the grid; infinite where it never came."""
+
+    text: str
+    device: str
+    times_s: Times
+
+    @property
+    def best_s(self) -> float:
+        return min(self.times_s.values())
+
+    def over(self, batch: int, rate: float) -> float:
+        """Times the best that this setting takes."""
+        return self.times_s[(batch, rate)] / self.best_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """A case with the law that was fitted without its text and its device, what that chose, and how it came out; beside
+    the planner as it is, and the default settings."""
+
+    case: Case
+    law: Law
+    chosen: tuple[int, float]
+    over: float
+    planner: tuple[int, float]
+    planner_over: float
+    default_over: float
+
+
+def cases_of(curves: Iterable[Curve], targets: Mapping[str, float]) -> list[Case]:
+    """The cases of all texts whose whole grid is known."""
+    by_text: dict[str, dict[tuple[int, float], Curve]] = {}
+    for curve in curves:
+        by_text.setdefault(curve.text, {})[(curve.batch, curve.rate)] = curve
+    whole = set(product(BATCHES, RATES))
+    return [
+        Case(
+            text=text,
+            device=device,
+            times_s={
+                key: _seconds(curve, targets[text], pace) for key, curve in grid.items() if key in whole
+            },
+        )
+        for text, grid in by_text.items()
+        if whole <= set(grid)
+        for device, pace in DEVICES.items()
+    ]
+
+
+def chosen(law: Law, device: str) -> tuple[int, float]:
+    """The cell of the grid that is nearest to what a law says, by ratio."""
+    tokens = max(law.least_tokens, law.batch_tokens(DEVICES[device].knee))
+    batch = _nearest(BATCHES, tokens / WINDOW)
+    return batch, _nearest(RATES, law.rate_at(batch * WINDOW))
+
+
+def fitted_law(cases: Sequence[Case]) -> Law:
+    """The law of least mean log ratio to the best; of equal ones the nearest to the planner's."""
+    picks = {law: {one.device: chosen(law, one.device) for one in cases} for law in _LAWS}
+    return min(_LAWS, key=lambda law: (_loss(picks[law], cases), _distance(law)))
+
+
+def held_out(cases: Sequence[Case]) -> list[Held]:
+    """Each case by a law that was fitted to all that share neither its text nor its device."""
+    found: list[Held] = []
+    for case in cases:
+        others = [one for one in cases if one.text != case.text and one.device != case.device]
+        if not others:
+            continue
+        law = fitted_law(others)
+        picked, planner = chosen(law, case.device), chosen(LAW, case.device)
+        found.append(
+            Held(
+                case=case,
+                law=law,
+                chosen=picked,
+                over=case.over(*picked),
+                planner=planner,
+                planner_over=case.over(*planner),
+                default_over=case.over(16, 2e-3),
+            )
+        )
+    return found
+
+
+def _seconds(curve: Curve, target: float, pace: StepPace) -> float:
+    steps, tokens = curve.steps_to(target), curve.batch * WINDOW
+    return math.inf if steps is None else steps * pace.step_s(tokens, tokens)
+
+
+def _loss(picks: Mapping[str, tuple[int, float]], cases: Sequence[Case]) -> float:
+    return math.fsum(math.log(min(_LOST, one.over(*picks[one.device]))) for one in cases) / len(cases)
+
+
+def _distance(law: Law) -> float:
+    return (
+        abs(math.log(law.critical_tokens / LAW.critical_tokens))
+        + abs(math.log(law.rate / LAW.rate))
+        + abs(law.power - LAW.power)
+        + abs(law.low_power - LAW.low_power)
+        + abs(math.log(law.least_tokens / LAW.least_tokens))
+    )
+
+
+def _nearest(values: Sequence[T], wanted: float) -> T:
+    return min(values, key=lambda value: abs(math.log(value / wanted)))
