@@ -59,6 +59,12 @@ class RoundConfig:
     that fast and slow devices share the schedule and late ones enter at its present place. In place of
     training.decay_steps, and best the same for all peers."""
 
+    seconds: float = 0.0
+    """Seconds that the local steps of a round should take, 0 to 86,400: as many steps as the pace of the round before
+    allows, so that fast and slow devices with the same number here have rounds of one length, and neither waits for the
+    other. The first round takes `steps`. 0 takes `steps` in every round. Best with round.network_tokens, because rounds
+    no longer say how many steps are to come."""
+
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= 100_000:
             raise ValueError(f"steps must be in 1..100000, got {self.steps}")
@@ -78,6 +84,8 @@ class RoundConfig:
             raise ValueError(f"warmup_rounds must be in 0..2147483647, got {self.warmup_rounds}")
         if not 0 <= self.network_tokens <= 2**62:
             raise ValueError(f"network_tokens must be in 0..2^62, got {self.network_tokens}")
+        if not 0 <= self.seconds <= 86_400:
+            raise ValueError(f"seconds must be in 0..86400, got {self.seconds}")
         if not 1 <= self.compare_every_s <= 3600:
             raise ValueError(f"compare_every_s must be in 1..3600, got {self.compare_every_s}")
         if not 1 <= self.most_context_mb <= 2000:

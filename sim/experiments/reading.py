@@ -36,7 +36,7 @@ ALWAYS: Final = frozenset(
         *("name", "peers", "seeds", "methods", "limit_s", "patience"),
         *("data.sources", "data.window_tokens", "data.trust_windows", "data.test_windows"),
         *("data.partition.kind",),
-        *("round.rounds", "round.compare_every_s", "round.network_tokens"),
+        *("round.rounds", "round.seconds", "round.compare_every_s", "round.network_tokens"),
         *("trust.max_age",),
         *("model.name", "model.device", "model.dtype", "model.threads", "model.held"),
         *("devices.models", "devices.steps", "devices.watts"),

@@ -90,6 +90,7 @@ def scenario_of(study: StudyConfig, setting: Setting) -> Scenario:
             rounds=100_000 if own_time else rounds,
             barrier=fleet.barrier,
             patience_s=fleet.patience_s,
+            seconds=setting.steps(window) * study.step_s(setting.batch) if fleet.timed else 0.0,
             network_tokens=study.budget if setting.schedule == FALLING else 0,
         ),
         model=ModelConfig(name=study.model, device="cpu", dtype="float32"),

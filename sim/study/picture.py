@@ -18,7 +18,7 @@ from sim.study.course import CellCourse, Spent, spent_to
 from sim.study.fronts import front
 from sim.study.settings import FLEETS, Setting
 
-_COLOURS: Final = ("#111827", "#b91c1c", "#1d4ed8", "#d97706", "#047857", "#7c3aed")
+_COLOURS: Final = ("#111827", "#b91c1c", "#1d4ed8", "#d97706", "#047857", "#7c3aed", "#0e7490")
 _SECOND: Final = {"tokens": 1e3, "bytes": 1e6, "joules": 1e3}
 _LABELS: Final = {"tokens": "thousand tokens", "bytes": "MB sent by all", "joules": "virtual kJ"}
 

@@ -26,6 +26,8 @@ class Fleet:
     speeds: tuple[int, ...] = SPEEDS
     by_speed: bool = False
     """Whether a round's steps are in proportion to speed, so that all rounds take equally long."""
+    timed: bool = False
+    """Whether each device finds these steps itself, from the pace of its rounds so far; the first has equal steps."""
     barrier: bool = True
     """Whether a round waits for that round's updates of all."""
     patience_s: float = 1e4
@@ -45,6 +47,12 @@ FLEETS: Final[dict[str, Fleet]] = {
         by_speed=True,
         barrier=False,
         patience_s=20.0,
+    ),
+    "timed": Fleet(
+        about="rounds of one length by each one's measured pace (round.seconds), and the default patience",
+        barrier=False,
+        patience_s=20.0,
+        timed=True,
     ),
     "own-time": Fleet(
         about="equal steps, rounds of one's own, and the default patience", barrier=False, patience_s=20.0
@@ -149,7 +157,7 @@ def allowed(setting: Setting) -> bool:
     """Whether a setting differs from all others: weights by tokens need steps that differ, and FedNova needs them in
     proportion to speed."""
     fleet = FLEETS[setting.fleet]
-    return fleet.by_speed or setting.merge not in ("tokens", "nova")
+    return fleet.by_speed or fleet.timed or setting.merge not in ("tokens", "nova")
 
 
 def moved(setting: Setting, axes: Mapping[str, Sequence[Any]]) -> list[Setting]:
@@ -171,9 +179,8 @@ def _value(axis: str, text: str) -> Any:
         if text not in known:
             raise UserMistake(f"--axis {axis}: unknown {text!r}; known are {', '.join(known)}")
         return text
-    kind: type[int | float] = type(known[0])
     try:
-        value = kind(text)
+        value = int(text) if isinstance(known[0], int) else float(text)
     except ValueError:
         raise UserMistake(f"--axis {axis}: {text!r} is no number") from None
     if not value > 0:

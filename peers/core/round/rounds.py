@@ -86,6 +86,7 @@ from peers.core.round.stages import (
     Stage,
     Training,
 )
+from peers.core.round.stepping import round_steps
 from peers.core.saved import Saved, announced_of
 from wire.digest import Content
 
@@ -235,7 +236,7 @@ class Rounds:
         train = Train(
             request=request,
             round=saved.round,
-            steps=0 if saved.plateau.settled else self._config.round.steps,
+            steps=0 if saved.plateau.settled else round_steps(self._config.round, saved.local),
             units=saved.plan.units,
             context=context,
             probe=self._planner.probes(saved.round),
