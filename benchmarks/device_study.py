@@ -4,7 +4,7 @@
 
 Local batch x learning rate x tokens of a round x schedule x outer optimiser x fleet, with the real learner through the
 simulator. Fleets have one summed speed: equal devices, and speeds 1:2:4:8 whose rounds wait for the slowest, have steps
-by speed, or go on by themselves. All read the same texts, so that no question of trust comes in.
+by speed, or go on by themselves. All read the same texts, so that no question of trust comes in, but with --apart.
 
 The first cell sets the target, unless --target does: its loss at the end of the budget. Corners of the grid follow,
 then what is next to the fronts, until nothing is missing or --minutes are over; a cell that has a file is not run
@@ -23,7 +23,7 @@ from typing import Any
 from sim.experiments.processes.process_pool import Finished, TaskFailedError, perform_all
 from sim.study.cells import CellResult, CellTask, scenario_of
 from sim.study.course import loss_at
-from sim.study.order import corners, middle, next_to_fronts
+from sim.study.order import corners, middle, wanted
 from sim.study.picture import draw
 from sim.study.settings import Setting, chosen_axes
 from sim.study.storing import all_kept, begin, keep
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument(
         "--data", action="append", metavar="PATH", help="text  [default: embedded fr, de, it]"
     )
+    parser.add_argument("--apart", action="store_true", help="one text a device instead of shares of all")
     parser.add_argument("--model", default="embedded-small")
     parser.add_argument("--train", choices=("both", "all"), default="both", help="an adapter, or all weights")
     parser.add_argument("--budget", type=int, default=32_768, help="tokens of all devices together")
@@ -57,6 +58,7 @@ def main() -> None:
     try:
         study = StudyConfig(
             sources=tuple(options.data or TEXTS),
+            apart=options.apart,
             train=options.train,
             model=options.model,
             budget=options.budget,
@@ -99,24 +101,25 @@ def measure(
     first = middle(axes)
     while time.monotonic() < until:
         cells = {one: cell for one, cell in all_kept(out).items() if _within(one, axes)}
-        wanted = [one for one in (first, *corners(axes)) if one not in cells]
-        if not wanted:
+        missing = [one for one in (first, *corners(axes)) if one not in cells]
+        if not missing:
             loss = target or loss_at(cells[first].course, study.budget)
-            assert loss is not None, "a fleet that waits for all trains on the whole budget"
-            wanted = next_to_fronts(cells, axes, target=loss, budget=study.budget)
-        if not wanted:
+            if loss is None:
+                raise UserMistake(f"{first.name} never trained on the whole budget: give --target")
+            missing = wanted(cells, axes, target=loss, budget=study.budget)
+        if not missing:
             return
-        _run(out, study, list(dict.fromkeys(wanted)), until=until, jobs=jobs)
+        _run(out, study, list(dict.fromkeys(missing)), until=until, jobs=jobs)
 
 
-def _run(out: Path, study: StudyConfig, wanted: list[Setting], *, until: float, jobs: int) -> None:
-    tasks = [CellTask(study, one) for one in wanted]
+def _run(out: Path, study: StudyConfig, missing: list[Setting], *, until: float, jobs: int) -> None:
+    tasks = [CellTask(study, one) for one in missing]
     with closing(perform_all("sim.study.cells:perform", tasks, jobs=jobs)) as progress:
         for news in progress:
             if isinstance(news, Finished):
                 result: CellResult = news.result
-                keep(out, wanted[news.task], result)
-                print(f"{wanted[news.task].name}: {result.course[-1].loss:.3f}", flush=True)
+                keep(out, missing[news.task], result)
+                print(f"{missing[news.task].name}: {result.course[-1].loss:.3f}", flush=True)
                 # The worker of this cell has no next one yet; with more --jobs, cells in progress are given up.
                 if time.monotonic() > until:
                     return

@@ -23,7 +23,7 @@ from gossipllm.base import CORPORA, MODELS, corpus_file
 from sim.experiments.processes.process_pool import Finished, TaskFailedError, perform_all
 from sim.experiments.results import write_json
 from sim.study.planner.cases import cases_of, held_out
-from sim.study.planner.curves import Curve, CurveTask, first_of, others_of
+from sim.study.planner.curves import Curve, CurvesTask, first_of, others_of
 from sim.study.planner.table import cases_table, summary
 from trust.errors import UserMistake
 
@@ -35,7 +35,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("results/planner-cases"))
-    parser.add_argument("--minutes", type=float, default=30.0, help="after these no further curve begins")
+    parser.add_argument("--minutes", type=float, default=30.0, help="after these no further batch begins")
     parser.add_argument("--texts", default=TEXTS, help="embedded texts, or files")
     parser.add_argument("--model", default="embedded-small")
     parser.add_argument("--jobs", type=int, default=1)
@@ -50,13 +50,13 @@ def main() -> None:
     for text in texts:
         first = first_of(text, options.model)
         measure([first], out, until=until, jobs=1)
-        curve = kept(out, first)
-        if curve is None:
+        found = kept(out, first)
+        if not found:
             break
-        targets[curve.text] = curve.points[-1][1]
-        others = others_of(first, targets[curve.text])
+        targets[found[0].text] = found[0].points[-1][1]
+        others = others_of(first, found[0].points[-1][1])
         measure(others, out, until=until, jobs=options.jobs)
-        known += [found for one in others if (found := kept(out, one)) is not None]
+        known += [curve for one in others for curve in kept(out, one)]
     cases = cases_of(known, targets)
     held = held_out(cases)
     print(f"{len(known)} curves, {len(cases)} cases; {options.model}, one seed\n")
@@ -77,30 +77,31 @@ def text_file(name: str) -> str:
     return name
 
 
-def measure(tasks: Sequence[CurveTask], out: Path, *, until: float, jobs: int) -> None:
-    missing = [one for one in tasks if kept(out, one) is None]
+def measure(tasks: Sequence[CurvesTask], out: Path, *, until: float, jobs: int) -> None:
+    missing = [one for one in tasks if not kept(out, one)]
     if not missing or time.monotonic() > until:
         return
     with closing(perform_all("sim.study.planner.curves:perform", missing, jobs=jobs)) as progress:
         for news in progress:
             if isinstance(news, Finished):
-                task, curve = missing[news.task], news.result
-                write_json(_file(out, task), curve)
-                print(f"{task.name}: {curve.points[-1][1]:.3f} after {curve.points[-1][0]} steps", flush=True)
+                task = missing[news.task]
+                write_json(_file(out, task), news.result)
+                ends = ", ".join(f"{one.rate:g}: {one.points[-1][0]}" for one in news.result)
+                print(f"{task.name}: steps at rate {ends}", flush=True)
                 if time.monotonic() > until:
                     return
 
 
-def kept(out: Path, task: CurveTask) -> Curve | None:
-    """The curve's file, or None where it is missing or damaged."""
+def kept(out: Path, task: CurvesTask) -> tuple[Curve, ...]:
+    """The curves of the task's file; none where it is missing or damaged."""
     try:
-        return msgspec.json.decode(_file(out, task).read_bytes(), type=Curve)
+        return msgspec.json.decode(_file(out, task).read_bytes(), type=tuple[Curve, ...])
     except (OSError, msgspec.DecodeError):
-        return None
+        return ()
 
 
-def _file(out: Path, task: CurveTask) -> Path:
-    return out / f"{task.name}{'' if task.target else '-first'}.json"
+def _file(out: Path, task: CurvesTask) -> Path:
+    return out / f"{task.name}.json"
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def scenario_of(study: StudyConfig, setting: Setting) -> Scenario:
             weigh_windows=_TRUST_WINDOWS,
             test_windows=_TEST_WINDOWS,
             partition=PartitionConfig(
-                kind="iid",
+                kind="exclusive" if study.apart else "iid",
                 train_tokens=train_tokens,
                 trust_tokens=_TRUST_WINDOWS * window * len(study.sources),
                 test_tokens=_TEST_WINDOWS * window * len(study.sources),

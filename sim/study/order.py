@@ -1,12 +1,14 @@
-"""In which order cells are measured: one setting first, then the corners of the grid, then what is next to the fronts.
+"""In which order cells are measured: from one setting and the corners of the grid to what is next to the fronts.
 
-A study that is stopped early has the corners, which say most about each axis; one that goes on moves along one axis at
-a time from every cell that is on a front, until nothing next to a front is missing.
+Corners are measured with the first fleet, and what is on its front with the others, so that a study that is stopped
+early has what says most about each axis. One that goes on moves along one axis at a time from every cell that is on the
+front of its fleet, until nothing next to a front is missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -23,13 +25,23 @@ def middle(axes: Mapping[str, Sequence[Any]]) -> Setting:
 
 
 def corners(axes: Mapping[str, Sequence[Any]]) -> list[Setting]:
-    """The extremes of all axes of numbers, with every fleet, and the first name of the other axes."""
-    ends = {
-        axis: _ends(values) if axis in NUMBERS else (tuple(values) if axis == "fleet" else values[:1])
-        for axis, values in axes.items()
-    }
+    """The extremes of all axes of numbers, with the first name of all others."""
+    ends = {axis: _ends(values) if axis in NUMBERS else values[:1] for axis, values in axes.items()}
     found = [Setting(**dict(zip(ends, one, strict=True))) for one in product(*ends.values())]
     return [one for one in found if allowed(one)]
+
+
+def wanted(
+    cells: Mapping[Setting, CellCourse], axes: Mapping[str, Sequence[Any]], *, target: float, budget: float
+) -> list[Setting]:
+    """What to measure next, where the corners are known; nothing at the end of the study."""
+    first, *others = axes["fleet"]
+    known = {one: cell for one, cell in cells.items() if one.fleet == first}
+    best = fleet_front(known, target) or _least(known, budget)
+    carried = [replace(one, fleet=fleet) for fleet in others for one in best]
+    return [one for one in carried if one not in cells] or next_to_fronts(
+        cells, axes, target=target, budget=budget
+    )
 
 
 def next_to_fronts(

@@ -44,7 +44,8 @@ def draw(cells: Mapping[Setting, CellCourse], target: float, path: Path) -> None
         panel.set_yscale("log")
         panel.grid(color="#e5e7eb", linewidth=0.7)
         panel.spines[["top", "right"]].set_visible(False)
-    panels[0].legend(fontsize=8, frameon=False)
+    if panels[0].has_data():
+        panels[0].legend(fontsize=8, frameon=False)
     figure.suptitle(f"to a validation loss of {target:.3f}", fontsize=10)
     figure.savefig(path, format="png", dpi=130)
 

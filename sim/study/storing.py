@@ -23,9 +23,9 @@ _STUDY: Final = "study.json"
 
 def begin(out: Path, study: StudyConfig) -> None:
     """Make the folder, or go on with the one that is there. Raises `UserMistake` for that of another study."""
-    here = msgspec.json.encode(asdict(study))
     try:
-        found = msgspec.json.decode((out / _STUDY).read_bytes())
+        # Settings that an earlier version did not have, have their defaults.
+        found = msgspec.json.decode((out / _STUDY).read_bytes(), type=StudyConfig)
     except FileNotFoundError:
         if out.exists() and any(out.iterdir()):
             raise UserMistake(f"{out} holds no study; choose another folder with --out") from None
@@ -33,7 +33,7 @@ def begin(out: Path, study: StudyConfig) -> None:
         return
     except (OSError, msgspec.DecodeError) as error:
         raise UserMistake(f"{out / _STUDY}: {error}") from None
-    if found != msgspec.json.decode(here):
+    if found != study:
         raise UserMistake(f"{out} holds a study with other settings; choose another folder with --out")
 
 

@@ -11,7 +11,10 @@ TEXTS: Final = ("embedded:fr", "embedded:de", "embedded:it")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyConfig:
     sources: tuple[str, ...] = TEXTS
-    """Texts, all dealt to all devices."""
+    """Texts, of which each device has some."""
+
+    apart: bool = False
+    """Whether each device has one text only, in turn; otherwise all have the same shares of all."""
 
     train: str = "both"
     """What is trained: "both", an adapter (LoRA), or "all", the whole model."""

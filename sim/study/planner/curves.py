@@ -33,19 +33,20 @@ _WARM_TOKENS: Final = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CurveTask:
-    """A curve to measure: training goes on until the loss is below `target`, or `FIRST_TOKENS` where that is 0."""
+class CurvesTask:
+    """Curves to measure, one for each rate: training goes on until the loss is below `target`, or for `FIRST_TOKENS`
+    where that is 0."""
 
     text: str
     model: str
     batch: int
-    rate: float
+    rates: tuple[float, ...]
     target: float = 0.0
     seed: int = 0
 
     @property
     def name(self) -> str:
-        return f"{Path(self.text).stem}-batch{self.batch}-rate{self.rate:g}"
+        return f"{Path(self.text).stem}-{'batch' if self.target else 'first'}{self.batch}"
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,61 +65,79 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
-def perform(task: CurveTask, advanced: Callable[[int], None]) -> Curve:
-    """Train and measure, in a worker process. Raises `UserMistake`."""
+def perform(task: CurvesTask, advanced: Callable[[int], None]) -> tuple[Curve, ...]:
+    """Train and measure, in a worker process, all rates in the same passes. Raises `UserMistake`."""
     import torch
     from transformers.utils.logging import disable_progress_bar
 
+    from gossipllm.learning.learner import Learner
     from gossipllm.learning.learner_pool import LearnerPool
     from gossipllm.learning.shared_model import load_text
-    from gossipllm.work import Failed, Open, Train
+    from gossipllm.work import Failed, Open, Request, Train
     from trust.errors import UserMistake
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     disable_progress_bar()
+    configs = [_config(task, rate) for rate in task.rates]
+    pool = LearnerPool(configs[0], lambda _phase, _step: None)
+    splits = load_text(configs[0], pool.base)
+    learners = [pool.new_learner(config, splits) for config in configs]
+
+    def ask(questions: list[tuple[Learner, Request]]) -> None:
+        for answer in pool.answer(questions):
+            if isinstance(answer, Failed):
+                raise UserMistake(answer.why)
+
+    ask(
+        [
+            (one, Open(request=0, config=config, snapshot=None))
+            for one, config in zip(learners, configs, strict=True)
+        ]
+    )
     tokens = task.batch * WINDOW
-    config = LearnerConfig(
+    points = [[(0, float(losses_W.mean()))] for losses_W in pool.test_losses(learners)]
+    each = max(1, _POINT_TOKENS // tokens)
+    most = FIRST_TOKENS * (_MOST_TIMES if task.target else 1)
+    round_ = 0
+    while going := [
+        index
+        for index, known in enumerate(points)
+        if known[-1][0] * tokens < most and known[-1][1] > task.target
+    ]:
+        asked = [learners[index] for index in going]
+        ask([(one, Train(request=1, round=round_, steps=each)) for one in asked])
+        for index, losses_W in zip(going, pool.test_losses(asked), strict=True):
+            points[index].append((points[index][-1][0] + each, float(losses_W.mean())))
+        round_ += 1
+        advanced(round_)
+    return tuple(
+        Curve(text=Path(task.text).stem, batch=task.batch, rate=rate, points=tuple(known))
+        for rate, known in zip(task.rates, points, strict=True)
+    )
+
+
+def first_of(text: str, model: str) -> CurvesTask:
+    """The curve that sets a text's target: the loss at its end."""
+    return CurvesTask(text=text, model=model, batch=4, rates=(4e-3,))
+
+
+def others_of(first: CurvesTask, target: float) -> list[CurvesTask]:
+    """The curves of the whole grid, to this target."""
+    return [replace(first, batch=batch, rates=RATES, target=target) for batch in BATCHES]
+
+
+def _config(task: CurvesTask, rate: float) -> LearnerConfig:
+    return LearnerConfig(
         model=ModelConfig(name=task.model, device="cpu", dtype="float32", threads=1),
         data=DataConfig(
             path=task.text, window_tokens=WINDOW, trust_windows=2, weigh_windows=2, test_windows=_TEST_WINDOWS
         ),
         training=TrainingConfig(
             batch_windows=task.batch,
-            learning_rate=task.rate,
-            warmup_steps=math.ceil(_WARM_TOKENS / tokens),
+            learning_rate=rate,
+            warmup_steps=math.ceil(_WARM_TOKENS / (task.batch * WINDOW)),
             order="once",
             seed=task.seed,
         ),
     )
-    pool = LearnerPool(config, lambda _phase, _step: None)
-    learner = pool.new_learner(config, load_text(config, pool.base))
-    (opened,) = pool.answer([(learner, Open(request=0, config=config, snapshot=None))])
-    steps, losses = 0, [(0, float(pool.test_losses([learner])[0].mean()))]
-    each = max(1, _POINT_TOKENS // tokens)
-    most = FIRST_TOKENS * (_MOST_TIMES if task.target else 1)
-    while not isinstance(opened, Failed) and steps * tokens < most and losses[-1][1] > task.target:
-        (opened,) = pool.answer([(learner, Train(request=1, round=len(losses), steps=each))])
-        steps += each
-        losses.append((steps, float(pool.test_losses([learner])[0].mean())))
-        advanced(steps)
-    if isinstance(opened, Failed):
-        raise UserMistake(opened.why)
-    return Curve(text=Path(task.text).stem, batch=task.batch, rate=task.rate, points=tuple(losses))
-
-
-def first_of(text: str, model: str) -> CurveTask:
-    """The curve that sets a text's target: the loss at its end."""
-    return CurveTask(text=text, model=model, batch=4, rate=4e-3)
-
-
-def others_of(first: CurveTask, target: float) -> list[CurveTask]:
-    """The curves of the whole grid, to this target: those at the ends of both axes first."""
-    pairs = [(batch, rate) for batch in BATCHES for rate in RATES]
-    ends = [
-        pair for pair in pairs if pair[0] in (BATCHES[0], BATCHES[-1]) and pair[1] in (RATES[0], RATES[-1])
-    ]
-    return [
-        replace(first, batch=batch, rate=rate, target=target)
-        for batch, rate in dict.fromkeys((*ends, *pairs))
-    ]

@@ -9,7 +9,7 @@ import pytest
 
 from sim.study.axis_effects import effects_of
 from sim.study.course import Point
-from sim.study.order import corners, fleet_front, middle, next_to_fronts
+from sim.study.order import corners, fleet_front, middle, next_to_fronts, wanted
 from sim.study.settings import AXES, Setting, allowed, chosen_axes, moved
 from trust.errors import UserMistake
 
@@ -24,28 +24,36 @@ def ran(tokens: int, *, bytes_: int = 1, loss: float = 4.0) -> Known:
     return Known((Point(seconds=0.0, tokens=0, bytes=0, joules=0.0, loss=6.0), end))
 
 
-def test_corners_have_every_fleet_and_both_ends_of_each_axis_of_numbers() -> None:
+def test_corners_have_both_ends_of_each_axis_of_numbers() -> None:
     found = corners(AXES)
-    assert len(found) == 8 * len(AXES["fleet"])
+    assert len(found) == 8
     assert {one.batch for one in found} == {AXES["batch"][0], AXES["batch"][-1]}
-    assert {one.fleet for one in found} == set(AXES["fleet"])
+    assert {one.fleet for one in found} == {"equal"}
     assert middle(AXES) not in found
+
+
+def test_what_is_on_the_front_of_the_first_fleet_is_measured_with_all_others() -> None:
+    cells = {Setting(batch=4): ran(100), Setting(batch=1): ran(200)}
+    found = wanted(cells, AXES, target=5.0, budget=100)
+    assert found == [Setting(batch=4, fleet=fleet) for fleet in AXES["fleet"][1:]]
+    known = cells | {one: ran(300) for one in found}
+    assert Setting(batch=2, fleet="no-wait") in wanted(known, AXES, target=5.0, budget=100)
 
 
 def test_what_follows_is_one_step_beside_the_front_of_each_fleet() -> None:
     best, beaten = Setting(batch=4), Setting(batch=1)
     cells = {best: ran(100), beaten: ran(200)}
     assert fleet_front(cells, 5.0) == [best]
-    wanted = next_to_fronts(cells, AXES, target=5.0, budget=100)
-    assert set(wanted) == set(moved(best, {k: v for k, v in AXES.items() if k != "fleet"})) - set(cells)
-    assert {one.fleet for one in wanted} == {"equal"}
+    found = next_to_fronts(cells, AXES, target=5.0, budget=100)
+    assert set(found) == set(moved(best, {k: v for k, v in AXES.items() if k != "fleet"})) - set(cells)
+    assert {one.fleet for one in found} == {"equal"}
 
 
 def test_where_nothing_came_to_the_target_the_least_loss_is_looked_around() -> None:
     cells = {Setting(batch=4): ran(100, loss=5.5), Setting(batch=1): ran(100, loss=5.4)}
-    wanted = next_to_fronts(cells, AXES, target=3.0, budget=100)
-    assert replace(Setting(batch=1), rate=AXES["rate"][0]) in wanted
-    assert replace(Setting(batch=4), rate=AXES["rate"][0]) not in wanted
+    found = next_to_fronts(cells, AXES, target=3.0, budget=100)
+    assert replace(Setting(batch=1), rate=AXES["rate"][0]) in found
+    assert replace(Setting(batch=4), rate=AXES["rate"][0]) not in found
 
 
 def test_a_study_ends_when_nothing_beside_a_front_is_missing() -> None:

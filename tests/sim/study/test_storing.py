@@ -38,6 +38,8 @@ def test_a_damaged_cell_is_measured_again(tmp_path: Path) -> None:
 
 def test_a_folder_holds_one_study(tmp_path: Path) -> None:
     begin(tmp_path / "out", StudyConfig())
+    (tmp_path / "out" / "study.json").write_text('{"budget": 32768}')
+    begin(tmp_path / "out", StudyConfig())
     with pytest.raises(UserMistake, match="a study with other settings"):
         begin(tmp_path / "out", StudyConfig(seed=1))
     (tmp_path / "else").mkdir()
