@@ -84,6 +84,13 @@ TASKS: Final[dict[str, UnequalTask]] = {
         ),
         score="chrf",
     ),
+    "in22": UnequalTask(
+        small=tuple(
+            Part(kind="translation", pair=f"eng_Latn-{code}", train="in22/conv", test="in22/gen")
+            for code in ("hin_Deva", "ben_Beng", "tam_Taml")
+        ),
+        score="chrf",
+    ),
     "xlsum": UnequalTask(
         small=tuple(
             Part(kind="xlsum", train=f"xlsum/{one}_train.jsonl", test=f"xlsum/{one}_test.jsonl")
@@ -105,8 +112,9 @@ TASKS: Final[dict[str, UnequalTask]] = {
     "mrpc": _glue("mrpc", "MRPC"),
     "rte": _glue("rte", "RTE"),
 }
-"""Name -> task. Running text of --data, or the embedded texts; translation of sentences in one file, or FLORES; then
-summaries (XL-Sum), data to text (E2E), choices (COPA) and classes by likelihood (Ethos, GLUE)."""
+"""Name -> task. Running text of --data, or the embedded texts; translation of sentences in one file, of FLORES, or of
+IN22, whose conversations train; then summaries (XL-Sum), data to text (E2E), choices (COPA) and classes by likelihood
+(Ethos, GLUE)."""
 
 LARGE: Final = "embedded:en"
 """What the large peer reads: English, as running text or a sample a line."""

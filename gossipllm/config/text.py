@@ -55,6 +55,11 @@ class DataConfig:
     train_public: float = 0.0
     """Share of the windows that you train on that are of the public text, 0 to 0.9; less where it is shorter."""
 
+    @property
+    def public_trust_windows(self) -> int:
+        """Trust windows that are of the public text, not all; they come after those of the own text."""
+        return min(round(self.trust_public * self.trust_windows), self.trust_windows - 1)
+
     def __post_init__(self) -> None:
         if self.encoding:
             try:

@@ -47,6 +47,9 @@ SHARES: Final = (1.0, 0.5, 0.25)
 ERRORS: Final = 1.0
 """Standard errors by which a part must lower the trust loss. As a neighbour by itself (`DefenceConfig.errors`): where
 there are few trust windows, the same ones choose the part and judge it. Guess."""
+MOST_OWN: Final = 0.01
+"""Most by which a part may raise the loss on the own text where public text decides too (`DataConfig.trust_public`),
+over that loss. Guess: what is gained elsewhere should cost a reader next to nothing here."""
 _FORWARD: Final = 1
 _STEP: Final = 3
 """Cost of a token in a pass forward, and in one forward and backward."""
@@ -207,18 +210,29 @@ class Distilling:
 
     def _best(self, losses: Sequence[F32], before_W: F32, round_: int) -> tuple[int, float, float] | None:
         """The part of least loss on the windows that propose, with its gain on those that judge and the error of that;
-        None where none has a finite loss. A part that is no better where it is proposed has a gain of 0 at most."""
+        None where each has a loss that is not finite, or costs the own text too much. A part that is no better where it
+        is proposed has a gain of 0 at most."""
         measuring, halves = self._measuring, self._measuring.halves(round_)
-        finite = [index for index, losses_W in enumerate(losses) if np.isfinite(losses_W).all()]
-        if not finite:
+        allowed = [
+            index
+            for index, losses_W in enumerate(losses)
+            if np.isfinite(losses_W).all() and self._spares_own(losses_W, before_W)
+        ]
+        if not allowed:
             return None
-        proposed = {index: measuring.loss_at(losses[index], halves.proposing_P) for index in finite}
-        best = min(finite, key=lambda index: proposed[index])
+        proposed = {index: measuring.loss_at(losses[index], halves.proposing_P) for index in allowed}
+        best = min(allowed, key=lambda index: proposed[index])
         judging = halves.judging_J
         gain = measuring.loss_at(before_W, judging) - measuring.loss_at(losses[best], judging)
         if not proposed[best] < measuring.loss_at(before_W, halves.proposing_P):
             gain = min(gain, 0.0)
         return best, gain, measuring.error_at(losses[best] - before_W, judging)
+
+    def _spares_own(self, after_W: F32, before_W: F32) -> bool:
+        measuring, own = self._measuring, self._measuring.own_trust_I
+        if own is None:
+            return True
+        return measuring.loss_at(after_W, own) <= (1 + MOST_OWN) * measuring.loss_at(before_W, own)
 
 
 def _part(start: State, end: State, part: float) -> State:

@@ -27,11 +27,13 @@ class Measuring:
     """Measurements on one learner's trust and test splits and on the reference set.
 
     A neighbour is measured on `DataConfig.weigh_windows` of the windows that propose, because every neighbour costs a
-    pass.
+    pass. `own_trust_I` are the trust windows of the learner's own text, None where all of them are.
     """
 
     def __init__(self, config: LearnerConfig, splits: Splits, reference: ReferenceSet) -> None:
         self.trust_WT = splits.trust_WT[: config.data.trust_windows]
+        public = config.data.public_trust_windows
+        self.own_trust_I = np.arange(len(self.trust_WT) - public) if public else None
         self.test_WT = splits.test_WT[: config.data.test_windows]
         self._config = config
         reduction = config.training.reduction

@@ -41,7 +41,7 @@ def with_public_text(
         raise UserMistake(
             "data.trust_public and data.train_public need a reference set counted in bytes: set reference.window_bytes"
         )
-    deciding = round(config.trust_public * config.trust_windows)
+    deciding = config.public_trust_windows
     asked = config.train_public / (1 - config.train_public) * len(splits.train_WT)
     public_WT = _windows(reference, read, tokenizer, config.window_tokens)
     if len(public_WT) < deciding:

@@ -18,6 +18,7 @@ from gossipllm.config import (
     TrainingConfig,
 )
 from gossipllm.config.choices import Also
+from gossipllm.learning import distilling
 from gossipllm.learning.distilling import SHARES, Budget
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import answer
@@ -131,6 +132,25 @@ def test_forged_predictions_are_undone(config: Config, teacher: Trained) -> None
     assert reply.distilled.share == 0
     assert reply.trust_loss == pytest.approx(before.trust_loss, abs=1e-6)
     assert all(np.array_equal(learner.state[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize(("public", "spared"), [(0.0, False), (0.5, True)])
+def test_steps_that_cost_the_own_text_too_much_are_undone_where_public_text_decides_too(
+    config: Config, teacher: Trained, monkeypatch: pytest.MonkeyPatch, public: float, spared: bool
+) -> None:
+    """Here even what lowers the loss on the own text costs too much."""
+    monkeypatch.setattr(distilling, "MOST_OWN", -0.9)
+    data = replace(config().data, trust_public=public)
+    done = taught(student(config, data=data), lesson(teacher)).distilled
+    assert done is not None
+    assert (done.share == 0) == spared
+
+
+def test_public_text_is_a_part_of_what_decides(config: Config, teacher: Trained) -> None:
+    learner = student(config, data=replace(config().data, trust_public=0.5))
+    done = taught(learner, lesson(teacher)).distilled
+    assert done is not None
+    assert done.share > 0
 
 
 @pytest.mark.parametrize("bad", [b"", b"\xff" * 40])

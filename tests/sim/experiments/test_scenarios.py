@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gossipllm.config.toml import commented_toml, read_toml
+from sim.experiments.configurations import learner_config
 from sim.experiments.methods import method_named
 from sim.experiments.scenario_files import load_scenario, shipped
 from sim.experiments.scenarios import DEFAULT, Scenario
@@ -67,6 +68,8 @@ def test_settings_change_single_keys_in_the_syntax_of_toml() -> None:
             "method fedavg: devices.ranks must be equal where A and B are averaged apart",
         ),
         ("devices.ranks=[0]", "devices: ranks must each be in 1..256, got 0"),
+        ("devices.trust_public=[1.0]", "devices: trust_public must each be in 0..0.9, got 1.0"),
+        ("devices.train_public=[-0.5]", "devices: train_public must each be in 0..0.9, got -0.5"),
         ("devices.blocks=[1, 257]", "devices: blocks must each be in 0..256, got 1, 257"),
         (
             'devices.modules=["q_proj q_proj"]',
@@ -110,6 +113,22 @@ def test_lists_of_devices_are_cycled_over_the_peers() -> None:
     assert [one.modules for one in adapters] == [("q_proj", "v_proj"), (), ("q_proj", "v_proj")]
     assert {one.most_rank for one in adapters} == {64}
     assert [scenario.label(index) for index in range(2)] == ["rank 2, q_proj v_proj", "rank 16, all modules"]
+
+
+def test_public_text_is_for_methods_that_predict_on_windows_of_bytes() -> None:
+    settings = [
+        "devices.trust_public=[0.0, 0.5]",
+        "devices.train_public=[0.25]",
+        'methods=["local", "s3", "s3-code"]',
+    ]
+    scenario = load_scenario(DEFAULT, settings)
+
+    def parts(name: str) -> list[tuple[float, float]]:
+        configs = [learner_config(scenario, method_named(name), 0, index) for index in range(3)]
+        return [(one.data.trust_public, one.data.train_public) for one in configs]
+
+    assert parts("s3") == [(0.0, 0.25), (0.5, 0.25), (0.0, 0.25)]
+    assert parts("s3-code") == parts("local") == [(0.0, 0.0)] * 3
 
 
 def test_blocks_and_capacities_are_for_methods_that_deal_out_blocks_and_heads() -> None:
