@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.merging.pruning import cut
 from gossipllm.learning.merging.push import Pushed
+from gossipllm.learning.merging.rounded import Announced
 from gossipllm.learning.moments import Moments
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
@@ -31,7 +32,8 @@ class LearnerState:
     `start` is the adapter from which the last local steps began, `units` are those that they trained, and `pushed` is
     the mass of push-sum, None where adapters are mixed otherwise. `gates` belong to an adapter of two parts
     (`composition.parts`). `momentum` is that of merges, as of round `moved_round`; empty for none. `average` is that of
-    `averaged` adapters after local steps (`iterate_average`); empty for none.
+    `averaged` adapters after local steps (`iterate_average`); empty for none. `announced` is the last update that was
+    announced, None where updates travel whole or there was none.
     """
 
     blueprint: Blueprint
@@ -46,6 +48,7 @@ class LearnerState:
     moved_round: int = 0
     average: State = field(default_factory=dict[str, F32])
     averaged: int = 0
+    announced: Announced | None = None
 
     @staticmethod
     def fresh(config: LearnerConfig, blueprint: Blueprint, warm: State | None = None) -> LearnerState:
@@ -100,7 +103,7 @@ def diverged(why: object) -> Diverged:
 
 def saved(now: LearnerState, config: LearnerConfig, names: Fingerprints) -> Content:
     """The snapshot of a state: everything that resuming needs. Equal states give equal bytes."""
-    blueprint, moments, pushed = now.blueprint, now.moments, now.pushed
+    blueprint, moments, pushed, announced = now.blueprint, now.moments, now.pushed, now.announced
     header = SnapshotHeader(
         base=names.base,
         tokenizer=names.tokenizer,
@@ -121,6 +124,7 @@ def saved(now: LearnerState, config: LearnerConfig, names: Fingerprints) -> Cont
         gates=now.gates,
         moved_round=now.moved_round,
         averaged=now.averaged,
+        exponents=announced.exponents if announced else (),
     )
     # Outer momentum is of moves from there.
     needed = config.sends_start or "progress" in config.evidence or config.outer != "none"
@@ -129,7 +133,17 @@ def saved(now: LearnerState, config: LearnerConfig, names: Fingerprints) -> Cont
     mass = pushed.mass.arrays() if pushed else {}
     return Content.of(
         encode_snapshot(
-            Snapshot(header, now.state, start, moments.first, moments.second, mass, now.momentum, now.average)
+            Snapshot(
+                header,
+                now.state,
+                start,
+                moments.first,
+                moments.second,
+                mass,
+                now.momentum,
+                now.average,
+                announced.update.data if announced else b"",
+            )
         )
     )
 
@@ -165,4 +179,5 @@ def resumed(content: Content, blueprint: Blueprint, names: Fingerprints) -> Lear
         header.moved_round,
         {name: snapshot.average[name] for name in adapter if name in snapshot.average},
         header.averaged,
+        Announced(Content.of(snapshot.announced), header.exponents) if snapshot.announced else None,
     )

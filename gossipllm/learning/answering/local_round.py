@@ -5,6 +5,8 @@ Axes: W windows.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from gossipllm.config.choices import MIXINGS
@@ -39,9 +41,10 @@ def trained(memory: LearnerMemory, request: Train, on_progress: OnProgress) -> T
         # In a round in which the rank falls, predictions are of the rank that was trained, and so of no rounded update.
         falls = after.blueprint is not local.after.blueprint
         send = memory.rounder.whole if falls else memory.rounder.rounded
-        sent = send(updates, published, begun, after.units)
+        sent = send(updates, published, begun, after.units, after.announced)
     except ValueError as error:
         raise diverged(error) from None
+    after = replace(after, announced=sent.announced)
     alone = composed.alone(composed.published(state) if falls else sent.state)
     blob, evidence = yield from memory.measuring.predicted(alone)
     rows, byte_rows = (

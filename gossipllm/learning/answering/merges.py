@@ -64,7 +64,8 @@ def restored(memory: LearnerMemory, request: Restore) -> Task[Merged | Failed]:
     test_alone = yield from memory.measuring.test_loss(memory.state)
     # Before it is measured, because pruning may have lowered the rank since, and the fleet is that of the rank.
     restored = resumed(request.snapshot, configured, memory.fingerprints)
-    memory.become(replace(without_average(restored), round=memory.round))
+    # What was announced stays so.
+    memory.become(replace(without_average(restored), round=memory.round, announced=before.announced))
     try:
         test_loss = yield from memory.measuring.test_loss(memory.state)
         trust_losses_W = yield from memory.own_trust_losses()

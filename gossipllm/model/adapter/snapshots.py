@@ -5,8 +5,8 @@
 The safetensors part holds float32 tensors: `adapter/<name>`; `start/<name>`, the state before the last local steps,
 where it is needed; `first/<name>` and `second/<name>`, the moments of AdamW for the tensors that were trained, once
 there was a step. Where mixing is by push-sum it also holds the integers of `mass/<name>`, with outer momentum
-`outer/<name>`, and where adapters are averaged over rounds `average/<name>`. No torch here, so that an adapter can be
-exported without loading a model.
+`outer/<name>`, and where adapters are averaged over rounds `average/<name>`. Where updates travel packed, the bytes
+`announced/update` are the last one. No torch here, so that an adapter can be exported without loading a model.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     `since`. `tokens` and `samples` are the counts in the mass of push-sum. `gates` are those of the second of two
     adapters (`gossipllm.learning.composition.parts`), `moved_round` is the round of the last outer step, and `averaged`
     the number of adapters in the average. `scaling` is how local steps scale the product; the adapter here is always at
-    alpha / rank.
+    alpha / rank. `exponents` are those of the steps of the last announced update.
     """
 
     base: bytes
@@ -62,13 +62,14 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     moved_round: int = 0
     averaged: int = 0
     scaling: Scaling = "standard"
+    exponents: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
     """A learner's state. `start` is the adapter before the last local steps, `first` and `second` are AdamW's moments,
-    `mass` belongs to push-sum, `outer` is the momentum of merges, `average` that of adapters after local steps; each
-    may be empty."""
+    `mass` belongs to push-sum, `outer` is the momentum of merges, `average` that of adapters after local steps, and
+    `announced` the last announced update; each may be empty."""
 
     header: SnapshotHeader
     adapter: Mapping[str, F32]
@@ -78,6 +79,7 @@ class Snapshot:
     mass: Mapping[str, NDArray[Any]] = field(default_factory=dict[str, NDArray[Any]])
     outer: Mapping[str, F32] = field(default_factory=dict[str, F32])
     average: Mapping[str, F32] = field(default_factory=dict[str, F32])
+    announced: bytes = b""
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
@@ -90,6 +92,7 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
         "mass": snapshot.mass,
         "outer": snapshot.outer,
         "average": snapshot.average,
+        "announced": {"update": np.frombuffer(snapshot.announced, np.uint8)} if snapshot.announced else {},
     }
     tensors = {
         f"{kind}/{name}": np.ascontiguousarray(values)
@@ -114,10 +117,12 @@ def decode_snapshot(data: bytes) -> Snapshot:
     for name, values in tensors.items():
         kind, _, rest = name.partition("/")
         kinds.setdefault(kind, {})[rest] = values
-    adapter, start, first, second, mass, outer, average = (
-        kinds.get(kind, {}) for kind in ("adapter", "start", "first", "second", "mass", "outer", "average")
+    adapter, start, first, second, mass, outer, average, announced = (
+        kinds.get(kind, {})
+        for kind in ("adapter", "start", "first", "second", "mass", "outer", "average", "announced")
     )
-    return Snapshot(header, adapter, start, first, second, mass, outer, average)
+    update = announced["update"].tobytes() if "update" in announced else b""
+    return Snapshot(header, adapter, start, first, second, mass, outer, average, update)
 
 
 def check_snapshot(

@@ -18,12 +18,14 @@ from gossipllm.work import (
     Merged,
     Open,
     Opened,
+    Restore,
     Train,
 )
 from support.learners import ask, introduced, opened, train
 from support.progress import silent
 from wire.digest import Content
 from wire.logits import RowsShape, decode_rows
+from wire.packing import Packing
 from wire.units import Schema, decode_offered
 
 Config = Callable[..., LearnerConfig]
@@ -136,6 +138,33 @@ def test_a_learner_that_was_closed_goes_on_bit_for_bit(config: Config) -> None:
 
     assert reply.round == 1
     assert (got.update, got.evidence, got.snapshot) == (want.update, want.evidence, want.snapshot)
+
+
+@pytest.mark.parametrize("packing", ["normal", "sparse"])
+def test_the_first_update_after_a_restart_is_told_apart_from_the_last_before_it(
+    config: Config, packing: Packing
+) -> None:
+    straight = opened(config(packing=packing))
+    last = train(straight, 1)
+    want = train(straight, 2)
+
+    got = train(opened(config(packing=packing), snapshot=last.snapshot), 2)
+
+    assert last.update.digest in {one.base for one in got.packed}
+    assert (got.packed, got.update, got.snapshot) == (want.packed, want.update, want.snapshot)
+
+
+def test_a_peer_that_goes_back_to_an_earlier_state_tells_apart_from_what_it_announced_last(
+    config: Config,
+) -> None:
+    learner = opened(config(packing="normal"))
+    early, last = train(learner, 1), train(learner, 2)
+
+    ask(learner, Restore(request=9, snapshot=early.snapshot))
+
+    bases = {one.base for one in train(learner, 3).packed}
+    assert last.update.digest in bases
+    assert early.update.digest not in bases
 
 
 def test_a_round_that_is_repeated_after_a_crash_is_the_same(config: Config) -> None:

@@ -40,7 +40,7 @@ def test_every_packed_form_gives_the_update_whatever_is_trained(
     updates = UpdateFormat(form, "parameters")
     rounder = UpdateRounder(LearnerConfig(packing=packing))
     first = rounder.rounded(updates, draw(form, 0), draw(form, 0), form.own)
-    second = rounder.rounded(updates, draw(form, 1), draw(form, 1), form.own)
+    second = rounder.rounded(updates, draw(form, 1), draw(form, 1), form.own, first.announced)
 
     assert unpacked(updates, first) == [first.update.data]
     assert {one.base for one in second.packed} <= {NO_DIGEST, first.update.digest}
@@ -56,11 +56,24 @@ def test_an_update_of_other_units_is_told_apart_from_what_both_hold(shape: Shape
     rounder = UpdateRounder(LearnerConfig(packing="normal"))
     state = draw(form, 0)
     first = rounder.rounded(updates, state, state, form.own[:4])
-    second = rounder.rounded(updates, state, state, form.own[2:6])
+    second = rounder.rounded(updates, state, state, form.own[2:6], first.announced)
     assert unpacked(updates, second, first) == [second.update.data] * len(second.packed)
     untouched = set(form.pieces(state, form.own)) - set(form.pieces(state, form.own[2:6]))
     kept = form.pieces(second.state, form.own)
     assert all(np.array_equal(kept[name], form.pieces(state, form.own)[name]) for name in untouched)
+
+
+def test_what_was_announced_of_another_network_is_told_apart_from_nothing(shape: Shape, draw: Draw) -> None:
+    """The last update comes from disk, and the peer may be of another model since."""
+    form, other = shape(train="both"), shape(train="full")
+    rounder = UpdateRounder(LearnerConfig(packing="normal"))
+    state, its = draw(form, 0), draw(other, 0)
+    theirs = rounder.rounded(UpdateFormat(other, "parameters"), its, its, other.own)
+
+    sent = rounder.rounded(UpdateFormat(form, "parameters"), state, state, form.own, theirs.announced)
+
+    assert {one.base for one in sent.packed} <= {NO_DIGEST}
+    assert theirs.announced is not None
 
 
 @pytest.mark.parametrize("mixing", get_args(Mixing))

@@ -36,12 +36,16 @@ SNAPSHOT = Snapshot(
         steps=40,
         since=20,
         units=b"\x05",
+        exponents=(-3, 0),
     ),
     adapter={"m.lora_A": A, "m.lora_B": B},
     start={"m.lora_A": A, "m.lora_B": 0 * B},
     first={"m.lora_B": 2 * B},
     second={"m.lora_B": 3 * B},
     mass={"state": np.array([1, 2**62], np.int64), "sent/ada": np.array([7, 2**64 - 1], np.uint64)},
+    outer={"m.lora_A": 4 * A},
+    average={"m.lora_B": 5 * B},
+    announced=b"\x00\x01\xff",
 )
 
 
@@ -54,7 +58,8 @@ def test_what_was_saved_comes_back() -> None:
     got = decode_snapshot(encode_snapshot(SNAPSHOT))
 
     assert got.header == SNAPSHOT.header
-    for kind in ("adapter", "start", "first", "second", "mass"):
+    assert got.announced == SNAPSHOT.announced
+    for kind in ("adapter", "start", "first", "second", "mass", "outer", "average"):
         saved, found = getattr(SNAPSHOT, kind), getattr(got, kind)
         assert saved.keys() == found.keys()
         for name, values in saved.items():
