@@ -124,18 +124,26 @@ class LinearSite(Site):
 
 class EmbeddingSite(Site):
     """Differences on a table of embeddings: y = frozen(tokens) + the same of a table of differences, whatever a family
-    multiplies embeddings by."""
+    multiplies embeddings by. A table that is followed by layers of its own, such as a norm, is linear in no weight: it
+    is called with the sums, in float32 and rounded once."""
 
     ends = (WEIGHT,)
 
+    def __init__(self, name: str, frozen: torch.nn.Module) -> None:
+        super().__init__(name, frozen)
+        self.linear = next(frozen.children(), None) is None
+
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = self.frozen(tokens)
         weight_PVO = self.mounted.get(WEIGHT)
         if weight_PVO is None:
-            return y
-        parts = zip(weight_PVO, tokens.chunk(len(weight_PVO)), strict=True)
-        made = [functional_call(self.frozen, {"weight": weight}, (part,)) for weight, part in parts]
-        return y + torch.cat(made).to(y.dtype)
+            return self.frozen(tokens)
+        kept = {} if self.linear else {name: value.float() for name, value in self.frozen.named_parameters()}
+        made: list[torch.Tensor] = []
+        for weight_VO, part in zip(weight_PVO, tokens.chunk(len(weight_PVO)), strict=True):
+            table_VO = weight_VO if self.linear else self.weight.float() + weight_VO
+            made.append(functional_call(self.frozen, kept | {"weight": table_VO}, (part,)))
+        y = torch.cat(made).to(self.weight.dtype)
+        return self.frozen(tokens) + y if self.linear else y
 
 
 class NormSite(Site):

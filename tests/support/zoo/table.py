@@ -21,7 +21,7 @@ each other and merge. Every tensor that is trained must have moved, and a learne
 as alone. "Export" says that the adapter, loaded by PEFT, and the merged model, loaded by transformers, give the logits
 that the learner gives. "no" stands where the model is refused with the line on the right. `make zoo` makes this page.
 
-* float32, bfloat16: `[adapter] train = "both"`; b, full, heads: that value of it, in float32
+* float32, bfloat16: `[adapter] train = "both"`; b, full, all, heads: that value of it, in float32
 * window: one block at a time (`[layers] count = 1`); int8, int4: with the base held in 8 or 4 bits
 * "left out" gives shares of the tiny model, in which experts and embeddings weigh more or less than in yours:
   `gossipllm init` prints those of your model

@@ -27,6 +27,7 @@ from gossipllm.config import (
     TrainingConfig,
     choices,
 )
+from gossipllm.config.choices import TRAINS
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import together
 from gossipllm.learning.shared_model import SharedModel, load_shared_model, load_text
@@ -64,6 +65,7 @@ TRIALS: Final = (
     Trial("bfloat16", dtype="bfloat16"),
     Trial("b", train="b"),
     Trial("full", train="full", exports=True),
+    Trial("all", train="all", exports=True),
     Trial("heads", train="heads", exports=True),
     Trial("window", blocks=1),
     Trial("int8", blocks=1, context="int8"),
@@ -115,7 +117,7 @@ def _perform(trial: Trial, shared: SharedModel, config: LearnerConfig, folder: P
     if torch.equal(base, learned):
         raise Wrong("the merged adapter changes no logit")
     if trial.exports:
-        if trial.train != "full":
+        if TRAINS[trial.train].low_rank:
             export_adapter(one.snapshot().data, folder / "adapter")
             _check_equal("PEFT's logits", learned, _peft_logits(model, folder / "adapter"))
         export_model(one.snapshot().data, folder / "merged")

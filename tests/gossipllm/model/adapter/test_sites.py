@@ -13,7 +13,7 @@ from transformers import GemmaConfig, GemmaForCausalLM, PreTrainedModel
 
 from gossipllm.config import AdapterConfig, ModelConfig
 from gossipllm.model.adapter.placement import Attached, attach
-from gossipllm.model.adapter.sites import LoraSite, NormSite, Site, WholeSite
+from gossipllm.model.adapter.sites import EmbeddingSite, LoraSite, NormSite, Site, WholeSite
 from gossipllm.model.loading.models import load_base
 from support.tensors import seed_torch
 
@@ -201,6 +201,34 @@ def test_differences_of_stacked_experts_are_those_of_each_adapter_on_its_own_row
         whole = experts.stack + changes[adapter]
         want = 2.0 * torch.einsum("ni,nio->no", x[rows], whole[chosen[rows]])
         torch.testing.assert_close(made[rows], want)
+
+
+class NormedTable(torch.nn.Embedding):
+    """As the embeddings of Inkling: the rows go through a norm of the table's own."""
+
+    def __init__(self) -> None:
+        super().__init__(30, 8)
+        self.norm = torch.nn.RMSNorm(8)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  the name is torch's
+        return self.norm(super().forward(input))
+
+
+def test_differences_of_a_table_with_a_norm_are_taken_before_the_norm() -> None:
+    seed_torch(3)
+    table = NormedTable()
+    site = EmbeddingSite("embed", table)
+    moved_PVO = 0.5 * torch.randn(2, 30, 8)
+
+    site.mount({"embed.weight": moved_PVO}, scale=1.0)
+    got = site(TOKENS)
+
+    for rows, moved_VO in zip(range(0, 4, 2), moved_PVO, strict=True):
+        changed = deepcopy(table)
+        changed.weight.data += moved_VO
+        torch.testing.assert_close(got[rows : rows + 2], changed(TOKENS[rows : rows + 2]))
+    site.unmount()
+    assert torch.equal(site(TOKENS), table(TOKENS))
 
 
 def test_a_gradient_reaches_the_differences_and_what_lies_below(model_folder: Folder) -> None:
