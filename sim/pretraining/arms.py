@@ -33,8 +33,9 @@ class PretrainConfig:
     window_tokens: int = 64
     """Tokens of a window, 16 to 4,096."""
 
-    learning_rate: float = 5e-3
-    """Peak rate of AdamW, above 0 to 1, the same for all arms. Guess."""
+    learning_rates: tuple[float, ...] = (5e-3,)
+    """Peak rates of AdamW, each above 0 to 1. Every arm, and one process too, is run with each of them, and the run of
+    least loss on the trust splits is the arm's."""
 
     sources: tuple[str, ...] = tuple(f"embedded:{name}" for name in CORPORA)
     """Texts, all dealt to all peers."""
@@ -53,8 +54,11 @@ class PretrainConfig:
             value: int = getattr(self, name)
             if not least <= value <= most:
                 raise ValueError(f"{name} must be in {least}..{most}, got {value}")
-        if not 0 < self.learning_rate <= 1:
-            raise ValueError(f"learning_rate must be in (0, 1], got {self.learning_rate}")
+        if not self.learning_rates or len(set(self.learning_rates)) < len(self.learning_rates):
+            raise ValueError(f"learning_rates must be different rates, got {self.learning_rates}")
+        for rate in self.learning_rates:
+            if not 0 < rate <= 1:
+                raise ValueError(f"learning_rates must be in (0, 1], got {rate}")
         if not self.sources:
             raise ValueError("sources must name at least one text, got none")
         for name, arm in ARMS.items():

@@ -51,7 +51,13 @@ def make_base(task: BaseTask, _advanced: Callable[[int], None]) -> None:
 @click.option("--peers", type=int, default=8, show_default=True, help="Number of peers.")
 @click.option("--steps", type=int, default=256, show_default=True, help="Local steps of each peer in all.")
 @click.option("--batch", type=int, default=1, show_default=True, help="Windows of a peer's batch.")
-@click.option("--rate", type=float, default=5e-3, show_default=True, help="Peak learning rate.")
+@click.option(
+    "--rates",
+    metavar="A,B",
+    default="5e-3",
+    show_default=True,
+    help="Peak learning rates to try for every row.",
+)
 @click.option(
     "--data",
     "sources",
@@ -84,7 +90,7 @@ def pretrain(
     peers: int,
     steps: int,
     batch: int,
-    rate: float,
+    rates: str,
     sources: tuple[str, ...],
     base: str,
     seed: int,
@@ -119,7 +125,12 @@ def pretrain(
     given: dict[str, Any] = {"sources": sources} if sources else {}
     try:
         config = PretrainConfig(
-            peers=peers, steps=steps, batch_windows=batch, learning_rate=rate, seed=seed, **given
+            peers=peers,
+            steps=steps,
+            batch_windows=batch,
+            learning_rates=_rates(rates),
+            seed=seed,
+            **given,
         )
     except ValueError as error:
         raise UserMistake(f"sim pretrain: {error}") from None
@@ -141,38 +152,53 @@ def _measured(
     if not (base / "config.json").is_file():
         task = BaseTask(PRESETS[preset], "embedded-1024", base)
         _performed("sim.pretraining.command:make_base", {"base": task}, jobs=1)
-    one = _one_process(config, base, out, jobs=jobs)
-    runs: dict[str, RunMetrics] = {}
-    waiting: dict[str, RunTask] = {}
-    for name in chosen:
-        scenario = scenario_of(config, ARMS[name], base)
-        ((method, seed), configuration) = next(iter(configurations(scenario).items()))
-        folder = out / name / f"seed-{seed}"
-        found = finished_run(folder, configuration)
-        if found is None:
-            waiting[name] = RunTask(scenario, method, seed, folder, configuration)
-        else:
-            runs[name] = found[0]
-    done = _performed("sim.experiments.processes.all_runs:perform", waiting, jobs=jobs)
-    runs |= {name: result[0] for name, result in done.items()}
-    return judged(config, one, {name: runs[name] for name in chosen})
+    one: dict[str, dict[float, OneResult]] = {EACH_STEP: {}, SMALL_STEPS: {}}
+    runs: dict[str, dict[float, RunMetrics]] = {name: {} for name in chosen}
+    waiting: dict[str, tuple[str, float, RunTask]] = {}
+    for rate in config.learning_rates:
+        for name, result in _one_process(config, base, out, rate, jobs=jobs).items():
+            one[name][rate] = result
+        for name in chosen:
+            scenario = scenario_of(config, ARMS[name], base, rate)
+            ((method, seed), configuration) = next(iter(configurations(scenario).items()))
+            folder = out / name / f"rate-{rate:g}" / f"seed-{seed}"
+            found = finished_run(folder, configuration)
+            if found is None:
+                task = RunTask(scenario, method, seed, folder, configuration)
+                waiting[f"{name} at {rate:g}"] = name, rate, task
+            else:
+                runs[name][rate] = found[0]
+    tasks = {title: task for title, (_, _, task) in waiting.items()}
+    done = _performed("sim.experiments.processes.all_runs:perform", tasks, jobs=jobs)
+    for title, (name, rate, _) in waiting.items():
+        runs[name][rate] = done[title][0]
+    return judged(config, one, runs)
 
 
-def _one_process(config: PretrainConfig, base: Path, out: Path, *, jobs: int) -> dict[str, OneResult]:
-    scenario = scenario_of(config, ARMS["alone"], base)
+def _one_process(
+    config: PretrainConfig, base: Path, out: Path, rate: float, *, jobs: int
+) -> dict[str, OneResult]:
+    scenario = scenario_of(config, ARMS["alone"], base, rate)
     batch = config.peers * config.batch_windows
     tasks = {
         EACH_STEP: OneTask(scenario, config.steps, batch),
         SMALL_STEPS: OneTask(scenario, 2 * config.steps, max(1, batch // 2)),
     }
     (configuration,) = configurations(scenario).values()
-    file = out / "one-process.json"
+    file = out / "one-process" / f"rate-{rate:g}.json"
     kept = _kept(file)
     if kept is not None and kept.configuration == configuration:
         return kept.results
     results: dict[str, OneResult] = _performed("sim.pretraining.one_process:perform", tasks, jobs=jobs)
     write_json(file, OneResults(configuration, results))
     return results
+
+
+def _rates(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UserMistake(f"--rates: numbers with commas between, got {text!r}") from None
 
 
 class OneResults(msgspec.Struct, frozen=True):

@@ -24,9 +24,11 @@ class OneTask:
 
 
 class OneResult(msgspec.Struct, frozen=True):
-    """`loss` is that of all peers' test windows, in nats a token; `parameters` are those that were trained."""
+    """`loss` is that of all peers' test windows, in nats a token, `trust_loss` of all their trust windows; `parameters`
+    are those that were trained."""
 
     loss: float
+    trust_loss: float
     first_loss: float
     parameters: int
 
@@ -37,7 +39,7 @@ def perform(task: OneTask, advanced: Callable[[int], None]) -> OneResult:
     from transformers.utils.logging import disable_progress_bar
 
     from gossipllm.learning.learner_pool import LearnerPool
-    from gossipllm.work import Failed, Open, Opened, Train
+    from gossipllm.work import Failed, Open, Opened, Train, Trained
     from sim.experiments.configurations import learner_config
     from sim.experiments.methods import method_named
     from sim.experiments.shares import shares_of
@@ -54,12 +56,13 @@ def perform(task: OneTask, advanced: Callable[[int], None]) -> OneResult:
     splits = replace(
         shares[0].splits,
         train_WT=np.concatenate([share.splits.train_WT for share in shares]),
+        trust_WT=np.concatenate([share.splits.trust_WT for share in shares]),
         test_WT=np.concatenate([share.splits.test_WT for share in shares]),
     )
     config = replace(
         config,
         training=replace(config.training, batch_windows=task.batch_windows, decay_steps=task.steps),
-        data=replace(config.data, test_windows=len(splits.test_WT)),
+        data=replace(config.data, trust_windows=len(splits.trust_WT), test_windows=len(splits.test_WT)),
     )
     learner = pool.new_learner(config, splits)
     (opened,) = pool.answer([(learner, Open(request=1, config=config, snapshot=None))])
@@ -68,7 +71,8 @@ def perform(task: OneTask, advanced: Callable[[int], None]) -> OneResult:
         if isinstance(answer, Failed):
             raise UserMistake(answer.why)
     assert isinstance(opened, Opened)
+    assert isinstance(done, Trained)
     (losses_W,) = pool.test_losses([learner])
     advanced(task.steps)
     parameters = sum(value.size for value in learner.state.values())
-    return OneResult(float(losses_W.mean()), opened.test_loss, parameters)
+    return OneResult(float(losses_W.mean()), done.trust_loss, opened.test_loss, parameters)

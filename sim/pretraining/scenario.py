@@ -21,7 +21,8 @@ _TEST_WINDOWS: Final = 32
 """Windows of a peer; one process is measured on those of all peers."""
 
 
-def scenario_of(config: PretrainConfig, arm: Arm, base: Path) -> Scenario:
+def scenario_of(config: PretrainConfig, arm: Arm, base: Path, rate: float) -> Scenario:
+    """The runs of an arm at this learning rate."""
     partners = min(arm.partners or config.peers, config.peers - 1)
     churn = ChurnConfig()
     if arm.churn:
@@ -63,7 +64,7 @@ def scenario_of(config: PretrainConfig, arm: Arm, base: Path) -> Scenario:
         adapter=AdapterConfig(train="all"),
         training=TrainingConfig(
             batch_windows=config.batch_windows,
-            learning_rate=config.learning_rate,
+            learning_rate=rate,
             warmup_steps=min(10, config.steps // 4),
             weight_decay=0.1,
             order="once",

@@ -18,15 +18,17 @@ _WIDEST: Final = 200
 def print_results(results: Sequence[ArmResult], config: PretrainConfig, console: Console) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("", no_wrap=True)
-    for name in ("loss", "worst", "over one", "sent", "fewer"):
+    for name in ("rate", "loss", "worst", "over one", "over each", "sent", "fewer"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for one in results:
         table.add_row(
             one.name,
+            f"{one.rate:g}",
             f"{one.loss:.3f}",
             f"{one.worst:.3f}",
             f"{one.over - 1:+.1%}",
+            f"{one.over_each - 1:+.1%}",
             f"{one.sent_bytes / 1e6:.2f} MB" if one.sent_bytes else "-",
             f"{one.fewer:.0f} x" if one.fewer else "-",
             one.about,
@@ -41,6 +43,8 @@ def legend(config: PretrainConfig) -> str:
     return (
         f"{config.tokens:,} tokens in every row but alone, where each of {config.peers} peers has its part of them\n"
         "loss: nats a token of test text that nobody trained on, a mean over peers; worst: the largest of a peer\n"
-        "over one: over the lower loss of one process; sent: bytes of a peer, everything counted\n"
+        "rate: of those tried, the one of least loss on the trust splits\n"
+        "over one: over the lower loss of one process; over each: over that of averaged gradients, its large batches\n"
+        "sent: bytes of a peer, everything counted\n"
         "fewer: than averaging gradients in bfloat16 by a ring in each step"
     )

@@ -21,7 +21,9 @@ BASE = Path("base")
     [
         ({"peers": 1}, "peers must be in 2..64, got 1"),
         ({"steps": 100}, "steps must be a multiple of 16"),
-        ({"learning_rate": 0.0}, r"learning_rate must be in \(0, 1\], got 0"),
+        ({"learning_rates": (1e-3, 0.0)}, r"learning_rates must be in \(0, 1\], got 0"),
+        ({"learning_rates": ()}, "learning_rates must be different rates"),
+        ({"learning_rates": (1e-3, 1e-3)}, "learning_rates must be different rates"),
         ({"sources": ()}, "sources must name at least one text"),
     ],
 )
@@ -34,7 +36,7 @@ def test_a_comparison_that_cannot_be_run_is_refused(given: dict[str, Any], why: 
 def test_every_arm_takes_the_same_steps_on_text_that_is_read_once(name: str) -> None:
     config = PretrainConfig(steps=96)
 
-    scenario = scenario_of(config, ARMS[name], BASE)
+    scenario = scenario_of(config, ARMS[name], BASE, 5e-3)
 
     assert scenario.steps == 96
     assert scenario.training.order == "once"
@@ -46,7 +48,7 @@ def test_every_arm_takes_the_same_steps_on_text_that_is_read_once(name: str) -> 
 
 def test_the_shortest_of_the_embedded_texts_holds_its_part_of_what_the_defaults_read() -> None:
     config = PretrainConfig()
-    partition = scenario_of(config, ARMS["all"], BASE).data.partition
+    partition = scenario_of(config, ARMS["all"], BASE, 5e-3).data.partition
     of_a_peer = partition.train_tokens + partition.trust_tokens + partition.test_tokens
     tokenizer: Any = load_tokenizer("embedded-1024", "model.name")
 
@@ -59,7 +61,7 @@ def test_the_shortest_of_the_embedded_texts_holds_its_part_of_what_the_defaults_
 def test_a_peer_merges_with_no_more_partners_in_a_round_than_its_arm_says(name: str) -> None:
     """Rows that are given in advance are over all peers, whatever the rounds say."""
     config, arm = PretrainConfig(peers=8), ARMS[name]
-    scenario = scenario_of(config, arm, BASE)
+    scenario = scenario_of(config, arm, BASE, 5e-3)
 
     kept = round_of(method_named(arm.method), scenario.round, peers=config.peers)
 
@@ -67,7 +69,7 @@ def test_a_peer_merges_with_no_more_partners_in_a_round_than_its_arm_says(name: 
 
 
 def test_under_churn_a_peer_is_away_as_long_as_is_said() -> None:
-    churn = scenario_of(PretrainConfig(), ARMS["churn"], BASE).conditions.churn
+    churn = scenario_of(PretrainConfig(), ARMS["churn"], BASE, 5e-3).conditions.churn
 
     up_s = 3600 / churn.crashes_per_hour
     assert churn.downtime_s / (up_s + churn.downtime_s) == pytest.approx(AWAY)
