@@ -22,12 +22,14 @@ from peers.commands.demo.base import make_base
 from peers.commands.demo.board import DemoPeerRow, board
 from peers.commands.demo.demo_peers import BASE, NAMES, DemoPeer, make_demo_peers
 from peers.commands.demo.processes import running
-from peers.commands.demo.results import show_results, write_results
+from peers.commands.demo.results import CURVE, curve_of, show_results, write_results
 from peers.commands.demo.scenarios import DEFAULT, SCENARIOS, DemoScenario
 from peers.run.trio_runner import run_async
 from trust.errors import UserMistake
 
 REFRESH_S = 0.5
+GOSSIP = "gossip"
+"""The live table's title while the peers are joined."""
 
 
 @click.command(
@@ -80,7 +82,7 @@ def demo(name: str, out: Path | None, peers: int, rounds: int, steps: int, no_al
         console.print(f"making a random base of the preset {scenario.base}")
         make_base(scenario.base, folder / BASE)
     rows = _rows(scenario, peers_of_demo)
-    if not run_async(_play, peers_of_demo, rows, scenario.column, folder, console, True):
+    if not run_async(_play, peers_of_demo, rows, scenario.column, folder, console, GOSSIP):
         console.print(f"\nstopped; what was done so far is in {folder}")
         sys.exit(INTERRUPTED)
     console.print()
@@ -92,11 +94,13 @@ def demo(name: str, out: Path | None, peers: int, rounds: int, steps: int, no_al
             else make_lone_peers(peers_of_demo, folder)
         )
         alone = _rows(scenario, twins)
-        if not run_async(_play, twins, alone, scenario.column, folder, console, False):
+        title = "one process on all the text" if scenario.base else "each alone"
+        if not run_async(_play, twins, alone, scenario.column, folder, console, title):
             console.print(f"\nstopped; the peers had finished, see {folder}")
             sys.exit(INTERRUPTED)
     show_results(scenario, peers_of_demo, rows, alone, folder, console)
-    write_results(folder / "results.json", name, peers_of_demo, rows, alone)
+    points = curve_of(peers_of_demo, folder) if scenario.base else []
+    write_results(folder / "results.json", name, points, peers_of_demo, rows, alone)
     _say_what_next(scenario, peers_of_demo[0].name, peers_of_demo[1].name, folder, console)
 
 
@@ -119,24 +123,24 @@ async def _play(
     column: str,
     folder: Path,
     console: Console,
-    joined: bool,
+    title: str,
 ) -> bool:
-    """Run the peers, joined or each alone, under a live table until none gains any more or all rounds are done. False
-    if they were interrupted before."""
+    """Run the peers under a live table of this title until none gains any more or all rounds are done; joined where it
+    is `GOSSIP`, else each by itself. False if they were interrupted before."""
     began = time.monotonic()
 
     def table() -> object:
         return board(
             rows,
             elapsed_s=time.monotonic() - began,
-            title="gossip" if joined else "each alone",
+            title=title,
             column=column,
         )
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_on_signal, nursery.cancel_scope)
         with Live(console=console, refresh_per_second=1 / REFRESH_S, get_renderable=table):  # pyright: ignore[reportArgumentType]
-            async with running(peers_of_demo, rows, folder / "peers.log", joined=joined):
+            async with running(peers_of_demo, rows, folder / "peers.log", joined=title == GOSSIP):
                 while not all(row.done for row in rows):
                     _check_alive(rows, folder)
                     await trio.sleep(REFRESH_S / 2)
@@ -161,8 +165,9 @@ def _check_alive(rows: Sequence[DemoPeerRow], folder: Path) -> None:
 
 def _say_what_next(scenario: DemoScenario, name: str, other: str, folder: Path, console: Console) -> None:
     console.print()
+    drawn = f"trust.png, {CURVE}" if scenario.base else "trust.png"
     console.print(
-        f"written to {folder}/: trust.png, results.json, peers/ and alone/ (a home folder each)",
+        f"written to {folder}/: {drawn}, results.json, peers/ and alone/ (a home folder each)",
         soft_wrap=True,
     )
     console.print()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from peers.commands.demo.demo_peers import DemoPeer
 
@@ -19,6 +20,9 @@ class Unit:
     name: str
     places: int
     shown: Callable[[str, float], float]
+
+
+NATS: Final = Unit("loss, nats a token,", 3, lambda _, loss: loss)
 
 
 def unit_of(peers_of_demo: Sequence[DemoPeer]) -> Unit:
