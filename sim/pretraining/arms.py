@@ -24,7 +24,10 @@ class PretrainConfig:
     """How many peers, 2 to 64."""
 
     steps: int = 256
-    """Local steps of each peer in all, 8 to 1,000,000; a multiple of every arm's `round_steps`."""
+    """Local steps of each peer in all, 8 to 1,000,000; a multiple of `round_steps`."""
+
+    round_steps: int = 16
+    """Local steps of a round, 1 to 100,000. Fewer rounds send less and end at a higher loss (sim/FINDINGS.md)."""
 
     batch_windows: int = 1
     """Windows of a peer's batch, 1 to 64. Small batches at a large rate, as Photon's clients (2411.02908); and of two
@@ -47,6 +50,7 @@ class PretrainConfig:
         for name, least, most in (
             ("peers", 2, 64),
             ("steps", 8, 1_000_000),
+            ("round_steps", 1, 100_000),
             ("batch_windows", 1, 64),
             ("window_tokens", 16, 4096),
             ("seed", 0, 999_999),
@@ -61,12 +65,10 @@ class PretrainConfig:
                 raise ValueError(f"learning_rates must be in (0, 1], got {rate}")
         if not self.sources:
             raise ValueError("sources must name at least one text, got none")
-        for name, arm in ARMS.items():
-            if self.steps % arm.round_steps:
-                raise ValueError(
-                    f'steps must be a multiple of {arm.round_steps}, the steps of a round of "{name}", '
-                    f"got {self.steps}"
-                )
+        if self.steps % self.round_steps:
+            raise ValueError(
+                f"steps must be a multiple of round_steps ({self.round_steps}), got {self.steps}"
+            )
 
     @property
     def tokens(self) -> int:
@@ -82,7 +84,6 @@ class Arm:
     about: str
     method: str
     partners: int = 0
-    round_steps: int = 16
     packing: Packing = "tight"
     momentum: float = 0.0
     rate: float = 1.0

@@ -50,6 +50,7 @@ def make_base(task: BaseTask, _advanced: Callable[[int], None]) -> None:
 @click.option("-a", "--arms", metavar="A,B", help="What to compare; see --list.  [default: all]")
 @click.option("--peers", type=int, default=8, show_default=True, help="Number of peers.")
 @click.option("--steps", type=int, default=256, show_default=True, help="Local steps of each peer in all.")
+@click.option("--round-steps", type=int, default=16, show_default=True, help="Local steps of a round.")
 @click.option("--batch", type=int, default=1, show_default=True, help="Windows of a peer's batch.")
 @click.option(
     "--rates",
@@ -89,6 +90,7 @@ def pretrain(
     arms: str | None,
     peers: int,
     steps: int,
+    round_steps: int,
     batch: int,
     rates: str,
     sources: tuple[str, ...],
@@ -127,6 +129,7 @@ def pretrain(
         config = PretrainConfig(
             peers=peers,
             steps=steps,
+            round_steps=round_steps,
             batch_windows=batch,
             learning_rates=_rates(rates),
             seed=seed,

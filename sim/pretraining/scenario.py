@@ -52,8 +52,8 @@ def scenario_of(config: PretrainConfig, arm: Arm, base: Path, rate: float) -> Sc
             ),
         ),
         round=RoundConfig(
-            steps=arm.round_steps,
-            rounds=config.steps // arm.round_steps,
+            steps=config.round_steps,
+            rounds=config.steps // config.round_steps,
             most_partners=partners,
             # By lot where there are fewer places than peers, so that nobody is left out.
             explore=partners,

@@ -70,6 +70,7 @@ class BaseShape:
 
 
 PRESETS: Final[dict[str, BaseShape]] = {
+    "nano": BaseShape(hidden=32, layers=2),
     "tiny": BaseShape(hidden=96, layers=3),
     "small": BaseShape(),
     "medium": BaseShape(hidden=256, vocabulary=4096),
@@ -77,5 +78,5 @@ PRESETS: Final[dict[str, BaseShape]] = {
         hidden=576, layers=30, heads=9, kv_heads=3, feed_forward=1536, vocabulary=49_152, window=2048
     ),
 }
-"""Name -> shape: 0.4, 0.9, 4.2 and 135 million weights at most. "medium" is near the embedded model, "135m" has the
-shape of SmolLM2-135M."""
+"""Name -> shape: 0.06, 0.4, 0.9, 4.2 and 135 million weights at most. "nano" is for comparisons on a CPU, "medium" is
+near the embedded model, "135m" has the shape of SmolLM2-135M."""

@@ -20,7 +20,7 @@ BASE = Path("base")
     ("given", "why"),
     [
         ({"peers": 1}, "peers must be in 2..64, got 1"),
-        ({"steps": 100}, "steps must be a multiple of 16"),
+        ({"steps": 100}, r"steps must be a multiple of round_steps \(16\), got 100"),
         ({"learning_rates": (1e-3, 0.0)}, r"learning_rates must be in \(0, 1\], got 0"),
         ({"learning_rates": ()}, "learning_rates must be different rates"),
         ({"learning_rates": (1e-3, 1e-3)}, "learning_rates must be different rates"),
@@ -34,11 +34,12 @@ def test_a_comparison_that_cannot_be_run_is_refused(given: dict[str, Any], why: 
 
 @pytest.mark.parametrize("name", ARMS)
 def test_every_arm_takes_the_same_steps_on_text_that_is_read_once(name: str) -> None:
-    config = PretrainConfig(steps=96)
+    config = PretrainConfig(steps=96, round_steps=24)
 
     scenario = scenario_of(config, ARMS[name], BASE, 5e-3)
 
     assert scenario.steps == 96
+    assert (scenario.round.steps, scenario.round.rounds) == (24, 4)
     assert scenario.training.order == "once"
     windows = scenario.data.partition.train_tokens // scenario.data.window_tokens
     assert windows == 96 * scenario.training.batch_windows, "all of the text, and nothing twice"

@@ -29,7 +29,7 @@ def test_every_arm_is_listed_with_what_it_is() -> None:
     ("arguments", "why"),
     [
         (["--arms", "al"], "unknown 'al'; known are alone, all"),
-        (["--steps", "100"], "steps must be a multiple of 16"),
+        (["--steps", "100"], "steps must be a multiple of round_steps"),
         (["--peers", "1"], "peers must be in 2..64, got 1"),
     ],
 )
