@@ -128,8 +128,9 @@ def saved(now: LearnerState, config: LearnerConfig, names: Fingerprints) -> Cont
     )
     # Outer momentum is of moves from there.
     needed = config.sends_start or "progress" in config.evidence or config.outer != "none"
-    # Tensors that local steps did not touch are the same object in both, and are saved once.
+    # Tensors that local steps did not touch are the same object in both, and are saved once; likewise at an average.
     start = {name: value for name, value in now.start.items() if needed and value is not now.state[name]}
+    average = {name: value for name, value in now.average.items() if value is not now.state[name]}
     mass = pushed.mass.arrays() if pushed else {}
     return Content.of(
         encode_snapshot(
@@ -141,7 +142,7 @@ def saved(now: LearnerState, config: LearnerConfig, names: Fingerprints) -> Cont
                 moments.second,
                 mass,
                 now.momentum,
-                now.average,
+                average,
                 announced.update.data if announced else b"",
             )
         )
@@ -177,7 +178,9 @@ def resumed(content: Content, blueprint: Blueprint, names: Fingerprints) -> Lear
         header.gates,
         {name: snapshot.outer[name] for name in adapter if name in snapshot.outer},
         header.moved_round,
-        {name: snapshot.average[name] for name in adapter if name in snapshot.average},
+        {name: snapshot.average.get(name, value) for name, value in adapter.items()}
+        if header.averaged
+        else {},
         header.averaged,
         Announced(Content.of(snapshot.announced), header.exponents) if snapshot.announced else None,
     )

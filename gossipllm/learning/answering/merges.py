@@ -12,7 +12,6 @@ import msgspec
 import numpy as np
 
 from gossipllm.learning.answering.memory import LearnerMemory
-from gossipllm.learning.iterate_average import without_average
 from gossipllm.learning.jobs import Task, losses_of
 from gossipllm.learning.learner_state import LearnerState, resumed
 from gossipllm.work import (
@@ -65,7 +64,7 @@ def restored(memory: LearnerMemory, request: Restore) -> Task[Merged | Failed]:
     # Before it is measured, because pruning may have lowered the rank since, and the fleet is that of the rank.
     restored = resumed(request.snapshot, configured, memory.fingerprints)
     # What was announced stays so.
-    memory.become(replace(without_average(restored), round=memory.round, announced=before.announced))
+    memory.become(replace(restored, round=memory.round, announced=before.announced))
     try:
         test_loss = yield from memory.measuring.test_loss(memory.state)
         trust_losses_W = yield from memory.own_trust_losses()

@@ -7,8 +7,8 @@ because it may settle on them (`SettleConfig.average`). For a peer that trains a
 unlimited patience.
 
 Two averages of a peer's own iterates, taken after the local steps of each round, compete in the same way: the mean of
-all, and the exponential moving average. They are measured beside the run and change nothing in it. Averaging away the
-noise of steps is the dullest thing that merging does, and a device can do it alone.
+all, and an exponential moving average of some three rounds. They are measured beside the run and change nothing in it.
+Averaging away the noise of steps is the dullest thing that merging does, and a device can do it alone.
 
 Axes: W windows.
 """
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gossipllm.config import LearnerConfig
-from gossipllm.learning.iterate_average import between, weight_of
+from gossipllm.learning.iterate_average import between
 from gossipllm.learning.jobs import LossJob
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
@@ -37,9 +37,12 @@ from sim.world.trace import Happened
 from wire.digest import Content
 from wire.floats import F32
 
+SHORT: Final = 0.7
+"""What each round keeps of the moving average. A peer's own remembers longer (`iterate_average.DECAY`)."""
+
 AVERAGES: Final[Mapping[str, Callable[[int], float]]] = {
     "mean": lambda count: 1 / count,
-    "ema": weight_of,
+    "ema": lambda count: max(1 / count, 1 - SHORT),
 }
 """Name -> the weight of iterate number `count`, from 1 on, against the average so far."""
 

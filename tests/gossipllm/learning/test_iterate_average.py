@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gossipllm.config import LearnerConfig
-from gossipllm.learning.iterate_average import DECAY, weight_of
+from gossipllm.learning.iterate_average import DECAY, between, weight_of
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import answer
 from gossipllm.model.adapter.names import State
@@ -51,7 +51,7 @@ def same(one: State, other: State) -> bool:
 
 def test_the_first_iterates_count_equally_and_later_ones_a_fixed_share() -> None:
     assert [weight_of(count) for count in (1, 2, 3)] == [1.0, 0.5, pytest.approx(1 / 3)]
-    assert weight_of(10) == weight_of(1000) == pytest.approx(1 - DECAY)
+    assert weight_of(20) == weight_of(1000) == pytest.approx(1 - DECAY)
 
 
 def test_it_is_the_average_of_the_adapters_after_each_round(config: Config) -> None:
@@ -74,7 +74,30 @@ def test_its_loss_is_that_of_a_learner_that_goes_back_to_it(config: Config) -> N
     _, back = answer(learner, Restore(request=3, snapshot=average.snapshot), silent)
     assert isinstance(back, Merged)
     assert back.trust_loss == pytest.approx(average.trust_loss, abs=1e-6)
-    assert train(learner, 2, -math.inf).average is None, "a new average begins"
+
+
+def test_who_goes_back_to_it_goes_on_with_it(config: Config) -> None:
+    learner = opened(config())
+    train(learner, 0, -math.inf)
+    average = average_of(train(learner, 1, -math.inf)).snapshot
+    answer(learner, Restore(request=3, snapshot=average), silent)
+    two, after = learner.state, average_of(train(learner, 2, -math.inf))
+    three: State = {name: between(value, learner.state[name], 1 / 3) for name, value in two.items()}
+    assert same(decode_snapshot(after.snapshot.data).adapter, three)
+    assert decode_snapshot(average.data).average == {}, "it is the adapter, and is stored once"
+
+
+def test_who_goes_back_to_an_earlier_state_goes_on_with_the_average_of_that_time(config: Config) -> None:
+    learner = opened(config())
+    train(learner, 0, -math.inf)
+    earlier = train(learner, 1, -math.inf).snapshot
+    want = average_of(train(learner, 2, -math.inf))
+    for round_ in (3, 4):
+        train(learner, round_, -math.inf)
+    answer(learner, Restore(request=3, snapshot=earlier), silent)
+    found = average_of(train(learner, 2, -math.inf))
+    wanted, got = (decode_snapshot(one.snapshot.data).adapter for one in (want, found))
+    assert same(wanted, got)
 
 
 def test_it_is_measured_only_where_steps_end_at_the_loss_that_is_asked_for_or_above(config: Config) -> None:
