@@ -1,12 +1,13 @@
 """What a round costs beside training: four peers on loopback, 1.0 M parameters in float32, all pull from all.
 
-    python benchmarks/round_overhead.py [--peers 4] [--parameters 1000000] [--rounds 5] [--no-disk]
+    python benchmarks/round_overhead.py [--peers 4] [--parameters 1000000] [--rounds 5] [--no-disk] [--against hivemind]
 
 Each peer is a process with the real core, driver, libp2p host and store; only the learner is a stand-in: it has its
 next update ready, and merges by the plain mean. A round lasts from when the last peer has merged to when the
 last one has merged again: signing, saving the announcement and the update, gossip, pulling 4 MB from each of the
 others (verified), checking the numbers, averaging, saving again. Beside it, in the same processes and the same
-run, the same bytes over raw TCP sockets: what the machine can do at all.
+run, the same bytes over raw TCP sockets: what the machine can do at all; and with `--against hivemind` the rounds of
+hivemind's averager (`hivemind_rounds.py`), half of them before this project's and half after.
 
 On a busy machine a peer may merge without an update that came too late. Such a round did less, so it does not count;
 how many were left out is printed.
@@ -17,11 +18,9 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import socket
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +29,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import hivemind_rounds
 import numpy as np
+import raw_tcp
 import trio
 
 from wire.units import Offer, Schema, Unit, decode_offered, encode_offered
@@ -46,23 +47,33 @@ def main() -> None:
     parser.add_argument("--parameters", type=int, default=PARAMETERS)
     parser.add_argument("--rounds", type=int, default=5, help="warm rounds; one more goes before them")
     parser.add_argument("--no-disk", action="store_true", help="keep no state: what the network alone takes")
+    parser.add_argument("--against", choices=["hivemind"])
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.against and (why := hivemind_rounds.missing()):
+        parser.exit(2, f"{why}\n")
+    theirs = _hivemind(options)
     context = multiprocessing.get_context("spawn")
     pipes: list[Any] = []
     processes: list[Any] = []
     with tempfile.TemporaryDirectory() as folder:
         for index in range(options.peers):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_peer, args=(index, options, folder, theirs), daemon=True)
+            ours, its = context.Pipe()
+            process = context.Process(target=_peer, args=(index, options, folder, its), daemon=True)
             process.start()
             pipes.append(ours)
             processes.append(process)
-        raw = _raw_phase(pipes, options)
+        raw = raw_tcp.rounds_s(pipes, rounds=options.rounds)
         results = _gossip_phase(pipes)
         for process in processes:
             process.join(10)
-    _print(options, raw, results)
+    _print(options, raw, results, [*theirs, *_hivemind(options)])
+
+
+def _hivemind(options: argparse.Namespace) -> list[float]:
+    if not options.against:
+        return []
+    return hivemind_rounds.rounds_s(peers=options.peers, parameters=options.parameters, rounds=options.rounds)
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,9 @@ class _Result:
     """Rounds that were merged without an update."""
 
 
-def _print(options: argparse.Namespace, raw: list[float], results: list[_Result]) -> None:
+def _print(
+    options: argparse.Namespace, raw: list[float], results: list[_Result], theirs: list[float]
+) -> None:
     size_mb = 4 * options.parameters / 1e6
     ends = [max(times) for times in zip(*(one.merged_at for one in results), strict=True)]
     left_out = {number for one in results for number in one.incomplete}
@@ -99,6 +112,7 @@ def _print(options: argparse.Namespace, raw: list[float], results: list[_Result]
         "cpu_s": sum(one.cpu_s for one in results) / options.rounds,
         "left_out": len(all_rounds) - len(rounds),
         "first_round_s": max(one.first_round_s for one in results),
+        **({"hivemind_s": statistics.median(theirs)} if theirs else {}),
     }
     if options.json:
         print(json.dumps({**figures, "disk": not options.no_disk, "rounds_s": rounds}))
@@ -109,6 +123,11 @@ def _print(options: argparse.Namespace, raw: list[float], results: list[_Result]
     print("raw TCP, same bytes, same run   {raw_tcp_s:.3f} s".format(**figures))
     print("gossipllm, warm round           {round_s:.3f} s, {times_raw:.1f} times raw".format(**figures))
     print(f"  each round                    {listed}")
+    if theirs:
+        ratio = figures["round_s"] / figures["hivemind_s"]
+        print(
+            f"hivemind, warm round            {figures['hivemind_s']:.3f} s, gossipllm takes {ratio:.2f} times as long"
+        )
     if len(rounds) < len(all_rounds):
         print(f"  left out, an update was late  {len(all_rounds) - len(rounds)}")
     print("  announce, pull, check         {gather_s:.3f} s".format(**figures))
@@ -119,70 +138,6 @@ def _print(options: argparse.Namespace, raw: list[float], results: list[_Result]
             **figures
         )
     )
-
-
-# -- raw sockets ------------------------------------------------------------------------------------
-
-
-def _raw_phase(pipes: list[Any], options: argparse.Namespace) -> list[float]:
-    ports = [pipe.recv() for pipe in pipes]
-    times: list[float] = []
-    for pipe in pipes:
-        pipe.send(ports)
-    for _ in range(options.rounds + 1):
-        for pipe in pipes:
-            pipe.recv()
-        began = time.perf_counter()
-        for pipe in pipes:
-            pipe.send("go")
-        for pipe in pipes:
-            pipe.recv()
-        times.append(time.perf_counter() - began)
-    return times[1:]
-
-
-def _raw_peer(index: int, options: argparse.Namespace, pipe: Connection) -> None:
-    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-    pipe.send(listener.getsockname()[1])
-    ports: list[int] = pipe.recv()
-    data = bytes(4 * options.parameters)
-    others = [port for k, port in enumerate(ports) if k != index]
-
-    def serve() -> None:
-        for _ in range(len(others)):
-            connection, _ = listener.accept()
-            threading.Thread(target=_answer, args=(connection, data, options.rounds + 1), daemon=True).start()
-
-    threading.Thread(target=serve, daemon=True).start()
-    sockets = [socket.create_connection(("127.0.0.1", port)) for port in others]
-    for _ in range(options.rounds + 1):
-        pipe.send("ready")
-        pipe.recv()
-        pulls = [threading.Thread(target=_fetch, args=(one, len(data))) for one in sockets]
-        for pull in pulls:
-            pull.start()
-        for pull in pulls:
-            pull.join()
-        pipe.send("done")
-    for one in sockets:
-        one.close()
-    listener.close()
-
-
-def _answer(connection: socket.socket, data: bytes, times: int) -> None:
-    with connection:
-        for _ in range(times):
-            if not connection.recv(1):
-                return
-            connection.sendall(data)
-
-
-def _fetch(connection: socket.socket, size: int) -> None:
-    connection.sendall(b"?")
-    buffer = bytearray(size)
-    view, got = memoryview(buffer), 0
-    while got < size:
-        got += connection.recv_into(view[got:])
 
 
 # -- gossip -----------------------------------------------------------------------------------------
@@ -200,7 +155,7 @@ def _gossip_phase(pipes: list[Any]) -> list[_Result]:
 
 
 def _peer(index: int, options: argparse.Namespace, folder: str, pipe: Connection) -> None:
-    _raw_peer(index, options, pipe)
+    raw_tcp.peer(index, pipe, parameters=options.parameters, rounds=options.rounds)
     join = pipe.recv()
     began = time.perf_counter()
     trio.run(_gossip_peer, index, options, Path(folder), join, pipe, began)
