@@ -101,7 +101,12 @@ ARMS: Final[dict[str, Arm]] = {
         rate=0.7,
     ),
     "pairs": Arm(
-        about="two partners by lot in each round, momentum (NoLoCo)",
+        about="the mean with two partners by lot in each round",
+        method="s2+noguard",
+        partners=2,
+    ),
+    "noloco": Arm(
+        about="as pairs, with momentum (NoLoCo)",
         method="s2+noguard+noloco",
         partners=2,
         momentum=0.5,
@@ -109,18 +114,14 @@ ARMS: Final[dict[str, Arm]] = {
     ),
     "sparse": Arm(
         about="as pairs, of each update the 3 % that moved most",
-        method="s2+noguard+noloco",
+        method="s2+noguard",
         partners=2,
         packing="sparse",
-        momentum=0.5,
-        rate=0.7,
     ),
     "churn": Arm(
         about=f"as pairs, each peer away {AWAY:.0%} of the time",
-        method="s2+noguard+noloco",
+        method="s2+noguard",
         partners=2,
-        momentum=0.5,
-        rate=0.7,
         churn=True,
     ),
 }
