@@ -22,8 +22,10 @@ Mixing: TypeAlias = Literal["parameters", "updates", "push-sum", "beside", "rout
 Outer: TypeAlias = Literal["none", "nesterov", "noloco"]
 """What a merge's move becomes before it is taken (`MergeConfig.outer`)."""
 
-Also: TypeAlias = Literal["", "distil", "self-distil", "reference-text"]
+Also: TypeAlias = Literal["", "distil", "distil-text", "self-distil", "reference-text"]
 """What a round does on the reference set after its merge (`MergeConfig.also`)."""
+TAUGHT: Final[frozenset[Also]] = frozenset({"distil", "distil-text"})
+"""Those in which neighbours teach."""
 
 Toward: TypeAlias = Literal["predictions", "changes"]
 """What of a teacher is learned (`MergeConfig.distil_toward`)."""

@@ -71,8 +71,9 @@ class LearnerConfig:
 
     also: Also = ""
     """What follows a merge: nothing; "distil", steps toward the predictions of the members of its row on the reference
-    set (`gossipllm.learning.distilling`); or as controls "self-distil", toward this peer's own predictions of before
-    the merge, and "reference-text", toward the text of that set itself."""
+    set (`gossipllm.learning.distilling`); "distil-text", toward these and as much toward the text of that set, as
+    FedMKT's loss has both (2406.02224); or as controls "self-distil", toward this peer's own predictions of before
+    the merge, and "reference-text", toward the text of that set alone."""
 
     distil_share: float = 0.25
     """Most of the cost of a round's local steps that distilling takes, 0.01 to 1."""

@@ -134,9 +134,11 @@ class Distilling:
             return None
         teachers: tuple[Teacher, ...]
         match self._config.also:
-            case "distil":
+            case "distil" | "distil-text":
                 anatomy = merged.blueprint.anatomy
                 teachers = self._teachers.of(request.lessons, neighbours, anatomy)
+                if self._config.also == "distil-text":
+                    teachers = self._teachers.with_text(teachers)
             case "self-distil":
                 teachers = of_own((yield from own_predictions())) if moved else ()
             case "reference-text":

@@ -65,12 +65,25 @@ class Teachers:
                 found.append(teacher)
         return tuple(found)
 
+    def with_text(self, teachers: Sequence[Teacher]) -> tuple[Teacher, ...]:
+        """These teachers, and the reference text as one that weighs as much as all of them."""
+        weight = sum(one.weight for one in teachers) or 1.0
+        return (*teachers, self._text(weight, outcomes=self._reference.shape.top))
+
     def of_text(self) -> tuple[Teacher, ...]:
-        """The reference text itself as a teacher: certain of each next token."""
-        windows_WT = self._reference.windows_WT
-        true_R = windows_WT[:, 1:][bearing(windows_WT)].astype(np.uint32)
-        nothing_R = np.zeros(len(true_R), np.float32)
-        return (Teacher(1.0, SparseRows(true_R[:, None], nothing_R[:, None], nothing_R)),)
+        """The reference text itself as a teacher."""
+        return (self._text(1.0, outcomes=1),)
+
+    def _text(self, weight: float, *, outcomes: int) -> Teacher:
+        """A teacher that is certain of each next token, and names so many outcomes."""
+        windows_WT, vocabulary = self._reference.windows_WT, self._reference.shape.vocabulary
+        true_R = windows_WT[:, 1:][bearing(windows_WT)].astype(np.int64)
+        ids_RK = (true_R[:, None] + np.arange(outcomes)) % vocabulary
+        logp_RK = np.full(ids_RK.shape, -np.inf, np.float32)
+        logp_RK[:, 0] = 0.0
+        return Teacher(
+            weight, SparseRows(ids_RK.astype(np.uint32), logp_RK, np.zeros(len(ids_RK), np.float32))
+        )
 
     def symbols(self, teachers: Sequence[Teacher]) -> NDArray[np.int64] | None:
         """The symbol of each token, where some teachers speak of bytes."""

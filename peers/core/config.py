@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gossipllm.config import LearnerConfig, TrainingConfig
+from gossipllm.config.choices import TAUGHT
 from peers.core.events import PeerId
 from peers.core.plateau import NEVER_SETTLES, SettleConfig
 from trust.rows.config import strategy_of
@@ -246,7 +247,7 @@ class CoreConfig:
     def distils(self) -> bool:
         """Whether this peer learns from the predictions of its row's members. Only from those that were held against
         their updates, so that what is forged teaches nothing."""
-        return self.learner.also == "distil" and self.confirms and self.defence.bind_rows > 0
+        return self.learner.also in TAUGHT and self.confirms and self.defence.bind_rows > 0
 
     @property
     def settles(self) -> bool:

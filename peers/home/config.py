@@ -115,8 +115,9 @@ class MergeConfig:
     """What follows a merge: nothing, or "distil": steps toward the predictions that the members of its row published,
     on the rows of the reference set where they give the true next token a higher probability than this peer does. They
     are undone unless they lower the trust loss. Predictions are then fetched whatever the strategy compares. Needs the
-    guard with defence.confirm and defence.bind_rows. Controls: "self-distil" steps toward this peer's own predictions
-    of before the merge, "reference-text" toward the text of the reference set itself. Peers may differ in it."""
+    guard with defence.confirm and defence.bind_rows. With "distil-text" half of the aim is that text, and all
+    of it where no neighbour predicts better. Controls: "self-distil" steps toward this peer's own predictions of before
+    the merge, "reference-text" toward the text of the reference set alone. Peers may differ in it."""
 
     distil_share: float = 0.25
     """Most of the cost of a round's local steps that distilling takes, with its measurements, counted in tokens through

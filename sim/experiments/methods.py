@@ -221,6 +221,10 @@ CHANGES: Final[dict[str, tuple[str, dict[str, Any]]]] = {
         "after each merge, steps toward what the members of its row predict on the reference set",
         {"also": "distil"},
     ),
+    "distiltext": (
+        "as +distil, and as much toward the text of the reference set itself",
+        {"also": "distil-text"},
+    ),
     "selfdistil": (
         "the control of +distil: steps toward what the peer itself predicted before the merge",
         {"also": "self-distil"},

@@ -162,7 +162,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "outer_momentum": (_OUTER,),
     "outer_rate": (_OUTER,),
     "distil_share": (
-        Rule(lambda _, m: bool(m.also), "only methods +distil, +selfdistil and +reftext distil"),
+        Rule(lambda _, m: bool(m.also), "only methods +distil, +distiltext, +selfdistil and +reftext distil"),
     ),
     "packing": (
         Rule(_has_row, "nothing is merged by a row"),

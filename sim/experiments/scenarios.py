@@ -141,8 +141,8 @@ class Scenario:
     """For methods +nesterov and +noloco: how much of a move is taken, above 0 to 2 (`LearnerConfig.outer_rate`)."""
 
     distil_share: float = 0.25
-    """For methods +distil, +selfdistil and +reftext: most of the cost of a round's local steps that distilling takes,
-    0.01 to 1 (`LearnerConfig.distil_share`)."""
+    """For methods +distil, +distiltext, +selfdistil and +reftext: most of the cost of a round's local steps that
+    distilling takes, 0.01 to 1 (`LearnerConfig.distil_share`)."""
 
     packing: Packing = "whole"
     """How finely updates are rounded, so that they travel packed: "fine", "normal", "tight" or "sparse"; "whole" for

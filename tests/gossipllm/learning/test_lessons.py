@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from gossipllm.config import LearnerConfig, ReferenceConfig, TrainingConfig
@@ -119,3 +120,27 @@ def test_the_control_learns_the_reference_text_itself_without_any_neighbour(conf
     assert done is not None
     assert done.taught == done.rows
     assert done.kl_after < done.kl_before
+
+
+def test_the_reference_text_teaches_beside_a_neighbour_and_on_every_row(config: Config) -> None:
+    alone, both = opened(config), opened(config, also="distil-text")
+    done: list[Distilled] = []
+    for learner in (alone, both):
+        trained(learner)
+        found = taught(learner, Lesson(weight=0.5, update=None, evidence=in_bytes(learner), in_bytes=True))
+        assert found is not None
+        done.append(found)
+    assert done[0].taught < done[0].rows
+    assert done[1].taught == done[1].rows
+    assert done[1].kl_after < done[1].kl_before
+
+
+def test_where_no_neighbour_teaches_the_reference_text_does(config: Config) -> None:
+    found: list[Distilled | None] = []
+    for also in ("distil-text", "reference-text", "distil"):
+        learner = opened(config, also=also)
+        trained(learner)
+        done = taught(learner)
+        found.append(done and msgspec.structs.replace(done, seconds=0.0))
+    assert found[0] == found[1]
+    assert found[2] is None

@@ -77,7 +77,7 @@ def refusal(name: str, change: str) -> str:
         return "no row to weigh"
     if change == "alone" and name in WITHOUT_ROWS:
         return "no row to record"
-    if change in ("distil", "selfdistil", "reftext") and (
+    if change in ("distil", "distiltext", "selfdistil", "reftext") and (
         method_named(name).guard is False or name in WITHOUT_ROWS
     ):
         return "distilling needs a row"

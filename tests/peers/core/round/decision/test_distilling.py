@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from gossipllm.config import LearnerConfig
+from gossipllm.config.choices import TAUGHT
 from gossipllm.work import Confirm, Confirmation, Confirmed, Evaluate, Merge, Merged
 from peers.core.config import DefenceConfig
 from peers.core.effects import Effect, Pull
@@ -70,7 +71,8 @@ def fetched(bench: Bench, other: RemotePeer) -> set[bytes]:
 
 def test_predictions_are_fetched_where_they_are_distilled_and_not_compared(others: list[RemotePeer]) -> None:
     ann, *_ = others
-    assert fetched(bench_of(), ann) >= {ann.update.digest, ann.evidence.digest}
+    for also in TAUGHT:
+        assert fetched(bench_of(LearnerConfig(also=also)), ann) >= {ann.update.digest, ann.evidence.digest}
     assert ann.evidence.digest not in fetched(bench_of(LearnerConfig()), ann)
     assert ann.evidence.digest not in fetched(bench_of(LearnerConfig(also="self-distil")), ann)
 
