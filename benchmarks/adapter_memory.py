@@ -70,10 +70,10 @@ def run_case(settings: dict[str, Any], options: argparse.Namespace) -> dict[str,
     )
     from gossipllm.learning.learner_pool import answer
     from gossipllm.learning.preflight.model import examined
-    from gossipllm.model.heap import release_tensors_at_once
+    from gossipllm.model.heap import SMALL_BYTES, release_tensors_at_once
     from gossipllm.work import Open, Train, Trained
 
-    release_tensors_at_once()
+    release_tensors_at_once(SMALL_BYTES)
     before = _peak()
     config = LearnerConfig(
         model=ModelConfig(

@@ -128,6 +128,7 @@ def _print(
         print(
             f"hivemind, warm round            {figures['hivemind_s']:.3f} s, gossipllm takes {ratio:.2f} times as long"
         )
+        print(f"  an all-reduce of              {2 * (options.peers - 1) * size_mb:.0f} MB")
     if len(rounds) < len(all_rounds):
         print(f"  left out, an update was late  {len(all_rounds) - len(rounds)}")
     print("  announce, pull, check         {gather_s:.3f} s".format(**figures))

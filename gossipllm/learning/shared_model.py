@@ -19,7 +19,7 @@ from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.placement import Attached, attach
 from gossipllm.model.contexts.held import check_held, packer
 from gossipllm.model.contexts.packed_base import HeldPacked
-from gossipllm.model.heap import release_tensors_at_once
+from gossipllm.model.heap import LARGE_BYTES, SMALL_BYTES, release_tensors_at_once
 from gossipllm.model.loading.models import (
     Base,
     base_fingerprint,
@@ -83,8 +83,8 @@ def load_shared_model(config: LearnerConfig, on_phase: OnPhase, *, alone: bool =
     """
     on_phase("model", 1)
     check_held(config.model)
-    if alone and config.layers.memory_mb:
-        release_tensors_at_once()
+    if alone:
+        release_tensors_at_once(SMALL_BYTES if config.layers.memory_mb else LARGE_BYTES)
     windows = PACKED_BITS.get(config.layers.context) if alone else None
     packs = config.model.held != "whole" or windows is not None
     base, weights = open_base(config.model) if packs else (load_base(config.model), None)

@@ -20,6 +20,7 @@ from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.model.blocks import blocks_of, linears_of
 from gossipllm.model.contexts.config import BlockWindow
 from gossipllm.model.contexts.quantised import packed_in
+from gossipllm.model.heap import LARGE_BYTES, SMALL_BYTES
 from gossipllm.text.windows import load_splits
 from gossipllm.work import (
     Evaluate,
@@ -254,11 +255,11 @@ def test_memory_is_estimated_by_what_is_held(config: Config) -> None:
 
 
 @pytest.mark.parametrize("memory_mb", [0, 1000])
-def test_a_device_opens_such_a_base_and_gives_memory_back_where_it_is_bounded(
+def test_a_device_opens_such_a_base_and_gives_back_smaller_tensors_where_memory_is_bounded(
     config: Config, memory_mb: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given_back: list[bool] = []
-    monkeypatch.setattr(shared_model, "release_tensors_at_once", lambda: given_back.append(True))
+    given_back: list[int] = []
+    monkeypatch.setattr(shared_model, "release_tensors_at_once", given_back.append)
     told: list[Progress] = []
     layers = LayersConfig(count=0 if memory_mb else 1, memory_mb=memory_mb, context="int8")
     asked = Open(request=1, config=config("llama", layers=layers), snapshot=None)
@@ -268,5 +269,5 @@ def test_a_device_opens_such_a_base_and_gives_memory_back_where_it_is_bounded(
     assert isinstance(reply, Opened), reply
     assert learner is not None
     assert all(packed_in(block) for block in blocks_of(learner.shared.base.model))
-    assert bool(given_back) == (memory_mb > 0)
+    assert given_back == [SMALL_BYTES if memory_mb else LARGE_BYTES]
     assert told[0].phase == "model"
