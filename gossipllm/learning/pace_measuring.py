@@ -24,6 +24,7 @@ from gossipllm.learning.passes.step_memory import step_memory
 from gossipllm.learning.preflight.model import update_bytes
 from gossipllm.learning.shared_model import SharedModel, load_shared_model, load_text
 from gossipllm.model.adapter.blueprint import Blueprint
+from gossipllm.model.blocks import stated_width
 from gossipllm.text.windows import Splits
 from gossipllm.work import Answer, Failed, Merge, Open, Progress, Request, Train, Trained
 from trust.errors import UserMistake
@@ -50,6 +51,8 @@ class Measured:
     """Seconds of measuring and saving in a round without neighbours."""
     update_bytes: int
     text_tokens: int
+    width: int
+    """Of the model's hidden states."""
     peak_bytes: int
     seconds: float
 
@@ -93,6 +96,7 @@ def measured(config: LearnerConfig, *, seconds: float, on_phase: Callable[[str, 
         other_s=_other_s(learner),
         update_bytes=update_bytes(blueprint),
         text_tokens=int(splits.train_WT.size),
+        width=stated_width(shared.base.model),
         peak_bytes=peak_memory(),
         seconds=time.monotonic() - began,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 from sim.study.course import OBJECTIVES, CellCourse, Spent, spent_to
@@ -27,13 +28,13 @@ class Effect:
 def effects_of(
     cells: Mapping[Setting, CellCourse], axes: Mapping[str, Sequence[Any]], target: float
 ) -> list[Effect]:
-    """Of numbers from each value to the next, of names from the first to each other. Pairs of which neither came to the
-    target say nothing."""
+    """Of numbers from each value to all larger ones, of names from the first to each other. Pairs of which neither came
+    to the target say nothing."""
     spent = {one: spent_to(cell.course, target) for one, cell in cells.items()}
     found: list[Effect] = []
     for axis, values in axes.items():
-        befores = values[:-1] if axis in NUMBERS else [values[0]] * (len(values) - 1)
-        for before, after in zip(befores, values[1:], strict=True):
+        steps = combinations(values, 2)
+        for before, after in steps if axis in NUMBERS else ((values[0], other) for other in values[1:]):
             ratios = [
                 _ratios(spent[one], spent[other])
                 for one in cells

@@ -18,9 +18,9 @@ from sim.study.settings import NUMBERS, Setting, allowed, moved
 
 
 def middle(axes: Mapping[str, Sequence[Any]]) -> Setting:
-    """The setting that is measured first: the middle of each axis of numbers, the first of each axis of names."""
+    """The setting that is measured first: the lower middle of each axis of numbers, the first of each axis of names."""
     return Setting(
-        **{axis: values[len(values) // 2 if axis in NUMBERS else 0] for axis, values in axes.items()}
+        **{axis: values[(len(values) - 1) // 2 if axis in NUMBERS else 0] for axis, values in axes.items()}
     )
 
 

@@ -127,7 +127,7 @@ class Setting:
 
 AXES: Final[dict[str, tuple[Any, ...]]] = {
     "batch": (1, 2, 4, 8),
-    "rate": (1e-3, 4e-3, 1.6e-2),
+    "rate": (1e-3, 4e-3, 1.6e-2, 6.4e-2),
     "tokens": (512, 2048),
     "schedule": (FALLING, FLAT),
     "merge": tuple(MERGINGS),

@@ -43,6 +43,9 @@ class PaperWork:
     parameters: int = 4_262_144
     """Of the model, at least 1."""
 
+    width: int = 256
+    """Width of the model's hidden states, 1 to 1,000,000. The learning rate falls with it."""
+
     full: bool = False
     """Whether all weights are trained, not an adapter."""
 
@@ -69,6 +72,8 @@ class PaperWork:
             value: int = getattr(self, name)
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
+        if not 1 <= self.width <= 1_000_000:
+            raise ValueError(f"width must be in 1..1000000, got {self.width}")
         if not 8 <= self.window_tokens <= 131_072:
             raise ValueError(f"window_tokens must be in 8..131072, got {self.window_tokens}")
         if not 0 <= self.neighbours <= 256:
@@ -141,6 +146,7 @@ class PaperFleet:
             update_bytes=1e3 * work.update_kb,
             neighbours=work.neighbours,
             budget_tokens=work.tokens,
+            width=work.width,
             law=replace(LAW, critical_tokens=work.critical_tokens),
         )
 

@@ -73,6 +73,8 @@ class Work:
     neighbours: int
     text_tokens: int = 0
     budget_tokens: int = 0
+    width: int = 0
+    """Of the model's hidden states, 0 where it is not known."""
     law: Law = LAW
 
 
@@ -137,7 +139,7 @@ def planned(device: Device, work: Work, *, round_s: float = 0.0) -> DevicePlan:
         accumulation=accumulation,
         batch_windows=batch,
         steps=steps,
-        learning_rate=float(f"{work.law.rate_at(batch * window):.2g}"),
+        learning_rate=float(f"{work.law.rate_at(batch * window, width=work.width):.2g}"),
         warmup_steps=max(1, round(WARM_TOKENS / (batch * window))),
         decay_steps=0,
         step_s=step_s,

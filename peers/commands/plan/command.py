@@ -70,7 +70,7 @@ def plan(
     A fleet (all keys of a device but name have defaults, as all of [work]):
       [work]
       tokens = 10_000_000      of all devices together
-      parameters = 4_262_144   full = false
+      parameters = 4_262_144   full = false        width = 256
       window_tokens = 128      update_kb = 315      neighbours = 4
       held_mb = 15             token_kb = 82        critical_tokens = 640
       [[devices]]

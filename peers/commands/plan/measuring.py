@@ -79,6 +79,7 @@ def measured_subject(
         neighbours=neighbours_of(entries) or min(_NEIGHBOURS, config.round.most_partners),
         text_tokens=found.text_tokens,
         budget_tokens=tokens,
+        width=found.width,
     )
     why = f" ({meter.why_not})" if meter.why_not else ""
     return Subject(device, work, found, pace, link_from, f"{method}{why}")

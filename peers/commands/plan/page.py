@@ -65,7 +65,7 @@ def _reasons(plan: DevicePlan, subject: Subject) -> Iterator[str]:
         yield f"micro-batch: {counted(plan.micro_windows, 'window')} at a time, because no more fit"
     if plan.form.settings:
         yield f"{plan.form.name}: with less saving, not one window would fit"
-    yield "learning rate: that of the default batch, times the root of what is beyond it"
+    yield "learning rate: fitted to small models alone; it rises with the batch and falls with the width"
     share = _percent(plan.exchange_s / plan.round_s)
     yield f"steps: exchange and measuring take {plan.exchange_s:.1f} s, {share} of a round;"
     yield "  10 % are aimed at, but a round reads the text at most once"

@@ -148,3 +148,26 @@ def test_a_kind_counts_as_often_as_there_are_devices() -> None:
     one, many = (planned_fleet([LAPTOP], [count], work) for count in (1, 10))
     assert many.seconds == pytest.approx(one.seconds / 10, rel=0.05)
     assert many.joules == pytest.approx(one.joules, rel=0.05)
+
+
+PHONE = replace(LAPTOP, name="phone", pace=StepPace(0.02, 1 / 150), memory_bytes=400e6, watts=4.0)
+GPU = replace(LAPTOP, name="GPU", pace=StepPace(0.02, 1e-5), memory_bytes=80e9, watts=300.0)
+
+
+def test_a_phone_and_a_gpu_get_settings_of_their_own_without_a_number_being_touched() -> None:
+    work = replace(WORK, law=Law(), width=256)
+    phone, laptop, gpu = (planned(device, work) for device in (PHONE, LAPTOP, GPU))
+    assert phone.batch_windows <= laptop.batch_windows < gpu.batch_windows
+    assert phone.learning_rate < laptop.learning_rate < gpu.learning_rate
+    assert (phone.batch_windows, gpu.batch_windows) == (1, 9)
+    assert phone.memory_bytes <= PHONE.memory_bytes
+    # Ten steps of the default batch, however small the batch.
+    assert phone.warmup_steps * 128 == pytest.approx(10 * REFERENCE_TOKENS)
+
+
+@given(width=st.integers(1, 20_000))
+def test_wider_models_train_at_lower_rates_and_narrower_ones_at_no_higher_than_fitted(width: int) -> None:
+    law = Law()
+    rate = law.rate_at(REFERENCE_TOKENS, width=width)
+    assert rate == pytest.approx(law.rate * min(1.0, law.width / width))
+    assert law.rate_at(REFERENCE_TOKENS) == law.rate
