@@ -23,7 +23,7 @@ def cases_table(held: Sequence[Held]) -> Iterator[str]:
 def summary(held: Sequence[Held], cases: Sequence[Case]) -> Iterator[str]:
     count = len(held)
     for name, overs in (
-        ("the planner as it is", [one.planner_over for one in held]),
+        ("the planner as it is, whose law was fitted to such texts", [one.planner_over for one in held]),
         ("laws fitted without the case's text and device", [one.over for one in held]),
         ("the default settings", [one.default_over for one in held]),
     ):
