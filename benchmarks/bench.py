@@ -98,6 +98,11 @@ BENCHMARKS: Mapping[str, Benchmark] = {
         ("--seconds", "20", "--neighbours", "16"),
         (Line("an idle peer with 16 neighbours sends", "bytes/s", 2_000, lambda made: made["sent_bytes_s"]),),
     ),
+    "sparse": Benchmark(
+        "sparse_pulls.py",
+        (),
+        (Line("pulls that fail, 48 peers of degree 8", "%", 0, lambda made: 100 * made["failed_share"]),),
+    ),
     "sizes": Benchmark(
         "wire_sizes.py",
         ("--seeds", "0"),
@@ -205,7 +210,9 @@ def figures_of(benchmark: Benchmark) -> list[Figure]:
 def told(figure: Figure) -> str:
     if figure.value is None:
         return f"{figure.what:48} {figure.failure}"
-    beside = f"aim {figure.aim:>6.4g}   {figure.value / figure.aim:>5.2f} times its aim"
+    beside = f"aim {figure.aim:>6.4g}"
+    if figure.aim:
+        beside += f"   {figure.value / figure.aim:>5.2f} times its aim"
     return f"{figure.what:48} {figure.value:>9.4g} {figure.unit:11} {beside}"
 
 
