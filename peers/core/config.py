@@ -134,7 +134,7 @@ class DefenceConfig:
 
     credit: float = 2.0
     """How much the standing that a neighbour earned in earlier rounds counts in its weight, 0 to 4: the power of its
-    part of the median standing. Gains then count up to the median gain. 0 weighs by this round's gains alone. Needs
+    part of the typical standing. Gains then count up to the median gain. 0 weighs by this round's gains alone. Needs
     `confirm`. With 2, attackers that lower the loss in some rounds only had half the weight (sim/FINDINGS.md)."""
 
     fruitless: int = 3

@@ -6,7 +6,9 @@ in FedFomo (arXiv 2012.08565), and one that claims to be near gains nothing by t
 The gain of one round is a measurement with an error, and the largest of several is partly the luckiest. An update that
 moves this peer far in a direction of chance, as attackers' do, has the largest errors: it harms in one round and gives
 most in the next. So `by_credit` counts no gain above the median of the round, and lets earlier rounds, which were
-measured on other windows, speak as well: whoever has less standing than the median has less weight.
+measured on other windows, speak as well: whoever has less standing than the median has less weight. Those that were
+tried in vain count in that median, too. Otherwise a neighbour that is alone in a row because the others' measurements
+came out within their errors would be typical of itself, whatever it did before.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import math
 import statistics
 from collections.abc import Sequence
 from typing import TypeAlias
+
+from trust.rows.standing import has_seat, raised
 
 Row: TypeAlias = tuple[float, ...]
 
@@ -30,26 +34,33 @@ def by_gain(row: Row, gains: Sequence[float]) -> Row:
     return (1 - math.fsum(others), *others)
 
 
-def by_credit(row: Row, gains: Sequence[float], standings: Sequence[float], *, credit: float) -> Row:
-    """`by_gain`, where a gain counts up to the median of the gains, times (standing over the median standing, at most
-    1) to the power `credit`. With a `credit` of 0 it is `by_gain` itself.
+def by_credit(
+    row: Row, gains: Sequence[float], standings: Sequence[float], *, left: Sequence[float], credit: float
+) -> Row:
+    """`by_gain`, where a gain counts up to the median of the gains, and then each weight times (standing over the
+    typical standing, at most 1) to the power `credit`. With a `credit` of 0 it is `by_gain` itself.
 
-    `standings` are those of `trust.rows.standing` before this round. Of an even number the higher median standing
-    counts, so that a joining majority of newcomers takes no weight from those who are proven; where it is 0, standings
-    say nothing.
+    `standings` are those of `trust.rows.standing` before this round, `left` those of the neighbours that were tried
+    and left out. Typical are the median of the row, and, where it is higher, the median of the row and of those that
+    were left out and have a seat; beside the latter a neighbour counts as if it had gained once, so that a newcomer
+    that alone gives something is not shut out. Of an even number the higher median counts, so that a joining majority
+    of newcomers takes no weight from those who are proven. Where the median of the row is 0, it says nothing.
     """
     if not gains or credit == 0:
         return by_gain(row, gains)
-    typical, proven = statistics.median(gains), statistics.median_high(standings)
-    if proven == 0:
-        return by_gain(row, [min(gain, typical) for gain in gains])
-    return by_gain(
-        row,
-        [
-            min(gain, typical) * min(1.0, standing / proven) ** credit
-            for gain, standing in zip(gains, standings, strict=True)
-        ],
-    )
+    middle = statistics.median(gains)
+    row = by_gain(row, [min(gain, middle) for gain in gains])
+    seated = [standing for standing in left if has_seat(standing)]
+    here, everywhere = statistics.median_high(standings), statistics.median_high((*standings, *seated))
+    others = [
+        weight * min(_part(standing, here), _part(max(standing, raised(0.0)), everywhere)) ** credit
+        for weight, standing in zip(row[1:], standings, strict=True)
+    ]
+    return (1 - math.fsum(others), *others)
+
+
+def _part(standing: float, typical: float) -> float:
+    return min(1.0, standing / typical) if typical > 0 else 1.0
 
 
 def bounded(row: Row, seated: Sequence[bool], *, newcomers: float, own_share: float) -> Row:

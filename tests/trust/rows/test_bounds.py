@@ -41,12 +41,12 @@ def test_equal_gains_leave_a_row_as_it_is() -> None:
 
 
 def test_a_gain_counts_up_to_the_median_gain() -> None:
-    row = by_credit((0.1, 0.3, 0.3, 0.3), (0.01, 0.01, 0.05), (0.0, 0.0, 0.0), credit=2.0)
+    row = by_credit((0.1, 0.3, 0.3, 0.3), (0.01, 0.01, 0.05), (0.0, 0.0, 0.0), left=(), credit=2.0)
     assert row == pytest.approx((0.1, 0.3, 0.3, 0.3))
 
 
 def test_who_has_less_standing_than_the_median_has_less_weight_by_the_power() -> None:
-    row = by_credit((0.1, 0.3, 0.3, 0.3), (0.01, 0.01, 0.01), (1.0, 0.5, 0.25), credit=2.0)
+    row = by_credit((0.1, 0.3, 0.3, 0.3), (0.01, 0.01, 0.01), (1.0, 0.5, 0.25), left=(), credit=2.0)
     assert row == pytest.approx((0.1 + 0.3 * 0.75, 0.3, 0.3, 0.3 / 4))
 
 
@@ -55,16 +55,38 @@ def test_whoever_alternates_between_gain_and_harm_has_a_ninth_of_a_steady_neighb
     for round_ in range(4):
         steady = raised(steady)
         fickle = raised(fickle) if round_ % 2 == 0 else lowered(fickle)
-    row = by_credit((0.1, 0.45, 0.45), (0.01, 0.03), (steady, fickle), credit=2.0)
+    row = by_credit((0.1, 0.45, 0.45), (0.01, 0.03), (steady, fickle), left=(), credit=2.0)
     assert row[2] < row[1] / 9
 
 
+def test_who_is_alone_in_a_row_is_held_against_the_standing_of_those_that_were_tried_in_vain() -> None:
+    row, alone = (0.5, 0.5), ((0.01,), (0.25,))
+    assert by_credit(row, *alone, left=(1.0, 1.0, 0.5), credit=2.0) == pytest.approx((1 - 0.5 / 16, 0.5 / 16))
+    assert by_credit(row, (0.01,), (1.0,), left=(1.0, 1.0, 0.5), credit=2.0) == row
+
+
+def test_a_newcomer_that_alone_gives_something_beside_proven_neighbours_is_not_shut_out() -> None:
+    row = by_credit((0.5, 0.5), (0.01,), (0.0,), left=(0.5, 0.5), credit=2.0)
+    assert row == pytest.approx((1 - 0.5 / 4, 0.5 / 4))
+
+
+def test_an_only_neighbour_has_its_whole_weight_whatever_its_standing() -> None:
+    for standing in (0.0, 0.25, 1.0):
+        assert by_credit((0.5, 0.5), (0.01,), (standing,), left=(), credit=2.0) == (0.5, 0.5)
+
+
+def test_newcomers_that_give_nothing_have_no_part_in_the_typical_standing() -> None:
+    row, members = (0.2, 0.4, 0.4), ((0.01, 0.01), (1.0, 0.25))
+    crowd = [0.0] * 1000
+    assert by_credit(row, *members, left=crowd, credit=2.0) == by_credit(row, *members, left=(), credit=2.0)
+
+
 def test_where_most_have_no_standing_yet_standing_says_nothing() -> None:
-    row = by_credit((0.1, 0.3, 0.3, 0.3), (0.01, 0.01, 0.01), (1.0, 0.0, 0.0), credit=2.0)
+    row = by_credit((0.1, 0.3, 0.3, 0.3), (0.01, 0.01, 0.01), (1.0, 0.0, 0.0), left=(), credit=2.0)
     assert row == pytest.approx((0.1, 0.3, 0.3, 0.3))
 
 
 def test_without_credit_weights_go_by_the_gains_of_the_round() -> None:
     row, gains = (0.1, 0.5, 0.4), (0.2, 0.05)
-    assert by_credit(row, gains, (0.0, 1.0), credit=0.0) == by_gain(row, gains)
-    assert by_credit((1.0,), (), (), credit=2.0) == (1.0,)
+    assert by_credit(row, gains, (0.0, 1.0), left=(), credit=0.0) == by_gain(row, gains)
+    assert by_credit((1.0,), (), (), left=(), credit=2.0) == (1.0,)

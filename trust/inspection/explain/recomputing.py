@@ -94,7 +94,10 @@ def _steps(case: Case, kept: Sequence[Seen], temperature: float | None, row: Row
     gains = [seen.gain for seen in kept if seen.gain is not None]
     standings = [seen.standing for seen in kept]
     credit = case.begun.credit if case.begun and case.begun.credit is not UNSET else 0.0
-    weighed = by_credit(row, gains, standings, credit=credit) if len(gains) == len(kept) else row
+    weighed = row
+    if len(gains) == len(kept):
+        left = [seen.standing for seen in case.record.seen if seen.left is not None]
+        weighed = by_credit(row, gains, standings, left=left, credit=credit)
     within = weighed
     if case.begun is not None:
         seated = [has_seat(standing) for standing in standings]

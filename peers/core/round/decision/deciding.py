@@ -183,7 +183,8 @@ class Decider:
         standings = [one.standing for one in participants.members]
         gains = [one.gain for one in participants.members if one.gain is not None]
         if len(gains) == len(participants.members):
-            row = by_credit(row, gains, standings, credit=defence.credit)
+            left = [one.standing for one in participants.left]
+            row = by_credit(row, gains, standings, left=left, credit=defence.credit)
         # Without confirmed gains nobody can earn a seat.
         newcomers = defence.newcomers if self._confirms else 1.0
         seated = [has_seat(standing) for standing in standings]

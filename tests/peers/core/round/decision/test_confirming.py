@@ -247,6 +247,24 @@ def test_the_row_of_newcomers_is_capped_until_they_have_seats(others: list[Remot
     assert all(sum(row[1:]) <= 0.25 + 1e-9 for row in only(effects, Evaluate).rows)
 
 
+def test_who_is_alone_in_a_row_has_the_weight_that_it_earned_among_those_that_were_tried() -> None:
+    useless = msgspec.structs.replace(GOOD, gain=0.0)
+
+    def weights(earned: int) -> list[float]:
+        bench, others = Bench(defence=DEFENCE), [RemotePeer(name) for name in NAMES]
+        *proven, lone = others
+        effects = bench.start()
+        for one, rounds in (*((one, 4) for one in proven), (lone, earned)):
+            for _ in range(rounds):
+                neighbourhood(bench.core).seats.gained(one.id)
+        answers = dict.fromkeys((one.id for one in proven), useless) | {lone.id: GOOD}
+        effects = confirmed(bench, asked(bench, others, effects), answers)
+        return [row[1] for row in only(effects, Evaluate).rows[:-1]]
+
+    assert min(weights(4)) > 0
+    assert weights(1) == pytest.approx([weight / 16 for weight in weights(4)])
+
+
 def fallen_behind(bench: Bench, others: list[RemotePeer]) -> tuple[list[Effect], int, Content | None]:
     """The effects with which a peer of rising loss goes back, the round, and its last good state."""
     results = dict.fromkeys((one.id for one in others), GOOD)
