@@ -13,7 +13,7 @@ _MMAP_THRESHOLD: Final = -3
 """glibc's M_MMAP_THRESHOLD."""
 LARGE_BYTES: Final = 2**20
 """Least size that returns at once in every learner. Steps of the embedded model and of 30 and 135 million weights took
-1.00, 1.01 and 1.00 times as long as with glibc's own settings; the learner of the embedded model 427 MB, not 483."""
+1.02 to 1.03, 1.01 and 1.00 times as long as with glibc's own settings; the embedded model's learner 428 MB, not 491."""
 SMALL_BYTES: Final = 65_536
 """Least size that returns at once where memory is bounded. Guess: small beside a model, large beside a page."""
 
