@@ -4,9 +4,9 @@
 
 Two learners of one model and one text take turns, each with its own batch, and their times are added up apart, so that
 other programs disturb both alike. After the same tokens both losses are printed, and how long each took to the loss at
-which the default settings end. The dullest explanation of a smaller batch's gain is that it takes more steps at the
-same rate, which a larger rate at the default batch would do too: a third learner has the default batch at twice the
-rate, a fourth the planned batch at half of it. The plan is made by the planner from measured passes.
+which the default settings end. The dullest explanation of a plan's gain is its rate alone, or its batch alone: a third
+learner has the default batch at the rate that the planner's law gives it, a fourth the planned batch at the default
+rate. The plan is made by the planner from measured passes. Its law was fitted to French and German.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from gossipllm.base import corpus_file
 from gossipllm.config import DataConfig, LearnerConfig, ModelConfig, TrainingConfig
-from gossipllm.device.plan.planner import DevicePlan, planned
+from gossipllm.device.plan.planner import DevicePlan, Work, planned
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import together
 from gossipllm.learning.shared_model import load_shared_model, load_text
@@ -68,7 +68,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--text", type=Path, default=corpus_file("fr"))
+    parser.add_argument("--text", type=Path, default=corpus_file("it"))
     parser.add_argument("--tokens", type=int, default=7 * POINT_TOKENS)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
@@ -82,7 +82,7 @@ def main() -> None:
     subject = measured_subject(peer, None, seconds=15, tokens=0, on_phase=lambda _phase, _number: None)
     plan = planned(subject.device, subject.work)
     show(plan, subject.measured.points)
-    runs = runs_of(peer, plan)
+    runs = runs_of(peer, plan, subject.work)
     for _ in range(arguments.tokens // POINT_TOKENS):
         for run in runs:
             run.go_on()
@@ -105,15 +105,16 @@ def show(plan: DevicePlan, points: tuple[tuple[int, float], ...]) -> None:
     print(f"planned: {plan.batch_windows} windows at {plan.learning_rate:g}, {plan.steps} steps a round")
 
 
-def runs_of(peer: PeerConfig, plan: DevicePlan) -> list[Run]:
+def runs_of(peer: PeerConfig, plan: DevicePlan, work: Work) -> list[Run]:
     default = TrainingConfig()
+    lawful = work.law.rate_at(default.batch_windows * work.window_tokens, width=work.width)
     batch, warm = plan.batch_windows, plan.warmup_steps
     mine = replace(default, batch_windows=batch, learning_rate=plan.learning_rate, warmup_steps=warm)
     variants = {
         f"default ({default.batch_windows} windows)": default,
         f"planned ({batch} windows)": mine,
-        "default batch, twice the rate": replace(default, learning_rate=2 * default.learning_rate),
-        "planned batch, half the rate": replace(mine, learning_rate=mine.learning_rate / 2),
+        f"default batch at {lawful:.2g}": replace(default, learning_rate=lawful),
+        f"planned batch at {default.learning_rate:g}": replace(mine, learning_rate=default.learning_rate),
     }
     base = peer.learner()
     shared = load_shared_model(base, lambda _phase, _step: None, alone=True)

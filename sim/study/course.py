@@ -43,37 +43,60 @@ class CellCourse(Protocol):
 
 
 def course_of(entries: Iterable[Entry], *, began_s: float) -> list[Point]:
-    """Points of all peers' records, in order of time, one for each moment; the first is the untrained fleet's. Peers
-    that recorded no round yet count with the loss that they began with."""
-    losses: dict[str, float] = {}
-    tokens: dict[str, int] = {}
-    sent: dict[str, int] = {}
-    joules: dict[str, float] = {}
-    points: list[Point] = []
+    """Points at the times of all peers' records, the first of the untrained fleet.
+
+    Between two records of a peer all of it is taken to go along a line, so that peers that end a round together count
+    together, whoever writes its record first; after its last record it stays where it was.
+    """
+    tracks: dict[str, list[Point]] = {}
     for entry in entries:
-        record = entry.record
+        record, seconds = entry.record, entry.at_s - began_s
+        sent = sum(entry.traffic.sent.values())
         match record:
             case Begun():
-                losses.setdefault(record.peer, record.test_loss)
+                begun = Point(seconds=seconds, tokens=0, bytes=sent, joules=0.0, loss=record.test_loss)
+                tracks.setdefault(record.peer, [begun])
             case Round():
-                losses[record.peer] = record.test_merged
-                tokens[record.peer] = record.tokens_total
-                if record.cost is not msgspec.UNSET:
-                    joules[record.peer] = joules.get(record.peer, 0.0) + record.cost.joules
+                before = tracks[record.peer][-1]
+                joules = 0.0 if record.cost is msgspec.UNSET else record.cost.joules
+                tracks[record.peer].append(
+                    Point(
+                        seconds=seconds,
+                        tokens=record.tokens_total,
+                        bytes=sent,
+                        joules=before.joules + joules,
+                        loss=record.test_merged,
+                    )
+                )
             case _:
                 continue
-        sent[record.peer] = sum(entry.traffic.sent.values())
-        point = Point(
-            seconds=entry.at_s - began_s,
-            tokens=sum(tokens.values()),
-            bytes=sum(sent.values()),
-            joules=math.fsum(joules.values()),
-            loss=math.fsum(losses.values()) / len(losses),
-        )
-        if points and points[-1].seconds == point.seconds:
-            points.pop()
-        points.append(point)
-    return points
+    times = sorted({point.seconds for track in tracks.values() for point in track})
+    return [_together([_at(track, seconds) for track in tracks.values()], seconds) for seconds in times]
+
+
+def _at(track: Sequence[Point], seconds: float) -> Point:
+    """A peer between two of its records."""
+    for before, after in pairwise(track):
+        if before.seconds <= seconds < after.seconds:
+            share = (seconds - before.seconds) / (after.seconds - before.seconds)
+            return Point(
+                seconds=seconds,
+                tokens=round(_between(before, after, "tokens", share)),
+                bytes=round(_between(before, after, "bytes", share)),
+                joules=_between(before, after, "joules", share),
+                loss=_between(before, after, "loss", share),
+            )
+    return track[-1] if seconds >= track[-1].seconds else track[0]
+
+
+def _together(peers: Sequence[Point], seconds: float) -> Point:
+    return Point(
+        seconds=seconds,
+        tokens=sum(one.tokens for one in peers),
+        bytes=sum(one.bytes for one in peers),
+        joules=math.fsum(one.joules for one in peers),
+        loss=math.fsum(one.loss for one in peers) / len(peers),
+    )
 
 
 def spent_to(course: Sequence[Point], loss: float) -> Spent | None:

@@ -72,17 +72,34 @@ def round_of(peer: str, tokens: int, loss: float, joules: float) -> Round:
     )  # fmt: skip
 
 
-def test_a_course_adds_up_peers_and_keeps_the_first_loss_of_those_that_are_slow() -> None:
+def test_a_course_adds_up_peers_each_between_its_own_records() -> None:
     course = course_of(
         [
             entry(10.0, begun("fast", 6.0), 0),
             entry(10.0, begun("slow", 8.0), 0),
             entry(12.0, round_of("fast", 100, 4.0, 5.0), 30),
             entry(13.0, round_of("fast", 200, 3.0, 5.0), 60),
-            entry(16.0, round_of("slow", 50, 5.0, 1.0), 40),
+            entry(16.0, round_of("slow", 60, 5.0, 1.0), 40),
         ],
         began_s=10.0,
     )
     assert [one.seconds for one in course] == [0.0, 2.0, 3.0, 6.0]
-    assert [one.loss for one in course] == [7.0, 6.0, 5.5, 4.0]
-    assert (course[-1].tokens, course[-1].bytes, course[-1].joules) == (250, 100, pytest.approx(11.0))
+    assert [one.loss for one in course] == [7.0, 5.5, 4.75, 4.0]
+    assert [one.tokens for one in course] == [0, 120, 230, 260]
+    assert (course[-1].bytes, course[-1].joules) == (100, pytest.approx(11.0))
+
+
+def test_who_writes_the_record_of_a_common_round_first_changes_no_cost() -> None:
+    """A second between the two records of one round is no second in which half of the tokens were saved."""
+    course = course_of(
+        [
+            entry(0.0, begun("one", 6.0), 0),
+            entry(0.0, begun("other", 6.0), 0),
+            entry(10.0, round_of("one", 100, 4.0, 5.0), 30),
+            entry(10.1, round_of("other", 100, 4.0, 5.0), 30),
+        ],
+        began_s=0.0,
+    )
+    spent = spent_to(course, 5.0)
+    assert spent is not None
+    assert (spent.tokens, spent.seconds) == (pytest.approx(100, abs=1), pytest.approx(5.0, abs=0.1))
