@@ -123,10 +123,12 @@ class Confirm(_Word, frozen=True, kw_only=True):
 
 
 class Restore(_Word, frozen=True, kw_only=True):
-    """Replace this peer's state by an earlier snapshot of it, but for its round. Answered by `Merged`."""
+    """Replace this peer's state by an earlier snapshot of it, but for its round. Answered by `Merged`. The moving
+    average of its adapters is that of the snapshot, or with `keeps_average` the present one."""
 
     request: RequestId
     snapshot: Content
+    keeps_average: bool = False
 
 
 class Evaluate(_Word, frozen=True, kw_only=True):

@@ -3,8 +3,8 @@
 Steps at a constant rate end in a different place around the minimum in each round; the average of these places is
 nearer to it (Polyak averaging; SWA, 1803.05407). A device can take it alone, and it is a state like any other: it can
 be gone back to, announced and exported. Which state is better, the last one or the average, is for the trust split.
-A snapshot holds the average up to its state, so that a learner that goes back to an earlier state goes on with the
-average of that time.
+A snapshot holds the average up to its state. A learner that goes back to an earlier state goes on with the average of
+that time where merges did harm, and with the present one where it had only stopped gaining (`Restore.keeps_average`).
 
 A and B are averaged apart, although the product of averages is not the average of products. The reason is that these
 adapters lie on one trajectory, where they differ little and stay factors of the same rank: an average of products
@@ -51,6 +51,14 @@ def with_iterate(now: LearnerState) -> LearnerState:
 def at_average(now: LearnerState) -> LearnerState:
     """A learner at the average, which it keeps, and with it the optimiser's moments."""
     return replace(now, state=now.average, start=now.average)
+
+
+def with_average_of(now: LearnerState, other: LearnerState) -> LearnerState:
+    """`now` with the average of `other`, or with its own where that is none or of another rank."""
+    fits = all(
+        name in now.state and now.state[name].shape == value.shape for name, value in other.average.items()
+    )
+    return replace(now, average=other.average, averaged=other.averaged) if other.average and fits else now
 
 
 def without_average(now: LearnerState) -> LearnerState:

@@ -4,6 +4,8 @@ A learner that trains on for ever learns its own text by heart. Its loss on text
 for a while, and rises. So the least trust loss is remembered, of the states after local steps, of the moving average of
 these, and of the states after merges, and the state that has it is kept (`peers.core.saved`). A round gains where it
 brings the least loss more than `GAIN` below the mark, which is what the last gain reached; so slow gains add up.
+Patience begins anew, too, where the average falls by as much below the least that was measured of it, although it may
+be above the least loss yet: one lucky merge must not end training while the average still gets better.
 `SettleConfig.patience` rounds in a row without a gain end training at this rate: the peer goes back to its best state.
 Then it trains at a lower rate, if the schedule has one left, or settles.
 
@@ -80,6 +82,7 @@ class Plateau(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     row without one, `trained` the rounds since the rate was set, `lowered` how often it was lowered. A `settled` peer
     `looks` where the next round is to be one without local steps; `vain` counts looks in a row that gained nothing.
     `limit` is `round.rounds` as it was when the peer settled. `averaged` says whether the best state is an average.
+    `average_mark` is the loss that the next fall of the average is measured from.
     """
 
     least: float | None = None
@@ -94,6 +97,7 @@ class Plateau(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     vain: int = 0
     limit: int = 0
     averaged: bool = False
+    average_mark: float | None = None
 
     @property
     def rests(self) -> bool:
@@ -117,8 +121,14 @@ class Plateau(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
         after = self
         if after.improves(loss):
             after = _with_best(after, loss, round_)
-        if average is not None and after.improves(average):
+        if average is None:
+            return after
+        if after.improves(average):
             after = _with_best(after, average, round_, averaged=True)
+        if self.average_mark is None:
+            return msgspec.structs.replace(after, average_mark=average)
+        if average < self.average_mark - GAIN:
+            return msgspec.structs.replace(after, average_mark=average, idle=0)
         return after
 
     def ended(self, loss: float, round_: int, *, test_before: float, test: float) -> Plateau:

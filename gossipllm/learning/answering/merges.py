@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from gossipllm.learning.answering.memory import LearnerMemory
+from gossipllm.learning.iterate_average import with_average_of
 from gossipllm.learning.jobs import Task, losses_of
 from gossipllm.learning.learner_state import LearnerState, resumed
 from gossipllm.work import (
@@ -63,6 +64,8 @@ def restored(memory: LearnerMemory, request: Restore) -> Task[Merged | Failed]:
     test_alone = yield from memory.measuring.test_loss(memory.state)
     # Before it is measured, because pruning may have lowered the rank since, and the fleet is that of the rank.
     restored = resumed(request.snapshot, configured, memory.fingerprints)
+    if request.keeps_average:
+        restored = with_average_of(restored, before)
     # What was announced stays so.
     memory.become(replace(restored, round=memory.round, announced=before.announced))
     try:

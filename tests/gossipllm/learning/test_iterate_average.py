@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from gossipllm.config import LearnerConfig
-from gossipllm.learning.iterate_average import DECAY, between, weight_of
+from gossipllm.learning.iterate_average import DECAY, between, weight_of, with_average_of, without_average
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import answer
 from gossipllm.model.adapter.names import State
@@ -98,6 +99,27 @@ def test_who_goes_back_to_an_earlier_state_goes_on_with_the_average_of_that_time
     found = average_of(train(learner, 2, -math.inf))
     wanted, got = (decode_snapshot(one.snapshot.data).adapter for one in (want, found))
     assert same(wanted, got)
+
+
+def test_who_goes_back_because_nothing_was_gained_keeps_the_present_average(config: Config) -> None:
+    learner = opened(config())
+    train(learner, 0, -math.inf)
+    earlier = train(learner, 1, -math.inf).snapshot
+    present = decode_snapshot(average_of(train(learner, 2, -math.inf)).snapshot.data).adapter
+    answer(learner, Restore(request=3, snapshot=earlier, keeps_average=True), silent)
+    found = decode_snapshot(average_of(train(learner, 3, -math.inf)).snapshot.data).adapter
+    four: State = {name: between(value, learner.state[name], 1 / 4) for name, value in present.items()}
+    assert same(found, four)
+
+
+def test_an_average_of_another_rank_is_not_kept(config: Config) -> None:
+    learner = opened(config())
+    train(learner, 0, -math.inf)
+    train(learner, 1, -math.inf)
+    now = learner._memory.now
+    pruned = replace(now, average={name: value[..., :1] for name, value in now.average.items()})
+    assert with_average_of(now, pruned) is now
+    assert with_average_of(now, without_average(now)) is now
 
 
 def test_it_is_measured_only_where_steps_end_at_the_loss_that_is_asked_for_or_above(config: Config) -> None:

@@ -125,8 +125,28 @@ def test_an_average_of_less_loss_is_the_best_state_and_a_gain() -> None:
     assert plateau.recalled(CONSTANT, 0, test=4.0).least_test == 4.0
 
 
+def without_mark(plateau: Plateau) -> Plateau:
+    return msgspec.structs.replace(plateau, average_mark=None)
+
+
+def test_while_the_average_falls_patience_does_not_end_although_one_merge_was_luckier() -> None:
+    lucky = after(3.0, 3.1).stepped(3.1, 2, average=3.06).ended(3.1, 2, test_before=1.0, test=1.0)
+    assert lucky.stepped(3.1, 3).spent(CONSTANT)
+    assert lucky.stepped(3.1, 3, average=3.06 - GAIN / 2).spent(CONSTANT)
+    falling = lucky.stepped(3.1, 3, average=3.06 - 2 * GAIN)
+    assert not falling.spent(CONSTANT)
+    assert (falling.least, falling.mark, falling.averaged) == (3.0, 3.0, False), "it is not the best state"
+
+
+def test_an_average_that_falls_only_to_where_it_was_does_not_count_again() -> None:
+    plateau = after(3.0, 3.1).stepped(3.1, 2, average=3.05).ended(3.1, 2, test_before=1.0, test=1.0)
+    plateau = plateau.stepped(3.1, 3, average=3.2).ended(3.1, 3, test_before=1.0, test=1.0)
+    assert plateau.stepped(3.1, 4, average=3.05).spent(CONSTANT)
+
+
 def test_an_average_of_more_loss_changes_nothing_and_a_better_iterate_takes_its_place() -> None:
-    assert after(3.0).stepped(3.2, 1, average=3.1) == after(3.0).stepped(3.2, 1)
+    worse = after(3.0).stepped(3.2, 1, average=3.1)
+    assert without_mark(worse) == after(3.0).stepped(3.2, 1)
     averaged = after(3.0).stepped(3.2, 1, average=2.9).ended(3.2, 1, test_before=1.0, test=1.0)
     assert averaged.averaged
     assert not averaged.stepped(2.8, 2).averaged

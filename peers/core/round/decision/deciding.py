@@ -111,11 +111,16 @@ class Decider:
         return self._merge(participants, Choice(alone(0), None, "refused"), ())
 
     def restore(self, participants: Participants, state: Content, guard: Guard) -> Step:
-        """Go back to an earlier state. Nobody takes part in this round."""
+        """Go back to an earlier state. Nobody takes part in this round.
+
+        A peer that only gained nothing keeps the average of its adapters, and one that merges harmed does not: they are
+        in it.
+        """
         request = self._new_request()
         participants = paused(participants)
         choice = Choice(alone(0), None, guard)
-        return Merging(request, participants, choice, ()), Restore(request=request, snapshot=state)
+        restore = Restore(request=request, snapshot=state, keeps_average=guard == "recalled")
+        return Merging(request, participants, choice, ()), restore
 
     def _propose(self, participants: Participants) -> Step:
         neighbours = [self._neighbour(one, participants) for one in participants.members]

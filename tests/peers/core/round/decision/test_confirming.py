@@ -297,6 +297,7 @@ def test_a_peer_that_fell_behind_goes_back_within_two_rounds_and_trains_alone(
     effects, round_, good = fallen_behind(bench, others)
     assert round_ == 4
     assert only(effects, Restore).snapshot == good
+    assert not only(effects, Restore).keeps_average, "merges that did harm are in it"
     ended = bench.finish(effects)
     (note,) = [one.record for one in every(ended, Log) if isinstance(one.record, Note)]
     assert "back to the last good state" in note.text

@@ -9,7 +9,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from gossipllm.work import Averaged, Open, Request, Train, Trained
+from gossipllm.work import Averaged, Open, Request, Restore, Train, Trained
 from peers.core.config import DefenceConfig
 from peers.core.effects import Effect, Pull, Store
 from peers.core.events import Comparing, LearnerAnswer, LearnerLost, TextChanged, Woke
@@ -379,6 +379,18 @@ def test_the_average_is_exported_and_gone_back_to_after_a_restart() -> None:
     again = settler(saved=saved)
     last = saved_by(list(rounds_of(again, again.start()))[-1])
     assert last.snapshot == NEAR
+
+
+def test_who_goes_back_because_nothing_was_gained_keeps_its_average() -> None:
+    bench = averager()
+    effects, kept = bench.start(), list[bool]()
+    while every(effects, Train):
+        asked = bench.publish(bench.answer(effects))
+        kept += [one.keeps_average for one in every(asked, Restore)]
+        effects = bench.finish(asked)
+        bench.tell_stored(effects)
+    assert kept
+    assert all(kept)
 
 
 def test_the_average_is_measured_only_while_nothing_gains() -> None:
