@@ -206,9 +206,7 @@ def test_differences_of_stacked_experts_are_those_of_each_adapter_on_its_own_row
 class NormedTable(torch.nn.Embedding):
     """As the embeddings of Inkling: the rows go through a norm of the table's own."""
 
-    def __init__(self) -> None:
-        super().__init__(30, 8)
-        self.norm = torch.nn.RMSNorm(8)
+    norm: torch.nn.RMSNorm
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002  the name is torch's
         return self.norm(super().forward(input))
@@ -216,7 +214,8 @@ class NormedTable(torch.nn.Embedding):
 
 def test_differences_of_a_table_with_a_norm_are_taken_before_the_norm() -> None:
     seed_torch(3)
-    table = NormedTable()
+    table = NormedTable(30, 8)
+    table.norm = torch.nn.RMSNorm(8)
     site = EmbeddingSite("embed", table)
     moved_PVO = 0.5 * torch.randn(2, 30, 8)
 
