@@ -99,7 +99,7 @@ def test_what_is_shown_of_a_preset_reads_back_as_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["big", "-o", "base", "--tokenizer", "embedded"], "presets are tiny, small"),
+        (["big", "-o", "base", "--tokenizer", "embedded"], "presets are nano, tiny, small"),
         (["tiny", "--tokenizer", "embedded"], "needs a folder to write"),
         (["tiny", "-o", "base"], "needs one tokenizer"),
         (["tiny", "-o", "base", "--tokenizer", "embedded", "--tokenizer-text", "x"], "needs one tokenizer"),
