@@ -29,8 +29,9 @@ which never forgets a bad start, and weights that grow with the round (sim/FINDI
 
 
 def weight_of(count: int) -> float:
-    """The weight of iterate number `count`, from 1 on: the first ones count equally."""
-    return max(1 / count, 1 - DECAY)
+    """The weight of adapter number `count`, from 1 on, against the average so far. The first ones count in proportion
+    to their number, so that early rounds, in which most is learned, are soon forgotten."""
+    return max(2 / (count + 1), 1 - DECAY)
 
 
 def between(one: F32, other: F32, weight: float) -> F32:

@@ -50,8 +50,8 @@ def same(one: State, other: State) -> bool:
     )
 
 
-def test_the_first_iterates_count_equally_and_later_ones_a_fixed_share() -> None:
-    assert [weight_of(count) for count in (1, 2, 3)] == [1.0, 0.5, pytest.approx(1 / 3)]
+def test_the_first_iterates_count_in_proportion_to_their_number_and_later_ones_a_fixed_share() -> None:
+    assert [weight_of(count) for count in (1, 2, 3)] == [1.0, pytest.approx(2 / 3), 0.5]
     assert weight_of(20) == weight_of(1000) == pytest.approx(1 - DECAY)
 
 
@@ -63,7 +63,9 @@ def test_it_is_the_average_of_the_adapters_after_each_round(config: Config) -> N
         states.append(learner.state)
     trained = train(learner, 2, -math.inf)
     states.append(learner.state)
-    mean: State = {name: np.mean([state[name] for state in states], axis=0) for name in states[0]}
+    mean: State = {
+        name: np.average([state[name] for state in states], axis=0, weights=(1, 2, 3)) for name in states[0]
+    }
     assert same(decode_snapshot(average_of(trained).snapshot.data).adapter, mean)
     assert not same(learner.state, mean), "training goes on from the last one"
 
@@ -83,7 +85,7 @@ def test_who_goes_back_to_it_goes_on_with_it(config: Config) -> None:
     average = average_of(train(learner, 1, -math.inf)).snapshot
     answer(learner, Restore(request=3, snapshot=average), silent)
     two, after = learner.state, average_of(train(learner, 2, -math.inf))
-    three: State = {name: between(value, learner.state[name], 1 / 3) for name, value in two.items()}
+    three: State = {name: between(value, learner.state[name], 1 / 2) for name, value in two.items()}
     assert same(decode_snapshot(after.snapshot.data).adapter, three)
     assert decode_snapshot(average.data).average == {}, "it is the adapter, and is stored once"
 
@@ -108,7 +110,7 @@ def test_who_goes_back_because_nothing_was_gained_keeps_the_present_average(conf
     present = decode_snapshot(average_of(train(learner, 2, -math.inf)).snapshot.data).adapter
     answer(learner, Restore(request=3, snapshot=earlier, keeps_average=True), silent)
     found = decode_snapshot(average_of(train(learner, 3, -math.inf)).snapshot.data).adapter
-    four: State = {name: between(value, learner.state[name], 1 / 4) for name, value in present.items()}
+    four: State = {name: between(value, learner.state[name], 2 / 5) for name, value in present.items()}
     assert same(found, four)
 
 
