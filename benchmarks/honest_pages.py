@@ -21,7 +21,8 @@ from sim.comparison.users import (
 )
 from sim.experiments.measuring.best_states import AVERAGES
 from sim.experiments.measuring.metrics import RunMetrics, StateMetrics
-from sim.experiments.methods import DECAY_ROUNDS, method_named
+from sim.experiments.method_settings import DECAY_ROUNDS
+from sim.experiments.methods import method_named
 from sim.experiments.scenarios import Scenario
 
 HEADS: Final = (

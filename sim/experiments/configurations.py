@@ -7,7 +7,8 @@ from dataclasses import replace
 from gossipllm.config import DataConfig, LearnerConfig, TrainingConfig
 from gossipllm.randomness import words
 from peers.core.config import CoreConfig
-from sim.experiments.methods import Method, defence_of, reference_of, round_of, settle_of, trust_of
+from sim.experiments.method_settings import defence_of, reference_of, round_of, settle_of
+from sim.experiments.methods import Method, trust_of
 from sim.experiments.scenarios import Scenario
 from trust.rows.config import alpha_of, evidence_of
 from trust.rows.evidence import F64

@@ -14,7 +14,8 @@ from typing import Final
 
 from gossipllm.config.choices import MIXINGS, TRAINS
 from gossipllm.config.toml import described
-from sim.experiments.methods import Method, adapter_of, method_named
+from sim.experiments.method_settings import adapter_of
+from sim.experiments.methods import Method, method_named
 from sim.experiments.scenarios import Scenario
 from trust.errors import UserMistake
 from trust.rows.evidence_kinds import EVIDENCE

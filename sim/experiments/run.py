@@ -25,7 +25,8 @@ from sim.experiments.measuring.best_states import BestStates, averages_iterates
 from sim.experiments.measuring.metrics import RunMetrics
 from sim.experiments.measuring.peer_ends import PeerEnd, attack_metrics, run_metrics
 from sim.experiments.measuring.texts_of_others import bits_of_texts
-from sim.experiments.methods import Method, method_named, round_of
+from sim.experiments.method_settings import round_of
+from sim.experiments.methods import Method, method_named
 from sim.experiments.scenarios import Scenario
 from sim.experiments.shares import read_by_peers, shares_of, with_text_of
 from sim.experiments.texts import category_names

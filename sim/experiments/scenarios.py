@@ -29,16 +29,8 @@ from peers.core.config import DefenceConfig, RoundConfig, check_schedules
 from peers.core.plateau import NEVER_SETTLES, SettleConfig
 from sim.adversaries.config import NONE, AttackConfig
 from sim.adversaries.table import ADVERSARIES
-from sim.experiments.methods import (
-    Method,
-    adapter_of,
-    defended,
-    heads_of,
-    layers_of,
-    method_named,
-    round_of,
-    suggestion,
-)
+from sim.experiments.method_settings import adapter_of, defended, heads_of, layers_of, round_of
+from sim.experiments.methods import Method, method_named, suggestion
 from sim.experiments.texts import are_samples
 from sim.world.churn_phrases import joining, must_be_known, outage, split
 from sim.world.conditions import Conditions

@@ -9,19 +9,16 @@ from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, Reference
 from peers.core.config import RoundConfig
 from peers.core.plateau import SettleConfig
 from sim.experiments.configurations import core_config, training_of
-from sim.experiments.methods import (
-    CHANGES,
+from sim.experiments.method_settings import (
     DECAY_PATIENCE,
-    METHODS,
     adapter_of,
     heads_of,
     layers_of,
-    method_named,
     reference_of,
     round_of,
     settle_of,
-    trust_of,
 )
+from sim.experiments.methods import CHANGES, METHODS, method_named, trust_of
 from sim.experiments.scenarios import Scenario
 from sim.world.devices import DevicesConfig
 from trust.errors import UserMistake

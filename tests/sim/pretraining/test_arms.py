@@ -9,7 +9,8 @@ import pytest
 
 from gossipllm.model.loading.models import load_tokenizer
 from gossipllm.text.reference import demo_share
-from sim.experiments.methods import method_named, round_of
+from sim.experiments.method_settings import round_of
+from sim.experiments.methods import method_named
 from sim.pretraining.arms import ARMS, AWAY, PretrainConfig
 from sim.pretraining.scenario import gradient_bytes, scenario_of
 
