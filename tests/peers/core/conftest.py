@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from peers.core.core import Core
-from support.core_bench import Bench, RemotePeer
+from support.core_bench import Bench, RemotePeer, update_of
 from support.transitions import handle_checked
 
 
@@ -35,3 +35,14 @@ def alice() -> RemotePeer:
 @pytest.fixture
 def bob() -> RemotePeer:
     return RemotePeer("bob")
+
+
+@pytest.fixture
+def kin() -> RemotePeer:
+    return RemotePeer("kin")
+
+
+@pytest.fixture
+def stranger() -> RemotePeer:
+    """A peer of another base. Its evidence has the network's size, its update any."""
+    return RemotePeer("stranger", update=update_of([0.0, 9.0, 0.0, 0.0]))
