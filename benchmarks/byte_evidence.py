@@ -32,10 +32,10 @@ import torch
 from numpy.typing import NDArray
 
 from gossipllm.config import DataConfig, LearnerConfig, ModelConfig, TrainingConfig
-from gossipllm.learning.jobs import PredictBytesJob, PredictJob
+from gossipllm.learning.jobs.jobs import PredictBytesJob, PredictJob
+from gossipllm.learning.jobs.next_bytes import placed
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
-from gossipllm.learning.next_bytes import placed
 from gossipllm.text.reference import demo_share
 from gossipllm.text.windows import cut, split, tokenise
 from gossipllm.work import Failed, Open, Train

@@ -36,10 +36,10 @@ import torch
 
 from gossipllm.config import DataConfig, LearnerConfig, ModelConfig, ReferenceConfig, TrainingConfig
 from gossipllm.config.choices import Toward
-from gossipllm.learning.jobs import PredictBytesJob, PredictJob
+from gossipllm.learning.jobs.jobs import PredictBytesJob, PredictJob
+from gossipllm.learning.jobs.next_bytes import placed
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
-from gossipllm.learning.next_bytes import placed
 from gossipllm.model.adapter.names import State
 from gossipllm.text.byte_reference import ByteReference
 from gossipllm.text.reference import demo_share

@@ -30,8 +30,8 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from gossipllm.config import AdapterConfig, TrainingConfig
-from gossipllm.learning.jobs import StepsJob
-from gossipllm.learning.moments import Moments
+from gossipllm.learning.jobs.jobs import StepsJob
+from gossipllm.learning.jobs.moments import Moments
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.model.attention import use_short_attention
 from gossipllm.model.loading.models import Base, pick_device, pick_dtype

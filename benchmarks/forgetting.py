@@ -18,7 +18,7 @@ import torch
 
 from gossipllm.config import DataConfig, LearnerConfig, ModelConfig, TrainingConfig
 from gossipllm.config.choices import Retain
-from gossipllm.learning.jobs import LossJob
+from gossipllm.learning.jobs.jobs import LossJob
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.text.reference import demo_share

@@ -46,11 +46,11 @@ from gossipllm.config import (
     ReferenceConfig,
     TrainingConfig,
 )
-from gossipllm.learning.batches import batches
-from gossipllm.learning.jobs import LastLogitsJob, PredictJob, StepsJob
+from gossipllm.learning.jobs.batches import batches
+from gossipllm.learning.jobs.jobs import LastLogitsJob, PredictJob, StepsJob
+from gossipllm.learning.jobs.moments import Moments
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
-from gossipllm.learning.moments import Moments
 from gossipllm.text.reference import demo_share
 from gossipllm.text.windows import Splits, cut, tokenise
 from gossipllm.work import Answer, Failed, Open, Train, Trained, Weigh, Weighed

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from gossipllm.config import DataConfig, LearnerConfig, ModelConfig, ReferenceConfig, TrainingConfig
-from gossipllm.learning.jobs import PredictJob
+from gossipllm.learning.jobs.jobs import PredictJob
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.text.reference import ReferenceSet, demo_share, load_reference

@@ -28,8 +28,8 @@ import torch
 from fleet_throughput import ADAPTER, SIZES, TRAINING, by_peft, model_of, silent, texts
 
 from gossipllm.config.choices import Arithmetic
-from gossipllm.learning.jobs import StepsJob
-from gossipllm.learning.moments import Moments
+from gossipllm.learning.jobs.jobs import StepsJob
+from gossipllm.learning.jobs.moments import Moments
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.model.attention import use_short_attention
 from gossipllm.model.loading.models import Base, pick_device

@@ -26,13 +26,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import torch
 
 from gossipllm.config import DataConfig, LearnerConfig, ModelConfig, ReferenceConfig, TrainingConfig
-from gossipllm.learning.batches import batches
-from gossipllm.learning.jobs import StepsJob
+from gossipllm.learning.jobs.batches import batches
+from gossipllm.learning.jobs.jobs import StepsJob
+from gossipllm.learning.jobs.moments import Moments
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.learning.merging.stack import OwnAdapter, Stack
 from gossipllm.learning.merging.updates import Update
-from gossipllm.learning.moments import Moments
 from gossipllm.text.reference import demo_share
 from gossipllm.text.windows import Windows, cut, split, tokenise
 from gossipllm.work import (

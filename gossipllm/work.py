@@ -73,7 +73,7 @@ class Train(_Word, frozen=True, kw_only=True):
     No steps are allowed: the answer then has the state as it is.
 
     `average_from` asks for the moving average of the adapters that local steps result in
-    (`gossipllm.learning.iterate_average`): it is kept from round to round, and measured where these steps end in a
+    (`learning.training.iterate_average`): it is kept from round to round, and measured where these steps end in a
     trust loss of at least this. None keeps none. `byte_rows` asks for predictions that peers of other tokenizers can
     compare.
     """
@@ -350,7 +350,7 @@ class Evaluated(_Word, frozen=True, kw_only=True):
     their difference from it on the windows that propose, and gains and errors are NaN.
 
     `gains` say by how much the loss falls from that of the adapter as it is on the windows that judge, and `errors` are
-    the standard errors of these differences, paired by windows (`gossipllm.learning.halves`). Where too few windows
+    the standard errors of these differences, paired by windows (`learning.measuring.halves`). Where too few windows
     are there to be split, or the configuration does not split them, all of them propose and judge.
     """
 
@@ -376,7 +376,7 @@ class Merged(_Word, frozen=True, kw_only=True):
     merge rule; 0 for push-sum, which mixes whole states, and for rows by block, which mix factors as they were
     measured. `refused` are the peers whose shares no honest peer can have sent, where mixing is by push-sum.
     `distilled` is what distilling after the merge did, None where there was none; `forgotten` what this peer has
-    forgotten of the reference set (`gossipllm.learning.retention`), None where it is not measured.
+    forgotten of the reference set (`learning.training.retention`), None where it is not measured.
     """
 
     request: RequestId

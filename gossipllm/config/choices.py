@@ -1,7 +1,7 @@
 """The allowed values of settings that more than one module reads, each spelt out once.
 
 A merge rule or a way of mixing is a name here with its traits; what a rule computes stands in
-`gossipllm.learning.merging.rules.RULE_FUNCTIONS` under the same name. Code asks for a trait instead of comparing names,
+`learning.merging.rules.rules.RULE_FUNCTIONS` under the same name. Code asks for a trait instead of comparing names,
 so that a new rule is an entry in each of the two tables. Values that belong to trust rows (`Evidence`, strategies,
 `Reduction`) stand in `trust.rows`, the guard's in `trust.record.history`, because these packages lie below.
 """

@@ -46,7 +46,7 @@ class LearnerConfig:
     merge: MergeRule = "svd"
     """How adapters are merged: "svd" cuts the exact mixture to the adapter's rank, "mean" averages the factors A and B
     separately as in Wagner et al. (2024), "pad" does so after filling smaller ranks up with zeros (HetLoRA). The robust
-    rules of the literature stand beside them (`merging/reweighting.py`, `merging/coordinates.py`)."""
+    rules of the literature stand beside them (`merging/rules/reweighting.py`, `merging/rules/coordinates.py`)."""
 
     clip: float = 4.0
     """How far a neighbour can move a merge, in times the size of this peer's own adapter, unit by unit; up to 1,000, or
@@ -92,7 +92,7 @@ class LearnerConfig:
     """For push-sum: how far peers are weighted by tokens rather than samples, 0 to 1."""
 
     judging: bool = False
-    """Whether other trust windows judge a merge than those that propose it (`gossipllm.learning.halves`)."""
+    """Whether other trust windows judge a merge than those that propose it (`learning.measuring.halves`)."""
 
     def __post_init__(self) -> None:
         train, part = self.adapter.train, self._part

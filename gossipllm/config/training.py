@@ -50,7 +50,7 @@ class TrainingConfig:
     counts as much as a long one."""
 
     retain: Retain = ""
-    """What local steps keep of what was learned before (`gossipllm.learning.retention`): nothing; nothing, but
+    """What local steps keep of what was learned before (`learning.training.retention`): nothing; nothing, but
     "measure" in each round what of the reference set is forgotten; "predictions", a pull toward this peer's own earlier
     predictions of that set; or "subspace", no steps in the span of the adapter that the process began with. For text
     whose kind changes. The last two take steps on whole adapters."""

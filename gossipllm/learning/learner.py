@@ -35,14 +35,14 @@ from gossipllm.learning.answering.judging import evaluated_rows, fitted, weighed
 from gossipllm.learning.answering.local_round import trained
 from gossipllm.learning.answering.memory import LearnerMemory
 from gossipllm.learning.answering.merges import absorbed, merged, restored
-from gossipllm.learning.jobs import Job, LastLogitsJob, PredictJob, Task
+from gossipllm.learning.answering.opening import opened
+from gossipllm.learning.jobs.jobs import Job, LastLogitsJob, PredictJob, Task
 from gossipllm.learning.learner_state import Diverged, resumed
-from gossipllm.learning.opening import opened
 from gossipllm.learning.passes.block_window import block_window_count
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.learning.shared_model import SharedModel
-from gossipllm.learning.training import OnProgress
-from gossipllm.learning.warm_start import started_warm
+from gossipllm.learning.training.training import OnProgress
+from gossipllm.learning.training.warm_start import started_warm
 from gossipllm.model.adapter.names import State
 from gossipllm.model.loading.models import spoiled_weight
 from gossipllm.text.public_text import with_public_text

@@ -18,7 +18,7 @@ import numpy as np
 
 from gossipllm.config import LearnerConfig, ModelConfig
 from gossipllm.exhaustion import is_exhaustion
-from gossipllm.learning.jobs import Job, Task
+from gossipllm.learning.jobs.jobs import Job, Task
 from gossipllm.learning.learner import Learner, OnProgress
 from gossipllm.learning.passes.engine import PassCounter
 from gossipllm.learning.passes.fleet import Fleet

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass, field, replace
 
 from gossipllm.config import LearnerConfig
+from gossipllm.learning.jobs.moments import Moments
 from gossipllm.learning.merging.pruning import cut
-from gossipllm.learning.merging.push import Pushed
+from gossipllm.learning.merging.push.push import Pushed
 from gossipllm.learning.merging.rounded import Announced
-from gossipllm.learning.moments import Moments
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from gossipllm.model.adapter.snapshots import (

@@ -27,7 +27,7 @@ import numpy as np
 from scipy.sparse.linalg import svds  # pyright: ignore[reportUnknownVariableType] - typed in part
 
 from gossipllm.learning.merging.averages import F64
-from gossipllm.learning.merging.products import MergeError, Pair, Products, resized
+from gossipllm.learning.merging.products.products import MergeError, Pair, Products, resized
 from gossipllm.model.adapter.peft_folder import Product
 from gossipllm.vectors.vector import TaskVector
 from wire.floats import F32

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gossipllm.config import LearnerConfig
-from gossipllm.learning.jobs import StepsJob, Task, losses_of, slope_of, stepped
-from gossipllm.learning.measuring import Measuring
-from gossipllm.learning.merging.distances import Blob
+from gossipllm.learning.jobs.jobs import StepsJob, Task, losses_of, slope_of, stepped
+from gossipllm.learning.jobs.moments import Moments
+from gossipllm.learning.measuring.measuring import Measuring
+from gossipllm.learning.merging.distances.distances import Blob
 from gossipllm.learning.merging.stack import completed
 from gossipllm.learning.merging.updates import UpdateFormat
-from gossipllm.learning.moments import Moments
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import A, B, State
 from gossipllm.text.windows import Splits

@@ -1,6 +1,6 @@
 """Push-sum for the toy learner: its mass in whole numbers, and the totals sent along each edge.
 
-As in `gossipllm.learning.merging.mass`, and by the same laws for mass that is impossible, implausible or too heavy,
+As in `gossipllm.learning.merging.push`, and by the same laws for mass that is impossible, implausible or too heavy,
 without numpy: what is sent is cut to 64 bits, and a peer whose weight is nearly used up pushes nothing until it
 receives.
 """
@@ -17,7 +17,7 @@ ONE = 2**32
 """Units of mass in a weight of 1."""
 
 MOST_GAIN = 4.0
-"""As `gossipllm.learning.merging.push.MOST_GAIN`."""
+"""As `gossipllm.learning.merging.push.push.MOST_GAIN`."""
 MOST = 64
 """Largest ratio of two weights that is taken for honest."""
 

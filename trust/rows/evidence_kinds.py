@@ -1,7 +1,7 @@
 """The table of kinds of evidence that a learner can measure of a neighbour, and the properties of each kind.
 
 `evidence.py`, `published.py`, `fomo.py` and `robust.py` compute them; `strategies.py` says which strategy needs
-which kind. To add a kind, add an entry here and a case in `gossipllm.learning.merging.distances.measured`.
+which kind. To add a kind, add an entry here and a case in `gossipllm.learning.merging.distances.distances.measured`.
 """
 
 from __future__ import annotations

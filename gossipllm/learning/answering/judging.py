@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Final
 
 from gossipllm.learning.answering.memory import LearnerMemory
-from gossipllm.learning.confirming import confirmed
-from gossipllm.learning.evaluating import evaluated
-from gossipllm.learning.jobs import Task
+from gossipllm.learning.jobs.jobs import Task
+from gossipllm.learning.measuring.confirming import confirmed
+from gossipllm.learning.measuring.evaluating import evaluated
 from gossipllm.learning.merging.averages import mean_loss
-from gossipllm.learning.merging.distances import OwnEvidence, measured, own_measures
+from gossipllm.learning.merging.distances.distances import OwnEvidence, measured, own_measures
 from gossipllm.learning.merging.learned_row import learned_row
 from gossipllm.work import (
     Confirm,

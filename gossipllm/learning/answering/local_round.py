@@ -11,12 +11,12 @@ import numpy as np
 
 from gossipllm.config.choices import MIXINGS
 from gossipllm.learning.answering.memory import LearnerMemory
-from gossipllm.learning.iterate_average import at_average, with_iterate, without_average
-from gossipllm.learning.jobs import Task
+from gossipllm.learning.jobs.jobs import Task
 from gossipllm.learning.learner_state import LearnerState, diverged, saved
 from gossipllm.learning.merging.pruning import kept_rank, without_tail
 from gossipllm.learning.merging.updates import UpdateFormat
-from gossipllm.learning.training import OnProgress
+from gossipllm.learning.training.iterate_average import at_average, with_iterate, without_average
+from gossipllm.learning.training.training import OnProgress
 from gossipllm.work import (
     Averaged,
     Train,

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.composition.composition import composition_of
-from gossipllm.learning.distilling import Distilling
-from gossipllm.learning.jobs import Task
+from gossipllm.learning.distilling.distilling import Distilling
+from gossipllm.learning.distilling.lessons import Teachers
+from gossipllm.learning.jobs.jobs import Task
 from gossipllm.learning.learner_state import LearnerState, saved
-from gossipllm.learning.lessons import Teachers
-from gossipllm.learning.measuring import Measuring
-from gossipllm.learning.merging.distances import Blob
+from gossipllm.learning.measuring.measuring import Measuring
+from gossipllm.learning.merging.distances.distances import Blob
 from gossipllm.learning.merging.neighbours import Neighbours
 from gossipllm.learning.merging.rounded import UpdateRounder
 from gossipllm.learning.merging.updates import UpdateFormat
-from gossipllm.learning.retention import Retention
 from gossipllm.learning.shared_model import SharedModel
-from gossipllm.learning.training import LocalTraining
+from gossipllm.learning.training.retention import Retention
+from gossipllm.learning.training.training import LocalTraining
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from gossipllm.text.windows import Splits

@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 
 from gossipllm.learning.answering.memory import LearnerMemory
-from gossipllm.learning.iterate_average import with_average_of
-from gossipllm.learning.jobs import Task, losses_of
+from gossipllm.learning.jobs.jobs import Task, losses_of
 from gossipllm.learning.learner_state import LearnerState, resumed
+from gossipllm.learning.training.iterate_average import with_average_of
 from gossipllm.work import (
     Absorb,
     Failed,

@@ -26,7 +26,7 @@ from gossipllm.learning.composition.parts import (
     rest_part,
 )
 from gossipllm.learning.composition.routing import by_block
-from gossipllm.learning.jobs import Task
+from gossipllm.learning.jobs.jobs import Task
 from gossipllm.learning.learner_state import LearnerState
 from gossipllm.learning.merging.neighbours import Target
 from gossipllm.learning.merging.stack import OwnAdapter

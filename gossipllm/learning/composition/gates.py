@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from gossipllm.learning.composition.parts import LEAST_GATE, MOST_GATE, Gates, regated
-from gossipllm.learning.jobs import Task, slope_of
+from gossipllm.learning.jobs.jobs import Task, slope_of
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import B, State
 from gossipllm.text.windows import Windows

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from gossipllm.learning.composition.gates import STEPS
-from gossipllm.learning.jobs import Task, slope_of
+from gossipllm.learning.jobs.jobs import Task, slope_of
 from gossipllm.learning.merging.averages import F64
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State

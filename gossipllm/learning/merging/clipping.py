@@ -28,8 +28,8 @@ from typing import Final
 import numpy as np
 
 from gossipllm.learning.merging.averages import F64
-from gossipllm.learning.merging.inner_products import OfferedPieces, inner_products, of_moves
-from gossipllm.learning.merging.products import resized
+from gossipllm.learning.merging.products.inner_products import OfferedPieces, inner_products, of_moves
+from gossipllm.learning.merging.products.products import resized
 from gossipllm.model.adapter.anatomy import Cut
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import A, B, State

@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gossipllm.learning.jobs import Task, slope_of
+from gossipllm.learning.jobs.jobs import Task, slope_of
 from gossipllm.model.adapter.names import State
 from gossipllm.text.windows import Windows
 from trust.rows.config import Reduction

@@ -34,9 +34,9 @@ import numpy as np
 
 from gossipllm.config.choices import MERGE_RULES, MIXINGS, TRAINS, MergeRule, Missing, Mixing
 from gossipllm.learning.merging.clipping import Clip, has_both
-from gossipllm.learning.merging.inner_products import OfferedPieces, inner_products, of_moves
-from gossipllm.learning.merging.products import F64, MergeError, Products, narrow, resized
-from gossipllm.learning.merging.rules import (
+from gossipllm.learning.merging.products.inner_products import OfferedPieces, inner_products, of_moves
+from gossipllm.learning.merging.products.products import F64, MergeError, Products, narrow, resized
+from gossipllm.learning.merging.rules.rules import (
     RULE_FUNCTIONS,
     CoordinateFunction,
     Reweighting,

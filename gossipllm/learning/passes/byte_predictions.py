@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from gossipllm.learning.next_bytes import BytePredictions
+from gossipllm.learning.jobs.next_bytes import BytePredictions
 from gossipllm.text.vocabulary import NO_SYMBOL
 
 

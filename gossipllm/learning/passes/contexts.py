@@ -21,7 +21,7 @@ import torch
 
 from gossipllm.config import LayersConfig
 from gossipllm.config.choices import ContextOperator
-from gossipllm.learning.jobs import ContextModel
+from gossipllm.learning.jobs.jobs import ContextModel
 from gossipllm.model.adapter.folding import fold, mounted_on
 from gossipllm.model.blocks import blocks_of
 from gossipllm.model.contexts.compressed import compressed

@@ -20,8 +20,8 @@ from typing import Final, TypeAlias
 
 import torch
 
-from gossipllm.learning.jobs import DistilDone, DistilJob
-from gossipllm.learning.moments import Moments
+from gossipllm.learning.jobs.jobs import DistilDone, DistilJob
+from gossipllm.learning.jobs.moments import Moments
 from gossipllm.learning.passes.byte_predictions import symbol_probabilities
 from gossipllm.learning.passes.engine import Engine, Slopes
 from gossipllm.learning.passes.flat import FlatLayout

@@ -19,7 +19,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import torch
 
-from gossipllm.learning.jobs import ContextModel, Purpose
+from gossipllm.learning.jobs.jobs import ContextModel, Purpose
 from gossipllm.learning.passes.flat import FlatLayout
 from gossipllm.learning.passes.losses import pooled, token_losses, tokens_and_mask
 from gossipllm.learning.passes.token_memory import dropout_bytes, training_bytes

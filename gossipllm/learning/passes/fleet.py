@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from gossipllm.config import AdapterConfig
-from gossipllm.learning.jobs import (
+from gossipllm.learning.jobs.jobs import (
     DistilJob,
     Job,
     LastLogitsJob,
@@ -28,7 +28,7 @@ from gossipllm.learning.jobs import (
     SlopeJob,
     StepsJob,
 )
-from gossipllm.learning.next_bytes import BytePredictions, joined
+from gossipllm.learning.jobs.next_bytes import BytePredictions, joined
 from gossipllm.learning.passes.byte_predictions import byte_predictions
 from gossipllm.learning.passes.distillation import distilled
 from gossipllm.learning.passes.engine import Engine, PassCounter

@@ -19,7 +19,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from gossipllm.learning.jobs import ContextModel, ProbeJob
+from gossipllm.learning.jobs.jobs import ContextModel, ProbeJob
 from gossipllm.learning.passes.engine import Engine, mean_losses
 from gossipllm.learning.passes.flat import FlatLayout
 from gossipllm.model.contexts.config import BlockWindow

@@ -17,9 +17,9 @@ from typing import Any, Final, cast
 import numpy as np
 import torch
 
-from gossipllm.learning.jobs import SlopeDone, SlopeJob, StepsDone, StepsJob
-from gossipllm.learning.kept import KeptPredictions, KeptSpan
-from gossipllm.learning.moments import Moments
+from gossipllm.learning.jobs.jobs import SlopeDone, SlopeJob, StepsDone, StepsJob
+from gossipllm.learning.jobs.kept import KeptPredictions, KeptSpan
+from gossipllm.learning.jobs.moments import Moments
 from gossipllm.learning.passes.engine import Engine, Slopes
 from gossipllm.learning.passes.flat import FlatLayout
 from gossipllm.learning.passes.importance import ByProduct

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from gossipllm.learning.kept import KeptPredictions, KeptSpan
+from gossipllm.learning.jobs.kept import KeptPredictions, KeptSpan
 from gossipllm.learning.passes.engine import Engine, Slopes
 from gossipllm.learning.passes.flat import FlatLayout
 from gossipllm.learning.passes.losses import bearing_rows, tokens_and_mask

@@ -40,7 +40,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gossipllm.learning.teachers import Teacher
+from gossipllm.learning.jobs.teachers import Teacher
 from trust.rows.evidence import Predictions
 from wire.logits import MIN_LOGP
 

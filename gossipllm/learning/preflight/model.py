@@ -19,7 +19,7 @@ from gossipllm.learning.passes.block_window import block_window_count
 from gossipllm.learning.passes.step_memory import StepMemory, step_memory
 from gossipllm.learning.preflight.account import ModelAccount, Share
 from gossipllm.learning.preflight.peft_fit import fit_with_peft
-from gossipllm.learning.warm_start import started_warm
+from gossipllm.learning.training.warm_start import started_warm
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.placement import Attached, attach
 from gossipllm.model.blocks import blocks_of, shadow

@@ -18,12 +18,12 @@ import numpy as np
 from gossipllm.config import Evidence, LearnerConfig
 from gossipllm.learning.answering.judging import PUBLISHED_BATCHES
 from gossipllm.learning.composition.composition import composition_of
-from gossipllm.learning.jobs import Task
+from gossipllm.learning.jobs.jobs import Task
 from gossipllm.learning.learner_pool import OPENING_STEPS
 from gossipllm.learning.learner_state import resumed
-from gossipllm.learning.measuring import Measuring
+from gossipllm.learning.measuring.measuring import Measuring
 from gossipllm.learning.merging.averages import mean_loss
-from gossipllm.learning.merging.distances import OwnEvidence, measured, own_measures
+from gossipllm.learning.merging.distances.distances import OwnEvidence, measured, own_measures
 from gossipllm.learning.merging.learned_row import learned_row
 from gossipllm.learning.merging.neighbours import Neighbours
 from gossipllm.learning.merging.updates import UpdateFormat

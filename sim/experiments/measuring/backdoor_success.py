@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gossipllm.learning.jobs import LastLogitsJob
+from gossipllm.learning.jobs.jobs import LastLogitsJob
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.text.partitions import Share

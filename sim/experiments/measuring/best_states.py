@@ -20,11 +20,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gossipllm.config import LearnerConfig
-from gossipllm.learning.iterate_average import between
-from gossipllm.learning.jobs import LossJob
+from gossipllm.learning.jobs.jobs import LossJob
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.learning.merging.averages import mean_loss, weights_of
+from gossipllm.learning.training.iterate_average import between
 from gossipllm.model.adapter.names import State
 from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.text.partitions import Share

@@ -11,7 +11,7 @@ import pytest
 
 from gossipllm.config import AdapterConfig, LayersConfig, LearnerConfig, TrainingConfig
 from gossipllm.learning import shared_model
-from gossipllm.learning.jobs import LossJob, ProbeJob
+from gossipllm.learning.jobs.jobs import LossJob, ProbeJob
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool, answer, together
 from gossipllm.learning.passes.step_memory import step_bytes

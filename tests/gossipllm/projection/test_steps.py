@@ -10,7 +10,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from gossipllm.config import ModelConfig
-from gossipllm.learning.merging.products import MergeError
+from gossipllm.learning.merging.products.products import MergeError
 from gossipllm.model.adapter.peft_folder import Product
 from gossipllm.model.blocks import linears_of
 from gossipllm.model.loading.models import Base, load_base

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gossipllm.learning.jobs import last_logits_of
+from gossipllm.learning.jobs.jobs import last_logits_of
 from gossipllm.text.windows import Splits
 from sim.adversaries.fault import Scene
 from sim.adversaries.faults.backdoor import Backdoor, target, triggered

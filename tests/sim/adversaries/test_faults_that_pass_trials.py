@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gossipllm.learning.merging.inner_products import OfferedPieces, inner_products
-from gossipllm.learning.merging.twins import least_sine, sine
+from gossipllm.learning.merging.distances.twins import least_sine, sine
+from gossipllm.learning.merging.products.inner_products import OfferedPieces, inner_products
 from gossipllm.model.adapter.names import State
 from gossipllm.work import Trained
 from sim.adversaries.fault import Scene

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from gossipllm.config import DataConfig, TrainingConfig
-from gossipllm.learning.confirming import LEAST_WINDOWS, TRIAL_WINDOWS
+from gossipllm.learning.measuring.confirming import LEAST_WINDOWS, TRIAL_WINDOWS
 from gossipllm.work import Confirm, Evaluate, Train, Weigh
 from peers.core.asking import LONGEST_PAUSE
 from peers.core.config import CoreConfig, DefenceConfig, RoundConfig

@@ -3,7 +3,7 @@
 The strategy proposes rows, one for each temperature (`trust.rows.rows`). The learner measures the loss of each on this
 peer's trust split, and the best on the windows that propose is the one to be judged. It must be better than keeping
 everything there, which is one of the candidates. The guard then judges it on the other windows
-(`gossipllm.learning.halves`), on which nothing was chosen: the merge must lower the loss there, too, by more than
+(`learning.measuring.halves`), on which nothing was chosen: the merge must lower the loss there, too, by more than
 `DefenceConfig.row_errors` standard errors of the paired differences. Where it does not, it is measured again at a half,
 a quarter and an eighth of its distance from keeping everything, beside a row over the best neighbour alone; the best of
 these is judged in the same way, and the merge is refused if it fails too. That is a second look at the windows that

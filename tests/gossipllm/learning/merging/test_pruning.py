@@ -13,12 +13,12 @@ import pytest
 from safetensors.numpy import load_file  # pyright: ignore[reportUnknownVariableType] - typed in part
 
 from gossipllm.config import AdapterConfig, LearnerConfig, TrainingConfig
+from gossipllm.learning.jobs.moments import Moments
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool, answer
 from gossipllm.learning.learner_state import LearnerState
-from gossipllm.learning.measuring import Measuring
+from gossipllm.learning.measuring.measuring import Measuring
 from gossipllm.learning.merging.pruning import kept_rank, without_tail
-from gossipllm.learning.moments import Moments
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.export import export_adapter
 from gossipllm.model.adapter.names import A, B, State

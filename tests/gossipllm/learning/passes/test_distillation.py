@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from gossipllm.config import ModelConfig, TrainingConfig
-from gossipllm.learning.batches import batches
-from gossipllm.learning.jobs import DistilDone, DistilJob, PredictBytesJob, PredictJob
-from gossipllm.learning.moments import Moments
+from gossipllm.learning.jobs.batches import batches
+from gossipllm.learning.jobs.jobs import DistilDone, DistilJob, PredictBytesJob, PredictJob
+from gossipllm.learning.jobs.moments import Moments
+from gossipllm.learning.jobs.teachers import Teacher
 from gossipllm.learning.passes.fleet import Fleet
-from gossipllm.learning.teachers import Teacher
 from gossipllm.model.loading.models import load_base
 from support.adapters import adapter_config
 from wire.logits import RowsShape, SparseRows

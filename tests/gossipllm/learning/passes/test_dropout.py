@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from gossipllm.config import AdapterConfig, LayersConfig, LearnerConfig, ModelConfig, TrainingConfig
-from gossipllm.learning.batches import batches
-from gossipllm.learning.jobs import ContextModel, LossJob, ProbeJob, StepsDone, StepsJob
-from gossipllm.learning.moments import Moments
+from gossipllm.learning.jobs.batches import batches
+from gossipllm.learning.jobs.jobs import ContextModel, LossJob, ProbeJob, StepsDone, StepsJob
+from gossipllm.learning.jobs.moments import Moments
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.learning.passes.step_memory import step_bytes
 from gossipllm.model.contexts.config import BlockWindow

@@ -12,9 +12,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from gossipllm.config import AdapterConfig, ModelConfig, TrainingConfig
-from gossipllm.learning.batches import batches
-from gossipllm.learning.jobs import LastLogitsJob, LossJob, PredictJob, SlopeJob, StepsJob
-from gossipllm.learning.moments import Moments
+from gossipllm.learning.jobs.batches import batches
+from gossipllm.learning.jobs.jobs import LastLogitsJob, LossJob, PredictJob, SlopeJob, StepsJob
+from gossipllm.learning.jobs.moments import Moments
 from gossipllm.learning.passes import fleet as fleet_module
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.model.loading.models import load_base

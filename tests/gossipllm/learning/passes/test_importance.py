@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from gossipllm.config import AdapterConfig, ModelConfig, TrainingConfig
-from gossipllm.learning.batches import batches
-from gossipllm.learning.jobs import ProbeJob, SlopeJob, StepsJob
-from gossipllm.learning.moments import Moments
+from gossipllm.learning.jobs.batches import batches
+from gossipllm.learning.jobs.jobs import ProbeJob, SlopeJob, StepsJob
+from gossipllm.learning.jobs.moments import Moments
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.model.loading.models import load_base
 from support.progress import silent

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from gossipllm.config import LearnerConfig, ModelConfig, TrainingConfig
-from gossipllm.learning.batches import batches
-from gossipllm.learning.jobs import StepsJob
-from gossipllm.learning.moments import Moments
+from gossipllm.learning.jobs.batches import batches
+from gossipllm.learning.jobs.jobs import StepsJob
+from gossipllm.learning.jobs.moments import Moments
 from gossipllm.learning.passes.engine import Engine, PassCounter, Slopes
 from gossipllm.learning.passes.fleet import Fleet, kind_of
 from gossipllm.model.adapter.placement import attach

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from gossipllm.config import ModelConfig, TrainingConfig
-from gossipllm.learning.batches import batches
-from gossipllm.learning.jobs import PredictJob, StepsDone, StepsJob
-from gossipllm.learning.kept import KeptPredictions, KeptSpan
-from gossipllm.learning.moments import Moments
+from gossipllm.learning.jobs.batches import batches
+from gossipllm.learning.jobs.jobs import PredictJob, StepsDone, StepsJob
+from gossipllm.learning.jobs.kept import KeptPredictions, KeptSpan
+from gossipllm.learning.jobs.moments import Moments
+from gossipllm.learning.jobs.teachers import Teacher
 from gossipllm.learning.passes.fleet import Fleet
-from gossipllm.learning.teachers import Teacher
 from gossipllm.model.adapter.names import A, B, State
 from gossipllm.model.loading.models import load_base
 from support.adapters import adapter_config

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from gossipllm.config import AdapterConfig, LearnerConfig, ModelConfig, TrainingConfig
-from gossipllm.learning.batches import batches
-from gossipllm.learning.jobs import StepsJob
-from gossipllm.learning.moments import Moments
+from gossipllm.learning.jobs.batches import batches
+from gossipllm.learning.jobs.jobs import StepsJob
+from gossipllm.learning.jobs.moments import Moments
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.model.loading.models import load_base
 from support.adapters import adapter_config

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from gossipllm.learning.jobs.teachers import Teacher
 from gossipllm.learning.passes.byte_predictions import symbol_probabilities
 from gossipllm.learning.passes.targets import MOST_CHANGE, Targets, aims, divergences
-from gossipllm.learning.teachers import Teacher
 from gossipllm.text.vocabulary import NO_SYMBOL
 from wire.logits import SparseRows
 

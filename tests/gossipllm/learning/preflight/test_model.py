@@ -159,7 +159,7 @@ def test_what_a_step_keeps_for_its_backward_pass_is_at_most_what_is_estimated(
 
 
 def _kept_bytes(base: Base, blueprint: Any, config: LearnerConfig, *, checkpoint: bool) -> int:
-    from gossipllm.learning.jobs import ContextModel
+    from gossipllm.learning.jobs.jobs import ContextModel
     from gossipllm.model.contexts.config import BlockWindow
 
     context = ContextModel(base.model, None, BlockWindow(0, blueprint.layers)) if checkpoint else None

@@ -1,0 +1,1 @@
+"""Distilling after a merge: toward what neighbours predict, and who teaches."""

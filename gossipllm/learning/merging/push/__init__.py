@@ -1,0 +1,1 @@
+"""Push-sum: mass, and what a learner's local steps add to it."""

@@ -1,0 +1,1 @@
+"""Merge rules by their names, and the arithmetic of the robust ones."""
