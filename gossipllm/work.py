@@ -245,10 +245,12 @@ class Progress(_Word, frozen=True, kw_only=True):
 
 
 class Averaged(msgspec.Struct, frozen=True, kw_only=True):
-    """The moving average of the adapters that local steps resulted in: a snapshot of it, and its trust loss."""
+    """The moving average of the adapters that local steps resulted in: a snapshot of it, its trust loss, and the
+    standard error of the difference of that from the loss of the last of these adapters; 0 where it is not known."""
 
     snapshot: Content
     trust_loss: float
+    error: float = 0.0
 
 
 class Trained(_Word, frozen=True, kw_only=True):

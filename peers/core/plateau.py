@@ -2,7 +2,10 @@
 
 A learner that trains on for ever learns its own text by heart. Its loss on text that it does not train on falls, stays
 for a while, and rises. So the least trust loss is remembered, of the states after local steps, of the moving average of
-these, and of the states after merges, and the state that has it is kept (`peers.core.saved`). A round gains where it
+these, and of the states after merges, and the state that has it is kept (`peers.core.saved`). Of many states one has
+the least loss by luck, and an average, which varies less from round to round, seldom is that one. So another state
+takes the place of an average only where its loss is lower by more than the standard error of their difference (the rule
+of one standard error; Breiman et al. 1984, section 3.4.3). A round gains where it
 brings the least loss more than `GAIN` below the mark, which is what the last gain reached; so slow gains add up.
 Patience begins anew, too, where the average falls by as much below the least that was measured of it, although it may
 be above the least loss yet: one lucky merge must not end training while the average still gets better.
@@ -82,7 +85,8 @@ class Plateau(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     row without one, `trained` the rounds since the rate was set, `lowered` how often it was lowered. A `settled` peer
     `looks` where the next round is to be one without local steps; `vain` counts looks in a row that gained nothing.
     `limit` is `round.rounds` as it was when the peer settled. `averaged` says whether the best state is an average.
-    `average_mark` is the loss that the next fall of the average is measured from.
+    `average_mark` is the loss that the next fall of the average is measured from. `average_error` is the standard error
+    of the last difference between the average and the state of the same round.
     """
 
     least: float | None = None
@@ -98,6 +102,7 @@ class Plateau(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     limit: int = 0
     averaged: bool = False
     average_mark: float | None = None
+    average_error: float = 0.0
 
     @property
     def rests(self) -> bool:
@@ -108,22 +113,27 @@ class Plateau(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
         """Seconds of rest before news may wake this peer."""
         return min(MOST_PAUSE_S, PAUSE_S * 2.0 ** min(self.vain, 30))
 
-    def improves(self, loss: float) -> bool:
-        """Whether a state of this loss is the new best state."""
-        return math.isfinite(loss) and (self.least is None or loss < self.least)
+    def improves(self, loss: float, *, averaged: bool = False) -> bool:
+        """Whether a state of this loss, which may be an average, is the new best state."""
+        if not math.isfinite(loss) or self.least is None:
+            return math.isfinite(loss)
+        return loss < self.least - (self.average_error if self.averaged and not averaged else 0.0)
 
     def gains(self, loss: float) -> bool:
         return math.isfinite(loss) and (self.mark is None or loss < self.mark - GAIN)
 
-    def stepped(self, loss: float, round_: int, *, average: float | None = None) -> Plateau:
+    def stepped(
+        self, loss: float, round_: int, *, average: float | None = None, error: float = 0.0
+    ) -> Plateau:
         """After local steps of `round_` that ended in this loss, where the average of such states has the loss
-        `average`, None where it was not measured."""
+        `average`, None where it was not measured, and the difference of the two this standard error."""
         after = self
         if after.improves(loss):
             after = _with_best(after, loss, round_)
         if average is None:
             return after
-        if after.improves(average):
+        after = msgspec.structs.replace(after, average_error=error)
+        if after.improves(average, averaged=True):
             after = _with_best(after, average, round_, averaged=True)
         if self.average_mark is None:
             return msgspec.structs.replace(after, average_mark=average)
@@ -181,6 +191,7 @@ class Plateau(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
             least_test=self.least_test,
             mark=self.least,
             averaged=self.averaged,
+            average_error=self.average_error,
         )
 
     def rate(self, config: SettleConfig) -> float:

@@ -23,6 +23,7 @@ from gossipllm.work import (
     Trained,
 )
 from wire.digest import Content
+from wire.floats import F32
 
 
 def trained(memory: LearnerMemory, request: Train, on_progress: OnProgress) -> Task[Trained]:
@@ -55,7 +56,7 @@ def trained(memory: LearnerMemory, request: Train, on_progress: OnProgress) -> T
         raise diverged("its loss on the trust split is not finite")
     if "progress" in memory.config.evidence:
         memory.start_losses_W = yield from memory.measuring.trust_losses(start)
-    after, average = yield from _averaged(memory, request, after, memory.measuring.trust_loss(trust_losses_W))
+    after, average = yield from _averaged(memory, request, after, trust_losses_W)
     memory.become(after, trust_losses_W)
     memory.published, memory.published_bytes = blob, rows
     return Trained(
@@ -83,19 +84,24 @@ def trained(memory: LearnerMemory, request: Train, on_progress: OnProgress) -> T
 
 
 def _averaged(
-    memory: LearnerMemory, request: Train, after: LearnerState, trust_loss: float
+    memory: LearnerMemory, request: Train, after: LearnerState, present_W: F32
 ) -> Task[tuple[LearnerState, Averaged | None]]:
-    """`after` with the average that is kept of such states, and the average where it is measured: not below
-    `request.average_from`, and not where the present state is all that is in it. An adapter of two parts is more
-    than its tensors, and has no average."""
+    """`after`, whose trust losses are `present_W`, with the average that is kept of such states, and the average where
+    it is measured: not below `request.average_from`, and not where the present state is all that is in it. An adapter
+    of two parts is more than its tensors, and has no average."""
     if request.average_from is None or MIXINGS[memory.config.mixing].beside:
         return without_average(after), None
     if request.steps:
         after = with_iterate(after)
-    if after.averaged < 2 or trust_loss < request.average_from:
+    measuring = memory.measuring
+    if after.averaged < 2 or measuring.trust_loss(present_W) < request.average_from:
         return after, None
-    losses_W = yield from memory.measuring.trust_losses(after.average)
+    losses_W = yield from measuring.trust_losses(after.average)
     if not np.isfinite(losses_W).all():
         return without_average(after), None
     snapshot = saved(at_average(after), memory.config, memory.fingerprints)
-    return after, Averaged(snapshot=snapshot, trust_loss=memory.measuring.trust_loss(losses_W))
+    return after, Averaged(
+        snapshot=snapshot,
+        trust_loss=measuring.trust_loss(losses_W),
+        error=measuring.trust_error(losses_W - present_W),
+    )

@@ -102,6 +102,10 @@ class Measuring:
         """The mean of trust losses, weighted as training weights windows."""
         return mean_loss(losses_W, self._trust_weights_W)
 
+    def trust_error(self, differences_W: F32) -> float:
+        """The standard error of the mean of differences between trust losses; 0 where there is one window only."""
+        return standard_error(differences_W, self._trust_weights_W) if len(differences_W) > 1 else 0.0
+
     def loss_at(self, losses_W: F32, windows_I: NDArray[np.int64]) -> float:
         """The mean of trust losses over these windows."""
         return mean_loss(losses_W[windows_I], self.weights_at(windows_I))

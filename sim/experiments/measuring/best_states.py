@@ -3,8 +3,8 @@
 A peer that trains for ever ends past its best, alone sooner than in company, so methods are compared at each peer's
 best state. It is chosen by the trust split, as the peer itself could choose it, and measured on the test split, which
 decides nothing. States are those after local steps and those after merges, and the averages that a peer measures itself
-because it may settle on them (`SettleConfig.average`). For a peer that trains alone this is early stopping with
-unlimited patience.
+because it may settle on them (`SettleConfig.average`); what takes the place of an average is the peer's own rule
+(`Plateau.improves`). For a peer that trains alone this is early stopping with unlimited patience.
 
 Two averages of a peer's own iterates, taken after the local steps of each round, compete in the same way: the mean of
 all, and an exponential moving average of some three rounds. They are measured beside the run and change nothing in it.
@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
+
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.jobs.jobs import LossJob
 from gossipllm.learning.learner import Learner
@@ -29,7 +31,8 @@ from gossipllm.model.adapter.names import State
 from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.text.partitions import Share
 from gossipllm.text.windows import Windows
-from gossipllm.work import Merged, Open, Opened, Trained
+from gossipllm.work import Averaged, Merged, Open, Opened, Trained
+from peers.core.plateau import Plateau
 from sim.experiments.measuring.metrics import StateMetrics, perplexity
 from sim.experiments.methods import Method
 from sim.experiments.scenarios import Scenario
@@ -75,16 +78,23 @@ class _Peer:
     trust_WT: Windows
     test_WT: Windows
     averages: dict[str, _Average]
+    plateau: Plateau = field(default_factory=Plateau)
     best: Content | None = None
-    trust: float = float("inf")
     best_round: int = 0
     merged: bool = False
     round: int = 0
     iterates: int = 0
 
-    def consider(self, trust: float, snapshot: Content, *, merged: bool) -> None:
-        if trust < self.trust:
-            self.trust, self.best, self.best_round, self.merged = trust, snapshot, self.round, merged
+    def consider(
+        self, trust: float, snapshot: Content, *, merged: bool = False, averaged: bool = False
+    ) -> None:
+        if self.plateau.improves(trust, averaged=averaged):
+            self.plateau = msgspec.structs.replace(self.plateau, least=trust, averaged=averaged)
+            self.best, self.best_round, self.merged = snapshot, self.round, merged
+
+    def consider_average(self, average: Averaged) -> None:
+        self.plateau = msgspec.structs.replace(self.plateau, average_error=average.error)
+        self.consider(average.trust_loss, average.snapshot, averaged=True)
 
     def mean(self, losses_W: F32, windows_WT: Windows) -> float:
         return mean_loss(losses_W, weights_of(windows_WT, self.config.training.reduction))
@@ -126,9 +136,9 @@ class BestStates:
             match one.event:
                 case Trained() as trained:
                     peer.round = trained.round
-                    peer.consider(trained.trust_loss, trained.snapshot, merged=False)
+                    peer.consider(trained.trust_loss, trained.snapshot)
                     if trained.average is not None:
-                        peer.consider(trained.average.trust_loss, trained.average.snapshot, merged=False)
+                        peer.consider_average(trained.average)
                     if peer.averages and trained.steps:
                         self._average(peer, trained.snapshot)
                         changed.append(peer)
@@ -155,7 +165,7 @@ class BestStates:
             found[id(peer)] = StateMetrics(
                 round=peer.best_round,
                 merged=peer.merged,
-                trust=peer.trust,
+                trust=peer.plateau.least or 0.0,
                 test=perplexity(answer.test_loss),
                 windows=_numbers(losses_W),
             )

@@ -29,9 +29,12 @@ def after_steps(config: CoreConfig, saved: Saved, trained: Trained) -> Saved:
     plateau = saved.plateau
     if config.settles:
         best = None if plateau.improves(loss) else (saved.best or before)
-        plateau = plateau.stepped(loss, saved.round, average=None if average is None else average.trust_loss)
-        if average is not None and plateau.averaged and plateau.least_round == saved.round:
-            best = average.snapshot
+        if average is None:
+            plateau = plateau.stepped(loss, saved.round)
+        else:
+            plateau = plateau.stepped(loss, saved.round, average=average.trust_loss, error=average.error)
+            if plateau.averaged and plateau.least_round == saved.round:
+                best = average.snapshot
     return msgspec.structs.replace(
         saved,
         course=saved.course.stepped(loss),
