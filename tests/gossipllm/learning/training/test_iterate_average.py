@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gossipllm.config import LearnerConfig
+from gossipllm.learning.jobs.jobs import LossJob
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import answer
 from gossipllm.learning.training.iterate_average import (
@@ -21,6 +22,7 @@ from gossipllm.learning.training.iterate_average import (
 )
 from gossipllm.model.adapter.names import State
 from gossipllm.model.adapter.snapshots import decode_snapshot
+from gossipllm.text.windows import load_splits
 from gossipllm.work import Averaged, Merged, Open, Opened, Progress, Restore, Train, Trained
 from wire.digest import Content
 
@@ -83,6 +85,19 @@ def test_its_loss_is_that_of_a_learner_that_goes_back_to_it(config: Config) -> N
     _, back = answer(learner, Restore(request=3, snapshot=average.snapshot), silent)
     assert isinstance(back, Merged)
     assert back.trust_loss == pytest.approx(average.trust_loss, abs=1e-6)
+
+
+def test_its_error_is_that_of_the_difference_from_the_last_iterate(config: Config) -> None:
+    learner = opened(config())
+    train(learner, 0, -math.inf)
+    average = average_of(train(learner, 1, -math.inf))
+    base = learner.shared.base
+    splits = load_splits(learner.config.data, base.tokenizer, context_length=base.context_length, seed=0)
+    windows_WT = splits.trust_WT[: learner.config.data.trust_windows]
+    states = (learner.state, decode_snapshot(average.snapshot.data).adapter)
+    ((last_W, mean_W),) = learner.fleet.perform([LossJob(states, windows_WT, "test")])
+    change_W = mean_W - last_W
+    assert average.error == pytest.approx(change_W.std(ddof=1) / math.sqrt(len(change_W)), rel=1e-4)
 
 
 def test_who_goes_back_to_it_goes_on_with_it(config: Config) -> None:
