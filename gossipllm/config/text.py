@@ -50,7 +50,9 @@ class DataConfig:
 
     trust_public: float = 0.0
     """Share of the `trust_windows` that are windows of the public text instead, 0 to 0.9: what you want to read besides
-    your own text. Predictions of peers that read other texts are kept where they help there (`gossipllm sim sizes`)."""
+    your own text. Predictions of peers that read other texts are kept where they help there (`gossipllm sim sizes`).
+    With this or `train_public`, the loss on your own text may rise by at most 1 % above the least so far; steps, merges
+    and distilling are shortened or left out where it would."""
 
     train_public: float = 0.0
     """Share of the windows that you train on that are of the public text, 0 to 0.9; less where it is shorter."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
+from msgspec import UNSET
+
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.jobs.moments import Moments
 from gossipllm.learning.merging.pruning import cut
@@ -13,6 +15,7 @@ from gossipllm.learning.merging.rounded import Announced
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from gossipllm.model.adapter.snapshots import (
+    LeastOwn,
     Snapshot,
     SnapshotHeader,
     check_snapshot,
@@ -33,7 +36,8 @@ class LearnerState:
     the mass of push-sum, None where adapters are mixed otherwise. `gates` belong to an adapter of two parts
     (`composition.parts`). `momentum` is that of merges, as of round `moved_round`; empty for none. `average` is that of
     `averaged` adapters after local steps (`iterate_average`); empty for none. `announced` is the last update that was
-    announced, None where updates travel whole or there was none.
+    announced, None where updates travel whole or there was none. `least_own` is the least loss of the own text so far,
+    None where it was not measured.
     """
 
     blueprint: Blueprint
@@ -49,6 +53,7 @@ class LearnerState:
     average: State = field(default_factory=dict[str, F32])
     averaged: int = 0
     announced: Announced | None = None
+    least_own: LeastOwn | None = None
 
     @staticmethod
     def fresh(config: LearnerConfig, blueprint: Blueprint, warm: State | None = None) -> LearnerState:
@@ -125,6 +130,7 @@ def saved(now: LearnerState, config: LearnerConfig, names: Fingerprints) -> Cont
         moved_round=now.moved_round,
         averaged=now.averaged,
         exponents=announced.exponents if announced else (),
+        least_own=UNSET if now.least_own is None else now.least_own,
     )
     # Outer momentum is of moves from there.
     needed = config.sends_start or "progress" in config.evidence or config.outer != "none"
@@ -183,4 +189,5 @@ def resumed(content: Content, blueprint: Blueprint, names: Fingerprints) -> Lear
         else {},
         header.averaged,
         Announced(Content.of(snapshot.announced), header.exponents) if snapshot.announced else None,
+        None if header.least_own is UNSET else header.least_own,
     )

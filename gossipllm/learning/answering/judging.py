@@ -89,13 +89,15 @@ def whether_helpful(memory: LearnerMemory, request: Confirm) -> Task[Confirmed]:
 
 
 def evaluated_rows(memory: LearnerMemory, request: Evaluate) -> Task[Evaluated]:
+    own_W = yield from memory.own_trust_losses()
     return (
         yield from evaluated(
             request,
-            own_W=(yield from memory.own_trust_losses()),
+            own_W=own_W,
             target=memory.composition.target(memory.now),
             neighbours=memory.neighbours,
             measuring=memory.measuring,
+            spares=lambda losses_W: memory.own_text.spares(memory.now, own_W, losses_W),
             round_=memory.round,
         )
     )

@@ -31,6 +31,9 @@ def trained(memory: LearnerMemory, request: Train, on_progress: OnProgress) -> T
     yield from memory.retention.began(before.state)
     keeps = memory.retention.of_steps(request.round, request.steps)
     local = yield from memory.training.perform(request, before, on_progress, keeps)
+    if memory.own_text.bounds:
+        before_W = yield from memory.own_trust_losses()
+        local = local.at((yield from memory.own_text.shortened(memory.now, before_W, local.after.state)))
     done, kept = local.done, kept_rank(before.state, local.after.state, before.blueprint)
     # Measured before the rank changes, because the fleet in use is still that of the rank that was trained.
     state, start = (without_tail(one, kept) for one in (local.after.state, before.state))
@@ -99,6 +102,8 @@ def _averaged(
     losses_W = yield from measuring.trust_losses(after.average)
     if not np.isfinite(losses_W).all():
         return without_average(after), None
+    if not memory.own_text.spares(after, (yield from memory.own_trust_losses()), losses_W):
+        return after, None
     snapshot = saved(at_average(after), memory.config, memory.fingerprints)
     return after, Averaged(
         snapshot=snapshot,

@@ -12,6 +12,7 @@ from gossipllm.learning.distilling.lessons import Teachers
 from gossipllm.learning.jobs.jobs import Task
 from gossipllm.learning.learner_state import LearnerState, saved
 from gossipllm.learning.measuring.measuring import Measuring
+from gossipllm.learning.measuring.own_text import OwnText
 from gossipllm.learning.merging.distances.distances import Blob
 from gossipllm.learning.merging.neighbours import Neighbours
 from gossipllm.learning.merging.rounded import UpdateRounder
@@ -44,12 +45,14 @@ class LearnerMemory:
         self.updates = UpdateFormat(blueprint, config.mixing)
         self.fingerprints = shared.fingerprints(self.updates)
         self.measuring = Measuring(config, splits, shared.reference)
+        self.own_text = OwnText(config, self.measuring)
         self.retention = Retention(config, self.measuring, shared.reference)
         self.training = LocalTraining(config, shared, self.composition, splits.train_WT)
         self.distilling = Distilling(
             config,
             self.composition,
             self.measuring,
+            self.own_text,
             shared.reference,
             Teachers(config, self.measuring, shared.reference),
             train_windows=len(splits.train_WT),
@@ -85,7 +88,7 @@ class LearnerMemory:
             published = self.composition.published_form(after.blueprint)
             self.updates = UpdateFormat(published, self.config.mixing)
             self.neighbours = Neighbours(self.updates, self.config)
-        self.now = after
+        self.now = after if trust_losses_W is None else self.own_text.noted(after, trust_losses_W)
         self.trust_losses_W = trust_losses_W
         self.neighbours.forget_merges()
 
@@ -113,4 +116,5 @@ class LearnerMemory:
     def own_trust_losses(self) -> Task[F32]:
         if self.trust_losses_W is None:
             self.trust_losses_W = yield from self.measuring.trust_losses(self.state)
+            self.now = self.own_text.noted(self.now, self.trust_losses_W)
         return self.trust_losses_W

@@ -67,7 +67,9 @@ def restored(memory: LearnerMemory, request: Restore) -> Task[Merged | Failed]:
     if request.keeps_average:
         restored = with_average_of(restored, before)
     # What was announced stays so.
-    memory.become(replace(restored, round=memory.round, announced=before.announced))
+    memory.become(
+        replace(restored, round=memory.round, announced=before.announced, least_own=before.least_own)
+    )
     try:
         test_loss = yield from memory.measuring.test_loss(memory.state)
         trust_losses_W = yield from memory.own_trust_losses()

@@ -34,22 +34,18 @@ from gossipllm.learning.jobs.jobs import DistilJob, Task, distilled_by, losses_o
 from gossipllm.learning.jobs.teachers import Teacher
 from gossipllm.learning.learner_state import LearnerState, stretch_of
 from gossipllm.learning.measuring.measuring import Measuring
+from gossipllm.learning.measuring.own_text import OwnText
+from gossipllm.learning.measuring.parts_of_way import SHARES, part_of_way
 from gossipllm.learning.merging.distances.distances import Blob
 from gossipllm.learning.merging.neighbours import Neighbours
-from gossipllm.model.adapter.names import State
 from gossipllm.text.reference import ReferenceSet
 from gossipllm.work import Merge
 from trust.record.history import Distilled
 from wire.floats import F32
 
-SHARES: Final = (1.0, 0.5, 0.25)
-"""Parts of the way of the steps that are tried."""
 ERRORS: Final = 1.0
 """Standard errors by which a part must lower the trust loss. As a neighbour by itself (`DefenceConfig.errors`): where
 there are few trust windows, the same ones choose the part and judge it. Guess."""
-MOST_OWN: Final = 0.01
-"""Most by which a part may raise the loss on the own text where public text decides too (`DataConfig.trust_public`),
-over that loss. Guess: what is gained elsewhere should cost a reader next to nothing here."""
 _FORWARD: Final = 1
 _STEP: Final = 3
 """Cost of a token in a pass forward, and in one forward and backward."""
@@ -102,6 +98,7 @@ class Distilling:
         config: LearnerConfig,
         composition: Composition,
         measuring: Measuring,
+        own_text: OwnText,
         reference: ReferenceSet,
         teachers: Teachers,
         *,
@@ -110,6 +107,7 @@ class Distilling:
         self._config = config
         self._composition = composition
         self._measuring = measuring
+        self._own_text = own_text
         self._reference = reference
         self._teachers = teachers
         batch = min(config.training.windows_of(config.data.window_tokens), train_windows)
@@ -185,9 +183,9 @@ class Distilling:
         state, losses_W = merged.state, trust_losses_W
         share = gain = error = 0.0
         if done.taught:
-            tried = tuple(_part(merged.state, done.state, part) for part in SHARES)
+            tried = tuple(part_of_way(merged.state, done.state, part) for part in SHARES)
             losses = yield from losses_of(tried, self._measuring.trust_WT, "trust")
-            best = self._best(losses, trust_losses_W, merged.round)
+            best = self._best(losses, trust_losses_W, merged)
             if best is not None:
                 index, gain, error = best
                 if gain > ERRORS * error:
@@ -210,15 +208,17 @@ class Distilling:
         training = self._config.training
         return replace(training, batch_windows=max(1, budget.windows), batch_tokens=0)
 
-    def _best(self, losses: Sequence[F32], before_W: F32, round_: int) -> tuple[int, float, float] | None:
+    def _best(
+        self, losses: Sequence[F32], before_W: F32, merged: LearnerState
+    ) -> tuple[int, float, float] | None:
         """The part of least loss on the windows that propose, with its gain on those that judge and the error of that;
         None where each has a loss that is not finite, or costs the own text too much. A part that is no better where it
         is proposed has a gain of 0 at most."""
-        measuring, halves = self._measuring, self._measuring.halves(round_)
+        measuring, halves = self._measuring, self._measuring.halves(merged.round)
         allowed = [
             index
             for index, losses_W in enumerate(losses)
-            if np.isfinite(losses_W).all() and self._spares_own(losses_W, before_W)
+            if np.isfinite(losses_W).all() and self._own_text.spares(merged, before_W, losses_W)
         ]
         if not allowed:
             return None
@@ -229,21 +229,3 @@ class Distilling:
         if not proposed[best] < measuring.loss_at(before_W, halves.proposing_P):
             gain = min(gain, 0.0)
         return best, gain, measuring.error_at(losses[best] - before_W, judging)
-
-    def _spares_own(self, after_W: F32, before_W: F32) -> bool:
-        measuring, own = self._measuring, self._measuring.own_trust_I
-        if own is None:
-            return True
-        return measuring.loss_at(after_W, own) <= (1 + MOST_OWN) * measuring.loss_at(before_W, own)
-
-
-def _part(start: State, end: State, part: float) -> State:
-    """The adapter at this part of the way. Tensors that no step changed stay the same object."""
-    if part == 1:
-        return end
-    return {
-        name: value
-        if end[name] is value
-        else (value + np.float32(part) * (end[name] - value)).astype(np.float32)
-        for name, value in start.items()
-    }

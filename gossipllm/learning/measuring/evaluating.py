@@ -10,7 +10,7 @@ Axes: W trust windows, P of them propose and J judge.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -29,9 +29,11 @@ def evaluated(
     target: Target,
     neighbours: Neighbours,
     measuring: Measuring,
+    spares: Callable[[F32], bool],
     round_: int,
 ) -> Task[Evaluated]:
-    """`own_W` are the losses of the adapter as it is, which rows that keep everything have."""
+    """`own_W` are the losses of the adapter as it is, which rows that keep everything have. A merge whose trust losses
+    do not pass `spares` gains nothing."""
     split = measuring.halves(round_)
     proposing_P, judging_J = split.proposing_P, split.judging_J
     tried = [neighbours.merged(row, request.updates, target) for row in request.rows]
@@ -65,7 +67,8 @@ def evaluated(
             errors.append(math.nan)
         else:
             losses.append(measuring.trust_loss(losses_W))
-            gains.append(own_judged - measuring.loss_at(losses_W, judging_J))
+            gain = own_judged - measuring.loss_at(losses_W, judging_J)
+            gains.append(gain if spares(losses_W) else min(gain, 0.0))
             errors.append(measuring.error_at(losses_W - own_W, judging_J))
     return Evaluated(
         request=request.request,

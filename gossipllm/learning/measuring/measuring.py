@@ -17,7 +17,7 @@ from gossipllm.learning.merging.averages import F64, mean_loss, standard_error, 
 from gossipllm.learning.merging.distances.distances import Blob
 from gossipllm.model.adapter.names import State
 from gossipllm.text.reference import ReferenceSet
-from gossipllm.text.windows import Splits
+from gossipllm.text.windows import Splits, Windows
 from wire.byte_rows import ByteRows, decode_byte_rows, encode_byte_rows
 from wire.floats import F32
 from wire.logits import decode_logits, decode_rows, encode_logits, encode_rows
@@ -27,13 +27,12 @@ class Measuring:
     """Measurements on one learner's trust and test splits and on the reference set.
 
     A neighbour is measured on `DataConfig.weigh_windows` of the windows that propose, because every neighbour costs a
-    pass. `own_trust_I` are the trust windows of the learner's own text, None where all of them are.
+    pass. The first trust windows are of the learner's own text, those of public text follow.
     """
 
     def __init__(self, config: LearnerConfig, splits: Splits, reference: ReferenceSet) -> None:
         self.trust_WT = splits.trust_WT[: config.data.trust_windows]
-        public = config.data.public_trust_windows
-        self.own_trust_I = np.arange(len(self.trust_WT) - public) if public else None
+        self._own_I = np.arange(len(self.trust_WT) - config.data.public_trust_windows)
         self.test_WT = splits.test_WT[: config.data.test_windows]
         self._config = config
         reduction = config.training.reduction
@@ -105,6 +104,15 @@ class Measuring:
     def trust_error(self, differences_W: F32) -> float:
         """The standard error of the mean of differences between trust losses; 0 where there is one window only."""
         return standard_error(differences_W, self._trust_weights_W) if len(differences_W) > 1 else 0.0
+
+    @property
+    def own_trust_WT(self) -> Windows:
+        """The trust windows of the learner's own text."""
+        return self.trust_WT[self._own_I]
+
+    def own_loss(self, losses_W: F32) -> float:
+        """The mean of trust losses over those windows."""
+        return self.loss_at(losses_W, self._own_I)
 
     def loss_at(self, losses_W: F32, windows_I: NDArray[np.int64]) -> float:
         """The mean of trust losses over these windows."""

@@ -17,6 +17,7 @@ from gossipllm.learning.merging.push.push import flat
 from gossipllm.learning.passes.contexts import LearnerAdapter, TrainingContext
 from gossipllm.learning.shared_model import SharedModel
 from gossipllm.model.adapter.blueprint import Blueprint
+from gossipllm.model.adapter.names import State
 from gossipllm.model.contexts.config import BlockWindow
 from gossipllm.model.subnets import owned
 from gossipllm.text.windows import Windows
@@ -36,6 +37,10 @@ class LocalResult:
     within: TrainingContext
     importance: tuple[float | None, ...]
     shares: tuple[PushedShare, ...]
+
+    def at(self, state: State) -> LocalResult:
+        """The same steps, of which only the way to `state` is taken."""
+        return self if state is self.after.state else replace(self, after=replace(self.after, state=state))
 
 
 class LocalTraining:

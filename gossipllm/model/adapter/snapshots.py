@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -32,6 +33,14 @@ _MAGIC: Final = b"GLS1"
 _PREFIX: Final = struct.Struct("<4sI")
 
 
+class LeastOwn(msgspec.Struct, frozen=True, kw_only=True):
+    """The least loss on the own trust windows, in nats per token, that a learner had so far, and the digest of these
+    windows (`gossipllm.learning.measuring.own_text`)."""
+
+    loss: float
+    windows: bytes
+
+
 class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     """What a snapshot's tensors belong to. `layout` is the fingerprint of updates (units, scale, start, mixing).
 
@@ -40,7 +49,8 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     `since`. `tokens` and `samples` are the counts in the mass of push-sum. `gates` are those of the second of two
     adapters (`gossipllm.learning.composition.parts`), `moved_round` is the round of the last outer step, and `averaged`
     the number of adapters in the average. `scaling` is how local steps scale the product; the adapter here is always at
-    alpha / rank. `exponents` are those of the steps of the last announced update.
+    alpha / rank. `exponents` are those of the steps of the last announced update. `least_own` is unset where it was not
+    measured.
     """
 
     base: bytes
@@ -63,6 +73,7 @@ class SnapshotHeader(msgspec.Struct, frozen=True, kw_only=True):
     averaged: int = 0
     scaling: Scaling = "standard"
     exponents: tuple[int, ...] = ()
+    least_own: LeastOwn | UnsetType = UNSET
 
 
 @dataclass(frozen=True, slots=True, eq=False)

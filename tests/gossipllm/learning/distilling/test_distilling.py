@@ -18,10 +18,11 @@ from gossipllm.config import (
     TrainingConfig,
 )
 from gossipllm.config.choices import Also
-from gossipllm.learning.distilling import distilling
-from gossipllm.learning.distilling.distilling import SHARES, Budget
+from gossipllm.learning.distilling.distilling import Budget
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import answer
+from gossipllm.learning.measuring.own_text import OwnText
+from gossipllm.learning.measuring.parts_of_way import SHARES
 from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.text.windows import bearing
 from gossipllm.work import Lesson, Merge, Merged, Open, Train, Trained, Work
@@ -138,8 +139,12 @@ def test_forged_predictions_are_undone(config: Config, teacher: Trained) -> None
 def test_steps_that_cost_the_own_text_too_much_are_undone_where_public_text_decides_too(
     config: Config, teacher: Trained, monkeypatch: pytest.MonkeyPatch, public: float, spared: bool
 ) -> None:
-    """Here even what lowers the loss on the own text costs too much."""
-    monkeypatch.setattr(distilling, "MOST_OWN", -0.9)
+    """Here whatever is taken costs the own text too much, where there is public text that it could be lost to."""
+
+    def spares(bound: OwnText, *_: object) -> bool:
+        return not bound.bounds
+
+    monkeypatch.setattr(OwnText, "spares", spares)
     data = replace(config().data, trust_public=public)
     done = taught(student(config, data=data), lesson(teacher)).distilled
     assert done is not None
