@@ -102,7 +102,7 @@ def _averaged(
     losses_W = yield from measuring.trust_losses(after.average)
     if not np.isfinite(losses_W).all():
         return without_average(after), None
-    if not memory.own_text.spares(after, (yield from memory.own_trust_losses()), losses_W):
+    if not memory.own_text.spares(after, present_W, losses_W):
         return after, None
     snapshot = saved(at_average(after), memory.config, memory.fingerprints)
     return after, Averaged(
