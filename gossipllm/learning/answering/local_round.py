@@ -27,13 +27,14 @@ from wire.floats import F32
 
 
 def trained(memory: LearnerMemory, request: Train, on_progress: OnProgress) -> Task[Trained]:
+    # Measured first: the state that steps begin from may be the best that the own text ever had.
+    before_W = (yield from memory.own_trust_losses()) if memory.own_text.bounds else None
     before = yield from memory.training.settled(memory.now)
     yield from memory.retention.began(before.state)
     keeps = memory.retention.of_steps(request.round, request.steps)
     local = yield from memory.training.perform(request, before, on_progress, keeps)
-    if memory.own_text.bounds:
-        before_W = yield from memory.own_trust_losses()
-        local = local.at((yield from memory.own_text.shortened(memory.now, before_W, local.after.state)))
+    if before_W is not None:
+        local = local.at((yield from memory.own_text.shortened(before, before_W, local.after.state)))
     done, kept = local.done, kept_rank(before.state, local.after.state, before.blueprint)
     # Measured before the rank changes, because the fleet in use is still that of the rank that was trained.
     state, start = (without_tail(one, kept) for one in (local.after.state, before.state))

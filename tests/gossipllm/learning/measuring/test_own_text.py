@@ -154,20 +154,25 @@ def test_the_best_is_kept_over_restarts_and_over_going_back(config: Config) -> N
     assert decode_snapshot(again.snapshot().data).header.least_own == later
 
 
-def test_the_state_before_the_first_step_counts(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    found: list[LeastOwn | None] = []
-
-    def spares(_: OwnText, now: LearnerState, *losses: F32) -> bool:
-        found.append(now.least_own)
-        return True
-
-    monkeypatch.setattr(OwnText, "spares", spares)
+def test_the_state_before_the_first_step_counts(
+    config: Config, losses: Callable[[float], F32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the base read the own text far better than any state after it; this tiny one reads it badly."""
     learner = opened(settings(config))
+    measure = learner._memory.measuring.trust_losses
+    found = [losses(0.5)]
+
+    def trust_losses(state: State) -> Task[F32]:
+        measured_W = yield from measure(state)
+        return found.pop() if found else measured_W
+
+    monkeypatch.setattr(learner._memory.measuring, "trust_losses", trust_losses)
     trained(learner)
-    (least,) = found
+    least = learner._memory.now.least_own
 
     assert least is not None
-    assert least.loss > own_loss(learner)
+    assert least.loss == 0.5
+    assert own_loss(learner) > least.loss
 
 
 def test_local_steps_are_shortened_and_the_shortened_adapter_is_what_is_announced(
