@@ -9,10 +9,14 @@ The rows:
     alone        every peer by itself
     distil       in one network; each takes steps toward the others' predictions on the public text after each round
     reftext      the same on the public text itself, toward its own next tokens: the dullest explanation of distil
+    public       alone, and a quarter of what the large peer trains on is public text: what all of this is held against
     projection   alone, and the small peers' vectors carried over to the large model; the public text chooses the steps
     sum          alone, and each small peer takes the mean of all small peers' vectors (the large one can take none)
     all          distil, then projection; for the small peers distil, then sum
     bound        the large model trained alone on everybody's text, in as many steps
+
+In distil, reftext and public half of what the large peer judges by is public text: one that judges by English alone
+refuses everything else.
 
 Small: the score of each small peer's model on its own part, a mean. Large: that of the large model on the same parts,
 and the bits a byte of its own English text. Held-out files test, which nobody trains on. Sent: kB a peer and round.
@@ -36,7 +40,7 @@ from typing import Any, Final, TypeAlias
 from unequal_rows import Size, row
 from unequal_tasks import TASKS, UnequalTask, missing
 
-ROWS: Final = ("alone", "distil", "reftext", "projection", "sum", "all", "bound")
+ROWS: Final = ("alone", "distil", "reftext", "public", "projection", "sum", "all", "bound")
 """In an order in which every row finds what it is made of."""
 
 Result: TypeAlias = dict[str, Any]

@@ -33,7 +33,7 @@ from sim.world.devices import DevicesConfig
 from trust.progress import SilentStages
 
 ENGLISH: Final = Part(kind="text", train=LARGE)
-METHODS: Final = {"alone": "local", "distil": "s3+distil", "reftext": "s3+reftext"}
+METHODS: Final = {"alone": "local", "distil": "s3+distil", "reftext": "s3+reftext", "public": "s3+alone"}
 """Row -> method of the simulator."""
 TEST_BYTES: Final = 20_000
 """Bytes of a running text that test."""
@@ -85,7 +85,7 @@ def row(
             return measured({}, large) | {"own": bits(large, english[1]), "kb": None}
     if name in METHODS:
         method = METHODS[name]
-        config = scenario([*sources, own], [*[models[0]] * len(sources), models[1]], size, seed)
+        config = scenario([*sources, own], [*[models[0]] * len(sources), models[1]], size, seed, name=name)
         outcome = simulate(config, method, seed)
         sent = [sum(peer.sent.values()) / max(1, peer.rounds) / 1000 for peer in outcome.metrics.peers]
         for number, one in enumerate(outcome.snapshots):
@@ -108,7 +108,7 @@ def row(
     told = ""
     step: Combined | None = None
     if name in ("projection", "all"):
-        step, told = projected(vectors, found[-1], small, large, models)
+        step, told = projected(vectors, found[-1], small, large, models, english[0])
     # Without a vector of its own base, the large peer has no row "sum".
     with added(large, step), snapshot_on(large, found[-1]):
         of_large = None if name == "sum" else large
@@ -123,6 +123,7 @@ def scenario(
     size: Size,
     seed: int,
     *,
+    name: str = "",
     kind: Any = "exclusive",
     times: int = 1,
 ) -> Scenario:
@@ -145,9 +146,21 @@ def scenario(
             test_windows=4,
             partition=partition,
         ),
-        devices=DevicesConfig(models=tuple(models)),
+        devices=devices(models, name),
         round=RoundConfig(steps=size.steps, rounds=size.rounds, barrier=True, patience_s=3600.0),
         training=TrainingConfig(batch_windows=4, learning_rate=1e-2, warmup_steps=3),
+    )
+
+
+def devices(models: Sequence[str], name: str) -> DevicesConfig:
+    """The devices of a row, of which the last one is large. It reads public text where the row has any."""
+    if name in ("", "alone"):
+        return DevicesConfig(models=tuple(models))
+    none = (0.0,) * (len(models) - 1)
+    return DevicesConfig(
+        models=tuple(models),
+        trust_public=(*none, 0.5),
+        train_public=(*none, 0.25 if name == "public" else 0.0),
     )
 
 
@@ -156,16 +169,22 @@ def snapshots(contents: Sequence[Any]) -> list[Snapshot]:
 
 
 def projected(
-    vectors: Sequence[TaskVector], own: Snapshot, small: Base, large: Base, models: tuple[str, str]
+    vectors: Sequence[TaskVector],
+    own: Snapshot,
+    small: Base,
+    large: Base,
+    models: tuple[str, str],
+    english: Path,
 ) -> tuple[Combined | None, str]:
     """The step of the large model that the small ones' vectors make, and its lengths by kind of layer, chosen on the
-    public text with the large peer's own adapter in place."""
+    public text with the large peer's own adapter in place; none may cost what it trains on more than 1 %."""
     public = texts_of(None)
     made = carried(vectors, [1.0] * len(vectors), small, large, models, way="ridge", texts=public, eta=1.0)
     # A stretch of each text, so that all of its languages choose.
     text = "\n".join(one[:1_500] for one in public)
     with snapshot_on(large, own):
-        steps = chosen_steps(made.step, large, judging_windows(text, large))
+        own_WT = judging_windows(english.read_text(encoding="utf-8")[:TEST_BYTES], large)
+        steps = chosen_steps(made.step, large, judging_windows(text, large), own_WT=own_WT)
     told = ", ".join(f"{kind} {eta:g}" for kind, eta in steps.etas.items())
     if not any(steps.etas.values()):
         return None, told

@@ -7,13 +7,16 @@ kind of layer (queries, keys, values, the output of attention, gate, up, down) h
     the kinds are tried by themselves, and ordered by what each gains
     in that order, each takes the step of least loss, the others being as they are; twice, or until nothing changes
 
-Every other window of the text chooses, the rest judge: with so many choices, the loss on what chose them is no result.
+No step is taken that costs text of the larger model's own more than `MOST` of its loss, where such text is given.
+
+Every other window of a text chooses, the rest judge: with so many choices, the loss on what chose them is no result.
 
 Axes: W windows, T tokens of a window.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +25,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from gossipllm.learning.measuring.own_text import MOST
 from gossipllm.model.adapter.peft_folder import Product
 from gossipllm.model.loading.models import Base
 from gossipllm.projection.matching import kind_of
@@ -46,13 +50,15 @@ Etas = Mapping[str, float]
 @dataclass(frozen=True, slots=True)
 class Steps:
     """`before` and `after` are losses in nats a token on the windows that judge, `error` the standard error of their
-    difference. `alone` is the gain of each kind by itself at its best step, on the windows that choose."""
+    difference. `alone` is the gain of each kind by itself at its best step, on the windows that choose. `own` is by how
+    much of itself the loss on the own text rises, on windows that chose nothing; None where none was given."""
 
     etas: Etas
     alone: Mapping[str, float]
     before: float
     after: float
     error: float
+    own: float | None = None
 
     def told(self) -> Iterator[str]:
         """Lines for people: a kind of layer each, then what all do together."""
@@ -61,23 +67,32 @@ class Steps:
             yield f"  {kind:<18} {eta:<5g} {self.alone[kind]:+.4f}"
         change = f"{self.before:.4f} -> {self.after:.4f}, {self.after - self.before:+.4f} ± {self.error:.4f}"
         yield f"together on text that chose nothing: {change}"
+        if self.own is not None:
+            yield f"own text that chose nothing: {100 * self.own:+.2f} %"
 
 
-def judging_windows(text: str, base: Base) -> Windows:
-    """Windows of a text that chooses and judges. Raises `UserMistake` where it is too short."""
+def judging_windows(text: str, base: Base, option: str = "--trust") -> Windows:
+    """Windows of a text that chooses and judges, which was given with this option. Raises `UserMistake` where it is too
+    short."""
     windows_WT = cut(tokenise([text], base.tokenizer), min(WINDOW_TOKENS, base.context_length))
     if len(windows_WT) < LEAST_WINDOWS:
         raise UserMistake(
-            f"--trust: {len(windows_WT)} windows of {WINDOW_TOKENS} tokens; at least {LEAST_WINDOWS} are needed to "
+            f"{option}: {len(windows_WT)} windows of {WINDOW_TOKENS} tokens; at least {LEAST_WINDOWS} are needed to "
             "choose steps by"
         )
     return windows_WT[:MOST_WINDOWS]
 
 
 def chosen_steps(
-    step: Combined, large: Base, windows_WT: Windows, *, on_progress: OnProgress = lambda _done, _of: None
+    step: Combined,
+    large: Base,
+    windows_WT: Windows,
+    *,
+    own_WT: Windows | None = None,
+    on_progress: OnProgress = lambda _done, _of: None,
 ) -> Steps:
-    """The steps to take of each kind of layer of `step`, which has the length 1."""
+    """The steps to take of each kind of layer of `step`, which has the length 1. `own_WT` are windows of the larger
+    model's own text."""
     kinds = sorted({kind_of(module) for module in step.products})
     etas = dict.fromkeys(kinds, 0.0)
     most, done = (1 + SWEEPS) * len(kinds) * len(ETAS), 0
@@ -86,13 +101,21 @@ def chosen_steps(
         def loss(of: Windows) -> float:
             return float(_losses(large, of).mean())
 
+        def spares_own() -> bool:
+            return own_WT is None or loss(own_WT[::2]) <= (1 + MOST) * own_before
+
         def tried(kind: str) -> dict[float, float]:
-            """The loss at each step of this kind, the others being as they are."""
+            """The loss at each step of this kind, the others being as they are; infinite where the least so far would
+            cost the own text too much."""
             nonlocal done
-            kept, losses = etas[kind], dict[float, float]()
+            kept, losses, least = etas[kind], dict[float, float](), math.inf
             for eta in ETAS:
                 etas[kind] = eta
-                losses[eta] = loss(choosing_WT)
+                found = loss(choosing_WT)
+                lowest = found < least
+                allowed = not lowest or eta == kept or spares_own()
+                losses[eta] = found if allowed else math.inf
+                least = min(least, losses[eta])
                 done += 1
                 on_progress(done, most)
             etas[kind] = kept
@@ -100,6 +123,7 @@ def chosen_steps(
 
         choosing_WT, judging_WT = windows_WT[::2], windows_WT[1::2]
         before_W = _losses(large, judging_WT)
+        own_before, own_judged = (0.0, 0.0) if own_WT is None else (loss(own_WT[::2]), loss(own_WT[1::2]))
         single = {kind: tried(kind) for kind in kinds}
         alone = {kind: losses[0.0] - min(losses.values()) for kind, losses in single.items()}
         for _ in range(SWEEPS):
@@ -110,6 +134,7 @@ def chosen_steps(
             if etas == earlier:
                 break
         after_W = _losses(large, judging_WT)
+        own = None if own_WT is None else loss(own_WT[1::2]) / own_judged - 1
     change_W = after_W - before_W
     return Steps(
         etas=dict(etas),
@@ -117,6 +142,7 @@ def chosen_steps(
         before=float(before_W.mean()),
         after=float(after_W.mean()),
         error=float(change_W.std(ddof=1) / len(change_W) ** 0.5),
+        own=own,
     )
 
 

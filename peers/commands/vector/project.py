@@ -45,6 +45,12 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     "--trust", metavar="FILE", type=_FILE, help="Text for --eta auto, as what the larger model should read."
 )
 @click.option(
+    "--own",
+    metavar="FILE",
+    type=_FILE,
+    help="Text that the larger model reads well: --eta auto takes no step that costs it more than 1 %.",
+)
+@click.option(
     "--lars",
     type=click.FloatRange(0, min_open=True),
     metavar="KAPPA",
@@ -61,6 +67,7 @@ def project(
     weights: str | None,
     eta: str,
     trust: Path | None,
+    own: Path | None,
     lars: float | None,
     force: bool,
 ) -> None:
@@ -89,6 +96,8 @@ def project(
     length = _length(eta)
     if (length is None) != (trust is not None):
         raise UserMistake("--eta auto chooses steps on --trust FILE: give both, or neither")
+    if own and trust is None:
+        raise UserMistake("--own bounds the steps that --eta auto chooses: give --trust, too")
     if text and way != "ridge":
         raise UserMistake("--text is for --way ridge; svd takes none")
     small_name = base or next((one.base for one in vectors if one.base), "")
@@ -107,9 +116,11 @@ def project(
     check_folder(out, overwrite=force)
     texts = texts_of(text) if way == "ridge" else []
     judged = read_text(trust, "--trust") if trust else ""
+    spared = read_text(own, "--own") if own else ""
     started = time.monotonic()
     small, large = models(small_name, onto, vectors)
     windows_WT = judging_windows(judged, large) if trust else None
+    own_WT = judging_windows(spared, large, "--own") if own else None
     with progress_stages(Console(stderr=True)) as stages:
         result = carried(
             vectors,
@@ -125,7 +136,8 @@ def project(
         )
         steps = None
         if windows_WT is not None:
-            steps = chosen_steps(result.step, large, windows_WT, on_progress=_shown(stages, "steps tried"))
+            shown = _shown(stages, "steps tried")
+            steps = chosen_steps(result.step, large, windows_WT, own_WT=own_WT, on_progress=shown)
     for line in (*result.told(), *(steps.told() if steps else ())):
         click.echo(line)
     step = taken(result.step, steps.etas) if steps else result.step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from gossipllm.learning.merging.products.products import MergeError
 from gossipllm.model.adapter.peft_folder import Product
 from gossipllm.model.blocks import linears_of
 from gossipllm.model.loading.models import Base, load_base
+from gossipllm.projection import steps
 from gossipllm.projection.matching import kind_of
 from gossipllm.projection.projecting import weight_of
 from gossipllm.projection.steps import ETAS, chosen_steps, judging_windows, taken
@@ -84,6 +86,28 @@ def test_a_kind_that_helps_is_taken_and_one_that_harms_is_not(large: Base, windo
     made = taken(step, {**found.etas, "value": 0.0})
     assert list(made.products) == [down]
     assert np.allclose(made.products[down].b_OR, found.etas["down"] * step.products[down].b_OR)
+
+
+def test_a_step_that_costs_the_own_text_too_much_is_not_taken(
+    large: Base, windows_WT: Windows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    down = "model.layers.1.mlp.down_proj"
+    step = Combined({down: helpful(large, windows_WT, down)}, 16, MergeError())
+    one_T = np.random.default_rng(0).integers(0, 200, windows_WT.shape[1]).astype(np.int32)
+    other_WT = np.tile(one_T, (8, 1))
+
+    free = chosen_steps(step, large, windows_WT)
+    monkeypatch.setattr(steps, "MOST", math.inf)
+    told = chosen_steps(step, large, windows_WT, own_WT=other_WT)
+    monkeypatch.setattr(steps, "MOST", 0.0)
+    bound = chosen_steps(step, large, windows_WT, own_WT=other_WT)
+
+    assert free.own is None
+    assert told.own is not None
+    assert told.own > 0, "what helps one text costs this one"
+    assert bound.own is not None
+    assert 0 <= bound.etas["down"] < told.etas["down"] == free.etas["down"]
+    assert any(line.startswith("own text that chose nothing") for line in bound.told())
 
 
 def test_what_was_chosen_is_judged_on_other_windows_and_the_model_is_left_as_it_was(
