@@ -117,6 +117,11 @@ class DefenceConfig:
     """Standard errors by which the merge must lower the loss on the windows that judge it, 0 to 10. With 1 a network of
     seven peers with 8 trust windows each gained a fifth less; merges within one error lowered the test loss, too."""
 
+    doubt: float = 1.0
+    """How much the error of a merge's measured gain holds it back, 0 to 10: of a gain g with the standard error e, the
+    neighbours keep g^2 / (g^2 + (doubt e)^2) of their weights. 0 takes whole what passes. With 1, peers whom nobody can
+    help end nearer to training alone (sim/FINDINGS.md)."""
+
     bind_rows: int = 4
     """Rows of a neighbour's predictions that are computed again from its update, 0 to 64; 0 takes the predictions on
     trust. Needs `confirm`. Who falsifies a part f of the rows passes with probability (1 - f) to this power."""
@@ -153,6 +158,8 @@ class DefenceConfig:
             raise ValueError(f"errors must be in 0..10, got {self.errors}")
         if not 0 <= self.row_errors <= 10:
             raise ValueError(f"row_errors must be in 0..10, got {self.row_errors}")
+        if not 0 <= self.doubt <= 10:
+            raise ValueError(f"doubt must be in 0..10, got {self.doubt}")
         if not 0 <= self.bind_rows <= 64:
             raise ValueError(f"bind_rows must be in 0..64, got {self.bind_rows}")
         if not 0 <= self.credit <= 4:
@@ -172,6 +179,7 @@ NO_DEFENCE: Final = DefenceConfig(
     errors=0.0,
     fresh=False,
     row_errors=0.0,
+    doubt=0.0,
     bind_rows=0,
     commit=False,
     newcomers=1.0,
@@ -237,6 +245,11 @@ class CoreConfig:
 
     def __post_init__(self) -> None:
         check_schedules(self.round, self.learner.training)
+
+    @property
+    def doubt(self) -> float:
+        """How much the error of a measured gain holds a merge back; 0 without a guard."""
+        return self.defence.doubt if self.round.guard else 0.0
 
     @property
     def confirms(self) -> bool:

@@ -93,6 +93,9 @@ class Begun(_Record, frozen=True, kw_only=True, tag="begun"):
     credit: float | msgspec.UnsetType = msgspec.UNSET
     """How much the standing of neighbours counts in their weights (`trust.rows.bounds.by_credit`); unset, and left out
     of the file, where it does not."""
+    doubt: float | msgspec.UnsetType = msgspec.UNSET
+    """How much the error of a measured gain holds a merge back (`trust.rows.bounds.by_certainty`); unset, and left out
+    of the file, where it does not."""
 
 
 class Seen(

@@ -39,6 +39,7 @@ def begun_record(peer: PeerId, config: CoreConfig, *, round_: int, opened: Opene
         share=config.defence.share if config.confirms else 0.0,
         train_tokens=opened.train_tokens,
         credit=(config.defence.credit or msgspec.UNSET) if config.confirms else msgspec.UNSET,
+        doubt=config.doubt or msgspec.UNSET,
     )
 
 

@@ -162,7 +162,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     bounded: the Frobenius norm of the difference over that of the mixture.
 
     `judged` is by how much the row that was judged last lowered the loss on the windows that judge merges, with its
-    standard error; null where nothing was judged. `fruitless` counts the rounds in a row that asked and brought no
+    standard error; null where nothing was judged. Of a row that is taken neighbours keep the part `certainty` of their
+    weights, because of that error. `fruitless` counts the rounds in a row that asked and brought no
     whole merge, `asks_in` the rounds to come that ask nobody. `distilled` is what distilling after the merge did, null
     where there was none.
 
@@ -212,6 +213,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     discarded: float = 0.0
     judged: float | None = None
     judged_error: float = 0.0
+    certainty: float = 1.0
     fruitless: int = 0
     asks_in: int = 0
     distilled: Distilled | None = None

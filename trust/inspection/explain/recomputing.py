@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from trust.inspection.explain.case import Case, recorded
 from trust.record.history import Seen
-from trust.rows.bounds import bounded, by_credit
+from trust.rows.bounds import bounded, by_certainty, by_credit
 from trust.rows.config import strategy_of
 from trust.rows.rows import Row, candidate_rows, shrunk
 from trust.rows.standing import has_seat
@@ -68,10 +68,20 @@ def recomputed(case: Case) -> Recomputed:
             candidates, None, None, f"none of the candidates has the temperature {case.record.temperature}"
         )
     if guard == "taken":
-        return Recomputed(candidates, found, 0)
+        return Recomputed(candidates, _certain(case, found), 0)
     # Which of the nearer rows it was is not recorded; the recorded weights show it.
-    row, halvings = min([*_shrunk_rows(found), *_best_alone(case)], key=lambda one: _apart(one[0], case.row))
+    nearer = [(_certain(case, row), halvings) for row, halvings in (*_shrunk_rows(found), *_best_alone(case))]
+    row, halvings = min(nearer, key=lambda one: _apart(one[0], case.row))
     return Recomputed(candidates, row, halvings)
+
+
+def doubt_of(case: Case) -> float:
+    return case.begun.doubt if case.begun and case.begun.doubt is not UNSET else 0.0
+
+
+def _certain(case: Case, row: Row) -> Row:
+    """The row as far as its measured gain is certain."""
+    return by_certainty(row, case.record.judged or 0.0, case.record.judged_error, doubt=doubt_of(case))
 
 
 def candidates_of(case: Case) -> tuple[tuple[CandidateSteps, ...], str]:

@@ -104,7 +104,7 @@ def of_guard(answer: Explanation, me: str) -> str:
     alone, merged = answer.trust_alone, answer.trust_merged
     match answer.guard:
         case "taken" if answer.guarded:
-            return f"The merge lowered {me}'s trust loss from {alone:.4f} to {merged:.4f}, so it was taken as it is."
+            return f"The merge lowered {me}'s trust loss from {alone:.4f} to {merged:.4f}, so it was taken."
         case "taken":
             return (
                 f"The guard is off, so the merge was taken whatever it did: {me}'s trust loss went from {alone:.4f} to "
@@ -149,9 +149,12 @@ def of_judging(answer: Explanation) -> str:
         return ""
     what = "The last merge that was tried" if answer.guard == "refused" else "The merge"
     fell = "lowered" if answer.judged > 0 else "raised"
+    believed = ""
+    if answer.guard in ("taken", "shrunk") and answer.certainty < 1:
+        believed = f" So {percent(answer.certainty)} of it is believed, and neighbours keep as much of their weights."
     return (
         f"{what} {fell} the loss by {abs(answer.judged):.4f} ± {answer.judged_error:.4f} nats per token on the windows "
-        f"that judge merges."
+        f"that judge merges.{believed}"
     )
 
 

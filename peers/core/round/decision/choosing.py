@@ -8,6 +8,8 @@ everything there, which is one of the candidates. The guard then judges it on th
 a quarter and an eighth of its distance from keeping everything, beside a row over the best neighbour alone; the best of
 these is judged in the same way, and the merge is refused if it fails too. That is a second look at the windows that
 judge, by a row that is nearly the first one: chance passes it seldom where the first one failed.
+
+What passes is taken as far as its gain is certain (`trust.rows.bounds.by_certainty`).
 """
 
 from __future__ import annotations

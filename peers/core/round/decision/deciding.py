@@ -58,7 +58,7 @@ from peers.core.round.stages import (
 )
 from peers.core.saved import LocalSteps, Saved
 from trust.record.history import Guard
-from trust.rows.bounds import Row, bounded, by_credit
+from trust.rows.bounds import Row, bounded, by_certainty, by_credit
 from trust.rows.config import strategy_of
 from trust.rows.priors import believed
 from trust.rows.rows import (
@@ -161,15 +161,19 @@ class Decider:
             elif choice.guard == "refused":
                 choice = replace(choice, row=nobody, temperature=None)
             else:
-                choice = replace(choice, guard="shrunk")
+                choice = self._certain(replace(choice, guard="shrunk"))
             return self._merge(participants, choice, stage.tried)
         if choice is not None and choice.guard == "taken":
-            return self._merge(participants, choice, tried)
+            return self._merge(participants, self._certain(choice), tried)
         nearer = (*shrunk_rows(stage.candidates, answer.proposed[:-1]), *self._best_alone(participants))
         request = self._new_request()
         return Shrinking(request, participants, nearer, tried), _evaluate(
             request, nearer, participants.members
         )
+
+    def _certain(self, choice: Choice) -> Choice:
+        row = by_certainty(choice.row, choice.gain or 0.0, choice.gain_error, doubt=self._config.doubt)
+        return replace(choice, row=row)
 
     def _best_alone(self, participants: Participants) -> tuple[Candidate, ...]:
         """The row over the neighbour of largest measured gain, at the weight at which it was measured."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from trust.inspection.explain.proposals import proposals
 from trust.inspection.explain.recomputing import TOLERANCE, recomputed
 from trust.inspection.reading.files import HistoryRun
 from trust.record.history import Begun, Entry, Round
+from trust.rows.bounds import by_certainty
 from trust.rows.rows import TrustConfig
 
 
@@ -56,6 +58,25 @@ def test_every_recorded_weight_is_computed_again(
         if case.record.guard in ("taken", "shrunk"):
             losses = [candidate.temperature for candidate in again.candidates]
             assert case.record.temperature in losses
+
+
+def test_a_row_that_an_uncertain_gain_held_back_is_computed_again(written: WriteRun) -> None:
+    held = 0
+    for case in cases(written(TrustConfig(strategy="uniform"), rounds=12)):
+        if case.record.guard not in ("taken", "shrunk") or case.record.judged is None:
+            continue
+        error = case.record.judged / 2
+        row = by_certainty(case.row, case.record.judged, error, doubt=1.0)
+        seen = tuple(
+            msgspec.structs.replace(one, weight=weight)
+            for one, weight in zip(case.record.seen, row[1:], strict=True)
+        )
+        record = msgspec.structs.replace(case.record, judged_error=error, self_weight=row[0], seen=seen)
+        again = recomputed(replace(case, record=record))
+        assert again.row == pytest.approx(row, abs=TOLERANCE, rel=0)
+        assert again.halvings == recomputed(case).halvings
+        held += 1
+    assert held > 10
 
 
 def test_the_records_include_rows_that_the_guard_shrank_or_refused(written: WriteRun) -> None:

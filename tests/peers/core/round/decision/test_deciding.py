@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from gossipllm.work import Evaluate, Failed, Fit, Fitted, Merge, Open, Weigh, Weighed
+from gossipllm.work import Evaluate, Evaluated, Failed, Fit, Fitted, Merge, Open, Weigh, Weighed
+from peers.core.config import DefenceConfig
 from peers.core.effects import Effect, WakeAt
 from peers.core.events import Heard, Started, Woke
 from peers.core.round.stages import Fitting
@@ -331,3 +332,30 @@ def test_balance_shrinks_its_radius_with_the_rounds_of_this_peer(
     for round_ in range(1, 20):
         ended = bench.finish(gather(bench, *people, effects=ended, round_=round_))
     assert shares(round_record(ended))["me"] == own_share
+
+
+# -- a gain that is partly luck -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("doubt", "guard", "part"), [(1.0, True, 0.5), (2.0, True, 0.2), (0.0, True, 1.0), (1.0, False, 1.0)]
+)
+def test_a_merge_is_taken_as_far_as_its_gain_is_certain(
+    gather: Gather, people: People, doubt: float, guard: bool, part: float
+) -> None:
+    rows: list[tuple[float, ...]] = []
+    for error in (0.0, 1.0):
+        bench = Bench(defence=DefenceConfig(doubt=doubt), rounds={"guard": guard})
+        alice, bob = people
+        effects = answered(bench, gather(bench, alice, bob), {alice.id: (0.25,), bob.id: (1.0,)}, 0.0)
+        if guard:
+            effects = bench.answer(effects)
+        answer = bench.answer_to(effects)
+        assert isinstance(answer, Evaluated)
+        errors = tuple(error * gain for gain in answer.gains)
+        effects = bench.tell(msgspec.structs.replace(answer, errors=errors))
+        rows.append(only(effects, Merge).row)
+    whole, taken = rows
+    assert sum(whole[1:]) > 0
+    assert taken[1:] == pytest.approx([part * weight for weight in whole[1:]])
+    assert math.fsum(taken) == pytest.approx(1, abs=1e-15)
