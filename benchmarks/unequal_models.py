@@ -131,6 +131,13 @@ def table(out: Path, name: str, task: UnequalTask, seeds: Sequence[int]) -> Iter
             *(shown([each[key] for each in found], 0) for key in ("kb", "seconds", "mb")),
         )
         yield f"| {one} | " + " | ".join(cells) + " |"
+    for one, found in results.items():
+        for whose in ("small", "large"):
+            scores = [each["scores"][whose] for each in found]
+            others = [other for other in scores[0] if other != task.score]
+            if others:
+                told = (f"{other} {shown([each[other] for each in scores], 3)}" for other in others)
+                yield f"* {one}, {whose}: {', '.join(told)}"
     for what in sorted(
         {f"{key}: {value}" for each in results["alone"] for key, value in each["signatures"].items()}
     ):

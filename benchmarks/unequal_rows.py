@@ -219,24 +219,30 @@ def scored(
     """Means over the parts: of each small peer's model on its own, and of the large model on all."""
     signatures: dict[str, str] = {}
 
-    def score(base: Base, number: int) -> float:
+    def score(base: Base, number: int) -> Mapping[str, float]:
         found = on_part(base, task.small[number], files[number][1], size)
         signatures.update(found.signatures)
-        return found.scores[task.score]
+        return found.scores
 
     of_large = [] if large is None else [score(large, number) for number in range(len(files))]
-    of_small: list[float] = []
+    of_small: list[Mapping[str, float]] = []
     for number, one in smalls.items():
         assert small is not None, "small peers have a model"
         moved = snapshot_on(small, one) if isinstance(one, Snapshot) else added(small, one)
         with moved:
             of_small.append(score(small, number))
+    means = {"small": _means(of_small), "large": _means(of_large)}
     return {
-        "small": sum(of_small) / len(of_small) if of_small else None,
-        "large": sum(of_large) / len(of_large) if of_large else None,
+        **{whose: found.get(task.score) for whose, found in means.items()},
+        "scores": means,
         "signatures": signatures,
         "steps": "",
     }
+
+
+def _means(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each score over the parts; nothing of no part."""
+    return {name: sum(one[name] for one in found) / len(found) for name in (found[0] if found else ())}
 
 
 def on_part(base: Base, part: Part, test: Path, size: Size) -> EvaluationScores:

@@ -11,6 +11,8 @@ from trust.rows.evidence_kinds import Positions
 
 Loss: TypeAlias = Literal["answers", "all"]
 """Which tokens of conversations, and of prompts with answers, bear loss."""
+PublicLike: TypeAlias = Literal["any", "own"]
+"""Which public text is trained on."""
 Coding: TypeAlias = Literal["steps", "bfloat16"]
 """How log-probabilities are sent (`wire.logits`)."""
 
@@ -56,6 +58,10 @@ class DataConfig:
 
     train_public: float = 0.0
     """Share of the windows that you train on that are of the public text, 0 to 0.9; less where it is shorter."""
+
+    public_like: PublicLike = "any"
+    """Which public text you train on: "any", of each of its texts in turn, to read more than your own; or what is most
+    like your "own", for devices that have little of it and train until they gain no more."""
 
     @property
     def public_trust_windows(self) -> int:

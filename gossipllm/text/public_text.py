@@ -8,7 +8,10 @@ The text is that of the reference set (`gossipllm.text.reference`), without the 
 into windows of the peer's own length. Windows are drawn by the network's public seed, the same number of each text. The
 first ones decide, the others are trained on, so none does both.
 
-Axes: W windows, T tokens of a window.
+What is trained on may have to be like the own text (`DataConfig.public_like`): the windows that do not decide are then
+taken in the order of the mean log-frequency of their tokens in the own training text, most frequent first.
+
+Axes: W windows, T tokens of a window, V tokens of a vocabulary.
 """
 
 from __future__ import annotations
@@ -50,7 +53,10 @@ def with_public_text(
             f"besides the reference set, {deciding} are wanted"
         )
     own = splits.trust_WT[: config.trust_windows - deciding]
-    trained_WT = public_WT[deciding : deciding + round(asked)]
+    other_WT = public_WT[deciding:]
+    if config.public_like == "own":
+        other_WT = _most_like(other_WT, splits.train_WT)
+    trained_WT = other_WT[: round(asked)]
     return replace(
         splits,
         trust_WT=np.concatenate([own, public_WT[:deciding]]),
@@ -71,6 +77,20 @@ def _windows(reference: ReferenceConfig, read: Sequence[bytes], tokenizer: Any, 
         drawn += [(place, found_WT[index]) for place, index in enumerate(order)]
     drawn.sort(key=lambda one: one[0])
     return np.array([window_T for _, window_T in drawn], np.int32).reshape(-1, length)
+
+
+def _most_like(windows_WT: Windows, own_WT: Windows) -> Windows:
+    """The windows, those first whose tokens are frequent in the own text. A token that is not in it counts as half of
+    one."""
+    ids_WT, own = _ids(windows_WT), _ids(own_WT)
+    vocabulary = 1 + max(int(one.max(initial=0)) for one in (ids_WT, own))
+    counts_V = np.maximum(np.bincount(own.ravel(), minlength=vocabulary), 0.5)
+    return windows_WT[np.argsort(-np.log(counts_V)[ids_WT].mean(axis=1), kind="stable")]
+
+
+def _ids(windows_WT: Windows) -> Windows:
+    """The tokens, whether they bear loss or not."""
+    return np.where(windows_WT < 0, ~windows_WT, windows_WT)
 
 
 def _lines(windows: Sequence[bytes], taken: frozenset[bytes]) -> Iterator[str]:

@@ -314,6 +314,11 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "devices.capacities": (_HEADS,),
     "devices.trust_public": (_PREDICTIONS, _BY_BYTES),
     "devices.train_public": (_PREDICTIONS, _BY_BYTES),
+    "devices.public_like": (
+        _PREDICTIONS,
+        _BY_BYTES,
+        Rule(lambda s, _: any(s.devices.train_public), "devices.train_public asks for no public text"),
+    ),
     # -- training and evidence --
     "training.weight_decay": (_ADAMW,),
     "training.clip_norm": (_ADAMW,),

@@ -10,6 +10,7 @@
     watts = [4, 100]                         of working devices: rounds are recorded with joules
     trust_public = [0, 0.5]                  parts of the trust windows that are public text, as [data] trust_public
     train_public = [0, 0.25]                 the same of the windows that are trained on
+    public_like = ["own", "any"]             which public text is trained on, as [data] public_like
 
 With an empty list, all peers have the value of [model], [adapter], [layers], [heads], [data] or [round].
 """
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gossipllm.config import AdapterConfig, DataConfig, HeadsConfig, LayersConfig, ModelConfig
+from gossipllm.config.text import PublicLike
 
 T = TypeVar("T")
 
@@ -62,6 +64,9 @@ class DevicesConfig:
     train_public: tuple[float, ...] = ()
     """Parts of peers' training windows that are of the public text (`DataConfig.train_public`), each 0 to 0.9."""
 
+    public_like: tuple[PublicLike, ...] = ()
+    """Which public text peers train on (`DataConfig.public_like`), each "any" or "own"."""
+
     def __post_init__(self) -> None:
         for name in ("trust_public", "train_public"):
             parts: tuple[float, ...] = getattr(self, name)
@@ -94,7 +99,7 @@ class DevicesConfig:
                 len(one)
                 for one in (
                     *(self.models, self.ranks, self.modules, self.blocks, self.capacities),
-                    *(self.trust_public, self.train_public),
+                    *(self.trust_public, self.train_public, self.public_like),
                 )
                 if one
             )
@@ -134,6 +139,7 @@ class DevicesConfig:
             data,
             trust_public=_cycled(self.trust_public, index, data.trust_public),
             train_public=_cycled(self.train_public, index, data.train_public),
+            public_like=_cycled(self.public_like, index, data.public_like),
         )
 
     def steps_of(self, index: int, steps: int) -> int:

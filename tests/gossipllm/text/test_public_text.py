@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -80,6 +81,26 @@ def test_no_public_text_is_both_decided_by_and_trained_on_and_none_is_predicted_
     assert len(trained) > WORDS / 3
     assert not decided & trained
     assert not whole & (decided | trained)
+
+
+def test_what_is_trained_on_can_be_what_is_most_like_the_own_text(reference: ReferenceConfig) -> None:
+    def windows(count: int, *tokens: int) -> Windows:
+        return np.resize(np.array(tokens, np.int32), (count, LENGTH))
+
+    # Half of the own text bears no loss, and counts, too.
+    own = Splits(
+        windows(12, *range(300, 350), *(~one for one in range(350, 400))), windows(6, 1), windows(3, 2)
+    )
+    data = DataConfig(window_tokens=LENGTH, trust_windows=4, trust_public=0.5, train_public=0.25)
+    like = replace(data, public_like="own")
+
+    any_, alike = (joined(own, one, reference) for one in (data, like))
+
+    assert np.array_equal(alike.trust_WT, any_.trust_WT)
+    assert min(public_of(alike.train_WT[12:])) >= 290
+    assert min(public_of(any_.train_WT[12:])) < 290
+    decided = public_of(alike.trust_WT[2:])
+    assert not decided & public_of(alike.train_WT[12:])
 
 
 def test_without_it_the_splits_are_those_of_the_own_text(own: Splits, reference: ReferenceConfig) -> None:

@@ -108,6 +108,7 @@ IDLE_AND_READ: list[tuple[str, list[str], list[str]]] = [
     ("distil_share=0.5", ["methods=['s3']"], ["methods=['s1', 's1+distil']"]),
     ("devices.trust_public=[0.5]", ["methods=['local']"], []),
     ("devices.train_public=[0.5]", ["reference.window_bytes=0"], []),
+    ("devices.public_like=['own']", [], ["devices.train_public=[0.5]"]),
     ("reference.top=4", ["methods=['s1']"], ["methods=['s1+selfdistil']"]),
     ("clip=2.0", ["methods=['s3+rowguard', 'fedavg']"], ["methods=['s3']"]),
     ("merge=mean", ["methods=['fedavg', 's3+pad']"], []),
@@ -238,6 +239,7 @@ OTHER_VALUES: dict[str, object] = {
     "devices.capacities": [2],
     "devices.trust_public": [0.5],
     "devices.train_public": [0.5],
+    "devices.public_like": ["own"],
 }
 
 

@@ -119,16 +119,17 @@ def test_public_text_is_for_methods_that_predict_on_windows_of_bytes() -> None:
     settings = [
         "devices.trust_public=[0.0, 0.5]",
         "devices.train_public=[0.25]",
+        'devices.public_like=["own", "any"]',
         'methods=["local", "s3", "s3-code"]',
     ]
     scenario = load_scenario(DEFAULT, settings)
 
-    def parts(name: str) -> list[tuple[float, float]]:
+    def parts(name: str) -> list[tuple[float, float, str]]:
         configs = [learner_config(scenario, method_named(name), 0, index) for index in range(3)]
-        return [(one.data.trust_public, one.data.train_public) for one in configs]
+        return [(one.data.trust_public, one.data.train_public, one.data.public_like) for one in configs]
 
-    assert parts("s3") == [(0.0, 0.25), (0.5, 0.25), (0.0, 0.25)]
-    assert parts("s3-code") == parts("local") == [(0.0, 0.0)] * 3
+    assert parts("s3") == [(0.0, 0.25, "own"), (0.5, 0.25, "any"), (0.0, 0.25, "own")]
+    assert parts("s3-code") == parts("local") == [(0.0, 0.0, "any")] * 3
 
 
 def test_blocks_and_capacities_are_for_methods_that_deal_out_blocks_and_heads() -> None:
