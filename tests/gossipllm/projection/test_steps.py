@@ -94,7 +94,7 @@ def test_a_step_that_costs_the_own_text_too_much_is_not_taken(
     down = "model.layers.1.mlp.down_proj"
     step = Combined({down: helpful(large, windows_WT, down)}, 16, MergeError())
     other_WT = windows_WT.copy()
-    other_WT[:] = np.random.default_rng(0).permutation(200)[: windows_WT.shape[1]]
+    other_WT[:] = np.random.default_rng(0).integers(0, 200, windows_WT.shape[1])
 
     free = chosen_steps(step, large, windows_WT)
     monkeypatch.setattr(steps, "MOST", math.inf)
