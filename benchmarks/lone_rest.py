@@ -15,7 +15,8 @@ start and on the same batches. For each, in perplexity on the test split, means 
     tokens      thousands through the model for training and for decisions, forward and backward, of a peer
 
 The dullest explanation of a schedule's lower perplexity is a rate that was too high to begin with, so each is run at
-several rates, and the constant one too; and without the average, to see which of the two does what.
+several rates, and the constant one too; and without the average, to see which of the two does what. --batches are
+windows of 64 tokens; a round has as many tokens with each, so that the steps are fewer in larger ones.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from statistics import mean
 from typing import Final
 
-from gossipllm.config import TrainingConfig
+from gossipllm.config import ModelConfig, TrainingConfig
 from gossipllm.text.partitions import PartitionConfig
 from peers.core.config import RoundConfig
 from peers.core.plateau import NEVER_SETTLES, SettleConfig
@@ -63,16 +65,13 @@ class Lone:
 
 def main() -> None:
     options = _options()
-    print("   rate schedule                best     end end/best   worst test best  rounds  tokens")
-    for rate in options.rates:
-        for name in options.schedules:
-            settle = (
-                replace(SCHEDULES[name], patience=options.patience)
-                if name != "without end"
-                else NEVER_SETTLES
-            )
-            runs = [lone for seed in options.seeds for lone in _alone(options, rate, settle, seed)]
-            print(f"{rate:>7g} {name:<20} {_line(runs)}", flush=True)
+    print("batch    rate schedule                best     end end/best   worst test best  rounds  tokens")
+    for batch, rate, name in product(options.batches, options.rates, options.schedules):
+        settle = NEVER_SETTLES
+        if name != "without end":
+            settle = replace(SCHEDULES[name], patience=options.patience)
+        runs = [lone for seed in options.seeds for lone in _alone(options, batch, rate, settle, seed)]
+        print(f"{batch:>5} {rate:>7g} {name:<20} {_line(runs)}", flush=True)
 
 
 def _line(runs: Sequence[Lone]) -> str:
@@ -88,12 +87,15 @@ def _line(runs: Sequence[Lone]) -> str:
     )
 
 
-def _alone(options: argparse.Namespace, rate: float, settle: SettleConfig, seed: int) -> list[Lone]:
+def _alone(
+    options: argparse.Namespace, batch: int, rate: float, settle: SettleConfig, seed: int
+) -> list[Lone]:
     scenario = Scenario(
         peers=options.peers,
         seeds=(seed,),
         methods=("local",),
         anneal=False,
+        model=ModelConfig(name=options.model),
         data=TextConfig(
             sources=tuple(options.sources),
             trust_windows=16,
@@ -102,9 +104,9 @@ def _alone(options: argparse.Namespace, rate: float, settle: SettleConfig, seed:
                 kind="exclusive", train_tokens=options.tokens, trust_tokens=1024, test_tokens=2048
             ),
         ),
-        round=RoundConfig(steps=options.steps, rounds=options.rounds),
+        round=RoundConfig(steps=max(1, round(4 * options.steps / batch)), rounds=options.rounds),
         settle=settle,
-        training=TrainingConfig(batch_windows=4, learning_rate=rate),
+        training=TrainingConfig(batch_windows=batch, learning_rate=rate),
     )
     outcome = simulate(scenario, "local", seed)
     by_peer: dict[str, list[Round]] = {}
@@ -133,9 +135,11 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sources", nargs="+", default=["embedded:fr", "embedded:de", "embedded:it"])
+    parser.add_argument("--model", default=ModelConfig().name)
     parser.add_argument("--peers", type=int, default=3)
     parser.add_argument("--tokens", type=int, default=10_240, help="of each peer's text")
-    parser.add_argument("--steps", type=int, default=20, help="a round")
+    parser.add_argument("--steps", type=int, default=20, help="of a round with batches of four windows")
+    parser.add_argument("--batches", type=int, nargs="+", default=[4])
     parser.add_argument("--rounds", type=int, default=100, help="without end; at most until rest")
     parser.add_argument("--patience", type=int, default=SettleConfig().patience)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
