@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gossipllm.device.free_memory import free_memory, whole_memory
 from gossipllm.learning.preflight.account import PEFT_TAKES, ModelAccount
 from gossipllm.model.heap import release_freed_memory
 from gossipllm.model.loading.presence import Presence, presence_of
 from gossipllm.text.reading.account import TextAccount
-from peers.commands.doctor.machine import free_memory, whole_memory
 from peers.home.config import PeerConfig
 from trust.counting import in_bytes
 from trust.errors import UserMistake

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from gossipllm.device.free_memory import free_in_group
 from peers.commands.doctor import machine
 
 
@@ -83,10 +84,10 @@ def test_files_that_the_kernel_keeps_for_later_take_no_memory_in_a_container(tmp
     (tmp_path / "memory.current").write_text("7500\n")
     (tmp_path / "memory.stat").write_text("anon 2500\nactive_file 1000\ninactive_file 4000\n")
 
-    assert machine.free_in_group(tmp_path) == [4500]
+    assert free_in_group(tmp_path) == [4500]
 
     (tmp_path / "memory.max").write_text("max\n")
-    assert machine.free_in_group(tmp_path) == []
+    assert free_in_group(tmp_path) == []
 
 
 @pytest.mark.parametrize(("state", "level"), [(0, "ok"), (5, "warn"), (-1, "ok")])
