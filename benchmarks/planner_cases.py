@@ -1,6 +1,6 @@
 """Is the planner's setting near the best of a grid, on texts and devices by which it was not fitted?
 
-    python benchmarks/planner_cases.py [--minutes 30] [--out FOLDER] [--texts fr,de,it] [--model embedded-small]
+    python benchmarks/planner_cases.py [--minutes 30] [--out FOLDER] [--texts fr,de,FILE] [--model embedded-small]
 
 One device trains alone, at each batch and rate of a grid, until it comes to the loss that batch 4 at 4e-3 reaches with
 6,144 tokens. The curve of loss over steps is the same on all devices; the seconds of a step are those of four devices
@@ -46,6 +46,7 @@ def main() -> None:
     out: Path = options.out / options.model.replace("/", "-")
     until = time.monotonic() + 60 * options.minutes
     targets: dict[str, float] = {}
+    noises: dict[str, float] = {}
     known: list[Curve] = []
     for text in texts:
         first = first_of(text, options.model)
@@ -54,12 +55,15 @@ def main() -> None:
         if not found:
             break
         targets[found[0].text] = found[0].points[-1][1]
+        noises[found[0].text] = found[0].noise_tokens
         others = others_of(first, found[0].points[-1][1])
         measure(others, out, until=until, jobs=options.jobs)
         known += [curve for one in others for curve in kept(out, one)]
-    cases = cases_of(known, targets)
+    cases = cases_of(known, targets, noises)
     held = held_out(cases)
-    print(f"{len(known)} curves, {len(cases)} cases; {options.model}, one seed\n")
+    print(f"{len(known)} curves, {len(cases)} cases; {options.model}, one seed")
+    shown = ", ".join(f"{text} {tokens:,.0f}" for text, tokens in noises.items())
+    print(f"noise scale at the start, tokens: {shown}\n")
     if not held:
         print("held-out cases need the whole grid of two texts: run on with more --minutes")
         return

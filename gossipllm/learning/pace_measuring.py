@@ -18,12 +18,12 @@ from gossipllm.config import LearnerConfig
 from gossipllm.config.choices import Dtype
 from gossipllm.device.memory import peak_memory
 from gossipllm.device.plan.planner import Form
+from gossipllm.learning.gradient_noise import noise_of
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import together
-from gossipllm.learning.passes.step_memory import step_memory
 from gossipllm.learning.preflight.model import update_bytes
 from gossipllm.learning.shared_model import SharedModel, load_shared_model, load_text
-from gossipllm.model.adapter.blueprint import Blueprint
+from gossipllm.learning.step_forms import forms_of, with_batch
 from gossipllm.model.blocks import stated_width
 from gossipllm.text.windows import Splits
 from gossipllm.work import Answer, Failed, Merge, Open, Progress, Request, Train, Trained
@@ -53,6 +53,8 @@ class Measured:
     text_tokens: int
     width: int
     """Of the model's hidden states."""
+    noise_tokens: float
+    """The noise scale of gradients where this peer begins (`gossipllm.learning.gradient_noise`)."""
     peak_bytes: int
     seconds: float
 
@@ -97,46 +99,10 @@ def measured(config: LearnerConfig, *, seconds: float, on_phase: Callable[[str, 
         update_bytes=update_bytes(blueprint),
         text_tokens=int(splits.train_WT.size),
         width=stated_width(shared.base.model),
+        noise_tokens=_noise(learner, splits),
         peak_bytes=peak_memory(),
         seconds=time.monotonic() - began,
     )
-
-
-def forms_of(config: LearnerConfig, shared: SharedModel, blueprint: Blueprint) -> Iterator[Form]:
-    """The ways to take a step, from the best to the one with the least memory, by the estimate of its memory."""
-    layers, blocks = config.layers, blueprint.layers
-    partial: dict[str, int | str | bool] = {"layers.checkpoint": True}
-    variants: list[tuple[str, LearnerConfig, int, dict[str, int | str | bool]]] = []
-    count = layers.count or blocks
-    variants.append((f"{count} of {blocks} blocks" if layers.partial else "all blocks", config, count, {}))
-    if not layers.checkpoint:
-        recomputed = replace(config, layers=replace(layers, checkpoint=True))
-        variants.append(("recomputed activations", recomputed, count, partial))
-    for fewer in sorted({blocks // 2, 1} - {0, blocks}, reverse=True) if not layers.partial else ():
-        try:
-            few = replace(config, layers=replace(layers, checkpoint=True, count=fewer))
-        except ValueError:
-            # Heads, push-sum and the like train whole adapters.
-            break
-        variants.append((f"{fewer} of {blocks} blocks", few, fewer, {**partial, "layers.count": fewer}))
-    for name, changed, count, settings in variants:
-        one, eight = (_bytes(changed, shared, blueprint, count, windows) for windows in (1, 8))
-        token_bytes = (eight - one) / (7 * config.data.window_tokens)
-        yield Form(
-            name=name,
-            held_bytes=one - token_bytes * config.data.window_tokens,
-            token_bytes=token_bytes,
-            settings=tuple(settings.items()),
-        )
-
-
-def _bytes(config: LearnerConfig, shared: SharedModel, blueprint: Blueprint, count: int, windows: int) -> int:
-    return step_memory(_with_batch(config, windows), shared.base, blueprint, count).total
-
-
-def _with_batch(config: LearnerConfig, windows: int) -> LearnerConfig:
-    training = replace(config.training, batch_windows=windows, batch_tokens=0, micro_windows=0)
-    return replace(config, training=training)
 
 
 def _points(
@@ -153,19 +119,24 @@ def _points(
         if number >= 2 and time.monotonic() + 2 * (_TRIES + 1) * step_s > until:
             return
         on_phase("timing", windows)
-        step_s = _step_s(_with_batch(config, windows), shared, splits)
+        step_s = _step_s(with_batch(config, windows), shared, splits)
         yield windows * config.data.window_tokens, step_s
 
 
 def _rate(config: LearnerConfig, shared: SharedModel, splits: Splits) -> float:
     """Windows a second in passes of `_COMPARED`."""
-    return _COMPARED / _step_s(_with_batch(config, _COMPARED), shared, splits)
+    return _COMPARED / _step_s(with_batch(config, _COMPARED), shared, splits)
 
 
 def _step_s(config: LearnerConfig, shared: SharedModel, splits: Splits) -> float:
     learner = _opened(config, shared, splits)
     took = [_asked(learner, Train(request=1, round=number, steps=1)) for number in range(_TRIES)]
     return min(one.seconds for one in took if isinstance(one, Trained))
+
+
+def _noise(learner: Learner, splits: Splits) -> float:
+    (found,) = together([(noise_of(learner.state, splits.train_WT), learner)])
+    return found
 
 
 def _other_s(learner: Learner) -> float:

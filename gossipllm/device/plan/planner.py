@@ -22,12 +22,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from gossipllm.device.plan.law import LAW, REFERENCE_TOKENS, Law
+from gossipllm.device.plan.law import LAW, Law
 from gossipllm.device.plan.pace import StepPace
 
 RHO: Final = 0.1
 """Most of a round that exchange and measuring should take. METHODS: 0.05 to 0.1."""
-WARM_TOKENS: Final = 10 * REFERENCE_TOKENS
+WARM_TOKENS: Final = 10 * 1024
 """Tokens over which the rate rises: the ten steps of the default batch."""
 WARM_SHARE: Final = 0.02
 """Most of a run of known length that warms up. Wagner et al. (2024): 2 % of 500 steps."""
@@ -129,7 +129,9 @@ def planned(device: Device, work: Work, *, round_s: float = 0.0) -> DevicePlan:
     micro = math.ceil(batch / accumulation)
     step_s = device.pace.step_s(batch * window, micro * window)
     exchange_s = device.other_s + work.neighbours * work.update_bytes / device.link_bytes_s
-    steps = _steps(exchange_s, step_s, batch, work, round_s)
+    steps = (
+        _fleet_steps(exchange_s, step_s, round_s) if round_s else steps_of(exchange_s, step_s, batch, work)
+    )
     spent_s = steps * step_s + exchange_s
     whole_s = max(round_s, spent_s)
     plan = DevicePlan(
@@ -185,6 +187,14 @@ def planned_fleet(devices: Sequence[Device], counts: Sequence[int], work: Work) 
     )
 
 
+def steps_of(exchange_s: float, step_s: float, batch_windows: int, work: Work) -> int:
+    """Steps of a round of one device: as many as let exchange and measuring take `RHO` of it, and no more than an
+    epoch."""
+    wanted = math.ceil(exchange_s * (1 - RHO) / (RHO * step_s))
+    most = max(LEAST_STEPS, _epoch(work) // batch_windows) if work.text_tokens else MOST_STEPS
+    return max(1, min(max(wanted, LEAST_STEPS), most, MOST_STEPS))
+
+
 def _rounds(round_tokens: float, work: Work) -> int:
     """Rounds until the budget is trained; 0 without one."""
     return math.ceil(work.budget_tokens / round_tokens - 1e-9)
@@ -228,10 +238,6 @@ def _epoch(work: Work) -> int:
     return max(1, work.text_tokens // work.window_tokens) if work.text_tokens else 4096
 
 
-def _steps(exchange_s: float, step_s: float, batch: int, work: Work, round_s: float) -> int:
-    if round_s:
-        # A fleet's round: as many steps as fit into what the slowest takes.
-        return max(1, min(_POSSIBLE_STEPS, math.floor((round_s - exchange_s) / step_s + 1e-9)))
-    wanted = math.ceil(exchange_s * (1 - RHO) / (RHO * step_s))
-    most = max(LEAST_STEPS, _epoch(work) // batch) if work.text_tokens else MOST_STEPS
-    return max(1, min(max(wanted, LEAST_STEPS), most, MOST_STEPS))
+def _fleet_steps(exchange_s: float, step_s: float, round_s: float) -> int:
+    """Steps of a round of a fleet: as many as fit into what the slowest device takes."""
+    return max(1, min(_POSSIBLE_STEPS, math.floor((round_s - exchange_s) / step_s + 1e-9)))

@@ -8,27 +8,21 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from gossipllm.device.energy import EnergyMeter
+from gossipllm.device.free_memory import free_memory
+from gossipllm.device.plan.law import LAW
 from gossipllm.device.plan.pace import StepPace, fitted
 from gossipllm.device.plan.planner import Device, Work
-from peers.commands.doctor.machine import free_memory
 from peers.home.config import PeerConfig
 from peers.home.folder import Home
+from peers.run.choosing import LIBRARIES, LINK_BYTES_S, NEIGHBOURS, SOME_MEMORY
 from trust.record.history import Entry, Round
 from trust.record.log import read_history
 
 if TYPE_CHECKING:
     from gossipllm.learning.pace_measuring import Measured
 
-LINK_BYTES_S: Final = 1.25e6
-"""Guess where nothing is known of the link: 10 Mbit/s."""
-_SOME_MEMORY: Final = 4e9
-"""Guess where the system does not tell its memory."""
-_LIBRARIES: Final = 4e8
-"""Bytes of the interpreter and its libraries in a learner (`peers.commands.preflight`)."""
 _LEAST_BYTES: Final = 100_000
 """Received bytes of a round from which its pace says something about the link. Guess."""
-_NEIGHBOURS: Final = 4
-"""Neighbours that a peer is planned for before it has met any. Guess."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +50,9 @@ def measured_subject(
     # Loads torch: mistakes in the arguments are told before.
     from gossipllm.learning.pace_measuring import measured
 
-    free = float(free_memory() or _SOME_MEMORY)
+    free = float(free_memory() or SOME_MEMORY)
     found = measured(config.learner(), seconds=seconds, on_phase=on_phase)
-    memory = free - _LIBRARIES if found.device == "cpu" else _free_on(found.device)
+    memory = free - LIBRARIES if found.device == "cpu" else _free_on(found.device)
     entries = () if home is None or not home.history.exists() else read_history(home.history).entries
     link, link_from = link_of(entries, upload_bytes_s=config.network.upload_bytes_s)
     pace = fitted(found.points)
@@ -76,10 +70,11 @@ def measured_subject(
     work = Work(
         window_tokens=config.data.window_tokens,
         update_bytes=found.update_bytes,
-        neighbours=neighbours_of(entries) or min(_NEIGHBOURS, config.round.most_partners),
+        neighbours=neighbours_of(entries) or min(NEIGHBOURS, config.round.most_partners),
         text_tokens=found.text_tokens,
         budget_tokens=tokens,
         width=found.width,
+        law=LAW.at_noise(found.noise_tokens),
     )
     why = f" ({meter.why_not})" if meter.why_not else ""
     return Subject(device, work, found, pace, link_from, f"{method}{why}")
@@ -115,4 +110,4 @@ def _free_on(device: str) -> float:
 
     if device.startswith("cuda"):
         return float(torch.cuda.mem_get_info(torch.device(device))[0])
-    return _SOME_MEMORY
+    return SOME_MEMORY

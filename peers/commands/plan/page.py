@@ -40,6 +40,7 @@ def page(
         yield f"  {name}: {rate * work.window_tokens:,.0f} tokens/s in passes of four windows"
     yield f"  memory: {in_bytes(device.memory_bytes)} for a step; at most {in_bytes(found.peak_bytes)} taken now"
     yield f"  a round's measuring: {device.other_s:.2f} s"
+    yield f"  noise of gradients: {found.noise_tokens:,.0f} tokens"
     yield f"  link: {in_bytes(device.link_bytes_s)} a second ({subject.link_from})"
     yield f"  energy: {subject.energy}"
     yield ""
@@ -60,12 +61,14 @@ def _reasons(plan: DevicePlan, subject: Subject) -> Iterator[str]:
     law = work.law
     yield "batch: the time to a loss is least at sqrt(critical batch x knee) tokens, here"
     yield f"  sqrt({law.critical_tokens:,.0f} x {pace.knee:,.0f}) = {law.batch_tokens(pace.knee):,.0f};"
-    yield "  the knee is where the fixed part of a pass takes half of its time"
+    yield "  the knee is where the fixed part of a pass takes half of its time, and"
+    yield "  the critical batch rises with the noise of gradients"
     if plan.accumulation > 1:
         yield f"micro-batch: {counted(plan.micro_windows, 'window')} at a time, because no more fit"
     if plan.form.settings:
         yield f"{plan.form.name}: with less saving, not one window would fit"
-    yield "learning rate: fitted to small models alone; it rises with the batch and falls with the width"
+    yield "learning rate: fitted to small models alone; it rises with the batch, falls with"
+    yield "  the noise and the width"
     share = _percent(plan.exchange_s / plan.round_s)
     yield f"steps: exchange and measuring take {plan.exchange_s:.1f} s, {share} of a round;"
     yield "  10 % are aimed at, but a round reads the text at most once"

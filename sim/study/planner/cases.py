@@ -29,17 +29,25 @@ NEAR: Final = 1.1
 _LOST: Final = 3.0
 """What a setting that never came to the target counts as in a fit, in times the best."""
 _LAWS: Final = tuple(
-    Law(critical_tokens=critical, rate=rate, power=power, low_power=low_power, least_tokens=least)
-    for critical, rate, power, low_power, least in product(
-        (40.0, 80.0, 160.0, 320.0, 640.0, 1280.0, 2560.0),
+    Law(
+        critical_tokens=critical,
+        rate=rate,
+        reference_tokens=reference,
+        power=power,
+        noise_power=noise_power,
+    )
+    for critical, rate, reference, power, noise_power in product(
+        (160.0, 320.0, 640.0, 1280.0, 2560.0),
         (2e-3, 4e-3, 8e-3, 1.6e-2),
-        (0.0, 0.5),
-        (0.0, 0.25, 0.5),
-        (64, 128, 256),
+        (128.0, 256.0, 512.0, 1024.0, 2048.0),
+        (0.25, 0.5, 0.75),
+        (0.0, 0.25, 0.5, 0.75, 1.0),
     )
 )
 """What is tried in a fit."""
-_PRIOR: Final = Law(critical_tokens=640.0, rate=2e-3, power=0.5, low_power=0.0, least_tokens=256)
+_PRIOR: Final = Law(
+    critical_tokens=640.0, rate=2e-3, reference_tokens=1024.0, power=0.5, noise_power=1.0, least_tokens=256
+)
 """Which of equally good laws is taken: the nearest to what was guessed before any fit. Not the planner's, by which a
 case could reach the fit that it is held against."""
 
@@ -49,11 +57,13 @@ Times = Mapping[tuple[int, float], float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """`times_s` has the seconds to the target for each (batch, rate) of the grid; infinite where it never came."""
+    """`times_s` has the seconds to the target for each (batch, rate) of the grid; infinite where it never came.
+    `noise_tokens` is the noise scale of the text's gradients before any step, 0 where it is not known."""
 
     text: str
     device: str
     times_s: Times
+    noise_tokens: float = 0.0
 
     @property
     def best_s(self) -> float:
@@ -78,8 +88,10 @@ class Held:
     default_over: float
 
 
-def cases_of(curves: Iterable[Curve], targets: Mapping[str, float]) -> list[Case]:
-    """The cases of all texts whose whole grid is known."""
+def cases_of(
+    curves: Iterable[Curve], targets: Mapping[str, float], noises: Mapping[str, float]
+) -> list[Case]:
+    """The cases of all texts whose whole grid is known; `noises` are the noise scales of texts, where known."""
     by_text: dict[str, dict[tuple[int, float], Curve]] = {}
     for curve in curves:
         by_text.setdefault(curve.text, {})[(curve.batch, curve.rate)] = curve
@@ -91,6 +103,7 @@ def cases_of(curves: Iterable[Curve], targets: Mapping[str, float]) -> list[Case
             times_s={
                 key: _seconds(curve, targets[text], pace) for key, curve in grid.items() if key in whole
             },
+            noise_tokens=noises.get(text, 0.0),
         )
         for text, grid in by_text.items()
         if whole <= set(grid)
@@ -98,8 +111,9 @@ def cases_of(curves: Iterable[Curve], targets: Mapping[str, float]) -> list[Case
     ]
 
 
-def chosen(law: Law, device: str) -> tuple[int, float]:
-    """The cell of the grid that is nearest to what a law says, by ratio."""
+def chosen(law: Law, device: str, noise_tokens: float) -> tuple[int, float]:
+    """The cell of the grid that is nearest to what a law says for a text of this noise scale, by ratio."""
+    law = law.at_noise(noise_tokens)
     tokens = max(law.least_tokens, law.batch_tokens(DEVICES[device].knee))
     batch = _nearest(BATCHES, tokens / WINDOW)
     return batch, _nearest(RATES, law.rate_at(batch * WINDOW))
@@ -107,19 +121,21 @@ def chosen(law: Law, device: str) -> tuple[int, float]:
 
 def fitted_law(cases: Sequence[Case]) -> Law:
     """The law of least mean log ratio to the best; of equal ones the nearest to what was guessed."""
-    picks = {law: {one.device: chosen(law, one.device) for one in cases} for law in _LAWS}
-    return min(_LAWS, key=lambda law: (_loss(picks[law], cases), _distance(law)))
+    return _best(_scores(cases), range(len(cases)))
 
 
 def held_out(cases: Sequence[Case]) -> list[Held]:
     """Each case by a law that was fitted to all that share neither its text nor its device."""
+    scores = _scores(cases)
     found: list[Held] = []
     for case in cases:
-        others = [one for one in cases if one.text != case.text and one.device != case.device]
+        others = [
+            place for place, one in enumerate(cases) if one.text != case.text and one.device != case.device
+        ]
         if not others:
             continue
-        law = fitted_law(others)
-        picked, planner = chosen(law, case.device), chosen(LAW, case.device)
+        law = _best(scores, others)
+        picked, planner = (chosen(one, case.device, case.noise_tokens) for one in (law, LAW))
         found.append(
             Held(
                 case=case,
@@ -139,17 +155,27 @@ def _seconds(curve: Curve, target: float, pace: StepPace) -> float:
     return math.inf if steps is None else steps * pace.step_s(tokens, tokens)
 
 
-def _loss(picks: Mapping[str, tuple[int, float]], cases: Sequence[Case]) -> float:
-    return math.fsum(math.log(min(_LOST, one.over(*picks[one.device]))) for one in cases) / len(cases)
+def _scores(cases: Sequence[Case]) -> dict[Law, tuple[float, ...]]:
+    """For each law that is tried, the log ratio to the best of each case."""
+    return {
+        law: tuple(
+            math.log(min(_LOST, one.over(*chosen(law, one.device, one.noise_tokens)))) for one in cases
+        )
+        for law in _LAWS
+    }
+
+
+def _best(scores: Mapping[Law, Sequence[float]], places: Sequence[int]) -> Law:
+    return min(scores, key=lambda law: (math.fsum(scores[law][place] for place in places), _distance(law)))
 
 
 def _distance(law: Law) -> float:
     return (
         abs(math.log(law.critical_tokens / _PRIOR.critical_tokens))
         + abs(math.log(law.rate / _PRIOR.rate))
+        + abs(math.log(law.reference_tokens / _PRIOR.reference_tokens))
         + abs(law.power - _PRIOR.power)
-        + abs(law.low_power - _PRIOR.low_power)
-        + abs(math.log(law.least_tokens / _PRIOR.least_tokens))
+        + abs(law.noise_power - _PRIOR.noise_power)
     )
 
 

@@ -50,12 +50,14 @@ class CurvesTask:
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
-    """`points` are (steps, loss of the test split in nats a token); the first is before any step."""
+    """`points` are (steps, loss of the test split in nats a token); the first is before any step. `noise_tokens` is the
+    noise scale of the text's gradients there (`gossipllm.learning.gradient_noise`)."""
 
     text: str
     batch: int
     rate: float
     points: tuple[tuple[int, float], ...]
+    noise_tokens: float
 
     def steps_to(self, loss: float) -> float | None:
         """Steps to this loss, between two points along a line; None where the curve ends before."""
@@ -70,8 +72,9 @@ def perform(task: CurvesTask, advanced: Callable[[int], None]) -> tuple[Curve, .
     import torch
     from transformers.utils.logging import disable_progress_bar
 
+    from gossipllm.learning.gradient_noise import noise_of
     from gossipllm.learning.learner import Learner
-    from gossipllm.learning.learner_pool import LearnerPool
+    from gossipllm.learning.learner_pool import LearnerPool, together
     from gossipllm.learning.shared_model import load_text
     from gossipllm.work import Failed, Open, Request, Train
     from trust.errors import UserMistake
@@ -96,6 +99,7 @@ def perform(task: CurvesTask, advanced: Callable[[int], None]) -> tuple[Curve, .
         ]
     )
     tokens = task.batch * WINDOW
+    (noise_tokens,) = together([(noise_of(learners[0].state, splits.train_WT), learners[0])])
     points = [[(0, float(losses_W.mean()))] for losses_W in pool.test_losses(learners)]
     each = max(1, _POINT_TOKENS // tokens)
     most = FIRST_TOKENS * (_MOST_TIMES if task.target else 1)
@@ -112,7 +116,13 @@ def perform(task: CurvesTask, advanced: Callable[[int], None]) -> tuple[Curve, .
         round_ += 1
         advanced(round_)
     return tuple(
-        Curve(text=Path(task.text).stem, batch=task.batch, rate=rate, points=tuple(known))
+        Curve(
+            text=Path(task.text).stem,
+            batch=task.batch,
+            rate=rate,
+            points=tuple(known),
+            noise_tokens=noise_tokens,
+        )
         for rate, known in zip(task.rates, points, strict=True)
     )
 

@@ -46,6 +46,7 @@ def _over(times: float) -> str:
 
 def _law(law: Law) -> str:
     return (
-        f"critical batch {law.critical_tokens:,.0f} tokens, rate {law.rate:g} at the reference, power {law.power:g} "
-        f"above it and {law.low_power:g} below, at least {law.least_tokens} tokens"
+        f"critical batch {law.critical_tokens:,.0f} tokens, rate {law.rate:g} from {law.reference_tokens:,.0f} tokens "
+        f"on, power {law.power:g} below; both at a noise scale of {law.noise_tokens:,.0f} tokens, with whose power "
+        f"{law.noise_power:g} they rise"
     )

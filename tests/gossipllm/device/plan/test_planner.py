@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gossipllm.device.plan.law import REFERENCE_TOKENS, Law
+from gossipllm.device.plan.law import Law
 from gossipllm.device.plan.pace import StepPace
 from gossipllm.device.plan.planner import (
     LEAST_STEPS,
     RHO,
+    WARM_TOKENS,
     Device,
     Form,
     NoPlanError,
@@ -33,7 +34,7 @@ LAPTOP = Device(
     link_bytes_s=1e6,
     other_s=0.5,
 )
-LAW = Law(critical_tokens=640.0, rate=2e-3, power=0.5, low_power=0.0, least_tokens=256)
+LAW = Law(critical_tokens=640.0, rate=2e-3, reference_tokens=1024.0, power=0.5, least_tokens=256)
 WORK = Work(window_tokens=128, update_bytes=3e5, neighbours=4, law=LAW)
 
 
@@ -78,8 +79,8 @@ def test_a_device_with_costly_passes_takes_larger_batches_and_rates() -> None:
     small, large = planned(LAPTOP, WORK), planned(gpu, WORK)
     assert small.batch_windows * 128 == LAW.least_tokens
     assert large.batch_windows * 128 == pytest.approx(math.sqrt(640 * 0.02 / 1e-6), abs=64)
-    assert small.learning_rate == LAW.rate
-    assert large.learning_rate == pytest.approx(LAW.rate * math.sqrt(28 * 128 / REFERENCE_TOKENS), rel=0.03)
+    assert small.learning_rate == LAW.rate / 2
+    assert large.learning_rate == LAW.rate
 
 
 def test_gradients_are_accumulated_only_up_to_the_least_batch() -> None:
@@ -158,16 +159,25 @@ def test_a_phone_and_a_gpu_get_settings_of_their_own_without_a_number_being_touc
     work = replace(WORK, law=Law(), width=256)
     phone, laptop, gpu = (planned(device, work) for device in (PHONE, LAPTOP, GPU))
     assert phone.batch_windows <= laptop.batch_windows < gpu.batch_windows
-    assert phone.learning_rate < laptop.learning_rate < gpu.learning_rate
+    assert phone.learning_rate < laptop.learning_rate == gpu.learning_rate == work.law.rate
     assert (phone.batch_windows, gpu.batch_windows) == (1, 9)
     assert phone.memory_bytes <= PHONE.memory_bytes
     # Ten steps of the default batch, however small the batch.
-    assert phone.warmup_steps * 128 == pytest.approx(10 * REFERENCE_TOKENS)
+    assert phone.warmup_steps * 128 == WARM_TOKENS
 
 
 @given(width=st.integers(1, 20_000))
 def test_wider_models_train_at_lower_rates_and_narrower_ones_at_no_higher_than_fitted(width: int) -> None:
     law = Law()
-    rate = law.rate_at(REFERENCE_TOKENS, width=width)
+    rate = law.rate_at(law.reference_tokens, width=width)
     assert rate == pytest.approx(law.rate * min(1.0, law.width / width))
-    assert law.rate_at(REFERENCE_TOKENS) == law.rate
+    assert law.rate_at(law.reference_tokens) == law.rate
+
+
+def test_noisier_text_takes_larger_batches_and_a_lower_rate_at_the_same_batch() -> None:
+    law = Law()
+    noisy = law.at_noise(16 * law.noise_tokens)
+    assert noisy.critical_tokens == pytest.approx(2 * law.critical_tokens)
+    assert noisy.batch_tokens(75) > law.batch_tokens(75)
+    assert noisy.rate_at(64) == pytest.approx(law.rate_at(64) / math.sqrt(2))
+    assert law.at_noise(0) == law
