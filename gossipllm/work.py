@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from gossipllm.config import LearnerConfig
+from gossipllm.device.plan.choice import Choosing, Chosen
 from trust.record.history import Distilled
 from wire.digest import Content
 from wire.messages import Fingerprints
@@ -60,6 +61,8 @@ class Open(_Word, frozen=True, kw_only=True):
     snapshot: Content | None
     text: Content | None = None
     """The ledger of the text that was dealt before (`gossipllm.text.growth`); None deals all of it."""
+    choosing: Choosing | None = None
+    """What to choose by measuring this device, before anything else is done with the configuration."""
 
 
 class Train(_Word, frozen=True, kw_only=True):
@@ -231,6 +234,8 @@ class Opened(_Word, frozen=True, kw_only=True):
     """What was read of this peer's text and what was left out, as lines for people, without names of files."""
     text: Content | None = None
     """The ledger of all text that is dealt now; another one than before where the text grew."""
+    chosen: Chosen | None = None
+    """The settings that were chosen, with which the learner trains."""
 
 
 class Progress(_Word, frozen=True, kw_only=True):

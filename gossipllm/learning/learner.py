@@ -115,6 +115,12 @@ class Learner:
         """The loss of each test window under the adapter as it is now, `(W,)`. For reports after a run."""
         return (yield from self._memory.measuring.test_losses(self.state))
 
+    def trial_step(self) -> Task[float]:
+        """Take a local step whose result is thrown away, and return its seconds."""
+        request = Train(request=0, round=self.round, steps=1)
+        local = yield from self._memory.training.perform(request, self._memory.now, lambda _: None)
+        return local.done.seconds
+
     def answer(self, request: Request, on_progress: OnProgress) -> Task[Answer]:
         """Raises `UserMistake` for an error that the user can mend, and passes on what jobs raise."""
         try:

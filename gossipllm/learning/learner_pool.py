@@ -18,6 +18,7 @@ import numpy as np
 
 from gossipllm.config import LearnerConfig, ModelConfig
 from gossipllm.exhaustion import is_exhaustion
+from gossipllm.learning.choosing import choice_of
 from gossipllm.learning.jobs.jobs import Job, Task
 from gossipllm.learning.learner import Learner, OnProgress
 from gossipllm.learning.passes.engine import PassCounter
@@ -108,15 +109,22 @@ def answer(
             on_phase("text", 3)
             splits, ledger = load_grown_text(request.config, shared.base, request.text)
             learner = Learner(request.config, shared, splits, ledger)
+            chosen = None
+            if request.choosing is not None:
+                on_phase("pace", 4)
+                (chosen,) = together([(choice_of(request.config, shared, splits, request.choosing), learner)])
+                config = replace(request.config, training=chosen.training(request.config.training))
+                learner = Learner(config, shared, splits, ledger)
         except Exception as error:  # noqa: BLE001  raised again unless it was expected
             return None, _failed(request, error)
         on_phase("first loss", OPENING_STEPS - 1)
         (reply,) = together([(_safe(learner, request, on_progress), learner)])
-        if isinstance(reply, Opened) and splits.account is not None:
-            found = account_of(request.config, shared.base, shared.attached)
-            reply = msgspec.structs.replace(
-                reply, account=(*splits.account.lines(names=False), *found.lines())
-            )
+        if isinstance(reply, Opened):
+            account: tuple[str, ...] = ()
+            if splits.account is not None:
+                found = account_of(learner.config, shared.base, shared.attached)
+                account = (*splits.account.lines(names=False), *found.lines())
+            reply = msgspec.structs.replace(reply, account=account, chosen=chosen)
         return (None if isinstance(reply, Failed) else learner), reply
     if learner is None:
         raise ValueError("the first request must be Open")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import click
 
-from peers.home.config import PeerConfig, load_config
+from peers.home.automatic import Automatic
+from peers.home.config import PeerConfig, load_automatic
 from peers.home.folder import Home
 from peers.home.settings import PeerSetting, marked, peer_settings, whole_toml
 from trust.errors import UserMistake
@@ -39,19 +40,19 @@ def config(words: tuple[str, ...], every: bool) -> None:
       gossipllm config --all | less
     """
     home, keys = _parsed(words)
-    if home is None:
-        chosen = PeerConfig()
-    else:
+    chosen, automatic = PeerConfig(), Automatic()
+    if home is not None:
         home.check()
-        chosen = load_config(home.config, noticed=partial(click.echo, err=True))
+        chosen, automatic = load_automatic(home.config, noticed=partial(click.echo, err=True))
     if every and keys:
         raise UserMistake("--all prints every setting; leave out the keys, or --all")
     if every:
-        click.echo(whole_toml(chosen), nl=False)
+        click.echo(whole_toml(chosen, automatic.keys), nl=False)
     elif keys:
-        click.echo("\n\n".join(_explained(setting) for setting in _named(peer_settings(chosen), keys)))
+        named = _named(peer_settings(chosen), keys)
+        click.echo("\n\n".join(_explained(setting, automatic) for setting in named))
     else:
-        click.echo("\n".join(_lines(peer_settings(chosen))))
+        click.echo("\n".join(_lines(peer_settings(chosen), automatic)))
 
 
 def _parsed(words: Sequence[str]) -> tuple[Home | None, Sequence[str]]:
@@ -78,8 +79,10 @@ def _hint(settings: Sequence[PeerSetting], key: str) -> str:
     return f"; did you mean {' or '.join(close)}?" if close else "; list them with: gossipllm config"
 
 
-def _explained(setting: PeerSetting) -> str:
+def _explained(setting: PeerSetting, automatic: Automatic) -> str:
     default = "the default" if not setting.changed else f"default {setting.default}"
+    if noted := automatic.noted(setting.key):
+        default = f"{noted}; default {setting.default}"
     width = min(_WIDTH, shutil.get_terminal_size().columns)
     wrapped = partial(textwrap.wrap, width=width, initial_indent="  ", subsequent_indent="  ")
     return "\n".join(
@@ -87,13 +90,16 @@ def _explained(setting: PeerSetting) -> str:
             f"{setting.key} = {setting.value}  ({default})",
             *wrapped(marked(setting.key, setting.about)),
             *wrapped(f"Takes {setting.kind}."),
+            *(wrapped(f"Chosen by: {automatic.why}.") if noted and automatic.why else ()),
         ]
     )
 
 
-def _lines(settings: Sequence[PeerSetting]) -> Iterator[str]:
+def _lines(settings: Sequence[PeerSetting], automatic: Automatic) -> Iterator[str]:
     for setting in settings:
-        if setting.changed:
+        if noted := automatic.noted(setting.key):
+            yield f"* {setting.key} = {setting.value}  ({noted}; default {setting.default})"
+        elif setting.changed:
             yield f"* {setting.key} = {setting.value}  (default {setting.default})"
         elif not setting.hidden:
             yield f"  {setting.key} = {setting.value}"

@@ -10,11 +10,13 @@ import click
 
 from gossipllm.config import EMBEDDED
 from gossipllm.config.choices import Held
+from gossipllm.device.plan.choice import AUTOMATIC
 from gossipllm.text.reading.account import shown
 from gossipllm.text.reading.files import source_files
 from peers.commands.changes import change_of
 from peers.commands.preflight import preflight
-from peers.home.config import PeerConfig, config_of
+from peers.home.automatic import AUTO, automatic_in
+from peers.home.config import PeerConfig, changed, config_of
 from peers.home.folder import Home
 from peers.home.making import check_new, make_home
 from peers.home.peer_name import random_peer_name
@@ -104,11 +106,14 @@ def init(
         "model": {"name": model, **({"held": held} if held else {})},
         "adapter": {"warm_start": adapter, **({"rank": rank} if rank is not None else {})},
     }
-    config = _new_config(given, changes)
+    for key in AUTOMATIC:
+        table, _, setting = key.partition(".")
+        given.setdefault(table, {})[setting] = AUTO
+    config, automatic = _new_config(given, changes)
     check_new(home)
     source_files(config.data.path, "--data")
     found = preflight(config, folder, key="--model")
-    identity = make_home(home, config, every=every)
+    identity = make_home(home, config, every=every, automatic=automatic)
     click.echo(f"{folder}: home of peer {identity.peer_id} ({config.peer.name})")
     for line in found.lines():
         click.echo(line)
@@ -118,8 +123,10 @@ def init(
     click.echo(f"next: gossipllm run {shlex.quote(str(folder))}")
 
 
-def _new_config(given: dict[str, dict[str, object]], changes: tuple[str, ...]) -> PeerConfig:
-    """The configuration of a new home, with all paths absolute."""
+def _new_config(
+    given: dict[str, dict[str, object]], changes: tuple[str, ...]
+) -> tuple[PeerConfig, tuple[str, ...]]:
+    """The configuration of a new home, with all paths absolute, and the settings that say "auto"."""
     data, model, adapter = str(given["data"]["path"]), str(given["model"]["name"]), given["adapter"]
     if not data.strip():
         raise UserMistake("--data is empty; name a file or a folder (is a variable of the shell unset?)")
@@ -132,7 +139,8 @@ def _new_config(given: dict[str, dict[str, object]], changes: tuple[str, ...]) -
     given["data"]["path"] = _absolute(data)
     given["model"]["name"] = _absolute(model) if Path(model).is_dir() else model
     adapter["warm_start"] = _absolute(str(adapter["warm_start"])) if adapter["warm_start"] else ""
-    return config_of(given, "", changes=map(change_of, changes))
+    values = changed(given, map(change_of, changes))
+    return config_of(values, ""), automatic_in(values).keys
 
 
 def _absolute(path: str) -> str:

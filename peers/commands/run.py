@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from peers.commands.changes import change_of
-from peers.home.config import load_config
+from peers.home.config import load_automatic
 from peers.home.folder import Home
 from trust.errors import UserMistake
 
@@ -70,7 +70,9 @@ def run(
     home = Home(folder)
     home.check()
     noticed = partial(click.echo, err=True)
-    config = load_config(home.config, noticed=noticed, changes=[change_of(one) for one in changes])
+    config, automatic = load_automatic(
+        home.config, noticed=noticed, changes=[change_of(one) for one in changes]
+    )
     rounds = until if rounds is None else rounds
     try:
         network = dataclasses.replace(config.network, join=(*config.network.join, *join))
@@ -78,7 +80,9 @@ def run(
     except ValueError as error:
         raise UserMistake(f"--join: {error}") from None
     config = dataclasses.replace(config, network=network, round=limit)
-    options = RunOptions(stop_with_stdin=stop_with_stdin, ends=until is not None, after_round=after_round)
+    options = RunOptions(
+        stop_with_stdin=stop_with_stdin, ends=until is not None, after_round=after_round, automatic=automatic
+    )
     ending = run_home(home, config, output_for(as_json=as_json), options)
     if ending.code:
         with contextlib.suppress(OSError):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from gossipllm.config import LearnerConfig, TrainingConfig
 from gossipllm.config.choices import TAUGHT
+from gossipllm.device.plan.choice import Choosing, Chosen
 from peers.core.events import PeerId
 from peers.core.plateau import NEVER_SETTLES, SettleConfig
 from trust.rows.config import strategy_of
@@ -239,12 +240,20 @@ class CoreConfig:
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     settle: SettleConfig = NEVER_SETTLES
     keep_neighbours: bool = False
+    choosing: Choosing | None = None
+    """What this device shall choose by a measurement when its learner opens first; None where all is given."""
     merges: bool = True
     """Whether rows are applied. Without, a row is computed, measured and recorded in every round, and the adapter stays
     as the local steps left it: what trust looks like while every peer trains alone."""
 
     def __post_init__(self) -> None:
         check_schedules(self.round, self.learner.training)
+
+    def with_chosen(self, chosen: Chosen) -> CoreConfig:
+        """The configuration with what was chosen, which is not chosen again."""
+        learner = replace(self.learner, training=chosen.training(self.learner.training))
+        round_ = replace(self.round, steps=chosen.steps(self.round.steps))
+        return replace(self, learner=learner, round=round_, choosing=None)
 
     @property
     def doubt(self) -> float:

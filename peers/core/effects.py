@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from gossipllm.device.plan.choice import Chosen
 from gossipllm.work import Request
 from peers.core.events import PeerId, Timer
 from peers.core.merge_inputs import MergeInputs
@@ -40,6 +41,12 @@ class Keep(_Wish, frozen=True, kw_only=True):
     """Keep this round's merge inputs, in place of the last round's, for `gossipllm trust explain`. No answer."""
 
     inputs: MergeInputs
+
+
+class Adopt(_Wish, frozen=True, kw_only=True):
+    """Keep the settings that this device chose, so that the next run has them, too. No answer."""
+
+    chosen: Chosen
 
 
 class Publish(_Wish, frozen=True, kw_only=True):
@@ -99,5 +106,5 @@ class Stop(_Wish, frozen=True, kw_only=True):
 
 
 Effect: TypeAlias = (
-    Request | Store | Keep | Publish | Pull | Greet | Judge | Answer | WakeAt | Drop | Log | Stop
+    Request | Store | Keep | Adopt | Publish | Pull | Greet | Judge | Answer | WakeAt | Drop | Log | Stop
 )

@@ -15,7 +15,7 @@ from gossipllm.work import (
     Opened,
 )
 from peers.core.config import CoreConfig
-from peers.core.effects import Answer, Effect, Judge, Stop, Verdict
+from peers.core.effects import Adopt, Answer, Effect, Judge, Stop, Verdict
 from peers.core.events import (
     Blocked,
     Comparing,
@@ -39,7 +39,7 @@ from peers.core.others.admission import MALFORMED_FINE, Keys
 from peers.core.others.connected_peers import ConnectedPeers
 from peers.core.others.copies import met_itself
 from peers.core.others.neighbourhood import Neighbourhood
-from peers.core.round.learner_supervision import LearnerSupervision
+from peers.core.round.learner_supervision import LearnerSupervision, note
 from peers.core.round.planning import Planner
 from peers.core.round.rounds import Rounds
 from peers.core.round.stages import Opening
@@ -107,6 +107,7 @@ class Starting:
         stop = self._supervision.stop_on_mismatch(event, self._saved)
         if stop is not None:
             return [stop], None
+        adopted = self._adopted(event)
         terms = Terms.of(self._config.network, event)
         planner = Planner(self._keys.peer_id, terms, self._supervision.learner)
         # The size of a block window's update is not known yet, and is far below the limit.
@@ -128,8 +129,16 @@ class Starting:
             saved=self._saved or beginning(event.fingerprints),
             new_request=self._new_request,
         )
-        effects = [*neighbourhood.greet_all(), *rounds.begin(event, now)]
+        effects = [*adopted, *neighbourhood.greet_all(), *rounds.begin(event, now)]
         return effects, Running(self._config, neighbourhood, rounds)
+
+    def _adopted(self, event: Opened) -> list[Effect]:
+        """Go on with the settings that the learner chose, and tell the user."""
+        if event.chosen is None:
+            return []
+        self._config = self._config.with_chosen(event.chosen)
+        self._supervision.chose(event.chosen)
+        return [Adopt(chosen=event.chosen), note(self._keys.peer_id, "info", event.chosen.line)]
 
     def _on_woke(self, timer: Timer, now: float) -> list[Effect]:
         match timer:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +30,14 @@ from gossipllm.config.toml import from_mapping, toml_values
 from gossipllm.device.config import DeviceConfig
 from peers.core.config import CoreConfig, DefenceConfig, RoundConfig, check_schedules
 from peers.core.plateau import SettleConfig
+from peers.home.automatic import (
+    CHOICE_FILE,
+    Automatic,
+    automatic_in,
+    kind_of,
+    read_choice,
+    without_automatic,
+)
 from peers.net.addresses import parse_multiaddress
 from peers.net.config import RETIRED_NETWORK_KEYS, NetworkConfig
 from trust.errors import UserMistake
@@ -240,10 +248,17 @@ def load_config(
     path: Path, *, noticed: Callable[[str], object] = _ignored, changes: Iterable[tuple[str, object]] = ()
 ) -> PeerConfig:
     """Read `peer.toml`. `noticed` is told of settings in it that no longer exist, one line each. `changes` are dotted
-    keys with values that replace those of the file.
+    keys with values that replace those of the file. Settings that say "auto" have what this device chose.
 
     Raises `UserMistake` that names the key, the value and what is allowed.
     """
+    return load_automatic(path, noticed=noticed, changes=changes)[0]
+
+
+def load_automatic(
+    path: Path, *, noticed: Callable[[str], object] = _ignored, changes: Iterable[tuple[str, object]] = ()
+) -> tuple[PeerConfig, Automatic]:
+    """As `load_config`, with what says "auto"."""
     values = toml_values(path)
     for key, why in RETIRED.items():
         table_name, _, name = key.partition(".")
@@ -251,13 +266,34 @@ def load_config(
         if isinstance(table, dict) and name in table:
             del table[name]
             noticed(f"{path}: {key} is no longer a setting and is ignored: {why}")
-    return config_of(values, str(path), changes=changes)
+    values, where = changed(values, changes), str(path)
+    config, automatic = config_of(values, where), automatic_in(values)
+    if not automatic.keys:
+        return config, automatic
+    automatic = replace(automatic, kind=kind_of(config, automatic.keys))
+    kept = read_choice(path.parent / CHOICE_FILE)
+    if kept is None or kept.kind != automatic.kind:
+        return config, automatic
+    known = replace(automatic, chosen=kept.chosen)
+    tables = changed(without_automatic(values, automatic.keys), known.settings.items())
+    try:
+        return from_mapping(PeerConfig, tables, where), known
+    except UserMistake:
+        # The choice was changed by hand, or does not fit what was set since.
+        return config, automatic
 
 
 def config_of(
     values: dict[str, Any], where: str, *, changes: Iterable[tuple[str, object]] = ()
 ) -> PeerConfig:
-    """The configuration in these tables, after `changes` as in `load_config`. `where` begins every error message."""
+    """The configuration in these tables, after `changes` as in `load_config`; settings that say "auto" have their
+    defaults. `where` begins every error message."""
+    values = changed(values, changes)
+    return from_mapping(PeerConfig, without_automatic(values, automatic_in(values).keys), where)
+
+
+def changed(values: dict[str, Any], changes: Iterable[tuple[str, object]]) -> dict[str, Any]:
+    """The tables after `changes`, which are made in place. Raises `UserMistake` for a key that is none."""
     for key, value in changes:
         table_name, dot, name = key.partition(".")
         table = values.setdefault(table_name, {})
@@ -266,4 +302,4 @@ def config_of(
                 f"{key} is no setting: it must be TABLE.NAME, as in round.steps; see: gossipllm config"
             )
         table[name] = value
-    return from_mapping(PeerConfig, values, where)
+    return values

@@ -1,6 +1,7 @@
 """A peer's home folder: its files, and the lock of the process that uses it.
 
     peer.toml         configuration, written by `gossipllm init`, edited by its owner
+    chosen.json       what this device chose where peer.toml says "auto", and why (`automatic.py`)
     identity.key      Ed25519 private key (0600)
     history.msgpack   append-only record of rounds, rows, losses, bytes and refusals; older segments of a long one are
                       history-000001.msgpack and so on, up to peer.history_mb
@@ -26,6 +27,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from peers.home.automatic import CHOICE_FILE
 from trust.errors import UserMistake
 from trust.files import opened_private
 from trust.record.history import HISTORY_FILE
@@ -39,6 +41,10 @@ class Home:
     @property
     def config(self) -> Path:
         return self.folder / "peer.toml"
+
+    @property
+    def choice(self) -> Path:
+        return self.folder / CHOICE_FILE
 
     @property
     def identity(self) -> Path:

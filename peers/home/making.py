@@ -7,6 +7,7 @@ identity is kept: no key that was ever written is replaced by another.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection
 from contextlib import suppress
 
 from peers.home.config import PeerConfig
@@ -30,8 +31,11 @@ def check_new(home: Home) -> None:
     raise UserMistake(f"{home.folder}: is a peer's home already; run it with: gossipllm run {folder}")
 
 
-def make_home(home: Home, config: PeerConfig, *, every: bool = False) -> Identity:
-    """Make the home and return its identity. `every` writes all settings into `peer.toml`.
+def make_home(
+    home: Home, config: PeerConfig, *, every: bool = False, automatic: Collection[str] = ()
+) -> Identity:
+    """Make the home and return its identity. `every` writes all settings into `peer.toml`; those that are `automatic`,
+    by dotted key, say "auto" there.
 
     Raises `UserMistake` for a folder that is a home already, and where nothing can be written; what is there then can
     be made whole by calling this again.
@@ -44,7 +48,7 @@ def make_home(home: Home, config: PeerConfig, *, every: bool = False) -> Identit
         if identity is None:
             identity = Identity.generate()
             identity.save(home.identity)
-        write_config(home.config, config, every=every)
+        write_config(home.config, config, every=every, automatic=automatic)
     except OSError as error:
         free = f", {free_space(home.folder)}" if error.errno in DISK_ERRORS else ""
         raise UserMistake(

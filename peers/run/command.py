@@ -8,7 +8,8 @@ import sys
 import threading
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final
 
 import trio
@@ -17,6 +18,7 @@ from gossipllm.device.energy import EnergyMeter
 from peers.core.core import Core
 from peers.core.events import PeerId
 from peers.core.round.stages import Resting, Settled
+from peers.home.automatic import Automatic
 from peers.home.config import PeerConfig
 from peers.home.folder import Home
 from peers.home.merge_inputs import forget_merge_inputs
@@ -25,6 +27,7 @@ from peers.identity import Identity, peer_id_of, verify
 from peers.net.host import NetworkTraffic
 from peers.net.libp2p_host import Libp2pNetwork, open_network
 from peers.run.block_list import watch_block_list
+from peers.run.choosing import adopted, choosing_for
 from peers.run.costs import CostMeter
 from peers.run.driver import Driver
 from peers.run.expecting import Expecting
@@ -82,6 +85,9 @@ class RunOptions:
     after_round: int | None = None
     """The last round that counts as announced: for a home that was restored from an older copy."""
 
+    automatic: Automatic = field(default_factory=Automatic)
+    """The settings that say "auto", and what was chosen for them before."""
+
 
 def run_home(home: Home, config: PeerConfig, output: Output, options: RunOptions) -> Ending:
     """Run the peer until it is told to stop, or stops by itself.
@@ -116,8 +122,11 @@ async def _run(home: Home, config: PeerConfig, output: Output, options: RunOptio
 
         for text in found.notes:
             warn(text)
-        core = Core(config.core(), DeviceKeys(identity), found.saved)
-        driver = Driver(core, learning=learning, keeper=store, watcher=watcher)
+        automatic = options.automatic
+        core_config = replace(config.core(), choosing=choosing_for(automatic, config))
+        core = Core(core_config, DeviceKeys(identity), found.saved)
+        adopt = partial(adopted, home.choice, automatic, warn)
+        driver = Driver(core, learning=learning, keeper=store, watcher=watcher, adopt=adopt)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
             nursery.start_soon(watch_block_list, home.folder, driver.block, warn)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from gossipllm.device.plan.choice import Chosen
 from gossipllm.work import Answer as LearnerAnswer
 from gossipllm.work import Progress
 from peers.core.core import Core
@@ -60,11 +61,14 @@ class Driver:
         keeper: StatePort,
         watcher: Watcher,
         clock: Callable[[], float] | None = None,
+        adopt: Callable[[Chosen], object] | None = None,
     ) -> None:
+        """`adopt` keeps what this device chose for its next run."""
         self._core = core
         self._learning = learning
         self._watcher = watcher
         self._clock = clock or Clock()
+        self._adopt = adopt or _forgotten
         self._saver = Saver(keeper, self._tell)
         self._performer: Performer | None = None
         self._blocked: tuple[PeerId, ...] = ()
@@ -83,6 +87,7 @@ class Driver:
                     clock=self._clock,
                     tell=self._tell,
                     stop=self._stop,
+                    adopt=self._adopt,
                 )
                 nursery.start_soon(self._saver.run)
                 nursery.start_soon(self._learning.run, self._answered, self._lost)
@@ -167,3 +172,7 @@ class Driver:
 
     def _lost(self, why: str, crash: bool) -> None:
         self._tell(LearnerLost(why=why, crash=crash))
+
+
+def _forgotten(chosen: Chosen) -> None:
+    del chosen

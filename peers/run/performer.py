@@ -14,8 +14,10 @@ from typing import Protocol, assert_never
 
 import trio
 
+from gossipllm.device.plan.choice import Chosen
 from gossipllm.work import Absorb, Confirm, Evaluate, Fit, Merge, Open, Progress, Restore, Train, Weigh
 from peers.core.effects import (
+    Adopt,
     Answer,
     Drop,
     Effect,
@@ -68,6 +70,7 @@ class Performer:
         clock: Callable[[], float],
         tell: Callable[[Event], object],
         stop: Callable[[Ending], None],
+        adopt: Callable[[Chosen], object],
     ) -> None:
         self._network = network
         self._nursery = nursery
@@ -77,6 +80,7 @@ class Performer:
         self._clock = clock
         self._tell = tell
         self._stop = stop
+        self._adopt = adopt
 
     def perform(self, effect: Effect) -> None:
         """Begin this effect, without waiting for its end."""
@@ -87,16 +91,12 @@ class Performer:
                 self._saver.save(effect.saved)
             case Keep():
                 self._nursery.start_soon(self._keep, effect.inputs)
-            case Publish():
-                self._nursery.start_soon(self._publish, effect)
-            case Pull():
-                self._nursery.start_soon(self._pull, effect)
-            case Greet():
-                self._nursery.start_soon(self._greet, effect)
+            case Adopt():
+                self._adopt(effect.chosen)
+            case Publish() | Pull() | Greet() | Drop():
+                self._send(effect)
             case WakeAt():
                 self._nursery.start_soon(self._wake, effect)
-            case Drop():
-                self._nursery.start_soon(self._network.disconnect, effect.peer)
             case Log():
                 self._watcher.report(effect.record, self._network.traffic())
             case Stop():
@@ -105,6 +105,17 @@ class Performer:
                 """The driver returns these to the network, which waits for them."""
             case _:
                 assert_never(effect)
+
+    def _send(self, effect: Publish | Pull | Greet | Drop) -> None:
+        match effect:
+            case Publish():
+                self._nursery.start_soon(self._publish, effect)
+            case Pull():
+                self._nursery.start_soon(self._pull, effect)
+            case Greet():
+                self._nursery.start_soon(self._greet, effect)
+            case Drop():
+                self._nursery.start_soon(self._network.disconnect, effect.peer)
 
     async def _keep(self, inputs: MergeInputs) -> None:
         why = await self._saver.keep(inputs)

@@ -18,6 +18,7 @@ from gossipllm.work import Absorb, Confirm, Evaluate, Fit, Merge, Open, Restore,
 from peers.core.config import CoreConfig
 from peers.core.core import Core
 from peers.core.effects import (
+    Adopt,
     Answer,
     Drop,
     Effect,
@@ -217,8 +218,8 @@ class World:
         match effect:
             case Judge() | Answer():
                 """The network that gave the event takes these from the effects itself."""
-            case Keep():
-                """Merge inputs that a device keeps for inspection; a world has its trace."""
+            case Keep() | Adopt():
+                """What a device keeps for inspection and its next run; a world has its trace."""
             case Open() | Train() | Weigh() | Confirm() | Evaluate() | Fit() | Merge() | Absorb() | Restore():
                 self._learning.ask(node, effect)
             case Pull():

@@ -14,9 +14,10 @@ from gossipllm.base import corpus_file
 
 LISTEN = "/ip4/127.0.0.1/tcp/0"
 QUICK = {
-    "steps = 20": "steps = 2",
+    'steps = "auto"': "steps = 2",
     "patience_s = 20.0": "patience_s = 1.0",
-    "batch_windows = 8": "batch_windows = 2",
+    'batch_windows = "auto"': "batch_windows = 2",
+    'learning_rate = "auto"': "learning_rate = 2e-3",
     "window_tokens = 128": "window_tokens = 32",
     "test_windows = 32": "test_windows = 4",
     "trust_windows = 16": "trust_windows = 4",

@@ -140,12 +140,15 @@ def _awaited(
 
 
 def _looked_at(home: Home) -> Generator[Finding, None, _Own]:
-    config = homes.config_of(home)
-    if isinstance(config, Finding):
-        yield config
+    read = homes.config_of(home)
+    if isinstance(read, Finding):
+        yield read
         return _Own()
+    config, automatic = read
     yield from homes.folder(home)
     yield Finding("ok", "settings", f"{home.config.name} is valid")
+    if automatic.line:
+        yield Finding("ok", "auto", automatic.line)
     identity = homes.identity_of(home)
     yield identity if isinstance(identity, Finding) else Finding("ok", "key", f"peer {identity.peer_id}")
     found = homes.saved_of(home)

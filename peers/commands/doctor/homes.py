@@ -9,7 +9,8 @@ import stat
 
 from peers.commands.doctor.findings import Finding, Findings
 from peers.core.saved import Saved
-from peers.home.config import PeerConfig, load_config
+from peers.home.automatic import Automatic
+from peers.home.config import PeerConfig, load_automatic
 from peers.home.folder import Home
 from peers.home.store import Found, StateStore
 from peers.identity import Identity
@@ -20,10 +21,10 @@ from trust.record.history import Round
 from trust.record.log import read_history
 
 
-def config_of(home: Home) -> PeerConfig | Finding:
+def config_of(home: Home) -> tuple[PeerConfig, Automatic] | Finding:
     try:
         home.check()
-        return load_config(home.config)
+        return load_automatic(home.config)
     except UserMistake as error:
         return Finding("fail", "home", str(error), "correct it, or make a home with: gossipllm init DIR")
 

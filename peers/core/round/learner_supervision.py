@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Final, Literal
 
+from gossipllm.device.plan.choice import Chosen
 from gossipllm.work import Open, Opened
 from peers.core.config import CoreConfig
 from peers.core.effects import Effect, Log, Stop, WakeAt
@@ -53,6 +54,7 @@ class LearnerSupervision:
             judging=config.judging,
         )
         """The learner's configuration, with what the trust strategy and the guard need to be measured."""
+        self._choosing = config.choosing
         self._deaths = 0
         self._crashed_at: tuple[LearnerStep, int, bool] | None = None
         self._crashes = 0
@@ -62,9 +64,15 @@ class LearnerSupervision:
 
     def open(self, request: int, saved: Saved | None) -> Open:
         snapshot = saved.snapshot if saved else None
+        text = saved.text if saved else None
         return Open(
-            request=request, config=self.learner, snapshot=snapshot, text=saved.text if saved else None
+            request=request, config=self.learner, snapshot=snapshot, text=text, choosing=self._choosing
         )
+
+    def chose(self, chosen: Chosen) -> None:
+        """Open the learner with these settings from now on."""
+        self.learner = dataclasses.replace(self.learner, training=chosen.training(self.learner.training))
+        self._choosing = None
 
     def stop_on_mismatch(self, event: Opened, saved: Saved | None) -> Stop | None:
         """A stop where the opened learner has another base, tokenizer, reference set or layout than `saved`."""

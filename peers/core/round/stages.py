@@ -40,6 +40,7 @@ from gossipllm.work import (
     Weighed,
 )
 from peers.core.effects import (
+    Adopt,
     Answer,
     Drop,
     Effect,
@@ -319,7 +320,7 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
             Settled,  # it gained no more
             Resting,  # its round is the last
         ),
-        (Greet, Log, Stop, Open, Train, Store, Publish, WakeAt, Pull, Weigh, *_ROW_REQUESTS),
+        (Adopt, Greet, Log, Stop, Open, Train, Store, Publish, WakeAt, Pull, Weigh, *_ROW_REQUESTS),
     ),
     Transition(Training, (Trained,), (Saving,), (Log, Store)),
     Transition(

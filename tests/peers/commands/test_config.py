@@ -11,8 +11,11 @@ from click.testing import CliRunner, Result
 
 from gossipllm.config import AdapterConfig
 from gossipllm.config.toml import from_mapping
+from gossipllm.device.plan.choice import AUTOMATIC, Chosen
 from peers.commands.config import config
-from peers.home.config import PeerConfig
+from peers.home.automatic import KeptChoice, keep_choice
+from peers.home.config import PeerConfig, load_automatic
+from peers.home.editing import change_settings
 from peers.home.folder import Home
 from peers.home.settings import COMMON, REPRODUCTION, write_config
 from peers.identity import Identity
@@ -95,3 +98,21 @@ def test_a_folder_that_is_no_home_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", [*COMMON, *sorted(REPRODUCTION)])
 def test_each_listed_setting_exists(key: str) -> None:
     assert call(key).stdout.startswith(f"{key} = ")
+
+
+def test_what_this_device_chose_is_shown_with_its_reason(home: Path) -> None:
+    place = Home(home)
+    change_settings(place.config, dict.fromkeys(AUTOMATIC, "auto"))
+    assert "* round.steps = 20  (auto, not chosen yet; default 20)" in call(home).stdout.splitlines()
+
+    chosen = Chosen(settings={"round.steps": 33, "training.warmup_steps": 40}, why="a pass takes 3 ms")
+    kind = load_automatic(place.config)[1].kind
+    keep_choice(place.choice, KeptChoice(kind=kind, chosen=chosen))
+
+    lines = call(home).stdout.splitlines()
+    assert "* round.steps = 33  (auto, chosen for this device; default 20)" in lines
+    assert "* training.warmup_steps = 40  (auto, chosen for this device; default 10)" in lines
+    assert "* training.batch_windows = 8  (auto, the default; default 8)" in lines
+    assert "Chosen by: a pass takes 3 ms." in call(home, "round.steps").stdout
+    whole = tomllib.loads(call(home, "--all").stdout)
+    assert (whole["round"]["steps"], whole["training"]["warmup_steps"]) == ("auto", 40)
