@@ -29,6 +29,9 @@ _LEEWAY: Final = 1.6
 """Times what the summed speed needs for the budget, after which a fleet of rounds of one's own is stopped."""
 
 
+_ROUNDING: Final = 1e-9
+
+
 @dataclass(frozen=True, slots=True)
 class CellTask:
     """A cell to simulate."""
@@ -52,8 +55,9 @@ def scenario_of(study: StudyConfig, setting: Setting) -> Scenario:
     """Raises `ValueError` where the setting is out of a scenario's bounds."""
     fleet, merging = FLEETS[setting.fleet], MERGINGS[setting.merge]
     speeds = speeds_of(study, fleet)
-    steps = [_steps(study, setting, fleet, speed) for speed in speeds]
-    rounds = max(1, round(study.budget / (setting.tokens * study.devices)))
+    steps = steps_of(study, setting)
+    round_tokens = sum(steps) * setting.batch * study.window_tokens
+    rounds = math.ceil(study.budget / round_tokens)
     own_time = not fleet.barrier
     window = study.window_tokens
     # Fast devices of unequal fleets read more than a share, and begin their text again.
@@ -120,9 +124,17 @@ def speeds_of(study: StudyConfig, fleet: Fleet) -> list[float]:
     return [speed / mean for speed in cycled]
 
 
-def _steps(study: StudyConfig, setting: Setting, fleet: Fleet, speed: float) -> int:
-    steps = setting.steps(study.window_tokens)
-    return max(1, round(steps * speed)) if fleet.by_speed else steps
+def steps_of(study: StudyConfig, setting: Setting) -> list[int]:
+    """Steps of a round of each device. With steps by speed a round is as long as the whole steps of the slowest that
+    fit into the setting's tokens, and the others take as many as fit into it: a step more of a slow device would hold
+    up all that are faster."""
+    fleet, steps = FLEETS[setting.fleet], setting.steps(study.window_tokens)
+    speeds = speeds_of(study, fleet)
+    if not fleet.by_speed:
+        return [steps] * len(speeds)
+    slowest = min(speeds)
+    round_steps = max(1, math.floor(steps * slowest + _ROUNDING)) / slowest
+    return [math.floor(round_steps * speed + _ROUNDING) for speed in speeds]
 
 
 def perform(task: CellTask, advanced: Callable[[int], None]) -> CellResult:
