@@ -18,7 +18,7 @@ import numpy as np
 
 from gossipllm.config import LearnerConfig, ModelConfig
 from gossipllm.exhaustion import is_exhaustion
-from gossipllm.learning.choosing import choice_of
+from gossipllm.learning.choosing.choice_here import choice_of
 from gossipllm.learning.jobs.jobs import Job, Task
 from gossipllm.learning.learner import Learner, OnProgress
 from gossipllm.learning.passes.engine import PassCounter

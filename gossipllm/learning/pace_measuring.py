@@ -18,12 +18,12 @@ from gossipllm.config import LearnerConfig
 from gossipllm.config.choices import Dtype
 from gossipllm.device.memory import peak_memory
 from gossipllm.device.plan.planner import Form
-from gossipllm.learning.gradient_noise import noise_of
+from gossipllm.learning.choosing.gradient_noise import noise_of
+from gossipllm.learning.choosing.step_forms import forms_of, with_batch
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import together
 from gossipllm.learning.preflight.model import update_bytes
 from gossipllm.learning.shared_model import SharedModel, load_shared_model, load_text
-from gossipllm.learning.step_forms import forms_of, with_batch
 from gossipllm.model.blocks import stated_width
 from gossipllm.text.windows import Splits
 from gossipllm.work import Answer, Failed, Merge, Open, Progress, Request, Train, Trained
@@ -54,7 +54,7 @@ class Measured:
     width: int
     """Of the model's hidden states."""
     noise_tokens: float
-    """The noise scale of gradients where this peer begins (`gossipllm.learning.gradient_noise`)."""
+    """The noise scale of gradients where this peer begins (`gossipllm.learning.choosing.gradient_noise`)."""
     peak_bytes: int
     seconds: float
 

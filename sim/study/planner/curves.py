@@ -51,7 +51,7 @@ class CurvesTask:
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
     """`points` are (steps, loss of the test split in nats a token); the first is before any step. `noise_tokens` is the
-    noise scale of the text's gradients there (`gossipllm.learning.gradient_noise`)."""
+    noise scale of the text's gradients there (`gossipllm.learning.choosing.gradient_noise`)."""
 
     text: str
     batch: int
@@ -72,7 +72,7 @@ def perform(task: CurvesTask, advanced: Callable[[int], None]) -> tuple[Curve, .
     import torch
     from transformers.utils.logging import disable_progress_bar
 
-    from gossipllm.learning.gradient_noise import noise_of
+    from gossipllm.learning.choosing.gradient_noise import noise_of
     from gossipllm.learning.learner import Learner
     from gossipllm.learning.learner_pool import LearnerPool, together
     from gossipllm.learning.shared_model import load_text

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from gossipllm.config import LearnerConfig
-from gossipllm.learning.gradient_noise import MOST_TIMES, WINDOWS, noise_of
-from gossipllm.learning.jobs import SlopeDone, Task
+from gossipllm.learning.choosing.gradient_noise import MOST_TIMES, WINDOWS, noise_of
+from gossipllm.learning.jobs.jobs import SlopeDone, Task
 from gossipllm.learning.learner_pool import together
 from gossipllm.learning.shared_model import load_text
 from support.learners import opened

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from gossipllm.learning.jobs import SlopeDone, SlopeJob, Task
+from gossipllm.learning.jobs.jobs import SlopeDone, SlopeJob, Task
 from gossipllm.model.adapter.names import State
 from gossipllm.text.windows import Windows
 

@@ -17,12 +17,12 @@ from gossipllm.device.plan.choice import Choosing, Chosen, chosen
 from gossipllm.device.plan.law import LAW
 from gossipllm.device.plan.pace import StepPace, fitted
 from gossipllm.device.plan.planner import Device, Work
-from gossipllm.learning.gradient_noise import noise_of
-from gossipllm.learning.jobs import Task
+from gossipllm.learning.choosing.gradient_noise import noise_of
+from gossipllm.learning.choosing.step_forms import forms_of, with_batch
+from gossipllm.learning.jobs.jobs import Task
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.preflight.model import update_bytes
 from gossipllm.learning.shared_model import SharedModel
-from gossipllm.learning.step_forms import forms_of, with_batch
 from gossipllm.model.blocks import stated_width
 from gossipllm.text.windows import Splits
 
