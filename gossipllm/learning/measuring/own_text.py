@@ -23,6 +23,8 @@ import math
 from dataclasses import replace
 from typing import Final
 
+import numpy as np
+
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.jobs.jobs import Task, losses_of
 from gossipllm.learning.learner_state import LearnerState
@@ -64,11 +66,12 @@ class OwnText:
         return own(after_W) <= max((1 + MOST) * least, own(before_W))
 
     def shortened(self, now: LearnerState, before_W: F32, stepped: State) -> Task[State]:
-        """Where steps from `now` to `stepped` may lead: all of the way, a part of it, or nowhere."""
+        """Where steps from `now` to `stepped` may lead: all of the way, a part of it, or nowhere. Steps that diverged are
+        not hidden by a part of them."""
         for share in SHARES:
             state = part_of_way(now.state, stepped, share)
             (losses_W,) = yield from losses_of((state,), self._measuring.trust_WT, "trust")
-            if self.spares(now, before_W, losses_W):
+            if self.spares(now, before_W, losses_W) or not np.isfinite(losses_W).all():
                 return state
         return now.state
 

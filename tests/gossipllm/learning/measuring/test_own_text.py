@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -194,11 +195,13 @@ def test_without_public_text_nothing_is_measured_or_saved(config: Config) -> Non
     assert not isinstance(decode_snapshot(made.snapshot.data).header.least_own, LeastOwn)
 
 
-@pytest.mark.parametrize(("whole", "part"), [(0.9, 1.0), (1.5, 0.5), (3.0, 0.25), (30.0, 0.0)])
+@pytest.mark.parametrize(
+    ("whole", "part"), [(0.9, 1.0), (1.5, 0.5), (3.0, 0.25), (30.0, 0.0), (math.inf, 1.0)]
+)
 def test_steps_are_shortened_to_what_the_own_text_bears(
     bound: OwnText, losses: Callable[[float], F32], fresh: LearnerState, whole: float, part: float
 ) -> None:
-    """All of the way costs `whole` times the bound, a part of it in proportion."""
+    """All of the way costs `whole` times the bound, a part of it in proportion. Divergence is for others to report."""
     name, begun = next(iter(fresh.state.items()))
     now = bound.noted(fresh, losses(2.0))
 
