@@ -66,8 +66,8 @@ class OwnText:
         return own(after_W) <= max((1 + MOST) * least, own(before_W))
 
     def shortened(self, now: LearnerState, before_W: F32, stepped: State) -> Task[State]:
-        """Where steps from `now` to `stepped` may lead: all of the way, a part of it, or nowhere. Steps that diverged are
-        not hidden by a part of them."""
+        """Where steps from `now` to `stepped` may lead: all of the way, a part of it, or nowhere. Steps that diverged
+        are not hidden by a part of them."""
         for share in SHARES:
             state = part_of_way(now.state, stepped, share)
             (losses_W,) = yield from losses_of((state,), self._measuring.trust_WT, "trust")
