@@ -44,10 +44,13 @@ def choice_of(config: LearnerConfig, shared: SharedModel, splits: Splits, asked:
     adapters are trained, because the laws were fitted to these."""
     if config.layers.partial or config.adapter.train != "both":
         return Chosen(settings={}, why="the defaults: other training than of whole adapters was not measured")
-    pace = fitted((yield from _points(config, shared, splits)))
+    device, blueprint = str(shared.base.device), shared.blueprint(config.adapter)
+    form, memory_bytes = next(forms_of(config, shared, blueprint)), _free_memory(shared.base.device, asked)
+    # A pass that the memory does not hold would end this process.
+    most_tokens = (memory_bytes - form.held_bytes) / form.token_bytes
+    pace = fitted((yield from _points(config, shared, splits, most_tokens=most_tokens)))
     learner = Learner(config, shared, splits)
     noise_tokens = yield from noise_of(learner.state, splits.train_WT, seconds=SECONDS)
-    device, blueprint = str(shared.base.device), shared.blueprint(config.adapter)
     work = Work(
         window_tokens=config.data.window_tokens,
         update_bytes=update_bytes(blueprint),
@@ -59,8 +62,8 @@ def choice_of(config: LearnerConfig, shared: SharedModel, splits: Splits, asked:
     measured = Device(
         name=device,
         pace=pace,
-        memory_bytes=_free_memory(shared.base.device, asked),
-        forms=(next(forms_of(config, shared, blueprint)),),
+        memory_bytes=memory_bytes,
+        forms=(form,),
         watts=0.0,
         link_bytes_s=asked.link_bytes_s,
         other_s=_other_s(pace, splits),
@@ -68,17 +71,19 @@ def choice_of(config: LearnerConfig, shared: SharedModel, splits: Splits, asked:
     return chosen(asked.keys, measured, work, config.training)
 
 
-def _points(config: LearnerConfig, shared: SharedModel, splits: Splits) -> Task[list[tuple[int, float]]]:
-    """(tokens, seconds) of passes, in order of their size. The sizes take turns, so that what other programs do for a
-    moment does not fall on one of them."""
+def _points(
+    config: LearnerConfig, shared: SharedModel, splits: Splits, *, most_tokens: float
+) -> Task[list[tuple[int, float]]]:
+    """(tokens, seconds) of passes of at most so many tokens, in order of their size; at least of one window. The sizes
+    take turns, so that what other programs do for a moment does not fall on one of them."""
     until = time.monotonic() + SECONDS
     learners: list[Learner] = []
     shortest: list[float] = []
+    fits = min(len(splits.train_WT), most_tokens / config.data.window_tokens)
     for windows in _SIZES:
         # A size takes at most as many times as long as it has more windows.
-        if shortest and (
-            windows > len(splits.train_WT) or _GROWTH * shortest[-1] > (until - time.monotonic()) / _TRIES
-        ):
+        late = shortest and _GROWTH * shortest[-1] > (until - time.monotonic()) / _TRIES
+        if late or windows > max(1, fits):
             break
         learners.append(Learner(with_batch(config, windows), shared, splits))
         shortest.append((yield from learners[-1].trial_step()))

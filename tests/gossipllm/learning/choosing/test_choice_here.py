@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import msgspec
+import pytest
+
 from gossipllm.config import AdapterConfig, LearnerConfig
 from gossipllm.device.plan.choice import AUTOMATIC, BATCH, BROUGHT, RATE, STEPS, WARMUP, Choosing
+from gossipllm.learning.jobs.jobs import Task
+from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import answer
 from gossipllm.work import Open, Opened
 from support.progress import silent
@@ -34,7 +39,7 @@ def test_a_learner_trains_with_what_it_chose(config: Callable[..., LearnerConfig
 
 
 def test_a_setting_that_has_a_number_keeps_it(config: Callable[..., LearnerConfig]) -> None:
-    trains, reply = introduced(config(), replace_keys(RATE))
+    trains, reply = introduced(config(), choosing_only(RATE))
 
     assert reply.chosen is not None
     assert set(reply.chosen.settings) == {RATE}
@@ -57,5 +62,24 @@ def test_the_defaults_stay_where_the_laws_were_not_fitted(config: Callable[..., 
     assert trains == given
 
 
-def replace_keys(*keys: str) -> Choosing:
+def test_no_pass_is_tried_that_the_memory_does_not_hold(
+    config: Callable[..., LearnerConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def trial_step(learner: Learner) -> Task[float]:
+        tried.append(learner.config.training.batch_windows)
+        return 1e-3
+        yield  # a task asks for nothing here
+
+    monkeypatch.setattr(Learner, "trial_step", trial_step)
+
+    introduced(config(), ASKED)
+    assert max(tried) > 1
+    tried.clear()
+    introduced(config(), msgspec.structs.replace(ASKED, memory_bytes=1e3))
+    assert set(tried) == {1}
+
+
+def choosing_only(*keys: str) -> Choosing:
     return Choosing(keys=keys, memory_bytes=4e9, neighbours=4, link_bytes_s=1e6)
