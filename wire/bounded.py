@@ -33,5 +33,6 @@ class BoundedDict(dict[K, V]):
 
     def renew(self, key: K, value: V) -> None:
         """Set `key` and make it the newest item, even where it exists."""
-        self.pop(key, None)
+        if key in self:
+            del self[key]
         self[key] = value

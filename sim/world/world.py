@@ -201,9 +201,10 @@ class World:
             self._happen(node, event)
 
     def _happen(self, node: SimulatedPeer, event: Event) -> Sequence[Effect]:
-        effects = node.core.handle(event, self.clock(node))
+        now = self.agenda.now
+        effects = node.core.handle(event, now + node.clock_ahead_s)
         self.events += 1
-        self._trace.add(self.agenda.now, node.index, node.life, event, effects)
+        self._trace.add(now, node.index, node.life, event, effects)
         if self._logged:
             self.log.append(Happened(self.agenda.now, node.index, node.life, event, tuple(effects)))
             if self.watch:

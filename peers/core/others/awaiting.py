@@ -67,7 +67,7 @@ class Awaiting:
 
     def is_awaited(self, peer: PeerId) -> bool:
         """Whether this connected peer can be expected to announce something this round."""
-        if peer in self._connections.scores.blocked or self._waited_enough(peer):
+        if peer in self._connections.scores.blocked or (self._vain and self._waited_enough(peer)):
             return False
         newest = self._inbox.newest_of(peer)
         if newest is None:
@@ -79,17 +79,18 @@ class Awaiting:
         hopeful = (
             (newest.helpful or self._arrives(newest))
             and not newest.refused
-            and max(newest.failures, newest.delays) < FAILED_FETCHES
+            and newest.failures < FAILED_FETCHES
+            and newest.delays < FAILED_FETCHES
             and not newest.put_off
             and newest.turn <= self._inbox.turns
             and peer in self._partners.chosen()
         )
-        if self._barrier:
+        if self._barrier or not hopeful:
             return hopeful
         # A peer that ran ahead is due again when we have caught up with its round, not when its announcement has grown
         # old by our count.
         behind = self._inbox.staleness(newest, self._partners.round)
-        return hopeful and behind < AWAITED_ROUNDS and self._inbox.age(newest) <= self._max_age
+        return behind < AWAITED_ROUNDS and self._inbox.age(newest) <= self._max_age
 
     def waited_in_vain(self, peers: Collection[PeerId]) -> None:
         """Note a round whose patience ended while it waited for these peers."""

@@ -41,15 +41,13 @@ class ConnectedPeers:
         self._joined = config.joined
         self._peers: dict[PeerId, str] = {}
         """Connected peer -> its address group."""
+        self.peers: Final[KeysView[PeerId]] = self._peers.keys()
+        """The connected peers as they are at any time, in the order in which they connected."""
         self._told_by = BoundedDict[PeerId, str](MAX_TOLD)
         """Author -> source of the peer that last told of it."""
         self.scores = Scores(config.scores)
         self.seats = Seats()
         self.complaints = Complaints(me, self.source)
-
-    @property
-    def peers(self) -> KeysView[PeerId]:
-        return self._peers.keys()
 
     def group(self, peer: PeerId) -> str:
         """The address group of a connected peer's connection; empty where it is not known or not connected."""
@@ -63,8 +61,9 @@ class ConnectedPeers:
         return self._told_by.get(peer, peer)
 
     def told(self, author: PeerId, via: PeerId) -> None:
-        """Note that `via` told of this author."""
-        self._told_by.renew(author, self.source(via))
+        """Note that `via` told of this author. While the author is connected, its own connection is its source."""
+        if author not in self._peers:
+            self._told_by.renew(author, self.source(via))
 
     def connect(self, peer: PeerId, now: float, *, group: str = "") -> list[Effect]:
         """Take a new connection; the effect that closes it where this peer is unwelcome."""

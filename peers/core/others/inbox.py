@@ -87,7 +87,8 @@ class ReceivedAnnouncement:
     @property
     def helpful(self) -> bool:
         """Whether a round may learn from it: its update is merged, or its predictions are distilled."""
-        return self.mergeable or (self.comparable and self.relation == "distils")
+        # Spelled out: asked of every neighbour at every look.
+        return self.usable and (self.relation == "merges" or (self.relation == "distils" and self.comparable))
 
     @property
     def comparable(self) -> bool:
@@ -173,7 +174,7 @@ class Inbox:
 
     def age(self, entry: ReceivedAnnouncement) -> int:
         """Our own rounds that have ended since the announcement came."""
-        return max(0, self._turn - entry.turn)
+        return self._turn - entry.turn if self._turn > entry.turn else 0
 
     def staleness(self, entry: ReceivedAnnouncement, our_round: int) -> int:
         """By how many rounds an announcement is behind: its age, or the difference of the round counters if less.

@@ -88,10 +88,10 @@ class News:
 
 
 def _digests(announcement: Announcement) -> tuple[tuple[str, bytes], ...]:
-    named = {"evidence.digest": announcement.evidence, "byte_rows.digest": announcement.byte_rows}
-    telling = tuple(
-        (field, ref.digest)
-        for field, ref in named.items()
-        if isinstance(ref, BlobRef) and ref.size >= LEAST_TELLING
-    )
-    return (("update.digest", announcement.update.digest), *telling)
+    evidence, rows = announcement.evidence, announcement.byte_rows
+    digests = (("update.digest", announcement.update.digest),)
+    if evidence.size >= LEAST_TELLING:
+        digests = (*digests, ("evidence.digest", evidence.digest))
+    if isinstance(rows, BlobRef) and rows.size >= LEAST_TELLING:
+        digests = (*digests, ("byte_rows.digest", rows.digest))
+    return digests

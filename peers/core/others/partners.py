@@ -141,7 +141,11 @@ class Partners:
             return heaviest(
                 weights, me=self._me, round_=self._round, most=rounds.most_partners, explore=rounds.explore
             )
-        candidates = self._candidates(self._holders.within_reach(entries))
+        reached = self._holders.within_reach(entries)
+        if len(reached) <= rounds.most_partners:
+            self._groups.clear()
+            return frozenset(one.author for one in reached)
+        candidates = self._candidates(reached)
         self._groups = Counter(one.group for one in candidates)
         return drawn(
             candidates, me=self._me, round_=self._round, most=rounds.most_partners, explore=rounds.explore

@@ -32,7 +32,7 @@ class Seats:
         return self._levels.get(peer, 0.0)
 
     def seated(self, peer: PeerId) -> bool:
-        return has_seat(self.level(peer))
+        return has_seat(self._levels.get(peer, 0.0))
 
     def all_seated(self) -> set[PeerId]:
         return {peer for peer in self._levels if self.seated(peer)}

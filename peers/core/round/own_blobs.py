@@ -27,5 +27,7 @@ class OwnBlobs:
         self._others.fetching.contexts.want(self._planner.context_key(saved.plan))
 
     def blob(self, digest: bytes) -> Content | None:
-        shown = next((content for content in self._shown if content.digest == digest), None)
-        return shown or self._others.fetching.contexts.blob(digest)
+        for content in self._shown:
+            if content.digest == digest:
+                return content
+        return self._others.fetching.contexts.blob(digest)

@@ -322,11 +322,12 @@ class Rounds:
             return []
         effects: list[Effect] = []
         if not stage.leaving:
-            effects += self._gatherer.ask(stage, self.round, self._new_request, fresh_only=True)
-            if not stage.over and self._gatherer.waits(stage, self.round):
+            round_ = self._saved.round
+            effects += self._gatherer.ask(stage, round_, self._new_request, fresh_only=True)
+            if not stage.over and self._gatherer.waits(stage, round_):
                 return effects
             stage.leaving = True
-            effects += self._gatherer.ask(stage, self.round, self._new_request, fresh_only=False)
+            effects += self._gatherer.ask(stage, round_, self._new_request, fresh_only=False)
         return effects if stage.weighing else [*effects, *self._end_gathering(stage, now)]
 
     def look_around(self, now: float) -> list[Effect]:

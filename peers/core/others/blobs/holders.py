@@ -61,6 +61,9 @@ class Holders:
 
     def within_reach(self, entries: Iterable[ReceivedAnnouncement]) -> list[ReceivedAnnouncement]:
         """Those whose blobs can be had: of authors that are near, or that a connected peer holds."""
+        entries = list(entries)
+        if all(map(self.near, entries)):
+            return entries
         naming = self._naming()
 
         def held(entry: ReceivedAnnouncement) -> bool:
