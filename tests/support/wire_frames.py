@@ -9,6 +9,7 @@ import msgpack
 import msgspec
 
 from support.messages import AnnouncementFields
+from wire.codec import decode_announcement, encode_announcement
 from wire.messages import (
     Announcement,
     BlobRef,
@@ -103,6 +104,10 @@ def framed(header: bytes | dict[str, Any], *, payload: bytes = b"") -> bytes:
     """A frame around any header or plain values, with bytes that are not a valid signature."""
     data = header if isinstance(header, bytes) else packed(header)
     return PREFIX.pack(b"GLA3", len(data)) + data + bytes(64) + payload
+
+
+def encoded_header(announcement: Announcement) -> bytes:
+    return decode_announcement(encode_announcement(announcement, lambda _: bytes(64))).header
 
 
 def _plain(value: object) -> object:
