@@ -40,6 +40,7 @@ from packed_learning import ADAPTER, Adapter, learned
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from gossipllm.config import TrainingConfig
+from gossipllm.learning.merging.rounded import finer
 from gossipllm.model.adapter.placement import attach
 from wire.floats import F32
 from wire.packing import FINENESS, Fineness, OnSteps, Packing, decode_packed, encode_packed, on_steps
@@ -93,7 +94,8 @@ def packed_size(way: str, fineness: Fineness, adapters: Sequence[Adapter], layou
     for adapter in adapters:
         base = None if before is None else before.tensors
         begun = time.perf_counter()
-        sent = on_steps(adapter, layout, fineness, before)
+        parts = finer(adapter) if fineness.share == 1 else None
+        sent = on_steps(adapter, layout, fineness, before, finer=parts)
         rounded = time.perf_counter()
         moved = encode_packed(sent, layout, base)
         packed = time.perf_counter()

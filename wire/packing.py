@@ -16,9 +16,10 @@ A number is decoded in float32, each operation rounded to nearest even, and then
 named, or it has no tensor of this name and shape. Packed without a base, an update is a key frame: it needs nothing
 that was sent before. Packed with one, most differences are zero.
 
-The step is chosen by the author alone, as a share of the tensor's root mean square, and so are the differences: what it
-rounded away stays in the difference of its adapter from what it announced, and is sent later. So errors do not add up,
-whether the differences of a round are dense or those of the few numbers that changed most (`SparseLoCo`, 2508.15706).
+The step is chosen by the author alone, as a share of the tensor's root mean square, finer for factors of large products
+(`gossipllm.learning.merging.rounded`), and so are the differences: what it rounded away stays in the difference of its
+adapter from what it announced, and is sent later. So errors do not add up, whether the differences of a round are dense
+or those of the few numbers that changed most (`SparseLoCo`, 2508.15706).
 
 Axis: T tensors.
 """
@@ -55,9 +56,9 @@ Packing: TypeAlias = Literal["whole", "fine", "normal", "tight", "sparse"]
 class Fineness:
     """How an author rounds.
 
-    `per_rms`: steps in the root mean square of a tensor. `dead`: part of a step by which a number must have moved to be
-    sent, 0.5 for rounding to nearest. `share`: the part of each chunk of numbers that is sent at most, of those the
-    ones that moved furthest, by `most` steps at most.
+    `per_rms`: steps in the root mean square of a typical tensor. `dead`: part of a step by which a number must have
+    moved to be sent, 0.5 for rounding to nearest. `share`: the part of each chunk of numbers that is sent at most, of
+    those the ones that moved furthest, by `most` steps at most.
     """
 
     per_rms: float
@@ -85,8 +86,8 @@ class Fineness:
 FINENESS: Final[Mapping[Packing, Fineness | None]] = {
     "whole": None,
     "fine": Fineness(per_rms=16.0),
-    "normal": Fineness(per_rms=8.0),
-    "tight": Fineness(per_rms=4.0),
+    "normal": Fineness(per_rms=5.7),
+    "tight": Fineness(per_rms=2.8),
     "sparse": Fineness(per_rms=2.0, share=0.03, most=2),
 }
 """Chosen by `benchmarks/wire_sizes.py`, which shows what each costs in bytes and in loss. Few differences cannot follow
@@ -102,10 +103,16 @@ class OnSteps:
 
 
 def on_steps(
-    tensors: Mapping[str, F32], layout: Layout, fineness: Fineness, before: OnSteps | None = None
+    tensors: Mapping[str, F32],
+    layout: Layout,
+    fineness: Fineness,
+    before: OnSteps | None = None,
+    *,
+    finer: Mapping[str, float] | None = None,
 ) -> OnSteps:
     """The adapter to announce for `tensors`, with no more differences from what was announced `before` than `fineness`
-    says. Raises `ValueError` for numbers that are not finite."""
+    says. `finer` is, by the names of tensors, how many times as many steps a tensor has as others; 1 where it names
+    none. Raises `ValueError` for numbers that are not finite."""
     held = OnSteps({}, {}) if before is None else before
     sent: dict[str, F32] = {}
     exponents: dict[str, int] = {}
@@ -113,7 +120,8 @@ def on_steps(
         value = np.asarray(tensors[spec.name], np.float32)
         base = _matching(held.tensors, spec)
         form = fineness.dense if base is None else fineness
-        exponent = _exponent(value, form, held.exponents.get(spec.name))
+        steps = form.per_rms * (finer or {}).get(spec.name, 1.0)
+        exponent = _exponent(value, steps, held.exponents.get(spec.name))
         start = _in_steps(base, spec, exponent)
         moved = np.ldexp(value, -exponent) - start
         # Plus zero, because a receiver's sum of integers is never a negative zero.
@@ -161,13 +169,13 @@ def decode_packed(data: bytes, layout: Layout, base: Mapping[str, F32] | None = 
         raise WireError("packed.numbers", str(error)) from None
 
 
-def _exponent(value: F32, fineness: Fineness, before: int | None) -> int:
+def _exponent(value: F32, per_rms: float, before: int | None) -> int:
     rms = math.sqrt(float(np.einsum("i,i->", value.ravel(), value.ravel(), dtype=np.float64)) / value.size)
     if not math.isfinite(rms):
         raise ValueError("numbers are not finite")
     if not rms:
         return 0 if before is None else before
-    best = math.log2(rms / fineness.per_rms)
+    best = math.log2(rms / per_rms)
     wanted = round(best) if before is None or abs(best - before) > _KEEP else before
     return max(-MAX_EXPONENT, min(MAX_EXPONENT, wanted))
 

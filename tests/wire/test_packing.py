@@ -199,3 +199,11 @@ def test_updates_of_some_units_are_packed_with_their_offer() -> None:
 def test_a_fineness_out_of_range_is_named(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"^{name} must be"):
         replace(Fineness(per_rms=4.0), **{name: value})
+
+
+def test_a_tensor_that_is_to_be_finer_has_so_many_times_as_many_steps() -> None:
+    (meant,) = walk(1)
+    same = on_steps(meant, LAYOUT, fineness_of("normal"))
+    sent = on_steps(meant, LAYOUT, fineness_of("normal"), finer={"A": 4.0})
+    assert sent.exponents == {"A": same.exponents["A"] - 2, "B": same.exponents["B"]}
+    np.testing.assert_array_equal(sent.tensors["B"], same.tensors["B"])

@@ -10,7 +10,7 @@ import pytest
 
 from gossipllm.config import LearnerConfig
 from gossipllm.config.choices import Mixing, Train
-from gossipllm.learning.merging.rounded import RoundedUpdate, UpdateRounder
+from gossipllm.learning.merging.rounded import MOST_FINER, RoundedUpdate, UpdateRounder, finer
 from gossipllm.learning.merging.updates import UpdateFormat
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
@@ -94,3 +94,21 @@ def test_by_default_nothing_is_rounded(shape: Shape, draw: Draw) -> None:
     assert sent.update.data == updates.encoded(state, state, form.own)
     assert sent.state is state
     assert not sent.packed
+
+
+def test_the_factors_of_a_larger_product_have_as_many_times_more_steps() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(4, 30)).astype(np.float32), rng.normal(size=(20, 4)).astype(np.float32)
+    pieces = {"small.lora_A": a, "small.lora_B": b, "large.lora_A": 2 * a, "large.lora_B": 2 * b}
+    assert finer(pieces) == pytest.approx(
+        {"small.lora_A": 0.5, "small.lora_B": 0.5, "large.lora_A": 2.0, "large.lora_B": 2.0}
+    )
+    huge = {**pieces, "large.lora_B": 2000 * b}
+    assert set(finer(huge).values()) == {1 / MOST_FINER, MOST_FINER}
+
+
+def test_what_is_no_product_or_a_product_of_nothing_is_as_fine_as_before() -> None:
+    a, b = np.ones((4, 30), np.float32), np.zeros((20, 4), np.float32)
+    assert finer({"new.lora_A": a, "new.lora_B": b, "norm.weight": np.ones(7, np.float32)}) == {}
+    broken = np.full((20, 4), np.nan, np.float32)
+    assert finer({"new.lora_A": a, "new.lora_B": broken, "only.lora_B": broken}) == {}
