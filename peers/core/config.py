@@ -119,9 +119,9 @@ class DefenceConfig:
     seven peers with 8 trust windows each gained a fifth less; merges within one error lowered the test loss, too."""
 
     doubt: float = 1.0
-    """How much the error of a merge's measured gain holds it back, 0 to 10: of a gain g with the standard error e, the
-    neighbours keep g^2 / (g^2 + (doubt e)^2) of their weights. 0 takes whole what passes. With 1, peers whom nobody can
-    help end nearer to training alone (sim/FINDINGS.md)."""
+    """How much the errors of measured gains hold a merge back, 0 to 10: neighbours keep the part of their weights by
+    which it is certain that merging gains something (`trust.rows.certainty`), where errors count `doubt` times. 0 takes
+    whole what passes. With 1, peers whom nobody can help end nearer to training alone (sim/FINDINGS.md)."""
 
     bind_rows: int = 4
     """Rows of a neighbour's predictions that are computed again from its update, 0 to 64; 0 takes the predictions on

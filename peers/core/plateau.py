@@ -5,7 +5,7 @@ for a while, and rises. So the least trust loss is remembered, of the states aft
 these, and of the states after merges, and the state that has it is kept (`peers.core.saved`). Of many states one has
 the least loss by luck, and an average, which varies less from round to round, seldom is that one. So another state
 takes the place of an average only where its loss is lower by more than the standard error of their difference (the rule
-of one standard error; Breiman et al. 1984, section 3.4.3). A round gains where it
+of one standard error; Breiman et al. 1984, section 3.4.3), or by more than `MOST_HELD`. A round gains where it
 brings the least loss more than `GAIN` below the mark, which is what the last gain reached; so slow gains add up.
 Patience begins anew, too, where the average falls by as much below the least that was measured of it, although it may
 be above the least loss yet: one lucky merge must not end training while the average still gets better.
@@ -34,6 +34,9 @@ import msgspec
 GAIN: Final = 0.002
 """Nats per token by which the least trust loss must fall to count as a gain: 0.2 % of perplexity. Guess, less
 than half of what a peer that ends past its best round may lose."""
+MOST_HELD: Final = 0.005
+"""Nats by which an average may lie above the least loss of any state and still be the best state, however uncertain the
+difference is: a peer that is left alone is to end within half a per cent of its best round."""
 DECAY: Final = 0.3
 """What a lower rate is of the one before. Guess."""
 FLOOR: Final = 0.05
@@ -117,7 +120,8 @@ class Plateau(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
         """Whether a state of this loss, which may be an average, is the new best state."""
         if not math.isfinite(loss) or self.least is None:
             return math.isfinite(loss)
-        return loss < self.least - (self.average_error if self.averaged and not averaged else 0.0)
+        held = min(self.average_error, MOST_HELD) if self.averaged and not averaged else 0.0
+        return loss < self.least - held
 
     def gains(self, loss: float) -> bool:
         return math.isfinite(loss) and (self.mark is None or loss < self.mark - GAIN)

@@ -17,6 +17,7 @@ from gossipllm.work import PackedUpdate, PushedShare
 from peers.core.asking import ASKING, Asking
 from peers.core.course import Course
 from peers.core.plateau import Plateau
+from trust.rows.certainty import NO_MERITS, Merits
 from trust.rows.importance import Importance
 from wire.codec import announcement_digest, speaks_this_version
 from wire.digest import Content
@@ -90,7 +91,8 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     `best` is likewise the state of least trust loss (`peers.core.plateau`), None in a peer that never settles. `text`
     is the ledger of the text that was dealt to the splits (`gossipllm.text.growth`). `plan` says what the next local
     steps train, so that a round that is repeated after a crash is the same round; `clock` is the reading of the
-    network's token clock that they are taken by, 0 where no schedule asks for it. `byte_rows` is None where `frame`
+    network's token clock that they are taken by, 0 where no schedule asks for it. `merits` is what merges gained up to
+    now. `byte_rows` is None where `frame`
     announces none.
     """
 
@@ -122,6 +124,7 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     byte_rows: Content | None = None
     packed: tuple[PackedUpdate, ...] = ()
     clock: int = 0
+    merits: Merits = NO_MERITS
 
     @property
     def best_snapshot(self) -> Content | None:

@@ -93,9 +93,6 @@ class Begun(_Record, frozen=True, kw_only=True, tag="begun"):
     credit: float | msgspec.UnsetType = msgspec.UNSET
     """How much the standing of neighbours counts in their weights (`trust.rows.bounds.by_credit`); unset, and left out
     of the file, where it does not."""
-    doubt: float | msgspec.UnsetType = msgspec.UNSET
-    """How much the error of a measured gain holds a merge back (`trust.rows.bounds.by_certainty`); unset, and left out
-    of the file, where it does not."""
 
 
 class Seen(
@@ -219,6 +216,9 @@ class Round(_Record, frozen=True, kw_only=True, tag="round"):
     those that proposed it; None where nothing was judged, or where that is not known."""
     judged_error: float = 0.0
     """Standard error of `judged`, of differences paired by windows."""
+    certainty: float | msgspec.UnsetType = msgspec.UNSET
+    """The part of the neighbours' weights that was left because of that error (`trust.rows.certainty`); unset, and left
+    out of the file, where that was all."""
     fruitless: int = 0
     """Rounds in a row, up to this one, whose neighbours were tried and that brought no whole merge; 0 where not
     counted."""

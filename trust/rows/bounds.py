@@ -10,10 +10,7 @@ measured on other windows, speak as well: whoever has less standing than the med
 tried in vain count in that median, too. Otherwise a neighbour that is alone in a row because the others' measurements
 came out within their errors would be typical of itself, whatever it did before.
 
-The gain of a whole merge is such a measurement, too: one that passes by luck moves this peer as far as a good one. So
-of a gain g with the standard error e, g^2 / (g^2 + e^2) is believed (Wiener's filter, for one measurement), and the row
-goes that far from keeping everything (`by_certainty`). Neighbours that clearly help lose next to nothing by it, chance
-moves little, and what is taken lies between two rows that were measured.
+What passes the guard is taken as far as its gain is certain (`by_certainty`, `trust.rows.certainty`).
 """
 
 from __future__ import annotations
@@ -68,25 +65,13 @@ def _part(standing: float, typical: float) -> float:
     return min(1.0, standing / typical) if typical > 0 else 1.0
 
 
-def by_certainty(row: Row, gain: float, error: float, *, doubt: float) -> Row:
-    """The row in which neighbours keep `certainty` of their weights; what is taken from them goes to the peer
+def by_certainty(row: Row, certainty: float) -> Row:
+    """The row in which neighbours keep this part of their weights, 0 to 1; what is taken from them goes to the peer
     itself."""
-    part = certainty(gain, error, doubt=doubt)
-    if part == 1:
+    if certainty == 1:
         return row
-    others = [weight * part for weight in row[1:]]
+    others = [weight * certainty for weight in row[1:]]
     return (1 - math.fsum(others), *others)
-
-
-def certainty(gain: float, error: float, *, doubt: float) -> float:
-    """gain^2 / (gain^2 + (doubt * error)^2); 1 where the gain is not above 0, or no error is known to doubt it by.
-
-    `gain` is by how much a row lowered the loss on windows that had no part in choosing it, with its standard error.
-    """
-    error *= doubt
-    if not (0 < gain < math.inf and 0 < error < math.inf):
-        return 1.0
-    return 1 / (1 + (error / gain) ** 2)
 
 
 def bounded(row: Row, seated: Sequence[bool], *, newcomers: float, own_share: float) -> Row:

@@ -137,6 +137,7 @@ class Gatherer:
             shares=self._others.shares(now) if merges else (),
             round=saved.round,
             local_steps=local.steps,
+            merits=saved.merits,
         )
 
     def _foreign(self, stage: Gathering, our_round: int, now: float) -> tuple[Participant, ...]:

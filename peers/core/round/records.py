@@ -39,7 +39,6 @@ def begun_record(peer: PeerId, config: CoreConfig, *, round_: int, opened: Opene
         share=config.defence.share if config.confirms else 0.0,
         train_tokens=opened.train_tokens,
         credit=(config.defence.credit or msgspec.UNSET) if config.confirms else msgspec.UNSET,
-        doubt=config.doubt or msgspec.UNSET,
     )
 
 
@@ -85,6 +84,7 @@ def round_record(
         asks_in=asking.waits,
         judged=None if stage.choice.gain is None else _known(stage.choice.gain),
         judged_error=stage.choice.gain_error if math.isfinite(stage.choice.gain_error) else 0.0,
+        certainty=stage.choice.certainty if stage.choice.certainty < 1 else msgspec.UNSET,
         alone=saved.course.alone,
         average=local.average_loss,
         rate=rate,

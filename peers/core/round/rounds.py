@@ -437,7 +437,8 @@ class Rounds:
         self._supervision.ended_well()
         refused = self._ending.absorbed(stage.participants.shares, event.refused, now)
         saved, after = self._saved, self._advance.from_merging(self._saved, event, stage.choice.guard)
-        after = msgspec.structs.replace(after, asking=self._searching.after(saved, stage, event.distilled))
+        asking = self._searching.after(saved, stage, event.distilled)
+        after = msgspec.structs.replace(after, asking=asking, merits=stage.participants.merits)
         ended = self._ending.effects(stage, event, saved, after, now)
         self._saved = after
         return [*refused, *ended, Store(saved=after), *self._train(now)]

@@ -80,6 +80,7 @@ from peers.core.events import (
 from peers.core.others.inbox import ReceivedAnnouncement
 from peers.core.round.decision.choosing import Choice
 from trust.record.history import LeftOut
+from trust.rows.certainty import NO_MERITS, Merits
 from trust.rows.evidence import Distance
 from trust.rows.rows import Candidate, Counts
 from wire.digest import Content
@@ -163,6 +164,8 @@ class Participants:
     `members` are sorted by author, and every row is in that order: weight 0 is this peer's own, weight k + 1 that of
     `members[k]`.
 
+    `merits` are what merges gained up to now, with this round's as soon as it is judged.
+
     `own_loss` is this peer's loss on its trust split after its local steps, `previous` the weights of the last row,
     `own_counts` this peer's own text by the count that `trust.tokens_count` names. `shares` are absorbed in place of
     a row where the network mixes by push-sum. `left` are the neighbours that were left out of the row, `round` is
@@ -181,6 +184,7 @@ class Participants:
     round: int = 0
     local_steps: int = 0
     foreign: tuple[Participant, ...] = ()
+    merits: Merits = NO_MERITS
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from peers.core.plateau import DECAY, FLOOR, GAIN, MOST_PAUSE_S, PAUSE_S, Plateau, SettleConfig
+from peers.core.plateau import DECAY, FLOOR, GAIN, MOST_HELD, MOST_PAUSE_S, PAUSE_S, Plateau, SettleConfig
 
 CONSTANT = SettleConfig(patience=3, schedule="constant")
 DECAYING = SettleConfig(patience=3, schedule="decay", decays=2)
@@ -153,9 +153,12 @@ def test_an_average_of_more_loss_changes_nothing_and_a_better_iterate_takes_its_
     assert not averaged.stepped(3.2, 2).ended(2.8, 2, test_before=1.0, test=1.0).averaged
 
 
-def test_another_state_takes_the_place_of_an_average_only_where_it_is_lower_by_more_than_the_error() -> None:
-    averaged = after(3.0).stepped(3.2, 1, average=2.9, error=0.05).ended(3.2, 1, test_before=1.0, test=1.0)
-    lucky, better = 2.9 - 0.04, 2.9 - 0.06
+@pytest.mark.parametrize(("error", "held"), [(0.003, 0.003), (MOST_HELD, MOST_HELD), (0.05, MOST_HELD)])
+def test_another_state_takes_the_place_of_an_average_only_where_it_is_lower_by_more_than_the_error(
+    error: float, held: float
+) -> None:
+    averaged = after(3.0).stepped(3.2, 1, average=2.9, error=error).ended(3.2, 1, test_before=1.0, test=1.0)
+    lucky, better = 2.9 - 0.9 * held, 2.9 - 1.1 * held
     assert averaged.stepped(lucky, 2).least == 2.9
     assert averaged.stepped(3.2, 2).ended(lucky, 2, test_before=1.0, test=1.0).averaged
     assert averaged.stepped(better, 2).least == better
@@ -169,7 +172,7 @@ def test_a_later_average_takes_the_place_of_an_earlier_one_as_soon_as_it_is_lowe
 
 
 def test_who_wakes_a_settled_peer_must_beat_its_average_by_the_error_too() -> None:
-    settled = after(3.0).stepped(3.2, 1, average=2.9, error=0.05).recalled(CONSTANT, 0, test=1.0)
+    settled = after(3.0).stepped(3.2, 1, average=2.9, error=0.004).recalled(CONSTANT, 0, test=1.0)
     settled = msgspec.structs.replace(settled, settled=True)
-    assert settled.ended(2.9 - 0.04, 2, test_before=1.0, test=1.0).settled
-    assert not settled.ended(2.9 - 0.06, 2, test_before=1.0, test=1.0).settled
+    assert settled.ended(2.9 - 0.003, 2, test_before=1.0, test=1.0).settled
+    assert not settled.ended(2.9 - 0.005, 2, test_before=1.0, test=1.0).settled

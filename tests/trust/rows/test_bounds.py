@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from trust.rows.bounds import bounded, by_certainty, by_credit, by_gain, certainty
+from trust.rows.bounds import bounded, by_certainty, by_credit, by_gain
 from trust.rows.standing import lowered, raised
 
 
@@ -92,34 +92,8 @@ def test_without_credit_weights_go_by_the_gains_of_the_round() -> None:
     assert by_credit((1.0,), (), (), left=(), credit=2.0) == (1.0,)
 
 
-@pytest.mark.parametrize(
-    ("gain", "error", "doubt", "part"),
-    [
-        (0.1, 0.1, 1.0, 0.5),
-        (0.2, 0.1, 1.0, 0.8),
-        (0.1, 0.1, 2.0, 0.2),
-        (0.1, 0.2, 0.0, 1.0),
-        (1.0, 1e-9, 1.0, 1.0),
-    ],
-)
-def test_a_gain_is_certain_by_its_square_beside_that_of_its_error(
-    gain: float, error: float, doubt: float, part: float
-) -> None:
-    assert certainty(gain, error, doubt=doubt) == pytest.approx(part)
-    assert by_certainty((0.5, 0.3, 0.2), gain, error, doubt=doubt) == pytest.approx(
-        (1 - 0.5 * part, 0.3 * part, 0.2 * part)
-    )
-
-
-@pytest.mark.parametrize(
-    ("gain", "error"),
-    [(0.0, 0.1), (-0.1, 0.1), (math.nan, 0.1), (math.inf, 0.1), (0.1, 0.0), (0.1, math.nan)],
-)
-def test_where_gain_or_error_say_nothing_the_row_stays_bit_for_bit(gain: float, error: float) -> None:
+def test_a_row_is_taken_as_far_as_it_is_certain() -> None:
+    assert by_certainty((0.5, 0.3, 0.2), 0.5) == pytest.approx((0.75, 0.15, 0.1))
+    assert by_certainty((0.5, 0.5), 0.0) == (1.0, 0.0)
     row = (0.1, 0.3, 0.6)
-    assert by_certainty(row, gain, error, doubt=1.0) is row
-
-
-def test_the_smallest_of_numbers_divide_by_nothing() -> None:
-    assert certainty(5e-324, 1e300, doubt=10.0) == 0.0
-    assert by_certainty((0.5, 0.5), 5e-324, 1e300, doubt=10.0) == (1.0, 0.0)
+    assert by_certainty(row, 1.0) is row

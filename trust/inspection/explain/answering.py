@@ -23,10 +23,9 @@ from trust.inspection.explain.document import (
     WordAge,
 )
 from trust.inspection.explain.proposals import Proposal
-from trust.inspection.explain.recomputing import TOLERANCE, Recomputed, doubt_of, recomputed
+from trust.inspection.explain.recomputing import TOLERANCE, Recomputed, certainty_of, recomputed
 from trust.inspection.explain.trials import course, left_out, shared_weights, trial, weight_steps
 from trust.names import escaped
-from trust.rows.bounds import certainty
 from trust.rows.priors import Counts, age_priors, token_shares
 from trust.rows.rows import Row, TrustConfig, age_decay, chosen, evidence_of
 from trust.rows.strategies import STRATEGIES
@@ -92,7 +91,7 @@ def explained(
         discarded=record.discarded,
         judged=record.judged,
         judged_error=record.judged_error,
-        certainty=certainty(record.judged or 0.0, record.judged_error, doubt=doubt_of(case)),
+        certainty=certainty_of(case),
         fruitless=record.fruitless,
         asks_in=record.asks_in,
         distilled=record.distilled,

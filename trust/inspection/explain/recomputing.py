@@ -75,13 +75,14 @@ def recomputed(case: Case) -> Recomputed:
     return Recomputed(candidates, row, halvings)
 
 
-def doubt_of(case: Case) -> float:
-    return case.begun.doubt if case.begun and case.begun.doubt is not UNSET else 0.0
+def certainty_of(case: Case) -> float:
+    """The part of the neighbours' weights that the error of the merge's gain left."""
+    return 1.0 if case.record.certainty is UNSET else case.record.certainty
 
 
 def _certain(case: Case, row: Row) -> Row:
-    """The row as far as its measured gain is certain."""
-    return by_certainty(row, case.record.judged or 0.0, case.record.judged_error, doubt=doubt_of(case))
+    """The row as far as its measured gain was certain."""
+    return by_certainty(row, certainty_of(case))
 
 
 def candidates_of(case: Case) -> tuple[tuple[CandidateSteps, ...], str]:

@@ -151,7 +151,10 @@ def of_judging(answer: Explanation) -> str:
     fell = "lowered" if answer.judged > 0 else "raised"
     believed = ""
     if answer.guard in ("taken", "shrunk") and answer.certainty < 1:
-        believed = f" So {percent(answer.certainty)} of it is believed, and neighbours keep as much of their weights."
+        believed = (
+            f" Beside what merges gained before, that is {percent(answer.certainty)} certain, and neighbours keep as "
+            f"much of their weights."
+        )
     return (
         f"{what} {fell} the loss by {abs(answer.judged):.4f} ± {answer.judged_error:.4f} nats per token on the windows "
         f"that judge merges.{believed}"

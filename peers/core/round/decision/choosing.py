@@ -9,7 +9,7 @@ a quarter and an eighth of its distance from keeping everything, beside a row ov
 these is judged in the same way, and the merge is refused if it fails too. That is a second look at the windows that
 judge, by a row that is nearly the first one: chance passes it seldom where the first one failed.
 
-What passes is taken as far as its gain is certain (`trust.rows.bounds.by_certainty`).
+What passes is taken as far as its gain is certain (`trust.rows.certainty`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Choice:
     """A row, with the temperature that it came from and what the guard made of it.
 
     `gain` is by how much the merge lowered the loss on the windows that judge, and `gain_error` the standard error of
-    that; None where nothing was judged. Of a refused merge they are those of the row that was judged last.
+    that; None where nothing was judged. Of a refused merge they are those of the row that was judged last. `certainty`
+    is the part of the neighbours' weights that the error of the gain has left in `row`.
     """
 
     row: Row
@@ -39,6 +40,7 @@ class Choice:
     guard: Guard
     gain: float | None = None
     gain_error: float = 0.0
+    certainty: float = 1.0
 
 
 def alone(neighbours: int) -> Row:

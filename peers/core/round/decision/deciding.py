@@ -59,6 +59,7 @@ from peers.core.round.stages import (
 from peers.core.saved import LocalSteps, Saved
 from trust.record.history import Guard
 from trust.rows.bounds import Row, bounded, by_certainty, by_credit
+from trust.rows.certainty import Merits
 from trust.rows.config import strategy_of
 from trust.rows.priors import believed
 from trust.rows.rows import (
@@ -161,19 +162,25 @@ class Decider:
             elif choice.guard == "refused":
                 choice = replace(choice, row=nobody, temperature=None)
             else:
-                choice = self._certain(replace(choice, guard="shrunk"))
+                choice = self._certain(replace(choice, guard="shrunk"), participants.merits)
             return self._merge(participants, choice, stage.tried)
+        before = participants.merits
+        if choice is not None and choice.gain is not None:
+            participants = replace(participants, merits=before.after(choice.gain, choice.gain_error))
         if choice is not None and choice.guard == "taken":
-            return self._merge(participants, self._certain(choice), tried)
+            return self._merge(participants, self._certain(choice, before), tried)
         nearer = (*shrunk_rows(stage.candidates, answer.proposed[:-1]), *self._best_alone(participants))
         request = self._new_request()
         return Shrinking(request, participants, nearer, tried), _evaluate(
             request, nearer, participants.members
         )
 
-    def _certain(self, choice: Choice) -> Choice:
-        row = by_certainty(choice.row, choice.gain or 0.0, choice.gain_error, doubt=self._config.doubt)
-        return replace(choice, row=row)
+    def _certain(self, choice: Choice, merits: Merits) -> Choice:
+        """The choice as far as its gain is certain beside those of the merges before."""
+        if choice.gain is None:
+            return choice
+        certainty = merits.certainty(choice.gain, choice.gain_error, doubt=self._config.doubt)
+        return replace(choice, row=by_certainty(choice.row, certainty), certainty=certainty)
 
     def _best_alone(self, participants: Participants) -> tuple[Candidate, ...]:
         """The row over the neighbour of largest measured gain, at the weight at which it was measured."""

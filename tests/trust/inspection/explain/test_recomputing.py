@@ -65,13 +65,12 @@ def test_a_row_that_an_uncertain_gain_held_back_is_computed_again(written: Write
     for case in cases(written(TrustConfig(strategy="uniform"), rounds=12)):
         if case.record.guard not in ("taken", "shrunk") or case.record.judged is None:
             continue
-        error = case.record.judged / 2
-        row = by_certainty(case.row, case.record.judged, error, doubt=1.0)
+        row = by_certainty(case.row, 0.7)
         seen = tuple(
             msgspec.structs.replace(one, weight=weight)
             for one, weight in zip(case.record.seen, row[1:], strict=True)
         )
-        record = msgspec.structs.replace(case.record, judged_error=error, self_weight=row[0], seen=seen)
+        record = msgspec.structs.replace(case.record, certainty=0.7, self_weight=row[0], seen=seen)
         again = recomputed(replace(case, record=record))
         assert again.row == pytest.approx(row, abs=TOLERANCE, rel=0)
         assert again.halvings == recomputed(case).halvings

@@ -12,13 +12,14 @@ import pytest
 
 from gossipllm.work import Evaluate, Evaluated, Failed, Fit, Fitted, Merge, Open, Weigh, Weighed
 from peers.core.config import DefenceConfig
-from peers.core.effects import Effect, WakeAt
+from peers.core.effects import Effect, Store, WakeAt
 from peers.core.events import Heard, Started, Woke
 from peers.core.round.stages import Fitting
 from sim.toy.learner import EVIDENCE
 from support.core_bench import Bench, RemotePeer, RoundOptions, update_of
 from support.effects import every, only, records, refusal_record, round_record
 from trust.record.history import Begun, Round
+from trust.rows.certainty import Merits
 from trust.rows.rows import TrustConfig, evidence_of
 from trust.rows.strategies import Form
 from wire.digest import Content
@@ -359,3 +360,30 @@ def test_a_merge_is_taken_as_far_as_its_gain_is_certain(
     assert sum(whole[1:]) > 0
     assert taken[1:] == pytest.approx([part * weight for weight in whole[1:]])
     assert math.fsum(taken) == pytest.approx(1, abs=1e-15)
+
+
+def test_what_merges_gained_before_a_restart_makes_the_next_one_more_certain(
+    gather: Gather, people: People
+) -> None:
+    alice, bob = people
+    certainties: list[object] = []
+    alone = only(bench_alone(), Store).saved
+    for merits in (Merits(), Merits(gain=1.0, variance=0.0)):
+        bench = Bench(saved=msgspec.structs.replace(alone, merits=merits), defence=DefenceConfig())
+        effects = gather(bench, alice, bob, round_=1)
+        effects = bench.answer(answered(bench, effects, {alice.id: (0.25,), bob.id: (1.0,)}, 0.0))
+        answer = bench.answer_to(effects)
+        assert isinstance(answer, Evaluated)
+        errors = tuple(abs(gain) for gain in answer.gains)
+        ended = bench.finish(bench.tell(msgspec.structs.replace(answer, errors=errors)))
+        certainties.append(round_record(ended).certainty)
+        assert only(ended, Store).saved.merits != merits
+    doubtful, certain = certainties
+    assert doubtful == pytest.approx(0.5)
+    assert certain == pytest.approx(1.0, abs=0.02)
+
+
+def bench_alone() -> Effects:
+    """The end of a first round without neighbours."""
+    bench = Bench()
+    return bench.finish(bench.publish(bench.answer(bench.start())))
