@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import signal
 import sys
+import threading
+from functools import partial
 from typing import Final
 
 import click
@@ -73,6 +76,8 @@ def root() -> None:
 
 
 _OUTPUT_ERRORS: Final = frozenset({*DISK_ERRORS, errno.EBADF, errno.EFBIG, errno.EPIPE})
+_INTERRUPT_AGAIN_S: Final = 0.01
+"""Time in which a finaliser is over, mostly; else the interrupt comes once more."""
 INTERRUPTED: Final = 130
 """The exit code that shells give a program ended by Ctrl-C."""
 
@@ -81,7 +86,9 @@ def main() -> None:
     """The program. A user's mistake ends it with one line on standard error and exit code 2, output that cannot be
     written with one line and 1."""
     defer()
+    sys.unraisablehook = partial(_not_raised, again=True)
     code = _performed()
+    sys.unraisablehook = partial(_not_raised, again=False)
     unwritten = flushed(sys.stdout)
     if unwritten is not None:
         code = code or 1
@@ -89,6 +96,23 @@ def main() -> None:
             _say(f"Error: the output cannot be written: {unwritten}")
     flushed(sys.stderr)
     sys.exit(code)
+
+
+def _not_raised(found: sys.UnraisableHookArgs, *, again: bool) -> None:
+    """What happens to an exception where Python cannot raise it, as in a finaliser. An interrupt comes `again` a moment
+    later, or is over where the program is; it says nothing."""
+    if not issubclass(found.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(found)
+    elif again:
+        later = threading.Timer(_INTERRUPT_AGAIN_S, _interrupt, (threading.main_thread(),))
+        later.daemon = True
+        later.start()
+
+
+def _interrupt(thread: threading.Thread) -> None:
+    """Interrupt the main thread, also where it waits."""
+    if thread.ident is not None:
+        signal.pthread_kill(thread.ident, signal.SIGINT)
 
 
 def _performed() -> int:

@@ -81,3 +81,48 @@ def test_a_place_where_nothing_can_be_made_is_one_line_and_exit_code_2(tmp_path:
     assert done.returncode == 2
     assert done.stderr.startswith("Error: /proc/x")
     assert done.stderr.count("\n") == 1
+
+
+IN_A_FINALISER = """
+import signal, time
+import click
+from gossipllm import cli
+
+class Dying:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0.05)
+
+@click.command()
+def command():
+    Dying()
+    time.sleep(20)
+
+cli.root = command
+cli.main()
+"""
+
+
+def test_ctrl_c_is_not_lost_where_it_falls_into_a_finaliser() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_FINALISER], check=False, capture_output=True, text=True, timeout=15
+    )
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "")
+
+
+AT_THE_END = """
+import atexit, signal
+import click
+from gossipllm import cli
+
+atexit.register(signal.raise_signal, signal.SIGINT)
+cli.root = click.command()(lambda: None)
+cli.main()
+"""
+
+
+def test_ctrl_c_when_all_is_done_says_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_THE_END], check=False, capture_output=True, text=True, timeout=15
+    )
+    assert (done.returncode, done.stderr) == (0, "")

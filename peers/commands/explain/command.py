@@ -112,6 +112,8 @@ def explain(path: Path, peers: tuple[str, ...], at_round: int | None, as_json: b
       judged, judged_error
                       by how much the last merge that was tried lowered the loss
                       on the windows that judge merges; null where none was judged
+      certainty       the part of their weights that neighbours keep because gains
+                      are known with errors only; 1 where all of it
       relation        of I to J: merges, distils, compares or apart; null where
                       J took no part. Only one that merges is in row
       by_bytes        whether the distance is of byte rows (another tokenizer)
