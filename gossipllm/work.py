@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from gossipllm.config import LearnerConfig
-from gossipllm.device.plan.choice import Choosing, Chosen
+from gossipllm.device.plan.choice import Chosen, SettingsToChoose
 from trust.record.history import Distilled
 from wire.digest import Content
 from wire.messages import Fingerprints
@@ -61,7 +61,7 @@ class Open(_Word, frozen=True, kw_only=True):
     snapshot: Content | None
     text: Content | None = None
     """The ledger of the text that was dealt before (`gossipllm.text.growth`); None deals all of it."""
-    choosing: Choosing | None = None
+    choosing: SettingsToChoose | None = None
     """What to choose by measuring this device, before anything else is done with the configuration."""
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from gossipllm.config import LearnerConfig, TrainingConfig
 from gossipllm.config.choices import TAUGHT
-from gossipllm.device.plan.choice import Choosing, Chosen
+from gossipllm.device.plan.choice import Chosen, SettingsToChoose
 from peers.core.events import PeerId
 from peers.core.plateau import NEVER_SETTLES, SettleConfig
 from trust.rows.config import strategy_of
@@ -240,7 +240,7 @@ class CoreConfig:
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     settle: SettleConfig = NEVER_SETTLES
     keep_neighbours: bool = False
-    choosing: Choosing | None = None
+    choosing: SettingsToChoose | None = None
     """What this device shall choose by a measurement when its learner opens first; None where all is given."""
     merges: bool = True
     """Whether rows are applied. Without, a row is computed, measured and recorded in every round, and the adapter stays

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from gossipllm.device.free_memory import free_memory
-from gossipllm.device.plan.choice import Choosing, Chosen
+from gossipllm.device.plan.choice import Chosen, SettingsToChoose
 from peers.home.automatic import Automatic, KeptChoice, keep_choice
 from peers.home.config import PeerConfig
 from trust.files import unwritten
@@ -22,12 +22,12 @@ LIBRARIES: Final = 4e8
 """Bytes of the interpreter and its libraries in a learner (`peers.commands.preflight`)."""
 
 
-def choosing_for(automatic: Automatic, config: PeerConfig) -> Choosing | None:
+def choosing_for(automatic: Automatic, config: PeerConfig) -> SettingsToChoose | None:
     """What the learner shall choose: nothing where all is given, or chosen before."""
     if not automatic.keys or automatic.chosen is not None:
         return None
     upload = config.network.upload_bytes_s
-    return Choosing(
+    return SettingsToChoose(
         keys=automatic.all_keys,
         memory_bytes=float(free_memory() or SOME_MEMORY) - LIBRARIES,
         neighbours=min(NEIGHBOURS, config.round.most_partners),

@@ -28,7 +28,7 @@ ChosenSettings: TypeAlias = dict[str, int | float]
 """Dotted key -> value."""
 
 
-class Choosing(msgspec.Struct, frozen=True, kw_only=True):
+class SettingsToChoose(msgspec.Struct, frozen=True, kw_only=True):
     """Asks a learner to choose the settings `keys`, of `AUTOMATIC` and `BROUGHT`, when it opens. A training step may
     take `memory_bytes`, and updates go to so many `neighbours` at `link_bytes_s`."""
 

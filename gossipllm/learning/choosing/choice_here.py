@@ -13,7 +13,7 @@ from typing import Final
 import torch
 
 from gossipllm.config import LearnerConfig
-from gossipllm.device.plan.choice import Choosing, Chosen, chosen
+from gossipllm.device.plan.choice import Chosen, SettingsToChoose, chosen
 from gossipllm.device.plan.law import LAW
 from gossipllm.device.plan.pace import StepPace, fitted
 from gossipllm.device.plan.planner import Device, Work
@@ -39,7 +39,9 @@ _MEASURED: Final = 2
 """How often a round measures the splits: after the local steps and after the merge."""
 
 
-def choice_of(config: LearnerConfig, shared: SharedModel, splits: Splits, asked: Choosing) -> Task[Chosen]:
+def choice_of(
+    config: LearnerConfig, shared: SharedModel, splits: Splits, asked: SettingsToChoose
+) -> Task[Chosen]:
     """Choose the settings that are asked for. Nothing is chosen where block windows or anything but both factors of all
     adapters are trained, because the laws were fitted to these."""
     if config.layers.partial or config.adapter.train != "both":
@@ -103,7 +105,7 @@ def _other_s(pace: StepPace, splits: Splits) -> float:
     return _MEASURED * tokens * pace.token_s / 3
 
 
-def _free_memory(device: torch.device, asked: Choosing) -> float:
+def _free_memory(device: torch.device, asked: SettingsToChoose) -> float:
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
     return asked.memory_bytes

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import msgspec
 
-from gossipllm.device.plan.choice import AUTOMATIC, Choosing, Chosen
+from gossipllm.device.plan.choice import AUTOMATIC, Chosen, SettingsToChoose
 from gossipllm.work import Open, Opened, Train
 from peers.core.core import Core
 from peers.core.effects import Adopt
@@ -14,7 +14,7 @@ from peers.core.events import LearnerLost, Reopening, Started, Woke
 from support.core_bench import Bench
 from support.effects import every, notes, only
 
-ASKED = Choosing(keys=AUTOMATIC, memory_bytes=1e9, neighbours=4, link_bytes_s=1e6)
+ASKED = SettingsToChoose(keys=AUTOMATIC, memory_bytes=1e9, neighbours=4, link_bytes_s=1e6)
 CHOSEN = Chosen(
     settings={"training.batch_windows": 3, "training.learning_rate": 5e-3, "round.steps": 7}, why="a test"
 )

@@ -9,17 +9,17 @@ import msgspec
 import pytest
 
 from gossipllm.config import AdapterConfig, LearnerConfig
-from gossipllm.device.plan.choice import AUTOMATIC, BATCH, BROUGHT, RATE, STEPS, WARMUP, Choosing
+from gossipllm.device.plan.choice import AUTOMATIC, BATCH, BROUGHT, RATE, STEPS, WARMUP, SettingsToChoose
 from gossipllm.learning.jobs.jobs import Task
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import answer
 from gossipllm.work import Open, Opened
 from support.progress import silent
 
-ASKED = Choosing(keys=(*AUTOMATIC, *BROUGHT), memory_bytes=4e9, neighbours=4, link_bytes_s=1e6)
+ASKED = SettingsToChoose(keys=(*AUTOMATIC, *BROUGHT), memory_bytes=4e9, neighbours=4, link_bytes_s=1e6)
 
 
-def introduced(config: LearnerConfig, asked: Choosing | None) -> tuple[LearnerConfig, Opened]:
+def introduced(config: LearnerConfig, asked: SettingsToChoose | None) -> tuple[LearnerConfig, Opened]:
     learner, reply = answer(None, Open(request=1, config=config, snapshot=None, choosing=asked), silent)
     assert learner is not None
     assert isinstance(reply, Opened), reply
@@ -81,5 +81,5 @@ def test_no_pass_is_tried_that_the_memory_does_not_hold(
     assert set(tried) == {1}
 
 
-def choosing_only(*keys: str) -> Choosing:
-    return Choosing(keys=keys, memory_bytes=4e9, neighbours=4, link_bytes_s=1e6)
+def choosing_only(*keys: str) -> SettingsToChoose:
+    return SettingsToChoose(keys=keys, memory_bytes=4e9, neighbours=4, link_bytes_s=1e6)
