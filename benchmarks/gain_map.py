@@ -3,8 +3,9 @@
     python benchmarks/gain_map.py --data FOLDER [--axes tokens,relatives] [--seeds 0,1] [--jobs 2] [--out FOLDER]
 
 Four axes, one at a time, around one point: peers of three languages with 10,240 tokens each and two relatives each.
-Every point compares one merging method with each user's best local (training alone with early stopping, and averages
-of its iterates), both at convergence and at the better of two learning rates by trust loss.
+Every point compares one merging method with each user's best local (training alone with early stopping, the same with
+a rate that falls on plateaus, and averages of the iterates of both), all at convergence and each at its best of the
+learning rates by trust loss.
 
 | axis        | what changes                                                                                  |
 | ----------- | --------------------------------------------------------------------------------------------- |
@@ -48,7 +49,8 @@ from sim.experiments.scenarios import Scenario
 from trust.errors import UserMistake
 
 MOST_STEPS: Final = 800
-METHOD: Final = "s1"
+METHOD: Final = "s1+decay"
+LONE: Final = ("local", "local+decay")
 LANGUAGES: Final = 3
 AXES: Final[dict[str, tuple[float, ...]]] = {
     "tokens": (2_560, 5_120, 10_240, 20_480, 40_960),
@@ -142,11 +144,13 @@ def measured(
         runs = run(scenario, out / point.name / f"{rate:g}", console, options.jobs)
         by_rate[rate] = {name: [one for one in runs if one.method == name] for name in scenario.methods}
     ours = _best_rate([best_states(runs[options.method]) for runs in by_rate.values()])
-    lone = _best_rate([best_states(runs["local"]) for runs in by_rate.values()])
+    lone = [_best_rate([best_states(runs[name]) for runs in by_rate.values()]) for name in LONE]
     averages = [
-        _best_rate([averaged_states(runs["local"], name) for runs in by_rate.values()]) for name in AVERAGES
+        _best_rate([averaged_states(runs[name], average) for runs in by_rate.values()])
+        for name in LONE
+        for average in AVERAGES
     ]
-    local = best_of([lone, *averages])
+    local = best_of([*lone, *averages])
     change = gain(ours, local)
     assert change is not None, "both methods ran with the same seeds"
     bases = [peer.base for runs in by_rate.values() for one in runs["local"] for peer in one.peers]
@@ -178,7 +182,7 @@ def _scenario(
         model=model,
         peers=LANGUAGES * (point.relatives + 1),
         seeds=tuple(int(seed) for seed in options.seeds.split(",")),
-        methods=("local", options.method),
+        methods=(*LONE, options.method),
         rate=rate,
         patience=8,
     )
