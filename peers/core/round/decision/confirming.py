@@ -10,7 +10,8 @@ a guard over whole rows could only refuse them together. Who is left out, and wh
     loud        its product is far larger than this peer's own
     unbound     its predictions are not those of its update; its author pays
     harmful     it raises the trust loss
-    useless     it does not lower it by more than the error of the measurement
+    useless     it does not lower it, or together with what it gained in earlier rounds (`trust.rows.certainty`) by no
+                more than the error of that mean
 
 What is measured also raises and lowers the neighbour's standing (`trust.rows.standing`).
 
@@ -65,21 +66,26 @@ class Confirmer:
         ranked = self._by_rank(members)
         if len(answer.results) != len(ranked):
             raise ValueError(f"there must be {len(ranked)} confirmations, got {len(answer.results)}")
-        judged = [
-            msgspec.structs.replace(
-                member,
-                standing=self._others.seats.level(member.received.author),
-                gain=result.gain,
-                gain_error=result.error,
-                mismatch=result.mismatch,
-                left=self._left(index, result),
-                twin_of=ranked[result.twin].received.author if 0 <= result.twin < index else "",
+        judged: list[Participant] = []
+        for index, (member, result) in enumerate(zip(ranked, answer.results, strict=True)):
+            author = member.received.author
+            expected, error = self._others.seats.merits(author).mean(result.gain, result.error)
+            judged.append(
+                msgspec.structs.replace(
+                    member,
+                    standing=self._others.seats.level(author),
+                    gain=result.gain,
+                    gain_error=result.error,
+                    expected=expected,
+                    expected_error=error,
+                    mismatch=result.mismatch,
+                    left=self._left(index, result, expected, error),
+                    twin_of=ranked[result.twin].received.author if 0 <= result.twin < index else "",
+                )
             )
-            for index, (member, result) in enumerate(zip(ranked, answer.results, strict=True))
-        ]
         return tuple(sorted(judged, key=lambda one: one.received.author))
 
-    def _left(self, index: int, result: Confirmation) -> LeftOut | None:
+    def _left(self, index: int, result: Confirmation, expected: float, error: float) -> LeftOut | None:
         if result.twin < 0:
             return "own"
         if result.twin < index:
@@ -90,7 +96,8 @@ class Confirmer:
             return "loud"
         if not math.isfinite(result.gain) or result.gain < -self._defence.errors * result.error:
             return "harmful"
-        return None if result.gain > self._defence.errors * result.error else "useless"
+        helps = result.gain > 0 and expected > self._defence.errors * error
+        return None if helps else "useless"
 
     def _by_rank(self, members: Sequence[Participant]) -> list[Participant]:
         level = self._others.seats.level
