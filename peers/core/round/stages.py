@@ -94,8 +94,9 @@ class Participant(msgspec.Struct, frozen=True):
     announcement because the inbox may let go of them while the round goes on. `distances` and `own_measures` (this
     peer's own value of each measure) are the learner's answer; empty before that, and where nothing is measured. `gain`
     and what follows it is known once the neighbour was tried by itself (`decision/confirming.py`); `expected` is the
-    mean of that gain and of those in earlier rounds, and `standing` what it had earned before. `teaches` is its weight
-    in the row of those whose predictions are distilled, None where peers of other bases have no part in that row.
+    mean of that gain and of those in earlier rounds, None without any, and `standing` what it had earned before.
+    `teaches` is its weight in the row of those whose predictions are distilled, None where peers of other bases have no
+    part in that row.
     """
 
     received: ReceivedAnnouncement
@@ -114,6 +115,11 @@ class Participant(msgspec.Struct, frozen=True):
     standing: float = 0.0
     teaches: float | None = None
     byte_rows: Content | None = None
+
+    @property
+    def weighed(self) -> float | None:
+        """The gain that it is weighed by; None where it was not tried."""
+        return self.gain if self.expected is None else self.expected
 
 
 @dataclass(frozen=True, slots=True)

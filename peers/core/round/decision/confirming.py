@@ -69,15 +69,16 @@ class Confirmer:
         judged: list[Participant] = []
         for index, (member, result) in enumerate(zip(ranked, answer.results, strict=True)):
             author = member.received.author
-            expected, error = self._others.seats.merits(author).mean(result.gain, result.error)
+            merits = self._others.seats.merits(author)
+            expected, error = merits.mean(result.gain, result.error)
             judged.append(
                 msgspec.structs.replace(
                     member,
                     standing=self._others.seats.level(author),
                     gain=result.gain,
                     gain_error=result.error,
-                    expected=expected,
-                    expected_error=error,
+                    expected=expected if merits.count else None,
+                    expected_error=error if merits.count else 0.0,
                     mismatch=result.mismatch,
                     left=self._left(index, result, expected, error),
                     twin_of=ranked[result.twin].received.author if 0 <= result.twin < index else "",
