@@ -37,11 +37,10 @@ class SavedScore(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SavedSeat(msgspec.Struct, frozen=True, array_like=True):
-    """A neighbour's standing (`trust.rows.standing`), in [0, 1], and what it gained by itself."""
+    """A neighbour's standing (`trust.rows.standing`), in [0, 1]."""
 
     peer: str
     level: float
-    merits: Merits = NO_MERITS
 
 
 class SavedHeard(msgspec.Struct, frozen=True, array_like=True):

@@ -44,8 +44,8 @@ LeftOut: TypeAlias = Literal["own", "twin", "loud", "unbound", "harmful", "usele
 
 "own" is nearly identical to the peer itself or to the untouched start, "twin" to another neighbour; "loud" is far
 larger than the peer's own update; the predictions of "unbound" are not those of its update; "harmful" raised the loss;
-"useless" did not lower it, or over this and earlier rounds by no more than the error of the mean; "paused" was not
-tried, because the peer trains alone for a while."""
+"useless" did not lower it by more than the error of the measurement; "paused" was not tried, because the peer trains
+alone for a while."""
 
 Relation: TypeAlias = Literal["merges", "distils", "compares", "apart"]
 """What a peer can do with another one's announcements: mix its updates, learn from its predictions, compare these, or
@@ -127,10 +127,6 @@ class Seen(
     gain: float | None = None
     """By how much the trust loss fell where this neighbour was mixed in by itself; None where it was not tried."""
     gain_error: float = 0.0
-    expected: float | None = None
-    """The mean of `gain` and of its gains in earlier rounds, by which it was judged and weighed; None where that was
-    `gain` itself. `expected_error` is its standard error."""
-    expected_error: float = 0.0
     left: LeftOut | None = None
     """Why it was left out of the row; None where it was not."""
     twin_of: PeerName = ""
@@ -148,11 +144,6 @@ class Seen(
     where there is no such row."""
     by_bytes: bool = False
     """Whether the distance is that of byte rows, because the neighbour has another tokenizer."""
-
-    @property
-    def weighed(self) -> float | None:
-        """The gain that it was weighed by; None where it was not tried."""
-        return self.gain if self.expected is None else self.expected
 
 
 class Distilled(

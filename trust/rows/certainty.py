@@ -1,5 +1,4 @@
-"""How certain it is that merging gains something, and how much of a merge is taken for it; and what to expect of one
-neighbour by its gains in several rounds.
+"""How certain it is that merging gains something, and how much of a merge is taken for it.
 
 The gain of a merge is measured on a few windows that had no part in choosing it, and one that passes by luck moves this
 peer as far as a good one. So what merges gained in the rounds before is counted with it, those that were refused
@@ -11,10 +10,6 @@ which is Wiener's filter for a signal that is measured again and again. Of a row
 of their weights. Relatives gain in each round, so that after a few they lose little by it; among strangers gains and
 losses cancel, and chance moves little. Sums fade by `FADE` with each merge that is judged, because what helped early
 may help no more. A loss counts up to its error: one bad neighbour must not make all others doubtful for long.
-
-What one neighbour gained by itself is remembered in the same way. Its gain of one round is within the error for half of
-honest relatives, once all have learned most of what there is, while an update that moves this peer far in a direction
-of chance gains much in some rounds and harms in others. So a neighbour is judged by the fading mean of its gains.
 """
 
 from __future__ import annotations
@@ -29,28 +24,16 @@ FADE: Final = 0.8
 
 
 class Merits(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What merges, or one neighbour by itself, gained up to now, in nats per token: fading sums of gains, of their
-    squared standard errors, and of ones."""
+    """What merges gained up to now, in nats per token: fading sums of gains and of their squared standard errors."""
 
     gain: float = 0.0
     variance: float = 0.0
-    count: float = 0.0
 
     def after(self, gain: float, error: float) -> Merits:
-        """These with one more gain that was measured; the same where it or its error is not known."""
+        """These with one more merge that was judged; the same where its gain or error is not known."""
         if not (math.isfinite(gain) and math.isfinite(error) and error > 0):
             return self
-        return Merits(
-            FADE * (self.gain + max(gain, -error)),
-            FADE * (self.variance + error**2),
-            FADE * (self.count + 1),
-        )
-
-    def mean(self, gain: float, error: float) -> tuple[float, float]:
-        """The mean of this gain and of those before, and its standard error, which is an upper bound: squares of the
-        weights fade sooner than the weights."""
-        whole = 1 + self.count
-        return (self.gain + gain) / whole, math.hypot(error, math.sqrt(self.variance)) / whole
+        return Merits(FADE * (self.gain + max(gain, -error)), FADE * (self.variance + error**2))
 
     def certainty(self, gain: float, error: float, *, doubt: float) -> float:
         """How certain a merge of this gain is, 0 to 1, where errors count `doubt` times. 1 where the gain is not above

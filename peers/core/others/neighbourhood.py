@@ -263,13 +263,8 @@ class Neighbourhood:
             self.inbox.remove(peer)
             self._partners.removed()
 
-    def tried(
-        self, peer: PeerId, gain: float | None, error: float, left: LeftOut | None, now: float
-    ) -> list[Effect]:
-        """Note what a neighbour did to this peer by itself: its gain with the standard error, None where it was not
-        measured, and in `left` why it was left out of the row."""
-        if gain is not None:
-            self.seats.measured(peer, gain, error)
+    def tried(self, peer: PeerId, left: LeftOut | None, now: float) -> list[Effect]:
+        """Note what a neighbour did to this peer by itself; `left` says why it was left out of the row."""
         match left:
             case None:
                 self.seats.gained(peer)
@@ -281,7 +276,7 @@ class Neighbourhood:
                     peer, "evidence", "its predictions are not those of its update", UNBOUND_FINE, now
                 )
             case "own" | "twin" | "useless" | "paused":
-                """Says nothing about its standing."""
+                """Says nothing about what it is worth."""
         return []
 
     def _fine_author(self, author: PeerId, fault: ContentFault, now: float) -> list[Effect]:

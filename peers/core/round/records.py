@@ -164,8 +164,6 @@ def _seen(participant: Participant, weight: float) -> Seen:
         rank=announced.offer.rank,
         gain=None if one.gain is None else _known(one.gain),
         gain_error=one.gain_error if math.isfinite(one.gain_error) else 0.0,
-        expected=None if one.expected is None else _known(one.expected),
-        expected_error=one.expected_error if math.isfinite(one.expected_error) else 0.0,
         left=one.left,
         twin_of=one.twin_of,
         mismatch=one.mismatch if math.isfinite(one.mismatch) else 1.0,

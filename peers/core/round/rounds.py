@@ -389,7 +389,7 @@ class Rounds:
         participants = step[0].participants
         effects: list[Effect] = []
         for one in (*participants.members, *participants.left):
-            effects += self._others.tried(one.received.author, one.gain, one.gain_error, one.left, now)
+            effects += self._others.tried(one.received.author, one.left, now)
         return [*effects, *self._step(step)]
 
     def fitted(self, event: Fitted, now: float) -> list[Effect]:

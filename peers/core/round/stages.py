@@ -93,10 +93,9 @@ class Participant(msgspec.Struct, frozen=True):
     another base. `byte_rows` are the predictions of one with another tokenizer. The contents stand beside the
     announcement because the inbox may let go of them while the round goes on. `distances` and `own_measures` (this
     peer's own value of each measure) are the learner's answer; empty before that, and where nothing is measured. `gain`
-    and what follows it is known once the neighbour was tried by itself (`decision/confirming.py`); `expected` is the
-    mean of that gain and of those in earlier rounds, None without any, and `standing` what it had earned before.
-    `teaches` is its weight in the row of those whose predictions are distilled, None where peers of other bases have no
-    part in that row.
+    and what follows it is known once the neighbour was tried by itself (`decision/confirming.py`); `standing` is what
+    it had earned before. `teaches` is its weight in the row of those whose predictions are distilled, None where peers
+    of other bases have no part in that row.
     """
 
     received: ReceivedAnnouncement
@@ -107,19 +106,12 @@ class Participant(msgspec.Struct, frozen=True):
     own_measures: tuple[float, ...] = ()
     gain: float | None = None
     gain_error: float = 0.0
-    expected: float | None = None
-    expected_error: float = 0.0
     left: LeftOut | None = None
     twin_of: PeerId = ""
     mismatch: float = 0.0
     standing: float = 0.0
     teaches: float | None = None
     byte_rows: Content | None = None
-
-    @property
-    def weighed(self) -> float | None:
-        """The gain that it is weighed by; None where it was not tried."""
-        return self.gain if self.expected is None else self.expected
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from peers.core.others.seats import MAX_STANDINGS, Seats
-from trust.rows.certainty import NO_MERITS
 
 
 def test_a_peer_that_was_never_measured_has_no_standing_and_takes_no_memory() -> None:
@@ -21,17 +20,6 @@ def test_standings_outlive_a_restart() -> None:
     after.restore(seats.rows())
     assert after.level("friend") == seats.level("friend") > 0
     assert after.seated("friend")
-
-
-def test_what_a_neighbour_gained_outlives_a_restart_but_not_a_broken_promise() -> None:
-    seats, after = Seats(), Seats()
-    seats.measured("friend", 0.2, 0.1)
-    after.restore(seats.rows())
-    assert after.merits("friend") == seats.merits("friend") != NO_MERITS
-    assert after.level("friend") == 0.0
-    after.forfeit("friend")
-    assert after.merits("friend") == NO_MERITS
-    assert after.rows() == ()
 
 
 def test_a_broken_promise_costs_everything_and_a_harmful_round_most() -> None:
@@ -53,12 +41,3 @@ def test_above_the_bound_the_lowest_standing_is_forgotten() -> None:
         seats.gained(f"new {number}")
     assert len(seats.rows()) == MAX_STANDINGS
     assert seats.seated("proven")
-
-
-def test_what_was_measured_of_newcomers_takes_no_place_from_who_has_a_standing() -> None:
-    seats = Seats()
-    seats.gained("proven")
-    for number in range(MAX_STANDINGS + 10):
-        seats.measured(f"new {number}", 0.1, 0.1)
-    assert len(seats.rows()) == MAX_STANDINGS
-    assert seats.level("proven") > 0

@@ -53,20 +53,6 @@ def test_sums_fade() -> None:
     assert merits.variance == pytest.approx((FADE**2 + FADE) * 0.01)
 
 
-def test_a_mean_over_rounds_is_nearer_to_what_comes_again_and_its_error_falls() -> None:
-    assert NO_MERITS.mean(0.3, 0.1) == (0.3, 0.1)
-    before = judged(*[(0.1, 0.1)] * 20)
-    mean, error = before.mean(0.3, 0.1)
-    assert mean == pytest.approx(0.1 + 0.2 / (1 + before.count))
-    assert before.count == pytest.approx(FADE / (1 - FADE), rel=0.02)
-    assert 0.04 < error < 0.05
-
-
-def test_a_gain_that_was_not_measured_has_no_mean() -> None:
-    assert math.isnan(judged((0.1, 0.1)).mean(math.nan, 0.1)[0])
-    assert math.isnan(judged((0.1, 0.1)).mean(0.1, math.nan)[1])
-
-
 def test_one_merge_that_lost_much_counts_up_to_its_error() -> None:
     assert judged((-50.0, 0.1)) == judged((-0.1, 0.1))
 

@@ -102,7 +102,7 @@ def candidates_of(case: Case) -> tuple[tuple[CandidateSteps, ...], str]:
 
 def _steps(case: Case, kept: Sequence[Seen], temperature: float | None, row: Row) -> CandidateSteps:
     """The steps of a row over the neighbours that were not left out."""
-    gains = [seen.weighed for seen in kept if seen.weighed is not None]
+    gains = [seen.gain for seen in kept if seen.gain is not None]
     standings = [seen.standing for seen in kept]
     credit = case.begun.credit if case.begun and case.begun.credit is not UNSET else 0.0
     weighed = row
@@ -133,7 +133,7 @@ def _best_alone(case: Case) -> list[tuple[Row, None]]:
     kept = [seen for seen in case.record.seen if seen.left is None]
     if not share or len(kept) < 2:
         return []
-    best = max(kept, key=lambda seen: -math.inf if seen.weighed is None else seen.weighed)
+    best = max(kept, key=lambda seen: -math.inf if seen.gain is None else seen.gain)
     row = (1 - share, *(share if seen is best else 0.0 for seen in kept))
     return [(_steps(case, kept, None, row).row, None)]
 

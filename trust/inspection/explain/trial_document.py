@@ -12,18 +12,14 @@ class TrialShown(msgspec.Struct, frozen=True, kw_only=True):
 
     `gain` is by how many nats per token the trust loss fell when the neighbour was mixed in at the weight `share`
     (null where that was not recorded), and `error` the standard error of the difference; `gain` is null where nothing
-    was measured, or the loss was not finite. `expected` is the mean of this gain and of those in earlier rounds, by
-    which the neighbour is judged and weighed, null where there are none, and `expected_error` its standard error.
-    `left` says why the neighbour was left out of the row, null where it was not, and `twin_of` who stands for it where
-    `left` is "twin". `mismatch` is the mean total variation between its published predictions and those of its update,
-    0 to 1; null where they were not held against each other. `standing` is what it had earned before this round, 0 to
-    1, and `seat` whether that makes a seat.
+    was measured, or the loss was not finite. `left` says why the neighbour was left out of the row, null where it was
+    not, and `twin_of` who stands for it where `left` is "twin". `mismatch` is the mean total variation between its
+    published predictions and those of its update, 0 to 1; null where they were not held against each other. `standing`
+    is what it had earned before this round, 0 to 1, and `seat` whether that makes a seat.
     """
 
     gain: float | None
     error: float
-    expected: float | None
-    expected_error: float
     share: float | None
     left: LeftOut | None
     twin_of: PeerName | None

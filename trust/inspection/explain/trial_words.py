@@ -42,8 +42,8 @@ def of_left_out(left: LeftOut, me: str, them: str, twin: str) -> str:
             return f"{them} was left out: by itself it raised {me}'s trust loss."
         case "useless":
             return (
-                f"{them} was left out: by itself it did not lower {me}'s trust loss, or over this and earlier rounds "
-                f"by no more than the error of the measurements."
+                f"{them} was left out: by itself it did not lower {me}'s trust loss by more than the error of the "
+                f"measurement."
             )
         case "paused":
             return (
@@ -61,16 +61,10 @@ def of_gain(trial: TrialShown, me: str, them: str) -> str:
     at = "" if trial.share is None else f" at a weight of {percent(trial.share)}"
     fell = trial.gain >= 0
     amount = f"{change_text(abs(trial.gain)).lstrip('+')} {error_text(trial.error)}"
-    rounds = (
-        ""
-        if trial.expected is None
-        else f" With its gains in earlier rounds that is {change_text(trial.expected)} "
-        f"{error_text(trial.expected_error)} on average, the latest counting most."
-    )
     return (
         f"Mixed in by itself{at}, {them} {'lowered' if fell else 'raised'} {me}'s trust loss by {amount} nats per "
         f"token: {100 * abs(math.expm1(-trial.gain)):.2g} % {'less' if fell else 'more'} perplexity on text that {me} "
-        f"never trains on.{rounds}"
+        f"never trains on."
     )
 
 

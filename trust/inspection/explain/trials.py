@@ -28,8 +28,6 @@ def trial(case: Case) -> TrialShown | None:
     return TrialShown(
         gain=seen.gain,
         error=seen.gain_error,
-        expected=seen.expected,
-        expected_error=seen.expected_error,
         share=(case.begun.share or None) if case.begun else None,
         left=seen.left,
         twin_of=_twin_of(seen),

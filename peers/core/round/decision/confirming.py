@@ -10,8 +10,7 @@ a guard over whole rows could only refuse them together. Who is left out, and wh
     loud        its product is far larger than this peer's own
     unbound     its predictions are not those of its update; its author pays
     harmful     it raises the trust loss
-    useless     it does not lower it, or together with what it gained in earlier rounds (`trust.rows.certainty`) by no
-                more than the error of that mean
+    useless     it does not lower it by more than the error of the measurement
 
 What is measured also raises and lowers the neighbour's standing (`trust.rows.standing`).
 
@@ -66,27 +65,21 @@ class Confirmer:
         ranked = self._by_rank(members)
         if len(answer.results) != len(ranked):
             raise ValueError(f"there must be {len(ranked)} confirmations, got {len(answer.results)}")
-        judged: list[Participant] = []
-        for index, (member, result) in enumerate(zip(ranked, answer.results, strict=True)):
-            author = member.received.author
-            merits = self._others.seats.merits(author)
-            expected, error = merits.mean(result.gain, result.error)
-            judged.append(
-                msgspec.structs.replace(
-                    member,
-                    standing=self._others.seats.level(author),
-                    gain=result.gain,
-                    gain_error=result.error,
-                    expected=expected if merits.count else None,
-                    expected_error=error if merits.count else 0.0,
-                    mismatch=result.mismatch,
-                    left=self._left(index, result, expected, error),
-                    twin_of=ranked[result.twin].received.author if 0 <= result.twin < index else "",
-                )
+        judged = [
+            msgspec.structs.replace(
+                member,
+                standing=self._others.seats.level(member.received.author),
+                gain=result.gain,
+                gain_error=result.error,
+                mismatch=result.mismatch,
+                left=self._left(index, result),
+                twin_of=ranked[result.twin].received.author if 0 <= result.twin < index else "",
             )
+            for index, (member, result) in enumerate(zip(ranked, answer.results, strict=True))
+        ]
         return tuple(sorted(judged, key=lambda one: one.received.author))
 
-    def _left(self, index: int, result: Confirmation, expected: float, error: float) -> LeftOut | None:
+    def _left(self, index: int, result: Confirmation) -> LeftOut | None:
         if result.twin < 0:
             return "own"
         if result.twin < index:
@@ -97,8 +90,7 @@ class Confirmer:
             return "loud"
         if not math.isfinite(result.gain) or result.gain < -self._defence.errors * result.error:
             return "harmful"
-        helps = result.gain > 0 and expected > self._defence.errors * error
-        return None if helps else "useless"
+        return None if result.gain > self._defence.errors * result.error else "useless"
 
     def _by_rank(self, members: Sequence[Participant]) -> list[Participant]:
         level = self._others.seats.level

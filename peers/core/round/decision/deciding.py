@@ -184,7 +184,7 @@ class Decider:
 
     def _best_alone(self, participants: Participants) -> tuple[Candidate, ...]:
         """The row over the neighbour of largest measured gain, at the weight at which it was measured."""
-        gains = [-math.inf if one.weighed is None else one.weighed for one in participants.members]
+        gains = [-math.inf if one.gain is None else one.gain for one in participants.members]
         if len(gains) < 2 or not max(gains) > 0:
             return ()
         best = gains.index(max(gains))
@@ -197,7 +197,7 @@ class Decider:
     def _bounded(self, row: Row, participants: Participants) -> Row:
         defence = self._config.defence
         standings = [one.standing for one in participants.members]
-        gains = [one.weighed for one in participants.members if one.weighed is not None]
+        gains = [one.gain for one in participants.members if one.gain is not None]
         if len(gains) == len(participants.members):
             left = [one.standing for one in participants.left]
             row = by_credit(row, gains, standings, left=left, credit=defence.credit)

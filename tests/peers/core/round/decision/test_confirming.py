@@ -212,51 +212,7 @@ def test_gains_earn_a_standing_slowly_and_harm_takes_it_away(bench: Bench, other
     assert seats.seated(ann.id)
     assert not seats.seated(ben.id)
     assert seats.level(cleo.id) == 0.0
-    assert {one.peer for one in only(effects, Store).saved.seats if one.level} == {ann.id, ben.id}
-
-
-def test_gains_of_earlier_rounds_count_beside_the_one_of_this_round() -> None:
-    """Who gained again and again stays with a gain within its error, not with a loss; who harmed as often as it gained
-    is left out though it gains now."""
-    bench, others = Bench(defence=DEFENCE), [RemotePeer(name) for name in NAMES]
-    ann, ben, cleo = others
-    effects = bench.start()
-    seats = neighbourhood(bench.core).seats
-    for _ in range(5):
-        seats.measured(ann.id, 0.2, 0.1)
-        seats.measured(ben.id, 0.2, 0.1)
-        seats.measured(cleo.id, -0.2, 0.1)
-    results = {
-        ann.id: msgspec.structs.replace(GOOD, gain=0.05),
-        ben.id: msgspec.structs.replace(GOOD, gain=-0.05),
-        cleo.id: msgspec.structs.replace(GOOD, gain=0.2),
-    }
-    shown = seen(bench.finish(confirmed(bench, asked(bench, others, effects), results)))
-    assert {name: one.left for name, one in shown.items()} == {
-        "ann": None,
-        "ben": "useless",
-        "cleo": "useless",
-    }
-    assert shown["ann"].gain == 0.05 < (shown["ann"].expected or 0) < 0.2
-    assert shown["ann"].expected_error < 0.1
-    assert (shown["cleo"].expected or 0) < 0
-
-
-def test_who_gained_before_is_weighed_by_what_it_gained_on_average() -> None:
-    """A lucky gain of this round is no more than one of several."""
-
-    def weights(before: float) -> list[float]:
-        bench, others = Bench(defence=DEFENCE), [RemotePeer(name) for name in NAMES]
-        *rest, lone = others
-        effects = bench.start()
-        for one in others:
-            neighbourhood(bench.core).seats.measured(one.id, before if one is lone else 0.5, 0.1)
-        results = dict.fromkeys((one.id for one in rest), GOOD) | {lone.id: GOOD}
-        rows = only(confirmed(bench, asked(bench, others, effects), results), Evaluate).rows[:-1]
-        index = sorted(one.id for one in others).index(lone.id)
-        return [row[1 + index] for row in rows]
-
-    assert all(few < many for few, many in zip(weights(0.05), weights(0.5), strict=True))
+    assert {one.peer for one in only(effects, Store).saved.seats} == {ann.id, ben.id}
 
 
 def test_predictions_of_another_update_cost_their_author_its_standing_and_a_fine(
