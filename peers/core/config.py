@@ -107,8 +107,8 @@ class DefenceConfig:
     of many may harm at the weight of a row of two."""
 
     errors: float = 1.0
-    """Standard errors by which a neighbour must lower the loss by itself to take part in the row, 0 to 10, in the mean
-    of this and earlier rounds. With 2 a clean network gains a seventh less (sim/FINDINGS.md)."""
+    """Standard errors by which a neighbour must lower the loss by itself to take part in the row, 0 to 10. With 2 a
+    clean network gains a seventh less (sim/FINDINGS.md)."""
 
     fresh: bool = True
     """Whether half of the trust windows, drawn anew in each round, judge the merge that was proposed on the other half.
