@@ -106,6 +106,13 @@ def sees(name: str) -> Callable[[PeerEvent], bool]:
     )
 
 
+def takes_from(name: str) -> Callable[[PeerEvent], bool]:
+    """A round in which this neighbour has weight in the merge."""
+    return lambda event: (
+        event["event"] == "round" and any(one["name"] == name and one["weight"] > 0 for one in event["seen"])
+    )
+
+
 def the_only_line(done: subprocess.CompletedProcess[str]) -> str:
     """The line that a user's mistake printed: exit code 2, one line, no traceback."""
     assert done.returncode == 2, done.stderr

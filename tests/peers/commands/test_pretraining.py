@@ -21,7 +21,7 @@ from peers.home.settings import write_config
 from peers.home.store import StateStore
 from peers.identity import Identity
 from peers.net.config import NetworkConfig
-from support.processes import LISTEN, PeerProcess, is_round, sees
+from support.processes import LISTEN, PeerProcess, is_round, takes_from
 
 SHAPE = BaseShape(hidden=16, layers=1, heads=2, window=128)
 
@@ -72,7 +72,7 @@ def test_a_killed_peer_goes_on_with_its_outer_momentum_its_moments_and_what_it_a
     first = run(ada)
     address = first.until(lambda event: event["event"] == "listening")["addresses"][0]
     other = run(bruno, "--join", address)
-    merged = first.until(sees("bruno"))
+    merged = first.until(takes_from("bruno"))
     first.until(lambda event: event["event"] == "progress" and event["phase"] == "training")
     for peer in (first, other):
         peer.process.kill()
