@@ -1,12 +1,4 @@
-"""The requests of a peer's core to its learner and the learner's answers, as the two processes exchange them.
-
-No torch here, because the network process uses these types without loading it. A request carries all that is needed
-to perform it, and an answer has its request's number, so that a late or repeated answer can be told from the awaited
-one. Large data (updates, predictions, snapshots) is `Content`: bytes with their SHA-256, which `pipe.py` sends once to
-a learner process, however many requests refer to it.
-
-Rows here are K+1 weights: entry 0 is the peer itself, entry k+1 belongs to `updates[k]`.
-"""
+"""The learner's answers to its requests, and its signs of life."""
 
 from __future__ import annotations
 
@@ -14,183 +6,16 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from gossipllm.config import LearnerConfig
-from gossipllm.device.plan.choice import Chosen, SettingsToChoose
+from gossipllm.device.plan.choice import Chosen
+from gossipllm.work.words import MadeContext, PackedUpdate, PushedShare, RequestId, Word
 from trust.record.history import Distilled
 from wire.digest import Content
 from wire.messages import Fingerprints
 from wire.tensors import Codec
 from wire.units import Offer, Unit
 
-RequestId: TypeAlias = int
 
-
-class _Word(msgspec.Struct, frozen=True, tag=True):
-    pass
-
-
-class PushedShare(msgspec.Struct, frozen=True, kw_only=True):
-    """The total mass that one peer has pushed to another up to `round`. `peer` is the other end: the receiver in a
-    share to send, the sender in a share that was received."""
-
-    peer: str
-    round: int
-    content: Content
-
-
-class MadeContext(msgspec.Struct, frozen=True, kw_only=True):
-    """A distilled context, and the key that names its inputs."""
-
-    key: bytes
-    content: Content
-
-
-class PackedUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """An update in packed form (`wire.packing`). `base` is the digest of the update that its receiver must hold,
-    `NO_DIGEST` for none."""
-
-    base: bytes
-    content: Content
-
-
-class Open(_Word, frozen=True, kw_only=True):
-    """Load the base model, the data and, where there is a snapshot, the state to go on from."""
-
-    request: RequestId
-    config: LearnerConfig
-    snapshot: Content | None
-    text: Content | None = None
-    """The ledger of the text that was dealt before (`gossipllm.text.growth`); None deals all of it."""
-    choosing: SettingsToChoose | None = None
-    """What to choose by measuring this device, before anything else is done with the configuration."""
-
-
-class Train(_Word, frozen=True, kw_only=True):
-    """Take `steps` local optimiser steps as round `round`, and answer with the adapter that results.
-
-    Batches and dropout are functions of (configuration's seed, round, step), so that a round that is repeated after a
-    crash trains on the same text. `units` is a bitmap of the network's units to train and to offer (`wire.units`),
-    empty for all that this peer's adapter has. `context` is a fetched context, where the configuration asks for one
-    that another peer made. `probe` asks for the importance of all layers, not only of the trained ones. `receivers`
-    are the neighbours to push mass to, where mixing is by push-sum. `rate` is a share of the configured learning rate.
-    No steps are allowed: the answer then has the state as it is.
-
-    `average_from` asks for the moving average of the adapters that local steps result in
-    (`learning.training.iterate_average`): it is kept from round to round, and measured where these steps end in a
-    trust loss of at least this. None keeps none. `byte_rows` asks for predictions that peers of other tokenizers can
-    compare.
-    """
-
-    request: RequestId
-    round: int
-    steps: int
-    units: bytes = b""
-    context: Content | None = None
-    probe: bool = False
-    receivers: tuple[str, ...] = ()
-    rate: float = 1.0
-    average_from: float | None = None
-    byte_rows: bool = False
-
-
-class Weigh(_Word, frozen=True, kw_only=True):
-    """Measure the distance to a neighbour, by the configured strategy. `evidence` is its predictions blob, None where
-    none was fetched; `update` is None where it holds another base, and then all evidence is of predictions. Of a
-    neighbour with another tokenizer there are `byte_rows` alone."""
-
-    request: RequestId
-    author: str
-    update: Content | None
-    evidence: Content | None
-    byte_rows: Content | None = None
-
-
-class Finalist(msgspec.Struct, frozen=True, kw_only=True):
-    """A neighbour that a row may be over. `rows` are the rows of its predictions, which lie in `evidence`, to compute
-    again from its update; empty for none. The windows that hold them are computed and compared whole, so that rows of
-    one window cost as much as one of them."""
-
-    author: str
-    update: Content
-    evidence: Content | None = None
-    rows: tuple[int, ...] = ()
-
-
-class Confirm(_Word, frozen=True, kw_only=True):
-    """Try each neighbour by itself: mix its update into this peer's adapter at the weight `share`, and measure the
-    trust split. Changes nothing. Of neighbours that are nearly identical, the first stands for all."""
-
-    request: RequestId
-    finalists: tuple[Finalist, ...]
-    share: float
-
-
-class Restore(_Word, frozen=True, kw_only=True):
-    """Replace this peer's state by an earlier snapshot of it, but for its round. Answered by `Merged`. The moving
-    average of its adapters is that of the snapshot, or with `keeps_average` the present one."""
-
-    request: RequestId
-    snapshot: Content
-    keeps_average: bool = False
-
-
-class Evaluate(_Word, frozen=True, kw_only=True):
-    """Measure the loss on the trust split of the merge that each row would give; the last row keeps everything. Changes
-    nothing."""
-
-    request: RequestId
-    rows: tuple[tuple[float, ...], ...]
-    updates: tuple[Content, ...]
-
-
-class Fit(_Word, frozen=True, kw_only=True):
-    """Learn a row by `steps` steps down the gradient of the trust loss, from `row` on. Does not change the adapter."""
-
-    request: RequestId
-    row: tuple[float, ...]
-    updates: tuple[Content, ...]
-    steps: int
-    rate: float
-
-
-class Lesson(msgspec.Struct, frozen=True, kw_only=True):
-    """A neighbour to learn from: its weight in the row, its update, which is None where it holds another base, and the
-    predictions to distil: byte rows where `in_bytes`, for a neighbour with another tokenizer. `base` are those that its
-    base makes, None where they are not known."""
-
-    weight: float
-    update: Content | None
-    evidence: Content
-    in_bytes: bool = False
-    base: Content | None = None
-
-
-class Merge(_Word, frozen=True, kw_only=True):
-    """Replace this peer's adapter by the merge by `row`. A row of `(1.0,)` without updates changes nothing.
-
-    Where the configuration says so, distilling follows (`gossipllm.learning.distilling`): from `lessons`, at a share of
-    the cost of `local_steps`, those of this round.
-    """
-
-    request: RequestId
-    row: tuple[float, ...]
-    updates: tuple[Content, ...]
-    lessons: tuple[Lesson, ...] = ()
-    local_steps: int = 0
-
-
-class Absorb(_Word, frozen=True, kw_only=True):
-    """Take in the mass that neighbours pushed to this peer. Answered by `Merged`."""
-
-    request: RequestId
-    shares: tuple[PushedShare, ...]
-
-
-Work: TypeAlias = Train | Weigh | Confirm | Evaluate | Fit | Merge | Absorb | Restore
-Request: TypeAlias = Open | Work
-
-
-class Opened(_Word, frozen=True, kw_only=True):
+class Opened(Word, frozen=True, kw_only=True):
     """The learner is ready. `units` are those of the network's schema, `offer` what of them this peer's adapter has;
     `top` and `rows` are the shape of the predictions. The test loss is that of the state it went on from.
 
@@ -238,7 +63,7 @@ class Opened(_Word, frozen=True, kw_only=True):
     """The settings that were chosen, with which the learner trains."""
 
 
-class Progress(_Word, frozen=True, kw_only=True):
+class Progress(Word, frozen=True, kw_only=True):
     """How far a long request is. `phase` is a word that users see; `loss` and `tokens_per_s` are the latest."""
 
     request: RequestId
@@ -258,7 +83,7 @@ class Averaged(msgspec.Struct, frozen=True, kw_only=True):
     error: float = 0.0
 
 
-class Trained(_Word, frozen=True, kw_only=True):
+class Trained(Word, frozen=True, kw_only=True):
     """The adapter after this round's local steps (`update`), its predictions, and the state to resume from.
 
     `packed` are smaller forms of the update. `trust_loss` is the adapter's own, before any merge. `offer` is what the
@@ -291,7 +116,7 @@ class Trained(_Word, frozen=True, kw_only=True):
     packed: tuple[PackedUpdate, ...] = ()
 
 
-class Weighed(_Word, frozen=True, kw_only=True):
+class Weighed(Word, frozen=True, kw_only=True):
     """One distance, with its standard error (0 where there is none), for each kind of evidence that the
     configuration names, in its order.
 
@@ -333,7 +158,7 @@ class Confirmation(msgspec.Struct, frozen=True, kw_only=True):
     size: float
 
 
-class Confirmed(_Word, frozen=True, kw_only=True):
+class Confirmed(Word, frozen=True, kw_only=True):
     """One `Confirmation` for each finalist, in their order, and this peer's own trust loss."""
 
     request: RequestId
@@ -341,7 +166,7 @@ class Confirmed(_Word, frozen=True, kw_only=True):
     results: tuple[Confirmation, ...]
 
 
-class Declined(_Word, frozen=True, kw_only=True):
+class Declined(Word, frozen=True, kw_only=True):
     """A neighbour's update or evidence cannot be weighed: the field and the reason. The neighbour is at fault."""
 
     request: RequestId
@@ -350,7 +175,7 @@ class Declined(_Word, frozen=True, kw_only=True):
     why: str
 
 
-class Evaluated(_Word, frozen=True, kw_only=True):
+class Evaluated(Word, frozen=True, kw_only=True):
     """Mean trust loss of each row, in nats per token: over all windows (`losses`), and over those that propose.
 
     Only the best row by `proposed` is measured on all windows. For other rows `losses` is the adapter's own loss with
@@ -368,7 +193,7 @@ class Evaluated(_Word, frozen=True, kw_only=True):
     errors: tuple[float, ...]
 
 
-class Fitted(_Word, frozen=True, kw_only=True):
+class Fitted(Word, frozen=True, kw_only=True):
     """The row that was learned, a distribution, and the trust loss before each step."""
 
     request: RequestId
@@ -376,7 +201,7 @@ class Fitted(_Word, frozen=True, kw_only=True):
     losses: tuple[float, ...]
 
 
-class Merged(_Word, frozen=True, kw_only=True):
+class Merged(Word, frozen=True, kw_only=True):
     """The merge is this peer's adapter now. Test losses are for reports only.
 
     `discarded` is the Frobenius norm of what the merge lacks of the exact mixture, over the mixture's norm, for every
@@ -398,7 +223,7 @@ class Merged(_Word, frozen=True, kw_only=True):
     forgotten: float | None = None
 
 
-class Failed(_Word, frozen=True, kw_only=True):
+class Failed(Word, frozen=True, kw_only=True):
     """The request could not be performed for a reason on this device, such as memory or a bad file.
 
     `users_fault` marks an error that the user can mend: it ends the peer with this line.
@@ -417,7 +242,7 @@ EXHAUSTED: Final = 75
 """Exit code of a learner's process that found no memory or no room on a disk, which may pass: EX_TEMPFAIL."""
 
 
-class Beat(_Word, frozen=True, kw_only=True):
+class Beat(Word, frozen=True, kw_only=True):
     """A sign of life while a request is performed, from a thread of its own, and before each answer that ends one; no
     answer itself. `cpu_s` is the processor time that the process has used so far, `peak_bytes` the most memory that it
     held, 0 where not known."""
