@@ -14,8 +14,8 @@ learning rates by trust loss.
 | relatedness | share of a peer's own language; the rest is of the next one, so that 0.5 is the most related   |
 | base        | tokens that the base was trained on, of English mostly: less is farther from the peers' text   |
 
-Writes `gain_map.md` and `gain_map.png`. A finished run is not repeated. The constants of `trust.expectation` are
-rows of the axes "tokens" and "relatives" with `--method s1`, before rates that fall on plateaus.
+Writes `gain_map.md` and `gain_map.png`. A finished run is not repeated. The constants of `trust.expectation` are rows
+of the axes "tokens" and "relatives" with `--rates 3e-3`.
 """
 
 from __future__ import annotations

@@ -48,8 +48,17 @@ def draw(found: Sequence[Shown], path: Path) -> None:
         panel.axhline(0, color="#6b7280", linewidth=0.8)
         if axis in LOGARITHMIC:
             panel.set_xscale("log")
+        panel.set_xticks(values, [_short(value) for value in values])
+        panel.minorticks_off()
         panel.set_xlabel(LABELS[axis], fontsize=9)
         panel.grid(color="#e5e7eb", linewidth=0.7)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("less perplexity than the best alone, %", fontsize=9)
     figure.savefig(path, format="png", dpi=150)
+
+
+def _short(value: float) -> str:
+    """A tick's label: 20,480 is 20 k."""
+    if value < 1_000:
+        return f"{value:g}"
+    return f"{value / 1e6:g} M" if value >= 1e6 else f"{value / 1e3:.{1 if value < 1e4 else 0}f} k"

@@ -16,12 +16,12 @@ from typing import Final
 
 from trust.record.history import Begun, Record, Round
 
-GAINS: Final = ((2_560, 0.075), (5_120, 0.068), (10_240, 0.077))
+GAINS: Final = ((2_560, 0.080), (5_120, 0.080), (10_240, 0.101), (20_480, 0.105), (40_960, 0.082))
 """(training tokens of a peer, share of the perplexity saved by merging with two relatives), ascending by tokens. Nine
-peers, one seed; the 95 % intervals over users are within 0.011 (sim/FINDINGS.md)."""
-RELATIVES: Final = ((1, 0.034), (2, 0.077), (4, 0.114))
+peers, one seed; the 95 % intervals over users are within 0.013 (sim/FINDINGS.md)."""
+RELATIVES: Final = ((1, 0.047), (2, 0.101), (4, 0.155))
 """(relatives, share of the perplexity saved), ascending, with 10,240 tokens a peer: 6, 9 and 15 peers, one seed, the
-intervals within 0.011."""
+intervals within 0.012."""
 
 
 def expected_gain(tokens: int, relatives: int = 2) -> float:
