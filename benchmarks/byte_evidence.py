@@ -43,8 +43,8 @@ from trust.rows.byte_evidence import across_tokenizers, byte_distance, span_dist
 from trust.rows.config import TrustConfig
 from trust.rows.evidence import Distance, prediction_distance
 from trust.rows.softmax import near_by_scale, softmax
-from wire.byte_rows import SYMBOLS, ByteRows, ByteShape, decode_byte_rows, encode_byte_rows
-from wire.logits import SparseRows, decode_rows, encode_rows
+from wire.predictions.byte_rows import SYMBOLS, ByteRows, ByteShape, decode_byte_rows, encode_byte_rows
+from wire.predictions.logits import SparseRows, decode_rows, encode_rows
 
 BASES: Final = ("embedded", "embedded-1024")
 LANGUAGES: Final = ("fr", "de", "it")

@@ -95,7 +95,7 @@ class Corpus:
 
     @property
     def peers(self) -> dict[str, list[str]]:
-        """Category's name -> documents, as `gossipllm.text.partitions.categorised` takes them."""
+        """Category's name -> documents, as `gossipllm.text.dealing.partitions.categorised` takes them."""
         return {kind.name: kind.peers for kind in self.kinds}
 
     def write_reference(self, file: Path) -> None:

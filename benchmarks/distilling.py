@@ -41,16 +41,16 @@ from gossipllm.learning.jobs.next_bytes import placed
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.model.adapter.names import State
-from gossipllm.text.byte_reference import ByteReference
+from gossipllm.text.in_bytes.reference import ByteReference
 from gossipllm.text.reference import demo_share
 from gossipllm.text.vocabulary import token_bytes
 from gossipllm.text.windows import Splits, cut, split, tokenise
 from gossipllm.work import Failed, Lesson, Merge, Merged, Open, Request, Train, Trained
 from trust.rows.byte_evidence import byte_distance
 from trust.rows.softmax import near_by_scale, softmax
-from wire.byte_rows import ByteRows, decode_byte_rows, encode_byte_rows
 from wire.digest import Content
-from wire.logits import encode_rows
+from wire.predictions.byte_rows import ByteRows, decode_byte_rows, encode_byte_rows
+from wire.predictions.logits import encode_rows
 
 BASES: Final = ("embedded", "embedded-small", "embedded-1024", "embedded-1024")
 TOKENIZER: Final = {"embedded": 4096, "embedded-small": 4096, "embedded-1024": 1024}

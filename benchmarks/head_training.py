@@ -38,7 +38,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ModelConfig, TrainingConfig
 from gossipllm.learning.learner_pool import LearnerPool
-from gossipllm.text.partitions import PartitionConfig
+from gossipllm.text.dealing.partitions import PartitionConfig
 from gossipllm.work import Failed, Open, Opened, Request, Train
 from peers.core.config import RoundConfig
 from sim.experiments.configurations import learner_config
@@ -47,7 +47,7 @@ from sim.experiments.methods import method_named
 from sim.experiments.run import shares_of
 from sim.experiments.scenarios import Scenario, TextConfig
 from trust.errors import UserMistake
-from wire.units import Schema
+from wire.updates.units import Schema
 
 PEERS: Final = 4
 WINDOW_TOKENS: Final = 64

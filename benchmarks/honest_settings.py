@@ -24,7 +24,7 @@ from six_kinds import six_kinds
 from small_base import TINY
 
 from gossipllm.config import AdapterConfig, ModelConfig, ReferenceConfig, TrainingConfig
-from gossipllm.text.partitions import PartitionConfig, PartitionKind
+from gossipllm.text.dealing.partitions import PartitionConfig, PartitionKind
 from peers.core.config import RoundConfig
 from sim.experiments.scenarios import Scenario, TextConfig
 

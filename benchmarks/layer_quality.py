@@ -45,10 +45,10 @@ from transformers.utils.logging import disable_progress_bar
 
 from gossipllm.config import AdapterConfig, LayersConfig, ModelConfig, ReferenceConfig, TrainingConfig
 from gossipllm.config.toml import commented_toml
-from gossipllm.learning.passes.step_memory import step_bytes
+from gossipllm.learning.passes.memory.step_memory import step_bytes
 from gossipllm.model.adapter.placement import attach
 from gossipllm.model.loading.models import load_base
-from gossipllm.text.partitions import PartitionConfig
+from gossipllm.text.dealing.partitions import PartitionConfig
 from peers.core.config import RoundConfig
 from sim.experiments.configurations import learner_config
 from sim.experiments.measuring.metrics import RunMetrics

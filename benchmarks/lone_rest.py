@@ -30,7 +30,7 @@ from statistics import mean
 from typing import Final
 
 from gossipllm.config import ModelConfig, TrainingConfig
-from gossipllm.text.partitions import PartitionConfig
+from gossipllm.text.dealing.partitions import PartitionConfig
 from peers.core.config import RoundConfig
 from peers.core.plateau import NEVER_SETTLES, SettleConfig
 from sim.experiments.run import simulate

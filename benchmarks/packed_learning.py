@@ -16,8 +16,8 @@ from gossipllm.text.reference import demo_share
 from gossipllm.text.windows import cut, split, tokenise
 from gossipllm.work import Merge, Merged, Open, Opened, Train, Trained
 from wire.floats import F32
-from wire.packing import Packing
-from wire.units import decode_offered
+from wire.updates.packing import Packing
+from wire.updates.units import decode_offered
 
 PEERS: Final = 3
 LANGUAGE: Final = "de"

@@ -28,8 +28,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from gossipllm.config import AdapterConfig, ReferenceConfig
 from gossipllm.model.adapter.placement import attach
-from wire.logits import RowsShape, encode_rows
-from wire.units import encode_offered
+from wire.predictions.logits import RowsShape, encode_rows
+from wire.updates.units import encode_offered
 
 RANK: Final = 4
 WINDOWS: Final = 200

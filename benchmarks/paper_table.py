@@ -37,7 +37,7 @@ from rich.console import Console
 from small_base import TINY, losses_by_category, small_base
 
 from gossipllm.config import AdapterConfig, ModelConfig, ReferenceConfig, TrainingConfig
-from gossipllm.text.partitions import PartitionConfig
+from gossipllm.text.dealing.partitions import PartitionConfig
 from peers.core.config import RoundConfig
 from sim.comparison.summary import Comparison, compared
 from sim.comparison.tables import markdown, print_comparison

@@ -1,4 +1,5 @@
-"""What predictions take on the wire in steps of 1/8 nat, and what the steps do to distances (`wire.coded_rows`).
+"""What predictions take on the wire in steps of 1/8 nat, and what that does to distances
+(`wire.predictions.coded_rows`).
 
     python benchmarks/prediction_sizes.py [--parts 2] [--steps 10,50] [--rate 1e-2] [--json]
 
@@ -33,7 +34,7 @@ from gossipllm.text.reference import ReferenceSet, demo_share, load_reference
 from gossipllm.text.windows import cut, split, tokenise
 from gossipllm.work import Open, Train
 from trust.rows.evidence import prediction_distance
-from wire.logits import RowsShape, SparseRows, decode_rows, encode_rows
+from wire.predictions.logits import RowsShape, SparseRows, decode_rows, encode_rows
 
 LANGUAGES: Final = ("fr", "de", "it")
 TEMPERATURES: Final = (0.1, 0.02)

@@ -34,7 +34,7 @@ import numpy as np
 import raw_tcp
 import trio
 
-from wire.units import Offer, Schema, Unit, decode_offered, encode_offered
+from wire.updates.units import Offer, Schema, Unit, decode_offered, encode_offered
 
 PARAMETERS = 1_000_000
 

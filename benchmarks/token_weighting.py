@@ -41,7 +41,7 @@ from token_runs import BASELINES, LABEL, PEERS, Result, Run
 from gossipllm.config import TrainingConfig
 from gossipllm.randomness import permutation
 from gossipllm.tasks.metrics import BertModel, check_libraries
-from gossipllm.text.partitions import PartitionConfig, PartitionKind
+from gossipllm.text.dealing.partitions import PartitionConfig, PartitionKind
 from peers.core.config import RoundConfig
 from sim.experiments.processes.process_pool import Finished, perform_all
 from sim.experiments.scenarios import Scenario, TextConfig

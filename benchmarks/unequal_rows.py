@@ -22,7 +22,7 @@ from gossipllm.tasks.catalogue import TASKS, read_examples
 from gossipllm.tasks.metrics import BertModel
 from gossipllm.tasks.mounting import snapshot_on
 from gossipllm.tasks.scoring import EvaluationConfig, EvaluationScores, on_examples, on_text
-from gossipllm.text.partitions import PartitionConfig
+from gossipllm.text.dealing.partitions import PartitionConfig
 from gossipllm.text.reading.corpus import read_documents
 from gossipllm.vectors.arithmetic import Combination, Combined, combined
 from gossipllm.vectors.vector import TaskVector, of_snapshot

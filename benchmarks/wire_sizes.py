@@ -1,4 +1,5 @@
-"""What an update takes on the wire, packed as finely as there are ways to (`wire.packing`), and what that costs.
+"""What an update takes on the wire, packed as finely as there are ways to
+(`wire.updates.packing`), and what that costs.
 
     python benchmarks/wire_sizes.py [--rounds 20] [--steps 10] [--rate 1e-3] [--seeds 0,1,2] [--packings normal,tight]
         [--json]
@@ -43,8 +44,8 @@ from gossipllm.config import TrainingConfig
 from gossipllm.learning.merging.rounded import finer
 from gossipllm.model.adapter.placement import attach
 from wire.floats import F32
-from wire.packing import FINENESS, Fineness, OnSteps, Packing, decode_packed, encode_packed, on_steps
-from wire.tensors import Layout, TensorSpec, encode_update
+from wire.updates.packing import FINENESS, Fineness, OnSteps, Packing, decode_packed, encode_packed, on_steps
+from wire.updates.tensors import Layout, TensorSpec, encode_update
 
 CURVE: Final = (16.0, 8.0, 4.0, 2.0, 1.0)
 """Steps in a tensor's root mean square, for the curve of dense differences."""

@@ -20,7 +20,7 @@ ALLOWED = {
     "gossipllm/model/adapter/export.py": "writes into a temporary folder of trust.folders",
     "gossipllm/model/adapter/gguf.py": "renames what the converter wrote into a temporary folder",
     "gossipllm/model/contexts/distilled.py": "removes its own temporary files, which nothing outlives",
-    "peers/run/learner_log.py": "puts a long log aside, by one rename",
+    "peers/run/learner/log.py": "puts a long log aside, by one rename",
     "sim/experiments/results.py": "writes into a folder with a temporary name, and renames it when it is whole",
     "peers/commands/demo/demo_peers.py": "texts of a new folder, which nothing reads before all are written",
     "peers/commands/demo/processes.py": "the peers' own output, appended",

@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 from wire.digest import DIGEST_BYTES, fingerprint_of
 from wire.holders import MAX_HOLDS, PREFIX_BYTES
 from wire.importance import MAX_LAYERS
-from wire.units import Offer
+from wire.updates.units import Offer
 
 PROTOCOL_VERSION: Final = 3
 """Part of every network id, so peers of different versions never mix."""
@@ -87,7 +87,7 @@ class ContextRef(Message, frozen=True, array_like=True, kw_only=True):
 
 
 class PackedRef(Message, frozen=True, array_like=True, kw_only=True):
-    """Reference to the announced update in packed form (`packing.py`).
+    """Reference to the announced update in packed form (`updates/packing.py`).
 
     `base` is the digest of the update that it is told apart from, `NO_DIGEST` for a key frame, which needs none.
     """
@@ -121,9 +121,9 @@ class Announcement(Message, frozen=True, kw_only=True):
     that bear loss count. `capacity` is the author's share of the work, relative to other peers, where units are divided
     among peers. `importance` holds how much the author's loss depends on each layer (`importance.py`). `shares` holds
     each receiver's key at most once, `contexts` each context's key at most once. `byte_rows` are predictions for peers
-    of other tokenizers (`byte_rows.py`); the key is left out where the author made none, so that a network of one
-    tokenizer pays nothing for it. `holds` names authors whose blobs this author holds (`holders.py`); the key is left
-    out where it names none. `sent_at_s` (Unix seconds) is for display; no decision uses a remote clock.
+    of other tokenizers (`predictions/byte_rows.py`); the key is left out where the author made none, so that a network
+    of one tokenizer pays nothing for it. `holds` names authors whose blobs this author holds (`holders.py`); the key is
+    left out where it names none. `sent_at_s` (Unix seconds) is for display; no decision uses a remote clock.
     """
 
     v: Literal[3] = 3

@@ -22,8 +22,8 @@ from gossipllm.config.parts import HeadsConfig, LayersConfig
 from gossipllm.config.text import DataConfig, ReferenceConfig
 from gossipllm.config.training import TrainingConfig
 from trust.rows.evidence_kinds import Evidence
-from wire.packing import Packing
-from wire.units import MAX_RANK
+from wire.updates.packing import Packing
+from wire.updates.units import MAX_RANK
 
 _WHOLE_FORMS: Final[dict[Evidence, str]] = {"parameters": "paper-text", "row-cosines": "paper-code"}
 """Evidence that compares whole LoRA adapters, and the trust.form that asks for it."""
@@ -79,8 +79,8 @@ class LearnerConfig:
     """Most of the cost of a round's local steps that distilling takes, 0.01 to 1."""
 
     packing: Packing = "whole"
-    """How finely updates are rounded, so that they travel packed (`wire.packing`); "whole" for not at all. Peers may
-    differ in it. With mixing = "updates" and "push-sum" they always travel whole."""
+    """How finely updates are rounded, so that they travel packed (`wire.updates.packing`); "whole" for not at all.
+    Peers may differ in it. With mixing = "updates" and "push-sum" they always travel whole."""
 
     distil_toward: Toward = "predictions"
     """What of a teacher is learned: its "predictions", or its "changes" of its base's predictions, added to those of

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gossipllm.config.choices import ContextOperator, ContextSource, Missing, Sampling
-from trust.rows.importance import Softmax
+from trust.rows.units.importance import Softmax
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ Loss: TypeAlias = Literal["answers", "all"]
 PublicLike: TypeAlias = Literal["any", "own"]
 """Which public text is trained on."""
 Coding: TypeAlias = Literal["steps", "bfloat16"]
-"""How log-probabilities are sent (`wire.logits`)."""
+"""How log-probabilities are sent (`wire.predictions.logits`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,7 @@ class ReferenceConfig:
     coding: Coding = "steps"
     """How log-probabilities are sent where windows are counted in bytes: in "steps" of 1/8 nat, entropy coded, or as
     "bfloat16" in three times the bytes. Same for all peers. Distances between peers move by 0.002 at most
-    (`wire.coded_rows`)."""
+    (`wire.predictions.coded_rows`)."""
 
     @property
     def by_bytes(self) -> bool:

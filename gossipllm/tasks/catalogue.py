@@ -10,7 +10,7 @@ from gossipllm.tasks.choices import GlueTask, read_copa, read_ethos, read_glue
 from gossipllm.tasks.examples import Example, prompt_targets
 from gossipllm.tasks.readers import read_e2e, read_instructions, read_summaries
 from gossipllm.tasks.translation import read_translation
-from gossipllm.text.categories import Tokens
+from gossipllm.text.dealing.categories import Tokens
 from gossipllm.text.samples import encoded, fitted
 from trust.errors import UserMistake
 

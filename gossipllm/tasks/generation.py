@@ -15,7 +15,7 @@ import torch
 from transformers import GenerationConfig
 
 from gossipllm.model.loading.models import Base
-from gossipllm.text.categories import Tokens
+from gossipllm.text.dealing.categories import Tokens
 from gossipllm.text.samples import encoded_prompts, padding_id
 
 

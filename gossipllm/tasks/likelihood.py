@@ -16,7 +16,7 @@ import torch
 from gossipllm.learning.passes.losses import token_losses, tokens_and_mask, window_losses
 from gossipllm.model.loading.models import Base
 from gossipllm.tasks.examples import Choose, choice_targets
-from gossipllm.text.categories import Tokens
+from gossipllm.text.dealing.categories import Tokens
 from gossipllm.text.samples import encoded, fitted, padded, padding_id
 
 _LOGITS_AT_ONCE: Final = 2**25

@@ -13,7 +13,7 @@ from gossipllm.tasks.examples import Choose, Example, Generate, prompt_targets
 from gossipllm.tasks.generation import answers, room
 from gossipllm.tasks.likelihood import Likelihood, choices_made, overlapping, sample_nats
 from gossipllm.tasks.metrics import BertModel, Scored, bertscore, bleu, chrf, rouge
-from gossipllm.text.categories import Tokens
+from gossipllm.text.dealing.categories import Tokens
 from gossipllm.text.reading.corpus import Document
 from gossipllm.text.samples import encoded, encoded_prompts, fitted
 from gossipllm.text.tokens import document_tokens

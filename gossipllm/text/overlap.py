@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from gossipllm.text.categories import Tokens
+from gossipllm.text.dealing.categories import Tokens
 
 F64 = NDArray[np.float64]
 

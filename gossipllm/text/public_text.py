@@ -24,7 +24,7 @@ import numpy as np
 
 from gossipllm.config import DataConfig, ReferenceConfig
 from gossipllm.randomness import permutation
-from gossipllm.text.byte_windows import byte_windows
+from gossipllm.text.in_bytes.windows import byte_windows
 from gossipllm.text.reference import reference_texts
 from gossipllm.text.tokens import plain_ids
 from gossipllm.text.windows import Splits, Windows, cut

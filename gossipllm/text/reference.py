@@ -2,8 +2,8 @@
 
 All peers of a network predict on the same reference windows, so that their predictions can be compared. Windows are
 stretches of bytes of a public text, so that peers with different tokenizers share them; each tokenizer cuts them into
-its own tokens (`byte_windows.py`). Networks that reproduce published work count windows in tokens, of one tokenizer.
-Of the embedded texts the last tenth is reference text; demonstrations train on the other nine tenths.
+its own tokens (`in_bytes/windows.py`). Networks that reproduce published work count windows in tokens, of one
+tokenizer. Of the embedded texts the last tenth is reference text; demonstrations train on the other nine tenths.
 
 Axes: W windows, T tokens of a window.
 """
@@ -23,16 +23,16 @@ from numpy.typing import NDArray
 from gossipllm import base as embedded
 from gossipllm.config import EMBEDDED, ReferenceConfig
 from gossipllm.randomness import permutation
-from gossipllm.text.byte_positions import byte_shape
-from gossipllm.text.byte_reference import ByteReference, byte_reference
-from gossipllm.text.byte_windows import byte_windows, token_windows
+from gossipllm.text.in_bytes.positions import byte_shape
+from gossipllm.text.in_bytes.reference import ByteReference, byte_reference
+from gossipllm.text.in_bytes.windows import byte_windows, token_windows
 from gossipllm.text.reading.contents import read_text
 from gossipllm.text.tokens import check_vocabulary
 from gossipllm.text.windows import Windows, cut, targets, tokenise
 from trust.errors import UserMistake
-from wire.byte_rows import ByteShape
 from wire.digest import fingerprint_of
-from wire.logits import MAX_CODED, RowsShape
+from wire.predictions.byte_rows import ByteShape
+from wire.predictions.logits import MAX_CODED, RowsShape
 
 _DEMO_BLOCK: Final = 2_000
 """Characters of an embedded text that are dealt to a demonstration peer at a time: some ten paragraphs. Guess."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from gossipllm.text.categories import Tokens
+from gossipllm.text.dealing.categories import Tokens
 from gossipllm.text.windows import Windows
 
 

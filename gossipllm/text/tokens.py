@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gossipllm.text.categories import Tokens
+from gossipllm.text.dealing.categories import Tokens
 from gossipllm.text.reading.corpus import Document
 from gossipllm.text.reading.marks import Span
 from trust.errors import UserMistake

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trust.errors import UserMistake
-from wire.byte_rows import SYMBOLS
+from wire.predictions.byte_rows import SYMBOLS
 
 NO_SYMBOL: Final = SYMBOLS
 """Stands for the symbol of a token without bytes."""
@@ -58,7 +58,7 @@ def token_bytes(tokenizer: Any, only: Collection[int] | None = None) -> list[byt
 
 
 def first_symbols(tokens: Sequence[bytes | None]) -> NDArray[np.int64]:
-    """The symbol (`wire.byte_rows`) with which each token begins, `(V,)`; `NO_SYMBOL` where it has no bytes."""
+    """The symbol (`wire.predictions.byte_rows`) with which each token begins, `(V,)`; `NO_SYMBOL` for no bytes."""
     return np.array([_symbol(token) for token in tokens], np.int64)
 
 

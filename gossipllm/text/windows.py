@@ -7,8 +7,8 @@ which decides nothing and is only reported.
 
 A token that bears no loss is stored as `~token`, below zero, so that ids and loss mask are one array and cannot get out
 of step: questions of conversations (`DataConfig.loss`), the beginning-of-text token, the prompt and padding in windows
-made of samples (`gossipllm.text.samples`), and padding in the reference set's (`gossipllm.text.byte_windows`). Padding
-is at the right, where a causal model needs no attention mask for it. A window without any loss is left out.
+made of samples (`gossipllm.text.samples`), and padding in the reference set's (`gossipllm.text.in_bytes.windows`).
+Padding is at the right, where a causal model needs no attention mask for it. A window without any loss is left out.
 
 Axes: W windows, T tokens of a window.
 """

@@ -11,8 +11,8 @@ from gossipllm.work.words import MadeContext, PackedUpdate, PushedShare, Request
 from trust.record.history import Distilled
 from wire.digest import Content
 from wire.messages import Fingerprints
-from wire.tensors import Codec
-from wire.units import Offer, Unit
+from wire.updates.tensors import Codec
+from wire.updates.units import Offer, Unit
 
 
 class Opened(Word, frozen=True, kw_only=True):
@@ -23,8 +23,8 @@ class Opened(Word, frozen=True, kw_only=True):
     trained. Where contexts are distilled, `context_keys` names the context of each block window, by its first block,
     and none of them is longer than `context_bytes`. `mass` is the length of a pushed mass, 0 without push-sum.
 
-    `offsets` and `spans` are the shape of byte rows (`wire.byte_rows.ByteShape`), 0 where the reference set has none.
-    `no_byte_rows` says why this learner makes none; it is empty where it does.
+    `offsets` and `spans` are the shape of byte rows (`wire.predictions.byte_rows.ByteShape`), 0 where the reference set
+    has none. `no_byte_rows` says why this learner makes none; it is empty where it does.
     """
 
     request: RequestId

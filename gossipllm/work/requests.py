@@ -31,11 +31,11 @@ class Train(Word, frozen=True, kw_only=True):
     """Take `steps` local optimiser steps as round `round`, and answer with the adapter that results.
 
     Batches and dropout are functions of (configuration's seed, round, step), so that a round that is repeated after a
-    crash trains on the same text. `units` is a bitmap of the network's units to train and to offer (`wire.units`),
-    empty for all that this peer's adapter has. `context` is a fetched context, where the configuration asks for one
-    that another peer made. `probe` asks for the importance of all layers, not only of the trained ones. `receivers`
-    are the neighbours to push mass to, where mixing is by push-sum. `rate` is a share of the configured learning rate.
-    No steps are allowed: the answer then has the state as it is.
+    crash trains on the same text. `units` is a bitmap of the network's units to train and to offer
+    (`wire.updates.units`), empty for all that this peer's adapter has. `context` is a fetched context, where the
+    configuration asks for one that another peer made. `probe` asks for the importance of all layers, not only of the
+    trained ones. `receivers` are the neighbours to push mass to, where mixing is by push-sum. `rate` is a share of the
+    configured learning rate. No steps are allowed: the answer then has the state as it is.
 
     `average_from` asks for the moving average of the adapters that local steps result in
     (`learning.training.iterate_average`): it is kept from round to round, and measured where these steps end in a

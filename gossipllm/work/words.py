@@ -32,8 +32,8 @@ class MadeContext(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PackedUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """An update in packed form (`wire.packing`). `base` is the digest of the update that its receiver must hold,
-    `NO_DIGEST` for none."""
+    """An update in packed form (`wire.updates.packing`). `base` is the digest of the update that its receiver must
+    hold, `NO_DIGEST` for none."""
 
     base: bytes
     content: Content

@@ -25,7 +25,7 @@ from trust.errors import UserMistake
 _LIBRARIES: Final = 4e8
 """Bytes of the interpreter and its libraries in a learner. Measured: 395 MB with torch's and transformers' code."""
 _LEAST_SHARE: Final = 1 / 1.28
-"""What training took at the least, as a share of the estimate (`gossipllm.learning.passes.step_memory`)."""
+"""What training took at the least, as a share of the estimate (`gossipllm.learning.passes.memory.step_memory`)."""
 
 
 @dataclass(frozen=True, slots=True)

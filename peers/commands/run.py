@@ -65,7 +65,7 @@ def run(
       gossipllm run clinic --until-round 20 --set round.steps=50
     """
     from peers.run.command import RunOptions, run_home
-    from peers.run.output import output_for
+    from peers.run.printing.output import output_for
 
     home = Home(folder)
     home.check()

@@ -18,7 +18,7 @@ from peers.core.config import CoreConfig
 from peers.core.effects import Effect
 from peers.core.events import Event, PeerId
 from peers.core.others.admission import Keys
-from peers.core.others.connected_peers import ConnectedPeers
+from peers.core.others.connected.connected_peers import ConnectedPeers
 from peers.core.round.stages import Stage
 from peers.core.running import Running
 from peers.core.saved import Saved, spoken

@@ -18,7 +18,7 @@ from peers.core.asking import ASKING, Asking
 from peers.core.course import Course
 from peers.core.plateau import Plateau
 from trust.rows.certainty import NO_MERITS, Merits
-from trust.rows.importance import Importance
+from trust.rows.units.importance import Importance
 from wire.codec import announcement_digest, speaks_this_version
 from wire.digest import Content
 from wire.messages import Fingerprints
@@ -53,8 +53,8 @@ class SavedHeard(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Plan(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """What local steps train. `units` is a bitmap of the network's units (`wire.units`), empty for all units of this
-    peer's adapter; `first_block` the first block of a block window, -1 where blocks are not chosen."""
+    """What local steps train. `units` is a bitmap of the network's units (`wire.updates.units`), empty for all units of
+    this peer's adapter; `first_block` the first block of a block window, -1 where blocks are not chosen."""
 
     units: bytes = b""
     first_block: int = -1

@@ -36,7 +36,7 @@ from peers.core.events import (
     Woke,
 )
 from peers.core.others.admission import MALFORMED_FINE, Keys
-from peers.core.others.connected_peers import ConnectedPeers
+from peers.core.others.connected.connected_peers import ConnectedPeers
 from peers.core.others.copies import met_itself
 from peers.core.others.neighbourhood import Neighbourhood
 from peers.core.round.learner_supervision import LearnerSupervision, note

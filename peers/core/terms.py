@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gossipllm.work import Opened
-from wire.byte_rows import ByteShape
-from wire.logits import RowsShape
 from wire.messages import Fingerprints, network_id
-from wire.units import Offer, Schema
+from wire.predictions.byte_rows import ByteShape
+from wire.predictions.logits import RowsShape
+from wire.updates.units import Offer, Schema
 
 NUMBER_BYTES = 8
 """Bytes of one number of push-sum mass on the wire."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from peers.net.addresses import parse_listen_address, parse_multiaddress
-from wire.packing import FINENESS, Packing
+from wire.updates.packing import FINENESS, Packing
 
 RETIRED_NETWORK_KEYS: Final[dict[str, str]] = {
     "pulls": "at most 8 blobs are fetched at the same time",

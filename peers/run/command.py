@@ -30,11 +30,11 @@ from peers.run.block_list import watch_block_list
 from peers.run.choosing import adopted, choosing_for
 from peers.run.costs import CostMeter
 from peers.run.driver import Driver
-from peers.run.expecting import Expecting
-from peers.run.learner_process import LearnerProcess
-from peers.run.log_lines import set_up_log_lines
-from peers.run.output import Output
+from peers.run.learner.process import LearnerProcess
 from peers.run.performer import Ending
+from peers.run.printing.expecting import Expecting
+from peers.run.printing.log_lines import set_up_log_lines
+from peers.run.printing.output import Output
 from peers.run.recording import RecordingWatcher
 from peers.run.text_files import watch_text
 from peers.run.trio_runner import run_async

@@ -31,7 +31,7 @@ from peers.core.events import (
     TextChanged,
 )
 from peers.net.host import Link, Network
-from peers.run.learner_process import Learning
+from peers.run.learner.process import Learning
 from peers.run.performer import Ending, Performer, Watcher
 from peers.run.saving import Saver, StatePort
 

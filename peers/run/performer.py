@@ -34,7 +34,7 @@ from peers.core.effects import (
 from peers.core.events import Event, NotPulled, Pulled, Replied, Woke
 from peers.core.merge_inputs import MergeInputs
 from peers.net.host import Network, NetworkTraffic, PullFailed, Unreachable
-from peers.run.learner_process import Learning
+from peers.run.learner.process import Learning
 from peers.run.saving import Saver
 from trust.record.history import Note, Record
 from wire.digest import Content

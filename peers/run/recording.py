@@ -13,8 +13,8 @@ from gossipllm.work import Progress
 from peers.core.events import PeerId
 from peers.net.host import NetworkTraffic
 from peers.run.costs import CostMeter
-from peers.run.expecting import Expecting
-from peers.run.output import Output
+from peers.run.printing.expecting import Expecting
+from peers.run.printing.output import Output
 from trust.counting import counted
 from trust.files import free_space
 from trust.record.history import Entry, Note, Record, Round, Traffic

@@ -20,7 +20,7 @@ from peers.core.events import LearnerAnswer
 from sim.adversaries.fault import Artefact, Fault, Scene
 from sim.adversaries.overheard import Overheard
 from sim.adversaries.workshop import Workshop
-from sim.world.question_queue import PooledLearner
+from sim.world.fetching.question_queue import PooledLearner
 from wire.digest import Content
 
 if TYPE_CHECKING:

@@ -11,25 +11,25 @@ from functools import partial
 from typing import Final
 
 from sim.adversaries.fault import Fault
-from sim.adversaries.faults.adaptive import Adaptive
-from sim.adversaries.faults.alie import Alie
 from sim.adversaries.faults.backdoor import Backdoor
 from sim.adversaries.faults.bait import Bait
 from sim.adversaries.faults.claims import InflatedClaims
-from sim.adversaries.faults.copies import DisguisedCopy, EvidenceCopy, UpdateCopy
-from sim.adversaries.faults.dissensus import Dissensus
+from sim.adversaries.faults.crafted.adaptive import Adaptive
+from sim.adversaries.faults.crafted.alie import Alie
+from sim.adversaries.faults.crafted.dissensus import Dissensus
+from sim.adversaries.faults.crafted.ipm import InnerProductManipulation
 from sim.adversaries.faults.forged_evidence import ForgedEvidence
-from sim.adversaries.faults.free_rider import (
+from sim.adversaries.faults.huge import FiniteHuge
+from sim.adversaries.faults.idle.copies import DisguisedCopy, EvidenceCopy, UpdateCopy
+from sim.adversaries.faults.idle.free_rider import (
     NoiseFreeRider,
     StaleFreeRider,
     UntouchedFreeRider,
     ZeroFreeRider,
 )
-from sim.adversaries.faults.huge import FiniteHuge
-from sim.adversaries.faults.ipm import InnerProductManipulation
+from sim.adversaries.faults.idle.replay import Replay
 from sim.adversaries.faults.label_flip import LabelFlip
 from sim.adversaries.faults.noise import Noise
-from sim.adversaries.faults.replay import Replay
 from sim.adversaries.faults.scaling import FactorScaling, Overshoot, ProductScaling
 from sim.adversaries.faults.sign_flip import SignFlip
 from sim.adversaries.faults.timed import Alternation, BaitAndSwitch, Relay, SlowDrift

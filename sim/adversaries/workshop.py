@@ -28,8 +28,8 @@ from trust.rows.evidence import prediction_distance
 from wire.digest import Content
 from wire.errors import WireError
 from wire.floats import F32
-from wire.logits import SparseRows
-from wire.units import Offer
+from wire.predictions.logits import SparseRows
+from wire.updates.units import Offer
 
 if TYPE_CHECKING:
     # The table of attacks is read by commands, which must not load torch.

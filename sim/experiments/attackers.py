@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.learner_pool import LearnerPool
-from gossipllm.text.partitions import Share
+from gossipllm.text.dealing.partitions import Share
 from gossipllm.text.windows import Splits
 from peers.core.events import PeerId
 from sim.adversaries.attacking_learner import Attacker, AttackingLearner
@@ -24,8 +24,8 @@ from sim.experiments.configurations import attacker_config
 from sim.experiments.methods import Method
 from sim.experiments.scenarios import Scenario
 from sim.experiments.shares import shares_of
+from sim.world.fetching.question_queue import PooledLearner, QuestionQueue
 from sim.world.keys import ToyKeys
-from sim.world.question_queue import PooledLearner, QuestionQueue
 from sim.world.trace import Happened
 from sim.world.world import World
 from trust.errors import UserMistake

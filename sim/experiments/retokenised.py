@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from gossipllm.text.bits import window_texts
-from gossipllm.text.partitions import Share
+from gossipllm.text.dealing.partitions import Share
+from gossipllm.text.in_bytes.bits import window_texts
 from gossipllm.text.windows import Splits, Windows, cut
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.learner_pool import LearnerPool
-from gossipllm.text.partitions import Share, theoretical
+from gossipllm.text.dealing.partitions import Share, theoretical
 from peers.core.round.stages import Settled
 from sim.adversaries.faults.backdoor import Backdoor
 from sim.adversaries.table import ADVERSARIES
@@ -31,8 +31,8 @@ from sim.experiments.scenarios import Scenario
 from sim.experiments.shares import read_by_peers, shares_of, with_text_of
 from sim.experiments.texts import category_names
 from sim.world.agenda import EPOCH
+from sim.world.fetching.question_queue import PooledLearner, QuestionQueue
 from sim.world.keys import ToyKeys
-from sim.world.question_queue import PooledLearner, QuestionQueue
 from sim.world.simulated_peer import SimulatedPeer
 from sim.world.trace import Happened
 from sim.world.world import World

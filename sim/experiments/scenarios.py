@@ -24,7 +24,7 @@ from gossipllm.config import (
 )
 from gossipllm.config.choices import MERGE_RULES, MIXINGS, TRAINS, MergeRule
 from gossipllm.config.text import Coding
-from gossipllm.text.partitions import PartitionConfig
+from gossipllm.text.dealing.partitions import PartitionConfig
 from peers.core.config import DefenceConfig, RoundConfig, check_schedules
 from peers.core.plateau import NEVER_SETTLES, SettleConfig
 from sim.adversaries.config import NONE, AttackConfig
@@ -36,7 +36,7 @@ from sim.world.churn_phrases import joining, must_be_known, outage, split
 from sim.world.conditions import Conditions
 from sim.world.devices import DevicesConfig
 from trust.rows.config import TrustConfig
-from wire.packing import Packing
+from wire.updates.packing import Packing
 
 DEFAULT: Final = "languages"
 """The scenario of `gossipllm sim` alone."""

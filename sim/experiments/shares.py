@@ -12,9 +12,9 @@ import numpy as np
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.model.loading.models import tokenizer_fingerprint
-from gossipllm.text.partitions import Category, Share, partition
+from gossipllm.text.dealing.partitions import Category, Share, partition
+from gossipllm.text.dealing.sample_partitions import partition_samples
 from gossipllm.text.reference import reference_texts
-from gossipllm.text.sample_partitions import partition_samples
 from gossipllm.text.samples import padding_id
 from gossipllm.text.windows import Windows, cut, tokenise
 from sim.experiments.methods import Method

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from gossipllm import base as embedded
 from gossipllm.tasks.catalogue import load_samples, sample_source
-from gossipllm.text.categories import Tokens
-from gossipllm.text.partitions import Category, PartitionConfig, categorised
+from gossipllm.text.dealing.categories import Tokens
+from gossipllm.text.dealing.partitions import Category, PartitionConfig, categorised
 from gossipllm.text.reading.corpus import Document, read_documents
 from gossipllm.text.reading.files import source_files
 from gossipllm.text.reference import demo_share

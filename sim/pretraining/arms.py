@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gossipllm.base import CORPORA
-from wire.packing import Packing
+from wire.updates.packing import Packing
 
 AWAY: Final = 0.3
 """Share of the time that a peer is away under churn."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from gossipllm.config import AdapterConfig, ModelConfig, ReferenceConfig, TrainingConfig
-from gossipllm.text.partitions import PartitionConfig
+from gossipllm.text.dealing.partitions import PartitionConfig
 from peers.core.config import RoundConfig
 from sim.experiments.scenarios import Scenario, TextConfig
 from sim.pretraining.arms import AWAY, Arm, PretrainConfig

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from gossipllm.config import AdapterConfig, ModelConfig, ReferenceConfig, TrainingConfig
-from gossipllm.text.partitions import PartitionConfig
+from gossipllm.text.dealing.partitions import PartitionConfig
 from peers.core.config import RoundConfig
 from sim.experiments.scenarios import Scenario, TextConfig
 from sim.study.course import Point, course_of

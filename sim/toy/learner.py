@@ -67,7 +67,7 @@ from sim.toy.units import (
 from sim.world.simulated_peer import SimulatedPeer
 from sim.world.world import World
 from wire.digest import Content
-from wire.units import Offer
+from wire.updates.units import Offer
 
 STEP = 0.1
 TRAIN_S = 1.0

@@ -10,11 +10,11 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from gossipllm.config.choices import Missing
-from wire.byte_rows import ByteRows, ByteShape, encode_byte_rows
 from wire.digest import Content, fingerprint_of
-from wire.logits import RowsShape, SparseRows, encode_rows
 from wire.messages import Fingerprints
-from wire.units import RANK, Offer, Schema, Unit
+from wire.predictions.byte_rows import ByteRows, ByteShape, encode_byte_rows
+from wire.predictions.logits import RowsShape, SparseRows, encode_rows
+from wire.updates.units import RANK, Offer, Schema, Unit
 
 Vector: TypeAlias = tuple[float, ...]
 Held: TypeAlias = tuple[float | None, ...]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from sim.world.agenda import Agenda
 from sim.world.churn_phrases import joining, must_be_known, outage, split
 from sim.world.conditions import ChurnConfig
-from sim.world.network import SimulatedNetwork
+from sim.world.links.network import SimulatedNetwork
 from sim.world.simulated_peer import SimulatedPeer
 
 

@@ -42,7 +42,7 @@ from sim.world.costs import VirtualCosts
 from sim.world.disk import write
 from sim.world.keys import ToyKeys
 from sim.world.learning import SimulatedLearning
-from sim.world.network import Groups, SimulatedNetwork
+from sim.world.links.network import Groups, SimulatedNetwork
 from sim.world.simulated_peer import SimulatedLearner, SimulatedPeer
 from sim.world.trace import Happened, Trace
 from trust.record.history import Entry, Record, Round, Traffic

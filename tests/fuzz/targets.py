@@ -28,7 +28,6 @@ from peers.net.limits.faults import ProtocolFault
 from peers.net.streams.exchange import answer, with_observed
 from support.wire_frames import fingerprints, make_announcement, make_greeting, make_reply
 from trust.errors import UserMistake
-from wire.byte_rows import ByteRows, ByteShape, decode_byte_rows, encode_byte_rows
 from wire.codec import (
     decode_announcement,
     decode_greeting,
@@ -41,7 +40,9 @@ from wire.deflate import Inflating, deflated
 from wire.digest import digest_of
 from wire.errors import WireError
 from wire.importance import decode_importance
-from wire.logits import (
+from wire.messages import ANNOUNCE_TOPIC
+from wire.predictions.byte_rows import ByteRows, ByteShape, decode_byte_rows, encode_byte_rows
+from wire.predictions.logits import (
     LogitRows,
     RowsShape,
     SparseRows,
@@ -50,11 +51,10 @@ from wire.logits import (
     encode_logits,
     encode_rows,
 )
-from wire.messages import ANNOUNCE_TOPIC
-from wire.packed_updates import pack_update, unpack_update
-from wire.packing import OnSteps
 from wire.pull import decode_pull_request, decode_pull_response
-from wire.units import Schema, Unit, decode_offered, encode_offered
+from wire.updates.packed_updates import pack_update, unpack_update
+from wire.updates.packing import OnSteps
+from wire.updates.units import Schema, Unit, decode_offered, encode_offered
 
 BYTES = ByteShape(offsets=20, spans=3)
 ROWS, RAW = RowsShape(4, 3, 1_000), RowsShape(4, 3, 100_000, raw=True)

@@ -38,7 +38,7 @@ from trust.rows.rows import TrustConfig
 from wire.codec import encode_announcement, encode_greeting
 from wire.digest import NO_DIGEST, Content
 from wire.messages import Announcement, BlobRef, Greeting, Latest, network_id
-from wire.units import Offer
+from wire.updates.units import Offer
 
 NET = network_id("gossipllm", fingerprints().reference)
 TARGET = (1.0, 0.0, 0.0, 0.0)

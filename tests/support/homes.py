@@ -15,7 +15,7 @@ from peers.home.making import make_home
 from peers.home.merge_inputs import write_merge_inputs
 from peers.identity import Identity
 from peers.net.finding.book_file import write_book
-from peers.run.learner_log import open_log
+from peers.run.learner.log import open_log
 from support.records import begun_of, entry_of, round_of
 from support.states import filled_store
 from trust.record.blocked import BlockedPeer, write_blocked

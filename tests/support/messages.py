@@ -7,7 +7,7 @@ from typing import TypedDict
 from msgspec import UnsetType
 
 from wire.messages import BlobRef, ContextRef, Fingerprints, PackedRef, ShareRef
-from wire.units import Offer
+from wire.updates.units import Offer
 
 
 class AnnouncementFields(TypedDict, total=False):

@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from gossipllm.work import Open, Progress, Request, Train
-from peers.run.learner_process import Lost
+from peers.run.learner.process import Lost
 from sim.toy.learner import ToyLearner
 
 

@@ -21,7 +21,7 @@ from wire.messages import (
     Reply,
     ShareRef,
 )
-from wire.units import Offer
+from wire.updates.units import Offer
 
 PREFIX = struct.Struct("<4sH")
 

@@ -35,7 +35,7 @@ from wire.digest import digest_of
 from wire.errors import WireError
 from wire.holders import encode_holds
 from wire.messages import BlobRef, PackedRef
-from wire.units import Offer
+from wire.updates.units import Offer
 
 
 def unsigned(_: bytes) -> bytes:

@@ -15,30 +15,11 @@ import pytest
 from nacl.signing import SigningKey, VerifyKey
 
 import wire
-from wire import byte_rows, codec, importance, integers, logits, messages, packing, units
-from wire.byte_rows import (
-    MAX_BYTES,
-    MAX_TOP,
-    SYMBOLS,
-    ByteRows,
-    ByteShape,
-    decode_byte_rows,
-    encode_byte_rows,
-)
+from wire import codec, importance, integers, messages
 from wire.codec import decode_announcement, encode_announcement
-from wire.coded_rows import STEPS, most_bytes
 from wire.digest import NO_DIGEST, digest_of, fingerprint_of
 from wire.holders import MAX_HOLDS, PREFIX_BYTES, encode_holds
 from wire.importance import decode_importance, encode_importance
-from wire.logits import (
-    LogitRows,
-    RowsShape,
-    SparseRows,
-    decode_logits,
-    decode_rows,
-    encode_logits,
-    encode_rows,
-)
 from wire.messages import (
     Announcement,
     BlobRef,
@@ -50,8 +31,29 @@ from wire.messages import (
     ShareRef,
     network_id,
 )
-from wire.packed_updates import unpack_update
-from wire.units import Offer, Schema, Unit, decode_offered, encode_offered
+from wire.predictions import byte_rows, logits
+from wire.predictions.byte_rows import (
+    MAX_BYTES,
+    MAX_TOP,
+    SYMBOLS,
+    ByteRows,
+    ByteShape,
+    decode_byte_rows,
+    encode_byte_rows,
+)
+from wire.predictions.coded_rows import STEPS, most_bytes
+from wire.predictions.logits import (
+    LogitRows,
+    RowsShape,
+    SparseRows,
+    decode_logits,
+    decode_rows,
+    encode_logits,
+    encode_rows,
+)
+from wire.updates import packing, units
+from wire.updates.packed_updates import unpack_update
+from wire.updates.units import Offer, Schema, Unit, decode_offered, encode_offered
 
 PAGE = Path(wire.__file__).with_name("PROTOCOL.md").read_text(encoding="utf-8")
 

@@ -34,8 +34,8 @@ from wire.codec import (
 from wire.digest import digest_of
 from wire.errors import WireError
 from wire.importance import decode_importance, encode_importance
-from wire.logits import RowsShape, SparseRows, decode_rows, encode_rows
 from wire.messages import MAX_FRAMES, BlobRef, Message
+from wire.predictions.logits import RowsShape, SparseRows, decode_rows, encode_rows
 from wire.pull import (
     PullRequest,
     PullResponse,
@@ -45,8 +45,8 @@ from wire.pull import (
     encode_pull_request,
     encode_pull_response,
 )
-from wire.tensors import Layout, TensorSpec, check_update, decode_update, encode_update
-from wire.units import Schema, Unit, check_offered, decode_offered, encode_offered
+from wire.updates.tensors import Layout, TensorSpec, check_update, decode_update, encode_update
+from wire.updates.units import Schema, Unit, check_offered, decode_offered, encode_offered
 
 MUTATIONS = 5_000
 """Of each decoder."""

@@ -47,7 +47,7 @@ from wire.messages import (
     Reply,
     ShareRef,
 )
-from wire.units import MAX_RANK, MAX_UNITS, Offer
+from wire.updates.units import MAX_RANK, MAX_UNITS, Offer
 
 
 def announcement_of(fields: dict[str, Any]) -> Announcement:

@@ -46,7 +46,7 @@ from wire.messages import (
     network_id,
     version_of,
 )
-from wire.units import MAX_RANK, Offer
+from wire.updates.units import MAX_RANK, Offer
 
 
 def several(

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wire.errors import WireError
-from wire.logits import (
+from wire.predictions.logits import (
     MAX_LOGIT,
     LogitRows,
     RowsShape,

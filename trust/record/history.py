@@ -49,7 +49,7 @@ alone for a while."""
 
 Relation: TypeAlias = Literal["merges", "distils", "compares", "apart"]
 """What a peer can do with another one's announcements: mix its updates, learn from its predictions, compare these, or
-nothing. `peers.core.others.relation` decides it."""
+nothing. `peers.core.others.connected.relation` decides it."""
 
 NoteLevel: TypeAlias = Literal["info", "warning", "error"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal, TypeAlias, get_args
 
+from trust.rows.baselines.fixed import fixed_shares
 from trust.rows.evidence_kinds import Evidence, Factor
-from trust.rows.fixed import fixed_shares
 from trust.rows.strategies import STRATEGIES, Form, Strategy
 
 TokensCount: TypeAlias = Literal["processed", "total"]

@@ -3,7 +3,7 @@
 The kinds follow the three strategies of Wagner, Fan and Jaggi (2024, arXiv 2404.09753), each in a form whose scale
 does not depend on the model: the cosine of the effective updates rather than of the factors, probabilities rather than
 raw logits (whose offset differs between models), and losses on the same windows for all neighbours. The published
-forms are in `published.py`, FedFomo's measure is in `fomo.py`.
+forms are in `baselines/published.py`, FedFomo's measure is in `baselines/fomo.py`.
 
 Axes: R reference rows (R rank, for factors), K kept entries of a row, M the 2 K entries of both sides, I inputs,
 O outputs, W windows.

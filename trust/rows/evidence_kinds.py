@@ -1,6 +1,6 @@
 """The table of kinds of evidence that a learner can measure of a neighbour, and the properties of each kind.
 
-`evidence.py`, `published.py`, `fomo.py` and `robust.py` compute them; `strategies.py` says which strategy needs
+`evidence.py` and the files of `baselines/` compute them; `strategies.py` says which strategy needs
 which kind. To add a kind, add an entry here and a case in `gossipllm.learning.merging.distances.distances.measured`.
 """
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Literal, Protocol, TypeAlias
 
+from trust.rows.baselines.fixed import fixed_weights
+from trust.rows.baselines.fomo import gain_weights
+from trust.rows.baselines.published import published_weights, sharpened_weights
+from trust.rows.baselines.robust import balance_weights, ubar_weights
 from trust.rows.evidence import Neighbour
 from trust.rows.evidence_kinds import Evidence, Factor
-from trust.rows.fixed import fixed_weights
-from trust.rows.fomo import gain_weights
-from trust.rows.published import published_weights, sharpened_weights
-from trust.rows.robust import balance_weights, ubar_weights
 from trust.rows.softmax import soft_weights
 
 Form: TypeAlias = Literal["ours", "paper-text", "paper-code"]

@@ -23,9 +23,9 @@ from gossipllm.learning.training.training import LocalTraining
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from gossipllm.text.windows import Splits
-from wire.byte_rows import ByteRows
 from wire.digest import Content
 from wire.floats import F32
+from wire.predictions.byte_rows import ByteRows
 
 
 class LearnerMemory:

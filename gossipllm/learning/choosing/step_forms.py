@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from gossipllm.config import LearnerConfig
 from gossipllm.device.plan.planner import Form
-from gossipllm.learning.passes.step_memory import step_memory
+from gossipllm.learning.passes.memory.step_memory import step_memory
 from gossipllm.learning.shared_model import SharedModel
 from gossipllm.model.adapter.blueprint import Blueprint
 

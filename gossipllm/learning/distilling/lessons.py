@@ -30,7 +30,7 @@ from gossipllm.text.reference import ReferenceSet
 from gossipllm.text.windows import bearing
 from gossipllm.work import Lesson
 from wire.errors import WireError
-from wire.logits import SparseRows
+from wire.predictions.logits import SparseRows
 
 
 class Teachers:

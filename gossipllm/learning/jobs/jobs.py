@@ -28,7 +28,7 @@ from gossipllm.model.contexts.config import BlockWindow
 from gossipllm.text.windows import Windows
 from trust.rows.config import Reduction
 from wire.floats import F32
-from wire.logits import LogitRows, RowsShape, SparseRows
+from wire.predictions.logits import LogitRows, RowsShape, SparseRows
 
 if TYPE_CHECKING:
     # `merging` yields jobs and must not load torch, which transformers brings along.
@@ -77,8 +77,8 @@ class PredictJob:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictBytesJob:
-    """Predict: the most probable symbols with which the next token begins, as `passes.byte_predictions` has them, at
-    the same positions as `PredictJob`."""
+    """Predict: the most probable symbols with which the next token begins, as `passes.predicting.byte_predictions` has
+    them, at the same positions as `PredictJob`."""
 
     state: State
     windows_WT: Windows

@@ -12,7 +12,7 @@ from wire.floats import F32
 class Moments:
     """The optimiser's state after `steps` steps: running means of gradients and of their squares, by tensor.
 
-    They were begun at step `since`. `units` is a bitmap (`wire.units`) of the units that were trained.
+    They were begun at step `since`. `units` is a bitmap (`wire.updates.units`) of the units that were trained.
     """
 
     steps: int = 0

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gossipllm.text.byte_positions import BytePositions
-from wire.byte_rows import ByteRows
+from gossipllm.text.in_bytes.positions import BytePositions
 from wire.floats import F32
+from wire.predictions.byte_rows import ByteRows
 
 
 @dataclass(frozen=True, slots=True, eq=False)

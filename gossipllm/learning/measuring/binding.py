@@ -28,7 +28,7 @@ from gossipllm.model.adapter.names import State
 from gossipllm.text.reference import ReferenceSet
 from gossipllm.text.windows import rows_of, targets
 from trust.rows.evidence import prediction_distance
-from wire.logits import (
+from wire.predictions.logits import (
     LogitRows,
     SparseRows,
     decode_logits,

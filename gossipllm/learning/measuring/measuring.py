@@ -18,9 +18,9 @@ from gossipllm.learning.merging.distances.distances import Blob
 from gossipllm.model.adapter.names import State
 from gossipllm.text.reference import ReferenceSet
 from gossipllm.text.windows import Splits, Windows
-from wire.byte_rows import ByteRows, decode_byte_rows, encode_byte_rows
 from wire.floats import F32
-from wire.logits import decode_logits, decode_rows, encode_logits, encode_rows
+from wire.predictions.byte_rows import ByteRows, decode_byte_rows, encode_byte_rows
+from wire.predictions.logits import decode_logits, decode_rows, encode_logits, encode_rows
 
 
 class Measuring:

@@ -1,4 +1,4 @@
-"""Updates rounded to steps, so that they travel packed (`wire.packing`).
+"""Updates rounded to steps, so that they travel packed (`wire.updates.packing`).
 
 What is rounded is what is announced, not the adapter that trains on: an error is sent in a later round, as part of how
 far the adapter then is from what was announced. The author's own predictions are those of the rounded adapter, because
@@ -27,9 +27,9 @@ from wire.digest import NO_DIGEST, Content
 from wire.errors import WireError
 from wire.floats import F32
 from wire.integers import MAX_NUMBERS
-from wire.packed_updates import pack_update
-from wire.packing import FINENESS, OnSteps, on_steps
-from wire.units import Schema, decode_offered, encode_offered, offer_of
+from wire.updates.packed_updates import pack_update
+from wire.updates.packing import FINENESS, OnSteps, on_steps
+from wire.updates.units import Schema, decode_offered, encode_offered, offer_of
 
 F64 = NDArray[np.float64]
 
@@ -40,7 +40,7 @@ MOST_FINER: Final = 4.0
 @dataclass(frozen=True, slots=True, eq=False)
 class Announced:
     """The update that a learner announced last. `exponents` are those of the steps of its tensors, in the order of its
-    layout (`wire.packing`)."""
+    layout (`wire.updates.packing`)."""
 
     update: Content
     exponents: tuple[int, ...]

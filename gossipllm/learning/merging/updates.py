@@ -21,7 +21,7 @@ from gossipllm.model.adapter.names import State
 from wire.digest import fingerprint_of
 from wire.errors import WireError
 from wire.floats import F32
-from wire.units import Offer, Schema, Unit, decode_offered, encode_offered, offer_of
+from wire.updates.units import Offer, Schema, Unit, decode_offered, encode_offered, offer_of
 
 _START: Final = "start/"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from gossipllm.config import LearnerConfig
-from gossipllm.learning.passes.step_memory import step_bytes
+from gossipllm.learning.passes.memory.step_memory import step_bytes
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.loading.models import Base
 from trust.errors import UserMistake

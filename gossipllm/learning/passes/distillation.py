@@ -22,12 +22,12 @@ import torch
 
 from gossipllm.learning.jobs.jobs import DistilDone, DistilJob
 from gossipllm.learning.jobs.moments import Moments
-from gossipllm.learning.passes.byte_predictions import symbol_probabilities
 from gossipllm.learning.passes.engine import Engine, Slopes
 from gossipllm.learning.passes.flat import FlatLayout
 from gossipllm.learning.passes.local_steps import numbers, sent, stretches
 from gossipllm.learning.passes.losses import bearing_rows, tokens_and_mask
 from gossipllm.learning.passes.optimiser import BETAS, EPSILON, rate
+from gossipllm.learning.passes.predicting.byte_predictions import symbol_probabilities
 from gossipllm.learning.passes.targets import Aims, Indices, Targets, aims, divergences
 from gossipllm.text.windows import Windows, bearing, rows_of
 

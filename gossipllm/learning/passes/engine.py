@@ -22,7 +22,7 @@ import torch
 from gossipllm.learning.jobs.jobs import ContextModel, Purpose
 from gossipllm.learning.passes.flat import FlatLayout
 from gossipllm.learning.passes.losses import pooled, token_losses, tokens_and_mask
-from gossipllm.learning.passes.token_memory import dropout_bytes, training_bytes
+from gossipllm.learning.passes.memory.token_memory import dropout_bytes, training_bytes
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.dropout import Dropout
 from gossipllm.model.adapter.names import WEIGHT, A, B, State

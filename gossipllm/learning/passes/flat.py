@@ -18,7 +18,7 @@ import torch
 
 from gossipllm.model.adapter.names import State
 from wire.floats import F32
-from wire.tensors import TensorSpec
+from wire.updates.tensors import TensorSpec
 
 
 class FlatLayout:

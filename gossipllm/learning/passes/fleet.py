@@ -29,20 +29,20 @@ from gossipllm.learning.jobs.jobs import (
     StepsJob,
 )
 from gossipllm.learning.jobs.next_bytes import BytePredictions, joined
-from gossipllm.learning.passes.byte_predictions import byte_predictions
 from gossipllm.learning.passes.distillation import distilled
 from gossipllm.learning.passes.engine import Engine, PassCounter
 from gossipllm.learning.passes.importance import probe
 from gossipllm.learning.passes.local_steps import local_steps, slopes_of
 from gossipllm.learning.passes.losses import bearing_rows, token_losses, tokens_and_mask, window_means
-from gossipllm.learning.passes.predictions import largest, likeliest
+from gossipllm.learning.passes.predicting.byte_predictions import byte_predictions
+from gossipllm.learning.passes.predicting.predictions import largest, likeliest
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from gossipllm.model.adapter.placement import Attached, attach
 from gossipllm.model.loading.models import Base
 from gossipllm.text.windows import Windows, targets
 from wire.floats import F32
-from wire.logits import LogitRows, SparseRows
+from wire.predictions.logits import LogitRows, SparseRows
 
 PASS_BYTES: Final = 2**28
 """Memory for the activations of a training pass. One adapter's batch is never cut, even where it takes more. Guess."""

@@ -11,8 +11,9 @@ teachers where they name the same outcomes. Where they do not, the mean itself i
 an outcome that only another one names is somewhere in its tail.
 
 **Outcomes** are the tokens of the vocabulary where teacher and student have one tokenizer. Where they have not, they
-are the symbols of `wire.byte_rows`, the next bytes of the text, and the student's probabilities are its exact marginal
-over them (`passes.byte_predictions`). Such a teacher has a row only where both tokenizers have a boundary.
+are the symbols of `wire.predictions.byte_rows`, the next bytes of the text, and the student's probabilities are its
+exact marginal over them (`passes.predicting.byte_predictions`). Such a teacher has a row only where both tokenizers
+have a boundary.
 
 **Changes.** Of a teacher whose base's predictions are known, what it *learned* can be the target instead of what it
 predicts: the probabilities of the student's base, times p / p_base of the teacher, made to sum to 1 (logit task
@@ -42,7 +43,7 @@ from numpy.typing import NDArray
 
 from gossipllm.learning.jobs.teachers import Teacher
 from trust.rows.evidence import Predictions
-from wire.logits import MIN_LOGP
+from wire.predictions.logits import MIN_LOGP
 
 Indices: TypeAlias = NDArray[np.int64]
 

@@ -16,7 +16,7 @@ import torch
 from gossipllm.config import LearnerConfig
 from gossipllm.config.choices import PACKED_BITS
 from gossipllm.learning.passes.block_window import block_window_count
-from gossipllm.learning.passes.step_memory import StepMemory, step_memory
+from gossipllm.learning.passes.memory.step_memory import StepMemory, step_memory
 from gossipllm.learning.preflight.account import ModelAccount, Share
 from gossipllm.learning.preflight.peft_fit import fit_with_peft
 from gossipllm.learning.training.warm_start import started_warm

@@ -31,7 +31,7 @@ from gossipllm.model.adapter.names import B, State
 from gossipllm.text.reference import ReferenceSet
 from gossipllm.text.windows import rows_of
 from wire.floats import F32
-from wire.logits import SparseRows
+from wire.predictions.logits import SparseRows
 
 SHARE: Final = 0.25
 """Tokens of the reference set in a step that keeps predictions, over those of its own text. Guess."""

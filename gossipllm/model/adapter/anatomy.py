@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from wire.floats import F32
-from wire.tensors import TensorSpec
-from wire.units import Schema, Unit
+from wire.updates.tensors import TensorSpec
+from wire.updates.units import Schema, Unit
 
 
 @dataclass(frozen=True, slots=True)

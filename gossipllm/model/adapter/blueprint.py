@@ -23,8 +23,8 @@ from gossipllm.model.adapter.initial import initial_state, own_start
 from gossipllm.model.adapter.names import A, B, State
 from wire.digest import fingerprint_of
 from wire.floats import F32
-from wire.tensors import Layout
-from wire.units import Offer, Schema
+from wire.updates.tensors import Layout
+from wire.updates.units import Offer, Schema
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ import numpy as np
 from gossipllm.model.adapter.names import A, B
 from gossipllm.randomness import symmetric
 from wire.floats import F32
-from wire.tensors import Layout, TensorSpec
+from wire.updates.tensors import Layout, TensorSpec
 
 
 def initial_state(layout: Layout, seed: str, *, mirrored: Collection[str] = ()) -> dict[str, F32]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 from wire.floats import F32
-from wire.tensors import Layout
+from wire.updates.tensors import Layout
 
 A: Final = ".lora_A"
 B: Final = ".lora_B"

@@ -43,7 +43,7 @@ from gossipllm.model.adapter.sites import (
 from gossipllm.model.blocks import Linear, blocks_name, blocks_of, replace
 from gossipllm.model.heads import Attention
 from trust.errors import UserMistake
-from wire.units import MAX_UNITS, RANK
+from wire.updates.units import MAX_UNITS, RANK
 
 
 @dataclass(frozen=True, eq=False)

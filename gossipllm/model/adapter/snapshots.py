@@ -27,7 +27,7 @@ from gossipllm.config.choices import Scaling, Train
 from trust.errors import UserMistake
 from wire.digest import short
 from wire.floats import F32
-from wire.tensors import Layout
+from wire.updates.tensors import Layout
 
 _MAGIC: Final = b"GLS1"
 _PREFIX: Final = struct.Struct("<4sI")

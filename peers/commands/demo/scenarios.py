@@ -14,7 +14,7 @@ DEFAULT: Final = "languages"
 """The scenario of `gossipllm demo` alone."""
 
 Event = Mapping[str, Any]
-"""One line of a peer's output, as `peers.run.output` writes it."""
+"""One line of a peer's output, as `peers.run.printing.output` writes it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ def differ(peers_of_demo: Sequence[DemoPeer]) -> bool:
 def bits_a_nat(peers_of_demo: Sequence[DemoPeer]) -> Mapping[str, float]:
     """For each peer the bits a byte of a nat a token, on the test text that it measures."""
     from gossipllm.model.loading.models import load_tokenizer
-    from gossipllm.text.bits import bits_per_byte
+    from gossipllm.text.in_bytes.bits import bits_per_byte
     from gossipllm.text.windows import load_splits
 
     found: dict[str, float] = {}

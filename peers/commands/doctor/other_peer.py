@@ -10,7 +10,7 @@ from typing import assert_never
 import trio
 
 from peers.commands.doctor.findings import Finding, Findings
-from peers.core.others.relation import CURES, FIELDS, OWN_FIELDS, mismatch, other_network
+from peers.core.others.connected.relation import CURES, FIELDS, OWN_FIELDS, mismatch, other_network
 from peers.identity import Identity
 from peers.net.addresses import Address, parse_multiaddress
 from trust.names import escaped

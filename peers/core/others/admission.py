@@ -23,9 +23,9 @@ from typing import Final, Protocol
 import msgspec
 
 from peers.core.events import PeerId
-from peers.core.others.budgets import ANNOUNCEMENTS_OF_AUTHOR
+from peers.core.others.connected.relation import other_network
 from peers.core.others.offers import Offers
-from peers.core.others.relation import other_network
+from peers.core.others.standing.budgets import ANNOUNCEMENTS_OF_AUTHOR
 from peers.core.saved import SavedHeard
 from peers.core.terms import Terms
 from trust.record.history import Relation

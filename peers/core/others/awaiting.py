@@ -26,8 +26,8 @@ from typing import Final
 
 from peers.core.config import CoreConfig
 from peers.core.events import PeerId
-from peers.core.others.connected_peers import ConnectedPeers
-from peers.core.others.greetings import Greetings
+from peers.core.others.connected.connected_peers import ConnectedPeers
+from peers.core.others.connected.greetings import Greetings
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
 from peers.core.others.partners import Partners
 from wire.bounded import BoundedDict

@@ -2,11 +2,11 @@
 
 Everything from outside is checked, cheapest check first, before it costs memory or time: the announcement in
 `admission.py` and `receiving.py`, then its blobs (`blobs/fetching.py`). Announcements reach a peer by GossipSub and,
-because GossipSub repairs neither a late join nor a healed partition, by comparison (`greetings.py`).
+because GossipSub repairs neither a late join nor a healed partition, by comparison (`connected/greetings.py`).
 
 A neighbourhood is made when the learner is open, because every check depends on the terms: the network's reference
-set, and the base model and the units of an adapter, which say whose updates can be merged (`relation.py`). Until then
-`peers.core.starting` answers for this peer.
+set, and the base model and the units of an adapter, which say whose updates can be merged (`connected/relation.py`).
+Until then `peers.core.starting` answers for this peer.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from peers.core.others.blobs.fetching import Fetching
 from peers.core.others.blobs.holders import Holders
 from peers.core.others.blobs.pulls import ContentFault
 from peers.core.others.blobs.shares import receivers
-from peers.core.others.company import Company
-from peers.core.others.connected_peers import ConnectedPeers
-from peers.core.others.greetings import Greetings
+from peers.core.others.connected.company import Company
+from peers.core.others.connected.connected_peers import ConnectedPeers
+from peers.core.others.connected.greetings import Greetings
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
 from peers.core.others.news import News
 from peers.core.others.offers import Offers

@@ -10,7 +10,7 @@ Nothing would be won by refusing that, because whoever changes one number of an 
 
 Two authors may announce the same bytes in one round of this peer. Who is first proves nothing then, because a copy may
 travel faster than the original, and whoever is refused might be the author. Both are heard: twins share one place
-(`lots.py`) and one weight.
+(`standing/lots.py`) and one weight.
 
 Predictions count as updates do where they are long enough to differ (`LEAST_TELLING`): a few bytes can be equal by
 chance.

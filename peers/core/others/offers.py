@@ -13,15 +13,15 @@ from collections.abc import Mapping
 
 from gossipllm.config.choices import MERGE_RULES, rules_for_unequal_ranks
 from peers.core.config import CoreConfig
+from peers.core.others.connected.relation import Relations
 from peers.core.others.inbox import Kind
-from peers.core.others.relation import Relations
 from peers.core.terms import Terms
 from trust.rows.config import evidence_of
 from trust.rows.evidence_kinds import EVIDENCE
 from wire.errors import WireError
 from wire.importance import decode_importance
 from wire.messages import Announcement, BlobRef
-from wire.units import Offer
+from wire.updates.units import Offer
 
 
 class Offers:

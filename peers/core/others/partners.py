@@ -1,12 +1,13 @@
 """Partners: the peers whose blobs are fetched. All in a small network, else the proven ones and some others.
 
 All announcements are heard, because they are cheap; updates are not, so their number is bounded. Choosing only the
-best would never find a new peer, and an attacker could surround this one, so some places are drawn by lot (`lots.py`).
+best would never find a new peer, and an attacker could surround this one, so some places are drawn by lot
+(`standing/lots.py`).
 
-A strategy with confirmed gains keeps the places of seated neighbours (`seats.py`); one that takes everybody keeps those
-with a weight in its last row. Where neighbours are not confirmed, a place goes to the largest weights, and the lot is
-over identities: nothing proves anything there, and the published experiments were run so. Elsewhere only authors within
-reach have places (`blobs/holders.py`).
+A strategy with confirmed gains keeps the places of seated neighbours (`standing/seats.py`); one that takes everybody
+keeps those with a weight in its last row. Where neighbours are not confirmed, a place goes to the largest weights, and
+the lot is over identities: nothing proves anything there, and the published experiments were run so. Elsewhere only
+authors within reach have places (`blobs/holders.py`).
 
 Peers of other bases, of which only predictions are fetched, have places of their own, as many as the others. So
 neither kind can crowd out the other. Those that taught in the last round come first.
@@ -20,9 +21,9 @@ from collections.abc import Mapping, Sequence
 from peers.core.config import CoreConfig
 from peers.core.events import PeerId
 from peers.core.others.blobs.holders import Holders
-from peers.core.others.connected_peers import ConnectedPeers
+from peers.core.others.connected.connected_peers import ConnectedPeers
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
-from peers.core.others.lots import Candidate, drawn, most_of_one_group
+from peers.core.others.standing.lots import Candidate, drawn, most_of_one_group
 from trust.rows.config import strategy_of
 from wire.digest import digest_of
 

@@ -1,7 +1,7 @@
 """Receiving: what becomes of an announcement that came, whoever passed it on.
 
-It is admitted (`admission.py`) within the budgets of its source (`budgets.py`), put into the inbox, and its blobs are
-fetched where its author is a partner. A peer that sends bad bytes is fined for their form, the author of an
+It is admitted (`admission.py`) within the budgets of its source (`standing/budgets.py`), put into the inbox, and its
+blobs are fetched where its author is a partner. A peer that sends bad bytes is fined for their form, the author of an
 announcement for its content.
 """
 
@@ -23,7 +23,14 @@ from peers.core.others.admission import (
     Rejected,
 )
 from peers.core.others.blobs.fetching import Fetching
-from peers.core.others.budgets import (
+from peers.core.others.connected.company import Company
+from peers.core.others.connected.connected_peers import ConnectedPeers
+from peers.core.others.copies import doubled
+from peers.core.others.inbox import Inbox, ReceivedAnnouncement
+from peers.core.others.news import News
+from peers.core.others.offers import Offers
+from peers.core.others.partners import Partners
+from peers.core.others.standing.budgets import (
     ANNOUNCEMENTS_OF_SOURCE,
     BAD_CONTENT_OF_SOURCE,
     NEW_AUTHORS,
@@ -31,13 +38,6 @@ from peers.core.others.budgets import (
     NEW_AUTHORS_OF_SOURCE,
     Meter,
 )
-from peers.core.others.company import Company
-from peers.core.others.connected_peers import ConnectedPeers
-from peers.core.others.copies import doubled
-from peers.core.others.inbox import Inbox, ReceivedAnnouncement
-from peers.core.others.news import News
-from peers.core.others.offers import Offers
-from peers.core.others.partners import Partners
 from wire.codec import without_payload
 from wire.digest import Content, short
 

@@ -10,12 +10,12 @@ from msgspec import UNSET
 from gossipllm.work import PushedShare
 from peers.core.others.admission import Keys
 from peers.core.saved import Saved, announced_of
-from trust.rows.importance import Importance
+from trust.rows.units.importance import Importance
 from wire.codec import MAX_INLINE_BYTES, announcement_digest, encode_announcement
 from wire.digest import NO_DIGEST, Content
 from wire.importance import MAX_LAYERS, encode_importance
 from wire.messages import Announcement, BlobRef, ContextRef, PackedRef, ShareRef
-from wire.units import Offer
+from wire.updates.units import Offer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

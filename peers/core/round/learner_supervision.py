@@ -18,7 +18,7 @@ from gossipllm.work import Open, Opened
 from peers.core.config import CoreConfig
 from peers.core.effects import Effect, Log, Stop, WakeAt
 from peers.core.events import PeerId, Reopening
-from peers.core.others.relation import mismatch
+from peers.core.others.connected.relation import mismatch
 from peers.core.saved import Saved
 from trust.record.history import Note, NoteLevel
 from trust.rows.rows import alpha_of, evidence_of

@@ -6,15 +6,15 @@ measurements and its neighbours', weighted by the last row, with a bonus for blo
 uniformly, or in turn, each peer from a block of its own on so that neighbours do not all train the same. The lot is a
 hash of (this peer, the round), so the draw can be repeated from the same knowledge.
 
-**Heads** are dealt out by hashing among all known peers (`trust.rows.ownership`), for an epoch at a time. Peers count
-their own rounds, and an epoch must mean the same to all of them: it is the lower median of the newest rounds that all
-known peers announced (of those that can be relied on, where not all can), in units of `epoch_rounds`. All hear about
-the same announcements, so they find about the same median; a peer that has run far ahead, or lies about it, does not
-move it. Heads are dealt when a round ends and the announcements of it are in. Where two peers disagree for a moment,
-a head is trained twice or not at all, which a merge by units bears. Dealing takes a hash for each peer and unit, so
-in a large network heads are dealt among `MOST_DEALT` peers, in each epoch those with the smallest hash of (peer,
-epoch). Every other peer takes the part that it would have as one of them, so that all train about as much, and a head
-has more owners than `HeadsConfig.copies`.
+**Heads** are dealt out by hashing among all known peers (`trust.rows.units.ownership`), for an epoch at a time. Peers
+count their own rounds, and an epoch must mean the same to all of them: it is the lower median of the newest rounds that
+all known peers announced (of those that can be relied on, where not all can), in units of `epoch_rounds`. All hear
+about the same announcements, so they find about the same median; a peer that has run far ahead, or lies about it, does
+not move it. Heads are dealt when a round ends and the announcements of it are in. Where two peers disagree for a
+moment, a head is trained twice or not at all, which a merge by units bears. Dealing takes a hash for each peer and
+unit, so in a large network heads are dealt among `MOST_DEALT` peers, in each epoch those with the smallest hash of
+(peer, epoch). Every other peer takes the part that it would have as one of them, so that all train about as much, and a
+head has more owners than `HeadsConfig.copies`.
 
 Units in no block, as a final norm, belong to every block window.
 """
@@ -33,7 +33,7 @@ from peers.core.events import PeerId
 from peers.core.others.inbox import ReceivedAnnouncement
 from peers.core.saved import WHOLE, Plan
 from peers.core.terms import Terms
-from trust.rows.importance import (
+from trust.rows.units.importance import (
     Importance,
     combined,
     drawn_window,
@@ -42,11 +42,11 @@ from trust.rows.importance import (
     window_probabilities,
     with_bonus,
 )
-from trust.rows.ownership import kept, owned
+from trust.rows.units.ownership import kept, owned
 from wire.digest import digest_of
 from wire.errors import WireError
 from wire.importance import decode_importance
-from wire.units import Offer
+from wire.updates.units import Offer
 
 BONUS: Final = 0.5
 """Bonus of a layer that was never measured, in standard deviations of the importances. Guess."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sim.adversaries.fault import Fault, Forgery, Scene
-from sim.adversaries.faults.dissensus import Dissensus
+from sim.adversaries.faults.crafted.dissensus import Dissensus
 
 
 @dataclass(frozen=True)

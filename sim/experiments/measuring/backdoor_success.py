@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from gossipllm.learning.jobs.jobs import LastLogitsJob
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.model.adapter.snapshots import decode_snapshot
-from gossipllm.text.partitions import Share
+from gossipllm.text.dealing.partitions import Share
 from sim.adversaries.faults.backdoor import target, triggered
 from wire.digest import Content
-from wire.logits import LogitRows, RowsShape
+from wire.predictions.logits import LogitRows, RowsShape
 
 
 def backdoor_success(

@@ -29,7 +29,7 @@ from gossipllm.learning.merging.averages import mean_loss, weights_of
 from gossipllm.learning.training.iterate_average import between
 from gossipllm.model.adapter.names import State
 from gossipllm.model.adapter.snapshots import decode_snapshot
-from gossipllm.text.partitions import Share
+from gossipllm.text.dealing.partitions import Share
 from gossipllm.text.windows import Windows
 from gossipllm.work import Averaged, Merged, Open, Opened, Trained
 from peers.core.plateau import Plateau

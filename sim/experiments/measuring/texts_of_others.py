@@ -12,8 +12,8 @@ from dataclasses import replace
 from gossipllm.config import LearnerConfig
 from gossipllm.learning.learner_pool import LearnerPool
 from gossipllm.learning.merging.averages import mean_loss, weights_of
-from gossipllm.text.bits import bits_per_byte
-from gossipllm.text.partitions import Share
+from gossipllm.text.dealing.partitions import Share
+from gossipllm.text.in_bytes.bits import bits_per_byte
 from gossipllm.work import Open, Opened
 from sim.experiments.shares import read_by_peers
 from wire.digest import Content

@@ -28,7 +28,7 @@ MOST_OF: Final = {"_authors": MAX_AUTHORS}
 MOST_HELD_BYTES = 64 * 2**20
 WALK_EVERY_S = 20
 MOST_REFUSALS_A_MINUTE = 620
-"""Refusals that a minute may add to the history: `peers.core.others.budgets.LINES`, burst and rate."""
+"""Refusals that a minute may add to the history: `peers.core.others.standing.budgets.LINES`, burst and rate."""
 
 
 class EverythingIsBounded(Watching):

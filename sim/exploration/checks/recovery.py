@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from peers.core.effects import Publish
 from peers.core.events import PeerId
 from peers.core.others.inbox import Inbox
-from peers.core.others.scores import Scores
+from peers.core.others.standing.scores import Scores
 from peers.core.round.stages import Resting, Settled
 from sim.exploration.checks.violation import Watching
 from sim.exploration.faults import Crash

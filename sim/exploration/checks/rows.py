@@ -20,7 +20,7 @@ from gossipllm.work import (
 from peers.core.config import CoreConfig
 from peers.core.effects import Log, Publish
 from peers.core.events import Heard, PeerId, Pulled, Replied
-from peers.core.others.scores import Scores
+from peers.core.others.standing.scores import Scores
 from sim.exploration.checks.violation import Watching
 from sim.exploration.inside import part
 from sim.toy.units import BYTE_SHAPE, SCHEMAS, Form
@@ -29,11 +29,11 @@ from sim.world.trace import Happened
 from trust.record.history import Round
 from trust.rows.config import evidence_of
 from trust.rows.standing import has_seat
-from wire.byte_rows import decode_byte_rows
 from wire.codec import decode_announcement, decode_reply
 from wire.digest import Content
 from wire.errors import WireError
-from wire.units import check_offered
+from wire.predictions.byte_rows import decode_byte_rows
+from wire.updates.units import check_offered
 
 TOLERANCE = 1e-9
 """How far a sum of weights may be from 1: many times the rounding of a sum of some dozen numbers."""

@@ -14,8 +14,8 @@ from sim.world.simulated_peer import SimulatedPeer
 from wire.codec import decode_announcement
 from wire.digest import NO_DIGEST, Content
 from wire.messages import BlobRef, PackedRef
-from wire.packed_updates import pack_update
-from wire.packing import OnSteps
+from wire.updates.packed_updates import pack_update
+from wire.updates.packing import OnSteps
 
 
 def pack_falsely(me: HostilePeer, victim: SimulatedPeer) -> None:

@@ -21,7 +21,7 @@ from wire.messages import (
     Reply,
     network_id,
 )
-from wire.units import Offer
+from wire.updates.units import Offer
 
 Sign: TypeAlias = Callable[[bytes], bytes]
 

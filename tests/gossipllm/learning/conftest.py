@@ -26,7 +26,7 @@ from support.adapters import AdapterOptions, adapter_config
 from support.learners import opened, train
 from support.progress import silent
 from wire.digest import Content
-from wire.units import Schema
+from wire.updates.units import Schema
 
 Shape = Callable[..., Blueprint]
 Draw = Callable[..., State]

@@ -14,7 +14,7 @@ from gossipllm.learning import shared_model
 from gossipllm.learning.jobs.jobs import LossJob, ProbeJob
 from gossipllm.learning.learner import Learner
 from gossipllm.learning.learner_pool import LearnerPool, answer, together
-from gossipllm.learning.passes.step_memory import step_bytes
+from gossipllm.learning.passes.memory.step_memory import step_bytes
 from gossipllm.learning.shared_model import SharedModel, load_shared_model, load_text
 from gossipllm.model.adapter.snapshots import decode_snapshot
 from gossipllm.model.blocks import blocks_of, linears_of
@@ -36,7 +36,7 @@ from gossipllm.work import (
     Trained,
 )
 from wire.digest import Content
-from wire.units import Schema
+from wire.updates.units import Schema
 
 Config = Callable[..., LearnerConfig]
 BITS = ["int8", "int4"]

@@ -24,9 +24,9 @@ from gossipllm.work import (
 from support.learners import ask, introduced, opened, train
 from support.progress import silent
 from wire.digest import Content
-from wire.logits import RowsShape, decode_rows
-from wire.packing import Packing
-from wire.units import Schema, decode_offered
+from wire.predictions.logits import RowsShape, decode_rows
+from wire.updates.packing import Packing
+from wire.updates.units import Schema, decode_offered
 
 Config = Callable[..., LearnerConfig]
 

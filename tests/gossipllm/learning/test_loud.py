@@ -14,7 +14,7 @@ from gossipllm.learning.learner_pool import answer
 from gossipllm.work import Merge, Merged, Open, Train, Trained
 from support.progress import silent
 from wire.digest import Content
-from wire.units import decode_offered, encode_offered
+from wire.updates.units import decode_offered, encode_offered
 
 Config = Callable[..., LearnerConfig]
 ROUNDS = 3

@@ -17,7 +17,7 @@ from gossipllm.work import Evaluate, Evaluated, Train, Weigh, Weighed
 from support.progress import silent
 from trust.errors import UserMistake
 from wire.digest import Content
-from wire.units import Schema, decode_offered
+from wire.updates.units import Schema, decode_offered
 
 Config = Callable[..., LearnerConfig]
 

@@ -19,7 +19,7 @@ from gossipllm.work import Confirm, Confirmed, Finalist, Trained
 from support.progress import silent
 from wire.digest import Content
 from wire.errors import WireError
-from wire.units import decode_offered, encode_offered
+from wire.updates.units import decode_offered, encode_offered
 
 Config = Callable[..., LearnerConfig]
 LONE = [name for name, traits in TRAINS.items() if not traits.sends_products]

@@ -13,7 +13,7 @@ import torch
 from gossipllm.model.loading.models import Base
 from gossipllm.tasks.examples import Choose
 from gossipllm.tasks.likelihood import Likelihood, choices_made, overlapping, sample_nats
-from gossipllm.text.categories import Tokens
+from gossipllm.text.dealing.categories import Tokens
 from gossipllm.text.samples import PromptTarget, encoded
 from gossipllm.text.windows import decoded, targets
 

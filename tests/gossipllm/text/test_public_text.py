@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gossipllm.config import DataConfig, ReferenceConfig
-from gossipllm.text.byte_windows import byte_windows
+from gossipllm.text.in_bytes.windows import byte_windows
 from gossipllm.text.public_text import with_public_text
 from gossipllm.text.windows import Splits, Windows
 from trust.errors import UserMistake

@@ -13,8 +13,8 @@ from transformers import PreTrainedTokenizerFast
 
 from gossipllm.config import EMBEDDED
 from gossipllm.model.loading.models import load_tokenizer
-from gossipllm.text.byte_positions import byte_positions
-from gossipllm.text.byte_windows import token_windows
+from gossipllm.text.in_bytes.positions import byte_positions
+from gossipllm.text.in_bytes.windows import token_windows
 from gossipllm.text.vocabulary import NO_SYMBOL, first_symbols, token_bytes
 from trust.errors import UserMistake
 

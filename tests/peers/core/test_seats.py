@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peers.core.others.seats import MAX_STANDINGS, Seats
+from peers.core.others.standing.seats import MAX_STANDINGS, Seats
 
 
 def test_a_peer_that_was_never_measured_has_no_standing_and_takes_no_memory() -> None:

@@ -12,7 +12,7 @@ from peers.home.settings import write_config
 from trust.errors import UserMistake
 from trust.rows.config import Reduction
 from trust.rows.rows import TrustConfig
-from wire.packing import Packing
+from wire.updates.packing import Packing
 
 
 @pytest.mark.parametrize(

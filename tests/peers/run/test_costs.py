@@ -10,7 +10,7 @@ from gossipllm.device.energy import EnergyMeter
 from gossipllm.device.measured import NotMeasuredError
 from peers.net.host import NetworkTraffic
 from peers.run.costs import LOOK_EVERY_S, CostMeter, LearnerUse
-from peers.run.output import TerminalLines
+from peers.run.printing.output import TerminalLines
 from support.records import round_of
 from trust.record.cost import Cost
 from trust.record.history import Round

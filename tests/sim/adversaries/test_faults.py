@@ -11,12 +11,12 @@ from gossipllm.learning.jobs.jobs import last_logits_of
 from gossipllm.text.windows import Splits
 from sim.adversaries.fault import Scene
 from sim.adversaries.faults.backdoor import Backdoor, target, triggered
-from sim.adversaries.faults.free_rider import StaleFreeRider
+from sim.adversaries.faults.idle.free_rider import StaleFreeRider
 from sim.adversaries.faults.label_flip import LabelFlip
 from sim.adversaries.table import ADVERSARIES
 from sim.adversaries.workshop import Workshop, averaged, distance
 from support.adversaries import CONFIG, Answers, MakeScene, products, sent, splits
-from wire.logits import RowsShape
+from wire.predictions.logits import RowsShape
 
 ROUNDING = 1 / 128
 """Relative error of a number in bfloat16, at most."""

@@ -12,7 +12,7 @@ from sim.world.trace import Happened
 from wire.codec import encode_announcement
 from wire.digest import NO_DIGEST, Content
 from wire.messages import Announcement, BlobRef, network_id
-from wire.units import Offer
+from wire.updates.units import Offer
 
 HONEST = ToyKeys.of("honest")
 MINE = ToyKeys.of("mine")

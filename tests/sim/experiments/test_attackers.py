@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from gossipllm.config import ReferenceConfig, TrainingConfig
-from gossipllm.text.partitions import PartitionConfig
+from gossipllm.text.dealing.partitions import PartitionConfig
 from gossipllm.work import Trained
 from peers.core.config import RoundConfig
 from peers.core.events import Connected, Heard, Pulled

@@ -9,7 +9,7 @@ import pytest
 
 from gossipllm.config import EMBEDDED
 from gossipllm.model.loading.models import load_tokenizer
-from gossipllm.text.partitions import Share
+from gossipllm.text.dealing.partitions import Share
 from gossipllm.text.windows import Splits, cut, tokenise
 from sim.experiments.retokenised import retokenised
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from gossipllm.config import AdapterConfig, HeadsConfig, LayersConfig, ReferenceConfig, TrainingConfig
-from gossipllm.text.partitions import PartitionConfig
+from gossipllm.text.dealing.partitions import PartitionConfig
 from peers.core.config import RoundConfig
 from sim.experiments.results import RunWriter, configurations, finished_run, results_digest
 from sim.experiments.run import Outcome, simulate

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gossipllm.config import ReferenceConfig, TrainingConfig
-from gossipllm.text.partitions import PartitionConfig
+from gossipllm.text.dealing.partitions import PartitionConfig
 from peers.core.config import RoundConfig
 from peers.core.plateau import NEVER_SETTLES, SettleConfig
 from sim.experiments.run import Outcome, simulate

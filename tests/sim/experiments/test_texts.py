@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerFast
 
 from gossipllm.base import model_folder
 from gossipllm.base.making.vocabulary import load_tokenizer
-from gossipllm.text.categories import Category, Tokens
-from gossipllm.text.partitions import PartitionConfig
+from gossipllm.text.dealing.categories import Category, Tokens
+from gossipllm.text.dealing.partitions import PartitionConfig
 from sim.experiments.texts import are_samples, category_names, check_sources, load_categories
 from trust.errors import UserMistake
 

@@ -11,8 +11,8 @@ import torch
 
 from gossipllm.config import LearnerConfig, ReferenceConfig, TrainingConfig
 from gossipllm.learning.learner_pool import LearnerPool
-from gossipllm.text.bits import bits_per_byte
-from gossipllm.text.partitions import PartitionConfig
+from gossipllm.text.dealing.partitions import PartitionConfig
+from gossipllm.text.in_bytes.bits import bits_per_byte
 from peers.core.config import RoundConfig
 from sim.adversaries.config import AttackConfig
 from sim.experiments.configurations import learner_config

@@ -20,10 +20,10 @@ from peers.core.events import PeerId
 from peers.core.others import inbox
 from peers.core.others.admission import Keys, Ledger, Rejected
 from peers.core.others.blobs.pulls import Fetch, Pulls
-from peers.core.others.budgets import Meter
-from peers.core.others.greetings import Greetings
+from peers.core.others.connected.greetings import Greetings
+from peers.core.others.connected.relation import Relations
 from peers.core.others.inbox import Inbox, ReceivedAnnouncement
-from peers.core.others.relation import Relations
+from peers.core.others.standing.budgets import Meter
 from peers.core.round import advancing, ending, gathering, records
 from peers.core.round.decision import deciding
 from peers.core.round.decision.choosing import Choice
@@ -40,14 +40,14 @@ from sim.exploration.plan import Plan
 from sim.toy.units import SCHEMAS
 from sim.world import world
 from sim.world.conditions import TopologyConfig
-from sim.world.line import Line
+from sim.world.links.line import Line
 from support.explored import plan_of, violated, with_bases, with_settling, with_strategy
 from trust.record.history import Relation, Round
 from trust.rows.bounds import Row
 from trust.rows.rows import Candidate, Neighbour, TrustConfig
 from wire.codec import Frame
 from wire.digest import Content
-from wire.packed_updates import unpack_update
+from wire.updates.packed_updates import unpack_update
 
 CRASHES = [
     Crash(peer=1, at_s=at_s, until_s=at_s + 0.2, damages=False, clock_jumps_s=0.0)

@@ -22,7 +22,7 @@ from trust.record.history import Refusal
 from wire.codec import decode_announcement, encode_announcement, encode_reply
 from wire.digest import NO_DIGEST, Content
 from wire.messages import Announcement, BlobRef, ContextRef, Reply, ShareRef, network_id
-from wire.units import Offer
+from wire.updates.units import Offer
 
 NET = network_id("gossipllm", fingerprints().reference)
 

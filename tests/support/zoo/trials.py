@@ -40,7 +40,7 @@ from gossipllm.work import Merge, Merged, Open, Opened, Request, Train, Trained,
 from support.progress import silent
 from support.zoo.folders import TEXT
 from trust.errors import UserMistake
-from wire.units import Schema
+from wire.updates.units import Schema
 
 TOKENS: Final = torch.arange(2 * 24).view(2, 24) * 7 % 300 + 4
 FLOAT32: Final = 2e-4

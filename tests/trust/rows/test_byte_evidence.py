@@ -7,7 +7,7 @@ import pytest
 
 from trust.rows.byte_evidence import across_tokenizers, byte_distance, span_distance
 from trust.rows.evidence import Distance
-from wire.byte_rows import ByteRows
+from wire.predictions.byte_rows import ByteRows
 
 
 def rows(at: list[int], chances: list[float], spans: list[float] | None = None) -> ByteRows:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trust.rows.importance import combined
-from trust.rows.ownership import CAPACITY_TIMES, kept, owned, owners
 from trust.rows.priors import OWN_TIMES, Counts, believed, token_shares
+from trust.rows.units.importance import combined
+from trust.rows.units.ownership import CAPACITY_TIMES, kept, owned, owners
 
 UNITS = [f"head {n}" for n in range(24)]
 HONEST: dict[str, float] = dict.fromkeys(("ann", "ben", "cy", "dan"), 100.0)

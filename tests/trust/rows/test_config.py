@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from trust.rows.baselines.fixed import fixed_shares
 from trust.rows.config import TrustConfig, alpha_of, evidence_of
 from trust.rows.evidence_kinds import Evidence
-from trust.rows.fixed import fixed_shares
 from trust.rows.strategies import Form
 
 

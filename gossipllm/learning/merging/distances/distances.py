@@ -27,6 +27,14 @@ from gossipllm.learning.merging.updates import Update
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from gossipllm.text.windows import Windows
+from trust.rows.baselines.fomo import progress_distance
+from trust.rows.baselines.published import (
+    logit_distance,
+    parameter_distance,
+    perplexity_distance,
+    row_cosine_distance,
+)
+from trust.rows.baselines.robust import relative_distance
 from trust.rows.evidence import (
     Distance,
     Predictions,
@@ -34,12 +42,9 @@ from trust.rows.evidence import (
     validation_distance,
     weight_distance,
 )
-from trust.rows.fomo import progress_distance
-from trust.rows.published import logit_distance, parameter_distance, perplexity_distance, row_cosine_distance
-from trust.rows.robust import relative_distance
 from wire.errors import WireError
 from wire.floats import F32
-from wire.logits import LogitRows, SparseRows
+from wire.predictions.logits import LogitRows, SparseRows
 
 Blob: TypeAlias = SparseRows | LogitRows
 

@@ -16,7 +16,7 @@ from gossipllm.learning.merging.distances.twins import NEGLIGIBLE, SELF, least_s
 from gossipllm.learning.merging.products.inner_products import OfferedPieces, inner_products
 from gossipllm.learning.merging.updates import Update
 from trust.rows.evidence import prediction_distance
-from wire.logits import LogitRows, SparseRows
+from wire.predictions.logits import LogitRows, SparseRows
 
 NEAR_PREDICTIONS: Final = 1e-3
 """Mean total variation below which predictions are nearly identical: what rounding to bfloat16 does to them. Honest

@@ -28,7 +28,7 @@ from gossipllm.work import PushedShare
 from wire.digest import Content
 from wire.errors import WireError
 from wire.floats import F32
-from wire.tensors import Layout
+from wire.updates.tensors import Layout
 
 F64 = NDArray[np.float64]
 

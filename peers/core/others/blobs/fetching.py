@@ -20,9 +20,9 @@ from peers.core.others.blobs.holders import Holders
 from peers.core.others.blobs.pulls import BAD_PACKING_FINE, ContentFault, Fetch, PackedForm, Pulls
 from peers.core.others.blobs.shares import ArrivedShares
 from peers.core.others.blobs.showing import Showing
-from peers.core.others.budgets import FETCHES_OF_AUTHOR
-from peers.core.others.complaints import Complaints
 from peers.core.others.inbox import Inbox, Kind, ReceivedAnnouncement
+from peers.core.others.standing.budgets import FETCHES_OF_AUTHOR
+from peers.core.others.standing.complaints import Complaints
 from peers.core.terms import Terms
 from wire.digest import NO_DIGEST, Content
 from wire.errors import WireError

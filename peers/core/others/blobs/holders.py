@@ -17,9 +17,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from peers.core.events import PeerId
-from peers.core.others.connected_peers import ConnectedPeers
+from peers.core.others.connected.connected_peers import ConnectedPeers
+from peers.core.others.connected.relation import OWN_FIELDS, mismatch
 from peers.core.others.inbox import Inbox, Kind, ReceivedAnnouncement
-from peers.core.others.relation import OWN_FIELDS, mismatch
 from wire.holders import MAX_HOLDS, decode_holds, encode_holds, prefix_of
 from wire.messages import Announcement
 

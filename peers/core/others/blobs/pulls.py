@@ -17,13 +17,13 @@ from peers.core.events import PeerId
 from peers.core.others.inbox import Kind, ReceivedAnnouncement
 from peers.core.terms import Terms
 from wire.bounded import BoundedDict
-from wire.byte_rows import decode_byte_rows
 from wire.digest import Content
 from wire.errors import WireError
-from wire.logits import check_evidence
 from wire.messages import Announcement, BlobRef
-from wire.packed_updates import unpack_update
-from wire.units import check_offered, offer_of
+from wire.predictions.byte_rows import decode_byte_rows
+from wire.predictions.logits import check_evidence
+from wire.updates.packed_updates import unpack_update
+from wire.updates.units import check_offered, offer_of
 
 MAX_RMS = 1e4
 """Largest root mean square of a tensor. Guess: factors of LoRA that still train stay below 10. No other peer's numbers

@@ -10,7 +10,7 @@ from typing import Final
 
 from peers.core.effects import Log
 from peers.core.events import PeerId
-from peers.core.others.complaints import REPORT_AGAIN_S
+from peers.core.others.standing.complaints import REPORT_AGAIN_S
 from peers.core.round.learner_supervision import note
 from trust.names import escaped
 from trust.record.history import Round, Seen

@@ -12,7 +12,7 @@ from peers.core.config import CoreConfig
 from peers.core.course import Course
 from peers.core.effects import Log
 from peers.core.events import PeerId
-from peers.core.others.seats import Seats
+from peers.core.others.standing.seats import Seats
 from peers.core.round.learner_supervision import note
 
 

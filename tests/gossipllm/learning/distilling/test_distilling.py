@@ -28,8 +28,8 @@ from gossipllm.text.windows import bearing
 from gossipllm.work import Lesson, Merge, Merged, Open, Train, Trained, Work
 from support.progress import silent
 from wire.digest import Content
-from wire.logits import SparseRows, decode_rows, encode_rows
-from wire.units import encode_offered
+from wire.predictions.logits import SparseRows, decode_rows, encode_rows
+from wire.updates.units import encode_offered
 
 Config = Callable[..., LearnerConfig]
 STEPS = 8

@@ -17,8 +17,8 @@ from gossipllm.learning.learner_pool import answer
 from gossipllm.work import Lesson, Merge, Merged, Open, Train, Trained, Work
 from support.progress import silent
 from trust.record.history import Distilled
-from wire.byte_rows import encode_byte_rows
 from wire.digest import Content
+from wire.predictions.byte_rows import encode_byte_rows
 
 Config = Callable[..., LearnerConfig]
 STEPS = 12

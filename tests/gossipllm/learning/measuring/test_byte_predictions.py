@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from gossipllm.learning.jobs.next_bytes import placed
-from gossipllm.learning.passes.byte_predictions import byte_predictions, symbol_probabilities
-from gossipllm.text.byte_positions import BytePositions
+from gossipllm.learning.passes.predicting.byte_predictions import byte_predictions, symbol_probabilities
+from gossipllm.text.in_bytes.positions import BytePositions
 from gossipllm.text.vocabulary import NO_SYMBOL, first_symbols
-from wire.byte_rows import ByteShape
+from wire.predictions.byte_rows import ByteShape
 
 TOKENS = [b"a", b"ab", b" a", b" ", None, b"b", b" ab", b"\xc3\xa9"]
 

@@ -11,8 +11,8 @@ from gossipllm.config import LearnerConfig, ReferenceConfig
 from gossipllm.learning.learner import Learner
 from gossipllm.work import Declined, Opened, Train, Trained, Weigh, Weighed
 from support.learners import ask, introduced
-from wire.byte_rows import ByteShape, decode_byte_rows
 from wire.digest import Content
+from wire.predictions.byte_rows import ByteShape, decode_byte_rows
 
 Config = Callable[..., LearnerConfig]
 

@@ -36,9 +36,9 @@ from gossipllm.work import (
 )
 from support.progress import silent
 from wire.digest import Content
-from wire.logits import SparseRows, encode_rows
-from wire.packing import FINENESS, Packing
-from wire.units import decode_offered, encode_offered
+from wire.predictions.logits import SparseRows, encode_rows
+from wire.updates.packing import FINENESS, Packing
+from wire.updates.units import decode_offered, encode_offered
 
 Config = Callable[..., LearnerConfig]
 

@@ -15,8 +15,8 @@ from gossipllm.learning.merging.updates import UpdateFormat
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from wire.digest import NO_DIGEST
-from wire.packed_updates import unpack_update
-from wire.packing import FINENESS, Packing
+from wire.updates.packed_updates import unpack_update
+from wire.updates.packing import FINENESS, Packing
 
 Shape = Callable[..., Blueprint]
 Draw = Callable[..., State]

@@ -16,7 +16,7 @@ from gossipllm.learning.merging.updates import UpdateFormat
 from gossipllm.model.adapter.blueprint import Blueprint
 from gossipllm.model.adapter.names import State
 from wire.errors import WireError
-from wire.units import offer_of
+from wire.updates.units import offer_of
 
 Shape = Callable[..., Blueprint]
 Draw = Callable[..., State]

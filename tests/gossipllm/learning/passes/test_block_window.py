@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from gossipllm.config import AdapterConfig, LayersConfig, LearnerConfig
 from gossipllm.learning.passes.block_window import block_window_count
-from gossipllm.learning.passes.step_memory import step_bytes
+from gossipllm.learning.passes.memory.step_memory import step_bytes
 from gossipllm.model.adapter.placement import attach
 from gossipllm.model.loading.models import Base
 from trust.errors import UserMistake

@@ -18,7 +18,7 @@ from gossipllm.learning.jobs.teachers import Teacher
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.model.loading.models import load_base
 from support.adapters import adapter_config
-from wire.logits import RowsShape, SparseRows
+from wire.predictions.logits import RowsShape, SparseRows
 
 Folder = Callable[[str], Path]
 CONFIG = TrainingConfig(batch_windows=4, learning_rate=1e-2, warmup_steps=0)

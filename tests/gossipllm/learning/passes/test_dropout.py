@@ -15,7 +15,7 @@ from gossipllm.learning.jobs.batches import batches
 from gossipllm.learning.jobs.jobs import ContextModel, LossJob, ProbeJob, StepsDone, StepsJob
 from gossipllm.learning.jobs.moments import Moments
 from gossipllm.learning.passes.fleet import Fleet
-from gossipllm.learning.passes.step_memory import step_bytes
+from gossipllm.learning.passes.memory.step_memory import step_bytes
 from gossipllm.model.contexts.config import BlockWindow
 from gossipllm.model.loading.models import load_base
 from gossipllm.work import Trained

@@ -19,7 +19,7 @@ from gossipllm.learning.passes import fleet as fleet_module
 from gossipllm.learning.passes.fleet import Fleet
 from gossipllm.model.loading.models import load_base
 from support.progress import silent
-from wire.logits import RowsShape
+from wire.predictions.logits import RowsShape
 
 Folder = Callable[[str], Path]
 ADAPTER = AdapterConfig(rank=4, alpha=8.0)

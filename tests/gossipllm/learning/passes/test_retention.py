@@ -21,7 +21,7 @@ from gossipllm.model.adapter.names import A, B, State
 from gossipllm.model.loading.models import load_base
 from support.adapters import adapter_config
 from trust.rows.evidence import prediction_distance
-from wire.logits import RowsShape, SparseRows
+from wire.predictions.logits import RowsShape, SparseRows
 
 CONFIG = TrainingConfig(batch_windows=4, learning_rate=1e-2, warmup_steps=0)
 LENGTH, STEPS = 8, 12

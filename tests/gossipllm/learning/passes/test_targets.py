@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from gossipllm.learning.jobs.teachers import Teacher
-from gossipllm.learning.passes.byte_predictions import symbol_probabilities
+from gossipllm.learning.passes.predicting.byte_predictions import symbol_probabilities
 from gossipllm.learning.passes.targets import MOST_CHANGE, Targets, aims, divergences
 from gossipllm.text.vocabulary import NO_SYMBOL
-from wire.logits import SparseRows
+from wire.predictions.logits import SparseRows
 
 ROWS, VOCABULARY = 5, 12
 SYMBOLS = np.array([97, 97, 98, 32, 256 + 97, 256 + 97, 98, 99, NO_SYMBOL, 100, 100, 101], np.int64)

@@ -20,7 +20,7 @@ from gossipllm.config import (
     TrainingConfig,
 )
 from gossipllm.learning.passes.engine import Engine, PassCounter, Slopes
-from gossipllm.learning.passes.step_memory import step_memory
+from gossipllm.learning.passes.memory.step_memory import step_memory
 from gossipllm.learning.preflight.account import PEFT_TAKES
 from gossipllm.learning.preflight.model import account_of, examined, home_bytes, update_bytes
 from gossipllm.learning.shared_model import load_shared_model

@@ -27,7 +27,7 @@ from support.adapters import AdapterOptions
 from support.tensors import seed_torch
 from trust.errors import UserMistake
 from wire.errors import WireError
-from wire.units import RANK
+from wire.updates.units import RANK
 
 SIZES: dict[str, Any] = {
     "vocab_size": 32,

@@ -23,7 +23,7 @@ from gossipllm.model.blocks import blocks_name, final_norm_of, own_head_of
 from gossipllm.model.loading.models import load_base
 from support.adapters import AdapterOptions, adapter_config
 from trust.errors import UserMistake
-from wire.tensors import Layout, TensorSpec
+from wire.updates.tensors import Layout, TensorSpec
 
 Folder = Callable[[str], Path]
 
@@ -51,7 +51,8 @@ def count_of(model: PreTrainedModel, wanted: Callable[[str], bool]) -> int:
 
 def test_every_process_draws_the_same_initial_a() -> None:
     script = (
-        "from gossipllm.model.adapter.initial import initial_state; from wire.tensors import Layout, TensorSpec;"
+        "from gossipllm.model.adapter.initial import initial_state;"
+        "from wire.updates.tensors import Layout, TensorSpec;"
         "state = initial_state(Layout((TensorSpec('m.lora_A', (4, 32)),)), 'seed');"
         "print(state['m.lora_A'].tobytes().hex())"
     )

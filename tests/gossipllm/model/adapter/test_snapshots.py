@@ -18,7 +18,7 @@ from gossipllm.model.adapter.snapshots import (
     encode_snapshot,
 )
 from trust.errors import UserMistake
-from wire.tensors import Layout, TensorSpec
+from wire.updates.tensors import Layout, TensorSpec
 
 LAYOUT = Layout((TensorSpec("m.lora_A", (2, 3)), TensorSpec("m.lora_B", (4, 2))))
 A, B = np.arange(6, dtype=np.float32).reshape(2, 3), np.ones((4, 2), np.float32)

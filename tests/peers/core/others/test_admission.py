@@ -16,7 +16,7 @@ from peers.core.others.admission import (
     Ledger,
     Rejected,
 )
-from peers.core.others.budgets import ANNOUNCEMENTS_OF_AUTHOR
+from peers.core.others.standing.budgets import ANNOUNCEMENTS_OF_AUTHOR
 from peers.identity import Identity
 from peers.run.command import DeviceKeys
 from sim.toy.learner import fingerprints
@@ -25,7 +25,7 @@ from support.core_bench import RemotePeer
 from support.ledgers import ME
 from wire.codec import decode_announcement
 from wire.messages import MAX_BLOB_BYTES, BlobRef
-from wire.units import Offer
+from wire.updates.units import Offer
 
 
 def test_a_first_announcement_is_accepted_in_the_name_of_its_author(

@@ -20,7 +20,7 @@ from sim.toy.units import SCHEMAS, Form
 from support.core_bench import RemotePeer
 from support.ledgers import ME, ledger_of
 from wire.messages import BlobRef, ShareRef, network_id
-from wire.units import Offer
+from wire.updates.units import Offer
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from peers.core.events import (
     Started,
     Woke,
 )
-from peers.core.others.budgets import GREETINGS_OF_PEER, GREETINGS_OF_SOURCE
+from peers.core.others.standing.budgets import GREETINGS_OF_PEER, GREETINGS_OF_SOURCE
 from peers.core.round.stages import Gathering, Saving
 from sim.toy.learner import EVIDENCE, fingerprints
 from support.core_bench import NET, Bench, RemotePeer

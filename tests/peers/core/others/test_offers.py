@@ -22,7 +22,7 @@ from wire.codec import decode_announcement
 from wire.digest import Content
 from wire.importance import decode_importance
 from wire.messages import Announcement, BlobRef, network_id
-from wire.units import Offer
+from wire.updates.units import Offer
 
 
 class Other:

@@ -6,7 +6,8 @@ import pytest
 
 from peers.core.effects import Drop, Verdict
 from peers.core.events import Connected, Heard, Misbehaved, Replied
-from peers.core.others.budgets import (
+from peers.core.others.inbox import MAX_AUTHORS as MAX_IN_INBOX
+from peers.core.others.standing.budgets import (
     ANNOUNCEMENTS_OF_SOURCE,
     BAD_CONTENT_OF_SOURCE,
     NEW_AUTHORS,
@@ -14,7 +15,6 @@ from peers.core.others.budgets import (
     NEW_AUTHORS_OF_SOURCE,
     Budget,
 )
-from peers.core.others.inbox import MAX_AUTHORS as MAX_IN_INBOX
 from sim.toy.learner import EVIDENCE, fingerprints
 from sim.world.keys import ToyKeys
 from support.core_bench import NET, Bench, RemotePeer

@@ -22,8 +22,8 @@ from peers.core.terms import Terms
 from sim.toy.learner import ToyLearner
 from sim.toy.units import context_key
 from support.core_bench import RemotePeer
-from trust.rows.importance import Softmax
-from trust.rows.ownership import owned
+from trust.rows.units.importance import Softmax
+from trust.rows.units.ownership import owned
 from wire.codec import decode_announcement
 from wire.importance import encode_importance
 

@@ -12,7 +12,7 @@ import torch
 
 from gossipllm.config import AdapterConfig, ReferenceConfig, TrainingConfig
 from gossipllm.learning.learner_pool import LearnerPool
-from gossipllm.text.partitions import PartitionConfig, Share
+from gossipllm.text.dealing.partitions import PartitionConfig, Share
 from peers.core.config import RoundConfig
 from sim.experiments.configurations import learner_config
 from sim.experiments.measuring.best_states import averages_iterates

@@ -19,7 +19,7 @@ from gossipllm.text.windows import Splits, load_splits
 from gossipllm.work import Absorb, Merged, Open, Opened, PushedShare, Train, Trained
 from support.progress import silent
 from wire.digest import Content
-from wire.tensors import Layout, TensorSpec
+from wire.updates.tensors import Layout, TensorSpec
 
 Config = Callable[..., LearnerConfig]
 NAMES = ("ada", "bo", "cy")

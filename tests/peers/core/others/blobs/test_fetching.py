@@ -6,7 +6,7 @@ from peers.core.config import NO_DEFENCE
 from peers.core.effects import Drop, Pull, Verdict
 from peers.core.events import Comparing, Connected, Heard, NotPulled, Pulled, Woke
 from peers.core.others.blobs.pulls import MAX_OPEN
-from peers.core.others.budgets import FETCHES_OF_AUTHOR
+from peers.core.others.standing.budgets import FETCHES_OF_AUTHOR
 from support.core_bench import Bench, RemotePeer, update_of
 from support.effects import every, only, refusals, round_record, verdict
 from support.running_core import neighbourhood

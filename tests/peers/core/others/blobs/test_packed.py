@@ -15,8 +15,8 @@ from support.effects import every, only, refusals, verdict
 from support.running_core import neighbourhood
 from wire.digest import NO_DIGEST, Content
 from wire.messages import BlobRef, PackedRef
-from wire.packed_updates import pack_update
-from wire.packing import OnSteps
+from wire.updates.packed_updates import pack_update
+from wire.updates.packing import OnSteps
 
 FIRST, SECOND, THIRD = (update_of([1.0, 0.5, 0.0, number / 4]) for number in range(3))
 

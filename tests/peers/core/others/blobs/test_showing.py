@@ -27,7 +27,7 @@ from support.effects import every, only, refusals, requests, round_record
 from support.running_core import neighbourhood
 from wire.codec import decode_announcement
 from wire.digest import Content
-from wire.logits import SparseRows, encode_rows
+from wire.predictions.logits import SparseRows, encode_rows
 
 _numbers = itertools.count(1)
 

@@ -23,7 +23,7 @@ from trust.rows.certainty import Merits
 from trust.rows.rows import TrustConfig, evidence_of
 from trust.rows.strategies import Form
 from wire.digest import Content
-from wire.logits import LogitRows, RowsShape, encode_logits
+from wire.predictions.logits import LogitRows, RowsShape, encode_logits
 
 Effects: TypeAlias = list[Effect]
 People: TypeAlias = tuple[RemotePeer, RemotePeer]

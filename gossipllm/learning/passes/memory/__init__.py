@@ -1,0 +1,1 @@
+"""The memory that a pass takes, estimated before it starts."""

@@ -1,0 +1,1 @@
+"""Passes that predict, tokens or bytes."""

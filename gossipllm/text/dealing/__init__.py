@@ -1,0 +1,1 @@
+"""Deals text to peers: by category, mixture, Dirichlet, length or evenly."""

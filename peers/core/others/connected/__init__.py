@@ -1,0 +1,1 @@
+"""Who is connected, and how their models relate to this peer's."""

@@ -1,0 +1,1 @@
+"""What a peer grants to others: places, budgets, scores and fines."""

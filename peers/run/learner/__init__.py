@@ -1,0 +1,1 @@
+"""The learner's process, as its peer starts, feeds and watches it."""

@@ -1,0 +1,1 @@
+"""Attackers that publish what cost them no training."""

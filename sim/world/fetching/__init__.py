@@ -1,0 +1,1 @@
+"""How simulated peers fetch blobs and repair what they missed."""

@@ -1,0 +1,1 @@
+"""Which units of a model a peer trains: layers by importance, heads by owner."""

@@ -1,0 +1,1 @@
+"""Updates as bytes: the tensors of units, whole or packed against an earlier update."""
