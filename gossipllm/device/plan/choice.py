@@ -80,9 +80,11 @@ def chosen(keys: tuple[str, ...], device: Device, work: Work, training: Training
         step_s = device.pace.step_s(windows * window, windows * window)
         exchange_s = device.other_s + work.neighbours * work.update_bytes / device.link_bytes_s
         settings[STEPS] = steps_of(exchange_s, step_s, windows, work)
+    fixed_ms = 1e3 * device.pace.fixed_s
+    besides = f" and a pass {fixed_ms:,.0f} ms besides" if fixed_ms >= 0.5 else ""
     why = (
-        f"a pass takes {1e3 * device.pace.fixed_s:,.0f} ms and {1e3 * device.pace.token_s:,.2g} ms a token on "
-        f"{device.name}; gradient noise of {work.law.noise_tokens:,.0f} tokens; {work.text_tokens:,} to train on"
+        f"a token takes {1e3 * device.pace.token_s:,.2g} ms{besides} on {device.name}; "
+        f"gradient noise of {work.law.noise_tokens:,.0f} tokens; {work.text_tokens:,} to train on"
     )
     return Chosen(settings=settings, why=why)
 
