@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
@@ -35,10 +36,14 @@ class Shown(Protocol):
 
 def draw(found: Sequence[Shown], path: Path) -> None:
     axes_found = list(dict.fromkeys(one.axis for one in found))
-    figure = Figure(figsize=(3.4 * len(axes_found), 3.2), layout="constrained")
+    columns = min(2, len(axes_found))
+    rows = math.ceil(len(axes_found) / columns)
+    figure = Figure(figsize=(3.6 * columns, 2.8 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    panels: list[Axes] = list(figure.subplots(1, len(axes_found), squeeze=False, sharey=True).flat)
-    for panel, axis in zip(panels, axes_found, strict=True):
+    panels: list[Axes] = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
+    for panel in panels[len(axes_found) :]:
+        panel.remove()
+    for panel, axis in zip(panels, axes_found, strict=False):
         shown = [one for one in found if one.axis == axis]
         values = [one.value for one in shown]
         gains = [-100 * one.gain.change.value for one in shown]
@@ -53,7 +58,7 @@ def draw(found: Sequence[Shown], path: Path) -> None:
         panel.set_xlabel(LABELS[axis], fontsize=9)
         panel.grid(color="#e5e7eb", linewidth=0.7)
         panel.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("less perplexity than the best alone, %", fontsize=9)
+    figure.supylabel("less perplexity than the best alone, %", fontsize=9)
     figure.savefig(path, format="png", dpi=150)
 
 
