@@ -122,20 +122,20 @@ def test_a_context_that_is_none_is_not_used_and_stops_nobody(config: Config, poo
     assert done.context_refused
 
 
-@pytest.mark.parametrize(("near", "says"), [(0.0, "nats from the base"), (9.0, "training diverged")])
+@pytest.mark.parametrize(("passes", "says"), [(False, "nats from the base"), (True, "training diverged")])
 def test_a_context_of_wild_numbers_stops_nobody(
-    config: Config, monkeypatch: pytest.MonkeyPatch, near: float, says: str, pools: Any
+    config: Config, monkeypatch: pytest.MonkeyPatch, passes: bool, says: str, pools: Any
 ) -> None:
-    """It is told by what it predicts, or, where it predicts well, by gradients that are no numbers."""
-    monkeypatch.setattr(contexts, "NEAR_NATS", near)
+    """It is told by what it predicts, or, where that passes, by steps that give no numbers."""
+    if passes:
+        monkeypatch.setattr(contexts, "fidelity", lambda *_: 0.0)
     layers = LayersConfig(count=1, context="distil", distil_steps=1, ratio=1.0)
     pool, maker, reply = pools.pool_of(config(layers=layers))
     made = pools.train(pool, maker, units=pools.layer_units(reply, 0)).contexts[0].content.data
     head = 8 + int.from_bytes(made[:8], "little")
-    wild = made[:head] + b"\x80\x42" * ((len(made) - head) // 2)
-    # A fused norm takes lengths that overflow in a plain one, and its gradients are numbers.
-    training = TrainingConfig(batch_windows=4, arithmetic="plain")
-    fetching, fetcher, _ = pools.pool_of(config(layers=replace(layers, contexts="fetch"), training=training))
+    # 2 ** 101 in bfloat16: no processor's order of sums keeps its products finite.
+    wild = made[:head] + b"\x00\x72" * ((len(made) - head) // 2)
+    fetching, fetcher, _ = pools.pool_of(config(layers=replace(layers, contexts="fetch")))
 
     done = pools.train(fetching, fetcher, units=pools.layer_units(reply, 0), context=Content.of(wild))
 

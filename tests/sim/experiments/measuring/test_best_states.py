@@ -95,11 +95,12 @@ def test_a_course_counts_tokens_bytes_and_time(runs: dict[str, RunMetrics]) -> N
 
 
 def test_a_run_ends_once_no_peer_becomes_better() -> None:
-    harmful = replace(SMALL.training, learning_rate=0.5)
-    hopeless = replace(SMALL, training=harmful, patience=2, round=replace(SMALL.round, rounds=40))
+    # A large rate finds a better state by chance now and then; one that float32 cannot see never does.
+    still = replace(SMALL.training, learning_rate=1e-12)
+    hopeless = replace(SMALL, training=still, patience=2, round=replace(SMALL.round, rounds=40))
     metrics = simulate(hopeless, "local", 0).metrics
     assert metrics.finished
-    assert max(peer.rounds for peer in metrics.peers) < 20
+    assert max(peer.rounds for peer in metrics.peers) < 5
 
 
 # -- what a method changes --------------------------------------------------------------------------
