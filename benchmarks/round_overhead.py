@@ -193,7 +193,7 @@ async def _gossip_peer(
         ),
         trust=TrustConfig(strategy="uniform"),
     )
-    watcher = _Watcher()
+    watcher = _Watcher(options.rounds + 1)
     learning = _ReadyLearner(index, options, lambda: len(network.neighbours()) == options.peers - 1, watcher)
     keeper = NoDisk() if options.no_disk else StateStore(folder / f"state{index}")
     driver = Driver(
@@ -206,8 +206,7 @@ async def _gossip_peer(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(driver.run, network)
             with trio.fail_after(120):
-                while len(watcher.merged_at) < options.rounds + 1:  # noqa: ASYNC110
-                    await trio.sleep(0.01)
+                await watcher.done.wait()
             pipe.send(watcher.result(began))
             # The other peers may still be pulling our last update.
             await trio.to_thread.run_sync(pipe.recv)
@@ -217,7 +216,10 @@ async def _gossip_peer(
 class _Watcher:
     """Notes when merges end, the processor time by then, and how long the core says each phase took."""
 
-    def __init__(self) -> None:
+    def __init__(self, rounds: int) -> None:
+        self.done = trio.Event()
+        """So many rounds are over."""
+        self._rounds = rounds
         self.merged_at: list[float] = []
         self.cpu_s: list[float] = []
         self.gather_s: list[float] = []
@@ -230,6 +232,8 @@ class _Watcher:
             self.merged_at.append(time.perf_counter())
             self.cpu_s.append(time.process_time())
             self.gather_s.append(record.gather_s)
+            if len(self.merged_at) == self._rounds:
+                self.done.set()
 
     def progress(self, progress: Any) -> None:
         """The stand-in reports none."""
@@ -261,6 +265,8 @@ class _ReadyLearner:
         rng = np.random.default_rng(index)
         shape = (options.rounds + 1, options.parameters)
         self._updates = rng.standard_normal(shape, dtype=np.float32)
+        self._term = np.empty(self._updates.shape[1:], np.float32)
+        """Where a product stands for a moment; a new array each time costs more than the product."""
         self._schema = Schema((Unit("w", 0, (("w", self._updates.shape[1:]),)),), "f32")
 
     def ask(self, request: Any) -> None:
@@ -324,7 +330,8 @@ class _ReadyLearner:
             case work.Merge():
                 merged = self._own * np.float32(request.row[0])
                 for weight, update in zip(request.row[1:], request.updates, strict=True):
-                    merged += np.float32(weight) * decode_offered(update.data, self._schema)[1]["w"]
+                    theirs = decode_offered(update.data, self._schema)[1]["w"]
+                    merged += np.multiply(theirs, np.float32(weight), out=self._term)
                 if len(request.updates) == self._others:
                     self._watcher.whole_rounds.add(self._round)
                 return work.Merged(

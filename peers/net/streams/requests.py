@@ -14,6 +14,8 @@ from typing import Final
 import trio
 from libp2p.abc import IHost, INetStream
 from libp2p.custom_types import TProtocol
+from libp2p.protocol_muxer.multiselect_client import MULTISELECT_PROTOCOL_ID
+from libp2p.utils import encode_delim
 
 from peers.net.host import PeerId, Unreachable
 from peers.net.limits.buckets import PeerBuckets
@@ -52,9 +54,20 @@ class RequestStreams:
         if not self._connections.is_connected(peer):
             raise Unreachable(f"{peer} is not connected")
         try:
-            return await self._host.new_stream(raw_id(peer), [TProtocol(protocol)])
+            stream = await self._host.get_network().new_stream(raw_id(peer))
         except Exception as error:  # noqa: BLE001 - the library raises half a dozen kinds
             raise Unreachable(f"{peer}: no stream ({type(error).__name__})") from None
+        agreed = False
+        try:
+            agreed = await _agreed(stream, protocol)
+        except Exception as error:  # noqa: BLE001 - as above
+            raise Unreachable(f"{peer}: no stream ({type(error).__name__})") from None
+        finally:
+            if not agreed:
+                await finish(stream, orderly=False)
+        if not agreed:
+            raise Unreachable(f"{peer} does not speak {protocol}")
+        return stream
 
     @asynccontextmanager
     async def to(self, peer: PeerId, protocol: str) -> AsyncGenerator[INetStream, None]:
@@ -95,6 +108,24 @@ class RequestStreams:
                 await finish(stream, orderly=orderly)
 
         self._host.set_stream_handler(TProtocol(protocol), handler)
+
+
+async def _agreed(stream: INetStream, protocol: str) -> bool:
+    """Whether the other end takes this protocol on the stream.
+
+    Both lines of multistream-select are sent at once, and are the answer of who agrees: one round trip, and a read for
+    all of it, where the library takes two and reads lengths byte by byte.
+    """
+    lines = encode_delim(MULTISELECT_PROTOCOL_ID.encode()) + encode_delim(protocol.encode())
+    await stream.write(lines)
+    answer = b""
+    while len(answer) < len(lines):
+        part = await stream.read(len(lines) - len(answer))
+        answer += part
+        if not part or not lines.startswith(answer):
+            return False
+    stream.set_protocol(TProtocol(protocol))
+    return True
 
 
 class RequestBudget:

@@ -1,0 +1,112 @@
+"""Streams whose readers give back the window in large pieces, and agree on a protocol in one round trip."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import cast
+from weakref import WeakSet
+
+import pytest
+import trio
+import trio.testing
+from libp2p.abc import ISecureConn
+from libp2p.peer.id import ID
+from libp2p.stream_muxer.yamux.yamux import (
+    DEFAULT_WINDOW_SIZE,
+    HEADER_SIZE,
+    TYPE_DATA,
+    YAMUX_HEADER_FORMAT,
+    YamuxStream,
+)
+
+from peers.net.host import Unreachable
+from peers.net.stack.tcp import Socket
+from peers.net.stack.yamux import BoundedYamux
+from support.live_networks import Together
+
+MUCH = 5 * DEFAULT_WINDOW_SIZE
+
+
+class End:
+    """One end of a connection in memory. `frames` are the types of what was written, but for SYN and ACK."""
+
+    def __init__(self, stream: trio.abc.Stream, *, is_initiator: bool) -> None:
+        self.is_initiator = is_initiator
+        self.frames: list[int] = []
+        self._stream = stream
+
+    async def read(self, n: int) -> bytes:
+        parts = b""
+        while len(parts) < n:
+            part = await self._stream.receive_some(n - len(parts))
+            if not part:
+                return parts
+            parts += bytes(part)
+        return parts
+
+    async def write(self, data: bytes) -> None:
+        _, kind, flags, _, _ = struct.unpack(YAMUX_HEADER_FORMAT, data[:HEADER_SIZE])
+        if not flags:
+            self.frames.append(kind)
+        await self._stream.send_all(data)
+
+
+@asynccontextmanager
+async def two_ends() -> AsyncGenerator[tuple[YamuxStream, YamuxStream, End], None]:
+    """Both ends of an open stream, and the connection of the second."""
+    near, far = trio.testing.memory_stream_pair()
+    ends = End(near, is_initiator=True), End(far, is_initiator=False)
+    asker, answerer = (BoundedYamux(cast("ISecureConn", end), ID(b"peer"), WeakSet()) for end in ends)
+    async with trio.open_nursery() as nursery:
+        for connection in (asker, answerer):
+            nursery.start_soon(connection.start)
+            await connection.event_started.wait()
+        stream = await asker.open_stream()
+        yield stream, cast("YamuxStream", await answerer.accept_stream()), ends[1]
+        nursery.cancel_scope.cancel()
+
+
+async def test_small_reads_send_nothing() -> None:
+    with trio.fail_after(5):
+        async with two_ends() as (writer, reader, end):
+            for number in range(100):
+                await writer.write(bytes([number]) * 10)
+                assert await reader.read(3) + await reader.read(7) == bytes([number]) * 10
+            assert end.frames == []
+
+
+async def test_a_long_stream_goes_on_and_its_window_stays_as_large() -> None:
+    with trio.fail_after(5):
+        async with two_ends() as (writer, reader, end), trio.open_nursery() as nursery:
+            nursery.start_soon(writer.write, bytes(MUCH))
+            got = 0
+            while got < MUCH:
+                got += len(await reader.read(10_000))
+            assert TYPE_DATA not in end.frames
+            assert len(end.frames) <= MUCH // (DEFAULT_WINDOW_SIZE // 2)
+            assert reader.recv_window <= DEFAULT_WINDOW_SIZE
+
+
+async def test_a_protocol_that_the_other_end_does_not_speak_is_told_at_once(real: Together) -> None:
+    async with real(2) as (asker, other):
+        with trio.fail_after(2), pytest.raises(Unreachable, match="does not speak /nobody/1"):
+            await asker.network._life._streams.open(other.id, "/nobody/1")
+
+
+async def test_a_pull_takes_few_writes(real: Together, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stream and the request at one end; that it is taken, its protocol, the head, the blob, the end of both."""
+    writes: list[int] = []
+    write = Socket.write
+
+    async def counted(connection: Socket, data: bytes) -> None:
+        writes.append(len(data))
+        await write(connection, data)
+
+    async with real(2) as (asker, holder):
+        digest = holder.peer.keep(b"small")
+        await trio.sleep(0.5)
+        monkeypatch.setattr(Socket, "write", counted)
+        await asker.network.pull(digest, 5, (holder.id,))
+        assert len(writes) <= 12, writes
