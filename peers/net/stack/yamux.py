@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import logging
 import struct
+from collections import deque
+from typing import cast
 from weakref import WeakSet
 
 import trio
@@ -86,9 +88,13 @@ class BoundedYamux(Yamux):
         self._records = 1
         live.add(self)
 
-    def read_in_bulk(self, stream_id: int) -> None:
-        """Allow this stream the unread bytes that a `BulkReader` grants."""
+    def read_in_bulk(self, stream_id: int) -> Pieces:
+        """Allow this stream the unread bytes that a `BulkReader` grants, and return them as they come."""
         self._bulk.add(stream_id)
+        pieces = Pieces(self.stream_buffers[stream_id]) if stream_id in self.stream_buffers else Pieces()
+        # The library needs of it what `Pieces` has.
+        self.stream_buffers[stream_id] = cast("bytearray", pieces)
+        return pieces
 
     @property
     def frame_bytes(self) -> int:
@@ -145,17 +151,18 @@ class BoundedYamux(Yamux):
             mine > share and sum(len(each.streams) for each in living) > ALL_STREAMS
         )
 
+    def _has_more_than_its_share(self, held: int, coming: int) -> bool:
+        living = self._living()
+        return (
+            held > ALL_OTHER_BYTES // max(1, len(living))
+            and sum(each.other_bytes for each in living) + coming > ALL_OTHER_BYTES
+        )
+
     async def _read_data_body(self, length: int) -> bytes:
         self._bulk &= self.stream_buffers.keys()
         held = sum(map(len, self.stream_buffers.values())) + length
         most = OTHER_BYTES + len(self._bulk) * (GRANT_BYTES + DEFAULT_WINDOW_SIZE)
-        living = self._living()
-        share = ALL_OTHER_BYTES // max(1, len(living))
-        if held > most or (
-            not self._bulk
-            and held > share
-            and sum(each.other_bytes for each in living) + length > ALL_OTHER_BYTES
-        ):
+        if held > most or (not self._bulk and self._has_more_than_its_share(held, length)):
             # The one error here for which the library closes the whole connection.
             raise trio.TooSlowError(f"{held} unread bytes")
         with trio.fail_after(FRAME_DEADLINE_S):
@@ -175,13 +182,55 @@ class Muxer(MuxerMultistream):
         return self._annotate_connection(muxed, conn, protocol)
 
 
+class Pieces:
+    """Unread bytes of a stream, in the pieces in which they came: what is read whole is not copied."""
+
+    def __init__(self, held: bytes | bytearray = b"") -> None:
+        self._parts: deque[bytes] = deque([bytes(held)] if held else [])
+        self._size = len(held)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self._parts)
+
+    def __getitem__(self, part: slice) -> bytes:
+        return bytes(self)[part]
+
+    def __delitem__(self, part: slice) -> None:
+        left = bytearray(bytes(self))
+        del left[part]
+        self.clear()
+        self.extend(bytes(left))
+
+    def extend(self, data: bytes) -> None:
+        if data:
+            self._parts.append(data)
+            self._size += len(data)
+
+    def clear(self) -> None:
+        self._parts.clear()
+        self._size = 0
+
+    def pop(self, n: int) -> bytes:
+        """The first piece, or its first `n` bytes where it has more."""
+        first = self._parts.popleft()
+        if len(first) > n:
+            self._parts.appendleft(first[n:])
+            first = first[:n]
+        self._size -= len(first)
+        return first
+
+
 class BulkReader:
     """Reads `total` bytes of one stream with the window granted ahead."""
 
     def __init__(self, stream: INetStream, total: int) -> None:
         self._stream = _yamux_stream(stream)
-        if isinstance(self._stream.conn, BoundedYamux):
-            self._stream.conn.read_in_bulk(self._stream.stream_id)
+        connection = self._stream.conn
+        assert isinstance(connection, BoundedYamux), "`Muxer` makes no others"
+        self._pieces = connection.read_in_bulk(self._stream.stream_id)
         self._ungranted = total - self._stream.recv_window
 
     async def grant(self) -> None:
@@ -195,6 +244,9 @@ class BulkReader:
     async def read(self, n: int) -> bytes:
         """Some bytes, at most `n`, at least one. Raises `MuxedStreamError` at the end."""
         await self.grant()
+        if self._pieces and not self._stream.closed:
+            await trio.lowlevel.checkpoint()
+            return self._pieces.pop(n)
         data = await self._stream.conn.read_stream(self._stream.stream_id, n)
         if not data:
             raise MuxedStreamError("end of stream")

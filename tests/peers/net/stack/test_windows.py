@@ -11,6 +11,8 @@ from weakref import WeakSet
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 from libp2p.abc import ISecureConn
 from libp2p.peer.id import ID
 from libp2p.stream_muxer.yamux.yamux import (
@@ -23,7 +25,7 @@ from libp2p.stream_muxer.yamux.yamux import (
 
 from peers.net.host import Unreachable
 from peers.net.stack.tcp import Socket
-from peers.net.stack.yamux import BoundedYamux
+from peers.net.stack.yamux import BoundedYamux, Pieces
 from support.live_networks import Together
 
 MUCH = 5 * DEFAULT_WINDOW_SIZE
@@ -66,6 +68,27 @@ async def two_ends() -> AsyncGenerator[tuple[YamuxStream, YamuxStream, End], Non
         stream = await asker.open_stream()
         yield stream, cast("YamuxStream", await answerer.accept_stream()), ends[1]
         nursery.cancel_scope.cancel()
+
+
+@given(st.lists(st.one_of(st.binary(max_size=9), st.integers(0, 12)), max_size=30))
+def test_pieces_hold_what_a_bytearray_would(steps: list[bytes | int]) -> None:
+    """Bytes come; a number is read as the library reads, by a slice, or by `pop`, in turns."""
+    pieces, whole = Pieces(b"begin"), bytearray(b"begin")
+    for step in steps:
+        if isinstance(step, bytes):
+            pieces.extend(step)
+            whole += step
+        elif step % 2 or not pieces:
+            assert pieces[:step] == whole[:step]
+            del pieces[:step], whole[:step]
+        else:
+            got = pieces.pop(step)
+            assert got == whole[: len(got)]
+            assert len(got) <= step
+            del whole[: len(got)]
+        assert (bytes(pieces), len(pieces), bool(pieces)) == (whole, len(whole), bool(whole))
+    pieces.clear()
+    assert (bytes(pieces), len(pieces)) == (b"", 0)
 
 
 async def test_small_reads_send_nothing() -> None:
