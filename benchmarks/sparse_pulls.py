@@ -18,7 +18,7 @@ from peers.core.config import CoreConfig, RoundConfig
 from peers.core.effects import Pull
 from peers.core.events import Heard, NotPulled
 from peers.core.round.stages import Resting
-from sim.toy.learner import add_toy
+from sim.toy.adding import add_toy
 from sim.world.conditions import Conditions, TopologyConfig
 from sim.world.trace import Happened
 from sim.world.world import World

@@ -26,7 +26,7 @@ import time
 
 from peers.core.config import CoreConfig, RoundConfig
 from peers.core.round.stages import Resting
-from sim.toy.learner import add_toy
+from sim.toy.adding import add_toy
 from sim.world.conditions import Conditions, TopologyConfig
 from sim.world.world import World
 

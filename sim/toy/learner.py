@@ -42,9 +42,7 @@ from gossipllm.work import (
     Weigh,
     Weighed,
 )
-from peers.core.config import CoreConfig
 from peers.core.events import LearnerAnswer
-from peers.core.others.admission import Keys
 from sim.toy.mass import ToyMass
 from sim.toy.stack import ToyStack, loss_of
 from sim.toy.units import (
@@ -64,8 +62,6 @@ from sim.toy.units import (
     whole_bytes,
     whole_vector,
 )
-from sim.world.simulated_peer import SimulatedPeer
-from sim.world.world import World
 from wire.digest import Content
 from wire.updates.units import Offer
 
@@ -84,28 +80,6 @@ class _Kept(msgspec.Struct):
     w: Vector
     trained: tuple[int, ...]
     mass: ToyMass | None
-
-
-def add_toy(
-    world: World,
-    config: CoreConfig,
-    target: Sequence[float],
-    *,
-    lean: Sequence[float] = ZERO,
-    speed: float | None = None,
-    base: str = "toy",
-    form: Form = "whole",
-    tokens: int = 1,
-    busy: int | None = None,
-    keys: Keys | None = None,
-    group: str | None = None,
-) -> SimulatedPeer:
-    """Add a peer with a toy learner that aims at `target` plus `lean`, which its own text adds."""
-
-    def learner() -> ToyLearner:
-        return ToyLearner(target, lean=lean, base=base, form=form, tokens=tokens, busy=busy)
-
-    return world.add(config, learner, speed=speed, keys=keys, group=group)
 
 
 class ToyLearner:

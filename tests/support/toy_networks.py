@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol, Unpack
 
 from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
-from sim.toy.learner import add_toy
+from sim.toy.adding import add_toy
 from sim.world.conditions import ComputeConfig, Conditions, LinkConfig
 from sim.world.world import World
 from support.core_bench import RoundOptions

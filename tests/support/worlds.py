@@ -9,7 +9,7 @@ from typing import Any
 from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
 from peers.core.effects import Publish, Store
 from peers.core.events import Stored
-from sim.toy.learner import add_toy
+from sim.toy.adding import add_toy
 from sim.world.conditions import ComputeConfig, Conditions, LinkConfig
 from sim.world.simulated_peer import SimulatedPeer
 from sim.world.world import World

@@ -19,7 +19,7 @@ from support.core_bench import Bench
 WORLD = """
 from peers.core.config import CoreConfig, RoundConfig
 from sim.world.conditions import ComputeConfig, Conditions, LinkConfig
-from sim.toy.learner import add_toy
+from sim.toy.adding import add_toy
 from sim.world.world import World
 
 def world(seed):

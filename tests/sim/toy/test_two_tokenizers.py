@@ -6,7 +6,7 @@ import pytest
 
 from gossipllm.config import LearnerConfig
 from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
-from sim.toy.learner import add_toy
+from sim.toy.adding import add_toy
 from sim.world.conditions import ComputeConfig, Conditions
 from sim.world.world import World
 from trust.record.history import Round

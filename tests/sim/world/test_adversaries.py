@@ -13,7 +13,8 @@ from peers.core.effects import Drop, Pull
 from peers.core.events import Connected, Greeted, Heard, Pulled, Replied
 from peers.identity import Identity
 from peers.run.command import DeviceKeys
-from sim.toy.learner import EVIDENCE, add_toy, fingerprints
+from sim.toy.adding import add_toy
+from sim.toy.learner import EVIDENCE, fingerprints
 from sim.world.conditions import ComputeConfig, Conditions
 from sim.world.world import World
 from support.running_core import neighbourhood

@@ -19,7 +19,7 @@ from peers.net.host import NetworkTraffic
 from peers.net.libp2p_host import Libp2pNetwork, open_network
 from peers.run.command import DeviceKeys
 from peers.run.driver import Driver
-from sim.toy.learner import add_toy
+from sim.toy.adding import add_toy
 from sim.world.world import World
 from support.core_bench import UNCONFIRMED
 from support.live_networks import gossips, quick

@@ -10,7 +10,7 @@ import pytest
 
 from gossipllm.config.toml import commented_toml, from_mapping
 from peers.core.config import CoreConfig
-from sim.toy.learner import add_toy
+from sim.toy.adding import add_toy
 from sim.world.churn_phrases import JoinPhrase, OutagePhrase, SplitPhrase, joining, outage, split
 from sim.world.conditions import ChurnConfig, ComputeConfig, Conditions, LinkConfig, TopologyConfig
 from sim.world.world import World

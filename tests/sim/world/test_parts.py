@@ -14,7 +14,7 @@ from gossipllm.config.choices import Missing, Sampling
 from gossipllm.work import Train
 from peers.core.config import NO_DEFENCE, CoreConfig, RoundConfig
 from peers.core.effects import Pull
-from sim.toy.learner import add_toy
+from sim.toy.adding import add_toy
 from sim.toy.units import Form, context_key
 from sim.world.conditions import ComputeConfig, Conditions, LinkConfig
 from sim.world.simulated_peer import SimulatedPeer

@@ -12,7 +12,8 @@ from gossipllm.config import LearnerConfig, TrainingConfig
 from peers.core.config import CoreConfig, RoundConfig
 from peers.core.effects import Store
 from peers.core.events import Heard
-from sim.toy.learner import STEP, ToyLearner, add_toy
+from sim.toy.adding import add_toy
+from sim.toy.learner import STEP, ToyLearner
 from sim.toy.mass import ToyMass
 from sim.world.conditions import ComputeConfig, Conditions, LinkConfig, TopologyConfig
 from sim.world.simulated_peer import SimulatedPeer

@@ -8,7 +8,7 @@ from gossipllm.work import Train
 from peers.core.config import CoreConfig, RoundConfig
 from peers.core.plateau import SettleConfig
 from peers.core.round.stages import Settled
-from sim.toy.learner import add_toy
+from sim.toy.adding import add_toy
 from sim.world.conditions import ComputeConfig, Conditions, LinkConfig
 from sim.world.simulated_peer import SimulatedPeer
 from sim.world.world import World

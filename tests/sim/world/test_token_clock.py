@@ -10,7 +10,7 @@ import pytest
 from gossipllm.config import LearnerConfig, TrainingConfig
 from gossipllm.work import Train
 from peers.core.config import CoreConfig, RoundConfig
-from sim.toy.learner import add_toy
+from sim.toy.adding import add_toy
 from sim.world.conditions import ComputeConfig, Conditions
 from sim.world.simulated_peer import SimulatedPeer
 from sim.world.world import World

@@ -26,7 +26,7 @@ from wire.digest import Content
 WORLD = """
 from peers.core.config import CoreConfig, RoundConfig
 from sim.world.conditions import *
-from sim.toy.learner import add_toy
+from sim.toy.adding import add_toy
 from sim.world.world import World
 
 conditions = Conditions(

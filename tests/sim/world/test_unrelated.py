@@ -14,7 +14,7 @@ from gossipllm.work import Confirm, Evaluate, Train, Weigh
 from peers.core.asking import LONGEST_PAUSE
 from peers.core.config import CoreConfig, DefenceConfig, RoundConfig
 from peers.core.effects import Pull
-from sim.toy.learner import add_toy
+from sim.toy.adding import add_toy
 from sim.world.simulated_peer import SimulatedPeer
 from sim.world.world import World
 from support.core_bench import RoundOptions

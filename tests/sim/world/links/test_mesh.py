@@ -7,7 +7,7 @@ from peers.core.effects import Publish
 from peers.core.events import Heard
 from peers.core.round.stages import Resting
 from peers.gossip_degrees import DEGREE, DEGREE_HIGH, DEGREE_LOW
-from sim.toy.learner import add_toy
+from sim.toy.adding import add_toy
 from sim.world.world import World
 from support.core_bench import UNCONFIRMED
 

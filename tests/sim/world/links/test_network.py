@@ -10,7 +10,8 @@ from peers.core.config import CoreConfig, RoundConfig
 from peers.core.effects import Greet, Publish, Pull
 from peers.core.events import Connected, Heard, NotPulled, Pulled, Replied
 from peers.core.round.stages import Resting
-from sim.toy.learner import EVIDENCE, add_toy
+from sim.toy.adding import add_toy
+from sim.toy.learner import EVIDENCE
 from sim.world.conditions import ChurnConfig, ComputeConfig, Conditions, LinkConfig, TopologyConfig
 from sim.world.simulated_peer import SimulatedPeer
 from sim.world.world import World

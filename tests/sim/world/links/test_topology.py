@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peers.core.config import CoreConfig
-from sim.toy.learner import add_toy
+from sim.toy.adding import add_toy
 from sim.world.conditions import Conditions, TopologyConfig
 from sim.world.links.topology import random_regular
 from sim.world.world import World
