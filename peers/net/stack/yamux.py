@@ -58,6 +58,9 @@ QUICK_S = 0.25
 records at 1 MB/s, one at the least rate of a pull."""
 READ_BYTES = MOST_RECORDS * MAX_PLAINTEXT_LENGTH
 """Most that a bulk reader takes at a time."""
+JOINED_BYTES = 16_384
+"""Pieces of a bulk stream that are not larger together are held as one, so that a few hundred hold all that is granted,
+however small its frames are. Guess."""
 FRAME_DEADLINE_S = 60.0
 """For the body of one frame. Guess."""
 WINDOW_POLL_S = 0.001
@@ -183,11 +186,17 @@ class Muxer(MuxerMultistream):
 
 
 class Pieces:
-    """Unread bytes of a stream, in the pieces in which they came: what is read whole is not copied."""
+    """Unread bytes of a stream, in the pieces in which they came: what is read whole is not copied. Small ones are
+    joined, because a piece of one byte takes forty."""
 
     def __init__(self, held: bytes | bytearray = b"") -> None:
-        self._parts: deque[bytes] = deque([bytes(held)] if held else [])
-        self._size = len(held)
+        self._parts: deque[bytes | bytearray] = deque()
+        self._size = 0
+        self.extend(bytes(held))
+
+    @property
+    def count(self) -> int:
+        return len(self._parts)
 
     def __len__(self) -> int:
         return self._size
@@ -205,9 +214,13 @@ class Pieces:
         self.extend(bytes(left))
 
     def extend(self, data: bytes) -> None:
-        if data:
+        last = self._parts[-1] if self._parts else b""
+        if last and len(last) + len(data) <= JOINED_BYTES:
+            self._parts[-1] = last = bytearray(last) if isinstance(last, bytes) else last
+            last += data
+        elif data:
             self._parts.append(data)
-            self._size += len(data)
+        self._size += len(data)
 
     def clear(self) -> None:
         self._parts.clear()
@@ -220,7 +233,7 @@ class Pieces:
             self._parts.appendleft(first[n:])
             first = first[:n]
         self._size -= len(first)
-        return first
+        return bytes(first)
 
 
 class BulkReader:

@@ -25,7 +25,7 @@ from libp2p.stream_muxer.yamux.yamux import (
 
 from peers.net.host import Unreachable
 from peers.net.stack.tcp import Socket
-from peers.net.stack.yamux import BoundedYamux, Pieces
+from peers.net.stack.yamux import JOINED_BYTES, BoundedYamux, Pieces
 from support.live_networks import Together
 
 MUCH = 5 * DEFAULT_WINDOW_SIZE
@@ -89,6 +89,21 @@ def test_pieces_hold_what_a_bytearray_would(steps: list[bytes | int]) -> None:
         assert (bytes(pieces), len(pieces), bool(pieces)) == (whole, len(whole), bool(whole))
     pieces.clear()
     assert (bytes(pieces), len(pieces)) == (b"", 0)
+
+
+def test_bytes_that_come_one_by_one_are_held_in_few_pieces() -> None:
+    pieces = Pieces()
+    for _ in range(10 * JOINED_BYTES):
+        pieces.extend(b"x")
+    assert pieces.count <= 11
+    assert len(pieces) == 10 * JOINED_BYTES
+
+
+def test_a_large_piece_is_handed_on_as_it_came() -> None:
+    pieces, large = Pieces(b"small"), bytes(2 * JOINED_BYTES)
+    pieces.extend(large)
+    assert pieces.pop(100) == b"small"
+    assert pieces.pop(len(large)) is large
 
 
 async def test_small_reads_send_nothing() -> None:
