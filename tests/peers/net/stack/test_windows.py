@@ -13,7 +13,7 @@ import trio
 import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
-from libp2p.abc import ISecureConn
+from libp2p.abc import INetStream, ISecureConn
 from libp2p.peer.id import ID
 from libp2p.stream_muxer.yamux.yamux import (
     DEFAULT_WINDOW_SIZE,
@@ -26,6 +26,7 @@ from libp2p.stream_muxer.yamux.yamux import (
 from peers.net.host import Unreachable
 from peers.net.stack.tcp import Socket
 from peers.net.stack.yamux import JOINED_BYTES, BoundedYamux, Pieces
+from peers.net.streams import requests
 from support.live_networks import Together
 
 MUCH = 5 * DEFAULT_WINDOW_SIZE
@@ -131,6 +132,65 @@ async def test_a_protocol_that_the_other_end_does_not_speak_is_told_at_once(real
     async with real(2) as (asker, other):
         with trio.fail_after(2), pytest.raises(Unreachable, match="does not speak /nobody/1"):
             await asker.network._life._streams.open(other.id, "/nobody/1")
+
+
+LINES = b"\x13/multistream/1.0.0\n\x08/mine/1\n"
+
+
+class Answering:
+    """A stream whose other end answers these parts, and then ends."""
+
+    def __init__(self, *parts: bytes) -> None:
+        self.wrote = b""
+        self.protocol = ""
+        self._parts = list(parts)
+
+    async def write(self, data: bytes) -> None:
+        self.wrote += data
+
+    async def read(self, n: int) -> bytes:
+        if not self._parts:
+            return b""
+        part, left = self._parts[0][:n], self._parts[0][n:]
+        self._parts[:1] = [left] if left else []
+        return part
+
+    def set_protocol(self, protocol: str) -> None:
+        self.protocol = protocol
+
+
+@pytest.mark.parametrize(
+    ("parts", "agrees"),
+    [
+        ((LINES,), True),
+        (tuple(bytes([one]) for one in LINES), True),
+        # What follows belongs to the protocol.
+        ((LINES + b"more",), True),
+        ((LINES[:20], b"\x03na\n"), False),
+        ((LINES[:20], b"\x08/them/1\n"), False),
+        ((b"\x13/multistream/2.0.0\n",), False),
+        ((bytes(100),), False),
+        ((b"\xff" * 10_000,), False),
+        ((LINES[:25],), False),
+        ((), False),
+    ],
+)
+async def test_only_the_same_lines_agree(parts: tuple[bytes, ...], agrees: bool) -> None:
+    stream = Answering(*parts)
+    with trio.fail_after(1):
+        assert await requests._agreed(cast("INetStream", stream), "/mine/1") is agrees
+    assert stream.wrote == LINES
+    assert stream.protocol == ("/mine/1" if agrees else "")
+
+
+@pytest.mark.parametrize("beside", [-1, 0, 1, 60])
+async def test_a_blob_as_large_as_a_window_comes_whole(real: Together, beside: int) -> None:
+    """Agreeing on the protocol has taken some bytes of the window already."""
+    blob = bytes(DEFAULT_WINDOW_SIZE + beside)
+    async with real(2) as (asker, holder):
+        digest = holder.peer.keep(blob)
+        with trio.fail_after(5):
+            assert await asker.network.pull(digest, len(blob), (holder.id,)) == blob
 
 
 async def test_a_pull_takes_few_writes(real: Together, monkeypatch: pytest.MonkeyPatch) -> None:
